@@ -1,0 +1,1 @@
+"""Settings: frozen, checked once when they are read."""

@@ -1,0 +1,153 @@
+"""What can go wrong, in the words of the domain.
+
+    DriverError
+    ├── InvalidRequest            a field of a call is wrong (names the field)
+    │   └── OutOfRange            a size or limit that cannot be met
+    ├── ConfigurationError        a setting is wrong (names the key path)
+    ├── NotFound                  volume, snapshot, node, group ... with that id does not exist
+    ├── AlreadyExists             that id or path is taken by something that differs
+    ├── OperationPending          another call works on this object: retry later
+    │   └── StaleRecord           somebody else changed the record first: read again
+    ├── PreconditionFailed        the object is in a state that forbids the call
+    │   ├── InUse                 attached, or has dependents
+    │   └── UnsafeToFormat        the device may hold data
+    ├── ResourceExhausted         no space, no slot on the node, quota
+    ├── Unsupported               this back end cannot do that
+    ├── CorruptRecord             a stored record cannot be read (names the id)
+    ├── StoreUnavailable          the metadata store cannot be reached right now
+    ├── BackendError              the Cinder driver failed (keeps the driver's message)
+    │   └── BackendUnavailable    it is not set up, or cannot be reached right now
+    └── HostError                 a device, mount or tool on this host failed
+
+No gRPC here: `csi_cinderlib.csi.status` maps these to codes, once.
+"""
+
+from __future__ import annotations
+
+
+class DriverError(Exception):
+    """The root of all errors that this package raises on purpose."""
+
+
+class InvalidRequest(DriverError):
+    """A field of the call is missing or wrong.
+
+    Args:
+        field: the field's path as the caller knows it, `capacity_range.required_bytes` say.
+        problem: what is wrong with it, as a clause: "must not be empty".
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class OutOfRange(InvalidRequest):
+    """The size or limit asked for cannot be met."""
+
+
+class ConfigurationError(DriverError):
+    """A setting is missing or wrong.
+
+    Args:
+        key: the key path, `backends.array1.san_ip` say.
+        problem: what is wrong, and where it helps, what would be right.
+    """
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+        self.problem = problem
+
+
+class NotFound(DriverError):
+    """Nothing of that kind has that id.
+
+    Args:
+        kind: "volume", "snapshot", "node", "group snapshot", "back end" ...
+        id: what was looked for.
+    """
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(f"{kind} {id!r} does not exist")
+        self.kind = kind
+        self.id = id
+
+
+class AlreadyExists(DriverError):
+    """The id or path is taken by something that differs from what was asked."""
+
+    def __init__(self, kind: str, id: str, difference: str = "") -> None:
+        super().__init__(f"{kind} {id!r} already exists" + (f": {difference}" if difference else ""))
+        self.kind = kind
+        self.id = id
+        self.difference = difference
+
+
+class OperationPending(DriverError):
+    """Another call already works on this object; the caller retries."""
+
+
+class StaleRecord(OperationPending):
+    """The record changed since it was read; the caller reads it again."""
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(f"{kind} {id!r} was changed by somebody else meanwhile")
+        self.kind = kind
+        self.id = id
+
+
+class PreconditionFailed(DriverError):
+    """The object is in a state in which the call must not be carried out."""
+
+
+class InUse(PreconditionFailed):
+    """It is attached, or something depends on it."""
+
+
+class UnsafeToFormat(PreconditionFailed):
+    """The device may hold data, so no file system is made on it."""
+
+
+class ResourceExhausted(DriverError):
+    """No space, no free slot on the node, or a limit is reached."""
+
+
+class Unsupported(DriverError):
+    """The back end or this host cannot do what was asked, ever."""
+
+
+class CorruptRecord(DriverError):
+    """One stored record cannot be read; the others are not affected."""
+
+    def __init__(self, kind: str, id: str, problem: str) -> None:
+        super().__init__(f"the record of {kind} {id!r} cannot be read: {problem}")
+        self.kind = kind
+        self.id = id
+
+
+class StoreUnavailable(DriverError):
+    """The metadata store did not answer; nothing was changed, or a retry will find out."""
+
+
+class BackendError(DriverError):
+    """The Cinder driver failed.
+
+    Args:
+        backend: the back end's name.
+        message: the driver's own message.
+    """
+
+    def __init__(self, backend: str, message: str) -> None:
+        super().__init__(f"back end {backend!r}: {message}")
+        self.backend = backend
+        self.message = message
+
+
+class BackendUnavailable(BackendError):
+    """The back end is not set up yet, or cannot be reached."""
+
+
+class HostError(DriverError):
+    """A device, a mount or a tool on this host failed."""

@@ -1,0 +1,1 @@
+"""The words of CSI and Cinder as plain data: frozen, slotted, standard library only."""

@@ -1,0 +1,59 @@
+"""CSI's VolumeCapability (spec: CreateVolume), parsed."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class AccessMode(enum.StrEnum):
+    """CSI's access modes by their names in the specification; UNKNOWN never gets this far."""
+
+    SINGLE_NODE_WRITER = "SINGLE_NODE_WRITER"
+    SINGLE_NODE_READER_ONLY = "SINGLE_NODE_READER_ONLY"
+    MULTI_NODE_READER_ONLY = "MULTI_NODE_READER_ONLY"
+    MULTI_NODE_SINGLE_WRITER = "MULTI_NODE_SINGLE_WRITER"
+    MULTI_NODE_MULTI_WRITER = "MULTI_NODE_MULTI_WRITER"
+    SINGLE_NODE_SINGLE_WRITER = "SINGLE_NODE_SINGLE_WRITER"
+    SINGLE_NODE_MULTI_WRITER = "SINGLE_NODE_MULTI_WRITER"
+
+    @property
+    def multi_node(self) -> bool:
+        return self.value.startswith("MULTI_NODE")
+
+    @property
+    def read_only(self) -> bool:
+        return self.value.endswith("READER_ONLY")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """The volume is used through a file system.
+
+    Attributes:
+        fs_type: "ext4", "xfs" or "btrfs"; "" leaves the choice to the driver (ext4).
+        flags: mount options as given, in order. May hold what a user regards as private: no repr.
+        group: gid as text, or "".
+    """
+
+    fs_type: str = ""
+    flags: tuple[str, ...] = ()
+    group: str = ""
+
+    def __repr__(self) -> str:
+        return f"Mount(fs_type={self.fs_type!r}, {len(self.flags)} flags)"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The volume is used as a raw block device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    access_type: Mount | Block
+    access_mode: AccessMode
+
+    @property
+    def is_block(self) -> bool:
+        return isinstance(self.access_type, Block)

@@ -1,0 +1,66 @@
+"""What travels from the controller to a node: how to reach the volume, and what may be done to it."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.model.size import Bytes
+
+VERSION = 1
+
+
+class Formatting(enum.StrEnum):
+    """Whether the node may make a file system on the device (promise 1).
+
+    NEVER_FORMATTED: no node saw the device before: make one if no signature is found.
+    UNKNOWN: some node had it before and may have formatted it: only if head and tail read as zeros.
+    FORBIDDEN: it has a source, or is read-only: it must carry a file system already.
+    """
+
+    NEVER_FORMATTED = "never-formatted"
+    UNKNOWN = "unknown"
+    FORBIDDEN = "forbidden"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How a node reaches a volume, as its Cinder driver described it.
+
+    Attributes:
+        protocol: os-brick's driver_volume_type in lower case ("iscsi", "nfs", "rbd", "local" ...).
+        data: os-brick's connection properties. Holds CHAP secrets.
+        size: the size that the device must show, or 0 if unknown.
+        mkfs_options: extra arguments to mkfs, from the StorageClass.
+        fs_type: the file system asked for when the volume was created, or "".
+    """
+
+    volume_id: str
+    protocol: str
+    data: Mapping[str, object] = field(repr=False)
+    size: Bytes = Bytes(0)
+    formatting: Formatting = Formatting.FORBIDDEN
+    read_only: bool = False
+    fs_type: str = ""
+    mkfs_options: tuple[str, ...] = ()
+
+    def to_json(self) -> bytes:
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return json.dumps({"v": VERSION, **values, "data": dict(self.data)}, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Connection:
+        """Raises InvalidRequest, without showing the text, when it is not what `to_json` writes."""
+        try:
+            raw = json.loads(text)
+            version = raw.pop("v")
+            if version != VERSION:
+                raise InvalidRequest("publish_context", f"is of version {version}; this node knows version {VERSION}")
+            raw["formatting"] = Formatting(raw["formatting"])
+            raw["mkfs_options"] = tuple(raw["mkfs_options"])
+            return cls(**raw)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InvalidRequest("publish_context", "was not made by this driver's controller") from None

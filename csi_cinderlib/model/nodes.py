@@ -1,0 +1,84 @@
+"""How a node names itself to the controller, and what os-brick's connector properties are.
+
+Inside Kubernetes the node id is the node's name, and the node registers its connector properties in an object of its own.
+Outside, the node id itself carries them: compact, versioned and at most 256 bytes (CSI's limit).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+
+from csi_cinderlib.errors import InvalidRequest, Unsupported
+
+MAX_NODE_ID = 256
+_PREFIX = "cl1."
+_KEYS = {
+    "host": "h",
+    "ip": "i",
+    "initiator": "q",
+    "wwpns": "p",
+    "wwnns": "n",
+    "nqn": "m",
+    "nvme_hostid": "d",
+    "nvme_native_multipath": "v",
+    "multipath": "u",
+    "enforce_multipath": "e",
+    "system uuid": "s",
+    "uuid": "o",
+    "found_dsc": "f",
+    "do_local_attach": "l",
+    "mountpoint": "a",
+    "os_type": "t",
+    "platform": "r",
+}
+_NAMES = {short: name for name, short in _KEYS.items()}
+_DEFAULTS: Mapping[str, object] = {
+    "os_type": "linux",
+    "platform": "x86_64",
+    "do_local_attach": False,
+    "multipath": False,
+    "enforce_multipath": False,
+    "nvme_native_multipath": False,
+    "found_dsc": "",
+}
+
+
+def encode(connector: Mapping[str, object]) -> str:
+    """The node id that carries these connector properties.
+
+    Raises:
+        Unsupported: they do not fit into CSI's 256 bytes; names the longest ones.
+    """
+    short = {
+        _KEYS[key]: value
+        for key, value in connector.items()
+        if key in _KEYS and value not in (None, [], "") and value != _DEFAULTS.get(key)
+    }
+    packed = zlib.compress(json.dumps(short, separators=(",", ":"), sort_keys=True).encode(), 9)
+    text = _PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
+    if len(text) > MAX_NODE_ID:
+        longest = sorted(connector, key=lambda key: -len(str(connector[key])))[:3]
+        raise Unsupported(
+            f"the connector properties of this host take {len(text)} bytes as a node id and CSI allows {MAX_NODE_ID}; "
+            f"the longest are {', '.join(longest)}; register them through Kubernetes instead"
+        )
+    return text
+
+
+def decode(node_id: str) -> dict[str, object] | None:
+    """The connector properties in a node id, or None when it is a plain name.
+
+    Raises:
+        InvalidRequest: it claims to carry properties but cannot be read.
+    """
+    if not node_id.startswith(_PREFIX):
+        return None
+    packed = node_id.removeprefix(_PREFIX)
+    try:
+        raw = json.loads(zlib.decompress(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))))
+        return {**_DEFAULTS, **{_NAMES[key]: value for key, value in raw.items()}}
+    except (ValueError, KeyError, AttributeError, zlib.error):
+        raise InvalidRequest("node_id", "cannot be read: it was not made by this driver's node") from None

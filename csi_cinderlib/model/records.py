@@ -1,0 +1,225 @@
+"""What is remembered of the things on the back ends: one frozen dataclass per kind of record.
+
+Every record has an `id`, unique in its kind, and a `revision`, set by the store ("" before it is stored).
+Times are UTC, ISO 8601 with microseconds and a trailing Z. Mappings hold JSON values only.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from csi_cinderlib.model.capability import AccessMode, Capability
+from csi_cinderlib.model.size import GiB
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
+NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+class Status(enum.StrEnum):
+    """Where a volume, snapshot or attachment stands. Anything but AVAILABLE is an intent that a retry finishes or undoes."""
+
+    CREATING = "creating"
+    AVAILABLE = "available"
+    EXTENDING = "extending"
+    DELETING = "deleting"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """What the driver told us to keep (its model_update) and wants back with every later call."""
+
+    location: str | None = None
+    auth: str | None = field(default=None, repr=False)
+    """CHAP credentials and the like: sealed by every store."""
+    id: str | None = None
+    geometry: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeType:
+    """Cinder's volume type as its drivers look it up: extra specs, and QoS for the back end or the front end.
+
+    Each volume carries its own; `name` is that of the named type in the configuration, or "".
+    """
+
+    name: str = ""
+    extra_specs: Mapping[str, str] = EMPTY
+    qos_specs: Mapping[str, str] = EMPTY
+    qos_consumer: str = "back-end"
+
+
+class SourceKind(enum.StrEnum):
+    SNAPSHOT = "snapshot"
+    VOLUME = "volume"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a volume was made from."""
+
+    kind: SourceKind
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """One volume.
+
+    Attributes:
+        name: what CreateVolume called it (the idempotency key), or the library user's name.
+        host: Cinder's `host@backend#pool`.
+        parameters: StorageClass parameters as asked, without the sidecars' own keys; compared when the call is repeated.
+        blank: the durable "never formatted" mark. True from creation (never for a volume with a source) until the
+            first attachment takes it over, so that one node at most may ever treat the device as new.
+        owner: the controller process that works on a record whose status is an intent.
+        fields: all other columns of Cinder's volume that a driver may set (replication_driver_data, say).
+        labels: names of the claim and the like, for people.
+    """
+
+    id: str
+    name: str = ""
+    backend: str
+    pool: str = ""
+    host: str = ""
+    size: GiB
+    status: Status = Status.CREATING
+    message: str = ""
+    source: Source | None = None
+    type: VolumeType | None = None
+    capabilities: tuple[Capability, ...] = ()
+    parameters: Mapping[str, str] = EMPTY
+    mutable_parameters: Mapping[str, str] = EMPTY
+    blank: bool = True
+    multiattach: bool = False
+    provider: Provider = Provider()
+    metadata: Mapping[str, str] = EMPTY
+    admin_metadata: Mapping[str, str] = EMPTY
+    fields: Mapping[str, object] = NOTHING
+    labels: Mapping[str, str] = EMPTY
+    group_id: str = ""
+    owner: str = ""
+    target_size: GiB | None = None
+    """While EXTENDING: what the volume is to become."""
+    created_at: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One snapshot of a volume; `size` is the volume's when it was taken."""
+
+    id: str
+    name: str = ""
+    backend: str
+    volume_id: str
+    size: GiB
+    status: Status = Status.CREATING
+    message: str = ""
+    parameters: Mapping[str, str] = EMPTY
+    provider: Provider = Provider()
+    metadata: Mapping[str, str] = EMPTY
+    fields: Mapping[str, object] = NOTHING
+    labels: Mapping[str, str] = EMPTY
+    group_snapshot_id: str = ""
+    owner: str = ""
+    created_at: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A volume made reachable from one node (Cinder's volume attachment).
+
+    Attributes:
+        connector: the node's connector properties (os-brick), as given to the driver.
+        connection_info: the driver's answer: `driver_volume_type` and `data`. Holds CHAP secrets: sealed by every store.
+        blank: taken over from the volume: this node is the first to see the device and may format it.
+    """
+
+    id: str
+    volume_id: str
+    backend: str
+    node_id: str
+    access_mode: AccessMode
+    read_only: bool = False
+    status: Status = Status.CREATING
+    message: str = ""
+    connector: Mapping[str, object] = field(default=NOTHING)
+    connection_info: Mapping[str, object] = field(default=NOTHING, repr=False)
+    blank: bool = False
+    owner: str = ""
+    created_at: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Cinder's generic volume group: volumes that are snapshotted together."""
+
+    id: str
+    name: str = ""
+    backend: str
+    host: str = ""
+    status: Status = Status.CREATING
+    consistent: bool = False
+    fields: Mapping[str, object] = NOTHING
+    owner: str = ""
+    created_at: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSnapshot:
+    """Snapshots taken together; the members are Snapshot records that carry this id."""
+
+    id: str
+    name: str = ""
+    backend: str
+    group_id: str = ""
+    snapshot_ids: tuple[str, ...] = ()
+    volume_ids: tuple[str, ...] = ()
+    status: Status = Status.CREATING
+    message: str = ""
+    parameters: Mapping[str, str] = EMPTY
+    fields: Mapping[str, object] = NOTHING
+    owner: str = ""
+    created_at: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitiatorData:
+    """What a driver keeps per initiator (Cinder's driver_initiator_data). `id` joins initiator, namespace and key."""
+
+    id: str
+    initiator: str
+    namespace: str
+    key: str
+    value: str
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyValue:
+    """A named value for the library's users; `id` is the key."""
+
+    id: str
+    value: str
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node's connector properties and topology, written by that node alone; `id` is the node's name."""
+
+    id: str
+    connector: Mapping[str, object] = NOTHING
+    topology: Mapping[str, str] = EMPTY
+    revision: str = ""
+
+
+Record = Volume | Snapshot | Attachment | Group | GroupSnapshot | InitiatorData | KeyValue | Node

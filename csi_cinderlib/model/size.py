@@ -1,0 +1,52 @@
+"""Sizes: CSI counts in bytes, Cinder in whole gibibytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NewType
+
+from csi_cinderlib.errors import OutOfRange
+
+Bytes = NewType("Bytes", int)
+GiB = NewType("GiB", int)
+
+BYTES_PER_GIB = 1024**3
+DEFAULT_SIZE = GiB(1)
+"""What a caller gets who asks for no size at all."""
+
+
+def gib_ceil(size: Bytes) -> GiB:
+    """Round up to the whole gibibytes that Cinder counts in."""
+    return GiB(-(-size // BYTES_PER_GIB))
+
+
+def to_bytes(size: GiB) -> Bytes:
+    return Bytes(size * BYTES_PER_GIB)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRange:
+    """CSI's CapacityRange; 0 means "not given". Validated: neither is negative, limit >= required when both are given."""
+
+    required: Bytes = Bytes(0)
+    limit: Bytes = Bytes(0)
+
+    def choose(self) -> GiB:
+        """The smallest whole GiB (at least 1) that is enough.
+
+        Raises:
+            OutOfRange: the limit lies below that.
+        """
+        size = gib_ceil(self.required) if self.required else DEFAULT_SIZE
+        if self.limit and to_bytes(size) > self.limit:
+            raise OutOfRange(
+                "capacity_range.limit_bytes",
+                f"{self.limit} bytes is less than {to_bytes(size)}, the smallest whole GiB that holds "
+                f"the {self.required} bytes required",
+            )
+        return size
+
+    def accepts(self, size: GiB) -> bool:
+        """Whether an existing volume of that size is what was asked for (spec: CreateVolume, idempotency)."""
+        have = to_bytes(size)
+        return have >= self.required and (not self.limit or have <= self.limit)

@@ -1,0 +1,1 @@
+"""Where the records live: a protocol, and plugins that keep it."""
