@@ -1,0 +1,210 @@
+"""Just etcd and kube-apiserver on loopback, with RBAC, service account tokens and admission: the bed for the CRD store.
+
+Ready in 3 s. Everything lies in one folder, and two processes, ended by their ids, are all that runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.bed import programs
+
+READY_SECONDS = 90.0
+STOP_SECONDS = 20.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class ApiServer:
+    """A running API server.
+
+    Attributes:
+        folder: an empty folder for certificates, data and logs (`etcd.log`, `apiserver.log`).
+        arguments: more arguments to kube-apiserver.
+        url: the server's address, set by `start`; its certificate is made by itself, so clients do not verify it.
+        admin_token: a bearer token in group system:masters.
+    """
+
+    folder: Path
+    arguments: Sequence[str] = ()
+    durable: bool = True
+    url: str = ""
+    admin_token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    _etcd: subprocess.Popen[bytes] | None = None
+    _server: subprocess.Popen[bytes] | None = None
+    _etcd_ports: tuple[int, int] = (0, 0)
+    _port: int = 0
+
+    def __post_init__(self) -> None:
+        self.bin = programs.ensure("etcd", "kube-apiserver", "kubectl")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._etcd_ports = (free_port(), free_port())
+        self._port = free_port()
+        self.url = f"https://127.0.0.1:{self._port}"
+        key = self.folder / "service-account.key"
+        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+        tokens = self.folder / "tokens.csv"
+        tokens.touch(mode=0o600)
+        tokens.write_text(f'{self.admin_token},admin,admin,"system:masters"\n')
+
+    @property
+    def etcd_url(self) -> str:
+        return f"http://127.0.0.1:{self._etcd_ports[0]}"
+
+    @property
+    def etcd_data(self) -> Path:
+        return self.folder / "etcd"
+
+    def start(self) -> None:
+        self.start_etcd()
+        self.start_server()
+
+    def start_etcd(self) -> None:
+        client, peer = (f"http://127.0.0.1:{port}" for port in self._etcd_ports)
+        self._etcd = self._spawn(
+            "etcd",
+            f"--data-dir={self.etcd_data}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            "--log-level=warn",
+            *(() if self.durable else ("--unsafe-no-fsync",)),
+        )
+
+    def start_server(self) -> None:
+        key = self.folder / "service-account.key"
+        self._server = self._spawn(
+            "kube-apiserver",
+            f"--etcd-servers={self.etcd_url}",
+            f"--secure-port={self._port}",
+            "--bind-address=127.0.0.1",
+            f"--cert-dir={self.folder / 'certificates'}",
+            f"--token-auth-file={self.folder / 'tokens.csv'}",
+            "--authorization-mode=Node,RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--enable-admission-plugins=NodeRestriction",
+            "--endpoint-reconciler-type=none",
+            "--profiling=false",
+            *self.arguments,
+        )
+        self._wait_until_ready()
+
+    def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [self.bin / name, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder)},
+            )
+
+    def _wait_until_ready(self) -> None:
+        assert self._server is not None
+        deadline = time.monotonic() + READY_SECONDS
+        while self._try_kubectl("get", "--raw", "/readyz").returncode:
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                log = (self.folder / "kube-apiserver.log").read_text()[-3000:]
+                self.stop()
+                raise RuntimeError(f"kube-apiserver did not become ready:\n{log}")
+            time.sleep(0.2)
+
+    def stop_server(self, *, signal_number: int = signal.SIGTERM) -> None:
+        self._server = self._end(self._server, signal_number)
+
+    def stop_etcd(self, *, signal_number: int = signal.SIGTERM) -> None:
+        self._etcd = self._end(self._etcd, signal_number)
+
+    def stop(self) -> None:
+        self.stop_server()
+        self.stop_etcd()
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes] | None, signal_number: int) -> None:
+        if process is None:
+            return
+        process.send_signal(signal_number)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def write_kubeconfig(self, path: Path, token: str) -> Path:
+        """A kubeconfig with that bearer token."""
+        path.touch(mode=0o600)
+        path.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [{"name": "c", "cluster": {"server": self.url, "insecure-skip-tls-verify": True}}],
+                    "users": [{"name": "u", "user": {"token": token}}],
+                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                    "current-context": "x",
+                }
+            )
+        )
+        return path
+
+    def _try_kubectl(self, *arguments: str, token: str = "", text: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                self.bin / "kubectl",
+                f"--server={self.url}",
+                "--insecure-skip-tls-verify",
+                f"--token={token or self.admin_token}",
+                *arguments,
+            ],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"HOME": str(self.folder), "PATH": os.environ.get("PATH", "")},
+        )
+
+    def kubectl(self, *arguments: str, token: str = "", text: str = "") -> str:
+        """What kubectl prints, as the administrator or with another token.
+
+        Raises:
+            RuntimeError: it failed; with what it said.
+        """
+        done = self._try_kubectl(*arguments, token=token, text=text)
+        if done.returncode:
+            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Apply these objects as the administrator."""
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        self.kubectl("apply", "-f", "-", text=text)
+
+    def service_account_token(self, namespace: str, name: str) -> str:
+        """A token of that service account (made first if absent), as a pod would get it."""
+        account = {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": name, "namespace": namespace},
+        }
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, account)
+        return self.kubectl("create", "token", name, "-n", namespace).strip()
