@@ -1,0 +1,59 @@
+# `make demo` and `make test` need Debian 12, root and Python 3.11 with venv; everything else they fetch themselves, once.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench proto docs requirements tools clean distclean
+
+BIN := .venv/bin
+VENV := .venv/.ready
+HOST_PACKAGES := host
+TEST_PACKAGES := host databases
+export CINDERLIB_CACHE ?= $(HOME)/.cache/csi-cinderlib
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+demo: $(VENV) .venv/.packages-host ## Watch a volume live its whole life, on real block devices
+	@$(BIN)/csi-cinderlib demo
+
+test: $(VENV) .venv/.packages-test tools ## Lint, then every test; what continuous integration runs
+	@scripts/run-tests
+
+lint: $(VENV) ## Formatting, ruff, mypy and the import contracts only
+	@scripts/run-tests format ruff mypy imports
+
+format: $(VENV) ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
+
+bench: $(VENV) .venv/.packages-host ## Measure against the budgets
+	@$(BIN)/python tests/bench/run.py
+
+proto: $(VENV) ## Generate the gRPC stubs from proto/
+	@scripts/generate-stubs
+
+docs: $(VENV) ## Write the reference pages from the code
+	@$(BIN)/python scripts/generate-docs
+
+requirements: $(VENV) ## Lock the newest versions that fit pyproject.toml
+	@scripts/lock-requirements --upgrade
+
+tools: $(VENV) ## Build csi-sanity into the cache
+	@scripts/build-csi-sanity >/dev/null
+
+clean: ## Remove what builds and tests left in the tree
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+
+distclean: clean ## The same, and .venv
+	@rm -rf .venv *.egg-info
+
+$(VENV): requirements/dev.txt requirements/uv.txt pyproject.toml scripts/make-venv
+	@scripts/make-venv
+	@touch $@
+
+.venv/.packages-host: requirements/debian/host.txt | $(VENV)
+	@scripts/install-debian-packages $(HOST_PACKAGES)
+	@touch $@
+
+.venv/.packages-test: $(TEST_PACKAGES:%=requirements/debian/%.txt) | $(VENV)
+	@scripts/install-debian-packages $(TEST_PACKAGES)
+	@touch $@
