@@ -57,6 +57,8 @@ INDEXED: Mapping[type[Record], tuple[str, ...]] = MappingProxyType(
 )
 """The fields by which `page` filters, each by equality; filters on several fields are joined by AND."""
 
+Where = Mapping[str, str | tuple[str, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[R]):
@@ -105,8 +107,10 @@ class Store(Protocol):
             InUse: it is a volume that has snapshots.
         """
 
-    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Mapping[str, str] = ...) -> Page[R]:
+    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = ...) -> Page[R]:
         """Up to `limit` records of that kind with an id greater than `after`, where the INDEXED fields equal `where`.
+
+        A tuple as a value means "one of these": the attachments of a page of volumes are one query, not a hundred.
 
         Raises:
             InvalidRequest: `where` names a field that is not indexed.
