@@ -2,6 +2,8 @@
 
 Every record has an `id`, unique in its kind, and a `revision`, set by the store ("" before it is stored).
 Times are UTC, ISO 8601 with microseconds and a trailing Z. Mappings hold JSON values only.
+`unknown` holds what a newer version of this program stored and this one does not know: kept as it is, never used.
+Fields flagged with SECRET are sealed by every store that was given a sealer.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from csi_cinderlib.model.size import GiB
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 NOTHING: Mapping[str, object] = MappingProxyType({})
+SECRET: Mapping[str, object] = MappingProxyType({"secret": True})
+"""The metadata of a dataclass field that may hold credentials."""
 
 
 class Status(enum.StrEnum):
@@ -33,7 +37,7 @@ class Provider:
     """What the driver told us to keep (its model_update) and wants back with every later call."""
 
     location: str | None = None
-    auth: str | None = field(default=None, repr=False)
+    auth: str | None = field(default=None, repr=False, metadata=SECRET)
     """CHAP credentials and the like: sealed by every store."""
     id: str | None = None
     geometry: str | None = None
@@ -106,6 +110,7 @@ class Volume:
     """While EXTENDING: what the volume is to become."""
     created_at: str = ""
     revision: str = ""
+    unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +133,7 @@ class Snapshot:
     owner: str = ""
     created_at: str = ""
     revision: str = ""
+    unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +155,12 @@ class Attachment:
     status: Status = Status.CREATING
     message: str = ""
     connector: Mapping[str, object] = field(default=NOTHING)
-    connection_info: Mapping[str, object] = field(default=NOTHING, repr=False)
+    connection_info: Mapping[str, object] = field(default=NOTHING, repr=False, metadata=SECRET)
     blank: bool = False
     owner: str = ""
     created_at: str = ""
     revision: str = ""
+    unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +177,7 @@ class Group:
     owner: str = ""
     created_at: str = ""
     revision: str = ""
+    unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,18 +197,23 @@ class GroupSnapshot:
     owner: str = ""
     created_at: str = ""
     revision: str = ""
+    unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitiatorData:
-    """What a driver keeps per initiator (Cinder's driver_initiator_data). `id` joins initiator, namespace and key."""
+    """What a driver keeps per initiator (Cinder's driver_initiator_data). `id` joins initiator, namespace and key.
+
+    Pure's driver keeps its CHAP passwords here.
+    """
 
     id: str
     initiator: str
     namespace: str
     key: str
-    value: str
+    value: str = field(repr=False, metadata=SECRET)
     revision: str = ""
+    unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +221,9 @@ class KeyValue:
     """A named value for the library's users; `id` is the key."""
 
     id: str
-    value: str
+    value: str = field(repr=False, metadata=SECRET)
     revision: str = ""
+    unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +234,7 @@ class Node:
     connector: Mapping[str, object] = NOTHING
     topology: Mapping[str, str] = EMPTY
     revision: str = ""
+    unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
 
 
 Record = Volume | Snapshot | Attachment | Group | GroupSnapshot | InitiatorData | KeyValue | Node
