@@ -1,0 +1,111 @@
+"""What a value must be beyond its type."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from csi_cinderlib.config.near import unknown
+from csi_cinderlib.config.settings import BackendSettings, SealingKey, Settings
+from csi_cinderlib.errors import ConfigurationError
+
+LOG_FORMATS = ("auto", "json", "text")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+MAX_SOCKET_PATH = 107
+"""Linux: sun_path less its final zero."""
+
+_DRIVER_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?")  # spec: GetPluginInfoResponse.name
+_BACKEND_NAME = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+)  # a section of the driver's configuration, and part of host@backend#pool
+_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_RESERVED = ("DEFAULT", "backend_defaults")
+
+
+def settings(it: Settings) -> None:
+    """Raises ConfigurationError for the first value that cannot be used."""
+    _require(
+        _DRIVER_NAME.fullmatch(it.driver_name),
+        "driver_name",
+        "must be at most 63 letters, digits, dots and dashes, as in csi.example.org",
+    )
+    _endpoint(it)
+    _choice("log.format", it.log.format, LOG_FORMATS)
+    _choice("log.level", it.log.level, LOG_LEVELS)
+    _require(1 <= it.workers <= 1024, "workers", "must be from 1 to 1024")
+    _require(1 <= it.page_limit <= 10_000, "page_limit", "must be from 1 to 10000")
+    _require(it.max_volumes_per_node >= 0, "max_volumes_per_node", "must not be negative")
+    _require(
+        not it.metrics_address or _is_address(it.metrics_address),
+        "metrics_address",
+        "must be HOST:PORT, as in 0.0.0.0:9090",
+    )
+    for backend in it.backends:
+        _backend(backend)
+    for index, key in enumerate(it.sealing_keys):
+        _sealing_key(f"sealing_keys[{index}]", key, it.sealing_keys[:index])
+
+
+def socket_path(it: Settings) -> str:
+    """The path of the socket that `endpoint` names."""
+    path = it.endpoint.removeprefix("unix:")
+    path = re.sub("^//+", "/", path) if path.startswith("//") else path
+    return path or str(it.state_dir / "csi.sock")
+
+
+def _endpoint(it: Settings) -> None:
+    scheme = it.endpoint.partition("://")[0] if "://" in it.endpoint else "unix"
+    _require(
+        scheme == "unix",
+        "endpoint",
+        f"must be a unix socket (unix:///run/csi.sock), not {scheme}: CSI has no authentication of its own",
+    )
+    path = socket_path(it)
+    length = len(path.encode())
+    _require(
+        length <= MAX_SOCKET_PATH,
+        "endpoint",
+        f"the socket's path {path} has {length} bytes and Linux allows {MAX_SOCKET_PATH}",
+    )
+
+
+def _backend(backend: BackendSettings) -> None:
+    path = f"backends.{backend.name}"
+    named = _BACKEND_NAME.fullmatch(backend.name) and backend.name not in _RESERVED
+    _require(named, path, "the name must be letters, digits, dots, dashes and underscores, and not DEFAULT")
+    _require(
+        _CLASS_PATH.fullmatch(backend.driver),
+        f"{path}.driver",
+        f"must be the path of a class, package.module.Class, not {backend.driver!r}",
+    )
+    _require(backend.max_concurrent_calls >= 0, f"{path}.max_concurrent_calls", "must not be negative")
+    _require(backend.stats_seconds >= 0, f"{path}.stats_seconds", "must not be negative")
+
+
+def _sealing_key(path: str, key: SealingKey, earlier: tuple[SealingKey, ...]) -> None:
+    _require(
+        re.fullmatch(r"[A-Za-z0-9._-]{1,63}", key.id),
+        f"{path}.id",
+        "must be letters, digits, dots, dashes and underscores",
+    )
+    _require(key.id not in {other.id for other in earlier}, f"{path}.id", f"{key.id!r} is the id of two keys")
+    try:
+        raw = base64.urlsafe_b64decode(key.key.encode())
+    except (binascii.Error, ValueError):
+        raw = b""
+    _require(len(raw) == 32, f"{path}.key", "must be 32 bytes in url-safe base64; `csi-cinderlib new-key` makes one")
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdecimal() and int(port) < 65536
+
+
+def _choice(path: str, value: str, choices: tuple[str, ...]) -> None:
+    _require(value in choices, path, unknown("value", value, choices))
+
+
+def _require(holds: object, path: str, problem: str) -> None:
+    if not holds:
+        raise ConfigurationError(path, problem)

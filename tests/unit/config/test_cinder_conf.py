@@ -1,0 +1,88 @@
+"""Sections of an existing cinder.conf, as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.config.load import load
+from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.errors import ConfigurationError
+
+CONF = """
+# as an operator has it
+[DEFAULT]
+enabled_backends = lvm, nfs
+debug = true
+
+[backend_defaults]
+image_volume_cache_enabled = True
+
+[lvm]
+volume_driver = cinder.volume.drivers.lvm.LVMVolumeDriver
+volume_group = fast
+target_helper: lioadm
+
+[nfs]
+volume_driver = cinder.volume.drivers.nfs.NfsDriver
+nfs_mount_options = vers=4.1,
+    nolock
+extra = one
+extra = two
+image_volume_cache_enabled = False
+
+[unused]
+volume_driver = x.Y
+"""
+
+
+def read(tmp_path: Path, text: str, yaml: str = "cinder_conf: cinder.conf") -> Settings:
+    (tmp_path / "cinder.conf").write_text(text)
+    (tmp_path / "config.yaml").write_text(yaml)
+    return load(tmp_path / "config.yaml", environment={})
+
+
+def test_the_enabled_back_ends_are_read_in_their_order(tmp_path: Path) -> None:
+    lvm, nfs = read(tmp_path, CONF).backends
+    assert (lvm.name, lvm.driver) == ("lvm", "cinder.volume.drivers.lvm.LVMVolumeDriver")
+    assert lvm.options == {"image_volume_cache_enabled": "True", "volume_group": "fast", "target_helper": "lioadm"}
+    assert nfs.name == "nfs"
+
+
+def test_lines_that_continue_and_keys_that_repeat_are_kept(tmp_path: Path) -> None:
+    nfs = read(tmp_path, CONF).backends[1]
+    assert nfs.options["nfs_mount_options"] == "vers=4.1,\nnolock"
+    assert nfs.options["extra"] == ["one", "two"]
+    assert nfs.options["image_volume_cache_enabled"] == "False"
+
+
+def test_they_stand_beside_the_back_ends_of_the_settings(tmp_path: Path) -> None:
+    settings = read(tmp_path, CONF, "cinder_conf: cinder.conf\nbackends: {mine: {driver: x.Y}}")
+    assert [backend.name for backend in settings.backends] == ["mine", "lvm", "nfs"]
+
+
+def test_one_name_for_two_back_ends_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"backends\.lvm: is also a back end of cinder\.conf"):
+        read(tmp_path, CONF, "cinder_conf: cinder.conf\nbackends: {lvm: {driver: x.Y}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[DEFAULT]\n", "enabled_backends: names no back end"),
+        ("[DEFAULT]\nenabled_backends = lwm\n[lvm]\n", "unknown section 'lwm'; did you mean 'lvm'"),
+        ("[DEFAULT]\nenabled_backends = lvm\n[lvm]\n", r"\[lvm\] volume_driver: is missing"),
+        ("[DEFAULT]\nenabled_backends\n", "line 2: No ':' or '=' found"),
+        ("a = b\n", "line 1: an assignment before the first"),
+    ],
+)
+def test_what_is_wrong_with_it_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        read(tmp_path, text)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("cinder_conf: /absent/cinder.conf")
+    with pytest.raises(ConfigurationError, match=r"/absent/cinder\.conf: cannot be read"):
+        load(tmp_path / "config.yaml", environment={})
