@@ -28,7 +28,7 @@ bench: $(VENV) .venv/.packages-host ## Measure against the budgets
 	@$(BIN)/python tests/bench/run.py
 
 proto: $(VENV) ## Generate the gRPC stubs from proto/
-	@scripts/generate-stubs
+	@$(BIN)/python scripts/generate_protos.py
 
 docs: $(VENV) ## Write the reference pages from the code
 	@$(BIN)/python scripts/generate-docs
