@@ -12,12 +12,28 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any, NoReturn
 
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.size import GiB
 
-EMPTY: Mapping[str, str] = MappingProxyType({})
-NOTHING: Mapping[str, object] = MappingProxyType({})
+
+class _Nothing(dict[str, Any]):
+    """An empty mapping that stays empty. Python 3.11 refuses a MappingProxyType as a dataclass default: it has no hash."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none; this one never changes
+        return 0
+
+    def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise TypeError("this mapping is a shared default: make a new one")
+
+    __setitem__ = __ior__ = setdefault = update = _refuse
+
+
+EMPTY: Mapping[str, str] = _Nothing()
+NOTHING: Mapping[str, object] = _Nothing()
 SECRET: Mapping[str, object] = MappingProxyType({"secret": True})
 """The metadata of a dataclass field that may hold credentials."""
 
