@@ -1,0 +1,91 @@
+"""Sealing: rotation, tampering, and errors that name the key id and never the text."""
+
+import subprocess
+import sys
+
+import pytest
+
+from csi_cinderlib.config.settings import SealingKey
+from csi_cinderlib.errors import ConfigurationError, InvalidRequest
+from csi_cinderlib.sealing import Sealer, generate_key
+
+OLD = SealingKey(id="old", key=generate_key())
+NEW = SealingKey(id="new", key=generate_key())
+SECRET = b'{"auth_password":"s3cret-canary"}'
+
+
+def test_what_is_sealed_opens_again_and_does_not_show() -> None:
+    text = Sealer([OLD]).seal(SECRET)
+    assert text.startswith("k:old:")
+    assert "canary" not in text
+    assert Sealer([OLD]).open(text) == SECRET
+
+
+def test_the_first_key_writes_and_all_keys_read() -> None:
+    both = Sealer([NEW, OLD])
+    assert both.seal(b"x").startswith("k:new:")
+    assert both.open(Sealer([OLD]).seal(SECRET)) == SECRET
+
+
+def test_without_keys_the_text_is_only_wrapped() -> None:
+    sealer = Sealer()
+    assert not sealer.active
+    assert sealer.seal(b"x") == "plain:eA=="
+    assert sealer.open("plain:eA==") == b"x"
+
+
+def test_a_process_with_keys_refuses_what_is_not_sealed() -> None:
+    with pytest.raises(InvalidRequest, match=r"is not sealed.*'old'"):
+        Sealer([OLD]).open(Sealer().seal(SECRET))
+
+
+def test_a_missing_key_is_named_and_the_text_is_not_shown() -> None:
+    text = Sealer([OLD]).seal(SECRET)
+    with pytest.raises(InvalidRequest, match=r"key 'old', which is not configured here \(have: 'new'\)") as caught:
+        Sealer([NEW]).open(text)
+    assert text.split(":")[2] not in str(caught.value)
+    with pytest.raises(InvalidRequest, match=r"have: none"):
+        Sealer().open(text)
+
+
+def test_another_key_under_the_same_id_is_named() -> None:
+    with pytest.raises(InvalidRequest, match=r"cannot be opened with key 'old'"):
+        Sealer([SealingKey(id="old", key=NEW.key)]).open(Sealer([OLD]).seal(SECRET))
+
+
+def test_a_changed_text_is_refused() -> None:
+    text = Sealer([OLD]).seal(SECRET)
+    flipped = text[:-8] + ("A" if text[-8] != "A" else "B") + text[-7:]
+    with pytest.raises(InvalidRequest, match="text was changed"):
+        Sealer([OLD]).open(flipped)
+
+
+@pytest.mark.parametrize("text", ["", "hello", "k:", "k:old", "k:old:", "plain:%%%", "k:old:ä"])
+def test_what_this_driver_did_not_make_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        Sealer([OLD]).open(text)
+    with pytest.raises(InvalidRequest):
+        Sealer().open(text)
+
+
+@pytest.mark.parametrize(
+    ("keys", "where"),
+    [
+        ([SealingKey(id="", key=OLD.key)], r"sealing_keys\.0\.id"),
+        ([SealingKey(id="a:b", key=OLD.key)], r"sealing_keys\.0\.id"),
+        ([OLD, OLD], r"sealing_keys\.1\.id: 'old' is used twice"),
+        ([SealingKey(id="short", key="QUJD")], r"sealing_keys\.0\.key: the key 'short'"),
+        ([SealingKey(id="junk", key="ä")], r"sealing_keys\.0\.key"),
+    ],
+)
+def test_a_wrong_key_is_a_configuration_error_that_names_it(keys: list[SealingKey], where: str) -> None:
+    with pytest.raises(ConfigurationError, match=where):
+        Sealer(keys)
+
+
+def test_cryptography_is_not_loaded_before_it_is_needed() -> None:
+    code = (
+        "import sys; from csi_cinderlib.sealing import Sealer; s = Sealer(); s.open(s.seal(b'x'));"
+        "sys.exit(any(m.startswith('cryptography') for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
