@@ -1,0 +1,202 @@
+"""Every record as one versioned JSON object, and back, exactly.
+
+What is empty is left out. What this version does not know comes back in `record.unknown` and is written again, so that an
+older program beside a newer one loses nothing. Secrets (fields flagged `SECRET` in the model) move to the `sealed` object when
+a sealer is given; each sealed text names its record, so that it cannot be passed off as another's.
+
+The revision is the store's own and is not part of the object. Never logs; raises CorruptRecord without showing the content.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from csi_cinderlib.errors import CorruptRecord, DriverError, InvalidRequest
+from csi_cinderlib.model.records import Record
+from csi_cinderlib.persistence.api import INDEXED, KINDS, R
+from csi_cinderlib.persistence.forms import Form
+from csi_cinderlib.persistence.values import WrongValue
+
+VERSION = 1
+"""Raised only when an older program must not touch the record; a new field does not need that."""
+
+MAX_KEY_BYTES = 1024
+"""Of an id or an indexed field, in UTF-8: what every store can index."""
+
+
+class Sealer(Protocol):
+    """What turns secrets into text that only the holders of a key can read (`csi_cinderlib.sealing.Sealer`)."""
+
+    def seal(self, plain: bytes, /) -> str: ...
+
+    def open(self, text: str, /) -> bytes: ...
+
+
+FORMS: Mapping[type[Record], Form] = {kind: Form(kind) for kind in KINDS}
+BY_NAME: Mapping[str, type[Record]] = {form.name: kind for kind, form in FORMS.items()}
+_to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def kind_name(kind: type[Record]) -> str:
+    """The kind as messages and the `kind` field spell it: "group-snapshot"."""
+    return FORMS[kind].name
+
+
+def encode(record: Record, sealer: Sealer | None = None) -> dict[str, Any]:
+    """The record as a JSON object of plain dicts and lists.
+
+    Raises:
+        InvalidRequest: a field holds what its type forbids or JSON cannot hold.
+    """
+    form = FORMS[type(record)]
+    body: dict[str, Any] = {"v": VERSION, "kind": form.name}
+    try:
+        form.write(record, body)
+    except WrongValue as wrong:
+        raise InvalidRequest(f"{form.name}.{wrong.path}", str(wrong)) from None
+    if record.unknown:
+        _merge(body, record.unknown)
+    if sealer is not None and form.secrets:
+        _seal(form, body, sealer)
+    return body
+
+
+def decode(kind: type[R], body: object, *, id: str, revision: str = "", sealer: Sealer | None = None) -> R:
+    """The record of that id in a JSON object that `encode` of this or another version made.
+
+    Raises:
+        CorruptRecord: it is anything else, or cannot be unsealed.
+    """
+    form = FORMS[kind]
+    try:
+        known = _opened(form, body, id, sealer)
+        values = form.read(known)
+        _same_id(values["id"], id)
+    except WrongValue as wrong:
+        raise CorruptRecord(form.name, id, f"{wrong.path}: {wrong}" if wrong.path else str(wrong)) from None
+    unknown = form.leftovers(known)
+    del unknown["v"], unknown["kind"]
+    if unknown:
+        values["unknown"] = unknown
+    values["revision"] = revision
+    return kind(**values)
+
+
+def to_text(record: Record, sealer: Sealer | None = None) -> str:
+    """`encode` as ASCII text without blanks."""
+    return _to_text(encode(record, sealer))
+
+
+def from_text(kind: type[R], text: str | bytes, *, id: str, revision: str = "", sealer: Sealer | None = None) -> R:
+    """`decode` of a text. Raises CorruptRecord."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        raise CorruptRecord(kind_name(kind), id, "it is not JSON") from None
+    return decode(kind, body, id=id, revision=revision, sealer=sealer)
+
+
+def keys(record: Record) -> dict[str, str]:
+    """The id and the INDEXED fields: what a store keeps beside the body to find it.
+
+    Raises:
+        InvalidRequest: one is too long to be indexed, or holds a character that not every store can keep.
+    """
+    found = {"id": record.id}
+    for name in INDEXED[type(record)]:
+        found[name] = str(getattr(record, name))
+    for name, value in found.items():
+        if (not value.isascii() or len(value) > MAX_KEY_BYTES or "\0" in value) and (problem := _unfit(value)):
+            raise InvalidRequest(f"{kind_name(type(record))}.{name}", problem)
+    if not record.id:
+        raise InvalidRequest(f"{kind_name(type(record))}.id", "must not be empty")
+    return found
+
+
+def _unfit(key: str) -> str:
+    if "\0" in key:
+        return "must not hold a NUL character"
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return "is not valid Unicode"
+    return f"takes {size} bytes in UTF-8; the most is {MAX_KEY_BYTES}" if size > MAX_KEY_BYTES else ""
+
+
+def _opened(form: Form, body: object, id: str, sealer: Sealer | None) -> dict[str, Any]:
+    """The body when it is one that this program may read, its secrets at their places. Raises WrongValue."""
+    if type(body) is not dict:
+        raise WrongValue("it is not a JSON object")
+    if body.get("kind") != form.name:
+        raise WrongValue(f"it says it is a {body.get('kind')!r}")
+    version = body.get("v")
+    if version != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        raise WrongValue(
+            f"it is of version {version!r}; this program reads version {VERSION}" + (": upgrade it" if newer else "")
+        )
+    return _unseal(form, body, body["sealed"], id, sealer) if "sealed" in body else body
+
+
+def _same_id(found: str, id: str) -> None:
+    if found != id:
+        raise WrongValue(f"it holds the id {found!r}")
+
+
+def _merge(body: dict[str, Any], unknown: Mapping[str, Any]) -> None:
+    """Put back what a newer version wrote, in nested objects and lists of objects too; what is known wins."""
+    for name, value in unknown.items():
+        present = body.setdefault(name, value)
+        if present is value:
+            continue
+        if isinstance(present, dict) and isinstance(value, Mapping):
+            _merge(present, value)
+        elif isinstance(present, list) and isinstance(value, Mapping):
+            for index, item in enumerate(present):
+                _merge(item, value.get(str(index), {}))
+
+
+def _seal(form: Form, body: dict[str, Any], sealer: Sealer) -> None:
+    sealed = {}
+    for path in form.secrets:
+        holder, name = _holder(body, path)
+        if holder is not None and name in holder:
+            plain = _to_text([form.name, body["id"], path, holder.pop(name)])
+            sealed[path] = sealer.seal(plain.encode())
+            if not holder:
+                del body[path.partition(".")[0]]
+    if sealed:
+        body["sealed"] = sealed
+
+
+def _holder(body: dict[str, Any], path: str) -> tuple[dict[str, Any] | None, str]:
+    outer, dot, inner = path.partition(".")
+    return (body.get(outer), inner) if dot else (body, outer)
+
+
+def _unseal(form: Form, body: dict[str, Any], sealed: object, id: str, sealer: Sealer | None) -> dict[str, Any]:
+    """A copy of the body with the secrets at their places. Raises WrongValue."""
+    if type(sealed) is not dict:
+        raise WrongValue("is not an object", "sealed")
+    if sealer is None:
+        raise WrongValue("its secrets are sealed and this program was given no key", "sealed")
+    body = {name: value for name, value in body.items() if name != "sealed"}
+    for path, text in sealed.items():
+        if path not in form.secrets:
+            raise WrongValue(f"names the unknown field {path!r}", "sealed")
+        try:
+            of, of_id, of_path, value = json.loads(sealer.open(text))
+        except DriverError as error:
+            raise WrongValue(str(error), path) from error
+        except (ValueError, TypeError):
+            raise WrongValue("was not sealed by this program", path) from None
+        if (of, of_id, of_path) != (form.name, id, path):
+            raise WrongValue("belongs to another record", path)
+        outer, dot, inner = path.partition(".")
+        if dot:
+            body[outer] = {**body.get(outer, {}), inner: value}
+        else:
+            body[outer] = value
+    return body

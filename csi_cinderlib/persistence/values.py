@@ -1,0 +1,152 @@
+"""Single values as JSON holds them: checked when written and when read, so that nothing is stored that cannot be read back."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAX_DEPTH = 64
+"""Of nested objects and lists: far beyond what drivers answer, and far from Python's recursion limit."""
+
+
+class WrongValue(Exception):
+    """A value that its field cannot hold. The text never shows the value, which may be a secret.
+
+    Attributes:
+        path: the field, dotted; "" for the object itself.
+    """
+
+    def __init__(self, problem: str, path: str = "") -> None:
+        super().__init__(problem)
+        self.path = path
+
+    def inside(self, name: str) -> WrongValue:
+        return WrongValue(str(self), f"{name}.{self.path}" if self.path else name)
+
+
+@dataclass(frozen=True, slots=True)
+class Coder:
+    """One type of value: how it is written to JSON and read from it (both raise WrongValue), and its JSON schema.
+
+    `leftovers` gives what of a JSON value `read` does not know; None where there can be none.
+    """
+
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+    schema: Mapping[str, Any]
+    leftovers: Callable[[Any], dict[str, Any]] | None = None
+
+
+def word(value: object) -> str:
+    """What kind of JSON value that is."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
+
+
+def _text(value: Any) -> str:
+    if type(value) is str:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise WrongValue(f"must be text, not {word(value)}")
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is bool:
+        return value
+    raise WrongValue(f"must be true or false, not {word(value)}")
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    raise WrongValue(f"must be a whole number, not {word(value)}")
+
+
+def _texts(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise WrongValue(f"must be an object of texts, not {word(value)}")
+    for key, item in value.items():
+        if type(key) is not str or type(item) is not str:
+            raise WrongValue(f"must be text, not {word(item)}", str(key))
+    return dict(value)
+
+
+def _anything(value: Any, depth: int) -> Any:
+    """A copy in plain dicts and lists."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if depth > MAX_DEPTH:
+        raise WrongValue(f"is nested deeper than {MAX_DEPTH} levels")
+    if kind is float:
+        if math.isfinite(value):
+            return value
+        raise WrongValue("must be a finite number")
+    if isinstance(value, Mapping):
+        return _object(value, depth)
+    if isinstance(value, list | tuple):
+        return [_anything(item, depth + 1) for item in value]
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise WrongValue(f"must be a JSON value, not {word(value)}")
+
+
+def _object(value: Any, depth: int = 0) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise WrongValue(f"must be an object, not {word(value)}")
+    copy = {}
+    for key, item in value.items():
+        if type(key) is not str:
+            raise WrongValue("must have texts as keys")
+        try:
+            copy[key] = _anything(item, depth + 1)
+        except WrongValue as wrong:
+            raise wrong.inside(key) from None
+    return copy
+
+
+SCALARS: Mapping[Any, Coder] = {
+    str: Coder(_text, _text, {"type": "string"}),
+    bool: Coder(_flag, _flag, {"type": "boolean"}),
+    int: Coder(_number, _number, {"type": "integer"}),
+    Mapping[str, str]: Coder(_texts, _texts, {"type": "object", "additionalProperties": {"type": "string"}}),
+    Mapping[str, object]: Coder(_object, _object, {"type": "object", "additionalProperties": True}),
+}
+
+
+def choice(kind: type[enum.StrEnum]) -> Coder:
+    """One of the words of an enumeration."""
+    members: dict[str, enum.StrEnum] = {member.value: member for member in kind}
+
+    def read(value: Any) -> enum.StrEnum:
+        try:
+            return members[value]
+        except (KeyError, TypeError):
+            raise WrongValue(f"must be one of {', '.join(members)}") from None
+
+    return Coder(lambda value: read(value).value, read, {"type": "string", "enum": list(members)})
+
+
+def listing(item: Coder) -> Coder:
+    """A tuple here, a list in JSON."""
+    write_item, read_item, leftovers_of = item.write, item.read, item.leftovers
+
+    def write(value: Any) -> list[Any]:
+        if type(value) is not tuple:
+            raise WrongValue(f"must be a tuple, not {word(value)}")
+        return [write_item(each) for each in value]
+
+    def read(value: Any) -> tuple[Any, ...]:
+        if type(value) is not list:
+            raise WrongValue(f"must be a list, not {word(value)}")
+        return tuple([read_item(each) for each in value])
+
+    def leftovers(value: Any) -> dict[str, Any]:
+        assert leftovers_of is not None
+        return {str(index): left for index, each in enumerate(value) if (left := leftovers_of(each))}
+
+    return Coder(write, read, {"type": "array", "items": item.schema}, leftovers if leftovers_of else None)
