@@ -1,0 +1,141 @@
+"""What must not be seen: credentials in messages, mappings and text, whatever library wrote them.
+
+Three nets, each finer than the one before: the fields that the CSI specification marks with `csi_secret` (and two that it
+should have marked), keys whose names say that their values are secret, and the very values that the current call was
+given, wherever they turn up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
+    from google.protobuf.message import Message
+
+HIDDEN = "***"
+CSI_SECRET = 1059
+"""The number of the field option `csi_secret`."""
+ALSO_SECRET = frozenset({"publish_context", "mount_flags"})
+SHORTEST_SECRET = 4
+"""Shorter values are not looked for in text: hiding every "on" would hide the log and protect nothing."""
+
+_SECRET_KEY = re.compile(
+    r"passw(or)?d|passphrase|secret|credential|(^|[_\-.])pass$|(^|[_\-.])(token|pin|otp)$"
+    r"|(private|auth|access|api|encryption|sealing|keyring|chap)[_\-.]?keys?$|^keyring$",
+    re.IGNORECASE,
+)
+_NAME = r"[\w\-.]*(?:passw(?:or)?d|passphrase|secret|credential|token|(?:private|auth|access|api)_?key)[\w\-.]*"
+_VALUE = r"""(?:u?"[^"]*"|u?'[^']*'|[^\s,;&}\])'"]+)"""
+_ASSIGNED = re.compile(
+    rf"""(?P<key>{_NAME}["']?\s*=>?\s*      # password=x, secret => x
+        |["']{_NAME}["']\s*:\s*            # 'password': x
+        |{_NAME}\s*:\s*(?=u?["'])          # password: "x"; bare words after a colon are prose: "secrets: must be short"
+        |--{_NAME}["']?,?\s+["']?           # --password x, also as a list of arguments
+        |{_NAME}["']?,?\s+["']?-v["']?,?\s+["']?  # iscsiadm's -n node.session.auth.password -v x
+        ){_VALUE}""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
+
+_hidden: ContextVar[tuple[str, ...]] = ContextVar("hidden", default=())
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether a key's name says that its value is secret: auth_password, san_password, encryption_key ..."""
+    return bool(_SECRET_KEY.search(key))
+
+
+def mapping(values: Mapping[str, object]) -> dict[str, object]:
+    """A copy for people: secret values replaced, to any depth."""
+    return {str(key): HIDDEN if value and is_secret_key(str(key)) else _any(value) for key, value in values.items()}
+
+
+def text(value: str) -> str:
+    """Text without the current call's secrets, `password=...` and `scheme://user:password@`."""
+    for secret in _hidden.get():
+        value = value.replace(secret, HIDDEN)
+    return _IN_URL.sub(rf"\g<scheme>:{HIDDEN}@", _ASSIGNED.sub(rf"\g<key>{HIDDEN}", value))
+
+
+@contextmanager
+def hiding(values: Iterable[str]) -> Iterator[None]:
+    """While this lasts, in this thread, `text` also hides these very values."""
+    longest_first = sorted({value for value in values if len(value) >= SHORTEST_SECRET}, key=len, reverse=True)
+    token = _hidden.set((*longest_first, *_hidden.get()))
+    try:
+        yield
+    finally:
+        _hidden.reset(token)
+
+
+def proto(message: Message) -> dict[str, object]:
+    """A message as a mapping, without its secret fields' values (their keys stay)."""
+    shown: dict[str, object] = {}
+    for field, value in message.ListFields():
+        if field.name in _secret_fields(message.DESCRIPTOR):
+            shown[field.name] = dict.fromkeys(value, HIDDEN) if isinstance(value, Mapping) else HIDDEN
+        else:
+            shown[field.name] = _field(field, value)
+    return shown
+
+
+def secrets_of(message: Message) -> frozenset[str]:
+    """The values of a message's secret fields, its nested messages' included."""
+    return frozenset(_secrets(message))
+
+
+def _secrets(message: Message) -> Iterator[str]:
+    for field, value in message.ListFields():
+        if field.name in _secret_fields(message.DESCRIPTOR):
+            yield from _values(field.name, value)
+        elif field.message_type is not None and not _is_map(field):
+            for nested in value if field.is_repeated else (value,):
+                yield from _secrets(nested)
+
+
+def _values(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from (str(item) for item in value.values())
+    elif name == "mount_flags":  # "ro" is no secret, "password=canary" is
+        for flag in value:
+            yield from (part for part in (flag, flag.partition("=")[2]) if "=" in flag and part)
+    else:
+        yield str(value)
+
+
+def _field(field: FieldDescriptor, value: Any) -> object:
+    if _is_map(field):
+        return mapping(dict(value))
+    if field.message_type is not None:
+        return [proto(item) for item in value] if field.is_repeated else proto(value)
+    if field.enum_type is not None and not field.is_repeated:
+        known = field.enum_type.values_by_number.get(value)
+        return known.name if known else value
+    return list(value) if field.is_repeated else value
+
+
+@lru_cache(maxsize=256)
+def _secret_fields(descriptor: Descriptor) -> frozenset[str]:
+    return frozenset(field.name for field in descriptor.fields if field.name in ALSO_SECRET or _is_marked(field))
+
+
+def _is_marked(field: FieldDescriptor) -> bool:
+    return any(option.number == CSI_SECRET and value for option, value in field.GetOptions().ListFields())
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def _any(value: object) -> object:
+    if isinstance(value, Mapping):
+        return mapping(value)
+    if isinstance(value, list | tuple):
+        return [_any(item) for item in value]
+    return text(value) if isinstance(value, str) else value

@@ -1,0 +1,109 @@
+"""The figures of a process, and how they are fetched."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+
+import pytest
+
+from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.observe.metrics import Metrics
+from csi_cinderlib.observe.web import parse_address, serve
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(version="1.2.3", mode="all", driver_name="d")
+
+
+def lines(metrics: Metrics) -> list[str]:
+    return metrics.exposition().decode().splitlines()
+
+
+def test_calls_are_counted_by_method_and_code(metrics: Metrics) -> None:
+    metrics.rpc("CreateVolume", "OK", 0.02)
+    metrics.rpc("CreateVolume", "OK", 3.0)
+    shown = lines(metrics)
+    assert 'csi_cinderlib_rpc_seconds_count{code="OK",method="CreateVolume"} 2.0' in shown
+    assert 'csi_cinderlib_rpc_seconds_bucket{code="OK",le="0.025",method="CreateVolume"} 1.0' in shown
+
+
+def test_calls_into_drivers_are_timed_with_their_result(metrics: Metrics) -> None:
+    with metrics.backend_call("array", "create_volume"):
+        pass
+    with pytest.raises(ValueError, match="broken"), metrics.backend_call("array", "create_volume"):
+        raise ValueError("broken")
+    shown = lines(metrics)
+    for result in ("ok", "error"):
+        assert (
+            f'csi_cinderlib_backend_call_seconds_count{{backend="array",operation="create_volume",result="{result}"}} 1.0'
+            in shown
+        )
+
+
+def test_gauges_show_what_was_set_last(metrics: Metrics) -> None:
+    metrics.pool("array", "p1", total=10.0, free=4.0)
+    metrics.volumes("array", "available", 7)
+    metrics.orphans("array", 1)
+    metrics.backend_ready("array", True)
+    with metrics.running():
+        shown = lines(metrics)
+    assert 'csi_cinderlib_pool_bytes{backend="array",kind="free",pool="p1"} 4.0' in shown
+    assert 'csi_cinderlib_volumes{backend="array",status="available"} 7.0' in shown
+    assert 'csi_cinderlib_orphans{backend="array"} 1.0' in shown
+    assert 'csi_cinderlib_backend_ready{backend="array"} 1.0' in shown
+    assert "csi_cinderlib_rpcs_in_flight 1.0" in shown
+    assert 'csi_cinderlib_build_info{driver_name="d",mode="all",version="1.2.3"} 1.0' in shown
+
+
+def test_a_gauge_that_fails_hides_no_other(metrics: Metrics) -> None:
+    metrics.before_scrape(lambda: metrics.volumes("array", "error", 2))
+    metrics.before_scrape(lambda: 1 // 0)  # type: ignore[arg-type]  # it never returns
+    shown = lines(metrics)
+    assert 'csi_cinderlib_volumes{backend="array",status="error"} 2.0' in shown
+    assert "csi_cinderlib_metrics_failures_total 1.0" in shown
+
+
+def test_two_processes_figures_can_live_in_one_program(metrics: Metrics) -> None:
+    other = Metrics(version="2", mode="node", driver_name="e")
+    other.rpc("Probe", "OK", 0.1)
+    assert "Probe" not in metrics.exposition().decode()
+
+
+def test_figures_are_served_over_http_until_stopped(metrics: Metrics) -> None:
+    metrics.rpc("Probe", "OK", 0.1)
+    port = free_port()
+    stop = metrics.serve(f"127.0.0.1:{port}")
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            assert b'method="Probe"' in answer.read()
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/else", timeout=5)
+        with pytest.raises(ConfigurationError, match="metrics_address: cannot listen on"):
+            metrics.serve(f"127.0.0.1:{port}")
+    finally:
+        stop()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+
+
+@pytest.mark.parametrize("address", ["", "host", "host:", "host:http", ":70000", "8080"])
+def test_an_address_that_is_none_is_named_with_its_setting(address: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"some_key: .* is not HOST:PORT"):
+        parse_address("some_key", address)
+
+
+def test_an_address_may_be_ipv6_or_leave_out_the_host() -> None:
+    assert parse_address("k", "[::1]:80") == ("::1", 80)
+    assert parse_address("k", ":80")[0] in ("::", "0.0.0.0")
+    stop = serve("k", "[::1]:0", {})
+    stop()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,110 @@
+"""What must not be seen is not seen, and the rest is."""
+
+from __future__ import annotations
+
+import pytest
+
+from csi_cinderlib.csi.v1 import csi_pb2
+from csi_cinderlib.observe import redact
+
+CANARY = "hunter2-canary"
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["auth_password", "san_password", "chap_password", "password", "token", "session_token", "client_secret", "secrets",
+     "encryption_key", "private_key", "discovery_auth_password", "keyring", "passphrase", "db-pass"],
+)  # fmt: skip
+def test_a_key_that_names_a_secret_hides_its_value(key: str) -> None:
+    assert redact.mapping({key: CANARY, "other": "seen"}) == {key: "***", "other": "seen"}
+
+
+@pytest.mark.parametrize(
+    "key", ["auth_method", "auth_username", "volume_id", "target_iqn", "bypass", "keys", "tokens_seen"]
+)
+def test_a_key_that_names_no_secret_shows_its_value(key: str) -> None:
+    assert redact.mapping({key: "seen"}) == {key: "seen"}
+
+
+def test_secrets_are_hidden_at_any_depth() -> None:
+    shown = redact.mapping({"data": {"targets": [{"auth_password": CANARY, "lun": 1}]}, "empty": {"password": ""}})
+    assert shown == {"data": {"targets": [{"auth_password": "***", "lun": 1}]}, "empty": {"password": ""}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"login failed: password={CANARY}",
+        f"{{'auth_password': '{CANARY}', 'auth_method': 'CHAP'}}",
+        f'{{"chap_secret": "{CANARY}"}}',
+        f"postgresql://cinder:{CANARY}@db/cinder",
+        f"cryptsetup --password {CANARY}",
+        f"iscsiadm -m node -o update -n node.session.auth.password -v {CANARY}",
+        f"['iscsiadm', '-n', 'node.session.auth.password', '-v', '{CANARY}']",
+        f"session_token => {CANARY}; next",
+        f"password: '{CANARY}'",
+    ],
+)
+def test_text_is_shown_without_the_values_that_are_called_secret(text: str) -> None:
+    assert CANARY not in redact.text(text)
+    assert "***" in redact.text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "secrets: holds 5000 bytes, and 4096 are allowed",
+        "starting_token: is not one of this driver's",
+        "http://host:8080/path",
+        "volume x=1",
+    ],
+)
+def test_prose_about_secrets_stays_readable(text: str) -> None:
+    assert redact.text(text) == text
+
+
+def test_the_values_of_the_current_call_are_hidden_wherever_they_turn_up() -> None:
+    with redact.hiding([CANARY, "on"]):
+        assert redact.text(f"the array said {CANARY!r}, go on") == "the array said '***', go on"
+    assert CANARY in redact.text(f"the array said {CANARY!r}")
+
+
+def test_a_secret_that_contains_another_is_hidden_whole() -> None:
+    with redact.hiding(["canary", "canary-long"]):
+        assert redact.text("canary-long canary") == "*** ***"
+
+
+def test_a_message_is_shown_without_the_fields_that_the_specification_marks() -> None:
+    request = csi_pb2.NodeStageVolumeRequest(
+        volume_id="v", secrets={"user": CANARY}, publish_context={"connection": CANARY}, volume_context={"backend": "b"}
+    )
+    request.volume_capability.mount.mount_flags.append(f"password={CANARY}")
+    request.volume_capability.access_mode.mode = csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+    shown = redact.proto(request)
+    assert CANARY not in repr(shown)
+    assert shown["volume_id"] == "v"
+    assert shown["secrets"] == {"user": "***"}
+    assert shown["volume_context"] == {"backend": "b"}
+    assert shown["volume_capability"] == {
+        "mount": {"mount_flags": "***"},
+        "access_mode": {"mode": "SINGLE_NODE_WRITER"},
+    }
+
+
+def test_every_secret_field_of_every_csi_message_is_hidden() -> None:
+    seen = 0
+    for message in csi_pb2.DESCRIPTOR.message_types_by_name.values():
+        for field in message.fields:
+            if field.name in ("secrets", "publish_context"):
+                filled = getattr(csi_pb2, message.name)(**{field.name: {"k": CANARY}})
+                assert CANARY not in repr(redact.proto(filled)), f"{message.name}.{field.name}"
+                assert CANARY in redact.secrets_of(filled)
+                seen += 1
+    assert seen == 22
+
+
+def test_the_secrets_of_a_message_are_found_in_nested_messages_too() -> None:
+    request = csi_pb2.CreateVolumeRequest(secrets={"a": CANARY})
+    flags = request.volume_capabilities.add().mount.mount_flags
+    flags.extend(["ro", "credentials=/c"])
+    assert redact.secrets_of(request) == {CANARY, "credentials=/c", "/c"}
