@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
@@ -60,6 +61,27 @@ INDEXED: Mapping[type[Record], tuple[str, ...]] = MappingProxyType(
 Where = Mapping[str, str | tuple[str, ...]]
 
 
+class Sealer(Protocol):
+    """What turns secrets into text that only the holders of a key can read (`csi_cinderlib.sealing.Sealer`)."""
+
+    def seal(self, plain: bytes, /) -> str: ...
+
+    def open(self, text: str, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a store is for.
+
+    Attributes:
+        durable: rule 3 holds. Without it the records live as long as the store object.
+        shared: several processes may have it open at once.
+    """
+
+    durable: bool = True
+    shared: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[R]):
     """One page of a walk.
@@ -78,6 +100,8 @@ class Page(Generic[R]):
 @runtime_checkable
 class Store(Protocol):
     """A metadata store. All methods are thread-safe and may raise StoreUnavailable."""
+
+    traits: Traits
 
     def add(self, record: R) -> R:
         """Store a new record and return it with its revision.
@@ -118,3 +142,20 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give back connections and locks. Nothing may be called afterwards."""
+
+
+class Plugin(Protocol):
+    """What an entry point of the group `csi_cinderlib.persistence` names."""
+
+    def __call__(self, options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None) -> Store:
+        """Open the store.
+
+        Args:
+            options: as configured under `store.options`. May hold passwords.
+            state_dir: for whatever the plugin keeps on this host; exists.
+            sealer: seals the fields flagged SECRET in the model; None stores them in plain.
+
+        Raises:
+            ConfigurationError: an option is wrong, says which and what to do, and never shows a password.
+            StoreUnavailable: the store cannot be reached right now.
+        """

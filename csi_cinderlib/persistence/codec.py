@@ -11,27 +11,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from csi_cinderlib.errors import CorruptRecord, DriverError, InvalidRequest
 from csi_cinderlib.model.records import Record
-from csi_cinderlib.persistence.api import INDEXED, KINDS, R
+from csi_cinderlib.persistence.api import INDEXED, KINDS, R, Sealer
 from csi_cinderlib.persistence.forms import Form
 from csi_cinderlib.persistence.values import WrongValue
+
+__all__ = [
+    "BY_NAME",
+    "FORMS",
+    "MAX_KEY_BYTES",
+    "VERSION",
+    "Sealer",
+    "decode",
+    "encode",
+    "from_text",
+    "keys",
+    "kind_name",
+    "to_text",
+]
 
 VERSION = 1
 """Raised only when an older program must not touch the record; a new field does not need that."""
 
 MAX_KEY_BYTES = 1024
 """Of an id or an indexed field, in UTF-8: what every store can index."""
-
-
-class Sealer(Protocol):
-    """What turns secrets into text that only the holders of a key can read (`csi_cinderlib.sealing.Sealer`)."""
-
-    def seal(self, plain: bytes, /) -> str: ...
-
-    def open(self, text: str, /) -> bytes: ...
 
 
 FORMS: Mapping[type[Record], Form] = {kind: Form(kind) for kind in KINDS}
@@ -168,7 +174,7 @@ def _seal(form: Form, body: dict[str, Any], sealer: Sealer) -> None:
             if not holder:
                 del body[path.partition(".")[0]]
     if sealed:
-        body["sealed"] = sealed
+        body["sealed"] = {**body.get("sealed", {}), **sealed}
 
 
 def _holder(body: dict[str, Any], path: str) -> tuple[dict[str, Any] | None, str]:
@@ -183,9 +189,11 @@ def _unseal(form: Form, body: dict[str, Any], sealed: object, id: str, sealer: S
     if sealer is None:
         raise WrongValue("its secrets are sealed and this program was given no key", "sealed")
     body = {name: value for name, value in body.items() if name != "sealed"}
+    if newer := {path: text for path, text in sealed.items() if path not in form.secrets}:
+        body["sealed"] = newer
     for path, text in sealed.items():
-        if path not in form.secrets:
-            raise WrongValue(f"names the unknown field {path!r}", "sealed")
+        if path in newer:
+            continue
         try:
             of, of_id, of_path, value = json.loads(sealer.open(text))
         except DriverError as error:

@@ -83,6 +83,7 @@ class Form:
                 left[name] = inner
         return left
 
+    @functools.cached_property
     def coder(self) -> Coder:
         """For a field of this type in another dataclass."""
         kind = self.kind
@@ -137,12 +138,12 @@ def _coder(hint: Any) -> Coder:
         return _capability()
     if issubclass(hint, enum.StrEnum):
         return choice(hint)
-    return form_of(hint).coder()
+    return form_of(hint).coder
 
 
 def _capability() -> Coder:
     """The one union: `mount` or `block` beside the access mode, as CSI spells it."""
-    mode, mount = choice(AccessMode), form_of(Mount).coder()
+    mode, mount = choice(AccessMode), form_of(Mount).coder
     mount_leftovers: Callable[[Any], dict[str, Any]] = form_of(Mount).leftovers
 
     def write(value: Any) -> dict[str, Any]:
