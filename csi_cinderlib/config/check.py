@@ -98,8 +98,8 @@ def _sealing_key(path: str, key: SealingKey, earlier: tuple[SealingKey, ...]) ->
 
 
 def _is_address(text: str) -> bool:
-    host, _, port = text.rpartition(":")
-    return bool(host) and port.isdecimal() and int(port) < 65536
+    _, colon, port = text.rpartition(":")
+    return bool(colon) and port.isdecimal() and int(port) < 65536
 
 
 def _choice(path: str, value: str, choices: tuple[str, ...]) -> None:

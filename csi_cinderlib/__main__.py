@@ -1,0 +1,6 @@
+"""`python -m csi_cinderlib` is `csi-cinderlib`."""
+
+from csi_cinderlib.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

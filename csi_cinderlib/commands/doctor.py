@@ -1,0 +1,175 @@
+"""`csi-cinderlib doctor`: does this host have what a node needs?"""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_cinderlib import __version__
+from csi_cinderlib.brick import tools
+from csi_cinderlib.commands import multipath_conf
+from csi_cinderlib.config.near import unknown
+from csi_cinderlib.errors import HostError, InvalidRequest
+from csi_cinderlib.host import commands
+
+FILE_SYSTEMS = (
+    ("ext4", ("mkfs.ext4", "resize2fs")),
+    ("xfs", ("mkfs.xfs", "xfs_growfs")),
+    ("btrfs", ("mkfs.btrfs", "btrfs")),
+)
+PROTOCOLS = ("iscsi", "fibre_channel", "nvmeof", "nfs", "rbd")
+_VERSION_OPTIONS = {
+    "mkfs.ext4": "-V",
+    "mkfs.xfs": "-V",
+    "resize2fs": "",
+    "xfs_growfs": "-V",
+    "mount.nfs": "-V",
+    "multipathd": "",
+    "multipath": "",
+}
+
+
+class Level(enum.StrEnum):
+    OK = "ok"
+    NOTE = "note"
+    BAD = "BAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. NOTE is for what only some deployments need."""
+
+    level: Level
+    what: str
+    detail: str
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--protocol",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"must work here: {', '.join(PROTOCOLS)} (may be repeated)",
+    )
+    parser.add_argument("--multipath", action="store_true", help="multipathing must work here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was found; 1 when something that must work cannot."""
+    for protocol in args.protocol:
+        if protocol not in PROTOCOLS:
+            raise InvalidRequest("--protocol", unknown("protocol", protocol, PROTOCOLS))
+    bad = False
+    for finding in examine(required=frozenset(args.protocol), multipath=args.multipath):
+        print(f"{finding.level:<5} {finding.what:<18} {finding.detail}")
+        bad |= finding.level is Level.BAD
+    return int(bad)
+
+
+def examine(*, required: frozenset[str], multipath: bool, root: Path = Path("/")) -> Iterator[Finding]:
+    """Look at everything; `root` is where the host's /etc, /dev and /proc are."""
+    yield from _versions()
+    yield _privileges()
+    yield _loop_devices(root)
+    yield from _file_systems(root)
+    for protocol in PROTOCOLS:
+        yield _protocol(protocol, needed=protocol in required, multipath=multipath)
+    yield from _identities(root, required)
+    yield from _multipath(root, needed=multipath)
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding(
+        Level.OK, "csi-cinderlib", f"{__version__}, Python {platform.python_version()}, Linux {platform.release()}"
+    )
+    for package, role in (("os-brick", "nodes"), ("cinder", "controllers")):
+        try:
+            yield Finding(Level.OK, package, importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(Level.NOTE, package, f"is not installed in {sys.prefix}; {role} need it")
+
+
+def _privileges() -> Finding:
+    if os.geteuid() != 0:
+        return Finding(Level.BAD, "privileges", "a node must be root; this is user " + str(os.geteuid()))
+    return Finding(Level.OK, "privileges", "root")
+
+
+def _loop_devices(root: Path) -> Finding:
+    if (root / "dev/loop-control").exists():
+        return Finding(Level.OK, "loop devices", "/dev/loop-control")
+    return Finding(Level.NOTE, "loop devices", "no /dev/loop-control: volumes in files cannot be used (modprobe loop)")
+
+
+def _file_systems(root: Path) -> Iterator[Finding]:
+    known = (root / "proc/filesystems").read_text().split()
+    for name, needed in FILE_SYSTEMS:
+        if lacking := tools.missing(needed):
+            yield Finding(Level.NOTE, name, f"needs {tools.advice(lacking)}")
+        elif name not in known:
+            yield Finding(
+                Level.NOTE, name, "is not known to the running kernel yet; it may load the module when needed"
+            )
+        else:
+            yield Finding(Level.OK, name, _version(needed[0]))
+
+
+def _protocol(protocol: str, *, needed: bool, multipath: bool) -> Finding:
+    programs = tools.needed(protocol, multipath=multipath)
+    if lacking := tools.missing(programs):
+        return Finding(Level.BAD if needed else Level.NOTE, protocol, f"needs {tools.advice(lacking)}")
+    return Finding(Level.OK, protocol, _version(programs[0]))
+
+
+def _version(tool: str) -> str:
+    """The first line of what the tool says about itself."""
+    option = _VERSION_OPTIONS.get(tool, "--version")
+    if not option:
+        return tool
+    try:
+        output = commands.run([tool, option], timeout=10, ok=range(256))
+    except HostError:
+        return tool
+    lines = (output.stdout + output.stderr).strip().splitlines()
+    return lines[0] if lines else tool
+
+
+def _identities(root: Path, required: frozenset[str]) -> Iterator[Finding]:
+    """The names by which arrays know this host."""
+    for protocol, path, maker in (
+        ("iscsi", "etc/iscsi/initiatorname.iscsi", "iscsi-iname, or the package open-iscsi"),
+        ("nvmeof", "etc/nvme/hostnqn", "nvme gen-hostnqn"),
+    ):
+        level = Level.BAD if protocol in required else Level.NOTE
+        try:
+            lines = [
+                line for line in (root / path).read_text().splitlines() if line.strip() and not line.startswith("#")
+            ]
+        except OSError as error:
+            yield Finding(level, f"{protocol} name", f"/{path}: {error.strerror}; made by {maker}")
+            continue
+        yield Finding(
+            Level.OK if lines else level,
+            f"{protocol} name",
+            lines[0] if lines else f"/{path} names none; made by {maker}",
+        )
+
+
+def _multipath(root: Path, *, needed: bool) -> Iterator[Finding]:
+    path = root / "etc/multipath.conf"
+    if not path.exists():
+        yield Finding(Level.BAD if needed else Level.NOTE, "multipath.conf", "does not exist: no multipathing")
+        return
+    found = multipath_conf.advice(path.read_text(errors="replace"))
+    for clause in found:
+        yield Finding(Level.BAD if needed else Level.NOTE, "multipath.conf", clause)
+    if not found:
+        yield Finding(Level.OK, "multipath.conf", "nothing in it hurts")

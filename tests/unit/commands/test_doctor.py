@@ -1,0 +1,82 @@
+"""What `doctor` says about a host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.commands import multipath_conf
+from csi_cinderlib.commands.doctor import Finding, Level, examine
+
+GOOD = """
+defaults {
+    find_multipaths strict   # only what has two paths
+    recheck_wwid "yes"
+    skip_kpartx yes
+}
+blacklist {
+    device {
+        vendor "X"
+    }
+}
+"""
+
+
+def host(tmp_path: Path, **files: str) -> Path:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/filesystems").write_text("nodev\tproc\n\text4\n")
+    for name, text in files.items():
+        path = tmp_path / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def findings(root: Path, *required: str, multipath: bool = False) -> dict[str, Finding]:
+    return {finding.what: finding for finding in examine(required=frozenset(required), multipath=multipath, root=root)}
+
+
+def test_a_good_multipath_conf_gets_no_advice() -> None:
+    assert multipath_conf.advice(GOOD) == ()
+
+
+@pytest.mark.parametrize("value", ["no", "off", "greedy"])
+def test_a_multipathd_that_takes_single_disks_is_found(value: str) -> None:
+    (clause,) = multipath_conf.advice(GOOD.replace("strict", value))
+    assert clause.startswith(f"find_multipaths {value}")
+
+
+def test_missing_protections_are_named() -> None:
+    clauses = multipath_conf.advice("defaults {\n}\n")
+    assert [clause.split()[0] for clause in clauses] == ["recheck_wwid", "skip_kpartx"]
+
+
+def test_settings_of_other_sections_do_not_count() -> None:
+    text = GOOD + "overrides {\n    find_multipaths no\n}\n"
+    assert multipath_conf.advice(text) == ()
+
+
+def test_a_section_written_on_one_line_is_named_by_its_line() -> None:
+    assert "line 1: only one keyword a line is understood" in multipath_conf.advice("defaults { find_multipaths no }")
+
+
+def test_a_host_without_an_initiator_name_is_bad_only_when_iscsi_is_needed(tmp_path: Path) -> None:
+    root = host(tmp_path)
+    assert findings(root)["iscsi name"].level is Level.NOTE
+    assert findings(root, "iscsi")["iscsi name"].level is Level.BAD
+
+
+def test_the_initiator_name_is_shown(tmp_path: Path) -> None:
+    root = host(tmp_path, etc__iscsi__initiatorname_dot_iscsi="# made\nInitiatorName=iqn.2026-01.org.example:x\n")
+    finding = findings(root, "iscsi")["iscsi name"]
+    assert (finding.level, finding.detail) == (Level.OK, "InitiatorName=iqn.2026-01.org.example:x")
+
+
+def test_no_loop_control_is_said(tmp_path: Path) -> None:
+    assert "modprobe loop" in findings(host(tmp_path))["loop devices"].detail
+
+
+def test_multipathing_that_must_work_needs_its_configuration(tmp_path: Path) -> None:
+    finding = findings(host(tmp_path), multipath=True)["multipath.conf"]
+    assert (finding.level, finding.detail) == (Level.BAD, "does not exist: no multipathing")

@@ -1,0 +1,86 @@
+"""The command line: help, exit codes, and what is imported for it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib import cli
+
+
+def run(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "csi_cinderlib", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_every_command_has_help_of_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--help"])
+    assert ended.value.code == 0
+    assert f"csi-cinderlib {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["serv"], ["serve", "--mod", "x", "--no-such"]])
+def test_a_wrong_word_is_exit_code_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert "csi-cinderlib" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["serve", "--mode", "nod"], "mode: unknown value 'nod'; did you mean 'node'?"),
+        (["serve", "--config", "/no/such.yaml"], "/no/such.yaml: cannot be read: No such file or directory"),
+        (["serve", "--endpoint", "tcp://0.0.0.0:1"], "endpoint: must be a unix socket"),
+        (["serve", "--log-level", "loud"], "log.level: unknown value 'loud'"),
+        (["doctor", "--protocol", "iscs"], "--protocol: unknown protocol 'iscs'; did you mean 'iscsi'?"),
+    ],
+)
+def test_bad_input_is_named_with_exit_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert f"csi-cinderlib {words[0]}: {message}" in capsys.readouterr().err
+
+
+def test_the_configuration_file_may_come_from_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("endpont: x")
+    outcome = run("serve", environment={"CINDERLIB_CONFIG": str(path)})
+    assert outcome.returncode == 2
+    assert "endpont: unknown key 'endpont'; did you mean 'endpoint'?" in outcome.stderr
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    code = "import sys, csi_cinderlib.cli; print([m for m in ('grpc', 'cinder', 'sqlalchemy', 'yaml', 'os_brick') if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert output.strip() == "[]"
+
+
+def test_a_new_key_is_32_bytes_and_new_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["new-key"]) == cli.main(["new-key"]) == 0
+    first, second = capsys.readouterr().out.split()
+    assert first != second
+    assert len(base64.urlsafe_b64decode(first)) == 32
