@@ -1,0 +1,141 @@
+"""Runs the commands that os-brick asks for: os-brick takes such a function as `execute`.
+
+Its own one goes through oslo.concurrency, which passes a `preexec_fn` to every child, so that each costs a real fork of
+this process (6 to 13 ms at 120 MB against 0.9 ms), and through a privsep daemon, which a node that is root does not need.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from csi_cinderlib.brick.tools import advice
+from csi_cinderlib.host import commands
+
+DEFAULT_TIMEOUT = 600.0
+"""Seconds; os-brick's own default for a command that names none."""
+_SECRET = "***"  # noqa: S105 - what is shown in place of a secret
+_SECRET_FLAGS = frozenset({"--dhchap-secret", "--dhchap-ctrl-secret", "-S", "-C"})
+"""nvme connect's."""
+_SEARCH_PATH = f"{os.environ.get('PATH', '')}:{commands.SEARCH_PATH}"
+
+
+def execute(*cmd: object, **options: Any) -> tuple[str, str]:
+    """Run a command as os-brick's own `execute` does, by the same options.
+
+    Returns:
+        What it wrote to standard output and standard error.
+
+    Raises:
+        oslo_concurrency.processutils.ProcessExecutionError: it failed, or there is no such program (names the package).
+        os_brick.exception.ExecutionTimeout: it took too long.
+    """
+    argv = _with_root(tuple(str(part) for part in cmd), options)
+    attempts = int(options.get("attempts", 1))
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(_pause(attempt, options))
+        try:
+            return _run(argv, options)
+        except _execution_error():
+            if attempt + 1 == attempts:
+                raise
+    raise ValueError("attempts must be at least 1")
+
+
+def _with_root(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:
+    helper = options.get("root_helper") or ""
+    if not options.get("run_as_root") or os.geteuid() == 0 or not helper:
+        return argv
+    return (f"{helper} {argv[0]}",) if options.get("shell") else (*shlex.split(helper), *argv)
+
+
+def _pause(attempt: int, options: dict[str, Any]) -> float:
+    """Seconds before the next attempt, growing as os-brick's do."""
+    return float(options.get("interval", 1) or 0) * float(options.get("backoff_rate", 2)) ** attempt
+
+
+def _run(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, str]:
+    shown, secrets = _redacted(argv)
+    try:
+        child = subprocess.Popen(
+            argv[0] if options.get("shell") else argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            shell=bool(options.get("shell")),
+            cwd=options.get("cwd"),
+            env=options.get("env_variables") or {**os.environ, "PATH": _SEARCH_PATH, "LC_ALL": "C"},
+        )
+    except OSError as error:
+        problem = advice([argv[0]]) if isinstance(error, FileNotFoundError) else str(error)
+        raise _execution_error()(cmd=shown, exit_code=127, stdout="", stderr=problem, description=problem) from None
+    stdout, stderr, timed_out = _communicate(child, options)
+    accepted = _accepted(options)
+    if timed_out and options.get("raise_timeout", accepted is not None):
+        raise _timeout_error()(stdout="", stderr=f"no answer in {_timeout(options):g} s", cmd=shown)
+    if accepted is not None and child.returncode not in accepted:
+        raise _execution_error()(
+            cmd=shown, exit_code=child.returncode, stdout=_hide(stdout, secrets), stderr=_hide(stderr, secrets)
+        )
+    return stdout, stderr
+
+
+def _communicate(child: subprocess.Popen[bytes], options: dict[str, Any]) -> tuple[str, str, bool]:
+    given = options.get("process_input")
+    payload = os.fsencode(given) if isinstance(given, str) else given
+    timed_out = False
+    try:
+        out, err = child.communicate(payload, timeout=_timeout(options))
+    except subprocess.TimeoutExpired:
+        timed_out = True
+        child.kill()
+        out, err = child.communicate()
+    return os.fsdecode(out), os.fsdecode(err), timed_out
+
+
+def _timeout(options: dict[str, Any]) -> float:
+    return float(options.get("timeout") or DEFAULT_TIMEOUT)
+
+
+def _accepted(options: dict[str, Any]) -> Sequence[int] | None:
+    """The exit codes that are no failure; None accepts all."""
+    accepted = options.get("check_exit_code")
+    if accepted is False:
+        return None
+    if accepted is None or accepted is True:
+        return (0,)
+    return (accepted,) if isinstance(accepted, int) else tuple(accepted)
+
+
+def _redacted(argv: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The command as it may be shown, and the CHAP passwords in it: iscsiadm takes them as `-n NAME -v VALUE`."""
+    secrets = {
+        argv[place + 1]
+        for place in range(1, len(argv) - 1)
+        if (argv[place] == "-v" and "password" in argv[place - 1]) or argv[place] in _SECRET_FLAGS
+    }
+    return " ".join(_SECRET if part in secrets else part for part in argv), tuple(secrets)
+
+
+def _hide(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        if len(secret) > 3:
+            text = text.replace(secret, _SECRET)
+    return text
+
+
+def _execution_error() -> Any:
+    from oslo_concurrency.processutils import ProcessExecutionError
+
+    return ProcessExecutionError
+
+
+def _timeout_error() -> Any:
+    from os_brick.exception import ExecutionTimeout
+
+    return ExecutionTimeout

@@ -1,0 +1,224 @@
+"""Attaches volumes to this host by os-brick, and files by loop devices; detaches and grows them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from csi_cinderlib.brick import loading, rbd, scsi, tools
+from csi_cinderlib.brick.device import Device
+from csi_cinderlib.brick.execute import execute
+from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
+from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
+from csi_cinderlib.brick.shares import Shares
+from csi_cinderlib.errors import DriverError, HostError
+from csi_cinderlib.host import devices, loopctl
+from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.model.size import Bytes
+
+_APPEAR_SECONDS = 10.0
+_GROW_SECONDS = 10.0
+_SCSI = frozenset({"iscsi", "iser", "fibre_channel"})
+_SECRETS = ("auth_password", "discovery_auth_password", "keyring", "serverPassword", "serverToken", "password")
+
+
+class Initiator:
+    """One host's way to its volumes. All calls are thread-safe for different volumes.
+
+    Args:
+        state_dir: locks and mounted shares lie below it.
+        multipath: attach by all paths and use the map on top.
+        root_helper: a command that makes the rest of its line run as root; not needed by root.
+    """
+
+    def __init__(self, state_dir: Path, *, multipath: bool = False, root_helper: str = "") -> None:
+        self._lock_dir = state_dir / "brick-locks"
+        self._multipath = multipath
+        self._root_helper = root_helper
+        self._shares = Shares(state_dir / "shares", attached_files=_attached_files)
+
+    def connect(self, connection: Connection) -> Device:
+        """Attach the volume; attached already, it is found again.
+
+        Raises:
+            HostError: it does not appear, a tool is missing (named with its package), or another volume answers at its address.
+            Unsupported: no such protocol here.
+            InvalidRequest: the connection lacks what its protocol needs.
+        """
+        tools.require(connection.protocol, multipath=self._multipath)
+        data = dict(connection.data)
+        if connection.protocol in SHARES:
+            self._shares.file(data)
+            with self._shares.held(data):
+                return self._connect(connection, data)
+        return self._connect(connection, data)
+
+    def _connect(self, connection: Connection, data: dict[str, Any]) -> Device:
+        connector = self._connector(connection.protocol, data)
+        with contextlib.ExitStack() as undo:
+            with _in_words("connecting", connection):
+                info = self._connect_fresh(connector, connection.protocol, data)
+            undo.callback(_quietly, connector.disconnect_volume, data, info, force=True, ignore_errors=True)
+            path = _appeared(info, connection, data)
+            file = path if stat.S_ISREG(os.stat(path).st_mode) else ""  # noqa: PTH116
+            if file:
+                path = devices.attach_file(file, read_only=connection.read_only)
+            undo.pop_all()
+        return Device(
+            path=path,
+            wwid=devices.identity(path),
+            multipath=bool(info.get("multipath_id")),
+            file=file,
+            info=_plain(info),
+        )
+
+    def _connect_fresh(self, connector: Connector, protocol: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Connect; when the kernel still has disks of an earlier volume at that address, drop those and do it again."""
+        info = connector.connect_volume(dict(data))
+        if protocol in _SCSI and (paths := scsi.stale(info["path"])):
+            connector.disconnect_volume(dict(data), info, force=True, ignore_errors=True)
+            info = connector.connect_volume(dict(data))
+            if still := scsi.stale(info["path"]):
+                raise HostError(
+                    f"{', '.join(still)} answers as another volume than the kernel found ({', '.join(paths)})"
+                )
+        return info
+
+    def disconnect(self, connection: Connection, device: Device | None = None, *, force: bool = False) -> None:
+        """Detach the volume layer by layer: loop device, multipath map, paths, session. What is gone already is skipped.
+
+        Args:
+            device: what `connect` said; without it the connection alone must do.
+            force: go on when a flush fails: only for a device that is dead anyway.
+
+        Raises:
+            HostError: in use, or a flush failed: the data is not safe.
+        """
+        data = dict(connection.data)
+        if connection.protocol in SHARES:
+            with self._shares.held(data):
+                self._disconnect(connection, data, device, force=force)
+                self._shares.leave(data)
+        else:
+            self._disconnect(connection, data, device, force=force)
+
+    def _disconnect(self, connection: Connection, data: dict[str, Any], device: Device | None, *, force: bool) -> None:
+        self._detach_loop(connection, device)
+        if connection.protocol in SHARES:
+            return
+        info = dict(device.info) if device else {}
+        if device and "path" in info:
+            data.setdefault("device_path", info["path"])  # NVMe-oF finds its device by this
+        connector = self._connector(connection.protocol, data)
+        with _in_words("disconnecting", connection):
+            connector.disconnect_volume(data, info, force=force, ignore_errors=force)
+
+    def _detach_loop(self, connection: Connection, device: Device | None) -> None:
+        if device and device.file and device.wwid:
+            devices.detach_file(device.path, expected=device.wwid)
+        file = device.file if device else self._file_of(connection)
+        if file and Path(file).is_file() and (loop := devices.find_attached(file)):
+            devices.detach_file(loop)
+
+    def _file_of(self, connection: Connection) -> str:
+        if connection.protocol in SHARES:
+            return str(self._shares.file(connection.data))
+        return path_in(dict(connection.data)) if connection.protocol == "local" else ""
+
+    def extend(self, connection: Connection, device: Device, *, expected: int = 0) -> Bytes:
+        """Make the device show the volume's new size: all paths, the map, the loop device.
+
+        Args:
+            expected: the least that it must show then (`connection.size` if that is more).
+
+        Raises:
+            HostError: it shows less, after some seconds of patience; a path that is down is named.
+        """
+        wanted = Bytes(max(expected, connection.size))
+        deadline = time.monotonic() + _GROW_SECONDS
+        while True:
+            size = self._rescan(connection, device, wanted)
+            if size >= wanted:
+                return size
+            if time.monotonic() > deadline:
+                raise HostError(f"{device.path} shows {size} bytes after the growth, at least {wanted} were expected")
+            time.sleep(0.2)
+
+    def _rescan(self, connection: Connection, device: Device, wanted: Bytes) -> Bytes:
+        if device.file:
+            with contextlib.suppress(OSError), open(device.file, "rb"):  # noqa: PTH123 - NFS looks again at each open
+                return devices.refresh_size(device.path)
+        if scsi.disks(device.path):
+            scsi.rescan(device.path, wanted)
+        elif connection.protocol not in ("local", "gpfs"):
+            data = {**connection.data, "device_path": device.info.get("path", device.path)}
+            with _in_words("extending", connection):
+                self._connector(connection.protocol, data).extend_volume(data)
+        return devices.size(device.path)
+
+    def _connector(self, protocol: str, data: dict[str, Any]) -> Connector:
+        if protocol == "local":
+            return LocalPath()
+        options: dict[str, Any] = {"use_multipath": self._multipath, "execute": execute}
+        if protocol == "rbd":
+            options["do_local_attach"] = True
+        if protocol == "iser":
+            options["transport"] = "iser"
+        if protocol in SHARES:
+            options.update(self._shares.options(protocol, data))
+        made: Connector = loading.connector_class(protocol, lock_dir=self._lock_dir)(
+            root_helper=self._root_helper, **options
+        )
+        return made
+
+
+def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]) -> str:
+    """The path that os-brick answered, once it is there."""
+    path = info.get("path")
+    path = os.fsdecode(path) if isinstance(path, (str, bytes)) else ""
+    if not path:
+        raise HostError(f"connecting {connection.volume_id}: {connection.protocol} gives no device path")
+    deadline = time.monotonic() + _APPEAR_SECONDS
+    while not os.path.exists(path):  # noqa: PTH110
+        if connection.protocol == "rbd" and (node := rbd.device_of(str(data.get("name")))):
+            return node  # where udev makes no links: a container
+        if connection.protocol in ("local", "gpfs", *SHARES) or time.monotonic() > deadline:
+            raise HostError(f"connecting {connection.volume_id}: {path} is not there")
+        time.sleep(0.1)
+    return os.path.realpath(path)
+
+
+def _attached_files() -> tuple[str, ...]:
+    return tuple(loopctl.backing_path(number) for number in loopctl.attached_numbers())
+
+
+def _plain(info: dict[str, Any]) -> dict[str, object]:
+    """What of os-brick's description can be kept in a record."""
+    return {key: value for key, value in info.items() if isinstance(value, (str, int, float, bool, list))}
+
+
+def _quietly(call: Callable[..., object], *arguments: object, **options: object) -> None:
+    """Undo without hiding the error that made it necessary."""
+    with contextlib.suppress(Exception):
+        call(*arguments, **options)
+
+
+@contextlib.contextmanager
+def _in_words(doing: str, connection: Connection) -> Iterator[None]:
+    """os-brick's errors as ours: its message is kept, secrets of the connection are not."""
+    try:
+        yield
+    except DriverError:
+        raise
+    except Exception as error:
+        text = f"{doing} volume {connection.volume_id} by {connection.protocol}: {type(error).__name__}: {error}"
+        for key in _SECRETS:
+            value = connection.data.get(key)
+            if isinstance(value, str) and value:
+                text = text.replace(value, "***")
+        raise HostError(text) from None

@@ -1,0 +1,161 @@
+"""SCSI disks below a volume: its paths, a rescan of each, and what each really is right now (promises 2 and 13)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import commands, identities, kernel
+from csi_cinderlib.model.size import Bytes
+
+_SECTOR = 512
+_SG_IO = 0x2285
+_FROM_DEVICE = -3
+_RESIZE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One path to a volume, `sdb` say."""
+
+    name: str
+    where: Path
+
+    @property
+    def size(self) -> Bytes:
+        return Bytes(int((self.where / "size").read_text()) * _SECTOR)
+
+    @property
+    def state(self) -> str:
+        """The kernel's word: "running", "offline", "transport-offline", "blocked" ..."""
+        try:
+            return (self.where / "device" / "state").read_text().strip()
+        except OSError:
+            return "gone"
+
+
+def disks(device: str) -> tuple[Disk, ...]:
+    """The SCSI disks below a device: itself, or the paths of a multipath map; none for anything else."""
+    with kernel.named(f"paths of {device}"):
+        where = identities.sysfs(device)
+        below = sorted((where / "slaves").iterdir()) if (where / "dm").is_dir() else [where]
+        resolved = [item.resolve() for item in below]
+    return tuple(Disk(item.name, item) for item in resolved if (item / "device" / "scsi_disk").is_dir())
+
+
+def map_name(device: str) -> str:
+    """The name of a device-mapper device, or "" when it is none."""
+    with kernel.named(f"map of {device}"):
+        try:
+            return (identities.sysfs(device) / "dm" / "name").read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+
+def rescan(device: str, expected: Bytes) -> None:
+    """Make every path show its new size, then the multipath map on top.
+
+    Raises:
+        HostError: a path is down or still shows less than expected: a map that is larger than one of its paths fails
+            writes as soon as that path is used. The caller retries when the path is back.
+    """
+    paths = disks(device)
+    with kernel.named(f"rescanning {device}"):
+        for disk in paths:
+            (disk.where / "device" / "rescan").write_text("1")
+        short = [f"{disk.name} ({disk.state}, {disk.size} bytes)" for disk in paths if disk.size < expected]
+    if short:
+        raise HostError(
+            f"{device} cannot grow to {expected} bytes yet: {', '.join(short)} of {len(paths)} paths lag behind"
+        )
+    if paths and (name := map_name(device)):
+        _resize_map(name)
+
+
+def _resize_map(name: str) -> None:
+    deadline = time.monotonic() + _RESIZE_SECONDS
+    while True:
+        # It exits with 0 also when it says "fail" or "timeout"; the latter while it reads its configuration again.
+        said = commands.run(["multipathd", "resize", "map", name], timeout=_RESIZE_SECONDS).stdout.strip()
+        if "timeout" not in said or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    if "fail" in said or "timeout" in said:
+        raise HostError(f"multipathd does not resize the map {name}: {said}")
+
+
+def stale(device: str) -> tuple[str, ...]:
+    """Paths that are not what the kernel remembers: the array put another volume behind that address.
+
+    The kernel reads a disk's name once, when it finds the disk; this asks the disk itself. One that does not answer, or has
+    no name, is not counted: connecting to it fails in words of its own.
+    """
+    return tuple(disk.name for disk in disks(device) if _differs(disk))
+
+
+def _differs(disk: Disk) -> bool:
+    try:
+        remembered = identities.designator((disk.where / "device" / "vpd_pg83").read_bytes())
+        now = identities.designator(_inquire(f"/dev/{disk.name}", 0x83))
+    except OSError:
+        return False
+    return bool(remembered) and bool(now) and remembered != now
+
+
+class _SgIo(ctypes.Structure):
+    """struct sg_io_hdr of scsi/sg.h."""
+
+    _fields_ = (
+        ("interface_id", ctypes.c_int),
+        ("dxfer_direction", ctypes.c_int),
+        ("cmd_len", ctypes.c_ubyte),
+        ("mx_sb_len", ctypes.c_ubyte),
+        ("iovec_count", ctypes.c_ushort),
+        ("dxfer_len", ctypes.c_uint),
+        ("dxferp", ctypes.c_void_p),
+        ("cmdp", ctypes.c_void_p),
+        ("sbp", ctypes.c_void_p),
+        ("timeout", ctypes.c_uint),
+        ("flags", ctypes.c_uint),
+        ("pack_id", ctypes.c_int),
+        ("usr_ptr", ctypes.c_void_p),
+        ("status", ctypes.c_ubyte),
+        ("masked_status", ctypes.c_ubyte),
+        ("msg_status", ctypes.c_ubyte),
+        ("sb_len_wr", ctypes.c_ubyte),
+        ("host_status", ctypes.c_ushort),
+        ("driver_status", ctypes.c_ushort),
+        ("resid", ctypes.c_int),
+        ("duration", ctypes.c_uint),
+        ("info", ctypes.c_uint),
+    )
+
+
+def _inquire(device: str, page: int, *, seconds: int = 5) -> bytes:
+    """A vital product data page, from the disk. Raises OSError when it does not answer."""
+    length = 252
+    command = ctypes.create_string_buffer(bytes((0x12, 1, page, 0, length, 0)), 6)
+    data = ctypes.create_string_buffer(length)
+    sense = ctypes.create_string_buffer(32)
+    header = _SgIo(
+        interface_id=ord("S"),
+        dxfer_direction=_FROM_DEVICE,
+        cmd_len=6,
+        mx_sb_len=32,
+        dxfer_len=length,
+        dxferp=ctypes.addressof(data),
+        cmdp=ctypes.addressof(command),
+        sbp=ctypes.addressof(sense),
+        timeout=seconds * 1000,
+    )
+    with kernel.opened(device, os.O_RDONLY | os.O_NONBLOCK) as fd:
+        buffer = bytearray(header)
+        kernel.ioctl(fd, _SG_IO, buffer)
+    answer = _SgIo.from_buffer_copy(buffer)
+    if answer.status or answer.host_status or answer.driver_status & 7:
+        raise OSError(f"{device} refuses the inquiry (status {answer.status}, host {answer.host_status})")
+    return data.raw[: length - answer.resid]

@@ -1,0 +1,66 @@
+"""Volumes that are files on a mounted share (NFS and its kin). os-brick mounts the share and never unmounts it: we do."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from csi_cinderlib.errors import InvalidRequest, Unsupported
+from csi_cinderlib.host import mounts
+
+PROTOCOLS = frozenset({"nfs", "glusterfs", "quobyte", "scality", "vzstorage"})
+
+
+class Shares:
+    """Where shares are mounted, by os-brick's rule: a directory named by the MD5 of the export."""
+
+    def __init__(self, base: Path, *, attached_files: Callable[[], tuple[str, ...]]) -> None:
+        self._base = base
+        self._attached_files = attached_files
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    def options(self, protocol: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments that os-brick's RemoteFsConnector wants besides the usual ones."""
+        return {"mount_type": protocol, f"{protocol}_mount_point_base": str(self._base), "conn": dict(data)}
+
+    def file(self, data: Mapping[str, Any]) -> Path:
+        """The volume's file once the share is mounted.
+
+        Raises:
+            InvalidRequest: export or name is missing, or the name leads out of the share.
+            Unsupported: the file is not raw, so the kernel cannot use it as a device.
+        """
+        export, name = data.get("export"), data.get("name")
+        if not isinstance(export, str) or not isinstance(name, str) or not export or not name:
+            raise InvalidRequest("publish_context", "a connection to a share needs export and name")
+        if "/" in name or name in (".", ".."):
+            raise InvalidRequest("publish_context", "the volume's name on the share must be a plain file name")
+        if (form := data.get("format") or "raw") != "raw":
+            raise Unsupported(f"the volume's file on {export} is {form}; the kernel attaches raw files only")
+        return self._mount_point(export) / name
+
+    @contextmanager
+    def held(self, data: Mapping[str, Any]) -> Iterator[None]:
+        """While a share is mounted and a file of it is put on a device, no other call may unmount that share."""
+        with self._guard:
+            lock = self._locks.setdefault(str(data.get("export")), threading.Lock())
+        with lock:
+            yield
+
+    def leave(self, data: Mapping[str, Any]) -> None:
+        """Unmount the share if no other volume of this node lies on it. The caller holds it."""
+        where = self._mount_point(str(data.get("export")))
+        if any(Path(file).is_relative_to(where) for file in self._attached_files()):
+            return
+        mounts.unmount(str(where))
+        if where.is_dir() and not os.listdir(where):  # noqa: PTH208 - empty or not is all we ask
+            where.rmdir()
+
+    def _mount_point(self, export: str) -> Path:
+        return self._base / hashlib.md5(export.encode(), usedforsecurity=False).hexdigest()
