@@ -1,0 +1,134 @@
+"""Child processes: argument lists only, never a shell, always with a time limit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from csi_cinderlib.errors import HostError
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Searched after PATH: services often run without the sbin directories."""
+
+_KILL_GRACE = 2.0
+"""Seconds that a killed process gets to vanish; one that hangs in the kernel is left behind rather than waited for."""
+
+PACKAGES = {
+    "blkid": "util-linux",
+    "btrfs": "btrfs-progs",
+    "cryptsetup": "cryptsetup-bin",
+    "e2fsck": "e2fsprogs",
+    "iscsiadm": "open-iscsi",
+    "mkfs.btrfs": "btrfs-progs",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "mount.nfs": "nfs-common",
+    "multipath": "multipath-tools",
+    "multipathd": "multipath-tools",
+    "nvme": "nvme-cli",
+    "resize2fs": "e2fsprogs",
+    "xfs_growfs": "xfsprogs",
+}
+"""The Debian package of each tool that this program may start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a command wrote (undecodable bytes replaced) and its exit code. stdout may hold a secret: no repr."""
+
+    stdout: str = field(repr=False)
+    stderr: str
+    code: int
+
+
+def find_tool(name: str) -> str:
+    """The full path of a tool.
+
+    Raises:
+        HostError: it is not installed; names the Debian package that has it.
+    """
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SEARCH_PATH}")
+    if path:
+        return path
+    package = PACKAGES.get(name)
+    hint = f"; on Debian and Ubuntu it is in the package {package}" if package else ""
+    raise HostError(f"{name} is not installed on this host{hint}")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    input: bytes | None = None,
+    ok: Collection[int] = (0,),
+    secret: Sequence[str] = (),
+) -> Output:
+    """Run a command to its end.
+
+    Args:
+        argv: the tool's name and its arguments.
+        timeout: seconds; then the command and its children are killed.
+        input: written to its standard input, which is otherwise empty.
+        ok: exit codes that are no error.
+        secret: texts that must appear in no error message.
+
+    Raises:
+        HostError: not installed, timed out, or another exit code; shows the command and what it wrote to stderr.
+    """
+    tool = find_tool(argv[0])
+    shown = _redact(shlex.join(argv), secret)
+    process = _start([tool, *argv[1:]], shown, with_input=input is not None)
+    try:
+        out, err = process.communicate(input, timeout)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        raise HostError(f"{shown}: not finished after {timeout:g} seconds, killed") from None
+    except BaseException:
+        _kill(process)
+        raise
+    output = Output(out.decode(errors="replace"), err.decode(errors="replace"), process.returncode)
+    if output.code not in ok:
+        raise HostError(_redact(f"{shown}: {_outcome(output)}", secret))
+    return output
+
+
+def _start(argv: list[str], shown: str, *, with_input: bool) -> subprocess.Popen[bytes]:
+    # No preexec_fn, user or group: with any of them Python forks instead of using vfork, ten times slower in a large process.
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE if with_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except OSError as error:
+        raise HostError(f"{shown}: cannot be started: {error.strerror}") from error
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # its own session, so its children too
+    try:
+        process.communicate(timeout=_KILL_GRACE)
+    except (subprocess.TimeoutExpired, ValueError):
+        process.poll()
+
+
+def _outcome(output: Output) -> str:
+    ended = f"exit code {output.code}" if output.code >= 0 else f"ended by {signal.Signals(-output.code).name}"
+    said = (output.stderr.strip() or output.stdout.strip())[-2000:]
+    return f"{ended}: {said}" if said else ended
+
+
+def _redact(text: str, secret: Sequence[str]) -> str:
+    for word in sorted(filter(None, secret), key=len, reverse=True):
+        text = text.replace(shlex.quote(word), "***").replace(word, "***")
+    return text

@@ -1,0 +1,258 @@
+"""Block devices: files on loop devices, sizes, flushing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import stat
+import time
+from pathlib import Path
+
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import kernel, loopctl
+from csi_cinderlib.host.identities import identity, sysfs
+from csi_cinderlib.model.size import Bytes
+
+__all__ = [
+    "BLOCK_SIZE",
+    "attach_file",
+    "detach_file",
+    "find_attached",
+    "flush",
+    "holders",
+    "identity",
+    "is_block_device",
+    "is_read_only",
+    "logical_block_size",
+    "open_size",
+    "refresh_size",
+    "set_read_only",
+    "size",
+]
+
+BLOCK_SIZE = 4096
+"""Logical block size of our loop devices. What is written with it can be used with 512 too, not the other way round, and
+direct I/O needs at least the block size of the disk below. So a volume may move between disks of both kinds."""
+
+SECTOR = 512
+DETACH_SECONDS = 10.0
+_ATTEMPTS = 100
+
+_BLKROSET = 0x125D
+_BLKFLSBUF = 0x1261
+_BLKSSZGET = 0x1268
+_BLKGETSIZE64 = 0x80081272
+
+
+def is_block_device(path: str) -> bool:
+    """False also for what does not exist."""
+    try:
+        return stat.S_ISBLK(Path(path).stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}") from error
+
+
+def size(device: str) -> Bytes:
+    """The size that a block device shows. Raises HostError, also for anything that is not a block device."""
+    with kernel.named(f"size of {device}"), kernel.opened(device, os.O_RDONLY) as fd:
+        return open_size(fd, device)
+
+
+def open_size(fd: int, device: str) -> Bytes:
+    """`size` of an open device. Raises OSError or HostError."""
+    if not stat.S_ISBLK(os.fstat(fd).st_mode):
+        raise HostError(f"{device} is not a block device")
+    buffer = bytearray(8)
+    kernel.ioctl(fd, _BLKGETSIZE64, buffer)
+    return Bytes(int.from_bytes(buffer, "little"))
+
+
+def logical_block_size(device: str) -> int:
+    """The smallest unit that the device reads and writes, in bytes."""
+    buffer = bytearray(4)
+    with kernel.named(f"block size of {device}"), kernel.opened(device, os.O_RDONLY) as fd:
+        kernel.ioctl(fd, _BLKSSZGET, buffer)
+    return int.from_bytes(buffer, "little")
+
+
+def flush(device: str) -> None:
+    """Write what the kernel holds for the device, through the device's own cache, and forget the cached blocks.
+
+    Raises:
+        HostError: a write failed: the data is not safe and must not be reported as such.
+    """
+    with kernel.named(f"flushing {device}"), kernel.opened(device, os.O_RDWR) as fd:
+        os.fsync(fd)
+        kernel.ioctl(fd, _BLKFLSBUF)
+
+
+def is_read_only(device: str) -> bool:
+    """Whether the kernel refuses to write to the device."""
+    with kernel.named(f"reading the state of {device}"):
+        return (sysfs(device) / "ro").read_text().strip() == "1"
+
+
+def set_read_only(device: str, read_only: bool) -> None:
+    """Make the kernel refuse (or allow) writes by whoever opens the device from now on."""
+    with kernel.named(f"making {device} read-only"), kernel.opened(device, os.O_RDONLY) as fd:
+        kernel.ioctl(fd, _BLKROSET, bytearray(int(read_only).to_bytes(4, "little")))
+
+
+def holders(device: str) -> tuple[str, ...]:
+    """Devices built on this one (dm, md), by kernel name."""
+    with kernel.named(f"holders of {device}"):
+        return tuple(sorted(entry.name for entry in (sysfs(device) / "holders").iterdir()))
+
+
+def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
+    """The loop device that shows all of the file (or of the block device) at `path`, whatever name it was attached by.
+
+    Args:
+        read_only: only one that is, or is not, read-only; None takes either.
+    """
+    with kernel.named(f"looking for the loop device of {path}"):
+        found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
+        for number in sorted(loopctl.attached_numbers()):
+            shown = loopctl.backing_path(number)
+            if _surely_another(shown, path, found):
+                continue
+            status = _status(number)
+            if status and _shows(status, found) and read_only in (None, status.read_only):
+                return loopctl.node(number)
+    return None
+
+
+def _surely_another(shown: str, path: str, file: os.stat_result) -> bool:
+    # A new name shows in sysfs at once, so another last name is another file: unless it has, or had, several names.
+    several = file.st_nlink > 1 or file.st_rdev or shown.endswith(" (deleted)")
+    return not several and Path(shown).name != Path(path).resolve().name
+
+
+def _status(number: int) -> loopctl.Status | None:
+    try:
+        with kernel.opened(loopctl.node(number), os.O_RDONLY) as fd:
+            return loopctl.status(fd)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT, errno.EBUSY):  # it went away meanwhile
+            return None
+        raise
+
+
+def _shows(status: loopctl.Status, file: os.stat_result) -> bool:
+    if status.offset or status.limit:
+        return False
+    if file.st_rdev:
+        return status.backing_device == file.st_rdev
+    return (status.device, status.inode) == (file.st_dev, file.st_ino)
+
+
+def attach_file(path: str, *, read_only: bool = False, direct_io: bool = True, block_size: int = BLOCK_SIZE) -> str:
+    """The loop device of a file: the one it is attached to already, else a new one.
+
+    `path` may be a block device too: attached read-only, it is a read-only view of that device.
+
+    Args:
+        read_only: for a file that is attached writable already, that one is returned.
+        direct_io: bypass the page cache of the file where its file system can.
+        block_size: logical block size; 512 is taken when the file's size is no multiple of it.
+
+    Raises:
+        HostError: no such file, an empty file, attached read-only where writable was asked, no loop devices.
+    """
+    with kernel.named(f"attaching {path}"), kernel.opened(path, os.O_RDONLY if read_only else os.O_RDWR) as file:
+        state = os.fstat(file)
+        if found := _already_attached(path, state, read_only=read_only):
+            return found
+        if state.st_size % block_size or stat.S_ISBLK(state.st_mode):
+            block_size = logical_block_size(path) if stat.S_ISBLK(state.st_mode) else SECTOR
+        number = _configure_free(file, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
+        return _first_of_racers(path, number, read_only=read_only)
+
+
+def _already_attached(path: str, state: os.stat_result, *, read_only: bool) -> str | None:
+    if stat.S_ISREG(state.st_mode):
+        if state.st_size < SECTOR:
+            raise HostError(f"attaching {path}: the file holds {state.st_size} bytes, too few for a block device")
+        found = find_attached(path)
+    elif stat.S_ISBLK(state.st_mode):
+        found = find_attached(path, read_only=read_only)
+    else:
+        raise HostError(f"attaching {path}: it is neither a regular file nor a block device")
+    if found is None:
+        return None
+    with kernel.opened(found, os.O_RDONLY) as fd:
+        status = loopctl.status(fd)
+        if status is None:
+            return None
+        if status.read_only and not read_only:
+            raise HostError(f"attaching {path}: it is attached read-only as {found}")
+        if status.autoclear:
+            loopctl.keep(fd, path)
+    return found
+
+
+def _configure_free(file: int, path: str, *, read_only: bool, direct_io: bool, block_size: int) -> int:
+    for attempt in range(_ATTEMPTS):
+        number = loopctl.free_number()
+        try:
+            with kernel.opened(loopctl.node(number), os.O_RDONLY if read_only else os.O_RDWR) as fd:
+                loopctl.configure(fd, file, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
+                if direct_io:
+                    loopctl.set_direct_io(fd)
+                return number
+        except OSError as error:
+            # EBUSY: somebody took it between the two calls. ENXIO, ENOENT: somebody removed it.
+            if error.errno not in (errno.EBUSY, errno.ENXIO, errno.ENOENT):
+                raise
+        time.sleep(random.random() * min(attempt, 10) / 1000)  # noqa: S311 - spreads the callers, hides nothing
+    raise HostError(f"attaching {path}: no loop device could be had in {_ATTEMPTS} attempts")
+
+
+def _first_of_racers(path: str, number: int, *, read_only: bool) -> str:
+    """When two processes attached the file at once, both settle for the lower number."""
+    mine = loopctl.node(number)
+    first = find_attached(path, read_only=read_only) or mine
+    if first != mine:
+        detach_file(mine)
+    return first
+
+
+def detach_file(device: str, *, expected: str = "") -> None:
+    """Detach a loop device; nothing happens when it is free already.
+
+    Args:
+        expected: what `identity` said when it was attached. A device that shows another file by now is left alone.
+
+    Raises:
+        HostError: mounted, claimed by another device, or still open somewhere: nothing is detached behind a user's back.
+    """
+    try:
+        with kernel.opened(device, os.O_RDONLY | os.O_EXCL) as fd:
+            status = loopctl.status(fd)
+            if status is None or (expected and identity(device) != expected):
+                return
+            shown = loopctl.backing_path(status.number)
+            loopctl.clear(fd)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENXIO):
+            return
+        reason = "it is in use: mounted, or part of another device" if error.errno == errno.EBUSY else error.strerror
+        raise HostError(f"detaching {device}: {reason}") from error
+    # The kernel answers yes and waits for the last opener when there is another one: see it gone.
+    deadline = time.monotonic() + DETACH_SECONDS
+    pause = 0.0005
+    while loopctl.backing_path(status.number) == shown:
+        if time.monotonic() > deadline:
+            raise HostError(f"detaching {device}: a process still has it open; it is released when that closes it")
+        time.sleep(pause)
+        pause = min(pause * 2, 0.1)
+
+
+def refresh_size(device: str) -> Bytes:
+    """Let a loop device take over the size that its file has by now; the new size."""
+    with kernel.named(f"refreshing the size of {device}"), kernel.opened(device, os.O_RDWR) as fd:
+        loopctl.refresh(fd)
+        return open_size(fd, device)

@@ -1,0 +1,167 @@
+"""File systems: made only where nothing is, grown, checked without risk, measured."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Sequence
+
+from csi_cinderlib.errors import HostError, UnsafeToFormat
+from csi_cinderlib.host import commands, devices, kernel, mkfsoptions
+from csi_cinderlib.host.magics import Kind
+from csi_cinderlib.host.signatures import Signature, is_zero_head_and_tail, probe
+from csi_cinderlib.model.requests import Usage
+from csi_cinderlib.model.size import Bytes
+
+__all__ = [
+    "SUPPORTED",
+    "Kind",
+    "Signature",
+    "check",
+    "file_system_size",
+    "grow",
+    "is_zero_head_and_tail",
+    "make",
+    "mount_options",
+    "needs_growth",
+    "probe",
+    "usage",
+]
+
+SUPPORTED = tuple(mkfsoptions.TOOLS)
+"""What `make` can make."""
+
+MKFS_SECONDS = 1800.0
+CHECK_SECONDS = 6 * 3600.0
+GROW_SECONDS = 3600.0
+
+_EXT = ("ext2", "ext3", "ext4")
+_EXT4_IOC_RESIZE_FS = 0x40086610
+_SLACK = 16 * 1024 * 1024
+"""A file system that leaves less than this of its device unused covers it: ext4 and XFS grow by groups only."""
+
+
+def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
+    """Make a file system on a device that carries nothing known, and say what is on it now.
+
+    The caller decides whether the device is new at all (`Formatting`); here is the last gate.
+
+    Args:
+        options: extra arguments to mkfs.
+
+    Raises:
+        InvalidRequest: an unknown file system or option.
+        UnsafeToFormat: something is on the device.
+        HostError: it cannot be read, or mkfs failed.
+    """
+    argv = mkfsoptions.command(fs_type, options)
+    if found := probe(device):
+        raise UnsafeToFormat(f"{device} carries {found.name} ({found.kind}): no file system is made on it")
+    commands.run([*argv, device], timeout=MKFS_SECONDS)
+    made = probe(device)
+    if made is None or made.name != fs_type:
+        raise HostError(f"{argv[0]} ended well, but {device} carries {made.name if made else 'no'} file system")
+    return made
+
+
+def mount_options(fs_type: str, *, device_read_only: bool = False) -> tuple[str, ...]:
+    """Options that a volume's file system is always mounted with.
+
+    Args:
+        device_read_only: the device takes no writes, so that a journal must be left as it is.
+    """
+    # A clone has its source's UUID, and XFS mounts each UUID once. Never is the UUID rewritten (promise 14).
+    always = ("nouuid",) if fs_type == "xfs" else ()
+    if not device_read_only:
+        return always
+    replay = {"xfs": "norecovery", "ext3": "noload", "ext4": "noload", "btrfs": "rescue=nologreplay"}
+    return (*always, "ro", *((replay[fs_type],) if fs_type in replay else ()))
+
+
+def check(device: str, found: Signature) -> None:
+    """Prepare an unmounted file system for mounting, without ever deciding about data.
+
+    Journals are replayed by the kernel. Only when ext's superblock says that the kernel met errors, `e2fsck -p` mends
+    what can be mended safely.
+
+    Raises:
+        HostError: it needs a person's decision; nothing was changed.
+    """
+    if found.name in _EXT and found.dirty:
+        _preen(device, "-p")
+
+
+def _preen(device: str, *flags: str) -> None:
+    output = commands.run(["e2fsck", *flags, device], timeout=CHECK_SECONDS, ok=range(256))
+    if output.code not in (0, 1, 2):  # 1: mended; 2: mended, and a root file system would want a reboot
+        said = (output.stdout + output.stderr).strip()[-1000:]
+        raise HostError(f"{device}: the file system has damage that is not mended without you: run e2fsck: {said}")
+
+
+def needs_growth(device: str, found: Signature | None = None) -> bool:
+    """Whether the file system covers less than its device: after the volume was extended, or made larger than its source.
+
+    Told from the superblock, so for an unmounted one, and for ext also for a mounted one.
+    """
+    found = found or probe(device)
+    return bool(found and found.size and devices.size(device) - found.size >= max(_SLACK, found.block_size))
+
+
+def grow(device: str, mount_path: str = "") -> None:
+    """Let the file system cover its whole device; nothing changes when it does already.
+
+    Args:
+        mount_path: where it is mounted. XFS and btrfs grow only so. ext grows mounted, which needs CAP_SYS_RESOURCE, or
+            unmounted ("").
+
+    Raises:
+        HostError: no file system that can grow, or growing failed.
+    """
+    found = probe(device)
+    name = found.name if found else "nothing known"
+    if found and name in _EXT:
+        _grow_ext(device, found, mount_path)
+    elif name in ("xfs", "btrfs") and not mount_path:
+        raise HostError(f"growing {device}: {name} grows only while it is mounted")
+    elif name == "xfs":
+        commands.run(["xfs_growfs", "-d", mount_path], timeout=GROW_SECONDS)
+    elif name == "btrfs":
+        commands.run(["btrfs", "filesystem", "resize", "max", mount_path], timeout=GROW_SECONDS)
+    else:
+        raise HostError(f"growing {device}: it carries {name}, which cannot grow")
+
+
+def _grow_ext(device: str, found: Signature, mount_path: str) -> None:
+    blocks = devices.size(device) // found.block_size
+    if blocks * found.block_size <= found.size:
+        return
+    if not mount_path:
+        _preen(device, "-f", "-p")  # resize2fs refuses one that was not checked since it was last mounted
+        commands.run(["resize2fs", device], timeout=GROW_SECONDS)
+        return
+    try:
+        with kernel.opened(mount_path, os.O_RDONLY) as fd:
+            kernel.ioctl(fd, _EXT4_IOC_RESIZE_FS, bytearray(struct.pack("=Q", blocks)))
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            raise HostError(f"growing {mount_path}: growing ext4 while mounted needs CAP_SYS_RESOURCE") from error
+        commands.run(["resize2fs", device], timeout=GROW_SECONDS)  # it knows older kernels' and file systems' ways
+
+
+def usage(path: str) -> tuple[Usage, ...]:
+    """Bytes and inodes of the file system at `path`. btrfs counts no inodes and shows none."""
+    with kernel.named(f"measuring {path}"):
+        state = os.statvfs(path)
+    unit = state.f_frsize
+    used = (state.f_blocks - state.f_bfree) * unit
+    sizes = Usage(unit="bytes", total=state.f_blocks * unit, used=used, available=state.f_bavail * unit)
+    if not state.f_files:
+        return (sizes,)
+    inodes = state.f_files - state.f_ffree
+    return sizes, Usage(unit="inodes", total=state.f_files, used=inodes, available=state.f_favail)
+
+
+def file_system_size(path: str) -> Bytes:
+    """What a mounted file system shows of its size: less than its device, by what it keeps for itself."""
+    return Bytes(usage(path)[0].total)

@@ -1,0 +1,105 @@
+"""What a block device is, whatever path it has today: the name by which a stage record knows it again (promise 2)."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+from csi_cinderlib.host import kernel, loopctl
+
+_DELETED = " (deleted)"
+_LUN = 0
+_BINARY = 1
+_NAA, _EUI, _T10 = 3, 2, 1
+_DESIGNATORS = (_NAA, _EUI, _T10)
+"""The kinds of designator of VPD page 0x83 in the order in which udev's scsi_id prefers them."""
+
+
+def sysfs(device: str) -> Path:
+    """The device's directory in /sys. Raises OSError."""
+    number = Path(device).stat().st_rdev
+    return Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve(strict=True)
+
+
+def identity(device: str) -> str:
+    """A name that stays with the storage behind the device over reboots and paths, or "" when it tells none.
+
+    `loop:INODE:FILE` for a file on a loop device; for a disk its WWID in the notation of multipath (`3600...`), the same
+    for each path and for the map on top; `dm:UUID`, `rbd:...`, `serial:...` for the rest.
+
+    Raises:
+        HostError: there is no such device.
+    """
+    with kernel.named(f"identifying {device}"):
+        where = sysfs(device)
+        if where.name.startswith("loop"):
+            return _loop(device, int(where.name[4:]))
+        return _mapped(where) or _disk(where) or _rbd(where)
+
+
+def _loop(device: str, number: int) -> str:
+    with kernel.opened(device, os.O_RDONLY) as fd:
+        status = loopctl.status(fd)
+    if status is None:
+        return ""
+    shown = loopctl.backing_path(number)
+    if status.backing_device:
+        return identity(shown)
+    return f"loop:{status.inode}:{Path(shown.removesuffix(_DELETED)).name}"
+
+
+def _mapped(where: Path) -> str:
+    uuid = _read(where / "dm" / "uuid")
+    return uuid.removeprefix("mpath-") if uuid.startswith("mpath-") else uuid and f"dm:{uuid}"
+
+
+def _disk(where: Path) -> str:
+    try:
+        page = (where / "device" / "vpd_pg83").read_bytes()
+    except OSError:
+        page = b""
+    wwid = designator(page) or wwid_of(_read(where / "device" / "wwid") or _read(where / "wwid"))
+    if wwid:
+        return wwid
+    serial = _read(where / "serial") or _read(where / "device" / "serial")
+    return serial and f"serial:{serial}"
+
+
+def _rbd(where: Path) -> str:
+    cluster, pool, image = (_read(where / "device" / name) for name in ("cluster_fsid", "pool_id", "image_id"))
+    return f"rbd:{cluster}:{pool}:{image}" if image else ""
+
+
+def wwid_of(text: str) -> str:
+    """sysfs's `naa.600...` in multipath's notation; NVMe's `uuid.` and `nvme.` are kept as they are."""
+    kind, _, value = text.partition(".")
+    if kind == "naa":
+        return f"{_NAA}{value.lower()}"
+    return text.strip()
+
+
+def designator(page: bytes) -> str:
+    """The logical unit's name in a VPD page 0x83 (SPC-4, 7.8.6), in multipath's notation; "" when it has none.
+
+    Of several of one kind the first counts, except that a NAA name of 16 bytes goes before one of 8.
+    """
+    best = (len(_DESIGNATORS), 0, "")
+    offset = 4
+    while offset + 4 <= len(page):
+        codes, kind, _, length = struct.unpack_from(">4B", page, offset)
+        body = page[offset + 4 : offset + 4 + length]
+        offset += 4 + length
+        association, kind = kind >> 4 & 3, kind & 15
+        if association != _LUN or kind not in _DESIGNATORS or len(body) < length:
+            continue
+        text = body.hex() if codes & 15 == _BINARY else "_".join(body.decode("ascii", "replace").strip().split())
+        best = min(best, (_DESIGNATORS.index(kind), -length, f"{kind}{text}"), key=lambda found: found[:2])
+    return best[2]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip("\0\n ")
+    except OSError:
+        return ""

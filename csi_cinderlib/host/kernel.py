@@ -1,0 +1,58 @@
+"""The system calls and ioctls that Python does not offer, with errors in words."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from csi_cinderlib.errors import HostError
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+FSOPEN = 430
+FSCONFIG = 431
+"""The same numbers on every architecture: calls younger than Linux 5.0 have common ones."""
+
+
+def call(name: str, *arguments: int | bytes | None) -> int:
+    """Call a function of the C library that reports errors through errno. Other threads run meanwhile.
+
+    Raises:
+        OSError: it returned -1.
+    """
+    result = getattr(_libc, name)(*(_as_c(item) for item in arguments))
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return int(result)
+
+
+def _as_c(value: int | bytes | None) -> object:
+    return ctypes.c_ulong(value & 0xFFFFFFFFFFFFFFFF) if isinstance(value, int) else value
+
+
+def ioctl(fd: int, request: int, argument: int | bytearray = 0) -> int:
+    """`fcntl.ioctl`; a bytearray is changed in place. Raises OSError."""
+    return fcntl.ioctl(fd, request, argument)
+
+
+@contextmanager
+def opened(path: str, flags: int) -> Iterator[int]:
+    """A file descriptor of `path`, closed afterwards. Raises OSError."""
+    fd = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Turn an OSError inside into `HostError("{what}: {reason}")`."""
+    try:
+        yield
+    except OSError as error:
+        raise HostError(f"{what}: {error.strerror or error}") from error

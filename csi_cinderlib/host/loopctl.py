@@ -1,0 +1,171 @@
+"""The loop driver's ioctls (linux/loop.h), one function each. They raise OSError: `devices` gives the errors words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_cinderlib.host import kernel
+
+_SET_FD = 0x4C00
+_CLR_FD = 0x4C01
+_SET_STATUS64 = 0x4C04
+_GET_STATUS64 = 0x4C05
+_SET_CAPACITY = 0x4C07
+_SET_DIRECT_IO = 0x4C08
+_SET_BLOCK_SIZE = 0x4C09
+_CONFIGURE = 0x4C0A
+_GET_FREE = 0x4C82
+
+_READ_ONLY = 1
+_AUTOCLEAR = 4
+_DIRECT_IO = 16
+
+_INFO = struct.Struct("=5Q4I64s64s32s2Q")
+"""struct loop_info64: device, inode, rdevice, offset, sizelimit; number, encryption (2), flags; file name ..."""
+_CONFIG = struct.Struct(f"=II{_INFO.size}s64x")
+
+CONTROL = "/dev/loop-control"
+_MAJOR = 7
+_NOT_KNOWN = (errno.EINVAL, errno.ENOTTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A loop device's backing file.
+
+    Attributes:
+        device, inode: of the backing file, as os.stat names them.
+        backing_device: the device's number when the backing file is a block device, else 0.
+        offset, limit: the part of the file that is shown; 0, 0 is all of it.
+    """
+
+    number: int
+    device: int
+    inode: int
+    backing_device: int
+    offset: int
+    limit: int
+    read_only: bool
+    autoclear: bool
+    direct_io: bool
+
+
+def _info(name: str, *, read_only: bool, direct_io: bool) -> bytes:
+    flags = _READ_ONLY * read_only | _DIRECT_IO * direct_io
+    return _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, flags, os.fsencode(name)[:63], b"", b"", 0, 0)
+
+
+def configure(fd: int, file: int, name: str, *, read_only: bool, direct_io: bool, block_size: int) -> None:
+    """Bind an open file to the open, free loop device: all at once (Linux 5.8), or step by step.
+
+    Raises:
+        OSError: EBUSY when somebody else took the device meanwhile.
+    """
+    info = _info(name, read_only=read_only, direct_io=direct_io)
+    try:
+        kernel.ioctl(fd, _CONFIGURE, bytearray(_CONFIG.pack(file, block_size, info)))
+    except OSError as error:
+        if error.errno not in _NOT_KNOWN:
+            raise
+        configure_stepwise(fd, file, name, direct_io=direct_io, block_size=block_size)
+
+
+def configure_stepwise(fd: int, file: int, name: str, *, direct_io: bool, block_size: int) -> None:
+    """What `configure` does before Linux 5.8; read-only follows from how `file` was opened."""
+    kernel.ioctl(fd, _SET_FD, file)
+    try:
+        _set_status(fd, _info(name, read_only=False, direct_io=False))
+        kernel.ioctl(fd, _SET_BLOCK_SIZE, block_size)
+        if direct_io:
+            set_direct_io(fd)
+    except BaseException:
+        kernel.ioctl(fd, _CLR_FD)
+        raise
+
+
+def _set_status(fd: int, info: bytes) -> None:
+    kernel.ioctl(fd, _SET_STATUS64, bytearray(info))
+
+
+def set_direct_io(fd: int) -> bool:
+    """Whether the device now bypasses the page cache of the backing file; not every file system can."""
+    try:
+        kernel.ioctl(fd, _SET_DIRECT_IO, 1)
+    except OSError as error:
+        if error.errno not in _NOT_KNOWN:
+            raise
+        return False
+    return True
+
+
+def status(fd: int) -> Status | None:
+    """What an open loop device is bound to, or None when it is free."""
+    buffer = bytearray(_INFO.size)
+    try:
+        kernel.ioctl(fd, _GET_STATUS64, buffer)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return None
+        raise
+    device, inode, rdevice, offset, limit, number, _, _, flags, *_ = _INFO.unpack(buffer)
+    return Status(
+        number=number,
+        device=device,
+        inode=inode,
+        backing_device=rdevice,
+        offset=offset,
+        limit=limit,
+        read_only=bool(flags & _READ_ONLY),
+        autoclear=bool(flags & _AUTOCLEAR),
+        direct_io=bool(flags & _DIRECT_IO),
+    )
+
+
+def clear(fd: int) -> None:
+    """Let go of the backing file once the last opener, `fd` included, is gone."""
+    kernel.ioctl(fd, _CLR_FD)
+
+
+def refresh(fd: int) -> None:
+    """Take over a changed size of the backing file."""
+    kernel.ioctl(fd, _SET_CAPACITY)
+
+
+def free_number() -> int:
+    """A device that was free a moment ago; the kernel adds one when none is."""
+    with kernel.opened(CONTROL, os.O_RDWR) as fd:
+        return kernel.ioctl(fd, _GET_FREE)
+
+
+def node(number: int) -> str:
+    """The device's path; made where /dev is not the kernel's own (a container's)."""
+    path = Path(f"/dev/loop{number}")
+    if not path.exists():
+        with contextlib.suppress(FileExistsError):
+            os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(_MAJOR, number))
+    return str(path)
+
+
+def attached_numbers() -> list[int]:
+    """The loop devices that have a backing file."""
+    return [int(entry.name[4:]) for entry in Path("/sys/block").glob("loop*") if (entry / "loop").exists()]
+
+
+def backing_path(number: int) -> str:
+    """The backing file's path as this mount namespace sees it, with the kernel's " (deleted)"; "" when free."""
+    try:
+        raw = Path(f"/sys/block/loop{number}/loop/backing_file").read_bytes()
+    except OSError:
+        return ""
+    return os.fsdecode(raw.removesuffix(b"\n"))
+
+
+def keep(fd: int, name: str) -> None:
+    """Take back an earlier `clear` that waits for the last opener to go."""
+    _set_status(fd, _info(name, read_only=False, direct_io=False))

@@ -1,0 +1,214 @@
+"""What is on a device, read from its superblocks. An unreadable device is an error, never "nothing found" (promise 1)."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import struct
+import uuid
+from dataclasses import dataclass
+
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import kernel
+from csi_cinderlib.host.devices import open_size
+from csi_cinderlib.host.magics import KINDS, MAGICS, Kind
+from csi_cinderlib.model.size import Bytes
+
+SPAN = 1024 * 1024
+"""Bytes read at each end of the device: all known superblocks lie in there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What was found on a device.
+
+    Attributes:
+        name: "ext4", "xfs", "btrfs", "luks2", "lvm2", "gpt" ...
+        size: bytes that the file system covers, or 0 where it is not told here.
+        dirty: ext only: the kernel noted errors in it, so that it wants a check before it is mounted.
+    """
+
+    name: str
+    kind: Kind = Kind.OTHER
+    uuid: str = ""
+    label: str = ""
+    size: Bytes = Bytes(0)
+    block_size: int = 0
+    dirty: bool = False
+
+
+def probe(device: str) -> Signature | None:
+    """What the device carries, or None when nothing known was found (which does not mean that it is blank).
+
+    Raises:
+        HostError: not a block device, of size 0, or a block could not be read.
+    """
+    head, tail, size = _read_ends(device)
+    return recognise(head, tail, size)
+
+
+def is_zero_head_and_tail(device: str) -> bool:
+    """Whether the first and the last MiB hold zeros only. Raises HostError when they cannot be read."""
+    head, tail, _ = _read_ends(device)
+    return not head.strip(b"\0") and not tail.strip(b"\0")
+
+
+def _read_ends(device: str) -> tuple[bytes, bytes, int]:
+    with kernel.named(f"reading {device}"):
+        try:
+            # Past the page cache, which may hold what the device showed before somebody else wrote to it.
+            fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = open_size(fd, device)
+            if not size:
+                raise HostError(f"reading {device}: its size is 0: it is not there yet, or not any more")
+            length = min(SPAN, size)
+            return _read(fd, device, 0, length), _read(fd, device, size - length, length), size
+        finally:
+            os.close(fd)
+
+
+def _read(fd: int, device: str, offset: int, length: int) -> bytes:
+    with mmap.mmap(-1, length) as buffer:  # page-aligned, as O_DIRECT wants it
+        got = os.preadv(fd, [buffer], offset)
+        if got != length:
+            raise HostError(f"reading {device}: {got} bytes instead of {length} at offset {offset}")
+        return buffer[:]
+
+
+def recognise(head: bytes, tail: bytes, size: int) -> Signature | None:
+    """What the first and the last bytes of a device of `size` bytes say. `head` and `tail` may overlap."""
+    for reader in (_luks, _xfs, _ext, _btrfs):
+        if found := reader(head):
+            return found
+    for name, offset, magic in MAGICS:
+        if _at(head, tail, offset, len(magic)) == magic:
+            return Signature(name=name, kind=KINDS.get(name, Kind.OTHER))
+    if _is_zfs(head, tail, size):
+        return Signature(name="zfs", kind=Kind.MEMBER)
+    if _is_old_md(tail, size):
+        return Signature(name="md", kind=Kind.MEMBER)
+    if _at(head, tail, 510, 2) == b"\x55\xaa":
+        return Signature(name="dos", kind=Kind.PARTITIONS)
+    return None
+
+
+def _at(head: bytes, tail: bytes, offset: int, length: int) -> bytes:
+    """Bytes at `offset`; a negative one counts from the end."""
+    if offset < 0:
+        start = len(tail) + offset
+        return tail[start : start + length] if start >= 0 else b""
+    return head[offset : offset + length]
+
+
+def _unpack(layout: str, head: bytes, offset: int) -> tuple[int, ...]:
+    return struct.unpack_from(layout, head, offset)
+
+
+def _uuid(head: bytes, offset: int) -> str:
+    return str(uuid.UUID(bytes=head[offset : offset + 16]))
+
+
+def _text(head: bytes, offset: int, length: int) -> str:
+    return head[offset : offset + length].partition(b"\0")[0].decode(errors="replace")
+
+
+_EXT = 1024
+_HAS_JOURNAL, _INCOMPAT_JOURNAL_DEVICE, _INCOMPAT_64BIT = 0x4, 0x8, 0x80
+_EXT3_INCOMPAT, _EXT3_RO_COMPAT = 0x1 | 0x2 | 0x4 | 0x10, 0x1 | 0x2 | 0x4
+"""The features that ext3 has; one more makes it ext4."""
+_STATE_ERRORS = 0x2
+
+
+def _ext(head: bytes) -> Signature | None:
+    if head[_EXT + 0x38 : _EXT + 0x3A] != b"\x53\xef" or len(head) < _EXT + 1024:
+        return None
+    blocks, log_block_size = _unpack("<I", head, _EXT + 0x4)[0], _unpack("<I", head, _EXT + 0x18)[0]
+    compat, incompat, ro_compat = _unpack("<3I", head, _EXT + 0x5C)
+    if incompat & _INCOMPAT_64BIT:
+        blocks |= _unpack("<I", head, _EXT + 0x150)[0] << 32
+    if incompat & _INCOMPAT_JOURNAL_DEVICE:
+        name = "jbd"
+    elif incompat & ~_EXT3_INCOMPAT or ro_compat & ~_EXT3_RO_COMPAT:
+        name = "ext4"
+    else:
+        name = "ext3" if compat & _HAS_JOURNAL else "ext2"
+    block_size = 1024 << (log_block_size & 15)
+    return Signature(
+        name=name,
+        kind=Kind.FILE_SYSTEM,
+        uuid=_uuid(head, _EXT + 0x68),
+        label=_text(head, _EXT + 0x78, 16),
+        size=Bytes(blocks * block_size),
+        block_size=block_size,
+        dirty=bool(_unpack("<H", head, _EXT + 0x3A)[0] & _STATE_ERRORS),
+    )
+
+
+def _xfs(head: bytes) -> Signature | None:
+    if head[:4] != b"XFSB" or len(head) < 128:
+        return None
+    block_size, blocks = _unpack(">IQ", head, 4)
+    return Signature(
+        name="xfs",
+        kind=Kind.FILE_SYSTEM,
+        uuid=_uuid(head, 32),
+        label=_text(head, 108, 12),
+        size=Bytes(blocks * block_size),
+        block_size=block_size,
+    )
+
+
+_BTRFS = 65536
+
+
+def _btrfs(head: bytes) -> Signature | None:
+    if head[_BTRFS + 64 : _BTRFS + 72] != b"_BHRfS_M" or len(head) < _BTRFS + 4096:
+        return None
+    return Signature(
+        name="btrfs",
+        kind=Kind.FILE_SYSTEM,
+        uuid=_uuid(head, _BTRFS + 32),
+        label=_text(head, _BTRFS + 299, 256),
+        size=Bytes(_unpack("<Q", head, _BTRFS + 201 + 8)[0]),  # dev_item.total_bytes: of this device, not of the pool
+        block_size=_unpack("<I", head, _BTRFS + 144)[0],
+    )
+
+
+def _luks(head: bytes) -> Signature | None:
+    if head[:6] != b"LUKS\xba\xbe" or len(head) < 512:
+        return None
+    version = _unpack(">H", head, 6)[0]
+    label = _text(head, 24, 48) if version == 2 else ""
+    return Signature(name=f"luks{version}", kind=Kind.ENCRYPTED, uuid=_text(head, 168, 40), label=label)
+
+
+_KIB = 1024
+_ZFS_LABEL, _ZFS_RING = 256 * _KIB, 128 * _KIB
+_UBERBLOCKS = (b"\x0c\xb1\xba\x00\x00\x00\x00\x00", b"\x00\x00\x00\x00\x00\xba\xb1\x0c")
+
+
+def _is_zfs(head: bytes, tail: bytes, size: int) -> bool:
+    """An uberblock in one of the four labels: two at the head, two at the tail aligned down to a label's size."""
+    end = len(tail) - size % _ZFS_LABEL
+    labels = [(head, 0), (head, _ZFS_LABEL), (tail, end - 2 * _ZFS_LABEL), (tail, end - _ZFS_LABEL)]
+    return any(
+        start >= 0 and part[at : at + 8] in _UBERBLOCKS
+        for part, start in labels
+        for at in range(start + _ZFS_RING, start + _ZFS_LABEL, _KIB)
+    )
+
+
+_MD_MAGICS = (b"\xfc\x4e\x2b\xa9", b"\xa9\x2b\x4e\xfc")
+
+
+def _is_old_md(tail: bytes, size: int) -> bool:
+    """md's formats 0.90 and 1.0, whose place near the end is aligned; the later ones stand at the head."""
+    places = (size // 65536 * 65536 - 65536, (size // 512 - 16) // 8 * 8 * 512)
+    starts = (place - (size - len(tail)) for place in places)
+    return any(start >= 0 and tail[start : start + 4] in _MD_MAGICS for start in starts)

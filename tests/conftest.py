@@ -1,0 +1,103 @@
+"""Root tests get a mount namespace of their own, and a run fails that leaves loop devices or processes behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_CLONE_NEWNS = 0x20000
+_MS_REC_PRIVATE = 16384 | 1 << 18
+_MARK = "CINDERLIB_TEST_SESSION"
+"""Every process started by a test inherits this variable, and so is known again even if its parent is gone."""
+_GRACE = 5.0
+"""Seconds that what a test has ended may take to vanish."""
+
+_session = str(uuid.uuid4())
+_loops_before: dict[str, str] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[_MARK] = _session
+    _loops_before.update(_loops())
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave the common mount namespace before the first test runs, so that no thread of this process stays in it."""
+    wanted = any(item.get_closest_marker("root") for item in session.items)
+    if wanted and not session.config.option.collectonly and not _unfit_for_root_tests():
+        _enter_private_namespace()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and (reason := _unfit_for_root_tests()):
+        pytest.skip(reason)
+
+
+def _unfit_for_root_tests() -> str:
+    if os.geteuid() != 0:
+        return "needs root"
+    if not Path("/dev/loop-control").exists():
+        return "needs loop devices, and there is no /dev/loop-control"
+    return ""
+
+
+def _enter_private_namespace() -> None:
+    """`os.unshare` came with Python 3.12. Nothing that is mounted from here on is seen by, or outlives, anybody else."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None):
+        number = ctypes.get_errno()
+        raise OSError(number, f"no private mount namespace: {os.strerror(number)}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run when something that it started or attached is still there."""
+    base = str(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # pytest has no public name for it
+    deadline = time.monotonic() + _GRACE
+    while (left := [*_leaked_loops(base), *_leaked_processes()]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        session.config.stash[_LEFT] = left
+
+
+_LEFT = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if left := config.stash.get(_LEFT, []):
+        terminalreporter.section("left behind by this run", red=True)
+        for line in left:
+            terminalreporter.line(line)
+
+
+def _loops() -> dict[str, str]:
+    """Attached loop devices and the files behind them."""
+    found = {}
+    for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):  # detached meanwhile
+            found[entry.parts[3]] = entry.read_text(errors="surrogateescape").strip()
+    return found
+
+
+def _leaked_loops(base: str) -> Iterator[str]:
+    for name, backing in _loops().items():
+        if backing.startswith(base) and _loops_before.get(name) != backing:
+            yield f"loop device /dev/{name} on {backing}"
+
+
+def _leaked_processes() -> Iterator[str]:
+    mark = f"{_MARK}={_session}".encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                yield f"process {entry.name}: {command}"

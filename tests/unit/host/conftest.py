@@ -1,0 +1,40 @@
+"""Files of a given size and the loop devices on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.host import devices, mounts
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Makes a sparse file of so many MiB, attaches it, and detaches everything afterwards, mounts first."""
+    attached: list[str] = []
+
+    def make(mib: int = 64, name: str = "disk.img", **options: bool) -> str:
+        path = tmp_path / name
+        with path.open("ab") as file:
+            file.truncate(mib * MIB)
+        attached.append(devices.attach_file(str(path), **options))
+        return attached[-1]
+
+    yield make
+    for device in reversed(attached):
+        for item in reversed(mounts.by_device(device)):
+            mounts.unmount(item.target)
+        devices.detach_file(device)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[str]:
+    """A directory to mount on."""
+    path = tmp_path / "target dir"
+    path.mkdir()
+    yield str(path)
+    mounts.unmount(str(path))

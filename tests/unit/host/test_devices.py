@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import devices, loopctl, mounts
+
+pytestmark = pytest.mark.root
+MIB = 1024 * 1024
+Loop = Callable[..., str]
+
+
+def backing(device: str) -> loopctl.Status:
+    fd = os.open(device, os.O_RDONLY)
+    try:
+        status = loopctl.status(fd)
+    finally:
+        os.close(fd)
+    assert status
+    return status
+
+
+def refuses_writes(device: str) -> bool:
+    """Older kernels refuse to open it, newer ones to write."""
+    try:
+        with Path(device).open("r+b", buffering=0) as file:
+            file.write(bytes(4096))
+    except PermissionError:
+        return True
+    return False
+
+
+def test_an_attached_file_is_a_block_device_of_its_size_with_4_kib_blocks(loop: Loop) -> None:
+    device = loop(64)
+    assert devices.is_block_device(device)
+    assert devices.size(device) == 64 * MIB
+    assert devices.logical_block_size(device) == 4096
+
+
+def test_direct_io_is_used_where_the_file_system_has_it(loop: Loop) -> None:
+    assert backing(loop(8)).direct_io
+
+
+def test_without_direct_io_a_file_is_attached_all_the_same(loop: Loop) -> None:
+    assert not backing(loop(8, direct_io=False)).direct_io
+
+
+def test_a_file_system_without_direct_io_is_no_obstacle(target: str) -> None:
+    mounts.mount("none", target, "ramfs")
+    path = Path(target, "disk.img")
+    path.write_bytes(bytes(MIB))
+    device = devices.attach_file(str(path))
+    assert devices.size(device) == MIB
+    devices.detach_file(device)
+
+
+def test_attaching_twice_gives_the_same_device(loop: Loop, tmp_path: Path) -> None:
+    device = loop(8)
+    assert devices.attach_file(str(tmp_path / "disk.img")) == device
+
+
+def test_an_attached_file_is_found_by_its_inode_not_its_name(loop: Loop, tmp_path: Path) -> None:
+    device = loop(8)
+    os.rename(tmp_path / "disk.img", tmp_path / "renamed.img")
+    os.link(tmp_path / "renamed.img", tmp_path / "second.img")
+    os.symlink("second.img", tmp_path / "link.img")
+    assert devices.find_attached(str(tmp_path / "renamed.img")) == device
+    assert devices.find_attached(str(tmp_path / "second.img")) == device
+    assert devices.find_attached(str(tmp_path / "link.img")) == device
+
+
+def test_another_file_under_the_old_name_is_not_taken_for_it(loop: Loop, tmp_path: Path) -> None:
+    device = loop(8)
+    os.rename(tmp_path / "disk.img", tmp_path / "old.img")
+    other = loop(8)
+    assert other != device
+    (tmp_path / "old.img").unlink()
+    assert devices.find_attached(str(tmp_path / "disk.img")) == other
+
+
+def test_a_deleted_file_stays_known_by_its_identity_and_is_detached(loop: Loop, tmp_path: Path) -> None:
+    device = loop(8)
+    before = devices.identity(device)
+    (tmp_path / "disk.img").unlink()
+    assert devices.identity(device) == before
+    devices.detach_file(device, expected=before)
+    assert devices.identity(device) == ""
+
+
+def test_identity_is_inode_and_name_so_it_outlives_a_reboot(loop: Loop, tmp_path: Path) -> None:
+    device = loop(8)
+    expected = f"loop:{(tmp_path / 'disk.img').stat().st_ino}:disk.img"
+    assert devices.identity(device) == expected
+    devices.detach_file(device)
+    assert devices.identity(loop(8)) == expected
+
+
+def test_many_threads_that_attach_one_file_get_one_device(tmp_path: Path) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(MIB))
+    found: list[str] = []
+    barrier = threading.Barrier(8)
+
+    def attach() -> None:
+        barrier.wait()
+        found.append(devices.attach_file(str(path)))
+
+    threads = [threading.Thread(target=attach) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    left = devices.find_attached(str(path))
+    assert left
+    assert len(found) == 8
+    devices.detach_file(left)
+    assert devices.find_attached(str(path)) is None
+
+
+def test_many_threads_that_attach_many_files_all_succeed(tmp_path: Path) -> None:
+    found: dict[int, str] = {}
+
+    def attach(number: int) -> None:
+        path = tmp_path / f"disk-{number}.img"
+        path.write_bytes(bytes(MIB))
+        found[number] = devices.attach_file(str(path))
+
+    threads = [threading.Thread(target=attach, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for device in found.values():
+        devices.detach_file(device)
+    assert len(set(found.values())) == 16
+
+
+def test_a_mounted_device_is_not_detached(loop: Loop, target: str) -> None:
+    from csi_cinderlib.host import filesystems
+
+    device = loop(64)
+    filesystems.make(device, "ext4")
+    mounts.mount(device, target, "ext4")
+    with pytest.raises(HostError, match="in use"):
+        devices.detach_file(device)
+    assert devices.size(device) == 64 * MIB
+    assert not backing(device).autoclear
+
+
+def test_a_device_that_is_held_open_is_reported_and_can_be_attached_again(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = loop(8)
+    monkeypatch.setattr(devices, "DETACH_SECONDS", 0.05)
+    fd = os.open(device, os.O_RDONLY)
+    try:
+        with pytest.raises(HostError, match="still has it open"):
+            devices.detach_file(device)
+        assert devices.attach_file(str(tmp_path / "disk.img")) == device
+    finally:
+        os.close(fd)
+    assert devices.find_attached(str(tmp_path / "disk.img")) == device
+
+
+def test_detaching_is_idempotent(loop: Loop) -> None:
+    device = loop(8)
+    devices.detach_file(device)
+    devices.detach_file(device)
+    devices.detach_file("/dev/loop987654")
+    assert devices.identity(device) == ""
+
+
+def test_a_device_that_shows_another_file_by_now_is_left_alone(loop: Loop) -> None:
+    device = loop(8)
+    devices.detach_file(device, expected="loop:1:other.img")
+    assert devices.size(device) == 8 * MIB
+
+
+def test_a_grown_file_is_seen_after_a_refresh(loop: Loop, tmp_path: Path) -> None:
+    device = loop(8)
+    os.truncate(tmp_path / "disk.img", 16 * MIB)
+    assert devices.size(device) == 8 * MIB
+    assert devices.refresh_size(device) == 16 * MIB
+
+
+def test_a_read_only_device_takes_no_writes(loop: Loop) -> None:
+    device = loop(8, read_only=True)
+    assert devices.is_read_only(device)
+    assert refuses_writes(device)
+
+
+def test_a_file_attached_read_only_is_not_handed_out_as_writable(loop: Loop, tmp_path: Path) -> None:
+    loop(8, read_only=True)
+    with pytest.raises(HostError, match="attached read-only"):
+        devices.attach_file(str(tmp_path / "disk.img"))
+
+
+def test_a_read_only_view_of_a_device_shows_what_is_written_to_the_device(loop: Loop) -> None:
+    device = loop(8)
+    view = devices.attach_file(device, read_only=True, direct_io=False)
+    try:
+        assert view != device
+        assert devices.identity(view) == devices.identity(device)
+        assert devices.attach_file(device, read_only=True) == view
+        Path(device).write_bytes(b"x" * 4096)
+        assert Path(view).open("rb").read(4096) == b"x" * 4096
+        assert refuses_writes(view)
+    finally:
+        devices.detach_file(view)
+
+
+def test_set_read_only_makes_the_kernel_refuse_writers(loop: Loop) -> None:
+    device = loop(8)
+    devices.set_read_only(device, True)
+    assert refuses_writes(device)
+    devices.set_read_only(device, False)
+    assert not devices.is_read_only(device)
+
+
+def test_what_is_flushed_is_in_the_file(loop: Loop, tmp_path: Path) -> None:
+    device = loop(8)
+    with Path(device).open("r+b") as file:
+        file.write(b"kept" * 1024)
+    devices.flush(device)
+    assert (tmp_path / "disk.img").read_bytes()[:4096] == b"kept" * 1024
+
+
+def test_a_flush_that_fails_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="flushing"):
+        devices.flush("/dev/does-not-exist")
+
+
+@pytest.mark.parametrize("kind", ["empty", "missing", "directory"])
+def test_what_cannot_be_attached_is_named(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "thing"
+    if kind == "empty":
+        path.touch()
+    if kind == "directory":
+        path.mkdir()
+    with pytest.raises(HostError, match="thing"):
+        devices.attach_file(str(path), read_only=kind == "directory")
+
+
+def test_a_file_of_odd_size_gets_512_byte_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "odd.img"
+    path.write_bytes(bytes(MIB + 512))
+    device = devices.attach_file(str(path))
+    try:
+        assert devices.size(device) == MIB + 512
+        assert devices.logical_block_size(device) == 512
+    finally:
+        devices.detach_file(device)
+
+
+def test_the_steps_for_old_kernels_attach_too(tmp_path: Path) -> None:
+    path = tmp_path / "old.img"
+    path.write_bytes(bytes(MIB))
+    device = loopctl.node(loopctl.free_number())
+    with path.open("r+b") as file, Path(device).open("r+b", buffering=0) as loop_file:
+        loopctl.configure_stepwise(loop_file.fileno(), file.fileno(), str(path), direct_io=True, block_size=4096)
+    assert devices.find_attached(str(path)) == device
+    assert devices.logical_block_size(device) == 4096
+    devices.detach_file(device)
+
+
+def test_a_free_loop_device_has_no_holders_and_no_identity() -> None:
+    device = loopctl.node(loopctl.free_number())
+    assert devices.holders(device) == ()
+    assert devices.identity(device) == ""
+
+
+def test_a_regular_file_is_no_block_device(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert not devices.is_block_device(str(tmp_path / "file"))
+    assert not devices.is_block_device(str(tmp_path / "missing"))
+    with pytest.raises(HostError, match="not a block device"):
+        devices.size(str(tmp_path / "file"))
