@@ -150,12 +150,9 @@ class Client:
     def post(self, path: str, body: Json) -> Json:
         return self._call("POST", path, body)
 
-    def put(self, path: str, body: Json) -> Json:
-        return self._call("PUT", path, body)
-
-    def patch(self, path: str, body: Json) -> Json:
-        """A JSON merge patch (RFC 7386)."""
-        return self._call("PATCH", path, body, kind="application/merge-patch+json")
+    def patch(self, path: str, operations: list[Json]) -> Json:
+        """A JSON patch (RFC 6902): the server applies all of it or nothing."""
+        return self._call("PATCH", path, operations, kind="application/json-patch+json")
 
     def delete(self, path: str, body: Json | None = None, **query: str) -> Json:
         return self._call("DELETE", path, body, query=query)
@@ -167,7 +164,7 @@ class Client:
         self,
         verb: str,
         path: str,
-        body: Json | None = None,
+        body: Json | list[Json] | None = None,
         *,
         query: Mapping[str, str] | None = None,
         kind: str = "application/json",
@@ -182,7 +179,7 @@ class Client:
             time.sleep(wait)
 
     def _send(
-        self, verb: str, path: str, body: Json | None, query: Mapping[str, str] | None, kind: str
+        self, verb: str, path: str, body: Json | list[Json] | None, query: Mapping[str, str] | None, kind: str
     ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": "application/json", "Content-Type": kind}
         if token := self._bearer():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -198,6 +199,7 @@ class ApiServer:
         """Apply these objects as the administrator."""
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
         self.kubectl("apply", "-f", "-", text=text)
+        shutil.rmtree(self.folder / ".kube", ignore_errors=True)  # kubectl's memory of which kinds there are
 
     def service_account_token(self, namespace: str, name: str) -> str:
         """A token of that service account (made first if absent), as a pod would get it."""

@@ -1,0 +1,50 @@
+"""Metadata as custom resources in a Kubernetes cluster: plugin `kubernetes`.
+
+Options (all may be left out inside a pod):
+    kubeconfig: path of a kubeconfig; without it, the pod's own service account.
+    namespace: where the objects lie; without it, the pod's own namespace, or the kubeconfig's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.persistence.api import Sealer
+from csi_cinderlib.persistence.kubernetes.rest import Access, Client, from_kubeconfig, in_cluster
+from csi_cinderlib.persistence.kubernetes.store import KubernetesStore
+from csi_cinderlib.persistence.plugins import check_options
+
+
+def open_store(
+    options: Mapping[str, object],
+    *,
+    state_dir: Path,  # noqa: ARG001  # the protocol's; nothing of this store lies on this machine
+    sealer: Sealer | None = None,
+) -> KubernetesStore:
+    """Open the store; the custom resource definitions must be installed.
+
+    Raises:
+        ConfigurationError: an option is wrong, there is no sealing key, or the definitions are missing.
+        StoreUnavailable: the API server does not answer.
+    """
+    if sealer is None:
+        raise ConfigurationError(
+            "sealing_keys", "must hold a key: custom resources are read by many, so secrets in them are sealed"
+        )
+    store = KubernetesStore(Client(access(options)), access(options).namespace, sealer)
+    store.check()
+    return store
+
+
+def access(options: Mapping[str, object]) -> Access:
+    """How these options reach the API server. Raises ConfigurationError."""
+    check_options(options, ("kubeconfig", "namespace"))
+    for name, value in options.items():
+        if not isinstance(value, str):
+            raise ConfigurationError(f"store.options.{name}", "must be text")
+    kubeconfig, namespace = str(options.get("kubeconfig", "")), str(options.get("namespace", ""))
+    found = from_kubeconfig(Path(kubeconfig)) if kubeconfig else in_cluster()
+    return replace(found, namespace=namespace) if namespace else found
