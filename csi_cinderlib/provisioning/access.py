@@ -1,0 +1,66 @@
+"""Which access modes and types a volume can honour. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.model.capability import AccessMode, Capability, Mount
+from csi_cinderlib.model.records import Volume
+
+FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
+DEFAULT_FILE_SYSTEM = "ext4"
+
+
+def many_nodes(capabilities: Sequence[Capability]) -> bool:
+    """Whether the volume must be reachable from several nodes at once."""
+    return any(capability.access_mode.multi_node for capability in capabilities)
+
+
+def problem(capability: Capability) -> str:
+    """Why no volume of this driver can be used so, or "" if one can.
+
+    A file system on a block device is written by one node at a time: a second writer, or a reader whose cache a
+    writer elsewhere outdates, destroys it.
+    """
+    mode = capability.access_mode
+    if not isinstance(capability.access_type, Mount):
+        return ""
+    if mode.multi_node and not mode.read_only:
+        return (
+            f"access mode {mode} with a file system would destroy it, since each node caches it on its own: "
+            "use a raw block volume (volumeMode: Block), or one node at a time"
+        )
+    fs_type = capability.access_type.fs_type
+    if fs_type and fs_type not in FILE_SYSTEMS:
+        return f"file system {fs_type!r} is unknown; the known ones are {', '.join(FILE_SYSTEMS)}"
+    return ""
+
+
+def check_possible(capabilities: Sequence[Capability]) -> None:
+    """Raises InvalidRequest when one of them cannot be honoured by any back end."""
+    for index, capability in enumerate(capabilities):
+        if why := problem(capability):
+            raise InvalidRequest(f"volume_capabilities[{index}]", why)
+
+
+def unsupported(volume: Volume, capabilities: Sequence[Capability]) -> str:
+    """Why this volume cannot be used so, or "" if it can."""
+    for capability in capabilities:
+        if why := problem(capability):
+            return why
+        if capability.access_mode.multi_node and not volume.multiattach:
+            return f"access mode {capability.access_mode}: the volume was not made for several nodes"
+    return ""
+
+
+def read_only(mode: AccessMode, *, asked: bool) -> bool:
+    """Whether an attachment in this mode may only be read from."""
+    return asked or mode.read_only
+
+
+def file_system(capability: Capability) -> str:
+    """ "" for a raw block volume."""
+    if not isinstance(capability.access_type, Mount):
+        return ""
+    return capability.access_type.fs_type or DEFAULT_FILE_SYSTEM

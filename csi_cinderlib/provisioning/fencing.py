@@ -1,0 +1,104 @@
+"""Who may have a volume, given who has it already. Pure (spec: ControllerPublishVolume)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from csi_cinderlib.errors import AlreadyExists, PreconditionFailed
+from csi_cinderlib.model.capability import AccessMode
+from csi_cinderlib.model.connection import Formatting
+from csi_cinderlib.model.records import Attachment, Status, Volume
+from csi_cinderlib.model.requests import PublishVolume
+from csi_cinderlib.provisioning import access
+
+
+def check_usable(volume: Volume, request: PublishVolume) -> None:
+    """That the volume exists in full and can be used as asked.
+
+    Raises:
+        PreconditionFailed: names what is in the way.
+    """
+    if volume.status not in {Status.AVAILABLE, Status.EXTENDING}:
+        raise PreconditionFailed(
+            f"volume {volume.id!r} is {volume.status}" + (f": {volume.message}" if volume.message else "")
+        )
+    if why := access.problem(request.capability):
+        raise PreconditionFailed(f"volume {volume.id!r}: {why}")
+
+
+def own(attachments: Sequence[Attachment], node_id: str) -> Attachment | None:
+    """The attachment of that very node."""
+    return next((attachment for attachment in attachments if attachment.node_id == node_id), None)
+
+
+def difference(attachment: Attachment, request: PublishVolume) -> str:
+    """In what an attachment of the same node is not what is asked for, or ""."""
+    mode = request.capability.access_mode
+    wanted = access.read_only(mode, asked=request.read_only)
+    if attachment.access_mode is not mode:
+        return f"its access mode is {attachment.access_mode}, asked for is {mode}"
+    if attachment.read_only != wanted:
+        return f"it is {_text(attachment.read_only)}, asked for is {_text(wanted)}"
+    return ""
+
+
+def keep(attachment: Attachment, request: PublishVolume) -> bool:
+    """Whether to answer or finish this attachment of the same node; if not, it is to be undone and made anew.
+
+    One that was answered may be in use, so it is never undone here; one that was not, nobody can use.
+
+    Raises:
+        AlreadyExists: it was answered, and differs.
+    """
+    differs = difference(attachment, request)
+    if attachment.status is not Status.AVAILABLE:
+        return attachment.status is Status.CREATING and not differs
+    if differs:
+        raise AlreadyExists("attachment", f"{attachment.volume_id} on {attachment.node_id}", differs)
+    return True
+
+
+def check_alone(volume: Volume, attachments: Sequence[Attachment], request: PublishVolume) -> None:
+    """That no other node has the volume in a way that excludes this one.
+
+    An attachment counts from its intent to the removal of its record: until the back end confirmed the unmap, that
+    node may still write.
+
+    Raises:
+        PreconditionFailed: names the node that has it.
+    """
+    mode = request.capability.access_mode
+    for other in attachments:
+        if other.node_id == request.node_id:
+            continue
+        if not (mode.multi_node and other.access_mode.multi_node):
+            raise _taken(
+                volume, other, f"access mode {mode if not mode.multi_node else other.access_mode} allows one node"
+            )
+        if not volume.multiattach:
+            raise _taken(volume, other, "the volume was not made for several nodes")
+        if _second_writer(mode, other, request):
+            raise _taken(
+                volume, other, f"it writes, and access mode {AccessMode.MULTI_NODE_SINGLE_WRITER} allows one writer"
+            )
+
+
+def _second_writer(mode: AccessMode, other: Attachment, request: PublishVolume) -> bool:
+    if AccessMode.MULTI_NODE_SINGLE_WRITER not in {mode, other.access_mode}:
+        return False
+    return not other.read_only and not access.read_only(mode, asked=request.read_only)
+
+
+def formatting(volume: Volume, attachment: Attachment, request: PublishVolume) -> Formatting:
+    """Whether that node may make a file system. Only a volume that began empty may ever get one."""
+    if request.capability.is_block or attachment.read_only or volume.source is not None:
+        return Formatting.FORBIDDEN
+    return Formatting.NEVER_FORMATTED if attachment.blank else Formatting.UNKNOWN
+
+
+def _taken(volume: Volume, other: Attachment, why: str) -> PreconditionFailed:
+    return PreconditionFailed(f"volume {volume.id!r} is published on node {other.node_id!r}: {why}")
+
+
+def _text(read_only: bool) -> str:
+    return "read-only" if read_only else "writable"

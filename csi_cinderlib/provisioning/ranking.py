@@ -1,0 +1,175 @@
+"""Where a volume goes: every place that can honour it, best first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from csi_cinderlib.errors import DriverError, InvalidRequest, ResourceExhausted
+from csi_cinderlib.model.records import EMPTY, NOTHING, VolumeType
+from csi_cinderlib.model.requests import Topology
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.provisioning import extra_specs, sameness, volume_types
+
+_PROVISIONING = "provisioning:type"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A pool of a back end.
+
+    Attributes:
+        topology: segments from which it can be reached; empty is everywhere.
+        free_thin: GiB that a thin volume may have at most; infinite when the back end does not say.
+        free_thick: the same for one that takes all its space at once.
+        reported: what the driver says of the pool, by Cinder's names.
+    """
+
+    backend: str
+    pool: str
+    free_thin: float
+    free_thick: float
+    thin: bool = False
+    multiattach: bool = False
+    qos: bool = False
+    topology: Mapping[str, str] = EMPTY
+    reported: Mapping[str, object] = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a volume needs of its place; `source` is the place of what it is made from, which it cannot leave."""
+
+    size: GiB
+    backend: str = ""
+    pool: str = ""
+    type: VolumeType | None = None
+    multiattach: bool = False
+    topology: Topology | None = None
+    source: tuple[str, str] | None = None
+    extra_specs: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "extra_specs", self.type.extra_specs if self.type else EMPTY)
+
+
+def free(place: Place, wanted: Wanted) -> float:
+    """GiB that a volume of that kind may have there at most."""
+    asked = wanted.extra_specs.get(_PROVISIONING, "")
+    thin = asked == "thin" or (place.thin and asked != "thick")
+    return place.free_thin if thin else place.free_thick
+
+
+def fitting(places: Sequence[Place], wanted: Wanted) -> list[Place]:
+    """The places that can honour everything but the size.
+
+    Raises:
+        InvalidRequest, ResourceExhausted: why there is none; names what was asked for.
+    """
+    for rule in _RULES:
+        kept = [place for place in places if rule.keep(place, wanted)]
+        if places and not kept:
+            raise rule.refuse(places, wanted)
+        places = kept
+    return list(places)
+
+
+def rank(places: Sequence[Place], wanted: Wanted) -> list[Place]:
+    """The places that can honour it: the preferred topology first, then the most free space.
+
+    Raises:
+        InvalidRequest, ResourceExhausted: why there is none.
+    """
+    able = fitting(places, wanted)
+    roomy = [place for place in able if free(place, wanted) >= wanted.size]
+    if not roomy:
+        most = max((free(place, wanted) for place in able), default=0)
+        raise ResourceExhausted(f"no pool has {wanted.size} GiB free; the most is {most:.6g} GiB")
+    return sorted(
+        roomy, key=lambda place: (_preference(place, wanted.topology), -free(place, wanted), place.backend, place.pool)
+    )
+
+
+def _preference(place: Place, topology: Topology | None) -> int:
+    preferred = topology.preferred if topology else ()
+    for index, segments in enumerate(preferred):
+        if sameness.fits(place.topology, segments):
+            return index
+    return len(preferred)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    keep: Callable[[Place, Wanted], bool]
+    refuse: Callable[[Sequence[Place], Wanted], DriverError]
+
+
+def _by_source(place: Place, wanted: Wanted) -> bool:
+    if wanted.source is None:
+        return True
+    backend, pool = wanted.source
+    return place.backend == backend and pool in {"", place.pool}
+
+
+def _qos(wanted: Wanted) -> Mapping[str, str]:
+    return wanted.type.qos_specs if wanted.type else EMPTY
+
+
+def _names(places: Sequence[Place]) -> str:
+    return ", ".join(sorted({f"{place.backend}/{place.pool}" if place.pool else place.backend for place in places}))
+
+
+def _backends(places: Sequence[Place]) -> str:
+    return ", ".join(sorted({place.backend for place in places}))
+
+
+def _unmet(places: Sequence[Place], wanted: Wanted) -> DriverError:
+    key = extra_specs.unmet(wanted.extra_specs, places[0].reported)
+    return InvalidRequest(
+        f"parameters[extraSpecs/{key}]",
+        f"{wanted.extra_specs[key]!r} is not what any of these offers: {_names(places)}",
+    )
+
+
+_RULES = (
+    _Rule(
+        lambda place, wanted: wanted.backend in {"", place.backend},
+        lambda places, wanted: InvalidRequest(
+            "parameters[backend]", f"back end {wanted.backend!r} is unknown; known: {_backends(places)}"
+        ),
+    ),
+    _Rule(
+        _by_source,
+        lambda _places, wanted: InvalidRequest(
+            "volume_content_source", f"lies in {'/'.join(wanted.source or ())}, and a volume stays where its source is"
+        ),
+    ),
+    _Rule(
+        lambda place, wanted: wanted.pool in {"", place.pool},
+        lambda places, wanted: InvalidRequest(
+            "parameters[pool]", f"pool {wanted.pool!r} is not among these: {_names(places)}"
+        ),
+    ),
+    _Rule(
+        lambda place, wanted: sameness.reachable(place.topology, wanted.topology),
+        lambda places, _wanted: ResourceExhausted(
+            f"none of these can be reached from the topology asked for: {_names(places)}"
+        ),
+    ),
+    _Rule(
+        lambda place, wanted: place.multiattach or not wanted.multiattach,
+        lambda places, _wanted: InvalidRequest(
+            "volume_capabilities", f"a volume for several nodes: these attach to one node at a time: {_names(places)}"
+        ),
+    ),
+    _Rule(
+        lambda place, wanted: place.qos or not _qos(wanted),
+        lambda places, wanted: InvalidRequest(
+            f"parameters[{volume_types.QOS_PREFIX}{min(_qos(wanted))}]", f"these have no QoS: {_names(places)}"
+        ),
+    ),
+    _Rule(
+        lambda place, wanted: not extra_specs.unmet(wanted.extra_specs, place.reported),
+        _unmet,
+    ),
+)

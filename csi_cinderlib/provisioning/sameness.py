@@ -1,0 +1,104 @@
+"""Whether what exists is what was asked for, and what a repeated call has to do. Pure."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+
+from csi_cinderlib.errors import AlreadyExists
+from csi_cinderlib.model.records import Snapshot, Source, Status, Volume
+from csi_cinderlib.model.requests import CreateSnapshot, CreateVolume, Topology
+from csi_cinderlib.provisioning import access
+
+
+class Step(enum.Enum):
+    """What CreateVolume or CreateSnapshot does about the record with its id."""
+
+    CREATE = enum.auto()
+    ANSWER = enum.auto()
+    RESUME = enum.auto()
+    FINISH_DELETION = enum.auto()
+
+
+def next_step(record: Volume | Snapshot | None) -> Step:
+    """An earlier call may have ended anywhere: died, or failed and not been able to clean up."""
+    if record is None:
+        return Step.CREATE
+    if record.status in {Status.CREATING, Status.ERROR}:
+        return Step.RESUME
+    if record.status is Status.DELETING:
+        return Step.FINISH_DELETION
+    return Step.ANSWER
+
+
+def check_same(volume: Volume, request: CreateVolume, *, topology: Mapping[str, str]) -> None:
+    """That the volume is what `request` asks for (spec: CreateVolume, ALREADY_EXISTS).
+
+    Labels are never compared: the provisioner adds the claim's name, and one volume may be asked for by either way.
+
+    Args:
+        topology: the segments from which the volume's back end can be reached; empty is everywhere.
+
+    Raises:
+        AlreadyExists: names the first difference.
+    """
+    if difference := next(filter(None, _differences(volume, request, topology)), ""):
+        raise AlreadyExists("volume", request.name, difference)
+
+
+def _differences(volume: Volume, request: CreateVolume, topology: Mapping[str, str]) -> Iterator[str]:
+    if not request.size.accepts(volume.size):
+        yield f"its size is {volume.size} GiB, asked for are {request.size.required} bytes" + (
+            f" and {request.size.limit} at most" if request.size.limit else ""
+        )
+    if volume.source != request.source:
+        yield f"it was made from {_source_text(volume.source)}, asked for is {_source_text(request.source)}"
+    yield _capability_difference(volume, request)
+    if keys := mapping_difference(volume.parameters, request.parameters.given):
+        yield f"parameters differ in {keys}"
+    if keys := mapping_difference(volume.mutable_parameters, request.mutable_parameters):
+        yield f"mutable parameters differ in {keys}"
+    if not reachable(topology, request.topology):
+        yield f"it can only be reached from {dict(topology)}"
+
+
+def _capability_difference(volume: Volume, request: CreateVolume) -> str:
+    """Any volume serves each mode of a single node; what tells volumes apart is the file system and several nodes."""
+    have = {access.file_system(capability) for capability in volume.capabilities}
+    for capability in request.capabilities:
+        wanted = access.file_system(capability)
+        if have and wanted not in have:
+            return f"it was made for {_use_text(have)}, asked for is {_use_text({wanted})}"
+    return access.unsupported(volume, request.capabilities)
+
+
+def _use_text(file_systems: set[str]) -> str:
+    return " or ".join(f"file system {name}" if name else "raw block" for name in sorted(file_systems))
+
+
+def _source_text(source: Source | None) -> str:
+    return f"{source.kind} {source.id}" if source else "no source"
+
+
+def mapping_difference(have: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    """The keys that differ, sorted; no values, since parameters may hold what a user regards as private."""
+    return ", ".join(sorted(key for key in have.keys() | wanted.keys() if have.get(key) != wanted.get(key)))
+
+
+def reachable(topology: Mapping[str, str], requirement: Topology | None) -> bool:
+    """Whether a back end with this topology meets the requirement: it must fit one of the requisite sets of segments."""
+    if requirement is None or not topology:
+        return True
+    wanted = requirement.requisite or requirement.preferred
+    return not wanted or any(fits(topology, segments) for segments in wanted)
+
+
+def fits(topology: Mapping[str, str], segments: Mapping[str, str]) -> bool:
+    """Whether a node with these segments reaches a back end with this topology."""
+    return all(segments.get(key) == value for key, value in topology.items())
+
+
+def check_same_snapshot(snapshot: Snapshot, request: CreateSnapshot) -> None:
+    """Raises AlreadyExists when the snapshot with that name is one of another volume."""
+    if snapshot.volume_id != request.volume_id:
+        raise AlreadyExists("snapshot", request.name, f"it is one of volume {snapshot.volume_id}")
