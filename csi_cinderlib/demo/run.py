@@ -39,27 +39,27 @@ def run(*, as_json: bool = False) -> int:
 def _perform(box: Sandbox, report: Report) -> None:
     report.section("The driver")
     with report.step("start it") as step:
-        answered, ready = box.wait_until_ready()
+        answered, ready = box.driver.wait_until_ready()
         step.note = f"answers after {answered:.2f} s, ready after {ready:.2f} s"
     with report.step("ask who it is") as step:
-        info = csi_pb2_grpc.IdentityStub(box.channel).GetPluginInfo(csi_pb2.GetPluginInfoRequest())
+        info = csi_pb2_grpc.IdentityStub(box.driver.channel).GetPluginInfo(csi_pb2.GetPluginInfoRequest())
         step.note = f"{info.name} {info.vendor_version}"
     for kind, grows_in_use in LIVES:
         report.section("A raw block volume" if kind == "block" else f"A volume with {kind}")
-        Life(box.channel, box.root / kind, report, kind=kind, grows_in_use=grows_in_use).live()
+        Life(box.driver.channel, box.root / kind, report, kind=kind, grows_in_use=grows_in_use).live()
     report.section("The end")
     _look_for_leftovers(box, report)
     with report.step("stop the driver (SIGTERM)") as step:
-        code = box.stop()
+        code = box.driver.stop()
         step.note = f"exit code {code}"
-        if code != 0 or box.socket.exists():
+        if code != 0 or box.driver.socket.exists():
             raise PreconditionFailed(
-                f"it ended with {code}, its socket {'still there' if box.socket.exists() else 'gone'}"
+                f"it ended with {code}, its socket {'still there' if box.driver.socket.exists() else 'gone'}"
             )
 
 
 def _look_for_leftovers(box: Sandbox, report: Report) -> None:
-    controller = csi_pb2_grpc.ControllerStub(box.channel)
+    controller = csi_pb2_grpc.ControllerStub(box.driver.channel)
     with report.step("look for leftovers") as step:
         left = box.leftovers()
         left += [

@@ -1,0 +1,107 @@
+"""A driver in a process of its own, and a client's view of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+
+from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
+from csi_cinderlib.errors import PreconditionFailed
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+_EAGER = [(f"grpc.{which}_reconnect_backoff_ms", value) for which, value in (("initial", 5), ("min", 5), ("max", 20))]
+
+
+class DriverProcess:
+    """`csi-cinderlib serve` on a state directory.
+
+    Args:
+        state_dir: its socket is `csi.sock` and its log `driver.log` in there.
+        arguments: further words of its command line.
+        environment: further variables; the caller's own for this program are not passed on.
+    """
+
+    def __init__(
+        self, state_dir: Path, arguments: Sequence[str] = (), environment: dict[str, str] | None = None
+    ) -> None:
+        self.state_dir = state_dir
+        self.socket = state_dir / "csi.sock"
+        argv = [
+            sys.executable,
+            "-m",
+            "csi_cinderlib",
+            "serve",
+            "--state-dir",
+            str(state_dir),
+            "--endpoint",
+            str(self.socket),
+            *arguments,
+        ]
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("CSI_", "CINDERLIB_")) or key == "CINDERLIB_TEST_SESSION"
+        }
+        self.started = time.monotonic()
+        with (state_dir / "driver.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**inherited, **(environment or {})},
+                start_new_session=True,  # Ctrl-C is for the caller, who then ends this one in good order
+            )
+        self.channel = grpc.insecure_channel(f"unix:{self.socket}", _EAGER)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def log(self) -> str:
+        """The end of what it wrote."""
+        return (self.state_dir / "driver.log").read_text(errors="replace")[-6000:]
+
+    def wait_until_ready(self) -> tuple[float, float]:
+        """Seconds from its start until it answered at all, and until it was ready.
+
+        Raises:
+            PreconditionFailed: it ended, or was not ready in time; with the end of its log.
+        """
+        identity, answered = csi_pb2_grpc.IdentityStub(self.channel), 0.0
+        while (passed := time.monotonic() - self.started) < START_SECONDS:
+            if self._process.poll() is not None:
+                raise PreconditionFailed(f"the driver ended with code {self._process.returncode}:\n{self.log()}")
+            try:
+                ready = identity.Probe(csi_pb2.ProbeRequest(), timeout=1, wait_for_ready=True).ready
+            except grpc.RpcError:
+                continue
+            passed = time.monotonic() - self.started
+            answered = answered or passed
+            if ready.value:
+                return answered, passed
+            time.sleep(0.005)
+        raise PreconditionFailed(f"the driver was not ready within {START_SECONDS:.0f} s:\n{self.log()}")
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit code; kill it if it does not. May be called again."""
+        self.channel.close()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """End it without notice (SIGKILL)."""
+        self._process.kill()
+        return self._process.wait()
