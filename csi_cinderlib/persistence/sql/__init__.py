@@ -1,0 +1,7 @@
+"""Records in a SQL database: SQLite in a file of this process, or PostgreSQL, MySQL or MariaDB shared by several."""
+
+from __future__ import annotations
+
+from csi_cinderlib.persistence.sql.opening import open_store
+
+__all__ = ["open_store"]

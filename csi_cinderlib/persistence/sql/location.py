@@ -1,0 +1,130 @@
+"""Which database, by its URL and the other options of the plugin, each mistake with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.persistence.plugins import check_options
+
+URL_KEY = "store.options.url"
+DRIVERS: Mapping[str, tuple[str, str]] = {
+    "sqlite": ("pysqlite", ""),
+    "postgresql": ("psycopg", "postgresql"),
+    "mysql": ("pymysql", "mysql"),
+    "mariadb": ("pymysql", "mysql"),
+}
+"""By dialect: SQLAlchemy's driver, and the extra of this package that installs it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where the tables are and how to talk to the database.
+
+    Attributes:
+        url: with the password.
+        pool_size: most connections to a server at once. Each is held for one statement of about a millisecond, so that far
+            fewer than the worker threads are enough, and the server's own limit is left to others.
+        statement_timeout: seconds that the server may take for one statement.
+        connect_timeout: seconds.
+        migrate: bring the schema up to date when the store is opened; without it an older schema is refused.
+    """
+
+    url: URL = field(repr=False)
+    pool_size: int = 16
+    statement_timeout: float = 10.0
+    connect_timeout: float = 5.0
+    migrate: bool = True
+
+    @property
+    def is_file(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def file(self) -> Path:
+        assert self.url.database is not None
+        return Path(self.url.database)
+
+    @property
+    def shown(self) -> str:
+        """For messages: without the password."""
+        return self.url.render_as_string(hide_password=True)
+
+
+def locate(options: Mapping[str, object], state_dir: Path) -> Location:
+    """The options of the `sql` plugin; without a URL: the SQLite file metadata.db in the state directory.
+
+    Raises:
+        ConfigurationError: an option is unknown or wrong.
+    """
+    check_options(
+        options,
+        ("url", "password", "password_file", "pool_size", "statement_timeout", "connect_timeout", "migrate"),
+    )
+    return Location(
+        url=_with_password(_url(options, state_dir), options),
+        pool_size=int(_number(options, "pool_size", 16, least=1)),
+        statement_timeout=_number(options, "statement_timeout", 10.0, least=0.1),
+        connect_timeout=_number(options, "connect_timeout", 5.0, least=1),
+        migrate=_flag(options, "migrate", default=True),
+    )
+
+
+def _url(options: Mapping[str, object], state_dir: Path) -> URL:
+    given = options.get("url", "")
+    if not given:
+        return URL.create("sqlite", database=str(state_dir / "metadata.db"))
+    try:
+        url = make_url(str(given))
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            URL_KEY,
+            "is not a database URL: DIALECT://USER@HOST:PORT/DATABASE, with special characters in it percent-encoded",
+        ) from None
+    dialect, _, driver = url.drivername.partition("+")
+    dialect = "postgresql" if dialect == "postgres" else dialect
+    if dialect not in DRIVERS:
+        raise ConfigurationError(URL_KEY, f"has the unknown dialect {dialect!r}; there are: {', '.join(DRIVERS)}")
+    known, _ = DRIVERS[dialect]
+    if driver not in ("", known):
+        raise ConfigurationError(
+            URL_KEY, f"asks for the driver {driver!r}; the one that is supported is {dialect}+{known}"
+        )
+    if dialect == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ConfigurationError(URL_KEY, "names no file: use sqlite:////PATH, or the plugin memory")
+    if dialect != "sqlite" and not url.database:
+        raise ConfigurationError(URL_KEY, f"names no database: {dialect}://USER@HOST:PORT/DATABASE")
+    return url.set(drivername=f"{dialect}+{known}")
+
+
+def _with_password(url: URL, options: Mapping[str, object]) -> URL:
+    if options.get("password"):
+        return url.set(password=str(options["password"]))
+    if options.get("password_file"):
+        path = Path(str(options["password_file"]))
+        try:
+            return url.set(password=path.read_text().strip("\r\n"))
+        except OSError as error:
+            raise ConfigurationError(
+                "store.options.password_file", f"{path} cannot be read: {error.strerror}"
+            ) from error
+    return url
+
+
+def _number(options: Mapping[str, object], name: str, default: float, *, least: float) -> float:
+    value = options.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
+        raise ConfigurationError(f"store.options.{name}", f"must be a number of at least {least}, not {value!r}")
+    return value
+
+
+def _flag(options: Mapping[str, object], name: str, *, default: bool) -> bool:
+    value = options.get(name, default)
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"store.options.{name}", f"must be true or false, not {value!r}")
+    return value

@@ -1,0 +1,64 @@
+"""Bringing a database's schema up to date: at start and by `csi-cinderlib migrate`, by one process at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.persistence.sql.location import URL_KEY, Location
+from csi_cinderlib.persistence.sql.schema import HEAD, REVISIONS, VERSION_TABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """Schema revisions; `before` is "" for a new database."""
+
+    before: str
+    after: str
+
+
+def version_of(connection: Connection) -> str:
+    """The revision of the schema that is there, "" if there is none."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return ""
+    return str(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() or "")  # noqa: S608
+
+
+def bring_up_to_date(connection: Connection, location: Location, *, migrate: bool | None = None) -> Migrated:
+    """Run the missing migrations. The caller holds a lock against other processes and commits afterwards.
+
+    Raises:
+        ConfigurationError: the schema is of a newer program, or is older and `migrate` is off.
+    """
+    before = version_of(connection)
+    if before == HEAD:
+        return Migrated(before, HEAD)
+    if before and before not in REVISIONS:
+        raise ConfigurationError(
+            URL_KEY,
+            f"{location.shown} has schema {before!r}, made by a newer csi-cinderlib; this program knows schemas up to {HEAD!r}: "
+            "upgrade this program, or restore a backup made before the upgrade",
+        )
+    if not (location.migrate if migrate is None else migrate):
+        raise ConfigurationError(
+            URL_KEY,
+            f"{location.shown} has {f'schema {before!r}' if before else 'no schema'} and this program needs {HEAD!r}: "
+            "run `csi-cinderlib migrate`, or set store.options.migrate to true",
+        )
+    _upgrade(connection)
+    return Migrated(before, HEAD)
+
+
+def _upgrade(connection: Connection) -> None:
+    # Alembic takes 0.2 s to import, so only a run that needs it pays for it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = VERSION_TABLE
+    command.upgrade(config, "head")

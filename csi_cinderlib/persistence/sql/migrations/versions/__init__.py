@@ -1,0 +1,1 @@
+"""One module per revision of the schema. A published one is never changed."""

@@ -1,0 +1,139 @@
+"""SQLite: one file, one process, one writing connection with group commit, reading connections beside it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, NullPool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from csi_cinderlib.errors import ConfigurationError, DriverError
+from csi_cinderlib.persistence.sql import failures
+from csi_cinderlib.persistence.sql.database import Write
+from csi_cinderlib.persistence.sql.groupcommit import GroupCommit, Job
+from csi_cinderlib.persistence.sql.location import URL_KEY, Location
+from csi_cinderlib.persistence.sql.lockfile import LockFile
+from csi_cinderlib.persistence.sql.migrate import bring_up_to_date
+
+T = TypeVar("T")
+BUSY_SECONDS = 10
+"""How long to wait for a backup tool that locks the file."""
+
+
+class FileDatabase:
+    """See `sql.database.Database`.
+
+    WAL lets readers go on during a write; synchronous=FULL makes each commit durable, also over a loss of power.
+    """
+
+    shared = False
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._lock = LockFile(location.file)
+        try:
+            os.close(os.open(location.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._engine = create_engine(
+                location.url,
+                poolclass=NullPool,
+                isolation_level="AUTOCOMMIT",
+                connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
+            )
+            event.listen(self._engine, "connect", _prepare)
+            self._writer = self._engine.connect()
+            self._script("BEGIN IMMEDIATE")
+            bring_up_to_date(self._writer, location)
+            self._script("COMMIT")
+        except OSError as error:
+            self._lock.close()
+            raise ConfigurationError(URL_KEY, f"{location.file} cannot be opened: {error.strerror}") from error
+        except (DBAPIError, sqlite3.Error) as error:
+            self._lock.close()
+            raise failures.at_start(error, location) from error
+        except DriverError:
+            self._writer.close()
+            self._lock.close()
+            raise
+        self._idle: list[Connection] = []
+        self._commits: GroupCommit[Write] = GroupCommit(self._write_batch)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """With a connection of its own; those given back are used again, the last one first."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            result = work(connection)
+        except DBAPIError as error:
+            connection.close()
+            raise failures.while_running(error, self._location) from error
+        except BaseException:
+            self._idle.append(connection)
+            raise
+        self._idle.append(connection)
+        return result
+
+    def write(self, work: Write) -> None:
+        self._commits.run(work)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+        self._writer.close()  # the last connection folds the WAL into the file
+        self._engine.dispose()
+        self._lock.close()
+
+    def _connect(self) -> Connection:
+        try:
+            return self._engine.connect()
+        except DBAPIError as error:
+            raise failures.while_running(error, self._location) from error
+
+    def _script(self, statement: str) -> None:
+        """Past SQLAlchemy, which would not begin a transaction on an AUTOCOMMIT connection."""
+        driver: Any = self._writer.connection.driver_connection
+        driver.execute(statement)
+
+    def _write_batch(self, batch: Sequence[Job[Write]]) -> None:
+        """All in one transaction; if that fails, each in its own, so that one caller's failure is not everybody's."""
+        if len(batch) > 1:
+            with suppress(Exception):
+                return self._transaction(batch)
+        for job in batch:
+            job.error = None
+            try:
+                self._transaction([job])
+            except (DBAPIError, sqlite3.Error) as error:
+                job.error = failures.while_running(error, self._location)
+            except Exception as error:  # the caller's, whatever it is
+                job.error = error
+        return None
+
+    def _transaction(self, batch: Sequence[Job[Write]]) -> None:
+        try:
+            self._script("BEGIN IMMEDIATE")
+            for job in batch:
+                try:
+                    job.work.run(self._writer)
+                except DriverError as error:  # nothing was changed: see Write.run
+                    job.error = error
+            self._script("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite itself has rolled back after some errors
+                self._script("ROLLBACK")
+            raise
+
+
+def _prepare(driver: sqlite3.Connection, _record: object) -> None:
+    (mode,) = driver.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise sqlite3.OperationalError(
+            f"its file system does not allow SQLite's write-ahead log (journal mode is {mode!r})"
+        )
+    driver.execute("PRAGMA synchronous=FULL")
+    driver.execute("PRAGMA foreign_keys=ON")

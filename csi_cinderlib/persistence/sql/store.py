@@ -1,0 +1,176 @@
+"""The store: one statement per call, by SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Delete, Insert, Select, Table, Update, bindparam, func, select
+from sqlalchemy.exc import IntegrityError
+
+from csi_cinderlib.errors import AlreadyExists, CorruptRecord, DriverError, NotFound, StaleRecord, StoreUnavailable
+from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Volume
+from csi_cinderlib.persistence import codec
+from csi_cinderlib.persistence.api import Page, R, Sealer, Traits, Where
+from csi_cinderlib.persistence.queries import check_query, has_snapshots, wanted
+from csi_cinderlib.persistence.revisions import following
+from csi_cinderlib.persistence.sql.database import Database
+from csi_cinderlib.persistence.sql.schema import TABLES
+
+
+class _Statements:
+    """Of one table, made once: SQLAlchemy then finds their compiled text without looking at them again."""
+
+    def __init__(self, table: Table) -> None:
+        is_it = table.c.id == bindparam("the_id")
+        is_that_state = is_it & (table.c.revision == bindparam("the_revision"))
+        self.insert: Insert = table.insert()
+        self.update: Update = table.update().where(is_that_state)
+        self.delete: Delete = table.delete().where(is_that_state)
+        self.get: Select[Any] = select(table.c.revision, table.c.body).where(is_it)
+        self.revision: Select[Any] = select(table.c.revision).where(is_it)
+        self.walk: Select[Any] = (
+            select(table.c.id, table.c.revision, table.c.body)
+            .where(table.c.id > bindparam("after"))
+            .order_by(table.c.id)
+            .limit(bindparam("most"))
+        )
+
+
+_STATEMENTS: Mapping[type[Record], _Statements] = {kind: _Statements(table) for kind, table in TABLES.items()}
+
+
+def _revision(connection: Connection, kind: type[Record], id: str) -> str | None:
+    found: str | None = connection.execute(_STATEMENTS[kind].revision, {"the_id": id}).scalar()
+    return found
+
+
+def _snapshots_of(connection: Connection, volume_id: str) -> int:
+    table = TABLES[Snapshot]
+    return (
+        connection.execute(select(func.count()).select_from(table).where(table.c.volume_id == volume_id)).scalar() or 0
+    )
+
+
+def _conflict(connection: Connection, record: Record) -> DriverError:
+    """Why a statement that asked for the record's revision found no row."""
+    found = _revision(connection, type(record), record.id)
+    name = codec.kind_name(type(record))
+    return NotFound(name, record.id) if found is None else StaleRecord(name, record.id)
+
+
+def _dangling(connection: Connection, record: Record) -> DriverError:
+    """Why a foreign key was violated."""
+    if isinstance(record, Snapshot | Attachment) and _revision(connection, Volume, record.volume_id) is None:
+        return NotFound("volume", record.volume_id)
+    return StoreUnavailable(
+        f"{codec.kind_name(type(record))} {record.id!r} met a change of what it belongs to: try again"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Add:
+    record: Record
+    row: Mapping[str, str]
+
+    def run(self, connection: Connection) -> None:
+        try:
+            connection.execute(_STATEMENTS[type(self.record)].insert, self.row)
+        except IntegrityError as error:
+            if _revision(connection, type(self.record), self.record.id) is not None:
+                raise AlreadyExists(codec.kind_name(type(self.record)), self.record.id) from None
+            raise _dangling(connection, self.record) from error
+
+    def is_done(self, connection: Connection) -> bool:
+        return _revision(connection, type(self.record), self.record.id) == self.row["revision"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Replace:
+    record: Record
+    row: Mapping[str, str]
+
+    def run(self, connection: Connection) -> None:
+        values = {"the_id": self.record.id, "the_revision": self.record.revision, **self.row}
+        try:
+            changed = connection.execute(_STATEMENTS[type(self.record)].update, values).rowcount
+        except IntegrityError as error:
+            raise _dangling(connection, self.record) from error
+        if not changed:
+            raise _conflict(connection, self.record)
+
+    def is_done(self, connection: Connection) -> bool:
+        return _revision(connection, type(self.record), self.record.id) == self.row["revision"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Remove:
+    record: Record
+
+    def run(self, connection: Connection) -> None:
+        values = {"the_id": self.record.id, "the_revision": self.record.revision}
+        try:
+            changed = connection.execute(_STATEMENTS[type(self.record)].delete, values).rowcount
+        except IntegrityError as error:
+            if count := _snapshots_of(connection, self.record.id):
+                raise has_snapshots(self.record.id, count) from None
+            raise _dangling(connection, self.record) from error
+        if not changed:
+            raise _conflict(connection, self.record)
+
+    def is_done(self, connection: Connection) -> bool:
+        return _revision(connection, type(self.record), self.record.id) is None
+
+
+class SqlStore:
+    """See `persistence.api.Store`."""
+
+    def __init__(self, database: Database, sealer: Sealer | None = None) -> None:
+        self.traits = Traits(durable=True, shared=database.shared)
+        self._database = database
+        self._sealer = sealer
+
+    def add(self, record: R) -> R:
+        stored = replace(record, revision=following(""))
+        self._database.write(_Add(record, self._row(stored)))
+        return stored
+
+    def get(self, kind: type[R], id: str) -> R:
+        row = self._database.read(
+            lambda connection: connection.execute(_STATEMENTS[kind].get, {"the_id": id}).one_or_none()
+        )
+        if row is None:
+            raise NotFound(codec.kind_name(kind), id)
+        revision, body = row
+        return codec.from_text(kind, body, id=id, revision=revision, sealer=self._sealer)
+
+    def replace(self, record: R) -> R:
+        stored = replace(record, revision=following(record.revision))
+        self._database.write(_Replace(record, self._row(stored)))
+        return stored
+
+    def remove(self, record: R) -> None:
+        self._database.write(_Remove(record))
+
+    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = EMPTY) -> Page[R]:
+        check_query(kind, limit, where)
+        statement = _STATEMENTS[kind].walk
+        for name, values in wanted(where).items():
+            column = TABLES[kind].c[name]
+            statement = statement.where(column == values[0] if len(values) == 1 else column.in_(values))
+        query = {"after": after, "most": limit + 1}
+        rows = self._database.read(lambda connection: connection.execute(statement, query).all())
+        records, corrupt = [], []
+        for id, revision, body in rows[:limit]:
+            try:
+                records.append(codec.from_text(kind, body, id=id, revision=revision, sealer=self._sealer))
+            except CorruptRecord:
+                corrupt.append(id)
+        return Page(tuple(records), rows[limit - 1][0] if len(rows) > limit else "", tuple(corrupt))
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _row(self, record: Record) -> Mapping[str, str]:
+        return {**codec.keys(record), "revision": record.revision, "body": codec.to_text(record, self._sealer)}
