@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import base64
-import secrets
+
+from csi_cinderlib.sealing import generate_key
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +12,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_args: argparse.Namespace) -> int:
-    """Print 32 random bytes in the form that Fernet takes."""
-    print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    """Print it."""
+    print(generate_key())
     return 0

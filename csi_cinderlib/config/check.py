@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
 from csi_cinderlib.config.near import unknown
-from csi_cinderlib.config.settings import BackendSettings, SealingKey, Settings
+from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.errors import ConfigurationError
 
 LOG_FORMATS = ("auto", "json", "text")
@@ -43,8 +41,6 @@ def settings(it: Settings) -> None:
     )
     for backend in it.backends:
         _backend(backend)
-    for index, key in enumerate(it.sealing_keys):
-        _sealing_key(f"sealing_keys[{index}]", key, it.sealing_keys[:index])
 
 
 def socket_path(it: Settings) -> str:
@@ -81,20 +77,6 @@ def _backend(backend: BackendSettings) -> None:
     )
     _require(backend.max_concurrent_calls >= 0, f"{path}.max_concurrent_calls", "must not be negative")
     _require(backend.stats_seconds >= 0, f"{path}.stats_seconds", "must not be negative")
-
-
-def _sealing_key(path: str, key: SealingKey, earlier: tuple[SealingKey, ...]) -> None:
-    _require(
-        re.fullmatch(r"[A-Za-z0-9._-]{1,63}", key.id),
-        f"{path}.id",
-        "must be letters, digits, dots, dashes and underscores",
-    )
-    _require(key.id not in {other.id for other in earlier}, f"{path}.id", f"{key.id!r} is the id of two keys")
-    try:
-        raw = base64.urlsafe_b64decode(key.key.encode())
-    except (binascii.Error, ValueError):
-        raw = b""
-    _require(len(raw) == 32, f"{path}.key", "must be 32 bytes in url-safe base64; `csi-cinderlib new-key` makes one")
 
 
 def _is_address(text: str) -> bool:

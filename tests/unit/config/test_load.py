@@ -114,8 +114,6 @@ def test_empty_sections_are_as_good_as_none(tmp_path: Path) -> None:
         ("backends: {a: {driver: x.Y, stats_seconds: -1}}", "backends.a.stats_seconds", "must not be negative"),
         ("sealing_keys: {a: b}", "sealing_keys", "must be a list"),
         ("sealing_keys: [{id: a}]", "sealing_keys[0].key", "is missing"),
-        ("sealing_keys: [{id: a, key: short}]", "sealing_keys[0].key", "32 bytes"),
-        (f"sealing_keys: [{{id: a, key: {KEY}}}, {{id: a, key: {KEY}}}]", "sealing_keys[1].id", "two keys"),
         ("volume_types: {gold: {extra_spec: {}}}", "volume_types.gold.extra_spec", "did you mean 'extra_specs'"),
     ],
 )

@@ -1,0 +1,56 @@
+"""The metadata store of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.model.records import Record
+from csi_cinderlib.persistence import plugins
+from csi_cinderlib.persistence.api import KINDS, R, Store
+from csi_cinderlib.persistence.codec import kind_name
+from csi_cinderlib.sealing import Sealer
+
+WALK = 500
+"""Records a page when all of them are read."""
+
+
+def open_store(settings: Settings) -> Store:
+    """Raises ConfigurationError or StoreUnavailable."""
+    sealer = Sealer(settings.sealing_keys)
+    store = settings.store
+    return plugins.open_store(
+        store.plugin, store.options, state_dir=settings.state_dir, sealer=sealer if sealer.active else None
+    )
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Store]:
+    """The store, closed afterwards."""
+    store = open_store(settings)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def walk(store: Store, kind: type[R]) -> Iterator[R | str]:
+    """Every record of that kind in id order; the id alone of one that cannot be read."""
+    after = ""
+    while True:
+        page = store.page(kind, after=after, limit=WALK)
+        yield from page.records
+        yield from page.corrupt
+        if not page.next:
+            return
+        after = page.next
+
+
+def everything(store: Store, kinds: Iterable[type[Record]] = KINDS) -> Iterator[tuple[str, Record | str]]:
+    """The records of several kinds, each with its kind's name, in an order in which they can be added again."""
+    kind: Any  # mypy cannot take a union of types for `walk`'s type variable
+    for kind in kinds:
+        for record in walk(store, kind):
+            yield kind_name(kind), record
