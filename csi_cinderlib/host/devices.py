@@ -98,7 +98,11 @@ def is_read_only(device: str) -> bool:
 def set_read_only(device: str, read_only: bool) -> None:
     """Make the kernel refuse (or allow) writes by whoever opens the device from now on."""
     with kernel.named(f"making {device} read-only"), kernel.opened(device, os.O_RDONLY) as fd:
-        kernel.ioctl(fd, _BLKROSET, bytearray(int(read_only).to_bytes(4, "little")))
+        _set_read_only(fd, read_only)
+
+
+def _set_read_only(fd: int, read_only: bool) -> None:
+    kernel.ioctl(fd, _BLKROSET, bytearray(int(read_only).to_bytes(4, "little")))
 
 
 def holders(device: str) -> tuple[str, ...]:
@@ -200,6 +204,7 @@ def _configure_free(file: int, path: str, *, read_only: bool, direct_io: bool, b
         try:
             with kernel.opened(loopctl.node(number), os.O_RDONLY if read_only else os.O_RDWR) as fd:
                 loopctl.configure(fd, file, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
+                _set_read_only(fd, False)  # left from an earlier file, by whomever; does not undo `read_only`
                 if direct_io:
                     loopctl.set_direct_io(fd)
                 return number
@@ -236,6 +241,7 @@ def detach_file(device: str, *, expected: str = "") -> None:
                 return
             shown = loopctl.backing_path(status.number)
             loopctl.clear(fd)
+            _set_read_only(fd, False)  # this mark outlives the file, and would meet the next one to get the device
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENXIO):
             return

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.errors import HostError, InvalidRequest
+from csi_cinderlib.host import filesystems, mounts
+
+pytestmark = pytest.mark.root
+Loop = Callable[..., str]
+
+
+def test_a_mount_is_found_with_its_options(target: str) -> None:
+    mounts.mount("none", target, "tmpfs", ("size=1m", "noatime", "nosuid"))
+    found = mounts.find(target)
+    assert found
+    assert found.fs_type == "tmpfs"
+    assert {"noatime", "nosuid"} <= set(found.options)
+    assert "size=1024k" in found.super_options
+
+
+def test_a_path_that_is_no_mount_point_is_not_found(target: str) -> None:
+    assert mounts.find(target) is None
+    assert mounts.find(target + "/missing") is None
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
+def test_an_unknown_option_is_named(fs_type: str, loop: Loop, target: str) -> None:
+    device = loop(320)
+    filesystems.make(device, fs_type)
+    with pytest.raises(InvalidRequest, match=rf"{fs_type} does not know frobnicate, size=many$"):
+        mounts.mount(device, target, fs_type, ("noatime", "frobnicate", "size=many"))
+    assert mounts.find(target) is None
+
+
+def test_mounting_a_device_without_a_file_system_is_a_host_error(loop: Loop, target: str) -> None:
+    with pytest.raises(HostError, match="mounting /dev/loop"):
+        mounts.mount(loop(64), target, "ext4")
+
+
+def test_a_file_system_that_the_kernel_lacks_is_said_so(target: str) -> None:
+    with pytest.raises(HostError, match="no such file system in this kernel"):
+        mounts.mount("none", target, "frobfs")
+
+
+def test_all_layers_are_unmounted_and_again_is_fine(target: str) -> None:
+    for _ in range(3):
+        mounts.mount("none", target, "tmpfs")
+    assert len(mounts.find_all(target)) == 3
+    assert mounts.unmount(target) == 3
+    assert mounts.unmount(target) == 0
+    assert mounts.unmount(target + "/missing") == 0
+
+
+def test_a_mount_in_use_is_not_unmounted(target: str) -> None:
+    mounts.mount("none", target, "tmpfs")
+    with (Path(target) / "open").open("w"), pytest.raises(HostError, match="it is in use"):
+        mounts.unmount(target)
+    assert mounts.find(target)
+
+
+def test_lazily_a_mount_in_use_goes_out_of_sight(target: str) -> None:
+    mounts.mount("none", target, "tmpfs")
+    with (Path(target) / "open").open("w"):
+        assert mounts.unmount(target, lazy=True) == 1
+    assert mounts.find(target) is None
+
+
+def test_a_symbolic_link_in_the_way_is_resolved_but_not_the_last_part(target: str, tmp_path: Path) -> None:
+    mounts.mount("none", target, "tmpfs")
+    (tmp_path / "way").symlink_to(tmp_path)
+    (tmp_path / "last").symlink_to(target)
+    assert mounts.find(str(tmp_path / "way" / "target dir"))
+    assert mounts.find(str(tmp_path / "last")) is None
+    assert mounts.unmount(str(tmp_path / "last")) == 0
+    assert mounts.unmount(str(tmp_path / "way" / "target dir")) == 1
+
+
+def test_a_bound_directory_shows_the_same_files(target: str, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_text("here")
+    mounts.bind(str(tmp_path / "source"), target)
+    assert (Path(target) / "file").read_text() == "here"
+
+
+def test_a_read_only_bind_refuses_writes_and_keeps_the_sources_flags(target: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    mounts.mount("none", str(source), "tmpfs", ("nosuid", "nodev"))
+    try:
+        mounts.bind_read_only(str(source), target)
+        with pytest.raises(OSError, match="Read-only"):
+            (Path(target) / "file").touch()
+        (source / "file").touch()
+        found = mounts.find(target)
+        assert found
+        assert found.read_only
+        assert {"nosuid", "nodev"} <= set(found.options)
+        mounts.unmount(target)
+    finally:
+        mounts.unmount(str(source))
+
+
+def test_a_device_node_is_bound_on_a_file(loop: Loop, tmp_path: Path) -> None:
+    device = loop(8)
+    file = tmp_path / "volume"
+    file.touch()
+    mounts.bind(device, str(file))
+    assert file.is_block_device()
+    assert file.stat().st_rdev == Path(device).stat().st_rdev
+    assert [item.target for item in mounts.by_device(device)] == [str(file)]
+    assert mounts.unmount(str(file)) == 1
+    assert file.is_file()
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "btrfs"])
+def test_mounts_are_found_by_their_device(fs_type: str, loop: Loop, target: str, tmp_path: Path) -> None:
+    device = loop(128)
+    other = tmp_path / "other"
+    other.mkdir()
+    filesystems.make(device, fs_type)
+    mounts.mount(device, target, fs_type)
+    mounts.bind(target, str(other))
+    assert [item.target for item in mounts.by_device(device)] == [target, str(other)]
+
+
+def test_propagation_to_a_bound_copy_can_be_had_and_refused(target: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    mounts.bind(target, target)
+    mounts.set_propagation(target, "shared", recursive=True)
+    mounts.bind(target, str(copy))
+    inner = Path(target) / "inner"
+    inner.mkdir()
+    mounts.mount("none", str(inner), "tmpfs")
+    found = mounts.find(target)
+    assert found
+    assert found.shared
+    assert mounts.find(str(copy / "inner"))
+    mounts.unmount(str(inner))
+    assert mounts.find(str(copy / "inner")) is None
+    mounts.unmount(str(copy))
+
+
+def test_binding_what_is_missing_names_both_paths(target: str) -> None:
+    with pytest.raises(HostError, match=r"binding /missing on .*No such file"):
+        mounts.bind("/missing", target)
+
+
+def test_root_tests_run_in_a_mount_namespace_of_their_own() -> None:
+    mount_namespace = Path("/proc/thread-self/ns/mnt").readlink()
+    parents = Path(f"/proc/{os.getppid()}/ns/mnt").readlink()
+    assert mount_namespace != parents
+    assert not any(item.shared for item in mounts.table())
