@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from csi_cinderlib.host import commands, signatures
+from csi_cinderlib.host.magics import KINDS, MAGICS, Kind
+
+MIB = 1024 * 1024
+SIZE = 64 * MIB + 3 * 512
+Loop = Callable[..., str]
+
+
+def ends(offset: int, data: bytes, size: int = SIZE) -> tuple[bytes, bytes, int]:
+    """Head, tail and size of a device that holds `data` at `offset` (negative: from the end) and zeros elsewhere."""
+    start = offset if offset >= 0 else size + offset
+    head, tail = bytearray(signatures.SPAN), bytearray(signatures.SPAN)
+    if start + len(data) <= signatures.SPAN:
+        head[start : start + len(data)] = data
+    else:
+        at = start - (size - signatures.SPAN)
+        tail[at : at + len(data)] = data
+    return bytes(head), bytes(tail), size
+
+
+@pytest.mark.parametrize(("name", "offset", "magic"), MAGICS)
+def test_every_known_magic_number_is_found_at_its_place(name: str, offset: int, magic: bytes) -> None:
+    found = signatures.recognise(*ends(offset, magic))
+    assert found
+    assert found.name == name
+
+
+def test_zeros_carry_nothing() -> None:
+    assert signatures.recognise(*ends(0, b"")) is None
+
+
+def test_every_kind_names_a_signature() -> None:
+    assert {"gpt", "lvm2", "swap"} < set(KINDS) & {name for name, _, _ in MAGICS}
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("label", [0, 256 * 1024, -512 * 1024, -256 * 1024])
+@pytest.mark.parametrize("ring", [0, 77])
+def test_zfs_is_found_by_any_of_its_labels(order: str, label: int, ring: int) -> None:
+    magic = (0x00BAB10C).to_bytes(8, "little" if order == "little" else "big")
+    start = label if label >= 0 else SIZE // (256 * 1024) * (256 * 1024) + label
+    found = signatures.recognise(*ends(start + 128 * 1024 + ring * 1024, magic))
+    assert found
+    assert (found.name, found.kind) == ("zfs", Kind.MEMBER)
+
+
+@pytest.mark.parametrize("place", [SIZE // 65536 * 65536 - 65536, (SIZE // 512 - 16) // 8 * 8 * 512, 4096, 0])
+def test_md_is_found_in_all_its_formats(place: int) -> None:
+    found = signatures.recognise(*ends(place, (0xA92B4EFC).to_bytes(4, "little")))
+    assert found
+    assert found.name == "md"
+
+
+def test_a_boot_sector_alone_counts_as_a_partition_table() -> None:
+    found = signatures.recognise(*ends(510, b"\x55\xaa"))
+    assert found
+    assert (found.name, found.kind) == ("dos", Kind.PARTITIONS)
+
+
+@pytest.mark.parametrize("size", [512, 4096, 65536, MIB + 512])
+def test_small_devices_are_read_without_error(size: int) -> None:
+    assert signatures.recognise(bytes(size), bytes(size), size) is None
+
+
+def test_luks_tells_version_uuid_and_label() -> None:
+    head = bytearray(4096)
+    head[:8] = b"LUKS\xba\xbe\x00\x02"
+    head[24:29] = b"label"
+    head[168:204] = b"11111111-2222-3333-4444-555555555555"
+    found = signatures.recognise(*ends(0, bytes(head)))
+    assert found
+    assert (found.name, found.label, found.kind) == ("luks2", "label", Kind.ENCRYPTED)
+    assert found.uuid.startswith("11111111-")
+
+
+def test_a_superblock_that_is_cut_off_is_no_crash() -> None:
+    for length in range(0, 70000, 997):
+        head = (b"\xff" * 1080 + b"\x53\xef" + b"\xff" * 70000)[:length]
+        signatures.recognise(head, head, length)
+    assert signatures.recognise(b"XFSB", b"XFSB", 4) is None
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4"])
+def test_the_members_of_the_ext_family_are_told_apart(kind: str, loop: Loop) -> None:
+    device = loop(64)
+    commands.run(["mkfs.ext4", "-q", "-t", kind, "-L", f"a-{kind}", device], timeout=60)
+    found = signatures.probe(device)
+    assert found
+    assert (found.name, found.label, found.size) == (kind, f"a-{kind}", 64 * MIB)
+
+
+@pytest.mark.root
+def test_swap_is_recognised_as_mkswap_makes_it(loop: Loop) -> None:
+    device = loop(64)
+    commands.run(["mkswap", device], timeout=60)
+    found = signatures.probe(device)
+    assert found
+    assert (found.name, found.kind) == ("swap", Kind.SWAP)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
+def test_uuid_and_label_are_the_same_as_blkids(fs_type: str, loop: Loop) -> None:
+    device = loop(320)
+    commands.run([f"mkfs.{fs_type}", "-q", "-L", "some label"[:12], device], timeout=60)
+    found = signatures.probe(device)
+    assert found
+    said = commands.run(["blkid", "-p", "-o", "export", device], timeout=60).stdout
+    assert f"UUID={found.uuid}" in said
+    assert found.label == "some label"
+    assert f"TYPE={found.name}" in said
