@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from csi_cinderlib.errors import HostError, UnsafeToFormat
 from csi_cinderlib.host import commands, devices, kernel, mkfsoptions
 from csi_cinderlib.host.magics import Kind
-from csi_cinderlib.host.signatures import Signature, is_zero_head_and_tail, probe
+from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, is_zero_head_and_tail, probe
 from csi_cinderlib.model.requests import Usage
 from csi_cinderlib.model.size import Bytes
 
@@ -59,7 +59,7 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
     if found := probe(device):
         raise UnsafeToFormat(f"{device} carries {found.name} ({found.kind}): no file system is made on it")
     commands.run([*argv, device], timeout=MKFS_SECONDS)
-    made = probe(device)
+    made = probe(device, span=FILE_SYSTEM_SPAN)
     if made is None or made.name != fs_type:
         raise HostError(f"{argv[0]} ended well, but {device} carries {made.name if made else 'no'} file system")
     return made
