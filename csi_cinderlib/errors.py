@@ -13,6 +13,7 @@
     │   └── UnsafeToFormat        the device may hold data
     ├── ResourceExhausted         no space, no slot on the node, quota
     ├── Unsupported               this back end cannot do that
+    ├── NotReady                  this process is still starting, or could not
     ├── CorruptRecord             a stored record cannot be read (names the id)
     ├── StoreUnavailable          the metadata store cannot be reached right now
     ├── BackendError              the Cinder driver failed (keeps the driver's message)
@@ -116,6 +117,10 @@ class ResourceExhausted(DriverError):
 
 class Unsupported(DriverError):
     """The back end or this host cannot do what was asked, ever."""
+
+
+class NotReady(DriverError):
+    """This process is still starting, or could not: says which."""
 
 
 class CorruptRecord(DriverError):

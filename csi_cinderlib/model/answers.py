@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from csi_cinderlib.model.records import Volume
+from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.model.requests import Condition
 from csi_cinderlib.model.size import Bytes
 
@@ -41,3 +41,11 @@ class CapacityAnswer:
     available: Bytes
     maximum: Bytes | None = None
     minimum: Bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSnapshotState:
+    """A group snapshot with its members' records."""
+
+    record: GroupSnapshot
+    members: tuple[Snapshot, ...]

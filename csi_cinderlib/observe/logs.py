@@ -55,8 +55,11 @@ class Logger:
     def warning(self, event: str, **values: object) -> None:
         self._write(logging.WARNING, event, values)
 
-    def error(self, event: str, *, error: BaseException | None = None, **values: object) -> None:
-        """`error` is logged with its traceback: for what was not foreseen."""
+    def error(self, event: str, **values: object) -> None:
+        self._write(logging.ERROR, event, values)
+
+    def exception(self, event: str, error: BaseException, **values: object) -> None:
+        """An error that nobody foresaw, with its traceback."""
         self._write(logging.ERROR, event, values, error)
 
     def enabled(self, level: str) -> bool:

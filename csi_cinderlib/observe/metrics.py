@@ -116,14 +116,3 @@ class Metrics:
         from csi_cinderlib.observe.web import serve
 
         return serve("metrics_address", address, {"/metrics": lambda: (200, CONTENT_TYPE_LATEST, self.exposition())})
-
-
-class Unmeasured:
-    """Stands in where nobody asked for metrics."""
-
-    def rpc(self, method: str, code: str, seconds: float) -> None:
-        pass
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        yield

@@ -72,7 +72,7 @@ def test_values_and_tracebacks_are_redacted(stream: io.StringIO) -> None:
     try:
         raise ValueError(f"password={CANARY}")
     except ValueError as error:
-        logs.logger("x").error("failed", error=error, connection={"auth_password": CANARY})
+        logs.logger("x").exception("failed", error, connection={"auth_password": CANARY})
     (line,) = lines(stream)
     assert CANARY not in stream.getvalue()
     assert "ValueError: password=***" in line["exception"]

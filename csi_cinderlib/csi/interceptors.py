@@ -1,0 +1,126 @@
+"""What happens around every call: a request id, one log line, figures, and the one place where an error becomes a code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from time import perf_counter
+from typing import Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from csi_cinderlib.csi import status
+from csi_cinderlib.errors import DriverError, InvalidRequest
+from csi_cinderlib.observe import logs, redact
+from csi_cinderlib.observe.unmeasured import Unmeasured
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+CHATTER = frozenset(
+    {"Probe", "GetPluginInfo", "GetPluginCapabilities", "ControllerGetCapabilities", "GroupControllerGetCapabilities",
+     "NodeGetCapabilities", "NodeGetInfo", "NodeGetVolumeStats", "GetInfo"}
+)  # fmt: skip
+"""Asked every few seconds by somebody: worth a line at level debug only, unless it fails."""
+
+IDENTIFYING = (
+    "name", "volume_id", "snapshot_id", "group_snapshot_id", "node_id", "source_volume_id", "volume_path", "target_path",
+    "staging_target_path",
+)  # fmt: skip
+"""Request fields that a log line shows."""
+
+_log = logs.logger(__name__)
+
+
+class RpcMetrics(Protocol):
+    """Where the figures go: `observe.metrics.Metrics`, or nowhere."""
+
+    def rpc(self, method: str, code: str, seconds: float) -> None: ...
+    def running(self) -> AbstractContextManager[None]: ...
+
+
+class Undecodable:
+    """In place of a request that is not the message it should be; gRPC itself would answer INTERNAL."""
+
+
+def reader(kind: type[Request]) -> Callable[[bytes], Request | Undecodable]:
+    """A deserializer that leaves the error to `Surroundings.call`."""
+
+    def read(data: bytes) -> Request | Undecodable:
+        try:
+            return kind.FromString(data)
+        except (DecodeError, UnicodeDecodeError):
+            return Undecodable()
+
+    return read
+
+
+class Surroundings:
+    """Carries calls out. `metrics` may be set later: what has to be imported for them must not delay the first answers."""
+
+    def __init__(self, metrics: RpcMetrics | None = None) -> None:
+        self.metrics: RpcMetrics = metrics or Unmeasured()
+
+    def call(
+        self,
+        method: str,
+        act: Callable[[Request], Response],
+        request: Request | Undecodable,
+        context: grpc.ServicerContext,
+    ) -> Response:
+        """Run `act`, and tell about it. Errors end the call with their code and a message, never with details."""
+        id, began = os.urandom(4).hex(), perf_counter()
+        with logs.request(id), redact.hiding(_secrets(request)), self.metrics.running():
+            try:
+                response = act(_decoded(request))
+            except Exception as error:  # whatever it is, the caller gets a code for it
+                code, said = status.code(error), status.message(error, id)
+                self._ended(method, code, began, request, context, error)
+                context.abort(code, said)
+            self._ended(method, grpc.StatusCode.OK, began, request, context, None)
+            return response
+
+    def _ended(
+        self,
+        method: str,
+        code: grpc.StatusCode,
+        began: float,
+        request: Message | Undecodable,
+        context: grpc.ServicerContext,
+        error: Exception | None,
+    ) -> None:
+        seconds = perf_counter() - began
+        self.metrics.rpc(method, code.name, seconds)
+        values: dict[str, object] = {
+            "method": method,
+            "code": code.name,
+            "seconds": round(seconds, 6),
+            **_about(request),
+        }
+        if not context.is_active():
+            values["abandoned"] = True  # the caller's deadline passed; it will ask again
+        if error is None:
+            (_log.debug if method in CHATTER else _log.info)("call", **values)
+        elif not isinstance(error, DriverError):
+            _log.exception("call", error, **values)
+        else:
+            (_log.error if code is grpc.StatusCode.INTERNAL else _log.warning)("call", **values, message=str(error))
+
+
+def _decoded(request: Request | Undecodable) -> Request:
+    if isinstance(request, Undecodable):
+        raise InvalidRequest("request", "is not the message that this call takes: it cannot be decoded")
+    return request
+
+
+def _secrets(request: Message | Undecodable) -> frozenset[str]:
+    return frozenset() if isinstance(request, Undecodable) else redact.secrets_of(request)
+
+
+def _about(request: Message | Undecodable) -> dict[str, object]:
+    if isinstance(request, Undecodable):
+        return {}
+    names = request.DESCRIPTOR.fields_by_name
+    return {name: value for name in IDENTIFYING if name in names and (value := getattr(request, name))}

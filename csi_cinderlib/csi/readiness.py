@@ -1,0 +1,42 @@
+"""Whether this process can work yet. It answers calls before it can: sidecars give up on what does not answer."""
+
+from __future__ import annotations
+
+import threading
+
+from csi_cinderlib.errors import NotReady
+
+
+class Readiness:
+    """Starting, then ready or failed. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+        self._why = "this process is still starting"
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ready.is_set()
+
+    @property
+    def why_not(self) -> str:
+        """What a caller is told meanwhile; "" when ready."""
+        return "" if self.is_ready else self._why
+
+    def ready(self) -> None:
+        """All services are there."""
+        self._ready.set()
+
+    def failed(self, why: str) -> None:
+        """The start failed; the process goes on answering, so that `why` is seen where users look: in their claims' events."""
+        self._why = why
+        self._ready.clear()
+
+    def check(self) -> None:
+        """Raises NotReady."""
+        if not self.is_ready:
+            raise NotReady(self._why)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is ready; whether it is."""
+        return self._ready.wait(seconds)

@@ -1,0 +1,101 @@
+"""From the model's dataclasses to protos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from csi_cinderlib.csi.v1 import csi_pb2
+from csi_cinderlib.model import times
+from csi_cinderlib.model.answers import CapacityAnswer, VolumeState
+from csi_cinderlib.model.records import EMPTY, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
+from csi_cinderlib.model.requests import Condition, NodeStats
+from csi_cinderlib.model.size import to_bytes
+
+_UNITS = {"bytes": csi_pb2.VolumeUsage.BYTES, "inodes": csi_pb2.VolumeUsage.INODES}
+
+
+def volume(record: Volume, topology: Mapping[str, str] = EMPTY) -> csi_pb2.Volume:
+    """A volume; `topology` is its back end's. The context is for people: nothing is decided by what comes back of it."""
+    shown = csi_pb2.Volume(capacity_bytes=to_bytes(record.size), volume_id=record.id)
+    if record.backend:
+        shown.volume_context["backend"] = record.backend
+    if record.pool:
+        shown.volume_context["pool"] = record.pool
+    if record.source:
+        shown.content_source.CopyFrom(source(record.source))
+    if topology:
+        shown.accessible_topology.add(segments=topology)
+    return shown
+
+
+def source(value: Source) -> csi_pb2.VolumeContentSource:
+    if value.kind is SourceKind.SNAPSHOT:
+        return csi_pb2.VolumeContentSource(snapshot=csi_pb2.VolumeContentSource.SnapshotSource(snapshot_id=value.id))
+    return csi_pb2.VolumeContentSource(volume=csi_pb2.VolumeContentSource.VolumeSource(volume_id=value.id))
+
+
+def listed_volume(state: VolumeState, topology: Mapping[str, str] = EMPTY) -> csi_pb2.ListVolumesResponse.Entry:
+    status = csi_pb2.ListVolumesResponse.VolumeStatus(
+        published_node_ids=state.nodes, volume_condition=condition(state.condition)
+    )
+    return csi_pb2.ListVolumesResponse.Entry(volume=volume(state.record, topology), status=status)
+
+
+def got_volume(state: VolumeState, topology: Mapping[str, str] = EMPTY) -> csi_pb2.ControllerGetVolumeResponse:
+    status = csi_pb2.ControllerGetVolumeResponse.VolumeStatus(
+        published_node_ids=state.nodes, volume_condition=condition(state.condition)
+    )
+    return csi_pb2.ControllerGetVolumeResponse(volume=volume(state.record, topology), status=status)
+
+
+def condition(value: Condition) -> csi_pb2.VolumeCondition:
+    return csi_pb2.VolumeCondition(abnormal=value.abnormal, message=value.message)
+
+
+def snapshot(record: Snapshot) -> csi_pb2.Snapshot:
+    return csi_pb2.Snapshot(
+        size_bytes=to_bytes(record.size),
+        snapshot_id=record.id,
+        source_volume_id=record.volume_id,
+        creation_time=timestamp(record.created_at),
+        ready_to_use=record.status is Status.AVAILABLE,
+        group_snapshot_id=record.group_snapshot_id,
+    )
+
+
+def group_snapshot(record: GroupSnapshot, members: Iterable[Snapshot]) -> csi_pb2.VolumeGroupSnapshot:
+    shown = tuple(snapshot(member) for member in members)
+    return csi_pb2.VolumeGroupSnapshot(
+        group_snapshot_id=record.id,
+        snapshots=shown,
+        creation_time=timestamp(record.created_at),
+        ready_to_use=record.status is Status.AVAILABLE and all(member.ready_to_use for member in shown),
+    )
+
+
+def capacity(answer: CapacityAnswer) -> csi_pb2.GetCapacityResponse:
+    shown = csi_pb2.GetCapacityResponse(available_capacity=answer.available)
+    if answer.maximum is not None:
+        shown.maximum_volume_size.value = answer.maximum
+    if answer.minimum is not None:
+        shown.minimum_volume_size.value = answer.minimum
+    return shown
+
+
+def stats(value: NodeStats) -> csi_pb2.NodeGetVolumeStatsResponse:
+    shown = csi_pb2.NodeGetVolumeStatsResponse(volume_condition=condition(value.condition))
+    for line in value.usage:
+        shown.usage.add(unit=_UNITS[line.unit], total=line.total, used=line.used, available=line.available)
+    return shown
+
+
+def timestamp(text: str) -> Timestamp:
+    """A record's time. Always set, since callers refuse a snapshot without: one that cannot be read is the beginning of time."""
+    shown = Timestamp()
+    try:
+        shown.FromDatetime(times.parse(text))
+    except ValueError:
+        return Timestamp()
+    return shown

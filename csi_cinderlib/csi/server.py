@@ -1,0 +1,180 @@
+"""The gRPC server on a unix socket. It answers at once; what takes longer to load joins later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent import futures
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from csi_cinderlib.csi import endpoint as sockets
+from csi_cinderlib.csi.interceptors import RpcMetrics, Surroundings, Undecodable, reader
+from csi_cinderlib.csi.readiness import Readiness
+from csi_cinderlib.csi.v1 import csi_pb2
+from csi_cinderlib.errors import NotReady
+
+WORKERS = 128
+QUICK_WORKERS = 4
+"""Threads for the calls that only look at memory. They never wait behind storage work."""
+
+QUICK = frozenset({"ControllerGetCapabilities", "GroupControllerGetCapabilities", "NodeGetCapabilities", "NodeGetInfo"})
+"""The quick calls, besides all of Identity."""
+
+OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 1000),
+    ("grpc.http2.max_ping_strikes", 0),  # sidecars ping idle connections; that is no attack on a local socket
+)
+
+
+class Service(Protocol):
+    """A CSI service: a method for each of its RPCs that takes the request and returns the response, or raises."""
+
+    SERVICE: ClassVar[str]
+    """Its name in the protocol."""
+
+
+class Server:
+    """The services of one process.
+
+    Args:
+        endpoint: see `endpoint.parse`.
+        identity: answers from the start.
+        expected: names of the services that will be added; until then their calls get UNAVAILABLE with `readiness`' reason.
+        workers: threads for storage calls.
+
+    Raises:
+        ConfigurationError: the endpoint is wrong.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        identity: Service,
+        readiness: Readiness,
+        expected: Collection[str] = (),
+        workers: int = WORKERS,
+        descriptors: Mapping[str, ServiceDescriptor] = csi_pb2.DESCRIPTOR.services_by_name,
+    ) -> None:
+        self.path: Path = sockets.parse(endpoint)
+        self._surroundings = Surroundings()
+        self._quick = futures.ThreadPoolExecutor(QUICK_WORKERS, thread_name_prefix="quick")
+        self._storage = futures.ThreadPoolExecutor(workers, thread_name_prefix="storage")
+        self._router = _Router(self._surroundings, readiness, descriptors, quick=self._quick)
+        for name in expected:
+            self._router.expect(name)
+        self._router.add(identity)
+        self._server = grpc.server(self._storage, handlers=[self._router], options=OPTIONS)
+        self._bound: sockets.Bound | None = None
+
+    def start(self) -> None:
+        """Listen and answer.
+
+        Raises:
+            ConfigurationError: the socket cannot be had; says why.
+        """
+        with sockets.taking(self.path):
+            self._server.add_insecure_port(f"unix:{self.path}")
+            self._server.start()
+            self._bound = sockets.bound(self.path)
+
+    def add(self, *services: Service) -> None:
+        """Serve these from now on; also while running."""
+        for service in services:
+            self._router.add(service)
+
+    def measure(self, metrics: RpcMetrics) -> None:
+        """Send figures there from now on."""
+        self._surroundings.metrics = metrics
+
+    def stop(self, grace: float) -> bool:
+        """Take no new calls and let those in flight finish within `grace` seconds, then remove the socket; whether they did.
+
+        A call that did not finish loses its caller, not its thread: its record tells the next process what to do.
+        """
+        done = self._server.stop(grace)
+        finished = done.wait(grace)
+        done.wait()
+        if self._bound:
+            self._bound.remove()
+        self._quick.shutdown(wait=False)
+        self._storage.shutdown(wait=False, cancel_futures=True)
+        return finished
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the server has stopped; False when the time was over first."""
+        return not self._server.wait_for_termination(seconds)
+
+
+class _Behavior:
+    """One RPC as gRPC calls it. gRPC runs it in `experimental_thread_pool` when it has one (grpcio's _server.py; a test
+    watches that this holds)."""
+
+    def __init__(
+        self, run: Callable[[Any, grpc.ServicerContext], Message], pool: futures.ThreadPoolExecutor | None
+    ) -> None:
+        self._run = run
+        if pool is not None:
+            self.experimental_thread_pool = pool
+
+    def __call__(self, request: Message | Undecodable, context: grpc.ServicerContext) -> Message:
+        return self._run(request, context)
+
+
+class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
+    """Finds the handler of a call. Unlike gRPC's own, services may be expected first and added later."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        readiness: Readiness,
+        descriptors: Mapping[str, ServiceDescriptor],
+        *,
+        quick: futures.ThreadPoolExecutor,
+    ) -> None:
+        self._surroundings = surroundings
+        self._readiness = readiness
+        self._descriptors = descriptors
+        self._quick = quick
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """None is gRPC's UNIMPLEMENTED."""
+        return self._handlers.get(handler_call_details.method)
+
+    def expect(self, name: str) -> None:
+        for method in self._descriptors[name].methods:
+            self._put(method, self._not_ready)
+
+    def add(self, service: Service) -> None:
+        descriptor = self._descriptors[service.SERVICE]
+        for method in descriptor.methods:
+            act = getattr(service, method.name, None)
+            if act is not None:
+                self._put(method, act)
+            else:
+                self._handlers.pop(_path(method), None)
+
+    def _put(self, method: MethodDescriptor, act: Callable[[Any], Message]) -> None:
+        is_quick = method.containing_service.name == "Identity" or method.name in QUICK or act == self._not_ready
+        behavior = _Behavior(partial(self._surroundings.call, method.name, act), self._quick if is_quick else None)
+        response = GetMessageClass(method.output_type)
+        self._handlers[_path(method)] = grpc.unary_unary_rpc_method_handler(
+            behavior,
+            request_deserializer=reader(GetMessageClass(method.input_type)),
+            response_serializer=response.SerializeToString,
+        )
+
+    def _not_ready(self, _request: Message) -> Message:
+        raise NotReady(self._readiness.why_not or "this process is still starting")
+
+
+def _path(method: MethodDescriptor) -> str:
+    return f"/{method.containing_service.full_name}/{method.name}"

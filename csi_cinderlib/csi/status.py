@@ -1,0 +1,58 @@
+"""THE table of what an error is called on the wire, and how its message gets there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import grpc
+
+from csi_cinderlib import errors
+from csi_cinderlib.observe import redact
+
+CODES: Mapping[type[errors.DriverError], grpc.StatusCode] = MappingProxyType(
+    {
+        errors.DriverError: grpc.StatusCode.INTERNAL,
+        errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+        errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,  # CreateVolume, "Unsupported `capacity_range`"
+        errors.ConfigurationError: grpc.StatusCode.FAILED_PRECONDITION,  # an administrator must act first
+        errors.NotFound: grpc.StatusCode.NOT_FOUND,
+        errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+        errors.OperationPending: grpc.StatusCode.ABORTED,  # general scheme, "Operation pending for volume"
+        errors.StaleRecord: grpc.StatusCode.ABORTED,
+        errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.InUse: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.UnsafeToFormat: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        errors.Unsupported: grpc.StatusCode.INVALID_ARGUMENT,  # UNIMPLEMENTED would deny the whole call, not this use of it
+        errors.NotReady: grpc.StatusCode.UNAVAILABLE,
+        errors.CorruptRecord: grpc.StatusCode.INTERNAL,
+        errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,  # the provisioner takes this for "may still be going on"
+        errors.BackendError: grpc.StatusCode.INTERNAL,
+        errors.BackendUnavailable: grpc.StatusCode.UNAVAILABLE,
+        errors.HostError: grpc.StatusCode.INTERNAL,
+    }
+)
+
+LONGEST_MESSAGE = 2000
+"""Characters. The message travels in an HTTP/2 header, for which many clients allow 8 KiB in all."""
+
+
+def code(error: BaseException) -> grpc.StatusCode:
+    """The code of the nearest class in the table; INTERNAL for what nobody foresaw."""
+    for kind in type(error).__mro__:
+        if found := CODES.get(kind):
+            return found
+    return grpc.StatusCode.INTERNAL
+
+
+def message(error: BaseException, request_id: str) -> str:
+    """What the caller reads: never empty, without secrets. What nobody foresaw is named, and explained in the log alone."""
+    if not isinstance(error, errors.DriverError):
+        return f"unexpected {type(error).__name__}: the log tells more under request {request_id}"
+    said = redact.text(str(error)).encode("utf-8", "replace").decode().strip()
+    return _shorten(said) or f"{type(error).__name__}, without a message; see the log under request {request_id}"
+
+
+def _shorten(said: str) -> str:
+    return said if len(said) <= LONGEST_MESSAGE else said[: LONGEST_MESSAGE - 4] + " ..."
