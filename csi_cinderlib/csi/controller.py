@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from csi_cinderlib.csi import capabilities, responses
 from csi_cinderlib.csi.capabilities import CapabilityRefused
@@ -27,7 +27,7 @@ class Controller:
         modifies: whether ControllerModifyVolume is advertised.
     """
 
-    SERVICE = "Controller"
+    SERVICE: ClassVar[str] = "Controller"
 
     def __init__(
         self,

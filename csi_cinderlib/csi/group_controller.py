@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from csi_cinderlib.csi import capabilities, responses
 from csi_cinderlib.csi.requests import group as requests
@@ -22,7 +22,7 @@ class Groups(Protocol):
 class GroupController:
     """Group snapshots on the back ends."""
 
-    SERVICE = "GroupController"
+    SERVICE: ClassVar[str] = "GroupController"
 
     def __init__(self, groups: Groups) -> None:
         self._groups = groups

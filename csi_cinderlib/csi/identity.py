@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import ClassVar
 
 from google.protobuf.wrappers_pb2 import BoolValue
 
@@ -22,7 +23,7 @@ class Identity:
         has_topology: some back end is not reachable from everywhere.
     """
 
-    SERVICE = "Identity"
+    SERVICE: ClassVar[str] = "Identity"
 
     def __init__(
         self, *, name: str, version: str, readiness: Readiness, services: Collection[str], has_topology: bool = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from typing import Protocol, TypeVar
 
@@ -62,6 +63,24 @@ class Surroundings:
 
     def __init__(self, metrics: RpcMetrics | None = None) -> None:
         self.metrics: RpcMetrics = metrics or Unmeasured()
+        self._working = 0
+        self._guard = threading.Lock()
+
+    @property
+    def idle(self) -> bool:
+        """No thread is at work on a call, not even on one whose caller is gone."""
+        return not self._working
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._guard:
+            self._working += 1
+        try:
+            with self.metrics.running():
+                yield
+        finally:
+            with self._guard:
+                self._working -= 1
 
     def call(
         self,
@@ -72,7 +91,7 @@ class Surroundings:
     ) -> Response:
         """Run `act`, and tell about it. Errors end the call with their code and a message, never with details."""
         id, began = os.urandom(4).hex(), perf_counter()
-        with logs.request(id), redact.hiding(_secrets(request)), self.metrics.running():
+        with logs.request(id), redact.hiding(_secrets(request)), self._counted():
             try:
                 response = act(_decoded(request))
             except Exception as error:  # whatever it is, the caller gets a code for it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from csi_cinderlib.csi import capabilities, responses
 from csi_cinderlib.csi.requests import node as requests
@@ -48,7 +48,7 @@ class Node:
         topology: this node's segments.
     """
 
-    SERVICE = "Node"
+    SERVICE: ClassVar[str] = "Node"
 
     def __init__(
         self,

@@ -99,14 +99,12 @@ class Server:
 
         A call that did not finish loses its caller, not its thread: its record tells the next process what to do.
         """
-        done = self._server.stop(grace)
-        finished = done.wait(grace)
-        done.wait()
+        self._server.stop(grace).wait()
         if self._bound:
             self._bound.remove()
         self._quick.shutdown(wait=False)
         self._storage.shutdown(wait=False, cancel_futures=True)
-        return finished
+        return self._surroundings.idle
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the server has stopped; False when the time was over first."""
