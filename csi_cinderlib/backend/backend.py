@@ -1,0 +1,273 @@
+"""One back end: a Cinder driver, set up, and the life of volumes on it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from csi_cinderlib.backend import connections, convert, loading, reports, snapshots, volumes
+from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
+from csi_cinderlib.backend.work import Route, walk
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
+from csi_cinderlib.model import times
+from csi_cinderlib.model.records import Attachment, Snapshot, SourceKind, Volume, VolumeType
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.persistence.api import Store
+
+_log = logging.getLogger(__name__)
+_NO_TYPES: Mapping[str, VolumeType] = {}
+
+
+def _nobody_else(_owner: str) -> bool:
+    return False
+
+
+class Backend:
+    """A back end. Thread-safe; whoever calls holds the lock of the volume or snapshot concerned.
+
+    Every operation writes its intent into the store, calls the driver, and writes the result. After a crash the record tells
+    what was going on, and the same call (or `resume_...`) finishes or undoes it.
+
+    Args:
+        volume_types: named types; a record whose type has a name only gets that type's specs.
+        owner: the name of this process in records under way.
+        is_alive: tells whether another owner still works; the default takes over whatever others left unfinished.
+    """
+
+    def __init__(
+        self,
+        settings: BackendSettings,
+        *,
+        store: Store,
+        runtime: Runtime,
+        volume_types: Mapping[str, VolumeType] = _NO_TYPES,
+        owner: str = "",
+        clock: Callable[[], datetime] = times.utc_now,
+        is_alive: Callable[[str], bool] = _nobody_else,
+    ) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.failure = "not started"
+        self._types = volume_types
+        self._runtime = runtime
+        self._store = store
+        self._section = ""
+        self._route: Route | None = None
+        self._starting = threading.Lock()
+        self._engine = Engine(
+            settings,
+            store=store,
+            runtime=runtime,
+            owner=owner or runtime.owner,
+            clock=clock,
+            is_alive=is_alive,
+        )
+        self._reports = reports.Reports(self._engine, time.monotonic)
+
+    # --- being there
+
+    @property
+    def ready(self) -> bool:
+        return self._engine.driver is not None
+
+    @property
+    def driver(self) -> object:
+        """The Cinder driver itself, for the library's users. Raises BackendUnavailable."""
+        driver: object = self._engine.ready_driver()
+        return driver
+
+    def start(self) -> None:
+        """Load and set up the driver, and export again what is attached. Does nothing when ready.
+
+        Raises:
+            ConfigurationError: the driver, an option or a library is wrong or missing.
+            BackendUnavailable: the storage does not answer; start again later.
+        """
+        with self._starting:
+            if self.ready:
+                return
+            try:
+                self._start()
+            except DriverError as error:
+                self.failure = str(error)
+                self._forget()
+                raise
+            self.failure = ""
+
+    def _start(self) -> None:
+        engine = self._engine
+        self._runtime.start()
+        self._section = self._runtime.add_section(self.settings)
+        self._route = Route(self.name, engine.host, self._store)
+        self._runtime.routes.add(self._route)
+        engine.context = convert.admin_context()
+        is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
+        driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
+        loading.set_up(self.settings, driver, engine.context, engine.work())
+        engine.driver = driver
+        try:
+            self._catch_up(driver)
+            self._reports.stats(refresh=True)
+        except BaseException:
+            engine.driver = None
+            raise
+
+    def _catch_up(self, driver: object) -> None:
+        """What was connected before this start is exported again; drivers that keep track of ids may correct them."""
+        attached: dict[str, tuple[Attachment, ...]] = {}
+        for one in walk(self._store, Attachment, {"backend": self.name}):
+            attached[one.volume_id] = (*attached.get(one.volume_id, ()), one)
+        if loading.overrides(driver, "update_provider_info"):
+            reports.update_provider_info(self._engine)
+        connections.ensure_exports(self._engine, attached)
+
+    def stop(self) -> None:
+        """Forget the driver. Its volumes and connections stay as they are."""
+        with self._starting:
+            self._engine.driver = None
+            self.failure = "stopped"
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._route is not None:
+            self._runtime.routes.remove(self._route)
+            self._route = None
+        if self._section:
+            self._runtime.remove_section(self._section)
+            self._section = ""
+
+    @property
+    def capabilities(self) -> BackendCapabilities:
+        """Raises BackendUnavailable before the start."""
+        return self._reports.capabilities()
+
+    def stats(self, *, refresh: bool = False) -> BackendStats:
+        """The driver's report, at most `stats_seconds` old, less what was created since."""
+        return self._reports.stats(refresh=refresh)
+
+    # --- volumes
+
+    def create_volume(self, record: Volume) -> Volume:
+        """Create the volume that the record describes: new, from a snapshot, or as a clone, as `record.source` says.
+
+        Raises:
+            AlreadyExists: the id is taken; `resume_create_volume` if that record is CREATING.
+            ResourceExhausted, Unsupported, InvalidRequest, BackendError: nothing is left, neither volume nor record, unless
+                cleaning up failed, too: then the record is in ERROR.
+        """
+        record = self._placed(self._typed(record))
+        created = volumes.create(self._engine, record)
+        self._reports.taken(created.pool, created.size)
+        return created
+
+    def resume_create_volume(self, record: Volume) -> Volume:
+        """Finish the creation of a record that is CREATING or ERROR. One that is AVAILABLE is returned as it is."""
+        created = volumes.resume(self._engine, record)
+        if created is not record:
+            self._reports.taken(created.pool, created.size)
+        return created
+
+    def delete_volume(self, record: Volume) -> None:
+        """Delete a volume in any state; again if it ended in the middle. Done already is fine.
+
+        Raises:
+            InUse: it has snapshots or attachments, or the back end says that something depends on it.
+        """
+        volumes.delete(self._engine, record)
+        self._reports.taken(record.pool, -record.size)
+
+    def extend_volume(self, record: Volume, size: GiB) -> Volume:
+        """Grow a volume; also finishes a growth that ended in the middle.
+
+        Raises:
+            InUse: it is attached, and this back end cannot grow attached volumes.
+        """
+        if size > record.size and not self.capabilities.online_extend and self.attachments(record.id):
+            raise InUse(f"volume {record.id!r} is attached, and back end {self.name!r} grows only volumes that are not")
+        grown = volumes.extend(self._engine, record, size)
+        self._reports.taken(grown.pool, grown.size - record.size)
+        return grown
+
+    def revert_volume(self, record: Volume, snapshot: Snapshot) -> Volume:
+        """Bring a volume that is not attached back to one of its snapshots.
+
+        Raises:
+            Unsupported: the driver cannot.
+        """
+        if not self.capabilities.revert:
+            raise Unsupported(f"back end {self.name!r} cannot revert a volume to a snapshot")
+        return volumes.revert(self._engine, record, snapshot)
+
+    # --- snapshots
+
+    def create_snapshot(self, record: Snapshot) -> Snapshot:
+        """Take a snapshot, also of an attached volume. Errors as `create_volume`."""
+        if not self.capabilities.snapshot_attached and self.attachments(record.volume_id):
+            raise InUse(f"volume {record.volume_id!r} is attached, and back end {self.name!r} cannot snapshot it then")
+        return snapshots.create(self._engine, record)
+
+    def resume_create_snapshot(self, record: Snapshot) -> Snapshot:
+        return snapshots.resume(self._engine, record)
+
+    def delete_snapshot(self, record: Snapshot) -> None:
+        """Delete a snapshot in any state. Raises InUse when volumes depend on it."""
+        snapshots.delete(self._engine, record)
+
+    # --- connections
+
+    def validate_connector(self, connector: Mapping[str, object]) -> None:
+        """Raises InvalidRequest when a node with these connector properties cannot reach this back end."""
+        connections.validate(self._engine, connector)
+
+    def connect(self, volume: Volume, attachment: Attachment) -> Attachment:
+        """Make the volume reachable from the attachment's node. The same attachment again is returned, or resumed."""
+        return connections.connect(self._engine, volume, attachment)
+
+    def disconnect(self, attachment: Attachment) -> None:
+        """Fence the node off the volume; the export goes with the last attachment. Done already is fine."""
+        connections.disconnect(self._engine, attachment)
+
+    def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
+        return self._engine.attachments(volume_id)
+
+    # --- within
+
+    def _typed(self, record: Volume) -> Volume:
+        kind = record.type
+        if kind is None or kind.extra_specs or kind.qos_specs or kind.name not in self._types:
+            return record
+        return replace(record, type=self._types[kind.name])
+
+    def _placed(self, record: Volume) -> Volume:
+        """A volume with a source goes where the source is, others where the record says, else where most is free."""
+        if record.host:
+            return record
+        pool = record.pool or self._pool_of_source(record) or self._roomiest(record).name
+        return replace(record, backend=self.name, pool=pool, host=f"{self._engine.host}#{pool}")
+
+    def _pool_of_source(self, record: Volume) -> str:
+        if record.source is None:
+            return ""
+        id = record.source.id
+        if record.source.kind is SourceKind.SNAPSHOT:
+            id = self._store.get(Snapshot, id).volume_id
+        return self._store.get(Volume, id).pool
+
+    def _roomiest(self, record: Volume) -> Pool:
+        pools = self.stats().pools
+        if len(pools) == 1:
+            return pools[0]
+        thin = reports.wants_thin(record.type)
+        best = max(pools, key=lambda pool: reports.usable_free(pool, thin=thin), default=None)
+        if best is None:
+            raise BackendUnavailable(self.name, "it reports no pool")
+        if reports.usable_free(best, thin=thin) < record.size:
+            raise ResourceExhausted(f"no pool of back end {self.name!r} has {record.size} GiB free")
+        return best

@@ -1,0 +1,150 @@
+"""Options as oslo.config reads them: the file that Cinder is given, and what is wrong with an option in our users' words."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from csi_cinderlib.errors import ConfigurationError
+
+_HEAD = "# Written by csi-cinderlib at each start. Holds passwords: mode 0600.\n"
+
+
+def text(value: object) -> str:
+    """One option's value as oslo.config parses it.
+
+    A dollar sign is meant literally (oslo would take `$my_ip` for a reference), a list becomes a comma list, a mapping
+    `key:value` pairs, and what oslo would strip is quoted.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}:{text(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ",".join(text(one) for one in value)
+    plain = str(value).replace("$", "$$").replace("\n", "\n    ")
+    quoted = len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'"
+    return f'"{plain}"' if plain != plain.strip() or quoted else plain
+
+
+def lines(key: str, value: object) -> list[str]:
+    """The lines of one option; several mappings (`replication_device`) or a list of them become one line each."""
+    if value is None:
+        return []
+    if isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+        return [f"{key} = {text(one)}" for one in value]
+    return [f"{key} = {text(value)}"]
+
+
+class ConfFile:
+    """A cinder.conf: fixed sections, and one for each back end."""
+
+    def __init__(self, path: Path, base: Mapping[str, Mapping[str, object]]) -> None:
+        self.path = path
+        self.sections: dict[str, Mapping[str, object]] = {}
+        self._base = base
+
+    def write(self) -> None:
+        """Replace the file at once; nobody else may read it at any moment."""
+        everything = {**self._base, **self.sections}
+        body = "\n".join(
+            "\n".join([f"[{name}]", *(line for key, value in options.items() for line in lines(key, value))])
+            for name, options in everything.items()
+        )
+        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".cinder.conf")
+        try:
+            with os.fdopen(handle, "w") as file:  # mkstemp makes it 0600
+                file.write(_HEAD + body + "\n")
+            Path(temporary).replace(self.path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def load(files: Iterable[Path]) -> None:
+    """Let Cinder's configuration consist of these files. Options that were registered stay."""
+    from oslo_config import cfg
+
+    cfg.CONF(
+        [],
+        project="cinder",
+        prog="csi-cinderlib",
+        default_config_files=[str(file) for file in files],
+        default_config_dirs=[],
+    )
+
+
+def reload() -> None:
+    from oslo_config import cfg
+
+    cfg.CONF.reload_config_files()
+
+
+def check(backend: str, section: str, options: Mapping[str, object], known: Iterable[Any]) -> None:
+    """Check the given options against those that the driver registered.
+
+    Args:
+        known: further options (oslo's) that the driver's class names.
+
+    Raises:
+        ConfigurationError: one is unknown (near matches are named), or its value does not fit.
+    """
+    from oslo_config import cfg
+
+    group = cfg.CONF._get_group(section)
+    registered = {name: entry["opt"] for name, entry in group._opts.items()}
+    registered.update({option.dest: option for option in known})
+    spellings = {
+        spelling.replace("-", "_"): option
+        for option in registered.values()
+        for spelling in _spellings(option)
+        if spelling
+    }
+    for key in options:
+        path = f"backends.{backend}.{key}"
+        option = spellings.get(key.replace("-", "_"))
+        if option is None:
+            near = difflib.get_close_matches(key, spellings, n=3, cutoff=0.6)
+            raise ConfigurationError(path, f"is not an option of this driver{_did_you_mean(near)}")
+        _check_value(path, section, option)
+
+
+def _spellings(option: Any) -> list[str]:
+    return [option.dest, option.name, *(old.name for old in option.deprecated_opts)]
+
+
+def _did_you_mean(near: list[str]) -> str:
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _check_value(path: str, section: str, option: Any) -> None:
+    from oslo_config import cfg
+
+    try:
+        getattr(cfg.CONF[section], option.dest)
+    except cfg.NoSuchOptError:
+        return  # registered by name only: the driver reads it itself later
+    except (cfg.ConfigFileValueError, ValueError) as error:
+        raise ConfigurationError(path, f"does not fit: {reason(error)}; it is {describe(option)}") from None
+
+
+def describe(option: Any) -> str:
+    """The option's type and bounds in words."""
+    kind = option.type
+    parts = [type(kind).__name__.lower()]
+    for bound, word in (("min", "at least"), ("max", "at most")):
+        if getattr(kind, bound, None) is not None:
+            parts.append(f"{word} {getattr(kind, bound)}")
+    if choices := getattr(kind, "choices", None):
+        parts.append("one of " + ", ".join(str(choice) for choice in choices))
+    return ", ".join(parts)
+
+
+def reason(error: Exception) -> str:
+    """oslo's own words, without the part that names our generated file."""
+    message = str(error)
+    return message.rpartition("is not valid: ")[2] if "is not valid: " in message else message

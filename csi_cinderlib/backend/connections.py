@@ -1,0 +1,205 @@
+"""Connections: a volume exported to, and mapped for, one node."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from csi_cinderlib import faultpoints
+from csi_cinderlib.backend import convert, rows
+from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.work import Work
+from csi_cinderlib.errors import DriverError, NotFound, PreconditionFailed
+from csi_cinderlib.model.records import Attachment, Status, Volume
+
+_log = logging.getLogger(__name__)
+_PER_GB_OPTIONS = (
+    "read_iops_sec",
+    "read_bytes_sec",
+    "write_iops_sec",
+    "write_bytes_sec",
+    "total_iops_sec",
+    "total_bytes_sec",
+)
+_BLOCK_SIZES = {"512": ("512", "512"), "512e": ("4096", "512"), "4k": ("4096", "4096")}
+
+
+def validate(engine: Engine, connector: Mapping[str, object]) -> None:
+    """Raises InvalidRequest when a node with these properties cannot reach the back end."""
+    engine.call(engine.work(), engine.ready_driver().validate_connector, dict(connector))
+
+
+def connect(engine: Engine, volume: Volume, attachment: Attachment) -> Attachment:
+    """Make the volume reachable for the attachment's node. The same attachment again returns, or is resumed.
+
+    The volume's "never formatted" mark goes over to the first attachment that may write: it is taken off the volume
+    before it is on the attachment, so that a crash in between can lose it but never give it to two nodes.
+    """
+    driver = engine.ready_driver()
+    try:
+        known = engine.store.get(Attachment, attachment.id)
+    except NotFound:
+        known = None
+    if known is not None and known.status is Status.AVAILABLE:
+        return known
+    validate(engine, attachment.connector)
+    work = engine.work(volume)
+    if known is None:
+        record = _begin(engine, work, attachment)
+    else:
+        # After a disconnection that did not end, the node has seen the device: it is not new any more.
+        blank = known.blank and known.status is not Status.DELETING
+        record = engine.intend(
+            known, Status.CREATING, connector=attachment.connector, read_only=attachment.read_only, blank=blank
+        )
+    faultpoints.reach("publish.record-written")
+    # A deletion of the volume that began meanwhile counts the attachments after its intent is written: look at the intent.
+    volume = work.volumes[volume.id] = engine.store.get(Volume, volume.id)
+    if volume.status in (Status.DELETING, Status.CREATING, Status.ERROR):
+        engine.remove(record)
+        raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
+    info = _export(engine, work, driver, volume, record)
+    faultpoints.reach("publish.connected")
+    return engine.store.replace(replace(record, status=Status.AVAILABLE, connection_info=info, owner="", message=""))
+
+
+def _begin(engine: Engine, work: Work, attachment: Attachment) -> Attachment:
+    volume = work.volume(attachment.volume_id)
+    blank = volume.blank and not attachment.read_only
+    if blank:
+        work.volumes[volume.id] = engine.store.replace(replace(volume, blank=False))
+    return engine.store.add(
+        replace(
+            attachment,
+            status=Status.CREATING,
+            blank=blank,
+            owner=engine.owner,
+            created_at=attachment.created_at or engine.now(),
+        )
+    )
+
+
+def _export(engine: Engine, work: Work, driver: Any, volume: Volume, record: Attachment) -> dict[str, object]:
+    made = engine.volume_object(work, volume)
+    connector = dict(record.connector)
+    try:
+        update = engine.call(work, driver.create_export, engine.context, made, connector)
+        if update:
+            engine.call_quietly(work, convert.update_object, made, update)
+            work.change_volume(volume.id, lambda one: rows.update_volume(one, update))
+        faultpoints.reach("publish.exported")
+        info = engine.call(work, driver.initialize_connection, made, connector)
+        return complete(work.volume(volume.id), info, connector, _defaults(driver))
+    except DriverError as error:
+        _undo(engine, work, driver, made, record, error)
+        raise
+
+
+def _undo(engine: Engine, work: Work, driver: Any, made: Any, record: Attachment, error: DriverError) -> None:
+    """Leave no mapping and no record of a failed connection. The export stays while others are connected through it."""
+    try:
+        engine.call(work, driver.terminate_connection, made, dict(record.connector))
+    except DriverError as second:
+        _log.info("after the failed connection of volume %s: %s", made.id, second)
+    if not _others(work, record):
+        try:
+            engine.call(work, driver.remove_export, engine.context, made)
+        except DriverError as second:
+            engine.note(record, Status.ERROR, f"{error}; cleaning up failed, too: {second}")
+            return
+    engine.remove(record)
+
+
+def _others(work: Work, record: Attachment) -> list[Attachment]:
+    return [one for one in work.attachments(record.volume_id) if one.id != record.id]
+
+
+def disconnect(engine: Engine, attachment: Attachment) -> None:
+    """Take the volume away from the attachment's node: when this returns, the back end lets the node no longer in."""
+    driver = engine.ready_driver()
+    try:
+        record = engine.intend(attachment, Status.DELETING)
+        volume = engine.store.get(Volume, record.volume_id)
+    except NotFound:
+        return
+    faultpoints.reach("unpublish.record-written")
+    work = engine.work(volume)
+    made = engine.volume_object(work, volume)
+    if record.connector:
+        try:
+            engine.call(work, driver.terminate_connection, made, dict(record.connector), force=False)
+        except DriverError as error:
+            engine.note(record, Status.DELETING, str(error))
+            raise
+    faultpoints.reach("unpublish.terminated")
+    if not _others(work, record):
+        try:
+            engine.call(work, driver.remove_export, engine.context, made)
+        except DriverError as error:
+            # The node is locked out already. Cinder, too, only warns: deletion removes the export again.
+            _log.warning("volume %s stays exported on back end %s: %s", volume.id, engine.name, error)
+    engine.remove(record)
+
+
+def ensure_exports(engine: Engine, attached: Mapping[str, tuple[Attachment, ...]]) -> None:
+    """Export again, after a start, what nodes are connected to. One volume that fails does not hold up the others."""
+    for volume_id, attachments in attached.items():
+        if all(one.status is Status.CREATING for one in attachments):
+            continue
+        try:
+            volume = engine.store.get(Volume, volume_id)
+            work = engine.work(volume)
+            work.attached[volume_id] = attachments
+            made = engine.volume_object(work, volume)
+            engine.call(work, engine.ready_driver().ensure_export, engine.context, made)
+        except DriverError as error:
+            _log.warning("volume %s could not be exported again: %s", volume_id, error)
+
+
+def _defaults(driver: Any) -> Mapping[str, Any]:
+    return {key: driver.configuration.safe_get(key) for key in ("report_discard_supported", "disk_geometry")}
+
+
+def complete(
+    volume: Volume, info: Mapping[str, Any], connector: Mapping[str, object], options: Mapping[str, Any]
+) -> dict[str, object]:
+    """A driver's answer with what Cinder's volume manager adds to it: front-end QoS, access mode, discard, block sizes.
+
+    Args:
+        options: the driver's `report_discard_supported` and `disk_geometry`.
+    """
+    data = dict(info["data"])
+    kind = volume.type
+    if kind is not None and kind.qos_specs and kind.qos_consumer in ("front-end", "both"):
+        data["qos_specs"] = front_end_qos(kind.qos_specs, volume.size)
+    else:
+        data["qos_specs"] = None
+    data["access_mode"] = volume.admin_metadata.get(
+        "attached_mode", "ro" if volume.admin_metadata.get("readonly") == "True" else "rw"
+    )
+    if data.get("encrypted") is None:
+        data["encrypted"] = bool(volume.fields.get("encryption_key_id"))
+    if kind is not None:
+        wanted = kind.extra_specs.get("cacheable") == "<is> True"
+        data["cacheable"] = wanted and bool(data.get("cacheable") is None or data["cacheable"])
+    if data.get("discard") is None and options.get("report_discard_supported"):
+        data["discard"] = True
+    sizes = _BLOCK_SIZES.get(str(options.get("disk_geometry")))
+    if sizes and "physical_block_size" not in data and "logical_block_size" not in data:
+        data["physical_block_size"], data["logical_block_size"] = sizes
+    data["enforce_multipath"] = bool(connector.get("enforce_multipath", False))
+    return {**info, "data": data}
+
+
+def front_end_qos(specs: Mapping[str, str], size: int) -> dict[str, Any]:
+    """QoS specs for the front end, with limits per GiB worked out for a volume of `size` GiB, as Cinder does."""
+    made: dict[str, Any] = dict(specs)
+    for option in _PER_GB_OPTIONS:
+        if (per_gb := f"{option}_per_gb") not in made:
+            continue
+        least = int(made.pop(f"{per_gb}_min", 0))
+        value = max(least, int(made.pop(per_gb)) * int(size))
+        made[option] = min(value, int(made.pop(f"{option}_max", value)))
+    return made

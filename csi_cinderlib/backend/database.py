@@ -1,0 +1,432 @@
+"""What Cinder's objects and drivers ask of `cinder.db.api`, answered from our records.
+
+`module` makes the stand-in that the runtime installs. Each public method of `Database` is one function of Cinder's database
+interface, with Cinder's parameter order. A call that is not here raises `NotServed`, names itself, and is remembered in
+`Database.refused`, so that a test finds it even where a driver swallows the error.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.rows import Row
+from csi_cinderlib.backend.work import Routes, Work, change, walk
+from csi_cinderlib.errors import AlreadyExists, NotFound, Unsupported
+from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, InitiatorData, Snapshot, Volume
+
+
+class NotServed(Unsupported):
+    """A driver asked for something of Cinder's database that makes no sense, or is not implemented, without Cinder."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(f"Cinder's database call {call!r} is not served")
+        self.call = call
+
+
+class Database:
+    """Cinder's database functions over the stores of all back ends."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+        self.refused: set[str] = set()
+
+    # --- any object
+
+    def get_model_for_versioned_object(self, versioned_object: Any) -> str:
+        return versioned_object if isinstance(versioned_object, str) else str(versioned_object.obj_name())
+
+    def is_orm_value(self, _value: object) -> bool:
+        return False
+
+    def get_by_id(self, context: Any, model: str, id: str, *_args: Any, **_kwargs: Any) -> Row:
+        getters: Mapping[str, Callable[[Any, str], Row]] = {
+            "Volume": self.volume_get,
+            "Snapshot": self.snapshot_get,
+            "VolumeType": self.volume_type_get,
+            "VolumeAttachment": self.volume_attachment_get,
+            "QualityOfServiceSpecs": self.qos_specs_get,
+            "Group": self.group_get,
+            "GroupType": self.group_type_get,
+            "GroupSnapshot": self.group_snapshot_get,
+        }
+        if model not in getters:
+            self.refuse(f"get_by_id({model})")
+        return getters[model](context, id)
+
+    def resource_exists(self, context: Any, model: str, resource_id: str, _conditions: Any = None) -> bool:
+        from cinder import exception
+
+        try:
+            self.get_by_id(context, model, resource_id)
+        except exception.NotFound:
+            return False
+        return True
+
+    def conditional_update(
+        self,
+        context: Any,
+        model: str,
+        values: Mapping[str, Any],
+        expected_values: Mapping[str, Any],
+        *_: Any,
+        **__: Any,
+    ) -> bool:
+        """Compare and swap, of columns that we keep; only plain values, no database expressions."""
+        id = expected_values["id"]
+        row = self.get_by_id(context, model, id)
+        for column, wanted in expected_values.items():
+            have = row.get(column)
+            if not (have in wanted if isinstance(wanted, list | tuple | set) else have == wanted):
+                return False
+        updates = {"Volume": self.volume_update, "Snapshot": self.snapshot_update}
+        if model not in updates:
+            self.refuse(f"conditional_update({model})")
+        updates[model](context, id, values)
+        return True
+
+    # --- volumes
+
+    def volume_get(self, _context: Any, volume_id: str) -> Row:
+        work, volume = self._volume(volume_id)
+        return rows.volume_row(volume, work.attachments(volume_id))
+
+    def volume_get_all_by_host(self, _context: Any, host: str, filters: Mapping[str, Any] | None = None) -> list[Row]:
+        pool = host.partition("#")[2]
+        found = [
+            rows.volume_row(volume, work.attachments(volume.id))
+            for route in self._routes.of_host(host)
+            for work in (Work(route.backend, route.store),)
+            for volume in walk(route.store, Volume, {"backend": route.backend})
+            if not pool or volume.pool == pool
+        ]
+        return _matching(found, filters)
+
+    def volume_get_all(
+        self, _context: Any, *_args: Any, filters: Mapping[str, Any] | None = None, **_: Any
+    ) -> list[Row]:
+        found = [
+            rows.volume_row(volume, work.attachments(volume.id))
+            for work in self._routes.works()
+            for volume in walk(work.store, Volume, {})
+        ]
+        return _matching(found, filters)
+
+    def volume_get_all_by_generic_group(
+        self, _context: Any, group_id: str, filters: Mapping[str, Any] | None = None
+    ) -> list[Row]:
+        work = self._routes.current()
+        found = [
+            rows.volume_row(one, work.attachments(one.id)) for one in walk(work.store, Volume, {"group_id": group_id})
+        ]
+        return _matching(found, filters)
+
+    volume_get_all_by_group = volume_get_all_by_generic_group
+
+    def volume_update(self, _context: Any, volume_id: str, values: Mapping[str, Any]) -> None:
+        work, _ = self._volume(volume_id)
+        work.change_volume(volume_id, lambda record: rows.update_volume(record, values))
+
+    def volume_metadata_get(self, _context: Any, volume_id: str) -> dict[str, str]:
+        return dict(self._volume(volume_id)[1].metadata)
+
+    def volume_metadata_update(
+        self, context: Any, volume_id: str, metadata: Mapping[str, str], delete: bool, *_: Any
+    ) -> dict[str, str]:
+        return self._merge_metadata(context, volume_id, "metadata", metadata, delete)
+
+    def volume_metadata_delete(self, context: Any, volume_id: str, key: str, *_: Any) -> None:
+        self._drop_metadata(context, volume_id, "metadata", key)
+
+    def volume_admin_metadata_get(self, _context: Any, volume_id: str) -> dict[str, str]:
+        return dict(self._volume(volume_id)[1].admin_metadata)
+
+    def volume_admin_metadata_update(
+        self, context: Any, volume_id: str, metadata: Mapping[str, str], delete: bool, *_: Any, **__: Any
+    ) -> dict[str, str]:
+        return self._merge_metadata(context, volume_id, "admin_metadata", metadata, delete)
+
+    def volume_admin_metadata_delete(self, context: Any, volume_id: str, key: str) -> None:
+        self._drop_metadata(context, volume_id, "admin_metadata", key)
+
+    def volume_glance_metadata_get(self, _context: Any, _volume_id: str) -> list[Row]:
+        return []
+
+    def volume_glance_metadata_delete_by_snapshot(self, _context: Any, _snapshot_id: str) -> None:
+        """There are no images here."""
+
+    def image_volume_cache_get_by_volume_id(self, _context: Any, _volume_id: str) -> None:
+        return None
+
+    def volume_encryption_metadata_get(self, _context: Any, _volume_id: str) -> dict[str, Any]:
+        """Encryption is the node's (LUKS); the back end never hears of it."""
+        return {"encryption_key_id": None}
+
+    # --- snapshots
+
+    def snapshot_get(self, _context: Any, snapshot_id: str) -> Row:
+        work, snapshot = self._snapshot(snapshot_id)
+        return rows.snapshot_row(snapshot, work.volume(snapshot.volume_id))
+
+    def snapshot_get_all_for_volume(self, _context: Any, volume_id: str) -> list[Row]:
+        work, volume = self._volume(volume_id)
+        return [rows.snapshot_row(one, volume) for one in walk(work.store, Snapshot, {"volume_id": volume_id})]
+
+    def snapshot_get_latest_for_volume(self, context: Any, volume_id: str) -> Row:
+        from cinder import exception
+
+        found = self.snapshot_get_all_for_volume(context, volume_id)
+        if not found:
+            raise exception.VolumeSnapshotNotFound(volume_id=volume_id)
+        return max(found, key=lambda row: str(row.created_at))
+
+    def snapshot_get_all_by_host(self, _context: Any, host: str, filters: Mapping[str, Any] | None = None) -> list[Row]:
+        found = [
+            rows.snapshot_row(snapshot, work.volume(snapshot.volume_id))
+            for route in self._routes.of_host(host)
+            for work in (Work(route.backend, route.store),)
+            for snapshot in walk(route.store, Snapshot, {"backend": route.backend})
+        ]
+        return _matching(found, filters)
+
+    def snapshot_get_all_for_group_snapshot(self, _context: Any, group_snapshot_id: str) -> list[Row]:
+        work = self._routes.current()
+        members = walk(work.store, Snapshot, {"group_snapshot_id": group_snapshot_id})
+        return [rows.snapshot_row(one, work.volume(one.volume_id)) for one in members]
+
+    def snapshot_update(self, _context: Any, snapshot_id: str, values: Mapping[str, Any]) -> None:
+        work, _ = self._snapshot(snapshot_id)
+        work.change_snapshot(snapshot_id, lambda record: rows.update_snapshot(record, values))
+
+    def snapshot_metadata_get(self, _context: Any, snapshot_id: str) -> dict[str, str]:
+        return dict(self._snapshot(snapshot_id)[1].metadata)
+
+    def snapshot_metadata_update(
+        self, context: Any, snapshot_id: str, metadata: Mapping[str, str], delete: bool
+    ) -> dict[str, str]:
+        have = {} if delete else self.snapshot_metadata_get(context, snapshot_id)
+        self.snapshot_update(context, snapshot_id, {"metadata": {**have, **metadata}})
+        return self.snapshot_metadata_get(context, snapshot_id)
+
+    def snapshot_metadata_delete(self, context: Any, snapshot_id: str, key: str) -> None:
+        have = self.snapshot_metadata_get(context, snapshot_id)
+        have.pop(key, None)
+        self.snapshot_update(context, snapshot_id, {"metadata": have})
+
+    # --- attachments
+
+    def volume_attachment_get(self, _context: Any, attachment_id: str) -> Row:
+        from cinder import exception
+
+        try:
+            _, attachment = self._routes.record(Attachment, attachment_id)
+        except NotFound:
+            raise exception.VolumeAttachmentNotFound(filter=f"attachment_id = {attachment_id}") from None
+        return rows.attachment_row(attachment)
+
+    def volume_attachment_get_all_by_volume_id(self, _context: Any, volume_id: str) -> list[Row]:
+        work, _ = self._volume(volume_id)
+        return [rows.attachment_row(one) for one in work.attachments(volume_id)]
+
+    def volume_attachment_get_all_by_host(self, _context: Any, host: str, _filters: Any = None) -> list[Row]:
+        """Attachments to the node that calls itself `host`."""
+        found = (rows.attachment_row(one) for work in self._routes.works() for one in walk(work.store, Attachment, {}))
+        return [row for row in found if row.attached_host == host]
+
+    def volume_attachment_update(self, _context: Any, attachment_id: str, values: Mapping[str, Any]) -> None:
+        work, attachment = self._routes.record(Attachment, attachment_id)
+        changed = change(work.store, attachment, lambda record: rows.update_attachment(record, values))
+        work.forget_attachments(changed.volume_id)
+
+    def attachment_specs_get(self, _context: Any, _attachment_id: str) -> dict[str, str]:
+        return {}
+
+    # --- types and QoS: each volume carries its own, under its own id
+
+    def volume_type_get(self, _context: Any, id: str, *_: Any, **__: Any) -> Row:
+        from cinder import exception
+
+        row = rows.type_row(self._typed(id))
+        if row is None:
+            raise exception.VolumeTypeNotFound(volume_type_id=id)
+        return row
+
+    def volume_type_get_by_name(self, _context: Any, name: str) -> Row:
+        """Types without a name are called by their volume's id; a named one is found through the work at hand."""
+        from cinder import exception
+
+        for work in self._routes.works():
+            for volume in work.volumes.values():
+                row = rows.type_row(volume)
+                if row is not None and row["name"] == name:
+                    return row
+        raise exception.VolumeTypeNotFoundByName(volume_type_name=name)
+
+    def volume_type_extra_specs_get(self, context: Any, volume_type_id: str) -> dict[str, str]:
+        return dict(self.volume_type_get(context, volume_type_id)["extra_specs"])
+
+    def volume_type_qos_specs_get(self, context: Any, type_id: str) -> dict[str, Any]:
+        return {"qos_specs": self.volume_type_get(context, type_id)["qos_specs"]}
+
+    def volume_type_encryption_get(self, _context: Any, _volume_type_id: str, *_: Any) -> None:
+        return None
+
+    def volume_type_access_get_all(self, _context: Any, _type_id: str) -> list[Row]:
+        return []
+
+    def volume_type_get_all_by_group(self, context: Any, group_id: str) -> list[Row]:
+        volumes = self.volume_get_all_by_generic_group(context, group_id)
+        return [row["volume_type"] for row in volumes if row["volume_type"]]
+
+    def qos_specs_get(self, _context: Any, qos_specs_id: str, *_: Any, **__: Any) -> Row:
+        from cinder import exception
+
+        row = rows.qos_row(self._typed(qos_specs_id))
+        if row is None:
+            raise exception.QoSSpecsNotFound(specs_id=qos_specs_id)
+        return row
+
+    # --- groups
+
+    def group_get(self, context: Any, group_id: str) -> Row:
+        members = self.volume_get_all_by_generic_group(context, group_id)
+        return rows.group_row(
+            self._group(group_id), [row["volume_type_id"] for row in members if row["volume_type_id"]]
+        )
+
+    def group_update(self, _context: Any, group_id: str, values: Mapping[str, Any]) -> None:
+        from dataclasses import replace
+
+        work, group = self._routes.record(Group, group_id)
+        kept = {key: value for key, value in values.items() if key == "replication_status"}
+        change(work.store, group, lambda record: replace(record, fields={**record.fields, **kept}))
+
+    def group_type_get(self, _context: Any, id: str, *_: Any, **__: Any) -> Row:
+        return rows.group_type_row(self._group(id))
+
+    def group_snapshot_get(self, _context: Any, group_snapshot_id: str) -> Row:
+        from cinder import exception
+
+        try:
+            return rows.group_snapshot_row(self._routes.record(GroupSnapshot, group_snapshot_id)[1])
+        except NotFound:
+            raise exception.GroupSnapshotNotFound(group_snapshot_id=group_snapshot_id) from None
+
+    # --- what a driver keeps per initiator (Pure's CHAP passwords)
+
+    def driver_initiator_data_get(self, _context: Any, initiator: str, namespace: str) -> list[Row]:
+        store = self._routes.current().store
+        found = walk(store, InitiatorData, {"initiator": initiator, "namespace": namespace})
+        return [Row(initiator=one.initiator, namespace=one.namespace, key=one.key, value=one.value) for one in found]
+
+    def driver_initiator_data_insert_by_key(
+        self, _context: Any, initiator: str, namespace: str, key: str, value: str
+    ) -> bool:
+        from cinder import exception
+
+        id = "\x1f".join((initiator, namespace, key))
+        record = InitiatorData(id=id, initiator=initiator, namespace=namespace, key=key, value=value)
+        try:
+            self._routes.current().store.add(record)
+        except AlreadyExists:
+            raise exception.DriverInitiatorDataExists(initiator=initiator, namespace=namespace, key=key) from None
+        return True
+
+    # --- within
+
+    def refuse(self, call: str) -> NoReturn:
+        self.refused.add(call)
+        raise NotServed(call)
+
+    def _volume(self, id: str) -> tuple[Work, Volume]:
+        from cinder import exception
+
+        try:
+            return self._routes.volume(id)
+        except NotFound:
+            raise exception.VolumeNotFound(volume_id=id) from None
+
+    def _typed(self, id: str) -> Volume:
+        from cinder import exception
+
+        try:
+            return self._routes.volume(id)[1]
+        except NotFound:
+            raise exception.VolumeTypeNotFound(volume_type_id=id) from None
+
+    def _snapshot(self, id: str) -> tuple[Work, Snapshot]:
+        from cinder import exception
+
+        try:
+            return self._routes.snapshot(id)
+        except NotFound:
+            raise exception.SnapshotNotFound(snapshot_id=id) from None
+
+    def _group(self, id: str) -> Group:
+        from cinder import exception
+
+        try:
+            return self._routes.record(Group, id)[1]
+        except NotFound:
+            raise exception.GroupNotFound(group_id=id) from None
+
+    def _merge_metadata(
+        self, context: Any, volume_id: str, column: str, metadata: Mapping[str, str], delete: bool
+    ) -> dict[str, str]:
+        have = {} if delete else dict(getattr(self._volume(volume_id)[1], column))
+        self.volume_update(context, volume_id, {column: {**have, **metadata}})
+        return dict(getattr(self._volume(volume_id)[1], column))
+
+    def _drop_metadata(self, context: Any, volume_id: str, column: str, key: str) -> None:
+        have = dict(getattr(self._volume(volume_id)[1], column))
+        have.pop(key, None)
+        self.volume_update(context, volume_id, {column: have})
+
+
+def _matching(found: Iterable[Row], filters: Mapping[str, Any] | None) -> list[Row]:
+    return [row for row in found if all(row.get(key) == value for key, value in (filters or {}).items())]
+
+
+def module(database: Database) -> types.ModuleType:
+    """`cinder.db.api`, with the options that Cinder's own registers."""
+    from oslo_config import cfg
+
+    made = _Module(database)
+    for name in dir(Database):
+        if not name.startswith("_"):
+            setattr(made, name, getattr(database, name))
+    options = [
+        cfg.BoolOpt("enable_new_services", default=True, help="Services to be added to the available pool on create"),
+        cfg.StrOpt(
+            "volume_name_template", default="volume-%s", help="Template string to be used to generate volume names"
+        ),
+        cfg.StrOpt(
+            "snapshot_name_template",
+            default="snapshot-%s",
+            help="Template string to be used to generate snapshot names",
+        ),
+    ]
+    backup = [
+        cfg.StrOpt(
+            "backup_name_template", default="backup-%s", help="Template string to be used to generate backup names"
+        )
+    ]
+    cfg.CONF.register_opts(options)
+    cfg.CONF.register_opts(backup)
+    vars(made).update(CONF=cfg.CONF, db_opts=options, backup_opts=backup)
+    return made
+
+
+class _Module(types.ModuleType):
+    """Unknown calls are refused when they are made, not when they are looked up: some drivers only look."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__("cinder.db.api", __doc__)
+        self._database = database
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_args, **_kwargs: self._database.refuse(name)

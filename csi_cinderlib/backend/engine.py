@@ -1,0 +1,173 @@
+"""What the operations of a back end share: its driver, its store, its locks and the one way to call the driver."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from csi_cinderlib.backend import convert, faults
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.work import Work, change, walk, working
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import (
+    BackendUnavailable,
+    DriverError,
+    NotFound,
+    OperationPending,
+    StaleRecord,
+)
+from csi_cinderlib.model import times
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.persistence.api import R, Store
+
+S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
+"""A record with a status and a message."""
+
+_log = logging.getLogger(__name__)
+_ATTEMPTS = 10
+
+
+class Engine:
+    """One back end's means. `driver` is None until the back end was started.
+
+    Args:
+        is_alive: whether another owner of a record (a controller process) still works on it. The default knows of no other
+            process: whatever somebody else left unfinished is taken over.
+    """
+
+    def __init__(
+        self,
+        settings: BackendSettings,
+        *,
+        store: Store,
+        runtime: Runtime,
+        owner: str,
+        clock: Callable[[], datetime],
+        is_alive: Callable[[str], bool],
+    ) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.store = store
+        self.runtime = runtime
+        self.owner = owner
+        self.driver: Any = None
+        self.context: Any = None
+        self._clock = clock
+        self._is_alive = is_alive
+        limit = settings.max_concurrent_calls
+        self._slots: contextlib.AbstractContextManager[Any] = (
+            threading.BoundedSemaphore(limit) if limit else contextlib.nullcontext()
+        )
+
+    @property
+    def host(self) -> str:
+        """Cinder's `host@backend`."""
+        return f"{self.runtime.host}@{self.name}"
+
+    def now(self) -> str:
+        return times.stamp(self._clock())
+
+    def work(self, *volumes: Volume) -> Work:
+        return Work(self.name, self.store, volumes={one.id: one for one in volumes})
+
+    def call(self, work: Work, operation: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Call into the driver, or anything else that may ask Cinder's database; errors come out as ours.
+
+        At most `max_concurrent_calls` run at a time; the others wait.
+        """
+        with self._slots, working(work), faults.translated(self.name):
+            return operation(*arguments, **named)
+
+    def ready_driver(self) -> Any:
+        """Raises BackendUnavailable before the back end was started."""
+        if self.driver is None:
+            raise BackendUnavailable(self.name, "it is not set up")
+        return self.driver
+
+    @contextlib.contextmanager
+    def lock(self, *names: str) -> Iterator[None]:
+        """Hold Cinder's named locks, as its volume manager and drivers name them; in order of name, against deadlock."""
+        from cinder import coordination
+
+        with contextlib.ExitStack() as held:
+            for name in sorted(set(names)):
+                held.enter_context(coordination.COORDINATOR.get_lock(name))
+            yield
+
+    def claim(self, record: Volume | Snapshot | Attachment | GroupSnapshot) -> None:
+        """Refuse to touch what another living process is at work on.
+
+        Raises:
+            OperationPending: it is.
+        """
+        if record.status is Status.AVAILABLE or record.owner in ("", self.owner) or not self._is_alive(record.owner):
+            return
+        kind = type(record).__name__.lower()
+        raise OperationPending(f"{record.owner!r} is at work on {kind} {record.id!r} ({record.status})")
+
+    def intend(self, record: S, status: Status, **values: Any) -> S:
+        """Write down what is about to be done, before it is.
+
+        Raises:
+            StaleRecord: somebody else changed the record first.
+        """
+        self.claim(record)
+        changed = replace(record, status=status, owner=self.owner, message="", **values)
+        return record if changed == record else self.store.replace(changed)
+
+    def remove(self, record: R) -> None:
+        """Remove a record however often it changed meanwhile. Gone already is fine."""
+        for _ in range(_ATTEMPTS):
+            try:
+                self.store.remove(record)
+            except StaleRecord:
+                try:
+                    record = self.store.get(type(record), record.id)
+                except NotFound:
+                    return
+            except NotFound:
+                return
+            else:
+                return
+        raise StaleRecord(type(record).__name__.lower(), record.id)
+
+    def note(self, record: S, status: Status, message: str, **values: Any) -> None:
+        """Leave a word about a failure on a record; if that fails, too, the log has to do."""
+        try:
+            change(self.store, record, lambda one: replace(one, status=status, message=message, **values))
+        except DriverError as error:
+            _log.warning("could not note on %s %s: %s (%s)", type(record).__name__.lower(), record.id, message, error)
+
+    def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
+        return tuple(walk(self.store, Attachment, {"volume_id": volume_id}))
+
+    def has_snapshots(self, volume_id: str) -> bool:
+        page = self.store.page(Snapshot, limit=1, where={"volume_id": volume_id})
+        return bool(page.records or page.corrupt)
+
+    def volume_object(self, work: Work, volume: Volume) -> Any:
+        return self.call_quietly(work, convert.volume_object, self.context, work, volume)
+
+    def snapshot_object(self, work: Work, snapshot: Snapshot, volume: Any = None) -> Any:
+        work.snapshots[snapshot.id] = snapshot
+        return self.call_quietly(work, convert.snapshot_object, self.context, work, snapshot, volume)
+
+    def call_quietly(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Any:
+        """As `call`, for what does not reach the back end: it takes no slot."""
+        with working(work), faults.translated(self.name):
+            return operation(*arguments)
+
+    def forget_lock_files(self, *, volume_id: str = "", snapshot_id: str = "") -> None:
+        """Lock files are named by volume and snapshot; without this they would pile up."""
+        from cinder import utils
+
+        with contextlib.suppress(OSError):
+            if volume_id:
+                utils.clean_volume_file_locks(volume_id, self.driver)
+            if snapshot_id:
+                utils.clean_snapshot_file_locks(snapshot_id, self.driver)

@@ -1,0 +1,121 @@
+"""Whatever comes out of a driver becomes one of our errors, here and nowhere else; the driver's own words are kept."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from csi_cinderlib.backend import libraries
+from csi_cinderlib.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigurationError,
+    DriverError,
+    InUse,
+    InvalidRequest,
+    PreconditionFailed,
+    ResourceExhausted,
+    Unsupported,
+)
+
+# Cinder's exceptions by name: drivers raise subclasses from several modules. The first hit along the class's ancestry counts.
+_IN_USE = frozenset({"VolumeIsBusy", "SnapshotIsBusy", "VolumeAttached", "VolumeIsConnected"})
+_EXHAUSTED = frozenset({"QuotaError", "OverQuota", "GlanceNoSpace", "NoValidBackend"})
+_STATE = frozenset({"InvalidVolume", "InvalidSnapshot", "InvalidGroup", "InvalidGroupSnapshot", "SnapshotUnavailable"})
+_PARAMETERS = frozenset({"InvalidVolumeType", "InvalidQoSSpecs", "InvalidParameterValue", "InvalidInput"})
+_UNSUPPORTED = frozenset({"NotSupportedOperation"})
+_CONFIGURATION = frozenset(
+    {"InvalidConfigurationValue", "MissingParameterValue", "RequiredOptError", "ConfigFileValueError"}
+)
+_UNREACHABLE = frozenset(
+    {
+        "DriverNotInitialized",
+        "SSHException",
+        "NoValidConnectionsError",
+        "RequestException",
+        "TimeoutExpired",
+        "APITimeout",
+    }
+)
+_NO_SPACE = re.compile(
+    r"insufficient (free )?(space|capacity|extents|suitable)|no space left|not enough (free )?(space|capacity)"
+    r"|out of space|exceeds? .{0,40}(capacity|free space)|(pool|volume group|aggregate) .{0,60}is full",
+    re.IGNORECASE,
+)
+
+
+def translate(backend: str, error: BaseException) -> DriverError:  # noqa: PLR0911  # a table in words
+    """The error of ours that says what `error` says."""
+    if isinstance(error, DriverError):
+        return error
+    message = words(error)
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if "InvalidConnectorException" in names:
+        return InvalidRequest("node_id", f"the node cannot reach back end {backend!r}: {message}")
+    if names & _IN_USE:
+        return InUse(f"back end {backend!r}: {message}")
+    if names & _EXHAUSTED or _NO_SPACE.search(message) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceExhausted(f"back end {backend!r}: {message}")
+    if names & _PARAMETERS:
+        return InvalidRequest("parameters", f"back end {backend!r}: {message}")
+    if names & _STATE:
+        return PreconditionFailed(f"back end {backend!r}: {message}")
+    if isinstance(error, NotImplementedError) or names & _UNSUPPORTED:
+        return Unsupported(f"back end {backend!r} cannot do that{': ' if message else ''}{message}")
+    if names & _UNREACHABLE or isinstance(error, ConnectionError | TimeoutError):
+        return BackendUnavailable(backend, message)
+    return BackendError(backend, message)
+
+
+def translate_setup(backend: str, driver: str, error: BaseException) -> DriverError:
+    """As `translate`, for an error while the driver is loaded: a missing library or a wrong option is named as such."""
+    if isinstance(error, DriverError):
+        return error
+    key = f"backends.{backend}.driver"
+    if lacking := libraries.missing(driver):
+        return ConfigurationError(key, "; ".join(one.advice for one in lacking) + f" ({words(error)})")
+    if isinstance(error, ImportError):
+        library = libraries.of_module(error.name or "")
+        return ConfigurationError(key, library.advice if library else f"{driver} cannot be imported: {words(error)}")
+    if {cls.__name__ for cls in type(error).__mro__} & _CONFIGURATION:
+        return ConfigurationError(f"backends.{backend}", words(error))
+    translated = translate(backend, error)
+    if isinstance(translated, BackendUnavailable):
+        return translated
+    return BackendUnavailable(backend, f"set-up failed: {words(error)}")
+
+
+def words(error: BaseException) -> str:
+    """The driver's message in one line, with passwords masked."""
+    stderr = getattr(error, "stderr", None)
+    if stderr and isinstance(stderr, str):
+        message = f"{getattr(error, 'cmd', 'command')}: {stderr.strip()}"
+    else:
+        message = str(getattr(error, "msg", None) or error) or type(error).__name__
+    return _masked(" ".join(message.split()))
+
+
+def _masked(message: str) -> str:
+    from oslo_utils import strutils
+
+    return str(strutils.mask_password(message))
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether the driver says that the volume or snapshot is not on the back end (any more)."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return bool(names & {"VolumeNotFound", "SnapshotNotFound", "VolumeDeviceNotFound"})
+
+
+@contextmanager
+def translated(backend: str) -> Iterator[None]:
+    """Raise everything that comes out of the block as ours."""
+    try:
+        yield
+    except Exception as error:
+        ours = translate(backend, error)
+        if ours is error:
+            raise
+        raise ours from error

@@ -1,0 +1,140 @@
+"""From a class path and options to a driver that is set up, with every failure named in our users' words."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from csi_cinderlib.backend import conf, faults, standins
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats
+from csi_cinderlib.backend.work import Work, working
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
+_UNSUPPORTED_OPTION = "enable_unsupported_driver"
+
+
+def driver_class(settings: BackendSettings) -> Any:
+    """The driver's class.
+
+    Raises:
+        ConfigurationError: no such module or class, or a library is missing that its module cannot do without.
+    """
+    from oslo_utils import importutils
+
+    path = standins.RENAMED_DRIVERS.get(settings.driver, settings.driver)
+    key = f"backends.{settings.name}.driver"
+    if "." not in path:
+        raise ConfigurationError(
+            key, f"{path!r} is not the path of a class, like cinder.volume.drivers.lvm.LVMVolumeDriver"
+        )
+    try:
+        return importutils.import_class(path)
+    except Exception as error:
+        module = path.rpartition(".")[0]
+        if isinstance(error, ImportError) and (
+            error.name in (None, path, module) or module.startswith(f"{error.name}.")
+        ):
+            raise ConfigurationError(key, f"there is no driver {path!r} ({error.__class__.__name__})") from error
+        raise faults.translate_setup(settings.name, path, error) from error
+
+
+def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_empty: bool) -> Any:
+    """The driver object, its options checked; nothing was sent to the back end yet.
+
+    Args:
+        is_empty: whether we know of no volume on it: some drivers change defaults then.
+    """
+    from cinder.volume import configuration, driver
+
+    cls = driver_class(settings)
+    manager = sys.modules["cinder.volume.manager"]
+    options = configuration.Configuration(driver.volume_opts, config_group=section)
+    options.append_config_values(manager.volume_backend_opts)
+    own = _own_options(cls)
+    try:
+        made = cls(
+            configuration=options,
+            host=f"{runtime.host}@{settings.name}",
+            cluster_name=None,
+            is_vol_db_empty=is_empty,
+            active_backend_id=None,
+            db=sys.modules["cinder.db.api"],  # the base class ignores it; Hitachi and its derivatives do not
+        )
+    except Exception as error:
+        conf.check(settings.name, section, settings.options, own)
+        raise faults.translate_setup(settings.name, settings.driver, error) from error
+    conf.check(settings.name, section, settings.options, own)
+    _gate(settings, cls, options)
+    return made
+
+
+def _own_options(cls: Any) -> list[Any]:
+    """What the class says about its options; drivers that register late say it here only."""
+    try:
+        return list(cls.get_driver_options() or ())
+    except Exception:  # a few drivers need an instance for it; then what they registered has to do
+        return []
+
+
+def _gate(settings: BackendSettings, cls: Any, options: Any) -> None:
+    if cls.SUPPORTED or options.safe_get(_UNSUPPORTED_OPTION):
+        return
+    raise ConfigurationError(
+        f"backends.{settings.name}.driver",
+        f"Cinder no longer supports {cls.__name__}; set {_UNSUPPORTED_OPTION}: true to use it all the same",
+    )
+
+
+def set_up(settings: BackendSettings, driver: Any, context: Any, work: Work) -> None:
+    """What Cinder's volume manager does before the first call.
+
+    Raises:
+        ConfigurationError: an option or a library is missing.
+        BackendUnavailable: the back end does not answer, or says no. Worth another try.
+    """
+    try:
+        with working(work):
+            driver.do_setup(context)
+            driver.check_for_setup_error()
+            driver.init_capabilities()
+            driver.set_throttle()
+            driver.set_initialized()
+    except Exception as error:
+        conf_error = faults.translate_setup(settings.name, settings.driver, error)
+        raise conf_error from error
+
+
+def overrides(driver: Any, method: str) -> bool:
+    """Whether the driver has its own version of a method that Cinder's base classes only refuse or leave empty."""
+    from cinder import interface  # noqa: F401  # makes sure that the base classes are loaded
+    from cinder.volume import driver as base
+
+    theirs = getattr(type(driver), method, None)
+    bases = (getattr(cls, method, None) for cls in vars(base).values() if isinstance(cls, type))
+    return theirs is not None and all(theirs is not one for one in bases)
+
+
+def capabilities(driver: Any, stats: BackendStats) -> BackendCapabilities:
+    raw: Mapping[str, Any] = stats.raw
+    groups = overrides(driver, "create_group_snapshot")
+    consistent = any(pool.raw.get("consistent_group_snapshot_enabled") for pool in stats.pools)
+    return BackendCapabilities(
+        multiattach=any(pool.multiattach for pool in stats.pools),
+        online_extend=stats.online_extend,
+        thin=any(pool.thin for pool in stats.pools),
+        qos=any(pool.qos for pool in stats.pools),
+        revert=overrides(driver, "revert_to_snapshot"),
+        group_snapshots=groups,
+        consistent_group_snapshots=groups and bool(consistent or raw.get("consistent_group_snapshot_enabled")),
+        snapshot_attached=not _needs_nova(driver),
+    )
+
+
+def _needs_nova(driver: Any) -> bool:
+    """The drivers on `remotefs` with snapshots in qcow2 files take one of an attached volume through Nova's libvirt."""
+    return any(cls.__name__ == "RemoteFSSnapDriverDistributed" for cls in type(driver).__mro__)

@@ -1,0 +1,296 @@
+"""Our records as the rows that Cinder's versioned objects are made from, and a driver's updates back into records.
+
+Pure, and without Cinder: a row is a dictionary whose items are attributes too, as SQLAlchemy's rows are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any
+
+from csi_cinderlib.model import times
+from csi_cinderlib.model.records import (
+    Attachment,
+    Group,
+    GroupSnapshot,
+    Provider,
+    Snapshot,
+    SourceKind,
+    Status,
+    Volume,
+    VolumeType,
+)
+from csi_cinderlib.model.size import GiB
+
+PROJECT = "csi-cinderlib"
+"""The project and user of every object: there are no tenants."""
+
+_PROVIDER = {
+    "provider_location": "location",
+    "provider_auth": "auth",
+    "provider_id": "id",
+    "provider_geometry": "geometry",
+}
+# What the record says better than a driver does, or what Cinder derives from other records.
+_NOT_KEPT = frozenset(
+    "id name name_id status attach_status created_at updated_at deleted deleted_at terminated_at user_id project_id "
+    "display_name volume_type volume_type_id volume_attachment snapshots group group_id volume volume_id group_snapshot "
+    "group_snapshot_id snapshot_id source_volid multiattach cluster cluster_name volume_size progress".split()
+)
+_MULTIATTACH = "multiattach"
+
+
+class Row(dict[str, Any]):
+    """A dictionary with attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def served_type(volume: Volume) -> VolumeType | None:
+    """The volume's type as drivers see it: a volume for several hosts says so in its extra specs, as Cinder's do."""
+    kind = volume.type
+    if not volume.multiattach or (kind and _MULTIATTACH in kind.extra_specs):
+        return kind
+    kind = kind or VolumeType()
+    return replace(kind, extra_specs={**kind.extra_specs, _MULTIATTACH: "<is> True"})
+
+
+def type_row(volume: Volume) -> Row | None:
+    """Cinder's volume type of this volume; its id is the volume's."""
+    kind = served_type(volume)
+    if kind is None:
+        return None
+    qos = qos_row(volume)
+    return Row(
+        _persistent(""),
+        id=volume.id,
+        name=kind.name or volume.id,
+        description=None,
+        is_public=True,
+        projects=[],
+        extra_specs=dict(kind.extra_specs),
+        qos_specs_id=qos and volume.id,
+        qos_specs=qos,
+    )
+
+
+def qos_row(volume: Volume) -> Row | None:
+    kind = volume.type
+    if kind is None or not kind.qos_specs:
+        return None
+    return Row(
+        _persistent(""),
+        id=volume.id,
+        name=kind.name or volume.id,
+        consumer=kind.qos_consumer,
+        specs=dict(kind.qos_specs),
+    )
+
+
+def volume_row(volume: Volume, attachments: Iterable[Attachment] = ()) -> Row:
+    """Cinder's volume; `attachments` are all of the volume's, and decide whether it is in use."""
+    attached = [attachment_row(one) for one in attachments]
+    source = volume.source
+    kind = type_row(volume)
+    return Row(
+        dict(volume.fields),
+        **_persistent(volume.created_at),
+        id=volume.id,
+        user_id=PROJECT,
+        project_id=PROJECT,
+        display_name=volume.name,
+        host=volume.host,
+        size=int(volume.size),
+        status=_volume_status(volume.status, bool(attached)),
+        attach_status="attached" if any(one.attach_status == "attached" for one in attached) else "detached",
+        snapshot_id=source.id if source and source.kind is SourceKind.SNAPSHOT else None,
+        source_volid=source.id if source and source.kind is SourceKind.VOLUME else None,
+        group_id=volume.group_id or None,
+        multiattach=volume.multiattach,
+        use_quota=False,
+        bootable=volume.fields.get("bootable", False),
+        shared_targets=False,
+        volume_type_id=volume.id if kind else None,
+        volume_type=kind,
+        volume_attachment=attached,
+        metadata=dict(volume.metadata),
+        volume_metadata=_pairs(volume.metadata),
+        admin_metadata=dict(volume.admin_metadata),
+        volume_admin_metadata=_pairs(volume.admin_metadata),
+        volume_glance_metadata=[],
+        **_provider(volume.provider),
+    )
+
+
+def snapshot_row(snapshot: Snapshot, volume: Volume) -> Row:
+    return Row(
+        dict(snapshot.fields),
+        **_persistent(snapshot.created_at),
+        id=snapshot.id,
+        user_id=PROJECT,
+        project_id=PROJECT,
+        display_name=snapshot.name,
+        volume_id=snapshot.volume_id,
+        volume_size=int(snapshot.size),
+        volume_type_id=volume.id if served_type(volume) else None,
+        status=snapshot.status.value,
+        progress="100%" if snapshot.status is Status.AVAILABLE else "0%",
+        use_quota=False,
+        group_snapshot_id=snapshot.group_snapshot_id or None,
+        metadata=dict(snapshot.metadata),
+        snapshot_metadata=_pairs(snapshot.metadata),
+        **_provider(snapshot.provider),
+    )
+
+
+def attachment_row(attachment: Attachment) -> Row:
+    """Cinder's attachment. While it is being made Cinder's own manager leaves connector and host empty, too."""
+    made = attachment.status in (Status.AVAILABLE, Status.DELETING)
+    return Row(
+        _persistent(attachment.created_at),
+        id=attachment.id,
+        volume_id=attachment.volume_id,
+        instance_uuid=None,
+        attached_host=str(attachment.connector.get("host", "")) if made else None,
+        mountpoint=None,
+        attach_time=_moment(attachment.created_at) if made else None,
+        attach_status="attached" if made else "attaching",
+        attach_mode="ro" if attachment.read_only else "rw",
+        connector=json.dumps(dict(attachment.connector)) if made else None,
+        connection_info=json.dumps(dict(attachment.connection_info)) if made else None,
+    )
+
+
+def group_row(group: Group, volume_type_ids: Iterable[str] = ()) -> Row:
+    return Row(
+        dict(group.fields),
+        **_persistent(group.created_at),
+        id=group.id,
+        user_id=PROJECT,
+        project_id=PROJECT,
+        host=group.host,
+        name=group.name,
+        group_type_id=group.id,
+        volume_type_ids=list(volume_type_ids),
+        status=group.status.value,
+    )
+
+
+def group_type_row(group: Group) -> Row:
+    specs = {"consistent_group_snapshot_enabled": "<is> True"} if group.consistent else {}
+    return Row(
+        _persistent(""), id=group.id, name=group.name or group.id, description=None, is_public=True, group_specs=specs
+    )
+
+
+def group_snapshot_row(snapshot: GroupSnapshot) -> Row:
+    return Row(
+        dict(snapshot.fields),
+        **_persistent(snapshot.created_at),
+        id=snapshot.id,
+        user_id=PROJECT,
+        project_id=PROJECT,
+        name=snapshot.name,
+        group_id=snapshot.group_id,
+        group_type_id=snapshot.group_id,
+        status=snapshot.status.value,
+    )
+
+
+def update_volume(volume: Volume, columns: Mapping[str, Any]) -> Volume:
+    """The record with a driver's update (Cinder's column names) in it; columns that we do not know are kept in `fields`."""
+    changed, provider, fields = _sort(columns)
+    if "admin_metadata" in columns:
+        changed["admin_metadata"] = _strings(columns["admin_metadata"])
+    if size := columns.get("size"):
+        changed["size"] = GiB(int(size))
+    if host := columns.get("host"):
+        changed["host"] = str(host)
+        changed["pool"] = str(host).partition("#")[2] or volume.pool
+    for column in ("admin_metadata", "size", "host"):
+        fields.pop(column, None)
+    return replace(
+        volume,
+        provider=replace(volume.provider, **provider),
+        fields={**volume.fields, **fields} if fields else volume.fields,
+        **changed,
+    )
+
+
+def update_snapshot(snapshot: Snapshot, columns: Mapping[str, Any]) -> Snapshot:
+    changed, provider, fields = _sort(columns)
+    return replace(
+        snapshot,
+        provider=replace(snapshot.provider, **provider),
+        fields={**snapshot.fields, **fields} if fields else snapshot.fields,
+        **changed,
+    )
+
+
+def update_attachment(attachment: Attachment, columns: Mapping[str, Any]) -> Attachment:
+    """Drivers may write connector and connection info only; Cinder hands both over as JSON text."""
+    changed: dict[str, Any] = {
+        name: json.loads(columns[name]) if isinstance(columns[name], str) else dict(columns[name])
+        for name in ("connector", "connection_info")
+        if columns.get(name)
+    }
+    return replace(attachment, **changed)
+
+
+def _sort(columns: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Split an update into what is ours, what the provider's, and the rest."""
+    changed = {"metadata": _strings(columns["metadata"])} if columns.get("metadata") is not None else {}
+    provider = {ours: columns[theirs] for theirs, ours in _PROVIDER.items() if theirs in columns}
+    fields = {
+        name: _plain(value)
+        for name, value in columns.items()
+        if name not in _NOT_KEPT and name not in _PROVIDER and name != "metadata"
+    }
+    return changed, provider, fields
+
+
+def _strings(pairs: Any) -> dict[str, str]:
+    """Metadata comes as a mapping, or as a list of key and value."""
+    if isinstance(pairs, Mapping):
+        return {str(key): str(value) for key, value in pairs.items()}
+    return {str(pair["key"]): str(pair["value"]) for pair in pairs or ()}
+
+
+def _plain(value: Any) -> Any:
+    """Something that JSON can carry."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if value is None or isinstance(value, str | int | float | bool | list | dict):
+        return value
+    return str(value)
+
+
+def _pairs(values: Mapping[str, str]) -> list[Row]:
+    return [Row(key=key, value=value) for key, value in values.items()]
+
+
+def _provider(provider: Provider) -> dict[str, str | None]:
+    return {theirs: getattr(provider, ours) for theirs, ours in _PROVIDER.items()}
+
+
+def _volume_status(status: Status, attached: bool) -> str:
+    return "in-use" if attached and status is Status.AVAILABLE else status.value
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return times.parse(text) if text else None
+    except ValueError:
+        return None
+
+
+def _persistent(created_at: str) -> dict[str, Any]:
+    moment = _moment(created_at)
+    return {"created_at": moment, "updated_at": moment, "deleted": False, "deleted_at": None}

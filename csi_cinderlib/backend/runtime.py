@@ -1,0 +1,299 @@
+"""Cinder as a library: the only place that touches the globals of Cinder and its libraries.
+
+Cinder keeps its configuration, its database functions and its locks in module globals, so there is one Cinder in a process,
+however many `Runtime`s and back ends there are. What is changed in it stands in `PATCHES` and in `standins.TABLE`.
+Importing this module starts nothing; `Runtime.start` does, in the order that Cinder's imports dictate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import logging
+import os
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from csi_cinderlib.backend import conf, database, eventlet_standin, standins
+from csi_cinderlib.backend.work import Routes
+from csi_cinderlib.config.settings import BackendSettings
+
+HOST = "csi-cinderlib"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One change to a library.
+
+    Attributes:
+        target: what is changed.
+        reason: why, and when it may go.
+        versions: for which it was checked.
+        test: the test that proves it is still needed, or still right.
+        apply: does it; called once a process.
+    """
+
+    target: str
+    reason: str
+    versions: str
+    test: str
+    apply: Callable[[], None]
+
+
+def _popen_without_fork() -> None:
+    """`processutils.execute` passes a preexec_fn that only resets SIGPIPE, which Popen's restore_signals does already."""
+    from oslo_concurrency import processutils
+
+    original: Any = subprocess.Popen
+
+    def popen(*args: Any, preexec_fn: Any = None, **kwargs: Any) -> Any:
+        theirs = getattr(preexec_fn, "args", (None,))[0]  # partial(_subprocess_setup, the caller's own)
+        return original(*args, preexec_fn=theirs, **kwargs)
+
+    lean = types.ModuleType("subprocess")
+    vars(lean).update({name: value for name, value in vars(subprocess).items() if not name.startswith("__")})
+    vars(lean)["Popen"] = popen
+    vars(processutils)["subprocess"] = lean
+
+
+def _privsep_in_process() -> None:
+    """Privileged functions run right here; a daemon under sudo would only cost time and memory where we are root."""
+    import cinder.privsep
+    import os_brick.privileged
+
+    for context in (
+        cinder.privsep.sys_admin_pctxt,
+        os_brick.privileged.default,
+        os_brick.privileged.brick_privsep_hide_output,
+    ):
+        context.set_client_mode(False)
+
+
+def _native_threads() -> None:
+    """Cinder may neither load eventlet nor let oslo.service choose it; futurist and taskflow must see that it is absent."""
+    os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+    os.environ["OS_CINDER_DISABLE_EVENTLET_PATCHING"] = "1"
+    if "eventlet" not in sys.modules:
+        sys.modules["eventlet"] = None  # type: ignore[assignment]  # makes `import eventlet` fail
+        try:
+            import futurist  # noqa: F401
+        finally:
+            del sys.modules["eventlet"]
+        sys.modules.update(eventlet_standin.modules())
+    import oslo_service.backend
+
+    oslo_service.backend.init_backend(oslo_service.backend.BackendType.THREADING)
+
+
+PATCHES: tuple[Patch, ...] = (
+    Patch(
+        "eventlet",
+        "its pools and semaphores deadlock between native threads; until Cinder drops eventlet",
+        "cinder 29, eventlet 0.40",
+        "test_eventlet_standin.py",
+        _native_threads,
+    ),
+    Patch(
+        "oslo_concurrency.processutils.subprocess",
+        "a preexec_fn forces a fork of the whole process, 6 to 13 ms per command; until oslo.concurrency drops it",
+        "oslo.concurrency 7",
+        "test_runtime.py",
+        _popen_without_fork,
+    ),
+    Patch(
+        "cinder.privsep, os_brick.privileged",
+        "no daemon, no sudo, no rootwrap: this process has the rights it was given",
+        "oslo.privsep 3",
+        "test_runtime.py",
+        _privsep_in_process,
+    ),
+)
+"""In the order of application; the first one before any of Cinder is imported, the others after."""
+
+
+class _Process:
+    """What exists once in a process, made when the first Runtime starts."""
+
+    def __init__(self) -> None:
+        self.guard = threading.RLock()
+        self.routes = Routes()
+        self.database = database.Database(self.routes)
+        self.files: dict[Path, conf.ConfFile] = {}
+        self.started = False
+
+
+_process = _Process()
+
+
+def served() -> database.Database:
+    """The database stand-in of this process; tests look at what it refused."""
+    return _process.database
+
+
+@contextlib.contextmanager
+def _standing_in() -> Iterator[None]:
+    """Install the stand-ins; afterwards the borrowed ones make room for the real modules."""
+    installed = {row: row.module() for row in standins.TABLE if row.target not in sys.modules}
+    for row, module in installed.items():
+        sys.modules[row.target] = module
+        parent, _, leaf = row.target.rpartition(".")
+        if parent in sys.modules:
+            setattr(sys.modules[parent], leaf, module)
+    try:
+        yield
+    finally:
+        for row, module in installed.items():
+            parent, _, leaf = row.target.rpartition(".")
+            if row.kind is standins.Kind.BORROWED:
+                if sys.modules.get(row.target) is module:
+                    del sys.modules[row.target]
+                if getattr(sys.modules.get(parent), leaf, None) is module:
+                    delattr(sys.modules[parent], leaf)
+            elif parent in sys.modules:
+                setattr(sys.modules[parent], leaf, module)
+
+
+def _import_cinder(served: database.Database) -> None:
+    import cinder.db
+
+    sys.modules["cinder.db.api"] = cinder.db.api = database.module(served)
+    with _standing_in():
+        from cinder import objects
+
+        objects.register_all()
+        for name in (
+            "cinder.context",
+            "cinder.coordination",
+            "cinder.common.config",
+            "cinder.utils",
+            "cinder.volume.configuration",
+            "cinder.volume.driver",
+            "cinder.volume.volume_utils",
+        ):
+            importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def _logging_left_alone() -> Iterator[None]:
+    """oslo.log puts a handler on the root logger when it is imported; the application has its own, or wants none."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    try:
+        yield
+    finally:
+        for handler in root.handlers[:]:
+            if handler not in before:
+                root.removeHandler(handler)
+
+
+class Runtime:
+    """One state directory, its configuration file and its back ends' sections, on the one Cinder of this process.
+
+    Args:
+        state_dir: where the configuration (mode 0600, it holds passwords) and the lock files of drivers lie.
+        host: the first half of Cinder's `host@backend`. Fixed for the life of the volumes: drivers find theirs by it.
+        owner: this process's name in records whose operation is under way.
+        defaults: options of Cinder's DEFAULT section, `my_ip` say. The first Runtime's hold for the process.
+    """
+
+    def __init__(
+        self, state_dir: Path, *, host: str = HOST, owner: str = "", defaults: Mapping[str, object] | None = None
+    ) -> None:
+        self.state_dir = state_dir
+        self.host = host
+        self.owner = owner
+        self._defaults = dict(defaults or {})
+        self._file: conf.ConfFile | None = None
+
+    @property
+    def routes(self) -> Routes:
+        return _process.routes
+
+    def start(self) -> None:
+        """Import and set up Cinder (1 to 2 s, once a process), and open this Runtime's configuration. Idempotent."""
+        with _process.guard:
+            if self._file is not None:
+                return
+            directory = self.state_dir / "cinder"
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = conf.ConfFile(directory / "cinder.conf", self._base(directory))
+            self._file.write()
+            _process.files[self._file.path] = self._file
+            if _process.started:
+                conf.load([file.path for file in _process.files.values()])
+                return
+            with standins.collected_late(), _logging_left_alone():
+                self._first()
+            _process.started = True
+
+    def _first(self) -> None:
+        assert self._file is not None
+        PATCHES[0].apply()
+        _import_cinder(_process.database)
+        for patch in PATCHES[1:]:
+            patch.apply()
+        conf.load([self._file.path])
+        self._set_up_libraries()
+
+    def _set_up_libraries(self) -> None:
+        import os_brick
+        from cinder import coordination
+        from oslo_config import cfg
+
+        os_brick.setup(cfg.CONF)
+        coordination.COORDINATOR.start()
+
+    def _base(self, directory: Path) -> Mapping[str, Mapping[str, object]]:
+        locks = directory / "locks"
+        locks.mkdir(exist_ok=True, mode=0o700)
+        default = {"state_path": str(directory), "host": self.host, "rootwrap_config": "", **self._defaults}
+        return {
+            "DEFAULT": default,
+            "oslo_concurrency": {"lock_path": str(locks)},
+            "coordination": {"backend_url": f"file://{locks}"},
+        }
+
+    def add_section(self, settings: BackendSettings) -> str:
+        """Write the back end's options into the configuration file and let Cinder read it.
+
+        Returns:
+            the section's name: the back end's, or with a number when another Runtime of this process took it.
+        """
+        assert self._file is not None, "start() comes first"
+        with _process.guard:
+            others = {name for file in _process.files.values() if file is not self._file for name in file.sections}
+            names = itertools.chain([settings.name], (f"{settings.name}-{number}" for number in itertools.count(2)))
+            section = next(name for name in names if name not in others)
+            self._file.sections[section] = {
+                "volume_driver": settings.driver,
+                "volume_backend_name": settings.name,
+                **settings.options,
+            }
+            self._file.write()
+            conf.reload()
+            return section
+
+    def remove_section(self, section: str) -> None:
+        """Forget the options of a back end that was stopped."""
+        with _process.guard:
+            if self._file is not None and self._file.sections.pop(section, None) is not None:
+                self._file.write()
+                conf.reload()
+
+    def close(self) -> None:
+        """Remove the configuration file; Cinder itself stays imported."""
+        with _process.guard:
+            if self._file is None:
+                return
+            _process.files.pop(self._file.path, None)
+            self._file.path.unlink(missing_ok=True)
+            self._file = None
+            conf.load([file.path for file in _process.files.values()])

@@ -1,0 +1,118 @@
+"""Snapshots, also of attached volumes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from csi_cinderlib import faultpoints
+from csi_cinderlib.backend import faults, rows
+from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.work import Work
+from csi_cinderlib.errors import (
+    BackendUnavailable,
+    DriverError,
+    InUse,
+    NotFound,
+    PreconditionFailed,
+    StaleRecord,
+)
+from csi_cinderlib.model.records import Snapshot, Status, Volume
+
+_log = logging.getLogger(__name__)
+
+
+def create(engine: Engine, record: Snapshot) -> Snapshot:
+    """Write the record down, take the snapshot, and write down what the driver said."""
+    engine.ready_driver()
+    work = engine.work()
+    _check_volume(work.volume(record.volume_id))
+    record = replace(record, status=Status.CREATING, owner=engine.owner, created_at=record.created_at or engine.now())
+    record = engine.store.add(record)
+    faultpoints.reach("create-snapshot.record-written")
+    # A deletion of the volume that began meanwhile counts the snapshots after its intent is written: look at the intent.
+    current = work.volumes[record.volume_id] = engine.store.get(Volume, record.volume_id)
+    if current.status is Status.DELETING:
+        engine.remove(record)
+        raise PreconditionFailed(f"volume {current.id!r} is being deleted")
+    return _make(engine, work, record)
+
+
+def resume(engine: Engine, record: Snapshot) -> Snapshot:
+    """Finish a creation that ended in the middle: undo what may be there, and take it anew."""
+    if record.status is Status.AVAILABLE:
+        return record
+    if record.status not in (Status.CREATING, Status.ERROR):
+        raise PreconditionFailed(f"snapshot {record.id!r} is {record.status}: its creation cannot be resumed")
+    driver = engine.ready_driver()
+    record = engine.intend(record, Status.CREATING)
+    work = engine.work()
+    try:
+        engine.call(work, driver.delete_snapshot, engine.snapshot_object(work, record))
+    except BackendUnavailable:
+        raise
+    except DriverError as error:
+        # Most likely there was nothing to delete. If something is there, taking it again fails, and says so.
+        _log.info("clean-up before taking snapshot %s again: %s", record.id, error)
+    return _make(engine, work, work.snapshot(record.id))
+
+
+def _check_volume(volume: Volume) -> None:
+    if volume.status in (Status.CREATING, Status.DELETING, Status.ERROR):
+        raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
+
+
+def _make(engine: Engine, work: Work, record: Snapshot) -> Snapshot:
+    made = engine.snapshot_object(work, record)
+    try:
+        update = engine.call(work, engine.ready_driver().create_snapshot, made)
+    except DriverError as error:
+        _undo(engine, work, made, error)
+        raise
+    faultpoints.reach("create-snapshot.driver-done")
+
+    def finished(current: Snapshot) -> Snapshot:
+        if current.status is not Status.CREATING:
+            raise StaleRecord("snapshot", current.id)
+        return replace(rows.update_snapshot(current, update or {}), status=Status.AVAILABLE, owner="", message="")
+
+    return work.change_snapshot(record.id, finished)
+
+
+def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
+    """Leave nothing of a failed snapshot, or a record that says what could not be undone."""
+    try:
+        engine.call(work, engine.ready_driver().delete_snapshot, made)
+    except DriverError as second:
+        if not faults.is_missing(second.__cause__ or second):
+            engine.note(work.snapshot(made.id), Status.ERROR, f"{error}; cleaning up failed, too: {second}")
+            return
+    engine.remove(work.snapshot(made.id))
+
+
+def delete(engine: Engine, record: Snapshot) -> None:
+    """Delete the snapshot and its record."""
+    driver = engine.ready_driver()
+    was = record
+    with engine.lock(f"{record.id}-delete_snapshot"):
+        try:
+            record = engine.intend(record, Status.DELETING)
+        except NotFound:
+            return
+        faultpoints.reach("delete-snapshot.record-written")
+        work = engine.work()
+        try:
+            engine.call(work, driver.delete_snapshot, engine.snapshot_object(work, record))
+        except InUse:
+            status = Status.AVAILABLE if was.status is Status.DELETING else was.status
+            engine.note(work.snapshot(record.id), status, was.message, owner="")
+            raise
+        except DriverError as error:
+            if not faults.is_missing(error.__cause__ or error):
+                engine.note(work.snapshot(record.id), Status.DELETING, str(error))
+                raise
+            _log.warning("snapshot %s was gone from back end %s already: %s", record.id, engine.name, error)
+        faultpoints.reach("delete-snapshot.driver-done")
+        engine.remove(work.snapshot(record.id))
+    engine.forget_lock_files(snapshot_id=record.id)

@@ -1,0 +1,197 @@
+"""Capacity and capabilities as drivers report them, and Cinder's rules for whether a volume fits. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from csi_cinderlib.model.records import NOTHING
+
+UNKNOWN = None
+_DEFAULT_RATIO = 20.0  # Cinder's
+_TRUE = frozenset({"true", "1", "yes", "on", "<is> true"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """One pool of a back end; sizes in GiB.
+
+    Attributes:
+        total: math.inf where the driver says "infinite", None where it does not know.
+        free: as `total`.
+        allocated: the sum of the volumes that we know of.
+        provisioned: the sum of all volumes' sizes, ours and others', as the driver says; else `allocated`.
+        reserved_percentage: of the total; not to be given out.
+        max_over_subscription_ratio: how often the total may be promised to thin volumes.
+        thin: thin provisioning is supported.
+    """
+
+    name: str
+    total: float | None = UNKNOWN
+    free: float | None = UNKNOWN
+    allocated: float = 0
+    provisioned: float = 0
+    reserved_percentage: float = 0
+    max_over_subscription_ratio: float = 1
+    thin: bool = False
+    multiattach: bool = False
+    qos: bool = False
+    online_extend: bool = True
+    raw: Mapping[str, Any] = field(default=NOTHING, repr=False)
+
+    def less(self, size: float) -> Pool:
+        """The pool after `size` more was taken, as Cinder's scheduler counts between two reports of a driver."""
+        free = self.free if self.free is None or math.isinf(self.free) else max(0.0, self.free - size)
+        return replace(self, free=free, allocated=self.allocated + size, provisioned=self.provisioned + size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendStats:
+    """A driver's report.
+
+    Attributes:
+        protocol: `storage_protocol`: "iSCSI", "FC", "ceph", "nfs" ...
+        online_extend: volumes may grow while attached.
+        raw: the driver's own dictionary.
+    """
+
+    pools: tuple[Pool, ...]
+    protocol: str = ""
+    vendor: str = ""
+    version: str = ""
+    online_extend: bool = True
+    raw: Mapping[str, Any] = field(default=NOTHING, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendCapabilities:
+    """What a back end can do, from its class and its report.
+
+    Attributes:
+        revert: fast, by the driver itself.
+        group_snapshots: the driver takes snapshots of several volumes in one call.
+        consistent_group_snapshots: at one point in time.
+        snapshot_attached: a volume can be snapshotted while it is attached.
+        clone: always, Cinder demands it.
+    """
+
+    multiattach: bool = False
+    online_extend: bool = True
+    thin: bool = False
+    qos: bool = False
+    revert: bool = False
+    group_snapshots: bool = False
+    consistent_group_snapshots: bool = False
+    clone: bool = True
+    snapshot_attached: bool = True
+
+
+def usable_free(pool: Pool, *, thin: bool = True) -> float:
+    """The size of the largest volume that Cinder's CapacityFilter would let into this pool, in GiB.
+
+    Args:
+        thin: False for a volume that asks for `provisioning:type` thick.
+
+    Returns:
+        math.inf when the driver sets no limit or does not know one: the driver itself will refuse then.
+    """
+    if pool.free is None or math.isinf(pool.free):
+        return math.inf
+    if pool.total is None or math.isinf(pool.total):
+        return math.inf if not pool.reserved_percentage else 0.0
+    if pool.total <= 0:
+        return 0.0
+    available = pool.total - math.floor(pool.total * pool.reserved_percentage / 100)
+    if thin and pool.thin:
+        if pool.max_over_subscription_ratio < 1:
+            return 0.0
+        return max(0.0, round(available * pool.max_over_subscription_ratio - pool.provisioned, 2))
+    return max(0.0, round(min(available - pool.provisioned, pool.free), 2))
+
+
+def parse(raw: Mapping[str, Any], *, backend: str, ratio: object, allocated: Mapping[str, float]) -> BackendStats:
+    """A driver's report as a value.
+
+    Args:
+        backend: names the one pool of drivers that report none, as Cinder does.
+        ratio: the option `max_over_subscription_ratio`, for drivers that do not report it.
+        allocated: GiB of our own volumes by pool.
+    """
+    reported = raw.get("pools")
+    pools = tuple(reported) if reported else ({**raw, "pool_name": raw.get("volume_backend_name") or backend},)
+    return BackendStats(
+        pools=tuple(_pool(pool, raw, ratio, allocated) for pool in pools),
+        protocol=_first(raw.get("storage_protocol")),
+        vendor=str(raw.get("vendor_name") or ""),
+        version=str(raw.get("driver_version") or ""),
+        online_extend=truth(raw.get("online_extend_support", True))
+        and all(truth(pool.get("online_extend_support", True)) for pool in pools),
+        raw=raw,
+    )
+
+
+def _pool(pool: Mapping[str, Any], whole: Mapping[str, Any], ratio: object, allocated: Mapping[str, float]) -> Pool:
+    def value(key: str, default: Any = None) -> Any:
+        return pool.get(key, whole.get(key, default))
+
+    name = str(pool["pool_name"])
+    total, free = capacity(value("total_capacity_gb")), capacity(value("free_capacity_gb"))
+    own = allocated.get(name, number(value("allocated_capacity_gb"), 0.0))
+    provisioned = number(value("provisioned_capacity_gb"), own)
+    thin = truth(value("thin_provisioning_support", False))
+    return Pool(
+        name=name,
+        total=total,
+        free=free,
+        allocated=own,
+        provisioned=provisioned,
+        reserved_percentage=number(value("reserved_percentage"), 0.0),
+        max_over_subscription_ratio=_ratio(value("max_over_subscription_ratio", ratio), thin, total, free, provisioned),
+        thin=thin,
+        multiattach=truth(value("multiattach", False)),
+        qos=truth(value("QoS_support", False)),
+        online_extend=truth(value("online_extend_support", True)),
+        raw=pool,
+    )
+
+
+def _ratio(given: object, thin: bool, total: float | None, free: float | None, provisioned: float) -> float:
+    """Cinder's `auto`: what is promised today in proportion to what is used."""
+    if given != "auto":
+        return number(given, _DEFAULT_RATIO)
+    if not thin or total is None or free is None or math.isinf(total) or math.isinf(free):
+        return 1.0
+    if not provisioned:
+        return _DEFAULT_RATIO
+    return 1.0 + provisioned / (total - free + 1.0)
+
+
+def capacity(value: object) -> float | None:
+    """A capacity in GiB: "infinite" is math.inf; "unknown", absent or unreadable is None."""
+    if value is None or value == "unknown":
+        return None
+    if value == "infinite":
+        return math.inf
+    try:
+        return float(value)  # type: ignore[arg-type]  # whatever a driver reports; checked by the attempt
+    except (TypeError, ValueError):
+        return None
+
+
+def number(value: object, default: float) -> float:
+    known = capacity(value)
+    return default if known is None or math.isinf(known) else known
+
+
+def truth(value: object) -> bool:
+    """Drivers report booleans, and words for them."""
+    return value.strip().lower() in _TRUE if isinstance(value, str) else bool(value)
+
+
+def _first(value: object) -> str:
+    """Newer drivers report a list of names for one protocol."""
+    if isinstance(value, list | tuple):
+        return str(value[0]) if value else ""
+    return str(value or "")

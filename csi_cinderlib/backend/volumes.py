@@ -1,0 +1,248 @@
+"""Volumes: create (new, from a snapshot, as a clone), delete, extend, revert."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from csi_cinderlib import faultpoints
+from csi_cinderlib.backend import faults, rows
+from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.work import Work
+from csi_cinderlib.errors import (
+    BackendUnavailable,
+    DriverError,
+    InUse,
+    NotFound,
+    OutOfRange,
+    PreconditionFailed,
+    StaleRecord,
+    Unsupported,
+)
+from csi_cinderlib.model.records import Snapshot, SourceKind, Status, Volume
+from csi_cinderlib.model.size import GiB, to_bytes
+
+_log = logging.getLogger(__name__)
+_SAME_SIZE = re.compile(
+    r"(match|equal|same|already|not larger|greater than).{0,60}size|size.{0,60}(match|equal|same)", re.I
+)
+
+
+def create(engine: Engine, record: Volume) -> Volume:
+    """Write the record down, create the volume, and write down what the driver said."""
+    engine.ready_driver()
+    work = engine.work()
+    record = replace(
+        record,
+        status=Status.CREATING,
+        blank=record.source is None,
+        owner=engine.owner,
+        created_at=record.created_at or engine.now(),
+    )
+    _check_source(work, record)
+    record = engine.store.add(record)
+    faultpoints.reach("create-volume.record-written")
+    return _make(engine, work, record)
+
+
+def resume(engine: Engine, record: Volume) -> Volume:
+    """Finish a creation that ended in the middle: undo what may be there, and start over.
+
+    Only a volume that was never handed out is CREATING or ERROR, so there is no data to lose.
+    """
+    if record.status is Status.AVAILABLE:
+        return record
+    if record.status not in (Status.CREATING, Status.ERROR):
+        raise PreconditionFailed(f"volume {record.id!r} is {record.status}: its creation cannot be resumed")
+    driver = engine.ready_driver()
+    record = engine.intend(record, Status.CREATING)
+    work = engine.work(record)
+    work.attached[record.id] = ()
+    try:
+        engine.call(work, driver.delete_volume, engine.volume_object(work, record))
+    except BackendUnavailable:
+        raise
+    except DriverError as error:
+        # Most likely there was nothing to delete. If something is there, creating it again fails, and says so.
+        _log.info("clean-up before creating volume %s again: %s", record.id, error)
+    return _make(engine, work, work.volume(record.id))
+
+
+def _check_source(work: Work, record: Volume) -> None:
+    """Read the source now: it is needed anyway, and a size that cannot be met leaves no record behind."""
+    if record.source is None:
+        return
+    source: Volume | Snapshot
+    if record.source.kind is SourceKind.SNAPSHOT:
+        source = work.snapshot(record.source.id)
+    else:
+        source = work.volume(record.source.id)
+    kind = record.source.kind.value
+    if source.backend != record.backend:
+        raise Unsupported(f"{kind} {source.id!r} is on back end {source.backend!r}, not on {record.backend!r}")
+    if source.status in (Status.CREATING, Status.DELETING, Status.ERROR):
+        raise PreconditionFailed(f"{kind} {source.id!r} is {source.status}")
+    if record.size < source.size:
+        raise OutOfRange(
+            "capacity_range", f"{to_bytes(record.size)} bytes is less than the {kind}'s {to_bytes(source.size)}"
+        )
+
+
+def _make(engine: Engine, work: Work, record: Volume) -> Volume:
+    work.volumes[record.id] = record
+    work.attached[record.id] = ()
+    made = engine.volume_object(work, record)
+    try:
+        update = _driver_create(engine, work, record, made)
+    except DriverError as error:
+        _undo(engine, work, made, error)
+        raise
+    faultpoints.reach("create-volume.driver-done")
+
+    def finished(current: Volume) -> Volume:
+        _still(current, Status.CREATING)
+        done = rows.update_volume(current, update or {})
+        return replace(done, status=Status.AVAILABLE, owner="", message="")
+
+    return work.change_volume(record.id, finished)
+
+
+def _driver_create(engine: Engine, work: Work, record: Volume, made: Any) -> Mapping[str, Any] | None:
+    driver = engine.ready_driver()
+    update: Mapping[str, Any] | None
+    if record.source is None:
+        update = engine.call(work, driver.create_volume, made)
+    elif record.source.kind is SourceKind.SNAPSHOT:
+        # Cinder's manager holds this lock, too, so that the snapshot is not deleted meanwhile.
+        with engine.lock(f"{record.source.id}-delete_snapshot"):
+            snapshot = engine.snapshot_object(work, work.snapshot(record.source.id))
+            update = engine.call(work, driver.create_volume_from_snapshot, made, snapshot)
+    else:
+        with engine.lock(f"{record.source.id}-delete_volume"):
+            source = engine.volume_object(work, work.volume(record.source.id))
+            update = engine.call(work, driver.create_cloned_volume, made, source)
+    return update
+
+
+def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
+    """Leave nothing of a failed creation, or a record that says what could not be undone."""
+    record = work.volume(made.id)
+    try:
+        engine.call(work, engine.ready_driver().delete_volume, made)
+    except DriverError as second:
+        if not faults.is_missing(second.__cause__ or second):
+            engine.note(work.volume(made.id), Status.ERROR, f"{error}; cleaning up failed, too: {second}")
+            return
+    engine.remove(record)
+
+
+def delete(engine: Engine, record: Volume) -> None:
+    """Delete the volume and its record. Nobody may be attached, nothing may depend on it."""
+    driver = engine.ready_driver()
+    was = record
+    with engine.lock(f"{record.id}-delete_volume"):
+        try:
+            record = engine.intend(record, Status.DELETING)
+        except NotFound:
+            return
+        # The dependents are counted after the intent is visible: whoever adds one looks at the intent afterwards.
+        work = engine.work(record)
+        try:
+            _refuse_dependents(engine, work, record)
+        except InUse:
+            _give_back(engine, record, was)
+            raise
+        faultpoints.reach("delete-volume.record-written")
+        _driver_delete(engine, work, driver, record, was)
+        faultpoints.reach("delete-volume.driver-done")
+        engine.remove(work.volume(record.id))
+    engine.forget_lock_files(volume_id=record.id)
+
+
+def _refuse_dependents(engine: Engine, work: Work, record: Volume) -> None:
+    if engine.has_snapshots(record.id):
+        raise InUse(f"volume {record.id!r} has snapshots")
+    if nodes := [one.node_id for one in work.attachments(record.id)]:
+        raise InUse(f"volume {record.id!r} is attached to {', '.join(nodes)}")
+
+
+def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume, was: Volume) -> None:
+    doomed = engine.volume_object(work, record)
+    try:
+        if was.status not in (Status.CREATING, Status.ERROR):  # those were never exported
+            engine.call(work, driver.remove_export, engine.context, doomed)
+        engine.call(work, driver.delete_volume, doomed)
+    except InUse:
+        _give_back(engine, work.volume(record.id), was)
+        raise
+    except DriverError as error:
+        if faults.is_missing(error.__cause__ or error):
+            _log.warning("volume %s was gone from back end %s already: %s", record.id, engine.name, error)
+            return
+        engine.note(work.volume(record.id), Status.DELETING, str(error))
+        raise
+
+
+def _give_back(engine: Engine, record: Volume, was: Volume) -> None:
+    """Deletion was refused, so the volume is whole, and stays as it was."""
+    status = Status.AVAILABLE if was.status is Status.DELETING else was.status
+    engine.note(record, status, was.message, owner="" if status is Status.AVAILABLE else was.owner)
+
+
+def extend(engine: Engine, record: Volume, size: GiB) -> Volume:
+    """Grow the volume to `size`; smaller or equal does nothing."""
+    driver = engine.ready_driver()
+    resumed = record.status is Status.EXTENDING
+    if record.status not in (Status.AVAILABLE, Status.EXTENDING):
+        raise PreconditionFailed(f"volume {record.id!r} is {record.status}")
+    if size <= record.size and not resumed:
+        return record
+    size = max(size, record.target_size or size) if resumed else size
+    record = engine.intend(record, Status.EXTENDING, target_size=size)
+    work = engine.work(record)
+    try:
+        engine.call(work, driver.extend_volume, engine.volume_object(work, record), int(size))
+    except DriverError as error:
+        if not (_target_only(error) or (resumed and _SAME_SIZE.search(str(error)))):
+            engine.note(work.volume(record.id), Status.AVAILABLE, f"extend failed: {error}", target_size=None, owner="")
+            raise
+        _log.warning("volume %s: %s", record.id, error)
+    faultpoints.reach("expand.driver-done")
+
+    def finished(current: Volume) -> Volume:
+        _still(current, Status.EXTENDING)
+        return replace(current, status=Status.AVAILABLE, size=size, target_size=None, owner="", message="")
+
+    return work.change_volume(record.id, finished)
+
+
+def _target_only(error: DriverError) -> bool:
+    """The volume grew, only its iSCSI target was not told: the next connection will see it (so does Cinder's manager)."""
+    return type(error.__cause__).__name__ == "TargetUpdateFailed"
+
+
+def revert(engine: Engine, record: Volume, snapshot: Snapshot) -> Volume:
+    """Bring the volume back to its snapshot's content. The status stays AVAILABLE: an interrupted revert is simply repeated."""
+    driver = engine.ready_driver()
+    if record.status is not Status.AVAILABLE or snapshot.status is not Status.AVAILABLE:
+        raise PreconditionFailed(
+            f"volume {record.id!r} is {record.status}, snapshot {snapshot.id!r} is {snapshot.status}"
+        )
+    if snapshot.volume_id != record.id or snapshot.size != record.size:
+        raise PreconditionFailed(f"snapshot {snapshot.id!r} is not one of volume {record.id!r} at its present size")
+    work = engine.work(record)
+    if work.attachments(record.id):
+        raise InUse(f"volume {record.id!r} is attached")
+    record = work.change_volume(record.id, lambda one: replace(one, message=f"being reverted to {snapshot.id}"))
+    volume = engine.volume_object(work, record)
+    engine.call(work, driver.revert_to_snapshot, engine.context, volume, engine.snapshot_object(work, snapshot, volume))
+    return work.change_volume(record.id, lambda one: replace(one, message=""))
+
+
+def _still(current: Volume, status: Status) -> None:
+    """Raises StaleRecord when somebody else took the volume over while the driver worked."""
+    if current.status is not status:
+        raise StaleRecord("volume", current.id)
