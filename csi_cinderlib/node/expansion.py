@@ -1,0 +1,70 @@
+"""NodeExpandVolume: let device and file system take over a volume's new size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from csi_cinderlib.brick.initiator import Initiator
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.errors import NotFound, OutOfRange
+from csi_cinderlib.host import devices, filesystems, mounts
+from csi_cinderlib.model.requests import NodeExpandVolume
+from csi_cinderlib.model.size import Bytes
+from csi_cinderlib.node import file_system, mounted
+from csi_cinderlib.node.stage_record import StageRecord
+from csi_cinderlib.node.stage_records import StageRecords
+from csi_cinderlib.node.statistics import shown_at
+
+
+class Expansion:
+    """Grows staged volumes, mounted or not."""
+
+    def __init__(self, records: StageRecords, initiator: Initiator, locks: KeyedLocks) -> None:
+        self._records = records
+        self._initiator = initiator
+        self._locks = locks
+
+    def expand(self, request: NodeExpandVolume) -> Bytes:
+        """Rescan all paths, check the size, grow the file system.
+
+        Returns:
+            The size that the device really has then.
+
+        Raises:
+            NotFound: no such volume here, or not at that path.
+            OutOfRange: the device is larger than the limit: nothing is made smaller.
+            OperationPending: another call works on this volume.
+            HostError: the device does not show the size asked for (a path that is down is named), or growing failed.
+        """
+        with self._locks.hold(mounted.key(request.volume_id)):
+            record = self._records.find(request.volume_id)
+            if record is None or record.device is None:
+                raise NotFound("volume", request.volume_id)
+            if not shown_at(record, request.volume_path):
+                raise NotFound("volume path", request.volume_path)
+            size = self._initiator.extend(record.connection, record.device, expected=request.size.required)
+            if request.size.limit and size > request.size.limit:
+                raise OutOfRange("capacity_range.limit_bytes", f"the volume has {size} bytes already")
+            if size > record.connection.size:
+                record = self._records.save(replace(record, connection=replace(record.connection, size=size)))
+            self._refresh_view(record)
+            if not record.capability.is_block:
+                self._grow_file_system(record)
+            return size
+
+    def _refresh_view(self, record: StageRecord) -> None:
+        if view := mounted.read_only_view(record):
+            devices.refresh_size(view)
+
+    def _grow_file_system(self, record: StageRecord) -> None:
+        device = record.device
+        if device is None or file_system.is_read_only(record):
+            return
+        if mounted.staged_mount(record):
+            filesystems.grow(device.path, record.staging_path)
+            return
+        # The staging mount is gone while a target still shows the file system: it grows through any of its mounts.
+        for path in mounted.published(record):
+            if mounts.find(path):
+                filesystems.grow(device.path, path)
+                return

@@ -1,0 +1,113 @@
+"""The file system of a staged volume: made only when that is safe, mounted, grown to its device."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from csi_cinderlib.brick.device import Device
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.faultpoints import reach
+from csi_cinderlib.host import filesystems, mounts
+from csi_cinderlib.model.capability import Mount
+from csi_cinderlib.model.connection import Formatting
+from csi_cinderlib.node.formatting import Action, Decision, decide, wipe
+from csi_cinderlib.node.stage_record import StageRecord, State
+from csi_cinderlib.node.stage_records import StageRecords
+
+_log = logging.getLogger(__name__)
+_EXT = ("ext2", "ext3", "ext4")
+_CAP_SYS_RESOURCE = 24
+
+
+def ensure(records: StageRecords, record: StageRecord, device: Device) -> StageRecord:
+    """See that the device carries the file system that is wanted, and record each step of making one.
+
+    Raises:
+        UnsafeToFormat, PreconditionFailed, Unsupported: see `formatting.decide`.
+        HostError: the device cannot be read, or mkfs failed.
+    """
+    decision = decide(
+        filesystems.probe(device.path),
+        wanted(record),
+        _rule(record),
+        interrupted=record.fs_type if record.state is State.FORMATTING and device.wwid else "",
+        is_blank=lambda: filesystems.is_zero_head_and_tail(device.path),
+    )
+    if decision.action is Action.USE:
+        record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED))
+    else:
+        record = _make(records, record, device, decision)
+    _grow_unmounted(record, device)
+    return record
+
+
+def wanted(record: StageRecord) -> str:
+    """The file system asked for, or "" for any."""
+    kind = record.capability.access_type
+    return (kind.fs_type if isinstance(kind, Mount) else "") or record.connection.fs_type
+
+
+def is_read_only(record: StageRecord) -> bool:
+    """Whether the volume is to be mounted read-only at its staging path."""
+    kind = record.capability.access_type
+    asked = isinstance(kind, Mount) and "ro" in ",".join(kind.flags).split(",")
+    return record.connection.read_only or record.capability.access_mode.read_only or asked
+
+
+def mount(record: StageRecord, device: Device) -> None:
+    """Mount the volume at its staging path."""
+    kind = record.capability.access_type
+    flags = kind.flags if isinstance(kind, Mount) else ()
+    always = filesystems.mount_options(record.fs_type, device_read_only=record.connection.read_only)
+    modes = ("ro",) if is_read_only(record) and "ro" not in always else ()
+    mounts.mount(device.path, record.staging_path, record.fs_type, (*always, *flags, *modes))
+
+
+def grow_mounted(record: StageRecord, device: Device) -> None:
+    """Let a file system that grows only mounted (or best so) cover its device: after a restore to a larger volume, say."""
+    if is_read_only(record) or not filesystems.needs_growth(device.path):
+        return
+    filesystems.grow(device.path, record.staging_path)
+
+
+def can_grow_ext_mounted() -> bool:
+    """Whether this process has CAP_SYS_RESOURCE, which the kernel wants for it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+    return False
+
+
+def _rule(record: StageRecord) -> Formatting:
+    if record.connection.read_only or record.state.beyond_formatting:
+        return Formatting.FORBIDDEN
+    return record.connection.formatting
+
+
+def _make(records: StageRecords, record: StageRecord, device: Device, decision: Decision) -> StageRecord:
+    if decision.action is Action.MAKE_AGAIN:  # the record still says what was interrupted
+        _log.warning("volume %s: removing what an interrupted mkfs (%s) left", record.volume_id, record.fs_type)
+        wipe(device.path)
+    record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTING))
+    reach("stage.format-intent")
+    _log.info("volume %s: making %s on %s (%s)", record.volume_id, decision.fs_type, device.path, device.wwid)
+    filesystems.make(device.path, decision.fs_type, record.connection.mkfs_options)
+    reach("stage.mkfs-done")
+    record = records.save(replace(record, state=State.FORMATTED))
+    reach("stage.formatted")
+    return record
+
+
+def _grow_unmounted(record: StageRecord, device: Device) -> None:
+    """Check what wants a check, and grow ext here where the kernel does not let this process grow it mounted."""
+    found = filesystems.probe(device.path)
+    if found is None:
+        raise HostError(f"{device.path} carries no file system any more")
+    if record.connection.read_only:
+        return
+    filesystems.check(device.path, found)
+    growing = found.name in _EXT and not is_read_only(record) and filesystems.needs_growth(device.path, found)
+    if growing and not can_grow_ext_mounted():
+        filesystems.grow(device.path)

@@ -1,0 +1,109 @@
+"""Whether a staged volume works: its device, its mount, a read."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import threading
+import time
+from pathlib import Path
+
+from csi_cinderlib.brick import scsi
+from csi_cinderlib.brick.device import Device
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import devices, identities, kernel
+from csi_cinderlib.host.mounts import Mount
+
+PATIENCE = 5.0
+"""Seconds that a read of one block may take before the device counts as hanging."""
+_BROKEN = frozenset({"emergency_ro", "shutdown"})
+
+
+def device_problem(device: Device) -> str:
+    """Why this is not the device that was connected, or not a working one; "" when it is."""
+    if not devices_exists(device.path):
+        return f"the device {device.path} is gone"
+    try:
+        now = devices.identity(device.path)
+        if now != device.wwid:
+            return f"{device.path} is {now or 'unknown'} and no longer {device.wwid or 'unknown'}"
+        if not devices.size(device.path):
+            return f"the device {device.path} shows a size of 0"
+        disks = scsi.disks(device.path)
+    except HostError as error:
+        return str(error)
+    states = {disk.name: disk.state for disk in disks}
+    if states and "running" not in states.values():
+        return f"no path of {device.path} works: {', '.join(f'{name} {state}' for name, state in states.items())}"
+    return ""
+
+
+def devices_exists(path: str) -> bool:
+    """Whether there is a block device; also False when the question itself fails."""
+    with contextlib.suppress(HostError):
+        return devices.is_block_device(path)
+    return False
+
+
+def mount_problem(mount: Mount, *, read_only: bool) -> str:
+    """Why a mount does not work as it was made; "" when it does.
+
+    Args:
+        read_only: it was mounted read-only on purpose.
+    """
+    if broken := _BROKEN & set(mount.super_options):
+        return f"the file system is in the state {', '.join(sorted(broken))}: an error made it stop"
+    if "ro" in mount.super_options and not read_only:
+        return "an error made the file system read-only"
+    try:
+        os.statvfs(mount.target)
+        next(os.scandir(mount.target), None)
+    except OSError as error:
+        return f"the file system does not answer: {error.strerror}"
+    return ""
+
+
+def errors_noted(device: str) -> str:
+    """What ext4 has noted in its superblock; "" when there is nothing, or it is another file system."""
+    with contextlib.suppress(OSError, ValueError):
+        name = identities.sysfs(device).name
+        count = int(Path(f"/sys/fs/ext4/{name}/errors_count").read_text())
+        if count:
+            return f"the file system noted {count} errors: it wants e2fsck"
+    return ""
+
+
+class Reader:
+    """Reads a block of a device with limited patience, and never twice at once from one that hangs."""
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
+        self._pending: dict[str, tuple[threading.Thread, float, list[str]]] = {}
+        self._guard = threading.Lock()
+
+    def problem(self, device: str) -> str:
+        """Why the first block cannot be read; "" when it can."""
+        with self._guard:
+            pending = self._pending.get(device)
+            if pending is None or not pending[0].is_alive():
+                answer: list[str] = []
+                thread = threading.Thread(target=_read, args=(device, answer), name=f"read {device}", daemon=True)
+                pending = self._pending[device] = (thread, time.monotonic(), answer)
+                thread.start()
+        thread, since, answer = pending
+        thread.join(max(0.0, since + self._patience - time.monotonic()))
+        if thread.is_alive():
+            return f"{device} has not answered a read for {time.monotonic() - since:.0f} s"
+        with self._guard:
+            if self._pending.get(device) is pending:
+                del self._pending[device]
+        return answer[0] if answer else ""
+
+
+def _read(device: str, answer: list[str]) -> None:
+    try:
+        with kernel.opened(device, os.O_RDONLY | os.O_DIRECT) as fd, mmap.mmap(-1, devices.BLOCK_SIZE) as buffer:
+            os.preadv(fd, [buffer], 0)
+    except OSError as error:
+        answer.append(f"reading {device}: {error.strerror}")

@@ -1,0 +1,58 @@
+"""Where a volume is visible on this node, from the mount table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import devices, mounts
+from csi_cinderlib.host.mounts import Mount
+from csi_cinderlib.node.stage_record import StageRecord
+
+
+def key(volume_id: str) -> str:
+    """The volume's key in the node's locks, apart from the controller's when both share a process."""
+    return f"node:{volume_id}"
+
+
+def visible(record: StageRecord) -> Mapping[str, Mount]:
+    """Mount points of the volume's device, and of its read-only view, by path; empty when the device is not there."""
+    device = record.device
+    if device is None or is_another_device(record):
+        return {}
+    found = list(mounts.by_device(device.path))
+    if view := read_only_view(record):
+        found += mounts.by_device(view)
+    uppermost = {item.target: item for item in mounts.table()}
+    return {item.target: item for item in found if uppermost.get(item.target) == item}
+
+
+def staged_mount(record: StageRecord) -> Mount | None:
+    """The mount at the staging path, if it shows the volume's own device."""
+    here = mounts.find(record.staging_path)
+    return here if here and visible(record).get(here.target) == here else None
+
+
+def published(record: StageRecord) -> Mapping[str, Mount]:
+    """Where the volume is visible besides its staging path."""
+    here = staged_mount(record)
+    return {path: item for path, item in visible(record).items() if item != here}
+
+
+def read_only_view(record: StageRecord) -> str:
+    """The loop device that shows the volume's device read-only, or ""."""
+    device = record.device
+    if device is None or not record.capability.is_block:
+        return ""
+    return devices.find_attached(device.path, read_only=True) or ""
+
+
+def is_another_device(record: StageRecord) -> bool:
+    """Whether the path in the record is another device by now, or none: then its mounts are not ours."""
+    device = record.device
+    if device is None or not devices.is_block_device(device.path):
+        return True
+    try:
+        return devices.identity(device.path) != device.wwid
+    except HostError:
+        return True

@@ -1,0 +1,49 @@
+"""How this node makes itself known: its id, and its connector properties where a store takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.errors import AlreadyExists, NotFound, StaleRecord
+from csi_cinderlib.model import nodes
+from csi_cinderlib.model.records import Node
+from csi_cinderlib.persistence.api import Store
+
+_ATTEMPTS = 5
+
+
+def node_id(connector: Mapping[str, object], settings: Settings) -> str:
+    """The id that NodeGetInfo answers.
+
+    In Kubernetes it is the node's name, and the connector properties are registered under it; elsewhere it carries them.
+
+    Raises:
+        Unsupported: the properties do not fit into CSI's 256 bytes.
+    """
+    if settings.kubernetes and settings.node_name:
+        return settings.node_name
+    return nodes.encode(connector)
+
+
+def register(store: Store, node: Node) -> Node:
+    """Write this node's own record, new or changed; an equal one is left alone.
+
+    Raises:
+        StaleRecord: somebody else writes it all the time: two nodes of one name.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            known = store.get(Node, node.id)
+            if replace(known, revision="") == replace(node, revision=""):
+                return known
+            return store.replace(replace(node, revision=known.revision))
+        except NotFound:
+            try:
+                return store.add(replace(node, revision=""))
+            except AlreadyExists:
+                continue
+        except StaleRecord:
+            continue
+    raise StaleRecord("node", node.id)

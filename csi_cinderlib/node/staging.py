@@ -1,0 +1,229 @@
+"""NodeStageVolume and NodeUnstageVolume: connect, format if that is safe, mount; and back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from csi_cinderlib.brick.device import Device
+from csi_cinderlib.brick.initiator import Initiator
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.errors import AlreadyExists, DriverError, HostError, InvalidRequest, PreconditionFailed
+from csi_cinderlib.faultpoints import reach
+from csi_cinderlib.host import devices, kernel, mounts
+from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.model.requests import StageVolume
+from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.stage_record import StageRecord, State
+from csi_cinderlib.node.stage_records import StageRecords
+from csi_cinderlib.sealing import Sealer
+
+_log = logging.getLogger(__name__)
+
+
+class Staging:
+    """Makes volumes ready on this node, once each, for any number of publications."""
+
+    def __init__(self, records: StageRecords, initiator: Initiator, sealer: Sealer, locks: KeyedLocks) -> None:
+        self._records = records
+        self._initiator = initiator
+        self._sealer = sealer
+        self._locks = locks
+
+    def stage(self, request: StageVolume) -> None:
+        """Connect the volume and mount it at the staging path; a block volume is connected only.
+
+        Raises:
+            InvalidRequest: no connection in publish_context, or not a readable one.
+            OperationPending: another call works on this volume.
+            AlreadyExists: staged with another path or capability, or the path is taken.
+            PreconditionFailed: what is on the device forbids it (UnsafeToFormat, another file system, another device).
+            HostError: the device, a tool or a mount failed.
+        """
+        connection = self._open(request)
+        with self._locks.hold(mounted.key(request.volume_id)):
+            previous = self._records.find(request.volume_id)
+            if previous and self._is_settled(previous, request):
+                return
+            if previous:
+                self._clear_away(previous)
+            self._carry_out(_intent(request, connection, previous), fresh=previous is None)
+
+    def _open(self, request: StageVolume) -> Connection:
+        text = request.publish_context.get("connection")
+        if not text:
+            raise InvalidRequest("publish_context", "has no connection: is the volume published to this node?")
+        connection = Connection.from_json(self._sealer.open(text))
+        if connection.volume_id != request.volume_id:
+            raise InvalidRequest("publish_context", f"is that of volume {connection.volume_id!r}")
+        return connection
+
+    def _is_settled(self, record: StageRecord, request: StageVolume) -> bool:
+        """Whether the volume is staged and works, just as it is asked for."""
+        here = mounted.staged_mount(record)
+        block = record.capability.is_block
+        if not record.device or not (record.state is State.STAGED if block else here):
+            return False
+        problem = health.device_problem(record.device) or (
+            health.mount_problem(here, read_only=file_system.is_read_only(record)) if here else ""
+        )
+        if problem:
+            _log.warning("volume %s is staged but does not work, staging it again: %s", record.volume_id, problem)
+            return False
+        if (record.staging_path, record.capability) != (request.staging_path, request.capability):
+            raise AlreadyExists("stage of volume", record.volume_id, _difference(record, request))
+        if record.state is not State.STAGED:
+            file_system.grow_mounted(record, record.device)
+            self._records.save(replace(record, state=State.STAGED))
+        return True
+
+    def _clear_away(self, record: StageRecord) -> None:
+        """Take down what an earlier, unfinished or broken stage left; what still works and is published stays."""
+        targets = mounted.published(record)
+        device = record.device
+        if targets and device and not health.device_problem(device) and mounted.staged_mount(record):
+            raise HostError(f"volume {record.volume_id} does not work and is published at {', '.join(targets)}")
+        mounts.unmount(record.staging_path)
+        if device and not targets:
+            dead = health.device_problem(device)
+            gone = mounted.is_another_device(record)
+            self._initiator.disconnect(record.connection, None if gone else device, force=bool(dead))
+
+    def _carry_out(self, record: StageRecord, *, fresh: bool) -> None:
+        with ExitStack() as undo:
+            self._records.save(record)
+            undo.callback(self._give_back, record, fresh=fresh)
+            reach("stage.intent")
+            device = self._initiator.connect(record.connection)
+            reach("stage.connected")
+            if owner := self._records.owner_of(device.wwid, other_than=record.volume_id):
+                undo.pop_all()  # disconnecting it would take it from that volume
+                self._records.remove(record.volume_id)
+                raise HostError(f"{device.path} ({device.wwid}) is volume {owner}, which is staged here: not touched")
+            record = self._accept(record, device)
+            if record.capability.is_block:
+                self._grow_device(record, device)
+            else:
+                record = self._mount(record, device, undo)
+            self._records.save(replace(record, state=State.STAGED))
+            undo.pop_all()
+
+    def _mount(self, record: StageRecord, device: Device, undo: ExitStack) -> StageRecord:
+        self._grow_device(record, device)
+        Path(record.staging_path).mkdir(parents=True, exist_ok=True)
+        if here := mounts.find(record.staging_path):
+            if here not in mounts.by_device(device.path):
+                raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
+            return replace(record, fs_type=here.fs_type)  # mounted before the record was lost
+        record = file_system.ensure(self._records, record, device)
+        file_system.mount(record, device)
+        undo.callback(mounts.unmount, record.staging_path)
+        reach("stage.mounted")
+        file_system.grow_mounted(record, device)
+        return record
+
+    def _accept(self, record: StageRecord, device: Device) -> StageRecord:
+        """Record the device, unless it is not the one that this volume had (promise 2)."""
+        known = record.device
+        if known and known.wwid and device.wwid != known.wwid:
+            raise PreconditionFailed(
+                f"{device.path} is {device.wwid or 'unknown'}, and volume {record.volume_id} was {known.wwid} before: not touched"
+            )
+        state = State.CONNECTED if record.state is State.INTENT else record.state
+        return self._records.save(replace(record, device=device, state=state))
+
+    def _grow_device(self, record: StageRecord, device: Device) -> None:
+        """A device that was found again may show the size of before the volume's growth (promise 13)."""
+        if devices.size(device.path) < record.connection.size:
+            self._initiator.extend(record.connection, device)
+
+    def _give_back(self, record: StageRecord, *, fresh: bool) -> None:
+        """Undo a failed stage. What cannot be undone now stays in the record, for the retry or NodeUnstageVolume."""
+        with contextlib.suppress(DriverError):
+            current = self._records.find(record.volume_id) or record
+            if mounted.visible(current):
+                return
+            self._initiator.disconnect(current.connection, current.device)
+            if fresh and current.state in (State.INTENT, State.CONNECTED):
+                self._records.remove(record.volume_id)
+
+    def unstage(self, volume_id: str, staging_path: str) -> None:
+        """Unmount, flush, disconnect and forget the volume; what is undone already is skipped.
+
+        Raises:
+            OperationPending: another call works on this volume.
+            PreconditionFailed: still published, or mounted by somebody who left no record (promise 4).
+            CorruptRecord: its record cannot be read.
+            HostError: a flush failed (the data is not safe), or something holds the device.
+        """
+        with self._locks.hold(mounted.key(volume_id)):
+            record = self._records.find(volume_id)
+            if record is None or not _same_place(record, staging_path):
+                if mounts.find(staging_path):
+                    raise PreconditionFailed(
+                        f"{staging_path} is mounted, and this node has no record of volume {volume_id} there"
+                    )
+                return
+            if targets := mounted.published(record):
+                raise PreconditionFailed(f"volume {volume_id} is still published at {', '.join(sorted(targets))}")
+            self.take_down(record)
+
+    def take_down(self, record: StageRecord) -> None:
+        """`unstage` without its checks, for one who holds the volume's lock."""
+        device = record.device
+        dead = health.device_problem(device) if device else ""
+        if mounts.find(record.staging_path):
+            if not dead:
+                _sync(record.staging_path)
+            mounts.unmount(record.staging_path)
+        reach("unstage.unmounted")
+        if dead:
+            _log.warning("volume %s: nothing can be flushed any more: %s", record.volume_id, dead)
+        elif device:
+            if view := mounted.read_only_view(record):
+                devices.detach_file(view)
+            if not devices.is_read_only(device.path):
+                devices.flush(device.path)
+        gone = mounted.is_another_device(record)
+        self._initiator.disconnect(record.connection, None if gone else device, force=bool(dead))
+        reach("unstage.disconnected")
+        self._records.remove(record.volume_id)
+
+
+def _intent(request: StageVolume, connection: Connection, previous: StageRecord | None) -> StageRecord:
+    """What is about to be done. An earlier attempt's device and progress count only for the same connection."""
+    record = StageRecord(
+        volume_id=request.volume_id,
+        staging_path=request.staging_path,
+        capability=request.capability,
+        connection=connection,
+    )
+    if previous is None:
+        return record
+    record = replace(record, publications=previous.publications)
+    if (previous.connection.protocol, dict(previous.connection.data)) != (connection.protocol, dict(connection.data)):
+        return record
+    return replace(record, device=previous.device, state=previous.state, fs_type=previous.fs_type)
+
+
+def _difference(record: StageRecord, request: StageVolume) -> str:
+    if record.staging_path != request.staging_path:
+        return f"it is staged at {record.staging_path}"
+    return f"it is staged as {record.capability}, and {request.capability} is asked for"
+
+
+def _same_place(record: StageRecord, staging_path: str) -> bool:
+    """Whether the record is about that path, or about one that is of no use any more."""
+    if os.path.realpath(record.staging_path) == os.path.realpath(staging_path):
+        return True
+    return not mounted.visible(record) and not mounts.find(record.staging_path)
+
+
+def _sync(path: str) -> None:
+    """Write everything out, and hear about failures, which unmounting does not tell."""
+    with kernel.named(f"writing out {path}"), kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        kernel.call("syncfs", fd)

@@ -1,0 +1,77 @@
+"""NodeGetVolumeStats: how full a volume is, and whether it works."""
+
+from __future__ import annotations
+
+import os
+
+from csi_cinderlib.errors import HostError, NotFound
+from csi_cinderlib.host import devices, filesystems, mounts
+from csi_cinderlib.host.mounts import Mount
+from csi_cinderlib.model.requests import Condition, NodeStats, Usage
+from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.stage_record import StageRecord
+from csi_cinderlib.node.stage_records import StageRecords
+
+_FINE = Condition(abnormal=False, message="the device answers")
+
+
+class Statistics:
+    """Measures published volumes. Takes no lock: a volume that is being worked on can be measured."""
+
+    def __init__(self, records: StageRecords, reader: health.Reader | None = None) -> None:
+        self._records = records
+        self._reader = reader or health.Reader()
+
+    def stats(self, volume_id: str, volume_path: str, staging_path: str = "") -> NodeStats:
+        """Bytes and inodes of a mounted volume, the size of a block volume, and the condition of either.
+
+        A volume that does not work is an answer with an abnormal condition, not an error.
+
+        Raises:
+            NotFound: no such volume here, or not at that path.
+        """
+        record = self._records.find(volume_id)
+        if record is None or record.device is None:
+            raise NotFound("volume", volume_id)
+        if staging_path and os.path.realpath(staging_path) != os.path.realpath(record.staging_path):
+            raise NotFound("staging path", staging_path)
+        if not shown_at(record, volume_path):
+            raise NotFound("volume path", volume_path)
+        problem = self._problem(record, mounts.find(volume_path))
+        condition = Condition(abnormal=True, message=problem) if problem else _FINE
+        return NodeStats(usage=_usage(record, volume_path), condition=condition)
+
+    def _problem(self, record: StageRecord, mount: Mount | None) -> str:
+        device = record.device
+        assert device
+        problem = health.device_problem(device) or self._reader.problem(device.path)
+        if not problem and mount and not record.capability.is_block:
+            read_only = file_system.is_read_only(record)
+            problem = health.mount_problem(mount, read_only=read_only) or health.errors_noted(device.path)
+        return problem
+
+
+def shown_at(record: StageRecord, path: str) -> bool:
+    """Whether that is an absolute path at which the volume is staged or published."""
+    if not os.path.isabs(path):  # noqa: PTH117
+        return False
+    if record.capability.is_block and os.path.realpath(path) == os.path.realpath(record.staging_path):
+        return True
+    here = mounts.find(path)
+    if here is None:
+        return False
+    if mounted.is_another_device(record):
+        # The device is gone, so the mount table cannot be matched with it: what the record says must do.
+        return path == record.staging_path or record.publication(path) is not None
+    return mounted.visible(record).get(here.target) == here
+
+
+def _usage(record: StageRecord, path: str) -> tuple[Usage, ...]:
+    device = record.device
+    assert device
+    try:
+        if record.capability.is_block:
+            return (Usage(unit="bytes", total=devices.size(device.path)),)
+        return filesystems.usage(path)
+    except HostError:
+        return ()
