@@ -30,6 +30,7 @@ __all__ = [
     "from_text",
     "keys",
     "kind_name",
+    "raw_keys",
     "to_text",
 ]
 
@@ -119,6 +120,12 @@ def keys(record: Record) -> dict[str, str]:
     if not record.id:
         raise InvalidRequest(f"{kind_name(type(record))}.id", "must not be empty")
     return found
+
+
+def raw_keys(kind: type[Record], id: str, body: object) -> dict[str, str]:
+    """As `keys`, of an object that may not be readable: what is no text counts as empty."""
+    known = body if isinstance(body, dict) else {}
+    return {"id": id, **{name: value if isinstance(value := known.get(name), str) else "" for name in INDEXED[kind]}}
 
 
 def _unfit(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
@@ -129,6 +130,14 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+    def _put_raw(self, kind: type[Record], id: str, revision: str, body: str) -> None:
+        """With the lock held: a body from elsewhere, readable or not; found by what of its keys can be read."""
+        try:
+            keys = codec.raw_keys(kind, id, json.loads(body))
+        except ValueError:
+            keys = codec.raw_keys(kind, id, None)
+        self._tables[kind].put(id, _Row(revision, keys, body))
 
     def _row(self, record: Record) -> _Row:
         return _Row(record.revision, codec.keys(record), codec.to_text(record, self._sealer))

@@ -1,0 +1,111 @@
+"""Two callers at once: exactly one wins, and the other learns of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from csi_cinderlib.errors import AlreadyExists, DriverError, NotFound, StaleRecord
+from csi_cinderlib.model.records import Volume
+from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.contract.harness import Harness
+from csi_cinderlib.persistence.contract.history import Event, check_contest, contend
+from csi_cinderlib.persistence.contract.samples import volume
+
+THREADS = 8
+
+
+def race(*calls: Callable[[], object]) -> list[object]:
+    """All at once; what each returned or raised."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> object:
+        barrier.wait()
+        try:
+            return call()
+        except DriverError as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+class TestConflicts:
+    def test_each_write_gives_a_new_revision(self, persistence_store: Store) -> None:
+        first = persistence_store.add(volume("0001"))
+        second = persistence_store.replace(replace(first, message="changed"))
+        third = persistence_store.replace(second)
+        assert len({first.revision, second.revision, third.revision}) == 3
+        assert persistence_store.get(Volume, "0001") == third
+
+    def test_a_stale_record_changes_nothing(self, persistence_store: Store) -> None:
+        old = persistence_store.add(volume("0001"))
+        current = persistence_store.replace(replace(old, message="current"))
+        for call in (persistence_store.replace, persistence_store.remove):
+            with pytest.raises(StaleRecord, match="0001"):
+                call(replace(old, message="stale"))
+        assert persistence_store.get(Volume, "0001") == current
+
+    def test_a_record_that_is_gone_cannot_be_replaced_or_removed(self, persistence_store: Store) -> None:
+        gone = persistence_store.add(volume("0001"))
+        persistence_store.remove(gone)
+        for call in (persistence_store.replace, persistence_store.remove):
+            with pytest.raises(NotFound, match="0001"):
+                call(gone)
+        assert not persistence_store.page(Volume).records
+
+    def test_a_record_made_again_under_its_old_id_is_not_the_old_one(self, persistence_store: Store) -> None:
+        old = persistence_store.add(volume("0001"))
+        persistence_store.remove(old)
+        new = persistence_store.add(volume("0001", message="new"))
+        for call in (persistence_store.replace, persistence_store.remove):
+            with pytest.raises(StaleRecord):
+                call(old)
+        assert persistence_store.get(Volume, "0001") == new
+
+    @pytest.mark.parametrize("revision", ["", "nonsense", "1-0"])
+    def test_a_made_up_revision_is_stale(self, persistence_store: Store, revision: str) -> None:
+        stored = persistence_store.add(volume("0001"))
+        with pytest.raises(StaleRecord):
+            persistence_store.replace(replace(stored, revision=revision))
+        assert persistence_store.get(Volume, "0001") == stored
+
+    def test_of_many_who_add_one_id_one_succeeds(self, persistence_store: Store) -> None:
+        for number in range(10):
+            records = [volume(f"{number:04}", owner=str(writer)) for writer in range(THREADS)]
+            answers = race(*(lambda record=record: persistence_store.add(record) for record in records))
+            winners = [answer for answer in answers if isinstance(answer, Volume)]
+            assert [type(answer) for answer in answers].count(AlreadyExists) == THREADS - 1, answers
+            assert winners == [persistence_store.get(Volume, f"{number:04}")]
+
+    def test_of_many_who_replace_one_revision_one_succeeds(self, persistence_store: Store) -> None:
+        current = persistence_store.add(volume("0001"))
+        for _ in range(10):
+            records = [replace(current, owner=str(writer)) for writer in range(THREADS)]
+            answers = race(*(lambda record=record: persistence_store.replace(record) for record in records))
+            winners = [answer for answer in answers if isinstance(answer, Volume)]
+            assert [type(answer) for answer in answers].count(StaleRecord) == THREADS - 1, answers
+            current = persistence_store.get(Volume, "0001")
+            assert winners == [current]
+
+    def test_of_many_who_remove_one_record_one_succeeds(self, persistence_store: Store) -> None:
+        for number in range(10):
+            record = persistence_store.add(volume(f"{number:04}"))
+            answers = race(*(lambda record=record: persistence_store.remove(record) for _ in range(THREADS)))
+            assert answers.count(None) == 1, answers
+            assert {type(answer) for answer in answers if answer is not None} == {NotFound}
+
+    def test_no_thread_loses_an_update_of_another(self, persistence_harness: Harness, persistence_store: Store) -> None:
+        ids = [f"{number:04}" for number in range(persistence_harness.volumes // 10)]
+        events: list[Event] = []
+        with ThreadPoolExecutor(THREADS) as pool:
+            for done in [
+                pool.submit(contend, persistence_store, f"thread-{writer}", ids, events.append)
+                for writer in range(THREADS)
+            ]:
+                done.result()
+        check_contest(persistence_store, ids, events, THREADS)
