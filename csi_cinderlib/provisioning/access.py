@@ -59,8 +59,8 @@ def read_only(mode: AccessMode, *, asked: bool) -> bool:
     return asked or mode.read_only
 
 
-def file_system(capability: Capability) -> str:
-    """ "" for a raw block volume."""
+def file_system(capability: Capability, *, default: str = "") -> str:
+    """The file system to be used, `default` being the class's; "" for a raw block volume."""
     if not isinstance(capability.access_type, Mount):
         return ""
-    return capability.access_type.fs_type or DEFAULT_FILE_SYSTEM
+    return capability.access_type.fs_type or default or DEFAULT_FILE_SYSTEM

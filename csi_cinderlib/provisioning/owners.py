@@ -1,4 +1,4 @@
-"""Which controller processes are alive, so that one never finishes what another is still at work on.
+"""Which controller processes are alive, so that one never finishes what another is still at work on (`Backend`'s `is_alive`).
 
 Locks cover one process. Records in an intent name their owner, and an owner that lives beats: it changes its own record
 every few seconds. Whether it does is judged by the observer's clock alone, as Kubernetes' leader election does, since
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from csi_cinderlib.errors import AlreadyExists, NotFound, OperationPending
+from csi_cinderlib.errors import AlreadyExists, NotFound
 from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.api import Store
 
@@ -71,8 +71,3 @@ class Owners:
                 self._seen[owner] = (value, self._now())
                 return True
             return self._now() - since < self._lease
-
-    def check_free(self, kind: str, id: str, owner: str) -> None:
-        """Raises OperationPending when the owner of that record's intent is another process that lives."""
-        if self.alive(owner):
-            raise OperationPending(f"controller {owner!r} is at work on {kind} {id!r}")

@@ -1,0 +1,158 @@
+"""ControllerPublishVolume and ControllerUnpublishVolume: what a node gets, and the fence around it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from datetime import datetime
+
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.errors import ResourceExhausted, Unsupported
+from csi_cinderlib.faultpoints import reach
+from csi_cinderlib.model import ids, nodes
+from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.model.records import Attachment, Node, Volume
+from csi_cinderlib.model.requests import PublishVolume
+from csi_cinderlib.model.size import to_bytes
+from csi_cinderlib.model.times import stamp, utc_now
+from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.provisioning import access, fencing, locking, paging
+from csi_cinderlib.provisioning.finality import home
+from csi_cinderlib.sealing import Sealer
+
+CONTEXT_KEY = "connection"
+FS_TYPE = "csi.storage.k8s.io/fstype"
+MKFS_OPTIONS = "mkfsOptions"
+MAX_CONTEXT = 4096
+"""Bytes of publish_context, keys and values together (spec: "Size Limits")."""
+
+
+class Attachments:
+    """Decides who may have a volume, and seals what the node needs to reach it.
+
+    Args:
+        sealer: seals publish_context, since Kubernetes shows it in a VolumeAttachment's status.
+        max_per_node: volumes on one node; 0 is no limit.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        backends: Backends,
+        locks: KeyedLocks,
+        *,
+        sealer: Sealer,
+        max_per_node: int = 0,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._store = store
+        self._backends = backends
+        self._locks = locks
+        self._sealer = sealer
+        self._max_per_node = max_per_node
+        self._clock = clock
+
+    def publish(self, request: PublishVolume) -> dict[str, str]:
+        """Make the volume reachable from the node and answer the publish_context.
+
+        Raises:
+            NotFound: the volume or the node.
+            AlreadyExists: it is published there in another way.
+            PreconditionFailed: another node has it; names that node.
+            ResourceExhausted: the node has as many volumes as it may.
+        """
+        id = request.volume_id
+        with self._locks.hold(locking.attachments(id), shared=[locking.volume(id)]):
+            volume = self._store.get(Volume, id)
+            connector = self._connector(request.node_id)
+            fencing.check_usable(volume, request)
+            attachment = self._attach(volume, connector, request)
+            return self._context(volume, attachment, request)
+
+    def unpublish(self, volume_id: str, node_id: str) -> None:
+        """Take the volume away from the node, or from all nodes when `node_id` is "".
+
+        Fine if volume, node or attachment are gone. Needs nothing from the node: the back end's unmap is the fence.
+        """
+        with self._locks.hold(locking.attachments(volume_id), shared=[locking.volume(volume_id)]):
+            for attachment in self._attachments(volume_id):
+                if node_id in {"", attachment.node_id}:
+                    self._detach(attachment)
+
+    def _attach(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> Attachment:
+        backend = home(self._backends, volume)
+        attachments = self._attachments(volume.id)
+        fencing.check_alone(volume, attachments, request)
+        found = fencing.own(attachments, request.node_id)
+        if found is not None and not fencing.keep(found, request):
+            self._detach(found)
+            volume, found = self._store.get(Volume, volume.id), None
+        if found is not None:
+            return backend.connect(volume, found)
+        self._check_slots(request.node_id)
+        backend.validate_connector(connector)
+        return backend.connect(volume, self._new(volume, connector, request))
+
+    def _detach(self, attachment: Attachment) -> None:
+        home(self._backends, attachment).disconnect(attachment)
+
+    def _new(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> Attachment:
+        mode = request.capability.access_mode
+        return Attachment(
+            id=ids.attachment_id(volume.id, request.node_id),
+            volume_id=volume.id,
+            backend=volume.backend,
+            node_id=request.node_id,
+            access_mode=mode,
+            read_only=access.read_only(mode, asked=request.read_only),
+            connector=connector,
+            created_at=stamp(self._clock()),
+        )
+
+    def _connector(self, node_id: str) -> dict[str, object]:
+        """Raises NotFound("node")."""
+        carried = nodes.decode(node_id)
+        if carried is not None:
+            return carried
+        return dict(self._store.get(Node, node_id).connector)
+
+    def _attachments(self, volume_id: str) -> list[Attachment]:
+        return list(paging.walk(self._store, Attachment, {"volume_id": volume_id}))
+
+    def _check_slots(self, node_id: str) -> None:
+        if not self._max_per_node:
+            return
+        page = self._store.page(Attachment, limit=self._max_per_node, where={"node_id": node_id})
+        if len(page.records) + len(page.corrupt) >= self._max_per_node:
+            raise ResourceExhausted(
+                f"node {node_id!r} has {self._max_per_node} volumes, which is as many as it may have"
+            )
+
+    def _context(self, volume: Volume, attachment: Attachment, request: PublishVolume) -> dict[str, str]:
+        text = self._sealer.seal(connection(volume, attachment, request).to_json())
+        length = len(CONTEXT_KEY) + len(text)
+        if length > MAX_CONTEXT:
+            self._detach(attachment)  # nobody can use it, and the attacher would not ask to take it away
+            raise Unsupported(
+                f"the connection of volume {volume.id!r} takes {length} bytes as publish_context and CSI allows "
+                f"{MAX_CONTEXT}: let back end {volume.backend!r} offer fewer portals or paths"
+            )
+        reach("publish.sealed")
+        return {CONTEXT_KEY: text}
+
+
+def connection(volume: Volume, attachment: Attachment, request: PublishVolume) -> Connection:
+    """What the node is told. Pure."""
+    info = attachment.connection_info
+    data = info.get("data")
+    return Connection(
+        volume_id=volume.id,
+        protocol=str(info.get("driver_volume_type", "")).lower(),
+        data=dict(data) if isinstance(data, dict) else {},
+        size=to_bytes(volume.size),
+        formatting=fencing.formatting(volume, attachment, request),
+        read_only=attachment.read_only,
+        fs_type=access.file_system(request.capability, default=volume.parameters.get(FS_TYPE, "")),
+        mkfs_options=tuple(shlex.split(volume.parameters.get(MKFS_OPTIONS, ""))),
+    )

@@ -1,0 +1,117 @@
+"""CreateVolume: what to do about a name, from what, where, and of which kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.errors import NotFound, OperationPending, PreconditionFailed, ResourceExhausted
+from csi_cinderlib.model import ids
+from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
+from csi_cinderlib.model.requests import CreateVolume
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.model.times import stamp
+from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.provisioning import access, locking, sizes
+from csi_cinderlib.provisioning.finality import home, retried
+from csi_cinderlib.provisioning.placement import Choice, Placement
+from csi_cinderlib.provisioning.ranking import Place
+from csi_cinderlib.provisioning.sameness import Step, check_same, next_step
+
+
+class Creation:
+    """One name, one volume, however often and from wherever it is asked for."""
+
+    def __init__(
+        self,
+        store: Store,
+        backends: Backends,
+        locks: KeyedLocks,
+        *,
+        placement: Placement,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._backends = backends
+        self._locks = locks
+        self._placement = placement
+        self._clock = clock
+
+    def create(self, request: CreateVolume) -> Volume:
+        """The volume of that name, made if need be. `provisioning.volumes` says what it raises."""
+        access.check_possible(request.capabilities)
+        id = ids.volume_id(request.name)
+        with self._locks.hold(locking.volume(id), shared=locking.source(request.source)):
+            record = self._find(id)
+            step = next_step(record)
+            if record is None or step is Step.CREATE:
+                return self._make(request)
+            if step is Step.FINISH_DELETION:
+                home(self._backends, record).delete_volume(record)
+                return self._make(request)
+            check_same(record, request, topology=self._placement.topology(record.backend))
+            return record if step is Step.ANSWER else self._resume(record)
+
+    def _find(self, id: str) -> Volume | None:
+        try:
+            return self._store.get(Volume, id)
+        except NotFound:
+            return None
+
+    def _resume(self, record: Volume) -> Volume:
+        """An earlier call died or failed half-way: undo what it did, and make the volume anew."""
+        backend = home(self._backends, record)
+        with retried(self._store, record.backend, Volume, record.id):
+            return backend.resume_create_volume(record)
+
+    def _make(self, request: CreateVolume) -> Volume:
+        source = self._source(request.source)
+        near = self._store.get(Volume, source.volume_id) if isinstance(source, Snapshot) else source
+        size = sizes.new_size(request.size, source=source.size if source else None)
+        choice = self._placement.choose(request, size, near=near)
+        for place in choice.places[:-1]:
+            try:
+                return self._make_at(place, choice, request, size)
+            except ResourceExhausted:
+                continue  # free space is known as of some seconds ago: it may be gone by now
+        return self._make_at(choice.places[-1], choice, request, size)
+
+    def _make_at(self, place: Place, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
+        backend = self._backends.get(place.backend)
+        record = Volume(
+            id=ids.volume_id(request.name),
+            name=request.name,
+            backend=place.backend,
+            pool=place.pool,
+            size=size,
+            source=request.source,
+            type=choice.type,
+            capabilities=request.capabilities,
+            parameters=request.parameters.given,
+            mutable_parameters=request.mutable_parameters,
+            blank=request.source is None,
+            multiattach=choice.multiattach,
+            labels=request.parameters.labels,
+            created_at=stamp(self._clock()),
+        )
+        with retried(self._store, place.backend, Volume, record.id):
+            return backend.create_volume(record)
+
+    def _source(self, source: Source | None) -> Volume | Snapshot | None:
+        """Raises NotFound, or OperationPending while the source itself is being made."""
+        if source is None:
+            return None
+        record: Volume | Snapshot
+        if source.kind is SourceKind.SNAPSHOT:
+            record = self._store.get(Snapshot, source.id)
+        else:
+            record = self._store.get(Volume, source.id)
+        if record.status in {Status.CREATING, Status.EXTENDING}:
+            raise OperationPending(f"{source.kind} {source.id!r}, the source, is {record.status}")
+        if record.status is Status.DELETING:
+            raise NotFound(source.kind, source.id)
+        if record.status is Status.ERROR:
+            raise PreconditionFailed(f"{source.kind} {source.id!r}, the source, failed: {record.message}")
+        return record

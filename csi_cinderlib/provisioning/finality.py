@@ -1,0 +1,59 @@
+"""What a record's back end is, and that no answer is final while a retry has something left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.errors import (
+    BackendError,
+    BackendUnavailable,
+    CorruptRecord,
+    DriverError,
+    NotFound,
+    OperationPending,
+    StoreUnavailable,
+)
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Volume
+from csi_cinderlib.persistence.api import Store
+
+
+def home(backends: Backends, record: Volume | Snapshot | Attachment | GroupSnapshot) -> Backend:
+    """The record's back end, ready.
+
+    Raises:
+        BackendUnavailable: it is not ready, or not configured any more. The record itself does exist.
+    """
+    try:
+        return backends.get(record.backend)
+    except NotFound as error:
+        raise BackendUnavailable(record.backend, "it is not configured any more") from error
+
+
+@contextmanager
+def retried(store: Store, backend: str, kind: type[Volume | Snapshot | GroupSnapshot], id: str) -> Iterator[None]:
+    """Make every error in the block one after which the caller retries, if it left the record behind.
+
+    The sidecars give up for good on a final code, also when the claim is gone by then, and nobody would clean up.
+    """
+    try:
+        yield
+    except (OperationPending, StoreUnavailable, BackendUnavailable):
+        raise
+    except DriverError as error:
+        if not _exists(store, kind, id):
+            raise
+        message = error.message if isinstance(error, BackendError) else str(error)
+        raise BackendUnavailable(backend, f"{message} (a retry cleans up first)") from error
+
+
+def _exists(store: Store, kind: type[Volume | Snapshot | GroupSnapshot], id: str) -> bool:
+    try:
+        store.get(kind, id)  # type: ignore[type-var]  # one of the three
+    except NotFound:
+        return False
+    except CorruptRecord:
+        return True
+    return True

@@ -1,0 +1,211 @@
+"""Records stuck in an intent: a controller died, and the container orchestrator never asked again.
+
+The claim may be gone by the time the controller is back, so nobody calls CreateVolume or DeleteVolume any more, and what lies
+on the array would be paid for for ever. What was being deleted or extended is finished. What was being made is undone once it
+is older than a grace: nobody ever got an answer for it, and if somebody still asks, it is made anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.errors import DriverError, InvalidRequest, NotFound, OperationPending
+from csi_cinderlib.model import nodes, times
+from csi_cinderlib.model.records import EMPTY, Attachment, Node, Snapshot, Status, Volume
+from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.provisioning import locking, paging
+from csi_cinderlib.provisioning.finality import home
+
+GRACE = timedelta(minutes=10)
+"""The provisioner retries within five minutes at most; nothing is undone under its hands."""
+
+Stuck = Volume | Snapshot | Attachment
+
+_STUCK = tuple(str(status) for status in Status if status is not Status.AVAILABLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """One line of the list.
+
+    Attributes:
+        kind: "volume", "snapshot" or "attachment".
+        due: whether `settle` deals with it now.
+        reason: what is wrong with it, as a clause.
+    """
+
+    kind: str
+    id: str
+    backend: str = ""
+    status: str = ""
+    owner: str = ""
+    created_at: str = ""
+    due: bool = False
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of an orphan; `error` is "" when it is gone or whole."""
+
+    orphan: Orphan
+    error: str = ""
+
+
+class Orphans:
+    """Lists them, and settles those that are due. Safe beside calls that are being served, and beside other controllers."""
+
+    def __init__(
+        self,
+        store: Store,
+        backends: Backends,
+        locks: KeyedLocks,
+        *,
+        grace: timedelta = GRACE,
+        clock: Callable[[], datetime] = times.utc_now,
+    ) -> None:
+        self._store = store
+        self._backends = backends
+        self._locks = locks
+        self._grace = grace
+        self._clock = clock
+
+    def find(self) -> tuple[Orphan, ...]:
+        """All of them, also those that are not due: stuck, unreadable, or attached to a node that is gone."""
+        stuck = (self._describe(record) for record in self._stuck())
+        return (*stuck, *self._unreadable(), *self._nodes_gone())
+
+    def settle(self) -> tuple[Settled, ...]:
+        """Finish or undo what is due, each on its own: one that fails stays for the next time."""
+        now = self._clock()
+        return tuple(
+            settled
+            for record in self._stuck()
+            if due(record, now, self._grace) and (settled := self._settle(record)) is not None
+        )
+
+    def _settle(self, found: Stuck) -> Settled | None:
+        """None when somebody is at work on it, or has dealt with it meanwhile."""
+        try:
+            with self._locks.hold(*_keys(found)):
+                record = self._reread(found)
+                if record.revision != found.revision:
+                    return None
+                finish(home(self._backends, record), record)
+        except (OperationPending, NotFound):
+            return None
+        except DriverError as error:
+            return Settled(self._describe(found), str(error))
+        return Settled(self._describe(found))
+
+    def _reread(self, found: Stuck) -> Stuck:
+        if isinstance(found, Attachment):
+            return self._store.get(Attachment, found.id)
+        if isinstance(found, Snapshot):
+            return self._store.get(Snapshot, found.id)
+        return self._store.get(Volume, found.id)
+
+    def _stuck(self) -> Iterator[Stuck]:
+        """Attachments first and snapshots next, since volumes cannot go before them."""
+        attachments = (
+            record
+            for page in paging.pages(self._store, Attachment, EMPTY)
+            for record in page.records
+            if record.status is not Status.AVAILABLE
+        )
+        snapshots = (
+            record
+            for page in paging.pages(self._store, Snapshot, {"status": _STUCK})
+            for record in page.records
+            if not record.group_snapshot_id
+        )
+        volumes = (record for page in paging.pages(self._store, Volume, {"status": _STUCK}) for record in page.records)
+        return itertools.chain(attachments, snapshots, volumes)
+
+    def _describe(self, record: Stuck) -> Orphan:
+        return Orphan(
+            kind=_kind(record),
+            id=record.id,
+            backend=record.backend,
+            status=record.status,
+            owner=record.owner,
+            created_at=record.created_at,
+            due=due(record, self._clock(), self._grace),
+            reason=record.message or f"it is {record.status} and nobody is at work on it",
+        )
+
+    def _unreadable(self) -> Iterator[Orphan]:
+        for kind, walk in (
+            ("volume", paging.pages(self._store, Volume, EMPTY)),
+            ("snapshot", paging.pages(self._store, Snapshot, EMPTY)),
+            ("attachment", paging.pages(self._store, Attachment, EMPTY)),
+        ):
+            for page in walk:
+                for id in page.corrupt:
+                    yield Orphan(kind=kind, id=id, reason="its record cannot be read")
+
+    def _nodes_gone(self) -> Iterator[Orphan]:
+        """Only listed: whether the node is really off is for the orchestrator to say, which then unpublishes."""
+        known: dict[str, bool] = {}
+        for page in paging.pages(self._store, Attachment, EMPTY):
+            for record in page.records:
+                if record.node_id not in known:
+                    known[record.node_id] = self._knows(record.node_id)
+                if record.status is Status.AVAILABLE and not known[record.node_id]:
+                    reason = f"node {record.node_id!r} is not registered"
+                    yield Orphan(
+                        kind="attachment",
+                        id=record.id,
+                        backend=record.backend,
+                        status=record.status,
+                        created_at=record.created_at,
+                        reason=reason,
+                    )
+
+    def _knows(self, node_id: str) -> bool:
+        try:
+            return nodes.decode(node_id) is not None or bool(self._store.get(Node, node_id))
+        except (NotFound, InvalidRequest):
+            return False
+
+
+def due(record: Stuck, now: datetime, grace: timedelta) -> bool:
+    """Whether to deal with it now: at once what somebody asked to be rid of or to grow, after the grace what was being made."""
+    if record.status in {Status.DELETING, Status.EXTENDING}:
+        return True
+    if record.status is Status.AVAILABLE:
+        return False
+    try:
+        return now - times.parse(record.created_at) > grace
+    except ValueError:
+        return True
+
+
+def finish(backend: Backend, record: Stuck) -> None:
+    """Finish what was being deleted or extended, undo what was being made."""
+    if isinstance(record, Attachment):
+        backend.disconnect(record)
+    elif isinstance(record, Snapshot):
+        backend.delete_snapshot(record)
+    elif record.status is Status.EXTENDING:
+        backend.extend_volume(record, record.target_size or record.size)
+    else:
+        backend.delete_volume(record)
+
+
+def _kind(record: Stuck) -> str:
+    return type(record).__name__.lower()
+
+
+def _keys(record: Stuck) -> tuple[str, ...]:
+    if isinstance(record, Attachment):
+        return (locking.attachments(record.volume_id),)
+    if isinstance(record, Snapshot):
+        return (locking.snapshot(record.id),)
+    return (locking.volume(record.id), locking.attachments(record.id))

@@ -1,0 +1,138 @@
+"""The places that there are now, and which of them a request gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.backend.stats import usable_free
+from csi_cinderlib.errors import BackendUnavailable, DriverError, ResourceExhausted
+from csi_cinderlib.model.answers import CapacityAnswer
+from csi_cinderlib.model.records import EMPTY, Volume, VolumeType
+from csi_cinderlib.model.requests import ClassParameters, CreateVolume, GetCapacity, Topology
+from csi_cinderlib.model.size import BYTES_PER_GIB, Bytes, GiB, to_bytes
+from csi_cinderlib.provisioning import access, ranking, volume_types
+from csi_cinderlib.provisioning.ranking import Place, Wanted
+
+SMALLEST = GiB(1)
+MOST = Bytes((2**63 - 1) // BYTES_PER_GIB * BYTES_PER_GIB)
+"""What "without limit" is on the wire, where sizes are int64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where a volume may go, best place first, and as what."""
+
+    places: tuple[Place, ...]
+    type: VolumeType | None
+    multiattach: bool
+
+
+class Placement:
+    """Args: types: the named volume types of the configuration."""
+
+    def __init__(self, backends: Backends, *, types: Mapping[str, VolumeType]) -> None:
+        self._backends = backends
+        self._types = types
+
+    def topology(self, backend: str) -> Mapping[str, str]:
+        """The segments from which a back end can be reached; empty is everywhere."""
+        for item in self._backends.all():
+            if item.name == backend:
+                return item.settings.topology
+        return EMPTY
+
+    def choose(self, request: CreateVolume, size: GiB, *, near: Volume | None) -> Choice:
+        """Where the volume may go; `near` is the volume that it is made from, or whose snapshot it is.
+
+        Raises:
+            InvalidRequest, ResourceExhausted: why no back end can honour it.
+            BackendUnavailable: one might, but is not ready.
+        """
+        type, multiattach = self._kind(
+            request.parameters, request.mutable_parameters, access.many_nodes(request.capabilities)
+        )
+        wanted = Wanted(
+            size=size,
+            backend=request.parameters.backend,
+            pool=request.parameters.pool,
+            type=type,
+            multiattach=multiattach,
+            topology=request.topology,
+            source=(near.backend, near.pool) if near else None,
+        )
+        try:
+            return Choice(tuple(ranking.rank(self._places(), wanted)), type, multiattach)
+        except DriverError as error:
+            self._check_ready(wanted, error)
+            raise
+
+    def capacity(self, request: GetCapacity) -> CapacityAnswer:
+        """What one volume can have at most: a volume lies in one pool, so the free space of several does not add up.
+
+        Raises:
+            InvalidRequest: the class names what does not exist.
+            BackendUnavailable: the back end that would count is not ready.
+        """
+        type, multiattach = self._kind(request.parameters, EMPTY, access.many_nodes(request.capabilities))
+        wanted = Wanted(
+            size=SMALLEST,
+            backend=request.parameters.backend,
+            pool=request.parameters.pool,
+            type=type,
+            multiattach=multiattach,
+            topology=Topology(requisite=(request.segments,)) if request.segments else None,
+        )
+        places = self._places()
+        try:
+            able = ranking.fitting(places, wanted)
+        except ResourceExhausted:
+            able = []
+        if not able:
+            self._check_ready(wanted, None)
+        return answer(max((ranking.free(place, wanted) for place in able), default=0.0))
+
+    def _kind(
+        self, parameters: ClassParameters, mutable: Mapping[str, str], many: bool
+    ) -> tuple[VolumeType | None, bool]:
+        type = volume_types.resolve(parameters, mutable, named=self._types, multiattach=many)
+        return type, many or volume_types.is_multiattach(type)
+
+    def _places(self) -> list[Place]:
+        return [place for backend in self._backends.all() if backend.ready for place in places(backend)]
+
+    def _check_ready(self, wanted: Wanted, error: DriverError | None) -> None:
+        """A back end that is not ready may be the one that fits: then nothing is final yet."""
+        only = wanted.source[0] if wanted.source else wanted.backend
+        for backend in self._backends.all():
+            if not backend.ready and only in {"", backend.name}:
+                raise BackendUnavailable(backend.name, backend.failure or "it is not ready yet") from error
+
+
+def places(backend: Backend) -> list[Place]:
+    """The pools of a back end that is ready, from its cached statistics."""
+    stats = backend.stats()
+    return [
+        Place(
+            backend=backend.name,
+            pool=pool.name,
+            free_thin=usable_free(pool, thin=True),
+            free_thick=usable_free(pool, thin=False),
+            thin=pool.thin,
+            multiattach=pool.multiattach,
+            qos=pool.qos,
+            topology=backend.settings.topology,
+            reported={**stats.raw, **pool.raw},
+        )
+        for pool in stats.pools
+    ]
+
+
+def answer(free: float) -> CapacityAnswer:
+    """GiB as GetCapacity's answer. Pure."""
+    if free * BYTES_PER_GIB >= MOST:
+        return CapacityAnswer(available=MOST, minimum=to_bytes(SMALLEST))
+    whole = to_bytes(GiB(int(free)))
+    return CapacityAnswer(available=Bytes(int(free * BYTES_PER_GIB)), maximum=whole, minimum=to_bytes(SMALLEST))

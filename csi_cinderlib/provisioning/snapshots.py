@@ -1,0 +1,134 @@
+"""The controller's calls on snapshots (spec: Controller Service)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending, PreconditionFailed
+from csi_cinderlib.model import ids
+from csi_cinderlib.model.answers import Listing
+from csi_cinderlib.model.records import Snapshot, Status, Volume
+from csi_cinderlib.model.requests import CreateSnapshot, ListSnapshots
+from csi_cinderlib.model.times import stamp, utc_now
+from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.provisioning import locking, paging
+from csi_cinderlib.provisioning.finality import home, retried
+from csi_cinderlib.provisioning.sameness import Step, check_same_snapshot, next_step
+
+PAGE_LIMIT = 1000
+
+
+class Snapshots:
+    """Every call is safe to repeat, from wherever an earlier one ended."""
+
+    def __init__(
+        self,
+        store: Store,
+        backends: Backends,
+        locks: KeyedLocks,
+        *,
+        page_limit: int = PAGE_LIMIT,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._store = store
+        self._backends = backends
+        self._locks = locks
+        self._page_limit = page_limit
+        self._clock = clock
+
+    def create(self, request: CreateSnapshot) -> Snapshot:
+        """The snapshot of that name; made, found, or an interrupted attempt carried through.
+
+        Raises:
+            AlreadyExists: there is one of another volume.
+            NotFound: the volume.
+            InUse: the volume is attached and its back end takes snapshots only of what is not.
+            OperationPending: an earlier call is at work on it.
+        """
+        id = ids.snapshot_id(request.name)
+        with self._locks.hold(locking.snapshot(id), shared=[locking.volume(request.volume_id)]):
+            record = self._find(id)
+            step = next_step(record)
+            if record is None or step is Step.CREATE:
+                return self._make(request)
+            if step is Step.FINISH_DELETION:
+                home(self._backends, record).delete_snapshot(record)
+                return self._make(request)
+            check_same_snapshot(record, request)
+            return record if step is Step.ANSWER else self._resume(record)
+
+    def delete(self, snapshot_id: str) -> None:
+        """Delete the snapshot, or finish deleting it. Fine if it is gone.
+
+        Raises:
+            InvalidRequest: it is a member of a group snapshot, and goes with that only.
+            InUse: volumes depend on it.
+        """
+        with self._locks.hold(locking.snapshot(snapshot_id)):
+            record = self._find(snapshot_id)
+            if record is None:
+                return
+            if record.group_snapshot_id:
+                raise InvalidRequest(
+                    "snapshot_id", f"is a member of group snapshot {record.group_snapshot_id!r}: delete that"
+                )
+            home(self._backends, record).delete_snapshot(record)
+
+    def get(self, snapshot_id: str) -> Snapshot:
+        """Raises NotFound or CorruptRecord."""
+        return self._store.get(Snapshot, snapshot_id)
+
+    def list(self, request: ListSnapshots) -> Listing[Snapshot]:
+        """One page of the snapshots, by volume or id if asked; an unknown id gives an empty list.
+
+        A snapshot whose record cannot be read is left out unless asked for by its id: nothing is decided from its absence.
+
+        Raises:
+            OperationPending: the token is not one of ours.
+        """
+        after = paging.start(request.token)
+        if request.snapshot_id:
+            found = self._find(request.snapshot_id)
+            fits = found is not None and request.volume_id in {"", found.volume_id}
+            return Listing((found,) if found and fits else ())
+        where = {"volume_id": request.volume_id} if request.volume_id else {}
+        page = self._store.page(Snapshot, after=after, limit=paging.size(request.limit, self._page_limit), where=where)
+        return Listing(page.records, paging.token(page.next))
+
+    def _find(self, id: str) -> Snapshot | None:
+        try:
+            return self._store.get(Snapshot, id)
+        except NotFound:
+            return None
+
+    def _make(self, request: CreateSnapshot) -> Snapshot:
+        volume = self._volume(request.volume_id)
+        record = Snapshot(
+            id=ids.snapshot_id(request.name),
+            name=request.name,
+            backend=volume.backend,
+            volume_id=volume.id,
+            size=volume.size,
+            parameters=request.parameters,
+            labels=request.labels,
+            created_at=stamp(self._clock()),
+        )
+        backend = home(self._backends, record)
+        with retried(self._store, record.backend, Snapshot, record.id):
+            return backend.create_snapshot(record)
+
+    def _resume(self, record: Snapshot) -> Snapshot:
+        backend = home(self._backends, record)
+        with retried(self._store, record.backend, Snapshot, record.id):
+            return backend.resume_create_snapshot(record)
+
+    def _volume(self, volume_id: str) -> Volume:
+        volume = self._store.get(Volume, volume_id)
+        if volume.status in {Status.CREATING, Status.EXTENDING}:
+            raise OperationPending(f"volume {volume_id!r} is {volume.status}")
+        if volume.status is not Status.AVAILABLE:
+            raise PreconditionFailed(f"volume {volume_id!r} is {volume.status}")
+        return volume

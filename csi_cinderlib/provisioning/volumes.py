@@ -1,0 +1,176 @@
+"""The controller's calls on volumes (spec: Controller Service)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.errors import NotFound, OperationPending, PreconditionFailed
+from csi_cinderlib.model.answers import CapacityAnswer, Listing, VolumeState
+from csi_cinderlib.model.capability import Capability
+from csi_cinderlib.model.records import EMPTY, Attachment, Status, Volume, VolumeType
+from csi_cinderlib.model.requests import CreateVolume, Expanded, ExpandVolume, GetCapacity, ValidateCapabilities
+from csi_cinderlib.model.size import to_bytes
+from csi_cinderlib.model.times import utc_now
+from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.provisioning import access, listing, locking, modification, paging, sizes
+from csi_cinderlib.provisioning.creation import Creation
+from csi_cinderlib.provisioning.finality import home
+from csi_cinderlib.provisioning.placement import Placement
+from csi_cinderlib.provisioning.sameness import mapping_difference
+
+PAGE_LIMIT = 1000
+
+
+class Volumes:
+    """Every call is safe to repeat, from wherever an earlier one ended. One call works on a volume at a time.
+
+    Args:
+        volume_types: the named types of the configuration.
+        page_limit: the most entries of one list answer.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        backends: Backends,
+        locks: KeyedLocks,
+        *,
+        volume_types: Mapping[str, VolumeType] | None = None,
+        page_limit: int = PAGE_LIMIT,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._store = store
+        self._backends = backends
+        self._locks = locks
+        self._page_limit = page_limit
+        self._placement = Placement(backends, types=volume_types or {})
+        self._creation = Creation(store, backends, locks, placement=self._placement, clock=clock)
+
+    def create(self, request: CreateVolume) -> Volume:
+        """The volume of that name; made, found, or an interrupted attempt carried through.
+
+        Raises:
+            AlreadyExists: there is one that differs; says in what.
+            OperationPending: an earlier call is at work on it.
+            NotFound: the source.
+            OutOfRange: no size fits, or the source is larger than the size asked for.
+            InvalidRequest: something asked for can never be honoured; names it.
+            ResourceExhausted: no back end has the space.
+        """
+        return self._creation.create(request)
+
+    def delete(self, volume_id: str) -> None:
+        """Delete the volume, or finish deleting it. Fine if it is gone.
+
+        Raises:
+            InUse: it is attached or has snapshots; it is left untouched.
+        """
+        with self._locks.hold(locking.volume(volume_id), locking.attachments(volume_id)):
+            try:
+                record = self._store.get(Volume, volume_id)
+            except NotFound:
+                return
+            home(self._backends, record).delete_volume(record)
+
+    def expand(self, request: ExpandVolume) -> Expanded:
+        """Make the volume at least as large as asked, and say how large it really is.
+
+        Raises:
+            NotFound: the volume.
+            OutOfRange: no size fits.
+            InUse: it is attached and its back end extends only what is not.
+        """
+        id = request.volume_id
+        with self._locks.hold(locking.volume(id)):
+            volume = self._store.get(Volume, id)
+            if volume.status not in {Status.AVAILABLE, Status.EXTENDING}:
+                raise PreconditionFailed(
+                    f"volume {id!r} is {volume.status}" + (f": {volume.message}" if volume.message else "")
+                )
+            size = sizes.extension(volume, request.size)
+            if size is not None:
+                volume = home(self._backends, volume).extend_volume(volume, size)
+            required = node_expansion_required(volume, request.capability, attached=self._attached(id))
+            return Expanded(to_bytes(volume.size), required)
+
+    def get(self, volume_id: str) -> VolumeState:
+        """Raises NotFound or CorruptRecord."""
+        record = self._store.get(Volume, volume_id)
+        return listing.state(record, self._attachments((volume_id,)), failure=self._failures())
+
+    def list(self, token: str = "", limit: int = 0) -> Listing[VolumeState]:
+        """One page of the volumes, with the nodes on which they are published.
+
+        A volume whose own record cannot be read is listed by its id, with its nodes and an abnormal condition. An
+        attachment that cannot be read fails the call: its volume would look detached, and the attacher would act on that.
+
+        Raises:
+            OperationPending: the token is not one of ours.
+            CorruptRecord: of an attachment.
+        """
+        page = self._store.page(
+            Volume, after=paging.start(token), limit=paging.size(limit, self._page_limit), where=EMPTY
+        )
+        attachments = self._attachments((*(record.id for record in page.records), *page.corrupt))
+        return Listing(listing.states(page, attachments, failure=self._failures()), paging.token(page.next))
+
+    def validate(self, request: ValidateCapabilities) -> str:
+        """Why the volume cannot be used so, or "" if it can.
+
+        Raises:
+            NotFound: the volume.
+        """
+        volume = self._store.get(Volume, request.volume_id)
+        if why := access.unsupported(volume, request.capabilities):
+            return why
+        for name, have, asked in (
+            ("parameters", volume.parameters, request.parameters),
+            ("mutable parameters", volume.mutable_parameters, request.mutable_parameters),
+        ):
+            if asked and (difference := mapping_difference(have, asked)):
+                return f"{name} differ in {difference}"
+        return ""
+
+    def capacity(self, request: GetCapacity) -> CapacityAnswer:
+        """What the largest volume of that class at that place may have."""
+        return self._placement.capacity(request)
+
+    def modify(self, volume_id: str, mutable_parameters: Mapping[str, str]) -> Volume:
+        """Give the volume these mutable parameters; keys that are not named stay as they are.
+
+        Raises:
+            NotFound: the volume.
+            InvalidRequest: an unknown key; nothing is changed then.
+            Unsupported: the back end cannot change that on a volume that exists; names the keys.
+        """
+        with self._locks.hold(locking.volume(volume_id)):
+            volume = self._store.get(Volume, volume_id)
+            if volume.status is not Status.AVAILABLE:
+                raise OperationPending(f"volume {volume_id!r} is {volume.status}")
+            modification.check_none(volume, modification.changes(volume, mutable_parameters))
+            return volume
+
+    def _attached(self, volume_id: str) -> bool:
+        page = self._store.page(Attachment, limit=1, where={"volume_id": volume_id})
+        return bool(page.records or page.corrupt)
+
+    def _attachments(self, volume_ids: tuple[str, ...]) -> tuple[Attachment, ...]:
+        if not volume_ids:
+            return ()
+        return tuple(paging.walk(self._store, Attachment, {"volume_id": volume_ids}))
+
+    def _failures(self) -> dict[str, str]:
+        """Why back ends are not ready, by name."""
+        return {backend.name: backend.failure for backend in self._backends.all() if not backend.ready}
+
+
+def node_expansion_required(volume: Volume, capability: Capability | None, *, attached: bool) -> bool:
+    """Whether the node has something to do: grow a file system, or show a raw block volume's new size where it is in use."""
+    if capability is not None:
+        block = capability.is_block
+    else:
+        block = bool(volume.capabilities) and all(item.is_block for item in volume.capabilities)
+    return attached or not block
