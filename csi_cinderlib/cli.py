@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "migrate": "bring the metadata store's tables to this version",
         "export": "write all metadata to a file",
         "import": "read metadata that export wrote into an empty store",
+        "crds": "print the definitions of the custom resources, for kubectl apply",
         "doctor": "look at what this host has of the tools that a node needs",
         "new-key": "make a key that seals secrets",
     }

@@ -1,0 +1,58 @@
+# Two images from one file: `controller` with Cinder and the stores, `node` with os-brick and the tools of the file systems alone.
+#   docker build --target controller -t csi-cinderlib-controller .
+#   docker build --target node -t csi-cinderlib-node .
+# Everything Python is locked by hash in requirements/; nothing that builds stays in the result.
+ARG BASE=docker.io/library/debian:bookworm-slim
+
+FROM ${BASE} AS python
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3 ca-certificates \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+
+FROM python AS builder
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY requirements/ requirements/
+COPY pyproject.toml README.md LICENSE ./
+COPY csi_cinderlib/ csi_cinderlib/
+
+# A venv of its own per role: installed, stripped of tests and caches, compiled to bytecode (without it a start takes three times as long).
+FROM builder AS builder-node
+COPY scripts/image-venv scripts/
+RUN scripts/image-venv requirements/node.txt /opt/csi-cinderlib
+
+FROM builder AS builder-controller
+COPY scripts/image-venv scripts/
+RUN scripts/image-venv requirements/controller.txt /opt/csi-cinderlib
+
+FROM python AS controller
+LABEL org.opencontainers.image.title="csi-cinderlib controller" \
+      org.opencontainers.image.description="CSI controller for every storage back end that OpenStack Cinder can drive" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=builder-controller /opt/csi-cinderlib /opt/csi-cinderlib
+ENV PATH=/opt/csi-cinderlib/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 65532:65532
+ENTRYPOINT ["csi-cinderlib"]
+CMD ["serve", "--mode", "controller"]
+
+# The node makes and grows file systems with the image's tools, whose versions are known, and reaches iSCSI, multipath, NVMe, NFS and Ceph
+# with the host's, because their daemons are the host's: deploy/host-tool enters the host's mount namespace for those.
+FROM python AS node
+LABEL org.opencontainers.image.title="csi-cinderlib node" \
+      org.opencontainers.image.description="CSI node plugin of csi-cinderlib: os-brick, file systems, mounts" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+       e2fsprogs xfsprogs btrfs-progs util-linux mount cryptsetup-bin \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+COPY --from=builder-node /opt/csi-cinderlib /opt/csi-cinderlib
+COPY --chmod=755 deploy/host-tool /usr/local/sbin/host-tool
+RUN for tool in iscsiadm multipath multipathd nvme mount.nfs showmount rbd lsscsi sg_scan systool; do \
+        ln -s host-tool /usr/local/sbin/$tool; done
+ENV PATH=/opt/csi-cinderlib/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENTRYPOINT ["csi-cinderlib"]
+CMD ["serve", "--mode", "node"]

@@ -1,0 +1,27 @@
+"""`csi-cinderlib crds`: print the definitions of the custom resources, made from the model."""
+
+from __future__ import annotations
+
+import argparse
+
+import yaml
+
+from csi_cinderlib.persistence.kubernetes.resources import definitions
+
+HEADER = "# Made by `csi-cinderlib crds` from the model; do not edit.\n"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """None: everything follows from the model."""
+    del parser
+
+
+def run(args: argparse.Namespace) -> int:
+    del args
+    print(text(), end="")
+    return 0
+
+
+def text() -> str:
+    """All definitions as one YAML stream."""
+    return HEADER + yaml.safe_dump_all(definitions(), sort_keys=False, width=120)
