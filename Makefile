@@ -25,7 +25,7 @@ format: $(VENV) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
 
 bench: $(VENV) .venv/.packages-host ## Measure against the budgets
-	@$(BIN)/python tests/bench/run.py
+	@$(BIN)/python -m tests.bench
 
 proto: $(VENV) ## Generate the gRPC stubs from proto/
 	@$(BIN)/python scripts/generate_protos.py

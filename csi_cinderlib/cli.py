@@ -20,7 +20,6 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "serve": "run the driver until it is stopped",
         "demo": "watch volumes live their whole life on this machine; leaves nothing behind",
         "check": "read the configuration and set up every back end, then say what each can do",
-        "drivers": "list the storage drivers and their options",
         "volumes": "list the volumes that the metadata store knows",
         "orphans": "list what an interrupted call left half done",
         "migrate": "bring the metadata store's tables to this version",

@@ -10,8 +10,6 @@ from csi_cinderlib.errors import ConfigurationError
 
 LOG_FORMATS = ("auto", "json", "text")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-MAX_SOCKET_PATH = 107
-"""Linux: sun_path less its final zero."""
 
 _DRIVER_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?")  # spec: GetPluginInfoResponse.name
 _BACKEND_NAME = re.compile(
@@ -28,7 +26,6 @@ def settings(it: Settings) -> None:
         "driver_name",
         "must be at most 63 letters, digits, dots and dashes, as in csi.example.org",
     )
-    _endpoint(it)
     _choice("log.format", it.log.format, LOG_FORMATS)
     _choice("log.level", it.log.level, LOG_LEVELS)
     _require(1 <= it.workers <= 1024, "workers", "must be from 1 to 1024")
@@ -41,29 +38,6 @@ def settings(it: Settings) -> None:
     )
     for backend in it.backends:
         _backend(backend)
-
-
-def socket_path(it: Settings) -> str:
-    """The path of the socket that `endpoint` names."""
-    path = it.endpoint.removeprefix("unix:")
-    path = re.sub("^//+", "/", path) if path.startswith("//") else path
-    return path or str(it.state_dir / "csi.sock")
-
-
-def _endpoint(it: Settings) -> None:
-    scheme = it.endpoint.partition("://")[0] if "://" in it.endpoint else "unix"
-    _require(
-        scheme == "unix",
-        "endpoint",
-        f"must be a unix socket (unix:///run/csi.sock), not {scheme}: CSI has no authentication of its own",
-    )
-    path = socket_path(it)
-    length = len(path.encode())
-    _require(
-        length <= MAX_SOCKET_PATH,
-        "endpoint",
-        f"the socket's path {path} has {length} bytes and Linux allows {MAX_SOCKET_PATH}",
-    )
 
 
 def _backend(backend: BackendSettings) -> None:

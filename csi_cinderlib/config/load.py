@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from csi_cinderlib.config import check
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.reader import Reader
-from csi_cinderlib.config.settings import BackendSettings, Mode, Settings
+from csi_cinderlib.config.settings import TOPOLOGY_PREFIX, BackendSettings, Mode, Settings
 from csi_cinderlib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_STATE_DIR = Path("/var/lib/csi-cinderlib")
 CINDER_CONF_KEY = "cinder_conf"
 """The one key that is no field of Settings: the path of a cinder.conf whose enabled back ends are added."""
+SOCKET = "csi.sock"
 LOCAL_BACKEND = "local"
 LOOPFILE_DRIVER = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 
@@ -70,13 +71,31 @@ def parse(raw: Mapping[str, object], *, environment: Mapping[str, str], director
     cinder_conf = values.pop(CINDER_CONF_KEY, None)
     _known_keys(values)
     settings = Reader(environment).record(Settings, values, "")
-    settings = replace(settings, state_dir=settings.state_dir.absolute())
+    settings = _completed(settings)
     if cinder_conf is not None:
         settings = _with_cinder_conf(settings, cinder_conf, directory)
     if not settings.backends and settings.mode is not Mode.NODE:
         settings = replace(settings, backends=(local_backend(settings.state_dir),))
     check.settings(settings)
     return settings
+
+
+def _completed(settings: Settings) -> Settings:
+    """Absolute paths, and topology keys as they are on the wire: `zone` is `topology.DRIVER_NAME/zone`."""
+    state_dir = settings.state_dir.absolute()
+    backends = tuple(replace(backend, topology=_segments(settings, backend.topology)) for backend in settings.backends)
+    return replace(
+        settings,
+        state_dir=state_dir,
+        endpoint=settings.endpoint or str(state_dir / SOCKET),
+        backends=backends,
+        topology=_segments(settings, settings.topology),
+    )
+
+
+def _segments(settings: Settings, topology: Mapping[str, str]) -> Mapping[str, str]:
+    prefix = f"{TOPOLOGY_PREFIX}{settings.driver_name}/"
+    return {key if "/" in key else prefix + key: value for key, value in topology.items()}
 
 
 def local_backend(state_dir: Path) -> BackendSettings:

@@ -41,9 +41,7 @@ def sandbox() -> Iterator[Sandbox]:
     """
     if os.geteuid() != 0:
         raise HostError("the demo mounts file systems on loop devices: run it as root")
-    with kernel.named("an own mount namespace"):
-        kernel.call("unshare", CLONE_NEWNS)
-        kernel.call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
+    private_mounts()
     root = Path(tempfile.mkdtemp(prefix="csi-cinderlib-demo-"))
     driver = None
     try:
@@ -54,6 +52,13 @@ def sandbox() -> Iterator[Sandbox]:
         if driver is not None:
             driver.stop()
         _sweep(root)
+
+
+def private_mounts() -> None:
+    """Let nobody else see what is mounted from here on. Before any thread is started: it counts for the calling one."""
+    with kernel.named("an own mount namespace"):
+        kernel.call("unshare", CLONE_NEWNS)
+        kernel.call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
 
 
 def _undisturbed() -> None:

@@ -25,6 +25,7 @@ LEVELS: Mapping[str, int] = {
     "error": logging.ERROR,
 }
 NOISY = (
+    "alembic",
     "oslo_concurrency",
     "oslo_messaging",
     "oslo_policy",

@@ -53,7 +53,10 @@ def test_a_wrong_word_is_exit_code_2(words: list[str], capsys: pytest.CaptureFix
     [
         (["serve", "--mode", "nod"], "mode: unknown value 'nod'; did you mean 'node'?"),
         (["serve", "--config", "/no/such.yaml"], "/no/such.yaml: cannot be read: No such file or directory"),
-        (["serve", "--endpoint", "tcp://0.0.0.0:1"], "endpoint: must be a unix socket"),
+        (
+            ["serve", "--state-dir", "/tmp/never-made", "--endpoint", "tcp://0.0.0.0:1"],
+            "endpoint: 'tcp://0.0.0.0:1': only unix sockets are served",
+        ),
         (["serve", "--log-level", "loud"], "log.level: unknown value 'loud'"),
         (["doctor", "--protocol", "iscs"], "--protocol: unknown protocol 'iscs'; did you mean 'iscsi'?"),
     ],

@@ -88,15 +88,9 @@ def test_no_volumes_are_said_to_be_none(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_orphans_are_what_is_half_done(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("orphans", state, "--json") == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert json.loads(line) == {
-        "kind": "volume",
-        "id": "v2",
-        "status": "creating",
-        "made_at": HALF.created_at,
-        "owner": "c1",
-        "message": "",
-    }
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (half,) = [line for line in lines if line["kind"] == "volume"]
+    assert (half["id"], half["status"], half["owner"], half["due"]) == ("v2", "creating", "c1", True)
 
 
 def test_what_is_exported_can_be_imported_elsewhere(state: Path, tmp_path: Path) -> None:

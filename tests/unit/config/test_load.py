@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.config.check import socket_path
 from csi_cinderlib.config.load import LOOPFILE_DRIVER, Overrides, load
 from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.errors import ConfigurationError
@@ -34,7 +33,7 @@ def test_nothing_configured_is_one_local_back_end_in_the_state_directory(tmp_pat
     assert (backend.name, backend.driver) == ("local", LOOPFILE_DRIVER)
     assert backend.options == {"loopfile_directories": [str(tmp_path / "volumes")]}
     assert settings.mode is Mode.ALL
-    assert socket_path(settings) == str(tmp_path / "csi.sock")
+    assert settings.endpoint == str(tmp_path / "csi.sock")
 
 
 def test_a_node_has_no_back_end(tmp_path: Path) -> None:
@@ -45,7 +44,7 @@ def test_a_back_end_is_read_with_its_options_and_topology(tmp_path: Path) -> Non
     (backend,) = read(tmp_path, ARRAY, {"ARRAY_PASSWORD": "geheim"}).backends
     assert backend.name == "array1"
     assert backend.options == {"volume_group": "fast", "san_password": "geheim"}
-    assert backend.topology == {"zone": "a"}
+    assert backend.topology == {"topology.csi.cinderlib.io/zone": "a"}
     assert "geheim" not in repr(backend)
 
 
@@ -67,7 +66,11 @@ def test_secrets_come_from_files_without_their_last_newline(tmp_path: Path) -> N
 
 
 def test_a_topology_segment_called_env_is_no_look_up(tmp_path: Path) -> None:
-    assert read(tmp_path, "topology: {env: prod}").topology == {"env": "prod"}
+    assert read(tmp_path, "topology: {env: prod}").topology == {"topology.csi.cinderlib.io/env": "prod"}
+
+
+def test_a_topology_key_that_is_complete_is_left_alone(tmp_path: Path) -> None:
+    assert read(tmp_path, "topology: {topology.kubernetes.io/zone: a}").topology == {"topology.kubernetes.io/zone": "a"}
 
 
 def test_volume_types_take_their_names_from_their_keys(tmp_path: Path) -> None:
@@ -100,8 +103,6 @@ def test_empty_sections_are_as_good_as_none(tmp_path: Path) -> None:
         ("topology: {rack: 7}", "topology.rack", "put it in quotes"),
         ("topology: {7: rack}", "topology.7", "put quotes around 7"),
         ("driver_name: -x-", "driver_name", "at most 63 letters"),
-        ("endpoint: tcp://1.2.3.4:5", "endpoint", "must be a unix socket"),
-        (f"endpoint: /{'x' * 107}", "endpoint", "Linux allows 107"),
         ("metrics_address: '9090'", "metrics_address", "must be HOST:PORT"),
         ("backends: {a: {}}", "backends.a.driver", "is missing"),
         ("backends: [a]", "backends", "must be a mapping, not a list"),

@@ -1,0 +1,81 @@
+"""The node's half of a process: this machine's devices and mounts. Imports neither Cinder nor a database."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+
+from csi_cinderlib.app.stores import opened
+from csi_cinderlib.brick import Initiator, connector_properties, ensure_nvme_identity
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.csi.node import Node
+from csi_cinderlib.csi.server import Service
+from csi_cinderlib.model import records
+from csi_cinderlib.node import registration
+from csi_cinderlib.node.expansion import Expansion
+from csi_cinderlib.node.publishing import Publishing
+from csi_cinderlib.node.reconcile import reconcile
+from csi_cinderlib.node.stage_records import StageRecords
+from csi_cinderlib.node.staging import Staging
+from csi_cinderlib.node.statistics import Statistics
+from csi_cinderlib.observe import logs
+from csi_cinderlib.sealing import Sealer
+
+_log = logs.logger(__name__)
+
+
+class NodeSide:
+    """See `app.serve.Side`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._locks = KeyedLocks()
+        self._node_id = ""
+        self._records: StageRecords
+        self._initiator: Initiator
+        self._staging: Staging
+
+    def open(self) -> None:
+        """Raises ConfigurationError, HostError, Unsupported; StoreUnavailable where the node registers itself."""
+        settings = self._settings
+        if shutil.which("nvme"):
+            with suppress(OSError):  # an array that needs the name will say so
+                ensure_nvme_identity()
+        connector = connector_properties(host=settings.node_name, multipath=settings.multipath)
+        self._node_id = registration.node_id(connector, settings)
+        if settings.kubernetes and settings.node_name:
+            with opened(settings) as store:
+                registration.register(
+                    store, records.Node(id=self._node_id, connector=connector, topology=settings.topology)
+                )
+        self._records = StageRecords(settings.state_dir)
+        self._initiator = Initiator(settings.state_dir, multipath=settings.multipath)
+        self._staging = Staging(self._records, self._initiator, Sealer(settings.sealing_keys), self._locks)
+
+    def services(self) -> tuple[Service, ...]:
+        node = Node(
+            self._staging,
+            Publishing(self._records, self._locks),
+            Expansion(self._records, self._initiator, self._locks),
+            Statistics(self._records),
+            node_id=self._node_id,
+            max_volumes=self._settings.max_volumes_per_node,
+            topology=self._settings.topology,
+        )
+        return (node,)
+
+    def wait(self) -> None:
+        """Take down what an earlier process left behind, if nobody can ask for it any more."""
+        done = reconcile(self._records, self._staging, self._locks)
+        if done != type(done)():
+            _log.info(
+                "stage records looked through",
+                kept=len(done.kept),
+                cleaned=len(done.cleaned),
+                failed=len(done.failed),
+                corrupt=len(done.corrupt),
+            )
+
+    def close(self) -> None:
+        """Nothing is held: what is staged stays staged."""

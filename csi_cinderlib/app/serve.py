@@ -1,0 +1,166 @@
+"""A serving process: it answers first, then loads, and ends in good order."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+from contextlib import ExitStack
+from typing import Protocol
+
+from csi_cinderlib import __version__
+from csi_cinderlib.app import state_dir
+from csi_cinderlib.app.persist import Stopping, persist
+from csi_cinderlib.config.settings import Mode, Settings
+from csi_cinderlib.csi.identity import Identity
+from csi_cinderlib.csi.readiness import Readiness
+from csi_cinderlib.csi.server import Server, Service
+from csi_cinderlib.errors import DriverError
+from csi_cinderlib.observe import logs
+
+STOP_SECONDS = 25.0
+"""For calls in flight when asked to stop: Kubernetes kills after 30."""
+
+_SERVICES = {
+    Mode.CONTROLLER: ("Controller", "GroupController"),
+    Mode.NODE: ("Node",),
+    Mode.ALL: ("Controller", "GroupController", "Node"),
+}
+_log = logs.logger(__name__)
+
+
+class Side(Protocol):
+    """The controller's or the node's half of a process."""
+
+    def open(self) -> None:
+        """Load what the services need. May be called again after a failure.
+
+        Raises:
+            ConfigurationError: it never will work like this.
+            DriverError: something cannot be reached; a later attempt may succeed.
+        """
+
+    def services(self) -> tuple[Service, ...]:
+        """What it serves, once it is open."""
+
+    def wait(self) -> None:
+        """Return when the services can do their work."""
+
+    def close(self) -> None:
+        """Give everything back; also when it never opened."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit code.
+
+    Raises:
+        ConfigurationError: something in the settings cannot work.
+    """
+    logs.configure(format=settings.log.format, level=settings.log.level)
+    stopping = Stopping()
+    signal.signal(signal.SIGTERM, stopping.signalled)
+    signal.signal(signal.SIGINT, stopping.signalled)
+    with state_dir.hold(settings.state_dir), ExitStack() as undo:
+        readiness = Readiness()
+        server = Server(
+            settings.endpoint,
+            identity=_identity(settings, readiness),
+            readiness=readiness,
+            expected=_SERVICES[settings.mode],
+            workers=settings.workers,
+        )
+        server.start()
+        _log.info("serving", endpoint=settings.endpoint, mode=settings.mode, version=__version__, pid=os.getpid())
+        loader = Loader(settings, server, readiness, stopping)
+        undo.callback(loader.close)
+        undo.callback(_stop, server)
+        loader.start()
+        stopping.wait()
+        _log.info("stopping", reason=stopping.reason)
+    if stopping.error:
+        raise stopping.error
+    return 0
+
+
+def _stop(server: Server) -> None:
+    if not server.stop(STOP_SECONDS):
+        _log.warning("some calls were still at work and were left; their retries will go on from their records")
+
+
+def _identity(settings: Settings, readiness: Readiness) -> Identity:
+    return Identity(
+        name=settings.driver_name,
+        version=__version__,
+        readiness=readiness,
+        services=_SERVICES[settings.mode],
+        has_topology=bool(settings.topology) or any(backend.topology for backend in settings.backends),
+    )
+
+
+class Loader:
+    """Loads the sides of this process in a thread of its own, while the server answers already."""
+
+    def __init__(self, settings: Settings, server: Server, readiness: Readiness, stopping: Stopping) -> None:
+        self._settings = settings
+        self._server = server
+        self._readiness = readiness
+        self._stopping = stopping
+        self._undo = ExitStack()
+        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Give back what was loaded, after the server has stopped."""
+        self._thread.join(STOP_SECONDS)
+        self._undo.close()
+
+    def _run(self) -> None:
+        gc.disable()  # imports make much and free little: a fifth of the time
+        try:
+            sides = self._sides()
+            for side in sides:
+                self._undo.callback(side.close)
+                if not self._open(side):
+                    return
+                self._server.add(*side.services())
+            for side in sides:
+                side.wait()
+            self._measure()
+            self._readiness.ready()
+            _log.info("ready")
+        except DriverError as error:
+            self._stopping.failed(error)
+        except Exception as error:  # a bug must end the process with a trace, and not leave it half alive
+            _log.error("cannot start", error=error)
+            self._stopping.failed(DriverError(f"unexpected {type(error).__name__}: {error}"))
+        finally:
+            gc.enable()
+
+    def _sides(self) -> list[Side]:
+        """Each imported only where it runs: a node must not carry Cinder."""
+        sides: list[Side] = []
+        if self._settings.mode is not Mode.CONTROLLER:
+            from csi_cinderlib.app.node import NodeSide
+
+            sides.append(NodeSide(self._settings))
+        if self._settings.mode is not Mode.NODE:
+            from csi_cinderlib.app.controller import ControllerSide
+
+            sides.append(ControllerSide(self._settings, self._stopping))
+        return sides
+
+    def _open(self, side: Side) -> bool:
+        """Try until it opens; False when the process is to end first."""
+        return persist(side.open, self._stopping, "cannot start yet", failed=self._readiness.failed)
+
+    def _measure(self) -> None:
+        if not self._settings.metrics_address:
+            return
+        from csi_cinderlib.observe.metrics import Metrics
+
+        metrics = Metrics(version=__version__, mode=self._settings.mode, driver_name=self._settings.driver_name)
+        self._server.measure(metrics)
+        self._undo.callback(metrics.serve(self._settings.metrics_address))

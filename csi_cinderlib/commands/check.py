@@ -1,0 +1,67 @@
+"""`csi-cinderlib check`: is the configuration right, and do the back ends answer? Changes no metadata and no volume."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csi_cinderlib.commands import options
+from csi_cinderlib.errors import ConfigurationError, DriverError
+
+if TYPE_CHECKING:
+    from csi_cinderlib.backend.backend import Backend
+
+CAPABILITIES = ("multiattach", "online_extend", "thin", "qos", "revert", "group_snapshots")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.configuration(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """2 when a setting is wrong, 1 when a back end does not answer; each back end is tried, whatever the others did."""
+    settings = options.settings(args)
+    from csi_cinderlib.backend.backend import Backend
+    from csi_cinderlib.backend.runtime import Runtime
+    from csi_cinderlib.observe import logs
+    from csi_cinderlib.persistence.memory import open_store
+
+    logs.configure(format=settings.log.format, level="error")
+    codes = [0]
+    with tempfile.TemporaryDirectory(prefix="csi-cinderlib-check-") as directory:
+        store = open_store({}, state_dir=Path(directory), sealer=None)
+        runtime = Runtime(Path(directory))
+        for one in settings.backends:
+            codes.append(_try(Backend(one, store=store, runtime=runtime, volume_types=settings.volume_types)))
+        runtime.close()
+    return max(codes)
+
+
+def _try(backend: Backend) -> int:
+    print(f"{backend.name}: {backend.settings.driver}")
+    try:
+        backend.start()
+        _describe(backend)
+    except DriverError as error:
+        print(f"  FAILED: {error}")
+        return 2 if isinstance(error, ConfigurationError) else 1
+    finally:
+        backend.stop()
+    return 0
+
+
+def _describe(backend: Backend) -> None:
+    stats = backend.stats()
+    offered = [name.replace("_", " ") for name in CAPABILITIES if getattr(backend.capabilities, name)]
+    print(f"  protocol {stats.protocol or 'unknown'}; can: {', '.join(offered) or 'the basics'}")
+    for pool in stats.pools:
+        print(f"  pool {pool.name}: {_gib(pool.free)} free of {_gib(pool.total)}")
+
+
+def _gib(size: float | None) -> str:
+    if size is None:
+        return "an unknown amount"
+    return "no limit" if math.isinf(size) else f"{size:.1f} GiB"

@@ -1,0 +1,68 @@
+"""What this machine does in this very minute: every figure is quoted against one of these."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+
+
+def median(attempt: Callable[[], object], times: int) -> float:
+    """Seconds that the median of so many attempts takes."""
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        attempt()
+        taken.append(time.perf_counter() - started)
+    return sorted(taken)[len(taken) // 2]
+
+
+def python_with_grpc() -> float:
+    """A fresh Python that imports gRPC and ends: the floor under every start."""
+    return median(lambda: subprocess.run([sys.executable, "-c", "import grpc"], check=True), 7)
+
+
+def sync(directory: Path) -> float:
+    """A write of 4 KiB that is on the disk: the floor under every durable answer."""
+    with (directory / "calibration").open("wb", buffering=0) as file:
+
+        def write() -> None:
+            os.pwrite(file.fileno(), bytes(4096), 0)
+            os.fdatasync(file.fileno())
+
+        return median(write, 200)
+
+
+def empty_call(directory: Path) -> float:
+    """A gRPC call over a unix socket that does nothing: the floor under every call."""
+    handler = grpc.method_handlers_generic_handler(
+        "Nothing", {"Do": grpc.unary_unary_rpc_method_handler(lambda request, _: request)}
+    )
+    server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[handler])
+    server.add_insecure_port(f"unix:{directory}/calibration.sock")
+    server.start()
+    with grpc.insecure_channel(f"unix:{directory}/calibration.sock") as channel:
+        call = channel.unary_unary("/Nothing/Do", request_serializer=None, response_deserializer=None)
+        call(b"")
+        seconds = median(lambda: call(b""), 300)
+    server.stop(None).wait()
+    return seconds
+
+
+def make_ext4(directory: Path) -> float:
+    """mkfs.ext4 of a sparse GiB: what most of a mounted volume's life consists of."""
+    file = directory / "calibration.ext4"
+
+    def make() -> None:
+        file.unlink(missing_ok=True)
+        with file.open("wb") as made:
+            made.truncate(2**30)
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(file)], check=True)
+
+    return median(make, 9)

@@ -1,0 +1,139 @@
+"""A driver to measure, and the calls that are measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+
+from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
+from csi_cinderlib.demo.process import DriverProcess
+
+GIB = 2**30
+NOTHING = "backends: {nothing: {driver: tests.fakes.nothing.NothingDriver}}\nlog: {level: warning}\n"
+LOOP_FILES = "log: {level: warning}\n"
+_MODE = csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER)
+BLOCK = csi_pb2.VolumeCapability(access_mode=_MODE, block=csi_pb2.VolumeCapability.BlockVolume())
+EXT4 = csi_pb2.VolumeCapability(access_mode=_MODE, mount=csi_pb2.VolumeCapability.MountVolume(fs_type="ext4"))
+
+
+@contextmanager
+def running(directory: Path, *arguments: str, config: str = LOOP_FILES) -> Iterator[DriverProcess]:
+    """A driver that is ready."""
+    directory.mkdir(exist_ok=True)
+    (directory / "config.yaml").write_text(config)
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    driver = DriverProcess(directory, (*arguments, "--config", str(directory / "config.yaml")), environment)
+    try:
+        driver.wait_until_ready()
+        yield driver
+    finally:
+        driver.stop()
+
+
+def resident(driver: DriverProcess) -> float:
+    """MB of physical memory that the process holds."""
+    lines = Path(f"/proc/{driver.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+class Client:
+    """Calls of one orchestrator and one kubelet."""
+
+    def __init__(self, driver: DriverProcess, node: DriverProcess | None = None) -> None:
+        self._directory = driver.state_dir
+        self.controller = csi_pb2_grpc.ControllerStub(driver.channel)
+        self.identity = csi_pb2_grpc.IdentityStub(driver.channel)
+        self.node = csi_pb2_grpc.NodeStub((node or driver).channel)
+
+    def create(self, name: str, capability: csi_pb2.VolumeCapability = BLOCK) -> str:
+        size = csi_pb2.CapacityRange(required_bytes=GIB)
+        request = csi_pb2.CreateVolumeRequest(name=name, capacity_range=size, volume_capabilities=[capability])
+        return self.controller.CreateVolume(request).volume.volume_id
+
+    def delete(self, volume_id: str) -> None:
+        self.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume_id))
+
+    def attach(self, volume_id: str, capability: csi_pb2.VolumeCapability, node_id: str) -> None:
+        staging, target = self._paths(volume_id)
+        staging.mkdir(parents=True)
+        target.parent.mkdir(parents=True)
+        publish = csi_pb2.ControllerPublishVolumeRequest(
+            volume_id=volume_id, node_id=node_id, volume_capability=capability
+        )
+        context = self.controller.ControllerPublishVolume(publish).publish_context
+        self.node.NodeStageVolume(
+            csi_pb2.NodeStageVolumeRequest(
+                volume_id=volume_id,
+                publish_context=context,
+                staging_target_path=str(staging),
+                volume_capability=capability,
+            )
+        )
+        self.node.NodePublishVolume(
+            csi_pb2.NodePublishVolumeRequest(
+                volume_id=volume_id,
+                publish_context=context,
+                staging_target_path=str(staging),
+                target_path=str(target),
+                volume_capability=capability,
+            )
+        )
+
+    def detach(self, volume_id: str, node_id: str) -> None:
+        staging, target = self._paths(volume_id)
+        self.node.NodeUnpublishVolume(csi_pb2.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=str(target)))
+        self.node.NodeUnstageVolume(
+            csi_pb2.NodeUnstageVolumeRequest(volume_id=volume_id, staging_target_path=str(staging))
+        )
+        self.controller.ControllerUnpublishVolume(
+            csi_pb2.ControllerUnpublishVolumeRequest(volume_id=volume_id, node_id=node_id)
+        )
+
+    def node_id(self) -> str:
+        return self.node.NodeGetInfo(csi_pb2.NodeGetInfoRequest()).node_id
+
+    def life(self, name: str, capability: csi_pb2.VolumeCapability, node_id: str) -> None:
+        """Create, publish, stage, mount, and all of it back."""
+        volume_id = self.create(name, capability)
+        self.attach(volume_id, capability, node_id)
+        self.detach(volume_id, node_id)
+        self.delete(volume_id)
+
+    def page(self, limit: int, token: str = "") -> csi_pb2.ListVolumesResponse:
+        return self.controller.ListVolumes(csi_pb2.ListVolumesRequest(max_entries=limit, starting_token=token))
+
+    def _paths(self, volume_id: str) -> tuple[Path, Path]:
+        return self._directory / "staging" / volume_id, self._directory / "pods" / volume_id / "volume"
+
+
+def creators(socket: str, callers: int, seconds: float, started: float) -> int:
+    """In a process of its own: create volumes with so many threads until the time is over; how many."""
+    import threading
+    import time
+
+    channel = grpc.insecure_channel(f"unix:{socket}")
+    create = csi_pb2_grpc.ControllerStub(channel).CreateVolume
+    counts = [0] * callers
+
+    def work(number: int) -> None:
+        while time.time() < started + seconds:
+            name = f"load-{os.getpid()}-{number}-{counts[number]}"
+            create(
+                csi_pb2.CreateVolumeRequest(
+                    name=name, capacity_range=csi_pb2.CapacityRange(required_bytes=GIB), volume_capabilities=[BLOCK]
+                )
+            )
+            counts[number] += 1
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(callers)]
+    time.sleep(max(0.0, started - time.time()))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    channel.close()
+    return sum(counts)
