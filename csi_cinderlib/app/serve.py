@@ -61,15 +61,15 @@ def serve(settings: Settings) -> int:
     stopping = Stopping()
     signal.signal(signal.SIGTERM, stopping.signalled)
     signal.signal(signal.SIGINT, stopping.signalled)
+    readiness = Readiness()
+    server = Server(
+        settings.endpoint,
+        identity=_identity(settings, readiness),
+        readiness=readiness,
+        expected=_SERVICES[settings.mode],
+        workers=settings.workers,
+    )
     with state_dir.hold(settings.state_dir), ExitStack() as undo:
-        readiness = Readiness()
-        server = Server(
-            settings.endpoint,
-            identity=_identity(settings, readiness),
-            readiness=readiness,
-            expected=_SERVICES[settings.mode],
-            workers=settings.workers,
-        )
         server.start()
         _log.info("serving", endpoint=settings.endpoint, mode=settings.mode, version=__version__, pid=os.getpid())
         loader = Loader(settings, server, readiness, stopping)

@@ -30,14 +30,13 @@ def run(args: argparse.Namespace) -> int:
     from csi_cinderlib.persistence.memory import open_store
 
     logs.configure(format=settings.log.format, level="error")
-    codes = [0]
     with tempfile.TemporaryDirectory(prefix="csi-cinderlib-check-") as directory:
         store = open_store({}, state_dir=Path(directory), sealer=None)
         runtime = Runtime(Path(directory))
-        for one in settings.backends:
-            codes.append(_try(Backend(one, store=store, runtime=runtime, volume_types=settings.volume_types)))
+        types = settings.volume_types
+        codes = [_try(Backend(one, store=store, runtime=runtime, volume_types=types)) for one in settings.backends]
         runtime.close()
-    return max(codes)
+    return max(codes, default=0)
 
 
 def _try(backend: Backend) -> int:
