@@ -15,7 +15,7 @@ from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
 from csi_cinderlib.backend.work import Route, walk
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
+from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Snapshot, SourceKind, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
@@ -96,7 +96,7 @@ class Backend:
             try:
                 self._start()
             except DriverError as error:
-                self.failure = str(error)
+                self.failure = error.message if isinstance(error, BackendError) else str(error)
                 self._forget()
                 raise
             self.failure = ""

@@ -109,6 +109,12 @@ def view(*, as_json: bool, stream: TextIO = sys.stdout) -> View:
         return Plain(stream)
 
 
+def words(error: BaseException) -> str:
+    """A failed call's code and message; gRPC's own text spreads over ten lines."""
+    code, details = getattr(error, "code", None), getattr(error, "details", None)
+    return f"{code().name}: {details()}" if callable(code) and callable(details) else str(error)
+
+
 @dataclass(slots=True)
 class Report:
     """Times the steps and hands them to the view."""
@@ -130,7 +136,7 @@ class Report:
             yield step
         except BaseException as error:
             step.ok = False
-            step.note = step.note or "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else str(error)
+            step.note = "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else words(error)
             raise
         finally:
             step.seconds = time.perf_counter() - started

@@ -10,7 +10,7 @@ import grpc
 
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.life import Life
-from csi_cinderlib.demo.report import Report, view
+from csi_cinderlib.demo.report import Report, view, words
 from csi_cinderlib.demo.sandbox import Sandbox, sandbox
 from csi_cinderlib.errors import DriverError, PreconditionFailed
 
@@ -29,7 +29,7 @@ def run(*, as_json: bool = False) -> int:
         report.end("stopped; nothing is left behind")
         return 130
     except (DriverError, grpc.RpcError, OSError) as error:
-        print(f"csi-cinderlib demo: {_words(error)}", file=sys.stderr)
+        print(f"csi-cinderlib demo: {words(error)}", file=sys.stderr)
         report.end("failed; nothing is left behind")
         return 1
     report.end("every checksum agrees, nothing is left behind")
@@ -75,12 +75,6 @@ def _look_for_leftovers(box: Sandbox, report: Report) -> None:
         if left:
             raise PreconditionFailed(f"left behind: {', '.join(left)}")
         step.note = "no volume, snapshot, mount, loop device or data"
-
-
-def _words(error: Exception) -> str:
-    """A failed call's code and message; gRPC's own text spreads over ten lines."""
-    code, details = getattr(error, "code", None), getattr(error, "details", None)
-    return f"{code().name}: {details()}" if callable(code) and callable(details) else str(error)
 
 
 def _stopped(_number: int, _frame: FrameType | None) -> None:
