@@ -1,0 +1,268 @@
+"""CreateVolume on real stores and the real back end."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.errors import (
+    AlreadyExists,
+    BackendError,
+    BackendUnavailable,
+    InvalidRequest,
+    NotFound,
+    OperationPending,
+    OutOfRange,
+    ResourceExhausted,
+)
+from csi_cinderlib.model.capability import AccessMode, Capability, Mount
+from csi_cinderlib.model.records import Source, SourceKind, Status, Volume, VolumeType
+from csi_cinderlib.model.requests import Topology
+
+from .conftest import GIB, SHARED, Configure, Site, creation, snapshotting
+
+
+def test_a_volume_is_made_and_available(site: Site, driver: Any) -> None:
+    volume = site.create(gib=1500 / 1024)
+    assert (volume.status, volume.size, volume.blank, volume.source) == (Status.AVAILABLE, 2, True, None)
+    assert volume.backend == "array"
+    assert volume.created_at.endswith("Z")
+    assert site.store.get(Volume, volume.id) == volume
+    assert driver.volumes == {volume.id: 2}
+
+
+def test_the_same_again_is_the_same_volume_and_no_call_to_the_array(site: Site, driver: Any) -> None:
+    first = site.create()
+    assert site.create() == first
+    assert driver.calls["create_volume"] == 1
+
+
+@pytest.mark.parametrize("name", ["a", "ü" * 64, "pvc-\N{SNOWMAN}/..\\", "x" * 128])
+def test_any_name_makes_one_volume(site: Site, name: str) -> None:
+    assert site.create(name).id == site.create(name).id
+
+
+def test_a_name_is_free_again_after_the_deletion(site: Site, driver: Any) -> None:
+    site.volumes.delete(site.create(gib=1).id)
+    assert site.create(gib=3).size == 3
+    assert len(driver.volumes) == 1
+
+
+def test_what_differs_is_refused(site: Site) -> None:
+    site.create(gib=2)
+    with pytest.raises(AlreadyExists, match="size"):
+        site.create(gib=3)
+    with pytest.raises(AlreadyExists, match="type"):
+        site.create(gib=2, parameters={"type": "gold"})
+
+
+def test_two_callers_with_one_name_get_one_volume(site: Site, driver: Any, configure: Configure) -> None:
+    configure(delay=0.2)
+    answers: list[object] = []
+
+    def call() -> None:
+        try:
+            answers.append(site.volumes.create(creation()))
+        except OperationPending as error:
+            answers.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(isinstance(answer, Volume) for answer in answers) == 1
+    assert sum(isinstance(answer, OperationPending) for answer in answers) == 3
+    assert len(driver.volumes) == 1
+
+
+def test_a_failed_creation_leaves_nothing(site: Site, driver: Any, configure: Configure) -> None:
+    configure(fail=["create_volume"])
+    with pytest.raises(BackendError, match="the array says no") as error:
+        site.create()
+    assert not isinstance(error.value, BackendUnavailable), "nothing is left, so the answer may be final"
+    assert site.store.page(Volume, where={}).records == ()
+    configure(fail=[])
+    assert site.create().status is Status.AVAILABLE
+    assert len(driver.volumes) == 1
+
+
+def test_no_final_answer_while_something_is_left_to_clean_up(site: Site, driver: Any, configure: Configure) -> None:
+    configure(fail=["create_volume", "delete_volume"])
+    with pytest.raises(BackendUnavailable, match="a retry cleans up"):
+        site.create()
+    (record,) = site.store.page(Volume, where={}).records
+    assert record.status is Status.ERROR
+    configure(fail=[])
+    assert site.create().status is Status.AVAILABLE
+    assert len(driver.volumes) == 1
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR])
+def test_a_creation_that_died_is_carried_through(site: Site, driver: Any, status: Status) -> None:
+    volume = site.create()
+    site.store.replace(replace(volume, status=status, owner="gone"))
+    again = site.create()
+    assert (again.id, again.status, again.owner) == (volume.id, Status.AVAILABLE, "")
+    assert driver.calls["delete_volume"] == 1
+    assert len(driver.volumes) == 1
+
+
+def test_a_deletion_that_died_is_finished_before_the_name_is_used_again(site: Site, driver: Any) -> None:
+    volume = site.create(gib=1)
+    site.store.replace(replace(volume, status=Status.DELETING, owner="gone"))
+    assert site.create(gib=2).size == 2
+    assert driver.volumes == {volume.id: 2}
+
+
+def test_a_clone_and_a_restore_name_their_source_and_may_be_larger(site: Site) -> None:
+    origin = site.create("origin", gib=2)
+    snapshot = site.snapshots.create(snapshotting(origin))
+    clone = site.create("clone", gib=3, source=Source(SourceKind.VOLUME, origin.id))
+    restored = site.create("restored", gib=0, source=Source(SourceKind.SNAPSHOT, snapshot.id))
+    assert (clone.size, clone.blank, clone.source) == (3, False, Source(SourceKind.VOLUME, origin.id))
+    assert (restored.size, restored.blank) == (2, False)
+
+
+def test_a_source_larger_than_the_size_asked_is_out_of_range(site: Site) -> None:
+    origin = site.create("origin", gib=2)
+    with pytest.raises(OutOfRange):
+        site.create("clone", gib=1, source=Source(SourceKind.VOLUME, origin.id))
+
+
+@pytest.mark.parametrize("kind", list(SourceKind))
+def test_a_source_that_does_not_exist_is_not_found(site: Site, kind: SourceKind) -> None:
+    with pytest.raises(NotFound, match=kind):
+        site.create(source=Source(kind, "nowhere"))
+
+
+def test_a_source_in_the_making_is_waited_for(site: Site) -> None:
+    origin = site.create("origin")
+    snapshot = site.snapshots.create(snapshotting(origin))
+    site.store.replace(replace(snapshot, status=Status.CREATING))
+    with pytest.raises(OperationPending, match="source"):
+        site.create(source=Source(SourceKind.SNAPSHOT, snapshot.id))
+
+
+def test_a_volume_goes_where_its_source_is(empty_site: Site) -> None:
+    empty_site.add_backend("small", pools=["p1", "p2"], capacity_gb="100")
+    empty_site.add_backend("large", capacity_gb="9000")
+    origin = empty_site.create("origin", parameters={"backend": "small", "pool": "p2"})
+    clone = empty_site.create("clone", source=Source(SourceKind.VOLUME, origin.id))
+    assert (clone.backend, clone.pool) == ("small", "p2")
+    with pytest.raises(InvalidRequest, match="source"):
+        empty_site.create("else", source=Source(SourceKind.VOLUME, origin.id), parameters={"backend": "large"})
+
+
+def test_most_free_space_that_fits_is_chosen_among_back_ends_and_pools(empty_site: Site) -> None:
+    empty_site.add_backend("small", capacity_gb="10")
+    empty_site.add_backend("large", pools=["p1"], capacity_gb="500")
+    assert empty_site.create("a").backend == "large"
+    assert empty_site.create("b", parameters={"backend": "small"}).backend == "small"
+    assert empty_site.create("c", parameters={"pool": "p1"}).host.endswith("large#p1")
+    with pytest.raises(ResourceExhausted):
+        empty_site.create("d", gib=100000)
+
+
+def test_topology_decides_and_is_compared_again(empty_site: Site) -> None:
+    empty_site.add_backend("east", topology={"zone": "east"}, capacity_gb="1000")
+    empty_site.add_backend("west", topology={"zone": "west"}, capacity_gb="10")
+    west = Topology(requisite=({"zone": "west"},))
+    assert empty_site.create(topology=west).backend == "west"
+    assert empty_site.create(topology=west).backend == "west"
+    with pytest.raises(AlreadyExists, match="west"):
+        empty_site.create(topology=Topology(requisite=({"zone": "east"},)))
+    with pytest.raises(ResourceExhausted, match="topology"):
+        empty_site.create("other", topology=Topology(requisite=({"zone": "south"},)))
+
+
+def test_a_full_back_end_is_passed_over_for_the_next(empty_site: Site) -> None:
+    empty_site.add_backend(
+        "first",
+        capacity_gb="9000",
+        fail=["create_volume"],
+        error="no space left",
+        exception="VolumeBackendAPIException",
+    )
+    empty_site.add_backend("second", capacity_gb="10")
+    assert empty_site.create().backend == "second"
+
+
+def test_a_back_end_that_is_not_ready_may_yet_be_the_right_one(site: Site) -> None:
+    site.add_backend("other")
+    site.backends.get("other").stop()
+    with pytest.raises(BackendUnavailable, match="other"):
+        site.create(parameters={"backend": "other"})
+    with pytest.raises(BackendUnavailable, match="other"):
+        site.create(gib=100000)
+    assert site.create().backend == "array"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"backend": "nowhere"}, "backend"),
+        ({"pool": "nowhere"}, "pool"),
+        ({"type": "nowhere"}, "type"),
+        ({"extraSpecs/disk": "ssd"}, "extraSpecs/disk"),
+    ],
+)
+def test_a_parameter_that_cannot_be_honoured_is_named(site: Site, parameters: dict[str, str], named: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        site.create(parameters=parameters)
+    assert error.value.field == f"parameters[{named}]"
+    assert site.store.page(Volume, where={}).records == ()
+
+
+def test_type_extra_specs_and_qos_become_the_volumes_own_type(site: Site) -> None:
+    volume = site.create(parameters={"type": "gold", "extraSpecs/vendor:dedup": "on", "qos/minIOPS": "10"})
+    assert volume.type == VolumeType(
+        name="gold",
+        extra_specs={"vendor:tier": "1", "vendor:dedup": "on"},
+        qos_specs={"maxIOPS": "100", "minIOPS": "10"},
+    )
+
+
+def test_a_volume_for_several_nodes_is_told_to_the_driver(site: Site) -> None:
+    volume = site.create(capability=SHARED)
+    assert volume.multiattach
+    assert volume.type == VolumeType(extra_specs={"multiattach": "<is> True"})
+
+
+def test_a_volume_for_several_nodes_is_refused_where_that_cannot_be(empty_site: Site) -> None:
+    empty_site.add_backend(multiattach=False)
+    with pytest.raises(InvalidRequest, match="several nodes"):
+        empty_site.create(capability=SHARED)
+
+
+def test_a_file_system_for_several_writers_is_refused(site: Site) -> None:
+    with pytest.raises(InvalidRequest, match="raw block"):
+        site.create(capability=Capability(Mount(), AccessMode.MULTI_NODE_MULTI_WRITER))
+
+
+def test_a_source_is_not_deleted_while_it_is_read(site: Site, driver: Any, configure: Configure) -> None:
+    origin = site.create("origin")
+    snapshot = site.snapshots.create(snapshotting(origin))
+    configure(delay=0.4)
+    clones = [
+        threading.Thread(target=site.create, args=(f"clone-{number}",), kwargs={"source": source})
+        for number, source in enumerate((Source(SourceKind.SNAPSHOT, snapshot.id),) * 2)
+    ]
+    for thread in clones:
+        thread.start()
+    threading.Event().wait(0.1)
+    with pytest.raises(OperationPending):
+        site.snapshots.delete(snapshot.id)
+    for thread in clones:
+        thread.join()
+    assert len(driver.volumes) == 3, "both clones were made at the same time"
+    site.snapshots.delete(snapshot.id)
+
+
+def test_size_is_never_rounded_down(site: Site) -> None:
+    for number, size in enumerate((1, GIB - 1, GIB, GIB + 1, 1500 * 1024**2)):
+        volume = site.create(f"v{number}", gib=size / GIB)
+        assert volume.size * GIB >= size
