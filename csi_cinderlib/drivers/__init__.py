@@ -1,0 +1,1 @@
+"""Volume drivers of our own, written for Cinder's driver interface."""

@@ -1,0 +1,252 @@
+"""A directory of volume files that several processes and hosts may share. Raises OSError, and `NoRoom`.
+
+A file appears under its name only when it is complete: it is made in `.incomplete` and linked into place. What a crash
+leaves there carries no lock any more and is removed at the next start. `.lock` orders those who change the directory; in
+it stands a number that each change raises, so that the sum of all sizes need not be counted anew when nobody else changed
+anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_cinderlib.host import kernel
+
+_INCOMPLETE = ".incomplete"
+_LOCK = ".lock"
+_GENERATION = 8
+"""Bytes."""
+
+
+class NoRoom(Exception):
+    """The directory may not promise that much more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Bytes.
+
+    Attributes:
+        provisioned: the sum of the sizes of all files, holes included.
+    """
+
+    total: int
+    free: int
+    provisioned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Cinder's settings of that name."""
+
+    max_over_subscription_ratio: float = 20.0
+    reserved_percentage: float = 0.0
+
+    def problem(self, now: Capacity, more: int) -> str:
+        """Why `more` bytes may not be promised in addition, as Cinder's CapacityFilter counts; "" when they may."""
+        ratio, reserved = self.max_over_subscription_ratio, now.total * self.reserved_percentage / 100
+        if now.provisioned + more > now.total * ratio:
+            return (
+                f"{_gib(more)} more than the {_gib(now.provisioned)} promised exceed the capacity of {_gib(now.total)} "
+                f"at max_over_subscription_ratio {ratio:g}"
+            )
+        if more > max(0.0, now.free - reserved) * ratio:
+            return (
+                f"{_gib(more)} more are not enough capacity away from the {_gib(now.free)} free, less "
+                f"{self.reserved_percentage:g} % reserved, at max_over_subscription_ratio {ratio:g}"
+            )
+        return ""
+
+
+def _gib(size: float) -> str:
+    return f"{size / 1024**3:.2f} GiB"
+
+
+class Directory:
+    """One pool."""
+
+    def __init__(self, name: str, path: str, limits: Limits) -> None:
+        self.name = name
+        self.path = path
+        self.limits = limits
+        self._incomplete = str(Path(path, _INCOMPLETE))
+        self._lock = str(Path(path, _LOCK))
+        self._counted: tuple[bytes, int] | None = None
+        """The number in the lock file, and the sum of all sizes as of then."""
+
+    def prepare(self) -> None:
+        """Make the directory if need be, prove that it can be written to, and remove what a crash left."""
+        Path(self._incomplete).mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._changing():
+            with self.incomplete("probe") as (fd, _):
+                os.fsync(fd)
+            for entry in Path(self._incomplete).iterdir():
+                _remove_abandoned(entry)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[int]:
+        """Only one at a time, on all hosts. Short: nothing that waits for data is done inside."""
+        fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def incomplete(self, name: str) -> Iterator[tuple[int, str]]:
+        """A new file that is not in the directory yet, open for writing; gone afterwards unless it was published."""
+        path = str(Path(self._incomplete, f"{name}.{uuid.uuid4()}"))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)  # somebody is at work here
+            yield fd, path
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                Path(path).unlink()
+            os.close(fd)
+
+    def publish(self, made: tuple[int, str], name: str) -> None:
+        """Give a complete file its name in the directory, durably.
+
+        Raises:
+            FileExistsError: the name is taken.
+            NoRoom: the limits forbid it.
+        """
+        fd, path = made
+        os.fsync(fd)
+        size = os.fstat(fd).st_size
+        with self._changing() as lock:
+            known = self._promise(lock, size)
+            self._changed(lock, known)
+            self._name(path, name)
+            self._note(lock, known + size)
+        self.sync()
+
+    def replace(self, made: tuple[int, str], name: str) -> None:
+        """Put a complete file in the place of another one of the same size, durably."""
+        fd, path = made
+        os.fsync(fd)
+        Path(path).replace(self.file(name))
+        self.sync()
+
+    def remove(self, name: str) -> bool:
+        """Take a file away, durably. False when it was not there."""
+        with self._changing() as lock:
+            try:
+                size = Path(self.file(name)).stat().st_size
+            except FileNotFoundError:
+                return False
+            known = self._provisioned(lock)
+            self._changed(lock, known)
+            Path(self.file(name)).unlink()
+            self._note(lock, known - size)
+        self.sync()
+        return True
+
+    def resize(self, name: str, size: int) -> None:
+        """Let a file become `size` bytes long, durably, if it is shorter. Raises NoRoom."""
+        with kernel.opened(self.file(name), os.O_RDWR) as fd:
+            with self._changing() as lock:
+                more = size - os.fstat(fd).st_size
+                if more > 0:
+                    known = self._promise(lock, more)
+                    self._changed(lock, known)
+                    os.ftruncate(fd, size)
+                    self._note(lock, known + more)
+            os.fsync(fd)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Raises FileExistsError."""
+        with self._changing():
+            self._name(self.file(name), new_name)
+            with contextlib.suppress(FileNotFoundError):
+                Path(self.file(name)).unlink()
+        self.sync()
+
+    def _name(self, path: str, name: str) -> None:
+        """Fails when the name is taken, by the file system's own rule where it has one: locks may not reach other hosts."""
+        try:
+            os.link(path, self.file(name))
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                raise
+            if self.holds(name):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from error
+            Path(path).rename(self.file(name))
+
+    def check_room(self, more: int) -> None:
+        """Fail early: `publish` and `resize` ask again. Raises NoRoom."""
+        with self._changing() as lock:
+            self._promise(lock, more)
+
+    def capacity(self, *, count_anew: bool = False) -> Capacity:
+        """Total, free and promised bytes; `count_anew` sees also what others put here or took away by hand."""
+        with self._changing() as lock:
+            if count_anew:
+                self._counted = None
+            return self._capacity(self._provisioned(lock))
+
+    def _capacity(self, provisioned: int) -> Capacity:
+        state = os.statvfs(self.path)
+        unit = state.f_frsize
+        return Capacity(total=state.f_blocks * unit, free=state.f_bavail * unit, provisioned=provisioned)
+
+    def _promise(self, lock: int, more: int) -> int:
+        known = self._provisioned(lock)
+        if problem := self.limits.problem(self._capacity(known), more):
+            raise NoRoom(f"pool {self.name!r} ({self.path}): {problem}")
+        return known
+
+    def _provisioned(self, lock: int) -> int:
+        generation = os.pread(lock, _GENERATION, 0)
+        if self._counted is None or self._counted[0] != generation:
+            self._counted = generation, sum(size for _, size in self.files())
+        return self._counted[1]
+
+    def _changed(self, lock: int, known: int) -> None:
+        """Everybody else counts anew: written before the change, so that a crash in between costs a count, no more."""
+        number = int.from_bytes(os.pread(lock, _GENERATION, 0), "little") + 1
+        generation = number.to_bytes(_GENERATION, "little")
+        os.pwrite(lock, generation, 0)
+        self._counted = generation, known
+
+    def _note(self, lock: int, provisioned: int) -> None:
+        self._counted = os.pread(lock, _GENERATION, 0), provisioned
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        """Names and sizes of all files that may be volumes or snapshots."""
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                    with contextlib.suppress(FileNotFoundError):
+                        yield entry.name, entry.stat(follow_symlinks=False).st_size
+
+    def file(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    def holds(self, name: str) -> bool:
+        return os.path.lexists(self.file(name))
+
+    def sync(self) -> None:
+        """Names that were given or taken away are on the disk."""
+        with kernel.opened(self.path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+            os.fsync(fd)
+
+
+def _remove_abandoned(entry: Path) -> None:
+    """A file that nobody holds locked is nobody's work any more: its process ended, on whichever host."""
+    try:
+        with kernel.opened(str(entry), os.O_RDWR) as fd:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            entry.unlink()
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.ENOENT):
+            raise

@@ -1,0 +1,398 @@
+# ruff: noqa: ARG002 - the arguments are those of Cinder's interface
+"""A Cinder volume driver whose volumes are sparse files in directories.
+
+For one machine, for edge clusters, and for directories that several hosts share. The driver never attaches anything: the
+node puts the file on a loop device. Each pool is a directory; snapshots and clones are files of their own that share data
+by reflink (XFS, btrfs, NFS 4.2, ...) or else are copies, so nothing depends on anything and every deletion is allowed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cinder import exception, interface
+from cinder.volume import driver, volume_utils
+from oslo_config import cfg
+
+from csi_cinderlib.drivers import sparse
+from csi_cinderlib.drivers.directories import Directory, Limits, NoRoom
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import devices
+
+GIB = 1024**3
+
+OPTIONS = [
+    cfg.ListOpt(
+        "loopfile_directories",
+        default=["$state_path/volumes"],
+        help="Directories for the volumes' files, each a pool: PATH, or NAME:PATH. Without NAME the pool is called as the "
+        "last part of PATH. They may be shared by several hosts if the file system is.",
+    ),
+    cfg.IntOpt(
+        "loopfile_block_size",
+        default=devices.BLOCK_SIZE,
+        min=512,
+        max=4096,
+        help="Logical block size in bytes of the loop devices that show the volumes. 4096 works on disks of all kinds; 512 "
+        "is for existing files whose contents were made with it.",
+    ),
+]
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@interface.volumedriver
+class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no types
+    """Volumes as sparse files in one or more directories, each directory a pool."""
+
+    VERSION = "1.0.0"
+    SUPPORTED = True
+    SUPPORTS_ACTIVE_ACTIVE = True
+    CI_WIKI_NAME = "csi-cinderlib_LoopFile_CI"
+    VENDOR = "csi-cinderlib"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.configuration.append_config_values(OPTIONS)
+        self._pools: dict[str, Directory] = {}
+
+    @staticmethod
+    def get_driver_options() -> list[Any]:
+        return OPTIONS
+
+    def do_setup(self, context: Any) -> None:
+        ratio = volume_utils.get_max_over_subscription_ratio(self.configuration.max_over_subscription_ratio)
+        limits = Limits(float(ratio), float(self.configuration.safe_get("reserved_percentage") or 0))
+        self._pools = {
+            name: Directory(name, path, limits)
+            for name, path in parse_directories(self.configuration.loopfile_directories).items()
+        }
+
+    def check_for_setup_error(self) -> None:
+        for pool in self._pools.values():
+            with _in_words(f"the directory {pool.path} cannot be used"):
+                pool.prepare()
+
+    # Volumes
+
+    def create_volume(self, volume: Any) -> None:
+        """A hole of the volume's size."""
+        pool = self._pool_of(volume)
+        with _in_words(f"creating {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as made:
+            os.ftruncate(made[0], volume.size * GIB)
+            pool.publish(made, volume.name)
+
+    def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> None:
+        self._copy(snapshot.name, self._home_of_snapshot(snapshot), volume.name, self._pool_of(volume), volume.size)
+
+    def create_cloned_volume(self, volume: Any, src_vref: Any) -> None:
+        self._copy(src_vref.name, self._home(src_vref), volume.name, self._pool_of(volume), volume.size)
+
+    def delete_volume(self, volume: Any) -> None:
+        self._remove(volume.name)
+
+    def extend_volume(self, volume: Any, new_size: int) -> None:
+        """Works on attached volumes too: the node refreshes its loop device."""
+        pool = self._home(volume)
+        with _in_words(f"extending {volume.name} in pool {pool.name!r}"):
+            pool.resize(volume.name, new_size * GIB)
+
+    def local_path(self, volume: Any) -> str:
+        return self._home(volume).file(volume.name)
+
+    # Snapshots
+
+    def create_snapshot(self, snapshot: Any) -> None:
+        home = self._home(snapshot.volume)
+        size = max(snapshot.volume_size, _whole_gib(home.file(snapshot.volume.name)))  # never less than what is there
+        self._copy(snapshot.volume.name, home, snapshot.name, home, size)
+
+    def delete_snapshot(self, snapshot: Any) -> None:
+        self._remove(snapshot.name)
+
+    def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
+        """The volume keeps its size. A new file takes the old one's place, so it must not be attached here."""
+        home, origin = self._home(volume), self._home_of_snapshot(snapshot)
+        doing = f"reverting {volume.name} to {snapshot.name}"
+        with _in_words(doing), home.incomplete(volume.name) as made:
+            path = home.file(volume.name)
+            if device := devices.find_attached(path):
+                raise exception.InvalidVolume(reason=f"{doing}: {path} is still on {device} of this host")
+            sparse.clone_path(origin.file(snapshot.name), made[0], Path(path).stat().st_size)
+            home.replace(made, volume.name)
+
+    # Groups: a snapshot of a group shows all its volumes at one point in time
+
+    def create_group(self, context: Any, group: Any) -> dict[str, str]:
+        return {"status": "available"}
+
+    def update_group(
+        self, context: Any, group: Any, add_volumes: Any = None, remove_volumes: Any = None
+    ) -> tuple[None, None, None]:
+        return None, None, None
+
+    def delete_group(self, context: Any, group: Any, volumes: Sequence[Any]) -> tuple[Any, Any]:
+        for volume in volumes:
+            self.delete_volume(volume)
+        return {"status": "deleted"}, [{"id": volume.id, "status": "deleted"} for volume in volumes]
+
+    def create_group_from_src(
+        self,
+        context: Any,
+        group: Any,
+        volumes: Sequence[Any],
+        group_snapshot: Any = None,
+        snapshots: Sequence[Any] | None = None,
+        source_group: Any = None,
+        source_vols: Sequence[Any] | None = None,
+    ) -> tuple[None, None]:
+        with contextlib.ExitStack() as undo:
+            for volume, source in zip(volumes, snapshots or source_vols or (), strict=True):
+                make = self.create_volume_from_snapshot if snapshots else self.create_cloned_volume
+                make(volume, source)
+                undo.callback(self.delete_volume, volume)
+            undo.pop_all()
+        return None, None
+
+    def create_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Sequence[Any]) -> tuple[Any, Any]:
+        homes = [self._home(snapshot.volume) for snapshot in snapshots]
+        sources = [home.file(snapshot.volume.name) for home, snapshot in zip(homes, snapshots, strict=True)]
+        doing = f"taking the group snapshot {group_snapshot.id}"
+        with _in_words(doing), contextlib.ExitStack() as files:
+            for home, snapshot in zip(homes, snapshots, strict=True):
+                home.check_room(snapshot.volume_size * GIB)
+            made = [
+                files.enter_context(home.incomplete(snapshot.name))
+                for home, snapshot in zip(homes, snapshots, strict=True)
+            ]
+
+            def copy_all() -> None:
+                for source, (target, _), snapshot in zip(sources, made, snapshots, strict=True):
+                    sparse.clone_path(source, target, snapshot.volume_size * GIB)
+
+            if not sparse.undisturbed(sources, copy_all):
+                raise exception.InvalidVolume(
+                    reason=f"{doing}: the volumes are written to all the time; pause the writers"
+                )
+            with contextlib.ExitStack() as undo:
+                for home, snapshot, file in zip(homes, snapshots, made, strict=True):
+                    home.publish(file, snapshot.name)
+                    undo.callback(home.remove, snapshot.name)
+                undo.pop_all()
+        return {"status": "available"}, [{"id": snapshot.id, "status": "available"} for snapshot in snapshots]
+
+    def delete_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Sequence[Any]) -> tuple[Any, Any]:
+        for snapshot in snapshots:
+            self.delete_snapshot(snapshot)
+        return {"status": "deleted"}, [{"id": snapshot.id, "status": "deleted"} for snapshot in snapshots]
+
+    # Connections: the node attaches, there is nothing to export
+
+    def ensure_export(self, context: Any, volume: Any) -> None:
+        """Nothing to do."""
+
+    def create_export(self, context: Any, volume: Any, connector: Mapping[str, Any]) -> None:
+        """Nothing to do."""
+
+    def remove_export(self, context: Any, volume: Any) -> None:
+        """Nothing to do."""
+
+    def create_export_snapshot(self, context: Any, snapshot: Any, connector: Mapping[str, Any]) -> None:
+        """Nothing to do."""
+
+    def remove_export_snapshot(self, context: Any, snapshot: Any) -> None:
+        """Nothing to do."""
+
+    def initialize_connection(self, volume: Any, connector: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """The file, for a node that has the directory at the same place."""
+        return self._connection(self._home(volume).file(volume.name), "rw")
+
+    def initialize_connection_snapshot(
+        self, snapshot: Any, connector: Mapping[str, Any], **kwargs: Any
+    ) -> dict[str, Any]:
+        return self._connection(self._home_of_snapshot(snapshot).file(snapshot.name), "ro")
+
+    def _connection(self, path: str, access_mode: str) -> dict[str, Any]:
+        data = {
+            "device_path": path,
+            "path": path,
+            "block_size": self.configuration.loopfile_block_size,
+            "access_mode": access_mode,
+            "discard": True,
+        }
+        return {"driver_volume_type": "local", "data": data}
+
+    # Files that are there already
+
+    def manage_existing(self, volume: Any, existing_ref: Mapping[str, str]) -> None:
+        """Give the file the volume's name; it grows to whole GiB."""
+        pool, name = self._existing(volume, existing_ref)
+        volume_utils.check_already_managed_volume(name)
+        with _in_words(f"managing {name} in pool {pool.name!r}"):
+            pool.resize(name, _whole_gib(pool.file(name)) * GIB)
+            if name != volume.name:
+                pool.rename(name, volume.name)
+
+    def manage_existing_get_size(self, volume: Any, existing_ref: Mapping[str, str]) -> int:
+        pool, name = self._existing(volume, existing_ref)
+        return _whole_gib(pool.file(name))
+
+    def _existing(self, volume: Any, existing_ref: Mapping[str, str]) -> tuple[Directory, str]:
+        pool, name = self._pool_of(volume), existing_ref.get("source-name", "")
+        if not name or "/" in name or name.startswith("."):
+            reason = "source-name must be the name of a file in the pool's directory"
+        elif not sparse.is_plain_file(pool.file(name)):
+            reason = f"{pool.file(name)} is no regular file"
+        else:
+            return pool, name
+        raise exception.ManageExistingInvalidReference(existing_ref=existing_ref, reason=reason)
+
+    def get_manageable_volumes(
+        self,
+        cinder_volumes: Iterable[Any],
+        marker: Any,
+        limit: int,
+        offset: int,
+        sort_keys: list[str],
+        sort_dirs: list[str],
+    ) -> list[Any]:
+        ids = {volume.name: volume.id for volume in cinder_volumes}
+        snapshots = cfg.CONF.snapshot_name_template.partition("%")[0]
+        entries = [
+            {
+                "reference": {"source-name": name},
+                "size": -(-size // GIB),
+                "safe_to_manage": name not in ids,
+                "reason_not_safe": "already managed" if name in ids else None,
+                "cinder_id": ids.get(name),
+                "extra_info": f"pool {pool.name}",
+            }
+            for pool in self._pools.values()
+            for name, size in pool.files()
+            if not name.startswith(snapshots)
+        ]
+        return list(volume_utils.paginate_entries_list(entries, marker, limit, offset, sort_keys, sort_dirs))
+
+    def unmanage(self, volume: Any) -> None:
+        """The file keeps its name."""
+
+    # What Cinder asks besides
+
+    def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Mapping[str, Any]) -> tuple[bool, None]:
+        """A file is the same under each type, as long as it stays in its pool."""
+        return host["host"] == volume.host, None
+
+    def get_pool(self, volume: Any) -> str:
+        return self._home(volume).name
+
+    def _update_volume_stats(self) -> None:
+        self._stats = {
+            "volume_backend_name": self.configuration.safe_get("volume_backend_name") or type(self).__name__,
+            "vendor_name": self.VENDOR,
+            "driver_version": self.VERSION,
+            "storage_protocol": "local",
+            "sparse_copy_volume": True,
+            "online_extend_support": True,
+            "pools": [self._pool_stats(pool) for pool in self._pools.values()],
+        }
+
+    def _pool_stats(self, pool: Directory) -> dict[str, Any]:
+        with _in_words(f"measuring pool {pool.name!r}"):
+            now = pool.capacity(count_anew=True)
+        return {
+            "pool_name": pool.name,
+            "total_capacity_gb": now.total / GIB,
+            "free_capacity_gb": now.free / GIB,
+            "provisioned_capacity_gb": now.provisioned / GIB,
+            "reserved_percentage": pool.limits.reserved_percentage,
+            "max_over_subscription_ratio": pool.limits.max_over_subscription_ratio,
+            "thin_provisioning_support": True,
+            "thick_provisioning_support": False,
+            "multiattach": True,
+            "QoS_support": False,
+            "consistent_group_snapshot_enabled": True,
+            "filter_function": self.get_filter_function(),
+            "goodness_function": self.get_goodness_function(),
+        }
+
+    # Files and pools
+
+    def _copy(self, name: str, home: Directory, new_name: str, pool: Directory, size: int) -> None:
+        """A new file with what another one holds, `size` GiB long."""
+        doing, source = f"copying {name} to {new_name} in pool {pool.name!r}", home.file(name)
+        with _in_words(doing):
+            have = Path(source).stat().st_size
+            if have > size * GIB:
+                raise exception.InvalidInput(reason=f"{doing}: {size} GiB do not hold its {have} bytes")
+            pool.check_room(size * GIB)
+            with pool.incomplete(new_name) as made:
+                if not sparse.clone_at_one_moment(source, made[0], size * GIB):
+                    raise exception.InvalidVolume(
+                        reason=f"{doing}: it is written to all the time, and without reflink (XFS, btrfs) in {pool.path} "
+                        "a copy takes time; pause the writers or detach the volume"
+                    )
+                pool.publish(made, new_name)
+
+    def _remove(self, name: str) -> None:
+        for pool in self._pools.values():
+            with _in_words(f"deleting {name} in pool {pool.name!r}"):
+                pool.remove(name)
+
+    def _pool_of(self, volume: Any) -> Directory:
+        """Where the scheduler put the volume."""
+        name = volume_utils.extract_host(volume.host, level="pool") if volume.host else None
+        if name in self._pools:
+            return self._pools[name]
+        if not name or len(self._pools) == 1:
+            return max(self._pools.values(), key=lambda pool: pool.capacity().free)
+        raise exception.InvalidVolume(reason=f"{volume.name}: there is no pool {name!r}")
+
+    def _home(self, volume: Any) -> Directory:
+        """Where the volume is."""
+        return self._holder(volume.name) or _missing(exception.VolumeNotFound(volume_id=volume.id))
+
+    def _home_of_snapshot(self, snapshot: Any) -> Directory:
+        return self._holder(snapshot.name) or _missing(exception.SnapshotNotFound(snapshot_id=snapshot.id))
+
+    def _holder(self, name: str) -> Directory | None:
+        return next((pool for pool in self._pools.values() if pool.holds(name)), None)
+
+
+def _missing(error: Exception) -> Directory:
+    raise error
+
+
+def _whole_gib(path: str) -> int:
+    return -(-Path(path).stat().st_size // GIB)
+
+
+def parse_directories(entries: Sequence[str]) -> dict[str, str]:
+    """Pool names and paths."""
+    pools: dict[str, str] = {}
+    for entry in entries:
+        name, path = ("", entry) if entry.startswith("/") else entry.split(":", 1) if ":" in entry else ("", "")
+        path = os.path.normpath(path) if path.startswith("/") else ""
+        name = name or Path(path).name
+        if not path or not name or name in pools or path in pools.values() or "#" in name:
+            raise exception.InvalidConfigurationValue(option="loopfile_directories", value=entry)
+        pools[name] = path
+    if not pools:
+        raise exception.InvalidConfigurationValue(option="loopfile_directories", value="")
+    return pools
+
+
+@contextlib.contextmanager
+def _in_words(doing: str) -> Iterator[None]:
+    """What went wrong with a file as Cinder's exception."""
+    try:
+        yield
+    except (NoRoom, HostError) as error:
+        raise exception.VolumeBackendAPIException(data=f"{doing}: {error}") from error
+    except OSError as error:
+        reason = "no space left in the file system" if error.errno in _NO_SPACE else error.strerror
+        raise exception.VolumeBackendAPIException(data=f"{doing}: {reason}") from error

@@ -1,0 +1,138 @@
+"""Copies of sparse files: by reflink where the file system has it, else data only, holes kept. Raises OSError."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+
+from csi_cinderlib.host import kernel
+
+_FICLONE = 0x40049409
+_NO_REFLINK = frozenset((errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM))
+_NO_KERNEL_COPY = frozenset((errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOSYS))
+_STEP = 64 * 1024 * 1024
+_BUFFER = 4 * 1024 * 1024
+_CLOCK_REALTIME_COARSE = 5
+"""The clock that file times are taken from; Python has no name for it."""
+_TICK = 0.001
+_TICKS = 20
+"""File times of older kernels stand still for up to 10 ms."""
+
+
+def clone(source: int, target: int, size: int) -> None:
+    """Let an open, empty file hold what another open file holds, and be `size` bytes long.
+
+    A reflink shares the data: it takes no time, no space, and shows the source at one point in time. A copy does not: see
+    `undisturbed`.
+    """
+    if not reflink(source, target):
+        copy(source, target)
+    os.ftruncate(target, size)
+
+
+def clone_path(source: str, target: int, size: int) -> None:
+    """`clone` from a path, into an open file that is emptied first."""
+    os.ftruncate(target, 0)
+    with kernel.opened(source, os.O_RDONLY) as fd:
+        clone(fd, target, size)
+
+
+def clone_at_one_moment(source: str, target: int, size: int) -> bool:
+    """As `clone_path`, of a file that somebody may be writing to. False when a copy could not be made between writes."""
+    os.ftruncate(target, 0)
+    with kernel.opened(source, os.O_RDONLY) as fd:
+        if not reflink(fd, target) and not undisturbed([source], lambda: clone_path(source, target, size)):
+            return False
+    os.ftruncate(target, size)
+    return True
+
+
+def reflink(source: int, target: int) -> bool:
+    """Share the source's data with the target. False when these two files cannot."""
+    try:
+        kernel.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno not in _NO_REFLINK:
+            raise
+        return False
+    return True
+
+
+def copy(source: int, target: int) -> None:
+    """Copy the parts that hold data; the rest of the target stays a hole."""
+    end = os.fstat(source).st_size
+    os.ftruncate(target, end)
+    offset = 0
+    while offset < end:
+        try:
+            start = os.lseek(source, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left
+                return
+            raise
+        offset = os.lseek(source, start, os.SEEK_HOLE)
+        _copy_range(source, target, start, offset)
+
+
+def _copy_range(source: int, target: int, start: int, end: int) -> None:
+    in_kernel = True
+    while start < end:
+        if in_kernel:
+            try:
+                done = os.copy_file_range(source, target, min(_STEP, end - start), start, start)
+            except OSError as error:
+                if error.errno not in _NO_KERNEL_COPY:
+                    raise
+                in_kernel = False
+                continue
+        else:
+            done = os.pwrite(target, os.pread(source, min(_BUFFER, end - start), start), start)
+        if not done:
+            raise OSError(errno.EIO, "the file became shorter while it was copied")
+        start += done
+
+
+def undisturbed(paths: Sequence[str], action: Callable[[], None], *, attempts: int = 5) -> bool:
+    """Run `action`, again if need be, until nobody wrote to any of these files meanwhile.
+
+    Then what it saw of all of them is one point in time. False when there was a writer each time.
+    """
+    for _ in range(attempts):
+        before = _settled(paths)
+        action()
+        if before is not None and _stamps(paths) == before:
+            return True
+    return False
+
+
+def _settled(paths: Sequence[str]) -> list[tuple[int, int]] | None:
+    """The files' stamps, once a further write would change them; None when they change all the time."""
+    first = stamps = _stamps(paths)
+    for _ in range(_TICKS):
+        now = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
+        if all(mtime < now for mtime, _ in stamps):
+            return stamps
+        time.sleep(_TICK)
+        stamps = _stamps(paths)
+    return stamps if stamps == first else None  # a file server's clock may be ahead of ours
+
+
+def _stamps(paths: Sequence[str]) -> list[tuple[int, int]]:
+    """Opened anew, because that is when a shared file system asks its server."""
+    found = []
+    for path in paths:
+        with kernel.opened(path, os.O_RDONLY) as fd:
+            state = os.fstat(fd)
+        found.append((state.st_mtime_ns, state.st_size))
+    return found
+
+
+def is_plain_file(path: str) -> bool:
+    """A regular file and no link to one."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
