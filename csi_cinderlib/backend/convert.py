@@ -26,8 +26,13 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
     from cinder import objects
 
     row = rows.volume_row(volume, work.attachments(volume.id))
-    attributes = [*_VOLUME_ATTRIBUTES, "volume_attachment"]
-    made = objects.Volume._from_db_object(context, objects.Volume(context), row, expected_attrs=attributes)
+    made = objects.Volume._from_db_object(context, objects.Volume(context), row, expected_attrs=_VOLUME_ATTRIBUTES)
+    attached = [
+        objects.VolumeAttachment._from_db_object(context, objects.VolumeAttachment(context), one)
+        for one in row["volume_attachment"]
+    ]
+    made.volume_attachment = objects.VolumeAttachmentList(context, objects=attached)
+    made.obj_reset_changes(["volume_attachment"])
     if made.volume_type_id is None:
         made.volume_type = None  # so that no driver asks the database for it
         made.obj_reset_changes(["volume_type"])

@@ -265,13 +265,13 @@ class Runtime:
         """Write the back end's options into the configuration file and let Cinder read it.
 
         Returns:
-            the section's name: the back end's, or with a number when another Runtime of this process took it.
+            the section's name: the back end's, or with a number while another back end of that name has it.
         """
         assert self._file is not None, "start() comes first"
         with _process.guard:
-            others = {name for file in _process.files.values() if file is not self._file for name in file.sections}
+            taken = {name for file in _process.files.values() for name in file.sections}
             names = itertools.chain([settings.name], (f"{settings.name}-{number}" for number in itertools.count(2)))
-            section = next(name for name in names if name not in others)
+            section = next(name for name in names if name not in taken)
             self._file.sections[section] = {
                 "volume_driver": settings.driver,
                 "volume_backend_name": settings.name,

@@ -103,7 +103,7 @@ def usable_free(pool: Pool, *, thin: bool = True) -> float:
         return math.inf if not pool.reserved_percentage else 0.0
     if pool.total <= 0:
         return 0.0
-    available = pool.total - math.floor(pool.total * pool.reserved_percentage / 100)
+    available = pool.total - math.floor(pool.total * (pool.reserved_percentage / 100))
     if thin and pool.thin:
         if pool.max_over_subscription_ratio < 1:
             return 0.0
