@@ -1,0 +1,339 @@
+"""ControllerPublishVolume and ControllerUnpublishVolume."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.errors import (
+    AlreadyExists,
+    BackendError,
+    InvalidRequest,
+    NotFound,
+    OperationPending,
+    PreconditionFailed,
+    ResourceExhausted,
+    Unsupported,
+)
+from csi_cinderlib.model import nodes
+from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
+from csi_cinderlib.model.connection import Formatting
+from csi_cinderlib.model.records import Attachment, Node, Source, SourceKind, Status, Volume
+from csi_cinderlib.model.requests import PublishVolume
+from csi_cinderlib.sealing import Sealer
+
+from .conftest import BLOCK, GIB, MOUNT, SHARED, Configure, Site
+
+READERS = Capability(Mount(), AccessMode.MULTI_NODE_READER_ONLY)
+ONE_WRITER = Capability(Block(), AccessMode.MULTI_NODE_SINGLE_WRITER)
+
+
+@pytest.fixture
+def node(site: Site) -> str:
+    return site.node("n1")
+
+
+@pytest.fixture
+def other(site: Site) -> str:
+    return site.node("n2")
+
+
+def attachments(site: Site) -> tuple[Attachment, ...]:
+    return site.store.page(Attachment, where={}).records
+
+
+def test_the_node_learns_how_to_reach_the_volume(site: Site, node: str, driver: Any) -> None:
+    volume = site.create(gib=2, parameters={"mkfsOptions": "-i 65536 -L 'my data'"})
+    connection = site.publish(volume, node)
+    assert (connection.volume_id, connection.protocol, connection.size) == (volume.id, "nothing", 2 * GIB)
+    assert connection.data["device_path"] == f"/nowhere/{volume.id}"
+    assert (connection.fs_type, connection.mkfs_options) == ("ext4", ("-i", "65536", "-L", "my data"))
+    assert not connection.read_only
+    assert driver.mapped == {(volume.id, "n1")}
+
+
+def test_the_file_system_is_the_capabilitys_then_the_classs(site: Site, node: str) -> None:
+    volume = site.create(parameters={"csi.storage.k8s.io/fstype": "xfs"})
+    assert site.publish(volume, node).fs_type == "xfs"
+    btrfs = Capability(Mount("btrfs"), AccessMode.SINGLE_NODE_WRITER)
+    assert site.publish(volume, node, btrfs).fs_type == "btrfs"
+
+
+def test_what_the_node_learns_is_sealed(site: Site, node: str) -> None:
+    volume = site.create()
+    context = site.attachments.publish(PublishVolume(volume_id=volume.id, node_id=node, capability=MOUNT))
+    assert set(context) == {"connection"}
+    assert context["connection"].startswith("k:k1:")
+    assert "nowhere" not in context["connection"]
+
+
+def test_the_same_again_is_the_same_answer_and_no_call_to_the_array(site: Site, node: str, driver: Any) -> None:
+    volume = site.create()
+    assert site.publish(volume, node) == site.publish(volume, node)
+    assert driver.calls["initialize_connection"] == 1
+    assert len(attachments(site)) == 1
+
+
+def test_a_node_id_may_carry_the_connector_itself(site: Site, driver: Any) -> None:
+    volume = site.create()
+    node = nodes.encode({"host": "far-away", "initiator": "iqn.far"})
+    site.publish(volume, node)
+    assert driver.mapped == {(volume.id, "far-away")}
+    site.attachments.unpublish(volume.id, node)
+    assert driver.mapped == set()
+
+
+def test_read_only_is_by_request_or_by_mode(site: Site, node: str, other: str) -> None:
+    assert site.publish(site.create("a"), node, read_only=True).read_only
+    shared = site.create("b", capability=READERS)
+    assert site.publish(shared, node, READERS).read_only
+    assert site.publish(shared, other, READERS).read_only
+
+
+def test_another_way_on_the_same_node_is_refused(site: Site, node: str) -> None:
+    volume = site.create()
+    site.publish(volume, node)
+    with pytest.raises(AlreadyExists, match="read-only"):
+        site.publish(volume, node, read_only=True)
+
+
+def test_a_second_node_is_fenced_off_and_the_first_named(site: Site, node: str, other: str, driver: Any) -> None:
+    volume = site.create()
+    site.publish(volume, node)
+    with pytest.raises(PreconditionFailed, match="'n1'"):
+        site.publish(volume, other)
+    assert driver.mapped == {(volume.id, "n1")}
+    site.attachments.unpublish(volume.id, node)
+    site.publish(volume, other)
+    assert driver.mapped == {(volume.id, "n2")}
+
+
+def test_several_nodes_share_a_volume_that_was_made_for_them(site: Site, node: str, other: str, driver: Any) -> None:
+    volume = site.create(capability=SHARED)
+    for name in (node, other):
+        site.publish(volume, name, SHARED)
+    assert len(driver.mapped) == 2
+    site.attachments.unpublish(volume.id, node)
+    assert driver.mapped == {(volume.id, "n2")}
+    assert driver.exports == {volume.id}, "the export stays while another node is connected through it"
+    site.attachments.unpublish(volume.id, other)
+    assert driver.exports == set()
+
+
+def test_one_writer_among_readers(site: Site, node: str, other: str) -> None:
+    volume = site.create(capability=ONE_WRITER)
+    site.publish(volume, node, ONE_WRITER)
+    with pytest.raises(PreconditionFailed, match="one writer"):
+        site.publish(volume, other, ONE_WRITER)
+    assert site.publish(volume, other, ONE_WRITER, read_only=True).read_only
+
+
+def test_only_the_first_node_may_take_an_empty_volume_for_new(site: Site, node: str, other: str) -> None:
+    volume = site.create()
+    assert site.publish(volume, node).formatting is Formatting.NEVER_FORMATTED
+    assert site.publish(volume, node).formatting is Formatting.NEVER_FORMATTED, "the same node, the same answer"
+    site.attachments.unpublish(volume.id, node)
+    assert site.publish(volume, other).formatting is Formatting.UNKNOWN
+
+
+def test_a_reader_does_not_use_up_the_mark(site: Site, node: str, other: str) -> None:
+    volume = site.create()
+    assert site.publish(volume, node, read_only=True).formatting is Formatting.FORBIDDEN
+    site.attachments.unpublish(volume.id, node)
+    assert site.publish(volume, other).formatting is Formatting.NEVER_FORMATTED
+
+
+def test_what_has_a_source_or_is_raw_is_never_formatted(site: Site, node: str) -> None:
+    origin = site.create("origin")
+    clone = site.create("clone", source=Source(SourceKind.VOLUME, origin.id))
+    assert site.publish(clone, node).formatting is Formatting.FORBIDDEN
+    assert site.publish(site.create("raw", capability=BLOCK), node, BLOCK).formatting is Formatting.FORBIDDEN
+
+
+def test_unknown_volumes_and_nodes_are_named(site: Site, node: str) -> None:
+    volume = site.create()
+    with pytest.raises(NotFound, match="volume"):
+        site.publish(replace(volume, id="nowhere"), node)
+    with pytest.raises(NotFound, match="node 'nowhere'"):
+        site.publish(volume, "nowhere")
+    with pytest.raises(InvalidRequest, match="node_id"):
+        site.publish(volume, "cl1.rubbish")
+
+
+def test_a_node_that_cannot_reach_the_back_end_gets_nothing(site: Site, driver: Any) -> None:
+    site.store.add(Node(id="odd", connector={"initiator": "iqn.odd"}))
+    volume = site.create()
+    with pytest.raises(InvalidRequest, match="cannot reach"):
+        site.publish(volume, "odd")
+    assert attachments(site) == ()
+    assert driver.mapped == set()
+
+
+def test_a_node_gets_as_many_volumes_as_it_may_have(site: Site, node: str) -> None:
+    site.max_per_node = 2
+    first, second, third = (site.create(name) for name in "abc")
+    site.publish(first, node)
+    site.publish(second, node)
+    with pytest.raises(ResourceExhausted, match="2 volumes"):
+        site.publish(third, node)
+    site.publish(second, node)
+    site.attachments.unpublish(first.id, node)
+    site.publish(third, node)
+
+
+def test_a_connection_too_long_for_csi_is_refused_and_undone(
+    site: Site, node: str, driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = site.create()
+    answer = {"driver_volume_type": "iSCSI", "data": {"target_portals": ["10.0.0.1:3260"] * 300}}
+    monkeypatch.setattr(driver, "initialize_connection", lambda volume, connector: answer)
+    with pytest.raises(Unsupported, match="4096"):
+        site.publish(volume, node)
+    assert attachments(site) == ()
+
+
+def test_unpublish_is_fine_whatever_is_gone(site: Site, node: str, driver: Any) -> None:
+    volume = site.create()
+    site.publish(volume, node)
+    site.store.remove(site.store.get(Node, node))
+    site.attachments.unpublish(volume.id, "another")
+    assert len(driver.mapped) == 1
+    for _ in range(2):
+        site.attachments.unpublish(volume.id, node)
+    assert driver.mapped == set()
+    site.attachments.unpublish("nowhere", node)
+    site.attachments.unpublish("nowhere", "")
+
+
+def test_unpublish_without_a_node_means_all_nodes(site: Site, node: str, other: str, driver: Any) -> None:
+    volume = site.create(capability=SHARED)
+    site.publish(volume, node, SHARED)
+    site.publish(volume, other, SHARED)
+    site.attachments.unpublish(volume.id, "")
+    assert driver.mapped == set()
+    assert attachments(site) == ()
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.DELETING])
+def test_an_attach_or_detach_that_died_is_gone_after_unpublish(
+    site: Site, node: str, driver: Any, status: Status
+) -> None:
+    volume = site.create()
+    site.publish(volume, node)
+    (attachment,) = attachments(site)
+    site.store.replace(replace(attachment, status=status, owner="gone"))
+    site.attachments.unpublish(volume.id, node)
+    assert (attachments(site), driver.mapped, driver.exports) == ((), set(), set())
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.DELETING, Status.ERROR])
+def test_an_attach_or_detach_that_died_is_carried_through_by_publish(
+    site: Site, node: str, driver: Any, status: Status
+) -> None:
+    volume = site.create()
+    site.publish(volume, node)
+    (attachment,) = attachments(site)
+    site.store.replace(replace(attachment, status=status, owner="gone"))
+    site.publish(volume, node)
+    (attachment,) = attachments(site)
+    assert attachment.status is Status.AVAILABLE
+    assert driver.mapped == {(volume.id, "n1")}
+
+
+def test_a_failed_attach_leaves_nothing(site: Site, node: str, driver: Any, configure: Configure) -> None:
+    volume = site.create()
+    configure(fail=["initialize_connection"])
+    with pytest.raises(BackendError):
+        site.publish(volume, node)
+    assert (attachments(site), driver.mapped, driver.exports) == ((), set(), set())
+    configure(fail=[])
+    site.publish(volume, node)
+
+
+def test_a_failed_detach_keeps_the_fence(site: Site, node: str, other: str, configure: Configure) -> None:
+    volume = site.create()
+    site.publish(volume, node)
+    configure(fail=["terminate_connection"])
+    with pytest.raises(BackendError):
+        site.attachments.unpublish(volume.id, node)
+    with pytest.raises(PreconditionFailed, match="'n1'"):
+        site.publish(volume, other)
+    configure(fail=[])
+    site.attachments.unpublish(volume.id, node)
+    site.publish(volume, other)
+
+
+def test_a_slow_clone_does_not_hold_up_the_attach_of_its_source(site: Site, node: str, configure: Configure) -> None:
+    origin = site.create("origin")
+    configure(delay=0.6)
+    clone = threading.Thread(
+        target=site.create, args=("clone",), kwargs={"source": Source(SourceKind.VOLUME, origin.id)}
+    )
+    clone.start()
+    time.sleep(0.1)
+    configure(delay=0.0)
+    began = time.monotonic()
+    site.publish(origin, node)
+    took = time.monotonic() - began
+    still_going = clone.is_alive()
+    clone.join()
+    assert still_going, f"the attach took {took:.2f} s, longer than the clone"
+
+
+def test_a_call_on_a_volume_that_another_is_at_work_on_is_refused_at_once(
+    site: Site, node: str, configure: Configure
+) -> None:
+    volume = site.create()
+    configure(delay=0.5)
+    first = threading.Thread(target=site.publish, args=(volume, node))
+    first.start()
+    time.sleep(0.1)
+    with pytest.raises(OperationPending):
+        site.publish(volume, node)
+    with pytest.raises(OperationPending):
+        site.volumes.delete(volume.id)
+    first.join()
+
+
+def test_a_thousand_attaches_on_a_slow_array_run_at_the_same_time(
+    site: Site, driver: Any, configure: Configure
+) -> None:
+    """Promise 16, with 200 threads and a shorter latency: what counts is that they overlap."""
+    site.sealer = Sealer()
+    volumes = [
+        site.create(f"v{number}") for number in range(1000 if site.store.__class__.__name__ == "MemoryStore" else 200)
+    ]
+    for number in range(10):
+        site.node(f"n{number}")
+    configure(delay=0.05)
+    waiting = iter(list(enumerate(volumes)))
+    guard = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with guard:
+                number, volume = next(waiting, (0, None))
+            if volume is None:
+                return
+            request = PublishVolume(volume_id=volume.id, node_id=f"n{number % 10}", capability=MOUNT)
+            site.attachments.publish(request)
+
+    threads = [threading.Thread(target=work) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(driver.mapped) == len(volumes)
+    assert driver.busiest > 50
+
+
+def test_the_volume_record_is_read_fresh(site: Site, node: str) -> None:
+    volume = site.create()
+    site.volumes.delete(volume.id)
+    with pytest.raises(NotFound):
+        site.publish(volume, node)
+    assert site.store.page(Volume, where={}).records == ()
