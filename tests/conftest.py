@@ -16,7 +16,7 @@ _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 16384 | 1 << 18
 _MARK = "CINDERLIB_TEST_SESSION"
 """Every process started by a test inherits this variable, and so is known again even if its parent is gone."""
-_GRACE = 5.0
+_GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "5"))
 """Seconds that what a test has ended may take to vanish."""
 
 _session = str(uuid.uuid4())
