@@ -226,9 +226,16 @@ class Backend:
         """Raises InvalidRequest when a node with these connector properties cannot reach this back end."""
         connections.validate(self._engine, connector)
 
-    def connect(self, volume: Volume, attachment: Attachment) -> Attachment:
-        """Make the volume reachable from the attachment's node. The same attachment again is returned, or resumed."""
-        return connections.connect(self._engine, volume, attachment)
+    def connect(
+        self, volume: Volume, attachment: Attachment, *, check: connections.Check = connections.anybody
+    ) -> Attachment:
+        """Make the volume reachable from the attachment's node. The same attachment again is returned, or resumed.
+
+        Args:
+            check: called with the volume's other attachments once this one is visible to others, and before the node gets
+                anything. What it raises undoes the attachment.
+        """
+        return connections.connect(self._engine, volume, attachment, check)
 
     def disconnect(self, attachment: Attachment) -> None:
         """Fence the node off the volume; the export goes with the last attachment. Done already is fine."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,12 +27,20 @@ _PER_GB_OPTIONS = (
 _BLOCK_SIZES = {"512": ("512", "512"), "512e": ("4096", "512"), "4k": ("4096", "4096")}
 
 
+Check = Callable[[Sequence[Attachment]], None]
+"""Raises when the volume's other attachments exclude one more."""
+
+
+def anybody(_others: Sequence[Attachment]) -> None:
+    """No attachment excludes another."""
+
+
 def validate(engine: Engine, connector: Mapping[str, object]) -> None:
     """Raises InvalidRequest when a node with these properties cannot reach the back end."""
     engine.call(engine.work(), engine.ready_driver().validate_connector, dict(connector))
 
 
-def connect(engine: Engine, volume: Volume, attachment: Attachment) -> Attachment:
+def connect(engine: Engine, volume: Volume, attachment: Attachment, check: Check = anybody) -> Attachment:
     """Make the volume reachable for the attachment's node. The same attachment again returns, or is resumed.
 
     The volume's "never formatted" mark goes over to the first attachment that may write: it is taken off the volume
@@ -60,9 +69,27 @@ def connect(engine: Engine, volume: Volume, attachment: Attachment) -> Attachmen
     if volume.status in (Status.DELETING, Status.CREATING, Status.ERROR):
         engine.remove(record)
         raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
+    _check_others(engine, work, record, check)
     info = _export(engine, work, driver, volume, record)
     faultpoints.reach("publish.connected")
     return engine.store.replace(replace(record, status=Status.AVAILABLE, connection_info=info, owner="", message=""))
+
+
+def _check_others(engine: Engine, work: Work, record: Attachment, check: Check) -> None:
+    """Look at the other attachments once this one is visible: of two controllers that attach to two nodes, one sees the other."""
+    try:
+        check(_others(work, record))
+    except DriverError:
+        _forget(engine, work, record)
+        raise
+
+
+def _forget(engine: Engine, work: Work, record: Attachment) -> None:
+    """Remove a record that was never answered, so that no node has seen the device: the volume gets its mark back."""
+    engine.remove(record)
+    if record.blank:
+        with contextlib.suppress(NotFound):
+            work.change_volume(record.volume_id, lambda one: replace(one, blank=True))
 
 
 def _begin(engine: Engine, work: Work, attachment: Attachment) -> Attachment:
@@ -109,7 +136,7 @@ def _undo(engine: Engine, work: Work, driver: Any, made: Any, record: Attachment
         except DriverError as second:
             engine.note(record, Status.ERROR, f"{error}; cleaning up failed, too: {second}")
             return
-    engine.remove(record)
+    _forget(engine, work, record)
 
 
 def _others(work: Work, record: Attachment) -> list[Attachment]:
@@ -119,6 +146,7 @@ def _others(work: Work, record: Attachment) -> list[Attachment]:
 def disconnect(engine: Engine, attachment: Attachment) -> None:
     """Take the volume away from the attachment's node: when this returns, the back end lets the node no longer in."""
     driver = engine.ready_driver()
+    answered = attachment.status is not Status.CREATING
     try:
         record = engine.intend(attachment, Status.DELETING)
         volume = engine.store.get(Volume, record.volume_id)
@@ -140,7 +168,10 @@ def disconnect(engine: Engine, attachment: Attachment) -> None:
         except DriverError as error:
             # The node is locked out already. Cinder, too, only warns: deletion removes the export again.
             _log.warning("volume %s stays exported on back end %s: %s", volume.id, engine.name, error)
-    engine.remove(record)
+    if answered:
+        engine.remove(record)
+    else:
+        _forget(engine, work, record)
 
 
 def ensure_exports(engine: Engine, attached: Mapping[str, tuple[Attachment, ...]]) -> None:
