@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
@@ -83,16 +83,18 @@ class Attachments:
     def _attach(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> Attachment:
         backend = home(self._backends, volume)
         attachments = self._attachments(volume.id)
-        fencing.check_alone(volume, attachments, request)
+
+        def check(others: Sequence[Attachment]) -> None:
+            fencing.check_alone(volume, others, request)
+
+        check(attachments)
         found = fencing.own(attachments, request.node_id)
         if found is not None and not fencing.keep(found, request):
             self._detach(found)
             volume, found = self._store.get(Volume, volume.id), None
-        if found is not None:
-            return backend.connect(volume, found)
-        self._check_slots(request.node_id)
-        backend.validate_connector(connector)
-        return backend.connect(volume, self._new(volume, connector, request))
+        if found is None:
+            self._check_slots(request.node_id)
+        return backend.connect(volume, self._new(volume, connector, request), check=check)
 
     def _detach(self, attachment: Attachment) -> None:
         home(self._backends, attachment).disconnect(attachment)

@@ -20,7 +20,7 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.model.requests import Expanded, ExpandVolume, ValidateCapabilities
-from csi_cinderlib.model.size import Bytes, SizeRange
+from csi_cinderlib.model.size import Bytes, GiB, SizeRange
 
 from .conftest import BLOCK, GIB, MOUNT, SHARED, Configure, Site, snapshotting
 
@@ -136,7 +136,7 @@ def test_a_back_end_that_cannot_extend_what_is_attached_says_so_and_changes_noth
 
 def test_an_expansion_that_died_is_finished_to_what_it_was_for(site: Site) -> None:
     volume = site.create(gib=1)
-    site.store.replace(replace(volume, status=Status.EXTENDING, target_size=volume.size * 4, owner="gone"))
+    site.store.replace(replace(volume, status=Status.EXTENDING, target_size=GiB(4), owner="gone"))
     assert expand(site, volume, 2).size == 4 * GIB
     assert stored(site, volume).status is Status.AVAILABLE
 

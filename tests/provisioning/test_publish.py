@@ -331,9 +331,34 @@ def test_a_thousand_attaches_on_a_slow_array_run_at_the_same_time(
     assert driver.busiest > 50
 
 
-def test_the_volume_record_is_read_fresh(site: Site, node: str) -> None:
+def test_of_two_controllers_that_attach_to_two_nodes_at_once_one_is_refused(
+    site: Site, node: str, other: str, driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other controller acts after this one has looked who has the volume, and before it has written down its own intent."""
     volume = site.create()
-    site.volumes.delete(volume.id)
-    with pytest.raises(NotFound):
+    elsewhere = Site(site.store, site.runtime, sealer=site.sealer)
+    far = elsewhere.add_backend("array")
+    validated = driver.validate_connector
+
+    def meanwhile(connector: dict[str, Any]) -> None:
+        validated(connector)
+        elsewhere.publish(volume, other)
+
+    monkeypatch.setattr(driver, "validate_connector", meanwhile)
+    with pytest.raises((PreconditionFailed, OperationPending)):
         site.publish(volume, node)
-    assert site.store.page(Volume, where={}).records == ()
+    elsewhere.backends.get("array").stop()
+    assert (driver.mapped, far.mapped) == (set(), {(volume.id, "n2")})
+    assert [attachment.node_id for attachment in attachments(site)] == ["n2"]
+
+
+def test_an_attach_that_nobody_was_told_of_does_not_use_up_the_mark(
+    site: Site, node: str, other: str, configure: Configure
+) -> None:
+    volume = site.create()
+    configure(fail=["initialize_connection"])
+    with pytest.raises(BackendError):
+        site.publish(volume, node)
+    configure(fail=[])
+    assert site.store.get(Volume, volume.id).blank
+    assert site.publish(volume, other).formatting is Formatting.NEVER_FORMATTED

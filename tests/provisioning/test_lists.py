@@ -1,0 +1,220 @@
+"""ListVolumes, ControllerGetVolume, ListSnapshots, GetCapacity."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.errors import BackendUnavailable, CorruptRecord, InvalidRequest, NotFound, OperationPending
+from csi_cinderlib.model.capability import Capability
+from csi_cinderlib.model.records import Attachment, Snapshot, Volume
+from csi_cinderlib.model.requests import ClassParameters, GetCapacity, ListSnapshots
+from csi_cinderlib.persistence.api import Page, R, Store, Where
+from csi_cinderlib.persistence.memory import MemoryStore
+
+from .conftest import GIB, SHARED, Configure, Site, snapshotting
+
+
+def everything(site: Site, limit: int) -> list[tuple[str, tuple[str, ...]]]:
+    found: list[tuple[str, tuple[str, ...]]] = []
+    token = ""
+    while True:
+        page = site.volumes.list(token, limit)
+        assert len(page.records) <= limit
+        found += [(state.record.id, state.nodes) for state in page.records]
+        token = page.next
+        if not token:
+            return found
+
+
+def test_all_volumes_are_listed_once_with_their_nodes_whatever_the_page(site: Site) -> None:
+    nodes = [site.node("n1"), site.node("n2")]
+    volumes = [site.create(f"v{number}", capability=SHARED) for number in range(7)]
+    site.publish(volumes[3], nodes[0], SHARED)
+    for node in nodes:
+        site.publish(volumes[5], node, SHARED)
+    expected = sorted((volume.id, ()) for volume in volumes)
+    published = {volumes[3].id: ("n1",), volumes[5].id: ("n1", "n2")}
+    for limit in (1, 2, 3, 7, 100):
+        assert everything(site, limit) == [(id, published.get(id, ())) for id, _ in expected]
+
+
+def test_a_page_is_never_larger_than_the_server_allows(site: Site) -> None:
+    site.page_limit = 2
+    for number in range(3):
+        site.create(f"v{number}")
+    page = site.volumes.list()
+    assert len(page.records) == 2
+    assert len(site.volumes.list(page.next, 50).records) == 1
+
+
+def test_a_token_that_is_not_ours_means_start_over(site: Site) -> None:
+    with pytest.raises(OperationPending):
+        site.volumes.list("bogus")
+    with pytest.raises(OperationPending):
+        site.snapshots.list(ListSnapshots(token="bogus"))
+
+
+def test_a_volume_is_shown_with_its_nodes_and_its_condition(site: Site, configure: Configure) -> None:
+    volume = site.create()
+    site.publish(volume, site.node("n1"))
+    state = site.volumes.get(volume.id)
+    assert (state.record.id, state.nodes, state.condition.abnormal) == (volume.id, ("n1",), False)
+    with pytest.raises(NotFound):
+        site.volumes.get("nowhere")
+
+
+def test_a_back_end_out_of_reach_is_a_condition_and_not_an_error(site: Site) -> None:
+    volume = site.create()
+    site.backends.get("array").stop()
+    assert site.volumes.get(volume.id).condition.abnormal
+    assert site.volumes.list().records[0].condition.abnormal
+
+
+class Damaged:
+    """A store in which some records cannot be read."""
+
+    def __init__(self, store: Store, *ids: str) -> None:
+        self._store = store
+        self._ids = ids
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where | None = None) -> Page[R]:
+        page = self._store.page(kind, after=after, limit=limit, where=where or {})
+        readable = tuple(record for record in page.records if record.id not in self._ids)
+        return Page(readable, page.next, tuple(record.id for record in page.records if record.id in self._ids))
+
+
+def test_a_volume_whose_record_cannot_be_read_is_listed_with_its_nodes(site: Site) -> None:
+    good, bad = site.create("good"), site.create("bad")
+    site.publish(bad, site.node("n1"))
+    site.store = Damaged(site.store, bad.id)
+    states = {state.record.id: state for state in site.volumes.list().records}
+    assert states[bad.id].nodes == ("n1",)
+    assert states[bad.id].condition.abnormal
+    assert states[bad.id].record.size == 0
+    assert not states[good.id].condition.abnormal
+
+
+def test_an_attachment_that_cannot_be_read_fails_the_list_rather_than_look_detached(site: Site) -> None:
+    volume = site.create()
+    site.publish(volume, site.node("n1"))
+    (attachment,) = site.store.page(Attachment, where={}).records
+    site.store = Damaged(site.store, attachment.id)
+    with pytest.raises(CorruptRecord):
+        site.volumes.list()
+
+
+def test_snapshots_are_listed_by_volume_and_by_id(site: Site) -> None:
+    first, second = site.create("a"), site.create("b")
+    taken = [
+        site.snapshots.create(snapshotting(volume, f"s{volume.name}{n}")) for volume in (first, second) for n in "12"
+    ]
+
+    def listed(**filters: Any) -> set[str]:
+        return {record.id for record in site.snapshots.list(ListSnapshots(**filters)).records}
+
+    assert listed() == {snapshot.id for snapshot in taken}
+    assert listed(volume_id=first.id) == {taken[0].id, taken[1].id}
+    assert listed(snapshot_id=taken[3].id) == {taken[3].id}
+    assert listed(snapshot_id=taken[3].id, volume_id=first.id) == set()
+    assert listed(snapshot_id="nowhere") == set()
+    assert listed(volume_id="nowhere") == set()
+
+
+def test_snapshots_are_paged(site: Site) -> None:
+    volume = site.create()
+    taken = {site.snapshots.create(snapshotting(volume, f"s{number}")).id for number in range(5)}
+    seen: list[Snapshot] = []
+    token = ""
+    while True:
+        page = site.snapshots.list(ListSnapshots(token=token, limit=2))
+        seen += page.records
+        token = page.next
+        if not token:
+            break
+    assert [snapshot.id for snapshot in seen] == sorted(taken)
+
+
+def capacity(
+    site: Site, capability: Capability | None = None, segments: dict[str, str] | None = None, **given: str
+) -> int:
+    parameters = ClassParameters(
+        backend=given.get("backend", ""), pool=given.get("pool", ""), type=given.get("type", ""), given=given
+    )
+    return site.volumes.capacity(
+        GetCapacity(capabilities=(capability,) if capability else (), parameters=parameters, segments=segments or {})
+    ).available
+
+
+def test_capacity_is_that_of_the_best_pool_not_of_the_first(empty_site: Site) -> None:
+    """The fake says twice its capacity may be promised to thin volumes."""
+    empty_site.add_backend("small", capacity_gb="10", pools=["p1", "p2"])
+    empty_site.add_backend("large", capacity_gb="70", multiattach=False)
+    assert capacity(empty_site) == 140 * GIB
+    assert capacity(empty_site, backend="small") == 20 * GIB
+    assert capacity(empty_site, capability=SHARED) == 20 * GIB, "the other cannot attach to several nodes"
+    answer = empty_site.volumes.capacity(GetCapacity())
+    assert (answer.maximum, answer.minimum) == (140 * GIB, GIB)
+
+
+def test_capacity_goes_down_with_each_volume(site: Site) -> None:
+    before = capacity(site)
+    site.create(gib=5)
+    assert capacity(site) == before - 5 * GIB
+
+
+def test_capacity_by_topology_is_zero_where_nothing_can_be_reached(empty_site: Site) -> None:
+    empty_site.add_backend("east", topology={"zone": "east"}, capacity_gb="10")
+    empty_site.add_backend("west", topology={"zone": "west"}, capacity_gb="30")
+    assert capacity(empty_site, segments={"zone": "east", "rack": "7"}) == 20 * GIB
+    assert capacity(empty_site, segments={"zone": "west"}) == 60 * GIB
+    assert capacity(empty_site, segments={"zone": "south"}) == 0
+
+
+@pytest.mark.parametrize("says", ["infinite", "unknown"])
+def test_capacity_without_a_limit_fits_the_wire(empty_site: Site, says: str) -> None:
+    empty_site.add_backend(capacity_gb=says)
+    answer = empty_site.volumes.capacity(GetCapacity())
+    assert 2**62 < answer.available < 2**63
+    assert answer.maximum is None
+
+
+def test_capacity_of_a_class_that_is_wrong_names_what_is_wrong(site: Site) -> None:
+    with pytest.raises(InvalidRequest, match="nowhere"):
+        capacity(site, backend="nowhere")
+    with pytest.raises(InvalidRequest, match="nowhere"):
+        capacity(site, type="nowhere")
+
+
+def test_capacity_of_a_back_end_that_is_not_ready_is_no_statement(site: Site) -> None:
+    site.backends.get("array").stop()
+    with pytest.raises(BackendUnavailable):
+        capacity(site)
+
+
+def test_an_unreadable_row_is_an_error_of_that_volume_alone(site: Site, tmp_path: Path) -> None:
+    good, bad = site.create("good"), site.create("bad")
+    spoil(site.store, bad, tmp_path)
+    with pytest.raises(CorruptRecord, match=bad.id):
+        site.volumes.get(bad.id)
+    assert site.volumes.get(good.id).record == good
+    assert {state.record.id for state in site.volumes.list().records} == {good.id, bad.id}
+    with pytest.raises(CorruptRecord):
+        site.create("bad")
+    assert [orphan.id for orphan in site.orphans.find()] == [bad.id]
+
+
+def spoil(store: Store, volume: Volume, state_dir: Path) -> None:
+    """Overwrite the stored body, as a failing disk or a careless hand would."""
+    if isinstance(store, MemoryStore):
+        store._tables[Volume].rows[volume.id].body = "{"
+        return
+    with sqlite3.connect(state_dir / "metadata.db") as database:
+        database.execute("UPDATE volumes SET body = '{' WHERE id = ?", (volume.id,))
+    database.close()

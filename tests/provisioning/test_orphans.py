@@ -1,0 +1,129 @@
+"""What a controller left half done, and nobody asks for any more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.errors import OperationPending
+from csi_cinderlib.model.records import Attachment, Node, Snapshot, Status, Volume
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.model.times import stamp
+from csi_cinderlib.provisioning.orphans import Orphans
+from csi_cinderlib.provisioning.owners import Owners
+
+from .conftest import Configure, Site, snapshotting
+
+LONG_AGO = stamp(datetime.now(UTC) - timedelta(hours=1))
+
+
+def leave(site: Site, volume: Volume, status: Status, *, created_at: str = LONG_AGO, **more: Any) -> Volume:
+    return site.store.replace(replace(volume, status=status, created_at=created_at, owner="gone", **more))
+
+
+def volumes(site: Site) -> list[tuple[str, Status, int]]:
+    return [(record.name, record.status, record.size) for record in site.store.page(Volume, where={}).records]
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.DELETING])
+def test_a_volume_that_nobody_asks_for_any_more_is_removed(site: Site, driver: Any, status: Status) -> None:
+    leave(site, site.create("left"), status)
+    site.create("kept")
+    (settled,) = site.orphans.settle()
+    assert (settled.orphan.kind, settled.error) == ("volume", "")
+    assert volumes(site) == [("kept", Status.AVAILABLE, 1)]
+    assert len(driver.volumes) == 1
+    assert site.orphans.settle() == ()
+
+
+def test_a_creation_within_the_grace_is_listed_and_left_alone(site: Site) -> None:
+    leave(site, site.create(), Status.CREATING, created_at=stamp(datetime.now(UTC)))
+    assert site.orphans.settle() == ()
+    (orphan,) = site.orphans.find()
+    assert (orphan.status, orphan.due, orphan.owner) == ("creating", False, "gone")
+
+
+def test_an_expansion_is_finished(site: Site) -> None:
+    volume = site.create(gib=1)
+    leave(site, volume, Status.EXTENDING, target_size=GiB(3))
+    assert [settled.error for settled in site.orphans.settle()] == [""]
+    assert volumes(site) == [("pvc-1", Status.AVAILABLE, 3)]
+
+
+def test_attachments_and_snapshots_go_before_their_volume(site: Site, driver: Any) -> None:
+    volume = site.create()
+    site.publish(volume, site.node("n1"))
+    snapshot = site.snapshots.create(snapshotting(volume))
+    (attachment,) = site.store.page(Attachment, where={}).records
+    site.store.replace(replace(attachment, status=Status.CREATING, created_at=LONG_AGO))
+    site.store.replace(replace(snapshot, status=Status.ERROR, created_at=LONG_AGO))
+    leave(site, site.store.get(Volume, volume.id), Status.DELETING)
+    assert [settled.orphan.kind for settled in site.orphans.settle()] == ["attachment", "snapshot", "volume"]
+    assert volumes(site) == []
+    assert site.store.page(Snapshot, where={}).records == ()
+    assert (driver.volumes, driver.snapshots, driver.mapped, driver.exports) == ({}, {}, set(), set())
+
+
+def test_one_that_fails_is_told_and_tried_again_and_holds_up_nobody(
+    site: Site, driver: Any, configure: Configure
+) -> None:
+    for name in ("a", "b"):
+        leave(site, site.create(name), Status.DELETING)
+    driver.calls.clear()
+    configure(fail=["delete_volume:1"])
+    assert sorted(bool(settled.error) for settled in site.orphans.settle()) == [False, True]
+    assert [settled.error for settled in site.orphans.settle()] == [""]
+    assert driver.volumes == {}
+
+
+def test_one_that_is_being_worked_on_is_left_alone(site: Site) -> None:
+    volume = leave(site, site.create(), Status.DELETING)
+    with site.locks.hold(f"volume {volume.id}"):
+        assert site.orphans.settle() == ()
+    assert len(site.orphans.settle()) == 1
+
+
+def test_one_whose_owner_lives_elsewhere_is_left_alone(site: Site) -> None:
+    there = Owners(site.store, owner="there")
+    there.beat()
+    old = site.backends.get("array")
+    watchful = Backend(
+        old.settings,
+        store=site.store,
+        runtime=site.runtime,
+        owner="here",
+        is_alive=Owners(site.store, owner="here").alive,
+    )
+    volume = site.create()
+    site.store.replace(replace(volume, status=Status.CREATING, created_at=LONG_AGO, owner="there"))
+    site.backends.add(watchful)
+    watchful.start()
+    assert site.orphans.settle() == ()
+    for call in (site.create, lambda: site.volumes.delete(volume.id)):
+        with pytest.raises(OperationPending, match="there"):
+            call()
+    there.leave()
+    assert len(site.orphans.settle()) == 1
+    assert volumes(site) == []
+
+
+def test_an_attachment_of_a_node_that_is_gone_is_only_listed(site: Site) -> None:
+    volume, node = site.create(), site.node("n1")
+    site.publish(volume, node)
+    assert site.orphans.find() == ()
+    site.store.remove(site.store.get(Node, node))
+    (orphan,) = site.orphans.find()
+    assert (orphan.kind, orphan.due) == ("attachment", False)
+    assert "'n1'" in orphan.reason
+    assert site.orphans.settle() == ()
+    assert len(site.store.page(Attachment, where={}).records) == 1
+
+
+def test_without_a_grace_even_what_was_just_begun_is_undone(site: Site) -> None:
+    leave(site, site.create(), Status.CREATING, created_at=stamp(datetime.now(UTC) - timedelta(seconds=1)))
+    assert len(Orphans(site.store, site.backends, site.locks, grace=timedelta(0)).settle()) == 1
+    assert volumes(site) == []

@@ -1,0 +1,142 @@
+"""CreateSnapshot, DeleteSnapshot, GetSnapshot."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.errors import (
+    AlreadyExists,
+    BackendError,
+    BackendUnavailable,
+    InUse,
+    InvalidRequest,
+    NotFound,
+    OperationPending,
+    PreconditionFailed,
+)
+from csi_cinderlib.model.records import Snapshot, Status
+from csi_cinderlib.model.requests import CreateSnapshot
+
+from .conftest import Configure, Site, snapshotting
+
+
+def test_a_snapshot_is_taken_once_and_knows_its_time_and_size(site: Site, driver: Any) -> None:
+    volume = site.create(gib=3)
+    snapshot = site.snapshots.create(snapshotting(volume))
+    assert (snapshot.status, snapshot.size, snapshot.volume_id) == (Status.AVAILABLE, 3, volume.id)
+    assert snapshot.created_at.endswith("Z")
+    assert site.snapshots.create(snapshotting(volume)) == snapshot
+    assert site.snapshots.get(snapshot.id) == snapshot
+    assert driver.calls["create_snapshot"] == 1
+
+
+def test_a_volume_in_use_can_be_snapshotted(site: Site) -> None:
+    volume = site.create()
+    site.publish(volume, site.node("n1"))
+    assert site.snapshots.create(snapshotting(volume)).status is Status.AVAILABLE
+
+
+def test_the_name_of_another_volumes_snapshot_is_taken(site: Site) -> None:
+    first, second = site.create("a"), site.create("b")
+    site.snapshots.create(snapshotting(first))
+    with pytest.raises(AlreadyExists, match=first.id):
+        site.snapshots.create(snapshotting(second))
+
+
+def test_a_volume_that_does_not_exist_or_is_not_whole_has_no_snapshot(site: Site) -> None:
+    with pytest.raises(NotFound, match="volume"):
+        site.snapshots.create(CreateSnapshot(name="s", volume_id="nowhere"))
+    volume = site.create()
+    volume = site.store.replace(replace(volume, status=Status.CREATING))
+    with pytest.raises(OperationPending):
+        site.snapshots.create(snapshotting(volume))
+    site.store.replace(replace(volume, status=Status.DELETING))
+    with pytest.raises(PreconditionFailed):
+        site.snapshots.create(snapshotting(volume))
+
+
+def test_a_failed_snapshot_leaves_nothing(site: Site, driver: Any, configure: Configure) -> None:
+    volume = site.create()
+    configure(fail=["create_snapshot"])
+    with pytest.raises(BackendError) as error:
+        site.snapshots.create(snapshotting(volume))
+    assert not isinstance(error.value, BackendUnavailable)
+    assert site.store.page(Snapshot, where={}).records == ()
+    configure(fail=[])
+    site.snapshots.create(snapshotting(volume))
+    assert len(driver.snapshots) == 1
+
+
+def test_no_final_answer_while_a_snapshot_is_left_to_clean_up(site: Site, driver: Any, configure: Configure) -> None:
+    volume = site.create()
+    configure(fail=["create_snapshot", "delete_snapshot"])
+    with pytest.raises(BackendUnavailable, match="a retry cleans up"):
+        site.snapshots.create(snapshotting(volume))
+    configure(fail=[])
+    assert site.snapshots.create(snapshotting(volume)).status is Status.AVAILABLE
+    assert len(driver.snapshots) == 1
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.DELETING])
+def test_a_snapshot_that_died_in_the_middle_is_taken_anew(site: Site, driver: Any, status: Status) -> None:
+    volume = site.create()
+    snapshot = site.snapshots.create(snapshotting(volume))
+    site.store.replace(replace(snapshot, status=status, owner="gone"))
+    again = site.snapshots.create(snapshotting(volume))
+    assert (again.id, again.status) == (snapshot.id, Status.AVAILABLE)
+    assert (driver.calls["create_snapshot"], len(driver.snapshots)) == (2, 1)
+
+
+def test_delete_is_fine_again_and_for_what_never_was(site: Site, driver: Any) -> None:
+    snapshot = site.snapshots.create(snapshotting(site.create()))
+    for _ in range(2):
+        site.snapshots.delete(snapshot.id)
+    site.snapshots.delete("nowhere")
+    assert driver.snapshots == {}
+    with pytest.raises(NotFound):
+        site.snapshots.get(snapshot.id)
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.DELETING])
+def test_a_snapshot_in_the_middle_of_something_is_deleted(site: Site, driver: Any, status: Status) -> None:
+    snapshot = site.snapshots.create(snapshotting(site.create()))
+    site.store.replace(replace(snapshot, status=status, owner="gone"))
+    site.snapshots.delete(snapshot.id)
+    assert driver.snapshots == {}
+
+
+def test_a_snapshot_on_which_volumes_depend_is_in_use_and_stays(site: Site, configure: Configure) -> None:
+    snapshot = site.snapshots.create(snapshotting(site.create()))
+    configure(fail=["delete_snapshot"], exception="SnapshotIsBusy")
+    with pytest.raises(InUse):
+        site.snapshots.delete(snapshot.id)
+    assert site.snapshots.get(snapshot.id).status is Status.AVAILABLE
+
+
+def test_a_member_of_a_group_goes_with_its_group_only(site: Site) -> None:
+    snapshot = site.snapshots.create(snapshotting(site.create()))
+    site.store.replace(replace(snapshot, group_snapshot_id="together"))
+    with pytest.raises(InvalidRequest, match="together"):
+        site.snapshots.delete(snapshot.id)
+
+
+def test_a_slow_snapshot_holds_up_neither_publish_nor_another_volume(site: Site, configure: Configure) -> None:
+    volume, node = site.create("a"), site.node("n1")
+    configure(delay=0.6)
+    slow = threading.Thread(target=site.snapshots.create, args=(snapshotting(volume),))
+    slow.start()
+    time.sleep(0.1)
+    configure(delay=0.0)
+    with pytest.raises(OperationPending):
+        site.snapshots.create(snapshotting(volume))
+    with pytest.raises(OperationPending):
+        site.volumes.delete(volume.id)
+    site.publish(volume, node)
+    site.create("b")
+    assert slow.is_alive()
+    slow.join()
