@@ -108,7 +108,7 @@ def check(backend: str, section: str, options: Mapping[str, object], known: Iter
         path = f"backends.{backend}.{key}"
         option = spellings.get(key.replace("-", "_"))
         if option is None:
-            near = difflib.get_close_matches(key, spellings, n=3, cutoff=0.6)
+            near = difflib.get_close_matches(key, spellings, n=3, cutoff=0.75)
             raise ConfigurationError(path, f"is not an option of this driver{_did_you_mean(near)}")
         _check_value(path, section, option)
 

@@ -214,6 +214,10 @@ def _webob_util() -> Mapping[str, Any]:
     }
 
 
+def _messaging() -> Mapping[str, Any]:
+    return {"NoOpSerializer": type("NoOpSerializer", (), {}), "get_local_context": lambda _context: None}
+
+
 def _no_auth_plugin() -> Mapping[str, Any]:
     return {"BaseAuthPlugin": type("BaseAuthPlugin", (), {})}
 
@@ -243,6 +247,8 @@ TABLE: tuple[StandIn, ...] = (
         "SQLAlchemy's ORM, for one class decorator",
         lambda: {"transaction_context_provider": _identity},
     ),
+    StandIn("oslo_messaging", B, "a message bus; one base class of a serializer in oslo.versionedobjects", _messaging),
+    StandIn("psutil", L, "oslo_utils.netutils asks it for addresses"),
     StandIn("oslo_middleware", B, "WSGI; common.config sets CORS defaults", lambda: {"cors": _Nothing()}),
     StandIn("webob", B, "WSGI; one base class of an exception", dict),
     StandIn("webob.exc", B, "see webob", lambda: {"WSGIHTTPException": type("WSGIHTTPException", (Exception,), {})}),

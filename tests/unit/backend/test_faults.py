@@ -1,0 +1,130 @@
+"""Drivers' errors in our words."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from csi_cinderlib.backend import faults, libraries
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigurationError,
+    DriverError,
+    InUse,
+    InvalidRequest,
+    NotFound,
+    PreconditionFailed,
+    ResourceExhausted,
+    Unsupported,
+)
+
+RBD = "cinder.volume.drivers.rbd.RBDDriver"
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("VolumeIsBusy", InUse),
+        ("SnapshotIsBusy", InUse),
+        ("VolumeAttached", InUse),
+        ("VolumeSizeExceedsAvailableQuota", ResourceExhausted),
+        ("VolumeLimitExceeded", ResourceExhausted),
+        ("InvalidConnectorException", InvalidRequest),
+        ("InvalidVolumeType", InvalidRequest),
+        ("InvalidInput", InvalidRequest),
+        ("InvalidVolume", PreconditionFailed),
+        ("InvalidSnapshot", PreconditionFailed),
+        ("NotSupportedOperation", Unsupported),
+        ("DriverNotInitialized", BackendUnavailable),
+        ("VolumeBackendAPIException", BackendError),
+        ("VolumeDriverException", BackendError),
+        ("VolumeNotFound", BackendError),
+    ],
+)
+def test_cinders_exceptions_become_ours_and_keep_their_words(
+    runtime: Runtime, name: str, ours: type[DriverError]
+) -> None:
+    from cinder import exception
+
+    error = faults.translate("array", getattr(exception, name)("the array's own words"))
+    assert type(error) is ours
+    assert "the array's own words" in str(error)
+    assert "array" in str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("Not enough free capacity in pool 3")],
+)
+def test_no_space_is_no_space_in_whatever_words(error: Exception) -> None:
+    assert isinstance(faults.translate("array", error), ResourceExhausted)
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError("refused"), TimeoutError("timed out")])
+def test_an_array_that_does_not_answer_is_worth_another_try(error: Exception) -> None:
+    assert isinstance(faults.translate("array", error), BackendUnavailable)
+
+
+def test_what_a_driver_does_not_implement_is_unsupported() -> None:
+    assert isinstance(faults.translate("array", NotImplementedError()), Unsupported)
+
+
+def test_our_own_errors_pass_as_they_are() -> None:
+    error = NotFound("volume", "1")
+    assert faults.translate("array", error) is error
+
+
+def test_a_failed_command_shows_what_it_printed_and_no_password(runtime: Runtime) -> None:
+    from oslo_concurrency.processutils import ProcessExecutionError
+
+    error = ProcessExecutionError(cmd="iscsiadm --password 'topsecret'", stderr="  no\n such  target\n", exit_code=1)
+    words = str(faults.translate("array", error))
+    assert "no such target" in words
+    assert "topsecret" not in words
+
+
+def test_a_block_raises_only_ours_and_keeps_the_cause() -> None:
+    cause = ValueError("odd")
+    with pytest.raises(BackendError, match="odd") as caught, faults.translated("array"):
+        raise cause
+    assert caught.value.__cause__ is cause
+
+
+@pytest.mark.parametrize("driver", [RBD, "cinder.volume.drivers.pure.PureISCSIDriver"])
+def test_a_missing_library_is_named_with_the_way_to_install_it(driver: str) -> None:
+    lacking = libraries.missing(driver, installed=lambda _module: False)
+    assert lacking
+    assert all("pip install" in one.advice or "apt-get install" in one.advice for one in lacking)
+    assert libraries.missing(driver, installed=lambda _module: True) == ()
+
+
+def test_set_up_without_its_library_is_a_matter_of_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "installed", lambda _module: False)
+    error = faults.translate_setup("ceph", RBD, AttributeError("'NoneType' object has no attribute 'Rados'"))
+    if libraries.missing(RBD):
+        assert isinstance(error, ConfigurationError)
+        assert "python3-rados" in str(error)
+        assert error.key == "backends.ceph.driver"
+
+
+def test_an_import_error_names_the_library_of_the_module() -> None:
+    error = faults.translate_setup("x", "some.Driver", ImportError("No module named 'storops'", name="storops.lib"))
+    assert isinstance(error, ConfigurationError)
+    assert "pip install storops" in str(error)
+
+
+def test_a_set_up_that_fails_may_succeed_later() -> None:
+    error = faults.translate_setup("x", "some.Driver", RuntimeError("login failed"))
+    assert isinstance(error, BackendUnavailable)
+    assert "set-up failed: login failed" in str(error)
+
+
+@pytest.mark.parametrize("name", ["VolumeNotFound", "SnapshotNotFound"])
+def test_what_is_gone_from_the_array_is_recognised(runtime: Runtime, name: str) -> None:
+    from cinder import exception
+
+    assert faults.is_missing(getattr(exception, name)("x"))
+    assert not faults.is_missing(ValueError("x"))
