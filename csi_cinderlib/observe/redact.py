@@ -30,18 +30,19 @@ _SECRET_KEY = re.compile(
     r"|(private|auth|access|api|encryption|sealing|keyring|chap)[_\-.]?keys?$|^keyring$",
     re.IGNORECASE,
 )
-_NAME = r"[\w\-.]*(?:passw(?:or)?d|passphrase|secret|credential|token|(?:private|auth|access|api)_?key)[\w\-.]*"
+# Every repetition is bounded: a driver's message of a megabyte must not cost more than its length.
+_NAME = r"(?:passw(?:or)?d|passphrase|secret|credential|token|(?:private|auth|access|api)_?key)[\w\-.]{0,40}"
 _VALUE = r"""(?:u?"[^"]*"|u?'[^']*'|[^\s,;&}\])'"]+)"""
 _ASSIGNED = re.compile(
-    rf"""(?P<key>{_NAME}["']?\s*=>?\s*      # password=x, secret => x
-        |["']{_NAME}["']\s*:\s*            # 'password': x
-        |{_NAME}\s*:\s*(?=u?["'])          # password: "x"; bare words after a colon are prose: "secrets: must be short"
-        |--{_NAME}["']?,?\s+["']?           # --password x, also as a list of arguments
-        |{_NAME}["']?,?\s+["']?-v["']?,?\s+["']?  # iscsiadm's -n node.session.auth.password -v x
+    rf"""(?P<key>{_NAME}["']?\s{{0,9}}=>?\s{{0,9}}       # password=x, secret => x
+        |{_NAME}["']\s{{0,9}}:\s{{0,9}}                  # 'password': x
+        |{_NAME}\s{{0,9}}:\s{{0,9}}(?=u?["'])            # password: "x"; bare words after a colon are prose
+        |--[\w\-]{{0,40}}?{_NAME}["']?,?\s{{1,9}}["']?   # --password x, also as a list of arguments
+        |{_NAME}["']?,?\s{{1,9}}["']?-v["']?,?\s{{1,9}}["']?  # iscsiadm's -n node.session.auth.password -v x
         ){_VALUE}""",
     re.IGNORECASE | re.VERBOSE,
 )
-_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
+_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]{0,30}://[^\s/:@]{0,200}):[^\s/@]{1,500}@", re.IGNORECASE)
 
 _hidden: ContextVar[tuple[str, ...]] = ContextVar("hidden", default=())
 

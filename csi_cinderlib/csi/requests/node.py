@@ -76,6 +76,7 @@ def stats(request: csi_pb2.NodeGetVolumeStatsRequest) -> Where:
 
 
 def expand(request: csi_pb2.NodeExpandVolumeRequest) -> requests.NodeExpandVolume:
+    fields.mapping(request.secrets, "secrets")
     return requests.NodeExpandVolume(
         volume_id=fields.required(request.volume_id, "volume_id"),
         volume_path=fields.located(request.volume_path, "volume_path"),
