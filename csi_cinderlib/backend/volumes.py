@@ -202,6 +202,7 @@ def extend(engine: Engine, record: Volume, size: GiB) -> Volume:
         return record
     size = max(size, record.target_size or size) if resumed else size
     record = engine.intend(record, Status.EXTENDING, target_size=size)
+    faultpoints.reach("expand.record-written")
     work = engine.work(record)
     try:
         engine.call(work, driver.extend_volume, engine.volume_object(work, record), int(size))
