@@ -22,7 +22,7 @@ def run(tmp_path: Path, body: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "-p", "conftest", f"--basetemp={tmp_path}/base",
          str(tmp_path / "test_inner.py")],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", "CINDERLIB_TEST_GRACE": "0.2"},
+        env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", "CINDERLIB_TEST_GRACE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -35,7 +35,7 @@ def test_a_run_that_leaves_nothing_passes(tmp_path: Path) -> None:
 def test_a_run_that_leaves_a_process_fails_and_names_it(tmp_path: Path) -> None:
     body = "import subprocess; subprocess.Popen(['setsid', 'sleep', '86'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)"
     done = run(tmp_path, body)
-    assert done.returncode == 1
+    assert done.returncode == 1, done.stdout + done.stderr
     (line,) = (line for line in done.stdout.splitlines() if "sleep 86" in line and line.startswith("process "))
     os.kill(int(line.split()[1].rstrip(":")), signal.SIGKILL)
 
