@@ -139,4 +139,4 @@ def _any(value: object) -> object:
         return mapping(value)
     if isinstance(value, list | tuple):
         return [_any(item) for item in value]
-    return text(value) if isinstance(value, str) else value
+    return value if value is None or isinstance(value, bool | int | float) else text(str(value))

@@ -1,0 +1,113 @@
+"""Registration with the kubelet, and health over HTTP."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import socket
+import stat
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_cinderlib.csi import kubelet
+from csi_cinderlib.csi.identity import Identity
+from csi_cinderlib.csi.readiness import Readiness
+from csi_cinderlib.csi.server import Server
+from csi_cinderlib.csi.v1 import pluginregistration_pb2 as registration_pb2
+from csi_cinderlib.csi.v1 import pluginregistration_pb2_grpc as registration_grpc
+from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.observe import logs
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="reg-") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def registration(directory: Path) -> Iterator[registration_grpc.RegistrationStub]:
+    server = kubelet.registration_server(
+        directory, name="csi.x.io", socket=Path("/var/lib/kubelet/plugins/csi.x.io/csi.sock")
+    )
+    server.start()
+    with grpc.insecure_channel(f"unix:{server.path}") as channel:
+        yield registration_grpc.RegistrationStub(channel)
+    server.stop(0.1)
+
+
+def test_the_kubelet_learns_the_drivers_name_and_socket(
+    registration: registration_grpc.RegistrationStub, directory: Path
+) -> None:
+    info = registration.GetInfo(registration_pb2.InfoRequest(), timeout=5)
+    assert (info.type, info.name) == ("CSIPlugin", "csi.x.io")
+    assert info.endpoint == "/var/lib/kubelet/plugins/csi.x.io/csi.sock"
+    assert list(info.supported_versions) == ["1.0.0"]
+    assert stat.S_ISSOCK((directory / "csi.x.io-reg.sock").stat().st_mode)
+
+
+def test_the_kubelets_verdict_is_logged(registration: registration_grpc.RegistrationStub) -> None:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    logs.configure(format="json", stream=stream)
+    try:
+        registration.NotifyRegistrationStatus(registration_pb2.RegistrationStatus(plugin_registered=True), timeout=5)
+        registration.NotifyRegistrationStatus(registration_pb2.RegistrationStatus(error="no such node"), timeout=5)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["reason"] for line in lines if line["level"] == "error"] == ["no such node"]
+    assert any(line["event"] == "registered with the kubelet" for line in lines)
+
+
+def test_the_registration_socket_goes_with_its_server(directory: Path) -> None:
+    server = kubelet.registration_server(directory, name="csi.x.io", socket=Path("/x"))
+    server.start()
+    assert server.path.exists()
+    server.stop(0.1)
+    assert list(directory.iterdir()) == []
+
+
+def test_a_missing_registry_directory_is_named(directory: Path) -> None:
+    with pytest.raises(ConfigurationError, match="plugins_registry cannot be used"):
+        kubelet.registration_server(directory / "plugins_registry", name="n", socket=Path("/x")).start()
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_health_asks_over_the_socket_and_tells_alive_from_ready(directory: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    readiness = Readiness()
+    path = directory / "csi.sock"
+    server = Server(
+        str(path), identity=Identity(name="n", version="1", readiness=readiness, services=()), readiness=readiness
+    )
+    server.start()
+    stop = kubelet.serve_health(f"127.0.0.1:{port}", path)
+    try:
+        assert get(port, "/healthz") == (200, "ok\n")
+        assert get(port, "/readyz") == (503, "starting\n")
+        readiness.ready()
+        assert get(port, "/readyz") == (200, "ok\n")
+        server.stop(0.1)
+        assert get(port, "/healthz")[0] == 503
+    finally:
+        stop()
+        server.stop(0)
