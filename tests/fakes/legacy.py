@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cinder.volume import driver
+
 from tests.fakes.nothing import NothingDriver
 
 
@@ -27,8 +29,7 @@ class LegacyDriver(NothingDriver):
     def create_snapshot(self, snapshot: Any) -> Any:
         super().create_snapshot(snapshot)
 
-    def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
-        raise NotImplementedError
+    revert_to_snapshot = driver.VolumeDriver.revert_to_snapshot  # that is: it cannot
 
 
 class UnsupportedDriver(LegacyDriver):

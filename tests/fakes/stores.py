@@ -16,7 +16,7 @@ class ObservedStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__(None)
         self.calls: list[str] = []
-        self.before: dict[str, Callable[[Any], None]] = {}
+        self.before: dict[str, Callable[[Any], object]] = {}
 
     def _note(self, call: str, argument: Any) -> None:
         self.calls.append(call)

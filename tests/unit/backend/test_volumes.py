@@ -364,7 +364,12 @@ def test_deleting_waits_until_a_clone_is_made(backend: Backend, store: ObservedS
     clone = threading.Thread(target=backend.create_volume, args=(makers.volume(source=source),))
     clone.start()
     assert cloning.wait(10)
-    deletion = threading.Thread(target=lambda: (backend.delete_volume(source), order.append("deleted")))
+
+    def delete() -> None:
+        backend.delete_volume(source)
+        order.append("deleted")
+
+    deletion = threading.Thread(target=delete)
     deletion.start()
     go_on.set()
     clone.join()
