@@ -1,12 +1,15 @@
-"""The plugin `sql`."""
+"""The plugin `sql`, and the migration by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from csi_cinderlib.persistence.api import Sealer, Store
-from csi_cinderlib.persistence.sql.location import locate
+from csi_cinderlib.persistence.sql.location import Location, locate
+from csi_cinderlib.persistence.sql.migration import Migrated
+from csi_cinderlib.persistence.sql.server import ServerDatabase
 from csi_cinderlib.persistence.sql.sqlite import FileDatabase
 from csi_cinderlib.persistence.sql.store import SqlStore
 
@@ -18,5 +21,15 @@ def open_store(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer
         ConfigurationError: an option, the password, the rights or the schema are wrong, or the SQLite file is in use.
         StoreUnavailable: the server cannot be reached right now.
     """
-    location = locate(options, state_dir)
-    return SqlStore(FileDatabase(location), sealer)
+    return SqlStore(_database(locate(options, state_dir)), sealer)
+
+
+def migrate(options: Mapping[str, object], *, state_dir: Path) -> Migrated:
+    """Bring the schema up to date, whatever the option `migrate` says. Raises what `open_store` raises."""
+    database = _database(replace(locate(options, state_dir), migrate=True))
+    database.close()
+    return database.migrated
+
+
+def _database(location: Location) -> FileDatabase | ServerDatabase:
+    return FileDatabase(location) if location.is_file else ServerDatabase(location)

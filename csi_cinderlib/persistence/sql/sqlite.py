@@ -17,7 +17,7 @@ from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.groupcommit import GroupCommit, Job
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
 from csi_cinderlib.persistence.sql.lockfile import LockFile
-from csi_cinderlib.persistence.sql.migrate import bring_up_to_date
+from csi_cinderlib.persistence.sql.migration import bring_up_to_date
 
 T = TypeVar("T")
 BUSY_SECONDS = 10
@@ -46,7 +46,7 @@ class FileDatabase:
             event.listen(self._engine, "connect", _prepare)
             self._writer = self._engine.connect()
             self._script("BEGIN IMMEDIATE")
-            bring_up_to_date(self._writer, location)
+            self.migrated = bring_up_to_date(self._writer, location)
             self._script("COMMIT")
         except OSError as error:
             self._lock.close()

@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.persistence.api import Sealer, Store
+from csi_cinderlib.persistence.codec import kind_name
 from csi_cinderlib.persistence.contract.harness import Harness
 from csi_cinderlib.persistence.sql.schema import NAMES
 from csi_cinderlib.persistence.stateless import StatelessStore
+from tests.servers.mariadb import MariaDB
+from tests.servers.postgresql import PostgreSQL
+from tests.servers.server import Server, running
 
-KIND_TABLES = {name: table for kind, table in NAMES.items() for name in [kind.__name__.lower()]}
+KIND_TABLES = {kind_name(kind): table for kind, table in NAMES.items()}
 
 
 @dataclass(kw_only=True)
@@ -60,7 +64,7 @@ class MemoryHarness(Harness):
     def corrupt(self, kind: str, id: str) -> None:
         tables = self.kept._tables  # type: ignore[union-attr]  # what lies beneath
         for table_kind, table in tables.items():
-            if table_kind.__name__.lower() == kind:
+            if kind_name(table_kind) == kind:
                 table.rows[id].body = "{]"
 
     def contents(self) -> bytes:
@@ -93,6 +97,48 @@ class SqliteHarness(Harness):
             return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
 
 
+@dataclass(kw_only=True)
+class ServerHarness(Harness):
+    """A database of a real server, emptied before each test."""
+
+    plugin: str = "sql"
+    server: Server
+
+    def __post_init__(self) -> None:
+        self.options = {"url": self.server.url}
+        filled = [name for name, count in self.row_counts().items() if count and name in NAMES.values()]
+        for table in sorted(filled, key=[*NAMES.values()].index, reverse=True):
+            self.server.query(f"DELETE FROM {table}")
+
+    def corrupt(self, kind: str, id: str) -> None:
+        key = id if isinstance(self.server, PostgreSQL) else id.encode()
+        self.server.query(f"UPDATE {KIND_TABLES[kind]} SET body = '{{]' WHERE id = %s", key)
+
+    def contents(self) -> bytes:
+        return self.server.dump()
+
+    def row_counts(self) -> Mapping[str, int]:
+        schema = "public" if isinstance(self.server, PostgreSQL) else "csi"
+        names = self.server.query("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", schema)
+        return {name: self.server.query(f"SELECT count(*) FROM {name}")[0][0] for (name,) in names}
+
+    def kill_server(self) -> None:
+        self.server.kill()
+
+    def start_server(self) -> None:
+        self.server.start()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    yield from running(PostgreSQL)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    yield from running(MariaDB)
+
+
 HARNESSES: Mapping[str, Callable[..., Harness]] = {
     "memory": MemoryHarness,
     "stateless": StatelessHarness,
@@ -100,6 +146,12 @@ HARNESSES: Mapping[str, Callable[..., Harness]] = {
 }
 
 
-@pytest.fixture(params=HARNESSES)
+SERVERS = ("postgresql", "mariadb")
+
+
+@pytest.fixture(params=[*HARNESSES, *SERVERS])
 def persistence_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    yield HARNESSES[request.param](state_dir=tmp_path)
+    if request.param in SERVERS:
+        yield ServerHarness(state_dir=tmp_path, server=request.getfixturevalue(request.param))
+    else:
+        yield HARNESSES[request.param](state_dir=tmp_path)

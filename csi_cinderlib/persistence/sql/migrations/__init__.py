@@ -1,1 +1,1 @@
-"""Alembic's migrations, run by `persistence.sql.migrate`."""
+"""Alembic's migrations, run by `persistence.sql.migration`."""

@@ -27,7 +27,7 @@ def version_of(connection: Connection) -> str:
     return str(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() or "")  # noqa: S608
 
 
-def bring_up_to_date(connection: Connection, location: Location, *, migrate: bool | None = None) -> Migrated:
+def bring_up_to_date(connection: Connection, location: Location) -> Migrated:
     """Run the missing migrations. The caller holds a lock against other processes and commits afterwards.
 
     Raises:
@@ -42,7 +42,7 @@ def bring_up_to_date(connection: Connection, location: Location, *, migrate: boo
             f"{location.shown} has schema {before!r}, made by a newer csi-cinderlib; this program knows schemas up to {HEAD!r}: "
             "upgrade this program, or restore a backup made before the upgrade",
         )
-    if not (location.migrate if migrate is None else migrate):
+    if not location.migrate:
         raise ConfigurationError(
             URL_KEY,
             f"{location.shown} has {f'schema {before!r}' if before else 'no schema'} and this program needs {HEAD!r}: "

@@ -1,0 +1,171 @@
+"""PostgreSQL, MySQL and MariaDB: a pool of connections, each statement its own transaction, and another try where that is safe."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from csi_cinderlib.errors import ConfigurationError, DriverError, StoreUnavailable
+from csi_cinderlib.persistence.sql import failures
+from csi_cinderlib.persistence.sql.database import Write
+from csi_cinderlib.persistence.sql.location import DRIVERS, URL_KEY, Location
+from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, version_of
+from csi_cinderlib.persistence.sql.schema import HEAD, VERSION_TABLE
+
+T = TypeVar("T")
+ATTEMPTS = 6
+"""Of one statement that lost against others (deadlock, serialization failure)."""
+RECONNECTS = 2
+"""A restarted server breaks all connections of the pool; the first that notices drops them all."""
+MIGRATION_SECONDS = 300
+"""How long to wait for another process that is migrating."""
+
+
+class ServerDatabase:
+    """See `sql.database.Database`.
+
+    No write is in doubt for long: each one makes a revision of its own, so after a broken connection it is repeated and, if the
+    repetition is refused, the stored revision tells whether the first attempt had been carried out.
+    """
+
+    shared = True
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        try:
+            self._engine = _engine(
+                location,
+                pool_size=location.pool_size,
+                max_overflow=0,
+                pool_timeout=location.statement_timeout,
+                pool_use_lifo=True,
+                pool_reset_on_return=None,  # AUTOCOMMIT leaves nothing to roll back
+            )
+            self.migrated = self._migrate()
+        except DBAPIError as error:
+            raise failures.at_start(error, location) from error
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        return self._attempt(lambda connection, _: work(connection))
+
+    def write(self, work: Write) -> None:
+        def run(connection: Connection, lost: bool) -> None:
+            try:
+                work.run(connection)
+            except DriverError:
+                if not (lost and work.is_done(connection)):
+                    raise
+
+        self._attempt(run)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _attempt(self, work: Callable[[Connection, bool], T]) -> T:
+        """`work` is told whether an earlier attempt's answer was lost."""
+        lost = 0
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._engine.connect() as connection:
+                    return work(connection, lost > 0)
+            except PoolTimeout as error:
+                raise StoreUnavailable(
+                    f"all {self._location.pool_size} connections to {self._location.shown} are busy (store.options.pool_size)"
+                ) from error
+            except DBAPIError as error:
+                lost += error.connection_invalidated
+                again = lost <= RECONNECTS if error.connection_invalidated else failures.is_worth_another_try(error)
+                if not again or attempt == ATTEMPTS:
+                    raise failures.while_running(error, self._location) from error
+                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  # so that two who collided part
+        raise AssertionError("unreachable")
+
+    def _migrate(self) -> Migrated:
+        with self._engine.connect() as connection:
+            if version_of(connection) == HEAD:
+                return Migrated(HEAD, HEAD)
+        engine = _engine(self._location, migrating=True, poolclass=NullPool)
+        with engine.connect() as connection, _alone(connection):
+            return bring_up_to_date(connection, self._location)
+
+
+@contextmanager
+def _alone(connection: Connection) -> Any:
+    """One process at a time migrates; the lock ends with its connection. PostgreSQL does it in one transaction, MySQL cannot."""
+    if connection.dialect.name == "postgresql":
+        connection = connection.execution_options(isolation_level="READ COMMITTED")
+        with connection.begin():
+            connection.execute(text(f"SET LOCAL lock_timeout = '{MIGRATION_SECONDS}s'"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": VERSION_TABLE})
+            yield
+        return
+    got = connection.execute(
+        text("SELECT GET_LOCK(LEFT(CONCAT(:name, DATABASE()), 64), :seconds)"),
+        {"name": f"{VERSION_TABLE}.", "seconds": MIGRATION_SECONDS},
+    ).scalar()
+    if got != 1:
+        raise StoreUnavailable("another process has been migrating the metadata store's schema for too long")
+    yield
+
+
+def _engine(location: Location, *, migrating: bool = False, **pool: Any) -> Engine:
+    dialect = location.url.get_backend_name()
+    make = _postgresql if dialect == "postgresql" else _mysql
+    try:
+        return make(location, migrating, isolation_level="AUTOCOMMIT", **pool)
+    except ModuleNotFoundError as missing:
+        extra = DRIVERS[dialect][1]
+        raise ConfigurationError(
+            URL_KEY,
+            f"{dialect} needs the Python package of the module {missing.name!r}: pip install 'csi-cinderlib[{extra}]'",
+        ) from missing
+
+
+def _postgresql(location: Location, migrating: bool, **options: Any) -> Engine:
+    patience = 0 if migrating else int(location.statement_timeout * 1000)
+    arguments = {
+        "application_name": "csi-cinderlib",
+        "connect_timeout": int(location.connect_timeout),
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 0
+        if migrating
+        else patience + 5000,  # a server that vanished is noticed also by who waits for its answer
+        "options": f"-c statement_timeout={patience}",
+    }
+    given = {name: value for name, value in arguments.items() if name not in location.url.query}
+    return create_engine(location.url, connect_args=given, **options)
+
+
+def _mysql(location: Location, migrating: bool, **options: Any) -> Engine:
+    patience = location.statement_timeout
+    timeout = None if migrating else patience + 5
+    arguments = {
+        "charset": "utf8mb4",
+        "connect_timeout": int(location.connect_timeout),
+        "read_timeout": timeout,
+        "write_timeout": timeout,
+    }
+    given = {name: value for name, value in arguments.items() if name not in location.url.query}
+    engine = create_engine(location.url, connect_args=given, **options)
+
+    @event.listens_for(engine, "connect")
+    def prepare(driver: Any, _record: object) -> None:
+        is_mariadb = "MariaDB" in driver.get_server_info()
+        limit = f"max_statement_time = {patience}" if is_mariadb else f"max_execution_time = {int(patience * 1000)}"
+        with driver.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")  # fewer gap locks, fewer deadlocks
+            cursor.execute("SET SESSION foreign_key_checks = 1, sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
+            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, int(patience))}")
+            if not migrating:
+                cursor.execute(f"SET SESSION {limit}")
+
+    return engine

@@ -1,0 +1,1 @@
+"""Real database servers, started and ended by the tests that use them."""

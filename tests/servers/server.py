@@ -1,0 +1,197 @@
+"""What PostgreSQL and MariaDB have in common as servers of a test: own user, own directory, a free port, ended by pid."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import pytest
+
+S = TypeVar("S", bound="Server")
+
+PASSWORD = "open/se same@%"
+"""With characters that a URL must encode."""
+
+
+class Unavailable(Exception):
+    """This machine lacks what the server needs; the text says what and how to get it."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server(ABC):
+    """One server. `start` may be called again after `kill` or `stop`."""
+
+    account: str
+    package: str
+    system_database: str
+    timeout = 60.0
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{type(self).__name__.lower()}-", dir="/tmp"))
+        self.port = free_port()
+        self._connections: dict[str, Any] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+        self._as_account: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            try:
+                user = pwd.getpwnam(self.account)
+            except KeyError:
+                raise Unavailable(f"there is no user {self.account!r}: apt-get install {self.package}") from None
+            os.chown(self.directory, user.pw_uid, user.pw_gid)
+            self._as_account = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Of the database `csi`, as its owner of the same name."""
+
+    @abstractmethod
+    def command(self) -> Sequence[str]: ...
+
+    @abstractmethod
+    def initialize(self) -> None:
+        """Make the data directory, the user `csi` and the database `csi`; leaves the server running."""
+
+    def answers(self) -> bool:
+        try:
+            self.connect(self.system_database).close()
+        except Exception:  # each driver has its own
+            return False
+        return True
+
+    @abstractmethod
+    def connect(self, database: str) -> Any:
+        """A driver's connection of the administrator, in autocommit mode."""
+
+    def query(self, statement: str, *values: object, database: str = "csi") -> list[tuple[Any, ...]]:
+        """As the administrator, on a connection that is kept: a new one for each would take most of the tests' time."""
+        if database not in self._connections:
+            self._connections[database] = self.connect(database)
+        with self._connections[database].cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def forget_connections(self) -> None:
+        while self._connections:
+            with suppress(Exception):
+                self._connections.popitem()[1].close()
+
+    @abstractmethod
+    def dump(self) -> bytes:
+        """All of the database `csi`, as its own tool writes it."""
+
+    def start(self) -> None:
+        deadline = time.monotonic() + self.timeout
+        while True:
+            self._log = (self.directory / "log").open("ab")
+            self._process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                cwd=self.directory,
+                **self._as_account,
+            )
+            while self._process.poll() is None and time.monotonic() < deadline:
+                if self.answers():
+                    return
+                time.sleep(0.05)
+            if time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(
+                    f"no answer from {self.command()[0]}:\n{(self.directory / 'log').read_text()[-3000:]}"
+                )
+            time.sleep(0.2)  # what a killed predecessor left may take a moment to go
+
+    def kill(self) -> None:
+        """SIGKILL to the server and all its processes."""
+        assert self._process is not None
+        self.forget_connections()
+        family = [self._process.pid, *_children(self._process.pid)]
+        for pid in family:
+            os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        deadline = time.monotonic() + 10
+        while any(_alive(pid) for pid in family) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self.forget_connections()
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT if self.account == "postgres" else signal.SIGTERM)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        if self._log is not None:
+            self._log.close()
+
+    def discard(self) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def run(self, argv: Sequence[str], **environment: str) -> bytes:
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            check=False,
+            cwd=self.directory,
+            env={**os.environ, **environment},
+            **self._as_account,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{argv[0]}: {done.stderr.decode(errors='replace')[-3000:]}")
+        output: bytes = done.stdout
+        return output
+
+
+def running(kind: Callable[[], S]) -> Iterator[S]:
+    """For a fixture: a fresh server, discarded afterwards; skips the test, and says why, where it cannot be had."""
+    try:
+        server = kind()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    try:
+        server.initialize()
+        yield server
+    finally:
+        server.discard()
+
+
+def find(program: str, package: str, *directories: str) -> str:
+    for path in (*(f"{directory}/{program}" for directory in directories), shutil.which(program) or ""):
+        if path and os.access(path, os.X_OK):
+            return path
+    raise Unavailable(
+        f"{program} is not installed: apt-get install {package} (scripts/install-debian-packages databases)"
+    )
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
