@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.csi.identity import Identity
 from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.server import Server, Service
+from csi_cinderlib.persistence.plugins import open_store
 from tests.csi.harness import Running, Serve, connected
+from tests.csi.site import Site
 
 SERVICES = ("Controller", "GroupController", "Node")
 
@@ -45,3 +48,23 @@ def serve(socket_path: Path) -> Iterator[Serve]:
             return Running(server, readiness, stack.enter_context(connected(server.path)))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    runtime = Runtime(tmp_path_factory.mktemp("cinder"), owner="here")
+    runtime.start()
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture(params=["memory", "sql"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, runtime: Runtime, serve: Serve) -> Iterator[Site]:
+    """A controller on a socket without back ends: tests add those that they need."""
+    store = open_store(str(request.param), {}, state_dir=tmp_path, sealer=None)
+    site = Site(store, runtime)
+    site.serve(serve)
+    yield site
+    for backend in site.backends.all():
+        backend.stop()
+    store.close()
