@@ -69,6 +69,11 @@ def load(files: Iterable[Path]) -> None:
     """Let Cinder's configuration consist of these files. Options that were registered stay."""
     from oslo_config import cfg
 
+    if cfg.CONF._namespace is not None:
+        # Drivers may be reading: only swap what is read, instead of setting everything up anew.
+        cfg.CONF.default_config_files = [str(file) for file in files]
+        reload()
+        return
     cfg.CONF(
         [],
         project="cinder",
@@ -130,6 +135,21 @@ def _check_value(path: str, section: str, option: Any) -> None:
         return  # registered by name only: the driver reads it itself later
     except (cfg.ConfigFileValueError, ValueError) as error:
         raise ConfigurationError(path, f"does not fit: {reason(error)}; it is {describe(option)}") from None
+
+
+def without_value(section: str, known: Iterable[Any]) -> list[str]:
+    """The driver's own options that nobody gave a value and that have no default: what is likely to be missing."""
+    from oslo_config import cfg
+
+    names = []
+    for option in known:
+        try:
+            value = getattr(cfg.CONF[section], option.dest)
+        except (cfg.Error, ValueError):
+            continue
+        if value in (None, "", []) and option.default in (None, "", []) and not option.deprecated_for_removal:
+            names.append(option.dest)
+    return names
 
 
 def describe(option: Any) -> str:

@@ -1,13 +1,12 @@
 """What Cinder's objects and drivers ask of `cinder.db.api`, answered from our records.
 
-`module` makes the stand-in that the runtime installs. Each public method of `Database` is one function of Cinder's database
+`database_module` makes the stand-in that the runtime installs. Each public method of `Database` is one function of Cinder's database
 interface, with Cinder's parameter order. A call that is not here raises `NotServed`, names itself, and is remembered in
 `Database.refused`, so that a test finds it even where a driver swallows the error.
 """
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
@@ -37,6 +36,9 @@ class Database:
 
     def get_model_for_versioned_object(self, versioned_object: Any) -> str:
         return versioned_object if isinstance(versioned_object, str) else str(versioned_object.obj_name())
+
+    def dispose_engine(self) -> None:
+        """remotefs calls it before it forks."""
 
     def is_orm_value(self, _value: object) -> bool:
         return False
@@ -387,46 +389,3 @@ class Database:
 
 def _matching(found: Iterable[Row], filters: Mapping[str, Any] | None) -> list[Row]:
     return [row for row in found if all(row.get(key) == value for key, value in (filters or {}).items())]
-
-
-def module(database: Database) -> types.ModuleType:
-    """`cinder.db.api`, with the options that Cinder's own registers."""
-    from oslo_config import cfg
-
-    made = _Module(database)
-    for name in dir(Database):
-        if not name.startswith("_"):
-            setattr(made, name, getattr(database, name))
-    options = [
-        cfg.BoolOpt("enable_new_services", default=True, help="Services to be added to the available pool on create"),
-        cfg.StrOpt(
-            "volume_name_template", default="volume-%s", help="Template string to be used to generate volume names"
-        ),
-        cfg.StrOpt(
-            "snapshot_name_template",
-            default="snapshot-%s",
-            help="Template string to be used to generate snapshot names",
-        ),
-    ]
-    backup = [
-        cfg.StrOpt(
-            "backup_name_template", default="backup-%s", help="Template string to be used to generate backup names"
-        )
-    ]
-    cfg.CONF.register_opts(options)
-    cfg.CONF.register_opts(backup)
-    vars(made).update(CONF=cfg.CONF, db_opts=options, backup_opts=backup)
-    return made
-
-
-class _Module(types.ModuleType):
-    """Unknown calls are refused when they are made, not when they are looked up: some drivers only look."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__("cinder.db.api", __doc__)
-        self._database = database
-
-    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lambda *_args, **_kwargs: self._database.refuse(name)

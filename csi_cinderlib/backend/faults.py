@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from csi_cinderlib.backend import libraries
@@ -27,8 +27,19 @@ _STATE = frozenset({"InvalidVolume", "InvalidSnapshot", "InvalidGroup", "Invalid
 _PARAMETERS = frozenset({"InvalidVolumeType", "InvalidQoSSpecs", "InvalidParameterValue", "InvalidInput"})
 _UNSUPPORTED = frozenset({"NotSupportedOperation"})
 _CONFIGURATION = frozenset(
-    {"InvalidConfigurationValue", "MissingParameterValue", "RequiredOptError", "ConfigFileValueError"}
+    {
+        "InvalidConfigurationValue",
+        "MissingParameterValue",
+        "RequiredOptError",
+        "ConfigFileValueError",
+        "ParameterNotFound",
+        "InvalidURL",
+        "MissingSchema",
+    }
 )
+_PROGRAMMING = frozenset(
+    {"TypeError", "AttributeError", "KeyError", "ValueError"}
+)  # most drivers, when an option is missing
 _UNREACHABLE = frozenset(
     {
         "DriverNotInitialized",
@@ -39,6 +50,7 @@ _UNREACHABLE = frozenset(
         "APITimeout",
     }
 )
+_MOST_NAMES = 10
 _NO_SPACE = re.compile(
     r"insufficient (free )?(space|capacity|extents|suitable)|no space left|not enough (free )?(space|capacity)"
     r"|out of space|exceeds? .{0,40}(capacity|free space)|(pool|volume group|aggregate) .{0,60}is full",
@@ -69,8 +81,12 @@ def translate(backend: str, error: BaseException) -> DriverError:  # noqa: PLR09
     return BackendError(backend, message)
 
 
-def translate_setup(backend: str, driver: str, error: BaseException) -> DriverError:
-    """As `translate`, for an error while the driver is loaded: a missing library or a wrong option is named as such."""
+def translate_setup(backend: str, driver: str, error: BaseException, *, unset: Sequence[str] = ()) -> DriverError:
+    """As `translate`, for an error while the driver is loaded: a missing library or a wrong option is named as such.
+
+    Args:
+        unset: options of the driver that have no value.
+    """
     if isinstance(error, DriverError):
         return error
     key = f"backends.{backend}.driver"
@@ -79,12 +95,14 @@ def translate_setup(backend: str, driver: str, error: BaseException) -> DriverEr
     if isinstance(error, ImportError):
         library = libraries.of_module(error.name or "")
         return ConfigurationError(key, library.advice if library else f"{driver} cannot be imported: {words(error)}")
-    if {cls.__name__ for cls in type(error).__mro__} & _CONFIGURATION:
-        return ConfigurationError(f"backends.{backend}", words(error))
-    translated = translate(backend, error)
-    if isinstance(translated, BackendUnavailable):
+    hint = f" (without a value: {', '.join(unset[:_MOST_NAMES])})" if unset else ""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    prefix = f"{type(error).__name__}: " if names & _PROGRAMMING else ""
+    if names & (_CONFIGURATION | _PARAMETERS):
+        return ConfigurationError(f"backends.{backend}", f"{words(error)}{hint}")
+    if isinstance(translated := translate(backend, error), BackendUnavailable):
         return translated
-    return BackendUnavailable(backend, f"set-up failed: {words(error)}")
+    return BackendUnavailable(backend, f"set-up failed: {prefix}{words(error)}{hint}")
 
 
 def words(error: BaseException) -> str:

@@ -67,7 +67,8 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
         )
     except Exception as error:
         conf.check(settings.name, section, settings.options, own)
-        raise faults.translate_setup(settings.name, settings.driver, error) from error
+        unset = conf.without_value(section, own)
+        raise faults.translate_setup(settings.name, settings.driver, error, unset=unset) from error
     conf.check(settings.name, section, settings.options, own)
     _gate(settings, cls, options)
     return made
@@ -105,8 +106,8 @@ def set_up(settings: BackendSettings, driver: Any, context: Any, work: Work) -> 
             driver.set_throttle()
             driver.set_initialized()
     except Exception as error:
-        conf_error = faults.translate_setup(settings.name, settings.driver, error)
-        raise conf_error from error
+        unset = conf.without_value(driver.configuration.config_group, _own_options(type(driver)))
+        raise faults.translate_setup(settings.name, settings.driver, error, unset=unset) from error
 
 
 def overrides(driver: Any, method: str) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.backend import conf, database, eventlet_standin, standins
+from csi_cinderlib.backend import conf, database, database_module, eventlet_standin, standins
 from csi_cinderlib.backend.work import Routes
 from csi_cinderlib.config.settings import BackendSettings
 
@@ -164,7 +164,7 @@ def _standing_in() -> Iterator[None]:
 def _import_cinder(served: database.Database) -> None:
     import cinder.db
 
-    sys.modules["cinder.db.api"] = cinder.db.api = database.module(served)
+    sys.modules["cinder.db.api"] = cinder.db.api = database_module.module(served)
     with _standing_in():
         from cinder import objects
 

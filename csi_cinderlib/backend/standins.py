@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-_loading = threading.RLock()
+_swapping = threading.Lock()
 
 
 class Kind(enum.Enum):
@@ -81,19 +81,20 @@ class LazyModule(types.ModuleType):
         return getattr(self._real(), name)
 
     def _real(self) -> types.ModuleType:
+        """Python's own import locks serialise the import; a lock of ours around it could deadlock with them."""
         target = self.__name__
-        with _loading:
+        with _swapping:
             if sys.modules.get(target) is self:
                 del sys.modules[target]
-                try:
-                    real = importlib.import_module(target)
-                except BaseException:
-                    sys.modules[target] = self
-                    raise
-                parent, _, leaf = target.rpartition(".")
-                if parent in sys.modules:
-                    setattr(sys.modules[parent], leaf, real)
-        return importlib.import_module(target)
+        try:
+            real = importlib.import_module(target)
+        except BaseException:
+            sys.modules.setdefault(target, self)
+            raise
+        parent, _, leaf = target.rpartition(".")
+        if parent in sys.modules:
+            setattr(sys.modules[parent], leaf, real)
+        return real
 
 
 class _Nothing:
