@@ -47,6 +47,11 @@ def execute(*cmd: object, **options: Any) -> tuple[str, str]:
     raise ValueError("attempts must be at least 1")
 
 
+def execute_once(*cmd: object, **options: Any) -> tuple[str, str]:
+    """`execute` without a second attempt. For a device that is dead: os-brick tries a flush three times in a minute."""
+    return execute(*cmd, **{**options, "attempts": 1})
+
+
 def _with_root(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:
     helper = options.get("root_helper") or ""
     if not options.get("run_as_root") or os.geteuid() == 0 or not helper:

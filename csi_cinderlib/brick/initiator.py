@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import stat
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from csi_cinderlib.brick import loading, rbd, scsi, tools
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.brick.execute import execute
+from csi_cinderlib.brick.execute import execute, execute_once
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
 from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.brick.shares import Shares
@@ -51,7 +52,7 @@ class Initiator:
             InvalidRequest: the connection lacks what its protocol needs.
         """
         tools.require(connection.protocol, multipath=self._multipath)
-        data = dict(connection.data)
+        data = _own_copy(connection)
         if connection.protocol in SHARES:
             self._shares.file(data)
             with self._shares.held(data):
@@ -59,12 +60,14 @@ class Initiator:
         return self._connect(connection, data)
 
     def _connect(self, connection: Connection, data: dict[str, Any]) -> Device:
-        connector = self._connector(connection.protocol, data)
         with contextlib.ExitStack() as undo:
             with _in_words("connecting", connection):
+                connector = self._connector(connection.protocol, data)
                 info = self._connect_fresh(connector, connection.protocol, data)
             undo.callback(_quietly, connector.disconnect_volume, data, info, force=True, ignore_errors=True)
             path = _appeared(info, connection, data)
+            over = scsi.map_over(path) if connection.protocol in _SCSI else ""
+            path = over or path
             file = path if stat.S_ISREG(os.stat(path).st_mode) else ""  # noqa: PTH116
             if file:
                 path = devices.attach_file(file, read_only=connection.read_only)
@@ -72,17 +75,17 @@ class Initiator:
         return Device(
             path=path,
             wwid=devices.identity(path),
-            multipath=bool(info.get("multipath_id")),
+            multipath=bool(over or info.get("multipath_id")),
             file=file,
             info=_plain(info),
         )
 
     def _connect_fresh(self, connector: Connector, protocol: str, data: dict[str, Any]) -> dict[str, Any]:
         """Connect; when the kernel still has disks of an earlier volume at that address, drop those and do it again."""
-        info = connector.connect_volume(dict(data))
+        info = connector.connect_volume(copy.deepcopy(data))
         if protocol in _SCSI and (paths := scsi.stale(info["path"])):
-            connector.disconnect_volume(dict(data), info, force=True, ignore_errors=True)
-            info = connector.connect_volume(dict(data))
+            connector.disconnect_volume(copy.deepcopy(data), info, force=True, ignore_errors=True)
+            info = connector.connect_volume(copy.deepcopy(data))
             if still := scsi.stale(info["path"]):
                 raise HostError(
                     f"{', '.join(still)} answers as another volume than the kernel found ({', '.join(paths)})"
@@ -99,7 +102,7 @@ class Initiator:
         Raises:
             HostError: in use, or a flush failed: the data is not safe.
         """
-        data = dict(connection.data)
+        data = _own_copy(connection)
         if connection.protocol in SHARES:
             with self._shares.held(data):
                 self._disconnect(connection, data, device, force=force)
@@ -112,10 +115,12 @@ class Initiator:
         if connection.protocol in SHARES:
             return
         info = dict(device.info) if device else {}
-        if device and "path" in info:
+        if device and _is_another(device):
+            info.pop("path", None)  # after a reboot that path may be somebody else's disk
+        if "path" in info:
             data.setdefault("device_path", info["path"])  # NVMe-oF finds its device by this
-        connector = self._connector(connection.protocol, data)
         with _in_words("disconnecting", connection):
+            connector = self._connector(connection.protocol, data, patient=not force)
             connector.disconnect_volume(data, info, force=force, ignore_errors=force)
 
     def _detach_loop(self, connection: Connection, device: Device | None) -> None:
@@ -156,15 +161,20 @@ class Initiator:
         if scsi.disks(device.path):
             scsi.rescan(device.path, wanted)
         elif connection.protocol not in ("local", "gpfs"):
-            data = {**connection.data, "device_path": device.info.get("path", device.path)}
+            data = {**_own_copy(connection), "device_path": device.info.get("path", device.path)}
             with _in_words("extending", connection):
                 self._connector(connection.protocol, data).extend_volume(data)
         return devices.size(device.path)
 
-    def _connector(self, protocol: str, data: dict[str, Any]) -> Connector:
+    def give_up(self, device: Device) -> None:
+        """Before a dead device is unmounted and disconnected: what waits for it to come back fails instead."""
+        if device.multipath:
+            scsi.stop_queueing(device.path)
+
+    def _connector(self, protocol: str, data: dict[str, Any], *, patient: bool = True) -> Connector:
         if protocol == "local":
             return LocalPath()
-        options: dict[str, Any] = {"use_multipath": self._multipath, "execute": execute}
+        options: dict[str, Any] = {"use_multipath": self._multipath, "execute": execute if patient else execute_once}
         if protocol == "rbd":
             options["do_local_attach"] = True
         if protocol == "iser":
@@ -193,6 +203,19 @@ def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]
     return os.path.realpath(path)
 
 
+def _own_copy(connection: Connection) -> dict[str, Any]:
+    """os-brick changes what it is given."""
+    return copy.deepcopy(dict(connection.data))
+
+
+def _is_another(device: Device) -> bool:
+    """Whether the recorded path is another device by now, or none."""
+    try:
+        return devices.identity(device.path) != device.wwid
+    except HostError:
+        return True
+
+
 def _attached_files() -> tuple[str, ...]:
     return tuple(loopctl.backing_path(number) for number in loopctl.attached_numbers())
 
@@ -216,9 +239,17 @@ def _in_words(doing: str, connection: Connection) -> Iterator[None]:
     except DriverError:
         raise
     except Exception as error:
-        text = f"{doing} volume {connection.volume_id} by {connection.protocol}: {type(error).__name__}: {error}"
+        text = f"{doing} volume {connection.volume_id} by {connection.protocol}: {_said(error)}"
         for key in _SECRETS:
             value = connection.data.get(key)
             if isinstance(value, str) and value:
                 text = text.replace(value, "***")
         raise HostError(text) from None
+
+
+def _said(error: Exception) -> str:
+    """A failed command in one line; anything else with its kind, which is often all that it says."""
+    if hasattr(error, "exit_code") and hasattr(error, "cmd"):
+        output = (getattr(error, "stderr", "") or getattr(error, "stdout", "") or "").strip()
+        return f"{error.cmd}: exit code {error.exit_code}" + (f": {output}" if output else "")
+    return f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import time
@@ -56,6 +57,22 @@ def map_name(device: str) -> str:
             return ""
 
 
+def map_over(device: str) -> str:
+    """The multipath map that has taken this disk, or "": multipathd may claim every disk as it comes (promise 21)."""
+    with kernel.named(f"holders of {device}"):
+        for holder in sorted((identities.sysfs(device) / "holders").iterdir()):
+            if (holder / "dm" / "uuid").read_text().startswith("mpath-"):
+                return f"/dev/{holder.name}"
+    return ""
+
+
+def stop_queueing(device: str) -> None:
+    """Let I/O to a map without a working path fail now: by its configuration it may wait for a path for ever."""
+    with contextlib.suppress(HostError):
+        if name := map_name(device):
+            commands.run(["multipathd", "disablequeueing", "map", name], timeout=_RESIZE_SECONDS)
+
+
 def rescan(device: str, expected: Bytes) -> None:
     """Make every path show its new size, then the multipath map on top.
 
@@ -94,7 +111,7 @@ def stale(device: str) -> tuple[str, ...]:
     The kernel reads a disk's name once, when it finds the disk; this asks the disk itself. One that does not answer, or has
     no name, is not counted: connecting to it fails in words of its own.
     """
-    return tuple(disk.name for disk in disks(device) if _differs(disk))
+    return tuple(disk.name for disk in disks(device) if disk.state == "running" and _differs(disk))
 
 
 def _differs(disk: Disk) -> bool:

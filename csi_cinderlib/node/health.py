@@ -17,11 +17,37 @@ from csi_cinderlib.host.mounts import Mount
 
 PATIENCE = 5.0
 """Seconds that a read of one block may take before the device counts as hanging."""
+_WORKING = frozenset({"running"})
+_RECOVERING = frozenset({"blocked", "quiesce", "created", "created-blocked"})
+"""The transport lost the disk a moment ago and waits for it (iSCSI: replacement_timeout)."""
 _BROKEN = frozenset({"emergency_ro", "shutdown"})
 
 
 def device_problem(device: Device) -> str:
     """Why this is not the device that was connected, or not a working one; "" when it is."""
+    if problem := lost(device):
+        return problem
+    try:
+        return _paths_problem(device, _WORKING)
+    except HostError as error:
+        return str(error)
+
+
+def replaced(device: Device) -> str:
+    """Why the disk itself answers as another one than the kernel found there: the array gave its address away; "" when not.
+
+    Asks the disk, so only where a short wait for one that hangs does no harm.
+    """
+    try:
+        if other := scsi.stale(device.path):
+            return f"{device.path} is another volume by now: {', '.join(other)} answers as that"
+    except HostError as error:
+        return str(error)
+    return ""
+
+
+def lost(device: Device) -> str:
+    """Why nothing can be written to it any more; "" while a path works, or the kernel still tries to bring one back."""
     if not devices_exists(device.path):
         return f"the device {device.path} is gone"
     try:
@@ -30,11 +56,16 @@ def device_problem(device: Device) -> str:
             return f"{device.path} is {now or 'unknown'} and no longer {device.wwid or 'unknown'}"
         if not devices.size(device.path):
             return f"the device {device.path} shows a size of 0"
-        disks = scsi.disks(device.path)
+        return _paths_problem(device, _WORKING | _RECOVERING)
     except HostError as error:
         return str(error)
-    states = {disk.name: disk.state for disk in disks}
-    if states and "running" not in states.values():
+
+
+def _paths_problem(device: Device, usable: frozenset[str]) -> str:
+    states = {disk.name: disk.state for disk in scsi.disks(device.path)}
+    if device.multipath and not states:
+        return f"no path of {device.path} is left"
+    if states and not usable & set(states.values()):
         return f"no path of {device.path} works: {', '.join(f'{name} {state}' for name, state in states.items())}"
     return ""
 

@@ -63,7 +63,7 @@ class Publishing:
                 f"volume {request.volume_id} is staged at {record.staging_path}, not at {request.staging_path}"
             )
         _compatible(record, request.capability)
-        if problem := health.device_problem(record.device):
+        if problem := health.device_problem(record.device) or health.replaced(record.device):
             raise PreconditionFailed(f"volume {request.volume_id} must be staged again: {problem}")
         if not record.capability.is_block and not mounted.staged_mount(record):
             raise PreconditionFailed(

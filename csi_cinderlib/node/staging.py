@@ -68,8 +68,10 @@ class Staging:
         block = record.capability.is_block
         if not record.device or not (record.state is State.STAGED if block else here):
             return False
-        problem = health.device_problem(record.device) or (
-            health.mount_problem(here, read_only=file_system.is_read_only(record)) if here else ""
+        problem = (
+            health.device_problem(record.device)
+            or health.replaced(record.device)
+            or (health.mount_problem(here, read_only=file_system.is_read_only(record)) if here else "")
         )
         if problem:
             _log.warning("volume %s is staged but does not work, staging it again: %s", record.volume_id, problem)
@@ -87,11 +89,12 @@ class Staging:
         device = record.device
         if targets and device and not health.device_problem(device) and mounted.staged_mount(record):
             raise HostError(f"volume {record.volume_id} does not work and is published at {', '.join(targets)}")
+        dead = health.lost(device) if device else ""
+        if dead and device:
+            self._initiator.give_up(device)
         mounts.unmount(record.staging_path)
         if device and not targets:
-            dead = health.device_problem(device)
-            gone = mounted.is_another_device(record)
-            self._initiator.disconnect(record.connection, None if gone else device, force=bool(dead))
+            self._initiator.disconnect(record.connection, device, force=bool(dead))
 
     def _carry_out(self, record: StageRecord, *, fresh: bool) -> None:
         with ExitStack() as undo:
@@ -175,7 +178,9 @@ class Staging:
     def take_down(self, record: StageRecord) -> None:
         """`unstage` without its checks, for one who holds the volume's lock."""
         device = record.device
-        dead = health.device_problem(device) if device else ""
+        dead = health.lost(device) if device else ""
+        if dead and device:
+            self._initiator.give_up(device)
         if mounts.find(record.staging_path):
             if not dead:
                 _sync(record.staging_path)
@@ -188,8 +193,7 @@ class Staging:
                 devices.detach_file(view)
             if not devices.is_read_only(device.path):
                 devices.flush(device.path)
-        gone = mounted.is_another_device(record)
-        self._initiator.disconnect(record.connection, None if gone else device, force=bool(dead))
+        self._initiator.disconnect(record.connection, device, force=bool(dead))
         reach("unstage.disconnected")
         self._records.remove(record.volume_id)
 

@@ -1,0 +1,184 @@
+"""What os-brick is told per protocol, seen from the host tools that it calls; tools here are scripts that note their arguments."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.brick import Device, Initiator
+from csi_cinderlib.errors import HostError, InvalidRequest, Unsupported
+from csi_cinderlib.model.connection import Connection
+
+Tools = Callable[[dict[str, str]], Path]
+NVME = {
+    "target_nqn": "nqn.2024-01.example:vol",
+    "vol_uuid": "11111111-2222-3333-4444-555555555555",
+    "portals": [["192.0.2.1", "4420", "tcp"], ["192.0.2.2", "4420", "RoCEv2"]],
+}
+ISCSI = {
+    "target_portal": "192.0.2.1:3260",
+    "target_iqn": "iqn.2024-01.example:vol",
+    "target_lun": 1,
+    "auth_method": "CHAP",
+    "auth_username": "user",
+    "auth_password": "s3cret-canary",
+}
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
+    """Makes programs by name and script; each notes its call in the file that is returned."""
+    folder, log = tmp_path / "bin", tmp_path / "calls"
+    folder.mkdir()
+    log.touch()
+
+    def make(scripts: dict[str, str]) -> Path:
+        for name, script in scripts.items():
+            (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\n{script}\n')
+            (folder / name).chmod(0o755)
+        return log
+
+    make({"blockdev": "exit 1", "multipath": "exit 1", "multipathd": "exit 1"})
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # os-brick waits between its attempts
+    path = f"{folder}:{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setattr("csi_cinderlib.brick.execute._SEARCH_PATH", path)
+    return make
+
+
+def connection(protocol: str, data: Mapping[str, object]) -> Connection:
+    return Connection(volume_id="vol", protocol=protocol, data=data)
+
+
+def test_nvme_connects_each_portal_by_its_transport(tools: Tools, tmp_path: Path) -> None:
+    log = tools({"nvme": "exit 3"})
+    for protocol in ("nvmeof", "nvme"):
+        with pytest.raises(HostError, match=rf"connecting volume vol by {protocol}: VolumeDeviceNotFound"):
+            Initiator(tmp_path).connect(connection(protocol, NVME))
+    calls = log.read_text()
+    assert "nvme connect -a 192.0.2.1 -s 4420 -t tcp -n nqn.2024-01.example:vol" in calls
+    assert "nvme connect -a 192.0.2.2 -s 4420 -t rdma -n nqn.2024-01.example:vol" in calls
+    Initiator(tmp_path).disconnect(connection("nvmeof", NVME))
+
+
+def test_the_connection_is_not_changed_by_os_brick(tools: Tools, tmp_path: Path) -> None:
+    tools({"nvme": "exit 3"})
+    old = {"nqn": "nqn.x:vol", "transport_type": "tcp", "target_portal": "192.0.2.1", "target_port": 4420, "ns_id": 1}
+    given = connection("nvmeof", dict(old))
+    for _ in range(2):
+        with pytest.raises(HostError, match="VolumeDeviceNotFound"):
+            Initiator(tmp_path).connect(given)
+    assert given.data == old
+
+
+def test_a_host_without_fibre_channel_says_so(tools: Tools, tmp_path: Path) -> None:
+    given = connection("fibre_channel", {"target_wwn": ["50060E8000000001"], "target_lun": 3})
+    with pytest.raises(HostError, match="unable to locate any Fibre Channel devices"):
+        Initiator(tmp_path).connect(given)
+    Initiator(tmp_path).disconnect(given)
+
+
+def test_iscsi_fails_in_one_line_without_its_password(tools: Tools, tmp_path: Path) -> None:
+    log = tools(
+        {
+            "iscsiadm": 'case "$*" in *auth.password*) echo "bad s3cret-canary" >&2; exit 7;; "-m session"*) exit 21;; esac'
+        }
+    )
+    with pytest.raises(HostError) as caught:
+        Initiator(tmp_path).connect(connection("iscsi", ISCSI))
+    assert "canary" not in str(caught.value)
+    assert "volume vol by iscsi" in str(caught.value)
+    assert "-n node.session.auth.password -v s3cret-canary" in log.read_text()
+    Initiator(tmp_path).disconnect(connection("iscsi", ISCSI))
+
+
+def test_rbd_is_mapped_with_the_keyring_that_came_along(tools: Tools, tmp_path: Path) -> None:
+    log = tools({"rbd": 'case "$*" in map*) exit 3;; esac; echo "[]"'})
+    data: dict[str, object] = {
+        "name": "pool/image",
+        "hosts": ["192.0.2.1"],
+        "ports": ["6789"],
+        "cluster_name": "ceph",
+        "auth_username": "user",
+        "keyring": "[client.user]\nkey = s3cret-canary",
+    }
+    with pytest.raises(HostError, match=r"rbd map image --pool pool --id user --mon_host 192\.0\.2\.1:6789") as caught:
+        Initiator(tmp_path).connect(connection("rbd", data))
+    assert "canary" not in str(caught.value)
+    Initiator(tmp_path).disconnect(connection("rbd", data))
+    assert "rbd showmapped" in log.read_text()
+
+
+def test_a_share_is_mounted_below_the_state_directory(tools: Tools, tmp_path: Path) -> None:
+    log = tools({"mount": "exit 32", "mount.nfs": ""})
+    given = connection("nfs", {"export": "192.0.2.1:/x", "name": "volume-1", "options": "-o vers=4"})
+    with pytest.raises(HostError, match="NFS mount failed"):
+        Initiator(tmp_path / "state").connect(given)
+    assert f"192.0.2.1:/x {tmp_path}/state/shares/" in log.read_text()
+    Initiator(tmp_path / "state").disconnect(given)
+
+
+@pytest.mark.parametrize("name", ["../etc/shadow", "a/b", "", ".."])
+def test_a_volume_cannot_lie_outside_its_share(tools: Tools, tmp_path: Path, name: str) -> None:
+    tools({"mount": "", "mount.nfs": ""})
+    with pytest.raises(InvalidRequest):
+        Initiator(tmp_path).connect(connection("nfs", {"export": "192.0.2.1:/x", "name": name}))
+
+
+def test_a_file_in_another_format_is_refused_by_name(tools: Tools, tmp_path: Path) -> None:
+    tools({"mount": "", "mount.nfs": ""})
+    with pytest.raises(Unsupported, match="qcow2"):
+        Initiator(tmp_path).connect(connection("nfs", {"export": "h:/x", "name": "v", "format": "qcow2"}))
+
+
+def test_an_unknown_protocol_and_an_empty_local_connection_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="'drbd'"):
+        Initiator(tmp_path).connect(connection("drbd", {}))
+    with pytest.raises(InvalidRequest, match="device_path"):
+        Initiator(tmp_path).connect(connection("local", {"device_path": "relative"}))
+
+
+def test_a_missing_local_file_is_a_host_error_at_once(tmp_path: Path) -> None:
+    given = connection("local", {"device_path": str(tmp_path / "absent")})
+    with pytest.raises(HostError, match="is not there"):
+        Initiator(tmp_path).connect(given)
+    Initiator(tmp_path).disconnect(given)
+
+
+def test_a_vendor_daemon_that_is_not_there_is_a_host_error(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="StorPool"):
+        Initiator(tmp_path).connect(connection("storpool", {}))
+
+
+@pytest.mark.root
+def test_a_file_is_attached_found_again_grown_and_detached(tmp_path: Path) -> None:
+    file = tmp_path / "volume-1"
+    file.write_bytes(bytes(8 << 20))
+    given = connection("local", {"device_path": str(file)})
+    initiator = Initiator(tmp_path)
+    device = initiator.connect(given)
+    assert initiator.connect(given) == device
+    assert (device.file, device.multipath) == (str(file), False)
+    assert device.wwid.endswith("volume-1")
+    os.truncate(file, 16 << 20)
+    assert initiator.extend(given, device, expected=16 << 20) == 16 << 20
+    initiator.disconnect(given)  # from the connection alone
+    initiator.disconnect(given, device)
+    assert not Path(f"/sys/block/{Path(device.path).name}/loop").exists()
+
+
+@pytest.mark.root
+def test_a_device_that_was_given_to_another_volume_is_left_alone(tmp_path: Path) -> None:
+    mine, other = tmp_path / "volume-1", tmp_path / "volume-2"
+    for file in (mine, other):
+        file.write_bytes(bytes(8 << 20))
+    initiator = Initiator(tmp_path)
+    device = initiator.connect(connection("local", {"device_path": str(other)}))
+    stale = Device(path=device.path, wwid="loop:1:volume-1", file=str(mine))
+    initiator.disconnect(connection("local", {"device_path": str(mine)}), stale)
+    assert Path(f"/sys/block/{Path(device.path).name}/loop").exists()
+    initiator.disconnect(connection("local", {"device_path": str(other)}), device)
