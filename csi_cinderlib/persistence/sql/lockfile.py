@@ -18,7 +18,10 @@ class LockFile:
 
     def __init__(self, database: Path) -> None:
         path = Path(f"{database}.lock")
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError("store.options.url", f"{path} cannot be opened: {error.strerror}") from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -26,16 +29,17 @@ class LockFile:
             os.close(self._fd)
             if not isinstance(error, BlockingIOError):
                 raise ConfigurationError("store.options.url", f"{path} cannot be locked: {error.strerror}") from error
-            raise ConfigurationError(
-                "store.options.url",
-                f"{database} is in use by another process"
-                + (f" (pid {holder})" if holder else "")
-                + ": stop that one first, "
-                "give this one another state directory, or use a database server, which several processes may share",
-            ) from None
+            raise ConfigurationError("store.options.url", _refusal(database, holder)) from None
         os.truncate(self._fd, 0)
         os.pwrite(self._fd, str(os.getpid()).encode(), 0)
 
     def close(self) -> None:
         """The file stays: removing it would let two processes lock two different files of that name."""
         os.close(self._fd)
+
+
+def _refusal(database: Path, holder: str) -> str:
+    return (
+        f"{database} is in use by another process{f' (pid {holder})' if holder else ''}: stop that one first, give this one another "
+        "state directory, or use a database server, which several processes may share"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, NullPool, create_engine, event
@@ -17,7 +17,7 @@ from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.groupcommit import GroupCommit, Job
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
 from csi_cinderlib.persistence.sql.lockfile import LockFile
-from csi_cinderlib.persistence.sql.migration import bring_up_to_date
+from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date
 
 T = TypeVar("T")
 BUSY_SECONDS = 10
@@ -34,30 +34,18 @@ class FileDatabase:
 
     def __init__(self, location: Location) -> None:
         self._location = location
-        self._lock = LockFile(location.file)
-        try:
-            os.close(os.open(location.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._engine = create_engine(
-                location.url,
-                poolclass=NullPool,
-                isolation_level="AUTOCOMMIT",
-                connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
-            )
-            event.listen(self._engine, "connect", _prepare)
-            self._writer = self._engine.connect()
-            self._script("BEGIN IMMEDIATE")
-            self.migrated = bring_up_to_date(self._writer, location)
-            self._script("COMMIT")
-        except OSError as error:
-            self._lock.close()
-            raise ConfigurationError(URL_KEY, f"{location.file} cannot be opened: {error.strerror}") from error
-        except (DBAPIError, sqlite3.Error) as error:
-            self._lock.close()
-            raise failures.at_start(error, location) from error
-        except DriverError:
-            self._writer.close()
-            self._lock.close()
-            raise
+        with ExitStack() as undo:
+            self._lock = LockFile(location.file)
+            undo.callback(self._lock.close)
+            try:
+                self._writer = self._open()
+                undo.callback(self._writer.close)
+                self.migrated = self._migrate()
+            except OSError as error:
+                raise ConfigurationError(URL_KEY, f"{location.file} cannot be opened: {error.strerror}") from error
+            except (DBAPIError, sqlite3.Error) as error:
+                raise failures.at_start(error, location) from error
+            undo.pop_all()
         self._idle: list[Connection] = []
         self._commits: GroupCommit[Write] = GroupCommit(self._write_batch)
 
@@ -87,6 +75,23 @@ class FileDatabase:
         self._writer.close()  # the last connection folds the WAL into the file
         self._engine.dispose()
         self._lock.close()
+
+    def _open(self) -> Connection:
+        os.close(os.open(self._location.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._engine = create_engine(
+            self._location.url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
+        )
+        event.listen(self._engine, "connect", _prepare)
+        return self._engine.connect()
+
+    def _migrate(self) -> Migrated:
+        self._script("BEGIN IMMEDIATE")
+        migrated = bring_up_to_date(self._writer, self._location)
+        self._script("COMMIT")
+        return migrated
 
     def _connect(self) -> Connection:
         try:
