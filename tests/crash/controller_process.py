@@ -1,20 +1,25 @@
 """A controller without its socket, as a process that a test may kill: does what it is told, and tells what is there then.
 
-    python -m tests.crash.controller_process STATE_DIR ACTIONS
+    python -m tests.crash.controller_process WARM_UP_DIR
 
-ACTIONS is a JSON list of lists: what to do, and its arguments. The answer is a JSON list: what is there after each of them.
-`CINDERLIB_FAULT_POINT` in the environment ends the process at that point.
+reads jobs as JSON lines from stdin: {"state_dir", "actions", "kill_at"}. Each runs in a process of its own, forked when Cinder is
+imported already, which takes longer than all else. ACTIONS is a list of lists: what to do, and its arguments. The answer is one
+JSON line: {"status": what waitpid said, "states": what is there after each action, "error"}.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
@@ -114,15 +119,42 @@ def _shown(record: object, *fields: str) -> Mapping[str, object]:
     return {name: getattr(record, name) for name in fields}
 
 
-def main(state_dir: str, actions: str) -> None:
-    controller = Controller(Path(state_dir))
+def act(state_dir: Path, actions: list[list[Any]]) -> list[dict[str, Any]]:
+    controller = Controller(state_dir)
     states = []
-    for name, *arguments in json.loads(actions):
-        act: Callable[..., None] = getattr(controller, name)
-        act(*arguments)
+    for name, *arguments in actions:
+        step: Callable[..., None] = getattr(controller, name)
+        step(*arguments)
         states.append(controller.state())
-    json.dump(states, sys.stdout)
     controller.store.close()
+    return states
+
+
+def child(job: Mapping[str, Any], answers: int) -> None:
+    """Never returns."""
+    try:
+        os.environ["CINDERLIB_FAULT_POINT"] = job["kill_at"]
+        importlib.reload(faultpoints)
+        answer: Mapping[str, Any] = {"states": act(Path(job["state_dir"]), job["actions"])}
+    except BaseException:
+        answer = {"error": traceback.format_exc()}
+    with os.fdopen(answers, "w") as pipe:
+        json.dump(answer, pipe)
+    os._exit(0)
+
+
+def main(warm_up: str) -> None:
+    act(Path(warm_up), [["create", "v"], ["delete", "v"]])
+    for line in sys.stdin:
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            child(json.loads(line), writing)
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            answer = pipe.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(json.dumps({"status": status, "states": [], "error": "", **json.loads(answer or "{}")}), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,45 +91,66 @@ CLEAN: list[Action] = [
 CASES = [(name, point) for name, call in CALLS.items() for point in call.points]
 
 
-def run(state_dir: Path, actions: list[Action], *, kill_at: str = "") -> list[State]:
-    """What is there after each action, in a process of its own; nothing if it was killed."""
-    environment = {**os.environ, "CINDERLIB_FAULT_POINT": kill_at, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.crash.controller_process", str(state_dir), json.dumps(actions)],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if kill_at:
-        assert done.returncode == -signal.SIGKILL, f"{kill_at} was not reached: {done.stdout}{done.stderr}"
-        return []
-    assert done.returncode == 0, done.stderr
-    states: list[State] = json.loads(done.stdout)
-    return states
+class Processes:
+    """Runs actions, each time in a fresh process that has Cinder imported already."""
+
+    def __init__(self, warm_up: Path) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.controller_process", str(warm_up)],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, state_dir: Path, actions: list[Action], *, kill_at: str = "") -> list[State]:
+        """What is there after each action; nothing if it was killed."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(
+            json.dumps({"state_dir": str(state_dir), "actions": actions, "kill_at": kill_at}) + "\n"
+        )
+        self._server.stdin.flush()
+        answer = json.loads(self._server.stdout.readline())
+        assert not answer["error"], answer["error"]
+        assert answer["status"] == (-signal.SIGKILL if kill_at else 0), f"{kill_at} was not reached"
+        states: list[State] = answer["states"]
+        return states
+
+    def close(self) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        assert self._server.wait(10) == 0
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> functools._lru_cache_wrapper[tuple[State, State]]:
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    started = Processes(tmp_path_factory.mktemp("warm-up"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, processes: Processes
+) -> functools._lru_cache_wrapper[tuple[State, State]]:
     """What is there before and after a call that nobody interrupts."""
 
     @functools.cache
     def states(name: str) -> tuple[State, State]:
         call = CALLS[name]
-        *before, after = run(tmp_path_factory.mktemp(name), [*call.before, call.action])
+        *before, after = processes.run(tmp_path_factory.mktemp(name), [*call.before, call.action])
         return (before[-1] if before else EMPTY), after
 
     return states
 
 
-def interrupt(state_dir: Path, name: str, point: str) -> None:
+def interrupt(processes: Processes, state_dir: Path, name: str, point: str) -> None:
     """The calls before it reach some of the same points, and are done by then."""
     call = CALLS[name]
     if call.before:
-        run(state_dir, call.before)
-    run(state_dir, [call.action], kill_at=point)
+        processes.run(state_dir, call.before)
+    processes.run(state_dir, [call.action], kill_at=point)
 
 
 def same(state: State, expected: State, *, but: tuple[str, ...] = ("formatting",)) -> bool:
@@ -140,10 +161,10 @@ def same(state: State, expected: State, *, but: tuple[str, ...] = ("formatting",
 
 @pytest.mark.parametrize(("name", "point"), CASES)
 def test_a_retry_after_the_restart_gives_what_an_undisturbed_call_gives(
-    name: str, point: str, tmp_path: Path, undisturbed: Any
+    name: str, point: str, tmp_path: Path, processes: Processes, undisturbed: Any
 ) -> None:
-    interrupt(tmp_path, name, point)
-    retried, *_, cleaned = run(tmp_path, [CALLS[name].action, *CLEAN])
+    interrupt(processes, tmp_path, name, point)
+    retried, *_, cleaned = processes.run(tmp_path, [CALLS[name].action, *CLEAN])
     _, expected = undisturbed(name)
     assert same(retried, expected)
     if name == "publish":
@@ -153,10 +174,10 @@ def test_a_retry_after_the_restart_gives_what_an_undisturbed_call_gives(
 
 @pytest.mark.parametrize(("name", "point"), [case for case in CASES if CALLS[case[0]].gone])
 def test_when_the_claim_is_deleted_instead_nothing_of_it_is_left(
-    name: str, point: str, tmp_path: Path, undisturbed: Any
+    name: str, point: str, tmp_path: Path, processes: Processes, undisturbed: Any
 ) -> None:
-    interrupt(tmp_path, name, point)
-    *_, undone, _, _, _, _, cleaned = run(tmp_path, [*CALLS[name].gone, *CLEAN])
+    interrupt(processes, tmp_path, name, point)
+    *_, undone, _, _, _, _, cleaned = processes.run(tmp_path, [*CALLS[name].gone, *CLEAN])
     before, _ = undisturbed(name)
     if point == "publish.sealed":  # the node may have got the answer: the volume is not new any more
         assert [volume.pop("blank") for volume in undone["volumes"]] == [False]
@@ -180,10 +201,10 @@ def test_when_the_claim_is_deleted_instead_nothing_of_it_is_left(
     ],
 )
 def test_when_nobody_asks_again_it_is_finished_or_undone(
-    name: str, point: str, tmp_path: Path, undisturbed: Any
+    name: str, point: str, tmp_path: Path, processes: Processes, undisturbed: Any
 ) -> None:
-    interrupt(tmp_path, name, point)
-    settled, again, *_, cleaned = run(tmp_path, [["settle"], CALLS[name].action, *CLEAN])
+    interrupt(processes, tmp_path, name, point)
+    settled, again, *_, cleaned = processes.run(tmp_path, [["settle"], CALLS[name].action, *CLEAN])
     before, after = undisturbed(name)
     assert same(settled, after if name in UNMAKING else before)
     assert same(again, after)
