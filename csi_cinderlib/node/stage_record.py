@@ -114,7 +114,7 @@ def decode(text: bytes) -> StageRecord:
         volume_id=_text(raw["volume_id"]),
         staging_path=_text(raw["staging_path"]),
         capability=_parsed_capability(raw["capability"]),
-        connection=Connection.from_json(json.dumps(raw["connection"]).encode()),
+        connection=_connection(raw["connection"]),
         state=State(raw["state"]),
         device=Device(**device) if device else None,
         fs_type=_text(raw["fs_type"]),
@@ -143,6 +143,13 @@ def _parsed_capability(raw: Mapping[str, Any]) -> Capability:
     if raw.get("block"):
         return Capability(Block(), mode)
     return Capability(Mount(fs_type=raw["fs_type"], flags=tuple(raw["flags"]), group=raw["group"]), mode)
+
+
+def _connection(raw: Mapping[str, Any]) -> Connection:
+    _text(raw["protocol"])
+    if not isinstance(raw["data"], dict):
+        raise TypeError("the connection's data is no map")
+    return Connection.from_json(json.dumps(raw).encode())
 
 
 def _text(value: object) -> str:

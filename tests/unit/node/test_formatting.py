@@ -1,0 +1,71 @@
+"""When a file system may be made: every row of the rule, without a device."""
+
+from __future__ import annotations
+
+import pytest
+
+from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat, Unsupported
+from csi_cinderlib.host.magics import Kind
+from csi_cinderlib.host.signatures import Signature
+from csi_cinderlib.model.connection import Formatting
+from csi_cinderlib.node.formatting import Action, Decision, decide
+
+EXT4 = Signature(name="ext4", kind=Kind.FILE_SYSTEM)
+XFS = Signature(name="xfs", kind=Kind.FILE_SYSTEM)
+NTFS = Signature(name="ntfs", kind=Kind.FILE_SYSTEM)
+LUKS = Signature(name="luks2", kind=Kind.ENCRYPTED)
+GPT = Signature(name="gpt", kind=Kind.PARTITIONS)
+ALL = tuple(Formatting)
+
+
+def never_asked() -> bool:
+    raise AssertionError("the rule does not depend on it")
+
+
+@pytest.mark.parametrize("wanted", ["", "ext4", "xfs"])
+def test_a_new_device_without_a_signature_gets_a_file_system(wanted: str) -> None:
+    decision = decide(None, wanted, Formatting.NEVER_FORMATTED, is_blank=never_asked)
+    assert decision == Decision(Action.MAKE, wanted or "ext4")
+
+
+def test_a_device_that_somebody_had_gets_one_only_when_blank() -> None:
+    assert decide(None, "xfs", Formatting.UNKNOWN, is_blank=lambda: True) == Decision(Action.MAKE, "xfs")
+    with pytest.raises(UnsafeToFormat, match="not blank"):
+        decide(None, "xfs", Formatting.UNKNOWN, is_blank=lambda: False)
+
+
+@pytest.mark.parametrize("blank", [True, False])
+def test_a_device_with_a_source_never_gets_one(blank: bool) -> None:
+    with pytest.raises(UnsafeToFormat, match="must carry a file system already"):
+        decide(None, "ext4", Formatting.FORBIDDEN, is_blank=lambda: blank)
+
+
+@pytest.mark.parametrize("rule", ALL)
+@pytest.mark.parametrize(("found", "wanted"), [(EXT4, "ext4"), (EXT4, ""), (XFS, "xfs"), (XFS, "")])
+def test_a_file_system_that_fits_is_used(found: Signature, wanted: str, rule: Formatting) -> None:
+    assert decide(found, wanted, rule, is_blank=never_asked) == Decision(Action.USE, found.name)
+
+
+@pytest.mark.parametrize("rule", ALL)
+def test_another_file_system_is_an_error_that_names_both(rule: Formatting) -> None:
+    with pytest.raises(PreconditionFailed, match="carries xfs, and ext4 was asked for"):
+        decide(XFS, "ext4", rule, is_blank=never_asked)
+    with pytest.raises(Unsupported, match="ntfs"):
+        decide(NTFS, "", rule, is_blank=never_asked)
+
+
+@pytest.mark.parametrize("rule", ALL)
+@pytest.mark.parametrize("found", [LUKS, GPT])
+def test_any_other_signature_is_named_and_left_alone(found: Signature, rule: Formatting) -> None:
+    with pytest.raises(UnsafeToFormat, match=found.name):
+        decide(found, "ext4", rule, interrupted="ext4", is_blank=never_asked)
+
+
+@pytest.mark.parametrize("rule", ALL)
+def test_an_interrupted_mkfs_is_done_again(rule: Formatting) -> None:
+    again = decide(XFS, "xfs", rule, interrupted="xfs", is_blank=never_asked)
+    assert again == Decision(Action.MAKE_AGAIN, "xfs")
+    assert decide(None, "xfs", rule, interrupted="xfs", is_blank=never_asked) == Decision(Action.MAKE, "xfs")
+    assert decide(XFS, "ext4", rule, interrupted="xfs", is_blank=never_asked) == Decision(Action.MAKE_AGAIN, "ext4")
+    with pytest.raises(PreconditionFailed):
+        decide(EXT4, "xfs", rule, interrupted="xfs", is_blank=never_asked)

@@ -1,0 +1,146 @@
+"""Stage records: what is written comes back, whole or not at all, and one bad file hurts one volume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.brick.device import Device
+from csi_cinderlib.errors import CorruptRecord, HostError
+from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
+from csi_cinderlib.model.connection import Connection, Formatting
+from csi_cinderlib.model.size import Bytes
+from csi_cinderlib.node.stage_record import Publication, StageRecord, State, decode, encode
+from csi_cinderlib.node.stage_records import StageRecords
+
+MOUNT = Capability(
+    Mount(fs_type="xfs", flags=("noatime", 'context="a,b"'), group="7"), AccessMode.MULTI_NODE_READER_ONLY
+)
+RECORD = StageRecord(
+    volume_id="vol",
+    staging_path="/var/lib/kubelet/plugins/x/globalmount",
+    capability=MOUNT,
+    connection=Connection(
+        volume_id="vol",
+        protocol="iscsi",
+        data={"target_lun": 1, "auth_password": "s3cret-canary", "target_portals": ["a", "b"]},
+        size=Bytes(1 << 30),
+        formatting=Formatting.UNKNOWN,
+        mkfs_options=("-L", "x"),
+    ),
+    state=State.FORMATTING,
+    device=Device(path="/dev/dm-3", wwid="3600a", multipath=True, info={"multipath_id": "3600a", "type": "block"}),
+    fs_type="xfs",
+    publications=(Publication(target_path="/pods/1", capability=Capability(Block(), AccessMode.SINGLE_NODE_WRITER)),),
+)
+
+
+@pytest.mark.parametrize("record", [RECORD, replace(RECORD, device=None, publications=(), state=State.INTENT)])
+def test_a_record_comes_back_as_it_was(record: StageRecord) -> None:
+    assert decode(encode(record)) == record
+
+
+def test_a_record_survives_the_process(tmp_path: Path) -> None:
+    saved = StageRecords(tmp_path).save(RECORD)
+    again = StageRecords(tmp_path)
+    assert again.find("vol") == saved == replace(RECORD, boot_id=again.boot_id)
+    assert again.all().records == (saved,)
+    again.remove("vol")
+    again.remove("vol")
+    assert again.find("vol") is None
+    assert list((tmp_path / "stage").iterdir()) == []
+
+
+def test_no_secret_is_shown_when_a_record_is_printed() -> None:
+    assert "canary" not in repr(RECORD)
+
+
+@pytest.mark.parametrize(
+    "volume_id", ["../../etc/passwd", "a/b", ".hidden", "é" * 64, "x" * 128, "sha256-abc", "vol\n"]
+)
+def test_any_volume_id_has_a_file_of_its_own(tmp_path: Path, volume_id: str) -> None:
+    records = StageRecords(tmp_path)
+    record = replace(RECORD, volume_id=volume_id, connection=replace(RECORD.connection, volume_id=volume_id))
+    saved = records.save(record)
+    assert records.find(volume_id) == saved
+    (path,) = (tmp_path / "stage").iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    records.remove(volume_id)
+    assert list((tmp_path / "stage").iterdir()) == []
+
+
+TEXT = encode(RECORD).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        TEXT[:-20],
+        TEXT.replace('"v":1', '"v":99', 1),
+        TEXT.replace('"iscsi"', "7"),
+        TEXT.replace("formatting", "x"),
+        "\0" * 64,
+    ],
+)
+def test_a_corrupt_record_is_named_and_the_others_work(tmp_path: Path, text: str) -> None:
+    records = StageRecords(tmp_path)
+    other = records.save(replace(RECORD, volume_id="other"))
+    (records.directory / "vol.json").write_text(text)
+    with pytest.raises(CorruptRecord, match=r"stage 'vol' cannot be read: .*vol\.json") as caught:
+        records.find("vol")
+    assert "canary" not in str(caught.value)
+    again = StageRecords(tmp_path)
+    assert again.all().records == (other,)
+    assert [error.id for error in again.all().corrupt] == ["vol"]
+
+
+def test_a_record_under_another_volumes_name_is_corrupt(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    records.save(RECORD)
+    (records.directory / "vol.json").rename(records.directory / "other.json")
+    with pytest.raises(CorruptRecord, match="about volume 'vol'"):
+        records.find("other")
+
+
+def test_a_half_written_file_of_a_crash_is_swept_and_the_old_record_counts(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    saved = records.save(RECORD)
+    (records.directory / "vol.json.new").write_text("{")
+    again = StageRecords(tmp_path)
+    assert again.find("vol") == saved
+    assert [path.name for path in again.directory.iterdir()] == ["vol.json"]
+
+
+def test_what_cannot_be_stored_is_an_error_and_the_old_record_stays(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    saved = records.save(RECORD)
+    (records.directory / "vol.json.new").mkdir()
+    with pytest.raises(HostError, match="storing the stage record of volume vol"):
+        records.save(replace(RECORD, state=State.STAGED))
+    (records.directory / "vol.json.new").rmdir()
+    assert records.find("vol") == saved
+
+
+def test_a_device_is_known_by_the_volume_that_has_it(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    records.save(RECORD)
+    again = StageRecords(tmp_path)
+    assert again.owner_of("3600a", other_than="new") == "vol"
+    assert again.owner_of("3600a", other_than="vol") == ""
+    assert again.owner_of("", other_than="new") == ""
+    again.remove("vol")
+    assert again.owner_of("3600a", other_than="new") == ""
+
+
+def test_publications_are_kept_by_target() -> None:
+    again = replace(RECORD.publications[0], read_only=True)
+    assert RECORD.published(again).publications == (again,)
+    assert RECORD.unpublished("/pods/1").publications == ()
+    assert RECORD.publication("/pods/1") == RECORD.publications[0]
+    assert RECORD.publication("/pods/2") is None
