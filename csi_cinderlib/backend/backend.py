@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend import connections, convert, loading, reports, snapshots, volumes
+from csi_cinderlib.backend import connections, convert, groups, loading, reports, snapshots, volumes
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
@@ -17,7 +17,7 @@ from csi_cinderlib.backend.work import Route, walk
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.model import times
-from csi_cinderlib.model.records import Attachment, Snapshot, SourceKind, Volume, VolumeType
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.api import Store
 
@@ -219,6 +219,26 @@ class Backend:
     def delete_snapshot(self, record: Snapshot) -> None:
         """Delete a snapshot in any state. Raises InUse when volumes depend on it."""
         snapshots.delete(self._engine, record)
+
+    # --- snapshots of several volumes at one point in time
+
+    def create_group_snapshot(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
+        """Take snapshots of several volumes at one point in time; `members` are their records, one for each volume.
+
+        Raises:
+            Unsupported: this back end cannot promise one point in time.
+        """
+        if not self.capabilities.consistent_group_snapshots:
+            raise Unsupported(f"back end {self.name!r} takes no snapshots of several volumes at one point in time")
+        return groups.create(self._engine, record, members)
+
+    def resume_create_group_snapshot(self, record: GroupSnapshot) -> GroupSnapshot:
+        """As `resume_create_volume`. Raises NotFound when it died too early to know its members: create it anew then."""
+        return groups.resume(self._engine, record)
+
+    def delete_group_snapshot(self, record: GroupSnapshot) -> None:
+        """Delete a group snapshot with all its members, in any state."""
+        groups.delete(self._engine, record)
 
     # --- connections
 

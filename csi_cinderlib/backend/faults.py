@@ -124,7 +124,9 @@ def _masked(message: str) -> str:
 def is_missing(error: BaseException) -> bool:
     """Whether the driver says that the volume or snapshot is not on the back end (any more)."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(names & {"VolumeNotFound", "SnapshotNotFound", "VolumeDeviceNotFound"})
+    return bool(
+        names & {"VolumeNotFound", "SnapshotNotFound", "VolumeDeviceNotFound", "GroupNotFound", "GroupSnapshotNotFound"}
+    )
 
 
 @contextmanager

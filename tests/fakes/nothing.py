@@ -245,3 +245,53 @@ class CuriousDriver(NothingDriver):
         except Exception:
             self.calls["hidden"] += 1
         return super().create_volume(volume)
+
+
+class GroupDriver(NothingDriver):
+    """Takes snapshots of several volumes at one point in time."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.groups: dict[str, set[str]] = {}
+        self.taken: dict[str, set[str]] = {}
+
+    def get_volume_stats(self, refresh: bool = False) -> dict[str, Any]:
+        return {**super().get_volume_stats(refresh), "consistent_group_snapshot_enabled": True}
+
+    def create_group(self, context: Any, group: Any) -> dict[str, Any]:
+        from cinder.volume import volume_utils
+
+        self._called("create_group", group.id)
+        assert volume_utils.is_group_a_cg_snapshot_type(group)
+        self.groups[group.id] = set()
+        return {"status": "available"}
+
+    def update_group(self, context: Any, group: Any, add_volumes: Any = None, remove_volumes: Any = None) -> Any:
+        self._called("update_group", group.id)
+        self.groups[group.id] |= {one.id for one in add_volumes}
+        self.groups[group.id] -= {one.id for one in remove_volumes}
+        return None, None, None
+
+    def delete_group(self, context: Any, group: Any, volumes: Any) -> Any:
+        self._called("delete_group", group.id)
+        assert not volumes
+        self.groups.pop(group.id, None)
+        return {"status": "deleted"}, []
+
+    def create_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Any) -> Any:
+        self._called("create_group_snapshot", group_snapshot.id)
+        assert {one.volume.id for one in snapshots} == self.groups[group_snapshot.group_id]
+        assert all(one.volume.group_id == group_snapshot.group_id for one in snapshots)
+        self.snapshots.update({one.id: one.volume_size for one in snapshots})
+        self.taken[group_snapshot.id] = {one.id for one in snapshots}
+        return {"status": "available"}, [
+            {"id": one.id, "status": "available", "provider_id": f"{group_snapshot.id}/{one.volume_id}"}
+            for one in snapshots
+        ]
+
+    def delete_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Any) -> Any:
+        self._called("delete_group_snapshot", group_snapshot.id)
+        for one in snapshots:
+            self.snapshots.pop(one.id, None)
+        self.taken.pop(group_snapshot.id, None)
+        return {"status": "deleted"}, [{"id": one.id, "status": "deleted"} for one in snapshots]

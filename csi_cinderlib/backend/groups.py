@@ -1,0 +1,235 @@
+"""Snapshots of several volumes at one point in time, by Cinder's generic groups.
+
+A driver takes such a snapshot of a group only, so the volumes are put into a group for just that moment: a volume that stays in
+one could be in no other group snapshot, and some arrays refuse to delete it. The emptied group lives as long as the group
+snapshot, because drivers find the snapshot by its group.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from typing import Any
+
+from csi_cinderlib import faultpoints
+from csi_cinderlib.backend import convert, faults, rows
+from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.work import Work, change, walk
+from csi_cinderlib.errors import (
+    BackendError,
+    BackendUnavailable,
+    DriverError,
+    NotFound,
+    PreconditionFailed,
+    StaleRecord,
+)
+from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
+
+_log = logging.getLogger(__name__)
+
+
+def create(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
+    """Write down the group snapshot and its members, take it, and write down what the driver said."""
+    engine.ready_driver()
+    work = engine.work()
+    for member in members:
+        volume = work.volume(member.volume_id)
+        if volume.status is not Status.AVAILABLE:
+            raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
+    now = record.created_at or engine.now()
+    begun = {"status": Status.CREATING, "owner": engine.owner, "created_at": now}
+    with ExitStack() as undo:
+        record = engine.store.add(
+            replace(
+                record,
+                group_id=record.group_id or record.id,
+                snapshot_ids=tuple(one.id for one in members),
+                volume_ids=tuple(one.volume_id for one in members),
+                **begun,  # type: ignore[arg-type]  # values by name
+            )
+        )
+        undo.callback(engine.remove, record)
+        added = []
+        for member in members:
+            added.append(engine.store.add(replace(member, group_snapshot_id=record.id, **begun)))  # type: ignore[arg-type]  # values by name
+            undo.callback(engine.remove, added[-1])
+        undo.pop_all()
+    faultpoints.reach("create-group-snapshot.record-written")
+    return _make(engine, record, added)
+
+
+def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
+    """Finish a creation that ended in the middle: undo what may be there, and take it anew."""
+    if record.status is Status.AVAILABLE:
+        return record
+    if record.status not in (Status.CREATING, Status.ERROR):
+        raise PreconditionFailed(f"group snapshot {record.id!r} is {record.status}: its creation cannot be resumed")
+    engine.ready_driver()
+    record = engine.intend(record, Status.CREATING)
+    members = list(walk(engine.store, Snapshot, {"group_snapshot_id": record.id}))
+    if len(members) != len(record.snapshot_ids):
+        # It died between the records: nothing was asked of the driver yet, and nobody knows the other members.
+        for member in members:
+            engine.remove(member)
+        engine.remove(record)
+        raise NotFound("group snapshot", record.id)
+    try:
+        _driver_delete(engine, record, members)
+    except BackendUnavailable:
+        raise
+    except DriverError as error:
+        _log.info("clean-up before taking group snapshot %s again: %s", record.id, error)
+    return _make(engine, record, members)
+
+
+def _make(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
+    try:
+        update, updates = _take(engine, record, members)
+    except DriverError as error:
+        try:
+            _driver_delete(engine, record, members)
+        except DriverError as second:
+            engine.note(record, Status.ERROR, f"{error}; cleaning up failed, too: {second}")
+        else:
+            _remove_records(engine, record, members)
+        raise
+    faultpoints.reach("create-group-snapshot.driver-done")
+    by_id = {one["id"]: one for one in updates}
+    for member in members:
+        change(engine.store, member, _finished(by_id.get(member.id, {})))
+
+    def finished(current: GroupSnapshot) -> GroupSnapshot:
+        if current.status is not Status.CREATING:
+            raise StaleRecord("group snapshot", current.id)
+        kept = {key: value for key, value in update.items() if key not in ("id", "status")}
+        return replace(
+            current,
+            status=Status.AVAILABLE,
+            owner="",
+            message="",
+            fields={**current.fields, **kept} if kept else current.fields,
+        )
+
+    return change(engine.store, record, finished)
+
+
+def _finished(update: Mapping[str, Any]) -> Callable[[Snapshot], Snapshot]:
+    return lambda one: replace(rows.update_snapshot(one, update), status=Status.AVAILABLE, owner="", message="")
+
+
+def _take(
+    engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]
+) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+    """Gather the volumes in a group, snapshot it, and let them go."""
+    driver = engine.ready_driver()
+    work = engine.work()
+    group = _group(engine, record)
+    volumes = [engine.volume_object(work, work.volume(one.volume_id)) for one in members]
+    group_object = engine.call_quietly(work, convert.group_object, engine.context, group, volumes)
+    _check(engine, engine.call(work, driver.create_group, engine.context, group_object))
+    _move(engine, work, group_object, add=volumes)
+    try:
+        _label(work, record.volume_ids, group.id)
+        taken = [engine.snapshot_object(work, one) for one in members]
+        made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, taken)
+        update, updates = engine.call(work, driver.create_group_snapshot, engine.context, made, taken)
+        for said in (update, *(updates or ())):
+            _check(engine, said)
+    finally:
+        _move(engine, work, group_object, remove=volumes)
+        _label(work, record.volume_ids, "")
+    return update or {}, updates or []
+
+
+def _group(engine: Engine, record: GroupSnapshot) -> Group:
+    try:
+        return engine.store.get(Group, record.group_id)
+    except NotFound:
+        return engine.store.add(
+            Group(
+                id=record.group_id,
+                name=record.name,
+                backend=engine.name,
+                host=engine.store.get(Volume, record.volume_ids[0]).host,
+                status=Status.AVAILABLE,
+                consistent=True,
+                created_at=engine.now(),
+            )
+        )
+
+
+def _move(engine: Engine, work: Work, group: Any, *, add: Sequence[Any] = (), remove: Sequence[Any] = ()) -> None:
+    """Put volumes into a group, or take them out."""
+    update_group = engine.ready_driver().update_group
+    answer = engine.call(work, update_group, engine.context, group, add_volumes=list(add), remove_volumes=list(remove))
+    said, added, removed = answer or (None, None, None)
+    _check(engine, said)
+    for update in (*(added or ()), *(removed or ())):
+        columns = dict(update)
+        work.change_volume(update["id"], lambda one, columns=columns: rows.update_volume(one, columns))  # type: ignore[misc]  # bound at once
+
+
+def _label(work: Work, volume_ids: Iterable[str], group_id: str) -> None:
+    """Write on the volumes' records which group they are in."""
+    for id in volume_ids:
+        with suppress(NotFound):  # deleted meanwhile
+            work.change_volume(id, lambda one: replace(one, group_id=group_id))
+
+
+def _check(engine: Engine, update: Mapping[str, Any] | None) -> None:
+    """Drivers may report a failure as a status instead of raising."""
+    if update and str(update.get("status")).startswith("error"):
+        raise BackendError(engine.name, f"the driver reports {update['status']!r}")
+
+
+def delete(engine: Engine, record: GroupSnapshot) -> None:
+    """Delete the group snapshot, its members, its group, and their records."""
+    engine.ready_driver()
+    try:
+        record = engine.intend(record, Status.DELETING)
+    except NotFound:
+        return
+    faultpoints.reach("delete-group-snapshot.record-written")
+    members = list(walk(engine.store, Snapshot, {"group_snapshot_id": record.id}))
+    try:
+        _driver_delete(engine, record, members)
+    except DriverError as error:
+        engine.note(record, Status.DELETING, str(error))
+        raise
+    faultpoints.reach("delete-group-snapshot.driver-done")
+    _remove_records(engine, record, members)
+
+
+def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -> None:
+    driver = engine.ready_driver()
+    work = engine.work()
+    try:
+        group = engine.store.get(Group, record.group_id)
+    except NotFound:
+        return  # the driver was not asked for anything yet, or everything is gone
+    _label(work, [one.id for one in walk(engine.store, Volume, {"group_id": group.id})], "")
+    group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
+    doomed = [engine.snapshot_object(work, one) for one in members]
+    made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, doomed)
+    _gone_is_fine(engine, work, driver.delete_group_snapshot, made, doomed)
+    _gone_is_fine(engine, work, driver.delete_group, group_object, [])
+    engine.remove(group)
+
+
+def _gone_is_fine(engine: Engine, work: Work, operation: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        update, updates = engine.call(work, operation, engine.context, *arguments) or (None, None)
+    except DriverError as error:
+        if not faults.is_missing(error.__cause__ or error):
+            raise
+        return
+    for said in (update, *(updates or ())):
+        _check(engine, said)
+
+
+def _remove_records(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -> None:
+    for member in members:
+        engine.remove(member)
+    engine.remove(record)
