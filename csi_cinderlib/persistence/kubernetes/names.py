@@ -24,7 +24,7 @@ def object_name(kind: type[Record], id: str) -> str:
     """
     if kind not in _FREE_TEXT and len(id) <= MAX_NAME and _NAME.fullmatch(id):
         return id
-    raw = id.encode()
+    raw = id.encode(errors="surrogatepass")
     text = base64.b32hexencode(raw[:_LONGEST]).decode().rstrip("=").lower()
     return (
         f"{text or '0'}.{hashlib.sha256(raw).hexdigest()}"
@@ -37,4 +37,4 @@ def label_value(value: str) -> str:
     """The value itself where it may be a label, else a digest of it: equal values have equal labels."""
     if len(value) <= MAX_LABEL and (not value or _LABEL.fullmatch(value)) and not value.startswith("sha256-"):
         return value
-    return "sha256-" + hashlib.sha256(value.encode()).hexdigest()[:48]
+    return "sha256-" + hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()[:48]

@@ -143,6 +143,11 @@ def _object_schema(kind: type[Record], resource: Resource) -> Json:
     spec = structural(FORMS[kind].coder.schema)
     spec["description"] = f"The record of one {FORMS[kind].name}, written by csi-cinderlib alone. Do not edit."
     spec["properties"]["v"] = {"type": "integer", "description": "Version of the record's form."}
+    spec["properties"]["write"] = {"type": "string", "description": "The record's revision."}
+    spec["properties"]["exact"] = {
+        "type": "string",
+        "description": "Fields that Kubernetes' numbers and text would change, as JSON text.",
+    }
     spec["properties"]["sealed"] = {
         "type": "object",
         "description": "Secrets, encrypted; the key id stands in the text.",
@@ -171,3 +176,26 @@ def structural(schema: Mapping[str, Any]) -> Json:
     elif schema.get("type") == "object":
         result["x-kubernetes-preserve-unknown-fields"] = True
     return result
+
+
+def controller_rules() -> list[Json]:
+    """The RBAC rules that the store needs, and no more; the chart gives the controller these."""
+    written = [resource for kind, resource in RESOURCES.items() if kind is not Node]
+    return [
+        {
+            "apiGroups": [GROUP],
+            "resources": [resource.plural for resource in written],
+            "verbs": ["get", "list", "create", "patch", "delete", "deletecollection"],
+        },
+        {
+            "apiGroups": [GROUP],
+            "resources": [f"{resource.plural}/status" for resource in written if resource.mirrored],
+            "verbs": ["patch"],
+        },
+        {"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "list"]},
+    ]
+
+
+def node_rules() -> list[Json]:
+    """The RBAC rules of a node, which registers itself; an admission policy keeps it to the object of its own name."""
+    return [{"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "create", "patch"]}]

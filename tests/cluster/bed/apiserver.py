@@ -14,10 +14,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from csi_cinderlib.persistence.kubernetes.rest import Access, ApiError, Client
 from tests.cluster.bed import programs
 
 READY_SECONDS = 90.0
@@ -201,12 +203,17 @@ class ApiServer:
         self.kubectl("apply", "-f", "-", text=text)
         shutil.rmtree(self.folder / ".kube", ignore_errors=True)  # kubectl's memory of which kinds there are
 
+    @property
+    def admin(self) -> Client:
+        """A client with every right: quicker than kubectl by far."""
+        return Client(Access(url=self.url, token=self.admin_token, insecure=True))
+
     def service_account_token(self, namespace: str, name: str) -> str:
         """A token of that service account (made first if absent), as a pod would get it."""
-        account = {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": name, "namespace": namespace},
-        }
-        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, account)
-        return self.kubectl("create", "token", name, "-n", namespace).strip()
+        core = "/api/v1/namespaces"
+        accounts = f"{core}/{namespace}/serviceaccounts"
+        for path, metadata in ((core, {"name": namespace}), (accounts, {"name": name})):
+            with suppress(ApiError):  # it exists
+                self.admin.post(path, {"metadata": metadata})
+        token: str = self.admin.post(f"{accounts}/{name}/token", {"spec": {}})["status"]["token"]
+        return token
