@@ -1,11 +1,13 @@
-"""Locks per object that refuse instead of queueing."""
+"""Locks per object that refuse instead of queueing; imports that must not meet eventlet."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from csi_cinderlib.errors import OperationPending
 
@@ -43,3 +45,26 @@ class KeyedLocks:
                 for key in with_others:
                     if not self._shared[key]:
                         del self._shared[key]
+
+
+_imports = threading.RLock()
+
+
+@contextmanager
+def without_eventlet() -> Iterator[bool]:
+    """Let `import eventlet` fail inside, unless this process has it (or a stand-in for it) already: then it answers False.
+
+    The libraries below os-brick and Cinder import it where they can, only to ask whether it has patched anything.
+    One thread at a time, because what fails and what not is the same for all of them.
+    """
+    modules = cast("dict[str, object]", sys.modules)
+    with _imports:
+        if "eventlet" in modules:
+            yield False
+            return
+        modules["eventlet"] = None  # the import system's own way to say "not there"
+        try:
+            yield True
+        finally:
+            if modules.get("eventlet", True) is None:
+                del modules["eventlet"]

@@ -23,6 +23,7 @@ from typing import Any
 
 from csi_cinderlib.backend import conf, database, database_module, eventlet_standin, standins
 from csi_cinderlib.backend.work import Routes
+from csi_cinderlib.concurrency import without_eventlet
 from csi_cinderlib.config.settings import BackendSettings
 
 HOST = "csi-cinderlib"
@@ -81,12 +82,10 @@ def _native_threads() -> None:
     """Cinder may neither load eventlet nor let oslo.service choose it; futurist and taskflow must see that it is absent."""
     os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
     os.environ["OS_CINDER_DISABLE_EVENTLET_PATCHING"] = "1"
-    if "eventlet" not in sys.modules:
-        sys.modules["eventlet"] = None  # type: ignore[assignment]  # makes `import eventlet` fail
-        try:
+    with without_eventlet() as absent:
+        if absent:
             import futurist  # noqa: F401
-        finally:
-            del sys.modules["eventlet"]
+    if absent:
         sys.modules.update(eventlet_standin.modules())
     import oslo_service.backend
 
@@ -127,6 +126,7 @@ class _Process:
         self.routes = Routes()
         self.database = database.Database(self.routes)
         self.files: dict[Path, conf.ConfFile] = {}
+        self.imported = False
         self.started = False
 
 
@@ -136,6 +136,22 @@ _process = _Process()
 def served() -> database.Database:
     """The database stand-in of this process; tests look at what it refused."""
     return _process.database
+
+
+def load_cinder() -> None:
+    """Import Cinder the way that `Runtime.start` does, without configuring it: for its exceptions, say. Once a process.
+
+    Whoever imports Cinder by himself before that gets the real eventlet with it.
+    """
+    with _process.guard:
+        if _process.imported:
+            return
+        with standins.collected_late(), _logging_left_alone():
+            PATCHES[0].apply()
+            _import_cinder(_process.database)
+            for patch in PATCHES[1:]:
+                patch.apply()
+        _process.imported = True
 
 
 @contextlib.contextmanager
@@ -202,12 +218,21 @@ class Runtime:
         host: the first half of Cinder's `host@backend`. Fixed for the life of the volumes: drivers find theirs by it.
         owner: this process's name in records whose operation is under way.
         defaults: options of Cinder's DEFAULT section, `my_ip` say. The first Runtime's hold for the process.
+        lock_dir: for the drivers' named locks; processes on the same back end that share it exclude one another. By default
+            below the state directory.
     """
 
     def __init__(
-        self, state_dir: Path, *, host: str = HOST, owner: str = "", defaults: Mapping[str, object] | None = None
+        self,
+        state_dir: Path,
+        *,
+        host: str = HOST,
+        owner: str = "",
+        defaults: Mapping[str, object] | None = None,
+        lock_dir: Path | None = None,
     ) -> None:
         self.state_dir = state_dir
+        self.lock_dir = lock_dir or state_dir / "cinder" / "locks"
         self.host = host
         self.owner = owner
         self._defaults = dict(defaults or {})
@@ -222,6 +247,7 @@ class Runtime:
         with _process.guard:
             if self._file is not None:
                 return
+            load_cinder()
             directory = self.state_dir / "cinder"
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = conf.ConfFile(directory / "cinder.conf", self._base(directory))
@@ -231,17 +257,9 @@ class Runtime:
                 conf.load([file.path for file in _process.files.values()])
                 return
             with standins.collected_late(), _logging_left_alone():
-                self._first()
+                conf.load([self._file.path])
+                self._set_up_libraries()
             _process.started = True
-
-    def _first(self) -> None:
-        assert self._file is not None
-        PATCHES[0].apply()
-        _import_cinder(_process.database)
-        for patch in PATCHES[1:]:
-            patch.apply()
-        conf.load([self._file.path])
-        self._set_up_libraries()
 
     def _set_up_libraries(self) -> None:
         import os_brick
@@ -252,8 +270,8 @@ class Runtime:
         coordination.COORDINATOR.start()
 
     def _base(self, directory: Path) -> Mapping[str, Mapping[str, object]]:
-        locks = directory / "locks"
-        locks.mkdir(exist_ok=True, mode=0o700)
+        locks = self.lock_dir
+        locks.mkdir(exist_ok=True, parents=True, mode=0o700)
         default = {"state_path": str(directory), "host": self.host, "rootwrap_config": "", **self._defaults}
         return {
             "DEFAULT": default,

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import importlib
 import platform
-import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
+from csi_cinderlib.concurrency import without_eventlet
 from csi_cinderlib.errors import HostError, Unsupported
 
 _HOME = "os_brick.initiator.connectors."
@@ -66,8 +64,6 @@ _ON_PPC64: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_guard = threading.Lock()
-
 
 def class_path(protocol: str, machine: str | None = None) -> str:
     """os-brick's class for a protocol on a machine's architecture (this one's by default).
@@ -93,7 +89,7 @@ def connector_class(protocol: str, *, lock_dir: Path, machine: str | None = None
         HostError: a Python package that it needs is not installed.
     """
     module, _, name = class_path(protocol, machine).rpartition(".")
-    with _guard, _without_eventlet():
+    with without_eventlet():
         try:
             prepare(lock_dir)
             if "fibre_channel" in module:
@@ -118,18 +114,3 @@ def _prepare_looping_calls() -> None:
     from oslo_service import backend
 
     backend.register_backend_default_hook(lambda: backend.BackendType.THREADING)
-
-
-@contextmanager
-def _without_eventlet() -> Iterator[None]:
-    """Let `import eventlet` fail, unless this process has it (or a stand-in for it) already."""
-    modules = cast("dict[str, object]", sys.modules)
-    if "eventlet" in modules:
-        yield
-        return
-    modules["eventlet"] = None  # the import system's own way to say "not there"
-    try:
-        yield
-    finally:
-        if modules.get("eventlet", True) is None:
-            del modules["eventlet"]
