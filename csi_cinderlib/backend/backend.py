@@ -19,6 +19,7 @@ from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, 
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.observe.unmeasured import Meter
 from csi_cinderlib.persistence.api import Store
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Backend:
         volume_types: named types; a record whose type has a name only gets that type's specs.
         owner: the name of this process in records under way.
         is_alive: tells whether another owner still works; the default takes over whatever others left unfinished.
+        meter: times each call into the driver.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Backend:
         owner: str = "",
         clock: Callable[[], datetime] = times.utc_now,
         is_alive: Callable[[str], bool] = _nobody_else,
+        meter: Meter | None = None,
     ) -> None:
         self.settings = settings
         self.name = settings.name
@@ -68,6 +71,7 @@ class Backend:
             owner=owner or runtime.owner,
             clock=clock,
             is_alive=is_alive,
+            meter=meter,
         )
         self._reports = reports.Reports(self._engine, time.monotonic)
 

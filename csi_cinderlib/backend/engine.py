@@ -23,6 +23,7 @@ from csi_cinderlib.errors import (
 )
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
 from csi_cinderlib.persistence.api import R, Store
 
 S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
@@ -49,6 +50,7 @@ class Engine:
         owner: str,
         clock: Callable[[], datetime],
         is_alive: Callable[[str], bool],
+        meter: Meter | None = None,
     ) -> None:
         self.settings = settings
         self.name = settings.name
@@ -59,6 +61,7 @@ class Engine:
         self.context: Any = None
         self._clock = clock
         self._is_alive = is_alive
+        self._meter: Meter = meter or Unmeasured()
         limit = settings.max_concurrent_calls
         self._slots: contextlib.AbstractContextManager[Any] = (
             threading.BoundedSemaphore(limit) if limit else contextlib.nullcontext()
@@ -80,7 +83,8 @@ class Engine:
 
         At most `max_concurrent_calls` run at a time; the others wait.
         """
-        with self._slots, working(work), faults.translated(self.name):
+        name = getattr(operation, "__name__", "call")
+        with self._slots, self._meter.backend_call(self.name, name), working(work), faults.translated(self.name):
             return operation(*arguments, **named)
 
     def ready_driver(self) -> Any:

@@ -16,6 +16,7 @@ from csi_cinderlib.config.settings import BackendSettings, SealingKey
 from csi_cinderlib.csi.controller import Controller
 from csi_cinderlib.csi.v1 import csi_pb2 as pb
 from csi_cinderlib.model import nodes
+from csi_cinderlib.observe.metrics import Metrics
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.snapshots import Snapshots
@@ -56,6 +57,7 @@ class Site:
     backends: Backends = field(default_factory=Backends)
     locks: KeyedLocks = field(default_factory=KeyedLocks)
     topologies: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=lambda: Metrics(version="1", mode="controller", driver_name="d"))
     client: Client = field(init=False)
 
     def serve(self, serve: Serve) -> None:
@@ -84,7 +86,7 @@ class Site:
 
     def _add(self, name: str, driver: str, options: Mapping[str, object], topology: Mapping[str, str] | None) -> Any:
         settings = BackendSettings(name=name, driver=driver, options=options, topology=topology or {})
-        backend = Backend(settings, store=self.store, runtime=self.runtime, owner="here")
+        backend = Backend(settings, store=self.store, runtime=self.runtime, owner="here", meter=self.metrics)
         self.backends.add(backend)
         backend.start()
         if topology:

@@ -114,6 +114,17 @@ class TestRepeats:
         assert driver.volumes == {}
         assert site.create().volume_id in driver.volumes
 
+    def test_calls_into_the_driver_are_timed_by_operation_and_result(self, site: Site) -> None:
+        site.add_nothing(name="timed", fail="create_volume:1")
+        failed(site.client.controller.CreateVolume, creation())
+        site.create()
+        shown = site.metrics.exposition().decode()
+        for result in ("ok", "error"):
+            assert (
+                f'backend_call_seconds_count{{backend="timed",operation="create_volume",result="{result}"}} 1.0'
+                in shown
+            )
+
 
 class TestRaces:
     def test_two_callers_with_one_name_make_one_volume(self, site: Site) -> None:
