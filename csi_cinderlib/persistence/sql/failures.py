@@ -42,10 +42,10 @@ _FATAL = (
 def code(error: BaseException) -> str:
     """SQLSTATE or MySQL's number, "" if there is none."""
     cause: Any = getattr(error, "orig", None) or error
+    if cause.args and isinstance(cause.args[0], int):  # MySQL, whose SQLSTATE says less
+        return str(cause.args[0])
     if state := getattr(cause, "sqlstate", None):
         return str(state)
-    if cause.args and isinstance(cause.args[0], int):
-        return str(cause.args[0])
     text = str(cause)
     return next((state for pattern, state in _FATAL if pattern.search(text)), "")
 

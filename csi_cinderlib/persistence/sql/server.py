@@ -39,18 +39,22 @@ class ServerDatabase:
 
     def __init__(self, location: Location) -> None:
         self._location = location
+        self._engine = _engine(
+            location,
+            pool_size=location.pool_size,
+            max_overflow=0,
+            pool_timeout=location.statement_timeout,
+            pool_use_lifo=True,
+            pool_reset_on_return=None,  # AUTOCOMMIT leaves nothing to roll back
+        )
         try:
-            self._engine = _engine(
-                location,
-                pool_size=location.pool_size,
-                max_overflow=0,
-                pool_timeout=location.statement_timeout,
-                pool_use_lifo=True,
-                pool_reset_on_return=None,  # AUTOCOMMIT leaves nothing to roll back
-            )
             self.migrated = self._migrate()
         except DBAPIError as error:
+            self.close()
             raise failures.at_start(error, location) from error
+        except DriverError:
+            self.close()
+            raise
 
     def read(self, work: Callable[[Connection], T]) -> T:
         return self._attempt(lambda connection, _: work(connection))
