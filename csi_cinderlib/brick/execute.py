@@ -47,9 +47,11 @@ def execute(*cmd: object, **options: Any) -> tuple[str, str]:
     raise ValueError("attempts must be at least 1")
 
 
-def execute_once(*cmd: object, **options: Any) -> tuple[str, str]:
-    """`execute` without a second attempt. For a device that is dead: os-brick tries a flush three times in a minute."""
-    return execute(*cmd, **{**options, "attempts": 1})
+def execute_flushing_once(*cmd: object, **options: Any) -> tuple[str, str]:
+    """`execute`, but a flush is not tried again: os-brick would do so after 20 and 40 s, in a call that is repeated anyway."""
+    if cmd[0] in ("blockdev", "multipath"):
+        options["attempts"] = 1
+    return execute(*cmd, **options)
 
 
 def _with_root(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from csi_cinderlib.brick import loading, rbd, scsi, tools
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.brick.execute import execute, execute_once
+from csi_cinderlib.brick.execute import execute, execute_flushing_once
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
 from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.brick.shares import Shares
@@ -120,8 +120,10 @@ class Initiator:
         if "path" in info:
             data.setdefault("device_path", info["path"])  # NVMe-oF finds its device by this
         with _in_words("disconnecting", connection):
-            connector = self._connector(connection.protocol, data, patient=not force)
+            connector = self._connector(connection.protocol, data, execute=execute_flushing_once)
             connector.disconnect_volume(data, info, force=force, ignore_errors=force)
+        if device and device.multipath and not _is_another(device):
+            scsi.remove_map(device.path)
 
     def _detach_loop(self, connection: Connection, device: Device | None) -> None:
         if device and device.file and device.wwid:
@@ -171,10 +173,12 @@ class Initiator:
         if device.multipath:
             scsi.stop_queueing(device.path)
 
-    def _connector(self, protocol: str, data: dict[str, Any], *, patient: bool = True) -> Connector:
+    def _connector(
+        self, protocol: str, data: dict[str, Any], *, execute: Callable[..., tuple[str, str]] = execute
+    ) -> Connector:
         if protocol == "local":
             return LocalPath()
-        options: dict[str, Any] = {"use_multipath": self._multipath, "execute": execute if patient else execute_once}
+        options: dict[str, Any] = {"use_multipath": self._multipath, "execute": execute}
         if protocol == "rbd":
             options["do_local_attach"] = True
         if protocol == "iser":

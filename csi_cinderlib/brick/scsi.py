@@ -73,6 +73,16 @@ def stop_queueing(device: str) -> None:
             commands.run(["multipathd", "disablequeueing", "map", name], timeout=_RESIZE_SECONDS)
 
 
+def remove_map(device: str) -> None:
+    """Take away a map: one whose paths all vanished before it is not found by its paths any more (promise 5).
+
+    Raises:
+        HostError: something uses it.
+    """
+    if name := map_name(device):
+        commands.run(["multipath", "-f", name], timeout=_RESIZE_SECONDS)
+
+
 def rescan(device: str, expected: Bytes) -> None:
     """Make every path show its new size, then the multipath map on top.
 

@@ -110,7 +110,7 @@ class Group:
         output = "\n".join(["--- end of the guest's output", *follower.tail(), "---"])
         if follower.running:
             self._finish([follower.running], f"{problem or 'the guest ended'}\n{output}")
-            return f"{problem}\n{output}" if "ran out of time" in problem else ""
+            return f"{problem.splitlines()[0]} under {follower.running}" if "ran out of time" in problem else ""
         if any(test not in self._done for test in tests):
             return f"{follower.broken}{problem or 'the guest did not run this test'}\n{output}"
         return ""
@@ -127,7 +127,16 @@ class Group:
             sys.__stdout__ and sys.__stdout__.buffer.write(text)
 
 
-PYTEST_ARGUMENTS = ("-p", "no:cacheprovider", "-p", "no:xdist", "-v", "--basetemp=/run/pytest", "--capture=fd")
+PYTEST_ARGUMENTS = (
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-v",
+    "--color=no",
+    "--basetemp=/run/pytest",
+    "--capture=fd",
+)
 
 
 @dataclass(slots=True)

@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from tests.guest.inside import iscsi
+from tests.guest.inside import iscsi, lvm
 from tests.guest.inside.shell import run, settle
+
+_OF_THE_BED = f"{lvm.GROUP.replace('-', '--')}-"
+"""Logical volumes belong to the back end that the bed plays."""
+
+
+def _maps() -> list[str]:
+    return [line.split()[0] for line in run("dmsetup", "ls").splitlines() if "No devices" not in line]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,7 @@ class Footprint:
             sessions=frozenset(iscsi.sessions()),
             nodes=frozenset(iscsi.nodes()),
             disks=frozenset(iscsi.disks()),
-            maps=frozenset(line.split()[0] for line in run("dmsetup", "ls").splitlines() if "No devices" not in line),
+            maps=frozenset(name for name in _maps() if not name.startswith(_OF_THE_BED)),
             loops=frozenset(" ".join(line.split()) for line in loops),
             mounts=frozenset(f"{words[4]} {words[words.index('-') + 2]}" for words in mounts),
         )

@@ -44,13 +44,15 @@ class Target:
 
     def unmap(self, lun: int) -> None:
         """Take it away, without a word to the initiators."""
-        for offered in self._group.luns:
+        for offered in self._group.luns if self.iqn in targets() else ():
             if offered.lun == lun:
                 storage = offered.storage_object
                 offered.delete()
                 storage.delete()
 
     def delete(self) -> None:
+        if self.iqn not in targets():
+            return
         for lun in [offered.lun for offered in self._group.luns]:
             self.unmap(lun)
         self._target.delete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -18,7 +19,15 @@ class CommandFailed(AssertionError):
 def run(*command: str | Path, ok: Sequence[int] = (0,), input: str | None = None, timeout: float = 60) -> str:
     """Run an argv and return its standard output. Raises CommandFailed with all that it said."""
     done = subprocess.run(
-        [str(word) for word in command], input=input, capture_output=True, text=True, timeout=timeout, check=False
+        [str(word) for word in command],
+        input=input,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        check=False,
+        # Daemons live as long as the guest: they are not what a test session left behind.
+        env={name: value for name, value in os.environ.items() if name != "CINDERLIB_TEST_SESSION"},
     )
     if done.returncode not in ok:
         raise CommandFailed(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
