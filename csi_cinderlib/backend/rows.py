@@ -26,7 +26,7 @@ from csi_cinderlib.model.records import (
 from csi_cinderlib.model.size import GiB
 
 PROJECT = "csi-cinderlib"
-"""The project and user of every object: there are no tenants."""
+"""The project and user of objects that name none: there are no tenants."""
 
 _PROVIDER = {
     "provider_location": "location",
@@ -103,8 +103,8 @@ def volume_row(volume: Volume, attachments: Iterable[Attachment] = ()) -> Row:
         dict(volume.fields),
         **_persistent(volume.created_at),
         id=volume.id,
-        user_id=PROJECT,
-        project_id=PROJECT,
+        user_id=volume.fields.get("user_id", PROJECT),
+        project_id=volume.fields.get("project_id", PROJECT),
         display_name=volume.name,
         host=volume.host,
         size=int(volume.size),
@@ -134,8 +134,8 @@ def snapshot_row(snapshot: Snapshot, volume: Volume) -> Row:
         dict(snapshot.fields),
         **_persistent(snapshot.created_at),
         id=snapshot.id,
-        user_id=PROJECT,
-        project_id=PROJECT,
+        user_id=snapshot.fields.get("user_id", PROJECT),
+        project_id=snapshot.fields.get("project_id", PROJECT),
         display_name=snapshot.name,
         volume_id=snapshot.volume_id,
         volume_size=int(snapshot.size),
