@@ -261,9 +261,9 @@ def _translate(kind: str, id: str, error: ApiError) -> Exception:
         return AlreadyExists(kind, id)
     if error.status == 409:
         return StaleRecord(kind, id)
-    if error.status in (400, 413, 422):
+    if error.status in (400, 413):
         return InvalidRequest(kind, str(error))
-    # 401, 403 and the like: an administrator can mend it meanwhile, and nothing was done, so the caller may retry.
+    # No right (401, 403), denied by an admission policy (422): an administrator can mend it, and nothing was done, so the caller may retry.
     return StoreUnavailable(str(error))
 
 
