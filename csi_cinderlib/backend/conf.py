@@ -84,9 +84,11 @@ def load(files: Iterable[Path]) -> None:
 
 
 def reload() -> None:
+    """Read the files again; oslo.config only logs what is wrong and keeps the old values."""
     from oslo_config import cfg
 
-    cfg.CONF.reload_config_files()
+    if not cfg.CONF.reload_config_files():
+        raise ConfigurationError("backends", "Cinder cannot read the options: the log says why")
 
 
 def check(backend: str, section: str, options: Mapping[str, object], known: Iterable[Any]) -> None:

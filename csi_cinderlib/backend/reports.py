@@ -54,7 +54,8 @@ class Reports:
     def _ask(self) -> None:
         engine = self._engine
         driver = engine.ready_driver()
-        raw = engine.call(engine.work(), driver.get_volume_stats, refresh=True)
+        # Set-up has just made the driver ask its array for the report; the first time, that one will do.
+        raw = engine.call(engine.work(), driver.get_volume_stats, refresh=self._last is not None)
         if not raw:
             raise BackendUnavailable(engine.name, "its driver reports nothing about itself")
         pools = raw.get("pools") or [raw]

@@ -295,3 +295,14 @@ class GroupDriver(NothingDriver):
             self.snapshots.pop(one.id, None)
         self.taken.pop(group_snapshot.id, None)
         return {"status": "deleted"}, [{"id": one.id, "status": "deleted"} for one in snapshots]
+
+
+class RenumberingDriver(NothingDriver):
+    """Gives volumes and snapshots other ids at each start, as a driver does whose array was migrated."""
+
+    def update_provider_info(self, volumes: Any, snapshots: Any) -> Any:
+        self._called("update_provider_info")
+        return (
+            [{"id": one.id, "provider_id": f"new-{one.name}"} for one in volumes],
+            [{"id": one.id, "provider_id": f"new-{one.name}"} for one in snapshots],
+        )
