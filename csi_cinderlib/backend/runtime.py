@@ -78,6 +78,13 @@ def _privsep_in_process() -> None:
         context.set_client_mode(False)
 
 
+def _programs_of_this_python() -> None:
+    """Drivers run programs by name that are installed beside this Python; a virtual environment need not be activated for it."""
+    found, beside = os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)
+    if beside not in found.split(os.pathsep):
+        os.environ["PATH"] = f"{found}{os.pathsep}{beside}"
+
+
 def _native_threads() -> None:
     """Cinder may neither load eventlet nor let oslo.service choose it; futurist and taskflow must see that it is absent."""
     os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
@@ -113,6 +120,13 @@ PATCHES: tuple[Patch, ...] = (
         "oslo.privsep 3",
         "test_runtime.py",
         _privsep_in_process,
+    ),
+    Patch(
+        "PATH",
+        "the LVM driver runs cinder-rtstool by name, others ask for theirs; always",
+        "cinder 29",
+        "test_runtime.py",
+        _programs_of_this_python,
     ),
 )
 """In the order of application; the first one before any of Cinder is imported, the others after."""

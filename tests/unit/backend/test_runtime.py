@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import json
 import signal
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,10 @@ def test_privileged_functions_run_in_this_process(runtime: Runtime, tmp_path: Pa
 
     cinder.privsep.path.touch(str(tmp_path / "touched"))
     assert (tmp_path / "touched").exists()
+
+
+def test_drivers_find_the_programs_that_come_with_cinder(runtime: Runtime) -> None:
+    assert shutil.which("cinder-rtstool") is not None
 
 
 def test_two_stand_ins_never_stand_for_one_module() -> None:
