@@ -75,4 +75,6 @@ def parse_line(line: str) -> Mount:
 
 def _plain(text: str) -> str:
     """Undo the octal escapes, byte by byte: a path may be in UTF-8, or in no encoding at all."""
+    if "\\" not in text:
+        return text
     return os.fsdecode(_ESCAPE.sub(lambda found: bytes((int(found[1], 8),)), os.fsencode(text)))

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.errors import HostError
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import filesystems, mounts
+from csi_cinderlib.host import devices, filesystems, mounts
+from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.capability import Mount
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node.formatting import Action, Decision, decide, wipe
@@ -21,26 +21,28 @@ _EXT = ("ext2", "ext3", "ext4")
 _CAP_SYS_RESOURCE = 24
 
 
-def ensure(records: StageRecords, record: StageRecord, device: Device) -> StageRecord:
+def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[StageRecord, Signature]:
     """See that the device carries the file system that is wanted, and record each step of making one.
+
+    Returns:
+        The record as it is stored now, and what the device carries.
 
     Raises:
         UnsafeToFormat, PreconditionFailed, Unsupported: see `formatting.decide`.
         HostError: the device cannot be read, or mkfs failed.
     """
+    found = filesystems.probe(device.path)
     decision = decide(
-        filesystems.probe(device.path),
+        found,
         wanted(record),
         _rule(record),
         interrupted=record.fs_type if record.state is State.FORMATTING and device.wwid else "",
         is_blank=lambda: filesystems.is_zero_head_and_tail(device.path),
     )
-    if decision.action is Action.USE:
-        record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED))
-    else:
-        record = _make(records, record, device, decision)
-    _grow_unmounted(record, device)
-    return record
+    if found is None or decision.action is not Action.USE:
+        return _make(records, record, device, decision)
+    record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED))
+    return record, _prepared(record, device, found)
 
 
 def wanted(record: StageRecord) -> str:
@@ -65,9 +67,13 @@ def mount(record: StageRecord, device: Device) -> None:
     mounts.mount(device.path, record.staging_path, record.fs_type, (*always, *flags, *modes))
 
 
-def grow_mounted(record: StageRecord, device: Device) -> None:
-    """Let a file system that grows only mounted (or best so) cover its device: after a restore to a larger volume, say."""
-    if is_read_only(record) or not filesystems.needs_growth(device.path):
+def grow_mounted(record: StageRecord, device: Device, found: Signature | None = None) -> None:
+    """Let a file system that grows only mounted (or best so) cover its device: after a restore to a larger volume, say.
+
+    Args:
+        found: what the device carries, if that is known.
+    """
+    if is_read_only(record) or not filesystems.needs_growth(device.path, found):
         return
     filesystems.grow(device.path, record.staging_path)
 
@@ -86,28 +92,29 @@ def _rule(record: StageRecord) -> Formatting:
     return record.connection.formatting
 
 
-def _make(records: StageRecords, record: StageRecord, device: Device, decision: Decision) -> StageRecord:
+def _make(
+    records: StageRecords, record: StageRecord, device: Device, decision: Decision
+) -> tuple[StageRecord, Signature]:
     if decision.action is Action.MAKE_AGAIN:  # the record still says what was interrupted
         _log.warning("volume %s: removing what an interrupted mkfs (%s) left", record.volume_id, record.fs_type)
         wipe(device.path)
     record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTING))
     reach("stage.format-intent")
     _log.info("volume %s: making %s on %s (%s)", record.volume_id, decision.fs_type, device.path, device.wwid)
-    filesystems.make(device.path, decision.fs_type, record.connection.mkfs_options)
+    made = filesystems.make(device.path, decision.fs_type, record.connection.mkfs_options)
     reach("stage.mkfs-done")
     record = records.save(replace(record, state=State.FORMATTED))
     reach("stage.formatted")
-    return record
+    return record, made
 
 
-def _grow_unmounted(record: StageRecord, device: Device) -> None:
+def _prepared(record: StageRecord, device: Device, found: Signature) -> Signature:
     """Check what wants a check, and grow ext here where the kernel does not let this process grow it mounted."""
-    found = filesystems.probe(device.path)
-    if found is None:
-        raise HostError(f"{device.path} carries no file system any more")
     if record.connection.read_only:
-        return
+        return found
     filesystems.check(device.path, found)
     growing = found.name in _EXT and not is_read_only(record) and filesystems.needs_growth(device.path, found)
-    if growing and not can_grow_ext_mounted():
-        filesystems.grow(device.path)
+    if not growing or can_grow_ext_mounted():
+        return found
+    filesystems.grow(device.path)
+    return replace(found, size=devices.size(device.path))

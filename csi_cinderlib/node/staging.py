@@ -122,11 +122,11 @@ class Staging:
             if here not in mounts.by_device(device.path):
                 raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
             return replace(record, fs_type=here.fs_type)  # mounted before the record was lost
-        record = file_system.ensure(self._records, record, device)
+        record, found = file_system.ensure(self._records, record, device)
         file_system.mount(record, device)
         undo.callback(mounts.unmount, record.staging_path)
         reach("stage.mounted")
-        file_system.grow_mounted(record, device)
+        file_system.grow_mounted(record, device, found)
         return record
 
     def _accept(self, record: StageRecord, device: Device) -> StageRecord:
