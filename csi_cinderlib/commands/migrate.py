@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 from csi_cinderlib.commands import options
 
@@ -13,13 +12,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from csi_cinderlib.app import stores
-
+    """Raises ConfigurationError or StoreUnavailable."""
     settings = options.settings(args)
     if settings.store.plugin != "sql":
         print(f"the store {settings.store.plugin} has no tables: nothing to do")
         return 0
-    store = replace(settings.store, options={**settings.store.options, "migrate": True})
-    with stores.opened(replace(settings, store=store)):
-        print("the tables are those of this version")
+    from csi_cinderlib.persistence.sql import migrate
+
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    done = migrate(settings.store.options, state_dir=settings.state_dir)
+    print(
+        "the tables are those of this version"
+        if done.before == done.after
+        else f"schema {done.before or 'none'} -> {done.after}"
+    )
     return 0

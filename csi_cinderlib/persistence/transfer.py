@@ -45,6 +45,10 @@ class Transferred:
     def total(self) -> int:
         return sum(self.records.values())
 
+    def __str__(self) -> str:
+        parts = ", ".join(f"{count} {kind}" for kind, count in self.records.items())
+        return f"{self.total} records, verified" + (f" ({parts})" if parts else "")
+
 
 def export(store: Store, path: Path, *, sealer: Sealer | None = None, skip_corrupt: bool = False) -> Transferred:
     """Write a new file of mode 0600 that appears only when it is whole. Secrets are in plain unless a sealer is given.

@@ -62,10 +62,7 @@ def locate(options: Mapping[str, object], state_dir: Path) -> Location:
     Raises:
         ConfigurationError: an option is unknown or wrong.
     """
-    check_options(
-        options,
-        ("url", "password", "password_file", "pool_size", "statement_timeout", "connect_timeout", "migrate"),
-    )
+    check_options(options, ("url", "password", "pool_size", "statement_timeout", "connect_timeout", "migrate"))
     return Location(
         url=_with_password(_url(options, state_dir), options),
         pool_size=int(_number(options, "pool_size", 16, least=1)),
@@ -105,14 +102,6 @@ def _url(options: Mapping[str, object], state_dir: Path) -> URL:
 def _with_password(url: URL, options: Mapping[str, object]) -> URL:
     if options.get("password"):
         return url.set(password=str(options["password"]))
-    if options.get("password_file"):
-        path = Path(str(options["password_file"]))
-        try:
-            return url.set(password=path.read_text().strip("\r\n"))
-        except OSError as error:
-            raise ConfigurationError(
-                "store.options.password_file", f"{path} cannot be read: {error.strerror}"
-            ) from error
     return url
 
 

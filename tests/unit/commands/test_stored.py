@@ -119,24 +119,38 @@ def test_an_export_is_sealed_when_there_are_keys(
 def test_an_export_overwrites_nothing(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "backup").write_text("precious")
     assert run("export", state, str(tmp_path / "backup")) == 2
-    assert "backup: cannot be made: File exists" in capsys.readouterr().err
+    assert "backup: exists already" in capsys.readouterr().err
     assert (tmp_path / "backup").read_text() == "precious"
 
 
-def test_an_import_wants_an_empty_store(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_import_leaves_a_store_alone_that_holds_something_else(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("export", state, str(tmp_path / "backup")) == 0
-    assert run("import", state, str(tmp_path / "backup")) == 2
-    assert "store: has volume records already" in capsys.readouterr().err
+    store = open_store("sql", state_dir=tmp_path / "other")
+    store.add(Volume(id="v9", backend="local", size=GiB(1)))
+    store.close()
+    assert run("import", tmp_path / "other", str(tmp_path / "backup")) == 1
+    assert "volume 'v9' already exists" in capsys.readouterr().err
+
+
+def test_an_import_that_was_broken_off_may_be_repeated(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("export", state, str(tmp_path / "backup")) == 0
+    assert run("import", state, str(tmp_path / "backup")) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "4 records, verified (2 volume, 1 snapshot, 1 attachment)"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "was not written by this version's export"),
-        ('{"format": "csi-cinderlib-export", "version": 2}', "was not written by this version's export"),
+        ("", "backup:1: is not JSON"),
+        ('{"format": "other"}', "is not of the format"),
+        ('{"format": "csi-cinderlib/export", "v": 2}\n{}\n', "is of version 2"),
         ("[]", "is not a JSON object"),
-        ('{"format": "csi-cinderlib-export", "version": 1}\n{', "backup:2: is not JSON"),
-        ('{"format": "csi-cinderlib-export", "version": 1}\n{"kind": "vol"}', "backup:2: unknown kind 'vol'"),
+        ('{"format": "csi-cinderlib/export", "v": 1}\n{', "backup:2: is not JSON"),
+        ('{"format": "csi-cinderlib/export", "v": 1}\n{"kind": "vol"}\n', "is cut"),
     ],
 )
 def test_a_file_that_is_no_export_is_refused(
@@ -150,3 +164,5 @@ def test_a_file_that_is_no_export_is_refused(
 def test_migrate_says_what_it_did(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("migrate", state) == 0
     assert capsys.readouterr().out == "the tables are those of this version\n"
+    assert run("migrate", state.parent / "new") == 0
+    assert capsys.readouterr().out.startswith("schema none -> ")

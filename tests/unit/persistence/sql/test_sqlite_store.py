@@ -218,7 +218,6 @@ def test_many_readers_and_writers_share_few_connections(store: Store) -> None:
         ({"pool_size": "many"}, "pool_size: must be a number"),
         ({"statement_timeout": True}, "statement_timeout: must be a number"),
         ({"migrate": "yes"}, "migrate: must be true or false"),
-        ({"url": "postgresql://u@h/d", "password_file": "/absent"}, "password_file: /absent cannot be read"),
     ],
     ids=str,
 )
@@ -230,9 +229,8 @@ def test_a_wrong_option_is_named_and_no_password_shown(
     assert "secret" not in str(caught.value)
 
 
-def test_a_password_may_come_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("se/cr@t\n")
-    location = locate({"url": "postgres://u@h/d", "password_file": str(tmp_path / "password")}, tmp_path)
+def test_the_password_may_be_given_apart_from_the_url(tmp_path: Path) -> None:
+    location = locate({"url": "postgres://u@h/d", "password": "se/cr@t"}, tmp_path)
     assert location.url.password == "se/cr@t"
     assert "se/cr@t" not in repr(location)
     assert location.shown == "postgresql+psycopg://u:***@h/d"
