@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from csi_cinderlib.csi import status
+from csi_cinderlib.csi import secrets, status
 from csi_cinderlib.errors import DriverError, InvalidRequest
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.observe.unmeasured import Unmeasured
@@ -92,6 +92,7 @@ class Surroundings:
         """Run `act`, and tell about it. Errors end the call with their code and a message, never with details."""
         id, began = os.urandom(4).hex(), perf_counter()
         with logs.request(id), redact.hiding(_secrets(request)), self._counted():
+            self._begun(method, request)
             try:
                 response = act(_decoded(request))
             except Exception as error:  # whatever it is, the caller gets a code for it
@@ -100,6 +101,10 @@ class Surroundings:
                 context.abort(code, said)
             self._ended(method, grpc.StatusCode.OK, began, request, context, None)
             return response
+
+    def _begun(self, method: str, request: Message | Undecodable) -> None:
+        if method not in CHATTER and _log.enabled("debug") and not isinstance(request, Undecodable):
+            _log.debug("request", method=method, body=secrets.shown(request))
 
     def _ended(
         self,
@@ -135,7 +140,7 @@ def _decoded(request: Request | Undecodable) -> Request:
 
 
 def _secrets(request: Message | Undecodable) -> frozenset[str]:
-    return frozenset() if isinstance(request, Undecodable) else redact.secrets_of(request)
+    return frozenset() if isinstance(request, Undecodable) else secrets.secrets_of(request)
 
 
 def _about(request: Message | Undecodable) -> dict[str, object]:

@@ -1,8 +1,7 @@
 """What must not be seen: credentials in messages, mappings and text, whatever library wrote them.
 
-Three nets, each finer than the one before: the fields that the CSI specification marks with `csi_secret` (and two that it
-should have marked), keys whose names say that their values are secret, and the very values that the current call was
-given, wherever they turn up.
+Two nets: keys whose names say that their values are secret, and the very values that the current call was given, wherever
+they turn up. Which fields of a CSI message are secret, `csi.secrets` knows.
 """
 
 from __future__ import annotations
@@ -11,17 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor, FieldDescriptor
-    from google.protobuf.message import Message
 
 HIDDEN = "***"
-CSI_SECRET = 1059
-"""The number of the field option `csi_secret`."""
-ALSO_SECRET = frozenset({"publish_context", "mount_flags"})
 SHORTEST_SECRET = 4
 """Shorter values are not looked for in text: hiding every "on" would hide the log and protect nothing."""
 
@@ -73,65 +63,6 @@ def hiding(values: Iterable[str]) -> Iterator[None]:
         yield
     finally:
         _hidden.reset(token)
-
-
-def proto(message: Message) -> dict[str, object]:
-    """A message as a mapping, without its secret fields' values (their keys stay)."""
-    shown: dict[str, object] = {}
-    for field, value in message.ListFields():
-        if field.name in _secret_fields(message.DESCRIPTOR):
-            shown[field.name] = dict.fromkeys(value, HIDDEN) if isinstance(value, Mapping) else HIDDEN
-        else:
-            shown[field.name] = _field(field, value)
-    return shown
-
-
-def secrets_of(message: Message) -> frozenset[str]:
-    """The values of a message's secret fields, its nested messages' included."""
-    return frozenset(_secrets(message))
-
-
-def _secrets(message: Message) -> Iterator[str]:
-    for field, value in message.ListFields():
-        if field.name in _secret_fields(message.DESCRIPTOR):
-            yield from _values(field.name, value)
-        elif field.message_type is not None and not _is_map(field):
-            for nested in value if field.is_repeated else (value,):
-                yield from _secrets(nested)
-
-
-def _values(name: str, value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        yield from (str(item) for item in value.values())
-    elif name == "mount_flags":  # "ro" is no secret, "password=canary" is
-        for flag in value:
-            yield from (part for part in (flag, flag.partition("=")[2]) if "=" in flag and part)
-    else:
-        yield str(value)
-
-
-def _field(field: FieldDescriptor, value: Any) -> object:
-    if _is_map(field):
-        return mapping(dict(value))
-    if field.message_type is not None:
-        return [proto(item) for item in value] if field.is_repeated else proto(value)
-    if field.enum_type is not None and not field.is_repeated:
-        known = field.enum_type.values_by_number.get(value)
-        return known.name if known else value
-    return list(value) if field.is_repeated else value
-
-
-@lru_cache(maxsize=256)
-def _secret_fields(descriptor: Descriptor) -> frozenset[str]:
-    return frozenset(field.name for field in descriptor.fields if field.name in ALSO_SECRET or _is_marked(field))
-
-
-def _is_marked(field: FieldDescriptor) -> bool:
-    return any(option.number == CSI_SECRET and value for option, value in field.GetOptions().ListFields())
-
-
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _any(value: object) -> object:

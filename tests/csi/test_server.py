@@ -201,6 +201,14 @@ class TestLogs:
         assert line["seconds"] < 5
         assert len(line["request"]) == 8
 
+    def test_at_level_debug_the_request_is_shown_without_its_secrets(self, serve: Serve, stream: io.StringIO) -> None:
+        request = csi_pb2.CreateVolumeRequest(name="v1", secrets={"key": CANARY}, parameters={"pool": "a"})
+        serve(Slow()).client.controller.CreateVolume(request)
+        (line,) = [
+            json.loads(line) for line in stream.getvalue().splitlines() if '"request", ' in line and '"body"' in line
+        ]
+        assert line["body"] == {"name": "v1", "parameters": {"pool": "a"}, "secrets": "***"}
+
     def test_a_failed_call_is_logged_with_its_message(self, serve: Serve, stream: io.StringIO) -> None:
         running = serve(Slow(errors.NotFound("snapshot", "s1")))
         failed(running.client.controller.CreateVolume, csi_pb2.CreateVolumeRequest(name="v1"))
