@@ -31,7 +31,7 @@ proto: $(VENV) ## Generate the gRPC stubs from proto/
 	@$(BIN)/python scripts/generate_protos.py
 
 docs: $(VENV) ## Write the reference pages from the code
-	@$(BIN)/python scripts/generate-docs
+	@$(BIN)/python scripts/generate_docs.py
 
 requirements: $(VENV) ## Lock the newest versions that fit pyproject.toml
 	@scripts/lock-requirements --upgrade

@@ -82,6 +82,10 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     return parser
 
 
+def module_of(name: str) -> str:
+    """Where a command lives."""
+    return f"csi_cinderlib.commands.{'import_' if name == 'import' else name.replace('-', '_')}"
+
+
 def _command(name: str) -> Command:
-    module = "import_" if name == "import" else name.replace("-", "_")
-    return cast("Command", importlib.import_module(f"csi_cinderlib.commands.{module}"))
+    return cast("Command", importlib.import_module(module_of(name)))

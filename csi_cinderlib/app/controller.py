@@ -29,6 +29,9 @@ from csi_cinderlib.sealing import Sealer
 SETTLE_SECONDS = 60.0
 """Between two looks for what was left half done."""
 
+SLOW_SECONDS = 5.0
+"""For back ends that are slow to start, once another one is ready."""
+
 _log = logs.logger(__name__)
 
 
@@ -41,6 +44,7 @@ class ControllerSide:
         self._locks = KeyedLocks()
         self._undo = ExitStack()
         self._first = threading.Event()
+        self._all = threading.Event()
         self._owner = f"{socket.gethostname()}:{settings.state_dir}"
         self.backends = Backends()
         self.store: Store
@@ -84,8 +88,9 @@ class ControllerSide:
         return (controller,)
 
     def wait(self) -> None:
-        """Until one back end is ready, or all have failed once: then calls say why."""
+        """Until every back end is ready or has failed once; but one that is ready need not wait long for the slow ones."""
         self._first.wait()
+        self._all.wait(SLOW_SECONDS)
 
     def close(self) -> None:
         for backend in self.backends.all():
@@ -93,7 +98,7 @@ class ControllerSide:
         self._undo.close()
 
     def _start_backends(self) -> None:
-        self._missing = len(self.backends.all())
+        self._untried = {backend.name for backend in self.backends.all()}
         self._wrong: list[ConfigurationError] = []
         self._guard = threading.Lock()
         for backend in self.backends.all():
@@ -108,25 +113,27 @@ class ControllerSide:
                 backend.start,
                 self._stopping,
                 f"back end {backend.name} is not ready",
-                failed=lambda _why: self._tried(),
+                failed=lambda _why: self._tried(backend),
             ):
                 _log.info("back end ready", backend=backend.name)
                 self._first.set()
+                self._tried(backend)
         except ConfigurationError as error:
             _log.error("back end cannot work like this", backend=backend.name, reason=str(error))
             self._wrong.append(error)
             if len(self._wrong) == len(self.backends.all()):
                 self._stopping.failed(error)
-            self._tried()
+            self._tried(backend)
         except Exception as error:  # a driver's bug must not take the other back ends along
             _log.error("back end cannot start", backend=backend.name, error=error)
-            self._tried()
+            self._tried(backend)
 
-    def _tried(self) -> None:
-        """One more back end has failed at least once."""
+    def _tried(self, backend: Backend) -> None:
+        """It is ready, or has failed at least once."""
         with self._guard:
-            self._missing -= 1
-            if self._missing <= 0:
+            self._untried.discard(backend.name)
+            if not self._untried:
+                self._all.set()
                 self._first.set()
 
     def _every(self, seconds: float, name: str, work: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -17,24 +18,41 @@ _log = logs.logger(__name__)
 
 
 class Stopping:
-    """That the process is to end, and why."""
+    """That the process is to end, and why. One a process, made by its main thread."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._wakes, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(self._wakes, True)
         self.reason = ""
         self.error: DriverError | None = None
 
-    def signalled(self, number: int, _frame: FrameType | None) -> None:
-        self.reason = signal.Signals(number).name
-        self._event.set()
+    def listen(self) -> None:
+        """Take SIGTERM and SIGINT as the request to end.
+
+        The kernel may hand a signal to any thread, and Python's handlers run when the main thread wakes up: so it waits at a pipe
+        that the signal itself writes to. A handler that set the event could meet its lock held by the very thread it interrupts.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self.reason = self.reason or signal.Signals(number).name
 
     def failed(self, error: DriverError) -> None:
         """End with this error."""
         self.reason, self.error = "cannot start", error
+        os.write(self._wake, b"!")
+
+    def rest(self) -> None:
+        """Wait in the main thread until the process is to end."""
+        while not self.reason:
+            os.read(self._wakes, 1)
         self._event.set()
 
-    def wait(self, seconds: float | None = None) -> bool:
-        """Whether the process is to end."""
+    def wait(self, seconds: float) -> bool:
+        """Wait in any other thread; whether the process is to end."""
         return self._event.wait(seconds)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import threading
 from contextlib import ExitStack
 from typing import Protocol
@@ -22,11 +21,9 @@ from csi_cinderlib.observe import logs
 STOP_SECONDS = 25.0
 """For calls in flight when asked to stop: Kubernetes kills after 30."""
 
-_SERVICES = {
-    Mode.CONTROLLER: ("Controller", "GroupController"),
-    Mode.NODE: ("Node",),
-    Mode.ALL: ("Controller", "GroupController", "Node"),
-}
+_OF_CONTROLLER = ("Controller",)
+_OF_NODE = ("Node",)
+_SERVICES = {Mode.CONTROLLER: _OF_CONTROLLER, Mode.NODE: _OF_NODE, Mode.ALL: _OF_CONTROLLER + _OF_NODE}
 _log = logs.logger(__name__)
 
 
@@ -59,8 +56,7 @@ def serve(settings: Settings) -> int:
     """
     logs.configure(format=settings.log.format, level=settings.log.level)
     stopping = Stopping()
-    signal.signal(signal.SIGTERM, stopping.signalled)
-    signal.signal(signal.SIGINT, stopping.signalled)
+    stopping.listen()
     readiness = Readiness()
     server = Server(
         settings.endpoint,
@@ -76,7 +72,7 @@ def serve(settings: Settings) -> int:
         undo.callback(loader.close)
         undo.callback(_stop, server)
         loader.start()
-        stopping.wait()
+        stopping.rest()
         _log.info("stopping", reason=stopping.reason)
     if stopping.error:
         raise stopping.error
@@ -93,7 +89,7 @@ def _identity(settings: Settings, readiness: Readiness) -> Identity:
         name=settings.driver_name,
         version=__version__,
         readiness=readiness,
-        services=_SERVICES[settings.mode],
+        services=_SERVICES[Mode.ALL],  # spec: the same from all instances, whichever RPCs they serve
         has_topology=bool(settings.topology) or any(backend.topology for backend in settings.backends),
     )
 

@@ -46,7 +46,12 @@ class BackendSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """The metadata store: a plugin's name (entry point group `csi_cinderlib.persistence`) and its options."""
+    """The metadata store.
+
+    Attributes:
+        plugin: its name: `sql`, `kubernetes` or `memory`, or another of the entry point group `csi_cinderlib.persistence`.
+        options: the plugin's own; for `sql` a `url`, say.
+    """
 
     plugin: str = "sql"
     options: Mapping[str, object] = field(default=NOTHING, repr=False)
@@ -54,7 +59,12 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealingKey:
-    """A key that seals secrets (Fernet's 32 bytes, url-safe base64). The first of several writes, all of them read."""
+    """A key that seals secrets. The first of several writes, all of them read.
+
+    Attributes:
+        id: any word; it stands in front of what the key has sealed.
+        key: Fernet's 32 bytes in url-safe base64; `csi-cinderlib new-key` makes one.
+    """
 
     id: str
     key: str = field(repr=False)
@@ -62,8 +72,14 @@ class SealingKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
+    """What is logged.
+
+    Attributes:
+        format: `json`, `text`, or `auto`: text on a terminal, JSON elsewhere.
+        level: `debug`, `info`, `warning` or `error`.
+    """
+
     format: str = "auto"
-    """"json", "text", or "auto": text on a terminal, JSON elsewhere."""
     level: str = "info"
 
 
@@ -72,12 +88,22 @@ class Settings:
     """All of it.
 
     Attributes:
+        mode: `controller`, `node`, or `all`: the services of this process.
+        driver_name: by which the container orchestrator knows the driver; the same in all its processes, for ever.
         endpoint: `unix://PATH` or a bare path; "" is STATE_DIR/csi.sock.
         state_dir: everything durable of this process lies under it.
+        backends: by name; none is one back end `local` in STATE_DIR/volumes.
+        volume_types: by name, which a StorageClass gives as `type`.
+        store: where the metadata lies.
+        sealing_keys: what seals credentials in the store and on their way to a node; none leaves them in plain, for one machine.
+        log: what is logged and how; it goes to standard error.
         workers: threads of the gRPC server for storage calls: the provisioner alone runs 100 at once, and slow arrays hold them.
         max_volumes_per_node: 0 leaves it to the container orchestrator.
         page_limit: the most entries of one list answer, also when the caller sets no limit (gRPC's 4 MiB message).
         node_name: this node's name; "" is the host's name. Given, together with `kubernetes`, it is the node id.
+        kubernetes: this process runs in Kubernetes: nodes register their connector properties there.
+        multipath: nodes attach by all paths, and use the map on top.
+        topology: this node's segments; a key without a slash gets `topology.DRIVER_NAME/` in front.
         metrics_address: HOST:PORT for Prometheus, or "".
     """
 

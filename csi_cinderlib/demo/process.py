@@ -94,12 +94,20 @@ class DriverProcess:
     def stop(self) -> int:
         """Ask it to end, and return its exit code; kill it if it does not. May be called again."""
         self.channel.close()
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self.terminate()
         try:
-            return self._process.wait(STOP_SECONDS)
+            return self.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             return self.kill()
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM), if it has not ended yet."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, seconds: float) -> int:
+        """Its exit code, once it has ended. Raises subprocess.TimeoutExpired."""
+        return self._process.wait(seconds)
 
     def kill(self) -> int:
         """End it without notice (SIGKILL)."""

@@ -69,9 +69,7 @@ def _look_for_leftovers(box: Sandbox, report: Report) -> None:
             f"snapshot {entry.snapshot.snapshot_id}"
             for entry in controller.ListSnapshots(csi_pb2.ListSnapshotsRequest()).entries
         ]
-        left += [
-            f"file {path}" for path in (box.root / "volumes").rglob("*") if path.is_file() and path.stat().st_blocks
-        ]
+        left += [f"file {path}" for path in (box.root / "volumes").rglob("*") if path.is_file() and path.name[0] != "."]
         if left:
             raise PreconditionFailed(f"left behind: {', '.join(left)}")
         step.note = "no volume, snapshot, mount, loop device or data"

@@ -64,6 +64,11 @@ class VolumeType:
     """Cinder's volume type as its drivers look it up: extra specs, and QoS for the back end or the front end.
 
     Each volume carries its own; `name` is that of the named type in the configuration, or "".
+
+    Attributes:
+        extra_specs: what a driver is told about such a volume.
+        qos_specs: limits and guarantees.
+        qos_consumer: who keeps them: `back-end` (the driver), `front-end` (the node), or `both`.
     """
 
     name: str = ""

@@ -9,8 +9,17 @@ import pytest
 from csi_cinderlib.demo.process import DriverProcess
 from tests.sanity.conftest import Verdict
 
-NOT_OURS: frozenset[str] = frozenset()
-"""Cases behind a capability that this driver does not claim."""
+NOT_CLAIMED = {
+    "ControllerModifyVolume not supported",
+    "Modify volume not supported",
+    "GroupControllerService not supported",
+}
+"""Why csi-sanity leaves out a case: a capability that this driver does not claim."""
+SWITCHED_OFF = (
+    "Controller Service [Controller Server] ListVolumes pagination should detect volumes added between pages and accept "
+    "tokens when the last volume from a page is deleted"
+)
+"""csi-sanity 5.5.0 itself never runs this one."""
 
 pytestmark = pytest.mark.root
 Start = Callable[..., DriverProcess]
@@ -19,13 +28,14 @@ Run = Callable[..., Verdict]
 
 def check(verdict: Verdict) -> None:
     assert verdict.failed == 0, verdict.output
-    assert set(verdict.skipped) <= NOT_OURS, verdict.skipped
-    assert verdict.passed > 80
+    left_out = {case: why for case, why in verdict.skipped.items() if why not in NOT_CLAIMED}
+    assert left_out == {SWITCHED_OFF: ""}
+    assert verdict.passed >= 78
 
 
 @pytest.mark.parametrize("access_type", ["mount", "block"])
 def test_one_process_passes_every_case(start: Start, run_sanity: Run, access_type: str) -> None:
-    driver = start("all", "--mode", "all")
+    driver = start("all")
     check(run_sanity(f"one process, {access_type}", driver, driver, access_type=access_type))
 
 
@@ -33,6 +43,6 @@ def test_one_process_passes_every_case(start: Start, run_sanity: Run, access_typ
 def test_a_controller_and_a_node_that_share_nothing_pass_every_case(
     start: Start, run_sanity: Run, access_type: str
 ) -> None:
-    controller = start("controller", "--mode", "controller")
-    node = start("node", "--mode", "node")
+    controller = start("controller")
+    node = start("node")
     check(run_sanity(f"controller and node apart, {access_type}", node, controller, access_type=access_type))

@@ -1,0 +1,73 @@
+"""The demo does the real thing, and leaves nothing behind however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.root
+DEMO = [sys.executable, "-m", "csi_cinderlib", "demo"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Temporary files go to an own directory, so that what is left there is seen."""
+    directory = tmp_path / "tmp"
+    directory.mkdir()
+    yield {**os.environ, "TMPDIR": str(directory)}
+    assert list(directory.iterdir()) == []
+    assert _loops(directory) == []
+
+
+def _loops(directory: Path) -> list[str]:
+    backing = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
+    return [path for path in backing if path.startswith(str(directory))]
+
+
+def test_every_step_works_and_every_checksum_agrees(environment: dict[str, str]) -> None:
+    outcome = subprocess.run(
+        [*DEMO, "--json"], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    *steps, last = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert outcome.returncode == 0, outcome.stderr
+    assert last["ok"] and last["steps"] == len(steps) > 80
+    assert all(step["ok"] for step in steps)
+    assert {step["section"] for step in steps} >= {"A volume with ext4", "A volume with xfs", "A raw block volume"}
+
+
+def test_without_a_terminal_it_prints_plain_lines(environment: dict[str, str]) -> None:
+    outcome = subprocess.run(DEMO, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "\x1b" not in outcome.stdout
+    assert outcome.stdout.rstrip().endswith("every checksum agrees, nothing is left behind")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["start it", "stage it: attach the device, ext4", "snapshot it while it is in use"])
+def test_stopped_in_the_middle_it_leaves_nothing_behind(environment: dict[str, str], number: int, moment: str) -> None:
+    with subprocess.Popen(
+        [*DEMO, "--json"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout
+        for line in demo.stdout:
+            if json.loads(line).get("step") == moment:
+                demo.send_signal(number)
+                break
+        output, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 130, errors
+    assert json.loads(output.splitlines()[-1])["result"] == "stopped; nothing is left behind"
+
+
+def test_a_failing_driver_is_told_with_its_reason_and_leaves_nothing_behind(environment: dict[str, str]) -> None:
+    broken = {**environment, "PYTHONPATH": str(Path(__file__).parent / "broken")}
+    outcome = subprocess.run([*DEMO, "--json"], env=broken, capture_output=True, text=True, timeout=120, check=False)
+    assert outcome.returncode == 1
+    assert "csi-cinderlib demo: the driver ended with code" in outcome.stderr
+    assert "is deliberately broken" in outcome.stderr
