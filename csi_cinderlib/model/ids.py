@@ -25,6 +25,11 @@ def group_snapshot_id(name: str) -> str:
     return _derive("group-snapshot", name)
 
 
+def member_id(group_snapshot: str, volume: str) -> str:
+    """The snapshot of that volume in a group snapshot."""
+    return _derive("member", group_snapshot, volume)
+
+
 def attachment_id(volume: str, node: str) -> str:
     """One attachment per volume and node."""
     return _derive("attachment", volume, node)

@@ -25,3 +25,8 @@ def group_snapshot(id: str) -> str:
 def source(source: Source | None) -> list[str]:
     """What a volume is made from: read by many at once, deleted by nobody meanwhile."""
     return [f"{source.kind} {source.id}"] if source else []
+
+
+def grouping(volume_id: str) -> str:
+    """A volume is in one group at a time, so of two group snapshots that share a volume one waits."""
+    return f"grouping of volume {volume_id}"

@@ -17,7 +17,7 @@ from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import DriverError, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import nodes, times
-from csi_cinderlib.model.records import EMPTY, Attachment, Node, Snapshot, Status, Volume
+from csi_cinderlib.model.records import EMPTY, Attachment, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import locking, paging
 from csi_cinderlib.provisioning.finality import home
@@ -25,7 +25,7 @@ from csi_cinderlib.provisioning.finality import home
 GRACE = timedelta(minutes=10)
 """The provisioner retries within five minutes at most; nothing is undone under its hands."""
 
-Stuck = Volume | Snapshot | Attachment
+Stuck = Volume | Snapshot | GroupSnapshot | Attachment
 
 _STUCK = tuple(str(status) for status in Status if status is not Status.AVAILABLE)
 
@@ -35,7 +35,7 @@ class Orphan:
     """One line of the list.
 
     Attributes:
-        kind: "volume", "snapshot" or "attachment".
+        kind: "volume", "snapshot", "group snapshot" or "attachment".
         due: whether `settle` deals with it now.
         reason: what is wrong with it, as a clause.
     """
@@ -109,6 +109,8 @@ class Orphans:
             return self._store.get(Attachment, found.id)
         if isinstance(found, Snapshot):
             return self._store.get(Snapshot, found.id)
+        if isinstance(found, GroupSnapshot):
+            return self._store.get(GroupSnapshot, found.id)
         return self._store.get(Volume, found.id)
 
     def _stuck(self) -> Iterator[Stuck]:
@@ -125,8 +127,14 @@ class Orphans:
             for record in page.records
             if not record.group_snapshot_id
         )
+        groups = (
+            record
+            for page in paging.pages(self._store, GroupSnapshot, EMPTY)
+            for record in page.records
+            if record.status is not Status.AVAILABLE
+        )
         volumes = (record for page in paging.pages(self._store, Volume, {"status": _STUCK}) for record in page.records)
-        return itertools.chain(attachments, snapshots, volumes)
+        return itertools.chain(attachments, snapshots, groups, volumes)
 
     def _describe(self, record: Stuck) -> Orphan:
         return Orphan(
@@ -144,6 +152,7 @@ class Orphans:
         for kind, walk in (
             ("volume", paging.pages(self._store, Volume, EMPTY)),
             ("snapshot", paging.pages(self._store, Snapshot, EMPTY)),
+            ("group snapshot", paging.pages(self._store, GroupSnapshot, EMPTY)),
             ("attachment", paging.pages(self._store, Attachment, EMPTY)),
         ):
             for page in walk:
@@ -193,6 +202,8 @@ def finish(backend: Backend, record: Stuck) -> None:
         backend.disconnect(record)
     elif isinstance(record, Snapshot):
         backend.delete_snapshot(record)
+    elif isinstance(record, GroupSnapshot):
+        backend.delete_group_snapshot(record)
     elif record.status is Status.EXTENDING:
         backend.extend_volume(record, record.target_size or record.size)
     else:
@@ -200,7 +211,7 @@ def finish(backend: Backend, record: Stuck) -> None:
 
 
 def _kind(record: Stuck) -> str:
-    return type(record).__name__.lower()
+    return "group snapshot" if isinstance(record, GroupSnapshot) else type(record).__name__.lower()
 
 
 def _keys(record: Stuck) -> tuple[str, ...]:
@@ -208,4 +219,6 @@ def _keys(record: Stuck) -> tuple[str, ...]:
         return (locking.attachments(record.volume_id),)
     if isinstance(record, Snapshot):
         return (locking.snapshot(record.id),)
+    if isinstance(record, GroupSnapshot):
+        return (locking.group_snapshot(record.id), *map(locking.snapshot, record.snapshot_ids))
     return (locking.volume(record.id), locking.attachments(record.id))
