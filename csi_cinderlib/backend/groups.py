@@ -21,6 +21,7 @@ from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
     DriverError,
+    InUse,
     NotFound,
     PreconditionFailed,
     StaleRecord,
@@ -195,6 +196,9 @@ def delete(engine: Engine, record: GroupSnapshot) -> None:
     members = list(walk(engine.store, Snapshot, {"group_snapshot_id": record.id}))
     try:
         _driver_delete(engine, record, members)
+    except InUse:
+        engine.note(record, Status.AVAILABLE, "", owner="")
+        raise
     except DriverError as error:
         engine.note(record, Status.DELETING, str(error))
         raise
