@@ -79,11 +79,10 @@ def decode(kind: type[R], body: object, *, id: str, revision: str = "", sealer: 
     form = FORMS[kind]
     try:
         known = _opened(form, body, id, sealer)
-        values = form.read(known)
+        values, unknown = form.read(known)
         _same_id(values["id"], id)
     except WrongValue as wrong:
         raise CorruptRecord(form.name, id, f"{wrong.path}: {wrong}" if wrong.path else str(wrong)) from None
-    unknown = form.leftovers(known)
     del unknown["v"], unknown["kind"]
     if unknown:
         values["unknown"] = unknown

@@ -7,15 +7,16 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
-from csi_cinderlib.persistence.values import SCALARS, Coder, WrongValue, choice, listing, word
+from csi_cinderlib.persistence.values import SCALARS, Coder, WrongValue, choice, listing, text, word
 
 _STORES_OWN = frozenset({"revision", "unknown"})
 _ALWAYS_WRITTEN = object()
+_CAPABILITY = frozenset({"access_mode", "mount", "block"})
 
 
 class Form:
@@ -33,10 +34,10 @@ class Form:
         coders = {item.name: _coder(hints[item.name]) for item in own}
         self.kind = kind
         self.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower()
-        self._names = frozenset(coders)
         self._writing = tuple((item.name, coders[item.name].write, _left_out(item)) for item in own)
-        self._reading = tuple((item.name, coders[item.name].read, _is_required(item)) for item in own)
-        self._nested = tuple((name, coder.leftovers) for name, coder in coders.items() if coder.leftovers)
+        self._simple = {name: coder.read for name, coder in coders.items() if not coder.nested}
+        self._nested = {name: coder.read for name, coder in coders.items() if coder.nested}
+        self._required = frozenset(item.name for item in own if _is_required(item))
         self.secrets = tuple(path for item in own for path in _secrets(item, hints[item.name]))
         self.schema: Mapping[str, Any] = {
             "type": "object",
@@ -59,29 +60,30 @@ class Form:
             raise wrong.inside(name) from None
         return body
 
-    def read(self, body: Any) -> dict[str, Any]:
-        """The arguments for the dataclass. Raises WrongValue."""
+    def read(self, body: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The arguments for the dataclass, and what of the object is not known here. Raises WrongValue."""
         if type(body) is not dict:
             raise WrongValue(f"must be an object, not {word(body)}")
-        values = {}
+        simple, nested = self._simple, self._nested
+        values: dict[str, Any] = {}
+        left: dict[str, Any] = {}
         name = ""
         try:
-            for name, read, required in self._reading:
-                if name in body:
-                    values[name] = read(body[name])
-                elif required:
-                    _missing()
+            for name, item in body.items():
+                if name in simple:
+                    read = simple[name]
+                    values[name] = item if read is text and type(item) is str else read(item)
+                elif name in nested:
+                    values[name], unknown = nested[name](item)
+                    if unknown:
+                        left[name] = unknown
+                else:
+                    left[name] = item
         except WrongValue as wrong:
             raise wrong.inside(name) from None
-        return values
-
-    def leftovers(self, body: dict[str, Any]) -> dict[str, Any]:
-        """What `read` passes over, nested as it stands; lists of objects as {index: leftovers}."""
-        left = {name: body[name] for name in body.keys() - self._names}
-        for name, leftovers in self._nested:
-            if name in body and (inner := leftovers(body[name])):
-                left[name] = inner
-        return left
+        if not self._required <= values.keys():
+            raise WrongValue("is missing", min(self._required - values.keys()))
+        return values, left
 
     @functools.cached_property
     def coder(self) -> Coder:
@@ -93,16 +95,16 @@ class Form:
                 raise WrongValue(f"must be a {kind.__name__}, not {word(value)}")
             return self.write(value, {})
 
-        return Coder(write, lambda body: kind(**self.read(body)), self.schema, self.leftovers)
+        def read(body: Any) -> tuple[Any, dict[str, Any]]:
+            values, left = self.read(body)
+            return kind(**values), left
+
+        return Coder(write, read, self.schema, nested=True)
 
 
 @functools.cache
 def form_of(kind: type) -> Form:
     return Form(kind)
-
-
-def _missing() -> NoReturn:
-    raise WrongValue("is missing")
 
 
 def _is_required(item: Field[Any]) -> bool:
@@ -144,7 +146,6 @@ def _coder(hint: Any) -> Coder:
 def _capability() -> Coder:
     """The one union: `mount` or `block` beside the access mode, as CSI spells it."""
     mode, mount = choice(AccessMode), form_of(Mount).coder
-    mount_leftovers: Callable[[Any], dict[str, Any]] = form_of(Mount).leftovers
 
     def write(value: Any) -> dict[str, Any]:
         if type(value) is not Capability:
@@ -152,17 +153,16 @@ def _capability() -> Coder:
         access = {"block": {}} if type(value.access_type) is Block else {"mount": mount.write(value.access_type)}
         return {"access_mode": mode.write(value.access_mode), **access}
 
-    def read(body: Any) -> Capability:
+    def read(body: Any) -> tuple[Capability, dict[str, Any]]:
         if type(body) is not dict or ("mount" in body) == ("block" in body):
             raise WrongValue("must be an object with either mount or block")
-        access = Block() if "block" in body else mount.read(body["mount"])
-        return Capability(access, mode.read(body.get("access_mode")))
-
-    def leftovers(body: dict[str, Any]) -> dict[str, Any]:
-        left = {name: body[name] for name in body.keys() - {"access_mode", "mount", "block"}}
-        if inner := mount_leftovers(body.get("mount", {})):
-            left["mount"] = inner
-        return left
+        left = {name: body[name] for name in body.keys() - _CAPABILITY}
+        access: Mount | Block = Block()
+        if "mount" in body:
+            access, unknown = mount.read(body["mount"])
+            if unknown:
+                left["mount"] = unknown
+        return Capability(access, mode.read(body.get("access_mode"))), left
 
     schema = {
         "type": "object",
@@ -170,4 +170,4 @@ def _capability() -> Coder:
         "required": ["access_mode"],
         "oneOf": [{"required": ["mount"]}, {"required": ["block"]}],
     }
-    return Coder(write, read, schema, leftovers)
+    return Coder(write, read, schema, nested=True)

@@ -31,13 +31,13 @@ class WrongValue(Exception):
 class Coder:
     """One type of value: how it is written to JSON and read from it (both raise WrongValue), and its JSON schema.
 
-    `leftovers` gives what of a JSON value `read` does not know; None where there can be none.
+    `read` of a nested value gives a pair: the value, and what of the JSON it does not know ({} if nothing).
     """
 
     write: Callable[[Any], Any]
     read: Callable[[Any], Any]
     schema: Mapping[str, Any]
-    leftovers: Callable[[Any], dict[str, Any]] | None = None
+    nested: bool = False
 
 
 def word(value: object) -> str:
@@ -46,7 +46,7 @@ def word(value: object) -> str:
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     if type(value) is str:
         return value
     if isinstance(value, str):
@@ -110,7 +110,7 @@ def _object(value: Any, depth: int = 0) -> dict[str, Any]:
 
 
 SCALARS: Mapping[Any, Coder] = {
-    str: Coder(_text, _text, {"type": "string"}),
+    str: Coder(text, text, {"type": "string"}),
     bool: Coder(_flag, _flag, {"type": "boolean"}),
     int: Coder(_number, _number, {"type": "integer"}),
     Mapping[str, str]: Coder(_texts, _texts, {"type": "object", "additionalProperties": {"type": "string"}}),
@@ -132,21 +132,20 @@ def choice(kind: type[enum.StrEnum]) -> Coder:
 
 
 def listing(item: Coder) -> Coder:
-    """A tuple here, a list in JSON."""
-    write_item, read_item, leftovers_of = item.write, item.read, item.leftovers
+    """A tuple here, a list in JSON. What is not known of nested items is kept by their index."""
+    write_item, read_item = item.write, item.read
 
     def write(value: Any) -> list[Any]:
         if type(value) is not tuple:
             raise WrongValue(f"must be a tuple, not {word(value)}")
         return [write_item(each) for each in value]
 
-    def read(value: Any) -> tuple[Any, ...]:
+    def read(value: Any) -> Any:
         if type(value) is not list:
             raise WrongValue(f"must be a list, not {word(value)}")
-        return tuple([read_item(each) for each in value])
+        items = [read_item(each) for each in value]
+        if not item.nested:
+            return tuple(items)
+        return tuple([each for each, _ in items]), {str(index): left for index, (_, left) in enumerate(items) if left}
 
-    def leftovers(value: Any) -> dict[str, Any]:
-        assert leftovers_of is not None
-        return {str(index): left for index, each in enumerate(value) if (left := leftovers_of(each))}
-
-    return Coder(write, read, {"type": "array", "items": item.schema}, leftovers if leftovers_of else None)
+    return Coder(write, read, {"type": "array", "items": item.schema}, item.nested)
