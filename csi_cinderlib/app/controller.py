@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 from csi_cinderlib.app.persist import Stopping, persist
 from csi_cinderlib.app.stores import open_store
@@ -15,16 +16,21 @@ from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.csi.controller import Controller
+from csi_cinderlib.csi.group_controller import GroupController
 from csi_cinderlib.csi.server import Service
 from csi_cinderlib.errors import ConfigurationError, DriverError
 from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning.attachments import Attachments
+from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.owners import LEASE, Owners
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
 from csi_cinderlib.sealing import Sealer
+
+if TYPE_CHECKING:
+    from csi_cinderlib.observe.metrics import Metrics
 
 SETTLE_SECONDS = 60.0
 """Between two looks for what was left half done."""
@@ -38,8 +44,9 @@ _log = logs.logger(__name__)
 class ControllerSide:
     """See `app.serve.Side`. Each back end starts on its own, so that a broken one holds up nobody."""
 
-    def __init__(self, settings: Settings, stopping: Stopping) -> None:
+    def __init__(self, settings: Settings, stopping: Stopping, metrics: Metrics | None = None) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._stopping = stopping
         self._locks = KeyedLocks()
         self._undo = ExitStack()
@@ -73,6 +80,7 @@ class ControllerSide:
                     volume_types=self._settings.volume_types,
                     owner=self._owner,
                     is_alive=self.owners.alive,
+                    meter=self._metrics,
                 )
             )
         self._start_backends()
@@ -85,7 +93,7 @@ class ControllerSide:
             Attachments(*common, sealer=Sealer(settings.sealing_keys), max_per_node=settings.max_volumes_per_node),
             topologies={backend.name: backend.topology for backend in settings.backends},
         )
-        return (controller,)
+        return (controller, GroupController(Groups(*common)))
 
     def wait(self) -> None:
         """Until every back end is ready or has failed once; but one that is ready need not wait long for the slow ones."""
@@ -104,6 +112,12 @@ class ControllerSide:
         for backend in self.backends.all():
             threading.Thread(target=self._start, args=(backend,), name=f"start-{backend.name}", daemon=True).start()
         self._every(SETTLE_SECONDS, "orphans", self._settle)
+        if self._metrics is not None:
+            from csi_cinderlib.app import figures
+
+            orphans = Orphans(self.store, self.backends, self._locks)
+            update = figures.Figures(self._metrics, self.store, self.backends, orphans).update
+            self._every(figures.SECONDS, "figures", update)
         if self.store.traits.shared:
             self._every(LEASE / 3, "beat", self.owners.beat)
 
@@ -125,7 +139,7 @@ class ControllerSide:
                 self._stopping.failed(error)
             self._tried(backend)
         except Exception as error:  # a driver's bug must not take the other back ends along
-            _log.error("back end cannot start", backend=backend.name, error=error)
+            _log.exception("back end cannot start", error, backend=backend.name)
             self._tried(backend)
 
     def _tried(self, backend: Backend) -> None:

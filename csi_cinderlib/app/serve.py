@@ -6,7 +6,7 @@ import gc
 import os
 import threading
 from contextlib import ExitStack
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from csi_cinderlib import __version__
 from csi_cinderlib.app import state_dir
@@ -18,10 +18,13 @@ from csi_cinderlib.csi.server import Server, Service
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.observe import logs
 
+if TYPE_CHECKING:
+    from csi_cinderlib.observe.metrics import Metrics
+
 STOP_SECONDS = 25.0
 """For calls in flight when asked to stop: Kubernetes kills after 30."""
 
-_OF_CONTROLLER = ("Controller",)
+_OF_CONTROLLER = ("Controller", "GroupController")
 _OF_NODE = ("Node",)
 _SERVICES = {Mode.CONTROLLER: _OF_CONTROLLER, Mode.NODE: _OF_NODE, Mode.ALL: _OF_CONTROLLER + _OF_NODE}
 _log = logs.logger(__name__)
@@ -116,7 +119,7 @@ class Loader:
     def _run(self) -> None:
         gc.disable()  # imports make much and free little: a fifth of the time
         try:
-            sides = self._sides()
+            sides = self._sides(self._metrics())
             for side in sides:
                 self._undo.callback(side.close)
                 if not self._open(side):
@@ -124,18 +127,17 @@ class Loader:
                 self._server.add(*side.services())
             for side in sides:
                 side.wait()
-            self._measure()
             self._readiness.ready()
             _log.info("ready")
         except DriverError as error:
             self._stopping.failed(error)
         except Exception as error:  # a bug must end the process with a trace, and not leave it half alive
-            _log.error("cannot start", error=error)
+            _log.exception("cannot start", error)
             self._stopping.failed(DriverError(f"unexpected {type(error).__name__}: {error}"))
         finally:
             gc.enable()
 
-    def _sides(self) -> list[Side]:
+    def _sides(self, metrics: Metrics | None) -> list[Side]:
         """Each imported only where it runs: a node must not carry Cinder."""
         sides: list[Side] = []
         if self._settings.mode is not Mode.CONTROLLER:
@@ -145,18 +147,19 @@ class Loader:
         if self._settings.mode is not Mode.NODE:
             from csi_cinderlib.app.controller import ControllerSide
 
-            sides.append(ControllerSide(self._settings, self._stopping))
+            sides.append(ControllerSide(self._settings, self._stopping, metrics))
         return sides
 
     def _open(self, side: Side) -> bool:
         """Try until it opens; False when the process is to end first."""
         return persist(side.open, self._stopping, "cannot start yet", failed=self._readiness.failed)
 
-    def _measure(self) -> None:
+    def _metrics(self) -> Metrics | None:
         if not self._settings.metrics_address:
-            return
+            return None
         from csi_cinderlib.observe.metrics import Metrics
 
         metrics = Metrics(version=__version__, mode=self._settings.mode, driver_name=self._settings.driver_name)
         self._server.measure(metrics)
         self._undo.callback(metrics.serve(self._settings.metrics_address))
+        return metrics
