@@ -100,21 +100,17 @@ class Database:
         found = [
             rows.volume_row(volume, work.attachments(volume.id))
             for route in self._routes.of_host(host)
-            for work in (Work(route.backend, route.store),)
+            for work in (Work(route.backend, route.store).learn_all_attachments(),)
             for volume in walk(route.store, Volume, {"backend": route.backend})
             if not pool or volume.pool == pool
         ]
         return _matching(found, filters)
 
     def volume_get_all(
-        self, _context: Any, *_args: Any, filters: Mapping[str, Any] | None = None, **_: Any
+        self, context: Any, *_args: Any, filters: Mapping[str, Any] | None = None, **_: Any
     ) -> list[Row]:
-        found = [
-            rows.volume_row(volume, work.attachments(volume.id))
-            for work in self._routes.works()
-            for volume in walk(work.store, Volume, {})
-        ]
-        return _matching(found, filters)
+        hosts = [route.host for route in self._routes.all()]
+        return [row for host in hosts for row in self.volume_get_all_by_host(context, host, filters)]
 
     def volume_get_all_by_generic_group(
         self, _context: Any, group_id: str, filters: Mapping[str, Any] | None = None

@@ -99,7 +99,7 @@ def wants_thin(kind: VolumeType | None) -> bool:
 
 def update_provider_info(engine: Engine) -> None:
     """Let the driver correct the ids that it gave out earlier, as Cinder's volume manager does at each start."""
-    work = engine.work()
+    work = engine.work().learn_all_attachments()
     volumes = list(walk(engine.store, Volume, {"backend": engine.name}))
     work.volumes.update({one.id: one for one in volumes})
     taken = list(walk(engine.store, Snapshot, {"backend": engine.name}))

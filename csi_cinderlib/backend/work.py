@@ -55,6 +55,7 @@ class Work:
     volumes: dict[str, Volume] = field(default_factory=dict)
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     attached: dict[str, tuple[Attachment, ...]] = field(default_factory=dict)
+    knows_all_attachments: bool = False
 
     def volume(self, id: str) -> Volume:
         if (known := self.volumes.get(id)) is None:
@@ -68,8 +69,17 @@ class Work:
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
         if (known := self.attached.get(volume_id)) is None:
+            if self.knows_all_attachments:
+                return ()
             known = self.attached[volume_id] = tuple(walk(self.store, Attachment, {"volume_id": volume_id}))
         return known
+
+    def learn_all_attachments(self) -> Work:
+        """Read the back end's attachments at once: for a walk over all its volumes one question each is too many."""
+        for one in walk(self.store, Attachment, {"backend": self.backend}):
+            self.attached[one.volume_id] = (*self.attached.get(one.volume_id, ()), one)
+        self.knows_all_attachments = True
+        return self
 
     def change_volume(self, id: str, update: Callable[[Volume], Volume]) -> Volume:
         self.volumes[id] = changed = change(self.store, self.volume(id), update)
@@ -81,6 +91,7 @@ class Work:
 
     def forget_attachments(self, volume_id: str) -> None:
         self.attached.pop(volume_id, None)
+        self.knows_all_attachments = False
 
 
 _current: ContextVar[Work | None] = ContextVar("csi_cinderlib_work", default=None)
@@ -119,6 +130,9 @@ class Routes:
     def remove(self, route: Route) -> None:
         with self._guard:
             self._routes = tuple(one for one in self._routes if one is not route)
+
+    def all(self) -> tuple[Route, ...]:
+        return self._routes
 
     def of_host(self, host: str) -> tuple[Route, ...]:
         """Back ends that Cinder's host string names: `host`, `host@backend` or `host@backend#pool`."""

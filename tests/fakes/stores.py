@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from csi_cinderlib.persistence.api import R, Store
+from csi_cinderlib.persistence.api import Page, R, Store, Where
 from csi_cinderlib.persistence.memory import MemoryStore
 
 
@@ -34,6 +35,10 @@ class ObservedStore(MemoryStore):
     def replace(self, record: R) -> R:
         self._note("replace", record)
         return super().replace(record)
+
+    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = MappingProxyType({})) -> Page[R]:
+        self._note("page", kind)
+        return super().page(kind, after=after, limit=limit, where=where)
 
     def remove(self, record: R) -> None:
         self._note("remove", record)

@@ -103,6 +103,20 @@ def test_volumes_are_found_by_host_and_by_pool(make: MakeBackend, admin: Any) ->
     assert at("csi-cinderlib@array") == {one.id, two.id}
     assert at("csi-cinderlib@array#b") == {two.id}
     assert at("csi-cinderlib@elsewhere") == set()
+    assert {volume.id for volume in objects.VolumeList.get_all(admin)} == {one.id, two.id}
+
+
+def test_a_walk_over_all_volumes_reads_their_attachments_at_once(
+    backend: Backend, store: ObservedStore, admin: Any
+) -> None:
+    from cinder import objects
+
+    volumes = [backend.create_volume(makers.volume()) for _ in range(5)]
+    backend.connect(volumes[2], makers.attachment(volumes[2]))
+    before = len(store.calls)
+    found = objects.VolumeList.get_all_by_host(admin, "csi-cinderlib@fake")
+    assert [one.id for one in found if one.volume_attachment] == [volumes[2].id]
+    assert store.calls[before:] == ["page", "page"]
 
 
 def test_an_objects_save_reaches_the_record_though_somebody_changed_it_meanwhile(
