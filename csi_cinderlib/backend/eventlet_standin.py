@@ -146,6 +146,10 @@ def _no_patching(*_args: object, **_kwargs: object) -> None:
     raise RuntimeError("this process runs native threads; eventlet's monkey patching would break it")
 
 
+def _public(module: types.ModuleType) -> Mapping[str, Any]:
+    return {name: value for name, value in vars(module).items() if not name.startswith("__")}
+
+
 def modules() -> Mapping[str, types.ModuleType]:
     """The stand-in modules by name, to be put into `sys.modules` by the runtime."""
     made: dict[str, types.ModuleType] = {}
@@ -184,8 +188,5 @@ def modules() -> Mapping[str, types.ModuleType]:
         killall=lambda: None,
     )
     module("eventlet.green")
-    module(
-        "eventlet.green.threading",
-        **{name: value for name, value in vars(threading).items() if not name.startswith("__")},
-    )
+    module("eventlet.green.threading", **_public(threading))
     return made

@@ -88,20 +88,13 @@ class Backends:
         candidates = [(one, room) for one, room in candidates if accessible(one.settings.topology, topology)]
         if not candidates:
             raise ResourceExhausted(f"{_which(backend, pool)} cannot be reached from where the volume is wanted")
-
-        def rank(candidate: tuple[Backend, Pool]) -> tuple[int, float, float]:
-            one, room = candidate
-            free = usable_free(room, thin=thin)
-            # Among pools without a limit the one with fewer volumes; a limit that is known goes before "unknown".
-            return (-preference(one.settings.topology, topology), free, -room.provisioned if math.isinf(free) else 0)
-
         fitting = [one for one in candidates if usable_free(one[1], thin=thin) >= size]
         if not fitting:
             most = max(usable_free(room, thin=thin) for _, room in candidates)
             raise ResourceExhausted(
                 f"{_which(backend, pool)} has no room for {size} GiB; the most that fits is {most:g} GiB"
             )
-        return max(fitting, key=rank)
+        return max(fitting, key=lambda one: _rank(one[0], one[1], topology=topology, thin=thin))
 
     def _candidates(self, backend: str, pool: str) -> list[tuple[Backend, Pool]]:
         ready = [self.get(backend)] if backend else [one for one in self._backends.values() if one.ready]
@@ -121,6 +114,12 @@ class Backends:
         if not found:
             raise NotFound("pool", f"{backend}#{pool}" if backend else pool)
         return found
+
+
+def _rank(backend: Backend, pool: Pool, *, topology: Topology | None, thin: bool) -> tuple[int, float, float]:
+    """Preferred places first, then most free space, and among pools without a limit the one with fewer volumes."""
+    free = usable_free(pool, thin=thin)
+    return -preference(backend.settings.topology, topology), free, -pool.provisioned if math.isinf(free) else 0
 
 
 def accessible(segments: Mapping[str, str], topology: Topology | None) -> bool:

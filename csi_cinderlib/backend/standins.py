@@ -111,10 +111,27 @@ def _service() -> Mapping[str, Any]:
 
 
 def _manager() -> Mapping[str, Any]:
-    """`volume_backend_opts` must be equal to Cinder's own: drivers read them, and oslo refuses two definitions of a name."""
     from oslo_config import cfg
 
-    backend = [
+    backend = _manager_backend_options()
+    manager = [
+        cfg.StrOpt("zoning_mode", help="FC Zoning mode configured, only 'fabric' is supported now."),
+    ]
+    cfg.CONF.register_opts(manager)
+    cfg.CONF.register_opts(backend, group="backend_defaults")
+    return {
+        "volume_manager_opts": manager,
+        "volume_backend_opts": backend,
+        "VolumeManager": type("VolumeManager", (), {"FAILBACK_SENTINEL": "default"}),
+        "MAPPING": RENAMED_DRIVERS,
+    }
+
+
+def _manager_backend_options() -> list[Any]:
+    """Equal to Cinder's own: drivers read them, and oslo refuses two definitions of a name."""
+    from oslo_config import cfg
+
+    return [
         cfg.StrOpt(
             "volume_driver",
             default="cinder.volume.drivers.lvm.LVMVolumeDriver",
@@ -141,17 +158,6 @@ def _manager() -> Mapping[str, Any]:
             "like the RBD driver.",
         ),
     ]
-    manager = [
-        cfg.StrOpt("zoning_mode", help="FC Zoning mode configured, only 'fabric' is supported now."),
-    ]
-    cfg.CONF.register_opts(manager)
-    cfg.CONF.register_opts(backend, group="backend_defaults")
-    return {
-        "volume_manager_opts": manager,
-        "volume_backend_opts": backend,
-        "VolumeManager": type("VolumeManager", (), {"FAILBACK_SENTINEL": "default"}),
-        "MAPPING": RENAMED_DRIVERS,
-    }
 
 
 _DELL = "cinder.volume.drivers.dell_emc."
