@@ -117,7 +117,7 @@ class ControllerSide:
 
             orphans = Orphans(self.store, self.backends, self._locks)
             update = figures.Figures(self._metrics, self.store, self.backends, orphans).update
-            self._every(figures.SECONDS, "figures", update)
+            self._every(figures.SECONDS, "figures", update, first=figures.FIRST_SECONDS)
         if self.store.traits.shared:
             self._every(LEASE / 3, "beat", self.owners.beat)
 
@@ -150,9 +150,11 @@ class ControllerSide:
                 self._all.set()
                 self._first.set()
 
-    def _every(self, seconds: float, name: str, work: Callable[[], object]) -> None:
+    def _every(self, seconds: float, name: str, work: Callable[[], object], *, first: float | None = None) -> None:
         def run() -> None:
-            while not self._stopping.wait(seconds):
+            pause = seconds if first is None else first
+            while not self._stopping.wait(pause):
+                pause = seconds
                 try:
                     work()
                 except DriverError as error:

@@ -18,6 +18,8 @@ from csi_cinderlib.provisioning.orphans import Orphans
 
 SECONDS = 60.0
 """Between two updates."""
+FIRST_SECONDS = 3.0
+"""Before the first one, so that it does not hold up the start."""
 WALK_EVERY = 5
 """Updates between two walks over all records, which take a second for each 50,000."""
 UNREADABLE = "unreadable"
