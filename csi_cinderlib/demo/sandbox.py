@@ -51,7 +51,7 @@ def sandbox() -> Iterator[Sandbox]:
         _undisturbed()
         if driver is not None:
             driver.stop()
-        _sweep(root)
+        sweep(root)
 
 
 def private_mounts() -> None:
@@ -67,8 +67,8 @@ def _undisturbed() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _sweep(root: Path) -> None:
-    """Whatever the driver left, from the top down: mounts, loop devices, files."""
+def sweep(root: Path) -> None:
+    """Remove a directory with whatever a driver left there, from the top down: mounts, loop devices, files."""
     for path in _mounts(root):
         kernel.call("umount2", os.fsencode(path), MNT_DETACH)
     for number in _loops(root):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,6 +83,9 @@ def bind_read_only(source: str, target: str) -> None:
         raise
 
 
+_BUSY_WAITS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2)
+
+
 def unmount(path: str, *, lazy: bool = False) -> int:
     """Unmount everything that is mounted on `path`, layer by layer.
 
@@ -105,14 +109,22 @@ def unmount(path: str, *, lazy: bool = False) -> int:
 
 
 def _unmount_one(path: str, flags: int) -> bool:
-    try:
-        kernel.call("umount2", os.fsencode(path), flags)
-    except OSError as error:
-        if error.errno in (errno.EINVAL, errno.ENOENT):
-            return False
-        reason = "it is in use" if error.errno == errno.EBUSY else error.strerror
-        raise HostError(f"unmounting {path}: {reason}") from error
-    return True
+    """Busy may mean a moment only: a child process that another thread just started holds a copy of every file that was open
+    here, close-on-exec or not, until its exec.
+    """
+    waits = iter(_BUSY_WAITS)
+    while True:
+        try:
+            kernel.call("umount2", os.fsencode(path), flags)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENOENT):
+                return False
+            if error.errno == errno.EBUSY and (wait := next(waits, 0.0)):
+                time.sleep(wait)
+                continue
+            reason = "it is in use" if error.errno == errno.EBUSY else error.strerror
+            raise HostError(f"unmounting {path}: {reason}") from error
+        return True
 
 
 def find(path: str) -> Mount | None:

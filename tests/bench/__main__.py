@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from csi_cinderlib.demo.sandbox import private_mounts
+from csi_cinderlib.demo.sandbox import private_mounts, sweep
 from tests.bench.rows import GROUPS, Row
 
 LINE = "{:<46} {:>10} {:>9} {:>9}  {:<7} {:>10} {:>7}  {}"
@@ -32,9 +32,12 @@ def main() -> int:
         )
         print(LINE.format("what", "measured", "budget", "aim", "verdict", "floor", "ratio", "floor is"))
     for group in args.group or GROUPS:
-        with tempfile.TemporaryDirectory(prefix="csi-cinderlib-bench-") as directory:
-            for row in GROUPS[group](Path(directory)):
+        directory = Path(tempfile.mkdtemp(prefix="csi-cinderlib-bench-"))
+        try:
+            for row in GROUPS[group](directory):
                 _show(row, as_json=args.json)
+        finally:
+            sweep(directory)
     return 0
 
 
