@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.config.settings import SealingKey
@@ -34,17 +34,23 @@ class Sealer:
     """
 
     def __init__(self, keys: Sequence[SealingKey] = ()) -> None:
-        self._keys: dict[str, str] = {}
+        self._keys: Mapping[str, str] = {}
+        self._writer = ""
+        self.rotate(keys)
+
+    def rotate(self, keys: Sequence[SealingKey]) -> None:
+        """Use these keys from now on. Raises ConfigurationError as above, and then goes on with the old ones."""
+        accepted: dict[str, str] = {}
         for index, key in enumerate(keys):
             where = f"sealing_keys.{index}"
             if not key.id or ":" in key.id:
                 raise ConfigurationError(f"{where}.id", f"{key.id!r} must not be empty or hold a colon")
-            if key.id in self._keys:
+            if key.id in accepted:
                 raise ConfigurationError(f"{where}.id", f"{key.id!r} is used twice")
             if not _is_key(key.key):
                 raise ConfigurationError(f"{where}.key", f"the key {key.id!r} must be 32 bytes in url-safe base64")
-            self._keys[key.id] = key.key
-        self._writer = keys[0].id if keys else ""
+            accepted[key.id] = key.key
+        self._keys, self._writer = accepted, keys[0].id if keys else ""
 
     @property
     def active(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 
-from csi_cinderlib.app.stores import opened
+from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.brick import Initiator, connector_properties, ensure_nvme_identity
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import Settings
@@ -20,7 +20,6 @@ from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.node.staging import Staging
 from csi_cinderlib.node.statistics import Statistics
 from csi_cinderlib.observe import logs
-from csi_cinderlib.sealing import Sealer
 
 _log = logs.logger(__name__)
 
@@ -28,8 +27,9 @@ _log = logs.logger(__name__)
 class NodeSide:
     """See `app.serve.Side`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, keys: Keys) -> None:
         self._settings = settings
+        self._keys = keys
         self._locks = KeyedLocks()
         self._node_id = ""
         self._records: StageRecords
@@ -45,13 +45,21 @@ class NodeSide:
         connector = connector_properties(host=settings.node_name, multipath=settings.multipath)
         self._node_id = registration.node_id(connector, settings)
         if settings.kubernetes and settings.node_name:
-            with opened(settings) as store:
-                registration.register(
-                    store, records.Node(id=self._node_id, connector=connector, topology=settings.topology)
-                )
+            self._register(records.Node(id=self._node_id, connector=connector, topology=settings.topology))
         self._records = StageRecords(settings.state_dir)
         self._initiator = Initiator(settings.state_dir, multipath=settings.multipath)
-        self._staging = Staging(self._records, self._initiator, Sealer(settings.sealing_keys), self._locks)
+        self._staging = Staging(self._records, self._initiator, self._keys.sealer, self._locks)
+
+    def _register(self, node: records.Node) -> None:
+        """In Kubernetes always as a custom resource: the one thing that a node may write."""
+        from csi_cinderlib.persistence.kubernetes import open_for_node
+
+        store = self._settings.store
+        registry = open_for_node(store.options if store.plugin == "kubernetes" else {})
+        try:
+            registration.register(registry, node)
+        finally:
+            registry.close()
 
     def services(self) -> tuple[Service, ...]:
         node = Node(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from csi_cinderlib import __version__
 from csi_cinderlib.app import state_dir
+from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.persist import Stopping, persist
 from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.csi.identity import Identity
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 25.0
 """For calls in flight when asked to stop: Kubernetes kills after 30."""
+
+KEYS_SECONDS = 5.0
+"""Between two looks at the file of sealing keys."""
 
 _OF_CONTROLLER = ("Controller", "GroupController")
 _OF_NODE = ("Node",)
@@ -71,6 +77,7 @@ def serve(settings: Settings) -> int:
     with state_dir.hold(settings.state_dir), ExitStack() as undo:
         server.start()
         _log.info("serving", endpoint=settings.endpoint, mode=settings.mode, version=__version__, pid=os.getpid())
+        undo.callback(_answer_health(settings, server))
         loader = Loader(settings, server, readiness, stopping)
         undo.callback(loader.close)
         undo.callback(_stop, server)
@@ -80,6 +87,18 @@ def serve(settings: Settings) -> int:
     if stopping.error:
         raise stopping.error
     return 0
+
+
+def _answer_health(settings: Settings, server: Server) -> Callable[[], None]:
+    if not settings.health_address:
+        return _nothing
+    from csi_cinderlib.csi.kubelet import serve_health
+
+    return serve_health(settings.health_address, server.path)
+
+
+def _nothing() -> None:
+    """To undo."""
 
 
 def _stop(server: Server) -> None:
@@ -128,6 +147,7 @@ class Loader:
             for side in sides:
                 side.wait()
             self._readiness.ready()
+            self._register()
             _log.info("ready")
         except DriverError as error:
             self._stopping.failed(error)
@@ -140,15 +160,32 @@ class Loader:
     def _sides(self, metrics: Metrics | None) -> list[Side]:
         """Each imported only where it runs: a node must not carry Cinder."""
         sides: list[Side] = []
+        keys = Keys(self._settings)
+        threading.Thread(target=self._watch, args=(keys,), name="keys", daemon=True).start()
         if self._settings.mode is not Mode.CONTROLLER:
             from csi_cinderlib.app.node import NodeSide
 
-            sides.append(NodeSide(self._settings))
+            sides.append(NodeSide(self._settings, keys))
         if self._settings.mode is not Mode.NODE:
             from csi_cinderlib.app.controller import ControllerSide
 
-            sides.append(ControllerSide(self._settings, self._stopping, metrics))
+            sides.append(ControllerSide(self._settings, self._stopping, keys, metrics))
         return sides
+
+    def _watch(self, keys: Keys) -> None:
+        while self._settings.sealing_keys_file and not self._stopping.wait(KEYS_SECONDS):
+            keys.refresh()
+
+    def _register(self) -> None:
+        """With the kubelet, which asks for NodeGetInfo next."""
+        if not self._settings.kubelet_registration:
+            return
+        from csi_cinderlib.csi.kubelet import registration_server
+
+        directory, name = Path(self._settings.kubelet_registration), self._settings.driver_name
+        registration = registration_server(directory, name=name, socket=self._server.path)
+        registration.start()
+        self._undo.callback(registration.stop, 1.0)
 
     def _open(self, side: Side) -> bool:
         """Try until it opens; False when the process is to end first."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.model.records import Record
 from csi_cinderlib.persistence import plugins
@@ -17,9 +18,9 @@ WALK = 500
 """Records a page when all of them are read."""
 
 
-def open_store(settings: Settings) -> Store:
-    """Raises ConfigurationError or StoreUnavailable."""
-    sealer = Sealer(settings.sealing_keys)
+def open_store(settings: Settings, sealer: Sealer | None = None) -> Store:
+    """Without a sealer, one of the settings' own keys. Raises ConfigurationError or StoreUnavailable."""
+    sealer = sealer or Sealer(live.sealing_keys(settings))
     store = settings.store
     return plugins.open_store(
         store.plugin, store.options, state_dir=settings.state_dir, sealer=sealer if sealer.active else None

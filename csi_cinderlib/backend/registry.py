@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.stats import Pool, usable_free
@@ -40,6 +40,11 @@ class Backends:
     def all(self) -> tuple[Backend, ...]:
         """In the order of the configuration, ready or not."""
         return tuple(self._backends.values())
+
+    @property
+    def topologies(self) -> Mapping[str, Mapping[str, str]]:
+        """From where each can be reached, as it is now and later."""
+        return _Topologies(self)
 
     def add(self, backend: Backend) -> None:
         """Take in a back end, or replace the one of the same name, which is stopped."""
@@ -120,6 +125,25 @@ def _rank(backend: Backend, pool: Pool, *, topology: Topology | None, thin: bool
     """Preferred places first, then most free space, and among pools without a limit the one with fewer volumes."""
     free = usable_free(pool, thin=thin)
     return -preference(backend.settings.topology, topology), free, -pool.provisioned if math.isinf(free) else 0
+
+
+class _Topologies(Mapping[str, Mapping[str, str]]):
+    """A view of the registry."""
+
+    def __init__(self, backends: Backends) -> None:
+        self._backends = backends
+
+    def __getitem__(self, name: str) -> Mapping[str, str]:
+        for backend in self._backends.all():
+            if backend.name == name:
+                return backend.settings.topology
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (backend.name for backend in self._backends.all())
+
+    def __len__(self) -> int:
+        return len(self._backends.all())
 
 
 def accessible(segments: Mapping[str, str], topology: Topology | None) -> bool:

@@ -31,26 +31,24 @@ def settings(it: Settings) -> None:
     _require(1 <= it.workers <= 1024, "workers", "must be from 1 to 1024")
     _require(1 <= it.page_limit <= 10_000, "page_limit", "must be from 1 to 10000")
     _require(it.max_volumes_per_node >= 0, "max_volumes_per_node", "must not be negative")
-    _require(
-        not it.metrics_address or _is_address(it.metrics_address),
-        "metrics_address",
-        "must be HOST:PORT, as in 0.0.0.0:9090",
-    )
-    for backend in it.backends:
-        _backend(backend)
+    for key, address in (("metrics_address", it.metrics_address), ("health_address", it.health_address)):
+        _require(not address or _is_address(address), key, "must be HOST:PORT, as in 0.0.0.0:9090")
+    for one in it.backends:
+        backend(one)
 
 
-def _backend(backend: BackendSettings) -> None:
-    path = f"backends.{backend.name}"
-    named = _BACKEND_NAME.fullmatch(backend.name) and backend.name not in _RESERVED
+def backend(it: BackendSettings) -> None:
+    """Raises ConfigurationError."""
+    path = f"backends.{it.name}"
+    named = _BACKEND_NAME.fullmatch(it.name) and it.name not in _RESERVED
     _require(named, path, "the name must be letters, digits, dots, dashes and underscores, and not DEFAULT")
     _require(
-        _CLASS_PATH.fullmatch(backend.driver),
+        _CLASS_PATH.fullmatch(it.driver),
         f"{path}.driver",
-        f"must be the path of a class, package.module.Class, not {backend.driver!r}",
+        f"must be the path of a class, package.module.Class, not {it.driver!r}",
     )
-    _require(backend.max_concurrent_calls >= 0, f"{path}.max_concurrent_calls", "must not be negative")
-    _require(backend.stats_seconds >= 0, f"{path}.stats_seconds", "must not be negative")
+    _require(it.max_concurrent_calls >= 0, f"{path}.max_concurrent_calls", "must not be negative")
+    _require(it.stats_seconds >= 0, f"{path}.stats_seconds", "must not be negative")
 
 
 def _is_address(text: str) -> bool:

@@ -56,7 +56,7 @@ def load(
     Raises:
         ConfigurationError: with the key path, and near matches where a name is unknown.
     """
-    raw = {} if path is None else _read(path)
+    raw = {} if path is None else Reader({}).mapping(read_yaml(path), "")
     for item in fields(overrides):
         given = getattr(overrides, item.name)
         value = environment.get(VARIABLES[item.name]) if given is None else given
@@ -74,7 +74,7 @@ def parse(raw: Mapping[str, object], *, environment: Mapping[str, str], director
     settings = _completed(settings)
     if cinder_conf is not None:
         settings = _with_cinder_conf(settings, cinder_conf, directory)
-    if not settings.backends and settings.mode is not Mode.NODE:
+    if not settings.backends and not settings.backends_directory and settings.mode is not Mode.NODE:
         settings = replace(settings, backends=(local_backend(settings.state_dir),))
     check.settings(settings)
     return settings
@@ -132,7 +132,8 @@ def _put(raw: dict[str, object], name: str, value: str) -> None:
         raw[section] = {**nested, key: value}
 
 
-def _read(path: Path) -> dict[str, object]:
+def read_yaml(path: Path) -> object:
+    """What a YAML file holds. Raises ConfigurationError with the line, or why it cannot be read."""
     import yaml  # only who has a file pays for it
 
     try:
@@ -142,14 +143,14 @@ def _read(path: Path) -> dict[str, object]:
     except UnicodeDecodeError:
         raise ConfigurationError(str(path), "is not text in UTF-8") from None
     try:
-        raw = yaml.load(text, Loader=_loader(yaml.SafeLoader))  # noqa: S506  # a SafeLoader
+        raw: object = yaml.load(text, Loader=_loader(yaml.SafeLoader))  # noqa: S506  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise ConfigurationError(where, error.problem or "is not YAML") from None
     except yaml.YAMLError as error:
         raise ConfigurationError(str(path), f"is not YAML: {error}") from None
-    return Reader({}).mapping(raw, "")
+    return raw
 
 
 def _loader(base: type[yaml.SafeLoader]) -> type[yaml.SafeLoader]:

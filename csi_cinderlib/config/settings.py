@@ -93,9 +93,11 @@ class Settings:
         endpoint: `unix://PATH` or a bare path; "" is STATE_DIR/csi.sock.
         state_dir: everything durable of this process lies under it.
         backends: by name; none is one back end `local` in STATE_DIR/volumes.
+        backends_directory: a directory whose *.yaml files hold more of them; a change is picked up while running.
         volume_types: by name, which a StorageClass gives as `type`.
         store: where the metadata lies.
         sealing_keys: what seals credentials in the store and on their way to a node; none leaves them in plain, for one machine.
+        sealing_keys_file: a YAML file with more of them, a list of `{id, key}` in front of `sealing_keys`; read again when it changes.
         log: what is logged and how; it goes to standard error.
         workers: threads of the gRPC server for storage calls: the provisioner alone runs 100 at once, and slow arrays hold them.
         max_volumes_per_node: 0 leaves it to the container orchestrator.
@@ -105,6 +107,8 @@ class Settings:
         multipath: nodes attach by all paths, and use the map on top.
         topology: this node's segments; a key without a slash gets `topology.DRIVER_NAME/` in front.
         metrics_address: HOST:PORT for Prometheus, or "".
+        health_address: HOST:PORT where /healthz and /readyz answer, or "".
+        kubelet_registration: the kubelet's plugins_registry directory, in which a node registers itself, or "".
     """
 
     mode: Mode = Mode.ALL
@@ -112,9 +116,11 @@ class Settings:
     endpoint: str = ""
     state_dir: Path
     backends: tuple[BackendSettings, ...] = ()
+    backends_directory: str = ""
     volume_types: Mapping[str, VolumeType] = field(default_factory=dict)
     store: StoreSettings = StoreSettings()
     sealing_keys: tuple[SealingKey, ...] = ()
+    sealing_keys_file: str = ""
     log: LogSettings = LogSettings()
     workers: int = 128
     max_volumes_per_node: int = 0
@@ -124,3 +130,5 @@ class Settings:
     multipath: bool = False
     topology: Mapping[str, str] = EMPTY
     metrics_address: str = ""
+    health_address: str = ""
+    kubelet_registration: str = ""

@@ -34,6 +34,7 @@ class Attachments:
     Args:
         sealer: seals publish_context, since Kubernetes shows it in a VolumeAttachment's status.
         max_per_node: volumes on one node; 0 is no limit.
+        nodes: the store in which nodes register, where it is not the volumes' own.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Attachments:
         *,
         sealer: Sealer,
         max_per_node: int = 0,
+        nodes: Store | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
@@ -51,6 +53,7 @@ class Attachments:
         self._locks = locks
         self._sealer = sealer
         self._max_per_node = max_per_node
+        self._nodes = nodes or store
         self._clock = clock
 
     def publish(self, request: PublishVolume) -> dict[str, str]:
@@ -117,7 +120,7 @@ class Attachments:
         carried = nodes.decode(node_id)
         if carried is not None:
             return carried
-        return dict(self._store.get(Node, node_id).connector)
+        return dict(self._nodes.get(Node, node_id).connector)
 
     def _attachments(self, volume_id: str) -> list[Attachment]:
         return list(paging.walk(self._store, Attachment, {"volume_id": volume_id}))

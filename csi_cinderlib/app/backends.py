@@ -1,0 +1,126 @@
+"""The back ends of a controller: each starts in a thread of its own, and may come, change or go while the process runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from csi_cinderlib.app.persist import Stopping, persist
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.config import live
+from csi_cinderlib.config.settings import BackendSettings, Settings
+from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.observe import logs
+
+SLOW_SECONDS = 5.0
+"""For back ends that are slow to start, once another one is ready."""
+
+_log = logs.logger(__name__)
+
+
+class RunningBackends:
+    """Keeps the registry as the settings and the directory of back ends say. A broken back end holds up nobody.
+
+    Args:
+        make: a back end, not started, of its settings.
+    """
+
+    def __init__(
+        self, settings: Settings, stopping: Stopping, registry: Backends, make: Callable[[BackendSettings], Backend]
+    ) -> None:
+        self._settings = settings
+        self._stopping = stopping
+        self._registry = registry
+        self._make = make
+        self._untried: set[str] = set()
+        self._wrong: dict[str, ConfigurationError] = {}
+        self._broken: tuple[str, ...] = ()
+        self._guard = threading.Lock()
+        self._first = threading.Event()
+        self._all = threading.Event()
+
+    def start(self) -> None:
+        found = live.backends(self._settings)
+        self._tell_broken(found)
+        self._untried = {one.name for one in found.backends}
+        for one in found.backends:
+            self._begin(one)
+        if not found.backends:  # none yet: the directory may get some
+            self._first.set()
+            self._all.set()
+
+    def refresh(self) -> None:
+        """Take over what the directory holds now; what did not change goes on undisturbed."""
+        if not self._settings.backends_directory:
+            return
+        found = live.backends(self._settings)
+        self._tell_broken(found)
+        wanted = {one.name: one for one in found.backends}
+        for known in self._registry.all():
+            if known.name not in wanted and not found.broken:
+                _log.info("back end removed", backend=known.name)
+                self._registry.remove(known.name)
+            elif known.name in wanted and wanted[known.name] == known.settings:
+                del wanted[known.name]
+        for one in wanted.values():
+            _log.info("back end is new or changed", backend=one.name)
+            self._begin(one)
+
+    def wait(self) -> None:
+        """Until every back end is ready or has failed once; but one that is ready need not wait long for the slow ones."""
+        self._first.wait()
+        self._all.wait(SLOW_SECONDS)
+
+    def _begin(self, settings: BackendSettings) -> None:
+        backend = self._make(settings)
+        self._registry.add(backend)
+        with self._guard:
+            self._wrong.pop(backend.name, None)
+        threading.Thread(target=self._start, args=(backend,), name=f"start-{backend.name}", daemon=True).start()
+
+    def _start(self, backend: Backend) -> None:
+        def attempt() -> None:
+            if backend in self._registry.all():  # it may have been replaced meanwhile
+                backend.start()
+
+        try:
+            if persist(
+                attempt,
+                self._stopping,
+                f"back end {backend.name} is not ready",
+                failed=lambda _why: self._tried(backend),
+            ):
+                _log.info("back end ready", backend=backend.name)
+                self._first.set()
+                self._tried(backend)
+        except ConfigurationError as error:
+            _log.error("back end cannot work like this", backend=backend.name, reason=str(error))
+            self._is_wrong(backend, error)
+            self._tried(backend)
+        except Exception as error:  # a driver's bug must not take the other back ends along
+            _log.exception("back end cannot start", error, backend=backend.name)
+            self._tried(backend)
+
+    def _is_wrong(self, backend: Backend, error: ConfigurationError) -> None:
+        """With nothing that can work, and nobody who could change it while this runs, the process had better end."""
+        with self._guard:
+            self._wrong[backend.name] = error
+            hopeless = len(self._wrong) == len(self._registry.all())
+        if hopeless and not self._settings.backends_directory:
+            self._stopping.failed(error)
+
+    def _tried(self, backend: Backend) -> None:
+        """It is ready, or has failed at least once."""
+        with self._guard:
+            self._untried.discard(backend.name)
+            if not self._untried:
+                self._all.set()
+                self._first.set()
+
+    def _tell_broken(self, found: live.Found) -> None:
+        """Each trouble once, not at every look."""
+        broken = tuple(map(str, found.broken))
+        for reason in set(broken) - set(self._broken):
+            _log.error("back ends cannot be read; those of before go on", reason=reason)
+        self._broken = broken

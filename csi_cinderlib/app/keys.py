@@ -1,0 +1,37 @@
+"""The sealing keys of this process, read again when their file changes, so that they rotate without a restart."""
+
+from __future__ import annotations
+
+from csi_cinderlib.config import live
+from csi_cinderlib.config.settings import SealingKey, Settings
+from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.observe import logs
+from csi_cinderlib.sealing import Sealer
+
+_log = logs.logger(__name__)
+
+
+class Keys:
+    """One sealer for the whole process.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or a key is none.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known: tuple[SealingKey, ...] = live.sealing_keys(settings)
+        self.sealer = Sealer(self._known)
+
+    def refresh(self) -> None:
+        """Take over what the file holds now; what cannot be used is logged, and the keys of before go on."""
+        try:
+            found = live.sealing_keys(self._settings)
+            if found == self._known:
+                return
+            self.sealer.rotate(found)
+        except ConfigurationError as error:
+            _log.error("sealing keys cannot be read again", reason=str(error))
+            return
+        self._known = found
+        _log.info("sealing keys changed", ids=[key.id for key in found], writes=found[0].id if found else "")

@@ -1,0 +1,69 @@
+"""What is read again while a process runs: back ends and sealing keys that lie in files of their own.
+
+In Kubernetes these files are mounted Secrets, which the kubelet exchanges as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_cinderlib.config import check
+from csi_cinderlib.config.load import read_yaml
+from csi_cinderlib.config.reader import Reader
+from csi_cinderlib.config.settings import BackendSettings, SealingKey, Settings
+from csi_cinderlib.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the directory of back ends holds.
+
+    Attributes:
+        backends: in the order of the files' names.
+        broken: why files could not be read; with any, what is missing is to be left alone.
+    """
+
+    backends: tuple[BackendSettings, ...]
+    broken: tuple[ConfigurationError, ...] = ()
+
+
+def backends(settings: Settings, environment: Mapping[str, str] = os.environ) -> Found:
+    """The back ends of `settings` and of its directory. One broken file does not hide the others."""
+    found = {one.name: one for one in settings.backends}
+    broken = []
+    directory = Path(settings.backends_directory) if settings.backends_directory else None
+    for path in sorted(directory.glob("*.yaml")) if directory else ():
+        try:
+            found |= _in_file(path, environment, taken=found)
+        except ConfigurationError as error:
+            broken.append(error)
+    return Found(tuple(found.values()), tuple(broken))
+
+
+def sealing_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> tuple[SealingKey, ...]:
+    """The keys of the file, which go first, and those of `settings`.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or holds no key.
+    """
+    if not settings.sealing_keys_file:
+        return settings.sealing_keys
+    raw = read_yaml(Path(settings.sealing_keys_file))
+    keys = Reader(environment).value(tuple[SealingKey, ...], raw, "sealing_keys_file")
+    assert isinstance(keys, tuple)
+    if not keys:
+        raise ConfigurationError("sealing_keys_file", f"{settings.sealing_keys_file} holds no key")
+    return keys + settings.sealing_keys
+
+
+def _in_file(path: Path, environment: Mapping[str, str], *, taken: Container[str]) -> dict[str, BackendSettings]:
+    read = Reader(environment).value(tuple[BackendSettings, ...], read_yaml(path), f"{path}: backends")
+    assert isinstance(read, tuple)
+    for one in read:
+        check.backend(one)
+        if one.name in taken:
+            raise ConfigurationError(f"{path}: {one.name}", "is configured elsewhere already")
+    return {one.name: one for one in read}
