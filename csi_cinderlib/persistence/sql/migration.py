@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
-from csi_cinderlib.persistence.sql.schema import HEAD, REVISIONS, VERSION_TABLE
+from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, REVISIONS, VERSION_TABLE, VERSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,22 @@ def bring_up_to_date(connection: Connection, location: Location) -> Migrated:
             f"{location.shown} has {f'schema {before!r}' if before else 'no schema'} and this program needs {HEAD!r}: "
             "run `csi-cinderlib migrate`, or set store.options.migrate to true",
         )
-    _upgrade(connection)
+    if inspect(connection).get_table_names():
+        upgrade(connection)
+    else:
+        _create(connection)
     return Migrated(before, HEAD)
 
 
-def _upgrade(connection: Connection) -> None:
-    # Alembic takes 0.2 s to import, so only a run that needs it pays for it.
+def _create(connection: Connection) -> None:
+    """All tables in an empty database: what the migrations come to (a test compares), without Alembic, which takes 0.3 s to import."""
+    METADATA.create_all(connection)
+    VERSIONS.create(connection)
+    connection.execute(VERSIONS.insert(), {"version_num": HEAD})
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the migrations that are missing, from whatever is there: also what a killed run left."""
     from alembic import command
     from alembic.config import Config
 

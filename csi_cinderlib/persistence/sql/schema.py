@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Column, ForeignKey, Index, MetaData, Table
+from sqlalchemy import Column, ForeignKey, Index, MetaData, PrimaryKeyConstraint, String, Table
 
 from csi_cinderlib.model.records import (
     Attachment,
@@ -65,3 +65,11 @@ def _table(kind: type[Record]) -> Table:
 
 
 TABLES: Mapping[type[Record], Table] = {kind: _table(kind) for kind in NAMES}
+
+VERSIONS = Table(
+    VERSION_TABLE,
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+)
+"""As Alembic makes it."""

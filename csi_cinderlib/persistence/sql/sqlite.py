@@ -23,6 +23,9 @@ T = TypeVar("T")
 BUSY_SECONDS = 10
 """How long to wait for a backup tool that locks the file."""
 
+MOST_IDLE = 16
+"""Reading connections that are kept: each holds two files open and up to 2 MB of pages."""
+
 
 class FileDatabase:
     """See `sql.database.Database`.
@@ -61,9 +64,9 @@ class FileDatabase:
             connection.close()
             raise failures.while_running(error, self._location) from error
         except BaseException:
-            self._idle.append(connection)
+            self._give_back(connection)
             raise
-        self._idle.append(connection)
+        self._give_back(connection)
         return result
 
     def write(self, work: Write) -> None:
@@ -75,6 +78,12 @@ class FileDatabase:
         self._writer.close()  # the last connection folds the WAL into the file
         self._engine.dispose()
         self._lock.close()
+
+    def _give_back(self, connection: Connection) -> None:
+        if len(self._idle) < MOST_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def _open(self) -> Connection:
         os.close(os.open(self._location.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

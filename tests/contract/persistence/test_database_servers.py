@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from csi_cinderlib.errors import AlreadyExists, ConfigurationError, StoreUnavailable
 from csi_cinderlib.model.records import KeyValue, Volume
@@ -25,7 +25,7 @@ from csi_cinderlib.persistence.contract.samples import volume
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.persistence.sql import migrate
 from csi_cinderlib.persistence.sql.location import Location, locate
-from csi_cinderlib.persistence.sql.migration import Migrated
+from csi_cinderlib.persistence.sql.migration import Migrated, upgrade
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, VERSION_TABLE
 from csi_cinderlib.persistence.sql.server import ServerDatabase
 from csi_cinderlib.persistence.sql.store import SqlStore
@@ -111,14 +111,27 @@ def test_a_missing_driver_package_is_named_with_what_installs_it(
         open_store("sql", {"url": f"{dialect}://u:p@127.0.0.1/d"}, state_dir=tmp_path)
 
 
-def test_the_migrations_make_the_schema_that_the_program_uses(server: Server, location: Location) -> None:
-    assert migrate({"url": server.url}, state_dir=Path("/")) == Migrated("", HEAD)
-    assert migrate({"url": server.url}, state_dir=Path("/")) == Migrated(HEAD, HEAD)
-    engine = create_engine(location.url)
+@pytest.mark.parametrize("way", ["created", "migrated"])
+def test_new_and_migrated_tables_are_what_the_program_uses(
+    server: Server, location: Location, tmp_path: Path, way: str
+) -> None:
+    engine = create_engine(location.url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
+        if way == "migrated":
+            upgrade(connection)
+        assert migrate({"url": server.url}, state_dir=tmp_path) == Migrated(HEAD if way == "migrated" else "", HEAD)
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": False})
         assert compare_metadata(context, METADATA) == []
+        rules = {
+            key["name"]: key["options"].get("ondelete")
+            for name in METADATA.tables
+            for key in inspect(connection).get_foreign_keys(name)
+        }
     engine.dispose()
+    assert rules in (
+        {"fk_snapshots_volume": "RESTRICT", "fk_attachments_volume": "CASCADE"},
+        {"fk_snapshots_volume": None, "fk_attachments_volume": "CASCADE"},  # MariaDB does not show its default
+    )
 
 
 def test_many_replicas_that_start_at_once_migrate_once(server: Server, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 import csi_cinderlib.persistence.sql
 from csi_cinderlib.errors import AlreadyExists, ConfigurationError, DriverError, StoreUnavailable
@@ -24,6 +24,7 @@ from csi_cinderlib.persistence.contract.samples import volume
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.persistence.sql import migrate
 from csi_cinderlib.persistence.sql.location import locate
+from csi_cinderlib.persistence.sql.migration import upgrade
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, REVISIONS, VERSION_TABLE
 from csi_cinderlib.persistence.sql.sqlite import FileDatabase
 
@@ -65,9 +66,18 @@ def test_every_commit_is_synced_and_foreign_keys_are_on(tmp_path: Path) -> None:
 
 
 def test_the_migrations_make_the_schema_that_the_program_uses(store: Store, tmp_path: Path) -> None:
-    with create_engine(f"sqlite:///{tmp_path}/metadata.db").connect() as connection:
+    engine = create_engine(f"sqlite:///{tmp_path}/migrated.db")
+    with engine.begin() as connection:
+        upgrade(connection)
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
         assert compare_metadata(context, METADATA) == []
+    migrated = inspect(engine)
+    created = inspect(create_engine(f"sqlite:///{tmp_path}/metadata.db"))
+    assert sorted(migrated.get_table_names()) == sorted(created.get_table_names())
+    for table in created.get_table_names():
+        for about in ("get_columns", "get_indexes", "get_foreign_keys", "get_pk_constraint"):
+            assert repr(getattr(migrated, about)(table)) == repr(getattr(created, about)(table)), (table, about)
+    engine.dispose()
 
 
 def test_the_list_of_schema_revisions_is_that_of_the_migrations() -> None:
