@@ -14,11 +14,13 @@ from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, SealingKey
 from csi_cinderlib.csi.controller import Controller
+from csi_cinderlib.csi.group_controller import GroupController
 from csi_cinderlib.csi.v1 import csi_pb2 as pb
 from csi_cinderlib.model import nodes
 from csi_cinderlib.observe.metrics import Metrics
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning.attachments import Attachments
+from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
 from csi_cinderlib.sealing import Sealer
@@ -27,6 +29,7 @@ from tests.csi.harness import Client, Serve
 GIB = 1024**3
 MIB = 1024**2
 NOTHING = "tests.fakes.nothing.NothingDriver"
+GROUPS = "tests.fakes.nothing.GroupDriver"
 LOOP_FILE = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 KEY = SealingKey(id="k1", key="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 MODE = pb.VolumeCapability.AccessMode
@@ -68,13 +71,15 @@ class Site:
             Attachments(*common, sealer=self.sealer),
             topologies=self.topologies,
         )
-        self.client = serve(controller, workers=32).client
+        self.client = serve(controller, GroupController(Groups(*common)), workers=32).client
 
-    def add_nothing(self, *, name: str = "", topology: Mapping[str, str] | None = None, **options: Any) -> Any:
+    def add_nothing(
+        self, *, name: str = "", driver: str = NOTHING, topology: Mapping[str, str] | None = None, **options: Any
+    ) -> Any:
         """A back end whose driver does nothing, slowly if told so; the driver. Names differ, since Cinder keeps the options of a name."""
         return self._add(
             name or f"array{next(_names)}",
-            NOTHING,
+            driver,
             {f"nothing_{key}": value for key, value in options.items()},
             topology,
         )
