@@ -1,0 +1,114 @@
+"""Cinder's versioned objects of our records, for those who want to look at one outside a call into a driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from csi_cinderlib.backend import convert, rows
+from csi_cinderlib.backend.runtime import load_cinder
+from csi_cinderlib.backend.work import Work, working
+from csi_cinderlib.model.records import Attachment, Snapshot, Volume
+from csi_cinderlib.persistence.api import Store
+
+NOT_GIVEN = frozenset(
+    "attach_status cluster cluster_name consistencygroup consistencygroup_id created_at deleted deleted_at glance_metadata "
+    "group group_id snapshots terminated_at updated_at volume_attachment volume_type volume cgsnapshot cgsnapshot_id "
+    "group_snapshot group_snapshot_id previous_status progress status".split()
+)
+"""Fields of Cinder's objects that nobody sets: they follow from records, or from what is done."""
+
+
+def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | None = None) -> Any:
+    """Cinder's Volume; its snapshots are looked up when they are asked for.
+
+    Args:
+        attachments: the volume's, where the caller knows them better than the store.
+    """
+    load_cinder()
+    work = _work(store, record)
+    if attachments is not None:
+        work.attached[record.id] = tuple(attachments)
+    with working(work):
+        made = convert.volume_object(convert.admin_context(), work, record)
+        if made.volume_type is not None and made.volume_type.qos_specs_id:
+            made.volume_type.qos_specs  # noqa: B018  # loads them
+        return made
+
+
+def snapshot(store: Store, record: Snapshot, of: Volume) -> Any:
+    """Cinder's Snapshot, with its volume in it."""
+    load_cinder()
+    work = _work(store, of)
+    with working(work):
+        return convert.snapshot_object(convert.admin_context(), work, record)
+
+
+def attachment(record: Attachment, connection_info: Mapping[str, Any]) -> Any:
+    """Cinder's VolumeAttachment with this `connection_info` in place of the driver's answer alone."""
+    load_cinder()
+    from cinder import objects
+
+    context = convert.admin_context()
+    row = rows.attachment_row(record)
+    made = objects.VolumeAttachment._from_db_object(context, objects.VolumeAttachment(context), row)
+    made.connection_info = dict(connection_info)
+    made.obj_reset_changes(["connection_info"])
+    return made
+
+
+def settable(kind: type[Volume] | type[Snapshot]) -> frozenset[str]:
+    """The fields of Cinder's object that whoever makes one may give."""
+    load_cinder()
+    from cinder import objects
+
+    return frozenset(getattr(objects, kind.__name__).fields) - NOT_GIVEN
+
+
+def changes(versioned: Any) -> dict[str, Any]:
+    """What was set on an object since it was made, by column."""
+    return {
+        name: getattr(versioned, name)
+        for name in versioned.obj_what_changed()
+        if not _is_object(versioned.fields, name)
+    }
+
+
+def primitive(versioned: Any, without: Iterable[str] = (), _above: frozenset[int] = frozenset()) -> dict[str, Any]:
+    """As `obj_to_primitive`, but each object once along any branch: a volume's snapshots do not repeat the volume.
+
+    Times keep their microseconds. Fields that are not loaded are left out, and so are those named in `without`.
+    """
+    above = _above | {id(versioned)}
+    data: dict[str, Any] = {}
+    for name, field in versioned.fields.items():
+        if name in without or not versioned.obj_attr_is_set(name):
+            continue
+        value = getattr(versioned, name)
+        if isinstance(value, list) and all(hasattr(one, "obj_to_primitive") for one in value):
+            data[name] = [primitive(one, (), above) for one in value if id(one) not in above]
+        elif hasattr(value, "obj_to_primitive"):
+            if id(value) not in above:
+                data[name] = primitive(value, (), above)
+        else:
+            data[name] = _plain(field, versioned, name, value)
+    return {
+        "versioned_object.name": versioned.obj_name(),
+        "versioned_object.namespace": versioned.OBJ_PROJECT_NAMESPACE,
+        "versioned_object.version": versioned.VERSION,
+        "versioned_object.data": data,
+    }
+
+
+def _plain(field: Any, versioned: Any, name: str, value: Any) -> Any:
+    if hasattr(value, "strftime"):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return field.to_primitive(versioned, name, value)
+
+
+def _is_object(fields: Mapping[str, Any], name: str) -> bool:
+    return "Object" in type(fields[name]).__name__
+
+
+def _work(store: Store, of: Volume) -> Work:
+    return Work(of.backend, store, volumes={of.id: of})

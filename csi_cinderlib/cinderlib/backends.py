@@ -1,0 +1,249 @@
+"""Back ends as cinderlib's users know them."""
+
+from __future__ import annotations
+
+import json as json_text
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from csi_cinderlib.backend.backend import Backend as Core
+from csi_cinderlib.cinderlib import default, exception
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.model import records
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.volume import Volume
+
+DEFAULT_DRIVER = "cinder.volume.drivers.lvm.LVMVolumeDriver"
+"""Cinder's own default of `volume_driver`."""
+_NOT_OF_A_POOL = frozenset(
+    "driver_version shared_targets sparse_copy_volume storage_protocol vendor_name volume_backend_name".split()
+)
+_OURS = {"properties", "vendor_prefix"}
+
+
+class _OfSetUp:
+    """An attribute of the set-up: of a back end its own, of the class the process-wide one. Looking makes none."""
+
+    def __init__(self, name: str, before: Any = None) -> None:
+        self._name = name
+        self._before = before
+
+    def __get__(self, backend: Backend | None, _owner: type) -> Any:
+        library = default.current() if backend is None else backend._library
+        return self._before if library is None else getattr(library, self._name)
+
+
+class Backend:
+    """A storage back end: a Cinder driver, set up.
+
+    The same name with the same options again is the same object.
+
+    Args:
+        volume_backend_name: its name; volumes are found again by it.
+        driver_cfg: `volume_driver`, and the driver's options by their Cinder names. `$name` in a value stands for another
+            option given here or to `setup`.
+
+    Raises:
+        ValueError: there is a back end of that name with other options.
+        ConfigurationError: an option or a library is missing or wrong; says which and what to do.
+        BackendUnavailable: the storage does not answer.
+    """
+
+    backends = _OfSetUp("backends", MappingProxyType({}))
+    """The back ends of the set-up by name."""
+    persistence = _OfSetUp("persistence")
+    """Its metadata store."""
+    fail_on_missing_backend = _OfSetUp("fail_on_missing_backend")
+    output_all_backend_info = _OfSetUp("output_all_backend_info")
+    project_id = _OfSetUp("project_id")
+    user_id = _OfSetUp("user_id")
+
+    _library: Library
+    _cfg: Mapping[str, Any]
+    _volumes: list[Volume] | None
+    _stats: dict[str, Any] | None
+    core: Core
+    """What works on the storage (`csi_cinderlib.backend.backend.Backend`)."""
+
+    def __new__(cls, volume_backend_name: str, **driver_cfg: Any) -> Backend:
+        return default.library().backend(volume_backend_name, **driver_cfg)
+
+    @classmethod
+    def _of(cls, library: Library, name: str, cfg: Mapping[str, Any]) -> Backend:
+        """Set up; the library sees to it that there is one of that name."""
+        made = object.__new__(cls)
+        made._library, made._cfg = library, dict(cfg)
+        made._volumes = made._stats = None
+        known = {**library.cinder_options, **cfg}
+        options = {key: _filled_in(value, known) for key, value in cfg.items()}
+        driver = str(options.pop("volume_driver", DEFAULT_DRIVER))
+        settings = BackendSettings(name=name, driver=driver, options=options)
+        made.core = Core(settings, store=library.store, runtime=library.runtime)
+        made.core.start()
+        return made
+
+    @classmethod
+    def global_setup(cls, *args: Any, **kwargs: Any) -> None:
+        """As `setup`."""
+        default.setup(*args, **kwargs)
+
+    @classmethod
+    def set_persistence(cls, persistence_config: Mapping[str, Any] | None) -> None:
+        """Keep metadata elsewhere from now on; back ends of the process-wide set-up are set up again on it."""
+        default.library().set_persistence(persistence_config)
+
+    # --- what it is
+
+    @property
+    def id(self) -> str:
+        return self.core.name
+
+    @property
+    def driver(self) -> Any:
+        """The Cinder driver."""
+        return self.core.driver
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not here is the driver's, as users of cinderlib expect."""
+        if name.startswith("_") or name == "core":
+            raise AttributeError(name)
+        return getattr(self.driver, name)
+
+    def __repr__(self) -> str:
+        return f"<cinderlib.Backend {self.id}>"
+
+    @property
+    def pool_names(self) -> tuple[str, ...]:
+        return tuple(pool["pool_name"] for pool in self.stats()["pools"])
+
+    def stats(self, refresh: bool = False) -> dict[str, Any]:
+        """The driver's report, asked for again with `refresh`. One that knows no pools gets one that is named as the back end."""
+        if refresh or self._stats is None:
+            with exception.about(self):
+                self._stats = _with_pools(self.core.stats(refresh=refresh).raw, self.id)
+        return self._stats
+
+    def validate_connector(self, connector_dict: Mapping[str, Any]) -> None:
+        """Raises Cinder's InvalidConnectorException when a host with these connector properties cannot reach it."""
+        with exception.about(self):
+            self.core.validate_connector(connector_dict)
+
+    # --- volumes
+
+    @property
+    def volumes(self) -> list[Volume]:
+        """All volumes on it, read once; `refresh` reads them again."""
+        if self._volumes is None:
+            self._volumes = self.volumes_filtered()
+        return self._volumes
+
+    def volumes_filtered(self, volume_id: str | None = None, volume_name: str | None = None) -> list[Volume]:
+        """Read from the metadata store at each call."""
+        return self._library.persistence.get_volumes(volume_id=volume_id, volume_name=volume_name, backend_name=self.id)
+
+    def refresh(self) -> None:
+        """Read the volumes again, if they were read before."""
+        if self._volumes is not None:
+            self._volumes = self.volumes_filtered()
+
+    def create_volume(
+        self, size: int, name: str = "", description: str = "", bootable: bool = False, **kwargs: Any
+    ) -> Volume:
+        """Create a volume.
+
+        Args:
+            size: in GiB.
+            kwargs: as of `Volume`: `id`, `pool_name`, `extra_specs`, `qos_specs`, `metadata` ...
+        """
+        from csi_cinderlib.cinderlib.volume import Volume
+
+        made = Volume(self, size=size, name=name, description=description, bootable=bootable, **kwargs)
+        made.create()
+        return made
+
+    # --- JSON
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its name; with `output_all_backend_info` everything that it was made with, passwords included."""
+        name = {"volume_backend_name": self.id}
+        return {**self._cfg, **name} if self._library.output_all_backend_info else name
+
+    def _described(self, how: str) -> dict[str, Any]:
+        volumes = [getattr(volume, how) for volume in self.volumes]
+        for volume in volumes:
+            volume["backend"] = {"volume_backend_name": self.id}  # once is enough for the whole configuration
+        return {"class": "Backend", "backend": self.config, "volumes": volumes}
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return self._described("json")
+
+    @property
+    def dump(self) -> dict[str, Any]:
+        """As `json`, with everything loaded first."""
+        return self._described("dump")
+
+    @property
+    def jsons(self) -> str:
+        return json_text.dumps(self.json)
+
+    @property
+    def dumps(self) -> str:
+        return json_text.dumps(self.dump)
+
+    @classmethod
+    def load(cls, json_src: Mapping[str, Any], save: bool = False) -> Backend | str:
+        """The back end that `json` or `dump` described, with its volumes."""
+        return default.library().load_backend(json_src, save=save)
+
+    @classmethod
+    def load_backend(cls, backend_data: Mapping[str, Any]) -> Backend | str:
+        """A back end by its name, or by its whole configuration."""
+        return default.library().backend_of(backend_data)
+
+    @staticmethod
+    def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
+        """See the function of that name."""
+        from csi_cinderlib.cinderlib.drivers import list_supported_drivers
+
+        return list_supported_drivers(output_version)
+
+    # --- what handles tell it
+
+    def _volume_created(self, volume: Volume) -> None:
+        if self._volumes is not None:
+            self._volumes.append(volume)
+
+    def _volume_deleted(self, volume: Volume) -> None:
+        if self._volumes is not None:
+            self._volumes[:] = [one for one in self._volumes if one.id != volume.id]
+
+    def has_volumes(self) -> bool:
+        """Whether the metadata store knows a volume on it."""
+        return bool(self._library.store.page(records.Volume, limit=1, where={"backend": self.id}).records)
+
+
+def _filled_in(value: Any, known: Mapping[str, Any]) -> Any:
+    """`$name` and `${name}` of options that are given; every other dollar sign is meant literally."""
+    if not isinstance(value, str):
+        return value
+
+    def given(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        return str(known[name]) if name in known else found[0]
+
+    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", given, value)
+
+
+def _with_pools(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    stats = {key: value for key, value in raw.items() if key not in _OURS}
+    if not stats.get("pools"):
+        stats["pools"] = [
+            {**{key: one for key, one in stats.items() if key not in _NOT_OF_A_POOL | {"pools"}}, "pool_name": name}
+        ]
+    return stats

@@ -1,0 +1,92 @@
+"""The process-wide set-up, the only one there is: made by `setup`, or when it is first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.backends import Backend
+    from csi_cinderlib.cinderlib.library import Library
+
+DEFAULT_PROJECT_ID = "cinderlib"
+DEFAULT_USER_ID = "cinderlib"
+
+_guard = threading.RLock()
+_library: Library | None = None
+
+
+def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
+    file_locks_path: str | None = None,
+    root_helper: str = "sudo",
+    suppress_requests_ssl_warnings: bool = True,
+    disable_logs: bool = True,
+    non_uuid_ids: bool = False,
+    output_all_backend_info: bool = False,
+    project_id: str | None = None,
+    user_id: str | None = None,
+    persistence_config: Mapping[str, Any] | None = None,
+    fail_on_missing_backend: bool = True,
+    host: str | None = None,
+    **cinder_config_params: Any,
+) -> None:
+    """Set up the library for this process. Once; without it the first `Backend` does, with the defaults.
+
+    The arguments are those of `Library`, which makes set-ups that are independent of this one.
+
+    Raises:
+        RuntimeError: it is set up already.
+        InvalidPersistence, ConfigurationError, StoreUnavailable: the metadata store cannot be used.
+    """
+    global _library  # noqa: PLW0603  # this is the one place that holds it
+    from csi_cinderlib.cinderlib.library import Library
+
+    with _guard:
+        if _library is not None:
+            raise RuntimeError("Already setup")
+        _library = Library(
+            file_locks_path=file_locks_path,
+            root_helper=root_helper,
+            suppress_requests_ssl_warnings=suppress_requests_ssl_warnings,
+            disable_logs=disable_logs,
+            non_uuid_ids=non_uuid_ids,
+            output_all_backend_info=output_all_backend_info,
+            project_id=project_id,
+            user_id=user_id,
+            persistence_config=persistence_config,
+            fail_on_missing_backend=fail_on_missing_backend,
+            host=host,
+            **cinder_config_params,
+        )
+
+
+def current() -> Library | None:
+    """The process-wide set-up, if there is one."""
+    return _library
+
+
+def library() -> Library:
+    """The process-wide set-up; with the defaults when `setup` was not called."""
+    with _guard:
+        if _library is None:
+            setup()
+        assert _library is not None
+        return _library
+
+
+def close() -> None:
+    """End the process-wide set-up, so that `setup` may be called again. Not in cinderlib."""
+    global _library  # noqa: PLW0603  # this is the one place that holds it
+    with _guard:
+        if _library is not None:
+            _library.close()
+            _library = None
+
+
+def loaded_backend(name_or_backend: Backend | str) -> Backend:
+    """A back end by itself, or by its name in the process-wide set-up. Raises KeyError."""
+    if isinstance(name_or_backend, str):
+        found: Backend = library().backends[name_or_backend]
+        return found
+    return name_or_backend

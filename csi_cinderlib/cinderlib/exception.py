@@ -1,0 +1,98 @@
+"""The exceptions of the library: Cinder's own where it has them, so that a program may catch either name.
+
+Cinder is imported when one of its exceptions is first asked for. Each exception that an operation on a volume, snapshot or
+connection raises carries it as `resource`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from csi_cinderlib import errors
+
+if TYPE_CHECKING:
+    NotFound: type[Exception]
+    VolumeNotFound: type[Exception]
+    SnapshotNotFound: type[Exception]
+    ConnectionNotFound: type[Exception]
+    InvalidVolume: type[Exception]
+
+_CINDERS: Mapping[str, str] = MappingProxyType(
+    {
+        "NotFound": "NotFound",
+        "VolumeNotFound": "VolumeNotFound",
+        "SnapshotNotFound": "SnapshotNotFound",
+        "ConnectionNotFound": "VolumeAttachmentNotFound",
+        "InvalidVolume": "InvalidVolume",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CINDERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_cinder(), _CINDERS[name])
+
+
+def __dir__() -> list[str]:
+    return [*_CINDERS, "InvalidPersistence", "NotLocal"]
+
+
+class InvalidPersistence(Exception):
+    """`persistence_config` names no metadata store."""
+
+    def __init__(self, name: object) -> None:
+        super().__init__(f"Invalid persistence storage: {name}.")
+
+
+class NotLocal(Exception):
+    """`detach` of a volume that this object has not attached to this host."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Volume {name} doesn't seem to be attached locally.")
+
+
+def _cinder() -> Any:
+    from csi_cinderlib.backend import runtime
+
+    runtime.load_cinder()
+    from cinder import exception
+
+    return exception
+
+
+@contextmanager
+def about(resource: object) -> Iterator[None]:
+    """Raise what goes wrong as the library's users know it: the driver's own exception, or Cinder's for what we refuse.
+
+    What neither has a word for stays one of `csi_cinderlib.errors`.
+    """
+    failure: Exception
+    try:
+        yield
+    except errors.DriverError as error:
+        failure = _told(error)
+    except Exception as error:
+        failure = error
+    else:
+        return
+    failure.resource = resource  # type: ignore[attr-defined]  # this is how the library's users find it
+    raise failure
+
+
+def _told(error: errors.DriverError) -> Exception:
+    if isinstance(error.__cause__, Exception) and not isinstance(error.__cause__, errors.DriverError):
+        return error.__cause__
+    if isinstance(error, errors.NotFound):
+        kinds = {"volume": "VolumeNotFound", "snapshot": "SnapshotNotFound", "attachment": "VolumeAttachmentNotFound"}
+        if error.kind in kinds:
+            key = "filter" if error.kind == "attachment" else f"{error.kind}_id"
+            found: Exception = getattr(_cinder(), kinds[error.kind])(**{key: error.id})
+            return found
+    if isinstance(error, errors.PreconditionFailed):
+        invalid: Exception = _cinder().InvalidVolume(reason=str(error))
+        return invalid
+    return error

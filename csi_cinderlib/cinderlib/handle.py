@@ -1,0 +1,269 @@
+"""What volumes, snapshots and connections have in common: a record, the back end it is on, and Cinder's object of it."""
+
+from __future__ import annotations
+
+import json as json_text
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from csi_cinderlib.backend import rows, versioned
+from csi_cinderlib.cinderlib import exception
+from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound
+from csi_cinderlib.model import times
+from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+
+if TYPE_CHECKING:
+    from csi_cinderlib.backend.backend import Backend as Core
+    from csi_cinderlib.cinderlib.backends import Backend
+    from csi_cinderlib.cinderlib.library import Library
+
+T = TypeVar("T", Volume, Snapshot, Attachment)
+
+_STATUSES = {"available": Status.AVAILABLE, "in-use": Status.AVAILABLE, "error": Status.ERROR}
+"""What `save` takes when somebody sets the status by hand; the others are intents of ours."""
+
+
+class Object(Generic[T]):
+    """A volume, snapshot or connection.
+
+    Every field of Cinder's versioned object (`_ovo`) is an attribute: `volume.provider_location`, `snapshot.volume_size`.
+    """
+
+    SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ()
+    LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, library: Library, record: T, backend: Backend | str) -> None:
+        self._library = library
+        self._record: T = record
+        self._backend = backend
+        self._object: Any = None
+        self._outcome = ""
+
+    # --- what it is
+
+    @property
+    def id(self) -> str:
+        return self._record.id
+
+    @property
+    def backend(self) -> Backend | str:
+        """The back end, or its name when `setup` said `fail_on_missing_backend=False` and it is not loaded."""
+        return self._backend
+
+    @property
+    def _ovo(self) -> Any:
+        """Cinder's versioned object. What is set on it is kept by `save`."""
+        if self._object is None:
+            self._object = self._make()
+        return self._object
+
+    def _make(self) -> Any:
+        made = self._versioned()
+        if self._outcome and "status" in made.fields:
+            made.status = self._outcome
+            made.deleted = self._outcome == "deleted"
+            made.obj_reset_changes(["status", "deleted"])
+        return made
+
+    def _versioned(self) -> Any:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        """The reference documents each field of Cinder's object as an attribute of ours."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._ovo, name)
+
+    def __repr__(self) -> str:
+        return f"<cinderlib.{type(self).__name__} object {self.id} on backend {getattr(self._backend, 'id', self._backend)}>"
+
+    @staticmethod
+    def new_uuid() -> str:
+        return str(uuid.uuid4())
+
+    # --- the record
+
+    @property
+    def _core(self) -> Core:
+        """What works on the storage.
+
+        Raises:
+            NotFound: the back end is not loaded.
+        """
+        if isinstance(self._backend, str):
+            raise NotFound("back end", self._backend)
+        return self._backend.core
+
+    def _take(self, record: T, outcome: str = "") -> None:
+        """The record as it is now; whoever holds Cinder's object sees it there, too."""
+        self._record, self._outcome = record, outcome
+        if self._object is not None:
+            now = self._make()
+            vars(self._object).clear()
+            vars(self._object).update(vars(now))
+
+    def _current(self) -> T:
+        """The record as it is stored. One that came out of JSON and was never stored is stored now, before it is used.
+
+        Raises:
+            NotFound: somebody deleted it.
+        """
+        store = self._library.store
+        try:
+            record = store.get(type(self._record), self.id)
+        except NotFound:
+            if self._record.revision:
+                raise
+            record = self._store_all()
+        self._take(record)
+        return record
+
+    def _store_all(self) -> T:
+        return self._put(self._record)
+
+    def _put(self, record: T) -> T:
+        """Create or overwrite the stored record."""
+        store = self._library.store
+        for _ in range(10):
+            try:
+                return store.add(replace(record, revision=""))
+            except AlreadyExists:
+                try:
+                    return store.replace(replace(record, revision=store.get(type(record), record.id).revision))
+                except NotFound:
+                    continue
+        raise AlreadyExists(type(record).__name__.lower(), record.id)
+
+    def save(self) -> None:
+        """Store the object as it is here, with what was set on `_ovo`, whatever is stored."""
+        with exception.about(self):
+            changes = versioned.changes(self._object) if self._object is not None else {}
+            self._take(self._put(self._changed(changes)))
+
+    def _changed(self, given: Mapping[str, Any]) -> T:  # noqa: ARG002  # connections change their record at once
+        return self._record
+
+    def _new_status(self, columns: Mapping[str, Any]) -> Status:
+        if "status" not in columns:
+            return self._record.status
+        if columns["status"] not in _STATUSES:
+            raise InvalidRequest("status", f"can be set to {', '.join(_STATUSES)}, not to {columns['status']!r}")
+        return _STATUSES[columns["status"]]
+
+    def refresh(self) -> None:
+        """Read the record again; somebody else may have changed it. What was loaded lazily is loaded again."""
+        with exception.about(self):
+            record = self._library.store.get(type(self._record), self.id)
+            self._object = None
+            self._take(record)
+
+    # --- JSON
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Everything that is loaded, with what hangs on it."""
+        return self.to_json(simplified=False)
+
+    @property
+    def jsons(self) -> str:
+        return self.to_jsons(simplified=False)
+
+    @property
+    def dump(self) -> dict[str, Any]:
+        """Everything, with lazy properties loaded first."""
+        for name in self.LAZY_PROPERTIES:
+            getattr(self, name)
+        return self.json
+
+    @property
+    def dumps(self) -> str:
+        return json_text.dumps(self.dump, separators=(",", ":"))
+
+    def to_json(self, simplified: bool = True) -> dict[str, Any]:
+        """Simplified: without what hangs on it."""
+        config = {"volume_backend_name": self._backend} if isinstance(self._backend, str) else self._backend.config
+        return {
+            "class": type(self).__name__,
+            "backend": config,
+            "ovo": self._primitive(self.SIMPLE_JSON_IGNORE if simplified else ()),
+        }
+
+    def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
+        return versioned.primitive(self._ovo, without)
+
+    def to_jsons(self, simplified: bool = True) -> str:
+        return json_text.dumps(self.to_json(simplified), separators=(",", ":"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields' values alone, by the kind of object."""
+        found: dict[str, Any] = _bare(self.json["ovo"])
+        return found
+
+
+class NamedObject(Object[T]):
+    """One that its user gives a name and a description."""
+
+    @property
+    def name(self) -> str:
+        """The user's name for it."""
+        return str(getattr(self._record, "name", ""))
+
+    @property
+    def description(self) -> Any:
+        return self._ovo.display_description
+
+    @property
+    def name_in_storage(self) -> str:
+        """What the driver calls it."""
+        return str(self._ovo.name)
+
+
+def columns(kind: type[Volume] | type[Snapshot], given: Mapping[str, Any], known: Iterable[str] = ()) -> dict[str, Any]:
+    """Fields of Cinder's object as a user gives them, checked by name.
+
+    Raises:
+        InvalidRequest: there is no such field, or it follows from others.
+    """
+    allowed = versioned.settable(kind) | set(known)
+    for name in given:
+        if name not in allowed:
+            raise InvalidRequest(name, f"is not a field of a {kind.__name__.lower()} that can be given")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def tenant(library: Library, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Project and user, as fields of a record."""
+    return {
+        "project_id": given.get("project_id") or library.project_id,
+        "user_id": given.get("user_id") or library.user_id,
+    }
+
+
+def now() -> str:
+    return times.stamp(times.utc_now())
+
+
+def updated_volume(record: Volume, given: Mapping[str, Any]) -> Volume:
+    """The record with a user's columns, also those that a driver may not set."""
+    changed = rows.update_volume(record, given)
+    return replace(changed, name=str(given.get("display_name", record.name) or ""))
+
+
+def updated_snapshot(record: Snapshot, given: Mapping[str, Any]) -> Snapshot:
+    changed = rows.update_snapshot(record, given)
+    return replace(changed, name=str(given.get("display_name", record.name) or ""))
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_bare(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "versioned_object.data" in value:
+        data = value["versioned_object.data"]
+        if set(data) == {"objects"}:
+            return _bare(data["objects"])
+        return {value["versioned_object.name"].lower(): {key: _bare(one) for key, one in data.items()}}
+    return {key: _bare(one) for key, one in value.items()}

@@ -1,0 +1,91 @@
+"""Which object stands for which record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from csi_cinderlib.cinderlib.backends import Backend
+from csi_cinderlib.cinderlib.connection import Connection
+from csi_cinderlib.cinderlib.snapshot import Snapshot
+from csi_cinderlib.cinderlib.volume import Volume
+from csi_cinderlib.model import records
+from csi_cinderlib.model.records import Attachment
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.library import Library
+
+
+class Handles:
+    """Makes the objects for records.
+
+    Rules, as cinderlib has them: in a store that lives in this process only (`memory`) there is one object for each volume,
+    snapshot and connection, whichever way it is looked up. In any other store each look-up makes a new object, for what it
+    says may be newer, and `refresh` brings an older one up to date. In both a volume and its snapshots and connections point
+    at one another.
+    """
+
+    def __init__(self, library: Library, *, one_each: bool) -> None:
+        self._library = library
+        self._one_each = one_each
+        self._volumes: dict[str, Volume] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+        self._connections: dict[str, Connection] = {}
+
+    def volume(self, record: records.Volume) -> Volume:
+        known = self._volumes.get(record.id)
+        if known is None:
+            known = Volume._of(self._library, record, self._library.backend_named(record.backend))
+            if self._one_each:
+                self._volumes[record.id] = known
+        elif known._record != record:
+            known._take(record)
+        return known
+
+    def snapshot(self, record: records.Snapshot, volume: Volume | None = None) -> Snapshot:
+        known = self._snapshots.get(record.id)
+        if known is None:
+            known = Snapshot._of(self._library, record, self._library.backend_named(record.backend), volume)
+            if self._one_each:
+                self._snapshots[record.id] = known
+        elif known._record != record:
+            known._take(record)
+        return known
+
+    def connection(self, record: Attachment, volume: Volume | None = None) -> Connection:
+        known = self._connections.get(record.id)
+        if known is None:
+            known = Connection._of(self._library, record, self._library.backend_named(record.backend), volume)
+            if self._one_each:
+                self._connections[record.id] = known
+        elif known._record != record:
+            known._take(record)
+        return known
+
+    def volume_created(self, volume: Volume) -> None:
+        if self._one_each:
+            self._volumes[volume.id] = volume
+        if isinstance(volume.backend, Backend):
+            volume.backend._volume_created(volume)
+
+    def volume_deleted(self, volume: Volume) -> None:
+        self._volumes.pop(volume.id, None)
+        if isinstance(volume.backend, Backend):
+            volume.backend._volume_deleted(volume)
+
+    def snapshot_created(self, snapshot: Snapshot) -> None:
+        if self._one_each:
+            self._snapshots[snapshot.id] = snapshot
+        known = snapshot.volume._snapshots
+        if known is not None:
+            known.append(snapshot)
+
+    def snapshot_deleted(self, snapshot: Snapshot) -> None:
+        self._snapshots.pop(snapshot.id, None)
+        if snapshot._volume is not None and snapshot._volume._snapshots is not None:
+            known = snapshot._volume._snapshots
+            known[:] = [one for one in known if one.id != snapshot.id]
+
+    def connection_deleted(self, connection: Connection) -> None:
+        self._connections.pop(connection.id, None)
+        if connection._volume is not None:
+            connection._volume._disconnected(connection)

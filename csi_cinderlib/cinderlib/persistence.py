@@ -1,0 +1,173 @@
+"""Where the library keeps metadata: its own names for stores, cinderlib's, and anything that is a `Store`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csi_cinderlib.backend.work import change, walk
+from csi_cinderlib.cinderlib.exception import InvalidPersistence
+from csi_cinderlib.errors import AlreadyExists, ConfigurationError, NotFound
+from csi_cinderlib.model import records
+from csi_cinderlib.model.records import Attachment
+from csi_cinderlib.persistence import plugins
+from csi_cinderlib.persistence.api import Store
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.connection import Connection
+    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.snapshot import Snapshot
+    from csi_cinderlib.cinderlib.volume import Volume
+
+DEFAULT_STORAGE = "memory"
+_DATABASE_OPTIONS = frozenset({"sqlite_synchronous", "soft_deletes"})
+"""Of cinderlib's `db`; accepted, and without effect: what is stored is on the disk, what is deleted is gone."""
+
+
+class KeyValue:
+    """A named value for the library's users."""
+
+    def __init__(self, key: str | None = None, value: str | None = None) -> None:
+        self.key = key
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeyValue) and (self.key, self.value) == (other.key, other.value)
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.value))
+
+    def __repr__(self) -> str:
+        return f"<cinderlib.KeyValue {self.key}>"
+
+
+def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_kept: bool) -> Store:
+    """The store of `persistence_config`.
+
+    Args:
+        config: `storage` (a plugin's name, a class, or an instance), and the options of it.
+        is_kept: whether `state_dir` outlives the process.
+
+    Raises:
+        InvalidPersistence: there is no such storage.
+        ConfigurationError, StoreUnavailable: as the plugin says.
+    """
+    options = dict(config or {})
+    storage = options.pop("storage", None) or DEFAULT_STORAGE
+    if isinstance(storage, Store) and not isinstance(storage, type):
+        return storage
+    if isinstance(storage, type):
+        made = storage(**options)
+        if not isinstance(made, Store):
+            raise InvalidPersistence(storage)
+        return made
+    if not isinstance(storage, str):
+        raise InvalidPersistence(storage)
+    name, options = _named(storage, options)
+    if name not in plugins.known():
+        raise InvalidPersistence(storage)
+    if name == "sql" and not options.get("url") and not is_kept:
+        raise ConfigurationError("persistence_config.url", "is missing; or give `state_dir`, and SQLite lies there")
+    return plugins.open_store(name, options, state_dir=state_dir)
+
+
+def _named(storage: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Our name and options for cinderlib's."""
+    if storage == "memory_db":
+        return "memory", {}
+    if storage != "db":
+        return storage, dict(options)
+    rest = {key: value for key, value in options.items() if key not in _DATABASE_OPTIONS}
+    connection = str(rest.pop("connection", ""))
+    if not connection:
+        raise ConfigurationError("persistence_config.connection", "is missing")
+    dialect, colon, where = connection.partition("://")
+    return "sql", {**rest, "url": f"{dialect.partition('+')[0]}{colon}{where}"}
+
+
+class Persistence:
+    """The metadata of one set-up, as handles."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    @property
+    def db(self) -> Any:
+        """What stands in for Cinder's database in this process."""
+        from csi_cinderlib.backend.runtime import served
+
+        return served()
+
+    def get_volumes(
+        self, volume_id: str | None = None, volume_name: str | None = None, backend_name: str | None = None
+    ) -> list[Volume]:
+        where = {key: value for key, value in (("name", volume_name), ("backend", backend_name)) if value}
+        found = _matching(self._library.store, records.Volume, volume_id, where)
+        return [self._library.handles.volume(one) for one in found]
+
+    def get_snapshots(
+        self, snapshot_id: str | None = None, snapshot_name: str | None = None, volume_id: str | None = None
+    ) -> list[Snapshot]:
+        where = {key: value for key, value in (("name", snapshot_name), ("volume_id", volume_id)) if value}
+        found = _matching(self._library.store, records.Snapshot, snapshot_id, where)
+        return [self._library.handles.snapshot(one) for one in found]
+
+    def get_connections(self, connection_id: str | None = None, volume_id: str | None = None) -> list[Connection]:
+        where = {"volume_id": volume_id} if volume_id else {}
+        found = _matching(self._library.store, Attachment, connection_id, where)
+        return [self._library.handles.connection(one) for one in found]
+
+    def get_key_values(self, key: str | None = None) -> list[KeyValue]:
+        found = _matching(self._library.store, records.KeyValue, key, {})
+        return [KeyValue(one.id, one.value) for one in found]
+
+    def set_volume(self, volume: Volume) -> None:
+        volume.save()
+
+    def set_snapshot(self, snapshot: Snapshot) -> None:
+        snapshot.save()
+
+    def set_connection(self, connection: Connection) -> None:
+        connection.save()
+
+    def set_key_value(self, key_value: KeyValue) -> None:
+        store = self._library.store
+        wanted = records.KeyValue(id=str(key_value.key), value=str(key_value.value))
+        try:
+            store.add(wanted)
+        except AlreadyExists:
+            known = store.get(records.KeyValue, wanted.id)
+            change(store, known, lambda one: records.KeyValue(id=one.id, value=wanted.value, revision=one.revision))
+
+    def delete_volume(self, volume: Volume) -> None:
+        """Forget it; on the storage it stays."""
+        self._forget(volume._record)
+
+    def delete_snapshot(self, snapshot: Snapshot) -> None:
+        """Forget it; on the storage it stays."""
+        self._forget(snapshot._record)
+
+    def delete_connection(self, connection: Connection) -> None:
+        """Forget it; on the storage it stays."""
+        self._forget(connection._record)
+
+    def delete_key_value(self, key_value: KeyValue) -> None:
+        self._forget(records.KeyValue(id=str(key_value.key), value=""))
+
+    def _forget(self, record: Any) -> None:
+        store = self._library.store
+        try:
+            store.remove(store.get(type(record), record.id))
+        except NotFound:
+            return
+
+
+def _matching(store: Store, kind: Any, id: str | None, where: Mapping[str, str]) -> list[Any]:
+    if not id:
+        return list(walk(store, kind, where))
+    try:
+        record = store.get(kind, id)
+    except NotFound:
+        return []
+    return [record] if all(getattr(record, key) == value for key, value in where.items()) else []

@@ -1,0 +1,209 @@
+"""From JSON, ours or cinderlib's, to records: the values of Cinder's versioned objects, whatever their version."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from csi_cinderlib.backend import rows
+from csi_cinderlib.cinderlib import default
+from csi_cinderlib.model import records, times
+from csi_cinderlib.model.capability import AccessMode
+from csi_cinderlib.model.records import Attachment, Source, SourceKind, Status, VolumeType
+from csi_cinderlib.model.size import GiB
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.backends import Backend
+    from csi_cinderlib.cinderlib.connection import Connection
+    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.snapshot import Snapshot
+    from csi_cinderlib.cinderlib.volume import Volume
+
+R = TypeVar("R", records.Volume, records.Snapshot)
+
+Primitive = Mapping[str, Any]
+_DATA = "versioned_object.data"
+_LINKED = ("snapshots", "volume_attachment", "volume_type", "volume", "group", "cluster", "consistencygroup")
+_STATUSES = {
+    "creating": Status.CREATING,
+    "error": Status.ERROR,
+    "deleting": Status.DELETING,
+    "error_deleting": Status.DELETING,
+}
+"""Anything else was whole."""
+
+
+def load(json_src: Any, save: bool = False) -> Any:
+    """The objects that `json` or `dump` described, from the text or what it stands for: one, or a list.
+
+    Without `save` an object is stored when it is first worked with.
+    """
+    return default.library().load(json_src, save)
+
+
+def json() -> list[dict[str, Any]]:
+    """Everything on the loaded back ends."""
+    return default.library().json()
+
+
+def jsons() -> str:
+    """`json` as text."""
+    return default.library().jsons()
+
+
+def dump() -> list[dict[str, Any]]:
+    """As `json`, with everything loaded first."""
+    return default.library().dump()
+
+
+def dumps() -> str:
+    """`dump` as text."""
+    return default.library().dumps()
+
+
+def load_object(library: Library, kind: type[Any], ovo: Primitive, backend: Backend | str) -> Any:
+    """A handle of that kind, not stored."""
+    makers = {"Volume": _volume, "Snapshot": _snapshot, "Connection": _connection}
+    return makers[kind.__name__](library, ovo[_DATA], backend)
+
+
+def _volume(library: Library, data: Primitive, backend: Backend | str) -> Volume:
+    from csi_cinderlib.cinderlib.connection import Connection
+    from csi_cinderlib.cinderlib.snapshot import Snapshot
+    from csi_cinderlib.cinderlib.volume import Volume
+
+    name = _name(backend)
+    made = Volume._of(library, volume_record(data, name), backend)
+    if "snapshots" in data:
+        made._snapshots = [
+            Snapshot._of(library, snapshot_record(one, name), backend, made) for one in _listed(data["snapshots"])
+        ]
+    if "volume_attachment" in data:
+        made._connections = [
+            Connection._of(library, attachment_record(one, name), backend, made)
+            for one in _listed(data["volume_attachment"])
+        ]
+    return made
+
+
+def _snapshot(library: Library, data: Primitive, backend: Backend | str) -> Snapshot:
+    from csi_cinderlib.cinderlib.snapshot import Snapshot
+
+    return Snapshot._of(library, snapshot_record(data, _name(backend)), backend, _parent(library, data, backend))
+
+
+def _connection(library: Library, data: Primitive, backend: Backend | str) -> Connection:
+    from csi_cinderlib.cinderlib.connection import Connection
+
+    return Connection._of(library, attachment_record(data, _name(backend)), backend, _parent(library, data, backend))
+
+
+def _parent(library: Library, data: Primitive, backend: Backend | str) -> Volume | None:
+    volume = data.get("volume")
+    return _volume(library, volume[_DATA], backend) if volume else None
+
+
+def _name(backend: Backend | str) -> str:
+    return backend if isinstance(backend, str) else backend.id
+
+
+def _listed(primitive: Primitive | None) -> list[Primitive]:
+    return [one[_DATA] for one in (primitive or {_DATA: {"objects": []}})[_DATA]["objects"]]
+
+
+def volume_record(data: Primitive, backend: str) -> records.Volume:
+    """The record of what `Volume.json` describes. It is never taken for new, so that no node formats it."""
+    host = str(data.get("host") or "")
+    record = records.Volume(
+        id=data["id"],
+        name=str(data.get("display_name") or ""),
+        backend=backend,
+        pool=host.partition("#")[2],
+        host=host,
+        size=GiB(int(data["size"])),
+        status=_STATUSES.get(str(data.get("status")), Status.AVAILABLE),
+        source=_source(data),
+        type=_type(data.get("volume_type")),
+        multiattach=bool(data.get("multiattach")),
+        blank=False,
+        created_at=_moment(data.get("created_at")),
+    )
+    return _with_rest(record, rows.update_volume(record, _rest(data)), data)
+
+
+def snapshot_record(data: Primitive, backend: str) -> records.Snapshot:
+    """The record of what `Snapshot.json` describes."""
+    record = records.Snapshot(
+        id=data["id"],
+        name=str(data.get("display_name") or ""),
+        backend=backend,
+        volume_id=data["volume_id"],
+        size=GiB(int(data["volume_size"])),
+        status=_STATUSES.get(str(data.get("status")), Status.AVAILABLE),
+        created_at=_moment(data.get("created_at")),
+    )
+    return _with_rest(record, rows.update_snapshot(record, _rest(data)), data)
+
+
+def attachment_record(data: Primitive, backend: str) -> Attachment:
+    """The record of what `Connection.json` describes: its `connection_info` holds answer, connector and device."""
+    info = data.get("connection_info") or {}
+    info = json_text.loads(info) if isinstance(info, str) else info
+    conn, connector = dict(info.get("conn") or {}), dict(info.get("connector") or {})
+    read_only = data.get("attach_mode") == "ro"
+    device = {"device": info["device"]} if info.get("device") else {}
+    return Attachment(
+        id=data["id"],
+        volume_id=data["volume_id"],
+        backend=backend,
+        node_id=str(connector.get("host") or data.get("attached_host") or ""),
+        access_mode=AccessMode.SINGLE_NODE_READER_ONLY if read_only else AccessMode.SINGLE_NODE_WRITER,
+        read_only=read_only,
+        status=Status.AVAILABLE,
+        connector=connector,
+        connection_info={**conn, **device},
+        created_at=_moment(data.get("created_at")),
+    )
+
+
+def _rest(data: Primitive) -> dict[str, Any]:
+    """What has no place of its own in a record; what is not set is left out."""
+    return {name: value for name, value in data.items() if name not in (*_LINKED, "host") and value is not None}
+
+
+def _with_rest(record: R, updated: R, data: Primitive) -> R:
+    owner = {name: data[name] for name in ("project_id", "user_id") if data.get(name)}
+    hidden = {name: value for name, value in updated.fields.items() if not name.startswith("_")}
+    return replace(updated, size=record.size, fields={**hidden, **owner})
+
+
+def _source(data: Primitive) -> Source | None:
+    if data.get("snapshot_id"):
+        return Source(SourceKind.SNAPSHOT, data["snapshot_id"])
+    if data.get("source_volid"):
+        return Source(SourceKind.VOLUME, data["source_volid"])
+    return None
+
+
+def _type(primitive: Primitive | None) -> VolumeType | None:
+    if not primitive:
+        return None
+    data = primitive[_DATA]
+    qos = (data.get("qos_specs") or {}).get(_DATA) or {}
+    return VolumeType(
+        extra_specs=cast("Mapping[str, str]", data.get("extra_specs") or {}),
+        qos_specs=qos.get("specs") or {},
+        qos_consumer=qos.get("consumer") or "back-end",
+    )
+
+
+def _moment(text: str | None) -> str:
+    if not text:
+        return ""
+    try:
+        return times.stamp(datetime.fromisoformat(text.replace("Z", "+00:00")))
+    except ValueError:
+        return ""

@@ -1,0 +1,158 @@
+"""Snapshots as cinderlib's users know them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from csi_cinderlib.backend import versioned
+from csi_cinderlib.cinderlib import default, exception
+from csi_cinderlib.cinderlib.handle import NamedObject, columns, now, tenant, updated_snapshot
+from csi_cinderlib.model import records
+from csi_cinderlib.model.records import Status
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.backends import Backend
+    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.volume import Volume
+
+
+class Snapshot(NamedObject[records.Snapshot]):
+    """A snapshot of a volume.
+
+    Args:
+        volume: what it is, or is to be, a snapshot of.
+        kwargs: `id`, `name`, `description`, `metadata`, and any other field of Cinder's snapshot.
+    """
+
+    SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("volume",)
+    LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("volume",)
+
+    def __init__(self, volume: Volume, **kwargs: Any) -> None:
+        if "description" in kwargs:
+            kwargs["display_description"] = kwargs.pop("description")
+        given = columns(records.Snapshot, kwargs, ("name",))
+        record = records.Snapshot(
+            id=str(given.get("id") or self.new_uuid()),
+            name=str(given.pop("name", "") or given.get("display_name") or ""),
+            backend=volume._record.backend,
+            volume_id=volume.id,
+            size=volume._record.size,
+            created_at=now(),
+        )
+        of_volume = {name: volume._record.fields.get(name) for name in ("project_id", "user_id")}
+        updated = updated_snapshot(record, {"display_name": record.name, **given})
+        updated = replace(updated, fields={**updated.fields, **tenant(volume._library, {**of_volume, **given})})
+        super().__init__(volume._library, updated, volume.backend)
+        self._volume: Volume | None = volume
+
+    @classmethod
+    def _of(
+        cls, library: Library, record: records.Snapshot, backend: Backend | str, volume: Volume | None = None
+    ) -> Snapshot:
+        """A handle of a record that exists."""
+        made = cls.__new__(cls)
+        NamedObject.__init__(made, library, record, backend)
+        made._volume = volume
+        return made
+
+    # --- finding
+
+    @classmethod
+    def get_by_id(cls, snapshot_id: str) -> Snapshot:
+        """Raises SnapshotNotFound."""
+        return default.library().snapshot(snapshot_id)
+
+    @classmethod
+    def get_by_name(cls, snapshot_name: str) -> list[Snapshot]:
+        return default.library().persistence.get_snapshots(snapshot_name=snapshot_name)
+
+    @classmethod
+    def load(cls, json_src: Any, save: bool = False) -> Snapshot:
+        """The snapshot that `json` or `dump` described; stored, with its volume if that is in there, only with `save`."""
+        return default.library().load_object(cls, json_src, save)
+
+    # --- what it is
+
+    @property
+    def volume(self) -> Volume:
+        """Looked up when it is first asked for. Raises VolumeNotFound."""
+        if self._volume is None:
+            self._volume = self._library.volume(self._record.volume_id)
+        return self._volume
+
+    @volume.setter
+    def volume(self, value: Volume) -> None:
+        self._volume = value
+
+    @property
+    def volume_id(self) -> str:
+        return self._record.volume_id
+
+    def _versioned(self) -> Any:
+        return versioned.snapshot(self._library.store, self._record, self.volume._record)
+
+    def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
+        hidden = {"volume", *without}
+        made = versioned.primitive(self._ovo, hidden)
+        if "volume" not in without and self._volume is not None:
+            made["versioned_object.data"]["volume"] = self._volume._primitive(self._volume.SIMPLE_JSON_IGNORE)
+        return made
+
+    def _changed(self, given: Mapping[str, Any]) -> records.Snapshot:
+        return replace(updated_snapshot(self._record, given), status=self._new_status(given))
+
+    def _store_all(self) -> records.Snapshot:
+        if self._volume is not None:
+            self._volume._current()
+        return self._put(self._record)
+
+    def refresh(self) -> None:
+        """Read the snapshot again, and its volume if that was loaded."""
+        had_volume, self._volume = self._volume is not None, None
+        super().refresh()
+        if had_volume:
+            self._volume = self._library.volume(self._record.volume_id)
+
+    # --- its life
+
+    def create(self) -> None:
+        """Take it. When that fails nothing is left, and the exception has this object as `resource`."""
+        with exception.about(self):
+            self.volume._current()
+            try:
+                record = self._core.create_snapshot(self._record)
+            except Exception:
+                self._take(self._record, "error")
+                raise
+            self._take(record)
+            self._library.handles.snapshot_created(self)
+
+    def delete(self) -> None:
+        """What fails in the middle can be done again."""
+        with exception.about(self):
+            if self._outcome != "error" or self._record.revision:
+                record = self._current()
+                try:
+                    self._core.delete_snapshot(record)
+                except Exception:
+                    self._after_failed_deletion()
+                    raise
+            self._take(self._record, "deleted")
+            self._library.handles.snapshot_deleted(self)
+
+    def _after_failed_deletion(self) -> None:
+        record = self._library.store.get(records.Snapshot, self.id)
+        self._take(record, "error_deleting" if record.status is Status.DELETING else "")
+
+    def create_volume(self, **new_vol_params: Any) -> Volume:
+        """A new volume with its content; what is not given is as the snapshot's volume."""
+        from csi_cinderlib.cinderlib.volume import Volume
+
+        new_vol_params.setdefault("size", int(self._record.size))
+        with exception.about(self):
+            self._current()
+        made = Volume(self.volume, snapshot_id=self.id, **new_vol_params)
+        made.create()
+        return made

@@ -1,0 +1,332 @@
+"""Volumes as cinderlib's users know them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from csi_cinderlib.backend import versioned
+from csi_cinderlib.backend.work import walk
+from csi_cinderlib.cinderlib import default, exception
+from csi_cinderlib.cinderlib.connection import Connection, connector_properties
+from csi_cinderlib.cinderlib.handle import NamedObject, columns, now, tenant, updated_volume
+from csi_cinderlib.cinderlib.snapshot import Snapshot
+from csi_cinderlib.errors import NotFound
+from csi_cinderlib.model import records
+from csi_cinderlib.model.records import Attachment, Source, SourceKind, Status, VolumeType
+from csi_cinderlib.model.size import GiB, to_bytes
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.backends import Backend
+    from csi_cinderlib.cinderlib.library import Library
+
+_OWN = ("name", "description", "extra_specs", "qos_specs")
+_SPENT = ("id", "size", "host", "name", "display_name", "extra_specs", "qos_specs", "snapshot_id", "source_volid")
+
+
+class Volume(NamedObject[records.Volume]):
+    """A volume.
+
+    Args:
+        backend_or_vol: the back end or its name, or a volume to be like: everything not given is taken from it.
+        pool_name: a pool of the back end; by default the one with most free space.
+        kwargs: `size` in GiB (1), `id`, `name`, `description`, `metadata`, `extra_specs`, `qos_specs`, and any other field of
+            Cinder's volume.
+    """
+
+    SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("snapshots", "volume_attachment")
+    LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("snapshots", "connections")
+
+    def __init__(self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Any) -> None:
+        if isinstance(backend_or_vol, Volume):
+            kwargs = {**_like(backend_or_vol._record), **kwargs}
+            pool_name = pool_name or backend_or_vol._record.pool
+            backend_or_vol = default.loaded_backend(backend_or_vol.backend)
+        backend = default.loaded_backend(backend_or_vol)
+        record = _record(backend._library, backend, pool_name or "", kwargs)
+        self._begin(backend._library, record, backend)
+        self._snapshots: list[Snapshot] | None = []
+        self._connections: list[Connection] | None = []
+
+    def _begin(self, library: Library, record: records.Volume, backend: Backend | str) -> None:
+        super().__init__(library, record, backend)
+        self._snapshots = None
+        self._connections = None
+        self.local_attach: Connection | None = None
+        """The connection by which this object has attached the volume to this host."""
+
+    @classmethod
+    def _of(cls, library: Library, record: records.Volume, backend: Backend | str) -> Volume:
+        """A handle of a record that exists."""
+        made = cls.__new__(cls)
+        made._begin(library, record, backend)
+        return made
+
+    # --- finding
+
+    @classmethod
+    def get_by_id(cls, volume_id: str) -> Volume:
+        """Raises VolumeNotFound."""
+        return default.library().volume(volume_id)
+
+    @classmethod
+    def get_by_name(cls, volume_name: str) -> list[Volume]:
+        return default.library().persistence.get_volumes(volume_name=volume_name)
+
+    @classmethod
+    def load(cls, json_src: Any, save: bool = False) -> Volume:
+        """The volume that `json` or `dump` described, with its snapshots and connections; stored only with `save`."""
+        return default.library().load_object(cls, json_src, save)
+
+    # --- what hangs on it
+
+    @property
+    def size(self) -> int:
+        """In GiB."""
+        return int(self._record.size)
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        if self._snapshots is None:
+            found = walk(self._library.store, records.Snapshot, {"volume_id": self.id})
+            self._snapshots = [self._library.handles.snapshot(one, volume=self) for one in found]
+        return self._snapshots
+
+    @property
+    def connections(self) -> list[Connection]:
+        if self._connections is None:
+            found = walk(self._library.store, Attachment, {"volume_id": self.id})
+            self._connections = [self._library.handles.connection(one, volume=self) for one in found]
+        return self._connections
+
+    def _attached(self) -> list[Attachment] | None:
+        return None if self._connections is None else [one._record for one in self._connections]
+
+    def _versioned(self) -> Any:
+        return versioned.volume(self._library.store, self._record, self._attached())
+
+    def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
+        made = versioned.primitive(self._ovo, {*without, *self.SIMPLE_JSON_IGNORE})
+        for name, kind, loaded in (
+            ("snapshots", "SnapshotList", self._snapshots),
+            ("volume_attachment", "VolumeAttachmentList", self._connections),
+        ):
+            if name not in without and loaded is not None:
+                items = [one._primitive(("volume",)) for one in loaded]
+                head = {"versioned_object.name": kind, "versioned_object.namespace": "cinder"}
+                body = {"versioned_object.version": "1.0", "versioned_object.data": {"objects": items}}
+                made["versioned_object.data"][name] = {**head, **body}
+        return made
+
+    def _changed(self, given: Mapping[str, Any]) -> records.Volume:
+        return replace(updated_volume(self._record, given), status=self._new_status(given))
+
+    def _store_all(self) -> records.Volume:
+        stored = self._put(self._record)
+        for child in (*(self._snapshots or ()), *(self._connections or ())):
+            child._take(child._put(child._record))
+        return stored
+
+    def _reload(self) -> None:
+        """After something happened to its connections: its status, and what the driver wrote down."""
+        try:
+            self._take(self._library.store.get(records.Volume, self.id))
+        except NotFound:
+            self._take(self._record)
+
+    def refresh(self) -> None:
+        """Read the volume again, and its snapshots and connections if they were loaded."""
+        loaded = self._snapshots is not None, self._connections is not None
+        self._snapshots = self._connections = None
+        super().refresh()
+        for was_loaded, name in zip(loaded, self.LAZY_PROPERTIES, strict=True):
+            if was_loaded:
+                getattr(self, name)
+
+    # --- its life
+
+    def create(self) -> None:
+        """Create it on the storage. When that fails nothing is left, and the exception has this object as `resource`."""
+        with exception.about(self), self._library.busy(self.id):
+            try:
+                record = self._core.create_volume(self._record)
+            except Exception:
+                self._take(self._record, "error")
+                raise
+            self._take(record)
+            self._library.handles.volume_created(self)
+
+    def delete(self) -> None:
+        """Raises InvalidVolume when it has snapshots or connections. What fails in the middle can be done again."""
+        with exception.about(self), self._library.busy(self.id):
+            if self._outcome != "error" or self._record.revision:
+                record = self._current()
+                try:
+                    self._core.delete_volume(record)
+                except Exception:
+                    self._after_failed_deletion()
+                    raise
+            self._take(self._record, "deleted")
+            self._library.handles.volume_deleted(self)
+
+    def _after_failed_deletion(self) -> None:
+        self._reload()
+        if self._record.status is Status.DELETING:
+            self._take(self._record, "error_deleting")
+
+    def extend(self, size: int) -> int:
+        """Grow it to `size` GiB, and the device if it is attached here.
+
+        Returns:
+            the size in bytes: the device's where there is one.
+        """
+        with exception.about(self), self._library.busy(self.id):
+            self._take(self._core.extend_volume(self._current(), GiB(int(size))))
+            if self.local_attach is not None:
+                return self.local_attach.extend()
+            return to_bytes(self._record.size)
+
+    def clone(self, **new_vol_attrs: Any) -> Volume:
+        """Another volume with the same content; what is not given is as here."""
+        new_vol_attrs.setdefault("size", self.size)
+        made = Volume(self, source_volid=self.id, **new_vol_attrs)
+        with exception.about(self):
+            self._current()
+        made.create()
+        return made
+
+    def create_snapshot(self, name: str = "", description: str = "", **kwargs: Any) -> Snapshot:
+        """Take a snapshot, also while the volume is attached."""
+        made = Snapshot(self, name=name, description=description, **kwargs)
+        made.create()
+        return made
+
+    def revert_to_snapshot(self, snapshot: Snapshot) -> None:
+        """Bring its content back to that of its snapshot. Not in cinderlib. It must not be attached."""
+        with exception.about(self), self._library.busy(self.id):
+            self._take(self._core.revert_volume(self._current(), snapshot._current()))
+
+    # --- reaching it
+
+    def connect(self, connector_dict: Mapping[str, Any], **ovo_fields: Any) -> Connection:
+        """Let the host with these connector properties reach the volume."""
+        with exception.about(self), self._library.busy(self.id):
+            record = Connection._new_record(self, connector_dict, ovo_fields)
+            made = self._library.handles.connection(self._core.connect(self._current(), record), volume=self)
+            if self._connections is not None:
+                self._connections.append(made)
+            self._reload()
+            return made
+
+    def disconnect(self, connection: Connection, force: bool = False) -> None:
+        """Take the volume away from that host; the export goes with the last connection."""
+        connection.disconnect(force)
+
+    def _disconnected(self, connection: Connection) -> None:
+        if self._connections is not None:
+            self._connections[:] = [one for one in self._connections if one.id != connection.id]
+        if self.local_attach is not None and self.local_attach.id == connection.id:
+            self.local_attach = None
+        self._reload()
+
+    def attach(self) -> Connection:
+        """Connect this host and attach the volume to it: `path` of what is returned is a block device."""
+        configuration = default.loaded_backend(self.backend).driver.configuration
+        connection = self.connect(
+            connector_properties(
+                host=self._library.host_name,
+                multipath=bool(configuration.safe_get("use_multipath_for_image_xfer")),
+                enforce_multipath=bool(configuration.safe_get("enforce_multipath_for_image_xfer")),
+            )
+        )
+        try:
+            connection.attach()
+        except BaseException:
+            self.disconnect(connection)
+            raise
+        return connection
+
+    def detach(self, force: bool = False, ignore_errors: bool = False) -> None:
+        """Undo `attach`.
+
+        Args:
+            force: go on with the disconnection when the device cannot be flushed.
+            ignore_errors: and do not tell.
+        """
+        connection = self.local_attach
+        if connection is None:
+            raise exception.NotLocal(self.id)
+        failure: Exception | None = None
+        try:
+            connection.detach(force, ignore_errors)
+        except Exception as error:
+            if not force:
+                raise
+            failure = error
+        connection.disconnect(force)
+        if failure and not ignore_errors:
+            raise failure
+
+    def cleanup(self) -> None:
+        """Detach it from this host, and disconnect every host."""
+        for connection in list(self.connections):
+            if connection.attached:
+                connection.detach()
+            connection.disconnect()
+
+
+def _like(record: records.Volume) -> dict[str, Any]:
+    """What a volume made from another one takes over."""
+    taken = {name: value for name, value in record.fields.items() if name in ("bootable", "availability_zone")}
+    kind = record.type or VolumeType()
+    return {
+        **taken,
+        "name": record.name,
+        "description": record.fields.get("display_description"),
+        "size": int(record.size),
+        "metadata": dict(record.metadata),
+        "multiattach": record.multiattach,
+        "extra_specs": dict(kind.extra_specs),
+        "qos_specs": dict(kind.qos_specs),
+        "project_id": record.fields.get("project_id"),
+        "user_id": record.fields.get("user_id"),
+    }
+
+
+def _record(library: Library, backend: Backend, pool: str, kwargs: dict[str, Any]) -> records.Volume:
+    if "description" in kwargs:
+        kwargs["display_description"] = kwargs.pop("description")
+    given = columns(records.Volume, kwargs, _OWN)
+    kind = _type(given)
+    host = str(given.get("host", ""))
+    record = records.Volume(
+        id=str(given.get("id") or Volume.new_uuid()),
+        name=str(given.get("name") or given.get("display_name") or ""),
+        backend=backend.id,
+        pool=host.partition("#")[2] or pool,
+        host=host or (f"{library.host}@{backend.id}#{pool}" if pool else ""),
+        size=GiB(int(given.get("size", 1))),
+        source=_source(given),
+        type=kind,
+        multiattach=bool(given.get("multiattach")) or bool(kind and kind.extra_specs.get("multiattach") == "<is> True"),
+        created_at=now(),
+    )
+    rest = {name: value for name, value in given.items() if name not in _SPENT}
+    updated = updated_volume(record, {"display_name": record.name, **rest})
+    return replace(updated, fields={**updated.fields, **tenant(library, given)})
+
+
+def _type(given: Mapping[str, Any]) -> VolumeType | None:
+    extra, qos = given.get("extra_specs"), given.get("qos_specs")
+    if not extra and not qos:
+        return None
+    return VolumeType(extra_specs=dict(extra or {}), qos_specs=dict(qos or {}))
+
+
+def _source(given: Mapping[str, Any]) -> Source | None:
+    if given.get("snapshot_id"):
+        return Source(SourceKind.SNAPSHOT, str(given["snapshot_id"]))
+    if given.get("source_volid"):
+        return Source(SourceKind.VOLUME, str(given["source_volid"]))
+    return None
