@@ -6,7 +6,7 @@ import gc
 import os
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,11 +19,14 @@ from csi_cinderlib.csi.identity import Identity
 from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.server import Server, Service
 from csi_cinderlib.errors import DriverError
+from csi_cinderlib.host import kernel
 from csi_cinderlib.observe import logs
 
 if TYPE_CHECKING:
     from csi_cinderlib.observe.metrics import Metrics
 
+M_ARENA_MAX = -8
+"""malloc.h: mallopt's parameter."""
 STOP_SECONDS = 25.0
 """For calls in flight when asked to stop: Kubernetes kills after 30."""
 
@@ -63,6 +66,8 @@ def serve(settings: Settings) -> int:
     Raises:
         ConfigurationError: something in the settings cannot work.
     """
+    with suppress(AttributeError):  # not every C library has it
+        kernel.call("mallopt", M_ARENA_MAX, 2)  # else each of many threads has a heap of its own, mostly empty
     logs.configure(format=settings.log.format, level=settings.log.level)
     stopping = Stopping()
     stopping.listen()
@@ -95,6 +100,14 @@ def _answer_health(settings: Settings, server: Server) -> Callable[[], None]:
     from csi_cinderlib.csi.kubelet import serve_health
 
     return serve_health(settings.health_address, server.path)
+
+
+def _give_back() -> None:
+    """What the imports needed and the service does not: some megabytes. The rest is no garbage, and not to be looked at again."""
+    gc.collect()
+    gc.freeze()
+    with suppress(AttributeError):  # not every C library has it
+        kernel.call("malloc_trim", 0)
 
 
 def _nothing() -> None:
@@ -156,6 +169,7 @@ class Loader:
             self._stopping.failed(DriverError(f"unexpected {type(error).__name__}: {error}"))
         finally:
             gc.enable()
+            _give_back()
 
     def _sides(self, metrics: Metrics | None) -> list[Side]:
         """Each imported only where it runs: a node must not carry Cinder."""
