@@ -1,0 +1,78 @@
+{{- /* Everything wrong that a schema cannot say. Each names the values and what to do. */ -}}
+{{- define "cinderlib.check" -}}
+{{- $values := .Values }}
+{{- $local := .Values.localBackend }}
+{{- include "cinderlib.checkPrivileges" . }}
+{{- if and $local.enabled (hasKey .Values.backends $local.name) }}
+{{- fail (printf "backends.%s has the name of the local back end: choose another one, or set localBackend.enabled=false" $local.name) }}
+{{- end }}
+{{- if not (or $local.enabled .Values.backends .Values.backendSecrets) }}
+{{- fail "there is no back end: set backends, backendSecrets, or localBackend.enabled=true" }}
+{{- end }}
+{{- if $local.enabled }}
+{{- if and $local.node $local.shared }}
+{{- fail "localBackend.node and localBackend.shared exclude one another: a shared directory belongs to no node" }}
+{{- end }}
+{{- $nodes := (lookup "v1" "Node" "" "").items | default list }}
+{{- if and (gt (len $nodes) 1) (not (or $local.node $local.shared)) }}
+{{- fail (printf "localBackend keeps volumes in a directory of one node, and this cluster has %d: set localBackend.node to the one that shall hold them, or localBackend.shared=true if all have the same %s, or localBackend.enabled=false" (len $nodes) $local.path) }}
+{{- end }}
+{{- $names := list }}
+{{- range $nodes }}{{ $names = append $names .metadata.name }}{{ end }}
+{{- if and $names $local.node (not (has $local.node $names)) }}
+{{- fail (printf "localBackend.node: this cluster has no node %q" $local.node) }}
+{{- end }}
+{{- end }}
+{{- $ports := list .Values.node.healthPort .Values.node.metricsPort }}
+{{- if .Values.controller.privileged }}
+{{- $ports = concat $ports (list .Values.controller.healthPort .Values.controller.metricsPort) }}
+{{- else if eq (int .Values.controller.healthPort) (int .Values.controller.metricsPort) }}
+{{- fail "controller.healthPort and controller.metricsPort must differ" }}
+{{- end }}
+{{- if ne (len $ports) (len (uniq $ports)) }}
+{{- fail "node.healthPort, node.metricsPort, and those of a privileged controller, are ports of the host and must differ" }}
+{{- end }}
+{{- if gt (len (printf "%s/plugins/%s/csi.sock" .Values.kubeletPath .Values.driverName)) 107 }}
+{{- fail "kubeletPath and driverName together are too long for a socket's path (107 bytes)" }}
+{{- end }}
+{{- range $index, $class := .Values.storageClasses }}
+{{- range $key, $_ := $class.parameters }}
+{{- if not (or (has $key (list "backend" "pool" "type" "mkfsOptions")) (hasPrefix "extraSpecs/" $key) (hasPrefix "qos/" $key) (hasPrefix "csi.storage.k8s.io/" $key)) }}
+{{- fail (printf "storageClasses[%d].parameters: unknown parameter %q; known are backend, pool, type, mkfsOptions, extraSpecs/..., qos/..., csi.storage.k8s.io/fstype" $index $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Drivers that manage devices, or mount shares, on the machine they run on. */ -}}
+{{- define "cinderlib.checkPrivileges" -}}
+{{- $drivers := list
+      "cinder.volume.drivers.lvm.LVMVolumeDriver"
+      "cinder.volume.drivers.ibm.gpfs.GPFSDriver"
+      "cinder.volume.drivers.ibm.gpfs.GPFSNFSDriver"
+      "cinder.volume.drivers.nexenta.nfs.NexentaNfsDriver"
+      "cinder.volume.drivers.nexenta.ns5.nfs.NexentaNfsDriver"
+      "cinder.volume.drivers.nfs.NfsDriver"
+      "cinder.volume.drivers.quobyte.QuobyteDriver"
+      "cinder.volume.drivers.veritas_cnfs.VeritasCNFSDriver"
+      "cinder.volume.drivers.vmstore.nfs.VmstoreNfsDriver"
+      "cinder.volume.drivers.vzstorage.VZStorageDriver"
+}}
+{{- $targets := list "tgtadm" "lioadm" "scstadmin" "iscsictl" "nvmet" "spdk-nvmeof" }}
+{{- if not .Values.controller.privileged }}
+{{- range $name, $backend := .Values.backends }}
+{{- $options := $backend.options | default dict }}
+{{- $why := "" }}
+{{- if has $backend.driver $drivers }}
+{{- $why = "uses devices or mounts of the machine that it runs on" }}
+{{- else if has ($options.target_helper | default "") $targets }}
+{{- $why = printf "exports volumes from the machine that it runs on (target_helper: %s)" $options.target_helper }}
+{{- else if eq (lower (toString ($options.netapp_storage_protocol | default ""))) "nfs" }}
+{{- $why = "mounts NFS shares on the machine that it runs on" }}
+{{- end }}
+{{- if $why }}
+{{- fail (printf "backends.%s: %s %s, so it needs controller.privileged=true" $name $backend.driver $why) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,66 @@
+{{- /* What csi-cinderlib serve --config reads on the controller. Back ends are in files of their own, which are read again. */ -}}
+{{- define "cinderlib.controllerSettings" -}}
+driver_name: {{ .Values.driverName }}
+kubernetes: true
+workers: {{ .Values.controller.workers }}
+max_volumes_per_node: {{ .Values.node.maxVolumes }}
+log: {{ toJson .Values.logging }}
+sealing_keys_file: /etc/csi-cinderlib/sealing/keys.yaml
+backends_directory: /etc/csi-cinderlib/backends
+{{- if not .Values.sidecars.livenessProbe.enabled }}
+health_address: {{ printf "%s:%v" (.Values.controller.privileged | ternary "127.0.0.1" "") .Values.controller.healthPort | quote }}
+{{- end }}
+{{- if .Values.metrics.enabled }}
+metrics_address: {{ printf ":%v" .Values.controller.metricsPort | quote }}
+{{- end }}
+{{- if eq .Values.store "crd" }}
+store: {plugin: kubernetes, options: {namespace: {{ .Release.Namespace | quote }}}}
+{{- else }}
+store: {plugin: sql, options: {url: {file: /etc/csi-cinderlib/store/url}}}
+{{- end }}
+{{- with .Values.volumeTypes }}
+volume_types:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* All back ends of the values, in the form of backends_directory. */ -}}
+{{- define "cinderlib.backends" -}}
+{{- $all := deepCopy .Values.backends }}
+{{- with .Values.localBackend }}
+{{- if .enabled }}
+{{- $local := dict "driver" "csi_cinderlib.drivers.loopfile.LoopFileDriver" "options" (dict "loopfile_directories" (list .path)) }}
+{{- if .node }}
+{{- $_ := set $local "topology" (dict "node" .node) }}
+{{- end }}
+{{- $_ := set $all .name $local }}
+{{- end }}
+{{- end }}
+{{- toYaml $all }}
+{{- end }}
+
+{{- /* What csi-cinderlib serve --config reads on a node. It holds no secret. */ -}}
+{{- define "cinderlib.nodeSettings" -}}
+driver_name: {{ .Values.driverName }}
+kubernetes: true
+multipath: {{ .Values.multipath }}
+max_volumes_per_node: {{ .Values.node.maxVolumes }}
+log: {{ toJson .Values.logging }}
+sealing_keys_file: /etc/csi-cinderlib/sealing/keys.yaml
+store: {plugin: kubernetes, options: {namespace: {{ .Release.Namespace | quote }}}}
+{{- if .Values.localBackend.node }}
+topology: {node: {env: CINDERLIB_NODE_NAME}}
+{{- end }}
+{{- with .Values.node.topologyLabels }}
+topology_labels: {{ toJson . }}
+{{- end }}
+{{- if not .Values.sidecars.nodeDriverRegistrar.enabled }}
+kubelet_registration: {{ .Values.kubeletPath }}/plugins_registry
+{{- end }}
+{{- if not .Values.sidecars.livenessProbe.enabled }}
+health_address: {{ printf "127.0.0.1:%v" .Values.node.healthPort | quote }}
+{{- end }}
+{{- if .Values.metrics.enabled }}
+metrics_address: {{ printf ":%v" .Values.node.metricsPort | quote }}
+{{- end }}
+{{- end }}
