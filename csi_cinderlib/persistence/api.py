@@ -48,9 +48,9 @@ INDEXED: Mapping[type[Record], tuple[str, ...]] = MappingProxyType(
     {
         Volume: ("backend", "name", "group_id", "status"),
         Snapshot: ("backend", "volume_id", "name", "group_snapshot_id", "status"),
-        Attachment: ("backend", "volume_id", "node_id"),
+        Attachment: ("backend", "volume_id", "node_id", "status"),
         Group: ("backend",),
-        GroupSnapshot: ("backend", "name"),
+        GroupSnapshot: ("backend", "name", "status"),
         InitiatorData: ("initiator", "namespace"),
         KeyValue: (),
         Node: (),

@@ -116,10 +116,7 @@ class Orphans:
     def _stuck(self) -> Iterator[Stuck]:
         """Attachments first and snapshots next, since volumes cannot go before them."""
         attachments = (
-            record
-            for page in paging.pages(self._store, Attachment, EMPTY)
-            for record in page.records
-            if record.status is not Status.AVAILABLE
+            record for page in paging.pages(self._store, Attachment, {"status": _STUCK}) for record in page.records
         )
         snapshots = (
             record
@@ -128,10 +125,7 @@ class Orphans:
             if not record.group_snapshot_id
         )
         groups = (
-            record
-            for page in paging.pages(self._store, GroupSnapshot, EMPTY)
-            for record in page.records
-            if record.status is not Status.AVAILABLE
+            record for page in paging.pages(self._store, GroupSnapshot, {"status": _STUCK}) for record in page.records
         )
         volumes = (record for page in paging.pages(self._store, Volume, {"status": _STUCK}) for record in page.records)
         return itertools.chain(attachments, snapshots, groups, volumes)

@@ -17,9 +17,9 @@ KEY_BYTES = 1024
 TABLES = {
     "volumes": ("backend", "name", "group_id", "status"),
     "snapshots": ("backend", "volume_id", "name", "group_snapshot_id", "status"),
-    "attachments": ("backend", "volume_id", "node_id"),
+    "attachments": ("backend", "volume_id", "node_id", "status"),
     "volume_groups": ("backend",),
-    "group_snapshots": ("backend", "name"),
+    "group_snapshots": ("backend", "name", "status"),
     "initiator_data": ("initiator", "namespace"),
     "key_values": (),
     "nodes": (),
