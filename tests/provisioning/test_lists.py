@@ -218,3 +218,22 @@ def spoil(store: Store, volume: Volume, state_dir: Path) -> None:
     with sqlite3.connect(state_dir / "metadata.db") as database:
         database.execute("UPDATE volumes SET body = '{' WHERE id = ?", (volume.id,))
     database.close()
+
+
+def test_what_is_only_asked_about_never_reaches_the_array(site: Site, driver: Any) -> None:
+    """Promise 18: probes, lists and capacity of a hundred callers are no load on it."""
+    volume = site.create()
+    site.publish(volume, site.node("n1"))
+    snapshot = site.snapshots.create(snapshotting(volume))
+    driver.calls.clear()
+    for _ in range(100):
+        site.volumes.list()
+        site.volumes.get(volume.id)
+        site.snapshots.list(ListSnapshots())
+        site.snapshots.get(snapshot.id)
+        site.create()
+        site.snapshots.create(snapshotting(volume))
+        site.publish(volume, "n1")
+        capacity(site)
+        site.orphans.find()
+    assert driver.calls == {}
