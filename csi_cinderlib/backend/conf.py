@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from csi_cinderlib.config.cinder_conf import Inherited, Verbatim
 from csi_cinderlib.errors import ConfigurationError
 
 _HEAD = "# Written by csi-cinderlib at each start. Holds passwords: mode 0600.\n"
@@ -20,6 +21,8 @@ def text(value: object) -> str:
     A dollar sign is meant literally (oslo would take `$my_ip` for a reference), a list becomes a comma list, a mapping
     `key:value` pairs, and what oslo would strip is quoted.
     """
+    if isinstance(value, Verbatim):
+        return value.replace("\n", "\n    ")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
@@ -27,15 +30,15 @@ def text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(text(one) for one in value)
     plain = str(value).replace("$", "$$").replace("\n", "\n    ")
-    quoted = len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'"
+    quoted = plain != "" and plain[0] == plain[-1] and plain[0] in "\"'"
     return f'"{plain}"' if plain != plain.strip() or quoted else plain
 
 
 def lines(key: str, value: object) -> list[str]:
-    """The lines of one option; several mappings (`replication_device`) or a list of them become one line each."""
+    """The lines of one option; several mappings (`replication_device`), or lines of a cinder.conf, become one line each."""
     if value is None:
         return []
-    if isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+    if isinstance(value, list | tuple) and any(isinstance(one, Mapping | Verbatim) for one in value):
         return [f"{key} = {text(one)}" for one in value]
     return [f"{key} = {text(value)}"]
 
@@ -111,13 +114,20 @@ def check(backend: str, section: str, options: Mapping[str, object], known: Iter
         for spelling in _spellings(option)
         if spelling
     }
-    for key in options:
-        path = f"backends.{backend}.{key}"
+    for key, value in options.items():
+        path = f"backends.{backend}.options.{key}"
         option = spellings.get(key.replace("-", "_"))
+        if option is None and _is_inherited(value):
+            continue
         if option is None:
             near = difflib.get_close_matches(key, spellings, n=3, cutoff=0.75)
             raise ConfigurationError(path, f"is not an option of this driver{_did_you_mean(near)}")
         _check_value(path, section, option)
+
+
+def _is_inherited(value: object) -> bool:
+    first = value[0] if isinstance(value, list) and value else value
+    return isinstance(first, Inherited)
 
 
 def _spellings(option: Any) -> list[str]:

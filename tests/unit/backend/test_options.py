@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from csi_cinderlib.backend import conf
 from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.config.cinder_conf import Inherited, Verbatim
 from csi_cinderlib.errors import ConfigurationError
 from tests.unit.backend.conftest import MakeBackend
 
@@ -83,12 +84,28 @@ def test_two_runtimes_may_use_the_same_name(make: MakeBackend, tmp_path: Path) -
 def test_an_unknown_option_is_named_with_its_back_end_and_what_was_meant(make: MakeBackend) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make("array", nothing_capcity_gb=3)
-    assert caught.value.key == "backends.array.nothing_capcity_gb"
+    assert caught.value.key == "backends.array.options.nothing_capcity_gb"
     assert "did you mean nothing_capacity_gb" in str(caught.value)
 
 
+def test_values_of_a_cinder_conf_keep_their_meaning(make: MakeBackend) -> None:
+    devices = [Verbatim("backend_id:a,k:1"), Verbatim("backend_id:b,k:2")]
+    made: Any = make("array", nothing_journal=Verbatim("$state_path/journal"), replication_device=devices)
+    assert made.driver.configuration.nothing_journal.endswith("/cinder/journal")
+    assert made.driver.configuration.replication_device == [
+        {"backend_id": "a", "k": "1"},
+        {"backend_id": "b", "k": "2"},
+    ]
+
+
+def test_a_default_for_all_back_ends_goes_past_a_driver_that_has_no_such_option(make: MakeBackend) -> None:
+    assert make("array", rbd_pool=Inherited("volumes")).ready
+
+
 def test_an_option_of_another_driver_is_not_taken(make: MakeBackend) -> None:
-    with pytest.raises(ConfigurationError, match=r"backends\.array\.rbd_pool: is not an option of this driver"):
+    with pytest.raises(
+        ConfigurationError, match=r"backends\.array\.options\.rbd_pool: is not an option of this driver"
+    ):
         make("array", rbd_pool="volumes")
 
 
@@ -106,7 +123,7 @@ def test_a_value_that_does_not_fit_is_named_with_what_would(
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make("array", **{option: value})
-    assert caught.value.key == f"backends.array.{option}"
+    assert caught.value.key == f"backends.array.options.{option}"
     assert words in str(caught.value)
     assert "cinder.conf" not in str(caught.value)
 
