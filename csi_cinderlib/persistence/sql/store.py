@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Insert, Select, Table, Update, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, Delete, Insert, Select, Table, Update, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, DriverError, NotFound, StaleRecord, StoreUnavailable
@@ -30,12 +30,19 @@ class _Statements:
         self.delete: Delete = table.delete().where(is_that_state)
         self.get: Select[Any] = select(table.c.revision, table.c.body).where(is_it)
         self.revision: Select[Any] = select(table.c.revision).where(is_it)
-        self.walk: Select[Any] = (
-            select(table.c.id, table.c.revision, table.c.body)
-            .where(table.c.id > bindparam("after"))
-            .order_by(table.c.id)
-            .limit(bindparam("most"))
-        )
+        self._walks: dict[tuple[tuple[str, bool], ...], Select[Any]] = {}
+        self._table = table
+
+    def walk(self, filters: tuple[tuple[str, bool], ...]) -> Select[Any]:
+        """A page filtered by these fields; the flag tells one value from several. Kept: making one costs as much as running it."""
+        if (made := self._walks.get(filters)) is not None:
+            return made
+        table = self._table
+        statement = select(table.c.id, table.c.revision, table.c.body).where(table.c.id > bindparam("after"))
+        for name, several in filters:
+            value: BindParameter[Any] = bindparam(f"where_{name}", expanding=several)
+            statement = statement.where(table.c[name].in_(value) if several else table.c[name] == value)
+        return self._walks.setdefault(filters, statement.order_by(table.c.id).limit(bindparam("most")))
 
 
 _STATEMENTS: Mapping[type[Record], _Statements] = {kind: _Statements(table) for kind, table in TABLES.items()}
@@ -155,11 +162,9 @@ class SqlStore:
 
     def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = EMPTY) -> Page[R]:
         check_query(kind, limit, where)
-        statement = _STATEMENTS[kind].walk
-        for name, values in wanted(where).items():
-            column = TABLES[kind].c[name]
-            statement = statement.where(column == values[0] if len(values) == 1 else column.in_(values))
-        query = {"after": after, "most": limit + 1}
+        filters = {name: values[0] if len(values) == 1 else values for name, values in wanted(where).items()}
+        statement = _STATEMENTS[kind].walk(tuple((name, isinstance(value, tuple)) for name, value in filters.items()))
+        query = {"after": after, "most": limit + 1, **{f"where_{name}": value for name, value in filters.items()}}
         rows = self._database.read(lambda connection: connection.execute(statement, query).all())
         records, corrupt = [], []
         for id, revision, body in rows[:limit]:
