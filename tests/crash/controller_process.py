@@ -28,11 +28,12 @@ from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.model import ids, nodes
 from csi_cinderlib.model.capability import AccessMode, Capability, Mount
 from csi_cinderlib.model.connection import Connection
-from csi_cinderlib.model.records import Attachment, Snapshot, Source, SourceKind, Volume
+from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Source, SourceKind, Volume
 from csi_cinderlib.model.requests import CreateSnapshot, CreateVolume, ExpandVolume, PublishVolume
 from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning.attachments import Attachments
+from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
@@ -57,6 +58,7 @@ class Controller:
         self.volumes = Volumes(self.store, backends, locks)
         self.snapshots = Snapshots(self.store, backends, locks)
         self.attachments = Attachments(self.store, backends, locks, sealer=Sealer())
+        self.groups = Groups(self.store, backends, locks)
         self.orphans = Orphans(self.store, backends, locks, grace=timedelta(0))
         self.formatting: dict[str, str] = {}
 
@@ -77,6 +79,12 @@ class Controller:
 
     def delete_snapshot(self, name: str) -> None:
         self.snapshots.delete(ids.snapshot_id(name))
+
+    def group(self, name: str, *volumes: str) -> None:
+        self.groups.create(name, [ids.volume_id(volume) for volume in volumes], {})
+
+    def delete_group(self, name: str) -> None:
+        self.groups.delete(ids.group_snapshot_id(name), [])
 
     def publish(self, name: str, node: str) -> None:
         request = PublishVolume(volume_id=ids.volume_id(name), node_id=_node(node), capability=MOUNT)
@@ -100,6 +108,8 @@ class Controller:
             ],
             "snapshots": [_shown(one, "name", "status", "size", "owner", "message") for one in self._all(Snapshot)],
             "attachments": [_shown(one, "id", "status", "blank", "owner", "message") for one in self._all(Attachment)],
+            "groups": [_shown(one, "name", "status", "owner", "message") for one in self._all(GroupSnapshot)],
+            "cinder groups": [_shown(one, "name", "status") for one in self._all(Group)],
             "files": {path.name: path.stat().st_size for path in self._paths()},
             "formatting": dict(self.formatting),
         }

@@ -22,7 +22,15 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 Action = list[Any]
 State = dict[str, Any]
-EMPTY: State = {"volumes": [], "snapshots": [], "attachments": [], "files": {}, "formatting": {}}
+EMPTY: State = {
+    "volumes": [],
+    "snapshots": [],
+    "attachments": [],
+    "groups": [],
+    "cinder groups": [],
+    "files": {},
+    "formatting": {},
+}
 
 
 @dataclass(frozen=True)
@@ -77,12 +85,25 @@ CALLS = {
         ("delete-snapshot.record-written", "delete-snapshot.driver-done"),
         [],
     ),
+    "group": Call(
+        [["create", "v"], ["create", "r"]],
+        ["group", "g", "v", "r"],
+        ("create-group-snapshot.record-written", "create-group-snapshot.driver-done"),
+        [["delete_group", "g"]],
+    ),
+    "delete-group": Call(
+        [["create", "v"], ["create", "r"], ["group", "g", "v", "r"]],
+        ["delete_group", "g"],
+        ("delete-group-snapshot.record-written", "delete-group-snapshot.driver-done"),
+        [],
+    ),
 }
-UNMAKING = {"unpublish", "expand", "delete", "delete-snapshot"}
+UNMAKING = {"unpublish", "expand", "delete", "delete-snapshot", "delete-group"}
 """What was asked for cannot be unwished: a clean-up finishes it."""
 
 CLEAN: list[Action] = [
     ["unpublish", "v", ""],
+    ["delete_group", "g"],
     ["delete_snapshot", "s"],
     ["delete", "r"],
     ["delete", "v"],
@@ -177,7 +198,8 @@ def test_when_the_claim_is_deleted_instead_nothing_of_it_is_left(
     name: str, point: str, tmp_path: Path, processes: Processes, undisturbed: Any
 ) -> None:
     interrupt(processes, tmp_path, name, point)
-    *_, undone, _, _, _, _, cleaned = processes.run(tmp_path, [*CALLS[name].gone, *CLEAN])
+    states = processes.run(tmp_path, [*CALLS[name].gone, *CLEAN])
+    undone, cleaned = states[len(CALLS[name].gone) - 1], states[-1]
     before, _ = undisturbed(name)
     if point == "publish.sealed":  # the node may have got the answer: the volume is not new any more
         assert [volume.pop("blank") for volume in undone["volumes"]] == [False]
@@ -198,6 +220,8 @@ def test_when_the_claim_is_deleted_instead_nothing_of_it_is_left(
         ("expand", "expand.driver-done"),
         ("delete", "delete-volume.record-written"),
         ("delete-snapshot", "delete-snapshot.driver-done"),
+        ("group", "create-group-snapshot.driver-done"),
+        ("delete-group", "delete-group-snapshot.record-written"),
     ],
 )
 def test_when_nobody_asks_again_it_is_finished_or_undone(
