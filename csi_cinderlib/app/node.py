@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 
 from csi_cinderlib.app.keys import Keys
@@ -32,12 +33,13 @@ class NodeSide:
         self._keys = keys
         self._locks = KeyedLocks()
         self._node_id = ""
+        self._topology = settings.topology
         self._records: StageRecords
         self._initiator: Initiator
         self._staging: Staging
 
     def open(self) -> None:
-        """Raises ConfigurationError, HostError, Unsupported; StoreUnavailable where the node registers itself."""
+        """Raises ConfigurationError, HostError, Unsupported; StoreUnavailable, NotReady where the node registers itself."""
         settings = self._settings
         if shutil.which("nvme"):
             with suppress(OSError):  # an array that needs the name will say so
@@ -45,17 +47,35 @@ class NodeSide:
         connector = connector_properties(host=settings.node_name, multipath=settings.multipath)
         self._node_id = registration.node_id(connector, settings)
         if settings.kubernetes and settings.node_name:
-            self._register(records.Node(id=self._node_id, connector=connector, topology=settings.topology))
+            self._topology = {**settings.topology, **self._labels()}
+            self._register(records.Node(id=self._node_id, connector=connector, topology=self._topology))
         self._records = StageRecords(settings.state_dir)
         self._initiator = Initiator(settings.state_dir, multipath=settings.multipath)
         self._staging = Staging(self._records, self._initiator, self._keys.sealer, self._locks)
+
+    def _labels(self) -> dict[str, str]:
+        if not self._settings.topology_labels:
+            return {}
+        from csi_cinderlib.app import node_labels
+        from csi_cinderlib.persistence.kubernetes import access
+        from csi_cinderlib.persistence.kubernetes.rest import Client
+
+        client = Client(access(self._registry_options()), connections=1)
+        try:
+            return node_labels.segments(client, self._settings.node_name, self._settings.topology_labels)
+        finally:
+            client.close()
+
+    def _registry_options(self) -> Mapping[str, object]:
+        """How to reach the API server."""
+        store = self._settings.store
+        return store.options if store.plugin == "kubernetes" else {}
 
     def _register(self, node: records.Node) -> None:
         """In Kubernetes always as a custom resource: the one thing that a node may write."""
         from csi_cinderlib.persistence.kubernetes import open_for_node
 
-        store = self._settings.store
-        registry = open_for_node(store.options if store.plugin == "kubernetes" else {})
+        registry = open_for_node(self._registry_options())
         try:
             registration.register(registry, node)
         finally:
@@ -69,7 +89,7 @@ class NodeSide:
             Statistics(self._records),
             node_id=self._node_id,
             max_volumes=self._settings.max_volumes_per_node,
-            topology=self._settings.topology,
+            topology=self._topology,
         )
         return (node,)
 

@@ -14,6 +14,7 @@ from csi_cinderlib import __version__
 from csi_cinderlib.app import state_dir
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.persist import Stopping, persist
+from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.csi.identity import Identity
 from csi_cinderlib.csi.readiness import Readiness
@@ -125,7 +126,8 @@ def _identity(settings: Settings, readiness: Readiness) -> Identity:
         version=__version__,
         readiness=readiness,
         services=_SERVICES[Mode.ALL],  # spec: the same from all instances, whichever RPCs they serve
-        has_topology=bool(settings.topology) or any(backend.topology for backend in settings.backends),
+        has_topology=bool(settings.topology or settings.topology_labels)
+        or any(backend.topology for backend in live.backends(settings).backends),
     )
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from csi_cinderlib.config import check
-from csi_cinderlib.config.load import read_yaml
+from csi_cinderlib.config.load import read_yaml, segments
 from csi_cinderlib.config.reader import Reader
 from csi_cinderlib.config.settings import BackendSettings, SealingKey, Settings
 from csi_cinderlib.errors import ConfigurationError
@@ -37,7 +37,10 @@ def backends(settings: Settings, environment: Mapping[str, str] = os.environ) ->
     directory = Path(settings.backends_directory) if settings.backends_directory else None
     for path in sorted(directory.glob("*.yaml")) if directory else ():
         try:
-            found |= _in_file(path, environment, taken=found)
+            found |= {
+                one.name: replace(one, topology=segments(settings, one.topology))
+                for one in _in_file(path, environment, taken=found)
+            }
         except ConfigurationError as error:
             broken.append(error)
     return Found(tuple(found.values()), tuple(broken))
@@ -59,11 +62,11 @@ def sealing_keys(settings: Settings, environment: Mapping[str, str] = os.environ
     return keys + settings.sealing_keys
 
 
-def _in_file(path: Path, environment: Mapping[str, str], *, taken: Container[str]) -> dict[str, BackendSettings]:
+def _in_file(path: Path, environment: Mapping[str, str], *, taken: Container[str]) -> tuple[BackendSettings, ...]:
     read = Reader(environment).value(tuple[BackendSettings, ...], read_yaml(path), f"{path}: backends")
     assert isinstance(read, tuple)
     for one in read:
         check.backend(one)
         if one.name in taken:
             raise ConfigurationError(f"{path}: {one.name}", "is configured elsewhere already")
-    return {one.name: one for one in read}
+    return read

@@ -83,17 +83,18 @@ def parse(raw: Mapping[str, object], *, environment: Mapping[str, str], director
 def _completed(settings: Settings) -> Settings:
     """Absolute paths, and topology keys as they are on the wire: `zone` is `topology.DRIVER_NAME/zone`."""
     state_dir = settings.state_dir.absolute()
-    backends = tuple(replace(backend, topology=_segments(settings, backend.topology)) for backend in settings.backends)
+    backends = tuple(replace(one, topology=segments(settings, one.topology)) for one in settings.backends)
     return replace(
         settings,
         state_dir=state_dir,
         endpoint=settings.endpoint or str(state_dir / SOCKET),
         backends=backends,
-        topology=_segments(settings, settings.topology),
+        topology=segments(settings, settings.topology),
     )
 
 
-def _segments(settings: Settings, topology: Mapping[str, str]) -> Mapping[str, str]:
+def segments(settings: Settings, topology: Mapping[str, str]) -> Mapping[str, str]:
+    """With keys as they are on the wire: one without a slash gets the driver's own prefix."""
     prefix = f"{TOPOLOGY_PREFIX}{settings.driver_name}/"
     return {key if "/" in key else prefix + key: value for key, value in topology.items()}
 

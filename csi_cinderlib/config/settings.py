@@ -106,6 +106,7 @@ class Settings:
         kubernetes: this process runs in Kubernetes: nodes register their connector properties there.
         multipath: nodes attach by all paths, and use the map on top.
         topology: this node's segments; a key without a slash gets `topology.DRIVER_NAME/` in front.
+        topology_labels: labels of this node's Node object that are segments of it, too; in Kubernetes.
         metrics_address: HOST:PORT for Prometheus, or "".
         health_address: HOST:PORT where /healthz and /readyz answer, or "".
         kubelet_registration: the kubelet's plugins_registry directory, in which a node registers itself, or "".
@@ -129,6 +130,7 @@ class Settings:
     kubernetes: bool = False
     multipath: bool = False
     topology: Mapping[str, str] = EMPTY
+    topology_labels: tuple[str, ...] = ()
     metrics_address: str = ""
     health_address: str = ""
     kubelet_registration: str = ""

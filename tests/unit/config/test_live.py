@@ -82,3 +82,9 @@ def test_a_sealer_that_is_given_a_bad_key_goes_on_with_the_old_ones() -> None:
     assert sealer.open(sealed) == b"secret"
     sealer.rotate([SealingKey(id="b", key=generate_key())])
     assert sealer.seal(b"x").startswith("k:b:")
+
+
+def test_topology_keys_of_the_directory_get_the_drivers_prefix_as_well(tmp_path: Path, directory: Path) -> None:
+    (directory / "a.yaml").write_text(f"one: {{driver: {DRIVER}, topology: {{rack: r1, example.org/zone: z1}}}}\n")
+    (found,) = live.backends(settings(tmp_path, driver_name="csi.example.org")).backends
+    assert found.topology == {"topology.csi.example.org/rack": "r1", "example.org/zone": "z1"}
