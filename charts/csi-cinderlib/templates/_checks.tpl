@@ -48,8 +48,10 @@
 {{- define "cinderlib.checkPrivileges" -}}
 {{- $drivers := list
       "cinder.volume.drivers.lvm.LVMVolumeDriver"
+      "cinder.volume.drivers.dell_emc.powerstore.nfs.PowerStoreNFSDriver"
       "cinder.volume.drivers.ibm.gpfs.GPFSDriver"
       "cinder.volume.drivers.ibm.gpfs.GPFSNFSDriver"
+      "cinder.volume.drivers.netapp.dataontap.nfs_cmode.NetAppCmodeNfsDriver"
       "cinder.volume.drivers.nexenta.nfs.NexentaNfsDriver"
       "cinder.volume.drivers.nexenta.ns5.nfs.NexentaNfsDriver"
       "cinder.volume.drivers.nfs.NfsDriver"

@@ -1,0 +1,178 @@
+"""What the chart makes is valid for every Kubernetes that it supports, asks for no more than it needs, and leaks nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from csi_cinderlib.commands.crds import text as crds
+from csi_cinderlib.persistence.kubernetes.resources import GROUP, controller_rules, node_rules
+from tests.chart.conftest import ROOT, Json, Render, container, one, pod, script
+
+NAMES = script("chart_snapshots").names()
+VERSIONS = ("1.30", "1.32", "1.34", "1.35", "1.36")
+FOREIGN = {"ServiceMonitor", "VolumeSnapshotClass"}
+"""Kinds of custom resources: their schemas are not Kubernetes' own."""
+
+NEEDS = {
+    "persistentvolumes": "get list watch create patch delete",
+    "persistentvolumeclaims": "get list watch update",
+    "persistentvolumeclaims/status": "patch",
+    "events": "get list watch create update patch",
+    "nodes": "get list watch",
+    "pods": "get list watch",
+    "storageclasses": "get list watch",
+    "csinodes": "get list watch",
+    "volumeattachments": "get list watch patch",
+    "volumeattachments/status": "patch",
+    "volumesnapshots": "get list watch update",
+    "volumesnapshotclasses": "get list watch",
+    "volumesnapshotcontents": "get list watch update patch",
+    "volumesnapshotcontents/status": "update patch",
+}
+"""deploy/kubernetes/rbac.yaml of external-provisioner 6.3.0, -attacher 4.12.0, -resizer 2.2.0 and -snapshotter 8.6.0, united. Without
+VolumeAttributesClasses, for the driver does not advertise MODIFY_VOLUME."""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_object_is_valid(name: str, version: str, render: Render) -> None:
+    for item in render(name):
+        if item["kind"] not in FOREIGN:
+            kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_the_chart_brings_the_definitions_that_the_program_makes() -> None:
+    brought = (ROOT / "charts/csi-cinderlib/crds/cinderlib.io.yaml").read_text()
+    assert brought == crds(), "csi-cinderlib crds > charts/csi-cinderlib/crds/cinderlib.io.yaml"
+    for item in yaml.safe_load_all(brought):
+        kubernetes_validate.validate(item, VERSIONS[-1], strict=True)
+
+
+def test_the_roles_are_what_the_store_needs_and_no_more(render: Render) -> None:
+    objects = render()
+    assert _ours(one(objects, "Role", "-controller")) == controller_rules()
+    assert one(objects, "Role", "-node")["rules"] == node_rules()
+    assert [item["metadata"]["name"] for item in objects if item["kind"] == "ClusterRole"] == [
+        "storage-csi-cinderlib-controller"
+    ]
+
+
+def _ours(role: Json) -> list[Json]:
+    return [rule for rule in role["rules"] if rule["apiGroups"] == [GROUP]]
+
+
+def test_with_a_database_the_controller_sees_nothing_of_our_objects_but_the_nodes(render: Render) -> None:
+    assert _ours(one(render("database"), "Role", "-controller")) == controller_rules()[-1:]
+
+
+def test_the_sidecars_may_do_what_their_projects_state_and_no_more(render: Render) -> None:
+    granted = {
+        resource: set(rule["verbs"])
+        for rule in one(render(), "ClusterRole", "-controller")["rules"]
+        for resource in rule["resources"]
+    }
+    assert granted == {resource: set(verbs.split()) for resource, verbs in NEEDS.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nobody_may_read_secrets(name: str, render: Render) -> None:
+    for item in render(name):
+        for rule in item.get("rules", ()):
+            assert not {"secrets", "*"} & {*rule["resources"], *rule["apiGroups"]}, item["metadata"]["name"]
+
+
+def test_a_node_may_read_node_objects_only_where_it_needs_their_labels(render: Render) -> None:
+    role = one(render({"node": {"topologyLabels": ["topology.kubernetes.io/zone"]}}), "ClusterRole", "-node")
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}]
+
+
+def test_the_admission_policy_names_the_account_that_the_nodes_run_as(render: Render) -> None:
+    objects = render()
+    (condition,) = one(objects, "ValidatingAdmissionPolicy")["spec"]["matchConditions"]
+    account = pod(objects, "node")["serviceAccountName"]
+    assert f'"system:serviceaccount:csi-cinderlib:{account}"' in condition["expression"]
+    binding = one(objects, "ValidatingAdmissionPolicyBinding")["spec"]
+    assert binding["policyName"] == one(objects, "ValidatingAdmissionPolicy")["metadata"]["name"]
+    assert binding["validationActions"] == ["Deny"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("role", ["controller", "node"])
+def test_every_container_says_what_it_needs_and_may_do(name: str, role: str, render: Render) -> None:
+    for item in pod(render(name), role)["containers"]:
+        assert item["resources"]["requests"], item["name"]
+        context = item["securityContext"]
+        if not context.get("privileged"):
+            assert context["allowPrivilegeEscalation"] is False, item["name"]
+            assert context["readOnlyRootFilesystem"] is True, item["name"]
+            assert context["capabilities"] == {"drop": ["ALL"]}, item["name"]
+        else:
+            assert item["name"] == "cinderlib"
+            assert role == "node" or name == "everything"
+
+
+def test_with_arrays_alone_nothing_of_the_controller_is_root(render: Render) -> None:
+    spec = pod(render("database"), "controller")
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert all("runAsUser" not in item["securityContext"] for item in spec["containers"])
+    assert "hostNetwork" not in spec
+    assert not [volume for volume in spec["volumes"] if "hostPath" in volume]
+
+
+def test_what_is_secret_is_in_secrets_alone(render: Render) -> None:
+    """Not in ConfigMaps, arguments, environments or annotations."""
+    for item in render("database"):
+        assert ("canary-token" in yaml.safe_dump(item)) == (
+            item["kind"] == "Secret" and "backends" in item["metadata"]["name"]
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_node_gets_no_secret_but_the_key(name: str, render: Render) -> None:
+    spec = pod(render(name), "node")
+    mounted = [volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume]
+    assert len(mounted) == 1
+    assert mounted[0].endswith(("-sealing", "my-keys"))
+    assert not any("projected" in volume for volume in spec["volumes"])
+    assert "secretKeyRef" not in yaml.safe_dump(spec)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ports_of_the_host_are_taken_once(name: str, render: Render) -> None:
+    objects = render(name)
+    taken: list[int] = []
+    for role in ("controller", "node"):
+        spec = pod(objects, role)
+        if spec.get("hostNetwork"):
+            taken += [port["containerPort"] for item in spec["containers"] for port in item.get("ports", ())]
+            probes = {_host(item) for item in spec["containers"] if "livenessProbe" in item}
+            assert probes == {"127.0.0.1"}
+    assert len(taken) == len(set(taken))
+
+
+def _host(item: Json) -> Any:
+    return item["livenessProbe"]["httpGet"].get("host")
+
+
+def test_the_kubelet_makes_the_directory_of_the_socket(render: Render) -> None:
+    objects = render()
+    endpoint = next(item["value"] for item in container(objects, "node")["env"] if item["name"] == "CSI_ENDPOINT")
+    made = {
+        volume["name"]: volume["hostPath"]["path"]
+        for volume in pod(objects, "node")["volumes"]
+        if volume.get("hostPath", {}).get("type") == "DirectoryOrCreate"
+    }
+    assert endpoint == f"unix://{made['plugin']}/csi.sock"
+    assert {"name": "plugin", "mountPath": "/csi"} in container(objects, "node")["volumeMounts"]
+
+
+def test_metrics_are_scraped_also_from_what_cannot_get_ready(render: Render) -> None:
+    objects = render("everything")
+    services = [item for item in objects if item["kind"] == "Service"]
+    assert [item["spec"]["publishNotReadyAddresses"] for item in services] == [True, True]
+    wanted = one(objects, "ServiceMonitor")["spec"]["selector"]["matchLabels"]
+    assert all(wanted.items() <= item["metadata"]["labels"].items() for item in services)

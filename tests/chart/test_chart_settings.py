@@ -1,0 +1,88 @@
+"""The settings that the chart writes are settings that the program takes."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+import yaml
+
+from csi_cinderlib.config import live, load
+from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.sealing import Sealer
+from tests.chart.conftest import Json, Render, container, one, script
+
+NAMES = script("chart_snapshots").names()
+
+
+def settings(objects: list[Json], role: str, tmp_path: Path) -> Settings:
+    """As the program reads them in that pod, its files being in `tmp_path`."""
+    kind, key = ("Secret", "stringData") if role == "controller" else ("ConfigMap", "data")
+    text: str = one(objects, kind, f"-{role}")[key]["config.yaml"]
+    for folder in ("sealing", "backends", "store"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / "store/url").write_text("postgresql+psycopg://u:p@db/x")
+    (tmp_path / "config.yaml").write_text(text.replace("/etc/csi-cinderlib", str(tmp_path)))
+    options = dict(word.removeprefix("--").split("=") for word in container(objects, role)["args"][1:])
+    environment = {"CINDERLIB_NODE_NAME": "node-1"} | {
+        item["name"]: item.get("value", "node-1") for item in container(objects, role)["env"]
+    }
+    overrides = load.Overrides(mode=options["mode"], state_dir=options["state-dir"])
+    return load.load(tmp_path / "config.yaml", environment=environment, overrides=overrides)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("role", ["controller", "node"])
+def test_they_load(name: str, role: str, render: Render, tmp_path: Path) -> None:
+    found = settings(render(name), role, tmp_path)
+    assert found.mode == role
+    assert found.kubernetes
+    assert found.endpoint.endswith("/csi.sock")
+    assert found.backends == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_back_ends_of_the_values_are_read_from_the_directory(name: str, render: Render, tmp_path: Path) -> None:
+    objects = render(name)
+    (key, text) = next(iter(one(objects, "Secret", "-backends")["stringData"].items()))
+    found = settings(objects, "controller", tmp_path)
+    (tmp_path / "backends" / key).write_text(text)
+    read = live.backends(found)
+    assert read.broken == ()
+    assert {item.name for item in read.backends} == set(yaml.safe_load(text))
+
+
+def test_a_local_back_end_of_one_node_is_reached_from_there(render: Render, tmp_path: Path) -> None:
+    objects = render("everything")
+    controller, node = (settings(objects, role, tmp_path) for role in ("controller", "node"))
+    (tmp_path / "backends/a.yaml").write_text(one(objects, "Secret", "-backends")["stringData"]["from-values.yaml"])
+    local = next(item for item in live.backends(controller).backends if item.name == "files")
+    assert local.topology == {"topology.storage.example.org/node": "node-1"} == node.topology
+    assert node.topology_labels == ("topology.kubernetes.io/zone",)
+    assert controller.max_volumes_per_node == node.max_volumes_per_node == 20
+
+
+def test_the_database_url_comes_from_its_secret(render: Render, tmp_path: Path) -> None:
+    found = settings(render("database"), "controller", tmp_path)
+    assert found.store.plugin == "sql"
+    assert found.store.options == {"url": "postgresql+psycopg://u:p@db/x"}
+
+
+def test_the_official_containers_take_over_registration_and_health(render: Render, tmp_path: Path) -> None:
+    own, official = (settings(render(name), "node", tmp_path) for name in ("default", "official-sidecars"))
+    assert own.kubelet_registration == "/var/lib/kubelet/plugins_registry"
+    assert own.health_address == "127.0.0.1:9821"
+    assert official.kubelet_registration == official.health_address == ""
+    assert settings(render("official-sidecars"), "controller", tmp_path).health_address == ""
+
+
+def test_the_key_that_is_made_seals(render: Render, tmp_path: Path) -> None:
+    objects = render()
+    found = settings(objects, "node", tmp_path)
+    (tmp_path / "sealing/keys.yaml").write_bytes(
+        base64.b64decode(one(objects, "Secret", "-sealing")["data"]["keys.yaml"])
+    )
+    sealer = Sealer(live.sealing_keys(found))
+    assert sealer.open(sealer.seal(b"hello")) == b"hello"
+    assert one(objects, "Secret", "-sealing")["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}

@@ -1,0 +1,47 @@
+"""A change of the chart shows in what it renders."""
+
+from __future__ import annotations
+
+import subprocess
+from types import ModuleType
+
+import pytest
+
+from tests.chart.conftest import script
+
+NAMES = script("chart_snapshots").names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_chart_renders_what_was_reviewed(name: str, helm: str, snapshots: ModuleType) -> None:
+    reviewed = (snapshots.SNAPSHOTS / f"{name}.yaml").read_text()
+    assert snapshots.snapshot(helm, name) == reviewed, "if this is meant: python scripts/chart_snapshots.py"
+
+
+def test_there_is_a_snapshot_for_each_value_set_and_no_other(snapshots: ModuleType) -> None:
+    assert sorted(path.stem for path in snapshots.SNAPSHOTS.glob("*.yaml")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_helm_finds_nothing_to_complain_about(name: str, helm: str, snapshots: ModuleType) -> None:
+    done = subprocess.run(
+        [
+            helm,
+            "lint",
+            "--strict",
+            str(snapshots.CHART),
+            f"--kube-version={snapshots.KUBERNETES}",
+            f"--values={snapshots.VALUES / name}.yaml",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("version", ["1.29.9"])
+def test_a_cluster_that_is_too_old_is_refused(version: str, helm: str, snapshots: ModuleType) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        snapshots.render(helm, kubernetes=version)
+    assert "requires kubeVersion: >=1.30" in refused.value.stderr

@@ -1,0 +1,153 @@
+"""Wrong values are refused before anything is installed, and the message names the key."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from csi_cinderlib.csi.requests.parameters import SIDECARS, STORAGE_CLASS
+from tests.chart.conftest import Json, Refused, Render
+
+WRONG: tuple[tuple[Json, str], ...] = (
+    ({"controler": {}}, "'controler' not allowed"),
+    ({"controller": {"replicas": 2}}, "at '/controller': additional properties 'replicas'"),
+    ({"controller": {"replicaCount": "two"}}, "/controller/replicaCount"),
+    ({"controller": {"workers": 0}}, "/controller/workers"),
+    ({"controller": {"image": "mine"}}, "/controller/image"),
+    ({"controller": {"image": {"pullPolicy": "Sometimes"}}}, "/controller/image/pullPolicy"),
+    ({"controller": {"env": {"A": "b"}}}, "/controller/env"),
+    ({"controller": {"healthPort": 70000}}, "/controller/healthPort"),
+    ({"controller": {"privileged": "yes"}}, "/controller/privileged"),
+    ({"node": {"maxVolumes": -1}}, "/node/maxVolumes"),
+    ({"node": {"topologyLabels": "zone"}}, "/node/topologyLabels"),
+    ({"node": {"privileged": True}}, "'privileged' not allowed"),
+    ({"driverName": "csi_cinderlib"}, "/driverName"),
+    ({"driverName": "a" * 64}, "/driverName"),
+    ({"kubeletPath": "var/lib/kubelet"}, "/kubeletPath"),
+    ({"kubeletPath": "/var/lib/kubelet/"}, "/kubeletPath"),
+    ({"backends": {"a": {}}}, "at '/backends/a': missing property 'driver'"),
+    ({"backends": {"a": {"driver": "Pure"}}}, "/backends/a/driver"),
+    ({"backends": {"a": {"driver": "x.Y", "option": {}}}}, "'option' not allowed"),
+    ({"backends": {"DEFAULT": {"driver": "x.Y"}}}, "DEFAULT"),
+    ({"backendSecrets": ["a", "a"]}, "/backendSecrets"),
+    ({"localBackend": {"path": "volumes"}}, "/localBackend/path"),
+    ({"store": "postgresql+psycopg://user:password@host/db"}, "/store"),
+    ({"logging": {"level": "verbose"}}, "/logging/level"),
+    ({"volumeTypes": {"gold": {"qos_specs": {"maxIOPS": 500}}}}, "/volumeTypes/gold/qos_specs/maxIOPS"),
+    ({"volumeTypes": {"gold": {"extraSpecs": {}}}}, "'extraSpecs' not allowed"),
+    ({"storageClasses": [{}]}, "at '/storageClasses/0': missing property 'name'"),
+    ({"storageClasses": [{"name": "a", "reclaim": "Retain"}]}, "'reclaim' not allowed"),
+    ({"storageClasses": [{"name": "a", "reclaimPolicy": "Recycle"}]}, "/storageClasses/0/reclaimPolicy"),
+    ({"storageClasses": [{"name": "a", "parameters": {"fstype": "xfs"}}]}, 'storageClasses[0].parameters: unknown parameter "fstype"'),
+    ({"volumeSnapshotClasses": [{"name": "a", "deletionPolicy": "Keep"}]}, "/volumeSnapshotClasses/0/deletionPolicy"),
+    ({"csiDriver": {"fsGroupPolicy": "Always"}}, "/csiDriver/fsGroupPolicy"),
+    ({"metrics": {"port": 9810}}, "'port' not allowed"),
+    ({"metrics": {"serviceMonitor": {"interval": 30}}}, "/metrics/serviceMonitor/interval"),
+    ({"sidecars": {"provisioner": {"enabled": False}}}, "/sidecars/provisioner"),
+    ({"sidecars": {"attacher": {"logLevel": "debug"}}}, "/sidecars/attacher/logLevel"),
+    ({"localBackend": {"enabled": False}}, "there is no back end"),
+    ({"localBackend": {"node": "n1", "shared": True}}, "localBackend.node and localBackend.shared"),
+    ({"backends": {"local": {"driver": "x.Y"}}}, "backends.local has the name of the local back end"),
+    ({"controller": {"healthPort": 9810}}, "controller.healthPort and controller.metricsPort"),
+    ({"node": {"healthPort": 9820}}, "node.healthPort, node.metricsPort"),
+    ({"controller": {"privileged": True}, "node": {"metricsPort": 9810}}, "node.healthPort, node.metricsPort"),
+    ({"kubeletPath": "/" + "k" * 80}, "kubeletPath and driverName"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "message"), WRONG)
+def test_a_wrong_value_is_refused_by_name(values: Json, message: str, render: Render) -> None:
+    with pytest.raises(Refused) as refused:
+        render(values)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "reason"),
+    [
+        ("cinder.volume.drivers.lvm.LVMVolumeDriver", None, "uses devices or mounts"),
+        ("cinder.volume.drivers.nfs.NfsDriver", {}, "uses devices or mounts"),
+        ("example.Driver", {"target_helper": "lioadm"}, "target_helper: lioadm"),
+        ("cinder.volume.drivers.netapp.common.NetAppDriver", {"netapp_storage_protocol": "NFS"}, "mounts NFS shares"),
+    ],
+)
+def test_a_driver_that_needs_the_host_needs_a_privileged_controller(
+    driver: str, options: Json | None, reason: str, render: Render
+) -> None:
+    values = {"backends": {"disks": {"driver": driver, "options": options}}}
+    with pytest.raises(Refused) as refused:
+        render(values)
+    assert "backends.disks" in str(refused.value)
+    assert reason in str(refused.value)
+    assert "controller.privileged=true" in str(refused.value)
+    assert render({**values, "controller": {"privileged": True}})
+
+
+def test_drivers_that_use_the_host_are_known_to_the_chart(snapshots: ModuleType) -> None:
+    """All that Cinder registers and that derive, over however many classes, from its drivers of shares and of LVM."""
+    known = (snapshots.CHART / "templates/_checks.tpl").read_text()
+    bases, registered = _driver_classes()
+
+    def uses_host(name: str) -> bool:
+        return name in {"RemoteFSDriver", "LVMVolumeDriver", "GPFSDriver"} or any(map(uses_host, bases.get(name, ())))
+
+    needed = [path for path in registered if uses_host(path.rpartition(".")[2])]
+    assert "cinder.volume.drivers.nfs.NfsDriver" in needed
+    remote = "cinder.volume.drivers.ibm.gpfs.GPFSRemoteDriver"  # it works on another machine, by SSH
+    assert [path for path in needed if f'"{path}"' not in known] == [remote]
+
+
+def _driver_classes() -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Read from the sources, for importing all takes ten seconds: each class's bases by name, and the registered drivers' paths."""
+    spec = importlib.util.find_spec("cinder")
+    assert spec is not None
+    assert spec.origin is not None
+    root = Path(spec.origin).parent
+    bases, registered = {}, []
+    for file in (root / "volume/drivers").rglob("*.py"):
+        module = ".".join(("cinder", *file.relative_to(root).with_suffix("").parts))
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                bases[node.name] = tuple(ast.unparse(base).rpartition(".")[2] for base in node.bases)
+                if any("interface.volumedriver" in ast.unparse(mark) for mark in node.decorator_list):
+                    registered.append(f"{module}.{node.name}")
+    return bases, registered
+
+
+def test_the_schema_has_exactly_the_keys_of_the_values(snapshots: ModuleType) -> None:
+    schema = json.loads((snapshots.CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((snapshots.CHART / "values.yaml").read_text())
+    assert sorted(_schema_keys(schema, schema["$defs"])) == sorted(_value_keys(values))
+
+
+def _schema_keys(schema: Json, shared: Json, path: str = "") -> list[str]:
+    if "$ref" in schema:
+        schema = shared[schema["$ref"].rpartition("/")[2]]
+    if path.endswith("resources"):
+        return [path]
+    found = []
+    for key, inner in schema.get("properties", {}).items():
+        found += _schema_keys(inner, shared, f"{path}.{key}")
+    return found or ([] if path == ".global" else [path])
+
+
+def _value_keys(values: Any, path: str = "") -> list[str]:
+    whole = path.endswith(("resources", "updateStrategy")) or not isinstance(values, dict) or not values
+    return [path] if whole else [key for name in values for key in _value_keys(values[name], f"{path}.{name}")]
+
+
+def test_parameters_of_storage_classes_are_those_that_the_program_takes(render: Render) -> None:
+    parameters = {item.key + ("x" if item.is_prefix else ""): "1" for item in STORAGE_CLASS}
+    assert render({"storageClasses": [{"name": "all", "parameters": parameters}]})
+    with pytest.raises(Refused) as refused:
+        render({"storageClasses": [{"name": "all", "parameters": {"x": "1"}}]})
+    for item in STORAGE_CLASS:
+        assert item.key in str(refused.value)
+    assert render({"storageClasses": [{"name": "a", "parameters": {f"{SIDECARS}node-stage-secret-name": "s"}}]})
