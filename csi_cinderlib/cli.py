@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -20,6 +21,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "serve": "run the driver until it is stopped",
         "demo": "watch volumes live their whole life on this machine; leaves nothing behind",
         "check": "read the configuration and set up every back end, then say what each can do",
+        "drivers": "list every driver there is, or one with its options and a back end to begin with",
         "volumes": "list the volumes that the metadata store knows",
         "orphans": "list what an interrupted call left half done",
         "migrate": "bring the metadata store's tables to this version",
@@ -61,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DriverError as error:
         print(f"csi-cinderlib {args.command}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130
 

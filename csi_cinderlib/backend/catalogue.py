@@ -1,34 +1,194 @@
-"""The volume drivers that Cinder registers, found without importing one of them."""
+"""Every driver with its options, as data: read from a file that is made from Cinder (`python -m csi_cinderlib.backend.inspection`).
+
+So that whoever only wants to know needs no Cinder, and no ten seconds. A test compares the file with the Cinder installed.
+"""
 
 from __future__ import annotations
 
-import ast
-import functools
-import importlib.util
-from collections.abc import Iterator
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from csi_cinderlib.backend import libraries, starters
+from csi_cinderlib.errors import NotFound
+
+FILE = Path(__file__).with_name("catalogue.json")
+ADDRESS = "192.0.2.10"
+"""Of the storage in examples: RFC 5737 keeps it for documentation."""
 
 
-@functools.cache
-def registered() -> tuple[str, ...]:
-    """Class paths of all drivers that carry Cinder's `@interface.volumedriver`, in order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of a driver.
 
-    Cinder's own `get_volume_drivers` imports every module, and works relative to the current directory.
+    Attributes:
+        type: "text", "whole number", "number", "true or false", "list", "mapping", "choice", "port", "address" ...
+        default: None is "not set".
+        minimum, maximum: bounds of a number, or None.
+        secret: Cinder says so, or its name does.
+        multiple: may be given several times (a list in our YAML).
+        deprecated: Cinder wants to be rid of it.
+        former_names: are still understood.
     """
-    found = importlib.util.find_spec("cinder")
-    if found is None or found.origin is None:
-        return ()
-    root = Path(found.origin).parent
-    return tuple(sorted(name for file in (root / "volume" / "drivers").rglob("*.py") for name in _drivers(root, file)))
+
+    name: str
+    type: str = "text"
+    default: Any = None
+    help: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    secret: bool = False
+    required: bool = False
+    multiple: bool = False
+    deprecated: bool = False
+    former_names: tuple[str, ...] = ()
 
 
-def _drivers(root: Path, file: Path) -> Iterator[str]:
-    source = file.read_text()
-    if "@interface.volumedriver" not in source:
-        return
-    module = ".".join(("cinder", *file.relative_to(root).with_suffix("").parts))
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef) and any(
-            isinstance(mark, ast.Attribute) and mark.attr == "volumedriver" for mark in node.decorator_list
-        ):
-            yield f"{module}.{node.name}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """One driver.
+
+    Attributes:
+        path: the class, as in `driver:` of a back end.
+        summary: the first sentence of its documentation.
+        supported: by Cinder; the others need `enable_unsupported_driver: true`.
+        module: where it lives, without `cinder.volume.drivers.`: its vendor first.
+        options: its own; those that every driver has are `Catalogue.common`.
+    """
+
+    path: str
+    summary: str = ""
+    version: str = ""
+    supported: bool = True
+    options: tuple[Option, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(".")[2]
+
+    @property
+    def module(self) -> str:
+        return self.path.rpartition(".")[0].removeprefix("cinder.volume.drivers.")
+
+    @property
+    def slug(self) -> str:
+        """A name for a file; unlike the class's it is unique."""
+        return f"{self.module}.{self.name}".removeprefix("csi_cinderlib.drivers.").lower().replace("_", "-")
+
+    @property
+    def libraries(self) -> tuple[libraries.Library, ...]:
+        """Python libraries that it needs beyond Cinder's own."""
+        return libraries.missing(self.path, installed=lambda _module: False)
+
+    def example(self) -> dict[str, Any]:
+        """Options to begin with: where the storage is, who we are, and what is required."""
+        if self.path.startswith("csi_cinderlib."):
+            return {"loopfile_directories": ["fast:/srv/fast", "big:/srv/big"]}
+        known = {one.name: one for one in self.options}
+        chosen = starters.of(f"{self.module}.{self.name}")
+        unsupported = {} if self.supported else {"enable_unsupported_driver": True}
+        return {**unsupported, **{name: _placeholder(name, text, known.get(name)) for name, text in chosen.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All drivers, and the options that each of them has besides its own."""
+
+    cinder: str
+    drivers: tuple[Driver, ...]
+    common: tuple[Option, ...]
+
+    def find(self, name: str) -> Driver:
+        """By class path, module and class, or class name alone where that is unique; upper and lower case are the same.
+
+        Raises:
+            NotFound: names those that resemble it.
+        """
+        wanted = name.lower()
+        for spelling in (_path, _place, _class):
+            found = [one for one in self.drivers if spelling(one) == wanted]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise NotFound("driver", f"{name} (there are {' and '.join(one.path for one in found)})")
+        spellings = {_class(one): one.name for one in self.drivers}
+        near = [spellings[key] for key in difflib.get_close_matches(wanted, spellings, n=3, cutoff=0.5)]
+        near = near or [one.name for one in self.drivers if wanted in one.path.lower()][:5]
+        raise NotFound("driver", name + (f" (did you mean {' or '.join(near)}?)" if near else ""))
+
+
+def _path(driver: Driver) -> str:
+    return driver.path.lower()
+
+
+def _place(driver: Driver) -> str:
+    return f"{driver.module}.{driver.name}".lower()
+
+
+def _class(driver: Driver) -> str:
+    return driver.name.lower()
+
+
+def _placeholder(name: str, text: str, option: Option | None) -> Any:
+    """A starter's value as YAML has it."""
+    if text == "!":
+        return {"file": f"/run/secrets/{name}"}
+    value = text.replace("@", ADDRESS)
+    if option is not None and (option.type == "list" or option.multiple):
+        return value.split(",")
+    if value in ("true", "false"):
+        return value == "true"
+    return int(value) if option is not None and option.type in ("whole number", "port") else value
+
+
+@cache
+def load() -> Catalogue:
+    """The catalogue of the Cinder that this version is made for."""
+    raw = json.loads(FILE.read_text())
+    options = [Option(**{**one, "choices": tuple(one.get("choices", ())), "former_names": tuple(one.get("former_names", ()))}) for one in raw["options"]]  # fmt: skip
+    drivers = tuple(_driver(one, options) for one in raw["drivers"])
+    return Catalogue(raw["cinder"], drivers, tuple(options[index] for index in raw["common"]))
+
+
+def _driver(raw: Mapping[str, Any], options: list[Option]) -> Driver:
+    return Driver(**{**raw, "options": tuple(options[index] for index in raw["options"])})
+
+
+def to_json(catalogue: Catalogue) -> str:
+    """The file's text: each different option once, drivers refer to it by number; what is a default is left out."""
+    numbers: dict[str, int] = {}
+
+    def numbered(options: Iterable[Option]) -> list[int]:
+        return [numbers.setdefault(json.dumps(_told(one), sort_keys=True), len(numbers)) for one in options]
+
+    common = numbered(catalogue.common)
+    drivers = [{**_told(one), "options": numbered(one.options)} for one in catalogue.drivers]
+    lines = [f'{{"cinder": {json.dumps(catalogue.cinder)}, "common": {common},', '"drivers": [']
+    lines += [",\n".join(json.dumps(one, sort_keys=True) for one in drivers), '],\n"options": [']
+    return "\n".join([*lines, ",\n".join(numbers), "]}\n"])
+
+
+def _told(item: Option | Driver) -> dict[str, Any]:
+    fields = type(item).__dataclass_fields__
+    values = {name: getattr(item, name) for name in fields if name != "options"}
+    return {name: value for name, value in values.items() if value != fields[name].default}
+
+
+def described_in_another_process(output_version: int) -> dict[str, Any]:
+    """What `list_supported_drivers` answers; the other process loads all drivers and ends with them."""
+    import pickle
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "csi_cinderlib.backend.inspection", "--supported", str(output_version)],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    found: dict[str, Any] = pickle.loads(done.stdout)  # noqa: S301  # from our own child
+    return found

@@ -16,6 +16,18 @@ from csi_cinderlib.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
 _UNSUPPORTED_OPTION = "enable_unsupported_driver"
+RBD_KEYRING = "rbd_keyring_conf"
+RBD_KEYRING_HELP = "Path of Ceph's keyring file; its content goes to the nodes with each connection."
+_LATE: Mapping[str, tuple[str, ...]] = {
+    "ibm.ibm_storage.": ("cinder.volume.drivers.ibm.ibm_storage.ds8k_proxy.ds8k_opts",),
+    "netapp.": tuple(f"cinder.volume.drivers.netapp.options.netapp_{name}_opts" for name in ("support", "migration")),
+    "open_e.": (
+        *(f"cinder.volume.drivers.open_e.options.jdss_{name}_opts" for name in ("connection", "iscsi", "volume")),
+        "cinder.volume.drivers.san.san.san_opts",
+    ),
+    "spdk.": ("cinder.volume.targets.spdknvmf.spdk_opts",),
+}
+"""Options that a driver neither names nor registers before it talks to its storage, by the start of its module."""
 
 
 def driver_class(settings: BackendSettings) -> Any:
@@ -50,12 +62,17 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
         is_empty: whether we know of no volume on it: some drivers change defaults then.
     """
     from cinder.volume import configuration, driver
+    from oslo_config import cfg
 
     cls = driver_class(settings)
     manager = sys.modules["cinder.volume.manager"]
     options = configuration.Configuration(driver.volume_opts, config_group=section)
     options.append_config_values(manager.volume_backend_opts)
-    own = _own_options(cls)
+    if cls.__module__ == "cinder.volume.drivers.rbd":
+        # Cinder took the option away (OSSN-0085), for its users see connections; its driver still reads it when somebody else
+        # defines it, and here only nodes get to see connections.
+        options.append_config_values([cfg.StrOpt(RBD_KEYRING, default="", help=RBD_KEYRING_HELP)])
+    own = own_options(cls)
     try:
         made = cls(
             configuration=options,
@@ -69,17 +86,22 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
         conf.check(settings.name, section, settings.options, own)
         unset = conf.without_value(section, own)
         raise faults.translate_setup(settings.name, settings.driver, error, unset=unset) from error
-    conf.check(settings.name, section, settings.options, own)
-    _gate(settings, cls, options)
+    conf.check(settings.name, section, settings.options, [*own, *own_options(type(made))])
+    _gate(settings, type(made), options)  # NetApp's class makes an object of another one
     return made
 
 
-def _own_options(cls: Any) -> list[Any]:
+def own_options(cls: Any) -> list[Any]:
     """What the class says about its options; drivers that register late say it here only."""
+    from oslo_utils import importutils
+
+    place = f"{cls.__module__.removeprefix('cinder.volume.drivers.')}."
+    late = [path for start, paths in _LATE.items() if place.startswith(start) for path in paths]
+    named = [option for path in late for option in importutils.import_class(path)]
     try:
-        return list(cls.get_driver_options() or ())
+        return [*named, *(cls.get_driver_options() or ())]
     except Exception:  # a few drivers need an instance for it; then what they registered has to do
-        return []
+        return named
 
 
 def _gate(settings: BackendSettings, cls: Any, options: Any) -> None:
@@ -106,7 +128,7 @@ def set_up(settings: BackendSettings, driver: Any, context: Any, work: Work) -> 
             driver.set_throttle()
             driver.set_initialized()
     except Exception as error:
-        unset = conf.without_value(driver.configuration.config_group, _own_options(type(driver)))
+        unset = conf.without_value(driver.configuration.config_group, own_options(type(driver)))
         raise faults.translate_setup(settings.name, settings.driver, error, unset=unset) from error
 
 

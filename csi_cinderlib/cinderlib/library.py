@@ -103,7 +103,7 @@ class Library:
 
     def _open(self, config: Mapping[str, Any] | None) -> None:
         self.store = open_store(config, self._directory, is_kept=self._is_kept)
-        self.handles = Handles(self, one_each=not self.store.traits.shared)
+        self.handles = Handles(self, one_each=not self.store.traits.durable)
         self.persistence = Persistence(self)
 
     # --- back ends

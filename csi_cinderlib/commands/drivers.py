@@ -1,0 +1,107 @@
+"""`csi-cinderlib drivers`: every driver there is, or one of them with its options and a back end to begin with."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from csi_cinderlib.commands import listing
+
+if TYPE_CHECKING:
+    from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
+
+_WIDTH = 100
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="a class path, or the class's name alone")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """1 when there is no such driver."""
+    from csi_cinderlib.backend import catalogue
+
+    known = catalogue.load()
+    if not args.name:
+        rows = [_row(one) for one in known.drivers]
+        listing.show(rows, as_json=args.json, nothing="no drivers")
+        return 0
+    driver = known.find(args.name)
+    if args.json:
+        print(json.dumps(_whole(driver, known), ensure_ascii=False))
+    else:
+        _describe(driver, known)
+    return 0
+
+
+def _row(driver: Driver) -> listing.Row:
+    missing = ", ".join(one.module for one in _missing(driver))
+    return {
+        "driver": driver.path,
+        "supported": "yes" if driver.supported else "no",
+        "options": len(driver.options),
+        "missing_here": missing,
+    }
+
+
+def _missing(driver: Driver) -> tuple[Any, ...]:
+    from csi_cinderlib.backend import libraries
+
+    return libraries.missing(driver.path)
+
+
+def _whole(driver: Driver, known: Catalogue) -> dict[str, Any]:
+    values = {**dataclasses.asdict(driver), "common_options": [dataclasses.asdict(one) for one in known.common]}
+    return {
+        **values,
+        "example": driver.example(),
+        "libraries": [{"module": one.module, "install": one.advice} for one in driver.libraries],
+    }
+
+
+def _describe(driver: Driver, known: Catalogue) -> None:
+    print(driver.path)
+    print(textwrap.fill(driver.summary or "no description", _WIDTH, initial_indent="  ", subsequent_indent="  "))
+    print(f"  version {driver.version or 'unknown'}, {'supported' if driver.supported else 'not supported'} by Cinder")
+    for library in driver.libraries:
+        print(f"  {library.advice.replace(', which is not installed', '')}")
+    for missing in _missing(driver):
+        print(f"  MISSING HERE: {missing.module}")
+    print("\na back end to begin with:\n")
+    print(textwrap.indent(block(driver), "  "))
+    for title, options in (("its options", driver.options), ("options of every driver", known.common)):
+        print(f"\n{title}:\n")
+        for option in options:
+            _option(option)
+
+
+def _option(option: Option) -> None:
+    print(f"  {option.name}  ({traits(option)})")
+    print(textwrap.fill(option.help, _WIDTH, initial_indent="      ", subsequent_indent="      "))
+
+
+def traits(option: Option) -> str:
+    """Type, bounds, default and what else is to be known, in one line."""
+    parts = [option.type if not option.choices else "one of " + ", ".join(option.choices)]
+    if option.minimum is not None:
+        parts.append(f"at least {option.minimum}")
+    if option.maximum is not None:
+        parts.append(f"at most {option.maximum}")
+    if option.default not in (None, "", [], {}):
+        parts.append(f"default {json.dumps(option.default)}")
+    flags = {"required": option.required, "secret": option.secret, "may be a list": option.multiple}
+    flags["deprecated"] = option.deprecated
+    return ", ".join([*parts, *(name for name, holds in flags.items() if holds)])
+
+
+def block(driver: Driver, name: str = "array1") -> str:
+    """A back end in our YAML."""
+    import yaml
+
+    options = driver.example()
+    backend = {"driver": driver.path, **({"options": options} if options else {})}
+    return yaml.safe_dump({"backends": {name: backend}}, sort_keys=False, default_flow_style=False, width=200)

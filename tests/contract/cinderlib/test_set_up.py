@@ -1,0 +1,144 @@
+"""What `setup` and `Backend` take."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_cinderlib import errors
+from csi_cinderlib.cinderlib import Library, exception
+from csi_cinderlib.persistence.memory import MemoryStore
+from tests.contract.cinderlib.conftest import NOTHING
+
+
+def opened(config: Any, **named: Any) -> str:
+    library = Library(persistence_config=config, **named)
+    try:
+        return type(library.store).__name__
+    finally:
+        library.close()
+
+
+@pytest.mark.parametrize("name", ["memory", "memory_db", "stateless"])
+def test_a_store_is_named(name: str) -> None:
+    assert opened({"storage": name}) in ("MemoryStore", "StatelessStore")
+
+
+def test_the_default_is_memory() -> None:
+    assert opened(None) == opened({}) == opened({"storage": None}) == "MemoryStore"
+
+
+def test_a_database_is_named_by_its_url_with_cinderlibs_options(tmp_path: Path) -> None:
+    url = f"sqlite+pysqlite:///{tmp_path / 'a.db'}"
+    assert opened({"storage": "db", "connection": url, "sqlite_synchronous": False, "soft_deletes": True}) == "SqlStore"
+    assert (tmp_path / "a.db").exists()
+    assert opened({"storage": "sql", "url": f"sqlite:///{tmp_path / 'b.db'}"}) == "SqlStore"
+    assert opened({"storage": "sql"}, state_dir=tmp_path) == "SqlStore"
+    assert (tmp_path / "metadata.db").exists()
+
+
+def test_a_store_is_given_as_a_class_or_an_instance() -> None:
+    assert opened({"storage": MemoryStore}) == "MemoryStore"
+    store = MemoryStore()
+    library = Library(persistence_config={"storage": store})
+    assert library.store is store
+    library.close()
+
+
+@pytest.mark.parametrize("storage", ["nothing-like-it", 7, dict])
+def test_what_is_no_store_is_refused(storage: Any) -> None:
+    with pytest.raises(exception.InvalidPersistence, match="Invalid persistence storage"):
+        opened({"storage": storage})
+
+
+def test_a_database_without_an_address_is_refused() -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"persistence_config\.connection: is missing"):
+        opened({"storage": "db"})
+    with pytest.raises(errors.ConfigurationError, match=r"persistence_config\.url: is missing"):
+        opened({"storage": "sql"})
+    with pytest.raises(errors.ConfigurationError, match="colour"):
+        opened({"storage": "db", "connection": "sqlite:////tmp/x", "colour": "red"})
+
+
+def test_an_option_may_refer_to_another_one_and_a_dollar_in_a_password_stays(library: Library) -> None:
+    library.cinder_options["my_ip"] = "192.0.2.9"
+    backend = library.backend(
+        "fake",
+        volume_driver=NOTHING,
+        nothing_error="$my_ip and ${nothing_mode}",
+        nothing_mode="slow",
+        nothing_password="a$b$$c",
+    )
+    assert backend.configuration.nothing_error == "192.0.2.9 and slow"
+    assert backend.configuration.nothing_password == "a$b$$c"
+
+
+def test_a_wrong_option_a_wrong_value_and_a_wrong_driver_are_named(library: Library) -> None:
+    with pytest.raises(errors.ConfigurationError, match="nothing_prt: is not an option.*did you mean nothing_port"):
+        library.backend("a", volume_driver=NOTHING, nothing_prt=1)
+    with pytest.raises(errors.ConfigurationError, match="nothing_port: does not fit"):
+        library.backend("a", volume_driver=NOTHING, nothing_port="many")
+    with pytest.raises(errors.ConfigurationError, match="there is no driver 'cinder.volume.drivers.none.None'"):
+        library.backend("a", volume_driver="cinder.volume.drivers.none.None")
+    assert library.backends == {}
+
+
+def test_a_failed_back_end_can_be_tried_again(library: Library) -> None:
+    with pytest.raises(errors.BackendUnavailable, match="the array says no"):
+        library.backend("a", volume_driver=NOTHING, nothing_fail="check_for_setup_error")
+    assert library.backend("a", volume_driver=NOTHING).id == "a"
+
+
+def test_nothing_is_printed_and_no_log_is_switched_off(tmp_path: Path) -> None:
+    code = f"""
+import logging, sys
+import csi_cinderlib.cinderlib as cl
+cl.setup()
+backend = cl.Backend("x", volume_driver={NOTHING!r})
+from cinder.volume import driver
+driver.LOG.error("nobody listens")
+mine = logging.getLogger("mine")
+assert not mine.disabled and not logging.getLogger("cinder").disabled and logging.root.level == logging.WARNING
+logging.basicConfig(stream=sys.stdout, format="%(name)s %(message)s")
+driver.LOG.error("somebody listens")
+cl.close()
+"""
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=root
+    )
+    assert (done.stdout, done.stderr) == ("cinder.volume.driver somebody listens\n", "")
+
+
+def test_a_set_up_keeps_nothing_on_disk_after_its_end(tmp_path: Path) -> None:
+    library = Library(file_locks_path=str(tmp_path / "locks"))
+    directory = library.runtime.state_dir
+    library.backend("fake", volume_driver=NOTHING, nothing_password="secret").create_volume(1)
+    conf = directory / "cinder" / "cinder.conf"
+    assert conf.stat().st_mode & 0o777 == 0o600
+    library.close()
+    assert not directory.exists()
+    assert (tmp_path / "locks").exists()
+
+
+def test_connector_properties_are_plain_values() -> None:
+    from csi_cinderlib.cinderlib import get_connector_properties
+
+    found = get_connector_properties("sudo", "192.0.2.1", True, True, host="me")
+    assert json.loads(json.dumps(found)) == found
+    assert (found["host"], found["ip"], found["multipath"], found["enforce_multipath"]) == (
+        "me",
+        "192.0.2.1",
+        True,
+        True,
+    )
+
+
+def test_loggers_of_the_library_have_no_handler_that_writes(library: Library) -> None:
+    assert all(isinstance(one, logging.NullHandler) for one in logging.getLogger("cinder").handlers)
