@@ -7,7 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,8 @@ class Verdict:
     passed: int
     failed: int
     skipped: dict[str, str]
+    closing: tuple[str, ...] = ()
+    """The title and csi-sanity's own summary."""
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +69,9 @@ def _end(driver: DriverProcess) -> None:
 def run_sanity(csi_sanity: str, tmp_path: Path) -> Callable[..., Verdict]:
     """Runs all cases against the given sockets."""
 
-    def run(title: str, node: DriverProcess, controller: DriverProcess, *, access_type: str) -> Verdict:
+    def run(
+        title: str, node: DriverProcess, controller: DriverProcess, *, access_type: str, seconds: float = 250
+    ) -> Verdict:
         report = tmp_path / "report.json"
         argv = [
             csi_sanity,
@@ -86,13 +90,14 @@ def run_sanity(csi_sanity: str, tmp_path: Path) -> Callable[..., Verdict]:
             argv,
             capture_output=True,
             text=True,
-            timeout=250,
+            timeout=seconds,
             check=False,
             cwd=tmp_path,
         )
         verdict = _read(report, outcome.stdout + outcome.stderr)
         closing = [line for line in verdict.output.splitlines() if re.match(r"Ran \d+ of|(SUCCESS|FAIL)! -- ", line)]
-        _verdicts.extend([f"csi-sanity v5.5.0, {title}:", *closing])
+        verdict = replace(verdict, closing=(f"csi-sanity v5.5.0, {title}:", *closing))
+        _verdicts.extend(verdict.closing)
         return verdict
 
     return run

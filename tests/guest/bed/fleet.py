@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -95,7 +96,7 @@ class Group:
                     memory=self.machine.memory,
                     timeout=self.machine.timeout,
                     shares=[Path(folder)],
-                    env={reports.VARIABLE: f"{folder}/reports", "PYTHONDONTWRITEBYTECODE": "1"},
+                    env={reports.VARIABLE: f"{folder}/reports", "PYTHONDONTWRITEBYTECODE": "", **_settings()},
                     output=follower.output,
                 ) as self._guest:
                     follower.start()
@@ -125,6 +126,11 @@ class Group:
     def show(self, text: bytes) -> None:
         if self._verbose:
             sys.__stdout__ and sys.__stdout__.buffer.write(text)
+
+
+def _settings() -> dict[str, str]:
+    """The settings of the tests that were made on the host."""
+    return {name: value for name, value in os.environ.items() if name in ("CINDERLIB_CACHE", "CINDERLIB_GUEST_CYCLES")}
 
 
 PYTEST_ARGUMENTS = (

@@ -107,7 +107,7 @@ class Guest:
         raise GuestFailure(f"the guest ran out of time after {self.timeout:.0f} s\n{self.kernel_log()}")
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Stream the output until the condition holds; it is asked after each piece.
+        """Stream the output until the condition holds; it is asked several times a second.
 
         Raises:
             GuestFailure: the guest ended, or ran out of time, before that.
@@ -118,7 +118,7 @@ class Guest:
     def _read_until(self, condition: Callable[[], bool]) -> bool:
         """Pass output on until the condition holds or time is up (False), or the guest is gone (True)."""
         while not condition() and (left := self._deadline - time.monotonic()) > 0:
-            if not select.select([self._console], [], [], left)[0]:
+            if not select.select([self._console], [], [], min(left, 0.2))[0]:
                 continue
             text = os.read(self._console, 65536)
             if not text:

@@ -23,6 +23,9 @@ BINDINGS = Path("/usr/lib/python3/dist-packages")
 _CONFIG = """\
 [global]
 fsid = {fsid}
+# Clients know the cluster's id from this file at once. Else, without authentication to wait for, their first command may be
+# sent before the monitor told them, and is refused (EPERM).
+monmap = {folder}/monmap
 mon host = [v1:127.0.0.1:{port}]
 ms bind msgr2 = false
 auth cluster required = none

@@ -58,7 +58,14 @@ class FaultyDevice:
 def faulty(name: str, beneath: str) -> Iterator[FaultyDevice]:
     """A healthy mapping to begin with."""
     modprobe("dm-mod", "dm-flakey")
-    run("dmsetup", "create", name, input=f"0 {run('blockdev', '--getsz', beneath).strip()} linear {beneath} 0\n")
+    run(
+        "dmsetup",
+        "create",
+        name,
+        "--uuid",
+        f"TEST-{name}",
+        input=f"0 {run('blockdev', '--getsz', beneath).strip()} linear {beneath} 0\n",
+    )
     try:
         yield FaultyDevice(name, beneath)
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.guest.inside import iscsi, lvm
 from tests.guest.inside.shell import run, settle
 
-_OF_THE_BED = f"{lvm.GROUP.replace('-', '--')}-"
+_OF_THE_BED = tuple(f"{group.replace('-', '--')}-" for group in (lvm.GROUP, lvm.THIN, lvm.THICK))
 """Logical volumes belong to the back end that the bed plays."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.guest.inside.shell import modprobe, require, run, settle
 
-GROUP = "cinder-volumes"
+GROUP, THIN, THICK = "cinder-volumes", "cinder-thin", "cinder-thick"
 
 
 def prepare() -> None:

@@ -20,7 +20,7 @@ def server(size: str = "600M") -> Iterator[str]:
     """Export a folder of a tmpfs (an overlay cannot be exported); yields the share."""
     require("rpc.nfsd", "rpcbind", "mount.nfs4", "exportfs")
     modprobe("lockd", nlm_timeout=3, nlm_grace_period=3)
-    modprobe("nfsd", "nfs", "nfsv4")
+    modprobe("loop", "nfsd", "nfs", "nfsv4")
     mounted(Path("/proc/fs/nfsd"), "nfsd")
     mounted(Path("/run/rpc_pipefs"), "rpc_pipefs")
     for folder in ("/var/lib/nfs/nfsdcld", "/var/lib/nfs/v4recovery"):

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from csi_cinderlib.backend.runtime import Runtime
 from tests.guest.inside import ceph as ceph_cluster
-from tests.guest.inside import iscsi, lvm, multipath, network, nfs
+from tests.guest.inside import iscsi, lio, lvm, multipath, network, nfs
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,25 @@ def group() -> Iterator[str]:
     """An LVM volume group on /dev/ubda."""
     with lvm.volume_group() as name:
         yield name
+
+
+@pytest.fixture(scope="session")
+def thin_group() -> Iterator[str]:
+    """The same on /dev/ubda, for a driver that fills it with a thin pool."""
+    with lvm.volume_group("/dev/ubda", lvm.THIN) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def thick_group() -> Iterator[str]:
+    with lvm.volume_group("/dev/ubdb", lvm.THICK) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def lio_target() -> None:
+    """The kernel's target is ready for the driver's own tool."""
+    lio.prepare()
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +67,12 @@ def nfs_share() -> Iterator[str]:
 def ceph() -> Iterator[ceph_cluster.Ceph]:
     with ceph_cluster.cluster() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """Cinder, once in a guest: importing it takes some seconds."""
+    made = Runtime(tmp_path_factory.mktemp("state"))
+    made.start()
+    yield made
+    made.close()

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.guest("iscsi")
 
 IQN = "iqn.2010-10.org.openstack:node"
 MIB = 1 << 20
-CYCLES = 200
+CYCLES = int(os.environ.get("CINDERLIB_GUEST_CYCLES", "40"))
+"""A cycle takes about a second: 200 are for when there is time."""
 
 
 @pytest.fixture
@@ -148,8 +149,8 @@ def test_a_target_that_is_gone_does_not_hold_up_unstaging(
     assert time.monotonic() - started < 20
 
 
-@pytest.mark.timeout(900)
-def test_two_hundred_stages_leave_the_sessions_of_before(
+@pytest.mark.timeout(600)
+def test_many_stages_leave_the_sessions_of_before(
     node: Node, offer: Callable[..., Offer], before: Footprint, record_property: Callable[[str, object], None]
 ) -> None:
     """Of four volumes behind one target at once: they share its session, and the last one out logs out."""

@@ -1,0 +1,25 @@
+"""The back-end contract, the very same suite that the fakes keep, on NFS, RBD and loop files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.backend.runtime import Runtime
+from tests.contract.backend.test_back_ends_keep_the_contract import *  # noqa: F403  # every test of the suite
+from tests.fakes.beds import Bed, Place
+from tests.guest.scenarios import contract
+
+pytestmark = pytest.mark.guest("contract-files")
+
+
+@pytest.fixture(params=["nfs", "rbd", "loopfile"])
+def bed(request: pytest.FixtureRequest) -> Bed:
+    return contract.bed_of(request.param)
+
+
+@pytest.fixture
+def place(bed: Bed, tmp_path: Path, runtime: Runtime, request: pytest.FixtureRequest) -> Iterator[Place]:
+    yield from contract.place_of(bed, tmp_path, runtime, request)

@@ -1,0 +1,80 @@
+"""csi-sanity on a real back end: LVM behind LIO over iSCSI, controller and node as two processes with two sockets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+
+from csi_cinderlib.demo.process import DriverProcess
+from tests.guest.inside.backends import OPTIONS
+from tests.guest.inside.footprint import Footprint
+from tests.guest.inside.lvm import volumes
+from tests.sanity.conftest import Verdict, run_sanity
+from tests.sanity.test_csi_sanity import check
+
+__all__ = ["run_sanity"]  # a fixture
+
+pytestmark = pytest.mark.guest("sanity")
+
+CACHE = Path(os.environ.get("CINDERLIB_CACHE") or Path.home() / ".cache" / "csi-cinderlib")
+
+
+@pytest.fixture
+def csi_sanity() -> str:
+    """The program as the host built it: a guest has no network."""
+    found = sorted(CACHE.glob("csi-sanity-*/csi-sanity"))
+    if not found:
+        pytest.skip("csi-sanity is not built: scripts/build-csi-sanity does it")
+    return str(found[-1])
+
+
+@pytest.fixture
+def controller(thin_group: str, lio_target: None, initiator: str, tmp_path: Path) -> Iterator[DriverProcess]:
+    driver, options = OPTIONS["lvm-thin"]
+    config = {"backends": {"lvm": {"driver": driver, "options": dict(options)}}}
+    with ExitStack() as ending:
+        yield start("controller", tmp_path, config, ending)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[DriverProcess]:
+    with ExitStack() as ending:
+        yield start("node", tmp_path, {}, ending)
+
+
+def start(mode: str, folder: Path, config: Mapping[str, object], ending: ExitStack) -> DriverProcess:
+    state_dir = folder / mode
+    state_dir.mkdir()
+    arguments = ["--mode", mode]
+    if config:
+        (state_dir / "config.yaml").write_text(yaml.safe_dump(dict(config)))
+        arguments += ["--config", str(state_dir / "config.yaml")]
+    process = DriverProcess(state_dir, arguments)
+    ending.callback(process.stop)
+    process.wait_until_ready()
+    return process
+
+
+@pytest.mark.timeout(800)
+@pytest.mark.parametrize("access_type", ["mount", "block"])
+def test_every_case_passes_and_nothing_is_left(
+    controller: DriverProcess,
+    node: DriverProcess,
+    run_sanity: Callable[..., Verdict],
+    thin_group: str,
+    access_type: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    before = Footprint.now()
+    title = f"LVM and LIO over iSCSI in a guest, controller and node apart, {access_type}"
+    verdict = run_sanity(title, node, controller, access_type=access_type, seconds=750)
+    for line in verdict.closing:
+        record_property("closing line", line)
+    check(verdict)
+    assert Footprint.now().left_since(before) == {}
+    assert {name for name in volumes(thin_group) if name.startswith(("volume-", "_snapshot"))} == set()
