@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ def parse(endpoint: str) -> Path:
     return absolute
 
 
+_one_umask = threading.Lock()
+"""The umask is the process's: two threads that change it at once would leave the wrong one behind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """A socket that this process made, known by its inode."""
@@ -66,13 +71,16 @@ def taking(path: Path) -> Iterator[None]:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigurationError(KEY, f"the directory {path.parent} cannot be used: {error.strerror}") from None
-    before = os.umask(OWNER_ONLY)
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        _clear(path)
-        yield
+        with _one_umask:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            before = os.umask(OWNER_ONLY)
+            try:
+                _clear(path)
+                yield
+            finally:
+                os.umask(before)
     finally:
-        os.umask(before)
         os.close(directory)
 
 
