@@ -6,7 +6,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 VENV := .venv/.ready
 HOST_PACKAGES := host
-TEST_PACKAGES := host databases
+TEST_PACKAGES := host databases guest ceph cluster
 export CINDERLIB_CACHE ?= $(HOME)/.cache/csi-cinderlib
 
 help: ## Show this list
