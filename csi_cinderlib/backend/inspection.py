@@ -153,7 +153,11 @@ def describe(option: Any) -> Option:
     plain = named not in ("Boolean", "Integer", "Float", "Port")
     return Option(
         name=option.dest,
-        type="choice" if choices else _TYPES.get(named, named.lower()),
+        type="choice"
+        if choices
+        else "list in brackets"
+        if getattr(kind, "bounds", False)
+        else _TYPES.get(named, named.lower()),
         default=_default(option),
         help=" ".join((option.help or "").split()),
         minimum=getattr(kind, "min", None),
