@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -16,27 +17,31 @@ Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def script(name: str) -> ModuleType:
-    """One of the scripts as a module."""
+def _script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROOT / f"scripts/{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-@pytest.fixture(scope="session")
-def snapshots() -> ModuleType:
-    """scripts/chart_snapshots.py."""
-    return script("chart_snapshots")
+GENERATOR = _script("generate_chart")
+NAMES: list[str] = GENERATOR.names()
+"""The value sets."""
 
 
 @pytest.fixture(scope="session")
-def helm(snapshots: ModuleType) -> str:
+def generator() -> ModuleType:
+    """scripts/generate_chart.py."""
+    return GENERATOR
+
+
+@pytest.fixture(scope="session")
+def helm(generator: ModuleType) -> str:
     """The path of a helm; without one, tests skip with the reason."""
     try:
-        return str(snapshots.helm())
+        return str(generator.helm())
     except subprocess.CalledProcessError as problem:
         pytest.skip(f"helm cannot be built: {problem.stderr.strip()[-500:]}")
 
@@ -49,22 +54,31 @@ Render = Callable[..., list[Json]]
 
 
 @pytest.fixture(scope="session")
-def render(helm: str, snapshots: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Render:
+def render(helm: str, generator: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Render:
     """Render the chart with these values (a mapping, or the name of a value set) into its objects. Raises Refused."""
     folder = tmp_path_factory.mktemp("values")
+    texts: dict[str, str] = {}
 
-    def objects(values: Json | str = "default", *arguments: str, **options: Any) -> list[Json]:
-        path = snapshots.VALUES / f"{values}.yaml"
-        if not isinstance(values, str):
-            path = folder / "values.yaml"
-            path.write_text(yaml.safe_dump(values))
+    def text_of(name: str) -> str:
+        if name not in texts:
+            texts[name] = generator.render(helm, values=[generator.VALUES / f"{name}.yaml"])
+        return texts[name]
+
+    def objects(values: Json | str = "default") -> list[Json]:
+        if isinstance(values, str):
+            return _objects(text_of(values))
+        path = folder / "values.yaml"
+        path.write_text(yaml.safe_dump(values))
         try:
-            text = snapshots.render(helm, *arguments, values=[path], **options)
+            return _objects(generator.render(helm, values=[path]))
         except subprocess.CalledProcessError as problem:
             raise Refused(problem.stderr) from None
-        return [found for found in yaml.safe_load_all(text) if found]
 
     return objects
+
+
+def _objects(text: str) -> list[Json]:
+    return [found for found in yaml.load_all(text, Loader=yaml.CSafeLoader) if found]
 
 
 def one(objects: list[Json], kind: str, name: str = "") -> Json:

@@ -11,9 +11,7 @@ import yaml
 from csi_cinderlib.config import live, load
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.sealing import Sealer
-from tests.chart.conftest import Json, Render, container, one, script
-
-NAMES = script("chart_snapshots").names()
+from tests.chart.conftest import NAMES, Json, Render, container, one
 
 
 def settings(objects: list[Json], role: str, tmp_path: Path) -> Settings:

@@ -7,31 +7,29 @@ from types import ModuleType
 
 import pytest
 
-from tests.chart.conftest import script
-
-NAMES = script("chart_snapshots").names()
+from tests.chart.conftest import NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_chart_renders_what_was_reviewed(name: str, helm: str, snapshots: ModuleType) -> None:
-    reviewed = (snapshots.SNAPSHOTS / f"{name}.yaml").read_text()
-    assert snapshots.snapshot(helm, name) == reviewed, "if this is meant: python scripts/chart_snapshots.py"
+def test_the_chart_renders_what_was_reviewed(name: str, helm: str, generator: ModuleType) -> None:
+    reviewed = (generator.SNAPSHOTS / f"{name}.yaml").read_text()
+    assert generator.snapshot(helm, name) == reviewed, "if this is meant: python scripts/generate_chart.py"
 
 
-def test_there_is_a_snapshot_for_each_value_set_and_no_other(snapshots: ModuleType) -> None:
-    assert sorted(path.stem for path in snapshots.SNAPSHOTS.glob("*.yaml")) == NAMES
+def test_there_is_a_snapshot_for_each_value_set_and_no_other(generator: ModuleType) -> None:
+    assert sorted(path.stem for path in generator.SNAPSHOTS.glob("*.yaml")) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_helm_finds_nothing_to_complain_about(name: str, helm: str, snapshots: ModuleType) -> None:
+def test_helm_finds_nothing_to_complain_about(name: str, helm: str, generator: ModuleType) -> None:
     done = subprocess.run(
         [
             helm,
             "lint",
             "--strict",
-            str(snapshots.CHART),
-            f"--kube-version={snapshots.KUBERNETES}",
-            f"--values={snapshots.VALUES / name}.yaml",
+            str(generator.CHART),
+            f"--kube-version={generator.KUBERNETES}",
+            f"--values={generator.VALUES / name}.yaml",
         ],
         capture_output=True,
         text=True,
@@ -41,7 +39,7 @@ def test_helm_finds_nothing_to_complain_about(name: str, helm: str, snapshots: M
 
 
 @pytest.mark.parametrize("version", ["1.29.9"])
-def test_a_cluster_that_is_too_old_is_refused(version: str, helm: str, snapshots: ModuleType) -> None:
+def test_a_cluster_that_is_too_old_is_refused(version: str, helm: str, generator: ModuleType) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        snapshots.render(helm, kubernetes=version)
+        generator.render(helm, kubernetes=version)
     assert "requires kubeVersion: >=1.30" in refused.value.stderr
