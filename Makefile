@@ -32,6 +32,7 @@ proto: $(VENV) ## Generate the gRPC stubs from proto/
 
 docs: $(VENV) ## Write the reference pages from the code
 	@$(BIN)/python scripts/generate_docs.py
+	@$(BIN)/python scripts/generate_driver_docs.py --catalogue
 
 requirements: $(VENV) ## Lock the newest versions that fit pyproject.toml
 	@scripts/lock-requirements --upgrade

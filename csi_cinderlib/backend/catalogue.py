@@ -5,7 +5,6 @@ So that whoever only wants to know needs no Cinder, and no ten seconds. A test c
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib.backend import libraries, starters
-from csi_cinderlib.errors import NotFound
+from csi_cinderlib.config.near import unknown
+from csi_cinderlib.errors import InvalidRequest
 
 FILE = Path(__file__).with_name("catalogue.json")
 ADDRESS = "192.0.2.10"
@@ -107,7 +107,7 @@ class Catalogue:
         """By class path, module and class, or class name alone where that is unique; upper and lower case are the same.
 
         Raises:
-            NotFound: names those that resemble it.
+            InvalidRequest: there is none, or several; names those that it may mean.
         """
         wanted = name.lower()
         for spelling in (_path, _place, _class):
@@ -115,11 +115,8 @@ class Catalogue:
             if len(found) == 1:
                 return found[0]
             if found:
-                raise NotFound("driver", f"{name} (there are {' and '.join(one.path for one in found)})")
-        spellings = {_class(one): one.name for one in self.drivers}
-        near = [spellings[key] for key in difflib.get_close_matches(wanted, spellings, n=3, cutoff=0.5)]
-        near = near or [one.name for one in self.drivers if wanted in one.path.lower()][:5]
-        raise NotFound("driver", name + (f" (did you mean {' or '.join(near)}?)" if near else ""))
+                raise InvalidRequest("driver", f"{name!r} may be {' or '.join(one.path for one in found)}")
+        raise InvalidRequest("driver", unknown("driver", name, {one.name for one in self.drivers}))
 
 
 def _path(driver: Driver) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from csi_cinderlib.backend.backend import Backend as Core
 from csi_cinderlib.cinderlib import default, exception
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.library import Library
@@ -222,10 +221,6 @@ class Backend:
     def _volume_deleted(self, volume: Volume) -> None:
         if self._volumes is not None:
             self._volumes[:] = [one for one in self._volumes if one.id != volume.id]
-
-    def has_volumes(self) -> bool:
-        """Whether the metadata store knows a volume on it."""
-        return bool(self._library.store.page(records.Volume, limit=1, where={"backend": self.id}).records)
 
 
 def _filled_in(value: Any, known: Mapping[str, Any]) -> Any:

@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """1 when there is no such driver."""
+    """2 when there is no such driver."""
     from csi_cinderlib.backend import catalogue
 
     known = catalogue.load()

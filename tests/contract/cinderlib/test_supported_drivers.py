@@ -1,0 +1,31 @@
+"""`list_supported_drivers`, in both of its forms."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from csi_cinderlib.cinderlib import list_supported_drivers
+
+
+def test_for_programs_options_keep_their_types() -> None:
+    found = list_supported_drivers(2)
+    rbd = found["RBDDriver"]
+    assert rbd["class_fqn"] == "cinder.volume.drivers.rbd.RBDDriver"
+    assert set(rbd) >= {"class_name", "desc", "version", "ci_wiki_name", "supported", "driver_options"}
+    options = {one["dest"]: one for one in rbd["driver_options"]}
+    assert options["rbd_max_clone_depth"]["default"] == 5
+    assert options["rbd_flatten_volume_from_snapshot"]["default"] is False
+    assert options["rbd_keyring_conf"]["default"] == ""
+    assert type(options["rbd_max_clone_depth"]["type"]["type_class"]).__name__ == "Integer"
+    assert {"LVMVolumeDriver", "LoopFileDriver", "FibreChannelVolumeDriver"} <= set(found)
+    assert len(found) >= 99  # two of Cinder's 101 share their names with two others
+    assert "cinder.volume.drivers.pure" not in sys.modules
+
+
+def test_for_people_all_values_are_text() -> None:
+    options = list_supported_drivers()["LVMVolumeDriver"]["driver_options"]
+    assert all(isinstance(value, str) for one in options for value in one.values())
+    with pytest.raises(ValueError, match="1 and 2"):
+        list_supported_drivers(3)
