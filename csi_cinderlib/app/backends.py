@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from csi_cinderlib.app.persist import Stopping, persist
 from csi_cinderlib.backend.backend import Backend
@@ -11,7 +12,7 @@ from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.errors import ConfigurationError
-from csi_cinderlib.observe import logs
+from csi_cinderlib.observe import logs, redact
 
 SLOW_SECONDS = 5.0
 """For back ends that are slow to start, once another one is ready."""
@@ -35,14 +36,14 @@ class RunningBackends:
         self._make = make
         self._untried: set[str] = set()
         self._wrong: dict[str, ConfigurationError] = {}
-        self._broken: tuple[str, ...] = ()
+        self._files: dict[str, Path] = {}
+        self._unreadable: Mapping[Path, ConfigurationError] = {}
         self._guard = threading.Lock()
         self._first = threading.Event()
         self._all = threading.Event()
 
     def start(self) -> None:
-        found = live.backends(self._settings)
-        self._tell_broken(found)
+        found = self._read()
         self._untried = {one.name for one in found.backends}
         for one in found.backends:
             self._begin(one)
@@ -54,8 +55,7 @@ class RunningBackends:
         """Take over what the directory holds now; what did not change goes on undisturbed."""
         if not self._settings.backends_directory:
             return
-        found = live.backends(self._settings)
-        self._tell_broken(found)
+        found = self._read()
         wanted = {one.name: one for one in found.backends}
         for known in self._registry.all():
             if known.name not in wanted and not found.broken:
@@ -66,6 +66,15 @@ class RunningBackends:
         for one in wanted.values():
             _log.info("back end is new or changed", backend=one.name)
             self._begin(one)
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Why configuration cannot be read: by the names of the back ends that go on with what it said before, else by the file's."""
+        reasons: dict[str, str] = {}
+        for path, error in self._unreadable.items():
+            names = [name for name, file in self._files.items() if file == path]
+            instead = "; what it said before is used" if names else ""
+            reasons |= dict.fromkeys(names or [path.stem], f"{redact.text(str(error))}{instead}")
+        return reasons
 
     def wait(self) -> None:
         """Until every back end is ready or has failed once; but one that is ready need not wait long for the slow ones."""
@@ -80,27 +89,26 @@ class RunningBackends:
         threading.Thread(target=self._start, args=(backend,), name=f"start-{backend.name}", daemon=True).start()
 
     def _start(self, backend: Backend) -> None:
+        with redact.hiding(redact.secrets_in(backend.settings.options)):
+            try:
+                self._persist(backend)
+            except ConfigurationError as error:
+                _log.error("back end cannot work like this", backend=backend.name, reason=str(error))
+                self._is_wrong(backend, error)
+            except Exception as error:  # a driver's bug must not take the other back ends along
+                _log.exception("back end cannot start", error, backend=backend.name)
+                backend.failure = f"unexpected {type(error).__name__}: the controller's log tells more"
+        self._tried(backend)
+
+    def _persist(self, backend: Backend) -> None:
         def attempt() -> None:
             if backend in self._registry.all():  # it may have been replaced meanwhile
                 backend.start()
 
-        try:
-            if persist(
-                attempt,
-                self._stopping,
-                f"back end {backend.name} is not ready",
-                failed=lambda _why: self._tried(backend),
-            ):
-                _log.info("back end ready", backend=backend.name)
-                self._first.set()
-                self._tried(backend)
-        except ConfigurationError as error:
-            _log.error("back end cannot work like this", backend=backend.name, reason=str(error))
-            self._is_wrong(backend, error)
-            self._tried(backend)
-        except Exception as error:  # a driver's bug must not take the other back ends along
-            _log.exception("back end cannot start", error, backend=backend.name)
-            self._tried(backend)
+        event = f"back end {backend.name} is not ready"
+        if persist(attempt, self._stopping, event, failed=lambda _why: self._tried(backend)):
+            _log.info("back end ready", backend=backend.name)
+            self._first.set()
 
     def _is_wrong(self, backend: Backend, error: ConfigurationError) -> None:
         """With nothing that can work, and nobody who could change it while this runs, the process had better end."""
@@ -118,9 +126,12 @@ class RunningBackends:
                 self._all.set()
                 self._first.set()
 
-    def _tell_broken(self, found: live.Found) -> None:
-        """Each trouble once, not at every look."""
-        broken = tuple(map(str, found.broken))
-        for reason in set(broken) - set(self._broken):
+    def _read(self) -> live.Found:
+        """What is configured now. Each trouble is told once, not at every look."""
+        found = live.backends(self._settings)
+        before = set(map(str, self._unreadable.values()))
+        for reason in sorted(set(map(str, found.broken)) - before):
             _log.error("back ends cannot be read; those of before go on", reason=reason)
-        self._broken = broken
+        self._files |= found.files
+        self._unreadable = found.unreadable
+        return found

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from csi_cinderlib.app.backends import RunningBackends
 from csi_cinderlib.app.keys import Keys
+from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.app.persist import Stopping
 from csi_cinderlib.app.stores import open_store
 from csi_cinderlib.backend.backend import Backend
@@ -127,14 +128,32 @@ class ControllerSide:
     def _start_chores(self) -> None:
         self._every(SETTLE_SECONDS, "orphans", self._settle)
         self._every(REFRESH_SECONDS, "back ends", self._running.refresh)
+        if self.store.traits.shared:
+            self._every(LEASE / 3, "beat", self.owners.beat)
+        observations = Observations(self.backends, unreadable=self._running.unreadable)
         if self._metrics is not None:
             from csi_cinderlib.app import figures
 
             orphans = Orphans(self.store, self.backends, self._locks)
-            update = figures.Figures(self._metrics, self.store, self.backends, orphans).update
-            self._every(figures.SECONDS, "figures", update)
-        if self.store.traits.shared:
-            self._every(LEASE / 3, "beat", self.owners.beat)
+            update = figures.Figures(self._metrics, self.store, observations, orphans).update
+            self._every(figures.SECONDS, "figures", update, first=figures.FIRST_SECONDS)
+        if self._settings.kubernetes or self._settings.store.plugin == KUBERNETES:
+            self._show_backends(observations)
+
+    def _show_backends(self, observations: Observations) -> None:
+        """Where `kubectl` shows them, whichever store holds the records."""
+        from csi_cinderlib.app import backend_status
+        from csi_cinderlib.persistence.kubernetes import access
+        from csi_cinderlib.persistence.kubernetes.rest import Client
+        from csi_cinderlib.persistence.kubernetes.statuses import Statuses
+
+        settings, store, host = self._settings, self._settings.store, socket.gethostname()
+        reached = access(store.options if store.plugin == KUBERNETES else {})
+        client = Client(reached, connections=1)
+        self._undo.callback(client.close)
+        statuses = Statuses(client, reached.namespace, driver_name=settings.driver_name, instance=host)
+        update = backend_status.BackendStatus(statuses, observations, self.store, controller=host).update
+        self._every(backend_status.LOOK_SECONDS, "back ends' status", update, first=backend_status.FIRST_SECONDS)
 
     def _every(self, seconds: float, name: str, work: Callable[[], object], *, first: float | None = None) -> None:
         def run() -> None:
@@ -145,6 +164,8 @@ class ControllerSide:
                     work()
                 except DriverError as error:
                     _log.warning(f"{name} failed", reason=str(error))
+                except Exception as error:  # a bug that meets one record must not end a chore for ever
+                    _log.exception(f"{name} failed", error)
 
         threading.Thread(target=run, name=name, daemon=True).start()
 

@@ -6,10 +6,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from csi_cinderlib.app.observations import Observations, Seen
 from csi_cinderlib.app.stores import walk
-from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model.records import Volume
 from csi_cinderlib.model.size import BYTES_PER_GIB
 from csi_cinderlib.observe.metrics import Metrics
@@ -29,31 +27,32 @@ UNREADABLE = "unreadable"
 class Figures:
     """Remembers which label values it has set, so that what is gone shows as 0 and not as it was."""
 
-    def __init__(self, metrics: Metrics, store: Store, backends: Backends, orphans: Orphans) -> None:
+    def __init__(self, metrics: Metrics, store: Store, observations: Observations, orphans: Orphans) -> None:
         self._metrics = metrics
         self._store = store
-        self._backends = backends
+        self._observations = observations
         self._orphans = orphans
         self._seen: set[tuple[str, str]] = set()
+        self._shown: set[str] = set()
         self._updates = 0
 
     def update(self) -> None:
         """Raises StoreUnavailable."""
-        for backend in self._backends.all():
-            self._metrics.backend_ready(backend.name, backend.ready)
-            if backend.ready:
-                self._pools(backend)
+        found = self._observations.look()
+        for seen in found:
+            self._metrics.backend_ready(seen.name, seen.ready)
+            self._pools(seen)
+        names = {seen.name for seen in found}
+        for gone in self._shown - names:
+            self._metrics.forget_backend(gone)
+        self._shown = names
         if self._updates % WALK_EVERY == 0:
-            self._count_orphans()
+            self._count_orphans(names)
             self._count_volumes()
         self._updates += 1
 
-    def _pools(self, backend: Backend) -> None:
-        try:
-            pools = backend.stats().pools
-        except DriverError:
-            return  # the error is counted where the driver was called
-        for pool in pools:
+    def _pools(self, seen: Seen) -> None:
+        for pool in seen.stats.pools if seen.stats else ():
             figures = {
                 "total": pool.total,
                 "free": pool.free,
@@ -65,11 +64,11 @@ class Figures:
                 for kind, value in figures.items()
                 if value is not None and not math.isnan(value)
             }
-            self._metrics.pool(backend.name, pool.name, **known)
+            self._metrics.pool(seen.name, pool.name, **known)
 
-    def _count_orphans(self) -> None:
+    def _count_orphans(self, backends: set[str]) -> None:
         counts = Counter(orphan.backend for orphan in self._orphans.find() if orphan.due)
-        for name in {backend.name for backend in self._backends.all()} | set(counts):
+        for name in backends | set(counts):
             self._metrics.orphans(name, counts[name])
 
     def _count_volumes(self) -> None:

@@ -19,11 +19,14 @@ from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, 
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.observe import redact
 from csi_cinderlib.observe.unmeasured import Meter
 from csi_cinderlib.persistence.api import Store
 
 _log = logging.getLogger(__name__)
 _NO_TYPES: Mapping[str, VolumeType] = {}
+NOT_STARTED = "not started"
+"""`Backend.failure` until the first attempt has ended."""
 
 
 def _nobody_else(_owner: str) -> bool:
@@ -57,7 +60,7 @@ class Backend:
     ) -> None:
         self.settings = settings
         self.name = settings.name
-        self.failure = "not started"
+        self.failure = NOT_STARTED
         self._types = volume_types
         self._runtime = runtime
         self._store = store
@@ -100,10 +103,15 @@ class Backend:
             try:
                 self._start()
             except DriverError as error:
-                self.failure = error.message if isinstance(error, BackendError) else str(error)
+                self.failure = self.without_secrets(error)
                 self._forget()
                 raise
             self.failure = ""
+
+    def without_secrets(self, error: DriverError) -> str:
+        """What an error says, fit to be shown: drivers quote what they were given."""
+        with redact.hiding(redact.secrets_in(self.settings.options)):
+            return redact.text(error.message if isinstance(error, BackendError) else str(error))
 
     def _start(self) -> None:
         engine = self._engine

@@ -23,27 +23,39 @@ class Found:
 
     Attributes:
         backends: in the order of the files' names.
-        broken: why files could not be read; with any, what is missing is to be left alone.
+        files: the file of each back end that comes from one.
+        unreadable: why files could not be read; with any, what is missing is to be left alone.
     """
 
     backends: tuple[BackendSettings, ...]
-    broken: tuple[ConfigurationError, ...] = ()
+    files: Mapping[str, Path]
+    unreadable: Mapping[Path, ConfigurationError]
+
+    @property
+    def broken(self) -> tuple[ConfigurationError, ...]:
+        return tuple(self.unreadable.values())
 
 
 def backends(settings: Settings, environment: Mapping[str, str] = os.environ) -> Found:
     """The back ends of `settings` and of its directory. One broken file does not hide the others."""
     found = {one.name: one for one in settings.backends}
-    broken = []
+    files: dict[str, Path] = {}
+    unreadable = {}
     directory = Path(settings.backends_directory) if settings.backends_directory else None
+    if directory and not directory.is_dir():
+        unreadable[directory] = ConfigurationError("backends_directory", f"{directory} is not a directory")
     for path in sorted(directory.glob("*.yaml")) if directory else ():
         try:
-            found |= {
+            read = {
                 one.name: replace(one, topology=segments(settings, one.topology))
                 for one in _in_file(path, environment, taken=found)
             }
         except ConfigurationError as error:
-            broken.append(error)
-    return Found(tuple(found.values()), tuple(broken))
+            unreadable[path] = error
+        else:
+            found |= read
+            files |= dict.fromkeys(read, path)
+    return Found(tuple(found.values()), files, unreadable)
 
 
 def sealing_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> tuple[SealingKey, ...]:
@@ -66,7 +78,10 @@ def _in_file(path: Path, environment: Mapping[str, str], *, taken: Container[str
     read = Reader(environment).value(tuple[BackendSettings, ...], read_yaml(path), f"{path}: backends")
     assert isinstance(read, tuple)
     for one in read:
-        check.backend(one)
+        try:
+            check.backend(one)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}: {error.key}", error.problem) from None
         if one.name in taken:
             raise ConfigurationError(f"{path}: {one.name}", "is configured elsewhere already")
     return read

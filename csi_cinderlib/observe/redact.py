@@ -47,6 +47,15 @@ def mapping(values: Mapping[str, object]) -> dict[str, object]:
     return {str(key): HIDDEN if value and is_secret_key(str(key)) else _any(value) for key, value in values.items()}
 
 
+def secrets_in(values: Mapping[str, object]) -> Iterator[str]:
+    """The values, to any depth, whose keys say that they are secret."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from secrets_in(value)
+        elif value and is_secret_key(str(key)):
+            yield from map(str, value) if isinstance(value, list | tuple) else (str(value),)
+
+
 def text(value: str) -> str:
     """Text without the current call's secrets, `password=...` and `scheme://user:password@`."""
     for secret in _hidden.get():

@@ -1,7 +1,7 @@
-"""The custom resources: one per kind of record, their definitions made from the model.
+"""The custom resources: one per kind of record, their definitions made from the model, and one that only shows how a back end is.
 
-Everything that counts is in `spec` and is written in one request, so that a record is never half there. `status` mirrors the phase
-and its message for people and their tools; nothing reads it back.
+Everything that counts of a record is in `spec` and is written in one request, so that a record is never half there. `status` mirrors
+the phase and its message for people and their tools; nothing reads it back.
 """
 
 from __future__ import annotations
@@ -97,18 +97,33 @@ RESOURCES: Mapping[type[Record], Resource] = {
     Node: Resource("StorageNode", "storagenodes", "clnode", (_AGE,), mirrored=False),
 }
 
+BACKEND = Resource(
+    "StorageBackend",
+    "storagebackends",
+    "clbe",
+    (
+        ("Ready", ".status.ready", "boolean"),
+        ("Reason", ".status.reason", "string"),
+        ("Driver", ".spec.driver", "string"),
+        ("Free", ".status.freeGiB", "integer"),
+        _AGE,
+    ),
+)
+"""How a back end is, for people. No record: the controller writes it, and nothing depends on it."""
+
 
 def definitions() -> list[Json]:
     """The CustomResourceDefinitions of all kinds, ready to be applied; the chart ships them."""
-    return [_definition(kind, resource) for kind, resource in RESOURCES.items()]
+    records = [_definition(resource, _object_schema(kind, resource)) for kind, resource in RESOURCES.items()]
+    return [*records, _definition(BACKEND, _backend_schema())]
 
 
-def _definition(kind: type[Record], resource: Resource) -> Json:
+def _definition(resource: Resource, schema: Json) -> Json:
     version: Json = {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": _object_schema(kind, resource)},
+        "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": [
             {"name": name, "jsonPath": path, "type": type_, **({"priority": 1} if name == "Message" else {})}
             for name, path, type_ in resource.columns
@@ -153,15 +168,47 @@ def _object_schema(kind: type[Record], resource: Resource) -> Json:
         "description": "Secrets, encrypted; the key id stands in the text.",
         "additionalProperties": {"type": "string"},
     }
-    properties: Json = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
-    properties["spec"] = spec
-    if resource.mirrored:
-        properties["status"] = {
-            "type": "object",
-            "description": "What spec says, for tools that look here; nothing reads it back.",
-            "properties": {"phase": {"type": "string"}, "message": {"type": "string"}},
-        }
-    return {"type": "object", "required": ["spec"], "properties": properties}
+    if not resource.mirrored:
+        return _schema(spec=spec)
+    shown = {"phase": {"type": "string"}, "message": {"type": "string"}}
+    return _schema(spec=spec, status=_object("What spec says, for tools that look here; nothing reads it back.", shown))
+
+
+def _schema(**parts: Json) -> Json:
+    head: Json = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
+    return {"type": "object", "required": ["spec"], "properties": {**head, **parts}}
+
+
+def _object(description: str, properties: Json) -> Json:
+    return {"type": "object", "description": description, "properties": properties}
+
+
+def _backend_schema() -> Json:
+    def field(type_: str, description: str, **more: str) -> Json:
+        return {"type": type_, "description": description, **more}
+
+    spec = {
+        "name": field("string", "As StorageClasses name it in their parameter `backend`."),
+        "driver": field("string", "The class of its Cinder driver."),
+    }
+    status = {
+        "ready": field("boolean", "It is set up, and answered when it was last asked."),
+        "reason": field("string", "Why it is not ready, or what else is wrong with it."),
+        "protocol": field("string", "How nodes reach its volumes: iSCSI, FC, NVMe-oF, ceph ..."),
+        "totalGiB": field(
+            "integer", "All its pools together; absent where one is unlimited or unknown.", format="int64"
+        ),
+        "freeGiB": field("integer", "As totalGiB.", format="int64"),
+        "volumes": field("integer", "Volume records, counted every few minutes.", format="int64"),
+        "observedAt": field("string", "When this was last found to be so.", format="date-time"),
+        "controller": field("string", "Which controller found it: the name of its pod."),
+    }
+    return _schema(
+        spec=_object(
+            "A configured back end, shown by csi-cinderlib. The configuration is elsewhere; do not edit.", spec
+        ),
+        status=_object("How it is. Nothing reads it back.", status),
+    )
 
 
 def structural(schema: Mapping[str, Any]) -> Json:
@@ -179,7 +226,7 @@ def structural(schema: Mapping[str, Any]) -> Json:
 
 
 def controller_rules() -> list[Json]:
-    """The RBAC rules that the store needs, and no more; the chart gives the controller these."""
+    """The RBAC rules that the controller needs where the store is here, and no more; the chart gives it these."""
     written = [resource for kind, resource in RESOURCES.items() if kind is not Node]
     return [
         {
@@ -193,6 +240,20 @@ def controller_rules() -> list[Json]:
             "verbs": ["patch"],
         },
         {"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "list"]},
+        *status_rules(),
+    ]
+
+
+def status_rules() -> list[Json]:
+    """What showing the back ends takes, whatever the store is."""
+    return [
+        {
+            "apiGroups": [GROUP],
+            "resources": [BACKEND.plural],
+            "verbs": ["get", "list", "create", "patch", "delete"],
+        },
+        {"apiGroups": [GROUP], "resources": [f"{BACKEND.plural}/status"], "verbs": ["patch"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     ]
 
 

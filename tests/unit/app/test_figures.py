@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.app.figures import WALK_EVERY, Figures
+from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
@@ -40,16 +41,17 @@ def backends(store: Store, tmp_path: Path) -> Iterator[Backends]:
         BackendSettings(name="unfigured", driver="tests.fakes.nothing.NothingDriver"),
     ]
     backends = Backends(Backend(one, store=store, runtime=runtime) for one in settings)
-    backends.all()[0].start()
+    first = backends.all()[0]
+    first.start()
     yield backends
-    backends.all()[0].stop()
+    first.stop()
     runtime.close()
 
 
 def test_pools_readiness_volumes_and_orphans_are_shown(store: Store, backends: Backends) -> None:
     metrics = Metrics(version="1", mode="controller", driver_name="d")
     orphans = Orphans(store, backends, KeyedLocks(), grace=timedelta(hours=1))
-    figures = Figures(metrics, store, backends, orphans)
+    figures = Figures(metrics, store, Observations(backends), orphans)
     whole = store.add(Volume(id="a", backend="figured", size=GiB(1), status=Status.AVAILABLE, created_at=OLD))
     store.add(Volume(id="b", backend="figured", size=GiB(1), status=Status.CREATING, created_at=OLD))
     figures.update()
@@ -68,3 +70,17 @@ def test_pools_readiness_volumes_and_orphans_are_shown(store: Store, backends: B
     for _ in range(WALK_EVERY):
         figures.update()
     assert 'csi_cinderlib_volumes{backend="figured",status="available"} 0.0' in metrics.exposition().decode()
+
+
+def test_of_a_back_end_that_is_gone_only_its_volumes_are_shown(store: Store, backends: Backends) -> None:
+    metrics = Metrics(version="1", mode="controller", driver_name="d")
+    figures = Figures(metrics, store, Observations(backends), Orphans(store, backends, KeyedLocks()))
+    store.add(Volume(id="a", backend="figured", size=GiB(1), status=Status.AVAILABLE, created_at=OLD))
+    figures.update()
+    backends.remove("figured")
+    figures.update()
+    shown = metrics.exposition().decode()
+    assert 'csi_cinderlib_backend_ready{backend="figured"}' not in shown
+    assert 'csi_cinderlib_pool_bytes{backend="figured"' not in shown
+    assert 'csi_cinderlib_volumes{backend="figured",status="available"} 1.0' in shown
+    assert 'csi_cinderlib_backend_ready{backend="unfigured"} 0.0' in shown

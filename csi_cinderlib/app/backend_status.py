@@ -1,0 +1,216 @@
+"""Keeps the StorageBackend objects as the back ends are, and tells by events when one becomes ready or breaks.
+
+Several controllers may see the same back ends. Each writes what has changed for itself, at once; while nothing changes, the one that
+wrote last goes on saying that it is still so, and the others take that over only once it has fallen silent. So the last news is
+shown, with who found it, and two controllers that see different things do not write in turn.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from csi_cinderlib.app.observations import Observations, Seen
+from csi_cinderlib.app.stores import walk
+from csi_cinderlib.errors import DriverError
+from csi_cinderlib.model import times
+from csi_cinderlib.model.records import Volume
+from csi_cinderlib.observe import logs, redact
+from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.kubernetes.statuses import Statuses, object_name
+
+LOOK_SECONDS = 5.0
+"""Between two looks at the back ends."""
+FIRST_SECONDS = 1.0
+"""Before the first one, so that it does not hold up the start."""
+REFRESH_SECONDS = 120.0
+"""Between two writes while nothing happens: figures drift, and `observedAt` shows that somebody still looks."""
+SILENT_SECONDS = 2.5 * REFRESH_SECONDS
+"""After which what another controller wrote may be overwritten, or removed, for it would have been refreshed."""
+COUNT_SECONDS = 600.0
+"""Between two counts of the volumes, which read all records."""
+EVENT_SECONDS = 60.0
+"""Between two events on one back end; of several changes in that time the last one is told, if it made a difference."""
+LONGEST_REASON = 1000
+"""Characters. A driver may answer with a web page."""
+
+Json = dict[str, Any]
+_log = logs.logger(__name__)
+
+
+@dataclass(slots=True)
+class _Sign:
+    """The `observedAt` of an object, and since when this process has known it: no two machines' clocks are compared."""
+
+    text: str = ""
+    since: float = -math.inf
+
+    def read(self, text: str, now: float) -> bool:
+        """Take in what the object says now; whether whoever wrote it has fallen silent."""
+        if text != self.text:
+            self.text, self.since = text, now
+        return now - self.since > SILENT_SECONDS
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What this process knows of one object.
+
+    Attributes:
+        news: of the last look that was written, or found written.
+        told: of the last event, whoever sent it.
+    """
+
+    news: Json = field(default_factory=dict)
+    looked_at: float = -math.inf
+    sign: _Sign = field(default_factory=_Sign)
+    told: Json | None = None
+    told_at: float = -math.inf
+
+
+class BackendStatus:
+    """Call `update` now and then, from one thread. That the API server refuses or is away is logged once, and harms nothing.
+
+    Args:
+        controller: this process, as people know it: the name of its pod.
+    """
+
+    def __init__(
+        self,
+        statuses: Statuses,
+        observations: Observations,
+        store: Store,
+        *,
+        controller: str,
+        clock: Callable[[], datetime] = times.utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._statuses = statuses
+        self._observations = observations
+        self._store = store
+        self._controller = controller
+        self._clock = clock
+        self._now = monotonic
+        self._shown: dict[str, _Shown] = {}
+        self._strangers: dict[str, _Sign] = {}
+        self._swept_at = -math.inf
+        self._volumes: Mapping[str, int] = {}
+        self._counted_at = -math.inf
+        self._failing = False
+
+    def update(self) -> None:
+        """Show what is new."""
+        seen = {one.name: _presentable(one) for one in self._observations.look()}
+        steps = [partial(self._show, one) for one in seen.values() if not one.starting]
+        steps += [partial(self._remove_gone, seen), partial(self._sweep, seen)]
+        worked = [self._works(step) for step in steps]
+        if all(worked) and self._failing:
+            _log.info("the state of the back ends is shown in Kubernetes again")
+            self._failing = False
+
+    def _works(self, act: Callable[[], None]) -> bool:
+        try:
+            act()
+        except DriverError as error:
+            if not self._failing:
+                _log.warning("the state of the back ends cannot be shown in Kubernetes", reason=str(error))
+            self._failing = True
+            return False
+        return True
+
+    def _show(self, seen: Seen) -> None:
+        shown, now = self._shown.setdefault(seen.name, _Shown()), self._now()
+        news = news_of(seen)
+        if news != shown.news or now - shown.looked_at >= REFRESH_SECONDS:
+            self._write(seen, shown, news)
+            shown.news, shown.looked_at = news, now
+        if news != shown.told and now - shown.told_at >= EVENT_SECONDS:
+            shown.told_at = now  # also when it cannot be sent
+            self._tell(seen)
+            shown.told = news
+
+    def _write(self, seen: Seen, shown: _Shown, news: Json) -> None:
+        """Write the status, unless another controller keeps it up, or had the same news first and so has told them."""
+        found = self._statuses.ensure(seen.name, seen.driver)
+        present: Json = found.get("status") or {}
+        known = {key: present.get(key) for key in news}
+        silent = shown.sign.read(present.get("observedAt", ""), self._now())
+        mine = present.get("controller") == self._controller
+        first, changed = shown.told is None, news != shown.news
+        if first or known == news:
+            shown.told = known
+        if first or (known != news if changed else mine or silent):
+            status = self._status(seen, news)
+            self._statuses.write(found, status)
+            shown.sign.read(status["observedAt"], self._now())
+
+    def _tell(self, seen: Seen) -> None:
+        note = f"Back end {seen.name} is {'ready' if seen.ready else 'not ready'}"
+        self._statuses.tell(
+            self._statuses.ensure(seen.name, seen.driver),
+            reason="BackendReady" if seen.ready else "BackendNotReady",
+            note=f"{note}: {seen.reason}" if seen.reason else note,
+            warning=bool(seen.reason),
+            now=self._clock(),
+        )
+
+    def _status(self, seen: Seen, news: Json) -> Json:
+        figures = capacity((pool.total, pool.free) for pool in seen.stats.pools) if seen.stats else {}
+        return {
+            **news,
+            **({"protocol": seen.stats.protocol} if seen.stats else {}),
+            **figures,
+            "volumes": self._count().get(seen.name, 0),
+            "observedAt": self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "controller": self._controller,
+        }
+
+    def _count(self) -> Mapping[str, int]:
+        if self._now() - self._counted_at >= COUNT_SECONDS:
+            records = walk(self._store, Volume)
+            self._volumes = Counter(record.backend for record in records if isinstance(record, Volume))
+            self._counted_at = self._now()
+        return self._volumes
+
+    def _remove_gone(self, seen: Collection[str]) -> None:
+        for name in [name for name in self._shown if name not in seen]:
+            self._statuses.remove(object_name(name))
+            del self._shown[name]
+
+    def _sweep(self, seen: Collection[str]) -> None:
+        """Remove what nobody keeps: objects of back ends that went while no controller ran."""
+        if self._now() - self._swept_at < REFRESH_SECONDS:
+            return
+        ours = {object_name(name) for name in seen}
+        found = {item["metadata"]["name"]: item.get("status") or {} for item in self._statuses.all()}
+        self._strangers = {name: self._strangers.get(name, _Sign()) for name in found if name not in ours}
+        for name, sign in self._strangers.items():
+            if sign.read(found[name].get("observedAt", ""), self._now()):
+                self._statuses.remove(name)
+        self._swept_at = self._now()
+
+
+def news_of(seen: Seen) -> Json:
+    """What is worth a write at once, and an event; the rest waits for the next refresh."""
+    return {"ready": seen.ready, "reason": seen.reason}
+
+
+def capacity(pools: Iterable[tuple[float | None, float | None]]) -> Json:
+    """Whole GiB of all pools, from total and free of each; what one of them does not limit or know is left out."""
+    columns = zip(("totalGiB", "freeGiB"), zip(*pools, strict=True), strict=False)
+    return {
+        name: math.floor(sum(values))
+        for name, values in columns
+        if all(value is not None and math.isfinite(value) for value in values)
+    }
+
+
+def _presentable(seen: Seen) -> Seen:
+    reason = redact.text(seen.reason)
+    return replace(seen, reason=reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 4]} ...")

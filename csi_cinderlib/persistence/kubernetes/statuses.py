@@ -1,0 +1,113 @@
+"""The back ends as objects that `kubectl` shows, and events on them.
+
+Only the means; when to write is decided in `app.backend_status`. Beside the store, not part of it: a controller whose records lie in a
+database shows its back ends in Kubernetes all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime
+from typing import Any
+
+from csi_cinderlib.model.times import stamp
+from csi_cinderlib.persistence.kubernetes.names import label_value
+from csi_cinderlib.persistence.kubernetes.resources import API_VERSION, BACKEND, LABEL
+from csi_cinderlib.persistence.kubernetes.rest import ApiError, Client
+
+Json = dict[str, Any]
+
+LONGEST_NOTE = 1000
+"""Characters of an event's note; Kubernetes takes 1024."""
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+class Statuses:
+    """The StorageBackend objects of a namespace. Everything may raise ApiError or StoreUnavailable.
+
+    Args:
+        driver_name: who reports events.
+        instance: which of its processes does.
+    """
+
+    def __init__(self, client: Client, namespace: str, *, driver_name: str, instance: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._driver_name = driver_name
+        self._instance = instance
+
+    def ensure(self, backend: str, driver: str) -> Json:
+        """The object of a back end, made or corrected if need be."""
+        path, spec = BACKEND.path(self._namespace, object_name(backend)), {"name": backend, "driver": driver}
+        try:
+            found = self._client.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return self._create(backend, spec)
+        if found.get("spec") == spec:
+            return found
+        return self._client.patch(path, [{"op": "add", "path": "/spec", "value": spec}])
+
+    def _create(self, backend: str, spec: Json) -> Json:
+        metadata = {"name": object_name(backend), "labels": {f"{LABEL}backend": label_value(backend)}}
+        body = {"apiVersion": API_VERSION, "kind": BACKEND.kind, "metadata": metadata, "spec": spec}
+        try:
+            return self._client.post(BACKEND.path(self._namespace), body)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+        return self._client.get(BACKEND.path(self._namespace, object_name(backend)))  # another controller was quicker
+
+    def write(self, found: Json, status: Json) -> None:
+        """Replace the status as a whole."""
+        path = BACKEND.path(self._namespace, found["metadata"]["name"]) + "/status"
+        self._client.patch(path, [{"op": "add", "path": "/status", "value": status}])
+
+    def all(self) -> list[Json]:
+        found: list[Json] = self._client.get(BACKEND.path(self._namespace))["items"]
+        return found
+
+    def remove(self, name: str) -> None:
+        """By the object's name. Gone already is fine."""
+        try:
+            self._client.delete(BACKEND.path(self._namespace, name))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def tell(self, found: Json, *, reason: str, note: str, warning: bool, now: datetime) -> None:
+        """An event on the object; `kubectl describe` and `kubectl get events` show it for an hour."""
+        metadata = found["metadata"]
+        self._client.post(
+            f"/apis/events.k8s.io/v1/namespaces/{self._namespace}/events",
+            {
+                "metadata": {"generateName": f"{metadata['name']}."},
+                "eventTime": stamp(now),
+                "reportingController": self._driver_name,
+                "reportingInstance": self._instance,
+                "action": "Observe",
+                "reason": reason,
+                "regarding": {
+                    "apiVersion": API_VERSION,
+                    "kind": BACKEND.kind,
+                    "namespace": self._namespace,
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                },
+                "note": note[:LONGEST_NOTE],
+                "type": "Warning" if warning else "Normal",
+            },
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def object_name(backend: str) -> str:
+    """The back end's name where Kubernetes takes it, else one that is near it and no other's."""
+    if _NAME.fullmatch(backend):
+        return backend
+    near = re.sub(r"[^a-z0-9.-]", "-", backend.lower()).strip("-.")
+    return f"{near or 'backend'}-{hashlib.sha256(backend.encode()).hexdigest()[:8]}"
