@@ -16,6 +16,7 @@ from csi_cinderlib.persistence.api import Page, R, Sealer, Traits, Where
 from csi_cinderlib.persistence.queries import check_query, has_snapshots, wanted
 from csi_cinderlib.persistence.revisions import following
 from csi_cinderlib.persistence.sql.database import Database
+from csi_cinderlib.persistence.sql.query import Query
 from csi_cinderlib.persistence.sql.schema import TABLES
 
 
@@ -28,12 +29,12 @@ class _Statements:
         self.insert: Insert = table.insert()
         self.update: Update = table.update().where(is_that_state)
         self.delete: Delete = table.delete().where(is_that_state)
-        self.get: Select[Any] = select(table.c.revision, table.c.body).where(is_it)
+        self.get = Query(select(table.c.revision, table.c.body).where(is_it))
         self.revision: Select[Any] = select(table.c.revision).where(is_it)
-        self._walks: dict[tuple[tuple[str, bool], ...], Select[Any]] = {}
+        self._walks: dict[tuple[tuple[str, bool], ...], Query] = {}
         self._table = table
 
-    def walk(self, filters: tuple[tuple[str, bool], ...]) -> Select[Any]:
+    def walk(self, filters: tuple[tuple[str, bool], ...]) -> Query:
         """A page filtered by these fields; the flag tells one value from several. Kept: making one costs as much as running it."""
         if (made := self._walks.get(filters)) is not None:
             return made
@@ -42,7 +43,8 @@ class _Statements:
         for name, several in filters:
             value: BindParameter[Any] = bindparam(f"where_{name}", expanding=several)
             statement = statement.where(table.c[name].in_(value) if several else table.c[name] == value)
-        return self._walks.setdefault(filters, statement.order_by(table.c.id).limit(bindparam("most")))
+        statement = statement.order_by(table.c.id).limit(bindparam("most"))
+        return self._walks.setdefault(filters, Query(statement, expands=any(several for _, several in filters)))
 
 
 _STATEMENTS: Mapping[type[Record], _Statements] = {kind: _Statements(table) for kind, table in TABLES.items()}
@@ -144,12 +146,10 @@ class SqlStore:
         return stored
 
     def get(self, kind: type[R], id: str) -> R:
-        row = self._database.read(
-            lambda connection: connection.execute(_STATEMENTS[kind].get, {"the_id": id}).one_or_none()
-        )
-        if row is None:
+        rows = self._database.read(lambda connection: _STATEMENTS[kind].get.rows(connection, {"the_id": id}))
+        if not rows:
             raise NotFound(codec.kind_name(kind), id)
-        revision, body = row
+        revision, body = rows[0]
         return codec.from_text(kind, body, id=id, revision=revision, sealer=self._sealer)
 
     def replace(self, record: R) -> R:
@@ -165,7 +165,7 @@ class SqlStore:
         filters = {name: values[0] if len(values) == 1 else values for name, values in wanted(where).items()}
         statement = _STATEMENTS[kind].walk(tuple((name, isinstance(value, tuple)) for name, value in filters.items()))
         query = {"after": after, "most": limit + 1, **{f"where_{name}": value for name, value in filters.items()}}
-        rows = self._database.read(lambda connection: connection.execute(statement, query).all())
+        rows = self._database.read(lambda connection: statement.rows(connection, query))
         records, corrupt = [], []
         for id, revision, body in rows[:limit]:
             try:

@@ -31,10 +31,19 @@ class Key(TypeDecorator[str]):
         return dialect.type_descriptor(Text())
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
-        return value.encode() if value is not None and dialect.name in ("mysql", "mariadb") else value
+        return to_database(value, dialect)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002  # SQLAlchemy gives it
-        return value.decode() if isinstance(value, bytes) else value
+        return None if value is None else str(from_database(value))
+
+
+def to_database(value: Any, dialect: Dialect) -> Any:
+    """A Key as the driver takes it; what is no text stays."""
+    return value.encode() if isinstance(value, str) and dialect.name in ("mysql", "mariadb") else value
+
+
+def from_database(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def body_type() -> TypeEngine[Any]:
