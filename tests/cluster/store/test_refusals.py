@@ -23,7 +23,7 @@ from csi_cinderlib.persistence.kubernetes import open_for_node, open_store
 from csi_cinderlib.persistence.kubernetes.resources import GROUP
 from csi_cinderlib.sealing import Sealer
 from tests.cluster.bed.apiserver import ApiServer
-from tests.cluster.store.conftest import Namespace
+from tests.cluster.bed.custom_resources import Namespace
 
 pytestmark = pytest.mark.cluster
 

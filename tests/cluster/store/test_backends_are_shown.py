@@ -1,0 +1,158 @@
+"""`kubectl` shows how the back ends are: a controller with the chart's rights, its back ends in files that come, change and go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.demo.process import DriverProcess
+from csi_cinderlib.persistence.kubernetes.resources import BACKEND
+from csi_cinderlib.sealing import generate_key
+from tests.cluster.bed.custom_resources import Namespace
+
+pytestmark = pytest.mark.cluster
+
+Json = dict[str, Any]
+DRIVER = "tests.fakes.nothing.NothingDriver"
+GOOD = f"{{driver: {DRIVER}}}"
+PASSWORD = "canary-hunter2"
+BROKEN = (
+    f"{{driver: {DRIVER}, options: {{nothing_fail: [check_for_setup_error], nothing_password: {PASSWORD},"
+    f" nothing_error: 'no session for admin/{PASSWORD}'}}}}"
+)
+
+
+class Site:
+    """A controller on a directory of back ends, and what the administrator sees of it."""
+
+    def __init__(self, namespace: Namespace, folder: Path) -> None:
+        self.namespace = namespace
+        self.directory = folder / "backends"
+        self.directory.mkdir()
+        self._folder = folder
+        self._key = generate_key()
+
+    def start(self, name: str = "c1") -> DriverProcess:
+        state = self._folder / name
+        state.mkdir()
+        options = f"{{kubeconfig: {self.namespace.kubeconfigs['controller']}, namespace: {self.namespace.name}}}"
+        (state / "config.yaml").write_text(
+            f"backends_directory: {self.directory}\nstore: {{plugin: kubernetes, options: {options}}}\n"
+            f"sealing_keys: [{{id: k, key: {self._key}}}]\n"
+        )
+        return DriverProcess(state, ("--mode", "controller", "--config", str(state / "config.yaml")))
+
+    def kubectl(self, *words: str) -> str:
+        return self.namespace.server.kubectl("--namespace", self.namespace.name, *words)
+
+    def statuses(self) -> dict[str, Json]:
+        return {item["metadata"]["name"]: item.get("status", {}) for item in self.namespace.objects(BACKEND.plural)}
+
+    def events(self) -> list[tuple[str, str, str]]:
+        path = f"/apis/events.k8s.io/v1/namespaces/{self.namespace.name}/events"
+        found = self.namespace.server.admin.get(path)["items"]
+        return sorted((item["regarding"]["name"], item["reason"], item["note"]) for item in found)
+
+    def until(self, holds: Callable[[], bool], driver: DriverProcess) -> None:
+        deadline = time.monotonic() + 40
+        while not holds():
+            assert time.monotonic() < deadline, f"{self.statuses()}\n{driver.log()}"
+            time.sleep(0.2)
+
+    def ready(self) -> dict[str, bool]:
+        return {name: bool(status.get("ready")) for name, status in self.statuses().items() if status}
+
+
+@pytest.fixture
+def site(namespace: Namespace, tmp_path: Path) -> Site:
+    return Site(namespace, tmp_path)
+
+
+@pytest.fixture
+def ended() -> Iterator[list[DriverProcess]]:
+    drivers: list[DriverProcess] = []
+    yield drivers
+    for driver in drivers:
+        driver.stop()
+
+
+def test_back_ends_come_break_mend_and_go_before_the_eyes_of_kubectl(site: Site, ended: list[DriverProcess]) -> None:
+    (site.directory / "a.yaml").write_text(f"well: {GOOD}\nNetApp_2: {GOOD}\n")
+    (site.directory / "b.yaml").write_text(f"ill: {BROKEN}\n")
+    driver = site.start()
+    ended.append(driver)
+    driver.wait_until_ready()
+    site.until(lambda: len(site.ready()) == 3, driver)
+    (odd,) = [name for name in site.statuses() if name.startswith("netapp-2-")]
+    assert site.ready() == {"well": True, odd: True, "ill": False}
+    assert "no session for admin/***" in site.statuses()["ill"]["reason"]
+    table = [line.split() for line in site.kubectl("get", "clbe").splitlines()]
+    assert table[0] == ["NAME", "READY", "REASON", "DRIVER", "FREE", "AGE"]
+    (well,) = [line for line in table if line[0] == "well"]
+    assert well[1:4] == ["true", DRIVER, "1000"]
+
+    site.until(lambda: len(site.events()) == 3, driver)
+    assert site.events()[1][:2] == (odd, "BackendReady")
+    assert "BackendNotReady" in site.kubectl("describe", "clbe", "ill")
+
+    (site.directory / "a.yaml").write_text("well: {driver: [\n")
+    site.until(lambda: "is used" in site.statuses()["well"]["reason"], driver)
+    assert site.ready()["well"], "what its file said before is used"
+    (site.directory / "a.yaml").unlink()
+    site.until(lambda: set(site.statuses()) == {"ill"}, driver)
+
+    (site.directory / "b.yaml").write_text(f"ill: {GOOD}\n")
+    site.until(lambda: site.ready() == {"ill": True}, driver)
+    seen = site.kubectl("get", "clbe,events", "-o", "yaml") + driver.log()
+    assert PASSWORD not in seen
+
+
+def test_a_file_that_cannot_be_read_at_all_is_shown_by_its_name(site: Site, ended: list[DriverProcess]) -> None:
+    (site.directory / "array7.yaml").write_text("array7: {driver: x.Y, optoins: {}}\n")
+    driver = site.start()
+    ended.append(driver)
+    site.until(lambda: "optoins" in site.statuses().get("array7", {}).get("reason", ""), driver)
+    assert site.ready() == {"array7": False}
+
+
+def test_without_the_rights_and_the_definition_the_controller_serves_all_the_same(
+    site: Site, ended: list[DriverProcess]
+) -> None:
+    admin, role = site.namespace.server.admin, "/apis/rbac.authorization.k8s.io/v1/namespaces"
+    path = f"{role}/{site.namespace.name}/roles/controller"
+    rules = [rule for rule in admin.get(path)["rules"] if BACKEND.plural not in rule["resources"]]
+    admin.patch(path, [{"op": "replace", "path": "/rules", "value": rules}])
+    (site.directory / "a.yaml").write_text(f"well: {GOOD}\n")
+    driver = site.start()
+    ended.append(driver)
+    driver.wait_until_ready()
+    line = "the state of the back ends cannot be shown in Kubernetes"
+    site.until(lambda: line in driver.log(), driver)
+    with suppress(AssertionError):
+        deadline = time.monotonic() + 7  # another look
+        site.until(lambda: time.monotonic() > deadline, driver)
+    assert driver.log().count(line) == 1
+    assert site.statuses() == {}
+
+
+def test_two_controllers_keep_one_object_for_each_back_end(site: Site, ended: list[DriverProcess]) -> None:
+    (site.directory / "a.yaml").write_text(f"well: {GOOD}\n")
+    for name in ("c1", "c2"):
+        ended.append(site.start(name))
+    for driver in ended:
+        driver.wait_until_ready()
+    site.until(lambda: site.ready() == {"well": True}, ended[0])
+    path = BACKEND.path(site.namespace.name, "well")
+    time.sleep(2)
+    before = site.namespace.server.admin.get(path)["metadata"]["resourceVersion"]
+    time.sleep(11)
+    assert site.namespace.server.admin.get(path)["metadata"]["resourceVersion"] == before
+    (site.directory / "a.yaml").write_text(f"well: {BROKEN}\n")
+    site.until(lambda: site.ready() == {"well": False}, ended[0])
+    (site.directory / "a.yaml").unlink()
+    site.until(lambda: site.statuses() == {}, ended[0])
