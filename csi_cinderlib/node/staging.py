@@ -181,9 +181,9 @@ class Staging:
         dead = health.lost(device) if device else ""
         if dead and device:
             self._initiator.give_up(device)
-        if mounts.find(record.staging_path):
+        if here := mounts.find(record.staging_path):
             if not dead:
-                _sync(record.staging_path)
+                _write_out(record, here)
             mounts.unmount(record.staging_path)
         reach("unstage.unmounted")
         if dead:
@@ -225,6 +225,14 @@ def _same_place(record: StageRecord, staging_path: str) -> bool:
     if os.path.realpath(record.staging_path) == os.path.realpath(staging_path):
         return True
     return not mounted.visible(record) and not mounts.find(record.staging_path)
+
+
+def _write_out(record: StageRecord, here: mounts.Mount) -> None:
+    """Flush the file system, unless an error stopped it for good: it told its users then, and would refuse to sync for ever."""
+    if broken := health.mount_problem(here, read_only=file_system.is_read_only(record)):
+        _log.warning("volume %s: what was not written is lost: %s", record.volume_id, broken)
+    else:
+        _sync(record.staging_path)
 
 
 def _sync(path: str) -> None:

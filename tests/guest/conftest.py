@@ -48,6 +48,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     lines, problem = item.config.stash[FLEET].results(item.nodeid)
     for line in lines:
         report = item.config.hook.pytest_report_from_serializable(config=item.config, data=line)
+        if isinstance(report.longrepr, list):  # JSON knows no tuples, and the summary of skips insists on one
+            report.longrepr = tuple(report.longrepr)
         item.ihook.pytest_runtest_logreport(report=report)
     if problem:
         item.ihook.pytest_runtest_logreport(report=_incomplete(item, problem))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.inside.shell import CommandFailed, require, run, wait_until
+from tests.guest.inside.shell import require, run, wait_until
 
 BINDINGS = Path("/usr/lib/python3/dist-packages")
 """Where Debian's python3-rados and python3-rbd lie: for Debian's own Python, and for any other of the same version."""
@@ -23,11 +21,10 @@ BINDINGS = Path("/usr/lib/python3/dist-packages")
 _CONFIG = """\
 [global]
 fsid = {fsid}
-# Clients know the cluster's id from this file at once. Else, without authentication to wait for, their first command may be
-# sent before the monitor told them, and is refused (EPERM).
-monmap = {folder}/monmap
-mon host = [v1:127.0.0.1:{port}]
-ms bind msgr2 = false
+# The kernel's client talks by the first protocol. Programs must use the second: by the first, and without authentication to
+# wait for, their first command may be sent before the monitor told them the cluster's id, and is refused (EPERM).
+mon host = {addresses}
+ms bind msgr2 = true
 auth cluster required = none
 auth service required = none
 auth client required = none
@@ -77,11 +74,6 @@ class Ceph:
     pool: str = "rbd"
 
     def run(self, program: str, *arguments: str) -> str:
-        """Run a Ceph program, again when it asked the monitor before it knew the cluster's id (EPERM, "wrong fsid")."""
-        for _ in range(4):
-            with contextlib.suppress(CommandFailed):
-                return run(program, "-c", self.config, *arguments, timeout=60)
-            time.sleep(0.5)
         return run(program, "-c", self.config, *arguments, timeout=60)
 
 
@@ -107,22 +99,23 @@ def cluster(folder: Path = Path("/run/ceph-test"), port: int = 16789) -> Iterato
         (folder / name).mkdir(parents=True)
     config = folder / "ceph.conf"
     fsid = str(uuid.uuid4())
-    config.write_text(_CONFIG.format(fsid=fsid, folder=folder, port=port))
+    addresses = f"[v2:127.0.0.1:{port + 1},v1:127.0.0.1:{port}]"
+    config.write_text(_CONFIG.format(fsid=fsid, folder=folder, addresses=addresses))
     Path("/etc/ceph").mkdir(exist_ok=True)
     Path("/etc/ceph/ceph.conf").write_text(config.read_text())
     ceph = Ceph(config)
     try:
-        _start(ceph, folder, fsid, port)
+        _start(ceph, folder, fsid, addresses)
         yield ceph
     finally:
         _stop(folder)
 
 
-def _start(ceph: Ceph, folder: Path, fsid: str, port: int) -> None:
+def _start(ceph: Ceph, folder: Path, fsid: str, addresses: str) -> None:
     everything = ("--cap", "mon", "allow *", "--cap", "osd", "allow *", "--cap", "mgr", "allow *")
     run("ceph-authtool", "--create-keyring", folder / "keyring", "--gen-key", "-n", "mon.", "--cap", "mon", "allow *")
     run("ceph-authtool", folder / "keyring", "--gen-key", "-n", "client.admin", *everything)
-    run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", f"[v1:127.0.0.1:{port}]", folder / "monmap")
+    run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", addresses, folder / "monmap")
     ceph.run("ceph-mon", "--mkfs", "-i", "a", "--monmap", str(folder / "monmap"), "--keyring", str(folder / "keyring"))
     ceph.run("ceph-mon", "-i", "a")
     ceph.run("ceph-mgr", "-i", "x")
