@@ -1,4 +1,4 @@
-"""Write docs/reference/drivers, config.schema.json and library.md from the catalogue of drivers and the library's docstrings.
+"""Write docs/reference/drivers, config.schema.json, library.md and node-requirements.md from what the code knows.
 
 python scripts/generate_driver_docs.py [--catalogue] [OUTPUT_DIRECTORY]
 
@@ -23,7 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import csi_cinderlib.cinderlib as library
 from csi_cinderlib.backend import catalogue
 from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
+from csi_cinderlib.brick import loading, tools
+from csi_cinderlib.commands import doctor
 from csi_cinderlib.commands import drivers as command
+from csi_cinderlib.host import commands
 from scripts import config_schema
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
@@ -38,6 +41,7 @@ def pages(known: Catalogue) -> Mapping[str, str]:
     made[f"drivers/{COMMON}"] = MADE + common_page(known)
     made["config.schema.json"] = config_schema.to_text(config_schema.schema(known))
     made["library.md"] = MADE + library_page()
+    made["node-requirements.md"] = MADE + requirements_page()
     return made
 
 
@@ -85,6 +89,34 @@ def common_page(known: Catalogue) -> str:
 
 def _options(options: Iterable[Option]) -> str:
     return _table(("option", "type and default", "meaning"), ((f"`{one.name}`", _text(command.traits(one)), _text(one.help)) for one in options))  # fmt: skip
+
+
+def requirements_page() -> str:
+    head = (Path(__file__).parent / "docs/node-requirements-head.md").read_text()
+    rows = [
+        (
+            f"`{protocol}`",
+            _programs(tools.needed(protocol)),
+            _programs(set(tools.needed(protocol, multipath=True)) - set(tools.needed(protocol))),
+        )
+        for protocol in loading.CONNECTORS
+    ]
+    systems = [(name, _programs(programs)) for name, programs in doctor.FILE_SYSTEMS]
+    return "\n".join(
+        [
+            head,
+            "## Programs by protocol\n",
+            "As the driver calls it (`driver_volume_type`); the Debian package in brackets. Vendors' protocols need their vendors' programs.\n",
+            _table(("protocol", "programs", "with several paths also"), rows),
+            "## Programs by file system\n",
+            _table(("file system", "programs"), systems),
+        ]
+    )
+
+
+def _programs(names: Iterable[str]) -> str:
+    packages = {**tools.PACKAGES, **commands.PACKAGES}
+    return ", ".join(f"`{name}`" + (f" ({packages[name]})" if name in packages else "") for name in sorted(names))
 
 
 def library_page() -> str:
