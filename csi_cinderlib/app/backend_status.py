@@ -103,6 +103,7 @@ class BackendStatus:
         self._volumes: Mapping[str, int] = {}
         self._counted_at = -math.inf
         self._failing = False
+        self._mute = False
 
     def update(self) -> None:
         """Show what is new."""
@@ -132,8 +133,8 @@ class BackendStatus:
             shown.news, shown.looked_at = news, now
         if news != shown.told and now - shown.told_at >= EVENT_SECONDS:
             shown.told_at = now  # also when it cannot be sent
-            self._tell(seen)
-            shown.told = news
+            if self._tell(seen):
+                shown.told = news
 
     def _write(self, seen: Seen, shown: _Shown, news: Json) -> None:
         """Write the status, unless another controller keeps it up, or had the same news first and so has told them."""
@@ -150,15 +151,23 @@ class BackendStatus:
             self._statuses.write(found, status)
             shown.sign.read(status["observedAt"], self._now())
 
-    def _tell(self, seen: Seen) -> None:
+    def _tell(self, seen: Seen) -> bool:
         note = f"Back end {seen.name} is {'ready' if seen.ready else 'not ready'}"
-        self._statuses.tell(
-            self._statuses.ensure(seen.name, seen.driver),
-            reason="BackendReady" if seen.ready else "BackendNotReady",
-            note=f"{note}: {seen.reason}" if seen.reason else note,
-            warning=bool(seen.reason),
-            now=self._clock(),
-        )
+        try:
+            self._statuses.tell(
+                self._statuses.ensure(seen.name, seen.driver),
+                reason="BackendReady" if seen.ready else "BackendNotReady",
+                note=f"{note}: {seen.reason}" if seen.reason else note,
+                warning=bool(seen.reason),
+                now=self._clock(),
+            )
+        except DriverError as error:
+            if not self._mute:
+                _log.warning("events on the back ends cannot be sent to Kubernetes", reason=str(error))
+            self._mute = True
+            return False
+        self._mute = False
+        return True
 
     def _status(self, seen: Seen, news: Json) -> Json:
         figures = capacity((pool.total, pool.free) for pool in seen.stats.pools) if seen.stats else {}

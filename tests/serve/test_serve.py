@@ -7,8 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -16,28 +14,10 @@ import pytest
 
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
+from tests.serve.conftest import Start
 
-Start = Callable[..., DriverProcess]
 BROKEN = "broken: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
 LOCAL = "good: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {loopfile_directories: [%s]}}"
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts drivers on own state directories; ends them afterwards."""
-    with ExitStack() as ending:
-
-        def starter(*arguments: str, name: str = "state", config: str = "") -> DriverProcess:
-            state_dir = tmp_path / name
-            state_dir.mkdir(exist_ok=True)
-            if config:
-                (state_dir / "config.yaml").write_text(config)
-                arguments = (*arguments, "--config", str(state_dir / "config.yaml"))
-            driver = DriverProcess(state_dir, arguments)
-            ending.callback(driver.stop)
-            return driver
-
-        yield starter
 
 
 def serve(*words: str) -> subprocess.CompletedProcess[str]:

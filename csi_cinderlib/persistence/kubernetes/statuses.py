@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,8 @@ Json = dict[str, Any]
 
 LONGEST_NOTE = 1000
 """Characters of an event's note; Kubernetes takes 1024."""
-_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+_LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 class Statuses:
@@ -83,7 +85,7 @@ class Statuses:
         self._client.post(
             f"/apis/events.k8s.io/v1/namespaces/{self._namespace}/events",
             {
-                "metadata": {"generateName": f"{metadata['name']}."},
+                "metadata": {"name": f"{metadata['name']}.{secrets.token_hex(8)}"},
                 "eventTime": stamp(now),
                 "reportingController": self._driver_name,
                 "reportingInstance": self._instance,
@@ -109,5 +111,5 @@ def object_name(backend: str) -> str:
     """The back end's name where Kubernetes takes it, else one that is near it and no other's."""
     if _NAME.fullmatch(backend):
         return backend
-    near = re.sub(r"[^a-z0-9.-]", "-", backend.lower()).strip("-.")
+    near = re.sub(r"[^a-z0-9]", "-", backend.lower()).strip("-")
     return f"{near or 'backend'}-{hashlib.sha256(backend.encode()).hexdigest()[:8]}"

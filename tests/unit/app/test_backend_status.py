@@ -291,10 +291,11 @@ def test_capacity_is_shown_where_it_is_known(pools: list[tuple[float | None, flo
     assert capacity(pools) == shown
 
 
-@pytest.mark.parametrize("backend", ["array1", "a.b-c", "NetApp_1", "netapp-1", "_", "A" * 63])
+@pytest.mark.parametrize("backend", ["array1", "a.b-c", "a.-b", "x..y", "NetApp_1", "netapp-1", "_", "A" * 63])
 def test_every_name_of_a_back_end_makes_an_object_of_its_own(backend: str) -> None:
     import re
 
     name = object_name(backend)
-    assert re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name)
+    label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+    assert re.fullmatch(rf"{label}(\.{label})*", name)
     assert name == backend or name not in ("netapp-1", backend.lower())
