@@ -7,6 +7,7 @@ interface, with Cinder's parameter order. A call that is not here raises `NotSer
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.rows import Row
 from csi_cinderlib.backend.work import Routes, Work, change, walk
 from csi_cinderlib.errors import AlreadyExists, NotFound, Unsupported
+from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, InitiatorData, Snapshot, Volume
 
 
@@ -194,6 +196,27 @@ class Database:
         members = walk(work.store, Snapshot, {"group_snapshot_id": group_snapshot_id})
         return [rows.snapshot_row(one, work.volume(one.volume_id)) for one in members]
 
+    def snapshot_create(self, _context: Any, values: Mapping[str, Any]) -> Row:
+        """A snapshot that a driver takes for itself while it clones. Recorded, so that a crash leaves no orphan unknown."""
+        work = self._routes.current()
+        volume = work.volume(values["volume_id"])
+        record = Snapshot(
+            id=values.get("id") or str(uuid.uuid4()),
+            name=values.get("display_name") or "",
+            backend=work.backend,
+            volume_id=volume.id,
+            size=volume.size,
+            created_at=times.stamp(times.utc_now()),
+        )
+        made = work.snapshots[record.id] = work.store.add(record)
+        return rows.snapshot_row(made, volume)
+
+    def snapshot_destroy(self, _context: Any, snapshot_id: str) -> dict[str, Any]:
+        work, snapshot = self._snapshot(snapshot_id)
+        work.store.remove(snapshot)
+        work.snapshots.pop(snapshot_id, None)
+        return {"status": "deleted", "deleted": True}
+
     def snapshot_update(self, _context: Any, snapshot_id: str, values: Mapping[str, Any]) -> None:
         work, _ = self._snapshot(snapshot_id)
         work.change_snapshot(snapshot_id, lambda record: rows.update_snapshot(record, values))
@@ -255,6 +278,8 @@ class Database:
         """Types without a name are called by their volume's id; a named one is found through the work at hand."""
         from cinder import exception
 
+        if name == rows.DEFAULT_TYPE:
+            return rows.default_type_row()
         for work in self._routes.works():
             for volume in work.volumes.values():
                 row = rows.type_row(volume)

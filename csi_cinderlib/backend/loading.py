@@ -148,14 +148,35 @@ def capabilities(driver: Any, stats: BackendStats) -> BackendCapabilities:
     consistent = any(pool.raw.get("consistent_group_snapshot_enabled") for pool in stats.pools)
     return BackendCapabilities(
         multiattach=any(pool.multiattach for pool in stats.pools),
-        online_extend=stats.online_extend,
+        online_extend=stats.online_extend and not _refuses_growth_in_use(driver),
         thin=any(pool.thin for pool in stats.pools),
         qos=any(pool.qos for pool in stats.pools),
         revert=overrides(driver, "revert_to_snapshot"),
         group_snapshots=groups,
         consistent_group_snapshots=groups and bool(consistent or raw.get("consistent_group_snapshot_enabled")),
-        snapshot_attached=not _needs_nova(driver),
+        snapshots=takes_snapshots(driver),
+        snapshot_attached=takes_snapshots(driver) and not _needs_nova(driver),
     )
+
+
+def takes_snapshots(driver: Any) -> bool:
+    """Not so where each snapshot puts a qcow2 file over the volume's own (`remotefs`): no kernel can attach that."""
+    return _definer(driver, "create_snapshot") not in {
+        "NfsDriver",
+        "QuobyteDriver",
+        "RemoteFSSnapDriver",
+        "RemoteFSSnapDriverDistributed",
+    }
+
+
+def _refuses_growth_in_use(driver: Any) -> bool:
+    """Cinder's own NFS driver refuses it (its bug 1870367) without saying so in its report."""
+    return _definer(driver, "extend_volume") == "NfsDriver"
+
+
+def _definer(driver: Any, method: str) -> str:
+    """The class whose method this driver uses: others build on these classes and do better."""
+    return next((cls.__name__ for cls in type(driver).__mro__ if method in vars(cls)), "")
 
 
 def _needs_nova(driver: Any) -> bool:

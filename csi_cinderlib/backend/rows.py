@@ -41,6 +41,7 @@ _NOT_KEPT = frozenset(
     "group_snapshot_id snapshot_id source_volid multiattach cluster cluster_name volume_size progress".split()
 )
 _MULTIATTACH = "multiattach"
+DEFAULT_TYPE, DEFAULT_TYPE_ID = "__DEFAULT__", "00000000-0000-4000-8000-000000000000"
 
 
 class Row(dict[str, Any]):
@@ -78,6 +79,21 @@ def type_row(volume: Volume) -> Row | None:
         extra_specs=dict(kind.extra_specs),
         qos_specs_id=qos and volume.id,
         qos_specs=qos,
+    )
+
+
+def default_type_row() -> Row:
+    """The type that Cinder gives to what has none: there is always one, and it says nothing."""
+    return Row(
+        _persistent(""),
+        id=DEFAULT_TYPE_ID,
+        name=DEFAULT_TYPE,
+        description=None,
+        is_public=True,
+        projects=[],
+        extra_specs={},
+        qos_specs_id=None,
+        qos_specs=None,
     )
 
 

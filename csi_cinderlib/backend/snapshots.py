@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import faults, rows
+from csi_cinderlib.backend import faults, loading, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import (
@@ -17,6 +17,7 @@ from csi_cinderlib.errors import (
     NotFound,
     PreconditionFailed,
     StaleRecord,
+    Unsupported,
 )
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 
@@ -24,8 +25,12 @@ _log = logging.getLogger(__name__)
 
 
 def create(engine: Engine, record: Snapshot) -> Snapshot:
-    """Write the record down, take the snapshot, and write down what the driver said."""
-    engine.ready_driver()
+    """Write the record down, take the snapshot, and write down what the driver said.
+
+    Raises:
+        Unsupported: after a snapshot this driver's volume could not be attached any more.
+    """
+    _check_driver(engine)
     work = engine.work()
     _check_volume(work.volume(record.volume_id))
     record = replace(record, status=Status.CREATING, owner=engine.owner, created_at=record.created_at or engine.now())
@@ -56,6 +61,14 @@ def resume(engine: Engine, record: Snapshot) -> Snapshot:
         # Most likely there was nothing to delete. If something is there, taking it again fails, and says so.
         _log.info("clean-up before taking snapshot %s again: %s", record.id, error)
     return _make(engine, work, work.snapshot(record.id))
+
+
+def _check_driver(engine: Engine) -> None:
+    if not loading.takes_snapshots(engine.ready_driver()):
+        raise Unsupported(
+            f"back end {engine.name!r} cannot take snapshots: its driver would put a qcow2 file over the volume's "
+            "own, and the kernel attaches raw files only"
+        )
 
 
 def _check_volume(volume: Volume) -> None:

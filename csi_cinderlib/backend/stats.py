@@ -73,6 +73,7 @@ class BackendCapabilities:
         revert: fast, by the driver itself.
         group_snapshots: the driver takes snapshots of several volumes in one call.
         consistent_group_snapshots: at one point in time.
+        snapshots: a volume can be used on after a snapshot of it was taken.
         snapshot_attached: a volume can be snapshotted while it is attached.
         clone: always, Cinder demands it.
     """
@@ -85,6 +86,7 @@ class BackendCapabilities:
     group_snapshots: bool = False
     consistent_group_snapshots: bool = False
     clone: bool = True
+    snapshots: bool = True
     snapshot_attached: bool = True
 
 
