@@ -119,9 +119,10 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
     """
     with kernel.named(f"looking for the loop device of {path}"):
         found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
+        name = Path(path).resolve().name
         for number in sorted(loopctl.attached_numbers()):
             shown = loopctl.backing_path(number)
-            if _surely_another(shown, path, found):
+            if _surely_another(shown, name, found):
                 continue
             status = _status(number)
             if status and _shows(status, found) and read_only in (None, status.read_only):
@@ -129,10 +130,10 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
     return None
 
 
-def _surely_another(shown: str, path: str, file: os.stat_result) -> bool:
+def _surely_another(shown: str, name: str, file: os.stat_result) -> bool:
     # A new name shows in sysfs at once, so another last name is another file: unless it has, or had, several names.
     several = file.st_nlink > 1 or file.st_rdev or shown.endswith(" (deleted)")
-    return not several and Path(shown).name != Path(path).resolve().name
+    return not several and Path(shown).name != name
 
 
 def _status(number: int) -> loopctl.Status | None:

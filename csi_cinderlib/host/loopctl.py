@@ -31,6 +31,7 @@ _INFO = struct.Struct("=5Q4I64s64s32s2Q")
 _CONFIG = struct.Struct(f"=II{_INFO.size}s64x")
 
 CONTROL = "/dev/loop-control"
+_BLOCK = "/sys/block"
 _MAJOR = 7
 _NOT_KNOWN = (errno.EINVAL, errno.ENOTTY)
 
@@ -154,13 +155,15 @@ def node(number: int) -> str:
 
 def attached_numbers() -> list[int]:
     """The loop devices that have a backing file."""
-    return [int(entry.name[4:]) for entry in Path("/sys/block").glob("loop*") if (entry / "loop").exists()]
+    # Asked several times in each volume's life, and a machine may have hundreds: plain calls take half the time of Path's.
+    names = [name for name in os.listdir(_BLOCK) if name.startswith("loop")]  # noqa: PTH208
+    return [int(name[4:]) for name in names if os.path.exists(f"{_BLOCK}/{name}/loop")]  # noqa: PTH110
 
 
 def backing_path(number: int) -> str:
     """The backing file's path as this mount namespace sees it, with the kernel's " (deleted)"; "" when free."""
     try:
-        raw = Path(f"/sys/block/loop{number}/loop/backing_file").read_bytes()
+        raw = Path(f"{_BLOCK}/loop{number}/loop/backing_file").read_bytes()
     except OSError:
         return ""
     return os.fsdecode(raw.removesuffix(b"\n"))

@@ -144,11 +144,15 @@ def _normal(path: str) -> str:
     return os.path.join(os.path.realpath(parent), name)  # noqa: PTH118
 
 
-def by_device(device: str) -> tuple[Mount, ...]:
-    """Where a block device is mounted, and where its node is bound, in the order of mounting."""
+def by_device(device: str, *, among: Sequence[Mount] | None = None) -> tuple[Mount, ...]:
+    """Where a block device is mounted, and where its node is bound, in the order of mounting.
+
+    Args:
+        among: the mounts to look at, for one who asks several questions; the whole table if not given.
+    """
     with kernel.named(f"looking for mounts of {device}"):
         number = Path(device).stat().st_rdev
-    return tuple(item for item in table() if _is_of(item, number))
+    return tuple(item for item in (table() if among is None else among) if _is_of(item, number))
 
 
 def _is_of(item: Mount, number: int) -> bool:

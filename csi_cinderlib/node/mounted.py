@@ -20,23 +20,29 @@ def visible(record: StageRecord) -> Mapping[str, Mount]:
     device = record.device
     if device is None or is_another_device(record):
         return {}
-    found = list(mounts.by_device(device.path))
+    table = mounts.table()
+    found = list(mounts.by_device(device.path, among=table))
     if view := read_only_view(record):
-        found += mounts.by_device(view)
-    uppermost = {item.target: item for item in mounts.table()}
+        found += mounts.by_device(view, among=table)
+    uppermost = {item.target: item for item in table}
     return {item.target: item for item in found if uppermost.get(item.target) == item}
 
 
 def staged_mount(record: StageRecord) -> Mount | None:
     """The mount at the staging path, if it shows the volume's own device."""
-    here = mounts.find(record.staging_path)
-    return here if here and visible(record).get(here.target) == here else None
+    return _staged(record, visible(record))
 
 
 def published(record: StageRecord) -> Mapping[str, Mount]:
     """Where the volume is visible besides its staging path."""
-    here = staged_mount(record)
-    return {path: item for path, item in visible(record).items() if item != here}
+    seen = visible(record)
+    here = _staged(record, seen)
+    return {path: item for path, item in seen.items() if item != here}
+
+
+def _staged(record: StageRecord, seen: Mapping[str, Mount]) -> Mount | None:
+    here = mounts.find(record.staging_path)
+    return here if here and seen.get(here.target) == here else None
 
 
 def read_only_view(record: StageRecord) -> str:
