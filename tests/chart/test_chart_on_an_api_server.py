@@ -1,0 +1,182 @@
+"""The chart on a real API server, by `helm install`: what Kubernetes accepts, and what the accounts may do there."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.persistence.kubernetes.rest import Access, Client
+from tests.chart.conftest import GENERATOR, Json
+from tests.cluster.bed import programs
+from tests.cluster.bed.apiserver import ApiServer
+
+pytestmark = pytest.mark.cluster
+
+NAMESPACE = "storage-system"
+RELEASE = "csi-cinderlib"
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+FOREIGN = ("secrets", "configmaps", "pods", "nodes", "events", "persistentvolumes", "storage.k8s.io/volumeattachments")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    try:
+        made = ApiServer(tmp_path_factory.mktemp("api-server"), arguments=["--allow-privileged=true"])
+    except programs.CannotBuild as problem:
+        pytest.skip(str(problem))
+    made.start()
+    try:
+        add_node(made, "n1")
+        yield made
+    finally:
+        made.stop()
+
+
+def add_node(server: ApiServer, name: str) -> None:
+    server.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"zone": name}}})
+
+
+@dataclass
+class Release:
+    """The chart, installed."""
+
+    server: ApiServer
+    program: str
+    kubeconfig: Path
+
+    def helm(self, *arguments: str) -> str:
+        """Raises RuntimeError with what helm said."""
+        command = [self.program, *arguments, f"--namespace={NAMESPACE}", f"--kubeconfig={self.kubeconfig}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return done.stdout
+
+    def upgrade(self, *arguments: str) -> str:
+        return self.helm("upgrade", RELEASE, str(GENERATOR.CHART), *arguments)
+
+    def key(self) -> bytes:
+        secret = self.server.admin.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{RELEASE}-sealing")
+        return base64.b64decode(secret["data"]["keys.yaml"])
+
+    def token(self, role: str, node: str = "") -> str:
+        """Of that role's account; with a node, as the kubelet gets it for the pod that runs there."""
+        request: Json = {"spec": {}}
+        if node:
+            request["spec"]["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", "name": f"{role}-{node}"}
+            self.server.apply(pod(f"{role}-{node}", node, account(role)))
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account(role)}/token"
+        answer = self.server.admin.post(path, request)
+        return str(answer["status"]["token"])
+
+
+def account(role: str) -> str:
+    return f"{RELEASE}-{role}"
+
+
+def pod(name: str, node: str, service_account: str) -> Json:
+    containers = [{"name": "c", "image": "none"}]
+    spec = {"nodeName": node, "serviceAccountName": service_account, "containers": containers}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def release(server: ApiServer, helm: str, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    kubeconfig = server.write_kubeconfig(tmp_path_factory.mktemp("helm") / "kubeconfig", server.admin_token)
+    made = Release(server, helm, kubeconfig)
+    made.helm("install", RELEASE, str(GENERATOR.CHART), "--create-namespace")
+    return made
+
+
+def storage_node(name: str, *, id: str = "") -> str:
+    body: dict[str, Any] = {"apiVersion": "cinderlib.io/v1", "kind": "StorageNode", "metadata": {"name": name}}
+    return json.dumps({**body, "spec": {"id": id or name, "v": 1, "write": "w", "connector": {}, "topology": {}}})
+
+
+def write(release: Release, token: str, name: str, *, id: str = "") -> None:
+    """Raises RuntimeError with the server's words."""
+    release.server.kubectl("create", "-n", NAMESPACE, "-f", "-", token=token, text=storage_node(name, id=id))
+
+
+def test_an_upgrade_keeps_the_sealing_key(release: Release) -> None:
+    before = release.key()
+    release.upgrade("--set", "logging.level=debug")
+    assert release.key() == before
+    assert b"key: " in before
+
+
+def test_a_node_writes_its_own_object_and_no_other(release: Release) -> None:
+    token = release.token("node", "n1")
+    write(release, token, "n1")
+    with pytest.raises(RuntimeError, match="a node plugin may write the object of its own node only"):
+        write(release, token, "n2")
+    patch = '[{"op": "replace", "path": "/spec/id", "value": "n2"}]'
+    with pytest.raises(RuntimeError, match="of its own node only"):
+        release.server.kubectl("patch", "-n", NAMESPACE, "storagenode", "n1", "--type=json", "-p", patch, token=token)
+    with pytest.raises(RuntimeError, match="Forbidden"):
+        release.server.kubectl("delete", "-n", NAMESPACE, "storagenode", "n1", token=token)
+
+
+def test_a_token_that_belongs_to_no_node_writes_nothing(release: Release) -> None:
+    with pytest.raises(RuntimeError, match="of its own node only"):
+        write(release, release.token("node"), "n1-by-nobody")
+
+
+def allowed(release: Release, token: str, resource: str) -> list[str]:
+    """What the token's owner may do in the release's namespace; `resource` is GROUP/RESOURCE or RESOURCE."""
+    group, _, name = resource.rpartition("/")
+    client = Client(Access(url=release.server.url, token=token, insecure=True), connections=1)
+    found = []
+    for verb in VERBS:
+        asked = {"namespace": NAMESPACE, "verb": verb, "group": group, "resource": name}
+        review = {"spec": {"resourceAttributes": asked}}
+        answer = client.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+        found += [verb] if answer["status"]["allowed"] else []
+    client.close()
+    return found
+
+
+RECORDS = ("volumes", "snapshots", "attachments", "volumegroups", "groupsnapshots", "initiatordata", "keyvalues")
+
+
+def test_a_node_may_keep_its_own_object_and_nothing_else(release: Release) -> None:
+    token = release.token("node", "n1")
+    assert allowed(release, token, "cinderlib.io/storagenodes") == ["get", "create", "patch"]
+    for resource in (*(f"cinderlib.io/{name}" for name in (*RECORDS, "storagebackends")), *FOREIGN):
+        assert allowed(release, token, resource) == [], resource
+
+
+def test_the_controller_reads_no_secret(release: Release) -> None:
+    token = release.token("controller")
+    assert "create" in allowed(release, token, "cinderlib.io/volumes")
+    for resource in ("secrets", "configmaps", "serviceaccounts", "rbac.authorization.k8s.io/roles"):
+        assert allowed(release, token, resource) == [], resource
+    assert allowed(release, token, "cinderlib.io/storagenodes") == ["get", "list"]
+
+
+def test_a_directory_of_one_node_is_refused_in_a_cluster_of_several(release: Release) -> None:
+    add_node(release.server, "n2")
+    try:
+        with pytest.raises(RuntimeError, match=r"this cluster has 2: set localBackend\.node"):
+            release.upgrade()
+        with pytest.raises(RuntimeError, match='this cluster has no node "n3"'):
+            release.upgrade("--set", "localBackend.node=n3")
+        assert "on node n1" in release.upgrade("--set", "localBackend.node=n1")
+    finally:
+        release.server.kubectl("delete", "node", "n2")
+
+
+def test_uninstalling_leaves_the_key_and_the_records(release: Release) -> None:
+    before = release.key()
+    release.helm("uninstall", RELEASE)
+    assert release.key() == before
+    assert "volumes.cinderlib.io" in release.server.kubectl("get", "crd", "-o", "name")
+    release.helm("install", RELEASE, str(GENERATOR.CHART))
+    assert release.key() == before
