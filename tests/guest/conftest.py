@@ -83,7 +83,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("guests")
     for group in fleet.groups:
         terminalreporter.write_line(
-            f"{group.name}: {len(group.tests)} tests in {group.seconds:.0f} s on kernel {group.kernel or 'none'}"
+            f"guest {group.name}: {len(group.tests)} tests in {group.seconds:.0f} s on kernel {group.kernel or 'none'}"
         )
     for line in _closing_lines(terminalreporter.getreports("passed") + terminalreporter.getreports("failed")):
         terminalreporter.write_line(line)
