@@ -1,4 +1,4 @@
-"""Locks per object that refuse instead of queueing; imports that must not meet eventlet."""
+"""Locks per object that refuse instead of queueing; imports that must not meet eventlet, or another module."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import cast
 
 from csi_cinderlib.errors import OperationPending
@@ -51,20 +51,24 @@ _imports = threading.RLock()
 
 
 @contextmanager
-def without_eventlet() -> Iterator[bool]:
-    """Let `import eventlet` fail inside, unless this process has it (or a stand-in for it) already: then it answers False.
+def without(name: str) -> Iterator[bool]:
+    """Let the import of this module fail inside, unless this process has it (or a stand-in for it) already: then it answers False.
 
-    The libraries below os-brick and Cinder import it where they can, only to ask whether it has patched anything.
-    One thread at a time, because what fails and what not is the same for all of them.
+    For what a library imports only if it is there. One thread at a time, because what fails and what not is the same for all of them.
     """
     modules = cast("dict[str, object]", sys.modules)
     with _imports:
-        if "eventlet" in modules:
+        if name in modules:
             yield False
             return
-        modules["eventlet"] = None  # the import system's own way to say "not there"
+        modules[name] = None  # the import system's own way to say "not there"
         try:
             yield True
         finally:
-            if modules.get("eventlet", True) is None:
-                del modules["eventlet"]
+            if modules.get(name, True) is None:
+                del modules[name]
+
+
+def without_eventlet() -> AbstractContextManager[bool]:
+    """The libraries below os-brick and Cinder import it where they can, only to ask whether it has patched anything."""
+    return without("eventlet")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -63,4 +62,6 @@ class Shares:
             where.rmdir()
 
     def _mount_point(self, export: str) -> Path:
+        import hashlib  # brings OpenSSL's 3 MB, which a node without shares does not need
+
         return self._base / hashlib.md5(export.encode(), usedforsecurity=False).hexdigest()

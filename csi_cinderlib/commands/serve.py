@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
+from contextlib import nullcontext
 
 from csi_cinderlib.commands import options
+from csi_cinderlib.concurrency import without
+from csi_cinderlib.config.settings import Mode, Settings
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +20,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Does not return unless the settings are wrong."""
-    settings = options.settings(args)
-    from csi_cinderlib.app.serve import serve
-
-    code = serve(settings)
+    gc.disable()  # imports make much and free little; whatever serves turns it on again
+    try:
+        code = _serve(options.settings(args))
+    finally:
+        gc.enable()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)  # everything is closed; taking Cinder's modules apart would only cost a second
+
+
+def _serve(settings: Settings) -> int:
+    # asyncio comes with gRPC, and takes OpenSSL along if it can: 4 MB on every node, for a server on a unix socket.
+    # Whoever asks for ssl later gets it.
+    with without("ssl") if settings.mode is Mode.NODE else nullcontext():
+        import grpc  # noqa: F401  # here, where ssl is out of reach
+    from csi_cinderlib.app.serve import serve
+
+    return serve(settings)

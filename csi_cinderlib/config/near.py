@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
 def suggestion(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     """A clause that ends an error message: "did you mean 'san_ip'?", or the whole choice when it is short, or ""."""
+    import difflib  # only a mistake pays for it
+
     choice = sorted(known)
     near = difflib.get_close_matches(name, choice, n=limit, cutoff=0.6)
     if near:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import threading
@@ -121,9 +120,14 @@ class StageRecords:
 
     def _path(self, volume_id: str) -> Path:
         plain = _PLAIN_NAME.fullmatch(volume_id) and not volume_id.startswith("sha256-")
-        name = volume_id if plain else f"sha256-{hashlib.sha256(volume_id.encode()).hexdigest()}"
-        return self.directory / (name + _SUFFIX)
+        return self.directory / ((volume_id if plain else _hashed(volume_id)) + _SUFFIX)
 
     def _sync(self) -> None:
         with kernel.opened(str(self.directory), os.O_RDONLY | os.O_DIRECTORY) as fd:
             os.fsync(fd)
+
+
+def _hashed(volume_id: str) -> str:
+    import hashlib  # brings OpenSSL's 3 MB, and our own ids are plain
+
+    return f"sha256-{hashlib.sha256(volume_id.encode()).hexdigest()}"
