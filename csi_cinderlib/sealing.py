@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.config.settings import SealingKey
@@ -28,14 +28,17 @@ class Sealer:
 
     Args:
         keys: the first one writes, all of them read.
+        reread: called when a text names a key that is not here, to `rotate` if there are others by now: the controller may have
+            seen them some seconds before a node.
 
     Raises:
         ConfigurationError: an id is empty, holds a colon or is used twice, or a key is not 32 bytes in url-safe base64.
     """
 
-    def __init__(self, keys: Sequence[SealingKey] = ()) -> None:
+    def __init__(self, keys: Sequence[SealingKey] = (), *, reread: Callable[[], None] | None = None) -> None:
         self._keys: Mapping[str, str] = {}
         self._writer = ""
+        self._reread = reread
         self.rotate(keys)
 
     def rotate(self, keys: Sequence[SealingKey]) -> None:
@@ -56,6 +59,11 @@ class Sealer:
     def active(self) -> bool:
         """Whether there is a key, so that what is sealed is really secret."""
         return bool(self._keys)
+
+    @property
+    def writer(self) -> str:
+        """The id of the key that seals, or ""."""
+        return self._writer
 
     def seal(self, secret: bytes) -> str:
         """The text to hand out: `k:KEY_ID:TOKEN`, or `plain:BASE64` when there is no key."""
@@ -87,6 +95,8 @@ class Sealer:
     def _open_sealed(self, key_id: str, token: str) -> bytes:
         from cryptography.fernet import InvalidToken
 
+        if key_id not in self._keys and self._reread is not None:
+            self._reread()
         if key_id not in self._keys:
             have = self._ids() or "none"
             raise InvalidRequest(

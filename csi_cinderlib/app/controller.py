@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from csi_cinderlib.app import resealing
 from csi_cinderlib.app.backends import RunningBackends
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
@@ -128,6 +129,7 @@ class ControllerSide:
     def _start_chores(self) -> None:
         self._every(SETTLE_SECONDS, "orphans", self._settle)
         self._every(REFRESH_SECONDS, "back ends", self._running.refresh)
+        self._every(resealing.LOOK_SECONDS, "sealing", resealing.Resealing(self.store, self._keys.sealer).look)
         if self.store.traits.shared:
             self._every(LEASE / 3, "beat", self.owners.beat)
         observations = Observations(self.backends, unreadable=self._running.unreadable)

@@ -20,18 +20,23 @@ class Keys:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._trouble = ""
         self._known: tuple[SealingKey, ...] = live.sealing_keys(settings)
-        self.sealer = Sealer(self._known)
+        self.sealer = Sealer(self._known, reread=self.refresh)
 
     def refresh(self) -> None:
         """Take over what the file holds now; what cannot be used is logged, and the keys of before go on."""
         try:
             found = live.sealing_keys(self._settings)
-            if found == self._known:
-                return
-            self.sealer.rotate(found)
+            if found != self._known:
+                self.sealer.rotate(found)
         except ConfigurationError as error:
-            _log.error("sealing keys cannot be read again", reason=str(error))
+            if str(error) != self._trouble:
+                _log.error("sealing keys cannot be read again; those of before go on", reason=str(error))
+            self._trouble = str(error)
+            return
+        self._trouble = ""
+        if found == self._known:
             return
         self._known = found
         _log.info("sealing keys changed", ids=[key.id for key in found], writes=found[0].id if found else "")

@@ -24,11 +24,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises ConfigurationError, StoreUnavailable, OperationPending, and CorruptRecord: a backup that lacks a record is none."""
     from csi_cinderlib.app import stores
+    from csi_cinderlib.config import live
     from csi_cinderlib.persistence import transfer
     from csi_cinderlib.sealing import Sealer
 
     settings = options.settings(args)
-    sealer = Sealer(settings.sealing_keys)
+    sealer = Sealer(live.sealing_keys(settings))
     how = {"sealer": sealer if sealer.active else None, "skip_corrupt": args.skip_corrupt}
     with stores.opened(settings) as store:
         if args.file == "-":

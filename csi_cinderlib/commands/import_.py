@@ -17,11 +17,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises InvalidRequest for a file that export did not write, or that is damaged: nothing is stored then."""
     from csi_cinderlib.app import stores
+    from csi_cinderlib.config import live
     from csi_cinderlib.persistence import transfer
     from csi_cinderlib.sealing import Sealer
 
     settings = options.settings(args)
-    given = Sealer(settings.sealing_keys)
+    given = Sealer(live.sealing_keys(settings))
     sealer = given if given.active else None
     with stores.opened(settings) as store:
         if args.file == "-":

@@ -89,3 +89,18 @@ def test_cryptography_is_not_loaded_before_it_is_needed() -> None:
         "sys.exit(any(m.startswith('cryptography') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_unknown_key_is_looked_for_once_more_before_it_is_refused() -> None:
+    old, new = SealingKey(id="old", key=generate_key()), SealingKey(id="new", key=generate_key())
+    looked: list[str] = []
+
+    def reread() -> None:
+        looked.append("again")
+        node.rotate([new, old])
+
+    node = Sealer([old], reread=reread)
+    assert node.open(Sealer([new]).seal(b"x")) == b"x"
+    with pytest.raises(InvalidRequest, match="'third', which is not configured here"):
+        node.open(Sealer([SealingKey(id="third", key=generate_key())]).seal(b"x"))
+    assert looked == ["again", "again"]

@@ -104,12 +104,16 @@ def test_what_is_exported_can_be_imported_elsewhere(state: Path, tmp_path: Path)
     assert found["v1"].provider.auth == "CHAP u geheim"  # type: ignore[union-attr]  # a volume
 
 
+@pytest.mark.parametrize("where", ["settings", "file"])
 def test_an_export_is_sealed_when_there_are_keys(
-    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    where: str, state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["new-key"]) == 0
-    config = tmp_path / "config.yaml"
-    config.write_text(f"sealing_keys: [{{id: k1, key: {capsys.readouterr().out.strip()}}}]")
+    config, keys = tmp_path / "config.yaml", f"[{{id: k1, key: {capsys.readouterr().out.strip()}}}]"
+    (tmp_path / "keys.yaml").write_text(keys)
+    config.write_text(
+        f"sealing_keys: {keys}" if where == "settings" else f"sealing_keys_file: {tmp_path / 'keys.yaml'}"
+    )
     assert run("export", state, "--config", str(config), str(tmp_path / "backup")) == 0
     assert "geheim" not in (tmp_path / "backup").read_text()
     assert run("import", tmp_path / "other", "--config", str(config), str(tmp_path / "backup")) == 0
