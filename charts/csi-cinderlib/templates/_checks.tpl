@@ -9,9 +9,6 @@
 {{- if not (or $local.enabled .Values.backends .Values.backendSecrets) }}
 {{- fail "there is no back end: set backends, backendSecrets, or localBackend.enabled=true" }}
 {{- end }}
-{{- if and .Values.csiDriver.storageCapacity (not .Values.node.topologyLabels) }}
-{{- fail "csiDriver.storageCapacity needs node.topologyLabels: capacity is kept per topology segment" }}
-{{- end }}
 {{- if $local.enabled }}
 {{- if and $local.node $local.shared }}
 {{- fail "localBackend.node and localBackend.shared exclude one another: a shared directory belongs to no node" }}

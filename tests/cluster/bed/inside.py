@@ -21,6 +21,9 @@ NODE = "node1"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
 """A name only: the image is made on this machine (images.py)."""
 
+VOLUME_SPACE = 400 * 1024**3
+"""Of a sparse file: what a hundred claims promise, not what they take."""
+
 _HOST_FOLDERS = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers", "/run/netns")
 
 
@@ -56,6 +59,16 @@ class Inside:
             Path(path).mkdir(parents=True, exist_ok=True)
             run("mount", "--bind", str(own), path)
         run("mount", "--make-rshared", "/var/lib/kubelet")
+        self.lay_volume_folder()
+
+    def lay_volume_folder(self) -> None:
+        """Where the local back end keeps its files: XFS, so that copies are reflinks. Its loop device goes with the mount."""
+        image, folder = self.folder / "volumes.xfs", Path("/var/lib/csi-cinderlib")
+        with image.open("wb") as file:
+            file.truncate(VOLUME_SPACE)
+        run("mkfs.xfs", "-q", str(image))
+        folder.mkdir(parents=True, exist_ok=True)
+        run("mount", "-o", "loop", str(image), str(folder))
 
     def lay_network(self) -> None:
         """A veth pair serves as eth0: the kernel has no dummy device."""
@@ -235,6 +248,7 @@ def kubelet_config(folder: Path) -> dict[str, object]:
         "evictionHard": {"imagefs.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%"},
         "localStorageCapacityIsolation": False,
         "registerWithTaints": [],
+        "syncFrequency": "5s",  # a mounted volume's growth is looked for this often; a minute by default
     }
 
 

@@ -41,9 +41,10 @@ class CannotStart(Exception):
 
 @dataclass
 class Cluster:
-    """A running cluster of one node; `folder` must not exist yet."""
+    """A running cluster of one node; `folder` must not exist yet, unless a cluster runs there already (`running`)."""
 
     folder: Path
+    running: bool = False
     _holder: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -55,7 +56,8 @@ class Cluster:
             self.bin = programs.ensure(*PROGRAMS)
         except programs.CannotBuild as problem:
             raise CannotStart(str(problem)) from problem
-        self.folder.mkdir(parents=True)
+        if not self.running:
+            self.folder.mkdir(parents=True)
 
     def start(self) -> None:
         unshare = "unshare --mount --net --pid --uts --fork --kill-child --propagation private --".split()
@@ -68,6 +70,7 @@ class Cluster:
                 start_new_session=True,
                 cwd=Path(__file__).parents[3],
             )
+        (self.folder / "holder.pid").write_text(str(self._holder.pid))
         deadline = time.monotonic() + READY_SECONDS
         while not (self.folder / "ready").exists():
             if self._holder.poll() is not None or time.monotonic() > deadline:
@@ -79,8 +82,8 @@ class Cluster:
     @property
     def first_pid(self) -> int:
         """The first process of the cluster's pid namespace, as the host counts."""
-        assert self._holder is not None
-        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text().split()
+        holder = (self.folder / "holder.pid").read_text()
+        children = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
         return int(children[0])
 
     def argv(self, *argv: str) -> list[str]:
@@ -124,6 +127,9 @@ class Cluster:
         self._holder.wait()
         self._holder = None
         time.sleep(0.5)  # the kernel tears the pid namespace down after its first process has ended
+        for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+            if str(self.folder) in backing.read_text() or "/var/lib/csi-cinderlib/volumes/" in backing.read_text():
+                subprocess.run(["losetup", "-d", f"/dev/{backing.parts[3]}"], check=False, capture_output=True)
         for controller in Path("/sys/fs/cgroup").iterdir():
             _remove_groups(controller / "kubepods")
 

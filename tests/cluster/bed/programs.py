@@ -99,12 +99,11 @@ MODULES = (
         f"-X k8s.io/client-go/pkg/version.gitVersion=v{KUBERNETES}",
     ),
     Module(path="go.etcd.io/etcd/server/v3", version=f"v{ETCD}", programs={"etcd": ""}, go_mod=_etcd_go_mod),
-    _sidecar("external-provisioner/v6", "v6.3.0", "csi-provisioner"),
-    _sidecar("external-attacher/v4", "v4.12.0", "csi-attacher"),
-    _sidecar("external-resizer/v2", "v2.2.0", "csi-resizer"),
-    _sidecar("external-snapshotter/v8", "v8.6.0", "csi-snapshotter", "snapshot-controller"),
+    _sidecar("external-provisioner/v6", "v6.4.0", "csi-provisioner"),
+    _sidecar("external-attacher/v4", "v4.13.0", "csi-attacher"),
+    _sidecar("external-resizer/v2", "v2.3.0", "csi-resizer"),
+    _sidecar("external-snapshotter/v8", "v8.7.0", "csi-snapshotter", "snapshot-controller"),
 )
-"""The sidecars of this set share one client-go, which halves the time to build them."""
 
 
 def cache() -> Path:
