@@ -9,8 +9,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests import tables
+from tests.tables import TABLES
 
 _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 16384 | 1 << 18
@@ -58,6 +62,8 @@ def _enter_private_namespace() -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run when something that it started or attached is still there."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tables"] = session.config.stash.get(TABLES, {})
     base = str(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # pytest has no public name for it
     deadline = time.monotonic() + _GRACE
     left: list[str] = []
@@ -74,7 +80,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 _LEFT = pytest.StashKey[list[str]]()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker of a parallel run has ended: take its tables over."""
+    for title, lines in getattr(node, "workeroutput", {}).get("tables", {}).items():
+        tables.add(node.config, title, lines)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for title, lines in config.stash.get(TABLES, {}).items():
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.line(line)
     if left := config.stash.get(_LEFT, []):
         terminalreporter.section("left behind by this run", red=True)
         for line in left:

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 import pytest
 
 from csi_cinderlib.backend import catalogue, libraries
-from tests.drivers.conftest import TABLE
+from tests import tables
+from tests.drivers.conftest import Once
 from tests.drivers.walk import Tried, walk
 
 KNOWN = catalogue.load()
@@ -40,14 +41,15 @@ UNCLEAR: Mapping[str, str] = {
 
 
 @pytest.fixture(scope="module")
-def tried(request: pytest.FixtureRequest) -> dict[str, Tried]:
-    found = walk(PATHS)
+def tried(request: pytest.FixtureRequest, once: Once) -> dict[str, Tried]:
+    found = once("walk", lambda: walk(PATHS))
     rows = [(one, found[one.path]) for one in KNOWN.drivers]
-    request.config.stash[TABLE] = [
+    lines = [
         f"{one.module + '.' + one.name:<66} {len(one.options):>3} options  {result.example[0]:<19} "
         f"{textwrap.shorten(result.example[1].rpartition('set-up failed: ')[2], 90, placeholder=' ...')}"
         for one, result in rows
     ]
+    tables.add(request.config, f"{len(rows)} drivers, set up with the options of their examples", lines)
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 WORKERS = 2
-SECONDS = 20.0
+SECONDS = 30.0
 """For one driver; its worker is ended then, and another goes on with the rest."""
 START_SECONDS = 60.0
 

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 KIND = sys.argv[1]
-IMPATIENT: dict[str, dict[str, Any]] = {"LightOSVolumeDriver": {"lightos_api_service_timeout": 1}}
+IMPATIENT: dict[str, dict[str, Any]] = {
+    "LightOSVolumeDriver": {"lightos_api_service_timeout": 1},
+    "VmstoreNfsDriver": {"vmstore_rest_retry_count": 1},
+}
 """Options without which a driver goes on trying for long."""
 
 

@@ -1,0 +1,11 @@
+"""Tables that tests want printed at the end of a run, by title; also those of the workers of a run in parallel."""
+
+from __future__ import annotations
+
+import pytest
+
+TABLES = pytest.StashKey[dict[str, list[str]]]()
+
+
+def add(config: pytest.Config, title: str, lines: list[str]) -> None:
+    config.stash.setdefault(TABLES, {})[title] = lines
