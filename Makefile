@@ -24,7 +24,7 @@ lint: $(VENV) ## Formatting, ruff, mypy and the import contracts only
 format: $(VENV) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
 
-bench: $(VENV) .venv/.packages-host ## Measure against the budgets
+bench: $(VENV) .venv/.packages-test ## Measure against the budgets
 	@$(BIN)/python -m tests.bench
 
 proto: $(VENV) ## Generate the gRPC stubs from proto/

@@ -35,6 +35,7 @@ class Form:
         self.kind = kind
         self.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower()
         self._writing = tuple((item.name, coders[item.name].write, _left_out(item)) for item in own)
+        self._texts = frozenset(name for name, coder in coders.items() if coder.read is text)
         self._simple = {name: coder.read for name, coder in coders.items() if not coder.nested}
         self._nested = {name: coder.read for name, coder in coders.items() if coder.nested}
         self._required = frozenset(item.name for item in own if _is_required(item))
@@ -64,15 +65,16 @@ class Form:
         """The arguments for the dataclass, and what of the object is not known here. Raises WrongValue."""
         if type(body) is not dict:
             raise WrongValue(f"must be an object, not {word(body)}")
-        simple, nested = self._simple, self._nested
+        texts, simple, nested = self._texts, self._simple, self._nested
         values: dict[str, Any] = {}
         left: dict[str, Any] = {}
         name = ""
         try:
             for name, item in body.items():
-                if name in simple:
-                    read = simple[name]
-                    values[name] = item if read is text and type(item) is str else read(item)
+                if name in texts:
+                    values[name] = item if type(item) is str else text(item)
+                elif name in simple:
+                    values[name] = simple[name](item)
                 elif name in nested:
                     values[name], unknown = nested[name](item)
                     if unknown:
@@ -156,7 +158,7 @@ def _capability() -> Coder:
     def read(body: Any) -> tuple[Capability, dict[str, Any]]:
         if type(body) is not dict or ("mount" in body) == ("block" in body):
             raise WrongValue("must be an object with either mount or block")
-        left = {name: body[name] for name in body.keys() - _CAPABILITY}
+        left = {name: body[name] for name in body.keys() - _CAPABILITY} if len(body) > 2 else {}
         access: Mount | Block = Block()
         if "mount" in body:
             access, unknown = mount.read(body["mount"])

@@ -64,6 +64,8 @@ class _Table:
             return self.ids
         lists = {name: [self.index.get((name, value), []) for value in values] for name, values in where.items()}
         best = min(lists, key=lambda name: sum(map(len, lists[name])))
+        if len(lists) == len(lists[best]) == 1:
+            return lists[best][0]
         ids: Iterable[str] = sorted(id for same in lists[best] for id in same)
         return [id for id in ids if all(self.rows[id].keys[name] in values for name, values in where.items())]
 

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from csi_cinderlib.demo.sandbox import private_mounts, sweep
+from tests.bench import stores
 from tests.bench.rows import GROUPS, Row
 
 LINE = "{:<46} {:>10} {:>9} {:>9}  {:<7} {:>10} {:>7}  {}"
@@ -21,7 +22,9 @@ LINE = "{:<46} {:>10} {:>9} {:>9}  {:<7} {:>10} {:>7}  {}"
 def main() -> int:
     """0, however it went: a benchmark is read, not passed."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure against the budgets.")
-    parser.add_argument("group", nargs="*", choices=[*GROUPS, []], help="what to measure (all)")
+    names = [*GROUPS, *stores.groups()]
+    parser.add_argument("group", nargs="*", choices=[*names, []], metavar="GROUP", help=f"of {', '.join(names)} (all)")
+    parser.add_argument("--large", action="store_true", help="stores with up to 100,000 volumes, too: takes minutes")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     args = parser.parse_args()
     if os.geteuid() == 0:
@@ -31,10 +34,11 @@ def main() -> int:
             f"Python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}\n"
         )
         print(LINE.format("what", "measured", "budget", "aim", "verdict", "floor", "ratio", "floor is"))
-    for group in args.group or GROUPS:
+    groups = {**GROUPS, **stores.groups(large=args.large)}
+    for group in args.group or groups:
         directory = Path(tempfile.mkdtemp(prefix="csi-cinderlib-bench-"))
         try:
-            for row in GROUPS[group](directory):
+            for row in groups[group](directory):
                 _show(row, as_json=args.json)
         finally:
             sweep(directory)
@@ -47,7 +51,7 @@ def _show(row: Row, *, as_json: bool) -> None:
         return
     floor = _number(row.calibration, row.unit) if row.calibration else ""
     ratio = f"{row.value / row.calibration:.2f}" if row.calibration else ""
-    figures = [_number(number, row.unit) for number in (row.value, row.budget, row.aim)]
+    figures = ["" if number is None else _number(number, row.unit) for number in (row.value, row.budget, row.aim)]
     print(LINE.format(row.what, *figures, _verdict(row), floor, ratio, row.calibrated_by), flush=True)
 
 
@@ -56,7 +60,12 @@ def _number(value: float, unit: str) -> str:
 
 
 def _verdict(row: Row) -> str:
-    def reached(goal: float) -> bool:
+    if row.budget is None:
+        return ""
+
+    def reached(goal: float | None) -> bool:
+        if goal is None:
+            return False
         return row.value >= goal if row.more_is_better else row.value <= goal
 
     return "aim" if reached(row.aim) else "budget" if reached(row.budget) else "MISSED"

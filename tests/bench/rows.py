@@ -25,7 +25,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        budget: the figure that must be reached; at most that, or at least that where `more_is_better`.
+        budget: the figure that must be reached; at most that, or at least that where `more_is_better`. None where none is set.
         aim: the figure that we want.
         calibration: the measured floor, in the same unit, or 0.
     """
@@ -33,8 +33,8 @@ class Row:
     what: str
     unit: str
     value: float
-    budget: float
-    aim: float
+    budget: float | None
+    aim: float | None
     calibration: float = 0.0
     calibrated_by: str = ""
     more_is_better: bool = False

@@ -1,199 +1,136 @@
-"""Metadata stores against raw SQL on the same tables in the same minute: `python -m tests.bench.stores [STORE...]`."""
+"""Metadata stores against the bare way to the same data, in the same minute: groups `store-NAME` of `make bench`."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import sqlite3
 import sys
-import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from csi_cinderlib.model.records import Status, Volume
-from csi_cinderlib.persistence import codec
+from csi_cinderlib.model.records import Volume
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.persistence.contract.samples import VOLUME
-from csi_cinderlib.persistence.plugins import open_store
-from tests.servers.mariadb import MariaDB
-from tests.servers.postgresql import PostgreSQL
-from tests.servers.server import Server, Unavailable
+from tests.bench.rows import Row
+from tests.bench.store_beds import BEDS, WALK_PAGE, Bed, Raw, volume
+from tests.cluster.bed.programs import CannotBuild
+from tests.servers.server import Unavailable
 
-SIZES = (1_000, 10_000, 100_000)
-SAMPLES = 60
-LINE = "{:<12} {:>8} {:<14} {:>10} {:>10} {:>7}"
+SIZES: Mapping[str, tuple[int, ...]] = {"kubernetes": (1_000,)}
+LARGE: Mapping[str, tuple[int, ...]] = {"kubernetes": (1_000, 10_000)}
+"""The volumes in the store, where they are not those of USUAL and ALL."""
+USUAL, ALL = (1_000, 10_000), (1_000, 10_000, 100_000)
+WRITERS = 16
+ROUNDS, EACH = 10, 12
+"""Ours and the bare one take turns, a few calls each, so that what else the machine does strikes both."""
+WALKS = 3
+SERVERS = ("postgresql", "mariadb")
+TIMES = 3
+"""What a database server's store may cost, in raw SQL of the same minute."""
+PAGE_MS, PAGE_AIM_MS = 5.0, 1.5
+"""For a page of 100 in SQLite at any depth."""
+CALLS = {"create": 2, "get": 1, "page of 100": 1}
+"""Requests to the API server that an operation may take."""
 
-
-@dataclass(frozen=True)
-class Bed:
-    """A store and a driver's connection to the same tables; `mark` is the driver's placeholder."""
-
-    store: Store
-    raw: Any
-    mark: str
-
-    def key(self, text: str) -> object:
-        return text.encode() if self.store_is_mysql else text
-
-    @property
-    def store_is_mysql(self) -> bool:
-        return type(self.raw).__module__.startswith("pymysql")
-
-    def sql(self, statement: str, *values: object) -> list[Any]:
-        cursor = self.raw.cursor()
-        cursor.execute(statement.replace("?", self.mark), values)
-        return list(cursor.fetchall()) if cursor.description else []
+Call = Callable[[Volume], object]
 
 
-def volume(number: int) -> Volume:
-    id = str(uuid.uuid5(uuid.NAMESPACE_OID, str(number)))
-    return replace(
-        VOLUME, id=id, name=f"pvc-{id}", message="", fields={}, source=None, status=Status.AVAILABLE, revision=""
-    )
+def groups(*, large: bool = False) -> Mapping[str, Callable[[Path], Iterator[Row]]]:
+    """Each store's measurement; `large` goes on to 100,000 volumes (custom resources: 10,000), which takes minutes."""
+    usual, own = (ALL, LARGE) if large else (USUAL, SIZES)
+    return {f"store-{name}": partial(measure, name, sizes=own.get(name, usual)) for name in BEDS}
 
 
-@contextmanager
-def sqlite() -> Iterator[Bed]:
-    directory = Path(tempfile.mkdtemp(prefix="csi-cinderlib-bench-"))
-    try:
-        store = open_store("sql", state_dir=directory)
-        raw = sqlite3.connect(directory / "metadata.db", isolation_level=None)
-        raw.execute("PRAGMA synchronous=FULL")
-        yield Bed(store, raw, "?")
-        raw.close()
-        store.close()
-    finally:
-        shutil.rmtree(directory)
-
-
-@contextmanager
-def on(kind: Callable[[], Server]) -> Iterator[Bed]:
-    server = kind()
-    try:
-        server.initialize()
-        store = open_store("sql", {"url": server.url}, state_dir=server.directory)
-        if isinstance(server, PostgreSQL):
-            import psycopg
-
-            raw: Any = psycopg.connect(server.url, autocommit=True)
-        else:
-            import pymysql
-
-            from tests.servers.server import PASSWORD
-
-            raw = pymysql.connect(
-                host="127.0.0.1", port=server.port, user="csi", password=PASSWORD, database="csi", autocommit=True
-            )
-        yield Bed(store, raw, "%s")
-        raw.close()
-        store.close()
-    finally:
-        server.discard()
-
-
-BEDS: Mapping[str, Callable[[], Any]] = {
-    "sqlite": sqlite,
-    "postgresql": lambda: on(PostgreSQL),
-    "mariadb": lambda: on(MariaDB),
-}
-
-
-def main() -> int:
-    print(LINE.format("store", "volumes", "operation", "ms", "raw ms", "ratio"))
-    for name in sys.argv[1:] or BEDS:
-        try:
-            with BEDS[name]() as bed:
-                _measure(name, bed)
-        except Unavailable as reason:
-            print(f"{name}: skipped: {reason}")
-    return 0
-
-
-def _measure(name: str, bed: Bed) -> None:
+def measure(name: str, directory: Path, *, sizes: tuple[int, ...]) -> Iterator[Row]:
+    """Every operation at each size. A server that cannot be had is said so on standard error."""
     made = 0
-    for size in SIZES:
-        with ThreadPoolExecutor(16) as pool:
-            list(pool.map(lambda number: bed.store.add(volume(number)), range(made, size)))
-        made = size
-        for operation, (ours, raw) in _operations(bed, size).items():
-            mine, floor = _median(ours), _median(raw)
-            print(LINE.format(name, size, operation, f"{mine:.3f}", f"{floor:.3f}", f"{mine / floor:.1f}"), flush=True)
-        started = time.perf_counter()
-        _walk(bed.store)
-        print(
-            LINE.format(name, size, "walk by 1,000", f"{(time.perf_counter() - started) * 1e3:.0f}", "", ""), flush=True
-        )
+    try:
+        with BEDS[name](directory) as bed:
+            for size in sizes:
+                with ThreadPoolExecutor(WRITERS) as pool:
+                    list(pool.map(lambda number: bed.store.add(volume(number)), range(made, size)))
+                made = size
+                yield from _at(name, bed, size)
+    except (Unavailable, CannotBuild) as reason:
+        print(f"store-{name}: skipped: {reason}", file=sys.stderr)
 
 
-def _operations(bed: Bed, size: int) -> Mapping[str, tuple[Callable[[int], object], Callable[[int], object]]]:
-    """Each one twice: through the store, and as the driver's bare statement with the JSON read or written."""
-    store, key = bed.store, bed.key
-    mine: list[Volume] = []
-    rows = [codec.keys(volume(-1 - number)) for number in range(2 * SAMPLES)]
-    body = codec.to_text(volume(0))
-    insert = "INSERT INTO volumes (id, revision, backend, name, group_id, status, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    middle = volume(size // 2)
+def _at(name: str, bed: Bed, size: int) -> Iterator[Row]:
+    new = [volume(1_000_000 + number) for number in range(ROUNDS * EACH)]
+    bare = [volume(2_000_000 + number) for number in range(ROUNDS * EACH)]
+    old = [volume(number * size // (ROUNDS * EACH)) for number in range(ROUNDS * EACH)]
+    for operation, (ours, raw) in _operations(bed).items():
+        subjects = (new, bare) if operation in ("create", "update", "delete") else (old, old)
+        before = bed.calls() if bed.calls else 0
+        value, floor = _take_turns((ours, subjects[0]), (raw, subjects[1]))
+        yield _row(name, f"{name}, {size:,}: {operation}", value, floor, bed.raw.named)
+        if bed.calls and operation in CALLS:
+            calls = (bed.calls() - before) / (ROUNDS * EACH)
+            yield Row(f"{name}, {size:,}: {operation}", "calls", calls, CALLS[operation], 1)
+    value, floor = _best(lambda: _walk(bed.store), lambda: _raw_walk(bed.raw))
+    yield _row(name, f"{name}, {size:,}: full walk", value, floor, bed.raw.named)
 
-    def raw_insert(number: int) -> None:
-        values = rows[number]
-        text = json.dumps(json.loads(body))
-        columns = (values["id"], "1", values["backend"], values["name"], values["group_id"], values["status"])
-        bed.sql(insert, *(key(value) for value in columns), text)
 
-    def raw_rows(statement: str, *values: object) -> list[Any]:
-        return [json.loads(text) for (text,) in bed.sql(statement, *values)]
+def _row(name: str, what: str, seconds: float, floor: float, floor_is: str) -> Row:
+    value, floor = seconds * 1e3, floor * 1e3
+    budget, aim = (TIMES * floor, 2 * floor) if name in SERVERS else (None, None)
+    if name == "sqlite" and what.endswith("page of 100"):
+        budget, aim = PAGE_MS, PAGE_AIM_MS
+    return Row(what, "ms", value, budget, aim, floor, floor_is)
+
+
+def _operations(bed: Bed) -> Mapping[str, tuple[Call, Call]]:
+    """Through the store, and the bare way."""
+    store, raw = bed.store, bed.raw
+    stored: dict[str, Volume] = {}
+
+    def put(record: Volume) -> None:
+        stored[record.id] = record
 
     return {
-        "create": (lambda i: mine.append(store.add(volume(1_000_000 + i))), raw_insert),
-        "get": (
-            lambda i: store.get(Volume, volume(i).id),
-            lambda i: raw_rows("SELECT body FROM volumes WHERE id = ?", key(volume(i).id)),
-        ),
-        "get by name": (
-            lambda i: store.page(Volume, where={"name": volume(i).name}),
-            lambda i: raw_rows("SELECT body FROM volumes WHERE name = ?", key(volume(i).name)),
-        ),
-        "update": (
-            lambda i: mine.__setitem__(i, store.replace(mine[i])),
-            lambda i: bed.sql(
-                "UPDATE volumes SET body = ?, revision = ? WHERE id = ?", body, key("2"), key(rows[i]["id"])
-            ),
-        ),
-        "delete": (
-            lambda i: store.remove(mine[i]),
-            lambda i: bed.sql("DELETE FROM volumes WHERE id = ?", key(rows[i]["id"])),
-        ),
+        "create": (lambda one: put(store.add(one)), raw.create),
+        "get": (lambda one: store.get(Volume, one.id), raw.get),
+        "get by name": (lambda one: store.page(Volume, where={"name": one.name}), raw.get_by_name),
+        "update": (lambda one: put(store.replace(stored[one.id])), raw.update),
         "page of 100": (
-            lambda i: store.page(Volume, after=middle.id, where={"backend": "array1"}),
-            lambda i: raw_rows(
-                "SELECT body FROM volumes WHERE id > ? AND backend = ? ORDER BY id LIMIT 101",
-                key(middle.id),
-                key("array1"),
-            ),
+            lambda one: store.page(Volume, after=one.id, where={"backend": "array1"}),
+            lambda one: raw.page(one.id, 100),
         ),
+        "delete": (lambda one: store.remove(stored.pop(one.id)), raw.delete),
     }
 
 
+def _take_turns(*sides: tuple[Call, list[Volume]]) -> list[float]:
+    """Seconds of a call of each side: the lower quartile, for what else runs on the machine only ever adds."""
+    taken: list[list[float]] = [[] for _ in sides]
+    for start in range(0, ROUNDS * EACH, EACH):
+        for (call, subjects), times in zip(sides, taken, strict=True):
+            for one in subjects[start : start + EACH]:
+                started = time.perf_counter()
+                call(one)
+                times.append(time.perf_counter() - started)
+    return [sorted(times)[len(times) // 4] for times in taken]
+
+
+def _best(*works: Callable[[], None]) -> list[float]:
+    """Seconds of each, which take turns: the best of a few."""
+    taken: list[list[float]] = [[] for _ in works]
+    for _ in range(WALKS):
+        for work, times in zip(works, taken, strict=True):
+            started = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - started)
+    return [min(times) for times in taken]
+
+
 def _walk(store: Store) -> None:
-    after = "0"
-    while after:
-        after = store.page(Volume, after=after, limit=1000).next
+    after, more = "", True
+    while more:
+        after = store.page(Volume, after=after, limit=WALK_PAGE, where={"backend": "array1"}).next
+        more = bool(after)
 
 
-def _median(call: Callable[[int], object]) -> float:
-    taken = []
-    for number in range(SAMPLES):
-        started = time.perf_counter()
-        call(number)
-        taken.append(time.perf_counter() - started)
-    return sorted(taken)[len(taken) // 2] * 1e3
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _raw_walk(raw: Raw) -> None:
+    ids = raw.page("", WALK_PAGE)
+    while len(ids) == WALK_PAGE:
+        ids = raw.page(ids[-1], WALK_PAGE)

@@ -52,6 +52,13 @@ class MariaDB(Server):
             unix_socket=self._socket, user="root", database=database, autocommit=True, connect_timeout=5
         )
 
+    def connect_as_owner(self) -> Any:
+        import pymysql
+
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user="csi", password=PASSWORD, database="csi", autocommit=True
+        )
+
     def dump(self) -> bytes:
         return self.run(
             [self._dump, "--no-defaults", f"--socket={self._socket}", "--user=root", "--hex-blob", "--databases", "csi"]

@@ -55,6 +55,11 @@ class PostgreSQL(Server):
             host=str(self.directory), port=self.port, user="admin", dbname=database, autocommit=True, connect_timeout=5
         )
 
+    def connect_as_owner(self) -> Any:
+        import psycopg
+
+        return psycopg.connect(self.url, autocommit=True)
+
     def dump(self) -> bytes:
         return self.run(
             [self._pg_dump, "--host", str(self.directory), "--port", str(self.port), "--username", "admin", "csi"]

@@ -81,6 +81,10 @@ class Server(ABC):
     def connect(self, database: str) -> Any:
         """A driver's connection of the administrator, in autocommit mode."""
 
+    @abstractmethod
+    def connect_as_owner(self) -> Any:
+        """A driver's connection as the store's own are: user `csi`, over TCP, in autocommit mode."""
+
     def query(self, statement: str, *values: object, database: str = "csi") -> list[tuple[Any, ...]]:
         """As the administrator, on a connection that is kept: a new one for each would take most of the tests' time."""
         if database not in self._connections:
