@@ -61,6 +61,11 @@ def test_a_local_back_end_of_one_node_is_reached_from_there(render: Render, tmp_
     assert controller.max_volumes_per_node == node.max_volumes_per_node == 20
 
 
+def test_capacity_is_kept_by_topology_so_nodes_without_any_get_one_in_common(render: Render, tmp_path: Path) -> None:
+    assert settings(render("two-replicas"), "node", tmp_path).topology == {"topology.csi.cinderlib.io/cluster": "all"}
+    assert settings(render("default"), "node", tmp_path).topology == {}
+
+
 def test_the_database_url_comes_from_its_secret(render: Render, tmp_path: Path) -> None:
     found = settings(render("database"), "controller", tmp_path)
     assert found.store.plugin == "sql"

@@ -48,8 +48,11 @@ max_volumes_per_node: {{ .Values.node.maxVolumes }}
 log: {{ toJson .Values.logging }}
 sealing_keys_file: /etc/csi-cinderlib/sealing/keys.yaml
 store: {plugin: kubernetes, options: {namespace: {{ .Release.Namespace | quote }}}}
-{{- if .Values.localBackend.node }}
+{{- if and .Values.localBackend.enabled .Values.localBackend.node }}
 topology: {node: {env: CINDERLIB_NODE_NAME}}
+{{- else if and .Values.csiDriver.storageCapacity (not .Values.node.topologyLabels) }}
+{{- /* The provisioner keeps capacity by topology, and loses what it keeps for an empty one (external-provisioner 6.4): one segment for all. */}}
+topology: {cluster: all}
 {{- end }}
 {{- with .Values.node.topologyLabels }}
 topology_labels: {{ toJson . }}
