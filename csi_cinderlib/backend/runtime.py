@@ -233,7 +233,7 @@ class Runtime:
         owner: this process's name in records whose operation is under way.
         defaults: options of Cinder's DEFAULT section, `my_ip` say. The first Runtime's hold for the process.
         lock_dir: for the drivers' named locks; processes on the same back end that share it exclude one another. By default
-            below the state directory.
+            below the state directory. That of the first Runtime holds until all have been closed.
     """
 
     def __init__(
@@ -269,6 +269,8 @@ class Runtime:
             _process.files[self._file.path] = self._file
             if _process.started:
                 conf.load([file.path for file in _process.files.values()])
+                if len(_process.files) == 1:  # nobody holds a lock: they may lie where this one wants them
+                    self._start_locks()
                 return
             with standins.collected_late(), _logging_left_alone():
                 conf.load([self._file.path])
@@ -277,10 +279,15 @@ class Runtime:
 
     def _set_up_libraries(self) -> None:
         import os_brick
-        from cinder import coordination
         from oslo_config import cfg
 
         os_brick.setup(cfg.CONF)
+        self._start_locks()
+
+    def _start_locks(self) -> None:
+        from cinder import coordination
+
+        coordination.COORDINATOR.stop()
         coordination.COORDINATOR.start()
 
     def _base(self, directory: Path) -> Mapping[str, Mapping[str, object]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json as json_text
 import logging
 import os
@@ -44,7 +46,7 @@ class Library:
 
     Args:
         file_locks_path: a directory for the drivers' locks, shared by the processes that use the same storage; by default
-            only this process is covered.
+            only this process is covered. That of the first set-up holds until all are closed.
         root_helper: what makes a command run as root, for attaching when this process is not root.
         suppress_requests_ssl_warnings: no warnings of certificates that are not verified.
         disable_logs: Cinder and os-brick say nothing unless the program configures `logging`. Nothing is switched off.
@@ -90,7 +92,7 @@ class Library:
         self._root_helper = "" if os.geteuid() == 0 else root_helper
         self._guard = threading.RLock()
         self._locks: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
-        locks = Path(file_locks_path) if file_locks_path else self._directory / "locks"
+        locks = Path(file_locks_path) if file_locks_path else _locks_of_this_process()
         self.runtime = Runtime(
             self._directory,
             host=self.host,
@@ -230,6 +232,14 @@ class Library:
             with contextlib.suppress(NotFound):
                 self.runtime.close()
             self._finish()
+
+
+@functools.cache
+def _locks_of_this_process() -> Path:
+    """One directory for all set-ups, for Cinder has one set of locks; removed at the end of the process."""
+    directory = Path(tempfile.mkdtemp(prefix="csi-cinderlib-locks-"))
+    atexit.register(_remove, directory)
+    return directory
 
 
 def _remove(directory: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -119,7 +120,7 @@ cl.close()
 def test_a_set_up_keeps_nothing_on_disk_after_its_end(tmp_path: Path) -> None:
     library = Library(file_locks_path=str(tmp_path / "locks"))
     directory = library.runtime.state_dir
-    library.backend("fake", volume_driver=NOTHING, nothing_password="secret").create_volume(1)
+    library.backend("fake", volume_driver=NOTHING, nothing_password="secret").create_volume(1).clone()
     conf = directory / "cinder" / "cinder.conf"
     assert conf.stat().st_mode & 0o777 == 0o600
     library.close()
@@ -142,3 +143,23 @@ def test_connector_properties_are_plain_values() -> None:
 
 def test_loggers_of_the_library_have_no_handler_that_writes(library: Library) -> None:
     assert all(isinstance(one, logging.NullHandler) for one in logging.getLogger("cinder").handlers)
+
+
+def test_locks_lie_where_the_set_up_says_and_nothing_stays_behind(tmp_path: Path) -> None:
+    """A clone takes the lock of its source. In a process of its own, because a process has one set of locks."""
+    code = f"""
+import csi_cinderlib.cinderlib as cl, os, tempfile
+for path in ({str(tmp_path / "a")!r}, {str(tmp_path / "b")!r}, None):
+    cl.setup(file_locks_path=path)
+    cl.Backend("x", volume_driver={NOTHING!r}).create_volume(1).clone()
+    cl.close()
+print(len(os.listdir({str(tmp_path / "a")!r})), len(os.listdir({str(tmp_path / "b")!r})))
+"""
+    root, temporary = Path(__file__).parents[3], tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=root, env=environment
+    )
+    assert min(int(count) for count in done.stdout.split()) > 0
+    assert list(temporary.iterdir()) == []
