@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Debian 12, root and Python 3.11 with venv; everything else they fetch themselves, once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench proto docs requirements tools clean distclean
+.PHONY: help demo test lint format bench proto docs chart requirements tools clean distclean
 
 BIN := .venv/bin
 VENV := .venv/.ready
@@ -33,6 +33,9 @@ proto: $(VENV) ## Generate the gRPC stubs from proto/
 docs: $(VENV) ## Write the reference pages from the code
 	@$(BIN)/python scripts/generate_docs.py
 	@$(BIN)/python scripts/generate_driver_docs.py --catalogue
+
+chart: $(VENV) ## Write what is made in the chart: definitions, README, snapshots of its tests
+	@$(BIN)/python scripts/generate_chart.py
 
 requirements: $(VENV) ## Lock the newest versions that fit pyproject.toml
 	@scripts/lock-requirements --upgrade

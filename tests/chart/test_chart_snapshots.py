@@ -13,7 +13,7 @@ from tests.chart.conftest import NAMES
 @pytest.mark.parametrize("name", NAMES)
 def test_the_chart_renders_what_was_reviewed(name: str, helm: str, generator: ModuleType) -> None:
     reviewed = (generator.SNAPSHOTS / f"{name}.yaml").read_text()
-    assert generator.snapshot(helm, name) == reviewed, "if this is meant: python scripts/generate_chart.py"
+    assert generator.snapshot(helm, name) == reviewed, "if this is meant: make chart"
 
 
 def test_there_is_a_snapshot_for_each_value_set_and_no_other(generator: ModuleType) -> None:

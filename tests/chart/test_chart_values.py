@@ -154,4 +154,4 @@ def test_parameters_of_storage_classes_are_those_that_the_program_takes(render: 
 
 
 def test_the_readme_says_what_the_values_say(generator: ModuleType) -> None:
-    assert (generator.CHART / "README.md").read_text() == generator.readme(), "python scripts/generate_chart.py"
+    assert (generator.CHART / "README.md").read_text() == generator.readme(), "make chart"
