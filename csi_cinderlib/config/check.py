@@ -57,7 +57,8 @@ def _is_address(text: str) -> bool:
 
 
 def _choice(path: str, value: str, choices: tuple[str, ...]) -> None:
-    _require(value in choices, path, unknown("value", value, choices))
+    if value not in choices:
+        raise ConfigurationError(path, unknown("value", value, choices))
 
 
 def _require(holds: object, path: str, problem: str) -> None:
