@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import pytest
 
 from csi_cinderlib.backend import catalogue, libraries
+from csi_cinderlib.backend.registered import registered
 from tests import tables
 from tests.drivers.conftest import Once
 from tests.drivers.walk import Tried, walk
@@ -67,6 +68,8 @@ def named(driver: catalogue.Driver, message: str) -> str:
 
 def test_the_catalogue_has_every_driver_of_cinder() -> None:
     assert len([one for one in FROM_CINDER if one.path != FRONT_DOOR]) == 101
+    bases = {path for path in registered() if path not in PATHS}
+    assert {path.rpartition(".")[2] for path in bases} == {"DataCoreVolumeDriver", "PowerFlexBaseDriver"}
     assert len({one.slug for one in KNOWN.drivers}) == len(KNOWN.drivers) == 103
     assert sum(one.supported for one in FROM_CINDER if one.path != FRONT_DOOR) == 90
 

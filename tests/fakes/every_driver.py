@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.backend.catalogue import registered
+from csi_cinderlib.backend.registered import registered
 
 SECONDS = 5
 """A driver that tries to reach something longer than this counts as trying."""

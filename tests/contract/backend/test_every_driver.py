@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.catalogue import registered
+from csi_cinderlib.backend.registered import registered
 
 ROOT = Path(__file__).parents[3]
 
