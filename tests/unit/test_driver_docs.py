@@ -34,7 +34,7 @@ def test_the_generated_pages_are_up_to_date(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def validator() -> Any:
-    import jsonschema  # type: ignore[import-untyped]  # it has none
+    import jsonschema
 
     return jsonschema.Draft202012Validator(json.loads((REFERENCE / "config.schema.json").read_text()))
 
