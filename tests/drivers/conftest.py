@@ -34,4 +34,4 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 def _tried(raw: dict[str, Any]) -> Tried:
-    return Tried(raw["driver"], tuple(raw["bare"]), tuple(raw["example"]), raw["seconds"])
+    return Tried(raw["driver"], tuple(raw["bare"]), tuple(raw["example"]), raw["seconds"], tuple(raw["refused"]))

@@ -131,6 +131,10 @@ def test_every_option_of_an_example_has_a_value_that_fits(tried: dict[str, Tried
     assert refused == {}
 
 
+def test_no_driver_asks_the_database_for_what_is_not_served(tried: dict[str, Tried]) -> None:
+    assert {path: one.refused for path, one in tried.items() if one.refused} == {}
+
+
 def test_stand_ins_change_nothing_of_what_comes_of_a_driver(tried: dict[str, Tried]) -> None:
     """The same walk with the real eventlet and Cinder's own modules instead of the stand-ins."""
     stock = walk(PATHS, "stock")

@@ -28,6 +28,8 @@ class Tried:
     bare: tuple[str, str]
     example: tuple[str, str]
     seconds: float
+    refused: tuple[str, ...] = ()
+    """Calls of Cinder's database that are not served."""
 
 
 def walk(drivers: Sequence[str], kind: str = "stand-ins") -> dict[str, Tried]:
@@ -58,7 +60,9 @@ def _work(waiting: queue.SimpleQueue[str], found: dict[str, Tried], kind: str) -
                 worker.end()
                 worker = _Worker(kind)
             else:
-                found[driver] = Tried(driver, tuple(answer["bare"]), tuple(answer["example"]), answer["seconds"])
+                found[driver] = Tried(
+                    driver, tuple(answer["bare"]), tuple(answer["example"]), answer["seconds"], tuple(answer["refused"])
+                )
     finally:
         worker.end()
 

@@ -68,7 +68,7 @@ def main() -> None:
     if KIND == "stock":
         stock()
     from csi_cinderlib.backend import catalogue
-    from csi_cinderlib.backend.runtime import Runtime
+    from csi_cinderlib.backend.runtime import Runtime, served
     from csi_cinderlib.persistence.memory import MemoryStore
 
     known = catalogue.load()
@@ -84,13 +84,20 @@ def main() -> None:
         for line in sys.stdin:
             driver = known.find(line.strip())
             started = time.monotonic()
+            served().refused.clear()
             gate = {} if driver.supported else {"enable_unsupported_driver": True}
             bare = tried.outcome(driver.path, {**gate, **IMPATIENT.get(driver.name, {})})
             given = {name: filled(value) for name, value in driver.example().items()}
             example = tried.outcome(driver.path, {**given, **IMPATIENT.get(driver.name, {})})
             print(
                 json.dumps(
-                    {"driver": driver.path, "bare": bare, "example": example, "seconds": time.monotonic() - started}
+                    {
+                        "driver": driver.path,
+                        "bare": bare,
+                        "example": example,
+                        "refused": sorted(served().refused),
+                        "seconds": time.monotonic() - started,
+                    }
                 ),
                 flush=True,
             )
