@@ -34,10 +34,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             tests.setdefault(machine, []).append(item.nodeid)
             item.add_marker(pytest.mark.timeout(0))  # the machine's own limit is in charge
     verbose = config.getoption("capture") == "no"
-    groups = [Group(name, MACHINES[name], names, verbose=verbose) for name, names in tests.items()]
+    groups = [Group(name, machine, tests[name], verbose=verbose) for name, machine in MACHINES.items() if name in tests]
     at_once = int(os.environ.get("CINDERLIB_GUESTS", "0")) or min(2, len(kernels.cores()))
     config.stash[FLEET] = Fleet(groups, at_once=at_once)
-    items.sort(key=lambda item: list(tests).index(machine) if (machine := machine_of(item)) else -1)
+    order = {"": -1, **{name: place for place, name in enumerate(MACHINES)}}
+    items.sort(key=lambda item: order[machine_of(item)])
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import rtslib_fb
 
 from tests.guest.inside.shell import modprobe, mounted
+
+TOOL = Path("/usr/local/sbin/cinder-rtstool")
 
 
 def prepare() -> None:
@@ -17,6 +20,23 @@ def prepare() -> None:
     modprobe("target_core_mod", "target_core_iblock", "target_core_file", "iscsi_target_mod")
     for folder in ("/etc/target/pr", "/etc/target/alua", "/var/target"):
         Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def quick_tool() -> None:
+    """Let the driver's `cinder-rtstool` start in half the time: Cinder's own program, less eventlet, which it never uses.
+
+    The driver runs it eleven times in the life of an attachment, and starting a Python takes long in a guest.
+    """
+    packages = Path(rtslib_fb.__file__).parents[1]
+    TOOL.write_text(
+        f"#!{sys.executable} -IS\n"
+        "import sys, types\n"
+        f"sys.path.insert(0, {str(packages)!r})\n"
+        "sys.modules['eventlet'] = types.ModuleType('eventlet')\n"
+        "from cinder.cmd.rtstool import main\n"
+        "sys.exit(main())\n"
+    )
+    TOOL.chmod(0o755)
 
 
 class Target:

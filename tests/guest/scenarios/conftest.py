@@ -20,14 +20,14 @@ def group() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def thin_group() -> Iterator[str]:
-    """The same on /dev/ubda, for a driver that fills it with a thin pool."""
+    """The same, for a driver that fills it with a thin pool."""
     with lvm.volume_group("/dev/ubda", lvm.THIN) as name:
         yield name
 
 
 @pytest.fixture(scope="session")
 def thick_group() -> Iterator[str]:
-    with lvm.volume_group("/dev/ubdb", lvm.THICK) as name:
+    with lvm.volume_group("/dev/ubda", lvm.THICK) as name:
         yield name
 
 
@@ -35,6 +35,7 @@ def thick_group() -> Iterator[str]:
 def lio_target() -> None:
     """The kernel's target is ready for the driver's own tool."""
     lio.prepare()
+    lio.quick_tool()
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,13 @@ from tests.contract.backend.test_back_ends_keep_the_contract import *  # noqa: F
 from tests.fakes.beds import Bed, Place
 from tests.guest.scenarios import contract
 
-pytestmark = pytest.mark.guest("contract-lvm")
 
-
-@pytest.fixture(params=["lvm-thin", "lvm-thick"])
+@pytest.fixture(
+    params=[
+        pytest.param("lvm-thin", marks=pytest.mark.guest("contract-thin")),
+        pytest.param("lvm-thick", marks=pytest.mark.guest("contract-thick")),
+    ]
+)
 def bed(request: pytest.FixtureRequest) -> Bed:
     return contract.bed_of(request.param)
 

@@ -50,11 +50,8 @@ def node(tmp_path: Path) -> Iterator[DriverProcess]:
 def start(mode: str, folder: Path, config: Mapping[str, object], ending: ExitStack) -> DriverProcess:
     state_dir = folder / mode
     state_dir.mkdir()
-    arguments = ["--mode", mode]
-    if config:
-        (state_dir / "config.yaml").write_text(yaml.safe_dump(dict(config)))
-        arguments += ["--config", str(state_dir / "config.yaml")]
-    process = DriverProcess(state_dir, arguments)
+    (state_dir / "config.yaml").write_text(yaml.safe_dump({"mode": mode, "max_volumes_per_node": 4, **config}))
+    process = DriverProcess(state_dir, ["--config", str(state_dir / "config.yaml")])
     ending.callback(process.stop)
     process.wait_until_ready()
     return process
