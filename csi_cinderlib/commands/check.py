@@ -1,4 +1,4 @@
-"""`csi-cinderlib check`: is the configuration right, and do the back ends answer? Changes no metadata and no volume."""
+"""`csi-cinderlib check`: is the configuration right, do the metadata store and the back ends answer? Changes nothing in either."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.commands import options
+from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.errors import ConfigurationError, DriverError
 
 if TYPE_CHECKING:
@@ -22,8 +23,35 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """2 when a setting is wrong, 1 when a back end does not answer; each back end is tried, whatever the others did."""
+    """2 when a setting is wrong, 1 when something does not answer; each part is tried, whatever the others did."""
     settings = options.settings(args)
+    code = 0 if settings.mode is Mode.NODE else _try_store(settings)
+    return max(code, _try_backends(settings))
+
+
+def _try_store(settings: Settings) -> int:
+    print(f"store: {settings.store.plugin}")
+    try:
+        print(f"  {_store(settings)}")
+    except DriverError as error:
+        print(f"  FAILED: {error}")
+        return 2 if isinstance(error, ConfigurationError) else 1
+    return 0
+
+
+def _store(settings: Settings) -> str:
+    """What is to be said of it. Raises ConfigurationError or StoreUnavailable."""
+    if settings.store.plugin == "sql":
+        from csi_cinderlib.persistence import sql
+
+        return sql.check(settings.store.options, state_dir=settings.state_dir)
+    from csi_cinderlib.app import stores
+
+    with stores.opened(settings):
+        return "can be opened"
+
+
+def _try_backends(settings: Settings) -> int:
     from csi_cinderlib.backend.backend import Backend
     from csi_cinderlib.backend.runtime import Runtime
     from csi_cinderlib.observe import logs

@@ -62,14 +62,23 @@ class KubernetesStore:
                 raise ConfigurationError("store", str(error)) from None
             found = set()
         if missing := [item.plural for item in RESOURCES.values() if item.plural not in found]:
+            state = f"{other}, and this program needs {VERSION}" if (other := self._versions()) else "not installed"
             raise ConfigurationError(
-                "store", f"the custom resources {', '.join(missing)} ({GROUP}/{VERSION}) are not installed: {advice}"
+                "store", f"the custom resources {', '.join(missing)} ({GROUP}) are {state}: {advice}"
             )
         for kind in RESOURCES:
             try:
                 self.page(kind, limit=1)  # type: ignore[type-var]  # mypy cannot bind R to a union
             except StoreUnavailable as error:
                 raise ConfigurationError("store", f"{kind_name(kind)} records cannot be listed: {error}") from None
+
+    def _versions(self) -> str:
+        """Which versions of our definitions there are; "" where ours is among them, or none."""
+        try:
+            found = [item["version"] for item in self._client.get(f"/apis/{GROUP}").get("versions", ())]
+        except ApiError:
+            return ""
+        return "" if VERSION in found else f"installed as {', '.join(found)}"
 
     def add(self, record: R) -> R:
         owner = self._owner(record)

@@ -36,6 +36,18 @@ def bring_up_to_date(connection: Connection, location: Location) -> Migrated:
     before = version_of(connection)
     if before == HEAD:
         return Migrated(before, HEAD)
+    check_version(before, location)
+    if inspect(connection).get_table_names():
+        upgrade(connection)
+    else:
+        _create(connection)
+    return Migrated(before, HEAD)
+
+
+def check_version(before: str, location: Location) -> None:
+    """Whether the schema that is there is, or can be, brought to ours. Raises ConfigurationError as `bring_up_to_date` does."""
+    if before == HEAD:
+        return
     if before and before not in REVISIONS:
         raise ConfigurationError(
             URL_KEY,
@@ -48,11 +60,6 @@ def bring_up_to_date(connection: Connection, location: Location) -> Migrated:
             f"{location.shown} has {f'schema {before!r}' if before else 'no schema'} and this program needs {HEAD!r}: "
             "run `csi-cinderlib migrate`, or set store.options.migrate to true",
         )
-    if inspect(connection).get_table_names():
-        upgrade(connection)
-    else:
-        _create(connection)
-    return Migrated(before, HEAD)
 
 
 def _create(connection: Connection) -> None:

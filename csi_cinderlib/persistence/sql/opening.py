@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from csi_cinderlib.persistence.api import Sealer, Store
+from csi_cinderlib.persistence.sql import server, sqlite
 from csi_cinderlib.persistence.sql.location import Location, locate
 from csi_cinderlib.persistence.sql.migration import Migrated
 from csi_cinderlib.persistence.sql.server import ServerDatabase
@@ -29,6 +30,20 @@ def migrate(options: Mapping[str, object], *, state_dir: Path) -> Migrated:
     database = _database(replace(locate(options, state_dir), migrate=True))
     database.close()
     return database.migrated
+
+
+def check(options: Mapping[str, object], *, state_dir: Path) -> str:
+    """Where `open_store` would find the database, without the password, once it is sure that it could; changes nothing.
+
+    Raises:
+        what `open_store` raises, except that a SQLite file may be in use.
+    """
+    location = locate(options, state_dir)
+    if location.is_file:
+        sqlite.look(location)
+    else:
+        server.look(location)
+    return location.shown
 
 
 def _database(location: Location) -> FileDatabase | ServerDatabase:

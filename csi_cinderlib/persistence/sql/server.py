@@ -16,7 +16,8 @@ from csi_cinderlib.errors import ConfigurationError, DriverError, StoreUnavailab
 from csi_cinderlib.persistence.sql import failures
 from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.location import DRIVERS, URL_KEY, Location
-from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, version_of
+from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, check_version, version_of
+from csi_cinderlib.persistence.sql.rights import check_rights
 from csi_cinderlib.persistence.sql.schema import HEAD, VERSION_TABLE
 
 T = TypeVar("T")
@@ -49,6 +50,8 @@ class ServerDatabase:
         )
         try:
             self.migrated = self._migrate()
+            with self._engine.connect() as connection:
+                check_rights(connection)
         except DBAPIError as error:
             self.close()
             raise failures.at_start(error, location) from error
@@ -98,6 +101,21 @@ class ServerDatabase:
         engine = _engine(self._location, migrating=True, poolclass=NullPool)
         with engine.connect() as connection, _alone(connection):
             return bring_up_to_date(connection, self._location)
+
+
+def look(location: Location) -> None:
+    """Whether a ServerDatabase would open, without changing anything. Raises what it raises."""
+    engine = _engine(location, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            before = version_of(connection)
+            check_version(before, location)
+            if before == HEAD:
+                check_rights(connection)
+    except DBAPIError as error:
+        raise failures.at_start(error, location) from error
+    finally:
+        engine.dispose()
 
 
 @contextmanager

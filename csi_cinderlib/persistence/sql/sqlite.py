@@ -17,7 +17,7 @@ from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.groupcommit import GroupCommit, Job
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
 from csi_cinderlib.persistence.sql.lockfile import LockFile
-from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date
+from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, check_version, version_of
 
 T = TypeVar("T")
 BUSY_SECONDS = 10
@@ -141,6 +141,22 @@ class FileDatabase:
             with suppress(sqlite3.Error):  # SQLite itself has rolled back after some errors
                 self._script("ROLLBACK")
             raise
+
+
+def look(location: Location) -> None:
+    """Whether a FileDatabase would open, without changing anything; a file that is in use may be. Raises ConfigurationError."""
+    if not location.file.exists():
+        return
+    engine = create_engine(
+        "sqlite+pysqlite://",
+        poolclass=NullPool,
+        creator=lambda: sqlite3.connect(f"{location.file.absolute().as_uri()}?mode=ro", uri=True),
+    )
+    try:
+        with engine.connect() as connection:
+            check_version(version_of(connection), location)
+    except DBAPIError as error:
+        raise failures.at_start(error, location) from error
 
 
 def _prepare(driver: sqlite3.Connection, _record: object) -> None:
