@@ -81,3 +81,17 @@ def test_the_values_of_the_current_call_are_hidden_wherever_they_turn_up() -> No
 def test_a_secret_that_contains_another_is_hidden_whole() -> None:
     with redact.hiding(["canary", "canary-long"]):
         assert redact.text("canary-long canary") == "*** ***"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cinder-rtstool create /dev/vg/volume-1 iqn.2010-10.org.openstack:volume-1 user pa55word False -p3260",
+        "cinder-rtstool add-initiator iqn.2010-10.org.openstack:volume-1 user pa55word iqn.1993-08.org.debian:01:1",
+    ],
+)
+def test_passwords_that_a_command_takes_by_place_are_hidden(command: str) -> None:
+    shown = redact.text(f"Unexpected error while running command.\nCommand: {command}\nExit code: 1")
+    assert "pa55word" not in shown
+    assert shown.endswith("Exit code: 1")
+    assert "cinder-rtstool" in shown
