@@ -35,10 +35,14 @@ class Reports:
         """Raises BackendUnavailable, also when the driver cannot say."""
         self._engine.ready_driver()
         before = self._asked_at
-        if refresh or self._expired():
-            with self._asking:
+        must = refresh or self._last is None
+        # Who finds the report expired asks for a new one; the others meanwhile do with the old one, as an array may hang.
+        if (must or self._expired()) and self._asking.acquire(blocking=must):
+            try:
                 if self._asked_at == before or self._last is None:  # else another thread asked meanwhile
                     self._ask()
+            finally:
+                self._asking.release()
         with self._guard:
             last, taken = self._last, self._taken.copy()
         assert last is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.stats import usable_free
-from csi_cinderlib.errors import BackendUnavailable, DriverError, ResourceExhausted
+from csi_cinderlib.errors import BackendUnavailable, DriverError, NotReady, ResourceExhausted
 from csi_cinderlib.model.answers import CapacityAnswer
 from csi_cinderlib.model.records import EMPTY, Volume, VolumeType
 from csi_cinderlib.model.requests import ClassParameters, CreateVolume, GetCapacity, Topology
@@ -63,10 +63,11 @@ class Placement:
             topology=request.topology,
             source=(near.backend, near.pool) if near else None,
         )
+        found, silent = self._places(wanted)
         try:
-            return Choice(tuple(ranking.rank(self._places(), wanted)), type, multiattach)
+            return Choice(tuple(ranking.rank(found, wanted)), type, multiattach)
         except DriverError as error:
-            self._check_ready(wanted, error)
+            self._check_ready(wanted, silent, error)
             raise
 
     def capacity(self, request: GetCapacity) -> CapacityAnswer:
@@ -85,13 +86,13 @@ class Placement:
             multiattach=multiattach,
             topology=Topology(requisite=(request.segments,)) if request.segments else None,
         )
-        places = self._places()
+        found, silent = self._places(wanted)
         try:
-            able = ranking.fitting(places, wanted)
+            able = ranking.fitting(found, wanted)
         except ResourceExhausted:
             able = []
         if not able:
-            self._check_ready(wanted, None)
+            self._check_ready(wanted, silent, None)
         return answer(max((ranking.free(place, wanted) for place in able), default=0.0))
 
     def _kind(
@@ -100,15 +101,37 @@ class Placement:
         type = volume_types.resolve(parameters, mutable, named=self._types, multiattach=many)
         return type, many or volume_types.is_multiattach(type)
 
-    def _places(self) -> list[Place]:
-        return [place for backend in self._backends.all() if backend.ready for place in places(backend)]
+    def _places(self, wanted: Wanted) -> tuple[list[Place], dict[str, str]]:
+        """All places, and why back ends that are ready do not tell theirs. An array that is away is no trouble of the others.
 
-    def _check_ready(self, wanted: Wanted, error: DriverError | None) -> None:
+        Only those that are named are asked, if any: one that hangs must not hold up calls that do not concern it.
+        """
+        ready = [backend for backend in self._backends.all() if backend.ready]
+        named = {wanted.backend, wanted.source[0] if wanted.source else ""}
+        concerned = [backend for backend in ready if backend.name in named] or ready
+        found: list[Place] = []
+        silent: dict[str, str] = {}
+        for backend in concerned:
+            try:
+                found += places(backend)
+            except DriverError as error:
+                silent[backend.name] = backend.without_secrets(error)
+        return found, silent
+
+    def _check_ready(self, wanted: Wanted, silent: dict[str, str], error: DriverError | None) -> None:
         """A back end that is not ready may be the one that fits: then nothing is final yet."""
-        only = wanted.source[0] if wanted.source else wanted.backend
-        for backend in self._backends.all():
-            if not backend.ready and only in {"", backend.name}:
-                raise BackendUnavailable(backend.name, backend.failure or "it is not ready yet") from error
+        everything = self._backends.all()
+        if not everything:
+            raise NotReady("no back end is configured") from error
+        away = {one.name: one.failure or "it is not ready yet" for one in everything if not one.ready} | silent
+        for name, reason in away.items():
+            if _only(wanted) in {"", name}:
+                raise BackendUnavailable(name, reason) from error
+
+
+def _only(wanted: Wanted) -> str:
+    """The one back end that counts, or ""."""
+    return wanted.source[0] if wanted.source else wanted.backend
 
 
 def places(backend: Backend) -> list[Place]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
@@ -99,7 +99,7 @@ class Volumes:
     def get(self, volume_id: str) -> VolumeState:
         """Raises NotFound or CorruptRecord."""
         record = self._store.get(Volume, volume_id)
-        return listing.state(record, self._attachments((volume_id,)), failure=self._failures())
+        return listing.state(record, self._attachments((volume_id,)), failure=self._failures((record,)))
 
     def list(self, token: str = "", limit: int = 0) -> Listing[VolumeState]:
         """One page of the volumes, with the nodes on which they are published.
@@ -115,7 +115,7 @@ class Volumes:
             Volume, after=paging.start(token), limit=paging.size(limit, self._page_limit), where=EMPTY
         )
         attachments = self._attachments((*(record.id for record in page.records), *page.corrupt))
-        return Listing(listing.states(page, attachments, failure=self._failures()), paging.token(page.next))
+        return Listing(listing.states(page, attachments, failure=self._failures(page.records)), paging.token(page.next))
 
     def validate(self, request: ValidateCapabilities) -> str:
         """Why the volume cannot be used so, or "" if it can.
@@ -162,9 +162,11 @@ class Volumes:
             return ()
         return tuple(paging.walk(self._store, Attachment, {"volume_id": volume_ids}))
 
-    def _failures(self) -> dict[str, str]:
-        """Why back ends are not ready, by name."""
-        return {backend.name: backend.failure for backend in self._backends.all() if not backend.ready}
+    def _failures(self, volumes: Iterable[Volume]) -> dict[str, str]:
+        """Why back ends of these are not ready, by name."""
+        gone = {volume.backend: "it is not configured any more" for volume in volumes}
+        known = {backend.name: "" if backend.ready else backend.failure for backend in self._backends.all()}
+        return {**gone, **known}
 
 
 def node_expansion_required(volume: Volume, capability: Capability | None, *, attached: bool) -> bool:
