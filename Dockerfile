@@ -41,21 +41,21 @@ USER 65532:65532
 ENTRYPOINT ["csi-cinderlib"]
 CMD ["serve", "--mode", "controller"]
 
-# The node makes and grows file systems with the image's tools, whose versions are known, and reaches iSCSI, multipath, NVMe, NFS and Ceph
-# with the host's, because their daemons are the host's: deploy/host-tool enters the host's mount namespace for those.
+# The node makes and grows file systems and mounts NFS with the image's tools, whose versions are known, and reaches iSCSI, multipath, NVMe
+# and Ceph with the host's, because their daemons and keys are the host's: deploy/host-tool enters the host's mount namespace for those.
 FROM python AS node
 LABEL org.opencontainers.image.title="csi-cinderlib node" \
       org.opencontainers.image.description="CSI node plugin of csi-cinderlib: os-brick, file systems, mounts" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-       e2fsprogs xfsprogs btrfs-progs util-linux mount cryptsetup-bin \
+       e2fsprogs xfsprogs btrfs-progs util-linux mount cryptsetup-bin nfs-common \
     # 36 MB of Unicode data that only xfs_scrub would use.
     && rm -f /usr/lib/*/libicu*.so.* /usr/sbin/xfs_scrub* \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 COPY --from=builder-node /opt/csi-cinderlib /opt/csi-cinderlib
 COPY --chmod=755 deploy/host-tool /usr/local/sbin/host-tool
-RUN for tool in iscsiadm multipath multipathd nvme mount.nfs showmount rbd lsscsi sg_scan systool; do \
+RUN for tool in iscsiadm multipath multipathd nvme rbd lsscsi sg_scan systool; do \
         ln -s host-tool /usr/local/sbin/$tool; done
 ENV PATH=/opt/csi-cinderlib/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
