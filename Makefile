@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Debian 12, root and Python 3.11 with venv; everything else they fetch themselves, once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench proto docs chart requirements tools clean distclean
+.PHONY: help demo test cluster-test lint format bench proto docs chart requirements tools clean distclean
 
 BIN := .venv/bin
 VENV := .venv/.ready
@@ -10,13 +10,16 @@ TEST_PACKAGES := host databases guest ceph cluster
 export CINDERLIB_CACHE ?= $(HOME)/.cache/csi-cinderlib
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 demo: $(VENV) .venv/.packages-host ## Watch a volume live its whole life, on real block devices
 	@$(BIN)/csi-cinderlib demo
 
 test: $(VENV) .venv/.packages-test tools ## Lint, then every test; what continuous integration runs
 	@scripts/run-tests
+
+cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (once; 15 minutes), then use the driver in a real cluster (10 minutes)
+	@CINDERLIB_CACHE=$(CINDERLIB_CACHE) CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver
 
 lint: $(VENV) ## Formatting, ruff, mypy and the import contracts only
 	@scripts/run-tests format ruff mypy imports

@@ -23,6 +23,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         # While writing tests: the cluster that `python -m tests.cluster.bed.up FOLDER` keeps running.
         yield Installation(Cluster(Path(kept), running=True))
         return
+    if os.environ.get("CINDERLIB_CLUSTER_TEST") != "1":
+        pytest.skip("a whole cluster takes its time: make cluster-test")
     folder = tmp_path_factory.mktemp("kubernetes") / "cluster"
     try:
         cluster = Cluster(folder)
