@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+import metrics_page
 import schema_page
 
 from csi_cinderlib import cli
@@ -30,7 +31,13 @@ _TYPES = {str: "text", int: "whole number", float: "number", bool: "true or fals
 
 def pages() -> Mapping[str, str]:
     """Each page's text by its file's name."""
-    return {"configuration.md": configuration(), "storage-class.md": storage_class(), "command-line.md": command_line(), **schema_page.pages()}
+    return {
+        "configuration.md": configuration(),
+        "storage-class.md": storage_class(),
+        "command-line.md": command_line(),
+        **{name: MADE + text for name, text in metrics_page.pages().items()},
+        **schema_page.pages(),
+    }
 
 
 def configuration() -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
+import yaml
 
 from csi_cinderlib.errors import ConfigurationError
-from csi_cinderlib.observe.metrics import Metrics
+from csi_cinderlib.observe.metrics import FIGURES, Metrics
 from csi_cinderlib.observe.web import parse_address, serve
 
 
@@ -107,3 +110,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_the_alerts_of_the_documentation_ask_for_figures_and_labels_that_there_are() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/monitor.md").read_text()
+    (rules,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    expressions = [rule["expr"] for group in yaml.safe_load(rules)["spec"]["groups"] for rule in group["rules"]]
+    assert len(expressions) >= 8
+    labels = {figure.name: {*figure.labels, "le"} for figure in FIGURES}
+    for expression in expressions:
+        used = re.findall(r"(csi_cinderlib_\w+?)(?:_count|_bucket|_sum)?\b(?:\{(.*?)\})?", expression)
+        assert used, expression
+        for name, selected in used:
+            assert set(re.findall(r"(\w+)=", selected)) <= labels[name], expression
+            for grouped in re.findall(r"by \((.*?)\)", expression):
+                assert set(grouped.split(", ")) <= labels[name], expression
