@@ -21,6 +21,7 @@ LIVES = (("ext4", False), ("xfs", True), ("block", True))
 def run(*, as_json: bool = False) -> int:
     """Returns the exit code: 0 all went well, 1 something did not, 130 it was stopped."""
     signal.signal(signal.SIGTERM, _stopped)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts it in the background has it ignored
     report = Report(view(as_json=as_json))
     try:
         with sandbox() as box:
