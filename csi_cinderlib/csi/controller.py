@@ -87,8 +87,7 @@ class Controller:
     def ListVolumes(self, request: csi_pb2.ListVolumesRequest) -> csi_pb2.ListVolumesResponse:
         asked = requests.list_volumes(request)
         page = self._volumes.list(asked.token, asked.limit)
-        entries = (responses.listed_volume(state, self._topology(state.record.backend)) for state in page.records)
-        return csi_pb2.ListVolumesResponse(entries=entries, next_token=page.next)
+        return responses.listed_volumes(page.records, dict(self._topologies), page.next)
 
     def GetCapacity(self, request: csi_pb2.GetCapacityRequest) -> csi_pb2.GetCapacityResponse:
         return responses.capacity(self._volumes.capacity(requests.get_capacity(request)))

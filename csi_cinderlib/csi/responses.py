@@ -18,7 +18,14 @@ _UNITS = {"bytes": csi_pb2.VolumeUsage.BYTES, "inodes": csi_pb2.VolumeUsage.INOD
 
 def volume(record: Volume, topology: Mapping[str, str] = EMPTY) -> csi_pb2.Volume:
     """A volume; `topology` is its back end's. The context is for people: nothing is decided by what comes back of it."""
-    shown = csi_pb2.Volume(capacity_bytes=to_bytes(record.size), volume_id=record.id)
+    shown = csi_pb2.Volume()
+    _fill(shown, record, topology)
+    return shown
+
+
+def _fill(shown: csi_pb2.Volume, record: Volume, topology: Mapping[str, str]) -> None:
+    shown.capacity_bytes = to_bytes(record.size)
+    shown.volume_id = record.id
     if record.backend:
         shown.volume_context["backend"] = record.backend
     if record.pool:
@@ -27,7 +34,6 @@ def volume(record: Volume, topology: Mapping[str, str] = EMPTY) -> csi_pb2.Volum
         shown.content_source.CopyFrom(source(record.source))
     if topology:
         shown.accessible_topology.add(segments=topology)
-    return shown
 
 
 def source(value: Source) -> csi_pb2.VolumeContentSource:
@@ -36,11 +42,18 @@ def source(value: Source) -> csi_pb2.VolumeContentSource:
     return csi_pb2.VolumeContentSource(volume=csi_pb2.VolumeContentSource.VolumeSource(volume_id=value.id))
 
 
-def listed_volume(state: VolumeState, topology: Mapping[str, str] = EMPTY) -> csi_pb2.ListVolumesResponse.Entry:
-    status = csi_pb2.ListVolumesResponse.VolumeStatus(
-        published_node_ids=state.nodes, volume_condition=condition(state.condition)
-    )
-    return csi_pb2.ListVolumesResponse.Entry(volume=volume(state.record, topology), status=status)
+def listed_volumes(
+    states: Iterable[VolumeState], topologies: Mapping[str, Mapping[str, str]], next_token: str
+) -> csi_pb2.ListVolumesResponse:
+    """One page; `topologies` by back end. Each entry is filled where it is: making and copying it takes three times as long."""
+    page = csi_pb2.ListVolumesResponse(next_token=next_token)
+    for state in states:
+        entry = page.entries.add()
+        _fill(entry.volume, state.record, topologies.get(state.record.backend, EMPTY))
+        entry.status.published_node_ids.extend(state.nodes)
+        shown = entry.status.volume_condition
+        shown.abnormal, shown.message = state.condition.abnormal, state.condition.message
+    return page
 
 
 def got_volume(state: VolumeState, topology: Mapping[str, str] = EMPTY) -> csi_pb2.ControllerGetVolumeResponse:

@@ -43,6 +43,7 @@ MAX_KEY_BYTES = 1024
 
 FORMS: Mapping[type[Record], Form] = {kind: Form(kind) for kind in KINDS}
 BY_NAME: Mapping[str, type[Record]] = {form.name: kind for kind, form in FORMS.items()}
+_raw_decode = json.JSONDecoder().raw_decode
 _to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -98,10 +99,19 @@ def to_text(record: Record, sealer: Sealer | None = None) -> str:
 def from_text(kind: type[R], text: str | bytes, *, id: str, revision: str = "", sealer: Sealer | None = None) -> R:
     """`decode` of a text. Raises CorruptRecord."""
     try:
-        body = json.loads(text)
+        body = _parsed(text)
     except (ValueError, RecursionError):
         raise CorruptRecord(kind_name(kind), id, "it is not JSON") from None
     return decode(kind, body, id=id, revision=revision, sealer=sealer)
+
+
+def _parsed(text: str | bytes) -> Any:
+    """Without the search for blanks around it, of which `to_text` writes none: half of the time of a short text."""
+    if type(text) is str and text.startswith("{"):
+        body, end = _raw_decode(text)
+        if end == len(text):
+            return body
+    return json.loads(text)
 
 
 def keys(record: Record) -> dict[str, str]:

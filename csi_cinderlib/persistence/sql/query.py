@@ -39,15 +39,12 @@ class _Text:
 class Query:
     """One SELECT of text columns."""
 
-    def __init__(self, statement: Select[Any], *, expands: bool = False) -> None:
+    def __init__(self, statement: Select[Any]) -> None:
         self._statement = statement
-        self._expands = expands
         self._texts: dict[str, _Text] = {}
 
     def rows(self, connection: Connection, values: Mapping[str, object]) -> Sequence[Row]:
         """Raises DBAPIError, which also tells whether the connection broke."""
-        if self._expands:  # the text differs with the number of values
-            return connection.execute(self._statement, values).all()
         dialect = connection.dialect
         text = self._texts.get(dialect.name) or self._word(dialect)
         parameters = text.parameters({name: to_database(value, dialect) for name, value in values.items()})

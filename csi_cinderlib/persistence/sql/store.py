@@ -31,20 +31,32 @@ class _Statements:
         self.delete: Delete = table.delete().where(is_that_state)
         self.get = Query(select(table.c.revision, table.c.body).where(is_it))
         self.revision: Select[Any] = select(table.c.revision).where(is_it)
-        self._walks: dict[tuple[tuple[str, bool], ...], Query] = {}
+        self._walks: dict[tuple[tuple[str, int], ...], Query] = {}
         self._table = table
 
-    def walk(self, filters: tuple[tuple[str, bool], ...]) -> Query:
-        """A page filtered by these fields; the flag tells one value from several. Kept: making one costs as much as running it."""
+    def walk(self, filters: tuple[tuple[str, int], ...]) -> Query:
+        """A page filtered by these fields, each with so many values. Kept: making one costs more than running it."""
         if (made := self._walks.get(filters)) is not None:
             return made
         table = self._table
         statement = select(table.c.id, table.c.revision, table.c.body).where(table.c.id > bindparam("after"))
-        for name, several in filters:
-            value: BindParameter[Any] = bindparam(f"where_{name}", expanding=several)
-            statement = statement.where(table.c[name].in_(value) if several else table.c[name] == value)
+        for name, count in filters:
+            column = table.c[name]
+            values: list[BindParameter[Any]] = [
+                bindparam(_parameter(name, number), type_=column.type) for number in range(count)
+            ]
+            statement = statement.where(column.in_(values) if count > 1 else column == values[0])
         statement = statement.order_by(table.c.id).limit(bindparam("most"))
-        return self._walks.setdefault(filters, Query(statement, expands=any(several for _, several in filters)))
+        return self._walks.setdefault(filters, Query(statement))
+
+
+def _parameter(name: str, number: int) -> str:
+    return f"where_{name}_{number}"
+
+
+def _padded(values: tuple[str, ...]) -> tuple[str, ...]:
+    """As many as a power of two, the last one repeated: a few statements serve every number of values."""
+    return values + values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values))
 
 
 _STATEMENTS: Mapping[type[Record], _Statements] = {kind: _Statements(table) for kind, table in TABLES.items()}
@@ -162,9 +174,14 @@ class SqlStore:
 
     def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = EMPTY) -> Page[R]:
         check_query(kind, limit, where)
-        filters = {name: values[0] if len(values) == 1 else values for name, values in wanted(where).items()}
-        statement = _STATEMENTS[kind].walk(tuple((name, isinstance(value, tuple)) for name, value in filters.items()))
-        query = {"after": after, "most": limit + 1, **{f"where_{name}": value for name, value in filters.items()}}
+        filters = wanted(where)
+        if () in filters.values():
+            return Page(())
+        padded = {name: _padded(values) for name, values in filters.items()}
+        statement = _STATEMENTS[kind].walk(tuple((name, len(values)) for name, values in padded.items()))
+        query: dict[str, object] = {"after": after, "most": limit + 1}
+        for name, values in padded.items():
+            query |= {_parameter(name, number): value for number, value in enumerate(values)}
         rows = self._database.read(lambda connection: statement.rows(connection, query))
         records, corrupt = [], []
         for id, revision, body in rows[:limit]:

@@ -51,11 +51,14 @@ def test_a_volume_made_from_something_always_says_from_what(kind: SourceKind) ->
 
 def test_a_listed_volume_shows_its_nodes_and_condition() -> None:
     state = VolumeState(record=volume(), nodes=("n1", "n2"), condition=Condition(abnormal=True, message="bad"))
-    entry, got = responses.listed_volume(state), responses.got_volume(state)
+    topology = {"zone": "a"}
+    page = responses.listed_volumes([state, state], {state.record.backend: topology}, "more")
+    entry, got = page.entries[0], responses.got_volume(state, topology)
     for status in (entry.status, got.status):
         assert list(status.published_node_ids) == ["n1", "n2"]
         assert (status.volume_condition.abnormal, status.volume_condition.message) == (True, "bad")
-    assert entry.volume == got.volume
+    assert entry.volume == got.volume == responses.volume(state.record, topology)
+    assert (list(page.entries), page.next_token) == ([entry, entry], "more")
 
 
 def test_a_snapshot_shows_when_it_was_taken_and_whether_it_is_ready() -> None:
