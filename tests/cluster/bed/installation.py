@@ -73,12 +73,12 @@ class Installation:
             )
 
     def helm(self, *arguments: str, values: Mapping[str, Any] | None = None, seconds: float = 180) -> str:
-        merged = {**self.defaults(), **self.values, **(values or {})}
-        path = self.cluster.folder / "values.json"
-        path.write_text(json.dumps(merged))
-        return self.cluster.run(
-            str(helm()), *arguments, "--namespace", NAMESPACE, "--values", str(path), seconds=seconds
-        )
+        more: tuple[str, ...] = ()
+        if arguments[0] in ("install", "upgrade"):
+            path = self.cluster.folder / "values.json"
+            path.write_text(json.dumps({**self.defaults(), **self.values, **(values or {})}))
+            more = ("--values", str(path))
+        return self.cluster.run(str(helm()), *arguments, "--namespace", NAMESPACE, *more, seconds=seconds)
 
     def defaults(self) -> dict[str, Any]:
         """The images of this bed; everything else is the chart's default."""

@@ -1,0 +1,57 @@
+"""Every example, by the very commands of its README."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.bed import images
+from tests.cluster.bed.installation import Installation
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+EXAMPLES = images.ROOT / "examples"
+ELSEWHERE = {
+    "qos": "needs an array that limits I/O",
+    "topology": "needs nodes in several places",
+}
+FOLDERS = sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
+
+
+def commands(readme: str) -> str:
+    """The shell blocks of a README as one script."""
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_commands_of_an_example_do_what_they_say(installation: Installation, folder: str) -> None:
+    if folder in ELSEWHERE:
+        pytest.skip(f"examples/{folder} {ELSEWHERE[folder]}")
+    source = EXAMPLES / folder
+    if (source / "values.yaml").exists():
+        installation.upgrade(yaml.safe_load((source / "values.yaml").read_text()))
+    copy = installation.cluster.folder / "examples" / folder
+    shutil.copytree(source, copy, dirs_exist_ok=True)
+    for manifest in copy.glob("*.yaml"):
+        manifest.write_text(manifest.read_text().replace("busybox:1.37", images.BASE))
+    script = "\n".join(line for line in commands((copy / "README.md").read_text()).splitlines() if "helm " not in line)
+    assert "kubectl apply" in script
+    try:
+        installation.cluster.run("sh", "-exc", f"cd {copy}\n{script}", seconds=300)
+    except RuntimeError as error:
+        raise AssertionError(f"{error}\n{installation.diagnosis()}") from error
+    finally:
+        clean(installation, copy)
+
+
+def clean(installation: Installation, folder: Path) -> None:
+    for manifest in sorted(folder.glob("*.yaml"), reverse=True):
+        if manifest.name != "values.yaml":
+            installation.cluster.kubectl(
+                "delete", "-f", str(manifest), "--ignore-not-found", "--timeout=90s", seconds=120
+            )
+    installation.cluster.kubectl("delete", "pod,pvc", "--all", "--timeout=90s", seconds=120)
