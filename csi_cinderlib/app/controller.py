@@ -13,7 +13,7 @@ from csi_cinderlib.app.backends import RunningBackends
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.app.persist import Stopping
-from csi_cinderlib.app.stores import open_store
+from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
@@ -40,9 +40,6 @@ SETTLE_SECONDS = 60.0
 
 REFRESH_SECONDS = 5.0
 """Between two looks at the directory of back ends; the kubelet itself takes up to a minute to bring a changed Secret."""
-
-KUBERNETES = "kubernetes"
-"""The plugin whose store nodes can reach, too."""
 
 _log = logs.logger(__name__)
 
@@ -76,7 +73,7 @@ class ControllerSide:
         if self.store.traits.shared:
             self.owners.beat()
             self._undo.callback(self._leave)
-        self._nodes = self._node_registry()
+        self._nodes = self._undo.enter_context(node_registry(self._settings))
         runtime = Runtime(self._settings.state_dir, owner=self._owner)
         self._undo.callback(runtime.close)
 
@@ -94,16 +91,6 @@ class ControllerSide:
         self._running = RunningBackends(self._settings, self._stopping, self.backends, make)
         self._running.start()
         self._start_chores()
-
-    def _node_registry(self) -> Store | None:
-        """Where nodes register, if that is not the store of the volumes: a node is given no database's password."""
-        if not self._settings.kubernetes or self._settings.store.plugin == KUBERNETES:
-            return None
-        from csi_cinderlib.persistence.kubernetes import open_for_node
-
-        registry = open_for_node({})
-        self._undo.callback(registry.close)
-        return registry
 
     def services(self) -> tuple[Service, ...]:
         settings, common = self._settings, (self.store, self.backends, self._locks)
@@ -136,7 +123,7 @@ class ControllerSide:
         if self._metrics is not None:
             from csi_cinderlib.app import figures
 
-            orphans = Orphans(self.store, self.backends, self._locks)
+            orphans = self._orphans()
             update = figures.Figures(self._metrics, self.store, observations, orphans).update
             self._every(figures.SECONDS, "figures", update, first=figures.FIRST_SECONDS)
         if self._settings.kubernetes or self._settings.store.plugin == KUBERNETES:
@@ -172,9 +159,11 @@ class ControllerSide:
         threading.Thread(target=run, name=name, daemon=True).start()
 
     def _settle(self) -> None:
-        orphans = Orphans(self.store, self.backends, self._locks)
-        for settled in orphans.settle():
+        for settled in self._orphans().settle():
             _log.info("orphan settled", kind=settled.orphan.kind, id=settled.orphan.id, error=settled.error)
+
+    def _orphans(self) -> Orphans:
+        return Orphans(self.store, self.backends, self._locks, nodes=self._nodes)
 
     def _leave(self) -> None:
         with suppress(DriverError):

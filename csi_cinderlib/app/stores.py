@@ -14,6 +14,8 @@ from csi_cinderlib.persistence.api import KINDS, R, Store
 from csi_cinderlib.persistence.codec import kind_name
 from csi_cinderlib.sealing import Sealer
 
+KUBERNETES = "kubernetes"
+"""The plugin whose store nodes can reach, too."""
 WALK = 500
 """Records a page when all of them are read."""
 
@@ -35,6 +37,25 @@ def opened(settings: Settings) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def node_registry(settings: Settings) -> Iterator[Store | None]:
+    """Where nodes register, if that is not the store of the volumes: a node is given no database's password.
+
+    Raises:
+        ConfigurationError: this process runs in no pod.
+    """
+    if not settings.kubernetes or settings.store.plugin == KUBERNETES:
+        yield None
+        return
+    from csi_cinderlib.persistence.kubernetes import open_for_node
+
+    registry = open_for_node({})
+    try:
+        yield registry
+    finally:
+        registry.close()
 
 
 def walk(store: Store, kind: type[R]) -> Iterator[R | str]:

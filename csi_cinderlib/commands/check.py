@@ -9,13 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.commands import options
+from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.errors import ConfigurationError, DriverError
+from csi_cinderlib.observe import redact
 
 if TYPE_CHECKING:
     from csi_cinderlib.backend.backend import Backend
 
-CAPABILITIES = ("multiattach", "online_extend", "thin", "qos", "revert", "group_snapshots")
+CAPABILITIES = (
+    "multiattach",
+    "online_extend",
+    "thin",
+    "qos",
+    "snapshots",
+    "snapshot_attached",
+    "revert",
+    "group_snapshots",
+    "consistent_group_snapshots",
+)
+"""Beyond what every driver can: volumes, clones, connections."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,13 +71,19 @@ def _try_backends(settings: Settings) -> int:
     from csi_cinderlib.persistence.memory import open_store
 
     logs.configure(format=settings.log.format, level="error")
+    found = live.backends(settings)
     with tempfile.TemporaryDirectory(prefix="csi-cinderlib-check-") as directory:
         store = open_store({}, state_dir=Path(directory), sealer=None)
         runtime = Runtime(Path(directory))
         types = settings.volume_types
-        codes = [_try(Backend(one, store=store, runtime=runtime, volume_types=types)) for one in settings.backends]
+        codes = [_try(Backend(one, store=store, runtime=runtime, volume_types=types)) for one in found.backends]
         runtime.close()
-    return max(codes, default=0)
+    return max([*codes, *map(_unreadable, found.broken)], default=0)
+
+
+def _unreadable(error: ConfigurationError) -> int:
+    print(f"back ends that cannot be read\n  FAILED: {redact.text(str(error))}")
+    return 2
 
 
 def _try(backend: Backend) -> int:
@@ -73,7 +92,7 @@ def _try(backend: Backend) -> int:
         backend.start()
         _describe(backend)
     except DriverError as error:
-        print(f"  FAILED: {error}")
+        print(f"  FAILED: {backend.without_secrets(error)}")
         return 2 if isinstance(error, ConfigurationError) else 1
     finally:
         backend.stop()
@@ -82,8 +101,12 @@ def _try(backend: Backend) -> int:
 
 def _describe(backend: Backend) -> None:
     stats = backend.stats()
-    offered = [name.replace("_", " ") for name in CAPABILITIES if getattr(backend.capabilities, name)]
-    print(f"  protocol {stats.protocol or 'unknown'}; can: {', '.join(offered) or 'the basics'}")
+    can = {name.replace("_", " "): getattr(backend.capabilities, name) for name in CAPABILITIES}
+    about = " ".join(filter(None, (stats.vendor, stats.version)))
+    print(f"  protocol {stats.protocol or 'unknown'}{f'; {about}' if about else ''}")
+    print(f"  can: {', '.join(name for name, offered in can.items() if offered) or 'the basics'}")
+    if missing := [name for name, offered in can.items() if not offered]:
+        print(f"  cannot: {', '.join(missing)}")
     for pool in stats.pools:
         print(f"  pool {pool.name}: {_gib(pool.free)} free of {_gib(pool.total)}")
 

@@ -24,3 +24,8 @@ def show(rows: Sequence[Row], *, as_json: bool, nothing: str) -> None:
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def moment(text: str) -> str:
+    """A record's time without fractions of a second."""
+    return f"{text.partition('.')[0]}Z" if "." in text else text

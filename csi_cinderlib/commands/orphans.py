@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from csi_cinderlib.commands import listing, options
+
+if TYPE_CHECKING:
+    from csi_cinderlib.provisioning.orphans import Orphan
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.configuration(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, with more in it")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,7 +25,25 @@ def run(args: argparse.Namespace) -> int:
     from csi_cinderlib.concurrency import KeyedLocks
     from csi_cinderlib.provisioning.orphans import Orphans
 
-    with stores.opened(options.settings(args)) as store:
-        rows = [asdict(orphan) for orphan in Orphans(store, Backends(), KeyedLocks()).find()]
+    settings = options.settings(args)
+    with stores.opened(settings) as store, stores.node_registry(settings) as nodes:
+        found = Orphans(store, Backends(), KeyedLocks(), nodes=nodes).find()
+    rows = [asdict(orphan) if args.json else _brief(orphan) for orphan in found]
     listing.show(rows, as_json=args.json, nothing="nothing is half done")
     return 0
+
+
+def _brief(orphan: Orphan) -> listing.Row:
+    return {
+        "kind": orphan.kind,
+        "id": orphan.id,
+        "status": orphan.status,
+        "backend": orphan.backend,
+        "node": orphan.node,
+        "claim": orphan.claim,
+        "name": orphan.name or orphan.volume_id,
+        "since": listing.moment(orphan.created_at),
+        "due": "now" if orphan.due else "not yet",
+        "owner": orphan.owner,
+        "reason": orphan.reason,
+    }

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.commands import listing, options
+
+if TYPE_CHECKING:
+    from csi_cinderlib.model.records import Attachment, Volume
+
+    Attached = Mapping[str, Sequence[Attachment]]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.configuration(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, with more in it")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -18,28 +25,73 @@ def run(args: argparse.Namespace) -> int:
     from csi_cinderlib.app import stores
     from csi_cinderlib.model.records import Attachment, Volume
 
-    corrupt = False
-    rows: list[listing.Row] = []
     with stores.opened(options.settings(args)) as store:
-        nodes = defaultdict(list)
-        for attachment in stores.walk(store, Attachment):
-            if isinstance(attachment, Attachment):
-                nodes[attachment.volume_id].append(str(attachment.connector.get("host") or attachment.node_id))
-        for volume in stores.walk(store, Volume):
-            if isinstance(volume, str):
-                corrupt = True
-                rows.append(_row(volume, status="unreadable"))
-                continue
-            claim = volume.labels.get("csi.storage.k8s.io/pvc/name", "")
-            place = f"{volume.backend}#{volume.pool}" if volume.pool else volume.backend
-            rows.append(
-                _row(
-                    volume.id, f"{volume.size}", volume.status, place, ",".join(nodes[volume.id]), claim or volume.name
-                )
-            )
-    listing.show(rows, as_json=args.json, nothing="no volumes")
-    return int(corrupt)
+        attached = _by_volume(stores.walk(store, Attachment))
+        volumes = list(stores.walk(store, Volume))
+    full = [_unreadable(it) if isinstance(it, str) else _row(it, attached[it.id]) for it in volumes]
+    listing.show(full if args.json else [_brief(row) for row in full], as_json=args.json, nothing="no volumes")
+    return int(any(isinstance(volume, str) for volume in volumes))
 
 
-def _row(id: str, size: str = "", status: str = "", place: str = "", nodes: str = "", name: str = "") -> listing.Row:
-    return {"volume": id, "gib": size, "status": status, "place": place, "nodes": nodes, "name": name}
+def _by_volume(attachments: Iterable[Attachment | str]) -> defaultdict[str, list[Attachment]]:
+    found = defaultdict(list)
+    for attachment in attachments:
+        if not isinstance(attachment, str):
+            found[attachment.volume_id].append(attachment)
+    return found
+
+
+def _row(volume: Volume, attachments: Sequence[Attachment]) -> listing.Row:
+    from csi_cinderlib.model import labels, nodes
+
+    return {
+        "id": volume.id,
+        "gib": int(volume.size),
+        "status": volume.status.value,
+        "backend": volume.backend,
+        "pool": volume.pool,
+        "nodes": [nodes.shown(one.node_id, one.connector) for one in attachments],
+        "attachments": [_attachment(one) for one in attachments],
+        "claim": labels.claim(volume.labels),
+        "name": volume.name,
+        "created_at": volume.created_at,
+        "owner": volume.owner,
+        "message": volume.message,
+        "source": f"{volume.source.kind.value} {volume.source.id}" if volume.source else "",
+        "labels": dict(volume.labels),
+        "parameters": dict(volume.parameters),
+    }
+
+
+def _attachment(attachment: Attachment) -> dict[str, Any]:
+    from csi_cinderlib.model import nodes
+
+    return {
+        "id": attachment.id,
+        "node": nodes.shown(attachment.node_id, attachment.connector),
+        "status": attachment.status.value,
+        "read_only": attachment.read_only,
+        "created_at": attachment.created_at,
+        "message": attachment.message,
+    }
+
+
+def _unreadable(id: str) -> listing.Row:
+    return {"id": id, "status": "unreadable", "message": "its record cannot be read"}
+
+
+def _brief(row: Any) -> listing.Row:
+    place = f"{row['backend']}#{row['pool']}" if row.get("pool") else row.get("backend", "")
+    states = {one["node"]: one["status"] for one in row.get("attachments", ())}
+    nodes = [node if state == "available" else f"{node}({state})" for node, state in states.items()]
+    return {
+        "volume": row["id"],
+        "gib": row.get("gib", ""),
+        "status": row["status"],
+        "place": place,
+        "nodes": ",".join(nodes),
+        "claim": row.get("claim", ""),
+        "name": row.get("name", ""),
+        "since": listing.moment(row.get("created_at", "")),
+        "message": row["message"],
+    }

@@ -82,3 +82,8 @@ def decode(node_id: str) -> dict[str, object] | None:
         return {**_DEFAULTS, **{_NAMES[key]: value for key, value in raw.items()}}
     except (ValueError, KeyError, AttributeError, zlib.error):
         raise InvalidRequest("node_id", "cannot be read: it was not made by this driver's node") from None
+
+
+def shown(node_id: str, connector: Mapping[str, object]) -> str:
+    """A node by the name that people know it by."""
+    return str(connector.get("host") or node_id)

@@ -16,7 +16,7 @@ from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import DriverError, InvalidRequest, NotFound, OperationPending
-from csi_cinderlib.model import nodes, times
+from csi_cinderlib.model import labels, nodes, times
 from csi_cinderlib.model.records import EMPTY, Attachment, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import locking, paging
@@ -36,13 +36,21 @@ class Orphan:
 
     Attributes:
         kind: "volume", "snapshot", "group snapshot" or "attachment".
+        claim: `namespace/name` of the claim or the VolumeSnapshot that it is for.
+        node: where an attachment is.
+        volume_id: the volume of an attachment or a snapshot.
+        created_at: since when it is there.
         due: whether `settle` deals with it now.
         reason: what is wrong with it, as a clause.
     """
 
     kind: str
     id: str
+    name: str = ""
+    claim: str = ""
     backend: str = ""
+    node: str = ""
+    volume_id: str = ""
     status: str = ""
     owner: str = ""
     created_at: str = ""
@@ -59,7 +67,11 @@ class Settled:
 
 
 class Orphans:
-    """Lists them, and settles those that are due. Safe beside calls that are being served, and beside other controllers."""
+    """Lists them, and settles those that are due. Safe beside calls that are being served, and beside other controllers.
+
+    Args:
+        nodes: where nodes register, if not in `store`.
+    """
 
     def __init__(
         self,
@@ -67,10 +79,12 @@ class Orphans:
         backends: Backends,
         locks: KeyedLocks,
         *,
+        nodes: Store | None = None,
         grace: timedelta = GRACE,
         clock: Callable[[], datetime] = times.utc_now,
     ) -> None:
         self._store = store
+        self._nodes = nodes or store
         self._backends = backends
         self._locks = locks
         self._grace = grace
@@ -131,16 +145,9 @@ class Orphans:
         return itertools.chain(attachments, snapshots, groups, volumes)
 
     def _describe(self, record: Stuck) -> Orphan:
-        return Orphan(
-            kind=_kind(record),
-            id=record.id,
-            backend=record.backend,
-            status=record.status,
-            owner=record.owner,
-            created_at=record.created_at,
-            due=due(record, self._clock(), self._grace),
-            reason=record.message or f"it is {record.status} and nobody is at work on it",
-        )
+        is_due = due(record, self._clock(), self._grace)
+        idle = "and nobody finished that" if is_due else "and somebody may still be at work on it"
+        return _orphan(record, record.message or f"it is {record.status} {idle}", due=is_due)
 
     def _unreadable(self) -> Iterator[Orphan]:
         for kind, walk in (
@@ -162,18 +169,11 @@ class Orphans:
                     known[record.node_id] = self._knows(record.node_id)
                 if record.status is Status.AVAILABLE and not known[record.node_id]:
                     reason = f"node {record.node_id!r} is not registered"
-                    yield Orphan(
-                        kind="attachment",
-                        id=record.id,
-                        backend=record.backend,
-                        status=record.status,
-                        created_at=record.created_at,
-                        reason=reason,
-                    )
+                    yield _orphan(record, reason)
 
     def _knows(self, node_id: str) -> bool:
         try:
-            return nodes.decode(node_id) is not None or bool(self._store.get(Node, node_id))
+            return nodes.decode(node_id) is not None or bool(self._nodes.get(Node, node_id))
         except (NotFound, InvalidRequest):
             return False
 
@@ -202,6 +202,24 @@ def finish(backend: Backend, record: Stuck) -> None:
         backend.extend_volume(record, record.target_size or record.size)
     else:
         backend.delete_volume(record)
+
+
+def _orphan(record: Stuck, reason: str, *, due: bool = False) -> Orphan:
+    attachment = record if isinstance(record, Attachment) else None
+    return Orphan(
+        kind=_kind(record),
+        id=record.id,
+        name="" if isinstance(record, Attachment) else record.name,
+        claim=labels.claim(record.labels) if isinstance(record, Volume | Snapshot) else "",
+        backend=record.backend,
+        node=nodes.shown(attachment.node_id, attachment.connector) if attachment else "",
+        volume_id=record.volume_id if isinstance(record, Attachment | Snapshot) else "",
+        status=record.status,
+        owner=record.owner,
+        created_at=record.created_at,
+        due=due,
+        reason=reason,
+    )
 
 
 def _kind(record: Stuck) -> str:

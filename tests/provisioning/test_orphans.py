@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from csi_cinderlib.errors import OperationPending
 from csi_cinderlib.model.records import Attachment, Node, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.model.times import stamp
+from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.owners import Owners
 
@@ -127,3 +129,16 @@ def test_without_a_grace_even_what_was_just_begun_is_undone(site: Site) -> None:
     leave(site, site.create(), Status.CREATING, created_at=stamp(datetime.now(UTC) - timedelta(seconds=1)))
     assert len(Orphans(site.store, site.backends, site.locks, grace=timedelta(0)).settle()) == 1
     assert volumes(site) == []
+
+
+def test_a_node_that_is_registered_elsewhere_is_not_gone(site: Site, tmp_path: Path) -> None:
+    """In Kubernetes nodes register with the API server, also where the volumes' records lie in a database."""
+    volume = site.create()
+    node = site.node("n1")
+    site.publish(volume, node)
+    record = site.store.get(Node, node)
+    site.store.remove(record)
+    registry = open_store("memory", {}, state_dir=tmp_path)
+    registry.add(replace(record, revision=""))
+    assert [orphan.node for orphan in site.orphans.find()] == ["n1"]
+    assert Orphans(site.store, site.backends, site.locks, nodes=registry).find() == ()

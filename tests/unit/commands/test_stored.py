@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,8 @@ VOLUME = Volume(
     size=GiB(3),
     status=Status.AVAILABLE,
     provider=Provider(auth="CHAP u geheim"),
+    labels={"pvc/namespace": "shop", "pvc/name": "data"},
+    created_at="2026-02-03T04:05:06.700000Z",
 )
 HALF = Volume(
     id="v2",
@@ -30,6 +34,8 @@ HALF = Volume(
     size=GiB(1),
     status=Status.CREATING,
     owner="c1",
+    message="no space left",
+    labels={"pvc/namespace": "shop", "pvc/name": "more"},
     created_at="2026-01-01T00:00:00.000000Z",
 )
 SNAPSHOT = Snapshot(id="s1", name="snap", backend="local", volume_id="v1", size=GiB(3), status=Status.AVAILABLE)
@@ -41,6 +47,7 @@ ATTACHMENT = Attachment(
     access_mode=AccessMode.SINGLE_NODE_WRITER,
     status=Status.AVAILABLE,
     connector={"host": "node-1"},
+    created_at="2026-02-03T05:00:00.000000Z",
 )
 
 
@@ -60,25 +67,70 @@ def run(command: str, state: Path, *words: str) -> int:
     return cli.main([command, "--state-dir", str(state), *words])
 
 
-def test_volumes_are_listed_with_where_they_are_used(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_volumes_are_listed_with_who_uses_them_where_and_since_when(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("volumes", state) == 0
-    head, first, second = capsys.readouterr().out.splitlines()
-    assert head.split() == ["VOLUME", "GIB", "STATUS", "PLACE", "NODES", "NAME"]
-    assert first.split() == ["v1", "3", "available", "local#p", "node-1", "pvc-1"]
-    assert second.split() == ["v2", "1", "creating", "local", "pvc-2"]
+    head, *lines = capsys.readouterr().out.splitlines()
+    columns = [(head.index(name), name) for name in head.split()]
+    rows = [{name: line[start:].split("  ")[0].strip() for start, name in columns} for line in lines]
+    assert rows[0] == {
+        "VOLUME": "v1",
+        "GIB": "3",
+        "STATUS": "available",
+        "PLACE": "local#p",
+        "NODES": "node-1",
+        "CLAIM": "shop/data",
+        "NAME": "pvc-1",
+        "SINCE": "2026-02-03T04:05:06Z",
+        "MESSAGE": "",
+    }
+    assert (rows[1]["STATUS"], rows[1]["PLACE"], rows[1]["MESSAGE"]) == ("creating", "local", "no space left")
 
 
 def test_volumes_are_listed_for_programs(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("volumes", state, "--json") == 0
-    first = json.loads(capsys.readouterr().out.splitlines()[0])
-    assert first == {
-        "volume": "v1",
-        "gib": "3",
+    out = capsys.readouterr().out
+    assert json.loads(out.splitlines()[0]) == {
+        "id": "v1",
+        "gib": 3,
         "status": "available",
-        "place": "local#p",
-        "nodes": "node-1",
+        "backend": "local",
+        "pool": "p",
+        "nodes": ["node-1"],
+        "attachments": [
+            {
+                "id": "a1",
+                "node": "node-1",
+                "status": "available",
+                "read_only": False,
+                "created_at": "2026-02-03T05:00:00.000000Z",
+                "message": "",
+            }
+        ],
+        "claim": "shop/data",
         "name": "pvc-1",
+        "created_at": "2026-02-03T04:05:06.700000Z",
+        "owner": "",
+        "message": "",
+        "source": "",
+        "labels": {"pvc/namespace": "shop", "pvc/name": "data"},
+        "parameters": {},
     }
+    assert "geheim" not in out
+
+
+def test_a_volume_whose_record_cannot_be_read_is_listed_all_the_same(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(state / "metadata.db") as database:
+        database.execute("UPDATE volumes SET body = '{}' WHERE id = 'v1'")
+    database.close()
+    assert run("volumes", state) == 1
+    shown = capsys.readouterr().out
+    assert "unreadable" in shown
+    assert "its record cannot be read" in shown
+    assert "pvc-2" in shown
 
 
 def test_no_volumes_are_said_to_be_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +142,36 @@ def test_orphans_are_what_is_half_done(state: Path, capsys: pytest.CaptureFixtur
     assert run("orphans", state, "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (half,) = [line for line in lines if line["kind"] == "volume"]
-    assert (half["id"], half["status"], half["owner"], half["due"]) == ("v2", "creating", "c1", True)
+    assert half == {
+        "kind": "volume",
+        "id": "v2",
+        "name": "pvc-2",
+        "claim": "shop/more",
+        "backend": "local",
+        "node": "",
+        "volume_id": "",
+        "status": "creating",
+        "owner": "c1",
+        "created_at": "2026-01-01T00:00:00.000000Z",
+        "due": True,
+        "reason": "no space left",
+    }
+
+
+def test_an_attachment_to_a_machine_that_is_gone_is_an_orphan_with_its_node(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store("sql", state_dir=state)
+    store.add(replace(ATTACHMENT, id="a2", node_id="worker-9", connector={"host": "worker-9"}))
+    store.close()
+    assert run("orphans", state) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == [
+        "KIND", "ID", "STATUS", "BACKEND", "NODE", "CLAIM", "NAME", "SINCE", "DUE", "OWNER", "REASON"
+    ]  # fmt: skip
+    (gone,) = [line for line in lines if "a2" in line]
+    assert gone.split()[:6] == ["attachment", "a2", "available", "local", "worker-9", "v1"]
+    assert gone.endswith("node 'worker-9' is not registered")
 
 
 def test_what_is_exported_can_be_imported_elsewhere(state: Path, tmp_path: Path) -> None:
