@@ -1,30 +1,36 @@
-"""Export and import between any two stores: each one to and from memory."""
+"""Export and import between any two stores; those of Kubernetes are in `tests/cluster/store`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
 from pathlib import Path
 
+import pytest
+
 from csi_cinderlib.persistence.contract.harness import Harness
-from csi_cinderlib.persistence.contract.samples import RECORDS, attachment, snapshot, volume
-from csi_cinderlib.persistence.memory import MemoryStore
-from csi_cinderlib.persistence.transfer import export, import_
+from tests.servers.exchange import moved
+from tests.servers.harnesses import HARNESSES, ServerHarness
+
+SERVERS = ("postgresql", "mariadb")
+KINDS = (*HARNESSES, *SERVERS)
 
 
-def test_everything_goes_into_the_store_and_out_again_unchanged(persistence_harness: Harness, tmp_path: Path) -> None:
-    source = MemoryStore()
-    for record in RECORDS:
-        source.add(record)
-    for number in range(120):
-        source.add(volume(f"{number:04}", labels={"n": str(number)}))
-        source.add(snapshot(f"5{number:04}", of=f"{number:04}"))
-        source.add(attachment(f"a{number:04}", of=f"{number:04}"))
-    exported = export(source, tmp_path / "1")
-    store = persistence_harness.open()
-    assert import_(store, tmp_path / "1") == exported
-    assert export(store, tmp_path / "2") == exported
-    persistence_harness.close(store)
-    target = MemoryStore()
-    assert import_(target, tmp_path / "2") == exported
-    for record in RECORDS:
-        assert replace(target.get(type(record), record.id), revision="") == record
+def harness(kind: str, request: pytest.FixtureRequest, directory: Path) -> Harness:
+    directory.mkdir()
+    if kind in SERVERS:
+        return ServerHarness(state_dir=directory, server=request.getfixturevalue(kind))
+    return HARNESSES[kind](state_dir=directory)
+
+
+@pytest.mark.parametrize(("source", "target"), [*itertools.permutations(KINDS, 2)])
+def test_everything_goes_from_one_store_into_another_unchanged(
+    source: str, target: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    ends = (harness(source, request, tmp_path / "source"), harness(target, request, tmp_path / "target"))
+    assert moved(*ends, tmp_path) > 100
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_more_than_a_page_goes_in_and_out_unchanged(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    ends = (harness("sqlite", request, tmp_path / "source"), harness(kind, request, tmp_path / "target"))
+    assert moved(*ends, tmp_path, volumes=600) > 1800
