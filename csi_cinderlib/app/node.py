@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 
+from csi_cinderlib.app import registering
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.brick import Initiator, connector_properties, ensure_nvme_identity
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.csi.node import Node
 from csi_cinderlib.csi.server import Service
-from csi_cinderlib.model import records
 from csi_cinderlib.node import registration
 from csi_cinderlib.node.expansion import Expansion
 from csi_cinderlib.node.publishing import Publishing
@@ -47,39 +47,23 @@ class NodeSide:
         connector = connector_properties(host=settings.node_name, multipath=settings.multipath)
         self._node_id = registration.node_id(connector, settings)
         if settings.kubernetes and settings.node_name:
-            self._topology = {**settings.topology, **self._labels()}
-            self._register(records.Node(id=self._node_id, connector=connector, topology=self._topology))
+            self._topology = self._register(connector)
         self._records = StageRecords(settings.state_dir)
         self._initiator = Initiator(settings.state_dir, multipath=settings.multipath)
         self._staging = Staging(self._records, self._initiator, self._keys.sealer, self._locks)
 
-    def _labels(self) -> dict[str, str]:
-        if not self._settings.topology_labels:
-            return {}
-        from csi_cinderlib.app import node_labels
-        from csi_cinderlib.persistence.kubernetes import access
-        from csi_cinderlib.persistence.kubernetes.rest import Client
-
-        client = Client(access(self._registry_options()), connections=1)
-        try:
-            return node_labels.segments(client, self._settings.node_name, self._settings.topology_labels)
-        finally:
-            client.close()
-
-    def _registry_options(self) -> Mapping[str, object]:
-        """How to reach the API server."""
+    def _register(self, connector: Mapping[str, object]) -> Mapping[str, str]:
+        """In Kubernetes always as a custom resource, the one thing that a node may write. Returns its topology."""
         store = self._settings.store
-        return store.options if store.plugin == "kubernetes" else {}
-
-    def _register(self, node: records.Node) -> None:
-        """In Kubernetes always as a custom resource: the one thing that a node may write."""
-        from csi_cinderlib.persistence.kubernetes import open_for_node
-
-        registry = open_for_node(self._registry_options())
-        try:
-            registration.register(registry, node)
-        finally:
-            registry.close()
+        return registering.in_child(
+            registering.Request(
+                options=store.options if store.plugin == "kubernetes" else {},
+                node=self._node_id,
+                connector=connector,
+                topology=self._settings.topology,
+                labels=self._settings.topology_labels,
+            )
+        )
 
     def services(self) -> tuple[Service, ...]:
         node = Node(

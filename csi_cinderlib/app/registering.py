@@ -1,0 +1,106 @@
+"""Makes a node known to its cluster, in a process of its own that ends when that is done.
+
+TLS and HTTP take 6 MB that a node would carry for ever for the sake of one request at its start.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from csi_cinderlib import errors
+from csi_cinderlib.errors import ConfigurationError, DriverError, HostError
+
+SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be made known.
+
+    Attributes:
+        options: how to reach the API server (`persistence.kubernetes`).
+        labels: of the Node object, whose values are topology.
+    """
+
+    options: Mapping[str, object]
+    node: str
+    connector: Mapping[str, object]
+    topology: Mapping[str, str]
+    labels: Sequence[str]
+
+    def text(self) -> str:
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return json.dumps({name: dict(it) if isinstance(it, Mapping) else it for name, it in values.items()})
+
+
+def in_child(request: Request) -> dict[str, str]:
+    """Register the node; returns its topology, that of the labels included.
+
+    Raises:
+        ConfigurationError, StoreUnavailable, NotReady: what the child met.
+        HostError: it ended without an answer.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__],
+            input=request.text(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise errors.StoreUnavailable(f"the Kubernetes API let {SECONDS:.0f} s pass without an answer") from None
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        raise HostError(f"the registration ended with code {done.returncode}: {done.stderr.strip()[-500:]}") from None
+    if "error" in answer:
+        raise _error(answer)
+    topology: dict[str, str] = answer["topology"]
+    return topology
+
+
+def _error(answer: Mapping[str, str]) -> DriverError:
+    if answer["error"] == ConfigurationError.__name__:
+        return ConfigurationError(answer["key"], answer["message"])
+    kind = {one.__name__: one for one in (errors.StoreUnavailable, errors.NotReady)}.get(answer["error"], HostError)
+    return kind(answer["message"])
+
+
+def register(request: Request) -> dict[str, str]:
+    """The same in this process."""
+    from csi_cinderlib.app import node_labels
+    from csi_cinderlib.model.records import Node
+    from csi_cinderlib.node import registration
+    from csi_cinderlib.persistence.kubernetes import access, open_for_node
+    from csi_cinderlib.persistence.kubernetes.rest import Client
+
+    topology = dict(request.topology)
+    if request.labels:
+        client = Client(access(request.options), connections=1)
+        topology |= node_labels.segments(client, request.node, request.labels)
+        client.close()
+    registry = open_for_node(request.options)
+    registration.register(registry, Node(id=request.node, connector=request.connector, topology=topology))
+    registry.close()
+    return topology
+
+
+def main() -> None:
+    """The child: a Request as JSON on standard input, the answer on standard output."""
+    try:
+        answer: dict[str, object] = {"topology": register(Request(**json.load(sys.stdin)))}
+    except ConfigurationError as error:
+        answer = {"error": ConfigurationError.__name__, "key": error.key, "message": error.problem}
+    except DriverError as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""A node makes itself known, as its own account, from a process that ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.app.registering import Request, in_child
+from csi_cinderlib.errors import ConfigurationError, NotReady, StoreUnavailable
+from csi_cinderlib.model.records import EMPTY, Node
+from tests.cluster.bed.apiserver import free_port
+from tests.cluster.bed.custom_resources import Namespace
+
+pytestmark = pytest.mark.cluster
+
+CONNECTOR = {"host": "worker-1", "initiator": "iqn.1993-08.org.debian:01:a", "wwpns": ["5001"]}
+
+
+def request(namespace: Namespace, **changes: object) -> Request:
+    options = {"kubeconfig": str(namespace.kubeconfigs["node"]), "namespace": namespace.name}
+    values: dict[str, object] = {
+        "options": options,
+        "node": "worker-1",
+        "connector": CONNECTOR,
+        "topology": EMPTY,
+        "labels": (),
+    }
+    return Request(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_node_is_known_afterwards_and_a_second_time_is_no_change(namespace: Namespace) -> None:
+    assert in_child(request(namespace, topology={"zone": "a"})) == {"zone": "a"}
+    known = namespace.store(None).get(Node, "worker-1")
+    assert (known.connector, known.topology) == (CONNECTOR, {"zone": "a"})
+    in_child(request(namespace, topology={"zone": "a"}))
+    assert namespace.store(None).get(Node, "worker-1") == known
+
+
+def test_labels_of_the_node_are_topology_and_a_missing_one_is_waited_for(namespace: Namespace) -> None:
+    rule = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}
+    admin, group = namespace.server.admin, "/apis/rbac.authorization.k8s.io/v1"
+    subject = {"kind": "ServiceAccount", "name": "node", "namespace": namespace.name}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": namespace.name}
+    admin.post(f"{group}/clusterroles", {"metadata": {"name": namespace.name}, "rules": [rule]})
+    admin.post(
+        f"{group}/clusterrolebindings",
+        {"metadata": {"name": namespace.name}, "roleRef": reference, "subjects": [subject]},
+    )
+    admin.post("/api/v1/nodes", {"metadata": {"name": namespace.name, "labels": {"rack": "r7"}}})
+    node = request(namespace, node=namespace.name, labels=("rack",))
+    assert in_child(node) == {"rack": "r7"}
+    with pytest.raises(NotReady, match="zone"):
+        in_child(request(namespace, node=namespace.name, labels=("rack", "zone")))
+
+
+def test_what_the_child_meets_is_told_as_if_it_had_been_met_here(namespace: Namespace, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="kubeconfig"):
+        in_child(request(namespace, options={"kubeconfig": str(tmp_path / "none")}))
+    text = namespace.kubeconfigs["node"].read_text().replace(namespace.server.url, f"https://127.0.0.1:{free_port()}")
+    (tmp_path / "away").write_text(text)
+    with pytest.raises(StoreUnavailable, match="did not answer"):
+        in_child(request(namespace, options={"kubeconfig": str(tmp_path / "away")}))
+    with pytest.raises(StoreUnavailable, match="forbidden"):
+        in_child(request(namespace, options={**request(namespace).options, "namespace": "default"}))
