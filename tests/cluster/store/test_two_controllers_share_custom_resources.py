@@ -1,0 +1,50 @@
+"""Two controllers on custom resources and one directory of volumes: whoever is asked, and whoever dies, each name is one volume."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_cinderlib.model import ids
+from tests.cluster.bed.custom_resources import Namespace
+from tests.serve.conftest import Calls, Start, start  # noqa: F401  # a fixture
+from tests.serve.replicas import Rows, Site, ask_both, patiently
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def site(namespace: Namespace, start: Start, tmp_path: Path) -> Site:  # noqa: F811  # the fixture
+    def rows() -> Rows:
+        return sorted((item["spec"]["id"], item["spec"]["status"]) for item in namespace.objects("volumes"))
+
+    options = f"{{kubeconfig: {namespace.kubeconfigs['controller']}, namespace: {namespace.name}}}"
+    return Site(f"{{plugin: kubernetes, options: {options}}}", rows, start, tmp_path)
+
+
+def test_the_same_names_asked_of_both_at_once_are_one_volume_each(site: Site) -> None:
+    both = [site.controller("c1"), site.controller("c2")]
+    for driver in both:
+        driver.wait_until_ready()
+    ask_both(site, both, [f"pvc-{number}" for number in range(20)])
+
+
+def test_a_leader_killed_among_many_creates_leaves_no_volume_twice(site: Site) -> None:
+    leader, follower = site.controller("leader", "create-volume.driver-done:5"), site.controller("follower")
+    for driver in (leader, follower):
+        driver.wait_until_ready()
+    names = [f"pvc-{number}" for number in range(20)]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(Calls(leader).create, name) for name in names]
+        assert sum(isinstance(one.exception(), grpc.RpcError) for one in asked)
+    assert leader.wait(10) == -signal.SIGKILL
+    assert "creating" in {status for _, status in site.rows()}
+    codes: set[grpc.StatusCode] = set()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda name: patiently(follower, name, codes), names))
+    assert answers == [ids.volume_id(name) for name in names]
+    assert site.is_whole(names)
