@@ -101,7 +101,8 @@ class Backend:
             if self.ready:
                 return
             try:
-                self._start()
+                with redact.hiding(redact.secrets_in(self.settings.options)):
+                    self._start()
             except DriverError as error:
                 self.failure = self.without_secrets(error)
                 self._forget()

@@ -23,6 +23,7 @@ from csi_cinderlib.errors import (
 )
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.observe import redact
 from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
 from csi_cinderlib.persistence.api import R, Store
 
@@ -62,6 +63,7 @@ class Engine:
         self._clock = clock
         self._is_alive = is_alive
         self._meter: Meter = meter or Unmeasured()
+        self._secrets = tuple(redact.secrets_in(settings.options))
         limit = settings.max_concurrent_calls
         self._slots: contextlib.AbstractContextManager[Any] = (
             threading.BoundedSemaphore(limit) if limit else contextlib.nullcontext()
@@ -84,7 +86,7 @@ class Engine:
         At most `max_concurrent_calls` run at a time; the others wait.
         """
         name = getattr(operation, "__name__", "call")
-        with self._slots, self._meter.backend_call(self.name, name), working(work), faults.translated(self.name):
+        with self._slots, self._meter.backend_call(self.name, name), self._surrounded(work):
             return operation(*arguments, **named)
 
     def ready_driver(self) -> Any:
@@ -163,8 +165,14 @@ class Engine:
 
     def call_quietly(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Any:
         """As `call`, for what does not reach the back end: it takes no slot."""
-        with working(work), faults.translated(self.name):
+        with self._surrounded(work):
             return operation(*arguments)
+
+    @contextlib.contextmanager
+    def _surrounded(self, work: Work) -> Iterator[None]:
+        """What a driver asks for is at hand, what it says is ours to show: errors translated, passwords hidden, also in its log."""
+        with working(work), redact.hiding(self._secrets), faults.translated(self.name):
+            yield
 
     def forget_lock_files(self, *, volume_id: str = "", snapshot_id: str = "") -> None:
         """Lock files are named by volume and snapshot; without this they would pile up."""

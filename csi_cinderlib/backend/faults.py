@@ -19,6 +19,7 @@ from csi_cinderlib.errors import (
     ResourceExhausted,
     Unsupported,
 )
+from csi_cinderlib.observe import redact
 
 # Cinder's exceptions by name: drivers raise subclasses from several modules. The first hit along the class's ancestry counts.
 _IN_USE = frozenset({"VolumeIsBusy", "SnapshotIsBusy", "VolumeAttached", "VolumeIsConnected"})
@@ -112,7 +113,7 @@ def words(error: BaseException) -> str:
         message = f"{getattr(error, 'cmd', 'command')}: {stderr.strip()}"
     else:
         message = str(getattr(error, "msg", None) or error) or type(error).__name__
-    return _masked(" ".join(message.split()))
+    return _masked(redact.text(" ".join(message.split())))
 
 
 def _masked(message: str) -> str:
