@@ -169,6 +169,11 @@ def takes_snapshots(driver: Any) -> bool:
     }
 
 
+def clones_at_source_size(driver: Any) -> bool:
+    """The NFS driver gives a clone the size of its source, whatever was asked for, when it clones by a temporary snapshot."""
+    return _definer(driver, "create_cloned_volume") in {"NfsDriver", "RemoteFSSnapDriverDistributed"}
+
+
 def _refuses_growth_in_use(driver: Any) -> bool:
     """Cinder's own NFS driver refuses it (its bug 1870367) without saying so in its report."""
     return _definer(driver, "extend_volume") == "NfsDriver"

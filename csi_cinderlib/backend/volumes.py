@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import faults, rows
+from csi_cinderlib.backend import faults, loading, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import (
@@ -124,6 +124,9 @@ def _driver_create(engine: Engine, work: Work, record: Volume, made: Any) -> Map
         with engine.lock(f"{record.source.id}-delete_volume"):
             source = engine.volume_object(work, work.volume(record.source.id))
             update = engine.call(work, driver.create_cloned_volume, made, source)
+        if loading.clones_at_source_size(driver) and made.size > source.size:
+            made.update(update or {})  # where the clone lies
+            engine.call(work, driver.extend_volume, made, int(made.size))
     return update
 
 

@@ -207,7 +207,11 @@ def test_a_reverted_volume_has_its_old_content(place: Place) -> None:
     put(place, volume, b"good")
     taken = place.backend.create_snapshot(makers.snapshot(now(place, volume)))
     put(place, volume, b"bad")
-    place.backend.revert_volume(now(place, volume), taken)
+    try:
+        place.backend.revert_volume(now(place, volume), taken)
+    except Unsupported:  # LVM's thin volumes: the driver says so only when it is asked
+        check(place, volume, b"bad" if place.has_data else b"")
+        pytest.skip("this back end cannot revert, and left the volume as it was")
     check(place, volume, b"good" if place.has_data else b"")
 
 
