@@ -79,8 +79,7 @@ def decode(kind: type[R], body: object, *, id: str, revision: str = "", sealer: 
     """
     form = FORMS[kind]
     try:
-        known = _opened(form, body, id, sealer)
-        values, unknown = form.read(known)
+        values, unknown = form.read(_opened(form, body, id, sealer))
         _same_id(values["id"], id)
     except WrongValue as wrong:
         raise CorruptRecord(form.name, id, f"{wrong.path}: {wrong}" if wrong.path else str(wrong)) from None

@@ -145,6 +145,12 @@ def _coder(hint: Any) -> Coder:
     return form_of(hint).coder
 
 
+@functools.lru_cache(maxsize=256)
+def _usual(fs_type: str, mode: AccessMode) -> Capability:
+    """Most volumes have this one capability: it cannot be changed, so they may share it."""
+    return Capability(Mount(fs_type), mode)
+
+
 def _capability() -> Coder:
     """The one union: `mount` or `block` beside the access mode, as CSI spells it."""
     mode, mount = choice(AccessMode), form_of(Mount).coder
@@ -158,6 +164,9 @@ def _capability() -> Coder:
     def read(body: Any) -> tuple[Capability, dict[str, Any]]:
         if type(body) is not dict or ("mount" in body) == ("block" in body):
             raise WrongValue("must be an object with either mount or block")
+        mounted = body.get("mount")
+        if len(body) == 2 and type(mounted) is dict and len(mounted) == 1 and type(mounted.get("fs_type")) is str:
+            return _usual(mounted["fs_type"], mode.read(body.get("access_mode"))), {}
         left = {name: body[name] for name in body.keys() - _CAPABILITY} if len(body) > 2 else {}
         access: Mount | Block = Block()
         if "mount" in body:

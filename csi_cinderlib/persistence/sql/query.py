@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 
-from csi_cinderlib.persistence.sql.types import from_database, to_database
+from csi_cinderlib.persistence.sql.types import from_database, in_bytes, to_database
 
 Row = tuple[str, ...]
 
@@ -25,11 +25,13 @@ class _Text:
     Attributes:
         order: the parameters' names where they go by position, else None.
         defaults: parameters that SQLAlchemy adds, an OFFSET of 0 say.
+        in_bytes: keys come as bytes.
     """
 
     statement: str
     order: Sequence[str] | None
     defaults: Mapping[str, object]
+    in_bytes: bool
 
     def parameters(self, values: Mapping[str, object]) -> Any:
         given = {**self.defaults, **values}
@@ -51,7 +53,8 @@ class Query:
         cursor = connection.connection.cursor()
         try:
             cursor.execute(text.statement, parameters)
-            return [tuple(map(from_database, row)) for row in cursor.fetchall()]
+            rows: Sequence[Row] = cursor.fetchall()
+            return [tuple(map(from_database, row)) for row in rows] if text.in_bytes else rows
         except dialect.loaded_dbapi.Error as error:
             if not dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor):
                 raise DBAPIError(text.statement, None, error) from error
@@ -63,4 +66,6 @@ class Query:
     def _word(self, dialect: Dialect) -> _Text:
         compiled = self._statement.compile(dialect=dialect)
         defaults = {name: value for name, value in compiled.params.items() if value is not None}
-        return self._texts.setdefault(dialect.name, _Text(str(compiled), compiled.positiontup, defaults))
+        return self._texts.setdefault(
+            dialect.name, _Text(str(compiled), compiled.positiontup, defaults, in_bytes(dialect))
+        )

@@ -24,7 +24,7 @@ class Key(TypeDecorator[str]):
         self._size = size
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name in ("mysql", "mariadb"):
+        if in_bytes(dialect):
             return dialect.type_descriptor(mysql.VARBINARY(self._size))
         if dialect.name == "postgresql":
             return dialect.type_descriptor(postgresql.TEXT(collation="C"))
@@ -37,9 +37,14 @@ class Key(TypeDecorator[str]):
         return None if value is None else str(from_database(value))
 
 
+def in_bytes(dialect: Dialect) -> bool:
+    """Whether that database holds keys as bytes."""
+    return dialect.name in ("mysql", "mariadb")
+
+
 def to_database(value: Any, dialect: Dialect) -> Any:
     """A Key as the driver takes it; what is no text stays."""
-    return value.encode() if isinstance(value, str) and dialect.name in ("mysql", "mariadb") else value
+    return value.encode() if isinstance(value, str) and in_bytes(dialect) else value
 
 
 def from_database(value: Any) -> Any:
