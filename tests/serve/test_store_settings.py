@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from csi_cinderlib.persistence.plugins import open_store
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.server import PASSWORD, Server, running
@@ -167,3 +168,11 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 def test_a_misspelt_option_is_named(tmp_path: Path) -> None:
     refused(tmp_path, {"pasword": WRONG}, "store.options.pasword", "is not an option")
+
+
+def test_check_looks_at_a_file_that_a_serving_process_has_open(tmp_path: Path) -> None:
+    store = open_store("sql", state_dir=tmp_path / "state")
+    code, output = said(tmp_path, "check", {})
+    store.close()
+    assert code == 0, output
+    assert "metadata.db" in output
