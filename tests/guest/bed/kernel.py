@@ -14,6 +14,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 FETCH = REPOSITORY / "scripts" / "guest-kernel"
 FETCH_SECONDS = 240
+VARIABLE = "CINDERLIB_GUEST_KERNEL"
+"""Set to "debian" to use Debian 12's kernel although the newer one can be had."""
 DEBIAN_MODULES = Path("/usr/lib/uml/modules")
 
 
@@ -79,7 +81,7 @@ def choose(boots: Callable[[Kernel], str]) -> Kernel:
     """
     _check_host()
     reasons = []
-    for find in (fetched, debian):
+    for find in (debian,) if os.environ.get(VARIABLE) == "debian" else (fetched, debian):
         try:
             kernel = find()
         except Unavailable as reason:
