@@ -227,7 +227,9 @@ def test_each_back_end_is_served_from_its_own_store(make: MakeBackend, admin: An
         assert [one.id for one in objects.VolumeList.get_all_by_host(admin, volume.host)] == [volume.id]
 
 
-def test_a_driver_may_take_a_snapshot_for_itself_and_drop_it(backend: Backend, store: ObservedStore, admin: Any) -> None:
+def test_a_driver_may_take_a_snapshot_for_itself_and_drop_it(
+    backend: Backend, store: ObservedStore, admin: Any
+) -> None:
     """As the drivers on shares do while they clone; a type is asked for then, and Cinder always has a default one."""
     from cinder import objects
 
