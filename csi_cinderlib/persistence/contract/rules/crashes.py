@@ -44,9 +44,11 @@ class TestCrashes:
         persistence_harness.close(store)
         with process(persistence_harness, WRITERS) as child:
             assert child.stdout is not None
+            assert child.stderr is not None
             lines = [child.stdout.readline() for _ in range(ANSWERS + 37 * round)]
             child.kill()
-            rest, errors = child.communicate()
+            # Not communicate(): it reads below the buffer, in which lines that were answered may lie.
+            rest, errors = child.stdout.read(), child.stderr.read()
         assert lines[-1], errors
         store = persistence_harness.open()
         assert check_survival(store, events_in("".join(lines) + rest)) >= len(WRITERS)
