@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.cluster.bed import images
-from tests.cluster.bed.installation import Installation
+from tests.cluster.bed.installation import NAMESPACE, Installation
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -42,7 +43,9 @@ def test_the_commands_of_an_example_do_what_they_say(installation: Installation,
         pytest.skip("examples/growth needs CAP_SYS_RESOURCE, which this machine's root lacks")
     source = EXAMPLES / folder
     if (source / "values.yaml").exists():
-        installation.upgrade(yaml.safe_load((source / "values.yaml").read_text()))
+        values = yaml.safe_load((source / "values.yaml").read_text())
+        installation.upgrade(values)
+        back_ends_are(installation, {"local", *values.get("backends", {})})
     copy = installation.cluster.folder / "examples" / folder
     shutil.copytree(source, copy, dirs_exist_ok=True)
     for manifest in copy.glob("*.yaml"):
@@ -55,6 +58,17 @@ def test_the_commands_of_an_example_do_what_they_say(installation: Installation,
         raise AssertionError(f"{error}\n{installation.diagnosis()}") from error
     finally:
         clean(installation, copy)
+        if (source / "values.yaml").exists():
+            installation.upgrade({})
+            back_ends_are(installation, {"local"})
+
+
+def back_ends_are(installation: Installation, names: set[str]) -> None:
+    """Wait until the kubelet has brought the changed Secret and the controller has taken it over."""
+    deadline = time.monotonic() + 120
+    while {item["metadata"]["name"] for item in installation.items("storagebackends", "-n", NAMESPACE)} != names:
+        assert time.monotonic() < deadline, installation.diagnosis()
+        time.sleep(1)
 
 
 def clean(installation: Installation, folder: Path) -> None:
