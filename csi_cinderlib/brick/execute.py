@@ -47,10 +47,13 @@ def execute(*cmd: object, **options: Any) -> tuple[str, str]:
     raise ValueError("attempts must be at least 1")
 
 
-def execute_flushing_once(*cmd: object, **options: Any) -> tuple[str, str]:
-    """`execute`, but a flush is not tried again: os-brick would do so after 20 and 40 s, in a call that is repeated anyway."""
+def execute_flushing_briefly(*cmd: object, **options: Any) -> tuple[str, str]:
+    """`execute`, but a flush that fails is tried again for some seconds only, while udev or multipathd look at the device.
+
+    os-brick would do so after 20 and 40 s, in a call that is repeated anyway.
+    """
     if cmd[0] in ("blockdev", "multipath"):
-        options["attempts"] = 1
+        options.update(attempts=4, interval=0.25)
     return execute(*cmd, **options)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from csi_cinderlib.brick import loading, rbd, scsi, tools
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.brick.execute import execute, execute_flushing_once
+from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
 from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.brick.shares import Shares
@@ -120,7 +120,7 @@ class Initiator:
         if "path" in info:
             data.setdefault("device_path", info["path"])  # NVMe-oF finds its device by this
         with _in_words("disconnecting", connection):
-            connector = self._connector(connection.protocol, data, execute=execute_flushing_once)
+            connector = self._connector(connection.protocol, data, execute=execute_flushing_briefly)
             connector.disconnect_volume(data, info, force=force, ignore_errors=force)
         if device and device.multipath and not _is_another(device):
             scsi.remove_map(device.path)

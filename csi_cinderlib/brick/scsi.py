@@ -17,6 +17,8 @@ _SECTOR = 512
 _SG_IO = 0x2285
 _FROM_DEVICE = -3
 _RESIZE_SECONDS = 30.0
+_BUSY_SECONDS = 3.0
+"""For udev and multipathd to let go of a map that they look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,14 @@ def remove_map(device: str) -> None:
     Raises:
         HostError: something uses it.
     """
-    if name := map_name(device):
-        commands.run(["multipath", "-f", name], timeout=_RESIZE_SECONDS)
+    name = map_name(device)
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while name:
+        if not commands.run(["multipath", "-f", name], timeout=_RESIZE_SECONDS, ok=(0, 1)).code or not map_name(device):
+            return
+        if time.monotonic() > deadline:
+            raise HostError(f"the multipath map {name} is in use and cannot be removed")
+        time.sleep(0.5)
 
 
 def rescan(device: str, expected: Bytes) -> None:
