@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def persistence_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """The store under test. Override it to give the suite more than the plugin's name."""
     from csi_cinderlib.persistence.contract.harness import Harness, wipe
+    from csi_cinderlib.persistence.contract.samples import Scrambler
 
     config = request.config
     harness = Harness(
@@ -50,7 +51,7 @@ def persistence_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Itera
         state_dir=tmp_path,
         volumes=config.getoption("--persistence-volumes"),
     )
-    store = harness.open()
+    store = harness.open(Scrambler())  # reads what earlier tests sealed, and what they did not
     if store.traits.durable:
         wipe(store)
     store.close()
