@@ -23,6 +23,8 @@ _MARK = "CINDERLIB_TEST_SESSION"
 _GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "5"))
 """Seconds that what a test has ended may take to vanish."""
 
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # as `csi-cinderlib serve` has it, before any test loads gRPC
+
 _session = str(uuid.uuid4())
 _loops_before: dict[str, str] = {}
 

@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(settings: Settings) -> int:
+    # A forked child runs one program and nothing of gRPC, whose fork handlers abort one child in sixty (grpcio 1.85).
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # asyncio comes with gRPC, and takes OpenSSL along if it can: 4 MB on every node, for a server on a unix socket.
     # Whoever asks for ssl later gets it.
     with without("ssl") if settings.mode is Mode.NODE else nullcontext():
