@@ -7,6 +7,7 @@ ARG BASE=docker.io/library/debian:bookworm-slim
 FROM ${BASE} AS python
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3 ca-certificates \
+    && rm -rf /usr/lib/python3.*/pydoc_data /usr/lib/python3.*/lib2to3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 
 FROM python AS builder
@@ -50,8 +51,9 @@ LABEL org.opencontainers.image.title="csi-cinderlib node" \
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
        e2fsprogs xfsprogs btrfs-progs util-linux mount cryptsetup-bin nfs-common \
-    # 36 MB of Unicode data that only xfs_scrub would use.
+    # 36 MB of Unicode data that only xfs_scrub would use; tools of a file system's doctor, who is not called from here.
     && rm -f /usr/lib/*/libicu*.so.* /usr/sbin/xfs_scrub* \
+       /usr/bin/btrfs-convert /usr/bin/btrfs-image /usr/bin/btrfs-find-root /usr/bin/btrfs-map-logical /usr/bin/btrfs-select-super \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 COPY --from=builder-node /opt/csi-cinderlib /opt/csi-cinderlib
 COPY --chmod=755 deploy/host-tool /usr/local/sbin/host-tool
