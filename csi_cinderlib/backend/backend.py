@@ -123,6 +123,7 @@ class Backend:
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
         driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
+        engine.limit(self.settings.max_concurrent_calls or loading.calls_at_a_time(driver))
         loading.set_up(self.settings, driver, engine.context, engine.work())
         engine.driver = driver
         try:

@@ -64,10 +64,12 @@ class Engine:
         self._is_alive = is_alive
         self._meter: Meter = meter or Unmeasured()
         self._secrets = tuple(redact.secrets_in(settings.options))
-        limit = settings.max_concurrent_calls
-        self._slots: contextlib.AbstractContextManager[Any] = (
-            threading.BoundedSemaphore(limit) if limit else contextlib.nullcontext()
-        )
+        self._slots: contextlib.AbstractContextManager[Any]
+        self.limit(settings.max_concurrent_calls)
+
+    def limit(self, calls: int) -> None:
+        """Let so many calls run at a time; 0 is no limit."""
+        self._slots = threading.BoundedSemaphore(calls) if calls else contextlib.nullcontext()
 
     @property
     def host(self) -> str:

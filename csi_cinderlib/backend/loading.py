@@ -187,3 +187,11 @@ def _definer(driver: Any, method: str) -> str:
 def _needs_nova(driver: Any) -> bool:
     """The drivers on `remotefs` with snapshots in qcow2 files take one of an attached volume through Nova's libvirt."""
     return any(cls.__name__ == "RemoteFSSnapDriverDistributed" for cls in type(driver).__mro__)
+
+
+def calls_at_a_time(driver: object) -> int:
+    """What a driver stands where the settings set no limit; 0 is any number.
+
+    `remotefs` sums up its share by `du`, which fails when a file vanishes under it: one call at a time, and they are quick.
+    """
+    return 1 if any(cls.__name__ == "RemoteFSDriver" for cls in type(driver).__mro__) else 0
