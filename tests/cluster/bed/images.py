@@ -169,6 +169,8 @@ def _package_settings() -> list[str]:
 def _pushed(tag: str, archive: Path) -> Path:
     archive.unlink(missing_ok=True)
     _buildah("push", tag, f"docker-archive:{archive}:{tag}")
+    # buildah leaves its storage mounted on itself.
+    subprocess.run(["umount", str(_storage() / "overlay")], check=False, capture_output=True)
     return archive
 
 
