@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import shutil
 import signal
 import socket
@@ -102,6 +103,10 @@ class Server(ABC):
     def dump(self) -> bytes:
         """All of the database `csi`, as its own tool writes it."""
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         deadline = time.monotonic() + self.timeout
         while True:
@@ -126,20 +131,22 @@ class Server(ABC):
             time.sleep(0.2)  # what a killed predecessor left may take a moment to go
 
     def kill(self) -> None:
-        """SIGKILL to the server and all its processes."""
+        """SIGKILL to the server and all its processes, and wait until they are gone."""
         assert self._process is not None
         self.forget_connections()
-        family = [self._process.pid, *_children(self._process.pid)]
-        for pid in family:
-            os.kill(pid, signal.SIGKILL)
+        # Held open first: a child may end by itself, as PostgreSQL's do when their parent is gone, and its number be another's.
+        children = [pidfd for child in _children(self._process.pid) if (pidfd := _held(child)) is not None]
+        self._process.kill()
         self._process.wait()
-        deadline = time.monotonic() + 10
-        while any(_alive(pid) for pid in family) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        for pidfd in children:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            select.select([pidfd], [], [], 10)
+            os.close(pidfd)
 
     def stop(self) -> None:
         self.forget_connections()
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.runs:
             self._process.send_signal(signal.SIGINT if self.account == "postgres" else signal.SIGTERM)
             try:
                 self._process.wait(30)
@@ -194,8 +201,9 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
-def _alive(pid: int) -> bool:
+def _held(pid: int) -> int | None:
+    """Its pidfd; None when it has ended already."""
     try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None

@@ -73,10 +73,10 @@ class TestCrashes:
                 answered = len(events)
             finally:
                 stop.set()
+        persistence_harness.start_server()
         for writer in writers:
             writer.result()
         assert answered >= ANSWERS
-        persistence_harness.start_server()
         wait_until_back(store, persistence_harness.patience)
         check_survival(store, events)
         persistence_harness.close(store)
