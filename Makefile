@@ -43,8 +43,9 @@ chart: $(VENV) ## Write what is made in the chart: definitions, README, snapshot
 requirements: $(VENV) ## Lock the newest versions that fit pyproject.toml
 	@scripts/lock-requirements --upgrade
 
-tools: $(VENV) ## Build csi-sanity into the cache
+tools: $(VENV) ## Build csi-sanity, and fetch a MySQL for the tests, into the cache
 	@scripts/build-csi-sanity >/dev/null
+	@scripts/mysql-server >/dev/null || echo "Its tests will be skipped."
 
 clean: ## Remove what builds and tests left in the tree
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

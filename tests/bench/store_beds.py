@@ -22,6 +22,7 @@ from csi_cinderlib.persistence.kubernetes.store import KubernetesStore, _token_a
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.persistence.plugins import open_store
 from tests.servers.mariadb import MariaDB
+from tests.servers.mysql import MySQL
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.server import Server
 
@@ -223,5 +224,6 @@ BEDS: Mapping[str, Callable[[Path], Any]] = {
     "sqlite": sqlite,
     "postgresql": lambda directory: on_server(PostgreSQL, directory),
     "mariadb": lambda directory: on_server(MariaDB, directory),
+    "mysql": lambda directory: on_server(MySQL, directory),
     "kubernetes": kubernetes,
 }

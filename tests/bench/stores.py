@@ -24,7 +24,7 @@ WRITERS = 16
 ROUNDS, EACH = 10, 12
 """Ours and the bare one take turns, a few calls each, so that what else the machine does strikes both."""
 WALKS = 3
-SERVERS = ("postgresql", "mariadb")
+SERVERS = ("postgresql", "mariadb", "mysql")
 TIMES = 3
 """What a database server's store may cost, in raw SQL of the same minute."""
 PAGE_MS, PAGE_AIM_MS = 5.0, 1.5

@@ -21,6 +21,7 @@ from csi_cinderlib.sealing import generate_key
 from tests.csi.site import GIB, creation, mount
 from tests.fakes.canaries import CANARIES
 from tests.servers.mariadb import MariaDB
+from tests.servers.mysql import MySQL
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.server import Server, running
 
@@ -55,6 +56,7 @@ BEDS: Mapping[str, Callable[[], Iterator[Bed]]] = {
     "sqlite": in_file,
     "postgresql": lambda: on_server(PostgreSQL),
     "mariadb": lambda: on_server(MariaDB),
+    "mysql": lambda: on_server(MySQL),
 }
 
 

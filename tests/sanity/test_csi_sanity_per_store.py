@@ -18,6 +18,7 @@ from tests.cluster.bed.custom_resources import Namespace, serving
 from tests.sanity.conftest import Verdict
 from tests.sanity.test_csi_sanity import check
 from tests.servers.mariadb import MariaDB
+from tests.servers.mysql import MySQL
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.server import Server, Unavailable
 
@@ -82,6 +83,7 @@ BEDS: Mapping[str, Callable[[Path], Iterator[Bed]]] = {
     "stateless": lambda _: in_process("stateless"),
     "PostgreSQL": lambda _: on(PostgreSQL),
     "MariaDB": lambda _: on(MariaDB),
+    "MySQL": lambda _: on(MySQL),
     "Kubernetes": in_kubernetes,
 }
 """SQLite is the default, which `test_csi_sanity` runs on."""

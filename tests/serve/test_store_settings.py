@@ -14,6 +14,7 @@ import pytest
 
 from csi_cinderlib.persistence.plugins import open_store
 from tests.servers.mariadb import MariaDB
+from tests.servers.mysql import MySQL
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.server import PASSWORD, Server, running
 
@@ -63,7 +64,12 @@ def mariadb() -> Iterator[MariaDB]:
     yield from running(MariaDB)
 
 
-@pytest.fixture(params=["postgresql", "mariadb"])
+@pytest.fixture(scope="module")
+def mysql() -> Iterator[MySQL]:
+    yield from running(MySQL)
+
+
+@pytest.fixture(params=["postgresql", "mariadb", "mysql"])
 def server(request: pytest.FixtureRequest) -> Server:
     server: Server = request.getfixturevalue(request.param)
     return server
@@ -139,15 +145,15 @@ def test_a_user_who_may_only_read_is_told_at_start(server: Server, tmp_path: Pat
 
 
 def test_check_says_where_a_good_store_is_and_leaves_no_table_in_it(server: Server, tmp_path: Path) -> None:
-    name = "empty"
-    server.query("DROP DATABASE IF EXISTS empty", database=server.system_database)
-    server.query("CREATE DATABASE empty", database=server.system_database)
-    owner = "ALTER DATABASE empty OWNER TO csi" if isinstance(server, PostgreSQL) else "GRANT ALL ON empty.* TO csi@'%'"
+    name = "vacant"
+    server.query("DROP DATABASE IF EXISTS vacant", database=server.system_database)
+    server.query("CREATE DATABASE vacant", database=server.system_database)
+    owner = "ALTER DATABASE vacant OWNER TO csi" if isinstance(server, PostgreSQL) else "GRANT ALL ON vacant.* TO csi@'%'"
     server.query(owner, database=server.system_database)
     text = server.url.rpartition("/")[0] + f"/{name}"
     code, output = said(tmp_path, "check", {"url": text})
     assert code == 0, output
-    assert f":***@127.0.0.1:{server.port}/empty" in output
+    assert f":***@127.0.0.1:{server.port}/vacant" in output
     schema = "public" if isinstance(server, PostgreSQL) else name
     tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = %s"
     assert server.query(tables, schema, database=name)[0][0] == 0

@@ -10,7 +10,7 @@ from tests.servers.server import PASSWORD, Server, find
 
 
 class MariaDB(Server):
-    account = "mysql"
+    account: str | None = "mysql"
     package = "mariadb-server"
     system_database = "mysql"
 
@@ -41,6 +41,9 @@ class MariaDB(Server):
             "--skip-test-db",
         ])  # fmt: skip
         self.start()
+        self._create_database()
+
+    def _create_database(self) -> None:
         self.query("CREATE DATABASE csi", database="mysql")
         self.query(f"CREATE USER csi@'%' IDENTIFIED BY '{PASSWORD}'", database="mysql")
         self.query("GRANT ALL ON csi.* TO csi@'%'", database="mysql")

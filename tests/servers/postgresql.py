@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from tests.servers.server import PASSWORD, Server, find
 class PostgreSQL(Server):
     account = "postgres"
     package = "postgresql-15"
+    stop_signal = signal.SIGINT  # or it would wait for its clients
     system_database = "postgres"
 
     def __init__(self) -> None:

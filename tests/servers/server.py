@@ -1,4 +1,4 @@
-"""What PostgreSQL and MariaDB have in common as servers of a test: own user, own directory, a free port, ended by pid."""
+"""What PostgreSQL, MariaDB and MySQL have in common as servers of a test: own directory, a free port, ended by pid."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ def free_port() -> int:
 class Server(ABC):
     """One server. `start` may be called again after `kill` or `stop`."""
 
-    account: str
+    account: str | None
+    """Whom it runs as when the test is root; None: as root."""
     package: str
+    stop_signal = signal.SIGTERM
     system_database: str
     timeout = 60.0
 
@@ -51,7 +53,7 @@ class Server(ABC):
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._as_account: dict[str, Any] = {}
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and self.account is not None:
             try:
                 user = pwd.getpwnam(self.account)
             except KeyError:
@@ -147,7 +149,7 @@ class Server(ABC):
     def stop(self) -> None:
         self.forget_connections()
         if self._process is not None and self.runs:
-            self._process.send_signal(signal.SIGINT if self.account == "postgres" else signal.SIGTERM)
+            self._process.send_signal(self.stop_signal)
             try:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:

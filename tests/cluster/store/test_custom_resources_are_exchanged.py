@@ -11,12 +11,13 @@ from csi_cinderlib.persistence.contract.harness import Harness
 from tests.servers.exchange import moved
 from tests.servers.harnesses import HARNESSES, ServerHarness
 from tests.servers.mariadb import MariaDB
+from tests.servers.mysql import MySQL
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.server import running
 
 pytestmark = pytest.mark.cluster
 
-SERVERS = {"postgresql": PostgreSQL, "mariadb": MariaDB}
+SERVERS = {"postgresql": PostgreSQL, "mariadb": MariaDB, "mysql": MySQL}
 
 
 @pytest.fixture(params=[*HARNESSES, *SERVERS])

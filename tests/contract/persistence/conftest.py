@@ -10,6 +10,7 @@ import pytest
 from csi_cinderlib.persistence.contract.harness import Harness
 from tests.servers.harnesses import HARNESSES, ServerHarness
 from tests.servers.mariadb import MariaDB
+from tests.servers.mysql import MySQL
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.server import running
 
@@ -24,7 +25,12 @@ def mariadb() -> Iterator[MariaDB]:
     yield from running(MariaDB)
 
 
-SERVERS = ("postgresql", "mariadb")
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[MySQL]:
+    yield from running(MySQL)
+
+
+SERVERS = ("postgresql", "mariadb", "mysql")
 
 
 @pytest.fixture(params=[*HARNESSES, *SERVERS])

@@ -1,4 +1,4 @@
-"""What only PostgreSQL and MariaDB have: passwords, rights, pools, deadlocks, answers that get lost."""
+"""What only PostgreSQL, MariaDB and MySQL have: passwords, rights, pools, deadlocks, answers that get lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.servers.postgresql import PostgreSQL
 from tests.servers.server import PASSWORD, Server, free_port
 
 
-@pytest.fixture(params=["postgresql", "mariadb"])
+@pytest.fixture(params=["postgresql", "mariadb", "mysql"])
 def server(request: pytest.FixtureRequest) -> Server:
     """With a database without tables."""
     server: Server = request.getfixturevalue(request.param)

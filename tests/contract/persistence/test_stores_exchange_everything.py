@@ -11,7 +11,7 @@ from csi_cinderlib.persistence.contract.harness import Harness
 from tests.servers.exchange import moved
 from tests.servers.harnesses import HARNESSES, ServerHarness
 
-SERVERS = ("postgresql", "mariadb")
+SERVERS = ("postgresql", "mariadb", "mysql")
 KINDS = (*HARNESSES, *SERVERS)
 
 
