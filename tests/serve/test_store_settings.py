@@ -148,7 +148,9 @@ def test_check_says_where_a_good_store_is_and_leaves_no_table_in_it(server: Serv
     name = "vacant"
     server.query("DROP DATABASE IF EXISTS vacant", database=server.system_database)
     server.query("CREATE DATABASE vacant", database=server.system_database)
-    owner = "ALTER DATABASE vacant OWNER TO csi" if isinstance(server, PostgreSQL) else "GRANT ALL ON vacant.* TO csi@'%'"
+    owner = (
+        "ALTER DATABASE vacant OWNER TO csi" if isinstance(server, PostgreSQL) else "GRANT ALL ON vacant.* TO csi@'%'"
+    )
     server.query(owner, database=server.system_database)
     text = server.url.rpartition("/")[0] + f"/{name}"
     code, output = said(tmp_path, "check", {"url": text})
