@@ -57,7 +57,7 @@ class Staging:
         text = request.publish_context.get("connection")
         if not text:
             raise InvalidRequest("publish_context", "has no connection: is the volume published to this node?")
-        connection = Connection.from_json(self._sealer.open(text))
+        connection = Connection.from_bytes(self._sealer.open(text))
         if connection.volume_id != request.volume_id:
             raise InvalidRequest("publish_context", f"is that of volume {connection.volume_id!r}")
         return connection

@@ -135,7 +135,7 @@ class Attachments:
             )
 
     def _context(self, volume: Volume, attachment: Attachment, request: PublishVolume) -> dict[str, str]:
-        text = self._sealer.seal(connection(volume, attachment, request).to_json())
+        text = self._sealer.seal(connection(volume, attachment, request).to_bytes())
         length = len(CONTEXT_KEY) + len(text)
         if length > MAX_CONTEXT:
             self._detach(attachment)  # nobody can use it, and the attacher would not ask to take it away

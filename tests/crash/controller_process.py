@@ -89,7 +89,7 @@ class Controller:
     def publish(self, name: str, node: str) -> None:
         request = PublishVolume(volume_id=ids.volume_id(name), node_id=_node(node), capability=MOUNT)
         context = self.attachments.publish(request)
-        connection = Connection.from_json(Sealer().open(context["connection"]))
+        connection = Connection.from_bytes(Sealer().open(context["connection"]))
         assert Path(str(connection.data["device_path"])).is_file()
         self.formatting[node] = str(connection.formatting)
 

@@ -252,7 +252,7 @@ class TestPublish:
     def test_the_context_is_sealed_and_the_same_when_asked_again(self, site: Site) -> None:
         driver = site.add_nothing()
         volume = site.create()
-        found = [Connection.from_json(site.sealer.open(site.publish(volume, "n")["connection"])) for _ in range(2)]
+        found = [Connection.from_bytes(site.sealer.open(site.publish(volume, "n")["connection"])) for _ in range(2)]
         assert found[0] == found[1]
         assert found[0].formatting is Formatting.NEVER_FORMATTED
         assert found[0].data["device_path"] == f"/nowhere/{volume.volume_id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.guest.bed.fleet import Machine
 
 MACHINES = {
+    "cycles": Machine(disks=("4G",), timeout=1500),
     "sanity": Machine(disks=("40G",), memory="1500M", timeout=1500),
     "contract-thin": Machine(disks=("40G",), memory="1500M", timeout=1200),
     "contract-thick": Machine(disks=("40G",), memory="1500M", timeout=1200),

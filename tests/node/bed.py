@@ -99,7 +99,7 @@ class Node:
 
     def stage(self, volume: Volume, capability: Capability = EXT4, path: str = "") -> str:
         path = path or self.staging_path(volume)
-        context = {"connection": self.sealer.seal(volume.connection.to_json())}
+        context = {"connection": self.sealer.seal(volume.connection.to_bytes())}
         self.staging.stage(
             StageVolume(volume_id=volume.id, staging_path=path, capability=capability, publish_context=context)
         )

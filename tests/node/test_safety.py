@@ -78,7 +78,7 @@ def test_a_device_that_cannot_be_read_is_an_error_and_not_blank(node: Node) -> N
     grown.file.write_bytes(b"")
     os.truncate(grown.file, SIZE)
     connection = grown.connection
-    context = {"connection": node.sealer.seal(replace(connection, data={"device_path": loop}).to_json())}
+    context = {"connection": node.sealer.seal(replace(connection, data={"device_path": loop}).to_bytes())}
     request = StageVolume(
         volume_id="vol", staging_path=node.staging_path(volume), capability=EXT4, publish_context=context
     )

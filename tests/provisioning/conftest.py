@@ -94,7 +94,7 @@ class Site:
     ) -> Connection:
         request = PublishVolume(volume_id=volume.id, node_id=node, capability=capability, read_only=read_only)
         context = self.attachments.publish(request)
-        return Connection.from_json(self.sealer.open(context["connection"]))
+        return Connection.from_bytes(self.sealer.open(context["connection"]))
 
 
 def creation(

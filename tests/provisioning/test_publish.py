@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -189,11 +190,30 @@ def test_a_connection_too_long_for_csi_is_refused_and_undone(
     site: Site, node: str, driver: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = site.create()
-    answer = {"driver_volume_type": "iSCSI", "data": {"target_portals": ["10.0.0.1:3260"] * 300}}
+    answer = {"driver_volume_type": "iSCSI", "data": {"target_portals": [token_hex(12) for _ in range(300)]}}
     monkeypatch.setattr(driver, "initialize_connection", lambda volume, connector: answer)
     with pytest.raises(Unsupported, match="4096"):
         site.publish(volume, node)
     assert attachments(site) == ()
+
+
+def test_a_large_fabric_fits_into_what_csi_allows(
+    site: Site, node: str, driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 initiators that see 32 targets each: a plain publish_context would be more than twice what CSI allows."""
+    targets = [f"50014380242b{number:04x}" for number in range(32)]
+    data = {
+        "target_discovered": True,
+        "target_lun": 1,
+        "target_wwn": targets,
+        "initiator_target_map": {f"10000090fa{number:06x}": targets for number in range(8)},
+        "initiator_target_lun_map": {f"10000090fa{n:06x}": [[wwn, 1] for wwn in targets] for n in range(8)},
+    }
+    answer = {"driver_volume_type": "fibre_channel", "data": data}
+    monkeypatch.setattr(driver, "initialize_connection", lambda volume, connector: answer)
+    found = site.publish(site.create(), node)
+    assert len(found.to_json()) > 2 * 4096
+    assert found.data == data
 
 
 def test_unpublish_is_fine_whatever_is_gone(site: Site, node: str, driver: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.errors import CorruptRecord, HostError
+from csi_cinderlib.errors import CorruptRecord, HostError, InvalidRequest
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.size import Bytes
@@ -144,3 +144,15 @@ def test_publications_are_kept_by_target() -> None:
     assert RECORD.unpublished("/pods/1").publications == ()
     assert RECORD.publication("/pods/1") == RECORD.publications[0]
     assert RECORD.publication("/pods/2") is None
+
+
+def test_a_connection_travels_deflated_and_comes_back_whole() -> None:
+    connection = Connection(volume_id="v", protocol="iscsi", data={"target_portals": ["10.0.0.1:3260"] * 300})
+    assert len(connection.to_bytes()) < 400
+    assert Connection.from_bytes(connection.to_bytes()) == connection
+
+
+@pytest.mark.parametrize("sent", [b"", b"{}", Connection(volume_id="v", protocol="rbd", data={}).to_bytes()[:-5]])
+def test_what_no_controller_sent_is_refused(sent: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="publish_context"):
+        Connection.from_bytes(sent)
