@@ -2,6 +2,8 @@
 #   docker build --target controller -t csi-cinderlib-controller .
 #   docker build --target node -t csi-cinderlib-node .
 # Everything Python is locked by hash in requirements/; nothing that builds stays in the result.
+# What a back end's driver needs besides, from PyPI and from Debian, is added to the controller (docs/how-to/build-images.md):
+#   --build-arg DRIVER_LIBRARIES="py-pure-client" --build-arg DRIVER_PACKAGES="lvm2 python3-rbd"
 ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS python
@@ -27,6 +29,8 @@ RUN scripts/image-venv ours /opt/csi-cinderlib
 
 FROM builder AS builder-controller
 RUN scripts/image-venv packages requirements/controller.txt /opt/csi-cinderlib
+ARG DRIVER_LIBRARIES=""
+RUN scripts/image-venv libraries requirements/controller.txt "$DRIVER_LIBRARIES" /opt/csi-cinderlib
 COPY pyproject.toml README.md LICENSE ./
 COPY csi_cinderlib/ csi_cinderlib/
 RUN scripts/image-venv ours /opt/csi-cinderlib
@@ -35,6 +39,10 @@ FROM python AS controller
 LABEL org.opencontainers.image.title="csi-cinderlib controller" \
       org.opencontainers.image.description="CSI controller for every storage back end that OpenStack Cinder can drive" \
       org.opencontainers.image.licenses="Apache-2.0"
+ARG DRIVER_PACKAGES=""
+RUN [ -z "$DRIVER_PACKAGES" ] || { apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $DRIVER_PACKAGES \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin; }
 COPY --from=builder-controller /opt/csi-cinderlib /opt/csi-cinderlib
 ENV PATH=/opt/csi-cinderlib/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

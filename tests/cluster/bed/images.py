@@ -49,12 +49,28 @@ class CannotBuildImage(Exception):
 
 
 def own(role: str) -> Path:
-    """A docker archive of our image of that role, built from the tree's Dockerfile; layers that did not change are reused."""
+    """A docker archive of our image of that role."""
+    return _pushed(built(OWN[role], role), programs.cache() / f"image-{role}.tar")
+
+
+def built(tag: str, role: str, **build_arguments: str) -> str:
+    """Build the tree's Dockerfile; layers that did not change are reused. Answers the tag."""
     _base()
-    tag = OWN[role]
     arguments: list[str] = ["--target", role, "--layers", "--pull-never", "--isolation", "chroot", "--network", "host"]
+    for name, value in build_arguments.items():
+        arguments += ["--build-arg", f"{name}={value}"]
     _buildah("bud", *arguments, *_package_settings(), "-t", tag, "-f", str(ROOT / "Dockerfile"), str(ROOT))
-    return _pushed(tag, programs.cache() / f"image-{role}.tar")
+    return tag
+
+
+def ran(tag: str, *argv: str) -> str:
+    """What a program of the image prints. Raises CannotBuildImage, with its last words, when it fails."""
+    container = _buildah("from", "--pull-never", tag).strip()
+    try:
+        return _buildah("run", "--isolation", "chroot", container, "--", *argv)
+    finally:
+        _buildah("rm", container)
+        _unmount_storage()
 
 
 def sidecar(name: str) -> Path:
@@ -169,9 +185,13 @@ def _package_settings() -> list[str]:
 def _pushed(tag: str, archive: Path) -> Path:
     archive.unlink(missing_ok=True)
     _buildah("push", tag, f"docker-archive:{archive}:{tag}")
-    # buildah leaves its storage mounted on itself.
-    subprocess.run(["umount", str(_storage() / "overlay")], check=False, capture_output=True)
+    _unmount_storage()
     return archive
+
+
+def _unmount_storage() -> None:
+    """buildah leaves it mounted on itself."""
+    subprocess.run(["umount", str(_storage() / "overlay")], check=False, capture_output=True)
 
 
 def _storage() -> Path:
