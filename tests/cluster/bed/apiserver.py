@@ -24,6 +24,7 @@ from tests.cluster.bed import programs
 
 READY_SECONDS = 90.0
 STOP_SECONDS = 20.0
+KUBECTL_SECONDS = 120.0
 
 
 def free_port() -> int:
@@ -183,6 +184,7 @@ class ApiServer:
             capture_output=True,
             text=True,
             check=False,
+            timeout=KUBECTL_SECONDS,
             env={"HOME": str(self.folder), "PATH": os.environ.get("PATH", "")},
         )
 
