@@ -32,6 +32,8 @@ class Connection:
     """How a node reaches a volume, as its Cinder driver described it.
 
     Attributes:
+        attachment: tells this attachment from every other one, also from an earlier one of the same node. What a node
+            remembers of its progress counts for that one alone: between two, another node may have written.
         protocol: os-brick's driver_volume_type in lower case ("iscsi", "nfs", "rbd", "local" ...).
         data: os-brick's connection properties. Holds CHAP secrets.
         size: the size that the device must show, or 0 if unknown.
@@ -40,6 +42,7 @@ class Connection:
     """
 
     volume_id: str
+    attachment: str = ""
     protocol: str
     data: Mapping[str, object] = field(repr=False)
     size: Bytes = Bytes(0)

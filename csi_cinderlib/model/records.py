@@ -164,6 +164,7 @@ class Attachment:
     Attributes:
         connector: the node's connector properties (os-brick), as given to the driver.
         connection_info: the driver's answer: `driver_volume_type` and `data`. Holds CHAP secrets: sealed by every store.
+        block: asked for as a raw block device, and not with a file system.
         blank: taken over from the volume: this node is the first to see the device and may format it.
     """
 
@@ -173,6 +174,7 @@ class Attachment:
     node_id: str
     access_mode: AccessMode
     read_only: bool = False
+    block: bool = False
     status: Status = Status.CREATING
     message: str = ""
     connector: Mapping[str, object] = field(default=NOTHING)

@@ -111,6 +111,7 @@ class Attachments:
             node_id=request.node_id,
             access_mode=mode,
             read_only=access.read_only(mode, asked=request.read_only),
+            block=request.capability.is_block,
             connector=connector,
             created_at=stamp(self._clock()),
         )
@@ -153,6 +154,7 @@ def connection(volume: Volume, attachment: Attachment, request: PublishVolume) -
     data = info.get("data")
     return Connection(
         volume_id=volume.id,
+        attachment=f"{attachment.id}@{attachment.created_at}",
         protocol=str(info.get("driver_volume_type", "")).lower(),
         data=dict(data) if isinstance(data, dict) else {},
         size=to_bytes(volume.size),

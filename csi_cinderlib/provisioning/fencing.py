@@ -37,6 +37,8 @@ def difference(attachment: Attachment, request: PublishVolume) -> str:
     wanted = access.read_only(mode, asked=request.read_only)
     if attachment.access_mode is not mode:
         return f"its access mode is {attachment.access_mode}, asked for is {mode}"
+    if attachment.block != request.capability.is_block:
+        return f"it is {_kind(attachment.block)}, asked for is {_kind(request.capability.is_block)}"
     if attachment.read_only != wanted:
         return f"it is {_text(attachment.read_only)}, asked for is {_text(wanted)}"
     return ""
@@ -98,6 +100,10 @@ def formatting(volume: Volume, attachment: Attachment, request: PublishVolume) -
 
 def _taken(volume: Volume, other: Attachment, why: str) -> PreconditionFailed:
     return PreconditionFailed(f"volume {volume.id!r} is published on node {other.node_id!r}: {why}")
+
+
+def _kind(block: bool) -> str:
+    return "a block device" if block else "a file system"
 
 
 def _text(read_only: bool) -> str:

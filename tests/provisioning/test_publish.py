@@ -155,6 +155,27 @@ def test_what_has_a_source_or_is_raw_is_never_formatted(site: Site, node: str) -
     assert site.publish(site.create("raw", capability=BLOCK), node, BLOCK).formatting is Formatting.FORBIDDEN
 
 
+@pytest.mark.parametrize(("first", "second"), [(BLOCK, MOUNT), (MOUNT, BLOCK)])
+def test_what_is_published_raw_is_not_published_with_a_file_system_and_not_the_other_way_round(
+    site: Site, node: str, first: Capability, second: Capability
+) -> None:
+    """Else what was written to the raw device would be formatted: it was never seen by another node."""
+    volume = site.create()
+    site.publish(volume, node, first)
+    with pytest.raises(AlreadyExists, match="block device"):
+        site.publish(volume, node, second)
+    site.attachments.unpublish(volume.id, node)
+    assert site.publish(volume, node, second).formatting is not Formatting.NEVER_FORMATTED
+
+
+def test_each_attachment_has_a_name_of_its_own_and_keeps_it(site: Site, node: str) -> None:
+    volume = site.create()
+    first = site.publish(volume, node)
+    assert site.publish(volume, node).attachment == first.attachment
+    site.attachments.unpublish(volume.id, node)
+    assert site.publish(volume, node).attachment not in {"", first.attachment}
+
+
 def test_unknown_volumes_and_nodes_are_named(site: Site, node: str) -> None:
     volume = site.create()
     with pytest.raises(NotFound, match="volume"):
