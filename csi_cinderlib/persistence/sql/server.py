@@ -141,7 +141,7 @@ def _engine(location: Location, *, migrating: bool = False, **pool: Any) -> Engi
     dialect = location.url.get_backend_name()
     make = _postgresql if dialect == "postgresql" else _mysql
     try:
-        return make(location, migrating, isolation_level="AUTOCOMMIT", **pool)
+        return make(location, migrating, isolation_level="AUTOCOMMIT", hide_parameters=True, **pool)
     except ModuleNotFoundError as missing:
         extra = DRIVERS[dialect][1]
         raise ConfigurationError(

@@ -91,6 +91,7 @@ class FileDatabase:
             self._location.url,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
             connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
         )
         event.listen(self._engine, "connect", _prepare)
@@ -150,6 +151,7 @@ def look(location: Location) -> None:
     engine = create_engine(
         "sqlite+pysqlite://",
         poolclass=NullPool,
+        hide_parameters=True,
         creator=lambda: sqlite3.connect(f"{location.file.absolute().as_uri()}?mode=ro", uri=True),
     )
     try:

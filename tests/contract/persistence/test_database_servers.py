@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +21,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, text
 
 from csi_cinderlib.errors import AlreadyExists, ConfigurationError, StoreUnavailable
-from csi_cinderlib.model.records import KeyValue, Volume
+from csi_cinderlib.model.records import KeyValue, Provider, Volume
 from csi_cinderlib.persistence.contract.samples import volume
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.persistence.sql import migrate
@@ -29,6 +30,7 @@ from csi_cinderlib.persistence.sql.migration import Migrated, upgrade
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, VERSION_TABLE
 from csi_cinderlib.persistence.sql.server import ServerDatabase
 from csi_cinderlib.persistence.sql.store import SqlStore
+from tests.fakes.canaries import CHAP
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.server import PASSWORD, Server, free_port
 
@@ -163,7 +165,9 @@ def test_an_older_program_leaves_a_newer_schema_alone(server: Server, tmp_path: 
     assert PASSWORD not in str(caught.value)
 
 
-def test_a_statement_that_waits_too_long_is_given_up(server: Server, database: ServerDatabase) -> None:
+def test_a_statement_that_waits_too_long_is_given_up_and_its_values_are_not_shown(
+    server: Server, database: ServerDatabase
+) -> None:
     store = SqlStore(database)
     stored = store.add(volume("0001"))
     blocker = server.connect("csi")
@@ -171,9 +175,12 @@ def test_a_statement_that_waits_too_long_is_given_up(server: Server, database: S
         cursor.execute("BEGIN")
         cursor.execute("SELECT * FROM volumes FOR UPDATE")
     started = time.monotonic()
-    with pytest.raises(StoreUnavailable):
-        store.replace(stored)
+    with pytest.raises(StoreUnavailable) as caught:
+        store.replace(replace(stored, provider=Provider(auth=f"CHAP me {CHAP}")))
     assert time.monotonic() - started < 60
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "UPDATE volumes" in shown
+    assert CHAP not in shown
     blocker.close()
     assert store.replace(stored).id == "0001"
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import resource
 import sqlite3
 import stat
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -27,6 +28,7 @@ from csi_cinderlib.persistence.sql.location import locate
 from csi_cinderlib.persistence.sql.migration import upgrade
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, REVISIONS, VERSION_TABLE
 from csi_cinderlib.persistence.sql.sqlite import FileDatabase
+from tests.fakes.canaries import CHAP
 
 MIGRATIONS = Path(csi_cinderlib.persistence.sql.__file__).parent / "migrations"
 
@@ -201,6 +203,17 @@ def test_a_full_disk_is_said_and_spoils_nothing(store: Store, tmp_path: Path) ->
     assert store.get(Volume, "0001") == kept
     assert [record.id for record in store.page(Volume).records] == ["0001"]
     assert store.add(volume("0003")).id == "0003"
+
+
+def test_an_error_shows_no_value_of_its_statement_not_even_in_its_causes(tmp_path: Path) -> None:
+    database = FileDatabase(locate({}, tmp_path))
+    wrong = text("SELECT :secret FROM nowhere")
+    with pytest.raises(StoreUnavailable, match="no such table") as caught:
+        database.read(lambda connection: connection.execute(wrong, {"secret": CHAP}))
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "FROM nowhere" in shown
+    assert CHAP not in shown
+    database.close()
 
 
 def test_many_readers_and_writers_share_few_connections(store: Store) -> None:
