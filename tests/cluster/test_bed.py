@@ -2,28 +2,114 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.bed import programs
-from tests.cluster.bed.apiserver import ApiServer
+from tests.cluster.bed import images, programs
+from tests.cluster.bed.apiserver import ApiServer, DidNotStart, free_port
 
 pytestmark = pytest.mark.cluster
 
 
-def test_an_api_server_starts_gives_service_account_tokens_enforces_rbac_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.fixture
+def server(tmp_path: Path) -> ApiServer:
     try:
-        server = ApiServer(tmp_path / "api", durable=False)
+        return ApiServer(tmp_path / "api", durable=False)
     except programs.CannotBuild as problem:
         pytest.skip(str(problem))
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+def running_in(folder: Path) -> list[str]:
+    """The processes that name this folder: a zombie names nothing, and has ended."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:  # it ended meanwhile
+            continue
+        if str(folder).encode() in command:
+            found.append(command.replace(b"\0", b" ").decode())
+    return found
+
+
+def test_an_api_server_starts_gives_service_account_tokens_enforces_rbac_and_leaves_no_process(
+    server: ApiServer,
+) -> None:
     server.start()
+    pids = server.pids
     try:
+        assert len(pids) == len(running_in(server.folder)) == 2
         token = server.service_account_token("storage", "controller")
         assert server.kubectl("auth", "can-i", "list", "secrets", "-A").strip() == "yes"
         with pytest.raises(RuntimeError, match="forbidden"):
             server.kubectl("get", "secrets", "-A", token=token)
     finally:
         server.stop()
-    assert server._server is None
-    assert server._etcd is None
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert running_in(server.folder) == []
+
+
+def test_an_api_server_whose_port_is_taken_meanwhile_chooses_others(server: ApiServer, taken: int) -> None:
+    ports = iter([free_port(), free_port(), taken, free_port(), free_port(), free_port()])
+    server.ports = ports.__next__
+    server.start()
+    try:
+        assert str(taken) not in server.url
+        assert server.kubectl("get", "--raw", "/readyz") == "ok"
+        url = server.url
+        server.stop()
+        server.start()
+        assert server.url == url, "its clients know it by that"
+    finally:
+        server.stop()
+
+
+def test_an_etcd_that_ends_is_noticed_at_once_and_nothing_is_left(server: ApiServer, taken: int) -> None:
+    server.ports = itertools.cycle([taken, free_port(), free_port()]).__next__
+    started = time.monotonic()
+    with pytest.raises(DidNotStart, match="etcd has ended"):
+        server.start()
+    assert time.monotonic() - started < 45, "half of what the API server is given"
+    assert running_in(server.folder) == []
+
+
+class Interrupted(ApiServer):
+    def start_server(self) -> None:
+        """As by Ctrl-C while etcd runs already."""
+        assert len(running_in(self.folder)) == 1
+        raise KeyboardInterrupt
+
+
+def test_an_api_server_that_is_interrupted_at_its_start_leaves_no_process(server: ApiServer) -> None:
+    interrupted = Interrupted(server.folder, durable=False)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.start()
+    assert interrupted.pids == []
+    assert running_in(server.folder) == []
+
+
+def test_the_tests_of_the_cluster_fail_where_it_cannot_be_had() -> None:
+    """`make cluster-test` on a machine without the tools must not look as if all were well."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/cluster/driver/test_volumes.py"]
+    environment = {**os.environ, "CINDERLIB_CLUSTER_TEST": "1", "PATH": "/nowhere"}
+    environment.pop("CINDERLIB_CLUSTER", None)
+    done = subprocess.run(
+        [*command, "-k", "raw_block"], env=environment, cwd=images.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout
+    assert "Debian packages are missing" in done.stdout

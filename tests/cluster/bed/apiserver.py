@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ from tests.cluster.bed import programs
 READY_SECONDS = 90.0
 STOP_SECONDS = 20.0
 KUBECTL_SECONDS = 120.0
+_LOOK_SECONDS = 5.0
+"""After which a look whether the server is ready has had no answer."""
 
 
 def free_port() -> int:
@@ -34,13 +36,18 @@ def free_port() -> int:
         return port
 
 
+class DidNotStart(RuntimeError):
+    """etcd or kube-apiserver ended, or did not become ready in time; with the end of its log."""
+
+
 @dataclass
 class ApiServer:
     """A running API server.
 
     Attributes:
-        folder: an empty folder for certificates, data and logs (`etcd.log`, `apiserver.log`).
+        folder: an empty folder for certificates, data and logs (`etcd.log`, `kube-apiserver.log`).
         arguments: more arguments to kube-apiserver.
+        ports: where free ports come from. They are chosen by the first `start`, and stay.
         url: the server's address, set by `start`; its certificate is made by itself, so clients do not verify it.
         admin_token: a bearer token in group system:masters.
     """
@@ -48,6 +55,7 @@ class ApiServer:
     folder: Path
     arguments: Sequence[str] = ()
     durable: bool = True
+    ports: Callable[[], int] = free_port
     url: str = ""
     admin_token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     _etcd: subprocess.Popen[bytes] | None = None
@@ -58,9 +66,6 @@ class ApiServer:
     def __post_init__(self) -> None:
         self.bin = programs.ensure("etcd", "kube-apiserver", "kubectl")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._etcd_ports = (free_port(), free_port())
-        self._port = free_port()
-        self.url = f"https://127.0.0.1:{self._port}"
         key = self.folder / "service-account.key"
         subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
         tokens = self.folder / "tokens.csv"
@@ -75,9 +80,41 @@ class ApiServer:
     def etcd_data(self) -> Path:
         return self.folder / "etcd"
 
+    @property
+    def pids(self) -> list[int]:
+        """Of what runs."""
+        return [process.pid for process in (self._etcd, self._server) if process is not None]
+
     def start(self) -> None:
-        self.start_etcd()
-        self.start_server()
+        """Returns when it is ready; nothing runs when it raises.
+
+        Raises:
+            DidNotStart: or has ended again.
+        """
+        if self._port:
+            self._start_on_ports()
+            return
+        self._choose_ports()
+        try:
+            self._start_on_ports()
+        except DidNotStart as problem:
+            if "address already in use" not in str(problem):
+                raise
+            self._choose_ports()
+            self._start_on_ports()
+
+    def _choose_ports(self) -> None:
+        self._etcd_ports = (self.ports(), self.ports())
+        self._port = self.ports()
+        self.url = f"https://127.0.0.1:{self._port}"
+
+    def _start_on_ports(self) -> None:
+        try:
+            self.start_etcd()
+            self.start_server()
+        except BaseException:
+            self.stop()
+            raise
 
     def start_etcd(self) -> None:
         client, peer = (f"http://127.0.0.1:{port}" for port in self._etcd_ports)
@@ -124,14 +161,24 @@ class ApiServer:
             )
 
     def _wait_until_ready(self) -> None:
-        assert self._server is not None
         deadline = time.monotonic() + READY_SECONDS
-        while self._try_kubectl("get", "--raw", "/readyz").returncode:
-            if self._server.poll() is not None or time.monotonic() > deadline:
-                log = (self.folder / "kube-apiserver.log").read_text()[-3000:]
-                self.stop()
-                raise RuntimeError(f"kube-apiserver did not become ready:\n{log}")
+        while not self._ready():
+            for name, process in (("etcd", self._etcd), ("kube-apiserver", self._server)):
+                if process is None or process.poll() is not None:
+                    raise DidNotStart(f"{name} has ended:\n{self._end_of_log(name)}")
+            if time.monotonic() > deadline:
+                log = self._end_of_log("kube-apiserver")
+                raise DidNotStart(f"kube-apiserver did not become ready in {READY_SECONDS} s:\n{log}")
             time.sleep(0.2)
+
+    def _ready(self) -> bool:
+        try:
+            return self._try_kubectl("get", "--raw", "/readyz", seconds=_LOOK_SECONDS).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+    def _end_of_log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()[-3000:]
 
     def stop_server(self, *, signal_number: int = signal.SIGTERM) -> None:
         self._server = self._end(self._server, signal_number)
@@ -171,7 +218,9 @@ class ApiServer:
         )
         return path
 
-    def _try_kubectl(self, *arguments: str, token: str = "", text: str = "") -> subprocess.CompletedProcess[str]:
+    def _try_kubectl(
+        self, *arguments: str, token: str = "", text: str = "", seconds: float = KUBECTL_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [
                 self.bin / "kubectl",
@@ -184,7 +233,7 @@ class ApiServer:
             capture_output=True,
             text=True,
             check=False,
-            timeout=KUBECTL_SECONDS,
+            timeout=seconds,
             env={"HOME": str(self.folder), "PATH": os.environ.get("PATH", "")},
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.cluster.bed import images
 from tests.cluster.bed.installation import Installation, remove_folder
-from tests.cluster.bed.node import CannotStart, Cluster
+from tests.cluster.bed.node import Cluster
 
 _names = itertools.count(1)
 
@@ -25,24 +26,17 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         return
     if os.environ.get("CINDERLIB_CLUSTER_TEST") != "1":
         pytest.skip("a whole cluster takes its time: make cluster-test")
-    folder = tmp_path_factory.mktemp("kubernetes") / "cluster"
-    try:
-        cluster = Cluster(folder)
-    except CannotStart as problem:
-        pytest.skip(str(problem))
-    cluster.start()
-    try:
+    # Asked for, so what cannot be had is a failure from here on.
+    cluster = Cluster(tmp_path_factory.mktemp("kubernetes") / "cluster")
+    with ExitStack() as undo:
+        undo.callback(remove_folder, cluster.folder)
+        undo.callback(cluster.stop)
+        cluster.start()
         installed = Installation(cluster)
-        try:
-            installed.load_images()
-        except images.CannotBuildImage as problem:
-            pytest.skip(str(problem))
+        installed.load_images()
         installed.start_snapshot_controller()
         installed.install()
         yield installed
-    finally:
-        cluster.stop()
-        remove_folder(folder)
 
 
 @pytest.fixture
