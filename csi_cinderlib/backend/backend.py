@@ -44,9 +44,11 @@ class Backend:
         owner: the name of this process in records under way.
         is_alive: tells whether another owner still works; the default takes over whatever others left unfinished.
         meter: times each call into the driver.
+        ensure_exports: export again at the start what is attached, as Cinder's volume manager does. For a process that lives
+            for one call only, that is too much.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keyword-only: one for each thing that whoever builds a back end decides
         self,
         settings: BackendSettings,
         *,
@@ -57,8 +59,10 @@ class Backend:
         clock: Callable[[], datetime] = times.utc_now,
         is_alive: Callable[[str], bool] = _nobody_else,
         meter: Meter | None = None,
+        ensure_exports: bool = True,
     ) -> None:
         self.settings = settings
+        self._ensure_exports = ensure_exports
         self.name = settings.name
         self.failure = NOT_STARTED
         self._types = volume_types
@@ -136,8 +140,9 @@ class Backend:
     def _catch_up(self, driver: object) -> None:
         """What was connected before this start is exported again; drivers that keep track of ids may correct them."""
         attached: dict[str, tuple[Attachment, ...]] = {}
-        for one in walk(self._store, Attachment, {"backend": self.name}):
-            attached[one.volume_id] = (*attached.get(one.volume_id, ()), one)
+        if self._ensure_exports:
+            for one in walk(self._store, Attachment, {"backend": self.name}):
+                attached[one.volume_id] = (*attached.get(one.volume_id, ()), one)
         if loading.overrides(driver, "update_provider_info"):
             reports.update_provider_info(self._engine)
         connections.ensure_exports(self._engine, attached)
