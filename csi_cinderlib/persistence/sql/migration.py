@@ -11,6 +11,9 @@ from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, REVISIONS, VERSION_TABLE, VERSIONS
 
+_IN_EACH_TABLE = frozenset({"id", "revision", "body"})
+"""Columns of each of our tables in every revision of the schema."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
@@ -31,12 +34,11 @@ def bring_up_to_date(connection: Connection, location: Location) -> Migrated:
     """Run the missing migrations. The caller holds a lock against other processes and commits afterwards.
 
     Raises:
-        ConfigurationError: the schema is of a newer program, or is older and `migrate` is off.
+        ConfigurationError: the schema is of a newer program, or is older and `migrate` is off, or the tables are another program's.
     """
-    before = version_of(connection)
+    before = check_version(connection, location)
     if before == HEAD:
         return Migrated(before, HEAD)
-    check_version(before, location)
     if inspect(connection).get_table_names():
         upgrade(connection)
     else:
@@ -44,15 +46,22 @@ def bring_up_to_date(connection: Connection, location: Location) -> Migrated:
     return Migrated(before, HEAD)
 
 
-def check_version(before: str, location: Location) -> None:
-    """Whether the schema that is there is, or can be, brought to ours. Raises ConfigurationError as `bring_up_to_date` does."""
+def check_version(connection: Connection, location: Location) -> str:
+    """The revision of the schema that is there, when it is, or can be brought to, ours. Raises what `bring_up_to_date` does."""
+    before = version_of(connection)
     if before == HEAD:
-        return
+        return before
     if before and before not in REVISIONS:
         raise ConfigurationError(
             URL_KEY,
             f"{location.shown} has schema {before!r}, made by a newer csi-cinderlib; this program knows schemas up to {HEAD!r}: "
             "upgrade this program, or restore a backup made before the upgrade",
+        )
+    if not before and (foreign := _foreign_tables(connection)):
+        raise ConfigurationError(
+            URL_KEY,
+            f"{location.shown} holds tables of another program ({', '.join(foreign)}: cinderlib's or Cinder's?): give csi-cinderlib "
+            "a database of its own; docs/how-to/migrate-from-cinderlib.md says how cinderlib's metadata comes along",
         )
     if not location.migrate:
         raise ConfigurationError(
@@ -60,6 +69,17 @@ def check_version(before: str, location: Location) -> None:
             f"{location.shown} has {f'schema {before!r}' if before else 'no schema'} and this program needs {HEAD!r}: "
             "run `csi-cinderlib migrate`, or set store.options.migrate to true",
         )
+    return before
+
+
+def _foreign_tables(connection: Connection) -> list[str]:
+    """Those that have the name of one of ours and are none: a database may be shared, a table may not."""
+    inspector = inspect(connection)
+    return [
+        name
+        for name in sorted(METADATA.tables.keys() & set(inspector.get_table_names()))
+        if _IN_EACH_TABLE.difference(column["name"] for column in inspector.get_columns(name))
+    ]
 
 
 def _create(connection: Connection) -> None:

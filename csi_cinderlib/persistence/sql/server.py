@@ -108,9 +108,7 @@ def look(location: Location) -> None:
     engine = _engine(location, poolclass=NullPool)
     try:
         with engine.connect() as connection:
-            before = version_of(connection)
-            check_version(before, location)
-            if before == HEAD:
+            if check_version(connection, location) == HEAD:
                 check_rights(connection)
     except DBAPIError as error:
         raise failures.at_start(error, location) from error

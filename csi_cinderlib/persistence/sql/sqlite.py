@@ -17,7 +17,7 @@ from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.groupcommit import GroupCommit, Job
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
 from csi_cinderlib.persistence.sql.lockfile import LockFile
-from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, check_version, version_of
+from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, check_version
 
 T = TypeVar("T")
 BUSY_SECONDS = 10
@@ -156,7 +156,7 @@ def look(location: Location) -> None:
     )
     try:
         with engine.connect() as connection:
-            check_version(version_of(connection), location)
+            check_version(connection, location)
     except DBAPIError as error:
         raise failures.at_start(error, location) from error
 

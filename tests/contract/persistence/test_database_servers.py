@@ -24,7 +24,7 @@ from csi_cinderlib.errors import AlreadyExists, ConfigurationError, StoreUnavail
 from csi_cinderlib.model.records import KeyValue, Provider, Volume
 from csi_cinderlib.persistence.contract.samples import volume
 from csi_cinderlib.persistence.plugins import open_store
-from csi_cinderlib.persistence.sql import migrate
+from csi_cinderlib.persistence.sql import check, migrate
 from csi_cinderlib.persistence.sql.location import Location, locate
 from csi_cinderlib.persistence.sql.migration import Migrated, upgrade
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, VERSION_TABLE
@@ -163,6 +163,25 @@ def test_an_older_program_leaves_a_newer_schema_alone(server: Server, tmp_path: 
     with pytest.raises(ConfigurationError, match="has schema '9999', made by a newer csi-cinderlib") as caught:
         open_store("sql", {"url": server.url}, state_dir=tmp_path)
     assert PASSWORD not in str(caught.value)
+
+
+def test_tables_of_another_program_are_refused_and_left_alone(server: Server, tmp_path: Path) -> None:
+    owner = server.connect_as_owner()
+    with owner.cursor() as cursor:  # as cinderlib made them, in oVirt's database say
+        cursor.execute("CREATE TABLE snapshots (id VARCHAR(36) PRIMARY KEY, volume_id VARCHAR(36), deleted INT)")
+        cursor.execute(
+            "CREATE TABLE key_value (`key` VARCHAR(255))".replace("`", '"' if isinstance(server, PostgreSQL) else "`")
+        )
+    owner.close()
+    for call in (check, migrate, lambda options, state_dir: open_store("sql", options, state_dir=state_dir)):
+        with pytest.raises(
+            ConfigurationError, match=r"holds tables of another program \(snapshots: .*its own"
+        ) as caught:
+            call({"url": server.url}, state_dir=tmp_path)
+        assert PASSWORD not in str(caught.value)
+    names = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s ORDER BY 1"
+    found = server.query(names, "public" if isinstance(server, PostgreSQL) else "csi")
+    assert found == [("key_value",), ("snapshots",)]
 
 
 def test_a_statement_that_waits_too_long_is_given_up_and_its_values_are_not_shown(

@@ -23,7 +23,7 @@ from csi_cinderlib.model.records import Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.contract.samples import volume
 from csi_cinderlib.persistence.plugins import open_store
-from csi_cinderlib.persistence.sql import migrate
+from csi_cinderlib.persistence.sql import check, migrate
 from csi_cinderlib.persistence.sql.location import locate
 from csi_cinderlib.persistence.sql.migration import upgrade
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, REVISIONS, VERSION_TABLE
@@ -114,6 +114,18 @@ def test_an_older_program_leaves_a_newer_schema_alone(tmp_path: Path) -> None:
         open_store("sql", state_dir=tmp_path)
     with raw(tmp_path) as connection:
         assert connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() == [("9999",)]
+
+
+def test_tables_of_another_program_are_refused_and_left_alone(tmp_path: Path) -> None:
+    with raw(tmp_path) as connection:  # as cinderlib made it
+        connection.execute("CREATE TABLE volumes (id VARCHAR(36) PRIMARY KEY, display_name VARCHAR(255))")
+    for call in (check, migrate, lambda options, state_dir: open_store("sql", options, state_dir=state_dir)):
+        with pytest.raises(
+            ConfigurationError, match=r"metadata\.db holds tables of another program \(volumes: cinderlib"
+        ):
+            call({}, state_dir=tmp_path)
+    with raw(tmp_path) as connection:
+        assert connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall() == [("volumes",)]
 
 
 def test_without_leave_to_migrate_the_store_is_refused_until_somebody_did(tmp_path: Path) -> None:
