@@ -43,7 +43,7 @@ class NodeProcess:
     def stage(self, connection: Connection) -> None:
         request = csi_pb2.NodeStageVolumeRequest(
             volume_id=connection.volume_id,
-            publish_context={"connection": Sealer().seal(connection.to_json())},
+            publish_context={"connection": Sealer().seal(connection.to_bytes())},
             staging_target_path=str(self.staging),
             volume_capability=CAPABILITY,
         )

@@ -43,7 +43,7 @@ class Node:
             volume_id=connection.volume_id,
             staging_path=str(path),
             capability=Capability(Block() if block else Mount(fs_type=fs_type), WRITER),
-            publish_context={"connection": self._sealer.seal(connection.to_json())},
+            publish_context={"connection": self._sealer.seal(connection.to_bytes())},
         )
         self._staging.stage(request)
         return path
