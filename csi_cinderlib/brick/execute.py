@@ -13,7 +13,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from csi_cinderlib.brick import scsi
 from csi_cinderlib.brick.tools import advice
+from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import commands
 
 DEFAULT_TIMEOUT = 600.0
@@ -21,6 +23,8 @@ DEFAULT_TIMEOUT = 600.0
 _SECRET = "***"  # noqa: S105 - what is shown in place of a secret
 _SECRET_FLAGS = frozenset({"--dhchap-secret", "--dhchap-ctrl-secret", "-S", "-C"})
 """nvme connect's."""
+_SCSI_ID = "/lib/udev/scsi_id"
+"""udev's, without which os-brick attaches no Fibre Channel volume; a container has no udev, so it is answered here."""
 _SEARCH_PATH = f"{os.environ.get('PATH', '')}:{commands.SEARCH_PATH}"
 
 
@@ -34,6 +38,8 @@ def execute(*cmd: object, **options: Any) -> tuple[str, str]:
         oslo_concurrency.processutils.ProcessExecutionError: it failed, or there is no such program (names the package).
         os_brick.exception.ExecutionTimeout: it took too long.
     """
+    if cmd[0] == _SCSI_ID:
+        return _scsi_id(tuple(str(part) for part in cmd))
     argv = _with_root(tuple(str(part) for part in cmd), options)
     attempts = int(options.get("attempts", 1))
     for attempt in range(attempts):
@@ -55,6 +61,17 @@ def execute_flushing_briefly(*cmd: object, **options: Any) -> tuple[str, str]:
     if cmd[0] in ("blockdev", "multipath"):
         options.update(attempts=4, interval=0.25)
     return execute(*cmd, **options)
+
+
+def _scsi_id(argv: tuple[str, ...]) -> tuple[str, str]:
+    """What `scsi_id --page 0x83 --whitelisted DEVICE` prints: multipath knows the disk by this name."""
+    try:
+        if name := scsi.wwid(argv[-1]):
+            return f"{name}\n", ""
+        problem = f"{argv[-1]} is no SCSI disk that tells its name (VPD page 0x83)"
+    except HostError as error:
+        problem = str(error)
+    raise _execution_error()(cmd=" ".join(argv), exit_code=1, stdout="", stderr=problem)
 
 
 def _with_root(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:

@@ -50,6 +50,19 @@ def disks(device: str) -> tuple[Disk, ...]:
     return tuple(Disk(item.name, item) for item in resolved if (item / "device" / "scsi_disk").is_dir())
 
 
+def wwid(device: str) -> str:
+    """The name of a SCSI disk, or of the disks below a map, as the kernel read it from VPD page 0x83; "" when it has none.
+
+    Raises:
+        HostError: there is no such device.
+    """
+    for disk in disks(device):
+        with contextlib.suppress(OSError):  # the page is missing, or the path went away
+            if name := identities.designator((disk.where / "device" / "vpd_pg83").read_bytes()):
+                return name
+    return ""
+
+
 def map_name(device: str) -> str:
     """The name of a device-mapper device, or "" when it is none."""
     with kernel.named(f"map of {device}"):

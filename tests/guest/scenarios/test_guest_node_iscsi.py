@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.brick.execute import execute
 from csi_cinderlib.errors import HostError, PreconditionFailed
 from csi_cinderlib.model.connection import Formatting
 from tests.guest.inside import iscsi, lvm, multipath, network
@@ -104,6 +105,13 @@ def test_a_volume_is_formatted_once_and_keeps_its_data(node: Node, offer: Callab
     write(node.stage(volume.connection()))
     node.unstage("a")
     assert read(node.stage(volume.connection(Formatting.UNKNOWN))) == "data of this volume"
+
+
+def test_os_brick_is_told_the_disks_name_as_scsi_id_would(node: Node, offer: Callable[..., Offer]) -> None:
+    """Fibre Channel's connector asks for it."""
+    node.stage(offer("a").connection(), block=True)
+    question = ("/lib/udev/scsi_id", "--page", "0x83", "--whitelisted", node.device("a"))
+    assert execute(*question, run_as_root=True, root_helper="") == (run(*question), "")
 
 
 def test_a_lun_that_now_is_another_volume_is_never_taken_for_the_old_one(

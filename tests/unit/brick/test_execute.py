@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 from os_brick.exception import ExecutionTimeout
+from os_brick.initiator.linuxscsi import LinuxSCSI
 from oslo_concurrency.processutils import ProcessExecutionError
 
 from csi_cinderlib.brick.execute import execute
+from csi_cinderlib.host import devices
 
 
 def test_output_comes_back_as_text() -> None:
@@ -33,6 +35,25 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
     with pytest.raises(ProcessExecutionError, match=r"iscsiadm \(Debian package open-iscsi\)") as caught:
         execute("iscsiadm", "-m", "session", run_as_root=True)
     assert caught.value.exit_code == 127
+
+
+def test_scsi_id_is_answered_without_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("csi_cinderlib.brick.execute._SEARCH_PATH", str(tmp_path))
+    with pytest.raises(ProcessExecutionError, match="/dev/missing: No such file") as caught:
+        LinuxSCSI("", execute=execute).get_scsi_wwn("/dev/missing")
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.root
+def test_scsi_id_of_what_is_no_scsi_disk_fails_as_the_program_does(tmp_path: Path) -> None:
+    file = tmp_path / "disk"
+    file.write_bytes(bytes(1 << 20))
+    loop = devices.attach_file(str(file))
+    try:
+        with pytest.raises(ProcessExecutionError, match=r"is no SCSI disk that tells its name \(VPD page 0x83\)"):
+            LinuxSCSI("", execute=execute).get_scsi_wwn(loop)
+    finally:
+        devices.detach_file(loop)
 
 
 def test_chap_passwords_are_hidden_in_errors(tmp_path: Path) -> None:
