@@ -61,7 +61,7 @@ def render(helm: str, generator: ModuleType, tmp_path_factory: pytest.TempPathFa
 
     def text_of(name: str) -> str:
         if name not in texts:
-            texts[name] = generator.render(helm, values=[generator.VALUES / f"{name}.yaml"])
+            texts[name] = generator.snapshot(helm, name)
         return texts[name]
 
     def objects(values: Json | str = "default") -> list[Json]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from csi_cinderlib.config.settings import SealingKey
 from csi_cinderlib.persistence.kubernetes.rest import Access, Client
+from csi_cinderlib.sealing import Sealer, generate_key
 from tests.chart.conftest import GENERATOR, Json
 from tests.cluster.bed import programs
 from tests.cluster.bed.apiserver import ApiServer
@@ -22,6 +27,8 @@ pytestmark = pytest.mark.cluster
 NAMESPACE = "storage-system"
 RELEASE = "csi-cinderlib"
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+APPLIED = ((), ("--server-side=false",), ("--server-side=true", "--force-conflicts"))
+"""Ways in which Helm brings an object to what a revision says."""
 FOREIGN = ("secrets", "configmaps", "pods", "nodes", "events", "persistentvolumes", "storage.k8s.io/volumeattachments")
 
 
@@ -62,9 +69,17 @@ class Release:
     def upgrade(self, *arguments: str) -> str:
         return self.helm("upgrade", RELEASE, str(GENERATOR.CHART), *arguments)
 
-    def key(self) -> bytes:
+    def keys(self) -> bytes:
         secret = self.server.admin.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{RELEASE}-sealing")
         return base64.b64decode(secret["data"]["keys.yaml"])
+
+    def rotate(self) -> bytes:
+        """Put a new key in front, and return all."""
+        old = self.keys()
+        keys = f"- {{id: k{old.count(b'id:') + 1}, key: {generate_key()}}}\n".encode() + old
+        patch = json.dumps({"data": {"keys.yaml": base64.b64encode(keys).decode()}})
+        self.server.kubectl("-n", NAMESPACE, "patch", "secret", f"{RELEASE}-sealing", "-p", patch)
+        return keys
 
     def token(self, role: str, node: str = "") -> str:
         """Of that role's account; with a node, as the kubelet gets it for the pod that runs there."""
@@ -105,11 +120,22 @@ def write(release: Release, token: str, name: str, *, id: str = "") -> None:
     release.server.kubectl("create", "-n", NAMESPACE, "-f", "-", token=token, text=storage_node(name, id=id))
 
 
-def test_an_upgrade_keeps_the_sealing_key(release: Release) -> None:
-    before = release.key()
-    release.upgrade("--set", "logging.level=debug")
-    assert release.key() == before
-    assert b"key: " in before
+def test_the_key_that_is_made_seals(release: Release) -> None:
+    keys = [SealingKey(**key) for key in yaml.safe_load(release.keys())]
+    assert [key.id for key in keys] == ["k1"]
+    assert Sealer(keys).open(Sealer(keys).seal(b"hello")) == b"hello"
+
+
+@pytest.mark.parametrize("applied", APPLIED, ids=" ".join)
+def test_neither_an_upgrade_nor_a_rollback_touches_the_keys(release: Release, applied: tuple[str, ...]) -> None:
+    before = release.keys()
+    release.upgrade("--set", "logging.level=debug", *applied)
+    assert release.keys() == before
+    rotated = release.rotate()
+    release.upgrade("--set", "logging.level=warning", *applied)
+    assert release.keys() == rotated
+    release.helm("rollback", RELEASE, "1", *applied)
+    assert release.keys() == rotated != before
 
 
 def test_a_node_writes_its_own_object_and_no_other(release: Release) -> None:
@@ -174,9 +200,24 @@ def test_a_directory_of_one_node_is_refused_in_a_cluster_of_several(release: Rel
 
 
 def test_uninstalling_leaves_the_key_and_the_records(release: Release) -> None:
-    before = release.key()
+    before = release.keys()
     release.helm("uninstall", RELEASE)
-    assert release.key() == before
+    assert release.keys() == before
     assert "volumes.cinderlib.io" in release.server.kubectl("get", "crd", "-o", "name")
     release.helm("install", RELEASE, str(GENERATOR.CHART))
-    assert release.key() == before
+    assert release.keys() == before
+
+
+def test_keys_that_were_part_of_a_release_stay_when_they_are_no_longer(release: Release, tmp_path: Path) -> None:
+    """Charts of before had the Secret among their objects."""
+    release.helm("uninstall", RELEASE)
+    release.server.kubectl("-n", NAMESPACE, "delete", "secret", f"{RELEASE}-sealing")
+    old = shutil.copytree(GENERATOR.CHART, tmp_path / "old")
+    template = old / "templates/sealing.yaml"
+    template.write_text(re.sub(r"^ +helm\.sh/hook.*\n", "", template.read_text(), flags=re.MULTILINE))
+    release.helm("install", RELEASE, str(old))
+    assert f"name: {RELEASE}-sealing" in release.helm("get", "manifest", RELEASE)
+    before = release.keys()
+    release.upgrade()
+    assert release.keys() == before
+    assert f"name: {RELEASE}-sealing" not in release.helm("get", "manifest", RELEASE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import yaml
 
 from csi_cinderlib.config import live, load
 from csi_cinderlib.config.settings import Settings
-from csi_cinderlib.sealing import Sealer
 from tests.chart.conftest import NAMES, Json, Render, container, one
 
 
@@ -78,14 +76,3 @@ def test_the_official_containers_take_over_registration_and_health(render: Rende
     assert own.health_address == "127.0.0.1:9821"
     assert official.kubelet_registration == official.health_address == ""
     assert settings(render("official-sidecars"), "controller", tmp_path).health_address == ""
-
-
-def test_the_key_that_is_made_seals(render: Render, tmp_path: Path) -> None:
-    objects = render()
-    found = settings(objects, "node", tmp_path)
-    (tmp_path / "sealing/keys.yaml").write_bytes(
-        base64.b64decode(one(objects, "Secret", "-sealing")["data"]["keys.yaml"])
-    )
-    sealer = Sealer(live.sealing_keys(found))
-    assert sealer.open(sealer.seal(b"hello")) == b"hello"
-    assert one(objects, "Secret", "-sealing")["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
