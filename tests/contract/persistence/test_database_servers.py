@@ -169,9 +169,7 @@ def test_tables_of_another_program_are_refused_and_left_alone(server: Server, tm
     owner = server.connect_as_owner()
     with owner.cursor() as cursor:  # as cinderlib made them, in oVirt's database say
         cursor.execute("CREATE TABLE snapshots (id VARCHAR(36) PRIMARY KEY, volume_id VARCHAR(36), deleted INT)")
-        cursor.execute(
-            "CREATE TABLE key_value (`key` VARCHAR(255))".replace("`", '"' if isinstance(server, PostgreSQL) else "`")
-        )
+        cursor.execute("CREATE TABLE key_value (id INT, value TEXT)")
     owner.close()
     for call in (check, migrate, lambda options, state_dir: open_store("sql", options, state_dir=state_dir)):
         with pytest.raises(
