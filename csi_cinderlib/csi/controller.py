@@ -87,7 +87,9 @@ class Controller:
     def ListVolumes(self, request: csi_pb2.ListVolumesRequest) -> csi_pb2.ListVolumesResponse:
         asked = requests.list_volumes(request)
         page = self._volumes.list(asked.token, asked.limit)
-        return responses.listed_volumes(page.records, dict(self._topologies), page.next)
+        return responses.listed_volumes(
+            page.records, dict(self._topologies), page.next, token_after=self._volumes.token_after
+        )
 
     def GetCapacity(self, request: csi_pb2.GetCapacityRequest) -> csi_pb2.GetCapacityResponse:
         return responses.capacity(self._volumes.capacity(requests.get_capacity(request)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -42,17 +42,35 @@ def source(value: Source) -> csi_pb2.VolumeContentSource:
     return csi_pb2.VolumeContentSource(volume=csi_pb2.VolumeContentSource.VolumeSource(volume_id=value.id))
 
 
+MAX_PAGE = 3 << 20
+"""Bytes of a page's entries: a gRPC client takes 4 MiB, and one that gets more fails the call for ever."""
+
+
 def listed_volumes(
-    states: Iterable[VolumeState], topologies: Mapping[str, Mapping[str, str]], next_token: str
+    states: Iterable[VolumeState],
+    topologies: Mapping[str, Mapping[str, str]],
+    next_token: str,
+    *,
+    token_after: Callable[[str], str],
 ) -> csi_pb2.ListVolumesResponse:
-    """One page; `topologies` by back end. Each entry is filled where it is: making and copying it takes three times as long."""
+    """One page, or as much of it as fits; `topologies` by back end, `token_after` makes the token that goes on after a volume.
+
+    Each entry is filled where it is: making and copying it takes three times as long.
+    """
     page = csi_pb2.ListVolumesResponse(next_token=next_token)
+    length, last = 0, ""
     for state in states:
         entry = page.entries.add()
         _fill(entry.volume, state.record, topologies.get(state.record.backend, EMPTY))
         entry.status.published_node_ids.extend(state.nodes)
         shown = entry.status.volume_condition
         shown.abnormal, shown.message = state.condition.abnormal, state.condition.message
+        length += entry.ByteSize()
+        if length > MAX_PAGE and last:
+            del page.entries[-1]
+            page.next_token = token_after(last)
+            break
+        last = state.record.id
     return page
 
 

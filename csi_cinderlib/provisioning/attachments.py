@@ -12,7 +12,7 @@ from csi_cinderlib.errors import ResourceExhausted, Unsupported
 from csi_cinderlib.faultpoints import reach
 from csi_cinderlib.model import ids, nodes
 from csi_cinderlib.model.connection import Connection
-from csi_cinderlib.model.records import Attachment, Node, Volume
+from csi_cinderlib.model.records import Attachment, Node, Status, Volume
 from csi_cinderlib.model.requests import PublishVolume
 from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.model.times import stamp, utc_now
@@ -70,8 +70,14 @@ class Attachments:
             volume = self._store.get(Volume, id)
             connector = self._connector(request.node_id)
             fencing.check_usable(volume, request)
-            attachment = self._attach(volume, connector, request)
-            return self._context(volume, attachment, request)
+            attachment, is_answered = self._attach(volume, connector, request)
+            text = self._sealer.seal(connection(volume, attachment, request).to_bytes())
+            if len(CONTEXT_KEY) + len(text) > MAX_CONTEXT:
+                if not is_answered:  # nobody can use it, and the attacher would not ask to take it away
+                    self._detach(attachment)
+                raise _too_long(volume, len(CONTEXT_KEY) + len(text))
+            reach("publish.sealed")
+            return {CONTEXT_KEY: text}
 
     def unpublish(self, volume_id: str, node_id: str) -> None:
         """Take the volume away from the node, or from all nodes when `node_id` is "".
@@ -83,21 +89,25 @@ class Attachments:
                 if node_id in {"", attachment.node_id}:
                     self._detach(attachment)
 
-    def _attach(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> Attachment:
+    def _attach(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> tuple[Attachment, bool]:
+        """The attachment, and whether it was answered before, so that the node may have it in use."""
         backend = home(self._backends, volume)
         attachments = self._attachments(volume.id)
 
         def check(others: Sequence[Attachment]) -> None:
+            """Once more with this attachment's own record visible to all: of two calls at once one sees the other."""
             fencing.check_alone(volume, others, request)
+            self._check_slots(request.node_id, own=1)
 
-        check(attachments)
+        fencing.check_alone(volume, attachments, request)
         found = fencing.own(attachments, request.node_id)
         if found is not None and not fencing.keep(found, request):
             self._detach(found)
             volume, found = self._store.get(Volume, volume.id), None
         if found is None:
             self._check_slots(request.node_id)
-        return backend.connect(volume, self._new(volume, connector, request), check=check)
+        is_answered = found is not None and found.status is Status.AVAILABLE
+        return backend.connect(volume, self._new(volume, connector, request), check=check), is_answered
 
     def _detach(self, attachment: Attachment) -> None:
         home(self._backends, attachment).disconnect(attachment)
@@ -126,26 +136,22 @@ class Attachments:
     def _attachments(self, volume_id: str) -> list[Attachment]:
         return list(paging.walk(self._store, Attachment, {"volume_id": volume_id}))
 
-    def _check_slots(self, node_id: str) -> None:
+    def _check_slots(self, node_id: str, *, own: int = 0) -> None:
+        """That the node has a slot left, `own` of those in use being this call's."""
         if not self._max_per_node:
             return
-        page = self._store.page(Attachment, limit=self._max_per_node, where={"node_id": node_id})
-        if len(page.records) + len(page.corrupt) >= self._max_per_node:
+        page = self._store.page(Attachment, limit=self._max_per_node + own, where={"node_id": node_id})
+        if len(page.records) + len(page.corrupt) >= self._max_per_node + own:
             raise ResourceExhausted(
                 f"node {node_id!r} has {self._max_per_node} volumes, which is as many as it may have"
             )
 
-    def _context(self, volume: Volume, attachment: Attachment, request: PublishVolume) -> dict[str, str]:
-        text = self._sealer.seal(connection(volume, attachment, request).to_bytes())
-        length = len(CONTEXT_KEY) + len(text)
-        if length > MAX_CONTEXT:
-            self._detach(attachment)  # nobody can use it, and the attacher would not ask to take it away
-            raise Unsupported(
-                f"the connection of volume {volume.id!r} takes {length} bytes as publish_context and CSI allows "
-                f"{MAX_CONTEXT}: let back end {volume.backend!r} offer fewer portals or paths"
-            )
-        reach("publish.sealed")
-        return {CONTEXT_KEY: text}
+
+def _too_long(volume: Volume, length: int) -> Unsupported:
+    return Unsupported(
+        f"the connection of volume {volume.id!r} takes {length} bytes as publish_context and CSI allows {MAX_CONTEXT}: "
+        f"let back end {volume.backend!r} offer fewer portals or paths"
+    )
 
 
 def connection(volume: Volume, attachment: Attachment, request: PublishVolume) -> Connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from csi_cinderlib.errors import AlreadyExists, PreconditionFailed
+from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.model.records import Attachment, Status, Volume
@@ -99,7 +100,10 @@ def formatting(volume: Volume, attachment: Attachment, request: PublishVolume) -
 
 
 def _taken(volume: Volume, other: Attachment, why: str) -> PreconditionFailed:
-    return PreconditionFailed(f"volume {volume.id!r} is published on node {other.node_id!r}: {why}")
+    """Names the node's id, as the specification has it, and the name that people know it by where that is another."""
+    name = nodes.shown(other.node_id, other.connector)
+    node = repr(name) if name == other.node_id else f"{name!r} (node_id {other.node_id!r})"
+    return PreconditionFailed(f"volume {volume.id!r} is published on node {node}: {why}")
 
 
 def _kind(block: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from csi_cinderlib.model.answers import VolumeState
@@ -10,6 +11,7 @@ from csi_cinderlib.model.requests import Condition
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.api import Page
 
+MAX_MESSAGE = 256
 _HEALTHY = Condition(abnormal=False, message="the volume is available")
 
 
@@ -44,12 +46,17 @@ def published(attachments: Iterable[Attachment]) -> tuple[str, ...]:
 def condition(record: Volume, failure: Mapping[str, str]) -> Condition:
     """Abnormal when somebody should look: an operation failed, or the back end is out of reach."""
     if record.status is Status.ERROR or record.message:
-        return Condition(abnormal=True, message=record.message or f"the volume is {record.status}")
+        return _abnormal(record.message or f"the volume is {record.status}")
     if why := failure.get(record.backend):
-        return Condition(abnormal=True, message=f"back end {record.backend!r} is not ready: {why}")
+        return _abnormal(f"back end {record.backend!r} is not ready: {why}")
     if record.status is not Status.AVAILABLE:
         return Condition(abnormal=False, message=f"the volume is {record.status}")
     return _HEALTHY
+
+
+def _abnormal(message: str) -> Condition:
+    """Shortened: an array's error of several pages would be repeated for each volume of a list."""
+    return Condition(abnormal=True, message=textwrap.shorten(message, MAX_MESSAGE, placeholder=" ..."))
 
 
 def _unreadable(id: str) -> Volume:

@@ -117,6 +117,11 @@ class Volumes:
         attachments = self._attachments((*(record.id for record in page.records), *page.corrupt))
         return Listing(listing.states(page, attachments, failure=self._failures(page.records)), paging.token(page.next))
 
+    @staticmethod
+    def token_after(id: str) -> str:
+        """The token of a page that goes on after that volume."""
+        return paging.token(id)
+
     def validate(self, request: ValidateCapabilities) -> str:
         """Why the volume cannot be used so, or "" if it can.
 

@@ -265,7 +265,7 @@ class TestPublish:
         site.publish(volume, "first")
         error = failed(site.client.controller.ControllerPublishVolume, publication(volume, "second"))
         assert code(error) is PRECONDITION
-        assert node_id("first") in (error.details() or "")
+        assert f"node 'first' (node_id '{node_id('first')}')" in (error.details() or "")
 
     def test_the_same_node_in_another_way_already_exists(self, site: Site) -> None:
         site.add_nothing()

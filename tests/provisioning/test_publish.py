@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from secrets import token_hex
 from typing import Any
@@ -216,6 +217,44 @@ def test_a_connection_too_long_for_csi_is_refused_and_undone(
     with pytest.raises(Unsupported, match="4096"):
         site.publish(volume, node)
     assert attachments(site) == ()
+
+
+def test_a_connection_that_is_too_long_only_now_is_left_to_the_node_that_has_it(
+    site: Site, node: str, driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sealed by another key, say, or described by another version of the driver."""
+    volume = site.create()
+    site.publish(volume, node)
+    monkeypatch.setattr("csi_cinderlib.provisioning.attachments.MAX_CONTEXT", 10)
+    with pytest.raises(Unsupported, match="publish_context"):
+        site.publish(volume, node)
+    assert [attachment.status for attachment in attachments(site)] == [Status.AVAILABLE]
+    assert driver.mapped == {(volume.id, "n1")}
+
+
+def test_of_calls_at_once_no_more_succeed_than_the_node_has_slots(
+    site: Site, node: str, configure: Configure, driver: Any
+) -> None:
+    site.max_per_node = 2
+    volumes = [site.create(f"v{number}") for number in range(6)]
+    configure(delay=0.05)
+    start = threading.Barrier(len(volumes))
+    refused = []
+
+    def publish(volume: Volume) -> None:
+        start.wait()
+        try:
+            site.publish(volume, node)
+        except ResourceExhausted as error:
+            refused.append(error)
+
+    with ThreadPoolExecutor(len(volumes)) as threads:
+        list(threads.map(publish, volumes))
+    assert len(attachments(site)) == len(driver.mapped) <= 2
+    assert len(refused) == len(volumes) - len(driver.mapped)
+    configure(delay=0.0)
+    while len(driver.mapped) < 2:  # all of them may have made way for the others: each is asked for again
+        site.publish(next(one for one in volumes if (one.id, "n1") not in driver.mapped), node)
 
 
 def test_a_large_fabric_fits_into_what_csi_allows(

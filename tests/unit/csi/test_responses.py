@@ -52,13 +52,34 @@ def test_a_volume_made_from_something_always_says_from_what(kind: SourceKind) ->
 def test_a_listed_volume_shows_its_nodes_and_condition() -> None:
     state = VolumeState(record=volume(), nodes=("n1", "n2"), condition=Condition(abnormal=True, message="bad"))
     topology = {"zone": "a"}
-    page = responses.listed_volumes([state, state], {state.record.backend: topology}, "more")
+    page = responses.listed_volumes([state, state], {state.record.backend: topology}, "more", token_after=str)
     entry, got = page.entries[0], responses.got_volume(state, topology)
     for status in (entry.status, got.status):
         assert list(status.published_node_ids) == ["n1", "n2"]
         assert (status.volume_condition.abnormal, status.volume_condition.message) == (True, "bad")
     assert entry.volume == got.volume == responses.volume(state.record, topology)
     assert (list(page.entries), page.next_token) == ([entry, entry], "more")
+
+
+def test_a_page_ends_before_it_is_more_than_a_client_takes() -> None:
+    nodes = tuple(f"{number:0203}" for number in range(20))
+    states = [
+        VolumeState(record=volume(id=f"v{number:04}"), nodes=nodes, condition=Condition(abnormal=False, message="fine"))
+        for number in range(1000)
+    ]
+    page = responses.listed_volumes(states, {}, "more", token_after="after {}".format)
+    assert 2 << 20 < page.ByteSize() < 4 << 20
+    assert page.next_token == f"after {page.entries[-1].volume.volume_id}"
+    assert page.entries[-1].volume.volume_id == f"v{len(page.entries) - 1:04}"
+
+
+def test_a_single_entry_is_never_left_out_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responses, "MAX_PAGE", 1)
+    states = [
+        VolumeState(record=volume(id=id), nodes=(), condition=Condition(abnormal=False, message="fine")) for id in "ab"
+    ]
+    page = responses.listed_volumes(states, {}, "", token_after=str)
+    assert ([entry.volume.volume_id for entry in page.entries], page.next_token) == (["a"], "a")
 
 
 def test_a_snapshot_shows_when_it_was_taken_and_whether_it_is_ready() -> None:

@@ -29,7 +29,14 @@ def attached(
     node: str = "n1", mode: AccessMode = ONE, *, read_only: bool = False, status: Status = Status.AVAILABLE
 ) -> Attachment:
     return Attachment(
-        id=node, volume_id="v", backend="b", node_id=node, access_mode=mode, read_only=read_only, status=status
+        id=node,
+        volume_id="v",
+        backend="b",
+        node_id=node,
+        access_mode=mode,
+        read_only=read_only,
+        block=True,
+        status=status,
     )
 
 
@@ -49,7 +56,7 @@ def test_the_same_publish_again_keeps_the_attachment() -> None:
     assert fencing.keep(attached(mode=READERS, read_only=True), publish(mode=READERS))
 
 
-@pytest.mark.parametrize("request_", [publish(read_only=True), publish(mode=MANY)])
+@pytest.mark.parametrize("request_", [publish(read_only=True), publish(mode=MANY), publish(block=False)])
 def test_another_way_on_the_same_node_is_refused(request_: PublishVolume) -> None:
     with pytest.raises(AlreadyExists):
         fencing.keep(attached(), request_)

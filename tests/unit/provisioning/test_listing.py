@@ -38,6 +38,12 @@ def test_a_volume_whose_record_cannot_be_read_keeps_its_place_and_its_nodes() ->
     assert states[0].record.size == 0
 
 
+def test_an_array_that_says_pages_of_text_is_quoted_with_the_beginning_of_them() -> None:
+    long = listing.condition(replace(VOLUME, message="no route to host " * 300), {})
+    assert len(long.message) <= listing.MAX_MESSAGE
+    assert long.message.startswith("no route to host")
+
+
 def test_a_volume_that_is_only_being_made_is_left_out() -> None:
     assert listing.states(Page((replace(VOLUME, status=Status.CREATING),)), [], failure={}) == ()
 
