@@ -21,7 +21,7 @@ import schema_page
 from csi_cinderlib import cli
 from csi_cinderlib.config.load import CINDER_CONF_KEY, DEFAULT_STATE_DIR, VARIABLES
 from csi_cinderlib.config.settings import BackendSettings, LogSettings, SealingKey, Settings, StoreSettings
-from csi_cinderlib.csi.requests.parameters import MODIFIABLE, STORAGE_CLASS, Parameter
+from csi_cinderlib.csi.requests.parameters import STORAGE_CLASS, Parameter
 from csi_cinderlib.model.records import VolumeType
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
@@ -109,15 +109,8 @@ def _attributes(kind: Any) -> Mapping[str, str]:
 
 
 def storage_class() -> str:
-    parts = [
-        _read("storage-class-head.md"),
-        _table(("parameter", "meaning", "example"), map(_parameter, STORAGE_CLASS)),
-    ]
-    parts.append(
-        "## VolumeAttributesClass\n\nThese may be changed while a volume exists, where its back end can do that:\n"
-    )
-    parts.append(_table(("parameter", "meaning", "example"), map(_parameter, MODIFIABLE)))
-    return MADE + "\n".join(parts)
+    table = _table(("parameter", "meaning", "example"), map(_parameter, STORAGE_CLASS))
+    return MADE + "\n".join((_read("storage-class-head.md"), table, _read("storage-class-tail.md")))
 
 
 def _parameter(item: Parameter) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections import Counter
 
 from csi_cinderlib.app.observations import Observations, Seen
 from csi_cinderlib.app.stores import walk
+from csi_cinderlib.backend.stats import Pool
 from csi_cinderlib.model.records import Volume
 from csi_cinderlib.model.size import BYTES_PER_GIB
 from csi_cinderlib.observe.metrics import Metrics
@@ -41,7 +42,7 @@ class Figures:
         found = self._observations.look()
         for seen in found:
             self._metrics.backend_ready(seen.name, seen.ready)
-            self._pools(seen)
+            self._metrics.pools(seen.name, _pools(seen))
         names = {seen.name for seen in found}
         for gone in self._shown - names:
             self._metrics.forget_backend(gone)
@@ -50,21 +51,6 @@ class Figures:
             self._count_orphans(names)
             self._count_volumes()
         self._updates += 1
-
-    def _pools(self, seen: Seen) -> None:
-        for pool in seen.stats.pools if seen.stats else ():
-            figures = {
-                "total": pool.total,
-                "free": pool.free,
-                "allocated": pool.allocated,
-                "provisioned": pool.provisioned,
-            }
-            known = {
-                kind: value * BYTES_PER_GIB
-                for kind, value in figures.items()
-                if value is not None and not math.isnan(value)
-            }
-            self._metrics.pool(seen.name, pool.name, **known)
 
     def _count_orphans(self, backends: set[str]) -> None:
         counts = Counter(orphan.backend for orphan in self._orphans.find() if orphan.due)
@@ -79,3 +65,15 @@ class Figures:
         self._seen |= set(counts)
         for backend, status in self._seen:
             self._metrics.volumes(backend, status, counts[backend, status])
+
+
+def _pools(seen: Seen) -> dict[str, dict[str, float]]:
+    """What is known of each pool in its last report; nothing while there is none, for an old figure is a wrong one."""
+    return {pool.name: _bytes(pool) for pool in (seen.stats.pools if seen.stats else ())}
+
+
+def _bytes(pool: Pool) -> dict[str, float]:
+    figures = {"total": pool.total, "free": pool.free, "allocated": pool.allocated, "provisioned": pool.provisioned}
+    return {
+        kind: value * BYTES_PER_GIB for kind, value in figures.items() if value is not None and not math.isnan(value)
+    }

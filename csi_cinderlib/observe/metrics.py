@@ -5,13 +5,12 @@ Label values are bounded: methods and codes are CSI's, back ends and pools are c
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -66,7 +65,6 @@ ORPHANS = Figure(
     ("backend",),
     "controller",
 )
-FAILURES = Figure("csi_cinderlib_metrics_failures_total", "counter", "Figures that could not be read for a scrape")
 BUILD = Figure("csi_cinderlib_build_info", "info", "What runs here", ("version", "mode", "driver_name"))
 
 FIGURES = (
@@ -77,7 +75,6 @@ FIGURES = (
     POOL_BYTES,
     VOLUMES,
     ORPHANS,
-    FAILURES,
     BUILD,
 )
 
@@ -97,9 +94,7 @@ class Metrics:
         self._rpcs, self._running = histogram(RPC_SECONDS), gauge(RPCS_IN_FLIGHT)
         self._calls, self._ready = histogram(BACKEND_CALL_SECONDS), gauge(BACKEND_READY)
         self._capacity, self._volumes, self._orphans = gauge(POOL_BYTES), gauge(VOLUMES), gauge(ORPHANS)
-        self._pools: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-        self._refreshers: list[Callable[[], None]] = []
-        self._failures = Counter(FAILURES.name, FAILURES.meaning, registry=registry)
+        self._pools: dict[str, set[tuple[str, str]]] = {}
         build = Info(BUILD.name.removesuffix("_info"), BUILD.meaning, registry=registry)
         build.info({"version": version, "mode": mode, "driver_name": driver_name})
         ProcessCollector(registry=registry)
@@ -127,17 +122,20 @@ class Metrics:
     def backend_ready(self, backend: str, ready: bool) -> None:
         self._ready.labels(backend).set(ready)
 
-    def pool(self, backend: str, pool: str, **bytes_by_kind: float) -> None:
-        """Set a pool's figures: `total`, `free`, `allocated`, `provisioned`."""
-        for kind, value in bytes_by_kind.items():
-            self._capacity.labels(backend, pool, kind).set(value)
-            self._pools[backend].add((pool, kind))
+    def pools(self, backend: str, bytes_by_kind: Mapping[str, Mapping[str, float]]) -> None:
+        """Set the figures of each pool: `total`, `free`, `allocated`, `provisioned`. What is not among them shows no more."""
+        known = {(pool, kind) for pool, kinds in bytes_by_kind.items() for kind in kinds}
+        for pool, kind in self._pools.get(backend, set()) - known:
+            self._capacity.remove(backend, pool, kind)
+        for pool, kind in known:
+            self._capacity.labels(backend, pool, kind).set(bytes_by_kind[pool][kind])
+        self._pools[backend] = known
 
     def forget_backend(self, backend: str) -> None:
         """Of a back end that is not configured any more nothing is said about readiness and pools."""
         self._ready.remove(backend)
-        for pool, kind in self._pools.pop(backend, ()):
-            self._capacity.remove(backend, pool, kind)
+        self.pools(backend, {})
+        del self._pools[backend]
 
     def volumes(self, backend: str, status: str, count: int) -> None:
         self._volumes.labels(backend, status).set(count)
@@ -145,17 +143,8 @@ class Metrics:
     def orphans(self, backend: str, count: int) -> None:
         self._orphans.labels(backend).set(count)
 
-    def before_scrape(self, refresh: Callable[[], None]) -> None:
-        """Call `refresh` before each scrape, to set gauges. It must be cheap and answer from what is known."""
-        self._refreshers.append(refresh)
-
     def exposition(self) -> bytes:
         """All figures in Prometheus' text format."""
-        for refresh in self._refreshers:
-            try:
-                refresh()
-            except Exception:  # a broken gauge must not hide all others
-                self._failures.inc()
         return generate_latest(self._registry)
 
     def serve(self, address: str) -> Callable[[], None]:

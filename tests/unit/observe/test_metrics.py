@@ -46,7 +46,7 @@ def test_calls_into_drivers_are_timed_with_their_result(metrics: Metrics) -> Non
 
 
 def test_gauges_show_what_was_set_last(metrics: Metrics) -> None:
-    metrics.pool("array", "p1", total=10.0, free=4.0)
+    metrics.pools("array", {"p1": {"total": 10.0, "free": 4.0}})
     metrics.volumes("array", "available", 7)
     metrics.orphans("array", 1)
     metrics.backend_ready("array", True)
@@ -60,12 +60,13 @@ def test_gauges_show_what_was_set_last(metrics: Metrics) -> None:
     assert 'csi_cinderlib_build_info{driver_name="d",mode="all",version="1.2.3"} 1.0' in shown
 
 
-def test_a_gauge_that_fails_hides_no_other(metrics: Metrics) -> None:
-    metrics.before_scrape(lambda: metrics.volumes("array", "error", 2))
-    metrics.before_scrape(lambda: 1 // 0)  # type: ignore[arg-type]  # it never returns
-    shown = lines(metrics)
-    assert 'csi_cinderlib_volumes{backend="array",status="error"} 2.0' in shown
-    assert "csi_cinderlib_metrics_failures_total 1.0" in shown
+def test_a_pool_that_is_not_reported_any_more_is_not_shown_any_more(metrics: Metrics) -> None:
+    metrics.pools("array", {"p1": {"total": 10.0, "free": 4.0}, "p2": {"total": 5.0}})
+    metrics.pools("array", {"p1": {"total": 11.0}})
+    shown = [line for line in lines(metrics) if line.startswith("csi_cinderlib_pool_bytes{")]
+    assert shown == ['csi_cinderlib_pool_bytes{backend="array",kind="total",pool="p1"} 11.0']
+    metrics.pools("array", {})
+    assert not [line for line in lines(metrics) if line.startswith("csi_cinderlib_pool_bytes{")]
 
 
 def test_two_processes_figures_can_live_in_one_program(metrics: Metrics) -> None:
