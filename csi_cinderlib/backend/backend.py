@@ -198,6 +198,7 @@ class Backend:
 
         Raises:
             InUse: it has snapshots or attachments, or the back end says that something depends on it.
+            CorruptRecord: it has an attachment that cannot be read; the volume is left as it is.
         """
         volumes.delete(self._engine, record)
         self._reports.taken(record.pool, -record.size)
@@ -281,6 +282,7 @@ class Backend:
         connections.disconnect(self._engine, attachment)
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
+        """Raises CorruptRecord when one cannot be read."""
         return self._engine.attachments(volume_id)
 
     # --- within

@@ -144,7 +144,11 @@ def _others(work: Work, record: Attachment) -> list[Attachment]:
 
 
 def disconnect(engine: Engine, attachment: Attachment) -> None:
-    """Take the volume away from the attachment's node: when this returns, the back end lets the node no longer in."""
+    """Take the volume away from the attachment's node: when this returns, the back end lets the node no longer in.
+
+    Raises:
+        CorruptRecord: another attachment of the volume cannot be read, so that nobody knows what it needs.
+    """
     driver = engine.ready_driver()
     answered = attachment.status is not Status.CREATING
     try:
@@ -154,13 +158,13 @@ def disconnect(engine: Engine, attachment: Attachment) -> None:
         return
     faultpoints.reach("unpublish.record-written")
     work = engine.work(volume)
-    made = engine.volume_object(work, volume)
-    if record.connector:
-        try:
+    try:
+        made = engine.volume_object(work, volume)
+        if record.connector:
             engine.call(work, driver.terminate_connection, made, dict(record.connector), force=False)
-        except DriverError as error:
-            engine.note(record, Status.DELETING, str(error))
-            raise
+    except DriverError as error:
+        engine.note(record, Status.DELETING, str(error))
+        raise
     faultpoints.reach("unpublish.terminated")
     if not _others(work, record):
         try:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.rows import Row
-from csi_cinderlib.backend.work import Routes, Work, change, walk
+from csi_cinderlib.backend.work import Routes, Work, all_of, change, walk
 from csi_cinderlib.errors import AlreadyExists, NotFound, Unsupported
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, InitiatorData, Snapshot, Volume
@@ -119,7 +119,7 @@ class Database:
     ) -> list[Row]:
         work = self._routes.current()
         found = [
-            rows.volume_row(one, work.attachments(one.id)) for one in walk(work.store, Volume, {"group_id": group_id})
+            rows.volume_row(one, work.attachments(one.id)) for one in all_of(work.store, Volume, {"group_id": group_id})
         ]
         return _matching(found, filters)
 
@@ -172,7 +172,7 @@ class Database:
 
     def snapshot_get_all_for_volume(self, _context: Any, volume_id: str) -> list[Row]:
         work, volume = self._volume(volume_id)
-        return [rows.snapshot_row(one, volume) for one in walk(work.store, Snapshot, {"volume_id": volume_id})]
+        return [rows.snapshot_row(one, volume) for one in all_of(work.store, Snapshot, {"volume_id": volume_id})]
 
     def snapshot_get_latest_for_volume(self, context: Any, volume_id: str) -> Row:
         from cinder import exception
@@ -193,7 +193,7 @@ class Database:
 
     def snapshot_get_all_for_group_snapshot(self, _context: Any, group_snapshot_id: str) -> list[Row]:
         work = self._routes.current()
-        members = walk(work.store, Snapshot, {"group_snapshot_id": group_snapshot_id})
+        members = all_of(work.store, Snapshot, {"group_snapshot_id": group_snapshot_id})
         return [rows.snapshot_row(one, work.volume(one.volume_id)) for one in members]
 
     def snapshot_create(self, _context: Any, values: Mapping[str, Any]) -> Row:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from csi_cinderlib.backend import convert, faults
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.work import Work, change, walk, working
+from csi_cinderlib.backend.work import Work, all_of, change, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
     BackendUnavailable,
@@ -152,7 +152,8 @@ class Engine:
             _log.warning("could not note on %s %s: %s (%s)", type(record).__name__.lower(), record.id, message, error)
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
-        return tuple(walk(self.store, Attachment, {"volume_id": volume_id}))
+        """Raises CorruptRecord when one cannot be read: the volume is attached, nobody knows where."""
+        return all_of(self.store, Attachment, {"volume_id": volume_id})
 
     def has_snapshots(self, volume_id: str) -> bool:
         page = self.store.page(Snapshot, limit=1, where={"volume_id": volume_id})

@@ -16,7 +16,7 @@ from typing import Any
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, faults, rows
 from csi_cinderlib.backend.engine import Engine
-from csi_cinderlib.backend.work import Work, change, walk
+from csi_cinderlib.backend.work import Work, all_of, change
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -39,6 +39,9 @@ def create(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -
         volume = work.volume(member.volume_id)
         if volume.status is not Status.AVAILABLE:
             raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
+        work.attachments(
+            volume.id
+        )  # the driver is told of them: one that cannot be read ends it before anything is begun
     now = record.created_at or engine.now()
     begun = {"status": Status.CREATING, "owner": engine.owner, "created_at": now}
     with ExitStack() as undo:
@@ -69,7 +72,7 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
         raise PreconditionFailed(f"group snapshot {record.id!r} is {record.status}: its creation cannot be resumed")
     engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
-    members = list(walk(engine.store, Snapshot, {"group_snapshot_id": record.id}))
+    members = all_of(engine.store, Snapshot, {"group_snapshot_id": record.id})
     if len(members) != len(record.snapshot_ids):
         # It died between the records: nothing was asked of the driver yet, and nobody knows the other members.
         for member in members:
@@ -193,8 +196,8 @@ def delete(engine: Engine, record: GroupSnapshot) -> None:
     except NotFound:
         return
     faultpoints.reach("delete-group-snapshot.record-written")
-    members = list(walk(engine.store, Snapshot, {"group_snapshot_id": record.id}))
     try:
+        members = all_of(engine.store, Snapshot, {"group_snapshot_id": record.id})
         _driver_delete(engine, record, members)
     except InUse:
         engine.note(record, Status.AVAILABLE, "", owner="")
@@ -213,7 +216,7 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
         group = engine.store.get(Group, record.group_id)
     except NotFound:
         return  # the driver was not asked for anything yet, or everything is gone
-    _label(work, [one.id for one in walk(engine.store, Volume, {"group_id": group.id})], "")
+    _label(work, [one.id for one in all_of(engine.store, Volume, {"group_id": group.id})], "")
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
     doomed = [engine.snapshot_object(work, one) for one in members]
     made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, doomed)

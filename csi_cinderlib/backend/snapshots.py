@@ -33,6 +33,9 @@ def create(engine: Engine, record: Snapshot) -> Snapshot:
     _check_driver(engine)
     work = engine.work()
     _check_volume(work.volume(record.volume_id))
+    work.attachments(
+        record.volume_id
+    )  # the driver is told of them: one that cannot be read ends it before anything is begun
     record = replace(record, status=Status.CREATING, owner=engine.owner, created_at=record.created_at or engine.now())
     record = engine.store.add(record)
     faultpoints.reach("create-snapshot.record-written")

@@ -14,6 +14,7 @@ from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import (
     BackendUnavailable,
+    CorruptRecord,
     DriverError,
     InUse,
     NotFound,
@@ -157,6 +158,9 @@ def delete(engine: Engine, record: Volume) -> None:
             _refuse_dependents(engine, work, record)
         except InUse:
             _give_back(engine, record, was)
+            raise
+        except CorruptRecord:
+            engine.note(record, was.status, was.message, owner=was.owner)
             raise
         faultpoints.reach("delete-volume.record-written")
         _driver_delete(engine, work, driver, record, was)

@@ -14,20 +14,40 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from csi_cinderlib.errors import NotFound, StaleRecord
+from csi_cinderlib.errors import CorruptRecord, NotFound, StaleRecord
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
-from csi_cinderlib.persistence.api import R, Store
+from csi_cinderlib.persistence.api import Page, R, Store
 
 _ATTEMPTS = 10
 _PAGE = 1000
 
 
 def walk(store: Store, kind: type[R], where: Mapping[str, str]) -> Iterator[R]:
-    """All records of that kind; unreadable ones are left out."""
+    """All records of that kind; unreadable ones are left out, so that one of them does not stop a whole back end."""
+    for page in _pages(store, kind, where):
+        yield from page.records
+
+
+def all_of(store: Store, kind: type[R], where: Mapping[str, str]) -> tuple[R, ...]:
+    """What belongs to one volume or group.
+
+    Raises:
+        CorruptRecord: one cannot be read. Whoever decides on all of them must not decide on a part.
+    """
+    found: list[R] = []
+    for page in _pages(store, kind, where):
+        if page.corrupt:
+            (name, id), *_ = where.items()
+            raise CorruptRecord(kind.__name__.lower(), page.corrupt[0], f"and its {name} is {id!r}")
+        found += page.records
+    return tuple(found)
+
+
+def _pages(store: Store, kind: type[R], where: Mapping[str, str]) -> Iterator[Page[R]]:
     after = ""
     while True:
         page = store.page(kind, after=after, limit=_PAGE, where=where)
-        yield from page.records
+        yield page
         if not page.next:
             return
         after = page.next
@@ -68,10 +88,11 @@ class Work:
         return known
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
+        """Raises CorruptRecord when one cannot be read."""
         if (known := self.attached.get(volume_id)) is None:
             if self.knows_all_attachments:
                 return ()
-            known = self.attached[volume_id] = tuple(walk(self.store, Attachment, {"volume_id": volume_id}))
+            known = self.attached[volume_id] = all_of(self.store, Attachment, {"volume_id": volume_id})
         return known
 
     def learn_all_attachments(self) -> Work:
