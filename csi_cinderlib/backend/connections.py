@@ -126,8 +126,10 @@ def _export(engine: Engine, work: Work, driver: Any, volume: Volume, record: Att
 
 def _undo(engine: Engine, work: Work, driver: Any, made: Any, record: Attachment, error: DriverError) -> None:
     """Leave no mapping and no record of a failed connection. The export stays while others are connected through it."""
+    work.forget_attachments(record.volume_id)  # others may have come while the driver worked
     try:
-        engine.call(work, driver.terminate_connection, made, dict(record.connector))
+        if not _shares_connection(work, record):
+            engine.call(work, driver.terminate_connection, made, dict(record.connector))
     except DriverError as second:
         _log.info("after the failed connection of volume %s: %s", made.id, second)
     if not _others(work, record):
@@ -143,8 +145,22 @@ def _others(work: Work, record: Attachment) -> list[Attachment]:
     return [one for one in work.attachments(record.volume_id) if one.id != record.id]
 
 
+def _shares_connection(work: Work, record: Attachment) -> bool:
+    """Whether another attachment of the volume needs what the back end made for this very host (so do Cinder's drivers ask).
+
+    A host that has the name alone in common is another one, and must be locked out.
+    """
+    return any(one.status is not Status.DELETING and _host(one) == _host(record) for one in _others(work, record))
+
+
+def _host(attachment: Attachment) -> tuple[object, ...]:
+    return tuple(attachment.connector.get(name) for name in ("host", "initiator", "nqn", "wwpns"))
+
+
 def disconnect(engine: Engine, attachment: Attachment) -> None:
     """Take the volume away from the attachment's node: when this returns, the back end lets the node no longer in.
+
+    Unless the same host has another attachment of the volume: the last one takes the mapping with it.
 
     Raises:
         CorruptRecord: another attachment of the volume cannot be read, so that nobody knows what it needs.
@@ -160,7 +176,7 @@ def disconnect(engine: Engine, attachment: Attachment) -> None:
     work = engine.work(volume)
     try:
         made = engine.volume_object(work, volume)
-        if record.connector:
+        if record.connector and not _shares_connection(work, record):
             engine.call(work, driver.terminate_connection, made, dict(record.connector), force=False)
     except DriverError as error:
         engine.note(record, Status.DELETING, str(error))

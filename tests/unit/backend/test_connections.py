@@ -60,6 +60,70 @@ def test_the_export_goes_with_the_last_attachment_only(backend: Backend, store: 
     assert backend.attachments(volume.id) == ()
 
 
+def second(volume: Volume, **connector: object) -> Attachment:
+    """One more attachment of the same node, as the library makes it for each of its connections."""
+    return replace(makers.attachment(volume, connector=connector), id=makers.new_id())
+
+
+def test_of_two_connections_to_one_host_the_first_to_go_leaves_the_other_its_mapping(
+    backend: Backend, store: ObservedStore
+) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    one = backend.connect(volume, makers.attachment(volume))
+    two = backend.connect(again(store, volume), second(volume))
+    backend.disconnect(one)
+    assert (driver(backend).mapped, driver(backend).exports) == ({(volume.id, "node-1")}, {volume.id})
+    backend.disconnect(two)
+    assert (driver(backend).mapped, driver(backend).exports) == (set(), set())
+    assert driver(backend).calls["terminate_connection"] == 1
+
+
+def test_another_host_of_the_same_name_does_not_keep_one_in(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    one = backend.connect(volume, makers.attachment(volume))
+    backend.connect(again(store, volume), second(volume, initiator="iqn.2010-10.test:another"))
+    backend.disconnect(one)
+    assert driver(backend).calls["terminate_connection"] == 1
+
+
+def test_of_two_disconnections_from_one_host_at_once_both_lock_it_out(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    one = backend.connect(volume, makers.attachment(volume))
+    two = backend.connect(again(store, volume), second(volume))
+    store.replace(replace(two, status=Status.DELETING, owner="another process"))
+    backend.disconnect(one)
+    assert driver(backend).mapped == set()
+
+
+def test_a_failed_second_connection_to_a_host_leaves_the_first_one_its_mapping(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(nothing_fail=["initialize_connection:2"])
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    backend.connect(volume, makers.attachment(volume))
+    with pytest.raises(BackendError):
+        backend.connect(again(store, volume), second(volume))
+    assert driver(backend).mapped == {(volume.id, "node-1")}
+
+
+def test_a_failed_connection_leaves_the_export_to_one_that_came_meanwhile(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(nothing_fail=["initialize_connection"])
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    there = replace(makers.attachment(volume, "node-2"), status=Status.AVAILABLE)
+    original = driver(backend).create_export
+
+    def another_comes(*arguments: Any) -> Any:
+        store.add(there)
+        return original(*arguments)
+
+    driver(backend).create_export = another_comes
+    with pytest.raises(BackendError):
+        backend.connect(volume, makers.attachment(volume, "node-1"))
+    assert driver(backend).exports == {volume.id}
+
+
 def test_disconnecting_twice_is_fine(backend: Backend) -> None:
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, makers.attachment(volume))
