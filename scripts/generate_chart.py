@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts/csi-cinderlib"
 VALUES = ROOT / "tests/chart/values"
 SNAPSHOTS = ROOT / "tests/chart/snapshots"
+RELEASE = "storage"
 KUBERNETES = "1.35.0"
 """A helm built without version flags takes itself for an old cluster's."""
 
@@ -55,10 +56,10 @@ def helm() -> str:
     return done.stdout.strip()
 
 
-def render(program: str, *, values: Sequence[Path] = (), kubernetes: str = KUBERNETES) -> str:
-    """What `helm template` prints for a release named `storage`. Raises CalledProcessError."""
+def render(program: str, *, values: Sequence[Path] = (), release: str = RELEASE, kubernetes: str = KUBERNETES) -> str:
+    """What `helm template` prints. Raises CalledProcessError."""
     files = [f"--values={path}" for path in values]
-    command = [program, "template", "storage", str(CHART), "--namespace=csi-cinderlib", f"--kube-version={kubernetes}"]
+    command = [program, "template", release, str(CHART), "--namespace=csi-cinderlib", f"--kube-version={kubernetes}"]
     return subprocess.run([*command, *files], check=True, capture_output=True, text=True).stdout
 
 

@@ -55,7 +55,11 @@ Render = Callable[..., list[Json]]
 
 @pytest.fixture(scope="session")
 def render(helm: str, generator: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """Render the chart with these values (a mapping, or the name of a value set) into its objects. Raises Refused."""
+    """Render the chart with these values (a mapping, or the name of a value set) into its objects.
+
+    Raises:
+        Refused: helm did; with what it said.
+    """
     folder = tmp_path_factory.mktemp("values")
     texts: dict[str, str] = {}
 
@@ -64,13 +68,13 @@ def render(helm: str, generator: ModuleType, tmp_path_factory: pytest.TempPathFa
             texts[name] = generator.snapshot(helm, name)
         return texts[name]
 
-    def objects(values: Json | str = "default") -> list[Json]:
+    def objects(values: Json | str = "default", *, release: str = GENERATOR.RELEASE) -> list[Json]:
         if isinstance(values, str):
             return _objects(text_of(values))
         path = folder / "values.yaml"
         path.write_text(yaml.safe_dump(values))
         try:
-            return _objects(generator.render(helm, values=[path]))
+            return _objects(generator.render(helm, values=[path], release=release))
         except subprocess.CalledProcessError as problem:
             raise Refused(problem.stderr) from None
 

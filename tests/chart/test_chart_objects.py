@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import kubernetes_validate
@@ -20,13 +22,15 @@ NEEDS = {
     "persistentvolumes": "get list watch create patch delete",
     "persistentvolumeclaims": "get list watch update",
     "persistentvolumeclaims/status": "patch",
-    "events": "get list watch create update patch",
+    "events": "list watch create update patch",
     "nodes": "get list watch",
     "pods": "get list watch",
     "storageclasses": "get list watch",
     "csinodes": "get list watch",
     "volumeattachments": "get list watch patch",
     "volumeattachments/status": "patch",
+}
+SNAPSHOTS = {
     "volumesnapshots": "get list watch update",
     "volumesnapshotclasses": "get list watch",
     "volumesnapshotcontents": "get list watch update patch",
@@ -34,6 +38,19 @@ NEEDS = {
 }
 """deploy/kubernetes/rbac.yaml of external-provisioner 6.4.0, -attacher 4.13.0, -resizer 2.3.0 and -snapshotter 8.7.0, united. Without
 VolumeAttributesClasses, for the driver does not advertise MODIFY_VOLUME."""
+GROUP_SNAPSHOTS = {
+    "volumegroupsnapshotclasses": "get list watch",
+    "volumegroupsnapshotcontents": "get list watch update patch",
+    "volumegroupsnapshotcontents/status": "update patch",
+}
+HEALTH = {"events": "get list watch create update patch"}
+"""external-health-monitor 0.18.0 states `get` besides."""
+CAPACITY = {
+    "csistoragecapacities": "get list watch create update patch delete",
+    "pods": "get",
+    "replicasets": "get",
+}
+"""What external-provisioner states for its own namespace, to own what it makes there by the Deployment."""
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -62,23 +79,50 @@ def test_the_roles_are_what_the_program_needs_and_no_more(render: Render) -> Non
 
 def _ours(objects: list[Json]) -> list[Json]:
     """The rules of the controller's role but for those of the sidecars."""
-    sidecars = {"leases", "csistoragecapacities", "pods", "replicasets"}
+    sidecars = {"leases", *CAPACITY}
     rules = one(objects, "Role", "-controller")["rules"]
     return [rule for rule in rules if not sidecars.intersection(rule["resources"])]
 
 
 def test_with_a_database_the_controller_sees_no_record_among_our_objects_but_the_nodes(render: Render) -> None:
-    records = {"volumes", "volumes/status"}
+    records = {"volumes", "volumes/status", "attachments"}
     assert _ours(render("database")) == [rule for rule in controller_rules() if not records & {*rule["resources"]}]
 
 
-def test_the_sidecars_may_do_what_their_projects_state_and_no_more(render: Render) -> None:
-    granted = {
-        resource: set(rule["verbs"])
-        for rule in one(render(), "ClusterRole", "-controller")["rules"]
-        for resource in rule["resources"]
-    }
-    assert granted == {resource: set(verbs.split()) for resource, verbs in NEEDS.items()}
+@pytest.mark.parametrize(
+    ("sidecars", "needs"),
+    [
+        ({}, NEEDS | SNAPSHOTS),
+        ({"snapshotter": {"enabled": False, "groupSnapshots": True}}, NEEDS),
+        ({"snapshotter": {"groupSnapshots": True}}, NEEDS | SNAPSHOTS | GROUP_SNAPSHOTS),
+        ({"healthMonitor": {"enabled": True}}, NEEDS | SNAPSHOTS | HEALTH),
+    ],
+    ids=["usual", "no snapshots", "group snapshots", "health"],
+)
+def test_the_sidecars_may_do_what_their_projects_state_and_no_more(
+    sidecars: Json, needs: Mapping[str, str], render: Render
+) -> None:
+    role = one(render({"sidecars": sidecars}), "ClusterRole", "-controller")
+    assert _granted(role["rules"]) == {resource: sorted(verbs.split()) for resource, verbs in needs.items()}
+
+
+@pytest.mark.parametrize(("capacity", "needs"), [(False, {}), (True, CAPACITY)])
+def test_in_their_namespace_they_elect_leaders_and_keep_capacity_where_it_is_wanted(
+    capacity: bool, needs: Mapping[str, str], render: Render
+) -> None:
+    objects = render({"csiDriver": {"storageCapacity": capacity}})
+    ours = _ours(objects)
+    rules = [rule for rule in one(objects, "Role", "-controller")["rules"] if rule not in ours]
+    wanted = {"leases": "get list watch create update delete", **needs}
+    assert _granted(rules) == {resource: sorted(verbs.split()) for resource, verbs in wanted.items()}
+
+
+def _granted(rules: list[Json]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for rule in rules:
+        for resource in rule["resources"]:
+            found[resource] = sorted({*found.get(resource, ()), *rule["verbs"]})
+    return found
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,3 +223,65 @@ def test_metrics_are_scraped_also_from_what_cannot_get_ready(render: Render) -> 
     assert [item["spec"]["publishNotReadyAddresses"] for item in services] == [True, True]
     wanted = one(objects, "ServiceMonitor")["spec"]["selector"]["matchLabels"]
     assert all(wanted.items() <= item["metadata"]["labels"].items() for item in services)
+
+
+@pytest.mark.parametrize(
+    "release", ["r" * 53, "csi-cinderlib-" + "r" * 39, "with.dots." + "r" * 43, "r" * 43 + "-" * 9 + "r"]
+)
+@pytest.mark.parametrize("values", [{}, {"fullnameOverride": "o" * 80}, {"nameOverride": "n" * 80}], ids=str)
+def test_names_fit_however_long_the_releases_is(release: str, values: Json, render: Render) -> None:
+    """A Service's, which is the shortest, and a label's value have 63 characters."""
+    for item in render(values, release=release):
+        names = [item["metadata"]["name"], *item["metadata"]["labels"].values()]
+        for name in names if item["kind"] == "Service" else names[1:]:
+            assert re.fullmatch(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", name), item["kind"]
+        assert re.fullmatch(r"[a-z0-9]+([.-]+[a-z0-9]+)*", names[0])
+        kubernetes_validate.validate(item, VERSIONS[-1], strict=True)
+
+
+def test_a_services_name_has_no_dot(render: Render) -> None:
+    services = [item for item in render({}, release="my.storage") if item["kind"] == "Service"]
+    assert [item["metadata"]["name"] for item in services] == [
+        f"my-storage-csi-cinderlib-{role}-metrics" for role in ("controller", "node")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("role", "kind", "key", "other"),
+    [("controller", "Deployment", "strategy", "Recreate"), ("node", "DaemonSet", "updateStrategy", "OnDelete")],
+)
+def test_only_a_rolling_update_has_its_limits(role: str, kind: str, key: str, other: str, render: Render) -> None:
+    """Kubernetes refuses them with another type: "may not be specified when strategy `type` is 'Recreate'"."""
+    assert one(render({role: {"updateStrategy": {"type": other}}}), kind)["spec"][key] == {"type": other}
+    assert set(one(render(), kind)["spec"][key]) == {"type", "rollingUpdate"}
+
+
+@pytest.mark.parametrize("number", [7, 1_000_000, 12_345_678_901, 0.5, 1234567.5])
+def test_numbers_are_written_as_they_are_given(number: float, render: Render) -> None:
+    parameters = {"qos/maxIOPS": number}
+    backends = {"a": {"driver": "example.Driver", "options": {"bytes": number}}}
+    objects = render({"storageClasses": [{"name": "a", "parameters": parameters}], "backends": backends})
+    assert one(objects, "StorageClass")["parameters"] == {"qos/maxIOPS": str(number)}
+    written = yaml.safe_load(one(objects, "Secret", "-backends")["stringData"]["from-values.yaml"])
+    assert written["a"]["options"] == {"bytes": number}
+
+
+def test_other_values_of_parameters_are_text_as_well(render: Render) -> None:
+    parameters = {"extraSpecs/a": True, "extraSpecs/b": '<"is"> \\', "extraSpecs/c": "007"}
+    objects = render({"storageClasses": [{"name": "a", "parameters": parameters}]})
+    assert one(objects, "StorageClass")["parameters"] == parameters | {"extraSpecs/a": "true"}
+
+
+@pytest.mark.parametrize("role", ["controller", "node"])
+def test_a_file_system_mounted_later_at_the_local_back_end_is_seen(role: str, render: Render) -> None:
+    """Else the pod would go on with the directory below it."""
+    mounts = container(render("two-replicas"), role)["volumeMounts"]
+    (local,) = [mount for mount in mounts if mount["name"] == "local"]
+    assert local["mountPropagation"] == "HostToContainer"
+
+
+def test_a_secret_with_back_ends_that_is_missing_does_not_stop_the_others(render: Render) -> None:
+    (volume,) = [volume for volume in pod(render("secrets"), "controller")["volumes"] if volume["name"] == "backends"]
+    own, *others = [source["secret"] for source in volume["projected"]["sources"]]
+    assert own == {"name": "storage-csi-cinderlib-backends"}
+    assert others == [{"name": name, "optional": True} for name in ("arrays", "more-arrays")]

@@ -187,6 +187,22 @@ def test_the_controller_reads_no_secret(release: Release) -> None:
     assert allowed(release, token, "cinderlib.io/storagenodes") == ["get", "list"]
 
 
+def test_the_controller_removes_many_records_at_once_where_they_belong_to_one(release: Release) -> None:
+    token = release.token("controller")
+    removes = [kind for kind in RECORDS if "deletecollection" in allowed(release, token, f"cinderlib.io/{kind}")]
+    assert removes == ["attachments"]
+
+
+def test_a_missing_secret_with_back_ends_is_told(release: Release) -> None:
+    told = release.upgrade("--set", f"backendSecrets={{{RELEASE}-backends,array1}}")
+    assert "There is no Secret array1 yet" in told
+    assert f"Secret {RELEASE}-backends yet" not in told
+
+
+def test_strategies_without_limits_are_accepted(release: Release) -> None:
+    release.upgrade("--set", "controller.updateStrategy.type=Recreate,node.updateStrategy.type=OnDelete")
+
+
 def test_a_directory_of_one_node_is_refused_in_a_cluster_of_several(release: Release) -> None:
     add_node(release.server, "n2")
     try:

@@ -59,6 +59,12 @@ def test_a_local_back_end_of_one_node_is_reached_from_there(render: Render, tmp_
     assert controller.max_volumes_per_node == node.max_volumes_per_node == 20
 
 
+def test_a_large_limit_is_a_whole_number(render: Render, tmp_path: Path) -> None:
+    objects = render({"node": {"maxVolumes": 1_000_000}})
+    for role in ("controller", "node"):
+        assert settings(objects, role, tmp_path).max_volumes_per_node == 1_000_000
+
+
 def test_capacity_is_kept_by_topology_so_nodes_without_any_get_one_in_common(render: Render, tmp_path: Path) -> None:
     assert settings(render("two-replicas"), "node", tmp_path).topology == {"topology.csi.cinderlib.io/cluster": "all"}
     assert settings(render("default"), "node", tmp_path).topology == {}

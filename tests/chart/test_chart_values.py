@@ -25,6 +25,8 @@ WRONG: tuple[tuple[Json, str], ...] = (
     ({"controller": {"env": {"A": "b"}}}, "/controller/env"),
     ({"controller": {"healthPort": 70000}}, "/controller/healthPort"),
     ({"controller": {"privileged": "yes"}}, "/controller/privileged"),
+    ({"controller": {"updateStrategy": {"type": "OnDelete"}}}, "/controller/updateStrategy/type"),
+    ({"node": {"updateStrategy": {"type": "Recreate"}}}, "/node/updateStrategy/type"),
     ({"node": {"maxVolumes": -1}}, "/node/maxVolumes"),
     ({"node": {"topologyLabels": "zone"}}, "/node/topologyLabels"),
     ({"node": {"privileged": True}}, "'privileged' not allowed"),
@@ -52,6 +54,9 @@ WRONG: tuple[tuple[Json, str], ...] = (
     ({"metrics": {"serviceMonitor": {"interval": 30}}}, "/metrics/serviceMonitor/interval"),
     ({"sidecars": {"provisioner": {"enabled": False}}}, "/sidecars/provisioner"),
     ({"sidecars": {"attacher": {"logLevel": "debug"}}}, "/sidecars/attacher/logLevel"),
+    ({"sidecars": {"resizer": {"image": {"tag": ""}}}}, "/sidecars/resizer/image/tag"),
+    ({"sidecars": {"snapshotter": {"image": {"tag": ""}}}}, "/sidecars/snapshotter/image/tag"),
+    ({"sidecars": {"livenessProbe": {"image": {"tag": ""}}}}, "/sidecars/livenessProbe/image/tag"),
     ({"localBackend": {"enabled": False}}, "there is no back end"),
     ({"localBackend": {"node": "n1", "shared": True}}, "localBackend.node and localBackend.shared"),
     ({"backends": {"local": {"driver": "x.Y"}}}, "backends.local has the name of the local back end"),
@@ -130,7 +135,7 @@ def test_the_schema_has_exactly_the_keys_of_the_values(generator: ModuleType) ->
 def _schema_keys(schema: Json, shared: Json, path: str = "") -> list[str]:
     if "$ref" in schema:
         schema = shared[schema["$ref"].rpartition("/")[2]]
-    if path.endswith("resources"):
+    if path.endswith(("resources", "updateStrategy")):
         return [path]
     found = []
     for key, inner in schema.get("properties", {}).items():

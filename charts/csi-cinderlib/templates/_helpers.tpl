@@ -2,14 +2,14 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{- /* A Service's name has 63 characters and no dot; the longest that is made of this one is NAME-controller-metrics. */ -}}
 {{- define "cinderlib.fullname" -}}
-{{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" }}
-{{- else if contains (include "cinderlib.name" .) .Release.Name }}
-{{- .Release.Name | trunc 46 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name (include "cinderlib.name" .) | trunc 46 | trimSuffix "-" }}
+{{- $name := .Values.fullnameOverride }}
+{{- if not $name }}
+{{- $own := include "cinderlib.name" . }}
+{{- $name = contains $own .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $own) }}
 {{- end }}
+{{- regexReplaceAll "-+$" (replace "." "-" $name | trunc 44) "" }}
 {{- end }}
 
 {{- define "cinderlib.selector" -}}
@@ -25,6 +25,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.customLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{- /* A value as text. Numbers of values are floating point, which prints from a million on as 1e+06; JSON has no such form. */ -}}
+{{- define "cinderlib.text" -}}
+{{- kindIs "string" . | ternary . (toJson .) }}
+{{- end }}
+
+{{- /* Values are merged, so the defaults of a rolling update are there whatever the type is, and Kubernetes refuses them with another. */ -}}
+{{- define "cinderlib.updateStrategy" -}}
+{{- toYaml (ne .type "RollingUpdate" | ternary (omit . "rollingUpdate") .) }}
 {{- end }}
 
 {{- define "cinderlib.image" -}}

@@ -3,7 +3,7 @@
 driver_name: {{ .Values.driverName }}
 kubernetes: true
 workers: {{ .Values.controller.workers }}
-max_volumes_per_node: {{ .Values.node.maxVolumes }}
+max_volumes_per_node: {{ include "cinderlib.text" .Values.node.maxVolumes }}
 log: {{ toJson .Values.logging }}
 sealing_keys_file: /etc/csi-cinderlib/sealing/keys.yaml
 backends_directory: /etc/csi-cinderlib/backends
@@ -44,7 +44,7 @@ volume_types:
 driver_name: {{ .Values.driverName }}
 kubernetes: true
 multipath: {{ .Values.multipath }}
-max_volumes_per_node: {{ .Values.node.maxVolumes }}
+max_volumes_per_node: {{ include "cinderlib.text" .Values.node.maxVolumes }}
 log: {{ toJson .Values.logging }}
 sealing_keys_file: /etc/csi-cinderlib/sealing/keys.yaml
 store: {plugin: kubernetes, options: {namespace: {{ .Release.Namespace | quote }}}}

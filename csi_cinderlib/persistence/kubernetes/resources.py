@@ -21,6 +21,7 @@ from csi_cinderlib.model.records import (
     Snapshot,
     Volume,
 )
+from csi_cinderlib.persistence.api import INDEXED
 from csi_cinderlib.persistence.codec import FORMS
 
 GROUP = "cinderlib.io"
@@ -168,10 +169,20 @@ def _object_schema(kind: type[Record], resource: Resource) -> Json:
         "description": "Secrets, encrypted; the key id stands in the text.",
         "additionalProperties": {"type": "string"},
     }
+    spec["required"] = ["v", "write", *_unfailing(kind)]
     if not resource.mirrored:
         return _schema(spec=spec)
     shown = {"phase": {"type": "string"}, "message": {"type": "string"}}
     return _schema(spec=spec, status=_object("What spec says, for tools that look here; nothing reads it back.", shown))
+
+
+def _unfailing(kind: type[Record]) -> list[str]:
+    """The fields that stand in the spec of each record, whichever version wrote it: those that the API server may insist on.
+
+    No field with a default: older records lack those that came later, and could not be changed any more. None that is not indexed: it
+    may have gone into `exact`.
+    """
+    return [name for name in ("id", *INDEXED[kind]) if name in FORMS[kind].mandatory]
 
 
 def _schema(**parts: Json) -> Json:
@@ -212,7 +223,7 @@ def _backend_schema() -> Json:
 
 
 def structural(schema: Mapping[str, Any]) -> Json:
-    """A JSON schema as Kubernetes takes it. Fields that a newer version wrote are kept, not pruned."""
+    """A JSON schema as Kubernetes takes it. Fields that a newer version wrote are kept, not pruned; none is required (see `_unfailing`)."""
     result: Json = {key: value for key, value in schema.items() if key in ("type", "enum", "oneOf", "description")}
     if "properties" in schema:
         result["properties"] = {name: structural(inner) for name, inner in schema["properties"].items()}
@@ -232,8 +243,10 @@ def controller_rules() -> list[Json]:
         {
             "apiGroups": [GROUP],
             "resources": [resource.plural for resource in written],
-            "verbs": ["get", "list", "create", "patch", "delete", "deletecollection"],
+            "verbs": ["get", "list", "create", "patch", "delete"],
         },
+        # All of a volume at once, when the volume is removed.
+        {"apiGroups": [GROUP], "resources": [RESOURCES[Attachment].plural], "verbs": ["deletecollection"]},
         {
             "apiGroups": [GROUP],
             "resources": [f"{resource.plural}/status" for resource in written if resource.mirrored],
