@@ -24,6 +24,7 @@ class Form:
 
     Attributes:
         name: the class in lower case with hyphens: "group-snapshot".
+        mandatory: the fields without which an object cannot be read.
         secrets: dotted paths of the fields that are sealed.
         schema: the JSON schema of the object; other properties are allowed and kept.
     """
@@ -38,7 +39,7 @@ class Form:
         self._texts = frozenset(name for name, coder in coders.items() if coder.read is text)
         self._simple = {name: coder.read for name, coder in coders.items() if not coder.nested}
         self._nested = {name: coder.read for name, coder in coders.items() if coder.nested}
-        self._required = frozenset(item.name for item in own if _is_required(item))
+        self.mandatory = frozenset(item.name for item in own if _is_required(item))
         self.secrets = tuple(path for item in own for path in _secrets(item, hints[item.name]))
         self.schema: Mapping[str, Any] = {
             "type": "object",
@@ -83,8 +84,8 @@ class Form:
                     left[name] = item
         except WrongValue as wrong:
             raise wrong.inside(name) from None
-        if not self._required <= values.keys():
-            raise WrongValue("is missing", min(self._required - values.keys()))
+        if not self.mandatory <= values.keys():
+            raise WrongValue("is missing", min(self.mandatory - values.keys()))
         return values, left
 
     @functools.cached_property

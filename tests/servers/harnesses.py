@@ -20,6 +20,10 @@ from tests.servers.server import Server
 KIND_TABLES = {kind_name(kind): table for kind, table in NAMES.items()}
 
 
+def _renamed(body: str, new_id: str) -> str:
+    return json.dumps({**json.loads(body), "id": new_id})
+
+
 @dataclass(kw_only=True)
 class StatelessHarness(Harness):
     """Opened again with what the last one dumped."""
@@ -36,6 +40,13 @@ class StatelessHarness(Harness):
         for item in document["records"]:
             if (item["kind"], item["id"]) == (kind, id):
                 item["record"]["size"] = "seven"
+        self.options = {"document": json.dumps(document)}
+
+    def rename(self, kind: str, id: str, new_id: str) -> None:
+        document = json.loads(str(self.options["document"]))
+        for item in document["records"]:
+            if (item["kind"], item["id"]) == (kind, id):
+                item["record"]["id"] = new_id
         self.options = {"document": json.dumps(document)}
 
     def contents(self) -> bytes:
@@ -64,6 +75,11 @@ class MemoryHarness(Harness):
             if kind_name(table_kind) == kind:
                 table.rows[id].body = "{]"
 
+    def rename(self, kind: str, id: str, new_id: str) -> None:
+        for table_kind, table in self.kept._tables.items():  # type: ignore[union-attr]  # as above
+            if kind_name(table_kind) == kind:
+                table.rows[id].body = _renamed(table.rows[id].body, new_id)
+
     def contents(self) -> bytes:
         rows = [row.body for table in self.kept._tables.values() for row in table.rows.values()]  # type: ignore[union-attr]
         return "\n".join(rows).encode()
@@ -83,6 +99,13 @@ class SqliteHarness(Harness):
     def corrupt(self, kind: str, id: str) -> None:
         with closing(sqlite3.connect(self.file)) as connection:
             connection.execute(f"UPDATE {KIND_TABLES[kind]} SET body = substr(body, 1, 40) WHERE id = ?", (id,))
+            connection.commit()
+
+    def rename(self, kind: str, id: str, new_id: str) -> None:
+        with closing(sqlite3.connect(self.file)) as connection:
+            table = KIND_TABLES[kind]
+            (body,) = connection.execute(f"SELECT body FROM {table} WHERE id = ?", (id,)).fetchone()
+            connection.execute(f"UPDATE {table} SET body = ? WHERE id = ?", (_renamed(body, new_id), id))
             connection.commit()
 
     def contents(self) -> bytes:
@@ -110,8 +133,15 @@ class ServerHarness(Harness):
             self.server.query(f"DELETE FROM {table}")
 
     def corrupt(self, kind: str, id: str) -> None:
-        key = id if isinstance(self.server, PostgreSQL) else id.encode()
-        self.server.query(f"UPDATE {KIND_TABLES[kind]} SET body = '{{]' WHERE id = %s", key)
+        self.server.query(f"UPDATE {KIND_TABLES[kind]} SET body = '{{]' WHERE id = %s", self._key(id))
+
+    def rename(self, kind: str, id: str, new_id: str) -> None:
+        table = KIND_TABLES[kind]
+        ((body,),) = self.server.query(f"SELECT body FROM {table} WHERE id = %s", self._key(id))
+        self.server.query(f"UPDATE {table} SET body = %s WHERE id = %s", _renamed(body, new_id), self._key(id))
+
+    def _key(self, id: str) -> str | bytes:
+        return id if isinstance(self.server, PostgreSQL) else id.encode()
 
     def contents(self) -> bytes:
         return self.server.dump()

@@ -15,7 +15,7 @@ from csi_cinderlib.persistence.plugins import open_store
 
 @dataclass(kw_only=True)
 class Harness:
-    """One empty store for one test. The last four methods are for plugins' authors to fill in; unfilled, their tests are skipped.
+    """One empty store for one test. The last methods are for plugins' authors to fill in; unfilled, their tests are skipped.
 
     Attributes:
         options: JSON values only: child processes are given them too.
@@ -39,6 +39,10 @@ class Harness:
     def corrupt(self, kind: str, id: str) -> None:  # noqa: ARG002  # for those who override it
         """Make the stored body of that record (by `codec.kind_name`) unreadable. No store is open."""
         pytest.skip(f"the harness of {self.plugin} cannot corrupt a record")
+
+    def rename(self, kind: str, id: str, new_id: str) -> None:  # noqa: ARG002  # as above
+        """Make that record's stored body hold another id. No store is open."""
+        pytest.skip(f"the harness of {self.plugin} cannot change a record's id")
 
     def contents(self) -> bytes:
         """Everything that the store wrote, raw. No store is open."""

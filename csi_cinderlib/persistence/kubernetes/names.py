@@ -13,6 +13,7 @@ MAX_LABEL = 63
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _FREE_TEXT = (KeyValue, InitiatorData)
+_MARK = "\0"
 _LONGEST = 90
 """Bytes of a free-text id that keep their order in the name; beyond that a digest tells ids apart."""
 
@@ -31,6 +32,19 @@ def object_name(kind: type[Record], id: str) -> str:
         if len(raw) > _LONGEST or kind not in _FREE_TEXT
         else text or "0"
     )
+
+
+def place(kind: type[Record], name: str) -> str:
+    """Where a walk stands at the object of that name, whatever it holds: the `after` of the next page.
+
+    For most kinds a name is an id too; where it is not, it is marked by what no id holds, a NUL.
+    """
+    return name if object_name(kind, name) == name else _MARK + name
+
+
+def name_at(kind: type[Record], place: str) -> str:
+    """The name of the object at which a walk stands."""
+    return place.removeprefix(_MARK) if place.startswith(_MARK) else object_name(kind, place)
 
 
 def label_value(value: str) -> str:

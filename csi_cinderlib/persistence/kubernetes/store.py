@@ -25,7 +25,7 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Volume
 from csi_cinderlib.persistence.api import INDEXED, Page, R, Sealer, Traits, Where
 from csi_cinderlib.persistence.codec import decode, encode, keys, kind_name
-from csi_cinderlib.persistence.kubernetes.names import label_value, object_name
+from csi_cinderlib.persistence.kubernetes.names import label_value, name_at, object_name, place
 from csi_cinderlib.persistence.kubernetes.resources import API_VERSION, GROUP, LABEL, RESOURCES, VERSION
 from csi_cinderlib.persistence.kubernetes.rest import ApiError, Client
 from csi_cinderlib.persistence.kubernetes.specs import from_spec, to_spec
@@ -144,15 +144,16 @@ class KubernetesStore:
         if selector := _selector(where):
             query["labelSelector"] = selector
         found = self._list(kind, query, after)
-        records, corrupt = [], []
+        records, corrupt, last = [], [], ""
         for item in found["items"]:
             try:
                 records.append(self._read(kind, item))
+                last = records[-1].id
             except CorruptRecord as error:
                 corrupt.append(error.id)
-        more = found["metadata"].get("continue") and found["items"]
-        last = str(found["items"][-1]["spec"].get("id", "")) if more else ""
-        return Page(tuple(record for record in records if _matches(record, where)), last, tuple(corrupt))
+                last = place(kind, item["metadata"]["name"])  # what it holds for an id may be anything
+        more = found["metadata"].get("continue")
+        return Page(tuple(one for one in records if _matches(one, where)), last if more else "", tuple(corrupt))
 
     def close(self) -> None:
         self._client.close()
@@ -250,7 +251,7 @@ class KubernetesStore:
     def _list(self, kind: type[Record], query: dict[str, str], after: str) -> Json:
         """One page from the API server, which sorts by name. Ids go on, not its own tokens: any process can serve the next page."""
         if after:
-            query["continue"] = _token_after(object_name(kind, after))
+            query["continue"] = _token_after(name_at(kind, after))
         return self._try(kind, after, lambda: self._client.get(self._path(kind), **query))
 
     def _try(self, kind: type[Record], id: str, call: Callable[[], T], *, expected: tuple[int, ...] = ()) -> T:

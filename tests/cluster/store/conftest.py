@@ -50,8 +50,14 @@ class KubernetesHarness(Harness):
         return self.namespace.store(sealer)
 
     def corrupt(self, kind: str, id: str) -> None:
+        self._change(kind, id, {"op": "add", "path": "/spec/exact", "value": "{]"})
+
+    def rename(self, kind: str, id: str, new_id: str) -> None:
+        self._change(kind, id, {"op": "replace", "path": "/spec/id", "value": new_id})
+
+    def _change(self, kind: str, id: str, operation: dict[str, str]) -> None:
         path = RESOURCES[BY_NAME[kind]].path(self.namespace.name, object_name(BY_NAME[kind], id))
-        self.namespace.server.admin.patch(path, [{"op": "remove", "path": "/spec/backend"}])
+        self.namespace.server.admin.patch(path, [operation])
 
     def contents(self) -> bytes:
         """Every object of this namespace as etcd has it; other tests' lie beside them."""

@@ -25,3 +25,22 @@ class TestCorruption:
         assert [record.id for record in store.page(Volume, after=page.next).records] == ["0003", "0004"]
         assert store.page(Volume, where={"backend": "array1"}).corrupt == ("0002",)
         persistence_harness.close(store)
+
+    @pytest.mark.parametrize("new_id", ["", "zzz", "0000"])
+    def test_a_walk_goes_on_behind_a_record_that_holds_another_id(
+        self, persistence_harness: Harness, new_id: str
+    ) -> None:
+        store = persistence_harness.open()
+        ids = [f"000{number}" for number in range(6)]
+        for id in ids:
+            store.add(volume(id))
+        persistence_harness.close(store)
+        persistence_harness.rename("volume", "0002", new_id)
+        store = persistence_harness.open()
+        first = store.page(Volume, limit=3)
+        assert ([record.id for record in first.records], first.corrupt) == (ids[:2], ("0002",))
+        rest = store.page(Volume, after=first.next, limit=3)
+        assert ([record.id for record in rest.records], rest.next) == (ids[3:], "")
+        with pytest.raises(CorruptRecord, match=r"volume '0002'"):
+            store.get(Volume, "0002")
+        persistence_harness.close(store)
