@@ -243,8 +243,10 @@ def controller_rules() -> list[Json]:
         {
             "apiGroups": [GROUP],
             "resources": [resource.plural for resource in written],
-            "verbs": ["get", "list", "create", "patch", "delete", "deletecollection"],
+            "verbs": ["get", "list", "create", "patch", "delete"],
         },
+        # All of a volume at once, when the volume is removed.
+        {"apiGroups": [GROUP], "resources": [RESOURCES[Attachment].plural], "verbs": ["deletecollection"]},
         {
             "apiGroups": [GROUP],
             "resources": [f"{resource.plural}/status" for resource in written if resource.mirrored],
