@@ -65,7 +65,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 COPY --from=builder-node /opt/csi-cinderlib /opt/csi-cinderlib
 COPY --chmod=755 deploy/host-tool /usr/local/sbin/host-tool
-RUN for tool in iscsiadm multipath multipathd nvme rbd lsscsi sg_scan systool; do \
+RUN for tool in iscsiadm multipath multipathd nvme rbd lsscsi mdadm; do \
         ln -s host-tool /usr/local/sbin/$tool; done
 ENV PATH=/opt/csi-cinderlib/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
