@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 
 from csi_cinderlib.app import registering
 from csi_cinderlib.app.keys import Keys
-from csi_cinderlib.brick import Initiator, connector_properties, ensure_nvme_identity
+from csi_cinderlib.brick import Initiator, connector_properties, ensure_nvme_identity, tools
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.csi.node import Node
@@ -41,7 +40,7 @@ class NodeSide:
     def open(self) -> None:
         """Raises ConfigurationError, HostError, Unsupported; StoreUnavailable, NotReady where the node registers itself."""
         settings = self._settings
-        if shutil.which("nvme"):
+        if not tools.missing(["nvme"]):
             with suppress(OSError):  # an array that needs the name will say so
                 ensure_nvme_identity()
         connector = connector_properties(host=settings.node_name, multipath=settings.multipath)
@@ -51,6 +50,7 @@ class NodeSide:
         self._records = StageRecords(settings.state_dir)
         self._initiator = Initiator(settings.state_dir, multipath=settings.multipath)
         self._staging = Staging(self._records, self._initiator, self._keys.sealer, self._locks)
+        tell_what_is_missing(multipath=settings.multipath)
 
     def _register(self, connector: Mapping[str, object]) -> Mapping[str, str]:
         """In Kubernetes always as a custom resource, the one thing that a node may write. Returns its topology."""
@@ -91,3 +91,12 @@ class NodeSide:
 
     def close(self) -> None:
         """Nothing is held: what is staged stays staged."""
+
+
+def tell_what_is_missing(*, multipath: bool) -> None:
+    """Log which protocols cannot be attached here and what to install: only a volume shows which of them is wanted."""
+    lacking = tools.lacking(multipath=multipath)
+    if not lacking:
+        return
+    told = _log.warning if multipath and tools.missing(tools.MULTIPATH) else _log.info
+    told("tools are missing", **{protocol: f"needs {tools.advice(absent)}" for protocol, absent in lacking.items()})

@@ -1,16 +1,28 @@
-"""The host's own programs that each protocol needs, and where to get them."""
+"""The programs that each protocol needs, where to get them, and whether they are there.
+
+In the node's image some are links to `host-tool` (deploy/host-tool), which runs the host's: there they are looked for on the host.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import commands
 
 Which = Callable[[str], str | None]
+
+PROTOCOLS = ("iscsi", "fibre_channel", "nvmeof", "nfs", "rbd")
+"""Those that are looked at where no volume asks for one: by `doctor`, and when a node starts."""
+
+HOST_ROOT = Path("/proc/1/root")
+"""The host's file system, seen from a container that has the host's processes (hostPID)."""
+
+_HOST_TOOL = "host-tool"
 
 PACKAGES: Mapping[str, str] = MappingProxyType(
     {
@@ -38,27 +50,36 @@ _NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "rbd": ("rbd",),
         "nfs": ("mount", "mount.nfs"),
         "glusterfs": ("mount", "mount.glusterfs"),
-        "quobyte": ("mount",),
-        "scality": ("mount",),
-        "vzstorage": ("mount",),
+        "quobyte": ("mount", "mount.quobyte"),
+        "scality": ("mount", "mount.sofs"),
+        "vzstorage": ("pstorage-mount",),
     }
 )
+MULTIPATH = ("multipath", "multipathd")
 _MULTIPATH_PROTOCOLS = frozenset({"iscsi", "iser", "fibre_channel"})
 
 
 def needed(protocol: str, *, multipath: bool = False) -> tuple[str, ...]:
     """The programs without which a volume of that protocol cannot be attached."""
     tools = _NEEDED.get(protocol, ())
-    return (*tools, "multipath", "multipathd") if multipath and protocol in _MULTIPATH_PROTOCOLS else tools
+    return (*tools, *MULTIPATH) if multipath and protocol in _MULTIPATH_PROTOCOLS else tools
 
 
 def missing(tools: Iterable[str], which: Which | None = None) -> tuple[str, ...]:
-    """Those that this host does not have."""
+    """Those that cannot be run here: neither this file system nor, for those that `host-tool` runs, the host's has them."""
     return tuple(tool for tool in tools if (which or _which)(tool) is None)
 
 
-def _which(tool: str) -> str | None:
-    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:{commands.SEARCH_PATH}")
+def lacking(*, multipath: bool = False, which: Which | None = None) -> Mapping[str, tuple[str, ...]]:
+    """What is missing, by protocol, of those in PROTOCOLS that cannot be attached here."""
+    found = {protocol: missing(needed(protocol, multipath=multipath), which) for protocol in PROTOCOLS}
+    return {protocol: tools for protocol, tools in found.items() if tools}
+
+
+def of_host(tool: str) -> bool:
+    """Whether it is the host's program that runs here, with the host's configuration, from inside a container."""
+    path = _find(tool)
+    return path is not None and Path(path).resolve().name == _HOST_TOOL
 
 
 def require(protocol: str, *, multipath: bool = False, which: Which | None = None) -> None:
@@ -67,11 +88,35 @@ def require(protocol: str, *, multipath: bool = False, which: Which | None = Non
     Raises:
         HostError: names each missing program and the Debian package that has it.
     """
-    if lacking := missing(needed(protocol, multipath=multipath), which):
-        raise HostError(f"{protocol} volumes need {advice(lacking)}")
+    if absent := missing(needed(protocol, multipath=multipath), which):
+        raise HostError(f"{protocol} volumes need {advice(absent)}")
 
 
 def advice(tools: Iterable[str]) -> str:
     """One clause about programs that are not there: "iscsiadm (Debian package open-iscsi), which this host lacks"."""
+    tools = tuple(tools)
     names = [f"{tool} (Debian package {PACKAGES[tool]})" if tool in PACKAGES else tool for tool in tools]
-    return f"{' and '.join(names)}, which this host lacks"
+    return f"{' and '.join(names)}, which {_who_lacks(tools)}"
+
+
+def _who_lacks(tools: tuple[str, ...]) -> str:
+    if any(of_host(tool) for tool in tools):
+        return "this host lacks: install it on the host itself, not in the container"
+    return "this image lacks" if _find(_HOST_TOOL) else "this host lacks"
+
+
+def _which(tool: str) -> str | None:
+    return _on_host(tool) if of_host(tool) else _find(tool)
+
+
+def _find(tool: str) -> str | None:
+    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:{commands.SEARCH_PATH}")
+
+
+def _on_host(tool: str) -> str | None:
+    """As `host-tool` looks for it."""
+    for folder in commands.SEARCH_PATH.split(":"):
+        path = Path(f"{HOST_ROOT}{folder}/{tool}")
+        if os.access(path, os.X_OK) or path.is_symlink():  # a link may lead to a place that is only right on the host
+            return str(path)
+    return None

@@ -24,15 +24,12 @@ FILE_SYSTEMS = (
     ("xfs", ("mkfs.xfs", "xfs_growfs")),
     ("btrfs", ("mkfs.btrfs", "btrfs")),
 )
-PROTOCOLS = ("iscsi", "fibre_channel", "nvmeof", "nfs", "rbd")
 _VERSION_OPTIONS = {
     "mkfs.ext4": "-V",
     "mkfs.xfs": "-V",
     "resize2fs": "",
     "xfs_growfs": "-V",
     "mount.nfs": "-V",
-    "multipathd": "",
-    "multipath": "",
 }
 
 
@@ -57,7 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help=f"must work here: {', '.join(PROTOCOLS)} (may be repeated)",
+        help=f"must work here: {', '.join(tools.PROTOCOLS)} (may be repeated)",
     )
     parser.add_argument("--multipath", action="store_true", help="multipathing must work here")
 
@@ -65,8 +62,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what was found; 1 when something that must work cannot."""
     for protocol in args.protocol:
-        if protocol not in PROTOCOLS:
-            raise InvalidRequest("--protocol", unknown("protocol", protocol, PROTOCOLS))
+        if protocol not in tools.PROTOCOLS:
+            raise InvalidRequest("--protocol", unknown("protocol", protocol, tools.PROTOCOLS))
     bad = False
     for finding in examine(required=frozenset(args.protocol), multipath=args.multipath):
         print(f"{finding.level:<5} {finding.what:<18} {finding.detail}")
@@ -80,7 +77,7 @@ def examine(*, required: frozenset[str], multipath: bool, root: Path = Path("/")
     yield _privileges()
     yield _loop_devices(root)
     yield from _file_systems(root)
-    for protocol in PROTOCOLS:
+    for protocol in tools.PROTOCOLS:
         yield _protocol(protocol, needed=protocol in required, multipath=multipath)
     yield from _identities(root, required)
     yield from _multipath(root, needed=multipath)
@@ -119,27 +116,28 @@ def _file_systems(root: Path) -> Iterator[Finding]:
                 Level.NOTE, name, "is not known to the running kernel yet; it may load the module when needed"
             )
         else:
-            yield Finding(Level.OK, name, _version(needed[0]))
+            yield _runs(name, needed[0], Level.NOTE)
 
 
 def _protocol(protocol: str, *, needed: bool, multipath: bool) -> Finding:
+    level = Level.BAD if needed else Level.NOTE
     programs = tools.needed(protocol, multipath=multipath)
     if lacking := tools.missing(programs):
-        return Finding(Level.BAD if needed else Level.NOTE, protocol, f"needs {tools.advice(lacking)}")
-    return Finding(Level.OK, protocol, _version(programs[0]))
+        return Finding(level, protocol, f"needs {tools.advice(lacking)}")
+    return _runs(protocol, programs[0], level)
 
 
-def _version(tool: str) -> str:
-    """The first line of what the tool says about itself."""
+def _runs(what: str, tool: str, level: Level) -> Finding:
+    """The first line of what the tool says about itself; a finding of that level when it does not run."""
     option = _VERSION_OPTIONS.get(tool, "--version")
     if not option:
-        return tool
+        return Finding(Level.OK, what, tool)
     try:
-        output = commands.run([tool, option], timeout=10, ok=range(256))
-    except HostError:
-        return tool
+        output = commands.run([tool, option], timeout=10)
+    except HostError as error:
+        return Finding(level, what, str(error))
     lines = (output.stdout + output.stderr).strip().splitlines()
-    return lines[0] if lines else tool
+    return Finding(Level.OK, what, lines[0] if lines else tool)
 
 
 def _identities(root: Path, required: frozenset[str]) -> Iterator[Finding]:
@@ -164,12 +162,25 @@ def _identities(root: Path, required: frozenset[str]) -> Iterator[Finding]:
 
 
 def _multipath(root: Path, *, needed: bool) -> Iterator[Finding]:
-    path = root / "etc/multipath.conf"
-    if not path.exists():
-        yield Finding(Level.BAD if needed else Level.NOTE, "multipath.conf", "does not exist: no multipathing")
+    level = Level.BAD if needed else Level.NOTE
+    yield _multipathd(level)
+    path = (tools.HOST_ROOT if tools.of_host("multipath") else root) / "etc/multipath.conf"
+    try:
+        found = multipath_conf.advice(path.read_text(errors="replace"))
+    except FileNotFoundError:
+        yield Finding(level, "multipath.conf", "does not exist: no multipathing")
         return
-    found = multipath_conf.advice(path.read_text(errors="replace"))
     for clause in found:
-        yield Finding(Level.BAD if needed else Level.NOTE, "multipath.conf", clause)
+        yield Finding(level, "multipath.conf", clause)
     if not found:
         yield Finding(Level.OK, "multipath.conf", "nothing in it hurts")
+
+
+def _multipathd(level: Level) -> Finding:
+    if lacking := tools.missing(tools.MULTIPATH):
+        return Finding(level, "multipathd", f"needs {tools.advice(lacking)}")
+    try:
+        said = commands.run(["multipathd", "show", "daemon"], timeout=10).stdout.strip()
+    except HostError as error:
+        return Finding(level, "multipathd", f"does not answer, so it does not run ({error})")
+    return Finding(Level.OK, "multipathd", said)

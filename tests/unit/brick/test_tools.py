@@ -1,5 +1,7 @@
 """What each protocol needs of the host."""
 
+from pathlib import Path
+
 import pytest
 
 from csi_cinderlib.brick import tools
@@ -31,3 +33,20 @@ def test_every_needed_tool_has_a_package(protocol: str) -> None:
     wanted = tools.needed(protocol, multipath=True)
     assert wanted
     assert all(tool in tools.PACKAGES for tool in wanted)
+
+
+def test_what_every_protocol_lacks_is_known_before_a_volume_comes() -> None:
+    found = tools.lacking(multipath=True, which=lambda tool: None if tool in ("rbd", "multipathd") else f"/sbin/{tool}")
+    assert found == {"iscsi": ("multipathd",), "fibre_channel": ("multipathd",), "rbd": ("rbd",)}
+
+
+def test_a_program_that_the_image_should_have_is_not_asked_of_the_host(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "host-tool").touch(0o755)
+    (tmp_path / "nvme").symlink_to("host-tool")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert (
+        tools.advice(["mount.glusterfs"]) == "mount.glusterfs (Debian package glusterfs-client), which this image lacks"
+    )
+    assert tools.advice(["nvme"]).endswith("which this host lacks: install it on the host itself, not in the container")

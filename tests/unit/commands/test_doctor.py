@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,37 @@ def test_no_loop_control_is_said(tmp_path: Path) -> None:
 def test_multipathing_that_must_work_needs_its_configuration(tmp_path: Path) -> None:
     finding = findings(host(tmp_path), multipath=True)["multipath.conf"]
     assert (finding.level, finding.detail) == (Level.BAD, "does not exist: no multipathing")
+
+
+def test_multipathing_that_must_work_needs_its_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = host(tmp_path)
+    programs(monkeypatch, tmp_path / "bin", multipath="", multipathd="exit 1")
+    assert findings(root, multipath=True)["multipathd"] == Finding(
+        Level.BAD, "multipathd", "does not answer, so it does not run (multipathd show daemon: exit code 1)"
+    )
+    programs(monkeypatch, tmp_path / "bin", multipathd="echo pid 4711 idle")
+    assert findings(root, multipath=True)["multipathd"] == Finding(Level.OK, "multipathd", "pid 4711 idle")
+
+
+def test_a_program_that_fails_is_not_taken_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(monkeypatch, tmp_path / "bin", nvme="echo cannot enter >&2; exit 1")
+    found = findings(host(tmp_path), "nvmeof")["nvmeof"]
+    assert (found.level, found.detail) == (Level.BAD, "nvme --version: exit code 1: cannot enter")
+
+
+def test_where_multipath_is_the_hosts_so_is_its_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = host(tmp_path, etc__multipath_dot_conf=GOOD, hosts__etc__multipath_dot_conf=GOOD.replace("strict", "no"))
+    assert findings(root)["multipath.conf"].detail == "nothing in it hurts"
+    programs(monkeypatch, tmp_path / "bin", **{"host-tool": ""})
+    (tmp_path / "bin/multipath").symlink_to("host-tool")
+    monkeypatch.setattr("csi_cinderlib.brick.tools.HOST_ROOT", tmp_path / "hosts")
+    assert findings(root)["multipath.conf"].detail.startswith("find_multipaths no")
+
+
+def programs(monkeypatch: pytest.MonkeyPatch, folder: Path, **scripts: str) -> None:
+    """Put them first in PATH."""
+    folder.mkdir(exist_ok=True)
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
