@@ -131,7 +131,7 @@ class ControllerSide:
 
     def _show_backends(self, observations: Observations) -> None:
         """Where `kubectl` shows them, whichever store holds the records."""
-        from csi_cinderlib.app import backend_status
+        from csi_cinderlib.app import backend_status, departed
         from csi_cinderlib.persistence.kubernetes import access
         from csi_cinderlib.persistence.kubernetes.rest import Client
         from csi_cinderlib.persistence.kubernetes.statuses import Statuses
@@ -143,6 +143,8 @@ class ControllerSide:
         statuses = Statuses(client, reached.namespace, driver_name=settings.driver_name, instance=host)
         update = backend_status.BackendStatus(statuses, observations, self.store, controller=host).update
         self._every(backend_status.LOOK_SECONDS, "back ends' status", update, first=backend_status.FIRST_SECONDS)
+        if settings.kubernetes:
+            self._every(departed.LOOK_SECONDS, "nodes", departed.Departed(client, self._nodes or self.store).look)
 
     def _every(self, seconds: float, name: str, work: Callable[[], object], *, first: float | None = None) -> None:
         def run() -> None:

@@ -184,7 +184,7 @@ def test_the_controller_reads_no_secret(release: Release) -> None:
     assert "create" in allowed(release, token, "cinderlib.io/volumes")
     for resource in ("secrets", "configmaps", "serviceaccounts", "rbac.authorization.k8s.io/roles"):
         assert allowed(release, token, resource) == [], resource
-    assert allowed(release, token, "cinderlib.io/storagenodes") == ["get", "list"]
+    assert allowed(release, token, "cinderlib.io/storagenodes") == ["get", "list", "delete"]
 
 
 def test_the_controller_removes_many_records_at_once_where_they_belong_to_one(release: Release) -> None:

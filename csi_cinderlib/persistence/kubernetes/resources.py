@@ -252,7 +252,7 @@ def controller_rules() -> list[Json]:
             "resources": [f"{resource.plural}/status" for resource in written if resource.mirrored],
             "verbs": ["patch"],
         },
-        {"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "list"]},
+        {"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "list", "delete"]},
         *status_rules(),
     ]
 

@@ -55,6 +55,19 @@ class Namespace:
         admin.post(f"{base}/roles", {"metadata": {"name": name}, "rules": rules})
         admin.post(f"{base}/rolebindings", {"metadata": {"name": name}, "roleRef": reference, "subjects": [subject]})
 
+    def grant_in_cluster(self, account: str, verb: str, plural: str) -> None:
+        """That verb on a kind of the core group that lies in no namespace."""
+        admin, group = self.server.admin, "rbac.authorization.k8s.io"
+        metadata = {"name": f"{self.name}-{account}-{verb}-{plural}"}
+        subject = {"kind": "ServiceAccount", "name": account, "namespace": self.name}
+        reference = {"apiGroup": group, "kind": "ClusterRole", "name": metadata["name"]}
+        rule = {"apiGroups": [""], "resources": [plural], "verbs": [verb]}
+        admin.post(f"/apis/{group}/v1/clusterroles", {"metadata": metadata, "rules": [rule]})
+        admin.post(
+            f"/apis/{group}/v1/clusterrolebindings",
+            {"metadata": metadata, "roleRef": reference, "subjects": [subject]},
+        )
+
     def let_controller_write_nodes(self) -> None:
         """The contract is for all kinds; in a cluster each node writes its own."""
         rules = node_rules()

@@ -38,16 +38,8 @@ def test_a_node_is_known_afterwards_and_a_second_time_is_no_change(namespace: Na
 
 
 def test_labels_of_the_node_are_topology_and_a_missing_one_is_waited_for(namespace: Namespace) -> None:
-    rule = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}
-    admin, group = namespace.server.admin, "/apis/rbac.authorization.k8s.io/v1"
-    subject = {"kind": "ServiceAccount", "name": "node", "namespace": namespace.name}
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": namespace.name}
-    admin.post(f"{group}/clusterroles", {"metadata": {"name": namespace.name}, "rules": [rule]})
-    admin.post(
-        f"{group}/clusterrolebindings",
-        {"metadata": {"name": namespace.name}, "roleRef": reference, "subjects": [subject]},
-    )
-    admin.post("/api/v1/nodes", {"metadata": {"name": namespace.name, "labels": {"rack": "r7"}}})
+    namespace.grant_in_cluster("node", "get", "nodes")
+    namespace.server.admin.post("/api/v1/nodes", {"metadata": {"name": namespace.name, "labels": {"rack": "r7"}}})
     node = request(namespace, node=namespace.name, labels=("rack",))
     assert in_child(node) == {"rack": "r7"}
     with pytest.raises(NotReady, match="zone"):
