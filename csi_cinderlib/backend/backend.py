@@ -139,13 +139,11 @@ class Backend:
 
     def _catch_up(self, driver: object) -> None:
         """What was connected before this start is exported again; drivers that keep track of ids may correct them."""
-        attached: dict[str, tuple[Attachment, ...]] = {}
-        if self._ensure_exports:
-            for one in walk(self._store, Attachment, {"backend": self.name}):
-                attached[one.volume_id] = (*attached.get(one.volume_id, ()), one)
         if loading.overrides(driver, "update_provider_info"):
             reports.update_provider_info(self._engine)
-        connections.ensure_exports(self._engine, attached)
+        if self._ensure_exports:
+            attached = (one.volume_id for one in walk(self._store, Attachment, {"backend": self.name}))
+            connections.ensure_exports(self._engine, dict.fromkeys(attached))
 
     def stop(self) -> None:
         """Forget the driver. Its volumes and connections stay as they are."""

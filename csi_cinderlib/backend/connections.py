@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, rows
 from csi_cinderlib.backend.engine import Engine
-from csi_cinderlib.backend.work import Work
+from csi_cinderlib.backend.work import Work, walk
 from csi_cinderlib.errors import DriverError, NotFound, PreconditionFailed
 from csi_cinderlib.model.records import Attachment, Status, Volume
 
@@ -46,6 +46,12 @@ def connect(engine: Engine, volume: Volume, attachment: Attachment, check: Check
     The volume's "never formatted" mark goes over to the first attachment that may write: it is taken off the volume
     before it is on the attachment, so that a crash in between can lose it but never give it to two nodes.
     """
+    engine.ready_driver()
+    with engine.turn(volume.id):
+        return _connect(engine, volume, attachment, check)
+
+
+def _connect(engine: Engine, volume: Volume, attachment: Attachment, check: Check) -> Attachment:
     driver = engine.ready_driver()
     try:
         known = engine.store.get(Attachment, attachment.id)
@@ -165,6 +171,12 @@ def disconnect(engine: Engine, attachment: Attachment) -> None:
     Raises:
         CorruptRecord: another attachment of the volume cannot be read, so that nobody knows what it needs.
     """
+    engine.ready_driver()
+    with engine.turn(attachment.volume_id):
+        _disconnect(engine, attachment)
+
+
+def _disconnect(engine: Engine, attachment: Attachment) -> None:
     driver = engine.ready_driver()
     answered = attachment.status is not Status.CREATING
     try:
@@ -194,19 +206,28 @@ def disconnect(engine: Engine, attachment: Attachment) -> None:
         _forget(engine, work, record)
 
 
-def ensure_exports(engine: Engine, attached: Mapping[str, tuple[Attachment, ...]]) -> None:
+def ensure_exports(engine: Engine, volume_ids: Iterable[str]) -> None:
     """Export again, after a start, what nodes are connected to. One volume that fails does not hold up the others."""
-    for volume_id, attachments in attached.items():
-        if all(one.status is Status.CREATING for one in attachments):
-            continue
+    for volume_id in volume_ids:
         try:
-            volume = engine.store.get(Volume, volume_id)
-            work = engine.work(volume)
-            work.attached[volume_id] = attachments
-            made = engine.volume_object(work, volume)
-            engine.call(work, engine.ready_driver().ensure_export, engine.context, made)
+            with engine.turn(volume_id):
+                _ensure_export(engine, volume_id)
         except DriverError as error:
             _log.warning("volume %s could not be exported again: %s", volume_id, error)
+
+
+def _ensure_export(engine: Engine, volume_id: str) -> None:
+    """Another controller may take the last attachment away meanwhile: then nobody else takes this export away any more."""
+    volume = engine.store.get(Volume, volume_id)
+    work = engine.work(volume)
+    # One attachment that cannot be read does not cut off the others.
+    attached = work.attached[volume_id] = tuple(walk(engine.store, Attachment, {"volume_id": volume_id}))
+    if not any(one.status is Status.AVAILABLE for one in attached):
+        return
+    made = engine.volume_object(work, volume)
+    engine.call(work, engine.ready_driver().ensure_export, engine.context, made)
+    if all(one.status is Status.DELETING for one in engine.attachments(volume_id)):
+        engine.call(work, engine.ready_driver().remove_export, engine.context, made)
 
 
 def _defaults(driver: Any) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from csi_cinderlib.backend import convert, faults
 from csi_cinderlib.backend.runtime import Runtime
@@ -64,6 +65,8 @@ class Engine:
         self._is_alive = is_alive
         self._meter: Meter = meter or Unmeasured()
         self._secrets = tuple(redact.secrets_in(settings.options))
+        self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._guard = threading.Lock()
         self._slots: contextlib.AbstractContextManager[Any]
         self.limit(settings.max_concurrent_calls)
 
@@ -106,6 +109,11 @@ class Engine:
             for name in sorted(set(names)):
                 held.enter_context(coordination.COORDINATOR.get_lock(name))
             yield
+
+    def turn(self, volume_id: str) -> threading.Lock:
+        """To be held by whoever exports the volume or takes its export away: a start does so beside the calls that are served."""
+        with self._guard:
+            return self._turns.setdefault(volume_id, threading.Lock())
 
     def claim(self, record: Volume | Snapshot | Attachment | GroupSnapshot) -> None:
         """Refuse to touch what another living process is at work on.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import collections
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,6 +59,8 @@ class NothingDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no
         self.calls: collections.Counter[str] = collections.Counter()
         self.busy = 0
         self.busiest = 0
+        self.delayed = 0
+        """Calls that are waiting now, whose delay no later change of the options makes shorter."""
         self._guard = threading.Lock()
 
     @staticmethod
@@ -72,8 +75,8 @@ class NothingDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no
             self.busy += 1
             self.busiest = max(self.busiest, self.busy)
         try:
-            if self.configuration.nothing_delay:
-                time.sleep(self.configuration.nothing_delay)
+            if delay := self.configuration.nothing_delay:
+                self._wait(delay)
             if self.configuration.nothing_journal:
                 with Path(self.configuration.nothing_journal).open("a") as journal:
                     journal.write(f"{method} {id}\n")
@@ -85,6 +88,13 @@ class NothingDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no
         finally:
             with self._guard:
                 self.busy -= 1
+
+    def _wait(self, delay: float) -> None:
+        with self._guard:
+            self.delayed += 1
+        time.sleep(delay)
+        with self._guard:
+            self.delayed -= 1
 
     def do_setup(self, context: Any) -> None:
         self._called("do_setup")
@@ -234,6 +244,17 @@ class AskingDriver(NothingDriver):
         self.heard["snapshots"] = [one.id for one in objects.SnapshotList.get_all_for_volume(admin, volume.id)]
         volume.refresh()
         return super().create_snapshot(snapshot)
+
+
+class InterruptedDriver(NothingDriver):
+    """Something happens while it exports."""
+
+    meanwhile: ClassVar[list[Callable[[str], object]]] = []
+
+    def ensure_export(self, context: Any, volume: Any) -> None:
+        for action in self.meanwhile:
+            action(volume.id)
+        super().ensure_export(context, volume)
 
 
 class CuriousDriver(NothingDriver):

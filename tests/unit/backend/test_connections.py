@@ -253,31 +253,6 @@ def test_connecting_an_unknown_volume_is_not_found(backend: Backend) -> None:
         backend.connect(volume, makers.attachment(volume))
 
 
-def test_a_start_exports_again_what_is_attached(make: MakeBackend, store: ObservedStore) -> None:
-    backend = make()
-    volume = backend.create_volume(makers.volume())
-    backend.create_volume(makers.volume())
-    backend.connect(volume, makers.attachment(volume))
-    backend.stop()
-    assert driver(make()).exports == {volume.id}
-
-
-def test_a_process_for_one_call_exports_nothing_again(make: MakeBackend) -> None:
-    backend = make()
-    volume = backend.create_volume(makers.volume())
-    backend.connect(volume, makers.attachment(volume))
-    backend.stop()
-    assert driver(make(ensure_exports=False)).calls["ensure_export"] == 0
-
-
-def test_one_export_that_fails_does_not_hold_up_the_start(make: MakeBackend) -> None:
-    backend = make()
-    volume = backend.create_volume(makers.volume())
-    backend.connect(volume, makers.attachment(volume))
-    backend.stop()
-    assert make(nothing_fail=["ensure_export"]).ready
-
-
 @pytest.mark.parametrize(
     ("specs", "size", "limits"),
     [
