@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,6 +167,14 @@ def site(empty_site: Site) -> Site:
 @pytest.fixture
 def driver(site: Site) -> Any:
     return site.backends.get("array").driver
+
+
+def wait_until_delayed(driver: Any) -> None:
+    """Until a call is in its delay, which no later change of the option makes shorter."""
+    deadline = time.monotonic() + 30
+    while not driver.delayed:
+        assert time.monotonic() < deadline, "no call reached the driver"
+        time.sleep(0.001)
 
 
 Configure = Callable[..., None]

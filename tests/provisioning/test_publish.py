@@ -28,7 +28,7 @@ from csi_cinderlib.model.records import Attachment, Node, Source, SourceKind, St
 from csi_cinderlib.model.requests import PublishVolume
 from csi_cinderlib.sealing import Sealer
 
-from .conftest import BLOCK, GIB, MOUNT, SHARED, Configure, Site
+from .conftest import BLOCK, GIB, MOUNT, SHARED, Configure, Site, wait_until_delayed
 
 READERS = Capability(Mount(), AccessMode.MULTI_NODE_READER_ONLY)
 ONE_WRITER = Capability(Block(), AccessMode.MULTI_NODE_SINGLE_WRITER)
@@ -347,14 +347,16 @@ def test_a_failed_detach_keeps_the_fence(site: Site, node: str, other: str, conf
     site.publish(volume, other)
 
 
-def test_a_slow_clone_does_not_hold_up_the_attach_of_its_source(site: Site, node: str, configure: Configure) -> None:
+def test_a_slow_clone_does_not_hold_up_the_attach_of_its_source(
+    site: Site, node: str, driver: Any, configure: Configure
+) -> None:
     origin = site.create("origin")
     configure(delay=0.6)
     clone = threading.Thread(
         target=site.create, args=("clone",), kwargs={"source": Source(SourceKind.VOLUME, origin.id)}
     )
     clone.start()
-    time.sleep(0.1)
+    wait_until_delayed(driver)
     configure(delay=0.0)
     began = time.monotonic()
     site.publish(origin, node)
@@ -365,13 +367,13 @@ def test_a_slow_clone_does_not_hold_up_the_attach_of_its_source(site: Site, node
 
 
 def test_a_call_on_a_volume_that_another_is_at_work_on_is_refused_at_once(
-    site: Site, node: str, configure: Configure
+    site: Site, node: str, driver: Any, configure: Configure
 ) -> None:
     volume = site.create()
     configure(delay=0.5)
     first = threading.Thread(target=site.publish, args=(volume, node))
     first.start()
-    time.sleep(0.1)
+    wait_until_delayed(driver)
     with pytest.raises(OperationPending):
         site.publish(volume, node)
     with pytest.raises(OperationPending):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.model.records import Snapshot, Status
 from csi_cinderlib.model.requests import CreateSnapshot
 
-from .conftest import Configure, Site, snapshotting
+from .conftest import Configure, Site, snapshotting, wait_until_delayed
 
 
 def test_a_snapshot_is_taken_once_and_knows_its_time_and_size(site: Site, driver: Any) -> None:
@@ -125,12 +124,14 @@ def test_a_member_of_a_group_goes_with_its_group_only(site: Site) -> None:
         site.snapshots.delete(snapshot.id)
 
 
-def test_a_slow_snapshot_holds_up_neither_publish_nor_another_volume(site: Site, configure: Configure) -> None:
+def test_a_slow_snapshot_holds_up_neither_publish_nor_another_volume(
+    site: Site, driver: Any, configure: Configure
+) -> None:
     volume, node = site.create("a"), site.node("n1")
     configure(delay=0.6)
     slow = threading.Thread(target=site.snapshots.create, args=(snapshotting(volume),))
     slow.start()
-    time.sleep(0.1)
+    wait_until_delayed(driver)
     configure(delay=0.0)
     with pytest.raises(OperationPending):
         site.snapshots.create(snapshotting(volume))

@@ -239,9 +239,11 @@ def test_a_copy_that_writers_never_let_finish_is_an_error_that_leaves_nothing(se
     driver, volume = set_up(str(directory)), FakeVolume()
     driver.create_volume(volume)
     write(directory / volume.name, 0, os.urandom(32 * MIB))
+    before = (directory / volume.name).stat().st_mtime_ns
     with subprocess.Popen([sys.executable, "-c", WRITER, str(directory / volume.name)]) as writer:
         try:
-            time.sleep(0.2)
+            while (directory / volume.name).stat().st_mtime_ns == before:
+                time.sleep(0.01)
             with pytest.raises(Exception, match="written to all the time"):
                 driver.create_snapshot(FakeSnapshot(volume))
         finally:
