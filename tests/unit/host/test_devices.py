@@ -175,10 +175,19 @@ def test_detaching_is_idempotent(loop: Loop) -> None:
     assert devices.identity(device) == ""
 
 
-def test_a_device_that_shows_another_file_by_now_is_left_alone(loop: Loop) -> None:
-    device = loop(8)
+def test_a_device_that_shows_another_file_by_now_is_left_alone_also_when_that_is_in_use(
+    loop: Loop, target: str
+) -> None:
+    from csi_cinderlib.host import filesystems
+
+    device = loop(64)
     devices.detach_file(device, expected="loop:1:other.img")
-    assert devices.size(device) == 8 * MIB
+    assert devices.size(device) == 64 * MIB
+    filesystems.make(device, "ext4")
+    mounts.mount(device, target, "ext4")
+    devices.detach_file(device, expected="loop:1:other.img")
+    devices.detach_file("/dev/loop987654", expected="loop:1:other.img")
+    assert mounts.find(target)
 
 
 def test_a_grown_file_is_seen_after_a_refresh(loop: Loop, tmp_path: Path) -> None:
