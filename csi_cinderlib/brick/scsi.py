@@ -88,6 +88,13 @@ def stop_queueing(device: str) -> None:
             commands.run(["multipathd", "disablequeueing", "map", name], timeout=_RESIZE_SECONDS)
 
 
+def take_offline(device: str) -> None:
+    """Let every path fail whatever it is asked, until it is deleted and found anew; nothing happens to other devices."""
+    for disk in disks(device):
+        with contextlib.suppress(OSError):  # it went away by itself
+            (disk.where / "device" / "state").write_text("offline")
+
+
 def remove_map(device: str) -> None:
     """Take away a map: one whose paths all vanished before it is not found by its paths any more (promise 5).
 

@@ -43,7 +43,8 @@ def decide(
         found: what it carries, all of head and tail having been read.
         wanted: the file system asked for, or "" for any.
         rule: what the controller allows, made stricter by what this node knows.
-        interrupted: the file system that mkfs was making on this very device when the process ended, or "".
+        interrupted: the file system that mkfs was making on this very device, for this very attachment, when the process
+            ended, or "". It never overrules a controller that forbids formatting.
         is_blank: reads head and tail and says whether they are all zeros.
 
     Raises:
@@ -52,6 +53,7 @@ def decide(
         Unsupported: it carries one that this node does not mount.
     """
     make = wanted or DEFAULT_FILE_SYSTEM
+    interrupted = "" if rule is Formatting.FORBIDDEN else interrupted
     if found is None:
         if not interrupted:
             _may_format(rule, is_blank)

@@ -65,6 +65,16 @@ class StageRecord:
     publications: tuple[Publication, ...] = ()
     boot_id: str = ""
 
+    def is_of(self, connection: Connection) -> bool:
+        """Whether the record is about that very attachment. Between two of them another node may have written to the volume.
+
+        An attachment of before they had names is known by its connection alone.
+        """
+        known = self.connection
+        if known.attachment or connection.attachment:
+            return known.attachment == connection.attachment
+        return (known.protocol, dict(known.data)) == (connection.protocol, dict(connection.data))
+
     def publication(self, target_path: str) -> Publication | None:
         return next((item for item in self.publications if item.target_path == target_path), None)
 

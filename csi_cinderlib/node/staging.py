@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from csi_cinderlib.brick import scsi
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.brick.initiator import Initiator
 from csi_cinderlib.concurrency import KeyedLocks
@@ -41,12 +42,16 @@ class Staging:
             InvalidRequest: no connection in publish_context, or not a readable one.
             OperationPending: another call works on this volume.
             AlreadyExists: staged with another path or capability, or the path is taken.
-            PreconditionFailed: what is on the device forbids it (UnsafeToFormat, another file system, another device).
+            PreconditionFailed: what is on the device forbids it (UnsafeToFormat, another file system, another device), or
+                the volume is still published here since an earlier attachment.
             HostError: the device, a tool or a mount failed.
         """
         connection = self._open(request)
         with self._locks.hold(mounted.key(request.volume_id)):
             previous = self._records.find(request.volume_id)
+            if previous and not previous.is_of(connection):
+                self._leave(previous)
+                previous = None
             if previous and self._is_settled(previous, request):
                 return
             if previous:
@@ -82,6 +87,25 @@ class Staging:
             file_system.grow_mounted(record, record.device)
             self._records.save(replace(record, state=State.STAGED))
         return True
+
+    def _leave(self, record: StageRecord) -> None:
+        """Give up an earlier attachment whose unstage never came. Another node may have had the volume since: what is seen
+        here is out of date, and what was not written must not be written now.
+        """
+        if targets := mounted.published(record):
+            raise PreconditionFailed(
+                f"volume {record.volume_id} is still published at {', '.join(sorted(targets))} as it was attached before: "
+                "unpublish it there first"
+            )
+        _log.warning("volume %s was attached anew since it was staged: taking that stage down", record.volume_id)
+        device = record.device
+        if device and not mounted.is_another_device(record):
+            self._initiator.give_up(device)
+            scsi.take_offline(
+                device.path
+            )  # other kinds of device cannot be told to fail: see docs/explanation/safety.md
+        mounts.unmount(record.staging_path)
+        self._initiator.disconnect(record.connection, device, force=True)
 
     def _clear_away(self, record: StageRecord) -> None:
         """Take down what an earlier, unfinished or broken stage left; what still works and is published stays."""
@@ -199,7 +223,7 @@ class Staging:
 
 
 def _intent(request: StageVolume, connection: Connection, previous: StageRecord | None) -> StageRecord:
-    """What is about to be done. An earlier attempt's device and progress count only for the same connection."""
+    """What is about to be done, and what an earlier attempt for the same attachment knows."""
     record = StageRecord(
         volume_id=request.volume_id,
         staging_path=request.staging_path,
@@ -208,10 +232,10 @@ def _intent(request: StageVolume, connection: Connection, previous: StageRecord 
     )
     if previous is None:
         return record
-    record = replace(record, publications=previous.publications)
-    if (previous.connection.protocol, dict(previous.connection.data)) != (connection.protocol, dict(connection.data)):
-        return record
-    return replace(record, device=previous.device, state=previous.state, fs_type=previous.fs_type)
+    record = replace(record, publications=previous.publications, device=previous.device)
+    if previous.state is State.FORMATTING and not connection.attachment:
+        return record  # nobody can tell whether it is the attachment for which mkfs was interrupted
+    return replace(record, state=previous.state, fs_type=previous.fs_type)
 
 
 def _difference(record: StageRecord, request: StageVolume) -> str:

@@ -45,11 +45,13 @@ class Volume:
     read_only: bool = False
     fs_type: str = ""
     mkfs_options: tuple[str, ...] = ()
+    attachment: str = "of-this-node@1"
 
     @property
     def connection(self) -> Connection:
         return Connection(
             volume_id=self.id,
+            attachment=self.attachment,
             protocol="local",
             data={"device_path": str(self.file)},
             size=Bytes(self.file.stat().st_size),

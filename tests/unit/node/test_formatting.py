@@ -61,7 +61,7 @@ def test_any_other_signature_is_named_and_left_alone(found: Signature, rule: For
         decide(found, "ext4", rule, interrupted="ext4", is_blank=never_asked)
 
 
-@pytest.mark.parametrize("rule", ALL)
+@pytest.mark.parametrize("rule", [Formatting.NEVER_FORMATTED, Formatting.UNKNOWN])
 def test_an_interrupted_mkfs_is_done_again(rule: Formatting) -> None:
     again = decide(XFS, "xfs", rule, interrupted="xfs", is_blank=never_asked)
     assert again == Decision(Action.MAKE_AGAIN, "xfs")
@@ -69,3 +69,10 @@ def test_an_interrupted_mkfs_is_done_again(rule: Formatting) -> None:
     assert decide(XFS, "ext4", rule, interrupted="xfs", is_blank=never_asked) == Decision(Action.MAKE_AGAIN, "ext4")
     with pytest.raises(PreconditionFailed):
         decide(EXT4, "xfs", rule, interrupted="xfs", is_blank=never_asked)
+
+
+def test_where_formatting_is_forbidden_an_interrupted_mkfs_is_no_excuse() -> None:
+    forbidden = Formatting.FORBIDDEN
+    assert decide(XFS, "xfs", forbidden, interrupted="xfs", is_blank=never_asked) == Decision(Action.USE, "xfs")
+    with pytest.raises(UnsafeToFormat):
+        decide(None, "xfs", forbidden, interrupted="xfs", is_blank=never_asked)
