@@ -35,23 +35,29 @@ class Reconciled:
 
 
 def reconcile(records: StageRecords, staging: Staging, locks: KeyedLocks) -> Reconciled:
-    """Go through all records once. Never unmounts anything, and never gives up a device that is in use."""
+    """Go through all records once. Never unmounts anything, and never gives up a device that is in use.
+
+    Calls may be served meanwhile: each record is read again once its volume is locked.
+    """
     kept, cleaned, failed = [], [], []
     every = records.all()
-    for record in every.records:
+    for volume_id in (record.volume_id for record in every.records):
         try:
-            with locks.hold(mounted.key(record.volume_id)):
+            with locks.hold(mounted.key(volume_id)):
+                record = records.find(volume_id)
+                if record is None:
+                    continue
                 if not is_orphan(record):
-                    kept.append(record.volume_id)
+                    kept.append(volume_id)
                     continue
                 staging.take_down(record)
-            _log.info("volume %s: taken down, nobody stages it any more (%s)", record.volume_id, record.state)
-            cleaned.append(record.volume_id)
+            _log.info("volume %s: taken down, nobody stages it any more (%s)", volume_id, record.state)
+            cleaned.append(volume_id)
         except OperationPending:
-            kept.append(record.volume_id)
+            kept.append(volume_id)
         except DriverError as error:
-            _log.warning("volume %s: cannot be taken down: %s", record.volume_id, error)
-            failed.append(record.volume_id)
+            _log.warning("volume %s: cannot be taken down: %s", volume_id, error)
+            failed.append(volume_id)
     for problem in every.corrupt:
         _log.error("%s", problem)
     return Reconciled(tuple(kept), tuple(cleaned), tuple(failed), tuple(error.id for error in every.corrupt))

@@ -7,12 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
+from csi_cinderlib.node.reconcile import Reconciled, reconcile
 from csi_cinderlib.node.stage_record import State
 from tests.node.bed import BLOCK, MIB, Node, mount_capability
 from tests.node.conftest import assert_nothing_left, loops_of, mounted_below
@@ -126,6 +130,36 @@ def test_an_intent_of_before_a_crash_is_cleaned_at_start(node: Node, fault: str)
     assert run(node.base, "stage", "ext4", fault) == -signal.SIGKILL
     again = Node(node.base)
     assert again.reconcile().cleaned == ("vol",)
+    assert_nothing_left(node.base)
+
+
+class Meanwhile(KeyedLocks):
+    """Somebody else is served after the records were read and before a volume is locked."""
+
+    def __init__(self, deed: Callable[[], object]) -> None:
+        super().__init__()
+        self._deed = deed
+
+    def hold(self, *keys: str, shared: Iterable[str] = ()) -> AbstractContextManager[None]:
+        self._deed()
+        return super().hold(*keys, shared=shared)
+
+
+def test_at_start_a_volume_that_is_staged_meanwhile_is_kept(node: Node) -> None:
+    """As a block device, which no mount betrays before it is published."""
+    assert run(node.base, "stage", "block", "stage.connected") == -signal.SIGKILL
+    reboot(node)
+    again = Node(node.base)
+    done = reconcile(again.records, again.staging, Meanwhile(lambda: again.stage(again.volume(), BLOCK)))
+    assert done == Reconciled(kept=("vol",))
+    assert len(loops_of(node.base)) == 1
+    again.publish(again.volume(), BLOCK)
+
+
+def test_at_start_a_volume_that_is_unstaged_meanwhile_is_no_business_any_more(node: Node) -> None:
+    assert run(node.base, "stage", "ext4", "stage.connected") == -signal.SIGKILL
+    again = Node(node.base)
+    assert reconcile(again.records, again.staging, Meanwhile(lambda: again.unstage(again.volume()))) == Reconciled()
     assert_nothing_left(node.base)
 
 
