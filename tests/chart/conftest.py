@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -68,21 +69,37 @@ def render(helm: str, generator: ModuleType, tmp_path_factory: pytest.TempPathFa
             texts[name] = generator.snapshot(helm, name)
         return texts[name]
 
-    def objects(values: Json | str = "default", *, release: str = GENERATOR.RELEASE) -> list[Json]:
+    def rendered(values: Json | str = "default", *, release: str = GENERATOR.RELEASE) -> list[Json]:
         if isinstance(values, str):
-            return _objects(text_of(values))
+            return objects(text_of(values))
         path = folder / "values.yaml"
         path.write_text(yaml.safe_dump(values))
         try:
-            return _objects(generator.render(helm, values=[path], release=release))
+            return objects(generator.render(helm, values=[path], release=release))
         except subprocess.CalledProcessError as problem:
             raise Refused(problem.stderr) from None
 
-    return objects
+    return rendered
 
 
-def _objects(text: str) -> list[Json]:
-    return [found for found in yaml.load_all(text, Loader=yaml.CSafeLoader) if found]
+class _Loader(yaml.CSafeLoader):
+    """Refuses a key that is there twice, as the API server does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        for key, times in Counter(key.value for key, _ in node.value).items():
+            if times > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", node.start_mark)
+        return found
+
+
+def objects(text: str) -> list[Json]:
+    """What YAML documents hold.
+
+    Raises:
+        yaml.YAMLError: they are not valid, or a key is there twice.
+    """
+    return [found for found in yaml.load_all(text, Loader=_Loader) if found]
 
 
 def one(objects: list[Json], kind: str, name: str = "") -> Json:

@@ -272,6 +272,20 @@ def test_other_values_of_parameters_are_text_as_well(render: Render) -> None:
     assert one(objects, "StorageClass")["parameters"] == parameters | {"extraSpecs/a": "true"}
 
 
+def test_the_first_topology_restarts_the_controller_and_no_other_change_of_a_back_end(render: Render) -> None:
+    """Its sidecars ask once whether the driver has the capability VOLUME_ACCESSIBILITY_CONSTRAINTS."""
+
+    def template(*back_ends: Json) -> Json:
+        named = {f"b{index}": {"driver": "example.Driver", **one} for index, one in enumerate(back_ends)}
+        found: Json = one(render({"backends": named}), "Deployment")["spec"]["template"]
+        return found
+
+    here, there = ({"topology": {"topology.kubernetes.io/zone": zone}} for zone in "ab")
+    without = template({})
+    assert template({}, {}) == template({"topology": {}}) == template({"options": {"a": "b"}}) == without
+    assert template(here) == template(there) == template(here, there) == template({}, here) != without
+
+
 @pytest.mark.parametrize("role", ["controller", "node"])
 def test_a_file_system_mounted_later_at_the_local_back_end_is_seen(role: str, render: Render) -> None:
     """Else the pod would go on with the directory below it."""

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from csi_cinderlib.csi.requests.parameters import SIDECARS, STORAGE_CLASS
-from tests.chart.conftest import Json, Refused, Render
+from tests.chart.conftest import Json, Refused, Render, objects, one, pod
 
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 WRONG: tuple[tuple[Json, str], ...] = (
     ({"controler": {}}, "'controler' not allowed"),
     ({"controller": {"replicas": 2}}, "at '/controller': additional properties 'replicas'"),
@@ -64,6 +65,23 @@ WRONG: tuple[tuple[Json, str], ...] = (
     ({"node": {"healthPort": 9820}}, "node.healthPort, node.metricsPort"),
     ({"controller": {"privileged": True}, "node": {"metricsPort": 9810}}, "node.healthPort, node.metricsPort"),
     ({"kubeletPath": "/" + "k" * 80}, "kubeletPath and driverName"),
+    ({"controller": {"privileged": True, "replicaCount": 2}, "localBackend": {"node": "n1"}}, "controller.replicaCount: privileged"),
+    ({"localBackend": {"path": "/var/lib/csi-cinderlib/state"}}, "localBackend.path: /var/lib/csi-cinderlib/state is"),
+    ({"localBackend": {"path": "/var/lib/csi-cinderlib/state/a"}}, "is in, /var/lib/csi-cinderlib/state, which the driver's pods use"),
+    ({"localBackend": {"path": "/var/lib/csi-cinderlib/a/../state"}}, "is in, /var/lib/csi-cinderlib/state,"),
+    ({"localBackend": {"path": "/var/lib/csi-cinderlib/csi.cinderlib.io"}}, "is in, /var/lib/csi-cinderlib/csi.cinderlib.io,"),
+    ({"localBackend": {"path": "/var/lib/kubelet/volumes"}}, "is in, /var/lib/kubelet,"),
+    ({"kubeletPath": "/srv/kubelet", "localBackend": {"path": "/srv/kubelet/volumes"}}, "is in, /srv/kubelet,"),
+    ({"customLabels": {"app.kubernetes.io/name": "a"}}, "customLabels: app.kubernetes.io/name is set by the chart"),
+    ({"controller": {"podLabels": {"app.kubernetes.io/component": "a"}}}, "controller.podLabels: app.kubernetes.io/component is set by the chart"),
+    ({"customLabels": {"a": "b"}, "node": {"podLabels": {"a": "c"}}}, "node.podLabels: a is set by customLabels"),
+    ({"controller": {"podAnnotations": {"checksum/config": "a"}}}, "controller.podAnnotations: checksum/config is set by the chart"),
+    ({"node": {"podAnnotations": {"checksum/config": "a"}}}, "node.podAnnotations: checksum/config"),
+    ({"controller": {"nodeSelector": {"kubernetes.io/os": "windows"}}}, "controller.nodeSelector: kubernetes.io/os must be linux"),
+    ({"storageClasses": [{"name": "a"}, {"name": "b", "labels": {"helm.sh/chart": "a"}}]}, "storageClasses[1].labels: helm.sh/chart"),
+    ({"storageClasses": [{"name": "a", "default": True, "annotations": {DEFAULT_CLASS: "false"}}]}, f"storageClasses[0].annotations: {DEFAULT_CLASS} is set by default"),
+    ({"customLabels": {"a": "b"}, "volumeSnapshotClasses": [{"name": "a", "labels": {"a": "b"}}]}, "volumeSnapshotClasses[0].labels: a is set by customLabels"),
+    ({"metrics": {"serviceMonitor": {"labels": {"app.kubernetes.io/instance": "a"}}}}, "metrics.serviceMonitor.labels: app.kubernetes.io/instance"),
 )  # fmt: skip
 
 
@@ -72,6 +90,23 @@ def test_a_wrong_value_is_refused_by_name(values: Json, message: str, render: Re
     with pytest.raises(Refused) as refused:
         render(values)
     assert message in str(refused.value)
+
+
+def test_what_is_next_to_the_refused_is_taken(render: Render) -> None:
+    objects = render(
+        {
+            "localBackend": {"path": "/var/lib/kubelet-volumes", "node": "n1"},
+            "controller": {"replicaCount": 2, "nodeSelector": {"kubernetes.io/os": "linux", "a": "b"}},
+            "storageClasses": [{"name": "a", "annotations": {DEFAULT_CLASS: "false"}}],
+        }
+    )
+    assert pod(objects, "controller")["nodeSelector"] == {"kubernetes.io/os": "linux", "a": "b"}
+    assert one(objects, "StorageClass")["metadata"]["annotations"] == {DEFAULT_CLASS: "false"}
+
+
+def test_a_key_that_is_there_twice_does_not_escape_these_tests() -> None:
+    with pytest.raises(yaml.constructor.ConstructorError, match="'a' is there twice"):
+        objects("b: {a: 1, c: 2, a: 3}")
 
 
 @pytest.mark.parametrize(

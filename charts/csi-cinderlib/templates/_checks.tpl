@@ -3,6 +3,7 @@
 {{- $values := .Values }}
 {{- $local := .Values.localBackend }}
 {{- include "cinderlib.checkPrivileges" . }}
+{{- include "cinderlib.checkKeys" . }}
 {{- if and $local.enabled (hasKey .Values.backends $local.name) }}
 {{- fail (printf "backends.%s has the name of the local back end: choose another one, or set localBackend.enabled=false" $local.name) }}
 {{- end }}
@@ -12,6 +13,14 @@
 {{- if $local.enabled }}
 {{- if and $local.node $local.shared }}
 {{- fail "localBackend.node and localBackend.shared exclude one another: a shared directory belongs to no node" }}
+{{- end }}
+{{- range $used := list .Values.kubeletPath "/var/lib/csi-cinderlib/state" (printf "/var/lib/csi-cinderlib/%s" .Values.driverName) "/etc/csi-cinderlib" "/csi" "/dev" "/proc" "/sys" }}
+{{- if hasPrefix (printf "%s/" (clean $used)) (printf "%s/" (clean $local.path)) }}
+{{- fail (printf "localBackend.path: %s is, or is in, %s, which the driver's pods use themselves: choose another directory" $local.path $used) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.controller.privileged $local.node (gt (int .Values.controller.replicaCount) 1) }}
+{{- fail (printf "controller.replicaCount: privileged controllers use ports of their node, and localBackend.node keeps all %d on one: set controller.replicaCount=1" (int .Values.controller.replicaCount)) }}
 {{- end }}
 {{- $nodes := (lookup "v1" "Node" "" "").items | default list }}
 {{- if and (gt (len $nodes) 1) (not (or $local.node $local.shared)) }}
@@ -75,6 +84,44 @@
 {{- if $why }}
 {{- fail (printf "backends.%s: %s %s, so it needs controller.privileged=true" $name $backend.driver $why) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Keys that the chart sets itself, or that another value gives already: in one mapping they can be there once only. */ -}}
+{{- define "cinderlib.checkKeys" -}}
+{{- $labels := dict }}
+{{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/component" "helm.sh/chart" }}
+{{- $_ := set $labels . "the chart" }}
+{{- end }}
+{{- include "cinderlib.refuseTaken" (list "customLabels" .Values.customLabels $labels) }}
+{{- range $key, $_ := .Values.customLabels }}
+{{- $_ := set $labels $key "customLabels" }}
+{{- end }}
+{{- include "cinderlib.refuseTaken" (list "metrics.serviceMonitor.labels" .Values.metrics.serviceMonitor.labels $labels) }}
+{{- range $role := list "controller" "node" }}
+{{- $pod := index $.Values $role }}
+{{- include "cinderlib.refuseTaken" (list (printf "%s.podLabels" $role) $pod.podLabels $labels) }}
+{{- include "cinderlib.refuseTaken" (list (printf "%s.podAnnotations" $role) $pod.podAnnotations (dict "checksum/config" "the chart" "checksum/topology" "the chart")) }}
+{{- if ne (index $pod.nodeSelector "kubernetes.io/os" | default "linux") "linux" }}
+{{- fail (printf "%s.nodeSelector: kubernetes.io/os must be linux" $role) }}
+{{- end }}
+{{- end }}
+{{- range $kind, $mark := dict "storageClasses" "storageclass.kubernetes.io/is-default-class" "volumeSnapshotClasses" "snapshot.storage.kubernetes.io/is-default-class" }}
+{{- range $index, $class := index $.Values $kind }}
+{{- include "cinderlib.refuseTaken" (list (printf "%s[%d].labels" $kind $index) $class.labels $labels) }}
+{{- include "cinderlib.refuseTaken" (list (printf "%s[%d].annotations" $kind $index) $class.annotations ($class.default | default false | ternary (dict $mark "default") dict)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Takes a value's path, the value, and the keys that it may not have, each with who sets it. */ -}}
+{{- define "cinderlib.refuseTaken" -}}
+{{- $path := index . 0 }}
+{{- $taken := index . 2 }}
+{{- range $key, $_ := index . 1 }}
+{{- if hasKey $taken $key }}
+{{- fail (printf "%s: %s is set by %s" $path $key (index $taken $key)) }}
 {{- end }}
 {{- end }}
 {{- end }}

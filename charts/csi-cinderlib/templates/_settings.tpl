@@ -39,6 +39,15 @@ volume_types:
 {{- toYaml $all }}
 {{- end }}
 
+{{- /* Whether any back end of the values has a topology. */ -}}
+{{- define "cinderlib.hasTopology" -}}
+{{- $found := false }}
+{{- range include "cinderlib.backends" . | fromYaml }}
+{{- $found = or $found (not (empty .topology)) }}
+{{- end }}
+{{- $found }}
+{{- end }}
+
 {{- /* What csi-cinderlib serve --config reads on a node. It holds no secret. */ -}}
 {{- define "cinderlib.nodeSettings" -}}
 driver_name: {{ .Values.driverName }}
