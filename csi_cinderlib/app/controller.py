@@ -69,7 +69,7 @@ class ControllerSide:
         """
         self.store = open_store(self._settings, self._keys.sealer)
         self._undo.callback(self.store.close)
-        self.owners = Owners(self.store, owner=self._owner)
+        self.owners = Owners(self.store, owner=self._owner, writer=lambda: self._keys.sealer.writer)
         if self.store.traits.shared:
             self.owners.beat()
             self._undo.callback(self._leave)
@@ -116,7 +116,8 @@ class ControllerSide:
     def _start_chores(self) -> None:
         self._every(SETTLE_SECONDS, "orphans", self._settle)
         self._every(REFRESH_SECONDS, "back ends", self._running.refresh)
-        self._every(resealing.LOOK_SECONDS, "sealing", resealing.Resealing(self.store, self._keys.sealer).look)
+        sealing = resealing.Resealing(self.store, self._keys.sealer, lagging=self.owners.lagging)
+        self._every(resealing.LOOK_SECONDS, "sealing", sealing.look)
         if self.store.traits.shared:
             self._every(LEASE / 3, "beat", self.owners.beat)
         observations = Observations(self.backends, unreadable=self._running.unreadable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,36 +18,59 @@ from csi_cinderlib.sealing import Sealer
 LOOK_SECONDS = 5.0
 """Between two looks at which key writes, which cost nothing."""
 MARK = "sealed-with"
-"""The id of the record that tells with which key all others are sealed."""
+"""The id of the record that tells with which key all others are sealed. It spares a restart the walk, and nothing else."""
 
 _log = logs.logger(__name__)
 
 
+def _nobody(_writer: str) -> tuple[str, ...]:
+    return ()
+
+
 class Resealing:
-    """Safe beside calls that are being served, and beside other controllers: a record that changes meanwhile is sealed by that.
+    """Safe beside calls that are being served: a record that changes meanwhile is sealed by that.
+
+    A Secret reaches the machines one after the other, and a controller that still has the old one seals with the old key:
+    so each waits until all seal with the new one.
 
     Args:
         sealer: the one that the store was opened with.
+        lagging: the other controllers that may seal with another key than this (`Owners.lagging`).
     """
 
-    def __init__(self, store: Store, sealer: Sealer) -> None:
+    def __init__(self, store: Store, sealer: Sealer, *, lagging: Callable[[str], tuple[str, ...]] = _nobody) -> None:
         self._store = store
         self._sealer = sealer
-        self._done = ""
+        self._lagging = lagging
+        self._writer = sealer.writer
+        self._is_due: bool | None = None
+        self._awaited: tuple[str, ...] = ()
 
     def look(self) -> None:
         """Write all records with secrets again, if another key writes than at the last look. Raises StoreUnavailable."""
-        writer = self._sealer.writer
-        if writer == self._done:
-            return
-        if self._mark() != writer:
-            written, unreadable = self._rewrite()
-            if unreadable:
-                _log.error("records cannot be read, and so not be sealed with the key that writes now", ids=unreadable)
-            else:
-                self._set_mark(writer)
-                _log.info("all records are sealed with the key that writes now", key=writer, written=written)
-        self._done = writer
+        was, self._writer = self._writer, self._sealer.writer
+        if self._writer != was:
+            self._is_due = True  # whatever the mark says: this process has written with the other key
+        elif self._is_due is None:
+            self._is_due = bool(self._writer) and self._mark() != self._writer
+        if self._is_due and not self._waits():
+            self._seal_all()
+            self._is_due = False
+
+    def _waits(self) -> bool:
+        was, self._awaited = self._awaited, self._lagging(self._writer)
+        if self._awaited and self._awaited != was:
+            _log.info("controllers seal with another key still", key=self._writer, controllers=list(self._awaited))
+        return bool(self._awaited)
+
+    def _seal_all(self) -> None:
+        writer = self._writer
+        written, unreadable = self._rewrite()
+        if unreadable:
+            _log.error("records cannot be read, and so not be sealed with the key that writes now", ids=unreadable)
+        else:
+            self._set_mark(writer)
+            _log.info("all records are sealed with the key that writes now", key=writer, written=written)
 
     def _rewrite(self) -> tuple[int, list[str]]:
         written, unreadable = 0, []

@@ -20,27 +20,46 @@ from csi_cinderlib.persistence.api import Store
 LEASE = 30.0
 """Seconds after which an owner that did not beat is taken for dead. Beat three times as often."""
 
-_PREFIX = "owner."
+PREFIX = "owner."
+"""Of the ids of owners' own records (key-values)."""
+
+_MOST = 1000
+"""Records looked through for those of owners; controllers are a few."""
+
+
+def _no_key() -> str:
+    return ""
 
 
 class Owners:
-    """This process as an owner, and the others as it sees them. Thread-safe."""
+    """This process as an owner, and the others as it sees them. Thread-safe.
+
+    Args:
+        writer: the id of the key that seals this process' records; each beat tells it to the others.
+    """
 
     def __init__(
-        self, store: Store, *, owner: str, lease: float = LEASE, monotonic: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        *,
+        owner: str,
+        lease: float = LEASE,
+        monotonic: Callable[[], float] = time.monotonic,
+        writer: Callable[[], str] = _no_key,
     ) -> None:
         self.owner = owner
         self._store = store
         self._lease = lease
         self._now = monotonic
+        self._writer = writer
         self._seen: dict[str, tuple[str, float]] = {}
         self._guard = threading.Lock()
         self._beats = itertools.count(1)
 
     def beat(self) -> None:
         """Say that this process lives. Called every third of the lease where several controllers share a store."""
-        value = f"{time.time_ns()}.{next(self._beats)}"
-        key = _PREFIX + self.owner
+        value = f"{time.time_ns()}.{next(self._beats)}.{self._writer()}"
+        key = PREFIX + self.owner
         try:
             record = self._store.get(KeyValue, key)
         except NotFound:
@@ -52,7 +71,13 @@ class Owners:
     def leave(self) -> None:
         """Say that this process ends, so that its successor need not wait for the lease."""
         with suppress(NotFound):
-            self._store.remove(self._store.get(KeyValue, _PREFIX + self.owner))
+            self._store.remove(self._store.get(KeyValue, PREFIX + self.owner))
+
+    def lagging(self, writer: str) -> tuple[str, ...]:
+        """The other owners that live and, as far as they have told, do not seal with this key yet."""
+        records = self._store.page(KeyValue, after=PREFIX, limit=_MOST).records
+        beats = {one.id.removeprefix(PREFIX): one.value for one in records if one.id.startswith(PREFIX)}
+        return tuple(owner for owner, beat in beats.items() if beat.split(".", 2)[2:] != [writer] and self.alive(owner))
 
     def alive(self, owner: str) -> bool:
         """Whether another process of that name may still be at work.
@@ -62,7 +87,7 @@ class Owners:
         if owner in {"", self.owner}:
             return False
         try:
-            value = self._store.get(KeyValue, _PREFIX + owner).value
+            value = self._store.get(KeyValue, PREFIX + owner).value
         except NotFound:
             return False
         with self._guard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, KeyValue, Provider, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.provisioning.owners import Owners
 from csi_cinderlib.sealing import Sealer, generate_key
 
 OLD, NEW = SealingKey(id="old", key=generate_key()), SealingKey(id="new", key=generate_key())
@@ -91,3 +94,85 @@ def test_without_keys_nothing_is_written(tmp_path: Path) -> None:
 def test_only_what_holds_a_secret_needs_a_key() -> None:
     assert [holds_secret(record) for record in RECORDS] == [True, False, True, True]
     assert not holds_secret(Snapshot(id="s", backend="a", volume_id="chap", size=GiB(1)))
+
+
+class Site:
+    """A controller on the store of all, and the keys that have reached it."""
+
+    def __init__(self, name: str, beside: Site | None = None) -> None:
+        self.sealer = Sealer([OLD])
+        self.store = MemoryStore(self.sealer)
+        if beside:
+            self.store._tables, self.store._lock = beside.store._tables, beside.store._lock
+        self.owners = Owners(self.store, owner=name, writer=lambda: self.sealer.writer)
+        self.owners.beat()
+        self.resealing = Resealing(self.store, self.sealer, lagging=self.owners.lagging)
+
+    def rotate(self, *keys: SealingKey) -> None:
+        self.sealer.rotate(keys)
+        self.owners.beat()
+
+    def publish(self, id: str) -> None:
+        self.store.add(replace(self.store.get(Attachment, "at"), id=id))
+
+
+@pytest.fixture
+def two() -> tuple[Site, Site]:
+    a = Site("a")
+    b = Site("b", beside=a)
+    for record in RECORDS:
+        a.store.add(record)  # type: ignore[type-var]  # a union
+    a.resealing.look()
+    b.resealing.look()
+    return a, b
+
+
+def test_what_a_controller_sealed_before_the_new_key_reached_it_is_not_lost(two: tuple[Site, Site]) -> None:
+    a, b = two
+    a.rotate(NEW, OLD)
+    a.resealing.look()
+    b.publish("late")
+    b.rotate(NEW, OLD)
+    for site in (a, b):
+        site.resealing.look()
+    a.rotate(NEW)
+    assert {"chap", "at", "k", "late", MARK} <= readable(a.store)
+
+
+def test_nothing_is_called_done_while_a_controller_seals_with_the_old_key(
+    two: tuple[Site, Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = two
+    caplog.set_level("INFO")
+    a.rotate(NEW, OLD)
+    a.resealing.look()
+    a.resealing.look()
+    assert [record.message for record in caplog.records] == ["controllers seal with another key still"]
+    b.owners.leave()
+    a.resealing.look()
+    assert caplog.records[-1].message == "all records are sealed with the key that writes now"
+
+
+def test_a_process_whose_key_changed_writes_again_whatever_the_mark_says(store: Store, sealer: Sealer) -> None:
+    here = Resealing(store, sealer)
+    here.look()
+    other = Sealer([NEW, OLD])
+    sealer.rotate([NEW, OLD])
+    Resealing(store, other).look()  # marks it
+    sealer.rotate([OLD, NEW])
+    store.replace(store.get(Volume, "chap"))
+    sealer.rotate([NEW, OLD])
+    here.look()
+    sealer.rotate([NEW])
+    assert {"chap", "at", "k"} <= readable(store)
+
+
+def test_a_key_that_was_taken_back_before_all_had_it_leaves_nothing_sealed_with_it(two: tuple[Site, Site]) -> None:
+    a, _ = two
+    a.rotate(NEW, OLD)
+    a.resealing.look()  # waits for b
+    a.publish("meanwhile")
+    a.rotate(OLD, NEW)
+    a.resealing.look()
+    a.rotate(OLD)
+    assert "meanwhile" in readable(a.store)

@@ -53,3 +53,15 @@ def test_an_owner_that_left_is_dead_at_once() -> None:
     assert here.alive("there")
     there.leave()
     assert not here.alive("there")
+
+
+def test_owners_that_live_and_do_not_say_that_they_seal_with_a_key_are_named() -> None:
+    store, clock = MemoryStore(), Clock()
+    here = owners(store, "here", clock)
+    old = Owners(store, owner="with old", monotonic=clock, writer=lambda: "old")
+    new = Owners(store, owner="with new", monotonic=clock, writer=lambda: "k.new")
+    for one in (here, old, new):
+        one.beat()
+    assert here.lagging("k.new") == ("with old",)
+    clock.now += 31
+    assert here.lagging("k.new") == ()
