@@ -154,6 +154,10 @@ class Client:
         """A JSON patch (RFC 6902): the server applies all of it or nothing."""
         return self._call("PATCH", path, operations, kind="application/json-patch+json")
 
+    def merge(self, path: str, changes: Json) -> Json:
+        """A JSON merge patch (RFC 7396): what it does not name stays as it is."""
+        return self._call("PATCH", path, changes, kind="application/merge-patch+json")
+
     def delete(self, path: str, body: Json | None = None, **query: str) -> Json:
         return self._call("DELETE", path, body, query=query)
 

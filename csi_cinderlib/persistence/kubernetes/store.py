@@ -1,7 +1,8 @@
 """The store on custom resources: the default inside a cluster, with nothing to run but Kubernetes itself.
 
 Conflicts are settled by the API server: a name is created once, and a change tests the revision it builds on in the same request. A call
-takes one request, two where a status is mirrored, three for what belongs to a volume and for a removal. Nothing is watched or cached.
+takes one request; two where a status is mirrored, for what belongs to a volume (three if that was not read before), and for a removal (four
+for that of a volume). Nothing is watched, and no answer comes from memory.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 MAX_PAGE = 500
+MOST_UIDS = 10_000
 _TOUCHED = f"{GROUP}/dependents-changed-by"
 
 
@@ -47,6 +49,8 @@ class KubernetesStore:
         self._client = client
         self._namespace = namespace
         self._sealer = sealer
+        self._uids: dict[str, str] = {}
+        """Of the objects of volumes that were read lately, by the volumes' ids."""
 
     def check(self) -> None:
         """That the definitions are installed, in our version, and that we may read them.
@@ -81,25 +85,21 @@ class KubernetesStore:
         return "" if VERSION in found else f"installed as {', '.join(found)}"
 
     def add(self, record: R) -> R:
-        owner = self._owner(record)
         body = self._object(record)
-        if owner is not None:
-            body["metadata"]["ownerReferences"] = [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": RESOURCES[Volume].kind,
-                    "name": owner["metadata"]["name"],
-                    "uid": owner["metadata"]["uid"],
-                }
-            ]
-        kind = type(record)
-        self._try(kind, record.id, lambda: self._client.post(self._path(kind), body))
-        if owner is not None:
-            self._keep_owner(record, owner)
+        if isinstance(record, Snapshot | Attachment):
+            self._add_to_volume(record, body)
+        else:
+            self._create(record, body)
         return replace(record, revision=body["spec"]["write"])
 
+    def _create(self, record: Record, body: Json) -> Json:
+        return self._try(type(record), record.id, lambda: self._client.post(self._path(type(record)), body))
+
     def get(self, kind: type[R], id: str) -> R:
-        return self._read(kind, self._try(kind, id, lambda: self._client.get(self._path(kind, id))))
+        found = self._try(kind, id, lambda: self._client.get(self._path(kind, id)))
+        if kind is Volume:
+            self._remember(id, found)
+        return self._read(kind, found)
 
     def replace(self, record: R) -> R:
         kind, path, spec = type(record), self._path(type(record), record.id), self._spec(record)
@@ -214,34 +214,59 @@ class KubernetesStore:
 
     # What belongs to a volume. Kubernetes has no foreign keys, so the order of requests has to do.
 
-    def _owner(self, record: Record) -> Json | None:
-        """The object of the volume that a snapshot or attachment belongs to. Raises NotFound."""
-        if not isinstance(record, Snapshot | Attachment):
-            return None
-        return self._try(Volume, record.volume_id, lambda: self._client.get(self._path(Volume, record.volume_id)))
+    def _add_to_volume(self, record: Snapshot | Attachment, body: Json) -> None:
+        """Create the record, and only then see whether its volume is there: whichever comes last, this or a removal, notices the other.
 
-    def _keep_owner(self, added: R, owner: Json) -> None:
-        """See that the volume is still there now that its dependent is.
+        The owner reference is for the time between: should this process end there, the garbage collector removes what has no volume.
+        The volume's uid, which it takes, may be one from memory: of a volume that was removed, or made anew, it is not the uid any more.
+        """
+        uid = self._uids.get(record.volume_id, "")
+        while True:
+            uid = uid or self._look_up(record.volume_id)
+            body["metadata"]["ownerReferences"] = [_owner(object_name(Volume, record.volume_id), uid)]
+            made = self._create(record, body)
+            try:
+                if self._belongs(record, uid):
+                    return
+            except ApiError as error:
+                self._withdraw(record, made)
+                raise _translate("volume", record.volume_id, error) from None
+            self._withdraw(record, made)
+            uid = ""
+
+    def _look_up(self, volume_id: str) -> str:
+        """The uid of the volume's object. Raises NotFound."""
+        self._uids.pop(volume_id, None)
+        found = self._try(Volume, volume_id, lambda: self._client.get(self._path(Volume, volume_id)))
+        return self._remember(volume_id, found)
+
+    def _remember(self, volume_id: str, found: Json) -> str:
+        if len(self._uids) >= MOST_UIDS:
+            self._uids.clear()  # costs one request for each at its next use
+        uid: str = found["metadata"]["uid"]
+        self._uids[volume_id] = uid
+        return uid
+
+    def _belongs(self, added: Snapshot | Attachment, uid: str) -> bool:
+        """Whether the volume with that uid is still there, now that its dependent is. Raises ApiError.
 
         A snapshot touches it: a removal under way then fails on the resourceVersion it read, looks again and sees the snapshot.
         """
-        path = RESOURCES[Volume].path(self._namespace, owner["metadata"]["name"])
-        operations: list[Json] = [{"op": "test", "path": "/metadata/uid", "value": owner["metadata"]["uid"]}]
-        if isinstance(added, Snapshot):
-            if "annotations" not in owner["metadata"]:
-                operations.append({"op": "add", "path": "/metadata/annotations", "value": {}})
-            touched = {"op": "add", "path": f"/metadata/annotations/{_pointer(_TOUCHED)}", "value": added.id}
-            operations.append(touched)
+        path = self._path(Volume, added.volume_id)
+        touch = {"metadata": {"annotations": {_TOUCHED: added.id}}}
         try:
-            if isinstance(added, Snapshot):
-                self._client.patch(path, operations)
-            else:
-                self._client.get(path)
+            found = self._client.merge(path, touch) if isinstance(added, Snapshot) else self._client.get(path)
         except ApiError as error:
-            self._client.delete(self._path(type(added), added.id))
-            if error.status == 404:
-                raise NotFound("volume", owner["metadata"]["name"]) from None
-            raise StoreUnavailable(str(error)) from None
+            if error.status != 404:
+                raise
+            return False
+        return bool(found["metadata"]["uid"] == uid)
+
+    def _withdraw(self, record: Record, made: Json) -> None:
+        """Remove what was just added, unless the garbage collector has; what somebody else has added since under that name stays."""
+        kind, same = type(record), {"preconditions": {"uid": made["metadata"]["uid"]}}
+        with suppress(NotFound, StaleRecord):
+            self._try(kind, record.id, lambda: self._client.delete(self._path(kind, record.id), same))
 
     def _refuse_with_snapshots(self, volume: Volume) -> None:
         found = self.page(Snapshot, limit=MAX_PAGE, where={"volume_id": volume.id})
@@ -262,6 +287,10 @@ class KubernetesStore:
             if error.status in expected:
                 raise
             raise _translate(kind_name(kind), id, error) from None
+
+
+def _owner(name: str, uid: str) -> Json:
+    return {"apiVersion": API_VERSION, "kind": RESOURCES[Volume].kind, "name": name, "uid": uid}
 
 
 def _translate(kind: str, id: str, error: ApiError) -> Exception:

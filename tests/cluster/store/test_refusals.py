@@ -17,8 +17,9 @@ import pytest
 from csi_cinderlib.config.settings import SealingKey
 from csi_cinderlib.errors import ConfigurationError, NotFound, StoreUnavailable
 from csi_cinderlib.model.capability import AccessMode
-from csi_cinderlib.model.records import Attachment, Node, Provider, Status, Volume
+from csi_cinderlib.model.records import Attachment, Node, Provider, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.persistence.contract.samples import RECORDS, attachment, snapshot
 from csi_cinderlib.persistence.kubernetes import open_for_node, open_store
 from csi_cinderlib.persistence.kubernetes.resources import GROUP
 from csi_cinderlib.sealing import Sealer
@@ -78,6 +79,9 @@ def test_a_change_that_admission_denies_can_be_retried_and_changed_nothing(names
         assert time.monotonic() < deadline, "the policy never took effect"
         time.sleep(0.2)
     assert store.get(Volume, stored.id) == stored
+    with pytest.raises(StoreUnavailable, match="frozen by the administrator"):
+        store.add(snapshot("5001", of=stored.id))  # which touches the volume
+    assert namespace.objects("snapshots") == []
 
 
 @pytest.fixture
@@ -218,12 +222,24 @@ def test_each_call_takes_the_requests_that_are_promised(namespace: Namespace) ->
         return store._client.calls - before
 
     record = volume()
-    assert requests(lambda: store.add(record)) == 1
+    unread = [snapshot("5000", of=record.id), attachment("a000", of=record.id)]
+    dependents = [snapshot("5001", of=record.id), attachment("a001", of=record.id)]
+    others = [one for one in RECORDS if not isinstance(one, Volume | Snapshot | Attachment | Node)]
+    assert [requests(lambda one=one: store.add(one)) for one in (record, *others)] == [1] * (1 + len(others))
+    assert [requests(lambda one=one: store.add(one)) for one in unread] == [3, 2]
     assert requests(lambda: store.get(Volume, record.id)) == 1
-    assert requests(lambda: store.page(Volume, limit=100)) == 1
-    assert requests(lambda: store.page(Volume, after=record.id, limit=100)) == 1
+    assert [requests(lambda one=one: store.add(one)) for one in dependents] == [2, 2]
+    for one in (record, *others, *dependents):
+        kind: Any = type(one)
+        stored = store.get(kind, one.id)
+        assert requests(lambda kind=kind: store.page(kind, limit=100)) == 1
+        assert requests(lambda kind=kind, one=one: store.page(kind, after=one.id, limit=100)) == 1
+        assert requests(lambda stored=stored: store.replace(stored)) <= 2
+    for one in (*unread, *dependents, *others):
+        stored = store.get(type(one), one.id)
+        assert requests(lambda stored=stored: store.remove(stored)) == 2
     stored = store.get(Volume, record.id)
-    assert requests(lambda: store.replace(stored)) <= 2
+    assert requests(lambda: store.remove(stored)) == 4
 
 
 def test_a_store_without_a_sealing_key_is_refused(namespace: Namespace, tmp_path: Path) -> None:
