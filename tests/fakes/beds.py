@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,18 @@ class Bed:
 
     def to_json(self) -> str:
         return json.dumps({name: getattr(self, name) for name in self.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Held:
+    """A volume that is connected to this host.
+
+    Attributes:
+        extend: makes the device show the size that the volume has by now, in GiB.
+    """
+
+    path: Path
+    extend: Callable[[int], object]
 
 
 class Place:
@@ -111,10 +123,15 @@ class Place:
     @contextlib.contextmanager
     def device(self, attachment: Attachment) -> Iterator[Path]:
         """The volume as something that can be opened on this host."""
+        with self.held(attachment) as held:
+            yield held.path
+
+    @contextlib.contextmanager
+    def held(self, attachment: Attachment) -> Iterator[Held]:
         info = attachment.connection_info
         data: Any = info["data"]
         if self.bed.data == "file":
-            yield Path(data["device_path"])
+            yield Held(Path(data["device_path"]), lambda _size: None)
             return
         from csi_cinderlib.brick import Initiator
 
@@ -124,9 +141,33 @@ class Place:
         )
         device = initiator.connect(connection)
         try:
-            yield Path(device.path)
+            yield Held(
+                Path(device.path),
+                lambda size: initiator.extend(connection, device, expected=size * BYTES_PER_GIB),
+            )
         finally:
             initiator.disconnect(connection, device)
+
+    @contextlib.contextmanager
+    def mounted(self, held: Held) -> Iterator[Path]:
+        """A new file system on the volume, mounted; of a volume that is a plain file here, the file itself."""
+        if self.bed.data == "file":
+            yield held.path
+            return
+        from csi_cinderlib.host import filesystems, mounts
+
+        filesystems.make(str(held.path), "xfs")
+        folder = self.directory / "mounted"
+        folder.mkdir(exist_ok=True)
+        mounts.mount(str(held.path), str(folder), "xfs", ())
+        try:
+            file = folder / "file"
+            file.write_bytes(bytes(BLOCK))
+            yield file
+            filesystems.grow(str(held.path), str(folder))
+            assert os.statvfs(folder).f_blocks * os.statvfs(folder).f_frsize > 0.9 * size_gib(held.path) * BYTES_PER_GIB
+        finally:
+            mounts.unmount(str(folder))
 
 
 def write(device: Path, mark: bytes, *, at: int = 0) -> None:

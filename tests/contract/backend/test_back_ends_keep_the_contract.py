@@ -121,15 +121,26 @@ def test_a_volume_grows_and_keeps_its_data(place: Place) -> None:
     check(place, grown, b"data", at=END)
 
 
-def test_a_volume_grows_while_it_is_attached_or_says_that_it_cannot(place: Place) -> None:
+def test_a_volume_grows_while_it_is_mounted_or_says_that_it_cannot(place: Place) -> None:
     volume = create(place)
-    connect(place, volume)
-    if place.backend.capabilities.online_extend:
-        assert place.backend.extend_volume(now(place, volume), GiB(2)).size == 2
-    else:
+    made = connect(place, volume)
+    if not place.backend.capabilities.online_extend:
         with pytest.raises(InUse):
             place.backend.extend_volume(now(place, volume), GiB(2))
         assert now(place, volume).status is Status.AVAILABLE
+    elif not place.has_data:
+        assert place.backend.extend_volume(now(place, volume), GiB(2)).size == 2
+    else:
+        with place.held(made) as held, place.mounted(held) as file:
+            write(file, b"from before")
+            assert place.backend.extend_volume(now(place, volume), GiB(2)).size == 2
+            held.extend(2)
+            assert size_gib(held.path) == 2
+            assert read(file) == b"from before"
+            write(file, b"from after")
+        place.backend.disconnect(place.store.get(Attachment, made.id))
+        with attached(place, volume) as device:
+            assert size_gib(device) == 2
 
 
 def test_a_snapshot_can_be_taken_while_the_volume_is_attached_or_is_refused(place: Place) -> None:
@@ -139,12 +150,17 @@ def test_a_snapshot_can_be_taken_while_the_volume_is_attached_or_is_refused(plac
         with pytest.raises((InUse, Unsupported)):
             place.backend.create_snapshot(makers.snapshot(volume))
         return
-    if place.has_data:
-        with place.device(made) as device:
-            write(device, b"live")
-    taken = place.backend.create_snapshot(makers.snapshot(volume))
+    if not place.has_data:
+        place.backend.create_snapshot(makers.snapshot(volume))
+        return
+    with place.device(made) as device:
+        write(device, b"live")
+        taken = place.backend.create_snapshot(makers.snapshot(volume))
+        write(device, b"later")
+        assert read(device) == b"later"
     place.backend.disconnect(made)
     check(place, create(place, source=taken), b"live")
+    check(place, volume, b"later")
 
 
 def test_two_nodes_share_a_volume_and_the_second_keeps_it_when_the_first_goes(place: Place) -> None:

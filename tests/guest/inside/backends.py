@@ -12,7 +12,9 @@ _LVM: Mapping[str, Any] = {
     "target_helper": "lioadm",
     "target_ip_address": "127.0.0.1",
     "target_protocol": "iscsi",
-    "volume_clear": "none",
+    # What lvcreate finds at the beginning of a new volume it asks about, and takes no answer for a no.
+    "volume_clear": "zero",
+    "volume_clear_size": 1,
 }
 
 OPTIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {

@@ -28,12 +28,17 @@ def bed_of(name: str) -> Bed:
     return Bed(name=name, driver=driver, options=options, data="file" if name == "loopfile" else "brick")
 
 
+def set_up(name: str, request: pytest.FixtureRequest) -> None:
+    """The storage of that back end."""
+    if name == "rbd":
+        ceph.python_bindings(Path("/run/ceph-python"))
+    for fixture in NEEDS.get(name, ()):
+        request.getfixturevalue(fixture)
+
+
 def place_of(bed: Bed, tmp_path: Path, runtime: Runtime, request: pytest.FixtureRequest) -> Iterator[Place]:
     """A started back end. What the test leaves on the node is an error; what it leaves on the back end is removed."""
-    if bed.name == "rbd":
-        ceph.python_bindings(Path("/run/ceph-python"))
-    for fixture in NEEDS.get(bed.name, ()):
-        request.getfixturevalue(fixture)
+    set_up(bed.name, request)
     served().refused.clear()
     place = Place(bed, tmp_path, runtime)
     before = Footprint.now()
