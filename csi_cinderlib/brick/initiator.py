@@ -24,6 +24,8 @@ from csi_cinderlib.model.size import Bytes
 
 _APPEAR_SECONDS = 10.0
 _GROW_SECONDS = 10.0
+SCAN_ATTEMPTS = 3
+"""os-brick's own default."""
 _SCSI = frozenset({"iscsi", "iser", "fibre_channel"})
 _SECRETS = ("auth_password", "discovery_auth_password", "keyring", "serverPassword", "serverToken", "password")
 
@@ -35,12 +37,21 @@ class Initiator:
         state_dir: locks and mounted shares lie below it.
         multipath: attach by all paths and use the map on top.
         root_helper: a command that makes the rest of its line run as root; not needed by root.
+        scan_attempts: how often os-brick looks for a device before it gives up.
     """
 
-    def __init__(self, state_dir: Path, *, multipath: bool = False, root_helper: str = "") -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        multipath: bool = False,
+        root_helper: str = "",
+        scan_attempts: int = SCAN_ATTEMPTS,
+    ) -> None:
         self._lock_dir = state_dir / "brick-locks"
         self._multipath = multipath
         self._root_helper = root_helper
+        self._scan_attempts = scan_attempts
         self._shares = Shares(state_dir / "shares", attached_files=_attached_files)
 
     def connect(self, connection: Connection) -> Device:
@@ -178,7 +189,11 @@ class Initiator:
     ) -> Connector:
         if protocol == "local":
             return LocalPath()
-        options: dict[str, Any] = {"use_multipath": self._multipath, "execute": execute}
+        options: dict[str, Any] = {
+            "use_multipath": self._multipath,
+            "execute": execute,
+            "device_scan_attempts": self._scan_attempts,
+        }
         if protocol == "rbd":
             options["do_local_attach"] = True
         if protocol == "iser":
