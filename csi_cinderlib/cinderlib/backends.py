@@ -81,7 +81,13 @@ class Backend:
         options = {key: _filled_in(value, known) for key, value in cfg.items()}
         driver = str(options.pop("volume_driver", DEFAULT_DRIVER))
         settings = BackendSettings(name=name, driver=driver, options=options)
-        made.core = Core(settings, store=library.store, runtime=library.runtime)
+        made.core = Core(
+            settings,
+            store=library.store,
+            runtime=library.runtime,
+            is_alive=library.presence.alive,
+            ensure_exports=library.ensure_exports,
+        )
         made.core.start()
         return made
 

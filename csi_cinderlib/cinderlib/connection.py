@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
 from csi_cinderlib.backend import versioned
-from csi_cinderlib.cinderlib import default, exception
-from csi_cinderlib.cinderlib.handle import Object, now
-from csi_cinderlib.errors import InvalidRequest, NotFound, PreconditionFailed
+from csi_cinderlib.backend.work import walk
+from csi_cinderlib.cinderlib import connection_record, default, exception
+from csi_cinderlib.cinderlib.handle import Object, let_go
+from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import connection as connections
-from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment
 from csi_cinderlib.model.size import GiB, to_bytes
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.library import Library
     from csi_cinderlib.cinderlib.volume import Volume
 
-_DEVICE = "device"
-"""Kept beside the driver's answer in the record's `connection_info`."""
-_FIELDS = frozenset({"id", "attach_mode", "mountpoint", "instance_uuid"})
-
 
 class Connection(Object[Attachment]):
     """A volume that a host can reach; made by `Volume.connect`."""
@@ -33,6 +29,8 @@ class Connection(Object[Attachment]):
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("volume",)
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("volume",)
     _volume: Volume | None
+    _set_here: dict[str, Any]
+    """What was set on this object and is not stored yet, by name."""
 
     @classmethod
     def connect(cls, volume: Volume, connector: Mapping[str, Any], **kwargs: Any) -> Connection:
@@ -47,24 +45,8 @@ class Connection(Object[Attachment]):
         made = cls.__new__(cls)
         Object.__init__(made, library, record, backend)
         made._volume = volume
+        made._set_here = {}
         return made
-
-    @staticmethod
-    def _new_record(volume: Volume, connector: Mapping[str, Any], fields: Mapping[str, Any]) -> Attachment:
-        for name in fields:
-            if name not in _FIELDS:
-                raise InvalidRequest(name, f"is not a field of a connection; there are {', '.join(sorted(_FIELDS))}")
-        mode = fields.get("attach_mode") or "rw"
-        return Attachment(
-            id=str(fields.get("id") or Object.new_uuid()),
-            volume_id=volume.id,
-            backend=volume._record.backend,
-            node_id=str(connector.get("host", "")),
-            access_mode=AccessMode.SINGLE_NODE_READER_ONLY if mode == "ro" else AccessMode.SINGLE_NODE_WRITER,
-            read_only=mode == "ro",
-            connector=dict(connector),
-            created_at=now(),
-        )
 
     # --- finding
 
@@ -98,7 +80,7 @@ class Connection(Object[Attachment]):
     @property
     def conn_info(self) -> dict[str, Any]:
         """The driver's answer: `driver_volume_type` and `data`; empty when disconnected. Holds credentials."""
-        info = {name: value for name, value in self._record.connection_info.items() if name != _DEVICE}
+        info = connection_record.answer(self._record)
         data = info.get("data")
         if self._record.read_only and isinstance(data, Mapping):
             info["data"] = {**data, "access_mode": "ro"}
@@ -107,8 +89,7 @@ class Connection(Object[Attachment]):
     @conn_info.setter
     def conn_info(self, value: Mapping[str, Any] | None) -> None:
         """Kept by `save`."""
-        device = {_DEVICE: self.device} if self.device else {}
-        self._take(replace(self._record, connection_info={**(value or {}), **device}))
+        self._set("conn_info", value)
 
     @property
     def connector_info(self) -> dict[str, Any]:
@@ -118,24 +99,23 @@ class Connection(Object[Attachment]):
     @connector_info.setter
     def connector_info(self, value: Mapping[str, Any]) -> None:
         """Kept by `save`."""
-        self._take(replace(self._record, connector=dict(value)))
+        self._set("connector_info", value)
 
     @property
     def connection_info(self) -> dict[str, Any]:
         """`conn`, `connector` and, when attached, `device`."""
-        device = {_DEVICE: self.device} if self.device else {}
+        device = {"device": self.device} if self.device else {}
         return {"conn": self.conn_info, "connector": self.connector_info, **device}
 
     @property
     def device(self) -> Any:
         """What os-brick said about the device on the host, or None."""
-        return self._record.connection_info.get(_DEVICE)
+        return connection_record.device(self._record)
 
     @device.setter
     def device(self, value: Mapping[str, Any] | None) -> None:
         """Kept by `save`."""
-        info = {name: one for name, one in self._record.connection_info.items() if name != _DEVICE}
-        self._take(replace(self._record, connection_info={**info, _DEVICE: dict(value)} if value else info))
+        self._set("device", value)
 
     @property
     def path(self) -> str | None:
@@ -161,12 +141,29 @@ class Connection(Object[Attachment]):
 
     @property
     def use_multipath(self) -> bool:
-        """As the host's connector properties say, or the driver's answer shows."""
+        """As `connect` was told, else as the host's connector properties say, else as the driver's answer shows."""
+        if (given := connection_record.given(self._record).get("use_multipath")) is not None:
+            return bool(given)
         if "multipath" in self._record.connector:
             return bool(self._record.connector["multipath"])
         data = self.conn_info.get("data") or {}
         several = {"target_iqns", "target_portals"} <= data.keys()
         return several or not isinstance(data.get("target_wwn", ""), str)
+
+    @use_multipath.setter
+    def use_multipath(self, value: bool) -> None:
+        """Kept by `save`."""
+        self._set("use_multipath", value)
+
+    @property
+    def scan_attempts(self) -> int:
+        """How often the host looks for the device: `device_scan_attempts` of `connect`, or os-brick's default."""
+        return int(connection_record.given(self._record).get("device_scan_attempts", brick.SCAN_ATTEMPTS))
+
+    @scan_attempts.setter
+    def scan_attempts(self, value: int) -> None:
+        """Kept by `save`."""
+        self._set("device_scan_attempts", value)
 
     @property
     def connector(self) -> Any:
@@ -176,11 +173,37 @@ class Connection(Object[Attachment]):
         from cinder.volume import volume_utils
 
         return volume_utils.brick_get_connector(
-            self.protocol, use_multipath=self.use_multipath, conn=self.conn_info, do_local_attach=True
+            self.protocol,
+            use_multipath=self.use_multipath,
+            device_scan_attempts=self.scan_attempts,
+            conn=self.conn_info,
+            do_local_attach=True,
         )
 
     def _versioned(self) -> Any:
-        return versioned.attachment(self._record, self.connection_info)
+        made = versioned.attachment(self._record, self.connection_info)
+        for name, value in connection_record.given(self._record).items():
+            if name in connection_record.COLUMNS:
+                setattr(made, name, value)
+        made.obj_reset_changes(connection_record.COLUMNS)
+        return made
+
+    # --- what was set and is not stored
+
+    def _set(self, name: str, value: Any) -> None:
+        self._set_here = {**self._unsaved(), name: value}
+        self._take(connection_record.changed(self._record, self._set_here))
+
+    def _unsaved(self) -> dict[str, Any]:
+        return {**self._set_here, **super()._unsaved()}
+
+    def _changed(self, record: Attachment, given: Mapping[str, Any]) -> Attachment:
+        return connection_record.changed(record, given)
+
+    def save(self) -> None:
+        """Store what was set here, on top of what others have stored meanwhile. Raises ConnectionNotFound after `disconnect`."""
+        super().save()
+        self._set_here = {}
 
     def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
         made = versioned.primitive(self._ovo, {"volume", *without})
@@ -196,6 +219,7 @@ class Connection(Object[Attachment]):
     def refresh(self) -> None:
         """Read the connection again, and its volume if that was loaded."""
         had_volume, self._volume = self._volume is not None, None
+        self._set_here = {}
         super().refresh()
         if had_volume:
             self._volume = self._library.volume(self._record.volume_id)
@@ -215,13 +239,20 @@ class Connection(Object[Attachment]):
         )
 
     def _initiator(self) -> brick.Initiator:
-        return self._library.initiator(multipath=self.use_multipath)
+        return self._library.initiator(multipath=self.use_multipath, scan_attempts=self.scan_attempts)
 
     def attach(self) -> None:
         """Attach the volume to this host: `path` is the block device then."""
-        with exception.about(self):
+        with exception.about(self), self._library.busy(self.volume_id):
+            self._current()
+            shared = self._shares_device()
             device = self._initiator().connect(self._reachable())
-            self.device_attached({"type": "block", **asdict(device), "info": dict(device.info)})
+            try:
+                self.device_attached({"type": "block", **asdict(device), "info": dict(device.info)})
+            except Exception:
+                if not shared:
+                    self._initiator().disconnect(self._reachable(), device)
+                raise
             self.volume.local_attach = self
 
     def device_attached(self, device: Mapping[str, Any]) -> None:
@@ -229,7 +260,7 @@ class Connection(Object[Attachment]):
         with exception.about(self):
             self._current()
             self.device = device
-            self._take(self._put(self._record))
+            self.save()
 
     def detach(
         self,
@@ -237,23 +268,44 @@ class Connection(Object[Attachment]):
         ignore_errors: bool = False,
         exc: Callable[..., Any] | None = None,  # noqa: ARG002
     ) -> None:
-        """Take the device off this host.
+        """Take the device off this host, unless another connection of the volume is attached here by it.
 
         Args:
             force: go on when a flush fails.
             ignore_errors: do not tell.
             exc: accepted, not needed.
         """
-        with exception.about(self):
-            try:
-                self._initiator().disconnect(self._reachable(), self._as_device(), force=force)
-            except Exception:
-                if not ignore_errors:
-                    raise
+        with exception.about(self), self._library.busy(self.volume_id):
+            self._current()
+            device, shared = self._as_device(), self._shares_device()
+            if not shared:
+                self._take_off(device, force=force, ignore_errors=ignore_errors)
             self.device = None
-            self._take(self._put(self._record))
+            self.save()
+            if shared and not self._shares_device():  # another process gave it up at the same time
+                self._take_off(device, force=force, ignore_errors=ignore_errors)
             if self._volume is not None:
-                self._volume.local_attach = None
+                self._volume._detached(self)
+
+    def _take_off(self, device: brick.Device | None, *, force: bool, ignore_errors: bool) -> None:
+        try:
+            self._initiator().disconnect(self._reachable(), device, force=force)
+        except Exception:
+            if not ignore_errors:
+                raise
+
+    def _shares_device(self) -> bool:
+        """Whether another connection of this volume is attached on the same host: both have one device."""
+        others = walk(self._library.store, Attachment, {"volume_id": self.volume_id})
+        return any(one.id != self.id and self._is_beside(one) and connection_record.device(one) for one in others)
+
+    def _is_beside(self, other: Attachment) -> bool:
+        return bool(other.connector.get("host") == self._record.connector.get("host"))
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether it is a connection of this host."""
+        return bool(self._record.connector.get("host") == self._library.host_name)
 
     def _as_device(self) -> brick.Device | None:
         """Of `attach`, or of somebody else's os-brick."""
@@ -280,12 +332,11 @@ class Connection(Object[Attachment]):
     def disconnect(self, force: bool = False) -> None:  # noqa: ARG002  # what a driver does with it differs; fencing is always done
         """Take the volume away from the host; the export goes with the last connection. Done already is fine."""
         with exception.about(self), self._library.busy(self.volume_id):
-            with contextlib.suppress(NotFound):
-                self._core.disconnect(self._current() if self.connected else self._record)
+            try:
+                with contextlib.suppress(NotFound):
+                    self._core.disconnect(self._current() if self.connected else self._record)
+            except Exception:
+                let_go(self._library, self._record)
+                raise
             self._take(replace(self._record, connection_info={}))
             self._library.handles.connection_deleted(self)
-
-
-def connector_properties(*, host: str, multipath: bool, enforce_multipath: bool) -> dict[str, object]:
-    """This host's."""
-    return brick.connector_properties(host=host, multipath=multipath, enforce_multipath=enforce_multipath)

@@ -29,6 +29,7 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
     persistence_config: Mapping[str, Any] | None = None,
     fail_on_missing_backend: bool = True,
     host: str | None = None,
+    ensure_exports: bool = False,
     **cinder_config_params: Any,
 ) -> None:
     """Set up the library for this process. Once; without it the first `Backend` does, with the defaults.
@@ -57,6 +58,7 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
             persistence_config=persistence_config,
             fail_on_missing_backend=fail_on_missing_backend,
             host=host,
+            ensure_exports=ensure_exports,
             **cinder_config_params,
         )
 

@@ -83,9 +83,21 @@ def about(resource: object) -> Iterator[None]:
     raise failure
 
 
+_OF_DRIVERS = (
+    errors.BackendError,
+    errors.InvalidRequest,
+    errors.PreconditionFailed,
+    errors.ResourceExhausted,
+    errors.Unsupported,
+)
+"""What `backend.faults` makes of a driver's exceptions. Any other error of ours has another cause than a driver: what a database
+said, with the values of the statement, is nobody's business."""
+
+
 def _told(error: errors.DriverError) -> Exception:
-    if isinstance(error.__cause__, Exception) and not isinstance(error.__cause__, errors.DriverError):
-        return error.__cause__
+    cause = error.__cause__
+    if isinstance(error, _OF_DRIVERS) and isinstance(cause, Exception) and not isinstance(cause, errors.DriverError):
+        return cause
     if isinstance(error, errors.NotFound):
         kinds = {"volume": "VolumeNotFound", "snapshot": "SnapshotNotFound", "attachment": "VolumeAttachmentNotFound"}
         if error.kind in kinds:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from csi_cinderlib.backend import rows, versioned
+from csi_cinderlib.backend.work import change
 from csi_cinderlib.cinderlib import exception
-from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound
+from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 
@@ -124,7 +125,7 @@ class Object(Generic[T]):
         return self._put(self._record)
 
     def _put(self, record: T) -> T:
-        """Create or overwrite the stored record."""
+        """Create or overwrite the stored record: for one that came from elsewhere."""
         store = self._library.store
         for _ in range(10):
             try:
@@ -137,20 +138,26 @@ class Object(Generic[T]):
         raise AlreadyExists(type(record).__name__.lower(), record.id)
 
     def save(self) -> None:
-        """Store the object as it is here, with what was set on `_ovo`, whatever is stored."""
+        """Store what was set on `_ovo`, on top of what others have stored meanwhile. One that was never stored is stored whole.
+
+        Raises:
+            VolumeNotFound, SnapshotNotFound, ConnectionNotFound: somebody deleted it.
+        """
         with exception.about(self):
-            changes = versioned.changes(self._object) if self._object is not None else {}
-            self._take(self._put(self._changed(changes)))
+            unsaved, store = self._unsaved(), self._library.store
+            if self._record.revision:
+                stored = store.get(type(self._record), self.id)
+                self._take(change(store, stored, lambda one: self._changed(one, unsaved)))
+            else:
+                self._take(self._put(self._changed(self._record, unsaved)))
 
-    def _changed(self, given: Mapping[str, Any]) -> T:  # noqa: ARG002  # connections change their record at once
-        return self._record
+    def _unsaved(self) -> dict[str, Any]:
+        """What was set here and is not stored yet, by column."""
+        return versioned.changes(self._object) if self._object is not None else {}
 
-    def _new_status(self, columns: Mapping[str, Any]) -> Status:
-        if "status" not in columns:
-            return self._record.status
-        if columns["status"] not in _STATUSES:
-            raise InvalidRequest("status", f"can be set to {', '.join(_STATUSES)}, not to {columns['status']!r}")
-        return _STATUSES[columns["status"]]
+    def _changed(self, record: T, given: Mapping[str, Any]) -> T:
+        """The record with these columns set by hand."""
+        raise NotImplementedError
 
     def refresh(self) -> None:
         """Read the record again; somebody else may have changed it. What was loaded lazily is loaded again."""
@@ -202,7 +209,10 @@ class Object(Generic[T]):
         return found
 
 
-class NamedObject(Object[T]):
+N = TypeVar("N", Volume, Snapshot)
+
+
+class NamedObject(Object[N]):
     """One that its user gives a name and a description."""
 
     @property
@@ -218,6 +228,59 @@ class NamedObject(Object[T]):
     def name_in_storage(self) -> str:
         """What the driver calls it."""
         return str(self._ovo.name)
+
+    # --- failures
+
+    def _after_failed_creation(self) -> None:
+        """Know the record that it left, so that `delete` cleans up."""
+        self._take(let_go(self._library, self._record) or self._record, "error")
+
+    def _after_failed_deletion(self) -> None:
+        stored = let_go(self._library, self._record) or self._record
+        self._take(stored, "error_deleting" if stored.status is Status.DELETING else "")
+
+    def _doomed(self) -> N | None:
+        """The record to delete; None when a creation failed, and the store knows nothing of it."""
+        if self._outcome != "error" or self._record.revision:
+            return self._current()
+        try:
+            stored = self._library.store.get(type(self._record), self.id)
+        except NotFound:
+            return None
+        return stored if _is_same(stored, self._record) else None
+
+
+def let_go(library: Library, record: T) -> T | None:
+    """After a failure: take this process's name off the stored record, so that another process may try again at once.
+
+    Returns:
+        it, or None when there is none, when it is somebody else's of the same id, or when the store does not answer.
+    """
+    try:
+        stored = library.store.get(type(record), record.id)
+        if not _is_same(stored, record):
+            return None
+        return change(library.store, stored, lambda one: replace(one, owner="") if one.owner == library.owner else one)
+    except DriverError:
+        return None
+
+
+def _is_same(stored: T, record: T) -> bool:
+    """Whether the record is of the same making: an id can be given again, the moment with its microseconds is not."""
+    return stored.created_at == record.created_at
+
+
+def new_status(record: Volume | Snapshot, columns: Mapping[str, Any]) -> Status:
+    """The status with what was set by hand.
+
+    Raises:
+        InvalidRequest: it cannot be set to that.
+    """
+    if "status" not in columns:
+        return record.status
+    if columns["status"] not in _STATUSES:
+        raise InvalidRequest("status", f"can be set to {', '.join(_STATUSES)}, not to {columns['status']!r}")
+    return _STATUSES[columns["status"]]
 
 
 def columns(kind: type[Volume] | type[Snapshot], given: Mapping[str, Any], known: Iterable[str] = ()) -> dict[str, Any]:

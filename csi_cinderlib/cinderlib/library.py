@@ -24,6 +24,7 @@ from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
 from csi_cinderlib.cinderlib.handles import Handles
+from csi_cinderlib.cinderlib.owner import Presence, Process
 from csi_cinderlib.cinderlib.persistence import Persistence, open_store
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
@@ -54,9 +55,12 @@ class Library:
         output_all_backend_info: JSON holds the back ends' whole configuration, passwords included.
         project_id, user_id: of new volumes and snapshots.
         persistence_config: `storage` and its options: `memory` (the default), `db` with a `connection` URL, `memory_db`; any
-            plugin of this package by name; a class or an instance that is a `csi_cinderlib.persistence.api.Store`.
+            plugin of this package by name; a class or an instance that is a `csi_cinderlib.persistence.api.Store`. With
+            `sealing_keys`, a list of `{"id": ..., "key": ...}`, credentials are stored sealed: the first key writes, all read.
         fail_on_missing_backend: an object whose back end is not loaded is an error; otherwise its `backend` is the name.
         host: the first half of Cinder's `host@backend#pool`; by default this host's name.
+        ensure_exports: when a back end is set up, have its driver export again every volume that is connected, as Cinder does
+            when it starts. For what loses its exports when the machine restarts, as LVM with tgt does; it takes its time.
         state_dir: where this set-up keeps files; by default a directory of its own, removed at the end of the process.
         cinder_config_params: options of Cinder's DEFAULT section, `my_ip` say.
     """
@@ -75,6 +79,7 @@ class Library:
         persistence_config: Mapping[str, Any] | None = None,
         fail_on_missing_backend: bool = True,
         host: str | None = None,
+        ensure_exports: bool = False,
         state_dir: Path | str | None = None,
         **cinder_config_params: Any,
     ) -> None:
@@ -82,6 +87,9 @@ class Library:
         self.user_id = user_id or DEFAULT_USER_ID
         self.fail_on_missing_backend = fail_on_missing_backend
         self.output_all_backend_info = output_all_backend_info
+        self.non_uuid_ids = non_uuid_ids
+        self.ensure_exports = ensure_exports
+        self.im_root = os.geteuid() == 0
         self.host_name = socket.gethostname()
         self.host = host or self.host_name
         self.cinder_options = dict(cinder_config_params)
@@ -89,14 +97,19 @@ class Library:
         self._is_kept = state_dir is not None
         self._directory = Path(state_dir) if state_dir else Path(tempfile.mkdtemp(prefix="csi-cinderlib-"))
         self._finish = weakref.finalize(self, _remove, None if self._is_kept else self._directory)
-        self._root_helper = "" if os.geteuid() == 0 else root_helper
+        self._root_helper = "" if self.im_root else root_helper
         self._guard = threading.RLock()
+        """Held while the set-up as a whole changes: another store, or the end."""
+        self._set_ups: dict[str, threading.RLock] = {}
         self._locks: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        self._look_up = threading.Lock()
+        """Held to find a lock in the two above, never while something is done."""
+        self.owner = str(Process.this(self.host_name))
         locks = Path(file_locks_path) if file_locks_path else _locks_of_this_process()
         self.runtime = Runtime(
             self._directory,
             host=self.host,
-            owner=f"{self.host_name}:{os.getpid()}",
+            owner=self.owner,
             lock_dir=locks,
             defaults=self.cinder_options,
         )
@@ -107,18 +120,25 @@ class Library:
         self.store = open_store(config, self._directory, is_kept=self._is_kept)
         self.handles = Handles(self, one_each=not self.store.traits.durable)
         self.persistence = Persistence(self)
+        self.presence = Presence(self.store, self.owner)
+        self.presence.start()
+        weakref.finalize(self, self.presence.stop)
 
     # --- back ends
 
     def backend(self, volume_backend_name: str, **driver_cfg: Any) -> Backend:
-        """As `Backend(...)`, in this set-up."""
-        with self._guard:
+        """As `Backend(...)`, in this set-up. Setting one up holds up nothing else, and nobody but who wants the same one."""
+        with self._setting_up(volume_backend_name):
             known = self.backends.get(volume_backend_name)
             if known is None:
                 known = self.backends[volume_backend_name] = Backend._of(self, volume_backend_name, driver_cfg)
             elif known._cfg != driver_cfg:
                 raise ValueError(f"Backend named {volume_backend_name} already exists with a different configuration")
             return known
+
+    def _setting_up(self, name: str) -> threading.RLock:
+        with self._look_up:
+            return self._set_ups.setdefault(name, threading.RLock())
 
     def backend_named(self, name: str) -> Backend | str:
         """A loaded back end. Raises KeyError, or answers the name, as `fail_on_missing_backend` says."""
@@ -139,12 +159,22 @@ class Library:
 
     def set_persistence(self, config: Mapping[str, Any] | None) -> None:
         """Keep metadata elsewhere from now on; the back ends are set up again on it."""
-        with self._guard:
+        with self._at_rest():
             before = [(one.id, one._cfg) for one in self.backends.values()]
             self._stop()
             self._open(config)
             for name, cfg in before:
                 self.backend(name, **cfg)
+
+    @contextlib.contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """While no back end is being set up; whoever has begun to is waited for."""
+        with self._guard, contextlib.ExitStack() as held:
+            with self._look_up:
+                known = list(self._set_ups.values())
+            for lock in known:
+                held.enter_context(lock)
+            yield
 
     # --- objects
 
@@ -165,17 +195,22 @@ class Library:
 
     @contextlib.contextmanager
     def busy(self, volume_id: str) -> Iterator[None]:
-        """Let one thread at a time change a volume; the others wait."""
-        with self._guard:
+        """Let one thread at a time change a volume or snapshot; the others wait."""
+        with self._look_up:
             lock = self._locks.setdefault(volume_id, threading.RLock())
         with lock:
             yield
 
-    def initiator(self, *, multipath: bool) -> Initiator:
+    def initiator(self, *, multipath: bool, scan_attempts: int) -> Initiator:
         """What attaches volumes to this host."""
         from csi_cinderlib.brick import Initiator
 
-        return Initiator(self.runtime.lock_dir.parent, multipath=multipath, root_helper=self._root_helper)
+        return Initiator(
+            self.runtime.lock_dir.parent,
+            multipath=multipath,
+            root_helper=self._root_helper,
+            scan_attempts=scan_attempts,
+        )
 
     # --- JSON
 
@@ -205,14 +240,14 @@ class Library:
 
     def json(self) -> list[dict[str, Any]]:
         """Everything on the loaded back ends."""
-        return [backend.json for backend in self.backends.values()]
+        return [backend.json for backend in list(self.backends.values())]
 
     def jsons(self) -> str:
         return json_text.dumps(self.json(), separators=(",", ":"))
 
     def dump(self) -> list[dict[str, Any]]:
         """As `json`, with everything loaded first."""
-        return [backend.dump for backend in self.backends.values()]
+        return [backend.dump for backend in list(self.backends.values())]
 
     def dumps(self) -> str:
         return json_text.dumps(self.dump(), separators=(",", ":"))
@@ -223,11 +258,12 @@ class Library:
         for backend in self.backends.values():
             backend.core.stop()
         self.backends.clear()
+        self.presence.stop()
         self.store.close()
 
     def close(self) -> None:
         """Forget the back ends and close the store. Volumes and connections stay as they are."""
-        with self._guard:
+        with self._at_rest():
             self._stop()
             with contextlib.suppress(NotFound):
                 self.runtime.close()

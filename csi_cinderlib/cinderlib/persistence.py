@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.backend.work import change, walk
+from csi_cinderlib.cinderlib import owner
 from csi_cinderlib.cinderlib.exception import InvalidPersistence
+from csi_cinderlib.config.reader import Reader
+from csi_cinderlib.config.settings import SealingKey
 from csi_cinderlib.errors import AlreadyExists, ConfigurationError, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
 from csi_cinderlib.persistence import plugins
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.sealing import Sealer
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.connection import Connection
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 DEFAULT_STORAGE = "memory"
 _DATABASE_OPTIONS = frozenset({"sqlite_synchronous", "soft_deletes"})
 """Of cinderlib's `db`; accepted, and without effect: what is stored is on the disk, what is deleted is gone."""
+
+_IN_MEMORY = frozenset({"", "/", "/:memory:"})
+"""What follows `sqlite://` when there is no file: cinderlib's `memory_db` was that."""
 
 
 class KeyValue:
@@ -46,7 +53,7 @@ def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_kept: bo
     """The store of `persistence_config`.
 
     Args:
-        config: `storage` (a plugin's name, a class, or an instance), and the options of it.
+        config: `storage` (a plugin's name, a class, or an instance), and the options of it; for a name also `sealing_keys`.
         is_kept: whether `state_dir` outlives the process.
 
     Raises:
@@ -67,15 +74,29 @@ def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_kept: bo
     name, options = _named(storage, options)
     if name not in plugins.known():
         raise InvalidPersistence(storage)
+    sealer = _sealer(options.pop("sealing_keys", None))
     if name == "sql" and not options.get("url") and not is_kept:
         raise ConfigurationError("persistence_config.url", "is missing; or give `state_dir`, and SQLite lies there")
-    return plugins.open_store(name, options, state_dir=state_dir)
+    return plugins.open_store(name, options, state_dir=state_dir, sealer=sealer)
+
+
+def _sealer(keys: object) -> Sealer | None:
+    """What seals with the keys, as the configuration of the CSI driver has them: a list of `{id, key}`.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if not keys:
+        return None
+    listed = list(keys) if isinstance(keys, tuple) else keys
+    return Sealer(Reader({}).value(tuple[SealingKey, ...], listed, "persistence_config.sealing_keys"))  # type: ignore[arg-type]  # as the hint says
 
 
 def _named(storage: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Our name and options for cinderlib's."""
     if storage == "memory_db":
-        return "memory", {}
+        kept = {key: value for key, value in options.items() if key == "sealing_keys"}
+        return "memory", kept
     if storage != "db":
         return storage, dict(options)
     rest = {key: value for key, value in options.items() if key not in _DATABASE_OPTIONS}
@@ -83,7 +104,10 @@ def _named(storage: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any
     if not connection:
         raise ConfigurationError("persistence_config.connection", "is missing")
     dialect, colon, where = connection.partition("://")
-    return "sql", {**rest, "url": f"{dialect.partition('+')[0]}{colon}{where}"}
+    dialect = dialect.partition("+")[0]
+    if dialect == "sqlite" and where in _IN_MEMORY:
+        return "memory", rest
+    return "sql", {**rest, "url": f"{dialect}{colon}{where}"}
 
 
 class Persistence:
@@ -120,7 +144,7 @@ class Persistence:
 
     def get_key_values(self, key: str | None = None) -> list[KeyValue]:
         found = _matching(self._library.store, records.KeyValue, key, {})
-        return [KeyValue(one.id, one.value) for one in found]
+        return [KeyValue(one.id, one.value) for one in found if not owner.is_sign(one.id)]
 
     def set_volume(self, volume: Volume) -> None:
         volume.save()

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from csi_cinderlib.backend import rows
-from csi_cinderlib.cinderlib import default
+from csi_cinderlib.cinderlib import connection_record, default
 from csi_cinderlib.model import records, times
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Source, SourceKind, Status, VolumeType
@@ -154,8 +154,7 @@ def attachment_record(data: Primitive, backend: str) -> Attachment:
     info = json_text.loads(info) if isinstance(info, str) else info
     conn, connector = dict(info.get("conn") or {}), dict(info.get("connector") or {})
     read_only = data.get("attach_mode") == "ro"
-    device = {"device": info["device"]} if info.get("device") else {}
-    return Attachment(
+    record = Attachment(
         id=data["id"],
         volume_id=data["volume_id"],
         backend=backend,
@@ -164,9 +163,11 @@ def attachment_record(data: Primitive, backend: str) -> Attachment:
         read_only=read_only,
         status=Status.AVAILABLE,
         connector=connector,
-        connection_info={**conn, **device},
+        connection_info=conn,
         created_at=_moment(data.get("created_at")),
     )
+    given = {name: data[name] for name in connection_record.COLUMNS if data.get(name)}
+    return connection_record.changed(record, {"device": info.get("device"), **given})
 
 
 def _rest(data: Primitive) -> dict[str, Any]:

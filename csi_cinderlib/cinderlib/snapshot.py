@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib.backend import versioned
 from csi_cinderlib.cinderlib import default, exception
-from csi_cinderlib.cinderlib.handle import NamedObject, columns, now, tenant, updated_snapshot
+from csi_cinderlib.cinderlib.handle import NamedObject, columns, new_status, now, tenant, updated_snapshot
 from csi_cinderlib.model import records
-from csi_cinderlib.model.records import Status
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.backends import Backend
@@ -100,8 +99,8 @@ class Snapshot(NamedObject[records.Snapshot]):
             made["versioned_object.data"]["volume"] = self._volume._primitive(self._volume.SIMPLE_JSON_IGNORE)
         return made
 
-    def _changed(self, given: Mapping[str, Any]) -> records.Snapshot:
-        return replace(updated_snapshot(self._record, given), status=self._new_status(given))
+    def _changed(self, record: records.Snapshot, given: Mapping[str, Any]) -> records.Snapshot:
+        return replace(updated_snapshot(record, given), status=new_status(record, given))
 
     def _store_all(self) -> records.Snapshot:
         if self._volume is not None:
@@ -118,22 +117,21 @@ class Snapshot(NamedObject[records.Snapshot]):
     # --- its life
 
     def create(self) -> None:
-        """Take it. When that fails nothing is left, and the exception has this object as `resource`."""
-        with exception.about(self):
+        """Take it. What is left when that fails is as with `Volume.create`."""
+        with exception.about(self), self._library.busy(self.id):
             self.volume._current()
             try:
                 record = self._core.create_snapshot(self._record)
             except Exception:
-                self._take(self._record, "error")
+                self._after_failed_creation()
                 raise
             self._take(record)
             self._library.handles.snapshot_created(self)
 
     def delete(self) -> None:
         """What fails in the middle can be done again."""
-        with exception.about(self):
-            if self._outcome != "error" or self._record.revision:
-                record = self._current()
+        with exception.about(self), self._library.busy(self.id):
+            if (record := self._doomed()) is not None:
                 try:
                     self._core.delete_snapshot(record)
                 except Exception:
@@ -141,10 +139,6 @@ class Snapshot(NamedObject[records.Snapshot]):
                     raise
             self._take(self._record, "deleted")
             self._library.handles.snapshot_deleted(self)
-
-    def _after_failed_deletion(self) -> None:
-        record = self._library.store.get(records.Snapshot, self.id)
-        self._take(record, "error_deleting" if record.status is Status.DELETING else "")
 
     def create_volume(self, **new_vol_params: Any) -> Volume:
         """A new volume with its content; what is not given is as the snapshot's volume."""

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from csi_cinderlib import brick
 from csi_cinderlib.backend import versioned
-from csi_cinderlib.backend.work import walk
-from csi_cinderlib.cinderlib import default, exception
-from csi_cinderlib.cinderlib.connection import Connection, connector_properties
-from csi_cinderlib.cinderlib.handle import NamedObject, columns, now, tenant, updated_volume
+from csi_cinderlib.backend.work import change, walk
+from csi_cinderlib.cinderlib import connection_record, default, exception
+from csi_cinderlib.cinderlib.connection import Connection
+from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
 from csi_cinderlib.cinderlib.snapshot import Snapshot
-from csi_cinderlib.errors import NotFound
+from csi_cinderlib.errors import InvalidRequest, NotFound
 from csi_cinderlib.model import records
-from csi_cinderlib.model.records import Attachment, Source, SourceKind, Status, VolumeType
+from csi_cinderlib.model.records import Attachment, Source, SourceKind, VolumeType
 from csi_cinderlib.model.size import GiB, to_bytes
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Volume(NamedObject[records.Volume]):
     Args:
         backend_or_vol: the back end or its name, or a volume to be like: everything not given is taken from it.
         pool_name: a pool of the back end; by default the one with most free space.
-        kwargs: `size` in GiB (1), `id`, `name`, `description`, `metadata`, `extra_specs`, `qos_specs`, and any other field of
+        kwargs: `size` in whole GiB (1), `id`, `name`, `description`, `metadata`, `extra_specs`, `qos_specs`, and any other field of
             Cinder's volume.
     """
 
@@ -119,8 +120,8 @@ class Volume(NamedObject[records.Volume]):
                 made["versioned_object.data"][name] = {**head, **body}
         return made
 
-    def _changed(self, given: Mapping[str, Any]) -> records.Volume:
-        return replace(updated_volume(self._record, given), status=self._new_status(given))
+    def _changed(self, record: records.Volume, given: Mapping[str, Any]) -> records.Volume:
+        return replace(updated_volume(record, given), status=new_status(record, given))
 
     def _store_all(self) -> records.Volume:
         stored = self._put(self._record)
@@ -147,12 +148,16 @@ class Volume(NamedObject[records.Volume]):
     # --- its life
 
     def create(self) -> None:
-        """Create it on the storage. When that fails nothing is left, and the exception has this object as `resource`."""
+        """Create it on the storage.
+
+        When that fails the exception has this object as `resource`. Nothing is left then, or, if cleaning up failed as well,
+        a record in `error`; `delete` is right in both cases.
+        """
         with exception.about(self), self._library.busy(self.id):
             try:
                 record = self._core.create_volume(self._record)
             except Exception:
-                self._take(self._record, "error")
+                self._after_failed_creation()
                 raise
             self._take(record)
             self._library.handles.volume_created(self)
@@ -160,8 +165,7 @@ class Volume(NamedObject[records.Volume]):
     def delete(self) -> None:
         """Raises InvalidVolume when it has snapshots or connections. What fails in the middle can be done again."""
         with exception.about(self), self._library.busy(self.id):
-            if self._outcome != "error" or self._record.revision:
-                record = self._current()
+            if (record := self._doomed()) is not None:
                 try:
                     self._core.delete_volume(record)
                 except Exception:
@@ -170,19 +174,17 @@ class Volume(NamedObject[records.Volume]):
             self._take(self._record, "deleted")
             self._library.handles.volume_deleted(self)
 
-    def _after_failed_deletion(self) -> None:
-        self._reload()
-        if self._record.status is Status.DELETING:
-            self._take(self._record, "error_deleting")
-
     def extend(self, size: int) -> int:
         """Grow it to `size` GiB, and the device if it is attached here.
 
         Returns:
             the size in bytes: the device's where there is one.
+
+        Raises:
+            InvalidRequest: `size` is no whole number of GiB.
         """
         with exception.about(self), self._library.busy(self.id):
-            self._take(self._core.extend_volume(self._current(), GiB(int(size))))
+            self._take(self._core.extend_volume(self._current(), _whole(size)))
             if self.local_attach is not None:
                 return self.local_attach.extend()
             return to_bytes(self._record.size)
@@ -210,10 +212,25 @@ class Volume(NamedObject[records.Volume]):
     # --- reaching it
 
     def connect(self, connector_dict: Mapping[str, Any], **ovo_fields: Any) -> Connection:
-        """Let the host with these connector properties reach the volume."""
+        """Let the host with these connector properties reach the volume.
+
+        Args:
+            ovo_fields: `id`, `attach_mode` (`rw` or `ro`), `attached_host`, `instance_uuid`, `mountpoint`, which are kept;
+                `use_multipath` and `device_scan_attempts`, for attaching it.
+
+        Raises:
+            InvalidRequest: another field; it follows from what is done.
+        """
         with exception.about(self), self._library.busy(self.id):
-            record = Connection._new_record(self, connector_dict, ovo_fields)
-            made = self._library.handles.connection(self._core.connect(self._current(), record), volume=self)
+            wanted = connection_record.new(self._record, connector_dict, ovo_fields, Connection.new_uuid())
+            try:
+                record = self._core.connect(self._current(), wanted)
+            except Exception:
+                let_go(self._library, wanted)
+                raise
+            given = connection_record.given(wanted)
+            record = change(self._library.store, record, lambda one: connection_record.with_given(one, given))
+            made = self._library.handles.connection(record, volume=self)
             if self._connections is not None:
                 self._connections.append(made)
             self._reload()
@@ -226,16 +243,22 @@ class Volume(NamedObject[records.Volume]):
     def _disconnected(self, connection: Connection) -> None:
         if self._connections is not None:
             self._connections[:] = [one for one in self._connections if one.id != connection.id]
-        if self.local_attach is not None and self.local_attach.id == connection.id:
-            self.local_attach = None
+        self._detached(connection)
         self._reload()
+
+    def _detached(self, connection: Connection) -> None:
+        """`local_attach` is then another one that this object knows to be attached here, if there is one."""
+        if self.local_attach is not None and self.local_attach.id == connection.id:
+            others = (one for one in self._connections or () if one.id != connection.id)
+            self.local_attach = next((one for one in others if one.attached and one._is_here), None)
 
     def attach(self) -> Connection:
         """Connect this host and attach the volume to it: `path` of what is returned is a block device."""
         configuration = default.loaded_backend(self.backend).driver.configuration
         connection = self.connect(
-            connector_properties(
+            brick.connector_properties(
                 host=self._library.host_name,
+                ip=str(self._library.cinder_options.get("my_ip") or ""),
                 multipath=bool(configuration.safe_get("use_multipath_for_image_xfer")),
                 enforce_multipath=bool(configuration.safe_get("enforce_multipath_for_image_xfer")),
             )
@@ -269,9 +292,9 @@ class Volume(NamedObject[records.Volume]):
             raise failure
 
     def cleanup(self) -> None:
-        """Detach it from this host, and disconnect every host."""
+        """Detach it from this host, and disconnect every host. What others have attached is theirs to detach."""
         for connection in list(self.connections):
-            if connection.attached:
+            if connection.attached and connection._is_here:
                 connection.detach()
             connection.disconnect()
 
@@ -306,7 +329,7 @@ def _record(library: Library, backend: Backend, pool: str, kwargs: dict[str, Any
         backend=backend.id,
         pool=host.partition("#")[2] or pool,
         host=host or (f"{library.host}@{backend.id}#{pool}" if pool else ""),
-        size=GiB(int(given.get("size", 1))),
+        size=_whole(given.get("size", 1)),
         source=_source(given),
         type=kind,
         multiattach=bool(given.get("multiattach")) or bool(kind and kind.extra_specs.get("multiattach") == "<is> True"),
@@ -315,6 +338,14 @@ def _record(library: Library, backend: Backend, pool: str, kwargs: dict[str, Any
     rest = {name: value for name, value in given.items() if name not in _SPENT}
     updated = updated_volume(record, {"display_name": record.name, **rest})
     return replace(updated, fields={**updated.fields, **tenant(library, given)})
+
+
+def _whole(size: Any) -> GiB:
+    """A size as a user gives it: digits are fine, half a GiB is not. Raises InvalidRequest."""
+    text = str(size).removesuffix(".0") if isinstance(size, float) else str(size)
+    if isinstance(size, bool) or not (text.isascii() and text.isdigit() and int(text)):
+        raise InvalidRequest("size", f"must be a whole number of GiB, at least 1, not {size!r}")
+    return GiB(int(text))
 
 
 def _type(given: Mapping[str, Any]) -> VolumeType | None:

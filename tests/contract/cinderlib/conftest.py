@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import csi_cinderlib.cinderlib as cinderlib
+from csi_cinderlib import errors
 from csi_cinderlib.cinderlib import Backend, Library
+from csi_cinderlib.persistence.memory import MemoryStore
 
 NOTHING = "tests.fakes.nothing.NothingDriver"
 LEGACY = "tests.fakes.legacy.LegacyDriver"
@@ -27,6 +29,30 @@ def options(driver: str, directory: Path) -> dict[str, Any]:
     """Arguments of `Backend`."""
     own = {"loopfile_directories": [str(directory / "volumes")]} if driver == LOOPFILE else {}
     return {"volume_driver": driver, **own}
+
+
+class Failing(MemoryStore):
+    """A store that can be made to fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails: Callable[[str, Any], bool] = lambda _call, _record: False
+
+    def _maybe(self, call: str, record: Any) -> None:
+        if self.fails(call, record):
+            raise errors.StoreUnavailable("the metadata store is away")
+
+    def add(self, record: Any) -> Any:
+        self._maybe("add", record)
+        return super().add(record)
+
+    def replace(self, record: Any) -> Any:
+        self._maybe("replace", record)
+        return super().replace(record)
+
+    def get(self, kind: Any, id: str) -> Any:
+        self._maybe("get", None)
+        return super().get(kind, id)
 
 
 @pytest.fixture(params=["memory", "db"])

@@ -9,7 +9,7 @@ import pytest
 from csi_cinderlib import errors
 from csi_cinderlib.cinderlib import Backend, Library, Volume, exception
 from csi_cinderlib.model import records
-from tests.contract.cinderlib.conftest import CONNECTOR
+from tests.contract.cinderlib.conftest import CONNECTOR, NOTHING, Failing
 
 GIB = 1024**3
 
@@ -82,8 +82,94 @@ def test_a_connection_tells_how_the_volume_is_reached(backend: Backend, library:
     again = library.connection(connection.id)
     assert (again.conn_info, again.volume.id) == (connection.conn_info, volume.id)
     assert again._ovo.connection_info == connection.connection_info
-    with pytest.raises(errors.InvalidRequest, match="attach_mod: is not a field"):
-        volume.connect(CONNECTOR, attach_mod="ro")
+
+
+def test_what_only_the_user_knows_of_a_connection_is_kept(backend: Backend, library: Library) -> None:
+    instance = "5a1d2c7e-0000-4000-8000-000000000002"
+    kept = {"attached_host": "guest-1", "instance_uuid": instance, "mountpoint": "/dev/vdc"}
+    volume = backend.create_volume(1)
+    connection = volume.connect(CONNECTOR, use_multipath=True, device_scan_attempts=7, **kept)
+    assert connection.conn_info == connection.connection_info["conn"]
+    assert not {"given", *kept} & set(connection.conn_info)
+    for one in (connection, library.connection(connection.id), library.load(connection.jsons)):
+        assert {name: getattr(one, name) for name in kept} == kept
+    again = library.connection(connection.id)
+    assert (again.use_multipath, again.scan_attempts) == (True, 7)
+    again.use_multipath, again.scan_attempts = False, 2
+    again.save()
+    again = library.connection(connection.id)
+    assert (again.use_multipath, again.scan_attempts, again.mountpoint) == (False, 2, "/dev/vdc")
+    again.device_attached({"path": "/dev/sdx"})
+    assert again.connection_info["device"] == {"path": "/dev/sdx"}
+    plain = volume.connect(CONNECTOR)
+    assert (plain.use_multipath, plain.scan_attempts, plain.mountpoint) == (False, 3, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("attach_mod", "ro", "is not a field of a connection that can be given; there are attach_mode"),
+        ("attach_status", "attached", "is not a field"),
+        ("connection_info", {}, "is not a field"),
+        ("attach_mode", "rx", "must be ro or rw"),
+        ("device_scan_attempts", 0, "at least 1"),
+        ("device_scan_attempts", "3", "whole number"),
+    ],
+)
+def test_what_cannot_be_kept_of_a_connection_is_refused(fake: Backend, field: str, value: Any, problem: str) -> None:
+    volume = fake.create_volume(1)
+    with pytest.raises(errors.InvalidRequest, match=f"{field}: .*{problem}"):
+        volume.connect(CONNECTOR, **{field: value})
+    assert (volume.connections, fake.driver.exports) == ([], set())
+
+
+def test_the_host_looks_for_a_device_as_often_as_it_is_told(fake: Backend) -> None:
+    fake.driver.initialize_connection = lambda _volume, _connector: {"driver_volume_type": "iscsi", "data": {}}
+    connection = fake.create_volume(1).connect(CONNECTOR, device_scan_attempts=9)
+    assert connection.connector.device_scan_attempts == 9
+    ours: Any = connection._initiator()._connector("iscsi", {})
+    assert ours.device_scan_attempts == 9
+
+
+@pytest.mark.parametrize("size", [1.5, True, -1, 0, "", "1.5", "many", float("nan"), None])
+def test_a_size_that_is_no_whole_number_of_gib_is_refused(fake: Backend, size: Any) -> None:
+    volume = fake.create_volume(1)
+    with pytest.raises(errors.InvalidRequest, match="size: must be a whole number of GiB, at least 1"):
+        volume.extend(size)
+    if size is not None:  # as if it was not given
+        with pytest.raises(errors.InvalidRequest, match="size: must be a whole number of GiB"):
+            fake.create_volume(size)
+    assert fake.driver.volumes == {volume.id: 1}
+
+
+@pytest.mark.parametrize("size", [2, 2.0, "2"])
+def test_a_whole_size_is_taken_as_it_is_written(fake: Backend, size: Any) -> None:
+    assert fake.create_volume(size).size == 2
+    assert fake.create_volume(1).extend(size) == 2 * GIB
+
+
+def test_a_failure_of_the_database_does_not_show_what_it_was_asked() -> None:
+    store = Failing()
+    library = Library(persistence_config={"storage": store})
+    try:
+        volume = library.backend("fake", volume_driver=NOTHING).create_volume(1)
+
+        def fails(_call: str, _record: Any) -> bool:
+            raise errors.StoreUnavailable("the metadata store is away") from OSError("INSERT ... 'CHAP user secret'")
+
+        store.fails = fails
+        for call in (lambda: volume.extend(2), volume.delete, volume.save, lambda: library.volume(volume.id)):
+            with pytest.raises(errors.StoreUnavailable, match="the metadata store is away"):
+                call()
+
+        def corrupt(_call: str, _record: Any) -> bool:
+            raise errors.CorruptRecord("volume", volume.id, "it is torn") from ValueError("CHAP user secret")
+
+        store.fails = corrupt
+        with pytest.raises(errors.CorruptRecord, match="it is torn"):
+            volume.refresh()
+    finally:
+        library.close()
 
 
 def test_a_volume_with_snapshots_or_connections_is_not_deleted(backend: Backend) -> None:

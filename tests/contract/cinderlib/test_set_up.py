@@ -7,6 +7,8 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ import pytest
 
 from csi_cinderlib import errors
 from csi_cinderlib.cinderlib import Library, exception
+from csi_cinderlib.model import records
 from csi_cinderlib.persistence.memory import MemoryStore
-from tests.contract.cinderlib.conftest import NOTHING
+from csi_cinderlib.sealing import generate_key
+from tests.contract.cinderlib.conftest import CONNECTOR, NOTHING, storage
 
 
 def opened(config: Any, **named: Any) -> str:
@@ -42,6 +46,65 @@ def test_a_database_is_named_by_its_url_with_cinderlibs_options(tmp_path: Path) 
     assert opened({"storage": "sql", "url": f"sqlite:///{tmp_path / 'b.db'}"}) == "SqlStore"
     assert opened({"storage": "sql"}, state_dir=tmp_path) == "SqlStore"
     assert (tmp_path / "metadata.db").exists()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite://"])
+def test_a_database_without_a_file_is_memory(url: str) -> None:
+    assert opened({"storage": "db", "connection": url, "soft_deletes": True}) == "MemoryStore"
+    with pytest.raises(errors.ConfigurationError, match="colour"):
+        opened({"storage": "db", "connection": url, "colour": "red"})
+
+
+@pytest.mark.parametrize("name", ["db", "sql", "memory", "memory_db"])
+def test_credentials_are_sealed_with_the_keys_that_are_given(name: str, tmp_path: Path) -> None:
+    places = {"db": {"connection": f"sqlite:///{tmp_path / 'a.db'}"}, "sql": {"url": f"sqlite:///{tmp_path / 'a.db'}"}}
+    place = {"storage": name, **places.get(name, {})}
+    keys = [{"id": "new", "key": generate_key()}, {"id": "old", "key": generate_key()}]
+    library = Library(persistence_config={**place, "sealing_keys": keys})
+    volume = library.backend("fake", volume_driver=NOTHING).create_volume(1)
+    volume.connect(CONNECTOR)
+    assert library.volume(volume.id).provider_auth == "CHAP nobody secret"
+    library.close()
+    if name in places:
+        assert b"CHAP nobody secret" not in (tmp_path / "a.db").read_bytes()
+        again = Library(persistence_config={**place, "sealing_keys": [keys[1], keys[0]]})
+        assert again.store.get(records.Volume, volume.id).provider.auth == "CHAP nobody secret"
+        again.close()
+        with_none = Library(persistence_config=place)
+        with pytest.raises(errors.CorruptRecord):
+            with_none.store.get(records.Volume, volume.id)
+        with_none.close()
+
+
+def test_kubernetes_takes_keys_too(tmp_path: Path) -> None:
+    """It is refused without a key; with one the API server is asked, of which there is none."""
+    path = tmp_path / "kubeconfig"
+    known = {
+        "name": "x",
+        "cluster": {"server": "http://127.0.0.1:1"},
+        "context": {"cluster": "x", "user": "x"},
+        "user": {},
+    }
+    path.write_text(json.dumps({"current-context": "x", **{key: [known] for key in ("clusters", "contexts", "users")}}))
+    place = {"storage": "kubernetes", "kubeconfig": str(path), "namespace": "default"}
+    with pytest.raises(errors.ConfigurationError, match="sealing_keys: must hold a key"):
+        opened(place)
+    with pytest.raises(errors.StoreUnavailable):
+        opened({**place, "sealing_keys": [{"id": "k", "key": generate_key()}]})
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("secret", "persistence_config.sealing_keys: must be a list, not text"),
+        ([{"id": "k"}], r"persistence_config\.sealing_keys\[0\]\.key: is missing"),
+        ([{"id": "k", "key": "short"}], "32 bytes"),
+    ],
+)
+def test_what_is_no_key_is_refused_and_not_shown(keys: Any, problem: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=problem) as refused:
+        opened({"storage": "memory", "sealing_keys": keys})
+    assert "secret" not in str(refused.value)
 
 
 def test_a_store_is_given_as_a_class_or_an_instance() -> None:
@@ -94,6 +157,53 @@ def test_a_failed_back_end_can_be_tried_again(library: Library) -> None:
     with pytest.raises(errors.BackendUnavailable, match="the array says no"):
         library.backend("a", volume_driver=NOTHING, nothing_fail="check_for_setup_error")
     assert library.backend("a", volume_driver=NOTHING).id == "a"
+
+
+def test_setting_up_one_back_end_holds_up_no_other(library: Library) -> None:
+    volume = library.backend("quick", volume_driver=NOTHING).create_volume(1)
+    made: list[str] = []
+    slow = threading.Thread(
+        target=lambda: made.append(library.backend("slow", volume_driver=NOTHING, nothing_delay=2.0).id)
+    )
+    again = threading.Thread(
+        target=lambda: made.append(library.backend("slow", volume_driver=NOTHING, nothing_delay=2.0).id)
+    )
+    slow.start()
+    again.start()
+    while "slow" not in library._set_ups:
+        time.sleep(0.01)
+    volume.extend(2)
+    library.backend("other", volume_driver=NOTHING).create_volume(1).delete()
+    assert set(library.backends) == {"quick", "other"}, "slow is being set up all the while"
+    slow.join()
+    again.join()
+    assert made == ["slow", "slow"]
+    assert set(library.backends) == {"quick", "other", "slow"}
+
+
+def test_the_end_waits_for_a_set_up_under_way() -> None:
+    library = Library()
+    slow = threading.Thread(
+        target=library.backend, args=("slow",), kwargs={"volume_driver": NOTHING, "nothing_delay": 1.0}
+    )
+    slow.start()
+    while "slow" not in library._set_ups:
+        time.sleep(0.01)
+    library.close()
+    assert library.backends == {}
+    slow.join()
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_set_up_exports_again_only_when_it_is_asked_to(tmp_path: Path, wanted: bool) -> None:
+    first = Library(persistence_config=storage("db", tmp_path))
+    backend = first.backend("fake", volume_driver=NOTHING)
+    for _ in range(3):
+        backend.create_volume(1).connect(CONNECTOR)
+    first.close()
+    again = Library(persistence_config=storage("db", tmp_path), ensure_exports=wanted)
+    assert again.backend("fake", volume_driver=NOTHING).driver.calls["ensure_export"] == (3 if wanted else 0)
+    again.close()
 
 
 def test_nothing_is_printed_and_no_log_is_switched_off(tmp_path: Path) -> None:
