@@ -6,13 +6,14 @@ must not carry them. Five verbs on custom resources need none of it. Nothing her
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlencode
 
 import urllib3
@@ -27,6 +28,13 @@ THROTTLED_SECONDS = 5.0
 """How long a call waits, in all, for a server that answers 429 (it was not carried out: trying again is safe)."""
 TOKEN_SECONDS = 60.0
 """Service account tokens are rotated on disk; read again this often."""
+
+KUBECONFIG_KEY = "store.options.kubeconfig"
+_UNSUPPORTED = frozenset(
+    {"exec", "auth-provider", "username", "password", "as", "as-uid", "as-groups", "as-user-extra"}
+    | {"proxy-url", "tls-server-name"}
+)
+"""Of a kubeconfig: ways to log in and to connect that must not be ignored silently."""
 
 Json = dict[str, Any]
 
@@ -52,15 +60,19 @@ class Access:
 
     Attributes:
         token_file: read again while running; wins over `token`.
-        ca_file: the certificate authority; "" with `insecure` only.
+        ca_file: the certificate authority; with `ca_data` "", too, that of the system.
+        ca_data: the same as PEM text; wins over the file, as those of the client's certificate and key do.
     """
 
     url: str
     token: str = field(default="", repr=False)
     token_file: str = ""
     ca_file: str = ""
+    ca_data: str = ""
     client_certificate: str = ""
-    client_key: str = field(default="", repr=False)
+    client_certificate_data: str = ""
+    client_key: str = ""
+    client_key_data: str = field(default="", repr=False)
     insecure: bool = False
     namespace: str = "default"
 
@@ -73,7 +85,7 @@ def in_cluster() -> Access:
     """
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
     if not host or not (IN_CLUSTER / "token").exists():
-        raise ConfigurationError("store.options.kubeconfig", "is not given, and this process does not run in a pod")
+        raise ConfigurationError(KUBECONFIG_KEY, "is not given, and this process does not run in a pod")
     host = f"[{host}]" if ":" in host else host
     return Access(
         url=f"https://{host}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}",
@@ -84,31 +96,58 @@ def in_cluster() -> Access:
 
 
 def from_kubeconfig(path: Path) -> Access:
-    """The access of a kubeconfig's current context: tokens and client certificates in files; no login plugins.
+    """The access of a kubeconfig's current context: a token or a client certificate, in files or in the text; no login plugins.
 
     Raises:
-        ConfigurationError: it cannot be read, or wants something else.
+        ConfigurationError: it cannot be read, wants something else, or names a file that is not there.
     """
-    key = "store.options.kubeconfig"
     try:
         config = yaml.safe_load(path.read_text())
         context = _named(config, "context", config["current-context"])
         cluster = _named(config, "cluster", context["cluster"])
         user = _named(config, "user", context["user"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as problem:
-        raise ConfigurationError(key, f"{path} cannot be read as a kubeconfig: {problem}") from None
-    if unsupported := {"exec", "auth-provider"} & set(user):
-        raise ConfigurationError(key, f"{path} logs in by {', '.join(unsupported)}; use a service account's token")
+        url = str(cluster["server"]).rstrip("/")
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as problem:
+        raise ConfigurationError(KUBECONFIG_KEY, f"{path} cannot be read as a kubeconfig: {problem}") from None
+    if unsupported := sorted(_UNSUPPORTED & {*user, *cluster}):
+        raise ConfigurationError(
+            KUBECONFIG_KEY,
+            f"{path} has {', '.join(unsupported)}, which is not supported; use a service account's token",
+        )
     return Access(
-        url=cluster["server"].rstrip("/"),
+        url=url,
         token=user.get("token", ""),
-        token_file=user.get("tokenFile", ""),
-        ca_file=cluster.get("certificate-authority", ""),
-        client_certificate=user.get("client-certificate", ""),
-        client_key=user.get("client-key", ""),
+        token_file=_file(path, user, "tokenFile"),
+        ca_file=_file(path, cluster, "certificate-authority"),
+        ca_data=_pem(path, cluster, "certificate-authority-data"),
+        client_certificate=_file(path, user, "client-certificate"),
+        client_certificate_data=_pem(path, user, "client-certificate-data"),
+        client_key=_file(path, user, "client-key"),
+        client_key_data=_pem(path, user, "client-key-data"),
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
         namespace=context.get("namespace", "default"),
     )
+
+
+def _file(kubeconfig: Path, holder: Json, key: str) -> str:
+    """The file that is named there, "" if none is; a relative path starts at the kubeconfig's directory, as with kubectl."""
+    if not holder.get(key) or holder.get(f"{key}-data"):
+        return ""
+    found = kubeconfig.absolute().parent / str(holder[key])
+    if not found.is_file():
+        raise ConfigurationError(KUBECONFIG_KEY, f"{kubeconfig} names as {key} {found}, which is no file")
+    return str(found)
+
+
+def _pem(kubeconfig: Path, holder: Json, key: str) -> str:
+    """The PEM text that stands there in base64, "" if there is none."""
+    try:
+        text = base64.b64decode(holder.get(key, ""), validate=True).decode()
+    except (ValueError, TypeError):
+        text = "unreadable"
+    if text and "-----BEGIN" not in text:
+        raise ConfigurationError(KUBECONFIG_KEY, f"{kubeconfig} holds {key} that is no PEM text in base64")
+    return text
 
 
 def _named(config: Json, kind: str, name: str) -> Json:
@@ -131,6 +170,7 @@ class Client:
         self._token = (0.0, access.token)
         self.calls = 0
         """How many requests were sent; for tests and metrics."""
+        self._in_memory: list[IO[str]] = []
         if access.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._pool = urllib3.PoolManager(
@@ -140,9 +180,20 @@ class Client:
             retries=False,
             cert_reqs="CERT_NONE" if access.insecure else "CERT_REQUIRED",
             ca_certs=access.ca_file or None,
-            cert_file=access.client_certificate or None,
-            key_file=access.client_key or None,
+            ca_cert_data=access.ca_data or None,
+            cert_file=self._path(access.client_certificate_data) or access.client_certificate or None,
+            key_file=self._path(access.client_key_data) or access.client_key or None,
         )
+
+    def _path(self, data: str) -> str:
+        """Of a file of these contents, as the TLS library wants one: in memory, readable by this process only, gone with it or `close`."""
+        if not data:
+            return ""
+        file = os.fdopen(os.memfd_create("kubeconfig"), "w")
+        file.write(data)
+        file.flush()
+        self._in_memory.append(file)
+        return f"/proc/self/fd/{file.fileno()}"
 
     def get(self, path: str, **query: str) -> Json:
         return self._call("GET", path, query=query)
@@ -163,6 +214,8 @@ class Client:
 
     def close(self) -> None:
         self._pool.clear()
+        while self._in_memory:
+            self._in_memory.pop().close()
 
     def _call(
         self,
