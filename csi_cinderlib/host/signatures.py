@@ -27,6 +27,8 @@ class Signature:
         name: "ext4", "xfs", "btrfs", "luks2", "lvm2", "gpt" ...
         size: bytes that the file system covers, or 0 where it is not told here.
         dirty: ext only: the kernel noted errors in it, so that it wants a check before it is mounted.
+        unfinished: xfs only: mkfs has not come to its end, so the kernel never mounted it. The others write what they are
+            recognised by last of all.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Signature:
     size: Bytes = Bytes(0)
     block_size: int = 0
     dirty: bool = False
+    unfinished: bool = False
 
 
 FILE_SYSTEM_SPAN = 128 * 1024
@@ -158,6 +161,9 @@ def _ext(head: bytes) -> Signature | None:
     )
 
 
+_XFS_IN_PROGRESS = 126
+
+
 def _xfs(head: bytes) -> Signature | None:
     if head[:4] != b"XFSB" or len(head) < 128:
         return None
@@ -169,6 +175,7 @@ def _xfs(head: bytes) -> Signature | None:
         label=_text(head, 108, 12),
         size=Bytes(blocks * block_size),
         block_size=block_size,
+        unfinished=bool(head[_XFS_IN_PROGRESS]),
     )
 
 

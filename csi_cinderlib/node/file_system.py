@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from csi_cinderlib.brick.device import Device
+from csi_cinderlib.errors import HostError
 from csi_cinderlib.faultpoints import reach
 from csi_cinderlib.host import devices, filesystems, mounts
 from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.capability import Mount
 from csi_cinderlib.model.connection import Formatting
+from csi_cinderlib.node import health
 from csi_cinderlib.node.formatting import Action, Decision, decide, wipe
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
@@ -32,17 +34,44 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
         HostError: the device cannot be read, or mkfs failed.
     """
     found = filesystems.probe(device.path)
+    marked = records.formatted.holds(record.volume_id, record.connection.attachment)
     decision = decide(
         found,
         wanted(record),
-        _rule(record),
+        _rule(record, marked=marked),
         interrupted=record.fs_type if record.state is State.FORMATTING and device.wwid else "",
         is_blank=lambda: filesystems.is_zero_head_and_tail(device.path),
     )
     if found is None or decision.action is not Action.USE:
         return _make(records, record, device, decision)
+    if record.connection.formatting is Formatting.NEVER_FORMATTED and not marked:
+        records.formatted.set(record.volume_id, record.connection.attachment)  # whoever made it
     record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED))
     return record, _prepared(record, device, found)
+
+
+def clear_remains(record: StageRecord) -> bool:
+    """Remove what an mkfs left that did not end, before the volume leaves this node: nobody could format or mount it any more.
+
+    A whole file system is kept, if only because another node may have made it since, where no fence kept this one out.
+
+    Returns:
+        Whether the device carries nothing any more.
+
+    Raises:
+        HostError: mkfs still runs, or the device cannot be read or written.
+    """
+    device = record.device
+    if record.state is not State.FORMATTING or not device or not device.wwid or devices.is_read_only(device.path):
+        return False
+    if problem := health.device_problem(device) or health.replaced(device):
+        raise HostError(f"volume {record.volume_id} may carry what an interrupted mkfs left: {problem}")
+    found = filesystems.probe(device.path)
+    if found and not found.unfinished:
+        return False
+    _log.warning("volume %s: removing what an interrupted mkfs (%s) left", record.volume_id, record.fs_type)
+    wipe(device.path)
+    return True
 
 
 def wanted(record: StageRecord) -> str:
@@ -86,10 +115,11 @@ def can_grow_ext_mounted() -> bool:
     return False
 
 
-def _rule(record: StageRecord) -> Formatting:
+def _rule(record: StageRecord, *, marked: bool) -> Formatting:
     if record.connection.read_only or record.state.beyond_formatting:
         return Formatting.FORBIDDEN
-    return record.connection.formatting
+    told = record.connection.formatting
+    return Formatting.UNKNOWN if told is Formatting.NEVER_FORMATTED and marked else told
 
 
 def _make(
@@ -99,7 +129,9 @@ def _make(
         _log.warning("volume %s: removing what an interrupted mkfs (%s) left", record.volume_id, record.fs_type)
         wipe(device.path)
     record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTING))
-    reach("stage.format-intent")
+    reach("stage.format-intent")  # no mark yet: until it is there, "never formatted" is still true
+    records.formatted.set(record.volume_id, record.connection.attachment)
+    reach("stage.format-marked")
     _log.info("volume %s: making %s on %s (%s)", record.volume_id, decision.fs_type, device.path, device.wwid)
     made = filesystems.make(device.path, decision.fs_type, record.connection.mkfs_options)
     reach("stage.mkfs-done")

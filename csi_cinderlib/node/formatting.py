@@ -62,6 +62,10 @@ def decide(
         return Decision(Action.MAKE_AGAIN, make)
     if found.kind is not Kind.FILE_SYSTEM:
         raise UnsafeToFormat(f"the device carries {found.name} ({found.kind}) and no file system: it is left as it is")
+    if found.unfinished:
+        raise UnsafeToFormat(
+            f"the device carries the beginning of {found.name}, whose mkfs never ended: it is left as it is"
+        )
     if wanted and found.name != wanted:
         raise PreconditionFailed(f"the device carries {found.name}, and {wanted} was asked for: it is left as it is")
     if found.name not in MOUNTABLE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def reconcile(records: StageRecords, staging: Staging, locks: KeyedLocks) -> Rec
         except DriverError as error:
             _log.warning("volume %s: cannot be taken down: %s", volume_id, error)
             failed.append(volume_id)
+    records.forget_old_marks(time.time())
     for problem in every.corrupt:
         _log.error("%s", problem)
     return Reconciled(tuple(kept), tuple(cleaned), tuple(failed), tuple(error.id for error in every.corrupt))

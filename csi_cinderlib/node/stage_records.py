@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from csi_cinderlib.errors import CorruptRecord, HostError, InvalidRequest
 from csi_cinderlib.host import kernel
+from csi_cinderlib.node import durable_files
+from csi_cinderlib.node.format_marks import FormatMarks
 from csi_cinderlib.node.stage_record import StageRecord, decode, encode
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SUFFIX = ".json"
-_UNFINISHED = ".new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,11 @@ class AllRecords:
 
 
 class StageRecords:
-    """The stage records below `state_dir/stage`. Callers hold the volume's lock for whatever they save or remove."""
+    """The stage records below `state_dir/stage`. Callers hold the volume's lock for whatever they save or remove.
+
+    Attributes:
+        formatted: the marks that outlive a record, below `state_dir/formatted`.
+    """
 
     def __init__(self, state_dir: Path) -> None:
         self.directory = state_dir / "stage"
@@ -35,9 +36,8 @@ class StageRecords:
         self._devices: dict[str, str] = {}
         self._guard = threading.Lock()
         with kernel.named(f"preparing {self.directory}"):
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for left in self.directory.glob(f"*{_UNFINISHED}"):  # a crash while writing: the old record still counts
-                left.unlink()
+            durable_files.prepare(self.directory)
+        self.formatted = FormatMarks(state_dir / "formatted")
         for record in self.all().records:
             self._note(record)
 
@@ -57,29 +57,15 @@ class StageRecords:
             HostError: it could not be stored; the previous one is still there.
         """
         record = replace(record, boot_id=self._boot_id)
-        path = self._path(record.volume_id)
-        unfinished = path.with_name(path.name + _UNFINISHED)
         with kernel.named(f"storing the stage record of volume {record.volume_id}"):
-            fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                with os.fdopen(fd, "wb") as file:
-                    file.write(encode(record))
-                    file.flush()
-                    os.fsync(fd)
-                unfinished.replace(path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    unfinished.unlink()
-                raise
-            self._sync()
+            durable_files.store(self._path(record.volume_id), encode(record))
         self._note(record)
         return record
 
     def remove(self, volume_id: str) -> None:
         """Forget the volume for good; nothing happens when it is forgotten already."""
         with kernel.named(f"removing the stage record of volume {volume_id}"):
-            self._path(volume_id).unlink(missing_ok=True)
-            self._sync()
+            durable_files.remove(self._path(volume_id))
         with self._guard:
             self._devices.pop(volume_id, None)
 
@@ -93,6 +79,10 @@ class StageRecords:
             except CorruptRecord as error:
                 corrupt.append(error)
         return AllRecords(tuple(records), tuple(corrupt))
+
+    def forget_old_marks(self, now: float) -> None:
+        """Remove marks of volumes that have no record and were formatted long before `now` (seconds since 1970)."""
+        self.formatted.prune(now, in_use={path.stem for path in self.directory.glob(f"*{_SUFFIX}")})
 
     def owner_of(self, wwid: str, *, other_than: str) -> str:
         """The volume, other than that one, whose record names this device; "" when none does."""
@@ -119,15 +109,4 @@ class StageRecords:
         return record
 
     def _path(self, volume_id: str) -> Path:
-        plain = _PLAIN_NAME.fullmatch(volume_id) and not volume_id.startswith("sha256-")
-        return self.directory / ((volume_id if plain else _hashed(volume_id)) + _SUFFIX)
-
-    def _sync(self) -> None:
-        with kernel.opened(str(self.directory), os.O_RDONLY | os.O_DIRECTORY) as fd:
-            os.fsync(fd)
-
-
-def _hashed(volume_id: str) -> str:
-    import hashlib  # brings OpenSSL's 3 MB, and our own ids are plain
-
-    return f"sha256-{hashlib.sha256(volume_id.encode()).hexdigest()}"
+        return self.directory / (durable_files.name_of(volume_id) + _SUFFIX)

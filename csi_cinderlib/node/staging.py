@@ -174,6 +174,8 @@ class Staging:
             current = self._records.find(record.volume_id) or record
             if mounted.visible(current):
                 return
+            if file_system.clear_remains(current):
+                current = self._records.save(replace(current, state=State.CONNECTED, fs_type=""))
             self._initiator.disconnect(current.connection, current.device)
             if fresh and current.state in (State.INTENT, State.CONNECTED):
                 self._records.remove(record.volume_id)
@@ -213,6 +215,8 @@ class Staging:
         if dead:
             _log.warning("volume %s: nothing can be flushed any more: %s", record.volume_id, dead)
         elif device:
+            file_system.clear_remains(record)
+            reach("unstage.cleared")
             if view := mounted.read_only_view(record):
                 devices.detach_file(view)
             if not devices.is_read_only(device.path):

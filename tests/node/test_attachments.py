@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.errors import PreconditionFailed
+from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat
 from csi_cinderlib.host import mounts
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Formatting
@@ -130,3 +131,41 @@ def test_a_new_volume_of_an_old_name_is_formatted_though_the_old_one_was_never_u
     node.unstage(new)
     node.stage(new)
     assert (Path(staged) / "new").read_text() == "new"
+
+
+@pytest.mark.parametrize("damage", ["the superblock of what mkfs made here", "that of what was there already"])
+def test_never_formatted_is_said_once_however_long_the_attachment_lasts(node: Node, damage: str) -> None:
+    volume = node.volume()
+    if "already" in damage:
+        elsewhere = replace(volume, attachment="of-the-other@1")
+        node.stage(elsewhere)
+        node.unstage(elsewhere)
+    staged = node.stage(volume)
+    (Path(staged) / "f").write_text("precious")
+    node.unstage(volume)
+    with volume.file.open("r+b") as file:
+        file.write(bytes(4096))
+    before = hashlib.sha256(volume.file.read_bytes()).digest()
+    for again_and_again in (node, Node(node.base)):
+        with pytest.raises(UnsafeToFormat, match="not blank"):
+            again_and_again.stage(volume)
+    assert hashlib.sha256(volume.file.read_bytes()).digest() == before
+
+
+@pytest.mark.parametrize("fault", ["stage.format-intent", "stage.format-marked"])
+def test_what_was_killed_before_mkfs_ran_is_formatted_by_the_same_attachment(node: Node, fault: str) -> None:
+    """Thick volumes of some arrays come with the remains of others, so the controller's word is needed."""
+    with node.volume().file.open("r+b") as file:
+        file.write(b"remains of another volume" * 4096)
+    assert run(node.base, "stage", "ext4", fault) == -signal.SIGKILL
+    assert run(node.base, "unstage", "ext4") == 0
+    node.stage(node.volume())
+
+
+def test_a_new_volume_of_an_old_name_may_come_with_remains(node: Node) -> None:
+    volume = node.volume()
+    node.stage(volume)
+    node.unstage(volume)
+    with volume.file.open("r+b") as file:
+        file.write(b"remains of another volume" * 10_000)
+    node.stage(replace(volume, attachment="of-this-node@2"))

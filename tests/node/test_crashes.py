@@ -7,18 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.errors import HostError, UnsafeToFormat
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
+from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node.reconcile import Reconciled, reconcile
 from csi_cinderlib.node.stage_record import State
-from tests.node.bed import BLOCK, MIB, Node, mount_capability
+from tests.node.bed import BLOCK, MIB, Node, Volume, mount_capability
 from tests.node.conftest import assert_nothing_left, loops_of, mounted_below
 
 pytestmark = pytest.mark.root
@@ -27,6 +30,7 @@ STAGE = (
     "stage.intent",
     "stage.connected",
     "stage.format-intent",
+    "stage.format-marked",
     "stage.mkfs-done",
     "stage.formatted",
     "stage.mounted",
@@ -36,6 +40,7 @@ ANYWHERE = (
     "node-publish.bound",
     "node-unpublish.unmounted",
     "unstage.unmounted",
+    "unstage.cleared",
     "unstage.disconnected",
 )
 LIFE = ("stage", "publish", "unpublish", "unstage")
@@ -47,6 +52,11 @@ def run(base: Path, step: str, kind: str, fault: str = "", *, read_only: bool = 
     spec = json.dumps({"kind": kind, "read_only": read_only})
     argv = [sys.executable, "-m", "tests.node.bed", str(base), step, spec]
     return subprocess.run(argv, env=env, check=False, cwd=Path(__file__).parents[2]).returncode
+
+
+def elsewhere(volume: Volume) -> Volume:
+    """The volume as the controller publishes it to another node then."""
+    return replace(volume, attachment="of-the-other@1", formatting=Formatting.UNKNOWN)
 
 
 def capability(kind: str) -> Capability:
@@ -85,11 +95,73 @@ def test_a_kill_at_any_step_of_a_block_volume_changes_nothing_in_the_end(
     assert_nothing_left(node.base)
 
 
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
 @pytest.mark.parametrize("fault", STAGE)
-def test_a_killed_stage_can_be_unstaged_instead(node: Node, fault: str) -> None:
-    assert run(node.base, "stage", "ext4", fault) == -signal.SIGKILL
-    assert run(node.base, "unstage", "ext4") == 0
+def test_a_killed_stage_can_be_unstaged_instead_and_another_node_can_have_the_volume(
+    node: Node, fault: str, kind: str
+) -> None:
+    assert run(node.base, "stage", kind, fault) == -signal.SIGKILL
+    assert run(node.base, "unstage", kind) == 0
     assert_nothing_left(node.base)
+    Node(node.base / "other").stage(elsewhere(node.volume()), capability(kind))
+
+
+BEGINNINGS = {
+    "ext4": ((0, bytes(2048)),),  # all but the superblock, which mke2fs writes last
+    "xfs": ((126, b"\1"),),  # sb_inprogress
+    "btrfs": ((65536 + 64, b"!BHRfS_M"),),
+}
+
+
+def interrupt_mkfs(node: Node, kind: str) -> None:
+    """Leave what a mkfs leaves that is killed a moment before its end."""
+    assert run(node.base, "stage", kind, "stage.mkfs-done") == -signal.SIGKILL
+    with node.volume().file.open("r+b") as file:
+        for offset, data in BEGINNINGS[kind]:
+            file.seek(offset)
+            file.write(data)
+        os.fsync(file.fileno())
+
+
+@pytest.mark.parametrize("kind", BEGINNINGS)
+@pytest.mark.parametrize("fault", ["", "unstage.cleared"])
+def test_what_an_interrupted_mkfs_left_does_not_outlive_the_unstage(node: Node, kind: str, fault: str) -> None:
+    interrupt_mkfs(node, kind)
+    if fault:
+        assert run(node.base, "unstage", kind, fault) == -signal.SIGKILL
+    assert run(node.base, "unstage", kind) == 0
+    assert_nothing_left(node.base)
+    Node(node.base / "other").stage(elsewhere(node.volume()), capability(kind))
+
+
+def test_what_an_interrupted_mkfs_left_is_told_from_a_file_system(node: Node) -> None:
+    interrupt_mkfs(node, "xfs")
+    reboot(node)
+    with pytest.raises(UnsafeToFormat, match="beginning of xfs, whose mkfs never ended"):
+        Node(node.base / "other").stage(elsewhere(node.volume()), capability("xfs"))
+
+
+def test_a_late_unstage_of_an_interrupted_mkfs_keeps_what_another_node_wrote_since(node: Node) -> None:
+    """Nothing fences a file on a shared directory."""
+    interrupt_mkfs(node, "ext4")
+    copy = replace(elsewhere(node.volume()), file=node.base / "copy")
+    copy.file.touch()
+    copy.resize(node.volume().file.stat().st_size)
+    other = Node(node.base / "other")
+    staged = Path(other.stage(copy))
+    (staged / "f").write_text("kept")
+    other.unstage(copy)
+    node.volume().file.write_bytes(copy.file.read_bytes())
+    assert run(node.base, "unstage", "ext4") == 0
+    staged = Path(other.stage(elsewhere(node.volume())))
+    assert (staged / "f").read_text() == "kept"
+
+
+def test_a_mkfs_that_fails_leaves_no_trace(node: Node) -> None:
+    with pytest.raises(HostError, match=r"mkfs\.ext4"):
+        node.stage(node.volume(mkfs_options=("-b", "3000")))
+    assert_nothing_left(node.base)
+    node.stage(node.volume())
 
 
 @pytest.mark.parametrize("fault", ["node-publish.target-made", "node-publish.bound"])
@@ -140,9 +212,11 @@ class Meanwhile(KeyedLocks):
         super().__init__()
         self._deed = deed
 
-    def hold(self, *keys: str, shared: Iterable[str] = ()) -> AbstractContextManager[None]:
+    @contextmanager
+    def hold(self, *keys: str, shared: Iterable[str] = ()) -> Iterator[None]:
         self._deed()
-        return super().hold(*keys, shared=shared)
+        with super().hold(*keys, shared=shared):
+            yield
 
 
 def test_at_start_a_volume_that_is_staged_meanwhile_is_kept(node: Node) -> None:

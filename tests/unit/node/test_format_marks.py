@@ -1,0 +1,40 @@
+"""What is remembered of a volume's formatting after its stage record is gone."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.node.format_marks import KEPT_SECONDS, FormatMarks
+
+
+@pytest.mark.parametrize("attachment", ["a@1", ""])
+def test_a_mark_counts_for_its_attachment_and_survives_the_process(tmp_path: Path, attachment: str) -> None:
+    FormatMarks(tmp_path).set("vol", attachment)
+    again = FormatMarks(tmp_path)
+    assert again.holds("vol", attachment)
+    assert again.holds("vol", attachment)
+    assert not again.holds("other", attachment)
+
+
+def test_another_attachment_replaces_a_mark(tmp_path: Path) -> None:
+    marks = FormatMarks(tmp_path)
+    marks.set("vol", "a@1")
+    assert not marks.holds("vol", "a@2")
+    assert list(tmp_path.iterdir()) == []
+    marks.set("vol", "a@2")
+    assert marks.holds("vol", "a@2")
+
+
+def test_marks_of_volumes_that_went_away_are_pruned(tmp_path: Path) -> None:
+    marks = FormatMarks(tmp_path)
+    for name in ("old", "old-and-staged", "new"):
+        marks.set(name, "a@1")
+    now = time.time()
+    for name in ("old", "old-and-staged"):
+        os.utime(tmp_path / name, (now - KEPT_SECONDS - 1,) * 2)
+    marks.prune(now, in_use={"old-and-staged"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old-and-staged"]
