@@ -11,8 +11,8 @@ from typing import Any
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, rows
 from csi_cinderlib.backend.engine import Engine
-from csi_cinderlib.backend.work import Work, walk
-from csi_cinderlib.errors import DriverError, NotFound, PreconditionFailed
+from csi_cinderlib.backend.work import Work, change, walk
+from csi_cinderlib.errors import DriverError, NotFound, PreconditionFailed, StaleRecord
 from csi_cinderlib.model.records import Attachment, Status, Volume
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,16 @@ def _connect(engine: Engine, volume: Volume, attachment: Attachment, check: Chec
     _check_others(engine, work, record, check)
     info = _export(engine, work, driver, volume, record)
     faultpoints.reach("publish.connected")
-    return engine.store.replace(replace(record, status=Status.AVAILABLE, connection_info=info, owner="", message=""))
+
+    def finished(current: Attachment) -> Attachment:
+        engine.check_own(current, Status.CREATING)
+        return replace(current, status=Status.AVAILABLE, connection_info=info, owner="", message="")
+
+    try:
+        return change(engine.store, record, finished)
+    except (NotFound, StaleRecord) as error:
+        _undo(engine, work, driver, engine.volume_object(work, work.volume(volume.id)), record, error)
+        raise StaleRecord("attachment", record.id) from error
 
 
 def _check_others(engine: Engine, work: Work, record: Attachment, check: Check) -> None:
@@ -91,9 +100,11 @@ def _check_others(engine: Engine, work: Work, record: Attachment, check: Check) 
 
 
 def _forget(engine: Engine, work: Work, record: Attachment) -> None:
-    """Remove a record that was never answered, so that no node has seen the device: the volume gets its mark back."""
-    engine.remove(record)
-    if record.blank:
+    """Remove a record that was never answered, so that no node has seen the device: the volume gets its mark back.
+
+    From whoever removes the record, and from nobody else: since another process did, a node may have formatted the volume.
+    """
+    if engine.remove(record) and record.blank:
         with contextlib.suppress(NotFound):
             work.change_volume(record.volume_id, lambda one: replace(one, blank=True))
 
@@ -132,6 +143,8 @@ def _export(engine: Engine, work: Work, driver: Any, volume: Volume, record: Att
 
 def _undo(engine: Engine, work: Work, driver: Any, made: Any, record: Attachment, error: DriverError) -> None:
     """Leave no mapping and no record of a failed connection. The export stays while others are connected through it."""
+    if engine.is_taken_over(record):
+        return
     work.forget_attachments(record.volume_id)  # others may have come while the driver worked
     try:
         if not _shares_connection(work, record):

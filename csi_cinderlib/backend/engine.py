@@ -16,6 +16,7 @@ from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.work import Work, all_of, change, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
+    AlreadyExists,
     BackendUnavailable,
     DriverError,
     NotFound,
@@ -136,8 +137,24 @@ class Engine:
         changed = replace(record, status=status, owner=self.owner, message="", **values)
         return record if changed == record else self.store.replace(changed)
 
-    def remove(self, record: R) -> None:
-        """Remove a record however often it changed meanwhile. Gone already is fine."""
+    def check_own(self, record: S, status: Status) -> None:
+        """Raises StaleRecord when another process took the record over while the driver worked."""
+        if record.status is not status or record.owner != self.owner:
+            raise StaleRecord(type(record).__name__.lower(), record.id)
+
+    def is_taken_over(self, record: S) -> bool:
+        """Whether another process carries on with what was begun here, so that nothing of it may be undone here.
+
+        One that deletes it, or has, does not: what the driver made after that process had asked for the deletion would stay.
+        """
+        try:
+            current = self.store.get(type(record), record.id)
+        except NotFound:
+            return False
+        return current.status is not Status.DELETING and current.owner != self.owner
+
+    def remove(self, record: R) -> bool:
+        """Remove a record however often it changed meanwhile. Answers whether it was there still."""
         for _ in range(_ATTEMPTS):
             try:
                 self.store.remove(record)
@@ -145,11 +162,11 @@ class Engine:
                 try:
                     record = self.store.get(type(record), record.id)
                 except NotFound:
-                    return
+                    return False
             except NotFound:
-                return
+                return False
             else:
-                return
+                return True
         raise StaleRecord(type(record).__name__.lower(), record.id)
 
     def note(self, record: S, status: Status, message: str, **values: Any) -> None:
@@ -158,6 +175,15 @@ class Engine:
             change(self.store, record, lambda one: replace(one, status=status, message=message, **values))
         except DriverError as error:
             _log.warning("could not note on %s %s: %s (%s)", type(record).__name__.lower(), record.id, message, error)
+
+    def leave(self, record: S, message: str) -> None:
+        """Keep a record of what a failed creation left on the back end, also where another process has removed it."""
+        try:
+            self.store.add(replace(record, status=Status.ERROR, message=message, owner=""))
+        except AlreadyExists:
+            self.note(record, Status.ERROR, message)
+        except DriverError as error:
+            _log.error("%s %s has no record (%s): %s", type(record).__name__.lower(), record.id, error, message)
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
         """Raises CorruptRecord when one cannot be read: the volume is attached, nobody knows where."""

@@ -92,31 +92,38 @@ def _make(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) ->
     try:
         update, updates = _take(engine, record, members)
     except DriverError as error:
-        try:
-            _driver_delete(engine, record, members)
-        except DriverError as second:
-            engine.note(record, Status.ERROR, f"{error}; cleaning up failed, too: {second}")
-        else:
-            _remove_records(engine, record, members)
+        _undo(engine, record, members, error)
         raise
     faultpoints.reach("create-group-snapshot.driver-done")
     by_id = {one["id"]: one for one in updates}
-    for member in members:
-        change(engine.store, member, _finished(by_id.get(member.id, {})))
+    kept = {key: value for key, value in update.items() if key not in ("id", "status")}
 
     def finished(current: GroupSnapshot) -> GroupSnapshot:
-        if current.status is not Status.CREATING:
-            raise StaleRecord("group snapshot", current.id)
-        kept = {key: value for key, value in update.items() if key not in ("id", "status")}
-        return replace(
-            current,
-            status=Status.AVAILABLE,
-            owner="",
-            message="",
-            fields={**current.fields, **kept} if kept else current.fields,
-        )
+        engine.check_own(current, Status.CREATING)
+        return replace(current, status=Status.AVAILABLE, owner="", message="", fields={**current.fields, **kept})
 
-    return change(engine.store, record, finished)
+    try:
+        for member in members:
+            change(engine.store, member, _finished(by_id.get(member.id, {})))
+        return change(engine.store, record, finished)
+    except (NotFound, StaleRecord) as error:
+        taken = [rows.update_snapshot(one, by_id.get(one.id, {})) for one in members]
+        with suppress(DriverError):
+            _group(engine, record)  # its record went with the group snapshot's
+        _undo(engine, replace(record, fields={**record.fields, **kept}), taken, error)
+        raise StaleRecord("group snapshot", record.id) from error
+
+
+def _undo(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot], error: DriverError) -> None:
+    """Leave nothing of a failed group snapshot, or a record that says what could not be undone."""
+    if engine.is_taken_over(record):
+        return
+    try:
+        _driver_delete(engine, record, members)
+    except DriverError as second:
+        engine.leave(record, f"{error}; cleaning up failed, too: {second}")
+    else:
+        _remove_records(engine, record, members)
 
 
 def _finished(update: Mapping[str, Any]) -> Callable[[Snapshot], Snapshot]:

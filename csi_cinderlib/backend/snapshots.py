@@ -89,20 +89,25 @@ def _make(engine: Engine, work: Work, record: Snapshot) -> Snapshot:
     faultpoints.reach("create-snapshot.driver-done")
 
     def finished(current: Snapshot) -> Snapshot:
-        if current.status is not Status.CREATING:
-            raise StaleRecord("snapshot", current.id)
+        engine.check_own(current, Status.CREATING)
         return replace(rows.update_snapshot(current, update or {}), status=Status.AVAILABLE, owner="", message="")
 
-    return work.change_snapshot(record.id, finished)
+    try:
+        return work.change_snapshot(record.id, finished)
+    except (NotFound, StaleRecord) as error:
+        _undo(engine, work, engine.snapshot_object(work, rows.update_snapshot(record, update or {})), error)
+        raise StaleRecord("snapshot", record.id) from error
 
 
 def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
     """Leave nothing of a failed snapshot, or a record that says what could not be undone."""
+    if engine.is_taken_over(work.snapshot(made.id)):
+        return
     try:
         engine.call(work, engine.ready_driver().delete_snapshot, made)
     except DriverError as second:
         if not faults.is_missing(second.__cause__ or second):
-            engine.note(work.snapshot(made.id), Status.ERROR, f"{error}; cleaning up failed, too: {second}")
+            engine.leave(work.snapshot(made.id), f"{error}; cleaning up failed, too: {second}")
             return
     engine.remove(work.snapshot(made.id))
 

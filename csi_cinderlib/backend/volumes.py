@@ -104,11 +104,16 @@ def _make(engine: Engine, work: Work, record: Volume) -> Volume:
     faultpoints.reach("create-volume.driver-done")
 
     def finished(current: Volume) -> Volume:
-        _still(current, Status.CREATING)
+        engine.check_own(current, Status.CREATING)
         done = rows.update_volume(current, update or {})
         return replace(done, status=Status.AVAILABLE, owner="", message="")
 
-    return work.change_volume(record.id, finished)
+    try:
+        return work.change_volume(record.id, finished)
+    except (NotFound, StaleRecord) as error:
+        work.volumes[record.id] = made_record = rows.update_volume(record, update or {})
+        _undo(engine, work, engine.volume_object(work, made_record), error)
+        raise StaleRecord("volume", record.id) from error
 
 
 def _driver_create(engine: Engine, work: Work, record: Volume, made: Any) -> Mapping[str, Any] | None:
@@ -134,11 +139,13 @@ def _driver_create(engine: Engine, work: Work, record: Volume, made: Any) -> Map
 def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
     """Leave nothing of a failed creation, or a record that says what could not be undone."""
     record = work.volume(made.id)
+    if engine.is_taken_over(record):
+        return
     try:
         engine.call(work, engine.ready_driver().delete_volume, made)
     except DriverError as second:
         if not faults.is_missing(second.__cause__ or second):
-            engine.note(work.volume(made.id), Status.ERROR, f"{error}; cleaning up failed, too: {second}")
+            engine.leave(work.volume(made.id), f"{error}; cleaning up failed, too: {second}")
             return
     engine.remove(record)
 
@@ -221,7 +228,7 @@ def extend(engine: Engine, record: Volume, size: GiB) -> Volume:
     faultpoints.reach("expand.driver-done")
 
     def finished(current: Volume) -> Volume:
-        _still(current, Status.EXTENDING)
+        engine.check_own(current, Status.EXTENDING)
         return replace(current, status=Status.AVAILABLE, size=size, target_size=None, owner="", message="")
 
     return work.change_volume(record.id, finished)
@@ -248,9 +255,3 @@ def revert(engine: Engine, record: Volume, snapshot: Snapshot) -> Volume:
     volume = engine.volume_object(work, record)
     engine.call(work, driver.revert_to_snapshot, engine.context, volume, engine.snapshot_object(work, snapshot, volume))
     return work.change_volume(record.id, lambda one: replace(one, message=""))
-
-
-def _still(current: Volume, status: Status) -> None:
-    """Raises StaleRecord when somebody else took the volume over while the driver worked."""
-    if current.status is not status:
-        raise StaleRecord("volume", current.id)
