@@ -14,7 +14,7 @@ others beside it.
 from __future__ import annotations
 
 from csi_cinderlib import __version__
-from csi_cinderlib.cinderlib import exception, objects, serialization
+from csi_cinderlib.cinderlib import cinderlib, exception, objects, persistence, serialization
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID, close, setup
@@ -36,6 +36,7 @@ __all__ = [
     "Snapshot",
     "Volume",
     "__version__",
+    "cinderlib",
     "close",
     "dump",
     "dumps",
@@ -46,6 +47,7 @@ __all__ = [
     "list_supported_drivers",
     "load",
     "objects",
+    "persistence",
     "serialization",
     "setup",
 ]

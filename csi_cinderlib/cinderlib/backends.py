@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.backend.backend import Backend as Core
 from csi_cinderlib.cinderlib import default, exception
+from csi_cinderlib.cinderlib.class_attributes import OfSetUp
 from csi_cinderlib.config.settings import BackendSettings
 
 if TYPE_CHECKING:
@@ -22,18 +23,6 @@ _NOT_OF_A_POOL = frozenset(
     "driver_version shared_targets sparse_copy_volume storage_protocol vendor_name volume_backend_name".split()
 )
 _OURS = {"properties", "vendor_prefix"}
-
-
-class _OfSetUp:
-    """An attribute of the set-up: of a back end its own, of the class the process-wide one. Looking makes none."""
-
-    def __init__(self, name: str, before: Any = None) -> None:
-        self._name = name
-        self._before = before
-
-    def __get__(self, backend: Backend | None, _owner: type) -> Any:
-        library = default.current() if backend is None else backend._library
-        return self._before if library is None else getattr(library, self._name)
 
 
 class Backend:
@@ -52,14 +41,19 @@ class Backend:
         BackendUnavailable: the storage does not answer.
     """
 
-    backends = _OfSetUp("backends", MappingProxyType({}))
+    backends = OfSetUp("backends", MappingProxyType({}))
     """The back ends of the set-up by name."""
-    persistence = _OfSetUp("persistence")
+    persistence = OfSetUp("persistence")
     """Its metadata store."""
-    fail_on_missing_backend = _OfSetUp("fail_on_missing_backend")
-    output_all_backend_info = _OfSetUp("output_all_backend_info")
-    project_id = _OfSetUp("project_id")
-    user_id = _OfSetUp("user_id")
+    fail_on_missing_backend = OfSetUp("fail_on_missing_backend")
+    output_all_backend_info = OfSetUp("output_all_backend_info")
+    project_id = OfSetUp("project_id")
+    user_id = OfSetUp("user_id")
+    non_uuid_ids = OfSetUp("non_uuid_ids")
+    global_initialization = OfSetUp("_is_set_up", before=False)
+    """Whether there is a set-up."""
+    im_root = OfSetUp("im_root")
+    """Whether this process is root, so that commands need no `root_helper`."""
 
     _library: Library
     _cfg: Mapping[str, Any]
@@ -91,10 +85,7 @@ class Backend:
         made.core.start()
         return made
 
-    @classmethod
-    def global_setup(cls, *args: Any, **kwargs: Any) -> None:
-        """As `setup`."""
-        default.setup(*args, **kwargs)
+    global_setup = staticmethod(default.setup)
 
     @classmethod
     def set_persistence(cls, persistence_config: Mapping[str, Any] | None) -> None:

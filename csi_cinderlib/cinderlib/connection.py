@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +11,9 @@ from csi_cinderlib import brick
 from csi_cinderlib.backend import versioned
 from csi_cinderlib.backend.work import walk
 from csi_cinderlib.cinderlib import connection_record, default, exception
+from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.handle import Object, let_go
+from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import connection as connections
 from csi_cinderlib.model.records import Attachment
@@ -23,12 +25,10 @@ if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.volume import Volume
 
 
-class Connection(Object[Attachment]):
+class Connection(LazyVolumeAttr[Attachment]):
     """A volume that a host can reach; made by `Volume.connect`."""
 
-    SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("volume",)
-    LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("volume",)
-    _volume: Volume | None
+    OVO_CLASS: ClassVar[Any] = ovo_class("VolumeAttachment")
     _set_here: dict[str, Any]
     """What was set on this object and is not stored yet, by name."""
 
@@ -59,21 +59,6 @@ class Connection(Object[Attachment]):
     def load(cls, json_src: Any, save: bool = False) -> Connection:
         """The connection that `json` or `dump` described; stored, with its volume if that is in there, only with `save`."""
         return default.library().load_object(cls, json_src, save)
-
-    @property
-    def volume(self) -> Volume:
-        """Looked up when it is first asked for. Raises VolumeNotFound."""
-        if self._volume is None:
-            self._volume = self._library.volume(self._record.volume_id)
-        return self._volume
-
-    @volume.setter
-    def volume(self, value: Volume) -> None:
-        self._volume = value
-
-    @property
-    def volume_id(self) -> str:
-        return self._record.volume_id
 
     # --- what it is
 
@@ -205,24 +190,10 @@ class Connection(Object[Attachment]):
         super().save()
         self._set_here = {}
 
-    def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
-        made = versioned.primitive(self._ovo, {"volume", *without})
-        if "volume" not in without and self._volume is not None:
-            made["versioned_object.data"]["volume"] = self._volume._primitive(self._volume.SIMPLE_JSON_IGNORE)
-        return made
-
-    def _store_all(self) -> Attachment:
-        if self._volume is not None:
-            self._volume._current()
-        return self._put(self._record)
-
     def refresh(self) -> None:
-        """Read the connection again, and its volume if that was loaded."""
-        had_volume, self._volume = self._volume is not None, None
+        """Read it again, and its volume if that was loaded. What was set and not saved is forgotten."""
         self._set_here = {}
         super().refresh()
-        if had_volume:
-            self._volume = self._library.volume(self._record.volume_id)
 
     # --- on this host
 

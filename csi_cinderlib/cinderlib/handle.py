@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from csi_cinderlib.backend import rows, versioned
 from csi_cinderlib.backend.work import change
-from csi_cinderlib.cinderlib import exception
+from csi_cinderlib.cinderlib import class_attributes, exception
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
@@ -34,6 +34,11 @@ class Object(Generic[T]):
 
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ()
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ()
+    CONTEXT: ClassVar[Any] = class_attributes.Late(class_attributes.context)
+    """Cinder's context, for whoever calls a driver by himself."""
+    backend_class: ClassVar[Any] = class_attributes.Late(class_attributes.backend_class)
+    persistence = class_attributes.OfSetUp("persistence")
+    """The metadata store of the set-up."""
 
     def __init__(self, library: Library, record: T, backend: Backend | str) -> None:
         self._library = library

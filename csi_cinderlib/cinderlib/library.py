@@ -65,6 +65,9 @@ class Library:
         cinder_config_params: options of Cinder's DEFAULT section, `my_ip` say.
     """
 
+    _is_set_up = True
+    """`Backend.global_initialization` tells it."""
+
     def __init__(  # noqa: PLR0913  # setup's, by keyword
         self,
         *,

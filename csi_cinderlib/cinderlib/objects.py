@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
 from csi_cinderlib.cinderlib.handle import NamedObject, Object
+from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.cinderlib.persistence import KeyValue
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
 
+GB = 1024**3
+CONNECTIONS_OVO_FIELD = "volume_attachment"
+"""The field of Cinder's volume that holds its connections."""
+
 __all__ = [
+    "CONNECTIONS_OVO_FIELD",
     "DEFAULT_PROJECT_ID",
     "DEFAULT_USER_ID",
+    "GB",
     "Backend",
     "Connection",
     "KeyValue",
+    "LazyVolumeAttr",
     "NamedObject",
     "Object",
     "Snapshot",
     "Volume",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "CONTEXT":  # loads Cinder
+        return Object.CONTEXT
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib.backend import versioned
 from csi_cinderlib.cinderlib import default, exception
+from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, new_status, now, tenant, updated_snapshot
+from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.volume import Volume
 
 
-class Snapshot(NamedObject[records.Snapshot]):
+class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
     """A snapshot of a volume.
 
     Args:
@@ -25,8 +27,7 @@ class Snapshot(NamedObject[records.Snapshot]):
         kwargs: `id`, `name`, `description`, `metadata`, and any other field of Cinder's snapshot.
     """
 
-    SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("volume",)
-    LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("volume",)
+    OVO_CLASS: ClassVar[Any] = ovo_class("Snapshot")
 
     def __init__(self, volume: Volume, **kwargs: Any) -> None:
         if "description" in kwargs:
@@ -74,45 +75,11 @@ class Snapshot(NamedObject[records.Snapshot]):
 
     # --- what it is
 
-    @property
-    def volume(self) -> Volume:
-        """Looked up when it is first asked for. Raises VolumeNotFound."""
-        if self._volume is None:
-            self._volume = self._library.volume(self._record.volume_id)
-        return self._volume
-
-    @volume.setter
-    def volume(self, value: Volume) -> None:
-        self._volume = value
-
-    @property
-    def volume_id(self) -> str:
-        return self._record.volume_id
-
     def _versioned(self) -> Any:
         return versioned.snapshot(self._library.store, self._record, self.volume._record)
 
-    def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
-        hidden = {"volume", *without}
-        made = versioned.primitive(self._ovo, hidden)
-        if "volume" not in without and self._volume is not None:
-            made["versioned_object.data"]["volume"] = self._volume._primitive(self._volume.SIMPLE_JSON_IGNORE)
-        return made
-
     def _changed(self, record: records.Snapshot, given: Mapping[str, Any]) -> records.Snapshot:
         return replace(updated_snapshot(record, given), status=new_status(record, given))
-
-    def _store_all(self) -> records.Snapshot:
-        if self._volume is not None:
-            self._volume._current()
-        return self._put(self._record)
-
-    def refresh(self) -> None:
-        """Read the snapshot again, and its volume if that was loaded."""
-        had_volume, self._volume = self._volume is not None, None
-        super().refresh()
-        if had_volume:
-            self._volume = self._library.volume(self._record.volume_id)
 
     # --- its life
 

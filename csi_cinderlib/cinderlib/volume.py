@@ -10,6 +10,7 @@ from csi_cinderlib import brick
 from csi_cinderlib.backend import versioned
 from csi_cinderlib.backend.work import change, walk
 from csi_cinderlib.cinderlib import connection_record, default, exception
+from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
 from csi_cinderlib.cinderlib.snapshot import Snapshot
@@ -36,6 +37,7 @@ class Volume(NamedObject[records.Volume]):
             Cinder's volume.
     """
 
+    OVO_CLASS: ClassVar[Any] = ovo_class("Volume")
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("snapshots", "volume_attachment")
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("snapshots", "connections")
 

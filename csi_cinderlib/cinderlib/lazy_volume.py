@@ -1,0 +1,56 @@
+"""What snapshots and connections have in common: the volume that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from csi_cinderlib.backend import versioned
+from csi_cinderlib.cinderlib.handle import Object
+from csi_cinderlib.model.records import Attachment, Snapshot
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.volume import Volume
+
+C = TypeVar("C", Snapshot, Attachment)
+
+
+class LazyVolumeAttr(Object[C]):
+    """One that is of a volume, which is looked up when it is first asked for."""
+
+    SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("volume",)
+    LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("volume",)
+    _volume: Volume | None
+
+    @property
+    def volume(self) -> Volume:
+        """Looked up when it is first asked for. Raises VolumeNotFound."""
+        if self._volume is None:
+            self._volume = self._library.volume(self._record.volume_id)
+        return self._volume
+
+    @volume.setter
+    def volume(self, value: Volume) -> None:
+        self._volume = value
+
+    @property
+    def volume_id(self) -> str:
+        return self._record.volume_id
+
+    def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
+        made = versioned.primitive(self._ovo, {"volume", *without})
+        if "volume" not in without and self._volume is not None:
+            made["versioned_object.data"]["volume"] = self._volume._primitive(self._volume.SIMPLE_JSON_IGNORE)
+        return made
+
+    def _store_all(self) -> C:
+        if self._volume is not None:
+            self._volume._current()
+        return self._put(self._record)
+
+    def refresh(self) -> None:
+        """Read it again, and its volume if that was loaded."""
+        had_volume, self._volume = self._volume is not None, None
+        super().refresh()
+        if had_volume:
+            self._volume = self._library.volume(self._record.volume_id)
