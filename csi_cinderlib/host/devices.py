@@ -28,6 +28,7 @@ __all__ = [
     "open_size",
     "refresh_size",
     "set_read_only",
+    "shows_file",
     "size",
 ]
 
@@ -152,6 +153,21 @@ def _shows(status: loopctl.Status, file: os.stat_result) -> bool:
     if file.st_rdev:
         return status.backing_device == file.st_rdev
     return (status.device, status.inode) == (file.st_dev, file.st_ino)
+
+
+def shows_file(device: str, path: str) -> bool:
+    """Whether a loop device shows the file that is at `path` now, and not one that was deleted or replaced.
+
+    Raises:
+        HostError: there is no such loop device, or no asking about the path.
+    """
+    with kernel.named(f"comparing {device} with {path}"), kernel.opened(device, os.O_RDONLY) as fd:
+        status = loopctl.status(fd)
+        try:
+            found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
+        except FileNotFoundError:
+            return False
+    return status is not None and (status.device, status.inode) == (found.st_dev, found.st_ino)
 
 
 def attach_file(path: str, *, read_only: bool = False, direct_io: bool = True, block_size: int = BLOCK_SIZE) -> str:

@@ -20,10 +20,12 @@ __all__ = [
     "by_device",
     "find",
     "find_all",
+    "is_dead",
     "mount",
     "set_propagation",
     "table",
     "unmount",
+    "unmount_uppermost",
 ]
 
 _MS_RDONLY = 1
@@ -108,6 +110,16 @@ def unmount(path: str, *, lazy: bool = False) -> int:
     return layers
 
 
+def unmount_uppermost(path: str) -> None:
+    """Unmount one layer, the uppermost.
+
+    Raises:
+        HostError: nothing is mounted there, it is in use, or it cannot be unmounted.
+    """
+    if not _unmount_one(_normal(path), _UMOUNT_NOFOLLOW):
+        raise HostError(f"unmounting {path}: the kernel does not let this mount go")
+
+
 def _unmount_one(path: str, flags: int) -> bool:
     """Busy may mean a moment only: a child process that another thread just started holds a copy of every file that was open
     here, close-on-exec or not, until its exec.
@@ -159,13 +171,28 @@ def _is_of(item: Mount, number: int) -> bool:
     if item.device == number:
         return True
     # btrfs shows a number of its own in the table; a bound node shows that of the file system it lies in.
-    path = item.target if item.fs_type == "devtmpfs" and item.root != "/" else item.source
-    if not path.startswith("/"):
+    if not item.node.startswith("/"):
         return False
     try:
-        return Path(path).stat().st_rdev == number
+        return Path(item.node).stat().st_rdev == number
     except OSError:
         return False
+
+
+def is_dead(item: Mount) -> bool:
+    """Whether the block device behind a mount is gone, or shows a size of 0. What has no block device is never dead."""
+    number = item.device
+    if item.is_bound_node or item.fs_type == "btrfs":
+        try:
+            number = Path(item.node).stat().st_rdev
+        except OSError:
+            return True
+    if not os.major(number):
+        return False
+    try:
+        return not int(Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size").read_text())
+    except OSError:
+        return True
 
 
 def set_propagation(path: str, kind: str, *, recursive: bool = False) -> None:

@@ -42,6 +42,16 @@ class Mount:
         return "ro" in self.options or "ro" in self.super_options
 
     @property
+    def is_bound_node(self) -> bool:
+        """Whether it shows one node of /dev, as a published block volume does."""
+        return self.fs_type == "devtmpfs" and self.root != "/"
+
+    @property
+    def node(self) -> str:
+        """The block device that is mounted or bound, or a word for what has none ("tmpfs")."""
+        return self.target if self.is_bound_node else self.source
+
+    @property
     def shared(self) -> bool:
         return any(item.startswith("shared:") for item in self.propagation)
 

@@ -56,6 +56,8 @@ def lost(device: Device) -> str:
             return f"{device.path} is {now or 'unknown'} and no longer {device.wwid or 'unknown'}"
         if not devices.size(device.path):
             return f"the device {device.path} shows a size of 0"
+        if device.file and not devices.shows_file(device.path, device.file):
+            return f"{device.file} is gone, or another file by now"
         return _paths_problem(device, _WORKING | _RECOVERING)
     except HostError as error:
         return str(error)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.node.stage_record import StageRecord
+from csi_cinderlib.node.stage_records import StageRecords
 
 
 def key(volume_id: str) -> str:
@@ -62,3 +64,38 @@ def is_another_device(record: StageRecord) -> bool:
         return devices.identity(device.path) != device.wwid
     except HostError:
         return True
+
+
+def identity(here: Mount) -> str:
+    """What the block device behind a mount is (`devices.identity`); "" when there is none, or it does not tell."""
+    with contextlib.suppress(HostError):
+        return devices.identity(here.node) if here.node.startswith("/") else ""
+    return ""
+
+
+def is_own(records: StageRecords, record: StageRecord, here: Mount) -> bool:
+    """Whether a mount shows this volume: its device, under whatever path; or the device under the recorded path, although it
+    says by now that it is another one, unless that is another volume of this node.
+    """
+    device = record.device
+    if device is None:
+        return False
+    name = identity(here)
+    if name and name == device.wwid:
+        return True
+    with contextlib.suppress(HostError):
+        return here in mounts.by_device(device.path) and not records.owner_of(name, other_than=record.volume_id)
+    return False
+
+
+def unmount_own(records: StageRecords, record: StageRecord, path: str) -> Mount | None:
+    """Unmount the volume from a path, layer by layer, and what is dead there. What else is mounted there stays, and is returned.
+
+    Raises:
+        HostError: in use, or it cannot be unmounted.
+    """
+    while here := mounts.find(path):
+        if not (mounts.is_dead(here) or is_own(records, record, here)):
+            return here
+        mounts.unmount_uppermost(path)
+    return None

@@ -74,6 +74,8 @@ class Publishing:
     def _carry_out(self, record: StageRecord, wanted: Publication) -> None:
         with ExitStack() as undo:
             undo.callback(self._records.save, record.unpublished(wanted.target_path))
+            if mounted.unmount_own(self._records, record, wanted.target_path):
+                raise AlreadyExists("target path", wanted.target_path, "something else is mounted there")
             _make_target(wanted.target_path, block=record.capability.is_block)
             undo.callback(_remove_target, wanted.target_path)
             reach("node-publish.target-made")
@@ -87,6 +89,8 @@ class Publishing:
     def unpublish(self, volume_id: str, target_path: str) -> None:
         """Take the volume away from the target path and remove the path. Works from the mount table alone.
 
+        What another volume of this node shows there is left alone.
+
         Raises:
             OperationPending: another call works on this volume.
             HostError: in use, or the path holds something that is not ours to remove.
@@ -95,15 +99,21 @@ class Publishing:
             record: StageRecord | None = None
             with contextlib.suppress(CorruptRecord):
                 record = self._records.find(volume_id)
-            views = _views(record, mounts.find_all(target_path))
-            mounts.unmount(target_path)
-            reach("node-unpublish.unmounted")
-            for view in views:
-                if not mounts.by_device(view):
-                    devices.detach_file(view)
-            _remove_target(target_path)
+            here = mounts.find(target_path)
+            if not (here and self._records.owner_of(mounted.identity(here), other_than=volume_id)):
+                _take_away(record, target_path)
             if record and record.publication(target_path):
                 self._records.save(record.unpublished(target_path))
+
+
+def _take_away(record: StageRecord | None, target_path: str) -> None:
+    views = _views(record, mounts.find_all(target_path))
+    mounts.unmount(target_path)
+    reach("node-unpublish.unmounted")
+    for view in views:
+        if not mounts.by_device(view):
+            devices.detach_file(view)
+    _remove_target(target_path)
 
 
 def _at(targets: Mapping[str, Mount], path: str) -> Mount | None:
@@ -152,8 +162,7 @@ def _without_ended(record: StageRecord, targets: Mapping[str, Mount]) -> StageRe
 
 
 def _make_target(path: str, *, block: bool) -> None:
-    """Make the target, or take one that a crash left; something dead that is mounted there goes."""
-    mounts.unmount(path)
+    """Make the target, or take one that a crash left."""
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -101,10 +101,8 @@ class Staging:
         device = record.device
         if device and not mounted.is_another_device(record):
             self._initiator.give_up(device)
-            scsi.take_offline(
-                device.path
-            )  # other kinds of device cannot be told to fail: see docs/explanation/safety.md
-        mounts.unmount(record.staging_path)
+            scsi.take_offline(device.path)  # the other kinds of device cannot be told to fail
+        mounted.unmount_own(self._records, record, record.staging_path)
         self._initiator.disconnect(record.connection, device, force=True)
 
     def _clear_away(self, record: StageRecord) -> None:
@@ -116,7 +114,7 @@ class Staging:
         dead = health.lost(device) if device else ""
         if dead and device:
             self._initiator.give_up(device)
-        mounts.unmount(record.staging_path)
+        mounted.unmount_own(self._records, record, record.staging_path)
         if device and not targets:
             self._initiator.disconnect(record.connection, device, force=bool(dead))
 
@@ -207,10 +205,11 @@ class Staging:
         dead = health.lost(device) if device else ""
         if dead and device:
             self._initiator.give_up(device)
-        if here := mounts.find(record.staging_path):
-            if not dead:
-                _write_out(record, here)
-            mounts.unmount(record.staging_path)
+        here = mounts.find(record.staging_path)
+        if here and not dead and mounted.is_own(self._records, record, here):
+            _write_out(record, here)
+        if other := mounted.unmount_own(self._records, record, record.staging_path):
+            _log.warning("%s is not volume %s and stays mounted: %s", other.target, record.volume_id, other.source)
         reach("unstage.unmounted")
         if dead:
             _log.warning("volume %s: nothing can be flushed any more: %s", record.volume_id, dead)

@@ -115,6 +115,24 @@ def test_another_device_behind_the_same_connection_is_refused(node: Node) -> Non
     assert_nothing_left(node.base)
 
 
+def test_a_file_that_was_deleted_and_made_anew_under_a_staged_volume_is_another_volume(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    (Path(staged) / "f").write_text("old")
+    volume.file.unlink()
+    assert "gone, or another file" in node.stats(volume, staged).condition.message
+    node.volume()  # a new file of the same name
+    with pytest.raises(PreconditionFailed, match="gone, or another file by now"):
+        node.publish(volume)
+    assert node.stats(volume, staged).condition.abnormal
+    with pytest.raises(PreconditionFailed, match="not touched"):
+        node.stage(volume)
+    node.unstage(volume)
+    assert_nothing_left(node.base)
+    node.stage(replace(volume, attachment="of-this-node@2"))
+    assert not (Path(staged) / "f").exists()
+
+
 def test_a_device_that_is_another_volume_here_is_refused_and_that_volume_stays(node: Node) -> None:
     first = node.volume()
     node.stage(first)

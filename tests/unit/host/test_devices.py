@@ -299,3 +299,14 @@ def test_a_regular_file_is_no_block_device(tmp_path: Path) -> None:
     assert not devices.is_block_device(str(tmp_path / "missing"))
     with pytest.raises(HostError, match="not a block device"):
         devices.size(str(tmp_path / "file"))
+
+
+def test_a_file_that_was_replaced_is_not_the_one_that_is_shown(loop: Loop, tmp_path: Path) -> None:
+    device, file = loop(8), tmp_path / "disk.img"
+    assert devices.shows_file(device, str(file))
+    file.unlink()
+    assert not devices.shows_file(device, str(file))
+    file.write_bytes(bytes(8 * MIB))
+    assert not devices.shows_file(device, str(file))
+    with pytest.raises(HostError, match="comparing"):
+        devices.shows_file("/dev/loop987654", str(file))

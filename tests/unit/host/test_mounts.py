@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.errors import HostError, InvalidRequest
-from csi_cinderlib.host import filesystems, mounts
+from csi_cinderlib.host import devices, filesystems, mounts, mounttable
 
 pytestmark = pytest.mark.root
 Loop = Callable[..., str]
@@ -155,3 +156,34 @@ def test_root_tests_run_in_a_mount_namespace_of_their_own() -> None:
     parents = Path(f"/proc/{os.getppid()}/ns/mnt").readlink()
     assert mount_namespace != parents
     assert not any(item.shared for item in mounts.table())
+
+
+def test_a_mount_is_dead_when_its_device_is_gone_or_empty(loop: Callable[..., str], target: str) -> None:
+    device = loop(64)
+    filesystems.make(device, "ext4")
+    mounts.mount(device, target, "ext4")
+    here = mounts.find(target)
+    assert here
+    assert not mounts.is_dead(here)
+    for path in ("/proc", "/dev"):
+        assert not any(mounts.is_dead(item) for item in mounts.find_all(path))
+    assert mounts.is_dead(replace(here, device=os.makedev(7, 987654)))
+    mounts.unmount(target)
+    devices.detach_file(device)
+    assert mounts.is_dead(here), "the loop device is there and shows nothing"
+
+
+def test_a_dead_btrfs_and_a_dead_bound_node_are_told_by_their_node() -> None:
+    line = "36 35 0:49 / /mnt/x rw - btrfs /dev/loop987654 rw"
+    assert mounts.is_dead(mounttable.parse_line(line))
+    assert mounts.is_dead(mounttable.parse_line("36 35 0:6 /sdx /nowhere/target rw - devtmpfs udev rw"))
+
+
+def test_one_layer_is_unmounted_at_a_time(target: str) -> None:
+    mounts.mount("first", target, "tmpfs")
+    mounts.mount("second", target, "tmpfs")
+    mounts.unmount_uppermost(target)
+    assert [item.source for item in mounts.find_all(target)] == ["first"]
+    mounts.unmount_uppermost(target)
+    with pytest.raises(HostError, match="unmounting"):
+        mounts.unmount_uppermost(target)
