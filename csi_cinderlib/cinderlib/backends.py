@@ -120,7 +120,7 @@ class Backend:
         """The driver's report, asked for again with `refresh`. One that knows no pools gets one that is named as the back end."""
         if refresh or self._stats is None:
             with exception.about(self):
-                self._stats = _with_pools(self.core.stats(refresh=refresh).raw, self.id)
+                self._stats = _with_pools(self.core.stats(refresh=bool(refresh)).raw, self.id)
         return self._stats
 
     def validate_connector(self, connector_dict: Mapping[str, Any]) -> None:
@@ -217,7 +217,7 @@ class Backend:
 
     def _volume_deleted(self, volume: Volume) -> None:
         if self._volumes is not None:
-            self._volumes[:] = [one for one in self._volumes if one.id != volume.id]
+            self._volumes = [one for one in self._volumes if one.id != volume.id]
 
 
 def _filled_in(value: Any, known: Mapping[str, Any]) -> Any:

@@ -21,7 +21,8 @@ class Handles:
     Rules, as cinderlib has them: in a store that lives in this process only (`memory`) there is one object for each volume,
     snapshot and connection, whichever way it is looked up. In any other store each look-up makes a new object, for what it
     says may be newer, and `refresh` brings an older one up to date. In both a volume and its snapshots and connections point
-    at one another.
+    at one another. What is deleted is in no list that is asked for afterwards; a list that somebody walks through stays as it
+    is, so that he may delete on his way.
     """
 
     def __init__(self, library: Library, *, one_each: bool) -> None:
@@ -83,7 +84,7 @@ class Handles:
         self._snapshots.pop(snapshot.id, None)
         if snapshot._volume is not None and snapshot._volume._snapshots is not None:
             known = snapshot._volume._snapshots
-            known[:] = [one for one in known if one.id != snapshot.id]
+            snapshot._volume._snapshots = [one for one in known if one.id != snapshot.id]
 
     def connection_deleted(self, connection: Connection) -> None:
         self._connections.pop(connection.id, None)

@@ -244,7 +244,7 @@ class Volume(NamedObject[records.Volume]):
 
     def _disconnected(self, connection: Connection) -> None:
         if self._connections is not None:
-            self._connections[:] = [one for one in self._connections if one.id != connection.id]
+            self._connections = [one for one in self._connections if one.id != connection.id]
         self._detached(connection)
         self._reload()
 
