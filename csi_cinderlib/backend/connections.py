@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import convert, rows
+from csi_cinderlib.backend import convert, faults, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work, change, walk
 from csi_cinderlib.errors import DriverError, NotFound, PreconditionFailed, StaleRecord
@@ -201,13 +201,12 @@ def _disconnect(engine: Engine, attachment: Attachment) -> None:
     work = engine.work(volume)
     try:
         made = engine.volume_object(work, volume)
-        if record.connector and not _shares_connection(work, record):
-            engine.call(work, driver.terminate_connection, made, dict(record.connector), force=False)
+        others_use_it = _terminate(engine, work, driver, made, record)
     except DriverError as error:
         engine.note(record, Status.DELETING, str(error))
         raise
     faultpoints.reach("unpublish.terminated")
-    if not _others(work, record):
+    if not (others_use_it or _others(work, record)):
         try:
             engine.call(work, driver.remove_export, engine.context, made)
         except DriverError as error:
@@ -217,6 +216,19 @@ def _disconnect(engine: Engine, attachment: Attachment) -> None:
         engine.remove(record)
     else:
         _forget(engine, work, record)
+
+
+def _terminate(engine: Engine, work: Work, driver: Any, made: Any, record: Attachment) -> bool:
+    """Take the mapping away; whether the driver says that others need the export, as Cinder's manager asks it."""
+    if not record.connector or _shares_connection(work, record):
+        return False
+    try:
+        return engine.call(work, driver.terminate_connection, made, dict(record.connector), force=False) is True
+    except DriverError as error:
+        if not faults.is_missing(error.__cause__ or error):
+            raise
+        _log.warning("volume %s is gone from back end %s, and its mapping with it: %s", made.id, engine.name, error)
+        return False
 
 
 def ensure_exports(engine: Engine, volume_ids: Iterable[str]) -> None:

@@ -90,7 +90,9 @@ def _make(engine: Engine, work: Work, record: Snapshot) -> Snapshot:
 
     def finished(current: Snapshot) -> Snapshot:
         engine.check_own(current, Status.CREATING)
-        return replace(rows.update_snapshot(current, update or {}), status=Status.AVAILABLE, owner="", message="")
+        return replace(
+            rows.update_snapshot(current, update or {}), status=Status.AVAILABLE, unfinished=False, owner="", message=""
+        )
 
     try:
         return work.change_snapshot(record.id, finished)
@@ -118,7 +120,8 @@ def delete(engine: Engine, record: Snapshot) -> None:
     was = record
     with engine.lock(f"{record.id}-delete_snapshot"):
         try:
-            record = engine.intend(record, Status.DELETING)
+            unfinished = record.unfinished or record.status in (Status.CREATING, Status.ERROR)
+            record = engine.intend(record, Status.DELETING, unfinished=unfinished)
         except NotFound:
             return
         faultpoints.reach("delete-snapshot.record-written")
@@ -126,7 +129,7 @@ def delete(engine: Engine, record: Snapshot) -> None:
         try:
             engine.call(work, driver.delete_snapshot, engine.snapshot_object(work, record))
         except InUse:
-            status = Status.AVAILABLE if was.status is Status.DELETING else was.status
+            status = Status.ERROR if record.unfinished else Status.AVAILABLE
             engine.note(work.snapshot(record.id), status, was.message, owner="")
             raise
         except DriverError as error:

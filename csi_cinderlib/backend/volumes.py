@@ -27,6 +27,7 @@ from csi_cinderlib.model.records import Snapshot, SourceKind, Status, Volume
 from csi_cinderlib.model.size import GiB, to_bytes
 
 _log = logging.getLogger(__name__)
+_UNFINISHED = (Status.CREATING, Status.ERROR)
 _SAME_SIZE = re.compile(
     r"(match|equal|same|already|not larger|greater than).{0,60}size|size.{0,60}(match|equal|same)", re.I
 )
@@ -106,7 +107,7 @@ def _make(engine: Engine, work: Work, record: Volume) -> Volume:
     def finished(current: Volume) -> Volume:
         engine.check_own(current, Status.CREATING)
         done = rows.update_volume(current, update or {})
-        return replace(done, status=Status.AVAILABLE, owner="", message="")
+        return replace(done, status=Status.AVAILABLE, unfinished=False, owner="", message="")
 
     try:
         return work.change_volume(record.id, finished)
@@ -156,7 +157,7 @@ def delete(engine: Engine, record: Volume) -> None:
     was = record
     with engine.lock(f"{record.id}-delete_volume"):
         try:
-            record = engine.intend(record, Status.DELETING)
+            record = engine.intend(record, Status.DELETING, unfinished=was.unfinished or was.status in _UNFINISHED)
         except NotFound:
             return
         # The dependents are counted after the intent is visible: whoever adds one looks at the intent afterwards.
@@ -164,13 +165,13 @@ def delete(engine: Engine, record: Volume) -> None:
         try:
             _refuse_dependents(engine, work, record)
         except InUse:
-            _give_back(engine, record, was)
+            _give_back(engine, record)
             raise
         except CorruptRecord:
             engine.note(record, was.status, was.message, owner=was.owner)
             raise
         faultpoints.reach("delete-volume.record-written")
-        _driver_delete(engine, work, driver, record, was)
+        _driver_delete(engine, work, driver, record)
         faultpoints.reach("delete-volume.driver-done")
         engine.remove(work.volume(record.id))
     engine.forget_lock_files(volume_id=record.id)
@@ -183,14 +184,14 @@ def _refuse_dependents(engine: Engine, work: Work, record: Volume) -> None:
         raise InUse(f"volume {record.id!r} is attached to {', '.join(nodes)}")
 
 
-def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume, was: Volume) -> None:
+def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume) -> None:
     doomed = engine.volume_object(work, record)
     try:
-        if was.status not in (Status.CREATING, Status.ERROR):  # those were never exported
+        if not record.unfinished:  # those were never exported
             engine.call(work, driver.remove_export, engine.context, doomed)
         engine.call(work, driver.delete_volume, doomed)
     except InUse:
-        _give_back(engine, work.volume(record.id), was)
+        _give_back(engine, work.volume(record.id))
         raise
     except DriverError as error:
         if faults.is_missing(error.__cause__ or error):
@@ -200,10 +201,14 @@ def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume, was:
         raise
 
 
-def _give_back(engine: Engine, record: Volume, was: Volume) -> None:
-    """Deletion was refused, so the volume is whole, and stays as it was."""
-    status = Status.AVAILABLE if was.status is Status.DELETING else was.status
-    engine.note(record, status, was.message, owner="" if status is Status.AVAILABLE else was.owner)
+def _give_back(engine: Engine, record: Volume) -> None:
+    """Deletion was refused, so the volume is as whole as it was."""
+    if record.unfinished:
+        engine.note(
+            record, Status.ERROR, "its creation failed, and the back end would not delete what there is", owner=""
+        )
+    else:
+        engine.note(record, Status.AVAILABLE, "", owner="")
 
 
 def extend(engine: Engine, record: Volume, size: GiB) -> Volume:
@@ -214,15 +219,16 @@ def extend(engine: Engine, record: Volume, size: GiB) -> Volume:
         raise PreconditionFailed(f"volume {record.id!r} is {record.status}")
     if size <= record.size and not resumed:
         return record
-    size = max(size, record.target_size or size) if resumed else size
+    tried = record.target_size  # and perhaps done: the answer may have been lost
+    size = max(size, tried or size) if resumed else size
     record = engine.intend(record, Status.EXTENDING, target_size=size)
     faultpoints.reach("expand.record-written")
     work = engine.work(record)
     try:
         engine.call(work, driver.extend_volume, engine.volume_object(work, record), int(size))
     except DriverError as error:
-        if not (_target_only(error) or (resumed and _SAME_SIZE.search(str(error)))):
-            engine.note(work.volume(record.id), Status.AVAILABLE, f"extend failed: {error}", target_size=None, owner="")
+        if not (_target_only(error) or (tried == size and _SAME_SIZE.search(str(error)))):
+            engine.note(work.volume(record.id), Status.AVAILABLE, f"extend failed: {error}", owner="")
             raise
         _log.warning("volume %s: %s", record.id, error)
     faultpoints.reach("expand.driver-done")

@@ -101,6 +101,7 @@ class Volume:
         blank: the durable "never formatted" mark. True from creation (never for a volume with a source) until the
             first attachment takes it over, so that one node at most may ever treat the device as new.
         owner: the controller process that works on a record whose status is an intent.
+        unfinished: its creation never came to an end, so that it is not whole also when its deletion was refused.
         fields: all other columns of Cinder's volume that a driver may set (replication_driver_data, say).
         labels: names of the claim and the like, for people.
     """
@@ -127,8 +128,9 @@ class Volume:
     labels: Mapping[str, str] = EMPTY
     group_id: str = ""
     owner: str = ""
+    unfinished: bool = False
     target_size: GiB | None = None
-    """While EXTENDING: what the volume is to become."""
+    """While EXTENDING: what the volume is to become. While AVAILABLE: what it may have become, the driver having failed."""
     created_at: str = ""
     revision: str = ""
     unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
@@ -136,7 +138,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One snapshot of a volume; `size` is the volume's when it was taken."""
+    """One snapshot of a volume; `size` is the volume's when it was taken. `unfinished` as with a volume."""
 
     id: str
     name: str = ""
@@ -152,6 +154,7 @@ class Snapshot:
     labels: Mapping[str, str] = EMPTY
     group_snapshot_id: str = ""
     owner: str = ""
+    unfinished: bool = False
     created_at: str = ""
     revision: str = ""
     unknown: Mapping[str, object] = field(default=NOTHING, repr=False)

@@ -65,6 +65,7 @@ VOLUME = Volume(
     labels={"pvc": "claim"},
     group_id="9999",
     owner="controller-0",
+    unfinished=True,
     target_size=GiB(0),
     created_at=CREATED,
 )
@@ -83,6 +84,7 @@ SNAPSHOT = Snapshot(
     labels={"l": "l"},
     group_snapshot_id="8888",
     owner="controller-0",
+    unfinished=True,
     created_at=CREATED,
 )
 ATTACHMENT = Attachment(
@@ -92,6 +94,7 @@ ATTACHMENT = Attachment(
     node_id="node-1",
     access_mode=AccessMode.SINGLE_NODE_MULTI_WRITER,
     read_only=True,
+    block=True,
     status=Status.AVAILABLE,
     message=ODD,
     connector={"initiator": "iqn.node", "multipath": True, "wwpns": ["50:1", "50:2"]},

@@ -48,6 +48,23 @@ def test_the_same_attachment_again_returns_it_without_asking_the_driver(backend:
     assert driver(backend).calls["initialize_connection"] == 1
 
 
+def test_a_mapping_goes_with_its_volume(make: MakeBackend, store: ObservedStore) -> None:
+    """Else what the array has lost could never be detached, and so never deleted."""
+    backend = make(nothing_fail=["terminate_connection"], nothing_exception="VolumeNotFound")
+    volume = backend.create_volume(makers.volume())
+    backend.disconnect(backend.connect(volume, makers.attachment(volume)))
+    assert backend.attachments(volume.id) == ()
+    backend.delete_volume(again(store, volume))
+
+
+def test_an_export_that_the_driver_says_is_shared_stays(make: MakeBackend) -> None:
+    backend = make(nothing_shared_connection=True)
+    volume = backend.create_volume(makers.volume())
+    backend.disconnect(backend.connect(volume, makers.attachment(volume)))
+    assert driver(backend).mapped == set()
+    assert driver(backend).exports == {volume.id}
+
+
 def test_the_export_goes_with_the_last_attachment_only(backend: Backend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     one = backend.connect(volume, makers.attachment(volume, "node-1"))

@@ -182,6 +182,41 @@ def test_a_volume_that_the_back_end_calls_busy_stays_available(make: MakeBackend
     assert store.get(Volume, created.id).status is Status.AVAILABLE
 
 
+@pytest.mark.parametrize("status", [Status.ERROR, Status.DELETING])
+def test_a_volume_whose_creation_failed_is_never_whole_whatever_a_deletion_meets(
+    make: MakeBackend, store: ObservedStore, status: Status
+) -> None:
+    """Also when an earlier deletion ended in the middle."""
+    backend = make(nothing_fail=["create_volume", "delete_volume"], nothing_exception="VolumeIsBusy")
+    record = makers.volume()
+    with pytest.raises(InUse):
+        backend.create_volume(record)
+    left = store.get(Volume, record.id)
+    assert left.status is Status.ERROR
+    if status is Status.DELETING:
+        store.replace(replace(left, status=status, unfinished=True))
+    for _ in range(2):
+        with pytest.raises(InUse):
+            backend.delete_volume(store.get(Volume, record.id))
+        assert store.get(Volume, record.id).status is Status.ERROR
+    assert driver(backend).calls["remove_export"] == 0
+
+
+def test_a_snapshot_whose_creation_failed_is_never_whole_whatever_a_deletion_meets(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(nothing_fail=["create_snapshot", "delete_snapshot"], nothing_exception="SnapshotIsBusy")
+    record = makers.snapshot(backend.create_volume(makers.volume()))
+    with pytest.raises(InUse):
+        backend.create_snapshot(record)
+    for status in (Status.ERROR, Status.DELETING):
+        left = store.get(Snapshot, record.id)
+        store.replace(replace(left, status=status))
+        with pytest.raises(InUse):
+            backend.delete_snapshot(store.get(Snapshot, record.id))
+        assert store.get(Snapshot, record.id).status is Status.ERROR
+
+
 def test_a_deletion_that_failed_is_repeated_from_its_record(make: MakeBackend, store: ObservedStore) -> None:
     backend = make(nothing_fail=["delete_volume:1"])
     created = backend.create_volume(makers.volume())
@@ -232,8 +267,36 @@ def test_a_failed_growth_leaves_the_volume_available_at_its_old_size(make: MakeB
     with pytest.raises(BackendError):
         backend.extend_volume(created, GiB(2))
     left = store.get(Volume, created.id)
-    assert (left.status, left.size, left.target_size) == (Status.AVAILABLE, 1, None)
+    assert (left.status, left.size) == (Status.AVAILABLE, 1)
     assert "extend failed" in left.message
+
+
+def test_a_growth_whose_answer_was_lost_is_found_done_when_it_is_asked_for_again(
+    make: MakeBackend, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = make()
+    created = backend.create_volume(makers.volume())
+    array = driver(backend).volumes
+
+    def extend(volume: Any, size: int) -> None:
+        if array[volume.id] == size:
+            raise RuntimeError("New size (512 extents) matches existing size (512 extents).")
+        array[volume.id] = size
+        raise RuntimeError("timed out")
+
+    monkeypatch.setattr(driver(backend), "extend_volume", extend)
+    with pytest.raises(BackendError, match="timed out"):
+        backend.extend_volume(created, GiB(2))
+    with pytest.raises(BackendError, match="timed out"):
+        backend.extend_volume(store.get(Volume, created.id), GiB(3))
+    grown = backend.extend_volume(store.get(Volume, created.id), GiB(3))
+    assert (grown.status, grown.size, grown.target_size, grown.message) == (Status.AVAILABLE, 3, None, "")
+
+
+def test_a_size_that_was_never_tried_is_not_taken_for_done(make: MakeBackend) -> None:
+    backend = make(nothing_fail=["extend_volume"], nothing_error="New size matches existing size")
+    with pytest.raises(BackendError, match="matches"):
+        backend.extend_volume(backend.create_volume(makers.volume()), GiB(2))
 
 
 def test_an_interrupted_growth_is_finished(backend: Backend, store: ObservedStore) -> None:

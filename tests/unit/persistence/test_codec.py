@@ -67,6 +67,7 @@ def test_what_is_empty_is_left_out_and_what_is_false_is_not() -> None:
     body = codec.encode(Volume(id="1", backend="b", size=VOLUME.size, blank=False))
     assert body == {
         "v": 1, "kind": "volume", "id": "1", "backend": "b", "size": 7, "status": "creating", "blank": False, "multiattach": False,
+            "unfinished": False,
     }  # fmt: skip
 
 
