@@ -74,7 +74,7 @@ class ControllerSide:
             self.owners.beat()
             self._undo.callback(self._leave)
         self._nodes = self._undo.enter_context(node_registry(self._settings))
-        runtime = Runtime(self._settings.state_dir, owner=self._owner)
+        runtime = Runtime(self._settings.state_dir, owner=self._owner, defaults=self._settings.cinder_defaults)
         self._undo.callback(runtime.close)
 
         def make(settings: BackendSettings) -> Backend:

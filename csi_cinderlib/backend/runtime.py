@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib.backend import conf, database, database_module, eventlet_standin, standins
+from csi_cinderlib.backend import defaults as default_section
 from csi_cinderlib.backend.work import Routes
 from csi_cinderlib.concurrency import without_eventlet
 from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import ConfigurationError
 
 HOST = "csi-cinderlib"
 _log = logging.getLogger(__name__)
@@ -140,6 +142,7 @@ class _Process:
         self.routes = Routes()
         self.database = database.Database(self.routes)
         self.files: dict[Path, conf.ConfFile] = {}
+        self.defaults: dict[Path, Mapping[str, object]] = {}
         self.imported = False
         self.started = False
 
@@ -231,7 +234,7 @@ class Runtime:
         state_dir: where the configuration (mode 0600, it holds passwords) and the lock files of drivers lie.
         host: the first half of Cinder's `host@backend`. Fixed for the life of the volumes: drivers find theirs by it.
         owner: this process's name in records whose operation is under way.
-        defaults: options of Cinder's DEFAULT section, `my_ip` say. The first Runtime's hold for the process.
+        defaults: options of Cinder's DEFAULT section, `my_ip` say. They hold for all Runtimes of the process.
         lock_dir: for the drivers' named locks; processes on the same back end that share it exclude one another. By default
             below the state directory. That of the first Runtime holds until all have been closed.
     """
@@ -257,25 +260,40 @@ class Runtime:
         return _process.routes
 
     def start(self) -> None:
-        """Import and set up Cinder (1 to 2 s, once a process), and open this Runtime's configuration. Idempotent."""
+        """Import and set up Cinder (1 to 2 s, once a process), and open this Runtime's configuration. Idempotent.
+
+        Raises:
+            ConfigurationError: one of the defaults does not fit, or differs from that of another Runtime in this process.
+        """
         with _process.guard:
             if self._file is not None:
                 return
             load_cinder()
+            wanted = default_section.carried(self._defaults)
+            default_section.refuse_conflict(wanted, _process.defaults.values())
             directory = self.state_dir / "cinder"
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = conf.ConfFile(directory / "cinder.conf", self._base(directory))
+            self._file = conf.ConfFile(directory / "cinder.conf", self._base(directory, wanted))
             self._file.write()
             _process.files[self._file.path] = self._file
-            if _process.started:
-                conf.load([file.path for file in _process.files.values()])
-                if len(_process.files) == 1:  # nobody holds a lock: they may lie where this one wants them
-                    self._start_locks()
-                return
-            with standins.collected_late(), _logging_left_alone():
-                conf.load([self._file.path])
-                self._set_up_libraries()
-            _process.started = True
+            _process.defaults[self._file.path] = wanted
+            self._load()
+            try:
+                default_section.check(wanted)
+            except ConfigurationError:
+                self.close()
+                raise
+
+    def _load(self) -> None:
+        if _process.started:
+            conf.load([file.path for file in _process.files.values()])
+            if len(_process.files) == 1:  # nobody holds a lock: they may lie where this one wants them
+                self._start_locks()
+            return
+        with standins.collected_late(), _logging_left_alone():
+            conf.load(_process.files)
+            self._set_up_libraries()
+        _process.started = True
 
     def _set_up_libraries(self) -> None:
         import os_brick
@@ -290,12 +308,11 @@ class Runtime:
         coordination.COORDINATOR.stop()
         coordination.COORDINATOR.start()
 
-    def _base(self, directory: Path) -> Mapping[str, Mapping[str, object]]:
+    def _base(self, directory: Path, wanted: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:
         locks = self.lock_dir
         locks.mkdir(exist_ok=True, parents=True, mode=0o700)
-        default = {"state_path": str(directory), "host": self.host, "rootwrap_config": "", **self._defaults}
         return {
-            "DEFAULT": default,
+            "DEFAULT": {"state_path": str(directory), "host": self.host, "rootwrap_config": "", **wanted},
             "oslo_concurrency": {"lock_path": str(locks)},
             "coordination": {"backend_url": f"file://{locks}"},
         }
@@ -333,6 +350,7 @@ class Runtime:
             if self._file is None:
                 return
             _process.files.pop(self._file.path, None)
+            _process.defaults.pop(self._file.path, None)
             self._file.path.unlink(missing_ok=True)
             self._file = None
             conf.load([file.path for file in _process.files.values()])

@@ -74,7 +74,7 @@ def _try_backends(settings: Settings) -> int:
     found = live.backends(settings)
     with tempfile.TemporaryDirectory(prefix="csi-cinderlib-check-") as directory:
         store = open_store({}, state_dir=Path(directory), sealer=None)
-        runtime = Runtime(Path(directory))
+        runtime = Runtime(Path(directory), defaults=settings.cinder_defaults)
         types = settings.volume_types
         codes = [_try(Backend(one, store=store, runtime=runtime, volume_types=types)) for one in found.backends]
         runtime.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 from csi_cinderlib.config.near import unknown
@@ -13,6 +15,9 @@ _Options = Mapping[str, Sequence[str]]
 _Sections = Mapping[str, _Options]
 DEFAULTS_SECTION = "backend_defaults"
 """Cinder takes what a back end's own section leaves out from here, and nothing from [DEFAULT]."""
+
+_REFERENCE = re.compile(r"\$(\$|\w+|\{\w+\})")
+"""As oslo.config's templates have it: `$name` or `${name}`; `$$` is a dollar sign."""
 
 
 class Verbatim(str):
@@ -29,8 +34,27 @@ class Inherited(Verbatim):
     __slots__ = ()
 
 
-def backends(path: Path) -> tuple[BackendSettings, ...]:
-    """The back ends that `enabled_backends` names, in that order.
+class Referenced(Verbatim):
+    """One of [DEFAULT] that another option refers to by `$name`."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CinderConf:
+    """What is used of a cinder.conf.
+
+    Attributes:
+        backends: those that `enabled_backends` names, in that order.
+        defaults: the other options of [DEFAULT], for all back ends of the process; the Runtime knows which of them mean something.
+    """
+
+    backends: tuple[BackendSettings, ...]
+    defaults: Mapping[str, object]
+
+
+def read(path: Path) -> CinderConf:
+    """The back ends of a cinder.conf, and what else concerns them.
 
     Raises:
         ConfigurationError: the file cannot be read or parsed, or names a back end that has no section or no driver.
@@ -40,8 +64,25 @@ def backends(path: Path) -> tuple[BackendSettings, ...]:
     names = [name.strip() for name in enabled.split(",") if name.strip()]
     if not names:
         raise ConfigurationError(f"{path}: [DEFAULT] enabled_backends", "names no back end")
-    defaults = sections.get(DEFAULTS_SECTION, {})
-    return tuple(_backend(path, name, sections, defaults) for name in names)
+    inherited = sections.get(DEFAULTS_SECTION, {})
+    backends = tuple(_backend(path, name, sections, inherited) for name in names)
+    used = [sections["DEFAULT"], inherited, *(sections[name] for name in names)]
+    return CinderConf(backends, _defaults(sections["DEFAULT"], _references(used)))
+
+
+def _defaults(section: _Options, referenced: Set[str]) -> Mapping[str, object]:
+    marked = {
+        key: [Referenced(value) for value in values] if key in referenced else values
+        for key, values in section.items()
+        if key != "enabled_backends"
+    }
+    return {key: _one_or_all(values) for key, values in marked.items()}
+
+
+def _references(sections: Iterable[_Options]) -> Set[str]:
+    """The names of the options that others refer to."""
+    texts = (value for section in sections for values in section.values() for value in values)
+    return {name.strip("{}") for text in texts for name in _REFERENCE.findall(text)}
 
 
 def _backend(path: Path, name: str, sections: _Sections, defaults: _Options) -> BackendSettings:
@@ -53,8 +94,12 @@ def _backend(path: Path, name: str, sections: _Sections, defaults: _Options) -> 
     driver = _last(options.get("volume_driver", []))
     if not driver:
         raise ConfigurationError(f"{path}: [{name}] volume_driver", "is missing")
-    values = {key: given[0] if len(given) == 1 else given for key, given in options.items() if key != "volume_driver"}
+    values = {key: _one_or_all(given) for key, given in options.items() if key != "volume_driver"}
     return BackendSettings(name=name, driver=driver, options=values)
+
+
+def _one_or_all(values: Sequence[str]) -> object:
+    return values[0] if len(values) == 1 else values
 
 
 def _last(values: Sequence[str]) -> str:

@@ -118,10 +118,16 @@ def _with_cinder_conf(settings: Settings, path: object, directory: Path) -> Sett
 
     if not isinstance(path, str) or not path:
         raise ConfigurationError(CINDER_CONF_KEY, "must be the path of a file")
-    added = cinder_conf.backends(directory / path)
-    for name in {backend.name for backend in settings.backends} & {backend.name for backend in added}:
+    added = cinder_conf.read(directory / path)
+    for name in {backend.name for backend in settings.backends} & {backend.name for backend in added.backends}:
         raise ConfigurationError(f"backends.{name}", f"is also a back end of {path}")
-    return replace(settings, backends=settings.backends + added)
+    for name in settings.cinder_defaults.keys() & added.defaults.keys():
+        raise ConfigurationError(f"cinder_defaults.{name}", f"is also in [DEFAULT] of {path}")
+    return replace(
+        settings,
+        backends=settings.backends + added.backends,
+        cinder_defaults={**settings.cinder_defaults, **added.defaults},
+    )
 
 
 def _put(raw: dict[str, object], name: str, value: str) -> None:

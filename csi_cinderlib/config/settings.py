@@ -93,6 +93,7 @@ class Settings:
         endpoint: `unix://PATH` or a bare path; "" is STATE_DIR/csi.sock.
         state_dir: everything durable of this process lies under it.
         backends: by name; none is one back end `local` in STATE_DIR/volumes.
+        cinder_defaults: options of Cinder's own section [DEFAULT], `my_ip` say, for all back ends of this process; those of the `cinder_conf` are added.
         backends_directory: a directory whose *.yaml files hold more of them; a change is picked up while running.
         volume_types: by name, which a StorageClass gives as `type`.
         store: where the metadata lies.
@@ -117,6 +118,7 @@ class Settings:
     endpoint: str = ""
     state_dir: Path
     backends: tuple[BackendSettings, ...] = ()
+    cinder_defaults: Mapping[str, object] = field(default=NOTHING, repr=False)
     backends_directory: str = ""
     volume_types: Mapping[str, VolumeType] = field(default_factory=dict)
     store: StoreSettings = StoreSettings()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.config.cinder_conf import Referenced
 from csi_cinderlib.config.load import load
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.errors import ConfigurationError
@@ -55,6 +56,23 @@ def test_lines_that_continue_and_keys_that_repeat_are_kept(tmp_path: Path) -> No
     assert nfs.options["nfs_mount_options"] == "vers=4.1,\nnolock"
     assert nfs.options["extra"] == ["one", "two"]
     assert nfs.options["image_volume_cache_enabled"] == "False"
+
+
+def test_the_other_options_of_default_come_along_and_those_that_are_referred_to_are_marked(tmp_path: Path) -> None:
+    text = (
+        "[DEFAULT]\nenabled_backends = a\nmy_ip = 192.0.2.55\nsite = paris\nfloor = 3\nplain = $$price\nprice = 5\n"
+        "[backend_defaults]\nx = $floor\n[a]\nvolume_driver = x.Y\ny = ${site} and $my_ip\n[unused]\nz = $plain\n"
+    )
+    defaults = read(tmp_path, text).cinder_defaults
+    assert defaults == {"my_ip": "192.0.2.55", "site": "paris", "floor": "3", "plain": "$$price", "price": "5"}
+    referenced = {name for name, value in defaults.items() if isinstance(value, Referenced)}
+    assert referenced == {"my_ip", "site", "floor"}
+
+
+def test_an_option_of_default_is_given_in_one_place(tmp_path: Path) -> None:
+    yaml = "cinder_conf: cinder.conf\ncinder_defaults: {debug: true}"
+    with pytest.raises(ConfigurationError, match=r"cinder_defaults\.debug: is also in \[DEFAULT\] of cinder\.conf"):
+        read(tmp_path, CONF, yaml)
 
 
 def test_they_stand_beside_the_back_ends_of_the_settings(tmp_path: Path) -> None:

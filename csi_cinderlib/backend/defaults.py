@@ -1,0 +1,92 @@
+"""Cinder's [DEFAULT] section, of which there is one in a process, however many set-ups and back ends share it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any
+
+from csi_cinderlib.backend import conf
+from csi_cinderlib.config.cinder_conf import Referenced
+from csi_cinderlib.errors import ConfigurationError
+
+OURS: Mapping[str, str] = MappingProxyType(
+    {
+        "host": "the names of volumes' places begin with csi-cinderlib's own",
+        "state_path": "what drivers keep lies in the state directory",
+        "rootwrap_config": "drivers' commands run with the rights of this process",
+        "zoning_mode": "zoning is done on the fabric, not here",
+    }
+)
+"""Options that csi-cinderlib decides itself, and why."""
+
+_log = logging.getLogger(__name__)
+
+
+def carried(given: Mapping[str, object]) -> dict[str, object]:
+    """Those of these options that mean something to Cinder's drivers, by their names; the log names the others. Cinder is loaded."""
+    from cinder.volume import configuration
+    from oslo_config import cfg
+
+    known = _spellings(cfg.CONF._opts)
+    of_back_ends = _spellings(cfg.CONF._groups[configuration.SHARED_CONF_GROUP]._opts)
+    wanted: dict[str, object] = {}
+    idle = []
+    for key, value in given.items():
+        name = key.replace("-", "_")
+        if name in OURS:
+            idle.append(f"{key} ({OURS[name]})")
+        elif _is_referenced(value):
+            if name not in known:
+                cfg.CONF.register_opt(cfg.StrOpt(name))
+            wanted[name] = value
+        elif name in of_back_ends:
+            idle.append(f"{key} (drivers read it in their back end's section or in [backend_defaults])")
+        elif name in known:
+            wanted[name] = value
+        else:
+            idle.append(key)
+    if idle:
+        _log.warning("options of Cinder's [DEFAULT] section that have no effect here: %s", ", ".join(sorted(idle)))
+    return wanted
+
+
+def refuse_conflict(wanted: Mapping[str, object], others: Iterable[Mapping[str, object]]) -> None:
+    """Raises ConfigurationError for the first option that has another value in one of `others`."""
+    for other in others:
+        for name in sorted(wanted.keys() & other.keys()):
+            if conf.lines(name, wanted[name]) != conf.lines(name, other[name]):
+                raise ConfigurationError(
+                    f"[DEFAULT] {name}",
+                    "has another value in this process already, and Cinder has one [DEFAULT] section in a process: "
+                    "give both the same value, or run them in two processes",
+                )
+
+
+def check(wanted: Iterable[str]) -> None:
+    """Whether the values that were loaded fit. Raises ConfigurationError."""
+    from oslo_config import cfg
+
+    for name in wanted:
+        try:
+            with suppress(cfg.NoSuchOptError):  # an older name of an option
+                getattr(cfg.CONF, name)
+        except (cfg.ConfigFileValueError, ValueError) as error:
+            described = conf.describe(cfg.CONF._opts[name]["opt"])
+            raise ConfigurationError(
+                f"[DEFAULT] {name}", f"does not fit: {conf.reason(error)}; it is {described}"
+            ) from None
+
+
+def _is_referenced(value: object) -> bool:
+    first = value[0] if isinstance(value, list) and value else value
+    return isinstance(first, Referenced)
+
+
+def _spellings(options: Mapping[str, Any]) -> set[str]:
+    """By which these options may be given; older names count."""
+    registered = [entry["opt"] for entry in options.values()]
+    older = (old.name for option in registered for old in option.deprecated_opts if old.name)
+    return {spelling.replace("-", "_") for spelling in (*(option.dest for option in registered), *older)}
