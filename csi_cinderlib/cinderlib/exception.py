@@ -83,21 +83,9 @@ def about(resource: object) -> Iterator[None]:
     raise failure
 
 
-_OF_DRIVERS = (
-    errors.BackendError,
-    errors.InvalidRequest,
-    errors.PreconditionFailed,
-    errors.ResourceExhausted,
-    errors.Unsupported,
-)
-"""What `backend.faults` makes of a driver's exceptions. Any other error of ours has another cause than a driver: what a database
-said, with the values of the statement, is nobody's business."""
-
-
 def _told(error: errors.DriverError) -> Exception:
-    cause = error.__cause__
-    if isinstance(error, _OF_DRIVERS) and isinstance(cause, Exception) and not isinstance(cause, errors.DriverError):
-        return cause
+    if (of_driver := _of_driver(error)) is not None:
+        return of_driver
     if isinstance(error, errors.NotFound):
         kinds = {"volume": "VolumeNotFound", "snapshot": "SnapshotNotFound", "attachment": "VolumeAttachmentNotFound"}
         if error.kind in kinds:
@@ -108,3 +96,16 @@ def _told(error: errors.DriverError) -> Exception:
         invalid: Exception = _cinder().InvalidVolume(reason=str(error))
         return invalid
     return error
+
+
+def _of_driver(error: errors.DriverError) -> Exception | None:
+    """The driver's exception that `backend.faults` has translated.
+
+    Any other cause is kept in: what a database's library says of a failure is neither Cinder's nor the user's business.
+    """
+    from csi_cinderlib.backend import faults
+
+    cause = error.__cause__
+    if not isinstance(cause, Exception) or isinstance(cause, errors.DriverError):
+        return None
+    return cause if type(faults.translate("", cause)) is type(error) else None

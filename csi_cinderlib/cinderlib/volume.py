@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -295,9 +296,11 @@ class Volume(NamedObject[records.Volume]):
 
     def cleanup(self) -> None:
         """Detach it from this host, and disconnect every host. What others have attached is theirs to detach."""
-        for connection in list(self.connections):
-            if connection.attached and connection._is_here:
-                connection.detach()
+        mine = self.local_attach and self.local_attach.id
+        for connection in self.connections:
+            if connection.attached and (connection._is_here or connection.id == mine):
+                with contextlib.suppress(exception.ConnectionNotFound):  # somebody was faster
+                    connection.detach()
             connection.disconnect()
 
 

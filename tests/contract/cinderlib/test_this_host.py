@@ -68,6 +68,26 @@ def test_a_device_goes_when_its_connection_cannot_be_written_down(tmp_path: Path
         library.close()
 
 
+@pytest.mark.root
+def test_cleanup_takes_off_what_this_object_attached_by_whatever_host_name(files: Backend) -> None:
+    volume = files.create_volume(1)
+    connection = volume.connect({"host": "another-name-of-this-host"})
+    connection.attach()
+    volume.cleanup()
+    assert devices.find_attached(first_file(files, volume.id)) is None
+
+
+def test_cleanup_goes_on_when_another_process_was_faster(on_disk: Library) -> None:
+    backend = on_disk.backend("fake", volume_driver=NOTHING)
+    volume = backend.create_volume(1)
+    for _ in range(2):
+        volume.connect({"host": on_disk.host_name})
+    volume.connections[0].device_attached({"path": "/dev/sdx"})
+    on_disk.connection(volume.connections[0].id).disconnect()
+    volume.cleanup()
+    assert (volume.connections, backend.driver.mapped) == ([], set())
+
+
 def test_cleanup_leaves_devices_of_other_hosts_alone(on_disk: Library) -> None:
     """`nothing` is a protocol that this host knows nothing about, so that any attempt to detach fails."""
     backend = on_disk.backend("fake", volume_driver=NOTHING)
