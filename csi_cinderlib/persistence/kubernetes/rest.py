@@ -17,8 +17,8 @@ from typing import IO, Any
 from urllib.parse import urlencode
 
 import urllib3
-import yaml
 
+from csi_cinderlib.config.load import read_yaml
 from csi_cinderlib.errors import ConfigurationError, DriverError, StoreUnavailable
 
 IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -101,22 +101,22 @@ def from_kubeconfig(path: Path) -> Access:
     Raises:
         ConfigurationError: it cannot be read, wants something else, or names a file that is not there.
     """
+    config: Any = read_yaml(path)
     try:
-        config = yaml.safe_load(path.read_text())
         context = _named(config, "context", config["current-context"])
         cluster = _named(config, "cluster", context["cluster"])
         user = _named(config, "user", context["user"])
         url = str(cluster["server"]).rstrip("/")
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as problem:
+    except (KeyError, TypeError) as problem:
         raise ConfigurationError(KUBECONFIG_KEY, f"{path} cannot be read as a kubeconfig: {problem}") from None
-    if unsupported := sorted(_UNSUPPORTED & {*user, *cluster}):
+    if unsupported := sorted(key for holder in (user, cluster) for key in _UNSUPPORTED if holder.get(key)):
         raise ConfigurationError(
             KUBECONFIG_KEY,
             f"{path} has {', '.join(unsupported)}, which is not supported; use a service account's token",
         )
     return Access(
         url=url,
-        token=user.get("token", ""),
+        token=user.get("token") or "",
         token_file=_file(path, user, "tokenFile"),
         ca_file=_file(path, cluster, "certificate-authority"),
         ca_data=_pem(path, cluster, "certificate-authority-data"),
@@ -125,7 +125,7 @@ def from_kubeconfig(path: Path) -> Access:
         client_key=_file(path, user, "client-key"),
         client_key_data=_pem(path, user, "client-key-data"),
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
-        namespace=context.get("namespace", "default"),
+        namespace=context.get("namespace") or "default",
     )
 
 
@@ -142,7 +142,7 @@ def _file(kubeconfig: Path, holder: Json, key: str) -> str:
 def _pem(kubeconfig: Path, holder: Json, key: str) -> str:
     """The PEM text that stands there in base64, "" if there is none."""
     try:
-        text = base64.b64decode(holder.get(key, ""), validate=True).decode()
+        text = base64.b64decode(holder.get(key) or "", validate=True).decode()
     except (ValueError, TypeError):
         text = "unreadable"
     if text and "-----BEGIN" not in text:
@@ -153,7 +153,7 @@ def _pem(kubeconfig: Path, holder: Json, key: str) -> str:
 def _named(config: Json, kind: str, name: str) -> Json:
     for item in config[f"{kind}s"]:
         if item["name"] == name:
-            found: Json = item[kind]
+            found: Json = item[kind] or {}
             return found
     raise KeyError(f"no {kind} {name!r}")
 

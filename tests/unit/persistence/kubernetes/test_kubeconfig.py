@@ -64,6 +64,14 @@ def test_relative_paths_start_at_the_kubeconfig(tmp_path: Path, monkeypatch: pyt
     assert (access.client_key, access.token_file) == (f"{tmp_path}/pki/me.key", f"{tmp_path}/token")
 
 
+def test_what_is_there_without_a_value_counts_as_absent(tmp_path: Path) -> None:
+    user = dict.fromkeys(("token", "tokenFile", "exec", "username", "client-key", "client-key-data"))
+    assert from_kubeconfig(kubeconfig(tmp_path, user=user)) == Access(url="https://kubernetes.example:6443")
+    path = kubeconfig(tmp_path, user={})
+    path.write_text(path.read_text().replace("user: {}", "user:"))
+    assert from_kubeconfig(path) == Access(url="https://kubernetes.example:6443")
+
+
 def test_absolute_paths_are_kept(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/token").touch()
@@ -93,6 +101,21 @@ def test_what_cannot_be_honoured_is_named_without_secrets(
         from_kubeconfig(kubeconfig(tmp_path, user=user, cluster=cluster))
     assert STORED not in str(caught.value)
     assert encoded(STORED) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"users:\n- name: u\n  user: {{token: {STORED}\n", r"kubeconfig:4:1: "),
+        ("", "cannot be read as a kubeconfig"),
+        ("current-context: x\ncontexts: []", "cannot be read as a kubeconfig: .*no context 'x'"),
+    ],
+)
+def test_what_is_no_kubeconfig_is_said_without_its_contents(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "kubeconfig").write_text(text)
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        from_kubeconfig(tmp_path / "kubeconfig")
+    assert STORED not in str(caught.value)
 
 
 def test_a_key_from_the_text_lies_in_no_directory_and_is_gone_when_closed() -> None:
