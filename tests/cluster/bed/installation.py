@@ -40,6 +40,16 @@ def helm() -> Path:
     return program
 
 
+def merged(*values: Mapping[str, Any]) -> dict[str, Any]:
+    """As Helm does it with several files of values: mappings key by key, everything else whole, the last one wins."""
+    result: dict[str, Any] = {}
+    for each in values:
+        for key, value in each.items():
+            both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+            result[key] = merged(result[key], value) if both else value
+    return result
+
+
 @dataclass
 class Installation:
     """What `helm install` made, and ways to use it."""
@@ -76,7 +86,7 @@ class Installation:
         more: tuple[str, ...] = ()
         if arguments[0] in ("install", "upgrade"):
             path = self.cluster.folder / "values.json"
-            path.write_text(json.dumps({**self.defaults(), **self.values, **(values or {})}))
+            path.write_text(json.dumps(merged(self.defaults(), self.values, values or {})))
             more = ("--values", str(path))
         return self.cluster.run(str(helm()), *arguments, "--namespace", NAMESPACE, *more, seconds=seconds)
 

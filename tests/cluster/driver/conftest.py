@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,11 @@ def volume_files(installation: Installation) -> set[str]:
     """The files of the local back end."""
     listed = installation.cluster.run("find", "/var/lib/csi-cinderlib/volumes", "-type", "f", "-name", "volume-*")
     return {Path(line).name for line in listed.split()}
+
+
+def until(true: Callable[[], bool], installation: Installation, *, seconds: float = 90) -> None:
+    """Ask again until it is so."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, installation.diagnosis()
+        time.sleep(0.5)

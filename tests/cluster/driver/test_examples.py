@@ -1,32 +1,108 @@
-"""Every example, by the very commands of its README."""
+"""Every example, by the very commands of its README, with what those print as the README says."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.cluster.bed import images
-from tests.cluster.bed.installation import NAMESPACE, Installation
+from tests.cluster.bed.inside import NODE
+from tests.cluster.bed.installation import CHART, NAMESPACE, RELEASE, Installation
+from tests.cluster.driver.conftest import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 EXAMPLES = images.ROOT / "examples"
-ELSEWHERE = {
-    "qos": "needs an array that limits I/O",
-    "topology": "needs nodes in several places",
-}
-FOLDERS = sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
+NEEDS_AN_ARRAY = "qos"
+FOLDERS = sorted({path.parent.name for path in EXAMPLES.glob("*/README.md")} - {NEEDS_AN_ARRAY})
+LOOK = re.compile(r"kubectl (-n \S+ )?(exec|get|describe|logs) ")
+"""Whose comments are what they print. Those of other commands are remarks."""
+SHOWN_SECONDS = 60.0
+"""For what a look is to show: an event may come late, and a back end with the kubelet's next turn."""
+GROWS_IN_USE = """
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata:
+  name: growth-xfs
+provisioner: csi.cinderlib.io
+parameters:
+  csi.storage.k8s.io/fstype: xfs
+allowVolumeExpansion: true
+"""
 
 
-def commands(readme: str) -> str:
-    """The shell blocks of a README as one script; what is said to be refused must fail, and Helm has done its part before."""
-    lines = "".join(re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)).splitlines()
-    return "\n".join(f"! {line}" if "# Read-only" in line else line for line in lines if not line.startswith("helm "))
+@dataclass(frozen=True)
+class Step:
+    """A command of a README.
+
+    Attributes:
+        prints: what is seen then, `...` standing for anything; None if the README does not say.
+        fails: the README says so.
+    """
+
+    command: str
+    prints: str | None
+    fails: bool
+
+    def is_shown_by(self, output: str) -> bool:
+        if self.prints is None:
+            return True
+        pieces = [re.escape(" ".join(piece.split())) for piece in self.prints.split("...")]
+        return re.fullmatch(".*".join(pieces), " ".join(output.split())) is not None
+
+
+def steps(readme: str) -> Iterator[Step]:
+    """The commands of the shell blocks. A comment after a look is what it prints, or after `fails:` what it is refused with."""
+    for line in "".join(re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)).splitlines():
+        command, _, comment = (part.strip() for part in line.partition("  # "))
+        fails = comment.startswith("fails:")
+        if command:
+            prints = comment.removeprefix("fails:") if comment and LOOK.match(command) else None
+            yield Step(command, prints, fails)
+
+
+@dataclass
+class Reader:
+    """Somebody who follows a README in one shell, in a copy of the example's folder."""
+
+    installation: Installation
+    folder: Path
+
+    def follow(self, step: Step) -> None:
+        if step.command.startswith("helm upgrade"):
+            values = yaml.safe_load((self.folder / "values.yaml").read_text())
+            self.installation.upgrade(values)
+            back_ends_are(self.installation, {"local", *values["backends"]})
+            return
+        deadline = time.monotonic() + SHOWN_SECONDS
+        while True:
+            failed, output = self.enter(step.command)
+            if failed == step.fails and step.is_shown_by(output):
+                return
+            if step.prints is None or time.monotonic() > deadline:
+                raise AssertionError(f"{step}\nbut it printed:\n{output}\n{self.installation.diagnosis()}")
+            time.sleep(1)
+
+    def enter(self, command: str) -> tuple[bool, str]:
+        """Whether it failed, and what it printed; its variables are there for the next one."""
+        kept = self.folder / ".variables"
+        kept.touch()
+        command = re.sub(r"\bNODE\b", NODE, command)
+        script = f"cd {self.folder}; set -a; . {kept}\n{{ {command}\n}} 2>&1; ended=$?; export -p >{kept}; exit $ended"
+        try:
+            return False, self.installation.cluster.run("sh", "-c", script, seconds=300)
+        except RuntimeError as error:
+            return True, str(error)
 
 
 def grows_ext4_in_use() -> bool:
@@ -35,46 +111,69 @@ def grows_ext4_in_use() -> bool:
     return bounding is not None and bool(int(bounding[1], 16) >> 24 & 1)
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_the_commands_of_an_example_do_what_they_say(installation: Installation, folder: str) -> None:
-    if folder in ELSEWHERE:
-        pytest.skip(f"examples/{folder} {ELSEWHERE[folder]}")
-    if folder == "growth" and not grows_ext4_in_use():
-        pytest.skip("examples/growth needs CAP_SYS_RESOURCE, which this machine's root lacks")
-    source = EXAMPLES / folder
-    if (source / "values.yaml").exists():
-        values = yaml.safe_load((source / "values.yaml").read_text())
-        installation.upgrade(values)
-        back_ends_are(installation, {"local", *values.get("backends", {})})
-    copy = installation.cluster.folder / "examples" / folder
-    shutil.copytree(source, copy, dirs_exist_ok=True)
+def copied(installation: Installation, name: str) -> Path:
+    """The example with this bed's image, and with a file system that can do here what is shown."""
+    copy = installation.cluster.folder / "examples" / name
+    shutil.copytree(EXAMPLES / name, copy, dirs_exist_ok=True)
     for manifest in copy.glob("*.yaml"):
         manifest.write_text(manifest.read_text().replace("busybox:1.37", images.BASE))
-    script = commands((copy / "README.md").read_text())
-    assert "kubectl apply" in script
-    try:
-        installation.cluster.run("sh", "-exc", f"cd {copy}\n{script}", seconds=300)
-    except RuntimeError as error:
-        raise AssertionError(f"{error}\n{installation.diagnosis()}") from error
-    finally:
-        clean(installation, copy)
-        if (source / "values.yaml").exists():
-            installation.upgrade({})
-            back_ends_are(installation, {"local"})
+    if name == "growth" and not grows_ext4_in_use():
+        for manifest in copy.glob("*.yaml"):
+            text = manifest.read_text().replace("storageClassName: cinderlib\n", "storageClassName: growth-xfs\n")
+            manifest.write_text(text)
+        with (copy / "1-small.yaml").open("a") as file:
+            file.write(GROWS_IN_USE)
+    return copy
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_commands_of_an_example_do_what_they_say(installation: Installation, folder: str) -> None:
+    copy = copied(installation, folder)
+    found = list(steps((copy / "README.md").read_text()))
+    assert any(step.command.startswith("kubectl apply") for step in found)
+    reader = Reader(installation, copy)
+    with ExitStack() as undo:
+        if (copy / "values.yaml").exists():
+            undo.callback(take_values_back, installation)
+        undo.callback(clean, installation, copy)
+        for step in found:
+            reader.follow(step)
+
+
+def test_an_example_for_an_array_is_taken_by_the_chart_and_by_kubernetes(installation: Installation) -> None:
+    """As far as it goes without such an array."""
+    copy = copied(installation, NEEDS_AN_ARRAY)
+    values: dict[str, Any] = yaml.safe_load((copy / "values.yaml").read_text())
+    installation.helm("upgrade", RELEASE, str(CHART), "--dry-run=server", values=values)
+    for step in steps((copy / "README.md").read_text()):
+        if step.command.startswith("kubectl apply "):
+            failed, output = Reader(installation, copy).enter(f"{step.command} --dry-run=server")
+            assert not failed, output
+            assert "created (server dry run)" in output
 
 
 def back_ends_are(installation: Installation, names: set[str]) -> None:
     """Wait until the kubelet has brought the changed Secret and the controller has taken it over."""
-    deadline = time.monotonic() + 120
-    while {item["metadata"]["name"] for item in installation.items("storagebackends", "-n", NAMESPACE)} != names:
-        assert time.monotonic() < deadline, installation.diagnosis()
-        time.sleep(1)
+
+    def shown() -> set[str]:
+        return {item["metadata"]["name"] for item in installation.items("storagebackends", "-n", NAMESPACE)}
+
+    until(lambda: names <= shown(), installation, seconds=120)
+
+
+def take_values_back(installation: Installation) -> None:
+    """With a new controller, which need not wait for the kubelet; what it does not know it would remove after five minutes."""
+    installation.upgrade({})
+    kubectl = installation.cluster.kubectl
+    kubectl("-n", NAMESPACE, "rollout", "restart", f"deployment/{RELEASE}-controller")
+    installation.wait_ready()
+    kubectl("-n", NAMESPACE, "delete", "storagebackends", "--field-selector=metadata.name!=local")
 
 
 def clean(installation: Installation, folder: Path) -> None:
-    for manifest in sorted(folder.glob("*.yaml"), reverse=True):
-        if manifest.name != "values.yaml":
-            installation.cluster.kubectl(
-                "delete", "-f", str(manifest), "--ignore-not-found", "--timeout=90s", seconds=120
-            )
-    installation.cluster.kubectl("delete", "pod,pvc", "--all", "--timeout=90s", seconds=120)
+    """Volumes last, but before the back ends go on which they lie."""
+    manifests = [f"--filename={path}" for path in folder.glob("*.yaml") if path.name != "values.yaml"]
+    kubectl = installation.cluster.kubectl
+    kubectl("delete", *manifests, "--ignore-not-found", "--timeout=90s")
+    kubectl("delete", "pod,pvc", "--all", "--timeout=90s")
+    until(lambda: not installation.items("pv"), installation)

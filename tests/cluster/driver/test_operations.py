@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
 from tests.cluster.bed.inside import NODE
 from tests.cluster.bed.installation import NAMESPACE, RELEASE, Installation
-from tests.cluster.driver.conftest import Kube, volume_files
+from tests.cluster.driver.conftest import Kube, until, volume_files
 from tests.cluster.driver.test_volumes import SUM, WRITE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
-
-
-def until(true: Callable[[], bool], installation: Installation, *, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, installation.diagnosis()
-        time.sleep(0.5)
 
 
 def kill(installation: Installation, component: str) -> None:
@@ -109,27 +102,36 @@ def attachments(installation: Installation) -> list[dict[str, Any]]:
 
 
 def test_two_controllers_make_each_volume_once_also_when_the_leader_is_lost(kube: Kube) -> None:
-    installation = kube.installation
+    installation, kubectl = kube.installation, kube.installation.cluster.kubectl
     before = volume_files(installation)
     scale = ("-n", NAMESPACE, "scale", f"deployment/{RELEASE}-controller")
-    installation.cluster.kubectl(*scale, "--replicas=2")
+    kubectl(*scale, "--replicas=2")
     installation.wait_ready()
+    until(lambda: bool(leader(installation)), installation)  # the lease of one that has gone runs out first
+    lost = leader(installation)
     storage_class = kube.storage_class({})
-    claims = [kube.claim(storage_class=storage_class) for _ in range(20)]
-    leases = installation.items("lease", "-n", NAMESPACE)
-    leader = next(
-        lease["spec"]["holderIdentity"] for lease in leases if lease["metadata"]["name"].startswith("csi-cinderlib-io")
-    )
-    pods = [pod["metadata"]["name"] for pod in installation.items("pod", "-n", NAMESPACE)]
-    lost = next(pod for pod in pods if pod in leader)
-    installation.cluster.kubectl("-n", NAMESPACE, "delete", "pod", lost, "--force", "--grace-period=0", "--wait=false")
-    for claim in claims:
-        installation.wait("pvc", claim, "jsonpath={.status.phase}=Bound", seconds=180)
-    volumes = {installation.get("pvc", claim)["spec"]["volumeName"] for claim in claims}
-    assert len(volumes) == len(claims)
-    assert len(volume_files(installation) - before) == len(claims)
-    installation.cluster.kubectl(*scale, "--replicas=1")
+    claims = [claim_of(storage_class, kube.name("shared")) for _ in range(40)]
+    names = {claim["metadata"]["name"] for claim in claims}
+    kube.made += [("persistentvolumeclaim", name) for name in names]
+    installation.apply(*claims)
+    until(lambda: bool(volume_files(installation) - before), installation)
+    kubectl("-n", NAMESPACE, "delete", "pod", lost, "--force", "--grace-period=0", "--wait=false")
+    phases = {item["metadata"]["name"]: item["status"]["phase"] for item in installation.items("pvc")}
+    assert "Pending" in {phases[name] for name in names}, "it was lost while it had work"
+    wait_bound(installation, names)
+    assert leader(installation) != lost
+    found = installation.items("pvc")
+    volumes = {item["spec"]["volumeName"] for item in found if item["metadata"]["name"] in names}
+    assert len(volumes) == len(volume_files(installation) - before) == len(claims)
+    kubectl(*scale, "--replicas=1")
     installation.wait_ready()
+
+
+def leader(installation: Installation) -> str:
+    """The pod whose provisioner makes the volumes."""
+    lease = installation.get("lease", "csi-cinderlib-io", "-n", NAMESPACE)
+    pods = [pod["metadata"]["name"] for pod in installation.items("pod", "-n", NAMESPACE)]
+    return next((pod for pod in pods if pod in lease["spec"]["holderIdentity"]), "")
 
 
 def test_a_hundred_claims_at_once_are_bound_and_then_gone(kube: Kube) -> None:
@@ -139,17 +141,16 @@ def test_a_hundred_claims_at_once_are_bound_and_then_gone(kube: Kube) -> None:
     started = time.monotonic()
     kube.installation.apply(*claims)
     names = [claim["metadata"]["name"] for claim in claims]
-    kube.installation.cluster.kubectl(
-        "wait",
-        *(f"pvc/{name}" for name in names),
-        "--for=jsonpath={.status.phase}=Bound",
-        "--timeout=180s",
-        seconds=200,
-    )
+    wait_bound(kube.installation, names)
     print(f"100 claims bound in {time.monotonic() - started:.1f} s")
     assert len(volume_files(kube.installation) - before) == 100
     kube.installation.delete("pvc", *names)
     until(lambda: not volume_files(kube.installation) - before, kube.installation)
+
+
+def wait_bound(installation: Installation, claims: Collection[str]) -> None:
+    bound = ("--for=jsonpath={.status.phase}=Bound", "--timeout=180s")
+    installation.cluster.kubectl("wait", *(f"pvc/{name}" for name in claims), *bound, seconds=200)
 
 
 def claim_of(storage_class: str, name: str) -> dict[str, Any]:
