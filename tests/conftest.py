@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests import tables
+from csi_cinderlib.host import loopctl
+from tests import loops, tables
 from tests.tables import TABLES
 
 _CLONE_NEWNS = 0x20000
@@ -26,12 +27,12 @@ _GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "5"))
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # as `csi-cinderlib serve` has it, before any test loads gRPC
 
 _session = str(uuid.uuid4())
-_loops_before: dict[str, str] = {}
+_loops_before: dict[int, str] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ[_MARK] = _session
-    _loops_before.update(_loops())
+    _loops_before.update({number: loopctl.backing_path(number) for number in loopctl.attached_numbers()})
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -100,19 +101,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(line)
 
 
-def _loops() -> dict[str, str]:
-    """Attached loop devices and the files behind them."""
-    found = {}
-    for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):  # detached meanwhile
-            found[entry.parts[3]] = entry.read_text(errors="surrogateescape").strip()
-    return found
-
-
 def _leaked_loops(base: str) -> Iterator[str]:
-    for name, backing in _loops().items():
-        if backing.startswith(base) and _loops_before.get(name) != backing:
-            yield f"loop device /dev/{name} on {backing}"
+    for number, backing in loops.below(base).items():
+        if _loops_before.get(number) != backing:
+            yield f"loop device /dev/loop{number} on {backing}"
 
 
 def _leaked_processes() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import socket
@@ -9,12 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.host import loopctl
+from tests import loops
 from tests.cluster.bed import images, programs
 from tests.cluster.bed.apiserver import ApiServer, DidNotStart, free_port
+from tests.cluster.bed.node import CannotStart, Cluster
 
 pytestmark = pytest.mark.cluster
 
@@ -101,6 +106,46 @@ def test_an_api_server_that_is_interrupted_at_its_start_leaves_no_process(server
         interrupted.start()
     assert interrupted.pids == []
     assert running_in(server.folder) == []
+
+
+def test_a_second_cluster_on_this_machine_is_refused_with_the_place_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        cluster = Cluster(tmp_path / "second", patience=0)
+    except CannotStart as problem:
+        pytest.skip(str(problem))
+    monkeypatch.setenv("CINDERLIB_CACHE", str(tmp_path))
+    with (tmp_path / "cluster.lock").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        first.write("/somewhere/first")
+        first.flush()
+        with pytest.raises(CannotStart, match="another cluster runs on this machine, in /somewhere/first"):
+            cluster.start()
+        cluster.stop()
+
+
+@pytest.mark.root
+def test_the_loop_devices_of_a_folder_are_those_on_its_file_systems_too(tmp_path: Path) -> None:
+    """A cluster's volumes lie on such a one, under a path that only its own mount namespace knows."""
+    image, mount = tmp_path / "image", tmp_path / "elsewhere"
+    mount.mkdir()
+    image.write_bytes(bytes(8 * 1024**2))
+    with ExitStack() as undo:
+        run("mkfs.ext4", "-q", str(image))
+        run("mount", "-o", "loop", str(image), str(mount))
+        undo.callback(run, "umount", str(mount))
+        (mount / "volume").write_bytes(bytes(1024**2))
+        device = run("losetup", "--find", "--show", str(mount / "volume"))
+        undo.callback(run, "losetup", "--detach", device)
+        inner, outer = loops.below(str(image))
+        assert device == f"/dev/loop{inner}"
+        assert loopctl.backing_path(outer) == str(image)
+    assert loops.below(str(image)) == {}
+
+
+def run(*argv: str) -> str:
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_the_tests_of_the_cluster_fail_where_it_cannot_be_had() -> None:

@@ -24,7 +24,14 @@ PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
 VOLUME_SPACE = 400 * 1024**3
 """Of a sparse file: what a hundred claims promise, not what they take."""
 
-_HOST_FOLDERS = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers", "/run/netns")
+_HOST_FOLDERS = (
+    "/var/lib/kubelet",
+    "/var/lib/cni",
+    "/var/log/pods",
+    "/var/log/containers",
+    "/run/netns",
+    "/run/containerd",  # the shims' sockets and runc's state, wherever containerd itself keeps its own
+)
 
 
 @dataclass

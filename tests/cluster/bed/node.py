@@ -5,14 +5,20 @@ Node Ready in 5 s once the programs and Debian's packages (containerd runc conta
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
+from tests import loops
 from tests.cluster.bed import programs
 
 PROGRAMS = (
@@ -33,6 +39,7 @@ PACKAGES = {
     "openssl": "openssl",
 }
 READY_SECONDS = 120.0
+END_SECONDS = 30.0
 
 
 class CannotStart(Exception):
@@ -41,11 +48,17 @@ class CannotStart(Exception):
 
 @dataclass
 class Cluster:
-    """A running cluster of one node; `folder` must not exist yet, unless a cluster runs there already (`running`)."""
+    """A cluster of one node; `folder` must not exist yet, unless a cluster runs there already (`running`).
+
+    One at a time on a machine: the control groups are the machine's, and the kubelets would end each other's pods.
+    """
 
     folder: Path
     running: bool = False
+    patience: float = 20.0
+    """Seconds to wait for another cluster to end."""
     _holder: subprocess.Popen[bytes] | None = None
+    _lock: IO[str] | None = None
 
     def __post_init__(self) -> None:
         if missing := [package for tool, package in PACKAGES.items() if shutil.which(tool) is None]:
@@ -60,6 +73,12 @@ class Cluster:
             self.folder.mkdir(parents=True)
 
     def start(self) -> None:
+        """Returns when the node is ready. `stop` is to be called also when it fails.
+
+        Raises:
+            CannotStart: another cluster runs on this machine, or this one did not come up.
+        """
+        self._lock = lock = _sole_cluster(self.folder, self.patience)
         unshare = "unshare --mount --net --pid --uts --fork --kill-child --propagation private --".split()
         with (self.folder / "holder.log").open("wb") as log:
             self._holder = subprocess.Popen(
@@ -68,6 +87,9 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=(
+                    lock.fileno(),
+                ),  # so it is held for as long as the cluster lives, whatever becomes of this process
                 cwd=Path(__file__).parents[3],
             )
         (self.folder / "holder.pid").write_text(str(self._holder.pid))
@@ -75,7 +97,6 @@ class Cluster:
         while not (self.folder / "ready").exists():
             if self._holder.poll() is not None or time.monotonic() > deadline:
                 told = (self.folder / "holder.log").read_text()[-2000:]
-                self.stop()
                 raise CannotStart(f"the cluster did not come up:\n{told}")
             time.sleep(0.2)
 
@@ -120,24 +141,70 @@ class Cluster:
         self.run("ctr", "-n", "k8s.io", "image", "import", "--no-unpack", str(archive))
 
     def stop(self) -> None:
-        """End the holder, and with it every process, mount and interface; remove the empty control groups it leaves."""
-        if self._holder is None:
-            return
-        self._holder.kill()
-        self._holder.wait()
-        self._holder = None
-        time.sleep(0.5)  # the kernel tears the pid namespace down after its first process has ended
-        for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-            if str(self.folder) in backing.read_text() or "/var/lib/csi-cinderlib/volumes/" in backing.read_text():
-                subprocess.run(["losetup", "-d", f"/dev/{backing.parts[3]}"], check=False, capture_output=True)
-        for controller in Path("/sys/fs/cgroup").iterdir():
-            _remove_groups(controller / "kubepods")
+        """End the holder, and with it every process, mount and interface; then remove the devices and control groups it leaves.
+
+        Raises:
+            RuntimeError: something is still there.
+        """
+        if self._holder is not None:
+            self._holder.kill()
+            self._holder.wait()
+            self._holder = None
+            _until(self._no_loops, "its loop devices cannot be detached")
+            _until(_no_groups, "its control groups cannot be removed")
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _no_loops(self) -> bool:
+        """Detach what still lies on the cluster's files; whether nothing does any more."""
+        left = loops.below(f"{self.folder}/")
+        for number in left:
+            subprocess.run(["losetup", "-d", f"/dev/loop{number}"], check=False, capture_output=True)
+        return not left
 
 
-def _remove_groups(top: Path) -> None:
-    if not top.is_dir():
-        return
-    for child in top.iterdir():
-        if child.is_dir():
-            _remove_groups(child)
-    top.rmdir()
+def _sole_cluster(folder: Path, patience: float) -> IO[str]:
+    """A lock that is held while this file, or a copy of it in another process, is open."""
+    file = (programs.cache() / "cluster.lock").open("a+")
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                file.seek(0)
+                raise CannotStart(f"another cluster runs on this machine, in {file.read()}") from None
+            time.sleep(0.2)
+    file.truncate(0)
+    file.write(str(folder))
+    file.flush()
+    return file
+
+
+def _until(done: Callable[[], bool], otherwise: str) -> None:
+    """Ask again until it is done: the kernel tears namespaces down after their last process has ended."""
+    deadline = time.monotonic() + END_SECONDS
+    while not done():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"a cluster has ended, but {otherwise}")
+        time.sleep(0.1)
+
+
+def _no_groups() -> bool:
+    """Remove what is empty of the pods' control groups; whether none is left."""
+    tops = [controller / "kubepods" for controller in Path("/sys/fs/cgroup").iterdir()]
+    for top in tops:
+        for folder, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(FileNotFoundError):
+                _remove_group(folder)
+    return not any(top.exists() for top in tops)
+
+
+def _remove_group(folder: str) -> None:
+    try:
+        Path(folder).rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY:  # its processes are about to end
+            raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.cluster.bed.installation import Installation, remove_folder
@@ -16,8 +17,10 @@ from tests.cluster.bed.node import Cluster
 
 def main(folder: Path) -> None:
     cluster = Cluster(folder)
-    cluster.start()
-    try:
+    with ExitStack() as undo:
+        undo.callback(remove_folder, folder)
+        undo.callback(cluster.stop)
+        cluster.start()
         installation = Installation(cluster)
         installation.load_images()
         installation.start_snapshot_controller()
@@ -27,9 +30,6 @@ def main(folder: Path) -> None:
             print(problem, file=sys.stderr)
         print(f"ready; look around by: {shlex.join(cluster.argv('bash'))}", flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
-    finally:
-        cluster.stop()
-        remove_folder(folder)
 
 
 if __name__ == "__main__":
