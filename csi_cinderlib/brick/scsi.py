@@ -89,10 +89,15 @@ def stop_queueing(device: str) -> None:
 
 
 def take_offline(device: str) -> None:
-    """Let every path fail whatever it is asked, until it is deleted and found anew; nothing happens to other devices."""
+    """Let every path fail whatever it is asked, until it is deleted and found anew; nothing happens to other devices.
+
+    Raises:
+        HostError: a path that works, or may work again, cannot be taken offline.
+    """
     for disk in disks(device):
-        with contextlib.suppress(OSError):  # it went away by itself
-            (disk.where / "device" / "state").write_text("offline")
+        if disk.state in ("running", "blocked", "quiesce"):
+            with kernel.named(f"taking {disk.name} offline"):
+                (disk.where / "device" / "state").write_text("offline\n")  # the kernel compares up to the line's end
 
 
 def remove_map(device: str) -> None:

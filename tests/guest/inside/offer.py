@@ -43,7 +43,12 @@ class Offer:
         run("lvextend", "-qq", "-L", size, self.device)
 
     def connection(
-        self, formatting: Formatting = Formatting.NEVER_FORMATTED, *, multipath: bool = False, fs_type: str = ""
+        self,
+        formatting: Formatting = Formatting.NEVER_FORMATTED,
+        *,
+        multipath: bool = False,
+        fs_type: str = "",
+        attachment: str = "of-this-node@1",
     ) -> Connection:
         """What the controller would send to the node."""
         portals = [f"{address}:3260" for address in self.addresses]
@@ -63,6 +68,7 @@ class Offer:
             data["target_luns"] = [self.lun] * len(portals)
         return Connection(
             volume_id=self.name,
+            attachment=attachment,
             protocol="iscsi",
             data=data,
             size=self.size,

@@ -49,6 +49,7 @@ def node(tmp_path: Path, device: FaultyDevice) -> Iterator[Node]:
 def connection(device: FaultyDevice, formatting: Formatting = Formatting.NEVER_FORMATTED) -> Connection:
     return Connection(
         volume_id="volume",
+        attachment="of-this-node@1",
         protocol="local",
         data={"device_path": device.path},
         size=Bytes(SIZE),

@@ -132,6 +132,35 @@ def test_a_lun_that_now_is_another_volume_is_never_taken_for_the_old_one(
     assert b"data of the new volume" in content(new.device)
 
 
+@pytest.mark.parametrize("paths", ["node", "multipath_node"])
+def test_what_an_earlier_attachment_did_not_write_is_never_written(
+    request: pytest.FixtureRequest, offer: Callable[..., Offer], paths: str
+) -> None:
+    """The unstage never came, another node had the volume, and it is back at the same address."""
+    node, several = request.getfixturevalue(paths), paths == "multipath_node"
+    keep, volume = offer("keeps-the-session"), offer("a", 1)
+    node.stage(keep.connection(multipath=several))
+    path = node.stage(volume.connection(multipath=several))
+    write(path, "of the first attachment")
+    (path / "late").write_text("in memory only")
+    volume.unmap()
+    elsewhere = node.folder / "elsewhere"
+    elsewhere.mkdir()
+    run("mount", volume.device, str(elsewhere))
+    write(elsewhere, "of the other node")
+    run("umount", str(elsewhere))
+    volume.map()
+    before = content(volume.device)
+    again = volume.connection(Formatting.UNKNOWN, multipath=several, attachment="of-this-node@2")
+    node.stage(again, block=True)
+    assert content(volume.device) == before, "taking the old mount down wrote nothing"
+    node.unstage("a")
+    node.stage(again)
+    assert read(path) == "of the other node"
+    assert not (path / "late").exists()
+    node.unstage("a")
+
+
 def test_a_volume_is_not_staged_again_on_what_took_over_its_lun(node: Node, offer: Callable[..., Offer]) -> None:
     other, old = offer("keeps-the-session"), offer("old", 1)
     new = offer("new", 1, mapped=False)
