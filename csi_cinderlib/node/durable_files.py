@@ -54,7 +54,7 @@ def _sync(directory: Path) -> None:
 
 def name_of(volume_id: str) -> str:
     """A file name for any volume id, and another one for each."""
-    plain = _PLAIN_NAME.fullmatch(volume_id) and not volume_id.startswith("sha256-")
+    plain = _PLAIN_NAME.fullmatch(volume_id) and not volume_id.startswith("sha256-") and not volume_id.endswith(_UNFINISHED)
     return volume_id if plain else _hashed(volume_id)
 
 

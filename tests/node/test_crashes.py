@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -307,3 +308,9 @@ def test_a_record_whose_staging_path_is_gone_is_cleaned_at_start(node: Node) -> 
     Path(staged).rmdir()
     assert Node(node.base).reconcile().cleaned == ("vol",)
     assert_nothing_left(node.base)
+
+
+def test_every_fault_point_of_the_node_is_reached_by_some_call_here() -> None:
+    sources = (Path(__file__).parents[2] / "csi_cinderlib/node").glob("*.py")
+    found = {name for path in sources for name in re.findall(r'reach\("([^"]+)"\)', path.read_text())}
+    assert found == {*STAGE, *ANYWHERE}

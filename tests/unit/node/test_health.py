@@ -28,9 +28,7 @@ def test_a_read_that_hangs_is_reported_and_not_repeated(tmp_path: Path) -> None:
     reader = health.Reader(patience=0.1)
     before = threading.active_count()
     assert "has not answered" in reader.problem(fifo)
-    started = time.monotonic()
     assert "has not answered" in reader.problem(fifo)
-    assert time.monotonic() - started < 0.1
     assert threading.active_count() == before + 1
     os.close(os.open(fifo, os.O_WRONLY))
     deadline = time.monotonic() + 5
