@@ -19,6 +19,31 @@ def test_an_image_keeps_its_budget(installation: Installation, role: str) -> Non
     assert images.size(images.OWN[role]) - images.size(images.BASE) <= BUDGETS[role]
 
 
+@pytest.mark.parametrize("role", BUDGETS)
+def test_an_image_has_bytecode_and_nothing_that_builds_or_installs(installation: Installation, role: str) -> None:
+    tag = images.OWN[role]
+    program = (
+        "import csi_cinderlib.cli as ours, os_brick.initiator as theirs; print(ours.__cached__, theirs.__cached__)"
+    )
+    for cached in images.ran(tag, "python", "-c", program).split():
+        assert images.ran(tag, "ls", cached).strip() == cached
+    assert images.ran(tag, "sh", "-c", "command -v gcc cc make pip pip3 || echo none").strip() == "none"
+    assert absent(tag, "/opt/csi-cinderlib/bin/python", "pip", "setuptools") == ["pip", "setuptools"]
+    assert absent(tag, "/usr/bin/python3", "pip", "setuptools") == ["pip", "setuptools"]
+
+
+def test_the_node_has_neither_cinder_nor_a_store(installation: Installation) -> None:
+    unwanted = ["cinder", "sqlalchemy", "psycopg", "pymysql", "kubernetes"]
+    assert absent(images.OWN["node"], "python", *unwanted) == unwanted
+    assert absent(images.OWN["controller"], "python", "cinder", "sqlalchemy", "psycopg", "pymysql") == []
+
+
+def absent(tag: str, python: str, *modules: str) -> list[str]:
+    """Those that this Python of the image does not find."""
+    program = "import sys, importlib.util as u; print(*(name for name in sys.argv[1:] if not u.find_spec(name)))"
+    return images.ran(tag, python, "-c", program, *modules).split()
+
+
 def test_a_controller_is_built_with_what_a_driver_needs(installation: Installation) -> None:
     """From PyPI and from Debian; what is locked stays as it is, and the plain image has none of it."""
     program = "import cinder.volume.drivers.linstordrv, linstor, rados, rbd, grpc; print(grpc.__version__)"
