@@ -54,8 +54,8 @@ def _sync(directory: Path) -> None:
 
 def name_of(volume_id: str) -> str:
     """A file name for any volume id, and another one for each."""
-    plain = _PLAIN_NAME.fullmatch(volume_id) and not volume_id.startswith("sha256-") and not volume_id.endswith(_UNFINISHED)
-    return volume_id if plain else _hashed(volume_id)
+    reserved = volume_id.startswith("sha256-") or volume_id.endswith(_UNFINISHED)
+    return volume_id if _PLAIN_NAME.fullmatch(volume_id) and not reserved else _hashed(volume_id)
 
 
 def _hashed(volume_id: str) -> str:
