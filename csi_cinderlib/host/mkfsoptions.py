@@ -36,6 +36,7 @@ TOOLS = {
         ),
     ),
 }  # fmt: skip
+_FREE_TEXT = ("-L", "-M", "--label")
 _ELSEWHERE = ("device=", "logdev=", "rtdev=", "name=", "file=", "root=", "rootdir=")
 
 
@@ -62,5 +63,6 @@ def check(fs_type: str, options: Sequence[str]) -> None:
     if rest:
         raise InvalidRequest(FIELD, f"{rest[0]!r} is no option of {tool.argv[0]}; the device is named by the driver")
     for name, value in parsed:
-        if any(word.startswith(_ELSEWHERE) for word in value.split(",")):
+        is_path = value.startswith("/") and name not in _FREE_TEXT
+        if is_path or any(word.startswith(_ELSEWHERE) for word in value.split(",")):
             raise InvalidRequest(FIELD, f"{name} {value}: files and other devices of the host may not be named")

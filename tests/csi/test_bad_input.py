@@ -181,6 +181,9 @@ def class_parameters(call: str) -> Iterator[Case]:
         ({"mkfsOptions": "-L 'open"}, "parameters[mkfsOptions]"),
         ({"mkfsOptions": "-E x -F"}, "parameters[mkfsOptions]: -F"),
         ({"mkfsOptions": "/dev/sda"}, "parameters[mkfsOptions]: '/dev/sda'"),
+        ({"mkfsOptions": "--bogus"}, "parameters[mkfsOptions]: option"),
+        ({"mkfsOptions": "-qF"}, "parameters[mkfsOptions]: option -F not recognized"),
+        ({"mkfsOptions": "-d /root"}, "parameters[mkfsOptions]: "),
         ({"csi.storage.k8s.io/fstype": "ntfs"}, "parameters[csi.storage.k8s.io/fstype]: 'ntfs'"),
     ]:
         yield Case(call, "parameters", wrong, named)

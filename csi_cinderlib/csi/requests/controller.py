@@ -28,11 +28,12 @@ class Modify:
 
 
 def create_volume(request: csi_pb2.CreateVolumeRequest) -> requests.CreateVolume:
+    name, wanted = fields.name(request.name), capabilities(request.volume_capabilities)
     return requests.CreateVolume(
-        name=fields.name(request.name),
-        capabilities=capabilities(request.volume_capabilities),
+        name=name,
+        capabilities=wanted,
         size=fields.size_range(request.capacity_range),
-        parameters=parameters.storage_class(request.parameters),
+        parameters=parameters.storage_class(request.parameters, capabilities=wanted),
         mutable_parameters=parameters.mutable(request.mutable_parameters),
         source=fields.source(request.volume_content_source) if request.HasField("volume_content_source") else None,
         topology=fields.topology(request.accessibility_requirements),
@@ -86,11 +87,11 @@ def list_volumes(request: csi_pb2.ListVolumesRequest) -> List:
 
 
 def get_capacity(request: csi_pb2.GetCapacityRequest) -> requests.GetCapacity:
-    wanted = request.volume_capabilities
+    wanted = capabilities(request.volume_capabilities) if request.volume_capabilities else ()
     where = request.accessible_topology if request.accessible_topology.segments else None
     return requests.GetCapacity(
-        capabilities=capabilities(wanted) if wanted else (),
-        parameters=parameters.storage_class(request.parameters),
+        capabilities=wanted,
+        parameters=parameters.storage_class(request.parameters, capabilities=wanted),
         segments=fields.segments(where, "accessible_topology") if where else {},
     )
 

@@ -13,6 +13,8 @@ from csi_cinderlib.config.near import unknown
 from csi_cinderlib.csi.capabilities import FILE_SYSTEMS
 from csi_cinderlib.csi.requests.fields import mapping
 from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.host import mkfsoptions
+from csi_cinderlib.model.capability import Capability, Mount
 from csi_cinderlib.model.requests import ClassParameters
 
 EXTRA_SPECS = "extraSpecs/"
@@ -64,8 +66,13 @@ _OLD_FS_TYPE = ("fstype", "fsType")
 """The provisioner's names of the parameter before Kubernetes 1.13; it warns of them, and takes them off as well."""
 
 
-def storage_class(values: Mapping[str, str], field: str = "parameters") -> ClassParameters:
+def storage_class(
+    values: Mapping[str, str], field: str = "parameters", *, capabilities: Sequence[Capability] = ()
+) -> ClassParameters:
     """A StorageClass's parameters. The sidecars' own keys are kept as labels, which no comparison looks at.
+
+    Args:
+        capabilities: what the volume is to be used as: Kubernetes tells the file system there, and not among the parameters.
 
     Raises:
         InvalidRequest: a key is unknown (names it and those that it may have meant), or a value is wrong.
@@ -81,7 +88,9 @@ def storage_class(values: Mapping[str, str], field: str = "parameters") -> Class
         type=given.get("type", ""),
         extra_specs=_below(EXTRA_SPECS, given),
         qos=_below(QOS, given),
-        mkfs_options=_mkfs_options(given.get("mkfsOptions", ""), f"{field}[mkfsOptions]"),
+        mkfs_options=_mkfs_options(
+            given.get("mkfsOptions", ""), f"{field}[mkfsOptions]", _file_systems(capabilities, fs_type)
+        ),
         fs_type=fs_type,
         labels=labels,
         given=given | ({FS_TYPE: fs_type} if fs_type else {}),
@@ -127,7 +136,14 @@ def _below(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
     return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
 
 
-def _mkfs_options(value: str, field: str) -> tuple[str, ...]:
+def _file_systems(capabilities: Sequence[Capability], fs_type: str) -> frozenset[str]:
+    """Those that mkfs may have to make; none when nothing is said about it."""
+    kinds = [item.access_type for item in capabilities]
+    asked = {kind.fs_type or fs_type or FILE_SYSTEMS[0] for kind in kinds if isinstance(kind, Mount)}
+    return frozenset(asked or {fs_type} - {""})
+
+
+def _mkfs_options(value: str, field: str, file_systems: frozenset[str]) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(value))
     except ValueError as error:
@@ -136,4 +152,16 @@ def _mkfs_options(value: str, field: str) -> tuple[str, ...]:
         raise InvalidRequest(field, f"{', '.join(forcing)}: this driver never formats a device that may hold data")
     if device := next((word for word in words if word.startswith("/dev/")), None):
         raise InvalidRequest(field, f"{device!r}: the device is for the driver to say")
+    problems = {name: problem for name in FILE_SYSTEMS if (problem := _mkfs_problem(name, words))}
+    refused = file_systems.intersection(problems)
+    if refused or len(problems) == len(FILE_SYSTEMS):  # where no file system is named, one must take them
+        raise InvalidRequest(field, problems[min(refused or problems)])
     return words
+
+
+def _mkfs_problem(fs_type: str, words: Sequence[str]) -> str:
+    try:
+        mkfsoptions.check(fs_type, words)
+    except InvalidRequest as error:
+        return error.problem
+    return ""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from csi_cinderlib.csi.requests import parameters
 from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 
 
 def test_every_parameter_finds_its_place() -> None:
@@ -90,3 +91,29 @@ def test_whatever_is_given_is_either_understood_or_refused_by_name(values: dict[
         assert refused.field.startswith("parameters")
     else:
         assert len(found.given) + len(found.labels) <= len(values)
+
+
+EXT4, XFS = (Capability(Mount(fs_type=name), AccessMode.SINGLE_NODE_WRITER) for name in ("ext4", "xfs"))
+PLAIN, RAW = Capability(Mount(), AccessMode.SINGLE_NODE_WRITER), Capability(Block(), AccessMode.SINGLE_NODE_WRITER)
+OF_XFS = {"mkfsOptions": "-s size=4096"}
+
+
+@pytest.mark.parametrize("capabilities", [(XFS,), (RAW,), ()])
+def test_mkfs_options_are_those_of_the_file_system_that_the_capability_names(
+    capabilities: tuple[Capability, ...],
+) -> None:
+    found = parameters.storage_class(OF_XFS, capabilities=capabilities)
+    assert found.mkfs_options == ("-s", "size=4096")
+
+
+@pytest.mark.parametrize("capabilities", [(EXT4,), (PLAIN,), (XFS, EXT4)])
+def test_mkfs_options_of_another_file_system_are_refused(capabilities: tuple[Capability, ...]) -> None:
+    with pytest.raises(InvalidRequest, match=r"parameters\[mkfsOptions\]: option -s not recognized for mkfs\.ext4"):
+        parameters.storage_class(OF_XFS, capabilities=capabilities)
+
+
+def test_mkfs_options_are_those_of_the_class_where_the_capability_names_no_file_system() -> None:
+    of_class = {**OF_XFS, "csi.storage.k8s.io/fstype": "xfs"}
+    assert parameters.storage_class(of_class, capabilities=(PLAIN,)).fs_type == "xfs"
+    with pytest.raises(InvalidRequest, match=r"mkfs\.ext4"):
+        parameters.storage_class({**OF_XFS, "csi.storage.k8s.io/fstype": "ext4"})

@@ -107,6 +107,7 @@ def test_mkfs_options_arrive(loop: Loop) -> None:
         ("ext4", ("/dev/sda",)),
         ("ext4", ("-L",)),
         ("xfs", ("-f",)),
+        ("xfs", ("-d", "/root")),
         ("xfs", ("-p", "/etc/passwd")),
         ("xfs", ("-l", "logdev=/dev/sda")),
         ("btrfs", ("--force",)),
