@@ -1,12 +1,13 @@
 """The command runner that os-brick gets: its options, its errors, and secrets that do not show."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from os_brick.exception import ExecutionTimeout
-from os_brick.initiator.linuxscsi import LinuxSCSI
 from oslo_concurrency.processutils import ProcessExecutionError
 
+from csi_cinderlib.brick import loading
 from csi_cinderlib.brick.execute import execute
 from csi_cinderlib.host import devices
 
@@ -37,21 +38,32 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
     assert caught.value.exit_code == 127
 
 
-def test_scsi_id_is_answered_without_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def linux_scsi(tmp_path: Path) -> Any:
+    """os-brick's, brought in as this program brings it in: plainly imported it loads eventlet for all tests to come."""
+    loading.connector_class("iscsi", lock_dir=tmp_path)
+    from os_brick.initiator.linuxscsi import LinuxSCSI
+
+    return LinuxSCSI("", execute=execute)
+
+
+def test_scsi_id_is_answered_without_the_program(
+    linux_scsi: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("csi_cinderlib.brick.execute._SEARCH_PATH", str(tmp_path))
     with pytest.raises(ProcessExecutionError, match="/dev/missing: No such file") as caught:
-        LinuxSCSI("", execute=execute).get_scsi_wwn("/dev/missing")
+        linux_scsi.get_scsi_wwn("/dev/missing")
     assert caught.value.exit_code == 1
 
 
 @pytest.mark.root
-def test_scsi_id_of_what_is_no_scsi_disk_fails_as_the_program_does(tmp_path: Path) -> None:
+def test_scsi_id_of_what_is_no_scsi_disk_fails_as_the_program_does(linux_scsi: Any, tmp_path: Path) -> None:
     file = tmp_path / "disk"
     file.write_bytes(bytes(1 << 20))
     loop = devices.attach_file(str(file))
     try:
         with pytest.raises(ProcessExecutionError, match=r"is no SCSI disk that tells its name \(VPD page 0x83\)"):
-            LinuxSCSI("", execute=execute).get_scsi_wwn(loop)
+            linux_scsi.get_scsi_wwn(loop)
     finally:
         devices.detach_file(loop)
 
