@@ -197,7 +197,27 @@ class Staging:
                 return
             if targets := mounted.published(record):
                 raise PreconditionFailed(f"volume {volume_id} is still published at {', '.join(sorted(targets))}")
-            self.take_down(record)
+            self.take_down(self._found_again(record))
+
+    def _found_again(self, record: StageRecord) -> StageRecord:
+        """Connect a device that a reboot took away while mkfs ran: what mkfs left has to go before the volume does.
+
+        Where the back end gives it no more, or gives another one, the remains stay.
+        """
+        known = record.device
+        if record.state is not State.FORMATTING or not known or not mounted.is_another_device(record):
+            return record
+        try:
+            found = self._initiator.connect(record.connection)
+            if found.wwid == known.wwid:
+                return self._records.save(replace(record, device=found))
+            if not self._records.owner_of(found.wwid, other_than=record.volume_id):
+                self._initiator.disconnect(record.connection, found)
+            problem = f"{found.path} is {found.wwid or 'unknown'} and not {known.wwid}"
+        except DriverError as error:
+            problem = str(error)
+        _log.warning("volume %s: what an interrupted mkfs left stays on it: %s", record.volume_id, problem)
+        return record
 
     def take_down(self, record: StageRecord) -> None:
         """`unstage` without its checks, for one who holds the volume's lock."""

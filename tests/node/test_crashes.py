@@ -125,10 +125,12 @@ def interrupt_mkfs(node: Node, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BEGINNINGS)
-@pytest.mark.parametrize("fault", ["", "unstage.cleared"])
+@pytest.mark.parametrize("fault", ["", "reboot", "unstage.cleared"])
 def test_what_an_interrupted_mkfs_left_does_not_outlive_the_unstage(node: Node, kind: str, fault: str) -> None:
     interrupt_mkfs(node, kind)
-    if fault:
+    if fault == "reboot":
+        reboot(node)
+    elif fault:
         assert run(node.base, "unstage", kind, fault) == -signal.SIGKILL
     assert run(node.base, "unstage", kind) == 0
     assert_nothing_left(node.base)
@@ -140,6 +142,21 @@ def test_what_an_interrupted_mkfs_left_is_told_from_a_file_system(node: Node) ->
     reboot(node)
     with pytest.raises(UnsafeToFormat, match="beginning of xfs, whose mkfs never ended"):
         Node(node.base / "other").stage(elsewhere(node.volume()), capability("xfs"))
+
+
+@pytest.mark.parametrize("now", ["gone", "another"])
+def test_an_unstage_after_an_interrupted_mkfs_ends_also_where_the_volume_cannot_be_had_any_more(
+    node: Node, now: str
+) -> None:
+    interrupt_mkfs(node, "ext4")
+    reboot(node)
+    file = node.volume().file
+    file.rename(node.base / "moved")
+    if now == "another":
+        file.write_bytes(b"data of another volume" * MIB)
+    assert run(node.base, "unstage", "ext4") == 0
+    assert_nothing_left(node.base)
+    assert now == "gone" or file.read_bytes() == b"data of another volume" * MIB
 
 
 def test_a_late_unstage_of_an_interrupted_mkfs_keeps_what_another_node_wrote_since(node: Node) -> None:
