@@ -17,7 +17,7 @@ import pytest
 
 from csi_cinderlib.host import loopctl
 from tests import loops
-from tests.cluster.bed import images, programs
+from tests.cluster.bed import absence, images, programs
 from tests.cluster.bed.apiserver import ApiServer, DidNotStart, free_port
 from tests.cluster.bed.node import CannotStart, Cluster
 
@@ -29,7 +29,7 @@ def server(tmp_path: Path) -> ApiServer:
     try:
         return ApiServer(tmp_path / "api", durable=False)
     except programs.CannotBuild as problem:
-        pytest.skip(str(problem))
+        absence.skip(problem)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_second_cluster_on_this_machine_is_refused_with_the_place_of_the_first
     try:
         cluster = Cluster(tmp_path / "second", patience=0)
     except CannotStart as problem:
-        pytest.skip(str(problem))
+        absence.skip(problem)
     monkeypatch.setenv("CINDERLIB_CACHE", str(tmp_path))
     with (tmp_path / "cluster.lock").open("w") as first:
         fcntl.flock(first, fcntl.LOCK_EX)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.bed import images
+from tests.cluster.bed import absence, images
 from tests.cluster.bed.installation import Installation, remove_folder
 from tests.cluster.bed.node import Cluster
 
@@ -25,9 +25,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         # While writing tests: the cluster that `python -m tests.cluster.bed.up FOLDER` keeps running.
         yield Installation(Cluster(Path(kept), running=True))
         return
-    if os.environ.get("CINDERLIB_CLUSTER_TEST") != "1":
+    if not absence.ASKED_FOR:
         pytest.skip("a whole cluster takes its time: make cluster-test")
-    # Asked for, so what cannot be had is a failure from here on.
     cluster = Cluster(tmp_path_factory.mktemp("kubernetes") / "cluster")
     with ExitStack() as undo:
         undo.callback(remove_folder, cluster.folder)

@@ -13,7 +13,7 @@ import pytest
 
 from csi_cinderlib.persistence.kubernetes.resources import VERSION, controller_rules, definitions
 from csi_cinderlib.sealing import generate_key
-from tests.cluster.bed import programs
+from tests.cluster.bed import absence, programs
 from tests.cluster.bed.apiserver import ApiServer
 
 pytestmark = pytest.mark.cluster
@@ -38,7 +38,7 @@ def running(folder: Path) -> Iterator[ApiServer]:
     try:
         server = ApiServer(folder, durable=False)
     except programs.CannotBuild as problem:
-        pytest.skip(str(problem))
+        absence.skip(problem)
     server.start()
     try:
         yield server
