@@ -101,7 +101,10 @@ def from_kubeconfig(path: Path) -> Access:
     Raises:
         ConfigurationError: it cannot be read, wants something else, or names a file that is not there.
     """
-    config: Any = read_yaml(path)
+    try:
+        config: Any = read_yaml(path)
+    except ConfigurationError as problem:
+        raise ConfigurationError(KUBECONFIG_KEY, str(problem)) from None
     try:
         context = _named(config, "context", config["current-context"])
         cluster = _named(config, "cluster", context["cluster"])
