@@ -18,7 +18,7 @@ demo: $(VENV) .venv/.packages-host ## Watch a volume live its whole life, on rea
 test: $(VENV) .venv/.packages-test tools ## Lint, then every test; what continuous integration runs
 	@scripts/run-tests
 
-cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (once; 15 minutes), then use the driver in a real cluster (10 minutes)
+cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (once; 15 minutes), then use the driver in a real cluster (25 minutes)
 	@CINDERLIB_CACHE=$(CINDERLIB_CACHE) CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver
 
 lint: $(VENV) ## Formatting, ruff, mypy and the import contracts only
