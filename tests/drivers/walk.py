@@ -8,6 +8,7 @@ import queue
 import selectors
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,8 +70,10 @@ def _work(waiting: queue.SimpleQueue[str], found: dict[str, Tried], kind: str) -
 
 class _Worker:
     def __init__(self, kind: str) -> None:
-        environment = {**os.environ, "no_proxy": "*", "PYTHONWARNINGS": "ignore"}
-        self._errors = Path(os.environ.get("TMPDIR", "/tmp")) / f"walk-{os.getpid()}-{threading.get_ident()}"
+        # It is killed in the end, so what it makes is put where it can be removed.
+        self._directory = tempfile.TemporaryDirectory(prefix="walk-")
+        environment = {**os.environ, "no_proxy": "*", "PYTHONWARNINGS": "ignore", "TMPDIR": self._directory.name}
+        self._errors = Path(self._directory.name) / "errors"
         self._child = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("worker.py")), kind],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors.open("w"), text=True, bufsize=1,
@@ -101,4 +104,4 @@ class _Worker:
         for stream in (self._child.stdin, self._child.stdout):
             if stream is not None:
                 stream.close()
-        self._errors.unlink(missing_ok=True)
+        self._directory.cleanup()

@@ -53,7 +53,7 @@ def library(database: str) -> Iterator[Library]:
 
 
 @pytest.fixture
-def creating(database: str) -> Iterator[subprocess.Popen[str]]:
+def creating(database: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process, in the middle of a creation."""
     child = subprocess.Popen(
         [sys.executable, "-c", CREATES, database, ID],
@@ -61,6 +61,7 @@ def creating(database: str) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     try:
         assert child.stdout is not None
