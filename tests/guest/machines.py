@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.guest.bed.fleet import Machine
 
 MACHINES = {
-    "cycles": Machine(disks=("4G",), timeout=1500),
+    "cycles": Machine(disks=("4G",), timeout=1500, sleeps=True),
     "sanity": Machine(disks=("40G",), memory="1500M", timeout=1500),
     "contract-thin": Machine(disks=("40G",), memory="1500M", timeout=1200),
     "contract-thick": Machine(disks=("40G",), memory="1500M", timeout=1200),
