@@ -52,6 +52,8 @@ class Server(ABC):
         self._connections: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        # MariaDB's and MySQL's temporary tables: one that starts removes all that it finds there, also those of another.
+        self._environment = {**os.environ, "TMPDIR": str(self.directory)}
         self._as_account: dict[str, Any] = {}
         if os.geteuid() == 0 and self.account is not None:
             try:
@@ -119,6 +121,7 @@ class Server(ABC):
                 stdout=self._log,
                 stderr=self._log,
                 cwd=self.directory,
+                env=self._environment,
                 **self._as_account,
             )
             while self._process.poll() is None and time.monotonic() < deadline:
@@ -167,7 +170,7 @@ class Server(ABC):
             capture_output=True,
             check=False,
             cwd=self.directory,
-            env={**os.environ, **environment},
+            env={**self._environment, **environment},
             **self._as_account,
         )
         if done.returncode:
