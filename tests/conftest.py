@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.host import loopctl
-from tests import loops, tables
-from tests.tables import TABLES
+from tests.support import loops, tables
+from tests.support.tables import TABLES
 
 _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 16384 | 1 << 18

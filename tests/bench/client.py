@@ -13,7 +13,7 @@ from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 
 GIB = 2**30
-NOTHING = "backends: {nothing: {driver: tests.fakes.nothing.NothingDriver, options: {nothing_capacity_gb: infinite}}}\nlog: {level: warning}\n"
+NOTHING = "backends: {nothing: {driver: tests.support.fakes.nothing.NothingDriver, options: {nothing_capacity_gb: infinite}}}\nlog: {level: warning}\n"
 LOOP_FILES = "log: {level: warning}\n"
 _MODE = csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER)
 BLOCK = csi_pb2.VolumeCapability(access_mode=_MODE, block=csi_pb2.VolumeCapability.BlockVolume())

@@ -21,10 +21,10 @@ from csi_cinderlib.persistence.kubernetes.rest import Client, from_kubeconfig
 from csi_cinderlib.persistence.kubernetes.store import KubernetesStore, _token_after
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.persistence.plugins import open_store
-from tests.servers.mariadb import MariaDB
-from tests.servers.mysql import MySQL
-from tests.servers.postgresql import PostgreSQL
-from tests.servers.server import Server
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.mysql import MySQL
+from tests.support.servers.postgresql import PostgreSQL
+from tests.support.servers.server import Server
 
 WALK_PAGE = 500
 """What every store gives at once."""

@@ -14,7 +14,7 @@ from csi_cinderlib.persistence.api import Store
 from tests.bench.rows import Row
 from tests.bench.store_beds import BEDS, WALK_PAGE, Bed, Raw, volume
 from tests.cluster.bed.programs import CannotBuild
-from tests.servers.server import Unavailable
+from tests.support.servers.server import Unavailable
 
 SIZES: Mapping[str, tuple[int, ...]] = {"kubernetes": (1_000,)}
 LARGE: Mapping[str, tuple[int, ...]] = {"kubernetes": (1_000, 10_000)}

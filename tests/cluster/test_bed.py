@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.host import loopctl
-from tests import loops
 from tests.cluster.bed import absence, images, programs
 from tests.cluster.bed.apiserver import ApiServer, DidNotStart, free_port
 from tests.cluster.bed.node import CannotStart, Cluster
+from tests.support import loops
 
 pytestmark = pytest.mark.cluster
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tests import loops
 from tests.cluster.bed import programs
+from tests.support import loops
 
 PROGRAMS = (
     "etcd",

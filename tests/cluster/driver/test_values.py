@@ -20,8 +20,8 @@ from tests.cluster.bed.installation import NAMESPACE, RELEASE, Installation
 from tests.cluster.bed.node import Cluster
 from tests.cluster.driver.conftest import Kube, until, volume_files
 from tests.cluster.driver.test_volumes import SUM, WRITE
-from tests.servers.postgresql import PostgreSQL
-from tests.servers.server import running
+from tests.support.servers.postgresql import PostgreSQL
+from tests.support.servers.server import running
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -17,7 +17,7 @@ from tests.cluster.bed.custom_resources import Namespace
 pytestmark = pytest.mark.cluster
 
 Json = dict[str, Any]
-DRIVER = "tests.fakes.nothing.NothingDriver"
+DRIVER = "tests.support.fakes.nothing.NothingDriver"
 GOOD = f"{{driver: {DRIVER}}}"
 PASSWORD = "canary-hunter2"
 BROKEN = (

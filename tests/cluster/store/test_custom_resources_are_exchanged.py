@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.persistence.contract.harness import Harness
-from tests.servers.exchange import moved
-from tests.servers.harnesses import HARNESSES, ServerHarness
-from tests.servers.mariadb import MariaDB
-from tests.servers.mysql import MySQL
-from tests.servers.postgresql import PostgreSQL
-from tests.servers.server import running
+from tests.support.servers.exchange import moved
+from tests.support.servers.harnesses import HARNESSES, ServerHarness
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.mysql import MySQL
+from tests.support.servers.postgresql import PostgreSQL
+from tests.support.servers.server import running
 
 pytestmark = pytest.mark.cluster
 

@@ -70,7 +70,7 @@ def refused(folder: Path, kubeconfig: Path, token: str, *words: str, namespace: 
     settings = {
         "mode": "controller",
         "store": {"plugin": "kubernetes", "options": options},
-        "backends": {"a": {"driver": "tests.fakes.nothing.NothingDriver"}},
+        "backends": {"a": {"driver": "tests.support.fakes.nothing.NothingDriver"}},
         "sealing_keys": [{"id": "k1", "key": KEY}],
         "log": {"level": "debug"},
     }

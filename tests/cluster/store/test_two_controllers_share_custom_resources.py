@@ -11,8 +11,8 @@ import pytest
 
 from csi_cinderlib.model import ids
 from tests.cluster.bed.custom_resources import Namespace
-from tests.serve.conftest import Calls, Start, start  # noqa: F401  # a fixture
-from tests.serve.replicas import Rows, Site, ask_both, patiently
+from tests.program.serve.conftest import Calls, Start, start  # noqa: F401  # a fixture
+from tests.program.serve.replicas import Rows, Site, ask_both, patiently
 
 pytestmark = pytest.mark.cluster
 

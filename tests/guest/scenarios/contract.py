@@ -9,10 +9,10 @@ import pytest
 
 from csi_cinderlib.backend.runtime import Runtime, served
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
-from tests.fakes.beds import Bed, Place
 from tests.guest.inside import ceph
 from tests.guest.inside.backends import OPTIONS
 from tests.guest.inside.footprint import Footprint
+from tests.support.fakes.beds import Bed, Place
 
 NEEDS = {
     "lvm-thin": ("thin_group", "initiator", "lio_target"),

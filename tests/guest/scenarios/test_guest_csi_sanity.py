@@ -14,8 +14,8 @@ from csi_cinderlib.demo.process import DriverProcess
 from tests.guest.inside.backends import OPTIONS
 from tests.guest.inside.footprint import Footprint
 from tests.guest.inside.lvm import volumes
-from tests.sanity.conftest import Verdict, run_sanity
-from tests.sanity.test_csi_sanity import check
+from tests.program.sanity.conftest import Verdict, run_sanity
+from tests.program.sanity.test_csi_sanity import check
 
 __all__ = ["run_sanity"]  # a fixture
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.cinderlib import Backend, Library, Volume
-from tests.fakes.beds import read, size_gib, write
 from tests.guest.inside.backends import OPTIONS
 from tests.guest.inside.footprint import Footprint
 from tests.guest.scenarios import contract
+from tests.support.fakes.beds import read, size_gib, write
 
 THIN, THICK, FILES = (pytest.mark.guest(f"contract-{name}") for name in ("thin", "thick", "files"))
 

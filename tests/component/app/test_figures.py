@@ -1,0 +1,86 @@
+"""The gauges show what the controller knows, and 0 for what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.app.figures import WALK_EVERY, Figures
+from csi_cinderlib.app.observations import Observations
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.model.records import Status, Volume
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.observe.metrics import Metrics
+from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.provisioning.orphans import Orphans
+
+OLD = "2020-01-01T00:00:00.000000Z"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store("memory", {}, state_dir=tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def backends(store: Store, tmp_path: Path) -> Iterator[Backends]:
+    runtime = Runtime(tmp_path / "cinder", owner="here")
+    options = {"nothing_capacity_gb": "100", "nothing_pools": ["ssd"]}
+    settings = [
+        BackendSettings(name="figured", driver="tests.support.fakes.nothing.NothingDriver", options=options),
+        BackendSettings(name="unfigured", driver="tests.support.fakes.nothing.NothingDriver"),
+    ]
+    backends = Backends(Backend(one, store=store, runtime=runtime) for one in settings)
+    first = backends.all()[0]
+    first.start()
+    yield backends
+    first.stop()
+    runtime.close()
+
+
+def test_pools_readiness_volumes_and_orphans_are_shown(store: Store, backends: Backends) -> None:
+    metrics = Metrics(version="1", mode="controller", driver_name="d")
+    orphans = Orphans(store, backends, KeyedLocks(), grace=timedelta(hours=1))
+    figures = Figures(metrics, store, Observations(backends), orphans)
+    whole = store.add(Volume(id="a", backend="figured", size=GiB(1), status=Status.AVAILABLE, created_at=OLD))
+    store.add(Volume(id="b", backend="figured", size=GiB(1), status=Status.CREATING, created_at=OLD))
+    figures.update()
+    shown = metrics.exposition().decode()
+    assert 'csi_cinderlib_backend_ready{backend="figured"} 1.0' in shown
+    assert 'csi_cinderlib_backend_ready{backend="unfigured"} 0.0' in shown
+    (total,) = [
+        line
+        for line in shown.splitlines()
+        if line.startswith('csi_cinderlib_pool_bytes{backend="figured",kind="total"')
+    ]
+    assert float(total.split()[-1]) == 100 * 1024**3
+    assert 'csi_cinderlib_volumes{backend="figured",status="available"} 1.0' in shown
+    assert 'csi_cinderlib_orphans{backend="figured"} 1.0' in shown
+    store.remove(whole)
+    for _ in range(WALK_EVERY):
+        figures.update()
+    assert 'csi_cinderlib_volumes{backend="figured",status="available"} 0.0' in metrics.exposition().decode()
+
+
+def test_of_a_back_end_that_is_gone_only_its_volumes_are_shown(store: Store, backends: Backends) -> None:
+    metrics = Metrics(version="1", mode="controller", driver_name="d")
+    figures = Figures(metrics, store, Observations(backends), Orphans(store, backends, KeyedLocks()))
+    store.add(Volume(id="a", backend="figured", size=GiB(1), status=Status.AVAILABLE, created_at=OLD))
+    figures.update()
+    backends.remove("figured")
+    figures.update()
+    shown = metrics.exposition().decode()
+    assert 'csi_cinderlib_backend_ready{backend="figured"}' not in shown
+    assert 'csi_cinderlib_pool_bytes{backend="figured"' not in shown
+    assert 'csi_cinderlib_volumes{backend="figured",status="available"} 1.0' in shown
+    assert 'csi_cinderlib_backend_ready{backend="unfigured"} 0.0' in shown

@@ -1,0 +1,80 @@
+"""One Cinder for all tests of this folder, and back ends on it that are stopped again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.runtime import Runtime, served
+from csi_cinderlib.config.settings import BackendSettings
+from tests.support.fakes.stores import ObservedStore
+
+NOTHING = "tests.support.fakes.nothing.NothingDriver"
+
+MakeBackend = Callable[..., Backend]
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    made = Runtime(tmp_path_factory.mktemp("state"))
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def store() -> ObservedStore:
+    return ObservedStore()
+
+
+@pytest.fixture
+def make(runtime: Runtime, store: ObservedStore) -> Iterator[MakeBackend]:
+    """Make a back end: `make("name", driver=..., option=value, ...)`; started unless `start=False`."""
+    made: list[Backend] = []
+
+    def backend(name: str = "fake", *, driver: str = NOTHING, start: bool = True, **options: Any) -> Backend:
+        own = {key: options.pop(key) for key in ("max_concurrent_calls", "stats_seconds", "topology") if key in options}
+        given = {
+            key: options.pop(key)
+            for key in ("store", "owner", "is_alive", "volume_types", "clock", "runtime", "ensure_exports")
+            if key in options
+        }
+        settings = BackendSettings(name=name, driver=driver, options=options, **own)
+        one = Backend(settings, **{"store": store, "runtime": runtime, "owner": "me", **given})
+        made.append(one)
+        if start:
+            one.start()
+        return one
+
+    yield backend
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def backend(make: MakeBackend) -> Backend:
+    return make()
+
+
+@pytest.fixture(autouse=True)
+def every_database_call_is_served(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test fails when Cinder or a driver asked for something of the database that is not served, even if it hid the error."""
+    served().refused.clear()
+    yield
+    refused = set(served().refused)
+    served().refused.clear()
+    if not request.node.get_closest_marker("unserved"):
+        assert not refused, f"Cinder asked its database for {sorted(refused)}"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "unserved: this test asks for database calls that are not served")

@@ -1,0 +1,313 @@
+"""Connections: exports, fences, the never-formatted mark, and what Cinder's manager adds to a driver's answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.connections import complete, front_end_qos
+from csi_cinderlib.errors import BackendError, InUse, InvalidRequest, NotFound, PreconditionFailed, StaleRecord
+from csi_cinderlib.model.records import Attachment, Status, Volume, VolumeType
+from tests.component.backend.conftest import MakeBackend
+from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore, touch
+
+INFO = {"driver_volume_type": "iscsi", "data": {"target_lun": 1}}
+
+
+def driver(backend: Backend) -> Any:
+    return backend.driver
+
+
+def again(store: ObservedStore, volume: Volume) -> Volume:
+    return store.get(Volume, volume.id)
+
+
+def test_a_connection_tells_the_node_where_the_volume_is(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    made = backend.connect(volume, makers.attachment(volume))
+    assert (made.status, made.owner) == (Status.AVAILABLE, "")
+    assert made.connection_info["driver_volume_type"] == "nothing"
+    assert made.connection_info["data"] == {
+        "device_path": f"/nowhere/{volume.id}",
+        "qos_specs": None,
+        "access_mode": "rw",
+        "encrypted": False,
+        "enforce_multipath": False,
+    }
+    assert again(store, volume).provider.auth == "CHAP nobody secret"
+
+
+def test_the_same_attachment_again_returns_it_without_asking_the_driver(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    first = backend.connect(volume, makers.attachment(volume))
+    assert backend.connect(again(store, volume), makers.attachment(volume)) == first
+    assert driver(backend).calls["initialize_connection"] == 1
+
+
+def test_a_mapping_goes_with_its_volume(make: MakeBackend, store: ObservedStore) -> None:
+    """Else what the array has lost could never be detached, and so never deleted."""
+    backend = make(nothing_fail=["terminate_connection"], nothing_exception="VolumeNotFound")
+    volume = backend.create_volume(makers.volume())
+    backend.disconnect(backend.connect(volume, makers.attachment(volume)))
+    assert backend.attachments(volume.id) == ()
+    backend.delete_volume(again(store, volume))
+
+
+def test_an_export_that_the_driver_says_is_shared_stays(make: MakeBackend) -> None:
+    backend = make(nothing_shared_connection=True)
+    volume = backend.create_volume(makers.volume())
+    backend.disconnect(backend.connect(volume, makers.attachment(volume)))
+    assert driver(backend).mapped == set()
+    assert driver(backend).exports == {volume.id}
+
+
+def test_the_export_goes_with_the_last_attachment_only(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    one = backend.connect(volume, makers.attachment(volume, "node-1"))
+    two = backend.connect(again(store, volume), makers.attachment(volume, "node-2"))
+    backend.disconnect(one)
+    assert driver(backend).exports == {volume.id}
+    assert driver(backend).mapped == {(volume.id, "node-2")}
+    backend.disconnect(two)
+    assert driver(backend).exports == set()
+    assert backend.attachments(volume.id) == ()
+
+
+def second(volume: Volume, **connector: object) -> Attachment:
+    """One more attachment of the same node, as the library makes it for each of its connections."""
+    return replace(makers.attachment(volume, connector=connector), id=makers.new_id())
+
+
+def test_of_two_connections_to_one_host_the_first_to_go_leaves_the_other_its_mapping(
+    backend: Backend, store: ObservedStore
+) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    one = backend.connect(volume, makers.attachment(volume))
+    two = backend.connect(again(store, volume), second(volume))
+    backend.disconnect(one)
+    assert (driver(backend).mapped, driver(backend).exports) == ({(volume.id, "node-1")}, {volume.id})
+    backend.disconnect(two)
+    assert (driver(backend).mapped, driver(backend).exports) == (set(), set())
+    assert driver(backend).calls["terminate_connection"] == 1
+
+
+def test_another_host_of_the_same_name_does_not_keep_one_in(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    one = backend.connect(volume, makers.attachment(volume))
+    backend.connect(again(store, volume), second(volume, initiator="iqn.2010-10.test:another"))
+    backend.disconnect(one)
+    assert driver(backend).calls["terminate_connection"] == 1
+
+
+def test_of_two_disconnections_from_one_host_at_once_both_lock_it_out(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    one = backend.connect(volume, makers.attachment(volume))
+    two = backend.connect(again(store, volume), second(volume))
+    store.replace(replace(two, status=Status.DELETING, owner="another process"))
+    backend.disconnect(one)
+    assert driver(backend).mapped == set()
+
+
+def test_a_failed_second_connection_to_a_host_leaves_the_first_one_its_mapping(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(nothing_fail=["initialize_connection:2"])
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    backend.connect(volume, makers.attachment(volume))
+    with pytest.raises(BackendError):
+        backend.connect(again(store, volume), second(volume))
+    assert driver(backend).mapped == {(volume.id, "node-1")}
+
+
+def test_a_failed_connection_leaves_the_export_to_one_that_came_meanwhile(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(nothing_fail=["initialize_connection"])
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    there = replace(makers.attachment(volume, "node-2"), status=Status.AVAILABLE)
+    original = driver(backend).create_export
+
+    def another_comes(*arguments: Any) -> Any:
+        store.add(there)
+        return original(*arguments)
+
+    driver(backend).create_export = another_comes
+    with pytest.raises(BackendError):
+        backend.connect(volume, makers.attachment(volume, "node-1"))
+    assert driver(backend).exports == {volume.id}
+
+
+def test_disconnecting_twice_is_fine(backend: Backend) -> None:
+    volume = backend.create_volume(makers.volume())
+    made = backend.connect(volume, makers.attachment(volume))
+    backend.disconnect(made)
+    backend.disconnect(made)
+    assert driver(backend).calls["terminate_connection"] == 1
+
+
+def test_a_failed_disconnection_keeps_its_record_and_is_repeated(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(nothing_fail=["terminate_connection:1"])
+    volume = backend.create_volume(makers.volume())
+    made = backend.connect(volume, makers.attachment(volume))
+    with pytest.raises(BackendError):
+        backend.disconnect(made)
+    left = store.get(Attachment, made.id)
+    assert left.status is Status.DELETING
+    assert "the array says no" in left.message
+    backend.disconnect(left)
+    assert store.page(Attachment).records == ()
+
+
+def test_an_export_that_stays_does_not_hold_up_the_fence(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(nothing_fail=["remove_export"])
+    volume = backend.create_volume(makers.volume())
+    backend.disconnect(backend.connect(volume, makers.attachment(volume)))
+    assert driver(backend).mapped == set()
+    assert store.page(Attachment).records == ()
+
+
+@pytest.mark.parametrize("method", ["create_export", "initialize_connection"])
+def test_a_failed_connection_leaves_neither_mapping_nor_record(
+    make: MakeBackend, store: ObservedStore, method: str
+) -> None:
+    backend = make(nothing_fail=[method])
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(BackendError, match="the array says no"):
+        backend.connect(volume, makers.attachment(volume))
+    assert store.page(Attachment).records == ()
+    assert (driver(backend).exports, driver(backend).mapped) == (set(), set())
+
+
+def test_a_failed_second_connection_leaves_the_first_one_its_export(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(nothing_fail=["initialize_connection:2"])
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    backend.connect(volume, makers.attachment(volume, "node-1"))
+    with pytest.raises(BackendError):
+        backend.connect(again(store, volume), makers.attachment(volume, "node-2"))
+    assert driver(backend).exports == {volume.id}
+    assert [one.node_id for one in backend.attachments(volume.id)] == ["node-1"]
+
+
+def test_an_interrupted_connection_is_made_again(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    store.add(replace(makers.attachment(volume), owner="dead"))
+    assert backend.connect(volume, makers.attachment(volume)).status is Status.AVAILABLE
+
+
+def test_the_first_attachment_takes_the_never_formatted_mark_over(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    one = backend.connect(volume, makers.attachment(volume, "node-1"))
+    two = backend.connect(again(store, volume), makers.attachment(volume, "node-2"))
+    assert (one.blank, two.blank, again(store, volume).blank) == (True, False, False)
+
+
+def test_a_read_only_attachment_leaves_the_mark_for_one_that_may_format(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    assert not backend.connect(volume, makers.attachment(volume, "reader", read_only=True)).blank
+    assert backend.connect(again(store, volume), makers.attachment(volume, "writer")).blank
+
+
+def test_two_nodes_never_get_the_mark_even_when_they_come_at_once(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    touch(store, volume)  # the other node's controller was first
+    with pytest.raises(StaleRecord):
+        backend.connect(volume, makers.attachment(volume, "node-2"))
+    assert backend.attachments(volume.id) == ()
+
+
+def test_after_an_unfinished_disconnection_the_device_is_not_new_any_more(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(nothing_fail=["terminate_connection:1"])
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(BackendError):
+        backend.disconnect(backend.connect(volume, makers.attachment(volume)))
+    assert not backend.connect(again(store, volume), makers.attachment(volume)).blank
+
+
+def test_a_clone_is_never_called_new(backend: Backend) -> None:
+    source = backend.create_volume(makers.volume())
+    assert not backend.create_volume(makers.volume(source=source)).blank
+
+
+def test_a_node_that_cannot_reach_the_back_end_is_told_so_and_leaves_nothing(
+    backend: Backend, store: ObservedStore
+) -> None:
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(InvalidRequest, match="cannot reach back end 'fake'"):
+        backend.validate_connector({"host": ""})
+    with pytest.raises(InvalidRequest):
+        backend.connect(volume, makers.attachment(volume, connector={"host": ""}))
+    assert store.page(Attachment).records == ()
+    assert again(store, volume).blank
+
+
+def test_no_connection_to_a_volume_that_is_being_deleted(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    marked = store.replace(replace(volume, blank=False))
+    store.before["add"] = lambda _record: store.replace(replace(marked, status=Status.DELETING))
+    with pytest.raises(PreconditionFailed):
+        backend.connect(marked, makers.attachment(volume))
+    assert store.page(Attachment).records == ()
+    assert driver(backend).mapped == set()
+
+
+def test_an_attached_volume_is_not_deleted(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    backend.connect(volume, makers.attachment(volume))
+    with pytest.raises(InUse, match="attached to node-1"):
+        backend.delete_volume(again(store, volume))
+    assert again(store, volume).status is Status.AVAILABLE
+
+
+def test_connecting_an_unknown_volume_is_not_found(backend: Backend) -> None:
+    volume = replace(makers.volume(), blank=False)
+    with pytest.raises(NotFound):
+        backend.connect(volume, makers.attachment(volume))
+
+
+@pytest.mark.parametrize(
+    ("specs", "size", "limits"),
+    [
+        ({"total_iops_sec": "500"}, 10, {"total_iops_sec": "500"}),
+        ({"total_iops_sec_per_gb": "30"}, 10, {"total_iops_sec": 300}),
+        ({"read_iops_sec_per_gb": "30", "read_iops_sec_per_gb_min": "1000"}, 10, {"read_iops_sec": 1000}),
+        ({"write_bytes_sec_per_gb": "30", "write_bytes_sec_max": "200"}, 10, {"write_bytes_sec": 200}),
+        ({"total_bytes_sec_per_gb": "5", "size_iops_sec": "4"}, 2, {"total_bytes_sec": 10, "size_iops_sec": "4"}),
+    ],
+)
+def test_limits_per_gib_are_worked_out_for_the_front_end(
+    specs: dict[str, str], size: int, limits: dict[str, object]
+) -> None:
+    assert front_end_qos(specs, size) == limits
+
+
+@pytest.mark.parametrize(("consumer", "handed_out"), [("front-end", True), ("both", True), ("back-end", False)])
+def test_only_qos_for_the_front_end_reaches_the_node(consumer: str, handed_out: bool) -> None:
+    kind = VolumeType(qos_specs={"total_iops_sec": "5"}, qos_consumer=consumer)
+    info: Any = complete(makers.volume(type=kind), INFO, {}, {})
+    assert info["data"]["qos_specs"] == ({"total_iops_sec": "5"} if handed_out else None)
+
+
+def test_discard_and_block_sizes_come_from_the_back_ends_options() -> None:
+    options = {"report_discard_supported": True, "disk_geometry": "512e"}
+    data: Any = complete(makers.volume(), INFO, {"enforce_multipath": True}, options)["data"]
+    assert (data["discard"], data["physical_block_size"], data["logical_block_size"]) == (True, "4096", "512")
+    assert data["enforce_multipath"] is True
+
+
+def test_what_the_driver_says_itself_is_not_overruled() -> None:
+    own = {"driver_volume_type": "iscsi", "data": {"discard": False, "encrypted": True, "logical_block_size": "512"}}
+    data: Any = complete(makers.volume(), own, {}, {"report_discard_supported": True, "disk_geometry": "4k"})["data"]
+    assert (data["discard"], data["encrypted"], data["logical_block_size"]) == (False, True, "512")
+    assert "physical_block_size" not in data
+
+
+def test_a_read_only_volume_says_so() -> None:
+    volume = replace(makers.volume(), admin_metadata={"readonly": "True"})
+    data: Any = complete(volume, INFO, {}, {})["data"]
+    assert data["access_mode"] == "ro"

@@ -1,0 +1,127 @@
+"""Snapshots of several volumes at one point in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.errors import BackendError, NotFound, PreconditionFailed, Unsupported
+from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
+from tests.component.backend.conftest import MakeBackend
+from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore
+
+GROUPS = "tests.support.fakes.nothing.GroupDriver"
+
+
+def record() -> GroupSnapshot:
+    return GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
+
+
+def left_over(store: ObservedStore) -> int:
+    pages = store.page(GroupSnapshot).records, store.page(Snapshot).records, store.page(Group).records
+    return sum(len(page) for page in pages)
+
+
+def two_volumes(backend: Backend) -> list[Volume]:
+    return [backend.create_volume(makers.volume()) for _ in range(2)]
+
+
+def members(volumes: list[Volume]) -> list[Snapshot]:
+    return [makers.snapshot(one) for one in volumes]
+
+
+def test_several_volumes_are_snapshotted_together_and_belong_to_no_group_afterwards(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend: Any = make(driver=GROUPS)
+    volumes = two_volumes(backend)
+    made = backend.create_group_snapshot(record(), members(volumes))
+    assert (made.status, made.volume_ids) == (Status.AVAILABLE, tuple(one.id for one in volumes))
+    taken = store.page(Snapshot, where={"group_snapshot_id": made.id}).records
+    assert {one.id for one in taken} == set(made.snapshot_ids)
+    assert all(one.status is Status.AVAILABLE and one.provider.id for one in taken)
+    assert [store.get(Volume, one.id).group_id for one in volumes] == ["", ""]
+    assert backend.driver.groups == {made.group_id: set()}
+
+
+def test_a_volume_can_be_in_two_group_snapshots_and_be_restored_from_either(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(driver=GROUPS)
+    volumes = two_volumes(backend)
+    for _ in range(2):
+        made = backend.create_group_snapshot(record(), members([store.get(Volume, one.id) for one in volumes]))
+        taken = store.get(Snapshot, made.snapshot_ids[0])
+        assert backend.create_volume(makers.volume(source=taken)).status is Status.AVAILABLE
+
+
+def test_deleting_a_group_snapshot_leaves_nothing_and_may_be_repeated(make: MakeBackend, store: ObservedStore) -> None:
+    backend: Any = make(driver=GROUPS)
+    made = backend.create_group_snapshot(record(), members(two_volumes(backend)))
+    backend.delete_group_snapshot(made)
+    backend.delete_group_snapshot(made)
+    assert (backend.driver.snapshots, backend.driver.groups, backend.driver.taken) == ({}, {}, {})
+    assert left_over(store) == 0
+
+
+def test_one_that_fails_leaves_nothing(make: MakeBackend, store: ObservedStore) -> None:
+    backend: Any = make(driver=GROUPS, nothing_fail=["create_group_snapshot"])
+    volumes = two_volumes(backend)
+    with pytest.raises(BackendError, match="the array says no"):
+        backend.create_group_snapshot(record(), members(volumes))
+    assert left_over(store) == 0
+    assert [store.get(Volume, one.id).group_id for one in volumes] == ["", ""]
+    assert backend.driver.groups == {}
+
+
+def test_an_interrupted_one_is_taken_anew(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=GROUPS)
+    volumes = two_volumes(backend)
+    taken = members(volumes)
+    left = store.add(
+        replace(
+            record(),
+            group_id=makers.new_id(),
+            snapshot_ids=tuple(one.id for one in taken),
+            volume_ids=tuple(one.id for one in volumes),
+        )
+    )
+    for one in taken:
+        store.add(replace(one, group_snapshot_id=left.id))
+    assert backend.resume_create_group_snapshot(left).status is Status.AVAILABLE
+
+
+def test_one_that_died_before_its_members_were_known_is_forgotten(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=GROUPS)
+    left = store.add(replace(record(), snapshot_ids=("one", "two"), volume_ids=("a", "b")))
+    with pytest.raises(NotFound):
+        backend.resume_create_group_snapshot(left)
+    assert store.page(GroupSnapshot).records == ()
+
+
+def test_a_failed_deletion_is_repeated(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=GROUPS, nothing_fail=["delete_group_snapshot:1"])
+    made = backend.create_group_snapshot(record(), members(two_volumes(backend)))
+    with pytest.raises(BackendError):
+        backend.delete_group_snapshot(made)
+    left = store.get(GroupSnapshot, made.id)
+    assert left.status is Status.DELETING
+    backend.delete_group_snapshot(left)
+    assert store.page(Snapshot).records == ()
+
+
+def test_a_volume_that_is_not_available_is_not_snapshotted(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=GROUPS)
+    volume = store.replace(replace(backend.create_volume(makers.volume()), status=Status.DELETING))
+    with pytest.raises(PreconditionFailed):
+        backend.create_group_snapshot(record(), members([volume]))
+    assert store.page(GroupSnapshot).records == ()
+
+
+def test_a_back_end_that_cannot_promise_one_point_in_time_says_so(backend: Backend) -> None:
+    with pytest.raises(Unsupported, match="at one point in time"):
+        backend.create_group_snapshot(record(), members(two_volumes(backend)))

@@ -1,0 +1,210 @@
+"""While the driver worked, another process took this one for dead: nothing is left that no record tells of, and nothing is
+undone that the other one carries on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.errors import BackendError, StaleRecord
+from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
+from tests.component.backend.conftest import MakeBackend
+from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore
+
+GROUPS = "tests.support.fakes.nothing.GroupDriver"
+
+Action = Callable[[ObservedStore, Any], object]
+
+
+def is_deleted(store: ObservedStore, record: Any) -> None:
+    store.remove(store.get(type(record), record.id))
+
+
+def is_being_deleted(store: ObservedStore, record: Any) -> None:
+    store.replace(replace(store.get(type(record), record.id), status=Status.DELETING, owner="other"))
+
+
+def is_made_by_another(store: ObservedStore, record: Any) -> None:
+    store.replace(replace(store.get(type(record), record.id), owner="other"))
+
+
+def is_ready(store: ObservedStore, record: Any) -> None:
+    store.replace(replace(store.get(type(record), record.id), status=Status.AVAILABLE, owner=""))
+
+
+gone = pytest.mark.parametrize("happens", [is_deleted, is_being_deleted])
+carried_on = pytest.mark.parametrize("happens", [is_made_by_another, is_ready])
+
+
+def driver(backend: Backend) -> Any:
+    return backend.driver
+
+
+def afterwards(backend: Backend, method: str, action: Callable[[], object]) -> None:
+    """Let something happen when the driver has done what it was asked for, or has failed."""
+    original = getattr(driver(backend), method)
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        try:
+            return original(*arguments, **named)
+        finally:
+            action()
+
+    setattr(driver(backend), method, called)
+
+
+@gone
+def test_a_volume_whose_record_is_gone_is_not_left_on_the_array(
+    backend: Backend, store: ObservedStore, happens: Action
+) -> None:
+    volume = makers.volume()
+    afterwards(backend, "create_volume", lambda: happens(store, volume))
+    with pytest.raises(StaleRecord):
+        backend.create_volume(volume)
+    assert driver(backend).volumes == {}
+    assert store.page(Volume).records == ()
+
+
+def test_the_driver_is_told_where_the_volume_lies_that_it_shall_delete(backend: Backend, store: ObservedStore) -> None:
+    volume, seen = makers.volume(), []
+    afterwards(backend, "create_volume", lambda: is_deleted(store, volume))
+    driver(backend).delete_volume = lambda doomed: seen.append(doomed.provider_location)
+    with pytest.raises(StaleRecord):
+        backend.create_volume(volume)
+    assert seen == [f"nowhere/volume-{volume.id}"]
+
+
+def test_what_cannot_be_deleted_then_gets_a_record_again(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(nothing_fail=["delete_volume:1"])
+    volume = makers.volume()
+    afterwards(backend, "create_volume", lambda: is_deleted(store, volume))
+    with pytest.raises(StaleRecord):
+        backend.create_volume(volume)
+    (left,) = store.page(Volume).records
+    assert left.status is Status.ERROR
+    assert "cleaning up failed, too: back end 'fake': the array says no" in left.message
+    backend.delete_volume(left)
+    assert driver(backend).volumes == {}
+
+
+@carried_on
+@pytest.mark.parametrize("fail", [[], ["create_volume"]])
+def test_a_volume_that_another_process_carries_on_with_is_left_to_it(
+    make: MakeBackend, store: ObservedStore, happens: Action, fail: list[str]
+) -> None:
+    backend = make(nothing_fail=fail)
+    volume = makers.volume()
+    afterwards(backend, "create_volume", lambda: happens(store, volume))
+    with pytest.raises(BackendError if fail else StaleRecord):
+        backend.create_volume(volume)
+    assert driver(backend).calls["delete_volume"] == 0
+    assert [one.id for one in store.page(Volume).records] == [volume.id]
+
+
+@gone
+def test_a_snapshot_whose_record_is_gone_is_not_left_on_the_array(
+    backend: Backend, store: ObservedStore, happens: Action
+) -> None:
+    snapshot = makers.snapshot(backend.create_volume(makers.volume()))
+    afterwards(backend, "create_snapshot", lambda: happens(store, snapshot))
+    with pytest.raises(StaleRecord):
+        backend.create_snapshot(snapshot)
+    assert driver(backend).snapshots == {}
+    assert store.page(Snapshot).records == ()
+
+
+@carried_on
+def test_a_snapshot_that_another_process_carries_on_with_is_left_to_it(
+    backend: Backend, store: ObservedStore, happens: Action
+) -> None:
+    snapshot = makers.snapshot(backend.create_volume(makers.volume()))
+    afterwards(backend, "create_snapshot", lambda: happens(store, snapshot))
+    with pytest.raises(StaleRecord):
+        backend.create_snapshot(snapshot)
+    assert set(driver(backend).snapshots) == {snapshot.id}
+
+
+GROUP_KINDS: tuple[Any, ...] = (Snapshot, Group, GroupSnapshot)
+
+
+def all_deleted(store: ObservedStore, record: GroupSnapshot) -> None:
+    for kind in GROUP_KINDS:
+        for one in store.page(kind).records:
+            store.remove(one)
+
+
+@pytest.mark.parametrize("happens", [all_deleted, is_being_deleted])
+def test_a_group_snapshot_whose_record_is_gone_is_not_left_on_the_array(
+    make: MakeBackend, store: ObservedStore, happens: Action
+) -> None:
+    backend = make(driver=GROUPS)
+    members = [makers.snapshot(backend.create_volume(makers.volume())) for _ in range(2)]
+    record = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
+    afterwards(backend, "create_group_snapshot", lambda: happens(store, record))
+    with pytest.raises(StaleRecord):
+        backend.create_group_snapshot(record, members)
+    assert (driver(backend).taken, driver(backend).snapshots, driver(backend).groups) == ({}, {}, {})
+    for kind in GROUP_KINDS:
+        assert store.page(kind).records == ()
+
+
+@carried_on
+def test_a_group_snapshot_that_another_process_carries_on_with_is_left_to_it(
+    make: MakeBackend, store: ObservedStore, happens: Action
+) -> None:
+    backend = make(driver=GROUPS)
+    record = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
+    afterwards(backend, "create_group_snapshot", lambda: happens(store, record))
+    with pytest.raises(StaleRecord):
+        backend.create_group_snapshot(record, [makers.snapshot(backend.create_volume(makers.volume()))])
+    assert set(driver(backend).taken) == {record.id}
+
+
+@gone
+def test_a_node_is_not_let_in_by_a_connection_that_was_taken_away_meanwhile(
+    backend: Backend, store: ObservedStore, happens: Action
+) -> None:
+    volume = backend.create_volume(makers.volume())
+    attachment = makers.attachment(volume)
+    afterwards(backend, "initialize_connection", lambda: happens(store, attachment))
+    with pytest.raises(StaleRecord):
+        backend.connect(volume, attachment)
+    assert (driver(backend).mapped, driver(backend).exports) == (set(), set())
+    assert store.page(Attachment).records == ()
+
+
+@carried_on
+def test_a_connection_that_another_process_carries_on_with_is_left_to_it(
+    backend: Backend, store: ObservedStore, happens: Action
+) -> None:
+    volume = backend.create_volume(makers.volume())
+    attachment = makers.attachment(volume)
+    afterwards(backend, "initialize_connection", lambda: happens(store, attachment))
+    with pytest.raises(StaleRecord):
+        backend.connect(volume, attachment)
+    assert driver(backend).mapped == {(volume.id, "node-1")}
+
+
+@pytest.mark.parametrize("fail", [[], ["initialize_connection:1"]])
+def test_a_late_end_does_not_call_a_volume_new_that_another_node_has_formatted_since(
+    make: MakeBackend, store: ObservedStore, fail: list[str]
+) -> None:
+    backend, other = make(nothing_fail=fail), make("other", owner="other")
+    volume = backend.create_volume(makers.volume())
+    attachment = makers.attachment(volume)
+
+    def another_process_gives_it_to_another_node() -> None:
+        driver(backend).initialize_connection = original
+        other.disconnect(store.get(Attachment, attachment.id))
+        assert other.connect(store.get(Volume, volume.id), makers.attachment(volume, "node-2")).blank
+
+    original = driver(backend).initialize_connection
+    afterwards(backend, "initialize_connection", another_process_gives_it_to_another_node)
+    with pytest.raises(BackendError if fail else StaleRecord):
+        backend.connect(volume, attachment)
+    assert not store.get(Volume, volume.id).blank

@@ -1,0 +1,111 @@
+"""Records as Cinder's rows, and drivers' updates back into records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from csi_cinderlib.backend import rows
+from csi_cinderlib.model.records import Provider, Source, SourceKind, Status, VolumeType
+from csi_cinderlib.model.size import GiB
+from tests.support.fakes import makers
+
+
+def test_a_volume_is_in_use_while_it_is_attached() -> None:
+    volume = replace(makers.volume(), status=Status.AVAILABLE)
+    attached = replace(makers.attachment(volume), status=Status.AVAILABLE)
+    assert rows.volume_row(volume)["status"] == "available"
+    row = rows.volume_row(volume, [attached])
+    assert (row["status"], row["attach_status"], row["volume_attachment"][0]["attached_host"]) == (
+        "in-use",
+        "attached",
+        "node-1",
+    )
+
+
+def test_an_attachment_in_the_making_shows_no_host_as_in_cinder() -> None:
+    row = rows.attachment_row(makers.attachment(makers.volume()))
+    assert (row["attach_status"], row["attached_host"], row["connector"]) == ("attaching", None, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"), [(SourceKind.SNAPSHOT, "snapshot_id"), (SourceKind.VOLUME, "source_volid")]
+)
+def test_the_source_stands_in_cinders_column_for_it(kind: SourceKind, column: str) -> None:
+    row = rows.volume_row(replace(makers.volume(), source=Source(kind, "abc")))
+    assert row[column] == "abc"
+
+
+def test_each_volume_is_its_own_type() -> None:
+    volume = makers.volume(type=VolumeType(name="gold", extra_specs={"a": "b"}, qos_specs={"c": "d"}))
+    row = rows.volume_row(volume)
+    assert (row.volume_type_id, row.volume_type.name, row.volume_type.extra_specs) == (volume.id, "gold", {"a": "b"})
+    assert (row.volume_type.qos_specs_id, row.volume_type.qos_specs.specs) == (volume.id, {"c": "d"})
+    assert rows.volume_row(makers.volume())["volume_type_id"] is None
+
+
+def test_a_volume_for_several_nodes_says_so_in_its_extra_specs() -> None:
+    row = rows.type_row(makers.volume(multiattach=True))
+    assert row is not None
+    assert row.extra_specs == {"multiattach": "<is> True"}
+
+
+def test_a_drivers_update_lands_where_it_belongs() -> None:
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    updated = rows.update_volume(
+        makers.volume(),
+        {
+            "provider_location": "here",
+            "provider_id": "7",
+            "metadata": {"a": 1},
+            "admin_metadata": {"b": "2"},
+            "size": 5,
+            "replication_status": "enabled",
+            "replication_driver_data": "xyz",
+            "launched_at": moment,
+            "status": "available",
+            "id": "never",
+        },
+    )
+    assert updated.provider == Provider(location="here", id="7")
+    assert (updated.metadata, updated.admin_metadata, updated.size) == ({"a": "1"}, {"b": "2"}, GiB(5))
+    assert updated.fields == {
+        "replication_status": "enabled",
+        "replication_driver_data": "xyz",
+        "launched_at": "2026-01-02T00:00:00+00:00",
+    }
+    assert (updated.status, updated.id) != (Status.AVAILABLE, "never")
+
+
+def test_columns_that_a_driver_set_come_back_to_it() -> None:
+    updated = rows.update_volume(makers.volume(), {"replication_driver_data": "xyz", "provider_auth": "CHAP a b"})
+    row = rows.volume_row(updated)
+    assert (row["replication_driver_data"], row["provider_auth"]) == ("xyz", "CHAP a b")
+
+
+def test_metadata_may_come_as_a_list_of_pairs() -> None:
+    updated = rows.update_volume(makers.volume(), {"metadata": [{"key": "a", "value": "b"}]})
+    assert updated.metadata == {"a": "b"}
+
+
+def test_a_failover_moves_the_volume() -> None:
+    moved = rows.update_volume(makers.volume(pool="p"), {"host": "csi-cinderlib@other#q"})
+    assert (moved.host, moved.pool) == ("csi-cinderlib@other#q", "q")
+
+
+def test_an_update_of_nothing_changes_nothing() -> None:
+    volume = makers.volume()
+    assert rows.update_volume(volume, {}) == volume
+
+
+def test_a_snapshots_update_is_kept() -> None:
+    snapshot = makers.snapshot(makers.volume())
+    updated = rows.update_snapshot(snapshot, {"provider_location": "x", "metadata": {"a": "b"}, "progress": "100%"})
+    assert (updated.provider.location, updated.metadata, updated.fields) == ("x", {"a": "b"}, {})
+
+
+def test_connector_and_connection_may_come_as_text() -> None:
+    attachment = rows.update_attachment(makers.attachment(makers.volume()), {"connector": '{"host": "x"}'})
+    assert attachment.connector == {"host": "x"}

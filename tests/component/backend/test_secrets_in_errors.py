@@ -1,0 +1,52 @@
+"""Drivers quote what they were given. No password of a back end is in what it says, shows or logs."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from csi_cinderlib.errors import BackendError, DriverError
+from csi_cinderlib.model.records import Volume
+from csi_cinderlib.observe import logs
+from tests.component.backend.conftest import MakeBackend
+from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore
+
+PASSWORD = "canary-hunter2"
+SAID = {"nothing_password": PASSWORD, "nothing_error": f"no session for admin/{PASSWORD} at 192.0.2.1"}
+
+
+def test_an_error_of_a_call_and_what_is_noted_on_the_record(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(**SAID, nothing_fail=["create_volume", "delete_volume"])
+    with pytest.raises(BackendError, match=r"no session for admin/\*\*\* at 192\.0\.2\.1"):
+        backend.create_volume(makers.volume())
+    (left,) = store.page(Volume).records
+    assert "admin/***" in left.message
+    assert PASSWORD not in repr(left)
+
+
+def test_an_error_of_the_start(make: MakeBackend) -> None:
+    backend = make(**SAID, nothing_fail=["do_setup"], start=False)
+    with pytest.raises(DriverError, match=r"admin/\*\*\* at") as raised:
+        backend.start()
+    assert PASSWORD not in str(raised.value)
+    assert "admin/*** at" in backend.failure
+
+
+def test_what_a_driver_logs_while_it_works(make: MakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    backend = make(**SAID)
+    before = logging.getLogger().handlers[:]
+    logs.configure(format="json")
+
+    def talk(_volume: object) -> None:
+        logging.getLogger("cinder.volume.drivers.some").warning("logging in with %s", PASSWORD)
+
+    backend.driver.create_volume = talk  # type: ignore[attr-defined]  # Cinder's
+    try:
+        backend.create_volume(makers.volume())
+    finally:
+        logging.getLogger().handlers[:] = before
+    said = capsys.readouterr().err
+    assert "logging in with ***" in said
+    assert PASSWORD not in said

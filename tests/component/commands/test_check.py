@@ -1,0 +1,72 @@
+"""`check` tries every back end and says what each can do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+GOOD = "good: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {loopfile_directories: [one:%s]}}"
+WRONG = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
+AWAY = "away: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_group: not-there}}"
+
+
+def check(tmp_path: Path, *backends: str) -> subprocess.CompletedProcess[str]:
+    config = tmp_path / "config.yaml"
+    config.write_text("backends:\n" + "".join(f"  {backend}\n" for backend in backends))
+    words = ["check", "--config", str(config), "--state-dir", str(tmp_path / "state")]
+    return subprocess.run(
+        [sys.executable, "-m", "csi_cinderlib", *words], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_a_good_one_is_described_with_its_pools(tmp_path: Path) -> None:
+    outcome = check(tmp_path, GOOD % (tmp_path / "volumes"))
+    assert outcome.returncode == 0, outcome.stdout
+    assert "good: csi_cinderlib.drivers.loopfile.LoopFileDriver" in outcome.stdout
+    assert "pool one: " in outcome.stdout and "GiB free of" in outcome.stdout
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_wrong_option_is_exit_code_2_and_the_others_are_tried(tmp_path: Path) -> None:
+    outcome = check(tmp_path, WRONG, GOOD % (tmp_path / "volumes"))
+    assert outcome.returncode == 2
+    assert "backends.wrong.options.volume_grup: is not an option of this driver" in outcome.stdout
+    assert "pool one: " in outcome.stdout
+
+
+def test_a_back_end_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    outcome = check(tmp_path, AWAY)
+    assert outcome.returncode in (1, 2)
+    assert "away: " in outcome.stdout and "FAILED: " in outcome.stdout
+
+
+def test_what_a_back_end_can_and_cannot_do_is_said(tmp_path: Path) -> None:
+    lines = check(tmp_path, GOOD % (tmp_path / "volumes")).stdout.splitlines()
+    (can,) = [line for line in lines if line.startswith("  can: ")]
+    (cannot,) = [line for line in lines if line.startswith("  cannot: ")]
+    assert "snapshot attached" in can
+    assert "qos" in cannot
+
+
+def test_back_ends_of_the_directory_are_tried_and_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    directory.mkdir()
+    (directory / "a.yaml").write_text(GOOD % (tmp_path / "volumes"))
+    (directory / "b.yaml").write_text("b: {driver: x.Y, optoins: {}}")
+    (tmp_path / "config.yaml").write_text(f"backends_directory: {directory}\n")
+    words = ["check", "--config", str(tmp_path / "config.yaml"), "--state-dir", str(tmp_path / "state")]
+    outcome = subprocess.run(
+        [sys.executable, "-m", "csi_cinderlib", *words], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert outcome.returncode == 2
+    assert "pool one: " in outcome.stdout
+    assert "b.yaml: backends.b.optoins: unknown key 'optoins'; did you mean 'options'?" in outcome.stdout
+
+
+def test_a_password_that_a_driver_quotes_is_not_shown(tmp_path: Path) -> None:
+    options = "nothing_fail: [do_setup], nothing_error: 'bad login admin/hunter2', nothing_password: hunter2"
+    outcome = check(tmp_path, f"a: {{driver: tests.support.fakes.nothing.NothingDriver, options: {{{options}}}}}")
+    assert outcome.returncode == 1
+    assert "bad login admin/***" in outcome.stdout
+    assert "hunter2" not in outcome.stdout + outcome.stderr

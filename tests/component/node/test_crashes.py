@@ -1,0 +1,333 @@
+"""The node process is killed at every named step; after a restart the retry gives the same result and nothing is left over."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.errors import HostError, UnsafeToFormat
+from csi_cinderlib.host import devices, mounts
+from csi_cinderlib.model.capability import AccessMode, Capability
+from csi_cinderlib.model.connection import Formatting
+from csi_cinderlib.node.reconcile import Reconciled, reconcile
+from csi_cinderlib.node.stage_record import State
+from tests.component.node.bed import BLOCK, MIB, Node, Volume, mount_capability
+from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
+
+pytestmark = pytest.mark.root
+
+STAGE = (
+    "stage.intent",
+    "stage.connected",
+    "stage.format-intent",
+    "stage.format-marked",
+    "stage.mkfs-done",
+    "stage.formatted",
+    "stage.mounted",
+)
+ANYWHERE = (
+    "node-publish.target-made",
+    "node-publish.bound",
+    "node-unpublish.unmounted",
+    "unstage.unmounted",
+    "unstage.cleared",
+    "unstage.disconnected",
+)
+LIFE = ("stage", "publish", "unpublish", "unstage")
+
+
+def run(base: Path, step: str, kind: str, fault: str = "", *, read_only: bool = False) -> int:
+    """One step in a process of its own; its exit code."""
+    env = {**os.environ, "CINDERLIB_FAULT_POINT": fault, "PYTHONPATH": str(Path.cwd())}
+    spec = json.dumps({"kind": kind, "read_only": read_only})
+    argv = [sys.executable, "-m", "tests.component.node.bed", str(base), step, spec]
+    return subprocess.run(argv, env=env, check=False, cwd=Path(__file__).parents[3]).returncode
+
+
+def elsewhere(volume: Volume) -> Volume:
+    """The volume as the controller publishes it to another node then."""
+    return replace(volume, attachment="of-the-other@1", formatting=Formatting.UNKNOWN)
+
+
+def capability(kind: str) -> Capability:
+    return BLOCK if kind == "block" else mount_capability(kind)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("fault", [*STAGE, *ANYWHERE])
+def test_a_kill_at_any_step_of_a_mounted_volume_changes_nothing_in_the_end(node: Node, kind: str, fault: str) -> None:
+    killed = 0
+    for step in LIFE:
+        code = run(node.base, step, kind, fault)
+        killed += code == -signal.SIGKILL
+        assert code == 0 or run(node.base, step, kind) == 0
+        if step == "publish":
+            (Path(node.target()) / "data").write_text("kept")
+    assert killed == 1
+    assert not Path(node.target()).exists()
+    assert_nothing_left(node.base)
+    node.stage(node.volume(), capability(kind))
+    assert (Path(node.staging_path(node.volume())) / "data").read_text() == "kept"
+
+
+@pytest.mark.parametrize("fault", ["stage.intent", "stage.connected", *ANYWHERE])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_kill_at_any_step_of_a_block_volume_changes_nothing_in_the_end(
+    node: Node, fault: str, read_only: bool
+) -> None:
+    killed = 0
+    for step in LIFE:
+        code = run(node.base, step, "block", fault, read_only=read_only)
+        killed += code == -signal.SIGKILL
+        assert code == 0 or run(node.base, step, "block", read_only=read_only) == 0
+    assert killed == 1
+    assert not Path(node.target()).exists()
+    assert_nothing_left(node.base)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("fault", STAGE)
+def test_a_killed_stage_can_be_unstaged_instead_and_another_node_can_have_the_volume(
+    node: Node, fault: str, kind: str
+) -> None:
+    assert run(node.base, "stage", kind, fault) == -signal.SIGKILL
+    assert run(node.base, "unstage", kind) == 0
+    assert_nothing_left(node.base)
+    Node(node.base / "other").stage(elsewhere(node.volume()), capability(kind))
+
+
+BEGINNINGS = {
+    "ext4": ((0, bytes(2048)),),  # all but the superblock, which mke2fs writes last
+    "xfs": ((126, b"\1"),),  # sb_inprogress
+    "btrfs": ((65536 + 64, b"!BHRfS_M"),),
+}
+
+
+def interrupt_mkfs(node: Node, kind: str) -> None:
+    """Leave what a mkfs leaves that is killed a moment before its end."""
+    assert run(node.base, "stage", kind, "stage.mkfs-done") == -signal.SIGKILL
+    with node.volume().file.open("r+b") as file:
+        for offset, data in BEGINNINGS[kind]:
+            file.seek(offset)
+            file.write(data)
+        os.fsync(file.fileno())
+
+
+@pytest.mark.parametrize("kind", BEGINNINGS)
+@pytest.mark.parametrize("fault", ["", "reboot", "unstage.cleared"])
+def test_what_an_interrupted_mkfs_left_does_not_outlive_the_unstage(node: Node, kind: str, fault: str) -> None:
+    interrupt_mkfs(node, kind)
+    if fault == "reboot":
+        reboot(node)
+    elif fault:
+        assert run(node.base, "unstage", kind, fault) == -signal.SIGKILL
+    assert run(node.base, "unstage", kind) == 0
+    assert_nothing_left(node.base)
+    Node(node.base / "other").stage(elsewhere(node.volume()), capability(kind))
+
+
+def test_what_an_interrupted_mkfs_left_is_told_from_a_file_system(node: Node) -> None:
+    interrupt_mkfs(node, "xfs")
+    reboot(node)
+    with pytest.raises(UnsafeToFormat, match="beginning of xfs, whose mkfs never ended"):
+        Node(node.base / "other").stage(elsewhere(node.volume()), capability("xfs"))
+
+
+@pytest.mark.parametrize("now", ["gone", "another"])
+def test_an_unstage_after_an_interrupted_mkfs_ends_also_where_the_volume_cannot_be_had_any_more(
+    node: Node, now: str
+) -> None:
+    interrupt_mkfs(node, "ext4")
+    reboot(node)
+    file = node.volume().file
+    file.rename(node.base / "moved")
+    if now == "another":
+        file.write_bytes(b"data of another volume" * MIB)
+    assert run(node.base, "unstage", "ext4") == 0
+    assert_nothing_left(node.base)
+    assert now == "gone" or file.read_bytes() == b"data of another volume" * MIB
+
+
+def test_a_late_unstage_of_an_interrupted_mkfs_keeps_what_another_node_wrote_since(node: Node) -> None:
+    """Nothing fences a file on a shared directory."""
+    interrupt_mkfs(node, "ext4")
+    copy = replace(elsewhere(node.volume()), file=node.base / "copy")
+    copy.file.touch()
+    copy.resize(node.volume().file.stat().st_size)
+    other = Node(node.base / "other")
+    staged = Path(other.stage(copy))
+    (staged / "f").write_text("kept")
+    other.unstage(copy)
+    node.volume().file.write_bytes(copy.file.read_bytes())
+    assert run(node.base, "unstage", "ext4") == 0
+    staged = Path(other.stage(elsewhere(node.volume())))
+    assert (staged / "f").read_text() == "kept"
+
+
+def test_a_mkfs_that_fails_leaves_no_trace(node: Node) -> None:
+    with pytest.raises(HostError, match=r"mkfs\.ext4"):
+        node.stage(node.volume(mkfs_options=("-b", "3000")))
+    assert_nothing_left(node.base)
+    node.stage(node.volume())
+
+
+@pytest.mark.parametrize("fault", ["node-publish.target-made", "node-publish.bound"])
+def test_a_killed_publish_can_be_unpublished_instead(node: Node, fault: str) -> None:
+    assert run(node.base, "stage", "ext4") == 0
+    assert run(node.base, "publish", "ext4", fault) == -signal.SIGKILL
+    assert run(node.base, "unpublish", "ext4") == 0
+    assert not Path(node.target()).exists()
+    assert run(node.base, "unstage", "ext4") == 0
+    assert_nothing_left(node.base)
+
+
+@pytest.mark.parametrize("other", ["xfs", "block"])
+def test_a_killed_stage_can_be_repeated_with_another_capability_before_the_file_system_is_done(
+    node: Node, other: str
+) -> None:
+    assert run(node.base, "stage", "ext4", "stage.mkfs-done") == -signal.SIGKILL
+    assert run(node.base, "stage", other) == 0
+    assert run(node.base, "unstage", other) == 0
+    assert_nothing_left(node.base)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * MIB])
+def test_an_interrupted_mkfs_runs_again(node: Node, damage: bytes) -> None:
+    """Whether it left a superblock or none: nobody can have mounted it."""
+    assert run(node.base, "stage", "ext4", "stage.mkfs-done") == -signal.SIGKILL
+    with node.volume().file.open("r+b") as file:
+        file.write(damage)
+        if not damage:  # a superblock over ruins, as of an mkfs that wrote half of its blocks
+            file.seek(4096)
+            file.write(b"\xa5" * MIB)
+    assert run(node.base, "stage", "ext4") == 0
+    (Path(node.staging_path(node.volume())) / "f").write_text("usable")
+
+
+@pytest.mark.parametrize("fault", ["stage.intent", "stage.connected"])
+def test_an_intent_of_before_a_crash_is_cleaned_at_start(node: Node, fault: str) -> None:
+    assert run(node.base, "stage", "ext4", fault) == -signal.SIGKILL
+    again = Node(node.base)
+    assert again.reconcile().cleaned == ("vol",)
+    assert_nothing_left(node.base)
+
+
+class Meanwhile(KeyedLocks):
+    """Somebody else is served after the records were read and before a volume is locked."""
+
+    def __init__(self, deed: Callable[[], object]) -> None:
+        super().__init__()
+        self._deed = deed
+
+    @contextmanager
+    def hold(self, *keys: str, shared: Iterable[str] = ()) -> Iterator[None]:
+        self._deed()
+        with super().hold(*keys, shared=shared):
+            yield
+
+
+def test_at_start_a_volume_that_is_staged_meanwhile_is_kept(node: Node) -> None:
+    """As a block device, which no mount betrays before it is published."""
+    assert run(node.base, "stage", "block", "stage.connected") == -signal.SIGKILL
+    reboot(node)
+    again = Node(node.base)
+    done = reconcile(again.records, again.staging, Meanwhile(lambda: again.stage(again.volume(), BLOCK)))
+    assert done == Reconciled(kept=("vol",))
+    assert len(loops_of(node.base)) == 1
+    again.publish(again.volume(), BLOCK)
+
+
+def test_at_start_a_volume_that_is_unstaged_meanwhile_is_no_business_any_more(node: Node) -> None:
+    assert run(node.base, "stage", "ext4", "stage.connected") == -signal.SIGKILL
+    again = Node(node.base)
+    assert reconcile(again.records, again.staging, Meanwhile(lambda: again.unstage(again.volume()))) == Reconciled()
+    assert_nothing_left(node.base)
+
+
+def test_at_start_a_volume_in_use_is_kept(node: Node) -> None:
+    volume = node.volume()
+    node.stage(volume)
+    node.publish(volume)
+    before = mounted_below(node.base)
+    assert Node(node.base).reconcile().kept == ("vol",)
+    assert mounted_below(node.base) == before
+
+
+def test_at_start_a_volume_that_is_being_formatted_waits_for_its_retry(node: Node) -> None:
+    assert run(node.base, "stage", "ext4", "stage.format-intent") == -signal.SIGKILL
+    again = Node(node.base)
+    assert again.reconcile().kept == ("vol",)
+    assert again.records.find("vol").state is State.FORMATTING  # type: ignore[union-attr] # kept, as just said
+    assert run(node.base, "stage", "ext4") == 0
+
+
+def reboot(node: Node) -> None:
+    """What a reboot does to mounts and loop devices; files stay."""
+    for path in reversed(mounted_below(node.base)):
+        mounts.unmount(path)
+    for loop in reversed(loops_of(node.base)):
+        devices.detach_file(loop)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "block"])
+def test_after_a_reboot_all_is_staged_and_published_again(node: Node, kind: str) -> None:
+    volume = node.volume()
+    node.stage(volume, capability(kind))
+    node.publish(volume, capability(kind))
+    reboot(node)
+    again = Node(node.base)
+    assert again.reconcile().kept == ("vol",)
+    other = again.target("pod2")
+    again.stage(volume, capability(kind))
+    again.publish(volume, capability(kind), other)
+    again.unpublish(volume, other)
+    again.unpublish(volume)
+    again.unstage(volume)
+    assert_nothing_left(node.base)
+
+
+def test_after_a_reboot_another_capability_is_no_conflict(node: Node) -> None:
+    volume = node.volume()
+    node.stage(volume)
+    reboot(node)
+    multi = mount_capability("ext4", mode=AccessMode.SINGLE_NODE_MULTI_WRITER)
+    Node(node.base).stage(volume, multi, str(node.base / "new-layout"))
+    assert mounted_below(node.base) == [str(node.base / "new-layout")]
+
+
+@pytest.mark.parametrize("kind", ["ext4", "block"])
+def test_after_a_reboot_unstage_and_unpublish_are_fine(node: Node, kind: str) -> None:
+    volume = node.volume()
+    node.stage(volume, capability(kind))
+    node.publish(volume, capability(kind))
+    reboot(node)
+    again = Node(node.base)
+    again.unpublish(volume)
+    again.unstage(volume)
+    assert_nothing_left(node.base)
+
+
+def test_a_record_whose_staging_path_is_gone_is_cleaned_at_start(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    mounts.unmount(staged)
+    Path(staged).rmdir()
+    assert Node(node.base).reconcile().cleaned == ("vol",)
+    assert_nothing_left(node.base)
+
+
+def test_every_fault_point_of_the_node_is_reached_by_some_call_here() -> None:
+    sources = (Path(__file__).parents[3] / "csi_cinderlib/node").glob("*.py")
+    found = {name for path in sources for name in re.findall(r'reach\("([^"]+)"\)', path.read_text())}
+    assert found == {*STAGE, *ANYWHERE}

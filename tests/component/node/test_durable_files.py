@@ -1,0 +1,67 @@
+"""Small files that survive the loss of power: what is called, and in which order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.node import durable_files
+from csi_cinderlib.node.format_marks import FormatMarks
+from csi_cinderlib.node.stage_records import StageRecords
+from tests.component.node.test_stage_records import RECORD
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the kernel is asked that counts for durability, while it is done."""
+    seen: list[str] = []
+
+    def fsync(fd: int, real: object = os.fsync) -> None:
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        seen.append(f"fsync {path.name} of {path.stat().st_size} bytes" if path.is_file() else f"fsync {path.name}/")
+        real(fd)  # type: ignore[operator] # the real one
+
+    def replace(self: Path, target: Path, real: object = Path.replace) -> Path:
+        seen.append(f"rename {self.name} {target.name}")
+        return real(self, target)  # type: ignore[operator,no-any-return] # the real one
+
+    def unlink(self: Path, missing_ok: bool = False, real: object = Path.unlink) -> None:
+        seen.append(f"unlink {self.name}")
+        real(self, missing_ok=missing_ok)  # type: ignore[operator] # the real one
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    return seen
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_answer(
+    tmp_path: Path, calls: list[str]
+) -> None:
+    durable_files.store(tmp_path / "a", b"content")
+    assert calls == ["fsync a.new of 7 bytes", "rename a.new a", f"fsync {tmp_path.name}/"]
+    calls.clear()
+    durable_files.remove(tmp_path / "a")
+    assert calls == ["unlink a", f"fsync {tmp_path.name}/"]
+
+
+def test_stage_records_and_format_marks_are_durable_when_they_are_answered(tmp_path: Path, calls: list[str]) -> None:
+    records = StageRecords(tmp_path)
+    records.save(RECORD)
+    assert [call.split()[0] for call in calls] == ["fsync", "rename", "fsync"]
+    assert calls[-1] == "fsync stage/"
+    calls.clear()
+    records.remove("vol")
+    assert calls == ["unlink vol.json", "fsync stage/"]
+    calls.clear()
+    FormatMarks(tmp_path / "formatted").set("vol", "a@1")
+    assert calls == ["fsync vol.new of 3 bytes", "rename vol.new vol", "fsync formatted/"]
+
+
+@pytest.mark.parametrize("volume_id", ["vol", "../../etc/passwd", "sha256-abc", "a.new", ".hidden"])
+def test_no_volume_can_take_the_place_of_another_ones_unfinished_file(tmp_path: Path, volume_id: str) -> None:
+    name = durable_files.name_of(volume_id)
+    assert Path(name).name == name
+    assert not name.endswith(".new")

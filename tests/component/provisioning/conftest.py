@@ -1,0 +1,204 @@
+"""The controller's parts, real ones, on Cinder drivers that do nothing but can be told to be slow or to fail."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.config.settings import BackendSettings, SealingKey
+from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
+from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.model.records import EMPTY, Node, Source, Volume, VolumeType
+from csi_cinderlib.model.requests import ClassParameters, CreateSnapshot, CreateVolume, PublishVolume
+from csi_cinderlib.model.size import Bytes, SizeRange
+from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.provisioning.attachments import Attachments
+from csi_cinderlib.provisioning.orphans import Orphans
+from csi_cinderlib.provisioning.snapshots import Snapshots
+from csi_cinderlib.provisioning.volumes import Volumes
+from csi_cinderlib.sealing import Sealer
+
+GIB = 1024**3
+NOTHING = "tests.support.fakes.nothing.NothingDriver"
+KEY = SealingKey(id="k1", key="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+MOUNT = Capability(Mount(), AccessMode.SINGLE_NODE_WRITER)
+BLOCK = Capability(Block(), AccessMode.SINGLE_NODE_WRITER)
+SHARED = Capability(Block(), AccessMode.MULTI_NODE_MULTI_WRITER)
+GOLD = VolumeType(name="gold", extra_specs={"vendor:tier": "1"}, qos_specs={"maxIOPS": "100"})
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Site:
+    """A controller, without its socket."""
+
+    store: Store
+    runtime: Runtime
+    backends: Backends = field(default_factory=Backends)
+    locks: KeyedLocks = field(default_factory=KeyedLocks)
+    sealer: Sealer = field(default_factory=lambda: Sealer([KEY]))
+    max_per_node: int = 0
+    page_limit: int = 1000
+    types: Mapping[str, VolumeType] = field(default_factory=lambda: {"gold": GOLD})
+
+    @property
+    def volumes(self) -> Volumes:
+        return Volumes(self.store, self.backends, self.locks, volume_types=self.types, page_limit=self.page_limit)
+
+    @property
+    def snapshots(self) -> Snapshots:
+        return Snapshots(self.store, self.backends, self.locks, page_limit=self.page_limit)
+
+    @property
+    def attachments(self) -> Attachments:
+        return Attachments(self.store, self.backends, self.locks, sealer=self.sealer, max_per_node=self.max_per_node)
+
+    @property
+    def orphans(self) -> Orphans:
+        return Orphans(self.store, self.backends, self.locks)
+
+    def add_backend(self, name: str = "", *, topology: Mapping[str, str] = EMPTY, **options: Any) -> Any:
+        """Start one more back end and return its driver. Options are the fake driver's, without their prefix."""
+        settings = BackendSettings(
+            name=name or f"array{next(_numbers)}",
+            driver=options.pop("driver", NOTHING),
+            options={f"nothing_{key}": value for key, value in options.items()},
+            topology=topology,
+            max_concurrent_calls=0,
+        )
+        backend = Backend(settings, store=self.store, runtime=self.runtime, owner="here")
+        self.backends.add(backend)
+        backend.start()
+        return backend.driver
+
+    def node(self, name: str) -> str:
+        self.store.add(Node(id=name, connector={"host": name, "initiator": f"iqn.{name}"}))
+        return name
+
+    def create(self, name: str = "pvc-1", **more: Any) -> Volume:
+        return self.volumes.create(creation(name, **more))
+
+    def publish(
+        self, volume: Volume, node: str, capability: Capability = MOUNT, *, read_only: bool = False
+    ) -> Connection:
+        request = PublishVolume(volume_id=volume.id, node_id=node, capability=capability, read_only=read_only)
+        context = self.attachments.publish(request)
+        return Connection.from_bytes(self.sealer.open(context["connection"]))
+
+
+def creation(
+    name: str = "pvc-1",
+    *,
+    gib: float = 1,
+    limit: float = 0,
+    capability: Capability = MOUNT,
+    parameters: Mapping[str, str] | None = None,
+    source: Source | None = None,
+    **more: Any,
+) -> CreateVolume:
+    given = dict(parameters or {})
+    return CreateVolume(
+        name=name,
+        size=SizeRange(Bytes(int(gib * GIB)), Bytes(int(limit * GIB))),
+        capabilities=(capability,),
+        parameters=ClassParameters(
+            backend=given.get("backend", ""),
+            pool=given.get("pool", ""),
+            type=given.get("type", ""),
+            extra_specs=_below("extraSpecs/", given),
+            qos=_below("qos/", given),
+            given=given,
+        ),
+        source=source,
+        **more,
+    )
+
+
+def snapshotting(volume: Volume, name: str = "snap-1") -> CreateSnapshot:
+    return CreateSnapshot(name=name, volume_id=volume.id)
+
+
+def _below(prefix: str, given: Mapping[str, str]) -> dict[str, str]:
+    return {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    runtime = Runtime(tmp_path_factory.mktemp("cinder"), owner="here")
+    runtime.start()
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture(params=["memory", "sql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    store = open_store(cast(str, request.param), {}, state_dir=tmp_path, sealer=None)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def empty_site(store: Store, runtime: Runtime) -> Iterator[Site]:
+    """Without a back end: tests add those that they need."""
+    site = Site(store, runtime)
+    yield site
+    for backend in site.backends.all():
+        backend.stop()
+
+
+@pytest.fixture
+def site(empty_site: Site) -> Site:
+    empty_site.add_backend("array")
+    return empty_site
+
+
+@pytest.fixture
+def driver(site: Site) -> Any:
+    return site.backends.get("array").driver
+
+
+def wait_until_delayed(driver: Any) -> None:
+    """Until a call is in its delay, which no later change of the option makes shorter."""
+    deadline = time.monotonic() + 30
+    while not driver.delayed:
+        assert time.monotonic() < deadline, "no call reached the driver"
+        time.sleep(0.001)
+
+
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def configure(site: Site) -> Configure:
+    """Change options of the fake driver while it runs."""
+
+    driver = cast(Any, site.backends.get("array").driver)
+
+    def change(**options: Any) -> None:
+        for name, value in options.items():
+            setattr(overlay, f"nothing_{name}", value)
+
+    overlay = driver.configuration = _Overlay(driver.configuration)
+    return change
+
+
+class _Overlay:
+    """A driver's configuration of which a test changes options."""
+
+    def __init__(self, configuration: Any) -> None:
+        self._configuration = configuration
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._configuration, name)

@@ -1,0 +1,88 @@
+"""An array that fails or hangs is no trouble of the others, and nothing final is said while it might be the one that fits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.errors import BackendUnavailable, InvalidRequest, NotReady
+from csi_cinderlib.model.requests import ClassParameters, GetCapacity
+from tests.component.provisioning.conftest import Site
+
+
+@pytest.fixture
+def away(empty_site: Site) -> Any:
+    """The driver of a back end whose report is old, and which is beside one that is well."""
+    for name in ("away", "well"):
+        empty_site.add_backend(name, capacity_gb="100")
+        backend = empty_site.backends.get(name)
+        backend.settings = backend._engine.settings = replace(backend.settings, stats_seconds=0)
+    return empty_site.backends.get("away").driver
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise OSError("no route to host")
+
+
+def test_a_volume_goes_to_the_array_that_answers(away: Any, empty_site: Site) -> None:
+    away.get_volume_stats = refuse
+    assert empty_site.create("a").backend == "well"
+    assert empty_site.create("b", parameters={"backend": "well"}).backend == "well"
+    assert empty_site.volumes.capacity(GetCapacity()).available > 0
+
+
+def test_what_only_the_silent_array_could_do_may_be_asked_again(away: Any, empty_site: Site) -> None:
+    away.get_volume_stats = refuse
+    with pytest.raises(BackendUnavailable, match="no route to host"):
+        empty_site.create("a", parameters={"backend": "away"})
+    with pytest.raises(BackendUnavailable, match="no route to host"):
+        empty_site.create("b", gib=1000)
+    with pytest.raises(BackendUnavailable, match="no route to host"):
+        empty_site.volumes.capacity(GetCapacity(parameters=ClassParameters(backend="away")))
+
+
+@dataclass
+class Hanging:
+    """A report that is asked for, and does not come until it is told to."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, **_: object) -> dict[str, object]:
+        self.asked.set()
+        self.over.wait(20)
+        return {"pools": [{"pool_name": "one", "total_capacity_gb": 100, "free_capacity_gb": 100}]}
+
+
+@pytest.fixture
+def hanging(away: Any) -> Iterator[Hanging]:
+    away.get_volume_stats = found = Hanging()
+    yield found
+    found.over.set()
+
+
+def test_an_array_that_hangs_holds_up_one_call_and_no_other(hanging: Hanging, empty_site: Site) -> None:
+    assert empty_site.create("a", parameters={"backend": "well"}).backend == "well"
+    assert not hanging.asked.is_set(), "it does not concern that array"
+    victim = threading.Thread(target=empty_site.volumes.capacity, args=(GetCapacity(),))
+    victim.start()
+    assert hanging.asked.wait(10)
+    assert empty_site.create("b").backend in {"well", "away"}
+    assert empty_site.create("c", parameters={"backend": "well"}).backend == "well"
+    assert victim.is_alive()
+    hanging.over.set()
+    victim.join()
+
+
+def test_without_any_back_end_nothing_final_is_said(empty_site: Site) -> None:
+    with pytest.raises(NotReady, match="no back end is configured"):
+        empty_site.create()
+
+
+def test_an_unknown_back_end_is_still_refused_with_those_that_are_known(away: Any, empty_site: Site) -> None:
+    with pytest.raises(InvalidRequest, match="'nowhere' is unknown; known: away, well"):
+        empty_site.create(parameters={"backend": "nowhere"})

@@ -1,0 +1,171 @@
+"""A controller without its socket, as a process that a test may kill: does what it is told, and tells what is there then.
+
+    python -m tests.program.crash.controller_process WARM_UP_DIR
+
+reads jobs as JSON lines from stdin: {"state_dir", "actions", "kill_at"}. Each runs in a process of its own, forked when Cinder is
+imported already, which takes longer than all else. ACTIONS is a list of lists: what to do, and its arguments. The answer is one
+JSON line: {"status": what waitpid said, "states": what is there after each action, "error"}.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from csi_cinderlib import faultpoints
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.model import ids, nodes
+from csi_cinderlib.model.capability import AccessMode, Capability, Mount
+from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Source, SourceKind, Volume
+from csi_cinderlib.model.requests import CreateSnapshot, CreateVolume, ExpandVolume, PublishVolume
+from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
+from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.provisioning.attachments import Attachments
+from csi_cinderlib.provisioning.groups import Groups
+from csi_cinderlib.provisioning.orphans import Orphans
+from csi_cinderlib.provisioning.snapshots import Snapshots
+from csi_cinderlib.provisioning.volumes import Volumes
+from csi_cinderlib.sealing import Sealer
+
+DRIVER = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
+MOUNT = Capability(Mount(), AccessMode.SINGLE_NODE_WRITER)
+
+
+class Controller:
+    """All of it on one loop-file back end and SQLite."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.files = state_dir / "files"
+        self.files.mkdir(parents=True, exist_ok=True)
+        self.store = open_store("sql", {}, state_dir=state_dir)
+        runtime = Runtime(state_dir, owner="me")
+        settings = BackendSettings(name="files", driver=DRIVER, options={"loopfile_directories": f"pool:{self.files}"})
+        backend = Backend(settings, store=self.store, runtime=runtime, owner="me")
+        backend.start()
+        backends, locks = Backends([backend]), KeyedLocks()
+        self.volumes = Volumes(self.store, backends, locks)
+        self.snapshots = Snapshots(self.store, backends, locks)
+        self.attachments = Attachments(self.store, backends, locks, sealer=Sealer())
+        self.groups = Groups(self.store, backends, locks)
+        self.orphans = Orphans(self.store, backends, locks, grace=timedelta(0))
+        self.formatting: dict[str, str] = {}
+
+    def create(self, name: str, gib: int = 1, source: str = "", kind: str = "") -> None:
+        derive = ids.snapshot_id if kind == SourceKind.SNAPSHOT else ids.volume_id
+        origin = Source(SourceKind(kind), derive(source)) if source else None
+        size = SizeRange(to_bytes(GiB(gib)))
+        self.volumes.create(CreateVolume(name=name, size=size, capabilities=(MOUNT,), source=origin))
+
+    def delete(self, name: str) -> None:
+        self.volumes.delete(ids.volume_id(name))
+
+    def expand(self, name: str, gib: int) -> None:
+        self.volumes.expand(ExpandVolume(volume_id=ids.volume_id(name), size=SizeRange(to_bytes(GiB(gib)))))
+
+    def snapshot(self, name: str, volume: str) -> None:
+        self.snapshots.create(CreateSnapshot(name=name, volume_id=ids.volume_id(volume)))
+
+    def delete_snapshot(self, name: str) -> None:
+        self.snapshots.delete(ids.snapshot_id(name))
+
+    def group(self, name: str, *volumes: str) -> None:
+        self.groups.create(name, [ids.volume_id(volume) for volume in volumes], {})
+
+    def delete_group(self, name: str) -> None:
+        self.groups.delete(ids.group_snapshot_id(name), [])
+
+    def publish(self, name: str, node: str) -> None:
+        request = PublishVolume(volume_id=ids.volume_id(name), node_id=_node(node), capability=MOUNT)
+        context = self.attachments.publish(request)
+        connection = Connection.from_bytes(Sealer().open(context["connection"]))
+        assert Path(str(connection.data["device_path"])).is_file()
+        self.formatting[node] = str(connection.formatting)
+
+    def unpublish(self, name: str, node: str) -> None:
+        self.attachments.unpublish(ids.volume_id(name), _node(node) if node else "")
+
+    def settle(self) -> None:
+        for settled in self.orphans.settle():
+            assert not settled.error, settled
+
+    def state(self) -> dict[str, Any]:
+        """What is there, without what differs from run to run."""
+        return {
+            "volumes": [
+                _shown(one, "name", "status", "size", "blank", "owner", "message") for one in self._all(Volume)
+            ],
+            "snapshots": [_shown(one, "name", "status", "size", "owner", "message") for one in self._all(Snapshot)],
+            "attachments": [_shown(one, "id", "status", "blank", "owner", "message") for one in self._all(Attachment)],
+            "groups": [_shown(one, "name", "status", "owner", "message") for one in self._all(GroupSnapshot)],
+            "cinder groups": [_shown(one, "name", "status") for one in self._all(Group)],
+            "files": {path.name: path.stat().st_size for path in self._paths()},
+            "formatting": dict(self.formatting),
+        }
+
+    def _paths(self) -> list[Path]:
+        return sorted(path for path in self.files.rglob("*") if path.is_file() and path.name != ".lock")
+
+    def _all(self, kind: Any) -> tuple[Any, ...]:
+        return self.store.page(kind, where={}, limit=1000).records
+
+
+def _node(name: str) -> str:
+    return nodes.encode({"host": name, "initiator": f"iqn.{name}"})
+
+
+def _shown(record: object, *fields: str) -> Mapping[str, object]:
+    return {name: getattr(record, name) for name in fields}
+
+
+def act(state_dir: Path, actions: list[list[Any]]) -> list[dict[str, Any]]:
+    controller = Controller(state_dir)
+    states = []
+    for name, *arguments in actions:
+        step: Callable[..., None] = getattr(controller, name)
+        step(*arguments)
+        states.append(controller.state())
+    controller.store.close()
+    return states
+
+
+def child(job: Mapping[str, Any], answers: int) -> None:
+    """Never returns."""
+    try:
+        os.environ["CINDERLIB_FAULT_POINT"] = job["kill_at"]
+        importlib.reload(faultpoints)
+        answer: Mapping[str, Any] = {"states": act(Path(job["state_dir"]), job["actions"])}
+    except BaseException:
+        answer = {"error": traceback.format_exc()}
+    with os.fdopen(answers, "w") as pipe:
+        json.dump(answer, pipe)
+    os._exit(0)
+
+
+def main(warm_up: str) -> None:
+    act(Path(warm_up), [["create", "v"], ["delete", "v"]])
+    for line in sys.stdin:
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            child(json.loads(line), writing)
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            answer = pipe.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(json.dumps({"status": status, "states": [], "error": "", **json.loads(answer or "{}")}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
