@@ -37,7 +37,7 @@ def generate(output: Path) -> None:
     if code := protoc.main(arguments):
         raise SystemExit(code)
     (target / "__init__.py").write_text(
-        '"""Generated from `proto/` by scripts/generate_protos.py; not to be edited."""\n'
+        '"""Generated from `proto/` by `make proto`; do not edit."""\n'
     )
 
 
