@@ -31,14 +31,13 @@ bench: $(VENV) .venv/.packages-test ## Measure against the budgets
 	@$(BIN)/python -m tests.bench
 
 proto: $(VENV) ## Generate the gRPC stubs from proto/
-	@$(BIN)/python scripts/generate_protos.py
+	@$(BIN)/python -m scripts.generate protos
 
 docs: $(VENV) ## Write the reference pages from the code
-	@$(BIN)/python scripts/generate_docs.py
-	@$(BIN)/python scripts/generate_driver_docs.py --catalogue
+	@$(BIN)/python -m scripts.generate catalogue docs
 
 chart: $(VENV) ## Write what is made in the chart: definitions, README, snapshots of its tests
-	@$(BIN)/python scripts/generate_chart.py
+	@$(BIN)/python -m scripts.generate chart
 
 requirements: $(VENV) ## Lock the newest versions that fit pyproject.toml
 	@scripts/lock-requirements --upgrade
