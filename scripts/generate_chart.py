@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from csi_cinderlib.commands import crds
+from tools import lookup
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts/csi-cinderlib"
@@ -48,12 +49,6 @@ USUAL = {
     "interval": "Between two scrapes.",
 }
 """What keys mean that say it by their names, as everywhere in Kubernetes."""
-
-
-def helm() -> str:
-    """The path of a helm, built when needed. Raises CalledProcessError with what was said."""
-    done = subprocess.run([ROOT / "scripts/build-helm"], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def render(program: str, *, values: Sequence[Path] = (), release: str = RELEASE, kubernetes: str = KUBERNETES) -> str:
@@ -136,7 +131,7 @@ def readme() -> str:
 def main() -> None:
     (CHART / "crds/cinderlib.io.yaml").write_text(crds.text())
     (CHART / "README.md").write_text(readme())
-    program = helm()
+    program = str(lookup.program("helm"))
     for name in names():
         (SNAPSHOTS / f"{name}.yaml").write_text(snapshot(program, name))
 

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tools import lookup
+
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,12 +41,8 @@ def generator() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def helm(generator: ModuleType) -> str:
-    """The path of a helm; without one, tests skip with the reason."""
-    try:
-        return str(generator.helm())
-    except subprocess.CalledProcessError as problem:
-        pytest.skip(f"helm cannot be built: {problem.stderr.strip()[-500:]}")
+def helm() -> str:
+    return str(lookup.program("helm"))
 
 
 class Refused(Exception):
