@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Debian 12, root and Python 3.11 with venv; everything else they fetch themselves, once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test lint format bench proto docs chart requirements tools clean distclean
+.PHONY: help demo test cluster-test lint format bench proto docs chart dist requirements tools clean distclean
 
 BIN := .venv/bin
 VENV := .venv/.ready
@@ -42,6 +42,13 @@ docs: $(VENV) ## Write the reference pages from the code
 chart: $(VENV) ## Write what is made in the chart: definitions, README, snapshots of its tests
 	@$(BIN)/python -m tools --required helm
 	@$(BIN)/python scripts/generate_chart.py
+
+dist: $(VENV) ## Build what a release consists of: the Python packages and the packaged chart
+	@rm -rf build dist
+	@$(BIN)/python -m tools --required helm
+	@$(BIN)/uv build --quiet --no-build-isolation
+	@"$$($(BIN)/python -m tools --path helm)" package charts/csi-cinderlib --destination dist
+	@ls dist
 
 requirements: $(VENV) ## Lock the newest versions that fit pyproject.toml
 	@scripts/lock-requirements --upgrade

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tools import build
+from tools import build, lookup
 from tools.catalogue import SETS, TOOLS, Tool
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--required", action="store_true", help="fail when a tool cannot be had on this machine")
+    parser.add_argument("--path", action="store_true", help="make nothing, and print where the named programs are")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SETS)} (default: test), or a tool")
     asked = parser.parse_args()
+    if asked.path:
+        print(*(lookup.program(name) for name in asked.names), sep="\n")
+        return 0
     tools: dict[str, Tool] = {}
     for name in asked.names or ["test"]:
         if name not in SETS and name not in TOOLS:
