@@ -17,7 +17,7 @@ TARGETS = sorted(set(re.findall(r"run: make (\w+)", "".join(path.read_text() for
 
 def check(*paths: Path) -> str:
     """What actionlint complains about; shellcheck and pyflakes would depend on what the machine has."""
-    argv = [lookup.program("actionlint"), "-no-color", "-shellcheck=", "-pyflakes=", *paths]
+    argv = [str(lookup.program("actionlint")), "-no-color", "-shellcheck=", "-pyflakes=", *map(str, paths)]
     return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT).stdout
 
 
