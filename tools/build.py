@@ -82,7 +82,10 @@ class _Task:
     def __init__(self, tool: Tool, *, required: bool) -> None:
         self.tool = tool
         self._required = required
-        self._work = Path(tempfile.mkdtemp(prefix=f"{_WORK}{tool.name}-", dir=tool.folder.parent))
+        # Both are named by what go.mod holds now, which somebody may change while this takes its minutes.
+        self._folder = tool.folder
+        self._reason_file = reason_file(tool)
+        self._work = Path(tempfile.mkdtemp(prefix=f"{_WORK}{tool.name}-", dir=self._folder.parent))
         self._result = self._work / "result"
         self._seconds: list[str] = []
 
@@ -97,21 +100,21 @@ class _Task:
             downloaded.result()
             if isinstance(self.tool, GoProgram):
                 self._timed("built", partial(compile_program, self.tool, self._result, self._work))
-            self._result.rename(self.tool.folder)
+            self._result.rename(self._folder)
         except Unobtainable as reason:
             return self._report_missing(reason)
         except (BuildFailed, OSError) as failure:
-            reason_file(self.tool).unlink(missing_ok=True)
+            self._reason_file.unlink(missing_ok=True)
             _say(f"{self._title}: FAILED: {failure}")
             return False
         finally:
             shutil.rmtree(self._work)
-        reason_file(self.tool).unlink(missing_ok=True)
+        self._reason_file.unlink(missing_ok=True)
         _say(f"{self._title}: {', '.join(self._seconds)}")
         return True
 
     def _report_missing(self, reason: Unobtainable) -> bool:
-        reason_file(self.tool).write_text(str(reason))
+        self._reason_file.write_text(str(reason))
         _say(f"{self._title}: {'FAILED' if self._required else 'its tests will be skipped'}: {reason}")
         return not self._required
 
@@ -128,15 +131,24 @@ class _Task:
 def download(tool: Tool, result: Path, work: Path) -> None:
     """Fetch what the tool is made from; files that are used as they are go into `result`. Raises Unobtainable, BuildFailed."""
     if isinstance(tool, GoProgram):
-        go.download(tool.module, scratch=work)
+        go.download(catalogue.MODULES / tool.module, scratch=work)
     elif isinstance(tool, GoFiles):
-        module = json.loads(go.download(tool.module, tool.path, scratch=work))
-        for path in Path(module["Dir"]).glob(tool.pattern):
-            shutil.copyfile(path, result / path.name)
-        if not any(result.iterdir()):
-            raise BuildFailed(f"{tool.path} has no {tool.pattern}")
+        _download_files(tool, result, work)
     else:
         _run_script(tool, result)
+
+
+def _download_files(tool: GoFiles, result: Path, work: Path) -> None:
+    """In a copy of its go.mod, because `go mod download` of a single module adds to go.sum what is not there."""
+    locked = catalogue.MODULES / tool.module
+    copy = shutil.copytree(locked, work / "module")
+    module = json.loads(go.download(copy, tool.path, scratch=work))
+    if f"{tool.path} {tool.version} {module['Sum']}\n" not in (locked / "go.sum").read_text():
+        raise BuildFailed(f"{tool.path} {tool.version} is not in go.sum")
+    for path in Path(module["Dir"]).glob(tool.pattern):
+        shutil.copyfile(path, result / path.name)
+    if not any(result.iterdir()):
+        raise BuildFailed(f"{tool.path} has no {tool.pattern}")
 
 
 def _run_script(tool: DebianFiles, result: Path) -> None:

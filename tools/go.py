@@ -44,8 +44,8 @@ def run(arguments: Sequence[str], *, cwd: Path, scratch: Path) -> str:
     return done.stdout
 
 
-def download(module: str, *paths: str, scratch: Path) -> str:
-    """Download what the go.mod of a folder below tools/modules requires, or only `paths` of it; every file is checked by go.sum.
+def download(folder: Path, *paths: str, scratch: Path) -> str:
+    """Download the modules that the folder's go.mod requires, or only `paths` of them, and check them by its go.sum.
 
     Returns:
         A JSON object for each module, as `go mod download -json` prints it.
@@ -57,7 +57,7 @@ def download(module: str, *paths: str, scratch: Path) -> str:
     arguments = ["mod", "download", *(("-json", *paths) if paths else ())]
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return run(arguments, cwd=catalogue.MODULES / module, scratch=scratch)
+            return run(arguments, cwd=folder, scratch=scratch)
         except BuildFailed as failure:
             reason = network_failure(str(failure))
             if not reason:

@@ -19,7 +19,9 @@ _GO = """#!/bin/sh
 echo "$@" >> "$STAND_IN_LOG"
 case "$1 $2" in
 "env GOVERSION") echo "go$STAND_IN_VERSION" ;;
-"mod download") [ -z "$STAND_IN_DOWNLOAD" ] || { echo "$STAND_IN_DOWNLOAD" >&2; exit 1; } ;;
+"mod download")
+    echo "$STAND_IN_MODULE"
+    [ -z "$STAND_IN_DOWNLOAD" ] || { echo "$STAND_IN_DOWNLOAD" >&2; exit 1; } ;;
 "build "*)
     sleep "$STAND_IN_SECONDS"
     [ -z "$STAND_IN_BUILD" ] || { echo "$STAND_IN_BUILD" >&2; exit 1; }
@@ -48,15 +50,18 @@ class Tools:
             "STAND_IN_LOG": str(self.log),
         }
 
-    def start(
-        self, *arguments: str, download: str = "", build: str = "", seconds: float = 0, version: str = "1.99.1"
-    ) -> subprocess.Popen[str]:
-        """`python -m tools`, with what the stand-in for Go says when it fails, and how long it compiles."""
-        stand_in = {"DOWNLOAD": download, "BUILD": build, "SECONDS": str(seconds), "VERSION": version}
+    def start(self, *arguments: str, **stand_in: str) -> subprocess.Popen[str]:
+        """`python -m tools`, with what the stand-in for Go says.
+
+        Args:
+            stand_in: `download`, `build`: it fails with this; `module`: a downloaded module as JSON; `seconds` that it
+                compiles; its `version`.
+        """
+        stand_in = {"download": "", "build": "", "module": "", "seconds": "0", "version": "1.99.1"} | stand_in
         process = subprocess.Popen(
             [sys.executable, "-m", "tools", *arguments],
             cwd=ROOT,
-            env={**self._environment, **{f"STAND_IN_{name}": value for name, value in stand_in.items()}},
+            env={**self._environment, **{f"STAND_IN_{name.upper()}": value for name, value in stand_in.items()}},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -65,9 +70,9 @@ class Tools:
         self._started.append(process)
         return process
 
-    def run(self, *arguments: str, download: str = "", build: str = "", version: str = "1.99.1") -> tuple[int, str]:
+    def run(self, *arguments: str, **stand_in: str) -> tuple[int, str]:
         """Its exit code and what it printed."""
-        process = self.start(*arguments, download=download, build=build, version=version)
+        process = self.start(*arguments, **stand_in)
         output = process.communicate(timeout=60)[0]
         return process.returncode, output
 

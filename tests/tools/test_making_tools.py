@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
 from tests.tools.conftest import Tools
 from tools import lookup
-from tools.catalogue import MODULES, SETS, TOOLS, GoProgram
+from tools.catalogue import MODULES, SETS, TOOLS, DebianFiles, GoFiles, GoProgram
 from tools.outcome import network_failure
 
 UNREACHABLE = (
@@ -115,7 +117,7 @@ def test_without_a_go_that_is_new_enough_or_to_be_had_tools_are_missing(tools: T
 
 
 def test_a_run_that_is_killed_leaves_nothing_that_looks_finished(tools: Tools) -> None:
-    killed = tools.start("csi-sanity", seconds=60)
+    killed = tools.start("csi-sanity", seconds="60")
     tools.wait_for_call("build")
     killed.send_signal(signal.SIGKILL)
     killed.wait()
@@ -128,12 +130,46 @@ def test_a_run_that_is_killed_leaves_nothing_that_looks_finished(tools: Tools) -
 
 
 def test_a_second_run_waits_for_the_first_and_makes_nothing_twice(tools: Tools) -> None:
-    first = tools.start("csi-sanity", seconds=2)
+    first = tools.start("csi-sanity", seconds="2")
     tools.wait_for_call("build")
     code, output = tools.run("csi-sanity")
     assert (code, output) == (0, "tools: waiting for another `make tools`\n")
     assert first.wait(30) == 0
     assert len(tools.calls("build")) == 1
+
+
+@pytest.fixture
+def specification(tmp_path: Path) -> dict[str, str]:
+    """A downloaded module as Go tells of it."""
+    (tmp_path / "module").mkdir()
+    (tmp_path / "module/csi.proto").write_text("syntax")
+    tool = TOOLS["csi-specification"]
+    assert isinstance(tool, GoFiles)
+    locked = (MODULES / tool.module / "go.sum").read_text()
+    found = re.search(rf"^{re.escape(tool.path)} {re.escape(tool.version)} (h1:\S+)$", locked, re.MULTILINE)
+    assert found
+    return {"Dir": str(tmp_path / "module"), "Sum": found[1]}
+
+
+def test_files_of_a_module_are_taken_as_they_are(tools: Tools, specification: dict[str, str]) -> None:
+    code, output = tools.run("csi-specification", module=json.dumps(specification))
+    assert code == 0, output
+    assert (lookup.folder("csi-specification") / "csi.proto").read_text() == "syntax"
+
+
+def test_files_whose_hash_is_not_locked_are_refused(tools: Tools, specification: dict[str, str]) -> None:
+    code, output = tools.run("csi-specification", module=json.dumps({**specification, "Sum": "h1:another"}))
+    assert code == 1
+    assert "is not in go.sum" in output
+    with pytest.raises(lookup.NotBuilt):
+        lookup.folder("csi-specification")
+
+
+def test_a_module_without_the_files_is_refused(tools: Tools, specification: dict[str, str]) -> None:
+    Path(specification["Dir"], "csi.proto").unlink()
+    code, output = tools.run("csi-specification", module=json.dumps(specification))
+    assert code == 1
+    assert "has no csi.proto" in output
 
 
 def test_an_unknown_tool_is_refused(tools: Tools) -> None:
@@ -150,6 +186,6 @@ def test_a_program_is_a_tool_of_its_module(tool: GoProgram) -> None:
 
 
 def test_no_module_is_left_over() -> None:
-    used = {tool.module for tool in TOOLS.values() if not tool.name.endswith(("-kernel", "-server"))}  # type: ignore[union-attr]  # those are Debian's
+    used = {tool.module for tool in TOOLS.values() if not isinstance(tool, DebianFiles)}
     assert used == {path.name for path in MODULES.iterdir()}
     assert set(SETS["test"]) < set(SETS["cluster-test"])
