@@ -12,7 +12,7 @@ import pytest
 
 from tests.tools.conftest import Tools
 from tools import lookup
-from tools.catalogue import MODULES, SETS, TOOLS, DebianFiles, GoFiles, GoProgram
+from tools.catalogue import MODULES, ROOT, SETS, TOOLS, DebianFiles, GoFiles, GoProgram
 from tools.outcome import network_failure
 
 UNREACHABLE = (
@@ -183,6 +183,12 @@ def test_a_program_is_a_tool_of_its_module(tool: GoProgram) -> None:
     """So that `go mod tidy` keeps what it is made from."""
     text = (MODULES / tool.module / "go.mod").read_text()
     assert re.search(rf"^(tool |\t){re.escape(tool.package)}$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("sidecar", ["csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter"])
+def test_the_chart_has_the_sidecar_that_the_cluster_tests_run(sidecar: str) -> None:
+    values = (ROOT / "charts/csi-cinderlib/values.yaml").read_text()
+    assert re.findall(rf"/{sidecar}, tag: (v[\d.]+)", values) == [TOOLS[sidecar].version]
 
 
 def test_no_module_is_left_over() -> None:
