@@ -7,14 +7,14 @@ import ctypes
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from csi_cinderlib.host import loopctl
-from tests.support import loops, tables
+from tests.support import absence, loops, no_building, tables
 from tests.support.tables import TABLES
 
 _CLONE_NEWNS = 0x20000
@@ -25,6 +25,8 @@ _GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "5"))
 """Seconds that what a test has ended may take to vanish."""
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # as `csi-cinderlib serve` has it, before any test loads gRPC
+
+no_building.forbid()
 
 _session = str(uuid.uuid4())
 _loops_before: dict[int, str] = {}
@@ -42,9 +44,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _enter_private_namespace()
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     if item.get_closest_marker("root") and (reason := _unfit_for_root_tests()):
         pytest.skip(reason)
+    with absence.skipping():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    with absence.skipping():
+        return (yield)
 
 
 def _unfit_for_root_tests() -> str:
@@ -94,6 +105,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for title, lines in config.stash.get(TABLES, {}).items():
         terminalreporter.section(title)
         for line in lines:
+            terminalreporter.line(line)
+    if not_run := absence.closing_lines(terminalreporter.getreports("skipped")):
+        terminalreporter.section("not run")
+        for line in not_run:
             terminalreporter.line(line)
     if left := config.stash.get(_LEFT, []):
         terminalreporter.section("left behind by this run", red=True)

@@ -15,6 +15,7 @@ import yaml
 from csi_cinderlib.commands import crds
 from scripts.generate.markdown import prose, table
 from scripts.generate.output import ROOT, Output
+from tools import lookup
 
 CHART = ROOT / "charts/csi-cinderlib"
 VALUES = ROOT / "tests/chart/values"
@@ -54,19 +55,9 @@ USUAL = {
 def output() -> Output:
     chart = CHART.relative_to(ROOT)
     files = {f"{chart}/crds/cinderlib.io.yaml": crds.text(), f"{chart}/README.md": readme()}
-    program = helm()
+    program = str(lookup.program("helm"))
     snapshots = {f"{SNAPSHOTS}/{name}.yaml": snapshot(program, name) for name in value_sets()}
     return Output({**files, **snapshots}, owned=(f"{SNAPSHOTS}/*",))
-
-
-def helm() -> str:
-    """The path of helm, built when needed.
-
-    Raises:
-        CalledProcessError: the build failed; `stderr` has the reason.
-    """
-    built = subprocess.run([ROOT / "scripts/build-helm"], check=True, capture_output=True, text=True)
-    return built.stdout.strip()
 
 
 def render(program: str, *, values: Sequence[Path] = (), release: str = RELEASE, kubernetes: str = KUBERNETES) -> str:

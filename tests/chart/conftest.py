@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from scripts.generate import chart
+from tools import lookup
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,11 +22,7 @@ NAMES = chart.value_sets()
 
 @pytest.fixture(scope="session")
 def helm() -> str:
-    """The path of a helm; without one, tests skip with the reason."""
-    try:
-        return chart.helm()
-    except subprocess.CalledProcessError as problem:
-        pytest.skip(f"helm cannot be built: {problem.stderr.strip()[-500:]}")
+    return str(lookup.program("helm"))
 
 
 class Refused(Exception):

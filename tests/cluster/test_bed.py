@@ -16,20 +16,17 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.host import loopctl
-from tests.cluster.bed import absence, images, programs
+from tests.cluster.bed import images
 from tests.cluster.bed.apiserver import ApiServer, DidNotStart, free_port
 from tests.cluster.bed.node import CannotStart, Cluster
-from tests.support import loops
+from tests.support import absence, loops
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> ApiServer:
-    try:
-        return ApiServer(tmp_path / "api", durable=False)
-    except programs.CannotBuild as problem:
-        absence.skip(problem)
+    return ApiServer(tmp_path / "api", durable=False)
 
 
 @pytest.fixture

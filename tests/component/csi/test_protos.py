@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from grpc_tools import protoc
 
 from scripts.generate import protos
+from tools import lookup
 
 ROOT = Path(__file__).resolve().parents[3]
-SPECIFICATION = "github.com/container-storage-interface/spec@v1.12.0"
 OPTIONS = {1059: "csi_secret", 1060: "alpha"}
-
-
-@cache
-def specification() -> Path:
-    """The Go module's csi.proto. A machine that has no way to it says so by CINDERLIB_OFFLINE=1, which skips the test."""
-    got = subprocess.run(
-        [ROOT / "scripts/go", "mod", "download", "-json", SPECIFICATION],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-    )
-    if got.returncode:
-        reason = f"the Go module {SPECIFICATION} cannot be had: {got.stderr.strip()[-300:]}"
-        pytest.skip(reason) if os.environ.get("CINDERLIB_OFFLINE") == "1" else pytest.fail(reason)
-    return Path(json.loads(got.stdout)["Dir"]) / "csi.proto"
 
 
 def compiled(proto: Path, output: Path) -> descriptor_pb2.FileDescriptorProto:
@@ -62,7 +41,7 @@ def facts(message: Message, path: str = "") -> set[str]:
 
 
 def test_the_protocol_is_the_specification_name_by_name_and_number_by_number(tmp_path: Path) -> None:
-    theirs = facts(compiled(specification(), tmp_path / "theirs"))
+    theirs = facts(compiled(lookup.folder("csi-specification") / "csi.proto", tmp_path / "theirs"))
     ours = facts(compiled(ROOT / "proto/csi/v1/csi.proto", tmp_path / "ours"))
     assert len(theirs) > 1000
     assert sorted(theirs ^ ours) == []
