@@ -68,11 +68,15 @@ MakeSetUps = Callable[..., Sequence[SetUp]]
 
 
 @pytest.fixture
-def make_set_ups(make: MakeBackend) -> MakeSetUps:
+def make_set_ups(make: MakeBackend) -> Iterator[MakeSetUps]:
     def set_ups(**options: Any) -> Sequence[SetUp]:
         return [_set_up(make, mark, options) for mark in ("first", "second")]
 
-    return set_ups
+    yield set_ups
+    from tests.support.fakes import threaded
+
+    threaded.SHARED.close()
+    threaded.SHARED.open()
 
 
 def _set_up(make: MakeBackend, mark: str, options: dict[str, Any]) -> SetUp:

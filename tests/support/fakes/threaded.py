@@ -34,10 +34,33 @@ OPTIONS = [
 ]
 cfg.CONF.register_opts(OPTIONS, group=configuration.SHARED_CONF_GROUP)
 
-# One worker each, so that the same thread serves all back ends.
-SHARED = ThreadPoolExecutor(1)
-SHARED_OF_FUTURIST = futurist.ThreadPoolExecutor(1)
-SHARED_OF_MULTIPROCESSING = ThreadPool(1)
+
+class Pools:
+    """What a driver's module may have for all its back ends. One worker each, so that one thread serves all of them."""
+
+    def __init__(self) -> None:
+        self.open()
+
+    def open(self) -> None:
+        self.plain = ThreadPoolExecutor(1)
+        self.futurist = futurist.ThreadPoolExecutor(1)
+        self.multiprocessing = ThreadPool(1)
+
+    def close(self) -> None:
+        """End the threads."""
+        self.plain.shutdown()
+        self.futurist.shutdown()
+        self.multiprocessing.terminate()
+        self.multiprocessing.join()
+
+    def submit(self, work: Callable[[], None]) -> None:
+        self.plain.submit(work)
+
+    def submit_to_futurist(self, work: Callable[[], None]) -> None:
+        self.futurist.submit(work)
+
+
+SHARED = Pools()
 
 
 class _Subclass(threading.Thread):
@@ -80,11 +103,11 @@ WAYS: Mapping[str, Start] = MappingProxyType(
         "own pool of futurist": lambda work: futurist.ThreadPoolExecutor(1).submit(work),
         "own pool of multiprocessing": lambda work: ThreadPool(1).apply_async(work),
         "shared pool": SHARED.submit,
-        "shared pool of futurist": SHARED_OF_FUTURIST.submit,
-        "shared pool, apply_async": lambda work: SHARED_OF_MULTIPROCESSING.apply_async(func=work),
-        "shared pool, map_async": lambda work: SHARED_OF_MULTIPROCESSING.map_async(lambda _: work(), [1]),
-        "shared pool, imap": lambda work: SHARED_OF_MULTIPROCESSING.imap(lambda _: work(), [1]),
-        "shared pool, imap_unordered": lambda work: SHARED_OF_MULTIPROCESSING.imap_unordered(lambda _: work(), [1]),
+        "shared pool of futurist": SHARED.submit_to_futurist,
+        "shared pool, apply_async": lambda work: SHARED.multiprocessing.apply_async(func=work),
+        "shared pool, map_async": lambda work: SHARED.multiprocessing.map_async(lambda _: work(), [1]),
+        "shared pool, imap": lambda work: SHARED.multiprocessing.imap(lambda _: work(), [1]),
+        "shared pool, imap_unordered": lambda work: SHARED.multiprocessing.imap_unordered(lambda _: work(), [1]),
     }
 )
 UNKNOWN_WAY = "a thread that threading does not know"
