@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import sys
 import time
 import uuid
 from collections.abc import Generator, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.host import loopctl
-from tests.support import absence, loops, no_building, tables
+from tests.support import absence, leftovers, loops, no_building, tables
 from tests.support.tables import TABLES
 
 _CLONE_NEWNS = 0x20000
@@ -25,6 +26,10 @@ _GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "5"))
 """Seconds that what a test has ended may take to vanish."""
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # as `csi-cinderlib serve` has it, before any test loads gRPC
+if (_beside := str(Path(sys.executable).parent)) not in os.environ["PATH"].split(os.pathsep):
+    os.environ["PATH"] += (
+        f"{os.pathsep}{_beside}"  # as the runtime would, in the middle of the first test that needs Cinder
+    )
 
 no_building.forbid()
 
@@ -34,6 +39,7 @@ _loops_before: dict[int, str] = {}
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ[_MARK] = _session
+    config.pluginmanager.register(leftovers.Leftovers())
     _loops_before.update({number: loopctl.backing_path(number) for number in loopctl.attached_numbers()})
 
 

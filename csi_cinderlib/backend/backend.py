@@ -13,7 +13,7 @@ from csi_cinderlib.backend import connections, convert, groups, loading, reports
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
-from csi_cinderlib.backend.work import Route, walk
+from csi_cinderlib.backend.work import routed, walk
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.model import times
@@ -69,7 +69,6 @@ class Backend:
         self._runtime = runtime
         self._store = store
         self._section = ""
-        self._route: Route | None = None
         self._starting = threading.Lock()
         self._engine = Engine(
             settings,
@@ -105,7 +104,7 @@ class Backend:
             if self.ready:
                 return
             try:
-                with redact.hiding(redact.secrets_in(self.settings.options)):
+                with routed(self._engine.route), redact.hiding(redact.secrets_in(self.settings.options)):
                     self._start()
             except DriverError as error:
                 self.failure = self.without_secrets(error)
@@ -122,8 +121,7 @@ class Backend:
         engine = self._engine
         self._runtime.start()
         self._section = self._runtime.add_section(self.settings)
-        self._route = Route(self.name, engine.host, self._store)
-        self._runtime.routes.add(self._route)
+        self._runtime.routes.add(engine.route)
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
         driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
@@ -153,9 +151,7 @@ class Backend:
             self._forget()
 
     def _forget(self) -> None:
-        if self._route is not None:
-            self._runtime.routes.remove(self._route)
-            self._route = None
+        self._runtime.routes.remove(self._engine.route)
         if self._section:
             self._runtime.remove_section(self._section)
             self._section = ""

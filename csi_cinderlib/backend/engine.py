@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from csi_cinderlib.backend import convert, faults
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.work import Work, all_of, change, working
+from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
     AlreadyExists,
@@ -60,6 +60,7 @@ class Engine:
         self.store = store
         self.runtime = runtime
         self.owner = owner
+        self.route = Route(settings.name, self.host, store)
         self.driver: Any = None
         self.context: Any = None
         self._clock = clock
@@ -208,7 +209,7 @@ class Engine:
     @contextlib.contextmanager
     def _surrounded(self, work: Work) -> Iterator[None]:
         """What a driver asks for is at hand, what it says is ours to show: errors translated, passwords hidden, also in its log."""
-        with working(work), redact.hiding(self._secrets), faults.translated(self.name):
+        with routed(self.route), working(work), redact.hiding(self._secrets), faults.translated(self.name):
             yield
 
     def forget_lock_files(self, *, volume_id: str = "", snapshot_id: str = "") -> None:
