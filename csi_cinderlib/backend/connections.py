@@ -225,7 +225,7 @@ def _terminate(engine: Engine, work: Work, driver: Any, made: Any, record: Attac
     try:
         return engine.call(work, driver.terminate_connection, made, dict(record.connector), force=False) is True
     except DriverError as error:
-        if not faults.is_missing(error.__cause__ or error):
+        if not faults.is_missing(error.__cause__ or error, work.volume(made.id)):
             raise
         _log.warning("volume %s is gone from back end %s, and its mapping with it: %s", made.id, engine.name, error)
         return False

@@ -108,7 +108,7 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
     try:
         engine.call(work, engine.ready_driver().delete_snapshot, made)
     except DriverError as second:
-        if not faults.is_missing(second.__cause__ or second):
+        if not faults.is_missing(second.__cause__ or second, work.snapshot(made.id)):
             engine.leave(work.snapshot(made.id), f"{error}; cleaning up failed, too: {second}")
             return
     engine.remove(work.snapshot(made.id))
@@ -133,7 +133,7 @@ def delete(engine: Engine, record: Snapshot) -> None:
             engine.note(work.snapshot(record.id), status, was.message, owner="")
             raise
         except DriverError as error:
-            if not faults.is_missing(error.__cause__ or error):
+            if not faults.is_missing(error.__cause__ or error, record):
                 engine.note(work.snapshot(record.id), Status.DELETING, str(error))
                 raise
             _log.warning("snapshot %s was gone from back end %s already: %s", record.id, engine.name, error)

@@ -145,7 +145,7 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
     try:
         engine.call(work, engine.ready_driver().delete_volume, made)
     except DriverError as second:
-        if not faults.is_missing(second.__cause__ or second):
+        if not faults.is_missing(second.__cause__ or second, record):
             engine.leave(work.volume(made.id), f"{error}; cleaning up failed, too: {second}")
             return
     engine.remove(record)
@@ -188,17 +188,27 @@ def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume) -> N
     doomed = engine.volume_object(work, record)
     try:
         if not record.unfinished:  # those were never exported
-            engine.call(work, driver.remove_export, engine.context, doomed)
+            _remove_export(engine, work, driver, doomed)
         engine.call(work, driver.delete_volume, doomed)
     except InUse:
         _give_back(engine, work.volume(record.id))
         raise
     except DriverError as error:
-        if faults.is_missing(error.__cause__ or error):
+        if faults.is_missing(error.__cause__ or error, record):
             _log.warning("volume %s was gone from back end %s already: %s", record.id, engine.name, error)
             return
         engine.note(work.volume(record.id), Status.DELETING, str(error))
         raise
+
+
+def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None:
+    """An export without a mapping or target to find is gone. Whether the volume is, only its deletion tells."""
+    try:
+        engine.call(work, driver.remove_export, engine.context, doomed)
+    except DriverError as error:
+        if not faults.is_not_found(error.__cause__ or error):
+            raise
+        _log.warning("volume %s has no export on back end %s: %s", doomed.id, engine.name, error)
 
 
 def _give_back(engine: Engine, record: Volume) -> None:
