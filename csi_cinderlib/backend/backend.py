@@ -70,6 +70,7 @@ class Backend:
         self._store = store
         self._section = ""
         self._route: Route | None = None
+        self._show_secrets: Callable[[], None] | None = None
         self._starting = threading.Lock()
         self._engine = Engine(
             settings,
@@ -104,9 +105,10 @@ class Backend:
         with self._starting:
             if self.ready:
                 return
+            if self._show_secrets is None:
+                self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
             try:
-                with redact.hiding(redact.secrets_in(self.settings.options)):
-                    self._start()
+                self._start()
             except DriverError as error:
                 self.failure = self.without_secrets(error)
                 self._forget()
@@ -151,6 +153,9 @@ class Backend:
             self._engine.driver = None
             self.failure = "stopped"
             self._forget()
+            if self._show_secrets is not None:
+                self._show_secrets()
+                self._show_secrets = None
 
     def _forget(self) -> None:
         if self._route is not None:
