@@ -82,7 +82,7 @@ def _check_volume(volume: Volume) -> None:
 def _make(engine: Engine, work: Work, record: Snapshot) -> Snapshot:
     made = engine.snapshot_object(work, record)
     try:
-        update = engine.call(work, engine.ready_driver().create_snapshot, made)
+        update = engine.ask(work, engine.ready_driver().create_snapshot, made)
     except DriverError as error:
         _undo(engine, work, made, error)
         raise
@@ -91,13 +91,13 @@ def _make(engine: Engine, work: Work, record: Snapshot) -> Snapshot:
     def finished(current: Snapshot) -> Snapshot:
         engine.check_own(current, Status.CREATING)
         return replace(
-            rows.update_snapshot(current, update or {}), status=Status.AVAILABLE, unfinished=False, owner="", message=""
+            rows.update_snapshot(current, update), status=Status.AVAILABLE, unfinished=False, owner="", message=""
         )
 
     try:
         return work.change_snapshot(record.id, finished)
     except (NotFound, StaleRecord) as error:
-        _undo(engine, work, engine.snapshot_object(work, rows.update_snapshot(record, update or {})), error)
+        _undo(engine, work, engine.snapshot_object(work, rows.update_snapshot(record, update)), error)
         raise StaleRecord("snapshot", record.id) from error
 
 

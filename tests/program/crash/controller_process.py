@@ -2,8 +2,9 @@
 
     python -m tests.program.crash.controller_process WARM_UP_DIR
 
-reads jobs as JSON lines from stdin: {"state_dir", "actions", "kill_at"}. Each runs in a process of its own, forked when Cinder is
-imported already, which takes longer than all else. ACTIONS is a list of lists: what to do, and its arguments. The answer is one
+reads jobs as JSON lines from stdin: {"state_dir", "actions", "kill_at", "array"}. Each runs in a process of its own, forked when Cinder is
+imported already, which takes longer than all else. ACTIONS is a list of lists: what to do, and its arguments. ARRAY names the traits
+and faults of a fake array (`tests.support.fakes.array_driver`) instead of the files. The answer is one
 JSON line: {"status": what waitpid said, "states": what is there after each action, "error"}.
 """
 
@@ -38,20 +39,27 @@ from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
 from csi_cinderlib.sealing import Sealer
+from tests.support.fakes.array import SNAPSHOT, VOLUME, Array, Lun
 
 DRIVER = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
+ARRAY_DRIVER = "tests.support.fakes.array_driver.ArrayDriver"
 MOUNT = Capability(Mount(), AccessMode.SINGLE_NODE_WRITER)
 
 
 class Controller:
-    """All of it on one loop-file back end and SQLite."""
+    """All of it on one back end and SQLite: loop files, or a fake array with these traits and faults."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, array: Mapping[str, list[str]] | None = None) -> None:
         self.files = state_dir / "files"
         self.files.mkdir(parents=True, exist_ok=True)
+        self.array = Array(state_dir / "array.log")
         self.store = open_store("sql", {}, state_dir=state_dir)
         runtime = Runtime(state_dir, owner="me")
         settings = BackendSettings(name="files", driver=DRIVER, options={"loopfile_directories": f"pool:{self.files}"})
+        if array is not None:
+            options = {f"nothing_{name}": value for name, value in array.items()}
+            options["nothing_array_file"] = str(state_dir / "array.log")
+            settings = BackendSettings(name="array", driver=ARRAY_DRIVER, options=options)
         backend = Backend(settings, store=self.store, runtime=runtime, owner="me")
         backend.start()
         backends, locks = Backends([backend]), KeyedLocks()
@@ -110,9 +118,23 @@ class Controller:
             "attachments": [_shown(one, "id", "status", "blank", "owner", "message") for one in self._all(Attachment)],
             "groups": [_shown(one, "name", "status", "owner", "message") for one in self._all(GroupSnapshot)],
             "cinder groups": [_shown(one, "name", "status") for one in self._all(Group)],
+            "array": {f"{lun.kind} {lun.name}": [lun.size, sorted(lun.hosts)] for lun in self._luns()},
+            "invisible": self._invisible(),
             "files": {path.name: path.stat().st_size for path in self._paths()},
             "formatting": dict(self.formatting),
         }
+
+    def _luns(self) -> list[Lun]:
+        return [*self.array.luns(VOLUME), *self.array.luns(SNAPSHOT)]
+
+    def _invisible(self) -> list[str]:
+        """What the array has that neither a record knows by its id nor the list of orphans names."""
+        known = {record.provider.location for record in (*self._all(Volume), *self._all(Snapshot))}
+        by_name = {f"volume-{one.id}" for one in self._all(Volume)} | {f"snapshot-{one.id}" for one in self._all(Snapshot)}
+        listed = " ".join(f"{orphan.kind}-{orphan.id} {orphan.reason}" for orphan in self.orphans.find())
+        assigns_ids = bool(known - {None})
+        recorded = known if assigns_ids else by_name
+        return [lun.name for lun in self._luns() if lun.name not in listed and not {lun.id, lun.name} & recorded]
 
     def _paths(self) -> list[Path]:
         return sorted(path for path in self.files.rglob("*") if path.is_file() and path.name != ".lock")
@@ -129,8 +151,10 @@ def _shown(record: object, *fields: str) -> Mapping[str, object]:
     return {name: getattr(record, name) for name in fields}
 
 
-def act(state_dir: Path, actions: list[list[Any]]) -> list[dict[str, Any]]:
-    controller = Controller(state_dir)
+def act(
+    state_dir: Path, actions: list[list[Any]], array: Mapping[str, list[str]] | None = None
+) -> list[dict[str, Any]]:
+    controller = Controller(state_dir, array)
     states = []
     for name, *arguments in actions:
         step: Callable[..., None] = getattr(controller, name)
@@ -145,7 +169,7 @@ def child(job: Mapping[str, Any], answers: int) -> None:
     try:
         os.environ["CINDERLIB_FAULT_POINT"] = job["kill_at"]
         importlib.reload(faultpoints)
-        answer: Mapping[str, Any] = {"states": act(Path(job["state_dir"]), job["actions"])}
+        answer: Mapping[str, Any] = {"states": act(Path(job["state_dir"]), job["actions"], job["array"])}
     except BaseException:
         answer = {"error": traceback.format_exc()}
     with os.fdopen(answers, "w") as pipe:

@@ -214,12 +214,12 @@ class ArrayDriver(NothingDriver):
 
     # --- within
 
-    def _create(self, kind: str, name: str, size: int, *, parent: str = "") -> dict[str, str] | None:
+    def _create(self, kind: str, name: str, size: int, *, parent: str = "") -> dict[str, Any]:
         try:
             id = self.array.create(kind, name, size, parent=parent, unique=UNIQUE_NAMES in self._traits)
         except NameTaken as error:
             raise exception.VolumeBackendAPIException(data=f"A {kind} by this name already exists") from error
-        return {"provider_location": id} if ASSIGNED_IDS in self._traits else None
+        return {"provider_location": id} if ASSIGNED_IDS in self._traits else {"metadata": {"pool": "one"}}
 
     def _find(self, kind: str, known: Any) -> Lun | None:
         if ASSIGNED_IDS in self._traits:

@@ -1,7 +1,7 @@
 """What a fake driver's calls do instead of working: fail, hang, end the process, or answer something of the wrong type.
 
 A fault is written as `METHOD[:N][@after]=ACTION`: at the Nth call only (otherwise at each), before the call has any effect or
-after it. ACTION is a name in ERRORS, ENDS or ANSWERS, or "hang".
+after it. ACTION is a name in ERRORS, ENDS or ANSWERS, or "hang", or "slow" for a second.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import os
 import re
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SLOW_SECONDS = 1.0
 ANOTHER_VOLUME = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
 
@@ -135,6 +137,8 @@ class FaultPlan:
         if action == "hang":
             self.hanging.set()
             self.released.wait()
+        elif action == "slow":
+            time.sleep(SLOW_SECONDS)
         elif action in ENDS:
             ENDS[action]()
         elif action in ANSWERS:
@@ -148,6 +152,6 @@ def _parse(text: str) -> _Fault:
     match = _FAULT.match(text)
     assert match, f"not a fault: {text!r}"
     fault = _Fault(match["method"], int(match["nth"] or 0), bool(match["after"]), match["action"])
-    assert fault.action in {"hang", *ERRORS, *ENDS, *ANSWERS}, f"unknown action: {text!r}"
+    assert fault.action in {"hang", "slow", *ERRORS, *ENDS, *ANSWERS}, f"unknown action: {text!r}"
     assert fault.after or fault.action not in ANSWERS, f"there is no answer before the call: {text!r}"
     return fault
