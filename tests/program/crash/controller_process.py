@@ -16,6 +16,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model import ids, nodes
 from csi_cinderlib.model.capability import AccessMode, Capability, Mount
 from csi_cinderlib.model.connection import Connection
@@ -56,9 +58,10 @@ class Controller:
         self.store = open_store("sql", {}, state_dir=state_dir)
         runtime = Runtime(state_dir, owner="me")
         settings = BackendSettings(name="files", driver=DRIVER, options={"loopfile_directories": f"pool:{self.files}"})
+        self._assigns_ids = "assigned-ids" in (array or {}).get("traits", ())
         if array is not None:
-            options = {f"nothing_{name}": value for name, value in array.items()}
-            options["nothing_array_file"] = str(state_dir / "array.log")
+            own = {f"nothing_{name}": value for name, value in array.items()}
+            options = {"nothing_array_file": str(state_dir / "array.log"), **own}
             settings = BackendSettings(name="array", driver=ARRAY_DRIVER, options=options)
         backend = Backend(settings, store=self.store, runtime=runtime, owner="me")
         backend.start()
@@ -98,7 +101,8 @@ class Controller:
         request = PublishVolume(volume_id=ids.volume_id(name), node_id=_node(node), capability=MOUNT)
         context = self.attachments.publish(request)
         connection = Connection.from_bytes(Sealer().open(context["connection"]))
-        assert Path(str(connection.data["device_path"])).is_file()
+        if "device_path" in connection.data:
+            assert Path(str(connection.data["device_path"])).is_file()
         self.formatting[node] = str(connection.formatting)
 
     def unpublish(self, name: str, node: str) -> None:
@@ -107,6 +111,11 @@ class Controller:
     def settle(self) -> None:
         for settled in self.orphans.settle():
             assert not settled.error, settled
+
+    def attempt(self, name: str, *arguments: Any) -> None:
+        """An action that may be refused."""
+        with suppress(DriverError):
+            getattr(self, name)(*arguments)
 
     def state(self) -> dict[str, Any]:
         """What is there, without what differs from run to run."""
@@ -128,13 +137,14 @@ class Controller:
         return [*self.array.luns(VOLUME), *self.array.luns(SNAPSHOT)]
 
     def _invisible(self) -> list[str]:
-        """What the array has that neither a record knows by its id nor the list of orphans names."""
-        known = {record.provider.location for record in (*self._all(Volume), *self._all(Snapshot))}
-        by_name = {f"volume-{one.id}" for one in self._all(Volume)} | {f"snapshot-{one.id}" for one in self._all(Snapshot)}
+        """Names of what the array has, and neither a record knows nor the list of orphans shows."""
+        records = (*self._all(Volume), *self._all(Snapshot))
+        if self._assigns_ids:
+            known = {record.provider.location for record in records}
+        else:
+            known = {f"{type(record).__name__.lower()}-{record.id}" for record in records}
         listed = " ".join(f"{orphan.kind}-{orphan.id} {orphan.reason}" for orphan in self.orphans.find())
-        assigns_ids = bool(known - {None})
-        recorded = known if assigns_ids else by_name
-        return [lun.name for lun in self._luns() if lun.name not in listed and not {lun.id, lun.name} & recorded]
+        return [lun.name for lun in self._luns() if not {lun.id, lun.name} & known and lun.name not in listed]
 
     def _paths(self) -> list[Path]:
         return sorted(path for path in self.files.rglob("*") if path.is_file() and path.name != ".lock")

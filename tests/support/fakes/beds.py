@@ -114,9 +114,8 @@ class Place:
 
     def unrecorded(self) -> list[str]:
         """Names of what the array has and no record knows: nobody will ever delete it."""
-        known = {"": ""}
-        for record in (*self.store.page(Volume).records, *self.store.page(Snapshot).records):
-            known[record.provider.location or f"{type(record).__name__.lower()}-{record.id}"] = record.id
+        records: tuple[Volume | Snapshot, ...] = (*self.store.page(Volume).records, *self.store.page(Snapshot).records)
+        known = {record.provider.location or f"{type(record).__name__.lower()}-{record.id}" for record in records}
         luns = [*self.array.luns(VOLUME), *self.array.luns(SNAPSHOT)]
         return [lun.name for lun in luns if lun.id not in known and lun.name not in known]
 

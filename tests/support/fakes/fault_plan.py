@@ -1,7 +1,7 @@
 """What a fake driver's calls do instead of working: fail, hang, end the process, or answer something of the wrong type.
 
 A fault is written as `METHOD[:N][@after]=ACTION`: at the Nth call only (otherwise at each), before the call has any effect or
-after it. ACTION is a name in ERRORS, ENDS or ANSWERS, or "hang", or "slow" for a second.
+after it. ACTION is a name in ERRORS, ENDS or ANSWERS, or "hang", or "slow".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 2.0
 ANOTHER_VOLUME = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
 

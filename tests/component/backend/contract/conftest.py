@@ -30,7 +30,9 @@ def bed(request: pytest.FixtureRequest) -> Bed:
 def place(bed: Bed, tmp_path: Path, runtime: Runtime) -> Iterator[Place]:
     made = Place(bed, tmp_path, runtime)
     yield made
+    forgotten = made.unrecorded()
     made.close()
+    assert forgotten == [], "the array has what no record knows"
 
 
 @pytest.fixture(scope="session")
