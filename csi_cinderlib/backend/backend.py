@@ -69,6 +69,7 @@ class Backend:
         self._runtime = runtime
         self._store = store
         self._section = ""
+        self._show_secrets: Callable[[], None] | None = None
         self._starting = threading.Lock()
         self._engine = Engine(
             settings,
@@ -103,8 +104,10 @@ class Backend:
         with self._starting:
             if self.ready:
                 return
+            if self._show_secrets is None:
+                self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
             try:
-                with routed(self._engine.route), redact.hiding(redact.secrets_in(self.settings.options)):
+                with routed(self._engine.route):
                     self._start()
             except DriverError as error:
                 self.failure = self.without_secrets(error)
@@ -149,6 +152,9 @@ class Backend:
             self._engine.driver = None
             self.failure = "stopped"
             self._forget()
+            if self._show_secrets is not None:
+                self._show_secrets()
+                self._show_secrets = None
 
     def _forget(self) -> None:
         self._runtime.routes.remove(self._engine.route)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, work
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
     AlreadyExists,
+    BackendError,
     BackendUnavailable,
     DriverError,
     NotFound,
@@ -95,6 +96,18 @@ class Engine:
         name = getattr(operation, "__name__", "call")
         with self._slots, self._meter.backend_call(self.name, name), self._surrounded(work):
             return operation(*arguments, **named)
+
+    def ask(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Mapping[str, Any]:
+        """As `call`, for what answers a dictionary, or nothing, which is an empty one.
+
+        Raises:
+            BackendError: the driver answered something else.
+        """
+        answer = self.call(work, operation, *arguments) or {}
+        if not isinstance(answer, Mapping):
+            name = getattr(operation, "__name__", "call")
+            raise BackendError(self.name, f"the driver answered {name} with {type(answer).__name__}, not a dictionary")
+        return answer
 
     def ready_driver(self) -> Any:
         """Raises BackendUnavailable before the back end was started."""

@@ -41,6 +41,16 @@ def test_a_connection_tells_the_node_where_the_volume_is(backend: Backend, store
     assert again(store, volume).provider.auth == "CHAP nobody secret"
 
 
+def test_the_connection_is_made_with_what_the_export_answered(make: MakeBackend, store: ObservedStore) -> None:
+    """Cinder's iSCSI targets answer credentials and portal to the export, and read them from the volume afterwards."""
+    backend = make(driver="tests.support.fakes.array_driver.ArrayDriver")
+    volume = backend.create_volume(makers.volume())
+    data = backend.connect(volume, makers.attachment(volume)).connection_info["data"]
+    assert isinstance(data, dict)
+    assert (data["auth_username"], data["auth_password"]) == ("node-1", "password-of-the-target")
+    assert again(store, volume).provider.auth == "CHAP node-1 password-of-the-target"
+
+
 def test_the_same_attachment_again_returns_it_without_asking_the_driver(backend: Backend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     first = backend.connect(volume, makers.attachment(volume))

@@ -6,6 +6,8 @@ Options (all with the prefix `nothing_`):
 * `fail`: names of methods that raise, as a comma list; `create_volume:2` only the second time.
 * `journal`: a file to which each call appends a line `method id`; counts survive the process.
 * `pools`, `capacity_gb`, and the usual abilities.
+
+`array_driver.ArrayDriver` is this driver with an array behind it, which misbehaves as real ones do.
 """
 
 from __future__ import annotations
