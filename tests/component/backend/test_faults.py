@@ -141,6 +141,7 @@ GROUP = Group(id=makers.new_id(), backend="x")
         (SNAPSHOT, "SnapshotNotFound", SNAPSHOT.id),
         (GROUP, "GroupNotFound", GROUP.id),
     ],
+    ids=["id", "name", "array's id", "LUN", "snapshot", "group"],
 )
 def test_what_is_gone_from_the_array_is_recognised(runtime: Runtime, record: Any, name: str, words: str) -> None:
     from cinder import exception
@@ -157,6 +158,14 @@ def test_what_is_gone_from_the_array_is_recognised(runtime: Runtime, record: Any
         (SNAPSHOT, "SnapshotNotFound", makers.new_id()),
         (GROUP, "GroupSnapshotNotFound", GROUP.id),
         (VOLUME, "VolumeBackendAPIException", f"{VOLUME.id} does not exist"),
+    ],
+    ids=[
+        "other volume",
+        "snapshot of the volume",
+        "volume of the snapshot",
+        "other snapshot",
+        "snapshot of the group",
+        "prose",
     ],
 )
 def test_what_is_said_of_something_else_is_no_proof(runtime: Runtime, record: Any, name: str, words: str) -> None:
