@@ -16,7 +16,7 @@ from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
-SECONDS = 1.0
+SECONDS = 2.0
 SLOTS = "promise 36: detach and delete have no slots of their own beside max_concurrent_calls"
 
 
@@ -37,7 +37,7 @@ def busy(make: MakeBackend, store: ObservedStore) -> Iterator[Busy]:
     attachment = backend.connect(attached, makers.attachment(attached))
     creation = threading.Thread(target=backend.create_volume, args=(makers.volume(),))
     creation.start()
-    assert driver.plan.hanging.wait(10)
+    assert driver.plan.hanging.wait(30)
     yield Busy(backend, store.get(Volume, idle.id), attachment)
     driver.plan.released.set()
     creation.join()

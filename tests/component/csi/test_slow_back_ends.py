@@ -38,7 +38,7 @@ def flood(site: Site) -> Iterator[Flood]:
             requests = [creation(f"pvc-{number}", parameters={"backend": name}) for number in range(2 * WORKERS)]
             for request in requests:
                 callers.submit(site.client.controller.CreateVolume, request, timeout=30)
-            assert driver.plan.hanging.wait(10)
+            assert driver.plan.hanging.wait(30)
             wait_until_full(driver)
             return driver
 
