@@ -73,7 +73,9 @@ def test_a_thread_of_one_driver_after_another_back_end_was_stopped(
     assert CANARY not in until_logged(log, 3)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 11, item 10: looping calls of a driver outlive its back end")
+@pytest.mark.xfail(
+    strict=True, reason="planned, one process per back end: looping calls of a driver outlive its back end"
+)
 def test_the_threads_of_a_driver_end_with_its_back_end(talking: Callable[..., Backend], log: io.StringIO) -> None:
     backend = talking()
     driver: Any = backend.driver
