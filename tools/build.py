@@ -37,8 +37,9 @@ def make(tools: Sequence[Tool], *, required: bool) -> bool:
     folder = catalogue.cache() / "tools"
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "lock"):
-        for left in folder.glob(f"{_WORK}*"):  # by a run that was killed
-            shutil.rmtree(left)
+        for left in folder.glob(f"{_WORK}*"):
+            # By a run that was killed. Its compiler may still write there for a moment, until it misses its folder.
+            shutil.rmtree(left, ignore_errors=True)
         wanted = [tool for tool in tools if not tool.folder.exists()]
         if wanted:
             _say(f"making {len(wanted)} of {len(tools)} in {folder}: {', '.join(tool.name for tool in wanted)}")
