@@ -36,14 +36,12 @@ from tests.support.servers.server import PASSWORD, Server, free_port
 
 
 @pytest.fixture(params=["postgresql", "mariadb", "mysql"])
-def server(request: pytest.FixtureRequest) -> Server:
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """With a database without tables."""
     server: Server = request.getfixturevalue(request.param)
-    force, owner = (" WITH (FORCE)", " OWNER csi") if isinstance(server, PostgreSQL) else ("", "")
-    server.forget_connections()
-    server.query(f"DROP DATABASE IF EXISTS csi{force}", database=server.system_database)
-    server.query(f"CREATE DATABASE csi{owner}", database=server.system_database)
-    return server
+    server.renew_database()
+    yield server
+    server.altered = True
 
 
 @pytest.fixture
@@ -239,7 +237,7 @@ class Crossing:
                 )
                 if len(self.attempts) == 1:
                     with suppress(threading.BrokenBarrierError):
-                        self.meet.wait(0.5 if id == self.second else 5)
+                        self.meet.wait(0.5 if id == self.second else 60)
             connection.execute(text("COMMIT"))
         except BaseException:
             connection.execute(text("ROLLBACK"))
