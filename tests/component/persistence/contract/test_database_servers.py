@@ -46,12 +46,20 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def location(server: Server, tmp_path: Path) -> Location:
-    return locate({"url": server.url, "pool_size": 4, "statement_timeout": 2.0}, tmp_path)
+    return locate({"url": server.url, "pool_size": 4, "statement_timeout": 60.0}, tmp_path)
 
 
 @pytest.fixture
 def database(location: Location) -> Iterator[ServerDatabase]:
     database = ServerDatabase(location)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def impatient(location: Location) -> Iterator[ServerDatabase]:
+    """A statement, and a connection that is asked for, may take 2 seconds."""
+    database = ServerDatabase(replace(location, statement_timeout=2.0))
     yield database
     database.close()
 
@@ -181,9 +189,9 @@ def test_tables_of_another_program_are_refused_and_left_alone(server: Server, tm
 
 
 def test_a_statement_that_waits_too_long_is_given_up_and_its_values_are_not_shown(
-    server: Server, database: ServerDatabase
+    server: Server, impatient: ServerDatabase
 ) -> None:
-    store = SqlStore(database)
+    store = SqlStore(impatient)
     stored = store.add(volume("0001"))
     blocker = server.connect("csi")
     with blocker.cursor() as cursor:
@@ -200,7 +208,7 @@ def test_a_statement_that_waits_too_long_is_given_up_and_its_values_are_not_show
     assert store.replace(stored).id == "0001"
 
 
-def test_a_busy_pool_is_said_to_be_busy(database: ServerDatabase) -> None:
+def test_a_busy_pool_is_said_to_be_busy(impatient: ServerDatabase) -> None:
     held, let_go = threading.Semaphore(0), threading.Event()
 
     def hold(connection: Connection) -> None:
@@ -209,12 +217,12 @@ def test_a_busy_pool_is_said_to_be_busy(database: ServerDatabase) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         for _ in range(4):
-            pool.submit(database.read, hold)
+            pool.submit(impatient.read, hold)
             held.acquire()
         with pytest.raises(StoreUnavailable, match=r"all 4 connections .*pool_size"):
-            database.read(lambda connection: None)
+            impatient.read(lambda connection: None)
         let_go.set()
-    assert database.read(lambda connection: connection.execute(text("SELECT 1")).scalar()) == 1
+    assert impatient.read(lambda connection: connection.execute(text("SELECT 1")).scalar()) == 1
 
 
 @dataclass
