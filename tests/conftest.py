@@ -22,7 +22,7 @@ _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 16384 | 1 << 18
 _MARK = "CINDERLIB_TEST_SESSION"
 """Every process started by a test inherits this variable, and so is known again even if its parent is gone."""
-_GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "5"))
+_GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "30"))
 """Seconds that what a test has ended may take to vanish."""
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # as `csi-cinderlib serve` has it, before any test loads gRPC
@@ -41,6 +41,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[_MARK] = _session
     config.pluginmanager.register(leftovers.Leftovers())
     _loops_before.update({number: loopctl.backing_path(number) for number in loopctl.attached_numbers()})
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """With -q pytest shows no header, and so not the seed that repeats a failure."""
+    seed = session.config.getoption("randomly_seed", None)
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    if seed is not None and reporter is not None and session.config.get_verbosity() < 0:
+        reporter.write_line(f"Using --randomly-seed={seed}")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

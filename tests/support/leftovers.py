@@ -17,7 +17,7 @@ import pytest
 
 _UNCHECKED = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "EVENTLET_NO_GREENDNS", "OS_CINDER_DISABLE_EVENTLET_PATCHING")
 """Variables of pytest, and those that the runtime sets once a process, before it imports Cinder."""
-_GRACE = 10.0
+_GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "30"))
 """Seconds that a thread may take to end after it was told to."""
 
 

@@ -22,8 +22,8 @@ from typing import Any
 from csi_cinderlib.persistence.kubernetes.rest import Access, ApiError, Client
 from tools import lookup
 
-READY_SECONDS = 90.0
-STOP_SECONDS = 20.0
+READY_SECONDS = 180.0
+STOP_SECONDS = 60.0
 KUBECTL_SECONDS = 120.0
 _LOOK_SECONDS = 5.0
 """After which a look whether the server is ready has had no answer."""

@@ -51,7 +51,7 @@ class Processes:
     def close(self) -> None:
         assert self._server.stdin is not None
         self._server.stdin.close()
-        assert self._server.wait(10) == 0
+        assert self._server.wait(60) == 0
 
 
 @pytest.fixture(scope="session")
