@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Debian 12, root and Python 3.11 with venv; everything else they fetch themselves, once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test lint format bench proto docs chart requirements tools clean distclean
+.PHONY: help demo test cluster-test mutants lint format bench proto docs chart requirements tools clean distclean
 
 BIN := .venv/bin
 VENV := .venv/.ready
@@ -20,6 +20,9 @@ test: $(VENV) .venv/.packages-test tools ## Lint, then every test; what continuo
 
 cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (once; 15 minutes), then use the driver in a real cluster (25 minutes)
 	@CINDERLIB_CACHE=$(CINDERLIB_CACHE) CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver
+
+mutants: $(VENV) .venv/.packages-host ## See that a test notices each small change of the code that protects data (hours; goes on where it was interrupted)
+	@$(BIN)/python -m tests.mutation $(MODULES)
 
 lint: $(VENV) ## Formatting, ruff, mypy and the import contracts only
 	@scripts/run-tests format ruff mypy imports
@@ -48,7 +51,7 @@ tools: $(VENV) ## Build csi-sanity, and fetch a MySQL for the tests, into the ca
 	@scripts/mysql-server >/dev/null || echo "Its tests will be skipped."
 
 clean: ## Remove what builds and tests left in the tree
-	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf build dist mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
 distclean: clean ## The same, and .venv
