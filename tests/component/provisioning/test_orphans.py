@@ -16,6 +16,8 @@ from csi_cinderlib.model.records import Attachment, Node, Snapshot, Status, Volu
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.provisioning import locking
+from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.owners import Owners
 
@@ -78,15 +80,42 @@ def test_one_that_fails_is_told_and_tried_again_and_holds_up_nobody(
         leave(site, site.create(name), Status.DELETING)
     driver.calls.clear()
     configure(fail=["delete_volume:1"])
-    assert sorted(bool(settled.error) for settled in site.orphans.settle()) == [False, True]
+    assert sorted(settled.error for settled in site.orphans.settle()) == ["", "back end 'array': the array says no"]
     assert [settled.error for settled in site.orphans.settle()] == [""]
     assert driver.volumes == {}
 
 
-def test_one_that_is_being_worked_on_is_left_alone(site: Site) -> None:
+def a_volume(site: Site) -> list[str]:
     volume = leave(site, site.create(), Status.DELETING)
-    with site.locks.hold(f"volume {volume.id}"):
-        assert site.orphans.settle() == ()
+    return [locking.volume(volume.id), locking.attachments(volume.id)]
+
+
+def a_snapshot(site: Site) -> list[str]:
+    snapshot = site.snapshots.create(snapshotting(site.create()))
+    site.store.replace(replace(snapshot, status=Status.DELETING))
+    return [locking.snapshot(snapshot.id)]
+
+
+def an_attachment(site: Site) -> list[str]:
+    site.publish(site.create(), site.node("n1"))
+    (attachment,) = site.store.page(Attachment, where={}).records
+    site.store.replace(replace(attachment, status=Status.DELETING))
+    return [locking.attachments(attachment.volume_id)]
+
+
+def a_group_snapshot(site: Site) -> list[str]:
+    site.add_backend("groups", driver="tests.support.fakes.nothing.GroupDriver")
+    groups = Groups(site.store, site.backends, site.locks)
+    taken = groups.create("together", [site.create(parameters={"backend": "groups"}).id], {}).record
+    site.store.replace(replace(taken, status=Status.DELETING))
+    return [locking.group_snapshot(taken.id), *map(locking.snapshot, taken.snapshot_ids)]
+
+
+@pytest.mark.parametrize("make", [a_volume, a_snapshot, an_attachment, a_group_snapshot])
+def test_one_that_is_being_worked_on_is_left_alone(site: Site, make: Callable[[Site], list[str]]) -> None:
+    for key in make(site):
+        with site.locks.hold(key):
+            assert site.orphans.settle() == ()
     assert len(site.orphans.settle()) == 1
 
 
@@ -113,6 +142,15 @@ def test_a_volume_that_became_available_after_it_was_listed_is_kept(site: Site, 
     assert [settled.orphan.id for settled in site.orphans.settle()] == [first.id]
     assert volumes(site) == [(second.name, Status.AVAILABLE, 1)]
     assert set(driver.volumes) == {second.id}
+
+
+def test_one_that_is_gone_after_it_was_listed_is_none(site: Site, driver: Any) -> None:
+    """Another controller has settled it."""
+    first, second = sorted((site.create("a"), site.create("b")), key=lambda volume: volume.id)
+    leave(site, first, Status.DELETING)
+    left = leave(site, second, Status.DELETING)
+    after_the_first(driver, "delete_volume", lambda: site.store.remove(left))
+    assert [settled.orphan.id for settled in site.orphans.settle()] == [first.id]
 
 
 def test_an_attachment_that_was_finished_after_it_was_listed_is_kept(site: Site, driver: Any) -> None:
