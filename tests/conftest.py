@@ -26,12 +26,11 @@ _GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "5"))
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # as `csi-cinderlib serve` has it, before any test loads gRPC
 
-_session = str(uuid.uuid4())
 _loops_before: dict[int, str] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ[_MARK] = _session
+    os.environ[_MARK] = str(uuid.uuid4())  # here and not above: a forked copy of this process is a run of its own
     _loops_before.update({number: loopctl.backing_path(number) for number in loopctl.attached_numbers()})
 
 
@@ -108,7 +107,7 @@ def _leaked_loops(base: str) -> Iterator[str]:
 
 
 def _leaked_processes() -> Iterator[str]:
-    mark = f"{_MARK}={_session}".encode()
+    mark = f"{_MARK}={os.environ[_MARK]}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue

@@ -1,6 +1,6 @@
 """`make mutants`: change the code that protects data in small ways, and see that a test notices each change.
 
-    python -m tests.mutation [--minutes N] [--jobs N] [MODULE...]      a module as `provisioning.orphans`; all of them by default
+    python -m tests.mutation [--minutes N] [--jobs N] [--report] [MODULE...]      a module as `provisioning.orphans`; all of them by default
 
 mutmut does the work (`[tool.mutmut]` in pyproject.toml) and remembers in mutants/ what it has tested, so that an interrupted run
 goes on where it ended. What survived is tested again in each run; what is listed as equivalent is not.
@@ -54,6 +54,7 @@ class Survivor:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=int, default=0, help="stop after so many minutes; the next run goes on")
+    parser.add_argument("--report", action="store_true", help="tell what earlier runs found, and test nothing")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     given = parser.parse_args(arguments)
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     listed = ledger.read()
     operators.install()
     runner.install()
-    if names := _prepare(given.modules, {one.identity for one in listed}, given.jobs):
+    if not given.report and (names := _prepare(given.modules, {one.identity for one in listed}, given.jobs)):
         _interrupt_after(given.minutes)
         mutmut._run(names, given.jobs)
     return _report(given.modules, listed)

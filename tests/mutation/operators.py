@@ -22,11 +22,15 @@ _UNMUTATED = _LOGGED | _FAULT_POINT
 _KEPT_DECORATORS = m.Name("property") | m.Name("contextmanager") | m.Attribute(attr=m.Name("contextmanager"))
 
 
+_REPLACED = (mutators.operator_string, mutators.operator_arg_removal)
+
+
 def install() -> None:
     """Let mutmut use these operators from now on, in this process and its children."""
     mutators.mutation_operators[:] = [  # type: ignore[index]  # it is a list
-        *(pair for pair in mutators.mutation_operators if pair[1] is not mutators.operator_string),
+        *(pair for pair in mutators.mutation_operators if pair[1] not in _REPLACED),
         (cst.BaseString, _string),
+        (cst.Call, _change_argument),
         (cst.Expr, _drop_call),
         (cst.Raise, _drop_raise),
         (cst.If, _force_condition),
@@ -41,6 +45,8 @@ def install() -> None:
     def skip(self: Any, node: cst.CSTNode) -> bool:
         if isinstance(node, cst.FunctionDef) and _is_kept(node):
             return False
+        if isinstance(node, cst.Raise):
+            self._create_mutations(node)
         return _is_unobserved(node) or skips(self, node)
 
     def arrange_decorated(function: cst.FunctionDef, mutants: Any, class_name: str | None) -> Any:
@@ -60,21 +66,34 @@ def _is_kept(function: cst.FunctionDef) -> bool:
 
 
 def _is_unobserved(node: cst.CSTNode) -> bool:
-    """Nothing but words: logging, fault points, what an exception is told, and prose, by which is meant text with a space."""
-    if m.matches(node, _UNMUTATED):
-        return True
+    """Nothing but words: logging, fault points, what an exception is told, and prose."""
+    if isinstance(node, cst.Assign | cst.Arg):
+        return _is_prose(node.value)
+    return m.matches(node, _UNMUTATED) or isinstance(node, cst.Raise | cst.Assert) or _is_prose(node)
+
+
+def _is_prose(node: cst.CSTNode) -> bool:
+    """Text for people: it has a space in it."""
     if isinstance(node, cst.SimpleString):
         return " " in node.value
     if isinstance(node, cst.FormattedString):
         return any(isinstance(part, cst.FormattedStringText) and " " in part.value for part in node.parts)
-    if isinstance(node, cst.ConcatenatedString):
-        return True
-    return isinstance(node, cst.Raise | cst.Assert) and not m.matches(node, m.Raise(exc=None))
+    if isinstance(node, cst.IfExp):
+        return _is_prose(node.body) and _is_prose(node.orelse)
+    return isinstance(node, cst.ConcatenatedString)
 
 
 def _string(node: cst.BaseString) -> Iterable[cst.BaseString]:
     """One mutant of each string: another text. Its upper and lower case say nothing new."""
     yield from list(mutators.operator_string(node))[:1]
+
+
+def _change_argument(node: cst.Call) -> Iterator[cst.Call]:
+    """As mutmut has it, but for prose."""
+    for mutant in mutators.operator_arg_removal(node):
+        kept = {id(argument) for argument in mutant.args}
+        if not any(_is_prose(argument.value) for argument in node.args if id(argument) not in kept):
+            yield mutant
 
 
 def _drop_call(node: cst.Expr) -> Iterator[cst.BaseSmallStatement]:
@@ -122,12 +141,5 @@ def _drop_member(node: cst.ComparisonTarget) -> Iterator[cst.ComparisonTarget]:
 
 
 def _without(items: Sequence[Any], index: int) -> list[Any]:
-    """All items but one, with a comma behind each: a tuple of one needs it, and the others may have it."""
-    left = [*items[:index], *items[index + 1 :]]
-    comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
-    if left and isinstance(left[0], cst.WithItem):
-        return [
-            *(item.with_changes(comma=comma) for item in left[:-1]),
-            left[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT),
-        ]
-    return [item.with_changes(comma=comma if len(left) > 1 or item is not left[-1] else cst.Comma()) for item in left]
+    """All items but one, with commas where they are needed."""
+    return [item.with_changes(comma=cst.MaybeSentinel.DEFAULT) for item in (*items[:index], *items[index + 1 :])]
