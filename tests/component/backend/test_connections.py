@@ -256,6 +256,18 @@ def test_no_connection_to_a_volume_that_is_being_deleted(backend: Backend, store
     assert driver(backend).mapped == set()
 
 
+def test_a_connection_that_met_a_deletion_gives_the_never_formatted_mark_back(
+    backend: Backend, store: ObservedStore
+) -> None:
+    """The deletion may be refused, because of this very attachment."""
+    volume = backend.create_volume(makers.volume())
+    store.before["add"] = lambda _record: store.replace(replace(again(store, volume), status=Status.DELETING))
+    with pytest.raises(PreconditionFailed, match="is deleting"):
+        backend.connect(volume, makers.attachment(volume))
+    assert store.page(Attachment).records == ()
+    assert again(store, volume).blank
+
+
 def test_an_attached_volume_is_not_deleted(backend: Backend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     backend.connect(volume, makers.attachment(volume))
