@@ -84,6 +84,28 @@ def test_an_import_fails_inside_and_is_possible_again_outside() -> None:
     assert ABSENT not in sys.modules
 
 
+def test_a_thread_waits_until_another_has_imported() -> None:
+    entered = []
+
+    def enter() -> None:
+        with without(ABSENT):
+            entered.append("thread")
+
+    thread = threading.Thread(target=enter)
+    with without(ABSENT):
+        thread.start()
+        thread.join(0.05)
+        entered.append("here")
+    thread.join()
+    assert entered == ["here", "thread"]
+
+
+def test_what_is_removed_inside_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with without(ABSENT):
+        monkeypatch.delitem(sys.modules, ABSENT)
+    assert ABSENT not in sys.modules
+
+
 def test_a_module_that_is_loaded_already_stays() -> None:
     with without("threading") as kept_out:
         assert not kept_out

@@ -17,9 +17,12 @@ def owners(store: MemoryStore, owner: str, clock: Clock) -> Owners:
 
 
 def test_oneself_and_nobody_are_not_others() -> None:
-    here = owners(MemoryStore(), "here", Clock())
+    store = MemoryStore()
+    here = owners(store, "here", Clock())
     here.beat()
     assert not here.alive("here")
+    assert not here.alive("")
+    owners(store, "", Clock()).beat()
     assert not here.alive("")
 
 
@@ -96,3 +99,16 @@ def test_owners_that_live_and_do_not_say_that_they_seal_with_a_key_are_named() -
     assert here.lagging("k.new") == ("with old",)
     clock.now += 31
     assert here.lagging("k.new") == ()
+
+
+def test_of_many_owners_all_that_live_are_named() -> None:
+    store = MemoryStore()
+    for number in range(150):
+        Owners(store, owner=f"{number:03}").beat()
+    assert len(owners(store, "here", Clock()).lagging("new")) == 150
+
+
+def test_a_process_without_a_key_says_that_it_has_none() -> None:
+    store = MemoryStore()
+    Owners(store, owner="there").beat()
+    assert owners(store, "here", Clock()).lagging("") == ()
