@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Debian 12, root and Python 3.11 with venv; everything else they fetch themselves, once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test lint format bench proto docs chart dist requirements tools clean distclean
+.PHONY: help demo test cluster-test mutants upstream-test lint format bench proto docs chart dist requirements tools clean distclean
 
 BIN := .venv/bin
 VENV := .venv/.ready
@@ -22,6 +22,9 @@ cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (o
 	@$(BIN)/python -m tools --required cluster-test
 	@$(BIN)/python -m tests.cluster.bed.images
 	@CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver
+
+mutants: $(VENV) .venv/.packages-host ## See that a test notices each small change of the code that protects data (hours; goes on where it was interrupted)
+	@$(BIN)/python -m tests.mutation $(MODULES)
 
 lint: $(VENV) ## Formatting, ruff, mypy and the import contracts only
 	@scripts/run-tests format ruff mypy imports
@@ -56,7 +59,7 @@ tools: $(VENV) .venv/.packages-test ## Build or fetch the programs that the test
 	@$(BIN)/python -m tools
 
 clean: ## Remove what builds and tests left in the tree
-	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf build dist mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
 distclean: clean ## The same, and .venv

@@ -33,12 +33,11 @@ if (_beside := str(Path(sys.executable).parent)) not in os.environ["PATH"].split
 
 no_building.forbid()
 
-_session = str(uuid.uuid4())
 _loops_before: dict[int, str] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ[_MARK] = _session
+    os.environ[_MARK] = str(uuid.uuid4())  # here and not above: a forked copy of this process is a run of its own
     config.pluginmanager.register(leftovers.Leftovers())
     _loops_before.update({number: loopctl.backing_path(number) for number in loopctl.attached_numbers()})
 
@@ -137,7 +136,7 @@ def _leaked_loops(base: str) -> Iterator[str]:
 
 
 def _leaked_processes() -> Iterator[str]:
-    mark = f"{_MARK}={_session}".encode()
+    mark = f"{_MARK}={os.environ[_MARK]}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue

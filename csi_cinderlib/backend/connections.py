@@ -73,7 +73,7 @@ def _connect(engine: Engine, volume: Volume, attachment: Attachment, check: Chec
     # A deletion of the volume that began meanwhile counts the attachments after its intent is written: look at the intent.
     volume = work.volumes[volume.id] = engine.store.get(Volume, volume.id)
     if volume.status in (Status.DELETING, Status.CREATING, Status.ERROR):
-        engine.remove(record)
+        _forget(engine, work, record)
         raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
     _check_others(engine, work, record, check)
     info = _export(engine, work, driver, volume, record)

@@ -19,6 +19,7 @@ def test_what_is_sealed_opens_again_and_does_not_show() -> None:
     assert text.startswith("k:old:")
     assert "canary" not in text
     assert Sealer([OLD]).open(text) == SECRET
+    assert Sealer([OLD]).active
 
 
 def test_the_first_key_writes_and_all_keys_read() -> None:

@@ -415,32 +415,3 @@ def test_no_snapshot_of_a_volume_that_is_being_deleted(backend: Backend, store: 
     with pytest.raises(PreconditionFailed, match="is being deleted"):
         backend.create_snapshot(makers.snapshot(created))
     assert store.page(Snapshot).records == ()
-
-
-def test_deleting_waits_until_a_clone_is_made(backend: Backend, store: ObservedStore) -> None:
-    """Cinder's named lock: the source is not deleted under a running clone."""
-    source = backend.create_volume(makers.volume())
-    cloning, go_on, order = threading.Event(), threading.Event(), []
-    original = driver(backend).create_cloned_volume
-
-    def slow(volume: Any, source: Any) -> Any:
-        cloning.set()
-        go_on.wait(60)
-        order.append("cloned")
-        return original(volume, source)
-
-    driver(backend).create_cloned_volume = slow
-    clone = threading.Thread(target=backend.create_volume, args=(makers.volume(source=source),))
-    clone.start()
-    assert cloning.wait(60)
-
-    def delete() -> None:
-        backend.delete_volume(source)
-        order.append("deleted")
-
-    deletion = threading.Thread(target=delete)
-    deletion.start()
-    go_on.set()
-    clone.join()
-    deletion.join()
-    assert order == ["cloned", "deleted"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.errors import HostError
 from csi_cinderlib.node.format_marks import KEPT_SECONDS, FormatMarks
 
 
@@ -27,6 +28,13 @@ def test_another_attachment_replaces_a_mark(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     marks.set("vol", "a@2")
     assert marks.holds("vol", "a@2")
+
+
+def test_marks_that_cannot_be_looked_through_are_an_error_of_this_host(tmp_path: Path) -> None:
+    marks = FormatMarks(tmp_path / "marks")
+    marks.directory.rmdir()
+    with pytest.raises(HostError, match=r"^looking through .*/marks: No such file"):
+        marks.prune(time.time(), in_use=())
 
 
 def test_marks_of_volumes_that_went_away_are_pruned(tmp_path: Path) -> None:

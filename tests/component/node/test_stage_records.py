@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from csi_cinderlib.errors import CorruptRecord, HostError, InvalidRequest
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.size import Bytes
+from csi_cinderlib.node.format_marks import KEPT_SECONDS
 from csi_cinderlib.node.stage_record import Publication, StageRecord, State, decode, encode
 from csi_cinderlib.node.stage_records import StageRecords
 
@@ -136,6 +138,18 @@ def test_a_device_is_known_by_the_volume_that_has_it(tmp_path: Path) -> None:
     assert again.owner_of("", other_than="new") == ""
     again.remove("vol")
     assert again.owner_of("3600a", other_than="new") == ""
+
+
+def test_old_marks_go_unless_their_volume_is_here(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    records.save(RECORD)
+    for volume_id in ("vol", "gone"):
+        records.formatted.set(volume_id, "a@1")
+    records.forget_old_marks(time.time())
+    assert records.formatted.holds("gone", "a@1")
+    records.forget_old_marks(time.time() + KEPT_SECONDS + 60)
+    assert records.formatted.holds("vol", "a@1")
+    assert not records.formatted.holds("gone", "a@1")
 
 
 def test_publications_are_kept_by_target() -> None:

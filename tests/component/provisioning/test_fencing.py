@@ -62,6 +62,29 @@ def test_another_way_on_the_same_node_is_refused(request_: PublishVolume) -> Non
         fencing.keep(attached(), request_)
 
 
+@pytest.mark.parametrize(
+    ("request_", "differs"),
+    [
+        (publish(mode=MANY), "its access mode is SINGLE_NODE_WRITER, asked for is MULTI_NODE_MULTI_WRITER"),
+        (publish(block=False), "it is a block device, asked for is a file system"),
+        (publish(read_only=True), "it is writable, asked for is read-only"),
+    ],
+)
+def test_what_differs_is_told(request_: PublishVolume, differs: str) -> None:
+    assert fencing.difference(attached(), request_) == differs
+    assert fencing.difference(attached(), publish()) == ""
+    with pytest.raises(AlreadyExists, match="v on n1.*" + differs):
+        fencing.keep(attached(), request_)
+
+
+def test_a_node_is_named_as_people_know_it_and_by_its_id() -> None:
+    named = replace(attached("cl1.x"), connector={"host": "worker-2"})
+    with pytest.raises(PreconditionFailed, match=r"on node 'worker-2' \(node_id 'cl1\.x'\): "):
+        fencing.check_alone(VOLUME, [named], publish())
+    with pytest.raises(PreconditionFailed, match="on node 'n2': "):
+        fencing.check_alone(VOLUME, [replace(attached("n2"), connector={"host": "n2"})], publish())
+
+
 def test_an_attach_that_died_is_finished_when_it_is_the_same_and_undone_when_not() -> None:
     died = attached(status=Status.CREATING)
     assert fencing.keep(died, publish())
