@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.upstream import plan, report
-from tests.upstream.comparison import Expectation, problems
+from tests.upstream.comparison import Expectation
 from tests.upstream.processes import run_modes
 
 ROOT = Path(__file__).parents[2]
@@ -31,11 +31,7 @@ def main() -> int:
         parser.error(f"no module of Cinder's tests contains {' or '.join(args.part)}")
     shutil.rmtree(args.results, ignore_errors=True)
     args.results.mkdir(parents=True)
-    expected = Expectation.load(EXPECTED)
-    runs = run_modes(names, args.results)
-    found = problems(runs, expected, whole=not args.part)
-    report.show(runs, expected, found)
-    return 1 if found else 0
+    return report.show(run_modes(names, args.results), Expectation.load(EXPECTED), whole=not args.part)
 
 
 if __name__ == "__main__":

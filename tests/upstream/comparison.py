@@ -78,7 +78,7 @@ def problems(runs: Mapping[Mode, Run], expected: Expectation, *, whole: bool) ->
     found = [f"{mode}: {worker}" for mode, run in runs.items() for worker in run.broken]
     found += [problem for mode, run in runs.items() for problem in _wrong_surroundings(mode, run)]
     if unexpected := different - expected.differences.keys():
-        found.append(f"{len(unexpected)} unexpected differences")
+        found.append(f"tests that differ: {len(unexpected)}")
     if whole:
         found += [
             f"{mode}: only {passed} tests passed; expected at least {expected.passed}"

@@ -47,5 +47,6 @@ def modules(root: Path, parts: Sequence[str] = ()) -> list[str]:
 
 
 def shards(names: Sequence[str]) -> list[list[str]]:
-    """Deal the modules out; no shard is empty."""
-    return [list(shard) for number in range(SHARDS) if (shard := names[number::SHARDS])]
+    """Cut the modules into stretches, none of them empty. A driver's modules stay together: some need what others have imported."""
+    size = -(-len(names) // SHARDS)
+    return [list(names[start : start + size]) for start in range(0, len(names), size)]

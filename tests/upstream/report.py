@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from tests.upstream.comparison import Difference, Expectation, differences
+from tests.upstream.comparison import Difference, Expectation, differences, problems
 from tests.upstream.results import Mode, Run, State
 
 
-def show(runs: Mapping[Mode, Run], expected: Expectation, problems: Sequence[str]) -> None:
+def show(runs: Mapping[Mode, Run], expected: Expectation, *, whole: bool) -> int:
+    """Print both columns, the differences and the verdict.
+
+    Returns:
+        the exit code: 0 if our runtime has proved equal to stock Cinder.
+    """
     found = differences(runs[Mode.STOCK], runs[Mode.PRODUCT])
-    for line in (*_columns(runs), "", *_commands(runs), *_differences(found, expected), *_verdict(problems)):
+    wrong = problems(runs, expected, whole=whole)
+    for line in (*_columns(runs), "", *_refused(runs), *_differences(found, expected), *_verdict(wrong)):
         print(line)
+    return 1 if wrong else 0
 
 
 def _columns(runs: Mapping[Mode, Run]) -> Iterator[str]:
@@ -26,24 +33,26 @@ def _row(title: str, *values: object) -> str:
     return f"{title:<24}" + "".join(f"{value!s:>10}" for value in values)
 
 
-def _commands(runs: Mapping[Mode, Run]) -> Iterator[str]:
-    """Programs that tests wanted to run, by name and number of attempts."""
+def _refused(runs: Mapping[Mode, Run]) -> Iterator[str]:
+    """What tests tried outside their process, by name of the program, and how often."""
     wanted = {mode: Counter(_programs(runs[mode])) for mode in Mode}
     names = sorted(set().union(*wanted.values()))
     if names:
-        yield _row("programs refused", *(wanted[mode].total() for mode in Mode))
+        yield _row("refused to tests", *(wanted[mode].total() for mode in Mode))
         yield from (_row(f"  {name}", *(wanted[mode][name] for mode in Mode)) for name in names)
         yield ""
 
 
 def _programs(run: Run) -> Iterator[str]:
     for outcome in run.outcomes.values():
-        for command in outcome.commands:
+        for command in outcome.refused:
             yield command.partition(" ")[0].rpartition("/")[2][:20]
 
 
 def _differences(found: Iterable[Difference], expected: Expectation) -> Iterator[str]:
-    reasons = Counter(expected.differences[one.test] for one in found if one.test in expected.differences)
+    reasons = Counter(
+        expected.differences[difference.test] for difference in found if difference.test in expected.differences
+    )
     for reason, number in reasons.items():
         yield f"{number:3d} expected differences: {reason}"
     for difference in found:
@@ -51,7 +60,7 @@ def _differences(found: Iterable[Difference], expected: Expectation) -> Iterator
             yield from difference.lines()
 
 
-def _verdict(problems: Sequence[str]) -> Iterator[str]:
-    yield from (f"FAILED: {problem}" for problem in problems)
-    if not problems:
-        yield "Our runtime and stock Cinder are equal by Cinder's own tests."
+def _verdict(wrong: Sequence[str]) -> Iterator[str]:
+    yield from (f"FAILED: {problem}" for problem in wrong)
+    if not wrong:
+        yield "No unexpected difference between stock Cinder and our runtime."

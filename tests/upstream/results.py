@@ -28,14 +28,14 @@ class Outcome:
     Attributes:
         test: its id, as unittest names it.
         text: the traceback, or the reason for which it was skipped.
-        commands: the programs that it tried to run; each attempt was refused.
+        refused: what it tried to do outside its process: the programs, and the addresses.
     """
 
     test: str
     state: State
     seconds: float = 0
     text: str = ""
-    commands: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
     @property
     def last_line(self) -> str:
@@ -125,4 +125,4 @@ def _events(path: Path) -> Iterable[Mapping[str, Any]]:
 
 
 def _outcome(values: Mapping[str, Any]) -> Outcome:
-    return Outcome(**{**values, "state": State(values["state"]), "commands": tuple(values["commands"])})
+    return Outcome(**{**values, "state": State(values["state"]), "refused": tuple(values["refused"])})

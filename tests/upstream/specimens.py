@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import threading
 import unittest
@@ -11,6 +12,10 @@ import unittest
 class BadManners(unittest.TestCase):
     def test_closes_standard_output(self) -> None:
         os.close(1)
+
+    def test_connects(self) -> None:
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("192.0.2.1", 443), timeout=1)
 
     def test_fails(self) -> None:
         self.assertEqual("green", "native")

@@ -29,22 +29,29 @@ def test_equal_runs_have_no_problem() -> None:
     assert problems(both(EQUAL, EQUAL), Expectation(passed=1), whole=True) == []
 
 
-def test_a_test_that_ends_differently_is_a_problem_and_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    runs = both(EQUAL, {**EQUAL, "test_a": State.FAILED})
-    found = problems(runs, Expectation(), whole=True)
-    report.show(runs, Expectation(), found)
+def test_a_test_that_ends_differently_fails_the_run_and_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    code = report.show(both(EQUAL, {**EQUAL, "test_a": State.FAILED}), Expectation(), whole=True)
     shown = capsys.readouterr().out
-    assert found == ["1 unexpected differences"]
+    assert code == 1
     assert "test_a\n    stock    passed  test_a is passed\n    product  failed  test_a is failed\n" in shown
-    assert "FAILED: 1 unexpected differences" in shown
+    assert "FAILED: tests that differ: 1\n" in shown
+
+
+def test_an_expected_difference_is_shown_with_its_reason_only(capsys: pytest.CaptureFixture[str]) -> None:
+    expected = Expectation(differences={"test_a": "a reason"})
+    code = report.show(both(EQUAL, {**EQUAL, "test_a": State.FAILED}), expected, whole=True)
+    shown = capsys.readouterr().out
+    assert code == 0
+    assert "1 expected differences: a reason\n" in shown
+    assert "test_a" not in shown
 
 
 @pytest.mark.parametrize("missing_from", list(Mode))
 def test_a_test_that_only_one_mode_ran_is_a_problem(missing_from: Mode) -> None:
     runs = both(EQUAL, EQUAL)
     del runs[missing_from].outcomes["test_b"]
-    assert problems(runs, Expectation(), whole=False) == ["1 unexpected differences"]
-    assert [one.test for one in differences(runs[Mode.STOCK], runs[Mode.PRODUCT])] == ["test_b"]
+    assert problems(runs, Expectation(), whole=False) == ["tests that differ: 1"]
+    assert [difference.test for difference in differences(runs[Mode.STOCK], runs[Mode.PRODUCT])] == ["test_b"]
 
 
 def test_too_few_passed_tests_are_a_problem_of_a_whole_run_only() -> None:
@@ -70,7 +77,7 @@ def test_an_expected_difference_that_is_gone_is_a_problem(test: str) -> None:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_run_on_the_wrong_cinder_is_a_problem(mode: Mode) -> None:
     runs = both(EQUAL, EQUAL)
-    other = next(one for one in Mode if one is not mode)
+    (other,) = set(Mode) - {mode}
     runs[mode].surroundings[:] = [INTENDED[other]]
     (found,) = problems(runs, Expectation(), whole=False)
     assert found.startswith(f"{mode}: Cinder ran on ")
@@ -96,7 +103,7 @@ def test_a_worker_that_broke_off_is_a_problem_and_names_its_test(tmp_path: Path)
 
 def write_outcome(writer: Writer, test: str) -> None:
     writer.running(test)
-    writer.outcome(Outcome(test, State.PASSED, commands=("mount -t nfs",)))
+    writer.outcome(Outcome(test, State.PASSED, refused=("mount -t nfs",)))
 
 
 def test_expected_differences_each_have_a_reason() -> None:
@@ -108,5 +115,5 @@ def test_expected_differences_each_have_a_reason() -> None:
 def test_every_module_is_in_one_shard() -> None:
     names = plan.modules(plan.source_root())
     assert len(names) > 200
-    assert sorted(name for shard in plan.shards(names) for name in shard) == names
-    assert len(plan.shards(names[:2])) == 2
+    assert [name for shard in plan.shards(names) for name in shard] == names
+    assert plan.shards(["a", "b"]) == [["a"], ["b"]]

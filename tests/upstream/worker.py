@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.upstream.guards import Commands, StandardFiles
+from tests.upstream.guards import Outside, StandardFiles
 from tests.upstream.results import Mode, Outcome, State, Surroundings, Writer
 
 _LONGEST_TEXT = 6000
@@ -35,10 +35,10 @@ class Recorder(unittest.TestResult):
         limit: seconds after which a test ends the process, with the stacks of all threads on standard error.
     """
 
-    def __init__(self, writer: Writer, commands: Commands, limit: float) -> None:
+    def __init__(self, writer: Writer, outside: Outside, limit: float) -> None:
         super().__init__()
         self._writer = writer
-        self._commands = commands
+        self._outside = outside
         self._limit = limit
         self._files = StandardFiles()
         self._begun = 0.0
@@ -54,7 +54,7 @@ class Recorder(unittest.TestResult):
         faulthandler.cancel_dump_traceback_later()
         self._files.restore()
         seconds = round(time.perf_counter() - self._begun, 3)
-        outcome = Outcome(test.id(), self._state, seconds, self._text[-_LONGEST_TEXT:], self._commands.taken())
+        outcome = Outcome(test.id(), self._state, seconds, self._text[-_LONGEST_TEXT:], self._outside.taken())
         self._writer.outcome(outcome)
 
     def addSuccess(self, test: unittest.TestCase) -> None:
@@ -81,10 +81,10 @@ def main() -> None:
     faulthandler.enable()
     warnings.simplefilter("ignore")
     with Path(output).open("w") as file:
-        writer, commands = Writer(file), Commands()
+        writer, outside = Writer(file), Outside()
         load_cinder(Mode(mode))
-        commands.refuse()
-        recorder = Recorder(writer, commands, float(limit))
+        outside.refuse()
+        recorder = Recorder(writer, outside, float(limit))
         for module in modules:
             for test in tests_of(module):
                 test.run(recorder)
