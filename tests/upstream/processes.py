@@ -49,9 +49,12 @@ def run_modes(modules: Sequence[str], directory: Path) -> Mapping[Mode, Run]:
         for number, shard in enumerate(plan.shards(modules), start=1)
         for mode in Mode
     ]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         for running in as_completed([pool.submit(run, job) for job in jobs]):
             print(running.result(), flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupted run starts no more workers
     return {mode: results.read(job.output for job in jobs if job.mode is mode) for mode in Mode}
 
 
