@@ -35,7 +35,7 @@ def skipping() -> Iterator[None]:
 def closing_lines(reports: Iterable[pytest.TestReport]) -> list[str]:
     """How many tests were not run, for each reason, the most frequent first; scripts/run-tests adds them up."""
     reasons = Counter(_reason(report) for report in reports)
-    return [f"not run: {number} tests: {reason}" for reason, number in reasons.most_common()]
+    return [f"not run: {number} test{'s' * (number > 1)}: {reason}" for reason, number in reasons.most_common()]
 
 
 def _reason(report: pytest.TestReport) -> str:

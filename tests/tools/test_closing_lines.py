@@ -21,7 +21,7 @@ def tree(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "scripts/run-tests", tmp_path / "scripts")
     for name in ("ruff", "mypy", "lint-imports"):
         write(tmp_path / ".venv/bin" / name, "echo fine")
-    said = ["not run: 2 tests: helm is missing: no network", "not run: 40 tests: needs root", "5 passed, 42 skipped"]
+    said = ["not run: 2 tests: helm is missing: no network", "not run: 1 test: needs root", "5 passed, 3 skipped"]
     write(tmp_path / ".venv/bin/pytest", "\n".join(f"echo '{line}'" for line in said))
     return tmp_path
 
@@ -42,9 +42,13 @@ def test_tests_that_were_not_run_are_added_up_over_all_stages(tree: Path) -> Non
     assert code == 0
     number = len(STAGES_OF_TESTS)
     assert lines[-2:] == [
-        f"{40 * number:6} tests not run: needs root",
         f"{2 * number:6} tests not run: helm is missing: no network",
+        f"{number:6} tests not run: needs root",
     ]
+
+
+def test_a_single_test_is_counted_as_one(tree: Path) -> None:
+    assert run(tree, "quick")[1][-1] == "     1 test not run: needs root"
 
 
 def test_nothing_is_said_of_them_when_no_tests_were_asked_for(tree: Path) -> None:

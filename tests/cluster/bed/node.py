@@ -69,18 +69,17 @@ class Cluster:
             raise CannotStart("Debian package containernetworking-plugins is missing")
         self.bin = self.folder / "bin"
         if not self.running:
-            for name in PROGRAMS:
-                lookup.program(name)
             self.folder.mkdir(parents=True)
-            lookup.link_programs(self.bin, *PROGRAMS)
 
     def start(self) -> None:
         """Returns when the node is ready. `stop` is to be called also when it fails.
 
         Raises:
             CannotStart: another cluster runs on this machine, or this one did not come up.
+            Missing, NotBuilt: its programs are not there.
         """
         self._lock = lock = _sole_cluster(self.folder, self.patience)
+        lookup.link_programs(self.bin, *PROGRAMS)
         unshare = "unshare --mount --net --pid --uts --fork --kill-child --propagation private --".split()
         with (self.folder / "holder.log").open("wb") as log:
             self._holder = subprocess.Popen(
