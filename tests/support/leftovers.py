@@ -5,7 +5,9 @@ A test that leaves something fails. What a fixture of a wider scope adds may sta
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -17,6 +19,7 @@ import pytest
 
 _UNCHECKED = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "EVENTLET_NO_GREENDNS", "OS_CINDER_DISABLE_EVENTLET_PATCHING")
 """Variables of pytest, and those that the runtime sets once a process, before it imports Cinder."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 _GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "30"))
 """Seconds that a thread may take to end after it was told to."""
 
@@ -36,7 +39,11 @@ def observe() -> frozenset[Thing]:
             Thing("the working directory", str(Path.cwd())),
             *(Thing(f"the environment variable {name}", value) for name, value in _variables()),
             *(Thing(f"the thread {thread.name!r}", id(thread), is_thread=True) for thread in threads),
-            *(Thing(f"the back end {route.host!r} in the runtime", id(route)) for route in _routes()),
+            *(Thing(f"the handler of {number.name}", signal.getsignal(number)) for number in _SIGNALS),
+            Thing("the level of the root logger", logging.getLogger().level),
+            *(Thing(f"the log handler {handler!r}", id(handler)) for handler in _log_handlers()),
+            Thing("sys.path", tuple(sys.path)),
+            *_of_cinder(),
         ]
     )
 
@@ -45,9 +52,17 @@ def _variables() -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in os.environ.items() if name not in _UNCHECKED)
 
 
-def _routes() -> tuple[Any, ...]:
-    runtime = sys.modules.get("csi_cinderlib.backend.runtime")
-    return () if runtime is None else runtime.Runtime(Path()).routes.registered()
+def _log_handlers() -> Iterator[logging.Handler]:
+    return (handler for handler in logging.getLogger().handlers if not type(handler).__module__.startswith("_pytest"))
+
+
+def _of_cinder() -> Iterator[Thing]:
+    if (runtime := sys.modules.get("csi_cinderlib.backend.runtime")) is None:
+        return
+    for path in runtime._process.files:
+        yield Thing(f"the runtime of {path}", path)
+    for route in runtime._process.routes.registered():
+        yield Thing(f"the back end {route.host!r}", id(route))
 
 
 def _wait_until_gone(things: frozenset[Thing]) -> frozenset[Thing]:
