@@ -133,6 +133,16 @@ def test_one_writer_among_readers(other_reads: bool, reads: bool, allowed: bool)
             fencing.check_alone(SHARED, others, request)
 
 
+@pytest.mark.parametrize(("theirs", "asked"), [(MANY, WRITER), (WRITER, MANY)])
+def test_who_took_or_wants_to_be_the_only_writer_is_it_whatever_the_other_says(
+    theirs: AccessMode, asked: AccessMode
+) -> None:
+    with pytest.raises(PreconditionFailed, match="one writer"):
+        fencing.check_alone(SHARED, [attached("n2", theirs)], publish(mode=asked))
+    fencing.check_alone(SHARED, [attached("n2", theirs)], publish(mode=asked, read_only=True))
+    fencing.check_alone(SHARED, [attached("n2", theirs, read_only=True)], publish(mode=asked))
+
+
 def test_only_the_first_node_of_an_empty_volume_may_take_it_for_new() -> None:
     request = publish(block=False)
     assert fencing.formatting(VOLUME, replace(attached(), blank=True), request) is Formatting.NEVER_FORMATTED
