@@ -152,6 +152,22 @@ def test_old_marks_go_unless_their_volume_is_here(tmp_path: Path) -> None:
     assert not records.formatted.holds("gone", "a@1")
 
 
+def test_a_record_is_of_one_attachment() -> None:
+    connection = replace(RECORD.connection, attachment="a@1")
+    record = replace(RECORD, connection=connection)
+    assert record.is_of(replace(connection, protocol="rbd", data={}))
+    for other in ("a@2", ""):
+        assert not record.is_of(replace(connection, attachment=other))
+    assert not RECORD.is_of(connection)
+
+
+def test_a_record_of_before_attachments_had_names_is_of_one_connection() -> None:
+    connection = RECORD.connection
+    assert RECORD.is_of(replace(connection, size=Bytes(1), data=dict(connection.data)))
+    assert not RECORD.is_of(replace(connection, data={**connection.data, "target_lun": 2}))
+    assert not RECORD.is_of(replace(connection, protocol="rbd"))
+
+
 def test_publications_are_kept_by_target() -> None:
     again = replace(RECORD.publications[0], read_only=True)
     assert RECORD.published(again).publications == (again,)

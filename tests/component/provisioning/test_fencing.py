@@ -46,6 +46,16 @@ def test_a_volume_that_is_not_whole_is_not_published(status: Status) -> None:
         fencing.check_usable(replace(VOLUME, status=status), publish())
 
 
+@pytest.mark.parametrize("status", [Status.AVAILABLE, Status.EXTENDING])
+def test_a_volume_that_grows_is_published_as_any_other(status: Status) -> None:
+    fencing.check_usable(replace(VOLUME, status=status), publish())
+
+
+def test_why_a_volume_is_not_whole_is_told() -> None:
+    with pytest.raises(PreconditionFailed, match="volume 'v' is error: the array was full"):
+        fencing.check_usable(replace(VOLUME, status=Status.ERROR, message="the array was full"), publish())
+
+
 def test_a_file_system_is_never_published_for_writers_on_several_nodes() -> None:
     with pytest.raises(PreconditionFailed, match="raw block"):
         fencing.check_usable(SHARED, publish(mode=MANY, block=False))
@@ -118,6 +128,13 @@ def test_a_volume_made_for_one_node_is_not_shared_even_by_readers() -> None:
 
 def test_the_nodes_own_attachment_excludes_nobody() -> None:
     fencing.check_alone(VOLUME, [attached("n1")], publish("n1"))
+
+
+def test_another_nodes_attachment_counts_beside_the_nodes_own() -> None:
+    with pytest.raises(PreconditionFailed, match="'n2'"):
+        fencing.check_alone(VOLUME, [attached("n1"), attached("n2")], publish("n1"))
+    assert fencing.own([attached("n2"), attached("n1")], "n1") == attached("n1")
+    assert fencing.own([attached("n2")], "n1") is None
 
 
 @pytest.mark.parametrize(
