@@ -135,6 +135,7 @@ def test_a_device_is_known_by_the_volume_that_has_it(tmp_path: Path) -> None:
     again = StageRecords(tmp_path)
     assert again.owner_of("3600a", other_than="new") == "vol"
     assert again.owner_of("3600a", other_than="vol") == ""
+    again.save(replace(RECORD, volume_id="without a device", device=None))
     assert again.owner_of("", other_than="new") == ""
     again.remove("vol")
     assert again.owner_of("3600a", other_than="new") == ""
@@ -150,6 +151,17 @@ def test_old_marks_go_unless_their_volume_is_here(tmp_path: Path) -> None:
     records.forget_old_marks(time.time() + KEPT_SECONDS + 60)
     assert records.formatted.holds("vol", "a@1")
     assert not records.formatted.holds("gone", "a@1")
+
+
+def test_from_a_whole_file_system_on_nothing_is_formatted() -> None:
+    assert [state for state in State if state.beyond_formatting] == [State.FORMATTED, State.STAGED]
+
+
+def test_a_record_that_cannot_be_removed_is_an_error_of_this_host(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    (records.directory / "vol.json").mkdir()
+    with pytest.raises(HostError, match="removing the stage record of volume vol: "):
+        records.remove("vol")
 
 
 def test_a_record_is_of_one_attachment() -> None:
