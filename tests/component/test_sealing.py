@@ -69,6 +69,17 @@ def test_what_this_driver_did_not_make_is_refused(text: str) -> None:
         Sealer().open(text)
 
 
+@pytest.mark.parametrize("text", ["", "hello", "hello:old:x", "plain:%%%"])
+def test_what_this_driver_did_not_make_is_said_to_be_foreign(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="was not made by this driver's controller"):
+        Sealer().open(text)
+
+
+def test_a_token_with_a_colon_is_that_of_the_key_before_the_first() -> None:
+    with pytest.raises(InvalidRequest, match="cannot be opened with key 'old'"):
+        Sealer([OLD]).open("k:old:not:a:token")
+
+
 @pytest.mark.parametrize(
     ("keys", "where"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation import ledger
+from tests.mutation import ledger, runner
 from tests.mutation.ledger import Equivalent, Identity
 
 MUTANTS = """
@@ -101,3 +101,10 @@ def test_an_entry_that_is_no_survivor_is_stale_once_its_module_was_tested() -> N
 
 def test_the_list_can_be_read() -> None:
     assert all(entry.reason for entry in ledger.read())
+
+
+def test_a_module_is_tested_by_its_own_tests_or_by_those_of_its_package() -> None:
+    paths = {"node": ["tests/node/"], "node.staging": ["tests/node/test_a.py"]}
+    tests = ["tests/node/test_a.py::t", "tests/node/test_b.py::t", "tests/host/test_c.py::t"]
+    assert runner.concerned("node.mounted", tests, paths) == set(tests[:2])
+    assert runner.concerned("node.staging", tests, paths) == set(tests[:1])
