@@ -12,6 +12,7 @@ from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import AlreadyExists, BackendError, BackendUnavailable, InUse, PreconditionFailed
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
+from tests.component.backend.watching import AWAY, cinders, failing, observe
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore, touch
 
@@ -50,43 +51,16 @@ def groups_of(store: ObservedStore, volumes: list[Volume]) -> list[str]:
     return [store.get(Volume, volume.id).group_id for volume in volumes]
 
 
-def observe(driver: Any, method: str, look: Callable[[], object]) -> list[Any]:
-    """What is to be seen when the driver is called."""
-    original, seen = getattr(driver, method), []
-
-    def called(*arguments: Any, **named: Any) -> Any:
-        seen.append(look())
-        return original(*arguments, **named)
-
-    setattr(driver, method, called)
-    return seen
-
-
 def answering(driver: Any, method: str, change: Callable[[Any], Any]) -> None:
     original = getattr(driver, method)
     setattr(driver, method, lambda *arguments, **named: change(original(*arguments, **named)))
-
-
-def failing(driver: Any, method: str, error: Exception) -> None:
-    def fail(*_arguments: Any, **_named: Any) -> Any:
-        raise error
-
-    setattr(driver, method, fail)
-
-
-def cinders(name: str, **values: str) -> Exception:
-    """An exception of Cinder's, which is imported only once its runtime is there."""
-    from cinder import exception
-
-    error: Exception = getattr(exception, name)(**values)
-    return error
 
 
 def test_everything_is_written_down_before_the_driver_is_asked(
     backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     wanted = record()
-    (seen,) = [observe(driver, "create_group", lambda: stored(store))]
+    (seen,) = [observe(driver, "create_group", lambda *_: stored(store))]
     backend.create_group_snapshot(wanted, members)
     ((left,), taken, (group,)) = seen[0]
     assert (left.status, left.owner, left.group_id) == (Status.CREATING, "me", wanted.id)
@@ -104,7 +78,7 @@ def test_everything_is_written_down_before_the_driver_is_asked(
 def test_volumes_are_labelled_with_their_group_for_the_moment_of_the_snapshot(
     backend: Backend, driver: Any, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
 ) -> None:
-    seen = observe(driver, "create_group_snapshot", lambda: groups_of(store, volumes))
+    seen = observe(driver, "create_group_snapshot", lambda *_: groups_of(store, volumes))
     made = backend.create_group_snapshot(record(), members)
     assert seen == [[made.group_id] * 2]
     assert groups_of(store, volumes) == ["", ""]
@@ -221,7 +195,7 @@ def test_what_may_be_there_is_deleted_before_it_is_taken_anew(
     backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore, status: Status
 ) -> None:
     left = leave(store, backend.create_group_snapshot(record(), members), status)
-    seen = observe(driver, "create_group_snapshot", lambda: (dict(driver.taken), stored(store)[0][0].owner))
+    seen = observe(driver, "create_group_snapshot", lambda *_: (dict(driver.taken), stored(store)[0][0].owner))
     made = backend.resume_create_group_snapshot(left)
     assert seen == [({}, "me")]
     assert (made.id, made.status, made.snapshot_ids) == (left.id, Status.AVAILABLE, left.snapshot_ids)
@@ -245,7 +219,7 @@ def test_a_clean_up_that_fails_does_not_keep_it_from_being_taken_unless_the_arra
     failing(driver, "delete_group_snapshot", cinders("VolumeDriverException", message="there is none"))
     assert backend.resume_create_group_snapshot(left).status is Status.AVAILABLE
     left = leave(store, store.get(GroupSnapshot, left.id), Status.CREATING)
-    failing(driver, "delete_group_snapshot", ConnectionRefusedError("the array is away"))
+    failing(driver, "delete_group_snapshot", AWAY)
     calls = driver.calls["create_group_snapshot"]
     with pytest.raises(BackendUnavailable):
         backend.resume_create_group_snapshot(left)
