@@ -37,7 +37,9 @@ _loops_before: dict[int, str] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ[_MARK] = str(uuid.uuid4())  # here and not above: a forked copy of this process is a run of its own
+    worker = os.environ.get("PYTEST_XDIST_WORKER") if hasattr(config, "workerinput") else None
+    # Here and not above: a forked copy of this process is a run of its own. A worker's mark begins with that of the run.
+    os.environ[_MARK] = f"{os.environ[_MARK]}.{worker}" if worker else str(uuid.uuid4())
     config.pluginmanager.register(leftovers.Leftovers())
     _loops_before.update({number: loopctl.backing_path(number) for number in loopctl.attached_numbers()})
 
@@ -99,6 +101,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         left = [*_leaked_loops(base), *_leaked_processes()]
         clean = 0 if left else clean + 1
         time.sleep(0.05)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = left
+    left = list(dict.fromkeys([*session.config.stash.get(_LEFT, []), *left]))
     if left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         session.config.stash[_LEFT] = left
@@ -109,9 +114,11 @@ _LEFT = pytest.StashKey[list[str]]()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """A worker of a parallel run has ended: take its tables over."""
-    for title, lines in getattr(node, "workeroutput", {}).get("tables", {}).items():
+    """A worker of a parallel run has ended: take over its tables, and what it left behind."""
+    output = getattr(node, "workeroutput", {})
+    for title, lines in output.get("tables", {}).items():
         tables.add(node.config, title, lines)
+    node.config.stash.setdefault(_LEFT, []).extend(output.get("left", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -136,11 +143,13 @@ def _leaked_loops(base: str) -> Iterator[str]:
 
 
 def _leaked_processes() -> Iterator[str]:
+    """Those of this process, and in a parallel run those of its workers."""
     mark = f"{_MARK}={os.environ[_MARK]}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):  # it ended meanwhile
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
+            variables = (entry / "environ").read_bytes().split(b"\0")
+            if any(variable == mark or variable.startswith(mark + b".") for variable in variables):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 yield f"process {entry.name}: {command}"
