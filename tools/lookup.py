@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.catalogue import TOOLS, Tool
+from tools.catalogue import SETS, TOOLS, Tool
 
 
 class Missing(Exception):
@@ -25,14 +25,15 @@ def folder(name: str) -> Path:
 
     Raises:
         Missing: it could not be had: there is no Go, or no network.
-        NotBuilt: `make tools` has not been run, or failed.
+        NotBuilt: the make target that makes it has not been run, or failed.
     """
     tool = TOOLS[name]
     if tool.folder.exists():
         return tool.folder
     if reason_file(tool).exists():
         raise Missing(f"{name} is missing: {reason_file(tool).read_text()}")
-    raise NotBuilt(f"{name} is not in {tool.folder.parent}: run `make tools`")
+    target = "tools" if tool in SETS["test"] else "cluster-test"
+    raise NotBuilt(f"{name} is not in {tool.folder.parent}: run `make {target}`")
 
 
 def program(name: str) -> Path:

@@ -172,6 +172,12 @@ def test_a_module_without_the_files_is_refused(tools: Tools, specification: dict
     assert "has no csi.proto" in output
 
 
+@pytest.mark.parametrize(("name", "target"), [("helm", "tools"), ("kubelet", "cluster-test")])
+def test_a_tool_that_nobody_made_is_named_with_the_target_that_makes_it(tools: Tools, name: str, target: str) -> None:
+    with pytest.raises(lookup.NotBuilt, match=f"{name} is not in .*: run `make {target}`"):
+        lookup.program(name)
+
+
 def test_an_unknown_tool_is_refused(tools: Tools) -> None:
     code, output = tools.run("csi-sanity", "hlem")
     assert code == 2
