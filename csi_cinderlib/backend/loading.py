@@ -45,9 +45,8 @@ def driver_class(settings: BackendSettings) -> Any:
             key, f"{path!r} is not the path of a class, like cinder.volume.drivers.lvm.LVMVolumeDriver"
         )
     try:
-        with routed(
-            None
-        ):  # a module, with the threads that it starts while it is imported, serves all back ends of its driver
+        # What a module starts while it is imported serves all back ends of its driver.
+        with routed(None):
             return importutils.import_class(path)
     except Exception as error:
         module = path.rpartition(".")[0]

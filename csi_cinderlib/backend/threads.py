@@ -15,7 +15,7 @@ from csi_cinderlib.backend.work import Route, current_route, routed
 
 
 def starting(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
-    """`start` of a class of threads that take over the route."""
+    """`start` of a class of threads, so that they take over the route."""
 
     @functools.wraps(start)
     def started(thread: threading.Thread) -> None:
@@ -27,10 +27,10 @@ def starting(start: Callable[[threading.Thread], None]) -> Callable[[threading.T
 
 
 def submitting(submit: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """`submit` of a class of thread pools whose items take over the route, also where there is none.
+    """`submit` of a class of thread pools, so that items take over the route, or that there is none.
 
     Args:
-        name: of the parameter that is the item, where callers may name it.
+        name: the item's parameter, for callers that pass it by name.
     """
 
     @functools.wraps(submit)

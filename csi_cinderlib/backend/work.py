@@ -187,10 +187,6 @@ class Routes:
         with self._guard:
             self._routes = tuple(other for other in self._routes if other is not route)
 
-    def registered(self) -> tuple[Route, ...]:
-        """Those of all stores, whatever the current thread may see."""
-        return self._routes
-
     def all(self) -> tuple[Route, ...]:
         """The back ends on the store of the current thread's back end.
 

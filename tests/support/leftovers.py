@@ -33,6 +33,7 @@ class Thing(NamedTuple):
 
 
 def observe() -> frozenset[Thing]:
+    """What there is now. Daemon threads are left out: servers and Cinder's locks have some for the life of the process."""
     threads = (thread for thread in threading.enumerate() if thread.is_alive() and not thread.daemon)
     return frozenset(
         [
@@ -61,7 +62,7 @@ def _of_cinder() -> Iterator[Thing]:
         return
     for path in runtime._process.files:
         yield Thing(f"the runtime of {path}", path)
-    for route in runtime._process.routes.registered():
+    for route in runtime._process.routes._routes:
         yield Thing(f"the back end {route.host!r}", id(route))
 
 
