@@ -154,6 +154,17 @@ def test_back_ends_are_found_by_each_form_of_cinders_host(store: ObservedStore) 
         assert routes.of_host(host) == ()
 
 
+def test_what_no_back_end_has_is_named(store: ObservedStore) -> None:
+    routes = Routes()
+    routes.add(Route("gold", "controller@gold", store))
+    with pytest.raises(NotFound, match="^volume 'nowhere'"):
+        routes.volume("nowhere")
+    with pytest.raises(NotFound, match="^snapshot 'nowhere'"):
+        routes.snapshot("nowhere")
+    with pytest.raises(NotFound, match="^attachment 'nowhere'"):
+        routes.record(Attachment, "nowhere")
+
+
 def test_an_attachment_that_cannot_be_read_is_not_left_out(work: Work, volume: Volume, store: ObservedStore) -> None:
     store._put_raw(Attachment, "broken", "1-x", f'{{"volume_id": "{volume.id}"}}')
     with pytest.raises(CorruptRecord, match="attachment 'broken'"):
