@@ -157,11 +157,11 @@ def test_back_ends_are_found_by_each_form_of_cinders_host(store: ObservedStore) 
 def test_what_no_back_end_has_is_named(store: ObservedStore) -> None:
     routes = Routes()
     routes.add(Route("gold", "controller@gold", store))
-    with pytest.raises(NotFound, match="^volume 'nowhere'"):
+    with pytest.raises(NotFound, match=r"^volume 'nowhere'"):
         routes.volume("nowhere")
-    with pytest.raises(NotFound, match="^snapshot 'nowhere'"):
+    with pytest.raises(NotFound, match=r"^snapshot 'nowhere'"):
         routes.snapshot("nowhere")
-    with pytest.raises(NotFound, match="^attachment 'nowhere'"):
+    with pytest.raises(NotFound, match=r"^attachment 'nowhere'"):
         routes.record(Attachment, "nowhere")
 
 
