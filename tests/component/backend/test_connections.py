@@ -185,6 +185,33 @@ def test_a_failed_connection_leaves_neither_mapping_nor_record(
     assert (driver(backend).exports, driver(backend).mapped) == (set(), set())
 
 
+def test_a_failed_connection_whose_export_stays_has_a_record_that_says_so(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(nothing_fail=["initialize_connection", "remove_export"])
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(BackendError):
+        backend.connect(volume, makers.attachment(volume))
+    (left,) = store.page(Attachment).records
+    said = "back end 'fake': the array says no"
+    assert (left.status, left.message) == (Status.ERROR, f"{said}; cleaning up failed, too: {said}")
+    assert not again(store, volume).blank
+
+
+def test_a_connection_that_fails_once_its_volume_is_gone_is_forgotten(make: MakeBackend, store: ObservedStore) -> None:
+    """Another process deletes the volume as soon as nothing is attached."""
+    backend = make(nothing_fail=["initialize_connection"])
+    volume = backend.create_volume(makers.volume())
+
+    def the_volume_goes(_attachment: object) -> None:
+        store.before["replace"] = lambda _volume: store.remove(again(store, volume))
+
+    store.before["remove"] = the_volume_goes
+    with pytest.raises(BackendError, match="the array says no"):
+        backend.connect(volume, makers.attachment(volume))
+    assert (store.page(Attachment).records, store.page(Volume).records) == ((), ())
+
+
 def test_a_failed_second_connection_leaves_the_first_one_its_export(make: MakeBackend, store: ObservedStore) -> None:
     backend = make(nothing_fail=["initialize_connection:2"])
     volume = backend.create_volume(makers.volume(multiattach=True))
