@@ -144,6 +144,26 @@ def test_a_failed_connection_leaves_the_export_to_one_that_came_meanwhile(
     assert driver(backend).exports == {volume.id}
 
 
+def test_an_attachment_without_a_connector_has_no_mapping_and_may_have_an_export(
+    backend: Backend, store: ObservedStore
+) -> None:
+    volume = backend.create_volume(makers.volume())
+    made = backend.connect(volume, makers.attachment(volume))
+    backend.disconnect(store.replace(replace(made, connector={})))
+    assert driver(backend).calls["terminate_connection"] == 0
+    assert driver(backend).exports == set()
+
+
+def test_a_disconnection_is_never_forced(backend: Backend) -> None:
+    """By force a driver takes away the mappings of all hosts."""
+    volume = backend.create_volume(makers.volume())
+    made = backend.connect(volume, makers.attachment(volume))
+    asked = []
+    driver(backend).terminate_connection = lambda _volume, _connector, **named: asked.append(named)
+    backend.disconnect(made)
+    assert asked == [{"force": False}]
+
+
 def test_disconnecting_twice_is_fine(backend: Backend) -> None:
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, makers.attachment(volume))

@@ -10,7 +10,10 @@ import pytest
 
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.model.records import Volume
+from tests.component.backend.watching import failing
 from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore
 
 Call = Callable[[], object]
 Case = Callable[[Backend], tuple[Call, str, str]]
@@ -72,6 +75,16 @@ def test_the_lock_is_held_while_the_driver_works_and_free_afterwards(backend: Ba
     call()
     assert free == [False]
     assert is_free(lock)
+
+
+def test_a_driver_that_cannot_clean_its_locks_hinders_no_deletion(backend: Backend, store: ObservedStore) -> None:
+    driver: Any = backend.driver
+    for method in ("clean_volume_file_locks", "clean_snapshot_file_locks"):
+        failing(driver, method, PermissionError("not yours"))
+    volume = backend.create_volume(makers.volume())
+    backend.delete_snapshot(backend.create_snapshot(makers.snapshot(volume)))
+    backend.delete_volume(volume)
+    assert store.page(Volume).records == ()
 
 
 def lock_files(runtime: Runtime, id: str) -> list[str]:
