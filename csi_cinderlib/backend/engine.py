@@ -226,11 +226,10 @@ class Engine:
             yield
 
     def forget_lock_files(self, *, volume_id: str = "", snapshot_id: str = "") -> None:
-        """Lock files are named by volume and snapshot; without this they would pile up."""
+        """Lock files are named by volume and snapshot; without this they would pile up. Cinder only logs what fails here."""
         from cinder import utils
 
-        with contextlib.suppress(OSError):
-            if volume_id:
-                utils.clean_volume_file_locks(volume_id, self.driver)
-            if snapshot_id:
-                utils.clean_snapshot_file_locks(snapshot_id, self.driver)
+        if volume_id:
+            utils.clean_volume_file_locks(volume_id, self.driver)
+        if snapshot_id:
+            utils.clean_snapshot_file_locks(snapshot_id, self.driver)

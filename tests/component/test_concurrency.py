@@ -26,6 +26,7 @@ def test_a_key_is_held_by_one_and_refused_to_others() -> None:
         assert not is_free(locks, "b")
         assert not is_free(locks, shared=("a",))
         assert is_free(locks, "c", shared=("d",))
+        assert not is_free(locks, "a"), "what others take and give back changes nothing"
     assert is_free(locks, "a", "b")
 
 

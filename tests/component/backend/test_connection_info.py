@@ -19,6 +19,7 @@ INFO = {"driver_volume_type": "iscsi", "data": {"target_lun": 1}}
     [
         ({"total_iops_sec": "500"}, 10, {"total_iops_sec": "500"}),
         ({"total_iops_sec_per_gb": "30"}, 10, {"total_iops_sec": 300}),
+        ({"total_iops_sec_per_gb": "0"}, 10, {"total_iops_sec": 0}),
         ({"read_iops_sec_per_gb": "30", "read_iops_sec_per_gb_min": "1000"}, 10, {"read_iops_sec": 1000}),
         ({"write_bytes_sec_per_gb": "30", "write_bytes_sec_max": "200"}, 10, {"write_bytes_sec": 200}),
         ({"total_bytes_sec_per_gb": "5", "size_iops_sec": "4"}, 2, {"total_bytes_sec": 10, "size_iops_sec": "4"}),

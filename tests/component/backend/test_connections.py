@@ -154,6 +154,26 @@ def test_a_failed_connection_leaves_the_export_to_one_that_came_meanwhile(
     assert driver(backend).exports == {volume.id}
 
 
+def test_an_attachment_without_a_connector_has_no_mapping_and_may_have_an_export(
+    backend: Backend, store: ObservedStore
+) -> None:
+    volume = backend.create_volume(makers.volume())
+    made = backend.connect(volume, makers.attachment(volume))
+    backend.disconnect(store.replace(replace(made, connector={})))
+    assert driver(backend).calls["terminate_connection"] == 0
+    assert driver(backend).exports == set()
+
+
+def test_a_disconnection_is_never_forced(backend: Backend) -> None:
+    """By force a driver takes away the mappings of all hosts."""
+    volume = backend.create_volume(makers.volume())
+    made = backend.connect(volume, makers.attachment(volume))
+    asked = []
+    driver(backend).terminate_connection = lambda _volume, _connector, **named: asked.append(named)
+    backend.disconnect(made)
+    assert asked == [{"force": False}]
+
+
 def test_disconnecting_twice_is_fine(backend: Backend) -> None:
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, makers.attachment(volume))
@@ -193,6 +213,33 @@ def test_a_failed_connection_leaves_neither_mapping_nor_record(
         backend.connect(volume, makers.attachment(volume))
     assert store.page(Attachment).records == ()
     assert (driver(backend).exports, driver(backend).mapped) == (set(), set())
+
+
+def test_a_failed_connection_whose_export_stays_has_a_record_that_says_so(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(nothing_fail=["initialize_connection", "remove_export"])
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(BackendError):
+        backend.connect(volume, makers.attachment(volume))
+    (left,) = store.page(Attachment).records
+    said = "back end 'fake': the array says no"
+    assert (left.status, left.message) == (Status.ERROR, f"{said}; cleaning up failed, too: {said}")
+    assert not again(store, volume).blank
+
+
+def test_a_connection_that_fails_once_its_volume_is_gone_is_forgotten(make: MakeBackend, store: ObservedStore) -> None:
+    """Another process deletes the volume as soon as nothing is attached."""
+    backend = make(nothing_fail=["initialize_connection"])
+    volume = backend.create_volume(makers.volume())
+
+    def the_volume_goes(_attachment: object) -> None:
+        store.before["replace"] = lambda _volume: store.remove(again(store, volume))
+
+    store.before["remove"] = the_volume_goes
+    with pytest.raises(BackendError, match="the array says no"):
+        backend.connect(volume, makers.attachment(volume))
+    assert (store.page(Attachment).records, store.page(Volume).records) == ((), ())
 
 
 def test_a_failed_second_connection_leaves_the_first_one_its_export(make: MakeBackend, store: ObservedStore) -> None:

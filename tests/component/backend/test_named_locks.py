@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.model.records import Volume
+from tests.component.backend.watching import failing
 from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore
 
 Call = Callable[[], object]
 Case = Callable[[Backend], tuple[Call, str, str]]
@@ -71,3 +75,34 @@ def test_the_lock_is_held_while_the_driver_works_and_free_afterwards(backend: Ba
     call()
     assert free == [False]
     assert is_free(lock)
+
+
+def test_a_driver_that_cannot_clean_its_locks_hinders_no_deletion(backend: Backend, store: ObservedStore) -> None:
+    driver: Any = backend.driver
+    for method in ("clean_volume_file_locks", "clean_snapshot_file_locks"):
+        failing(driver, method, PermissionError("not yours"))
+    volume = backend.create_volume(makers.volume())
+    backend.delete_snapshot(backend.create_snapshot(makers.snapshot(volume)))
+    backend.delete_volume(volume)
+    assert store.page(Volume).records == ()
+
+
+def lock_files(runtime: Runtime, id: str) -> list[str]:
+    return [file.name for file in runtime.lock_dir.iterdir() if id in file.name]
+
+
+def test_the_files_of_locks_go_with_what_they_are_named_after(backend: Backend, runtime: Runtime) -> None:
+    driver: Any = backend.driver
+    cleaned: list[tuple[str, str]] = []
+    driver.clean_volume_file_locks = lambda id: cleaned.append(("volume", id))
+    driver.clean_snapshot_file_locks = lambda id: cleaned.append(("snapshot", id))
+    volume = backend.create_volume(makers.volume())
+    snapshot = backend.create_snapshot(makers.snapshot(volume))
+    backend.create_volume(makers.volume(source=snapshot))
+    assert lock_files(runtime, snapshot.id)
+    backend.delete_snapshot(snapshot)
+    assert (lock_files(runtime, snapshot.id), cleaned) == ([], [("snapshot", snapshot.id)])
+    backend.create_volume(makers.volume(source=volume))
+    assert lock_files(runtime, volume.id)
+    backend.delete_volume(volume)
+    assert (lock_files(runtime, volume.id), cleaned[1:]) == ([], [("volume", volume.id)])

@@ -275,6 +275,14 @@ def test_a_revert_is_noted_while_it_runs(
     assert seen == [(f"being reverted to {snapshot.id}", snapshot.id)]
 
 
+def test_a_driver_reverts_the_volume_of_the_snapshot_and_no_copy_of_it(
+    backend: Backend, driver: Any, volume: Volume, snapshot: Snapshot
+) -> None:
+    same = observe(driver, "revert_to_snapshot", lambda _context, one, taken: taken.volume is one)
+    backend.revert_volume(volume, snapshot)
+    assert same == [True]
+
+
 def test_only_what_is_whole_is_reverted_and_to_a_snapshot_of_its_own(
     backend: Backend, driver: Any, volume: Volume, snapshot: Snapshot
 ) -> None:

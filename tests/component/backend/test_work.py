@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
-from csi_cinderlib.backend.work import Work, all_of, change, walk
+from csi_cinderlib.backend.work import Route, Routes, Work, all_of, change, walk
 from csi_cinderlib.errors import CorruptRecord, NotFound, StaleRecord
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Page, R, Where
@@ -140,6 +140,29 @@ def test_attachments_are_read_again_once_they_were_forgotten(work: Work, volume:
     assert work.attachments(volume.id) == ()
     work.forget_attachments(volume.id)
     assert work.attachments(volume.id) == (attachment,)
+
+
+def test_back_ends_are_found_by_each_form_of_cinders_host(store: ObservedStore) -> None:
+    routes = Routes()
+    gold, lead = (Route(name, f"controller@{name}", store) for name in ("gold", "lead"))
+    routes.add(gold)
+    routes.add(lead)
+    for host in ("controller@gold", "controller@gold#pool", "controller@gold#pool#1"):
+        assert routes.of_host(host) == (gold,)
+    assert set(routes.of_host("controller")) == {gold, lead}
+    for host in ("", "gold", "elsewhere", "controller@", "@"):
+        assert routes.of_host(host) == ()
+
+
+def test_what_no_back_end_has_is_named(store: ObservedStore) -> None:
+    routes = Routes()
+    routes.add(Route("gold", "controller@gold", store))
+    with pytest.raises(NotFound, match=r"^volume 'nowhere'"):
+        routes.volume("nowhere")
+    with pytest.raises(NotFound, match=r"^snapshot 'nowhere'"):
+        routes.snapshot("nowhere")
+    with pytest.raises(NotFound, match=r"^attachment 'nowhere'"):
+        routes.record(Attachment, "nowhere")
 
 
 def test_an_attachment_that_cannot_be_read_is_not_left_out(work: Work, volume: Volume, store: ObservedStore) -> None:

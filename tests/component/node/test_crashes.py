@@ -8,20 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import HostError, UnsafeToFormat
 from csi_cinderlib.host import devices, mounts
-from csi_cinderlib.model.capability import AccessMode, Capability
+from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Formatting
-from csi_cinderlib.node.reconcile import Reconciled, reconcile
-from csi_cinderlib.node.stage_record import State
 from tests.component.node.bed import BLOCK, MIB, Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 
@@ -53,6 +48,14 @@ def run(base: Path, step: str, kind: str, fault: str = "", *, read_only: bool = 
     spec = json.dumps({"kind": kind, "read_only": read_only})
     argv = [sys.executable, "-m", "tests.component.node.bed", str(base), step, spec]
     return subprocess.run(argv, env=env, check=False, cwd=Path(__file__).parents[3]).returncode
+
+
+def reboot(node: Node) -> None:
+    """What a reboot does to mounts and loop devices; files stay."""
+    for path in reversed(mounted_below(node.base)):
+        mounts.unmount(path)
+    for loop in reversed(loops_of(node.base)):
+        devices.detach_file(loop)
 
 
 def elsewhere(volume: Volume) -> Volume:
@@ -213,118 +216,6 @@ def test_an_interrupted_mkfs_runs_again(node: Node, damage: bytes) -> None:
             file.write(b"\xa5" * MIB)
     assert run(node.base, "stage", "ext4") == 0
     (Path(node.staging_path(node.volume())) / "f").write_text("usable")
-
-
-@pytest.mark.parametrize("fault", ["stage.intent", "stage.connected"])
-def test_an_intent_of_before_a_crash_is_cleaned_at_start(node: Node, fault: str) -> None:
-    assert run(node.base, "stage", "ext4", fault) == -signal.SIGKILL
-    again = Node(node.base)
-    assert again.reconcile().cleaned == ("vol",)
-    assert_nothing_left(node.base)
-
-
-class Meanwhile(KeyedLocks):
-    """Somebody else is served after the records were read and before a volume is locked."""
-
-    def __init__(self, deed: Callable[[], object]) -> None:
-        super().__init__()
-        self._deed = deed
-
-    @contextmanager
-    def hold(self, *keys: str, shared: Iterable[str] = ()) -> Iterator[None]:
-        self._deed()
-        with super().hold(*keys, shared=shared):
-            yield
-
-
-def test_at_start_a_volume_that_is_staged_meanwhile_is_kept(node: Node) -> None:
-    """As a block device, which no mount betrays before it is published."""
-    assert run(node.base, "stage", "block", "stage.connected") == -signal.SIGKILL
-    reboot(node)
-    again = Node(node.base)
-    done = reconcile(again.records, again.staging, Meanwhile(lambda: again.stage(again.volume(), BLOCK)))
-    assert done == Reconciled(kept=("vol",))
-    assert len(loops_of(node.base)) == 1
-    again.publish(again.volume(), BLOCK)
-
-
-def test_at_start_a_volume_that_is_unstaged_meanwhile_is_no_business_any_more(node: Node) -> None:
-    assert run(node.base, "stage", "ext4", "stage.connected") == -signal.SIGKILL
-    again = Node(node.base)
-    assert reconcile(again.records, again.staging, Meanwhile(lambda: again.unstage(again.volume()))) == Reconciled()
-    assert_nothing_left(node.base)
-
-
-def test_at_start_a_volume_in_use_is_kept(node: Node) -> None:
-    volume = node.volume()
-    node.stage(volume)
-    node.publish(volume)
-    before = mounted_below(node.base)
-    assert Node(node.base).reconcile().kept == ("vol",)
-    assert mounted_below(node.base) == before
-
-
-def test_at_start_a_volume_that_is_being_formatted_waits_for_its_retry(node: Node) -> None:
-    assert run(node.base, "stage", "ext4", "stage.format-intent") == -signal.SIGKILL
-    again = Node(node.base)
-    assert again.reconcile().kept == ("vol",)
-    assert again.records.find("vol").state is State.FORMATTING  # type: ignore[union-attr] # kept, as just said
-    assert run(node.base, "stage", "ext4") == 0
-
-
-def reboot(node: Node) -> None:
-    """What a reboot does to mounts and loop devices; files stay."""
-    for path in reversed(mounted_below(node.base)):
-        mounts.unmount(path)
-    for loop in reversed(loops_of(node.base)):
-        devices.detach_file(loop)
-
-
-@pytest.mark.parametrize("kind", ["ext4", "block"])
-def test_after_a_reboot_all_is_staged_and_published_again(node: Node, kind: str) -> None:
-    volume = node.volume()
-    node.stage(volume, capability(kind))
-    node.publish(volume, capability(kind))
-    reboot(node)
-    again = Node(node.base)
-    assert again.reconcile().kept == ("vol",)
-    other = again.target("pod2")
-    again.stage(volume, capability(kind))
-    again.publish(volume, capability(kind), other)
-    again.unpublish(volume, other)
-    again.unpublish(volume)
-    again.unstage(volume)
-    assert_nothing_left(node.base)
-
-
-def test_after_a_reboot_another_capability_is_no_conflict(node: Node) -> None:
-    volume = node.volume()
-    node.stage(volume)
-    reboot(node)
-    multi = mount_capability("ext4", mode=AccessMode.SINGLE_NODE_MULTI_WRITER)
-    Node(node.base).stage(volume, multi, str(node.base / "new-layout"))
-    assert mounted_below(node.base) == [str(node.base / "new-layout")]
-
-
-@pytest.mark.parametrize("kind", ["ext4", "block"])
-def test_after_a_reboot_unstage_and_unpublish_are_fine(node: Node, kind: str) -> None:
-    volume = node.volume()
-    node.stage(volume, capability(kind))
-    node.publish(volume, capability(kind))
-    reboot(node)
-    again = Node(node.base)
-    again.unpublish(volume)
-    again.unstage(volume)
-    assert_nothing_left(node.base)
-
-
-def test_a_record_whose_staging_path_is_gone_is_cleaned_at_start(node: Node) -> None:
-    volume = node.volume()
-    staged = node.stage(volume)
-    mounts.unmount(staged)
-    Path(staged).rmdir()
-    assert Node(node.base).reconcile().cleaned == ("vol",)
-    assert_nothing_left(node.base)
 
 
 def test_every_fault_point_of_the_node_is_reached_by_some_call_here() -> None:

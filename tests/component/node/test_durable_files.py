@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -58,6 +59,50 @@ def test_stage_records_and_format_marks_are_durable_when_they_are_answered(tmp_p
     calls.clear()
     FormatMarks(tmp_path / "formatted").set("vol", "a@1")
     assert calls == ["fsync vol.new of 3 bytes", "rename vol.new vol", "fsync formatted/"]
+
+
+def test_the_directory_is_for_root_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "not" / "there yet"
+    for _ in range(2):
+        durable_files.prepare(directory)
+        assert directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_crash_left_of_a_longer_file_is_not_in_the_new_one(tmp_path: Path) -> None:
+    (tmp_path / "a.new").write_bytes(b"longer than the content")
+    durable_files.store(tmp_path / "a", b"content")
+    assert (tmp_path / "a").read_bytes() == b"content"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"kept")
+    (tmp_path / "a.new").symlink_to("elsewhere")
+    with pytest.raises(OSError, match="symbolic link"):
+        durable_files.store(tmp_path / "a", b"content")
+    assert (tmp_path / "elsewhere").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_is_not_on_the_disk_is_an_error_and_takes_no_ones_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    durable_files.store(tmp_path / "a", b"old")
+
+    def full(_fd: int) -> None:
+        if is_gone:
+            (tmp_path / "a.new").unlink()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        durable_files.store(tmp_path / "a", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"old")]
+
+
+def test_no_volume_can_take_the_place_of_another_one(tmp_path: Path) -> None:
+    hashed = durable_files.name_of("a/b")
+    assert durable_files.name_of(hashed) != hashed
 
 
 @pytest.mark.parametrize("volume_id", ["vol", "../../etc/passwd", "sha256-abc", "a.new", ".hidden"])

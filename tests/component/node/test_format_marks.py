@@ -30,6 +30,19 @@ def test_another_attachment_replaces_a_mark(tmp_path: Path) -> None:
     assert marks.holds("vol", "a@2")
 
 
+def test_a_mark_that_cannot_be_kept_or_read_is_an_error_of_this_host(tmp_path: Path) -> None:
+    marks = FormatMarks(tmp_path / "marks")
+    (tmp_path / "file").touch()
+    with pytest.raises(HostError, match=r"^preparing .*/file/marks: Not a directory"):
+        FormatMarks(tmp_path / "file" / "marks")
+    (marks.directory / "vol.new").mkdir()
+    with pytest.raises(HostError, match=r"^noting that volume vol gets a file system: Is a directory"):
+        marks.set("vol", "a@1")
+    (marks.directory / "vol").mkdir()
+    with pytest.raises(HostError, match=r"^reading .*/marks/vol: Is a directory"):
+        marks.holds("vol", "a@1")
+
+
 def test_marks_that_cannot_be_looked_through_are_an_error_of_this_host(tmp_path: Path) -> None:
     marks = FormatMarks(tmp_path / "marks")
     marks.directory.rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,12 @@ RECORD = StageRecord(
 )
 
 
-@pytest.mark.parametrize("record", [RECORD, replace(RECORD, device=None, publications=(), state=State.INTENT)])
+READ_ONLY = replace(RECORD, publications=(replace(RECORD.publications[0], read_only=True),))
+
+
+@pytest.mark.parametrize(
+    "record", [RECORD, READ_ONLY, replace(RECORD, device=None, publications=(), state=State.INTENT)]
+)
 def test_a_record_comes_back_as_it_was(record: StageRecord) -> None:
     assert decode(encode(record)) == record
 
@@ -102,6 +108,40 @@ def test_a_corrupt_record_is_named_and_the_others_work(tmp_path: Path, text: str
     assert [error.id for error in again.all().corrupt] == ["vol"]
 
 
+def broken(**changes: object) -> str:
+    raw = json.loads(TEXT)
+    for key, value in changes.items():
+        if value is None:
+            del raw[key]
+        else:
+            raw[key] = value
+    return json.dumps(raw)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (broken(v=99), r"vol\.json: it is of version 99, this program knows version 1"),
+        (broken(fs_type=None), r"vol\.json: KeyError 'fs_type'"),
+        (broken(fs_type=7), r"vol\.json: TypeError 7 is no text"),
+        (broken(connection={"protocol": "x", "data": []}), r"vol\.json: TypeError the connection's data is no map"),
+        (broken(connection={"protocol": "x", "data": {}}), r"vol\.json: publish_context: was not made by"),
+    ],
+)
+def test_what_is_wrong_with_a_record_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    records = StageRecords(tmp_path)
+    (records.directory / "vol.json").write_text(text)
+    with pytest.raises(CorruptRecord, match=problem):
+        records.find("vol")
+
+
+def test_a_record_that_cannot_be_read_from_the_disk_is_an_error_of_this_host(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    (records.directory / "vol.json").mkdir()
+    with pytest.raises(HostError, match=r"reading .*vol\.json: Is a directory"):
+        records.find("vol")
+
+
 def test_a_record_under_another_volumes_name_is_corrupt(tmp_path: Path) -> None:
     records = StageRecords(tmp_path)
     records.save(RECORD)
@@ -132,6 +172,7 @@ def test_what_cannot_be_stored_is_an_error_and_the_old_record_stays(tmp_path: Pa
 def test_a_device_is_known_by_the_volume_that_has_it(tmp_path: Path) -> None:
     records = StageRecords(tmp_path)
     records.save(RECORD)
+    assert records.owner_of("3600a", other_than="new") == "vol"
     again = StageRecords(tmp_path)
     assert again.owner_of("3600a", other_than="new") == "vol"
     assert again.owner_of("3600a", other_than="vol") == ""

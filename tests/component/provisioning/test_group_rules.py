@@ -1,0 +1,141 @@
+"""Group snapshots: what is asked for, compared and refused before a back end hears of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.errors import (
+    AlreadyExists,
+    BackendUnavailable,
+    InvalidRequest,
+    NotFound,
+    OperationPending,
+    PreconditionFailed,
+)
+from csi_cinderlib.model import ids
+from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.provisioning.groups import Groups, check_members, check_same, member
+
+from .conftest import Site
+
+RECORD = GroupSnapshot(
+    id="g",
+    name="together",
+    backend="array",
+    volume_ids=("a", "b"),
+    snapshot_ids=("s", "t"),
+    parameters={"tier": "1"},
+    created_at="2026-05-01T00:00:00.000000Z",
+)
+
+
+def test_a_member_is_named_after_the_group_and_the_volume() -> None:
+    volume = Volume(id="v", name="pvc-1", backend="array", size=GiB(3))
+    assert member(RECORD, volume) == Snapshot(
+        id=ids.member_id("g", "v"),
+        name="together/pvc-1",
+        backend="array",
+        volume_id="v",
+        size=GiB(3),
+        group_snapshot_id="g",
+        created_at=RECORD.created_at,
+    )
+
+
+def test_the_same_in_another_order_is_the_same() -> None:
+    check_same(RECORD, replace(RECORD, volume_ids=("b", "a")))
+    check_members(RECORD, ["t", "s"])
+    check_members(RECORD, [])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "differs"),
+    [
+        (replace(RECORD, volume_ids=("a",)), "it is one of the volumes a, b"),
+        (replace(RECORD, volume_ids=("a", "b", "c")), "it is one of the volumes a, b"),
+        (replace(RECORD, parameters={"tier": "2"}), "parameters differ in .*tier"),
+    ],
+)
+def test_what_differs_is_named(wanted: GroupSnapshot, differs: str) -> None:
+    with pytest.raises(AlreadyExists, match=f"group snapshot 'together'.*{differs}"):
+        check_same(RECORD, wanted)
+
+
+@pytest.mark.parametrize("given", [["s"], ["s", "t", "u"], ["s", "u"]])
+def test_other_members_are_refused(given: list[str]) -> None:
+    with pytest.raises(InvalidRequest, match="snapshot_ids: are not the members of group snapshot 'g'"):
+        check_members(RECORD, given)
+
+
+@pytest.fixture
+def driver(site: Site) -> Any:
+    return site.add_backend("groups", driver="tests.support.fakes.nothing.GroupDriver")
+
+
+@pytest.fixture
+def groups(site: Site, driver: Any) -> Groups:
+    return Groups(site.store, site.backends, site.locks)
+
+
+@pytest.fixture
+def volume(site: Site, driver: Any) -> Volume:
+    return site.create(parameters={"backend": "groups"})
+
+
+def test_a_group_snapshot_is_as_it_was_asked_for(groups: Groups, volume: Volume) -> None:
+    state = groups.create("together", [volume.id, volume.id], {"tier": "1"})
+    made = state.record
+    assert (made.id, made.name, made.backend) == (ids.group_snapshot_id("together"), "together", "groups")
+    assert (made.volume_ids, dict(made.parameters), bool(made.created_at)) == ((volume.id,), {"tier": "1"}, True)
+    (taken,) = state.members
+    assert (taken.volume_id, taken.size, taken.created_at) == (volume.id, volume.size, made.created_at)
+    assert made.snapshot_ids == (taken.id,)
+    assert groups.get(made.id, [taken.id]) == state
+    with pytest.raises(AlreadyExists, match="parameters differ"):
+        groups.create("together", [volume.id], {"tier": "2"})
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (Status.CREATING, OperationPending),
+        (Status.EXTENDING, OperationPending),
+        (Status.DELETING, PreconditionFailed),
+        (Status.ERROR, PreconditionFailed),
+    ],
+)
+def test_only_whole_volumes_are_snapshotted(
+    site: Site, groups: Groups, volume: Volume, status: Status, error: type[Exception]
+) -> None:
+    site.store.replace(replace(volume, status=status))
+    with pytest.raises(error, match=f"volume '{volume.id}' is {status}"):
+        groups.create("together", [volume.id], {})
+    assert site.store.page(GroupSnapshot, where={}).records == ()
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_no_final_answer_while_a_group_snapshot_is_left_to_clean_up(
+    site: Site, groups: Groups, driver: Any, volume: Volume, resumed: bool
+) -> None:
+    if resumed:
+        made = groups.create("together", [volume.id], {}).record
+        site.store.replace(replace(made, status=Status.ERROR))
+
+    def fail(*_arguments: Any) -> Any:
+        raise RuntimeError("stuck")
+
+    driver.create_group_snapshot = driver.delete_group_snapshot = fail
+    with pytest.raises(BackendUnavailable, match=r"stuck \(a retry cleans up first\)"):
+        groups.create("together", [volume.id], {})
+    (left,) = site.store.page(GroupSnapshot, where={}).records
+    assert left.status is Status.ERROR
+
+
+def test_what_never_was_is_deleted_already_and_cannot_be_looked_at(groups: Groups) -> None:
+    groups.delete("nowhere", ["s"])
+    with pytest.raises(NotFound, match="nowhere"):
+        groups.get("nowhere", [])
