@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Debian 12, root and Python 3.11 with venv; everything else they fetch themselves, once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test upstream-test lint format bench proto docs chart requirements tools clean distclean
+.PHONY: help demo test cluster-test mutants upstream-test lint format bench proto docs chart dist requirements tools clean distclean
 
 BIN := .venv/bin
 VENV := .venv/.ready
@@ -20,7 +20,12 @@ test: $(VENV) $(UPSTREAM_VENV) .venv/.packages-test tools ## Lint, then every te
 	@scripts/run-tests
 
 cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (once; 15 minutes), then use the driver in a real cluster (25 minutes)
-	@CINDERLIB_CACHE=$(CINDERLIB_CACHE) CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver
+	@$(BIN)/python -m tools --required cluster-test
+	@$(BIN)/python -m tests.cluster.bed.images
+	@CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver
+
+mutants: $(VENV) .venv/.packages-host ## See that a test notices each small change of the code that protects data (hours; goes on where it was interrupted)
+	@$(BIN)/python -m tests.mutation $(MODULES)
 
 upstream-test: $(UPSTREAM_VENV) ## Cinder's own driver tests on stock Cinder and on our runtime: 6 minutes on two cores
 	@.venv-upstream/bin/python -m tests.upstream $(PARTS)
@@ -31,28 +36,34 @@ lint: $(VENV) ## Formatting, ruff, mypy and the import contracts only
 format: $(VENV) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
 
-bench: $(VENV) .venv/.packages-test ## Measure against the budgets
+bench: $(VENV) .venv/.packages-test tools ## Measure against the budgets
 	@$(BIN)/python -m tests.bench
 
 proto: $(VENV) ## Generate the gRPC stubs from proto/
-	@$(BIN)/python scripts/generate_protos.py
+	@$(BIN)/python -m scripts.generate protos
 
 docs: $(VENV) ## Write the reference pages from the code
-	@$(BIN)/python scripts/generate_docs.py
-	@$(BIN)/python scripts/generate_driver_docs.py --catalogue
+	@$(BIN)/python -m scripts.generate catalogue docs
 
 chart: $(VENV) ## Write what is made in the chart: definitions, README, snapshots of its tests
-	@$(BIN)/python scripts/generate_chart.py
+	@$(BIN)/python -m tools --required helm
+	@$(BIN)/python -m scripts.generate chart
+
+dist: $(VENV) ## Build what a release consists of: the Python packages and the packaged chart
+	@rm -rf build dist
+	@$(BIN)/python -m tools --required helm
+	@$(BIN)/uv build --quiet --no-build-isolation
+	@"$$($(BIN)/python -m tools --path helm)" package charts/csi-cinderlib --destination dist
+	@ls dist
 
 requirements: $(VENV) ## Lock the newest versions that fit pyproject.toml
 	@scripts/lock-requirements --upgrade
 
-tools: $(VENV) ## Build csi-sanity, and fetch a MySQL for the tests, into the cache
-	@scripts/build-csi-sanity >/dev/null
-	@scripts/mysql-server >/dev/null || echo "Its tests will be skipped."
+tools: $(VENV) .venv/.packages-test ## Build or fetch the programs that the tests run, into the cache (once; 15 minutes)
+	@$(BIN)/python -m tools
 
 clean: ## Remove what builds and tests left in the tree
-	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf build dist mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -path './.venv*' -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
 distclean: clean ## The same, and the virtual environments

@@ -5,34 +5,51 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from csi_cinderlib.host import loopctl
-from tests.support import loops, tables
+from tests.support import absence, leftovers, loops, no_building, tables
 from tests.support.tables import TABLES
 
 _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 16384 | 1 << 18
 _MARK = "CINDERLIB_TEST_SESSION"
 """Every process started by a test inherits this variable, and so is known again even if its parent is gone."""
-_GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "5"))
+_GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "30"))
 """Seconds that what a test has ended may take to vanish."""
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # as `csi-cinderlib serve` has it, before any test loads gRPC
+if (_beside := str(Path(sys.executable).parent)) not in os.environ["PATH"].split(os.pathsep):
+    os.environ["PATH"] += (
+        f"{os.pathsep}{_beside}"  # as the runtime would, in the middle of the first test that needs Cinder
+    )
 
-_session = str(uuid.uuid4())
+no_building.forbid()
+
 _loops_before: dict[int, str] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ[_MARK] = _session
+    worker = os.environ.get("PYTEST_XDIST_WORKER") if hasattr(config, "workerinput") else None
+    # Here and not above: a forked copy of this process is a run of its own. A worker's mark begins with that of the run.
+    os.environ[_MARK] = f"{os.environ[_MARK]}.{worker}" if worker else str(uuid.uuid4())
+    config.pluginmanager.register(leftovers.Leftovers())
     _loops_before.update({number: loopctl.backing_path(number) for number in loopctl.attached_numbers()})
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """With -q pytest shows no header, and so not the seed that repeats a failure."""
+    seed = session.config.getoption("randomly_seed", None)
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    if seed is not None and reporter is not None and session.config.get_verbosity() < 0:
+        reporter.write_line(f"Using --randomly-seed={seed}")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -42,9 +59,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _enter_private_namespace()
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     if item.get_closest_marker("root") and (reason := _unfit_for_root_tests()):
         pytest.skip(reason)
+    with absence.skipping():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    with absence.skipping():
+        return (yield)
 
 
 def _unfit_for_root_tests() -> str:
@@ -75,6 +101,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         left = [*_leaked_loops(base), *_leaked_processes()]
         clean = 0 if left else clean + 1
         time.sleep(0.05)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = left
+    left = list(dict.fromkeys([*session.config.stash.get(_LEFT, []), *left]))
     if left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         session.config.stash[_LEFT] = left
@@ -85,15 +114,21 @@ _LEFT = pytest.StashKey[list[str]]()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """A worker of a parallel run has ended: take its tables over."""
-    for title, lines in getattr(node, "workeroutput", {}).get("tables", {}).items():
+    """A worker of a parallel run has ended: take over its tables, and what it left behind."""
+    output = getattr(node, "workeroutput", {})
+    for title, lines in output.get("tables", {}).items():
         tables.add(node.config, title, lines)
+    node.config.stash.setdefault(_LEFT, []).extend(output.get("left", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for title, lines in config.stash.get(TABLES, {}).items():
         terminalreporter.section(title)
         for line in lines:
+            terminalreporter.line(line)
+    if not_run := absence.closing_lines(terminalreporter.getreports("skipped")):
+        terminalreporter.section("not run")
+        for line in not_run:
             terminalreporter.line(line)
     if left := config.stash.get(_LEFT, []):
         terminalreporter.section("left behind by this run", red=True)
@@ -108,11 +143,13 @@ def _leaked_loops(base: str) -> Iterator[str]:
 
 
 def _leaked_processes() -> Iterator[str]:
-    mark = f"{_MARK}={_session}".encode()
+    """Those of this process, and in a parallel run those of its workers."""
+    mark = f"{_MARK}={os.environ[_MARK]}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):  # it ended meanwhile
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
+            variables = (entry / "environ").read_bytes().split(b"\0")
+            if any(variable == mark or variable.startswith(mark + b".") for variable in variables):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 yield f"process {entry.name}: {command}"

@@ -13,7 +13,7 @@ from csi_cinderlib.backend import connections, convert, groups, loading, reports
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
-from csi_cinderlib.backend.work import Route, walk
+from csi_cinderlib.backend.work import routed, walk
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.model import times
@@ -69,7 +69,7 @@ class Backend:
         self._runtime = runtime
         self._store = store
         self._section = ""
-        self._route: Route | None = None
+        self._show_secrets: Callable[[], None] | None = None
         self._starting = threading.Lock()
         self._engine = Engine(
             settings,
@@ -104,8 +104,10 @@ class Backend:
         with self._starting:
             if self.ready:
                 return
+            if self._show_secrets is None:
+                self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
             try:
-                with redact.hiding(redact.secrets_in(self.settings.options)):
+                with routed(self._engine.route):
                     self._start()
             except DriverError as error:
                 self.failure = self.without_secrets(error)
@@ -122,8 +124,7 @@ class Backend:
         engine = self._engine
         self._runtime.start()
         self._section = self._runtime.add_section(self.settings)
-        self._route = Route(self.name, engine.host, self._store)
-        self._runtime.routes.add(self._route)
+        self._runtime.routes.add(engine.route)
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
         driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
@@ -151,11 +152,12 @@ class Backend:
             self._engine.driver = None
             self.failure = "stopped"
             self._forget()
+            if self._show_secrets is not None:
+                self._show_secrets()
+                self._show_secrets = None
 
     def _forget(self) -> None:
-        if self._route is not None:
-            self._runtime.routes.remove(self._route)
-            self._route = None
+        self._runtime.routes.remove(self._engine.route)
         if self._section:
             self._runtime.remove_section(self._section)
             self._section = ""

@@ -12,7 +12,7 @@ from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, faults, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work, change, walk
-from csi_cinderlib.errors import DriverError, NotFound, PreconditionFailed, StaleRecord
+from csi_cinderlib.errors import BackendError, DriverError, NotFound, PreconditionFailed, StaleRecord
 from csi_cinderlib.model.records import Attachment, Status, Volume
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def _connect(engine: Engine, volume: Volume, attachment: Attachment, check: Chec
     # A deletion of the volume that began meanwhile counts the attachments after its intent is written: look at the intent.
     volume = work.volumes[volume.id] = engine.store.get(Volume, volume.id)
     if volume.status in (Status.DELETING, Status.CREATING, Status.ERROR):
-        engine.remove(record)
+        _forget(engine, work, record)
         raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
     _check_others(engine, work, record, check)
     info = _export(engine, work, driver, volume, record)
@@ -129,12 +129,13 @@ def _export(engine: Engine, work: Work, driver: Any, volume: Volume, record: Att
     made = engine.volume_object(work, volume)
     connector = dict(record.connector)
     try:
-        update = engine.call(work, driver.create_export, engine.context, made, connector)
-        if update:
+        if update := engine.ask(work, driver.create_export, engine.context, made, connector):
             engine.call_quietly(work, convert.update_object, made, update)
             work.change_volume(volume.id, lambda one: rows.update_volume(one, update))
         faultpoints.reach("publish.exported")
-        info = engine.call(work, driver.initialize_connection, made, connector)
+        info = engine.ask(work, driver.initialize_connection, made, connector)
+        if not isinstance(info.get("data"), Mapping):
+            raise BackendError(engine.name, "the driver answered a connection without data")
         return complete(work.volume(volume.id), info, connector, _defaults(driver))
     except DriverError as error:
         _undo(engine, work, driver, made, record, error)
@@ -225,7 +226,7 @@ def _terminate(engine: Engine, work: Work, driver: Any, made: Any, record: Attac
     try:
         return engine.call(work, driver.terminate_connection, made, dict(record.connector), force=False) is True
     except DriverError as error:
-        if not faults.is_missing(error.__cause__ or error):
+        if not faults.is_missing(error.__cause__ or error, work.volume(made.id)):
             raise
         _log.warning("volume %s is gone from back end %s, and its mapping with it: %s", made.id, engine.name, error)
         return False

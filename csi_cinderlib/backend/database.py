@@ -102,7 +102,7 @@ class Database:
         found = [
             rows.volume_row(volume, work.attachments(volume.id))
             for route in self._routes.of_host(host)
-            for work in (Work(route.backend, route.store).learn_all_attachments(),)
+            for work in (route.work().learn_all_attachments(),)
             for volume in walk(route.store, Volume, {"backend": route.backend})
             if not pool or volume.pool == pool
         ]
@@ -117,7 +117,10 @@ class Database:
     def volume_get_all_by_generic_group(
         self, _context: Any, group_id: str, filters: Mapping[str, Any] | None = None
     ) -> list[Row]:
-        work = self._routes.current()
+        try:
+            work, _ = self._routes.record(Group, group_id)
+        except NotFound:
+            return []
         found = [
             rows.volume_row(one, work.attachments(one.id)) for one in all_of(work.store, Volume, {"group_id": group_id})
         ]
@@ -186,24 +189,26 @@ class Database:
         found = [
             rows.snapshot_row(snapshot, work.volume(snapshot.volume_id))
             for route in self._routes.of_host(host)
-            for work in (Work(route.backend, route.store),)
+            for work in (route.work(),)
             for snapshot in walk(route.store, Snapshot, {"backend": route.backend})
         ]
         return _matching(found, filters)
 
     def snapshot_get_all_for_group_snapshot(self, _context: Any, group_snapshot_id: str) -> list[Row]:
-        work = self._routes.current()
+        try:
+            work, _ = self._routes.record(GroupSnapshot, group_snapshot_id)
+        except NotFound:
+            return []
         members = all_of(work.store, Snapshot, {"group_snapshot_id": group_snapshot_id})
         return [rows.snapshot_row(one, work.volume(one.volume_id)) for one in members]
 
     def snapshot_create(self, _context: Any, values: Mapping[str, Any]) -> Row:
         """A snapshot that a driver takes for itself while it clones. Recorded, so that a crash leaves no orphan unknown."""
-        work = self._routes.current()
-        volume = work.volume(values["volume_id"])
+        work, volume = self._volume(values["volume_id"])
         record = Snapshot(
             id=values.get("id") or str(uuid.uuid4()),
             name=values.get("display_name") or "",
-            backend=work.backend,
+            backend=volume.backend,
             volume_id=volume.id,
             size=volume.size,
             created_at=times.stamp(times.utc_now()),
@@ -253,8 +258,9 @@ class Database:
 
     def volume_attachment_get_all_by_host(self, _context: Any, host: str, _filters: Any = None) -> list[Row]:
         """Attachments to the node that calls itself `host`."""
-        found = (rows.attachment_row(one) for work in self._routes.works() for one in walk(work.store, Attachment, {}))
-        return [row for row in found if row.attached_host == host]
+        store = self._routes.current(f"the attachments of node {host!r}").store
+        rows_of_all = (rows.attachment_row(attachment) for attachment in walk(store, Attachment, {}))
+        return [row for row in rows_of_all if row.attached_host == host]
 
     def volume_attachment_update(self, _context: Any, attachment_id: str, values: Mapping[str, Any]) -> None:
         work, attachment = self._routes.record(Attachment, attachment_id)
@@ -340,7 +346,7 @@ class Database:
     # --- what a driver keeps per initiator (Pure's CHAP passwords)
 
     def driver_initiator_data_get(self, _context: Any, initiator: str, namespace: str) -> list[Row]:
-        store = self._routes.current().store
+        store = self._routes.current(f"the data of initiator {initiator!r}").store
         found = walk(store, InitiatorData, {"initiator": initiator, "namespace": namespace})
         return [Row(initiator=one.initiator, namespace=one.namespace, key=one.key, value=one.value) for one in found]
 
@@ -352,7 +358,7 @@ class Database:
         id = "\x1f".join((initiator, namespace, key))
         record = InitiatorData(id=id, initiator=initiator, namespace=namespace, key=key, value=value)
         try:
-            self._routes.current().store.add(record)
+            self._routes.current(f"the data of initiator {initiator!r}").store.add(record)
         except AlreadyExists:
             raise exception.DriverInitiatorDataExists(initiator=initiator, namespace=namespace, key=key) from None
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -13,10 +13,11 @@ from weakref import WeakValueDictionary
 
 from csi_cinderlib.backend import convert, faults
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.work import Work, all_of, change, working
+from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
     AlreadyExists,
+    BackendError,
     BackendUnavailable,
     DriverError,
     NotFound,
@@ -60,6 +61,7 @@ class Engine:
         self.store = store
         self.runtime = runtime
         self.owner = owner
+        self.route = Route(settings.name, self.host, store)
         self.driver: Any = None
         self.context: Any = None
         self._clock = clock
@@ -94,6 +96,18 @@ class Engine:
         name = getattr(operation, "__name__", "call")
         with self._slots, self._meter.backend_call(self.name, name), self._surrounded(work):
             return operation(*arguments, **named)
+
+    def ask(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Mapping[str, Any]:
+        """As `call`, for what answers a dictionary, or nothing, which is an empty one.
+
+        Raises:
+            BackendError: the driver answered something else.
+        """
+        answer = self.call(work, operation, *arguments) or {}
+        if not isinstance(answer, Mapping):
+            name = getattr(operation, "__name__", "call")
+            raise BackendError(self.name, f"the driver answered {name} with {type(answer).__name__}, not a dictionary")
+        return answer
 
     def ready_driver(self) -> Any:
         """Raises BackendUnavailable before the back end was started."""
@@ -208,7 +222,7 @@ class Engine:
     @contextlib.contextmanager
     def _surrounded(self, work: Work) -> Iterator[None]:
         """What a driver asks for is at hand, what it says is ours to show: errors translated, passwords hidden, also in its log."""
-        with working(work), redact.hiding(self._secrets), faults.translated(self.name):
+        with routed(self.route), working(work), redact.hiding(self._secrets), faults.translated(self.name):
             yield
 
     def forget_lock_files(self, *, volume_id: str = "", snapshot_id: str = "") -> None:

@@ -19,6 +19,7 @@ from csi_cinderlib.errors import (
     ResourceExhausted,
     Unsupported,
 )
+from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.observe import redact
 
 # Cinder's exceptions by name: drivers raise subclasses from several modules. The first hit along the class's ancestry counts.
@@ -52,6 +53,7 @@ _UNREACHABLE = frozenset(
     }
 )
 _MOST_NAMES = 10
+_UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _NO_SPACE = re.compile(
     r"insufficient (free )?(space|capacity|extents|suitable)|no space left|not enough (free )?(space|capacity)"
     r"|out of space|exceeds? .{0,40}(capacity|free space)|(pool|volume group|aggregate) .{0,60}is full",
@@ -122,12 +124,29 @@ def _masked(message: str) -> str:
     return str(strutils.mask_password(message))
 
 
-def is_missing(error: BaseException) -> bool:
-    """Whether the driver says that the volume or snapshot is not on the back end (any more)."""
+def is_missing(error: BaseException, record: Volume | Snapshot | Group | GroupSnapshot) -> bool:
+    """Whether the driver says that this very object is not on the back end (any more).
+
+    Drivers also raise Cinder's "not found" for a mapping, a source or a parent. An error of another kind of object, or one
+    that names another object's id, says nothing about this one.
+    """
     names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(
-        names & {"VolumeNotFound", "SnapshotNotFound", "VolumeDeviceNotFound", "GroupNotFound", "GroupSnapshotNotFound"}
-    )
+    if f"{type(record).__name__}NotFound" not in names:
+        return False
+    message = str(error)
+    return not _UUID.search(message) or any(known in message for known in _identities(record))
+
+
+def _identities(record: Volume | Snapshot | Group | GroupSnapshot) -> Iterator[str]:
+    """What a driver may call the object by."""
+    yield record.id
+    if isinstance(record, Volume | Snapshot):
+        yield from filter(None, (record.provider.id, record.provider.location))
+
+
+def is_not_found(error: BaseException) -> bool:
+    """Whether the driver misses a volume or snapshot, whichever."""
+    return bool({cls.__name__ for cls in type(error).__mro__} & {"VolumeNotFound", "SnapshotNotFound"})
 
 
 @contextmanager

@@ -227,16 +227,18 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
     doomed = [engine.snapshot_object(work, one) for one in members]
     made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, doomed)
-    _gone_is_fine(engine, work, driver.delete_group_snapshot, made, doomed)
-    _gone_is_fine(engine, work, driver.delete_group, group_object, [])
+    _gone_is_fine(engine, work, record, driver.delete_group_snapshot, made, doomed)
+    _gone_is_fine(engine, work, group, driver.delete_group, group_object, [])
     engine.remove(group)
 
 
-def _gone_is_fine(engine: Engine, work: Work, operation: Callable[..., Any], *arguments: Any) -> None:
+def _gone_is_fine(
+    engine: Engine, work: Work, record: GroupSnapshot | Group, operation: Callable[..., Any], *arguments: Any
+) -> None:
     try:
         update, updates = engine.call(work, operation, engine.context, *arguments) or (None, None)
     except DriverError as error:
-        if not faults.is_missing(error.__cause__ or error):
+        if not faults.is_missing(error.__cause__ or error, record):
             raise
         return
     for said in (update, *(updates or ())):

@@ -10,7 +10,7 @@ from typing import Any
 from csi_cinderlib.backend import conf, faults, standins
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats
-from csi_cinderlib.backend.work import Work, working
+from csi_cinderlib.backend.work import Work, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 
@@ -45,7 +45,10 @@ def driver_class(settings: BackendSettings) -> Any:
             key, f"{path!r} is not the path of a class, like cinder.volume.drivers.lvm.LVMVolumeDriver"
         )
     try:
-        return importutils.import_class(path)
+        with routed(
+            None
+        ):  # a module, with the threads that it starts while it is imported, serves all back ends of its driver
+            return importutils.import_class(path)
     except Exception as error:
         module = path.rpartition(".")[0]
         if isinstance(error, ImportError) and (

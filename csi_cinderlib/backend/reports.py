@@ -71,6 +71,8 @@ class Reports:
             ratio=driver.configuration.safe_get("max_over_subscription_ratio"),
             allocated=self._allocated or {},
         )
+        if not all(pool.name for pool in parsed.pools):
+            raise BackendUnavailable(engine.name, "its driver reports a pool without a name")
         with self._guard:
             self._last = parsed
             self._taken.clear()

@@ -263,7 +263,7 @@ def update_attachment(attachment: Attachment, columns: Mapping[str, Any]) -> Att
 def _sort(columns: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Split an update into what is ours, what the provider's, and the rest."""
     changed = {"metadata": _strings(columns["metadata"])} if columns.get("metadata") is not None else {}
-    provider = {ours: columns[theirs] for theirs, ours in _PROVIDER.items() if theirs in columns}
+    provider = {ours: _text(columns[theirs]) for theirs, ours in _PROVIDER.items() if theirs in columns}
     fields = {
         name: _plain(value)
         for name, value in columns.items()
@@ -279,13 +279,24 @@ def _strings(pairs: Any) -> dict[str, str]:
     return {str(pair["key"]): str(pair["value"]) for pair in pairs or ()}
 
 
+def _text(value: Any) -> str | None:
+    """Drivers answer ids as numbers, too; Cinder's database turns them into text."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return None if value is None else str(value)
+
+
 def _plain(value: Any) -> Any:
-    """Something that JSON can carry."""
+    """Something that JSON can carry, to any depth."""
     if isinstance(value, datetime | date):
         return value.isoformat()
-    if value is None or isinstance(value, str | int | float | bool | list | dict):
+    if value is None or isinstance(value, str | int | float | bool):
         return value
-    return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _text(value)
 
 
 def _pairs(values: Mapping[str, str]) -> list[Row]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.backend import conf, database, database_module, eventlet_standin, standins
+from csi_cinderlib.backend import conf, database, database_module, eventlet_standin, standins, threads
 from csi_cinderlib.backend import defaults as default_section
 from csi_cinderlib.backend.work import Routes
 from csi_cinderlib.concurrency import without_eventlet
@@ -101,6 +101,31 @@ def _native_threads() -> None:
     oslo_service.backend.init_backend(oslo_service.backend.BackendType.THREADING)
 
 
+def _threads_of_back_ends() -> None:
+    """Whatever a driver has, a looping call, a timer or a pool, in the end it starts `threading.Thread`s."""
+    thread: Any = threading.Thread
+    thread.start = threads.starting(thread.start)
+
+
+def _pool_items_of_back_ends() -> None:
+    """oslo.service's looping calls and taskflow use futurist's pools."""
+    import concurrent.futures
+    import multiprocessing.pool
+
+    import futurist
+
+    methods: tuple[tuple[Any, str, str], ...] = (
+        (concurrent.futures.ThreadPoolExecutor, "submit", "fn"),
+        (futurist.ThreadPoolExecutor, "submit", "fn"),
+        *(
+            (multiprocessing.pool.ThreadPool, name, "func")
+            for name in ("apply_async", "_map_async", "imap", "imap_unordered")
+        ),
+    )
+    for pool, method, item in methods:
+        setattr(pool, method, threads.submitting(getattr(pool, method), item))
+
+
 PATCHES: tuple[Patch, ...] = (
     Patch(
         "eventlet",
@@ -129,6 +154,20 @@ PATCHES: tuple[Patch, ...] = (
         "cinder 29",
         "test_runtime.py",
         _programs_of_this_python,
+    ),
+    Patch(
+        "threading.Thread.start",
+        "a driver's own threads must be served from the store of its back end; until each back end has a process of its own",
+        "Python 3.11 to 3.13",
+        "test_threads.py",
+        _threads_of_back_ends,
+    ),
+    Patch(
+        "submit of concurrent.futures, futurist and multiprocessing.pool",
+        "back ends of one driver may share a thread pool; until each back end has a process of its own",
+        "Python 3.11 to 3.13, futurist 3",
+        "test_threads.py",
+        _pool_items_of_back_ends,
     ),
 )
 """In the order of application; the first one before any of Cinder is imported, the others after."""

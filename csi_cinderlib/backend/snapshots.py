@@ -82,7 +82,7 @@ def _check_volume(volume: Volume) -> None:
 def _make(engine: Engine, work: Work, record: Snapshot) -> Snapshot:
     made = engine.snapshot_object(work, record)
     try:
-        update = engine.call(work, engine.ready_driver().create_snapshot, made)
+        update = engine.ask(work, engine.ready_driver().create_snapshot, made)
     except DriverError as error:
         _undo(engine, work, made, error)
         raise
@@ -91,13 +91,13 @@ def _make(engine: Engine, work: Work, record: Snapshot) -> Snapshot:
     def finished(current: Snapshot) -> Snapshot:
         engine.check_own(current, Status.CREATING)
         return replace(
-            rows.update_snapshot(current, update or {}), status=Status.AVAILABLE, unfinished=False, owner="", message=""
+            rows.update_snapshot(current, update), status=Status.AVAILABLE, unfinished=False, owner="", message=""
         )
 
     try:
         return work.change_snapshot(record.id, finished)
     except (NotFound, StaleRecord) as error:
-        _undo(engine, work, engine.snapshot_object(work, rows.update_snapshot(record, update or {})), error)
+        _undo(engine, work, engine.snapshot_object(work, rows.update_snapshot(record, update)), error)
         raise StaleRecord("snapshot", record.id) from error
 
 
@@ -108,7 +108,7 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
     try:
         engine.call(work, engine.ready_driver().delete_snapshot, made)
     except DriverError as second:
-        if not faults.is_missing(second.__cause__ or second):
+        if not faults.is_missing(second.__cause__ or second, work.snapshot(made.id)):
             engine.leave(work.snapshot(made.id), f"{error}; cleaning up failed, too: {second}")
             return
     engine.remove(work.snapshot(made.id))
@@ -133,7 +133,7 @@ def delete(engine: Engine, record: Snapshot) -> None:
             engine.note(work.snapshot(record.id), status, was.message, owner="")
             raise
         except DriverError as error:
-            if not faults.is_missing(error.__cause__ or error):
+            if not faults.is_missing(error.__cause__ or error, record):
                 engine.note(work.snapshot(record.id), Status.DELETING, str(error))
                 raise
             _log.warning("snapshot %s was gone from back end %s already: %s", record.id, engine.name, error)

@@ -138,7 +138,7 @@ def _pool(pool: Mapping[str, Any], whole: Mapping[str, Any], ratio: object, allo
     def value(key: str, default: Any = None) -> Any:
         return pool.get(key, whole.get(key, default))
 
-    name = str(pool["pool_name"])
+    name = str(pool.get("pool_name") or "")
     total, free = capacity(value("total_capacity_gb")), capacity(value("free_capacity_gb"))
     own = allocated.get(name, number(value("allocated_capacity_gb"), 0.0))
     provisioned = number(value("provisioned_capacity_gb"), own)

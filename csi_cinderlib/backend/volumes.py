@@ -106,33 +106,32 @@ def _make(engine: Engine, work: Work, record: Volume) -> Volume:
 
     def finished(current: Volume) -> Volume:
         engine.check_own(current, Status.CREATING)
-        done = rows.update_volume(current, update or {})
+        done = rows.update_volume(current, update)
         return replace(done, status=Status.AVAILABLE, unfinished=False, owner="", message="")
 
     try:
         return work.change_volume(record.id, finished)
     except (NotFound, StaleRecord) as error:
-        work.volumes[record.id] = made_record = rows.update_volume(record, update or {})
+        work.volumes[record.id] = made_record = rows.update_volume(record, update)
         _undo(engine, work, engine.volume_object(work, made_record), error)
         raise StaleRecord("volume", record.id) from error
 
 
-def _driver_create(engine: Engine, work: Work, record: Volume, made: Any) -> Mapping[str, Any] | None:
+def _driver_create(engine: Engine, work: Work, record: Volume, made: Any) -> Mapping[str, Any]:
     driver = engine.ready_driver()
-    update: Mapping[str, Any] | None
     if record.source is None:
-        update = engine.call(work, driver.create_volume, made)
+        update = engine.ask(work, driver.create_volume, made)
     elif record.source.kind is SourceKind.SNAPSHOT:
         # Cinder's manager holds this lock, too, so that the snapshot is not deleted meanwhile.
         with engine.lock(f"{record.source.id}-delete_snapshot"):
             snapshot = engine.snapshot_object(work, work.snapshot(record.source.id))
-            update = engine.call(work, driver.create_volume_from_snapshot, made, snapshot)
+            update = engine.ask(work, driver.create_volume_from_snapshot, made, snapshot)
     else:
         with engine.lock(f"{record.source.id}-delete_volume"):
             source = engine.volume_object(work, work.volume(record.source.id))
-            update = engine.call(work, driver.create_cloned_volume, made, source)
+            update = engine.ask(work, driver.create_cloned_volume, made, source)
         if loading.clones_at_source_size(driver) and made.size > source.size:
-            made.update(update or {})  # where the clone lies
+            made.update(update)  # where the clone lies
             engine.call(work, driver.extend_volume, made, int(made.size))
     return update
 
@@ -145,7 +144,7 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
     try:
         engine.call(work, engine.ready_driver().delete_volume, made)
     except DriverError as second:
-        if not faults.is_missing(second.__cause__ or second):
+        if not faults.is_missing(second.__cause__ or second, record):
             engine.leave(work.volume(made.id), f"{error}; cleaning up failed, too: {second}")
             return
     engine.remove(record)
@@ -188,17 +187,27 @@ def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume) -> N
     doomed = engine.volume_object(work, record)
     try:
         if not record.unfinished:  # those were never exported
-            engine.call(work, driver.remove_export, engine.context, doomed)
+            _remove_export(engine, work, driver, doomed)
         engine.call(work, driver.delete_volume, doomed)
     except InUse:
         _give_back(engine, work.volume(record.id))
         raise
     except DriverError as error:
-        if faults.is_missing(error.__cause__ or error):
+        if faults.is_missing(error.__cause__ or error, record):
             _log.warning("volume %s was gone from back end %s already: %s", record.id, engine.name, error)
             return
         engine.note(work.volume(record.id), Status.DELETING, str(error))
         raise
+
+
+def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None:
+    """An export without a mapping or target to find is gone. Whether the volume is, only its deletion tells."""
+    try:
+        engine.call(work, driver.remove_export, engine.context, doomed)
+    except DriverError as error:
+        if not faults.is_not_found(error.__cause__ or error):
+            raise
+        _log.warning("volume %s has no export on back end %s: %s", doomed.id, engine.name, error)
 
 
 def _give_back(engine: Engine, record: Volume) -> None:

@@ -2,19 +2,22 @@
 
 A driver asks Cinder's database by id alone, and one process may hold several back ends on several stores. So each call into a
 driver runs within a `Work`, found through a context variable, that knows the store and already holds the records concerned:
-most questions of a driver cost no store access. A thread that a driver started by itself has no `Work`; the stores of
-all back ends are asked in turn then.
+most questions of a driver cost no store access.
+
+A `Work` holds for one call only. Beyond it, a driver's code is `routed`: the threads that it starts and the items that it
+gives to thread pools (`threads.py`) are served from the store of their own back end. Any other thread is served only where
+there is no doubt about the store.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from csi_cinderlib.errors import CorruptRecord, NotFound, StaleRecord
+from csi_cinderlib.errors import CorruptRecord, DriverError, NotFound, StaleRecord
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.api import Page, R, Store
 
@@ -115,7 +118,30 @@ class Work:
         self.knows_all_attachments = False
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the records of one back end live. `host` is Cinder's `host@backend`."""
+
+    backend: str
+    host: str
+    store: Store
+
+    def work(self) -> Work:
+        return Work(self.backend, self.store)
+
+
+class UnknownBackend(DriverError):
+    """A thread that belongs to no back end asked for something that back ends on several stores could answer."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(
+            f"cannot tell which back end's records are meant by {subject}: the calling thread belongs to no back end, "
+            "and this process has back ends on several stores"
+        )
+
+
 _current: ContextVar[Work | None] = ContextVar("csi_cinderlib_work", default=None)
+_route: ContextVar[Route | None] = ContextVar("csi_cinderlib_route", default=None)
 
 
 @contextmanager
@@ -128,17 +154,26 @@ def working(work: Work) -> Iterator[Work]:
         _current.reset(token)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where the records of one back end live. `host` is Cinder's `host@backend`."""
+@contextmanager
+def routed(route: Route | None) -> Iterator[None]:
+    """Let the database stand-in serve this thread, and the threads that it starts meanwhile, from this route's store.
 
-    backend: str
-    host: str
-    store: Store
+    None stands for no back end in particular.
+    """
+    token = _route.set(route)
+    try:
+        yield
+    finally:
+        _route.reset(token)
+
+
+def current_route() -> Route | None:
+    """The back end that this thread belongs to."""
+    return _route.get()
 
 
 class Routes:
-    """All back ends of this process."""
+    """All back ends of this process, and those of them that the current thread may see."""
 
     def __init__(self) -> None:
         self._routes: tuple[Route, ...] = ()
@@ -146,56 +181,93 @@ class Routes:
 
     def add(self, route: Route) -> None:
         with self._guard:
-            self._routes = (*(one for one in self._routes if one.host != route.host), route)
+            self._routes = (*self._routes, route)
 
     def remove(self, route: Route) -> None:
         with self._guard:
-            self._routes = tuple(one for one in self._routes if one is not route)
+            self._routes = tuple(other for other in self._routes if other is not route)
 
-    def all(self) -> tuple[Route, ...]:
+    def registered(self) -> tuple[Route, ...]:
+        """Those of all stores, whatever the current thread may see."""
         return self._routes
 
-    def of_host(self, host: str) -> tuple[Route, ...]:
-        """Back ends that Cinder's host string names: `host`, `host@backend` or `host@backend#pool`."""
-        name = host.partition("#")[0]
-        return tuple(one for one in self._routes if name in (one.host, one.host.partition("@")[0]))
+    def all(self) -> tuple[Route, ...]:
+        """The back ends on the store of the current thread's back end.
 
-    def works(self) -> Iterator[Work]:
-        """The current work first, then one for each other store."""
-        current = _current.get()
-        seen = set()
-        if current is not None:
-            seen.add(id(current.store))
-            yield current
-        for route in self._routes:
-            if id(route.store) not in seen:
-                seen.add(id(route.store))
-                yield Work(route.backend, route.store)
+        Raises:
+            UnknownBackend: the thread has none, and there are several stores.
+        """
+        return _on_one_store(self._visible(), "a list of all volumes")
+
+    def of_host(self, host: str) -> tuple[Route, ...]:
+        """Back ends that Cinder's host string names: `host`, `host@backend` or `host@backend#pool`.
+
+        Raises:
+            UnknownBackend: they are on several stores.
+        """
+        name = host.partition("#")[0]
+        named = [route for route in self._visible() if name in (route.host, route.host.partition("@")[0])]
+        return _on_one_store(named, f"host {host!r}")
+
+    def _visible(self) -> Iterable[Route]:
+        """Each back end once, although one that is replaced and its successor may both be registered for a moment."""
+        route, work = _route.get(), _current.get()
+        store = work.store if work is not None else route.store if route is not None else None
+        routes = {(other.host, id(other.store)): other for other in self._routes}
+        if store is None:
+            return routes.values()
+        if route is not None:  # also after its back end was stopped, while its driver's threads still run
+            routes.setdefault((route.host, id(route.store)), route)
+        return [other for other in routes.values() if other.store is store]
+
+    def works(self) -> tuple[Work, ...]:
+        """The work of this thread's call, or one on the store of its back end; in any other thread one for each store."""
+        if (work := _current.get()) is not None:
+            return (work,)
+        if (route := _route.get()) is not None:
+            return (route.work(),)
+        return tuple({id(other.store): other.work() for other in self._routes}.values())
 
     def volume(self, id: str) -> tuple[Work, Volume]:
         """The volume, and a work on the store that has it. Raises NotFound."""
-        return self._first("volume", id, lambda work: work.volume(id))
+        return self._only("volume", id, lambda work: work.volume(id))
 
     def snapshot(self, id: str) -> tuple[Work, Snapshot]:
-        return self._first("snapshot", id, lambda work: work.snapshot(id))
+        return self._only("snapshot", id, lambda work: work.snapshot(id))
 
     def record(self, kind: type[R], id: str) -> tuple[Work, R]:
-        return self._first(kind.__name__.lower(), id, lambda work: work.store.get(kind, id))
+        return self._only(kind.__name__.lower(), id, lambda work: work.store.get(kind, id))
 
-    def _first(self, kind: str, id: str, find: Callable[[Work], R]) -> tuple[Work, R]:
+    def _only(self, kind: str, id: str, find: Callable[[Work], R]) -> tuple[Work, R]:
+        having: list[tuple[Work, R]] = []
         for work in self.works():
-            try:
-                return work, find(work)
-            except NotFound:
-                continue
-        raise NotFound(kind, id)
+            with suppress(NotFound):
+                having.append((work, find(work)))
+        if len(having) > 1:
+            raise UnknownBackend(f"{kind} {id!r}")
+        if not having:
+            raise NotFound(kind, id)
+        return having[0]
 
-    def current(self) -> Work:
+    def current(self, subject: str) -> Work:
         """The work of this thread, or of the only store.
 
+        Args:
+            subject: what is asked for, as a noun.
+
         Raises:
+            UnknownBackend: there are several stores, and this thread belongs to no back end.
             NotFound: no back end is registered.
         """
-        for work in self.works():
-            return work
-        raise NotFound("back end", "")
+        works = self.works()
+        if len(works) > 1:
+            raise UnknownBackend(subject)
+        if not works:
+            raise NotFound("back end", "")
+        return works[0]
+
+
+def _on_one_store(routes: Iterable[Route], subject: str) -> tuple[Route, ...]:
+    if len({id(route.store) for route in routes}) > 1:
+        raise UnknownBackend(subject)
+    return tuple(routes)

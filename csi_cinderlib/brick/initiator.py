@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.brick import loading, rbd, scsi, tools
+from csi_cinderlib.brick import loading, polling, rbd, scsi, tools
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
@@ -203,6 +203,8 @@ class Initiator:
         made: Connector = loading.connector_class(protocol, lock_dir=self._lock_dir)(
             root_helper=self._root_helper, **options
         )
+        if protocol in ("iscsi", "iser"):
+            polling.poll_for_disks(made)
         return made
 
 

@@ -11,6 +11,7 @@ What is touched of other libraries, each row with its reason and the test that h
 | os-brick's two privsep contexts work in process (`set_client_mode(False)`, their own switch) | a node is root: no daemon, no sudo | os-brick 7.1 | test_privileged_calls_run_in_this_process |
 | oslo.service is told to use threads (its own hook) | Fibre Channel's connector needs its looping call | oslo.service 4 | test_every_protocol_of_os_brick_has_its_class |
 | `os_brick.lock_path` gets a default (its own option) | external locks need a directory | os-brick 7.1 | test_locks_lie_in_the_state_directory |
+| an iSCSI connector polls for its new disk (`polling.py`) | it sleeps for a second per attach, with its lock held | os-brick 7.1 | test_a_disk_is_found_while_the_kernel_still_probes_it |
 """
 
 from __future__ import annotations

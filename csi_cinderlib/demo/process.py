@@ -16,7 +16,7 @@ from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.errors import PreconditionFailed
 
 START_SECONDS = 60.0
-STOP_SECONDS = 20.0
+STOP_SECONDS = 60.0
 _EAGER = [(f"grpc.{which}_reconnect_backoff_ms", value) for which, value in (("initial", 5), ("min", 5), ("max", 20))]
 
 

@@ -1,13 +1,14 @@
 """What must not be seen: credentials in messages, mappings and text, whatever library wrote them.
 
-Two nets: keys whose names say that their values are secret, and the very values that the current call was given, wherever
-they turn up. Which fields of a CSI message are secret, `csi.secrets` knows.
+Two nets: keys whose names say that their values are secret, and the very values that the current call or a back end was given,
+wherever they turn up. Which fields of a CSI message are secret, `csi.secrets` knows.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -38,6 +39,7 @@ _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Ci
 )
 
 _hidden: ContextVar[tuple[str, ...]] = ContextVar("hidden", default=())
+_hidden_in_process: list[tuple[str, ...]] = []
 
 
 def is_secret_key(key: str) -> bool:
@@ -51,17 +53,35 @@ def mapping(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def secrets_in(values: Mapping[str, object]) -> Iterator[str]:
-    """The values, to any depth, whose keys say that they are secret."""
+    """The values, to any depth, whose keys say that they are secret, in each form in which a driver may see them."""
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from secrets_in(value)
-        elif value and is_secret_key(str(key)):
-            yield from map(str, value) if isinstance(value, list | tuple) else (str(value),)
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(item, Mapping):
+                yield from secrets_in(item)
+            elif item and is_secret_key(str(key)):
+                yield from _forms(str(item))
+            elif isinstance(item, str):
+                yield from secrets_in(_pairs(item))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """As configured; and without the quotes, blanks and doubled dollar signs that a cinder.conf may have around and in it."""
+    bare = secret.strip()
+    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+        bare = bare[1:-1].strip()
+    yield from dict.fromkeys((secret, bare, bare.replace("$$", "$")))
+
+
+def _pairs(text: str) -> dict[str, object]:
+    """The `key:value` pairs of a dictionary option (`replication_device`) as a cinder.conf has it."""
+    return {
+        key.strip(): value for key, separator, value in (item.partition(":") for item in text.split(",")) if separator
+    }
 
 
 def text(value: str) -> str:
     """Text without the current call's secrets, `password=...` and `scheme://user:password@`."""
-    for secret in _hidden.get():
+    for secret in _longest_first((*_hidden.get(), *itertools.chain.from_iterable(_hidden_in_process))):
         value = value.replace(secret, HIDDEN)
     value = _BY_PLACE.sub(rf"\g<before> {HIDDEN}", value)
     return _IN_URL.sub(rf"\g<scheme>:{HIDDEN}@", _ASSIGNED.sub(rf"\g<key>{HIDDEN}", value))
@@ -70,12 +90,31 @@ def text(value: str) -> str:
 @contextmanager
 def hiding(values: Iterable[str]) -> Iterator[None]:
     """While this lasts, in this thread, `text` also hides these very values."""
-    longest_first = sorted({value for value in values if len(value) >= SHORTEST_SECRET}, key=len, reverse=True)
-    token = _hidden.set((*longest_first, *_hidden.get()))
+    token = _hidden.set((*_long_enough(values), *_hidden.get()))
     try:
         yield
     finally:
         _hidden.reset(token)
+
+
+def hide_in_process(values: Iterable[str]) -> Callable[[], None]:
+    """Let `text` hide these very values in every thread, since drivers log from threads of their own.
+
+    Returns:
+        ends it.
+    """
+    hidden = _long_enough(values)
+    _hidden_in_process.append(hidden)
+    return lambda: _hidden_in_process.remove(hidden)
+
+
+def _long_enough(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+
+
+def _longest_first(values: Iterable[str]) -> list[str]:
+    """So that one which contains another is hidden whole."""
+    return sorted(set(values), key=len, reverse=True)
 
 
 def _any(value: object) -> object:

@@ -13,8 +13,8 @@ from csi_cinderlib.model.records import Volume
 from csi_cinderlib.persistence.api import Store
 from tests.bench.rows import Row
 from tests.bench.store_beds import BEDS, WALK_PAGE, Bed, Raw, volume
-from tests.cluster.bed.programs import CannotBuild
 from tests.support.servers.server import Unavailable
+from tools.lookup import Missing
 
 SIZES: Mapping[str, tuple[int, ...]] = {"kubernetes": (1_000,)}
 LARGE: Mapping[str, tuple[int, ...]] = {"kubernetes": (1_000, 10_000)}
@@ -51,7 +51,7 @@ def measure(name: str, directory: Path, *, sizes: tuple[int, ...]) -> Iterator[R
                     list(pool.map(lambda number: bed.store.add(volume(number)), range(made, size)))
                 made = size
                 yield from _at(name, bed, size)
-    except (Unavailable, CannotBuild) as reason:
+    except (Unavailable, Missing) as reason:
         print(f"store-{name}: skipped: {reason}", file=sys.stderr)
 
 

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from scripts.generate import chart
+from tools import lookup
+
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def _script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"scripts/{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-GENERATOR = _script("generate_chart")
-NAMES: list[str] = GENERATOR.names()
+NAMES = chart.value_sets()
 """The value sets."""
 
 
 @pytest.fixture(scope="session")
-def generator() -> ModuleType:
-    """scripts/generate_chart.py."""
-    return GENERATOR
-
-
-@pytest.fixture(scope="session")
-def helm(generator: ModuleType) -> str:
-    """The path of a helm; without one, tests skip with the reason."""
-    try:
-        return str(generator.helm())
-    except subprocess.CalledProcessError as problem:
-        pytest.skip(f"helm cannot be built: {problem.stderr.strip()[-500:]}")
+def helm() -> str:
+    return str(lookup.program("helm"))
 
 
 class Refused(Exception):
@@ -55,7 +33,7 @@ Render = Callable[..., list[Json]]
 
 
 @pytest.fixture(scope="session")
-def render(helm: str, generator: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Render:
+def render(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Render:
     """Render the chart with these values (a mapping, or the name of a value set) into its objects.
 
     Raises:
@@ -66,16 +44,16 @@ def render(helm: str, generator: ModuleType, tmp_path_factory: pytest.TempPathFa
 
     def text_of(name: str) -> str:
         if name not in texts:
-            texts[name] = generator.snapshot(helm, name)
+            texts[name] = chart.snapshot(helm, name)
         return texts[name]
 
-    def rendered(values: Json | str = "default", *, release: str = GENERATOR.RELEASE) -> list[Json]:
+    def rendered(values: Json | str = "default", *, release: str = chart.RELEASE) -> list[Json]:
         if isinstance(values, str):
             return objects(text_of(values))
         path = folder / "values.yaml"
         path.write_text(yaml.safe_dump(values))
         try:
-            return objects(generator.render(helm, values=[path], release=release))
+            return objects(chart.render(helm, values=[path], release=release))
         except subprocess.CalledProcessError as problem:
             raise Refused(problem.stderr) from None
 

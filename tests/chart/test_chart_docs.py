@@ -1,4 +1,4 @@
-"""What the pages about Kubernetes quote is what is really said, and where they point there is something."""
+"""The pages about Kubernetes quote messages and name values that exist."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ PAGES = (
     DOCS / "how-to/upgrade.md",
     DOCS / "how-to/troubleshoot.md",
     DOCS / "explanation/security-model.md",
-    ROOT / "examples/README.md",
-    ROOT / "charts/csi-cinderlib/README.md",
-    *sorted((ROOT / "examples").glob("*/README.md")),
 )
 KUBERNETES_SAYS = (
     "at '/controller/",
@@ -57,17 +54,7 @@ def test_the_symptoms_are_messages_that_exist() -> None:
     assert unknown == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([\w-]+))?\)", page.read_text()):
-        path = (page.parent / target).resolve() if target else page
-        assert path.exists(), target
-        if anchor:
-            headings = re.findall(r"^#+ (.*)", path.read_text(), re.MULTILINE)
-            assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in headings}
-
-
-@pytest.mark.parametrize("page", PAGES[:4], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_values_that_are_named_are_values(page: Path) -> None:
     known = set(re.findall(r"^\| `([\w.]+)`", (ROOT / "charts/csi-cinderlib/README.md").read_text(), re.MULTILINE))
     tops = {name.partition(".")[0] for name in known}

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import subprocess
-from types import ModuleType
 
 import pytest
 
-from tests.chart.conftest import NAMES
+from scripts.generate import chart
+from tests.chart.conftest import NAMES, ROOT
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_chart_renders_what_was_reviewed(name: str, helm: str, generator: ModuleType) -> None:
-    reviewed = (generator.SNAPSHOTS / f"{name}.yaml").read_text()
-    assert generator.snapshot(helm, name) == reviewed, "if this is meant: make chart"
+def test_the_chart_renders_what_was_reviewed(name: str, helm: str) -> None:
+    reviewed = (ROOT / chart.SNAPSHOTS / f"{name}.yaml").read_text()
+    assert chart.snapshot(helm, name) == reviewed, "if this is meant: make chart"
 
 
-def test_there_is_a_snapshot_for_each_value_set_and_no_other(generator: ModuleType) -> None:
-    assert sorted(path.stem for path in generator.SNAPSHOTS.glob("*.yaml")) == NAMES
+def test_there_is_a_snapshot_for_each_value_set_and_no_other() -> None:
+    assert sorted(path.stem for path in (ROOT / chart.SNAPSHOTS).glob("*.yaml")) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_helm_finds_nothing_to_complain_about(name: str, helm: str, generator: ModuleType) -> None:
+def test_helm_finds_nothing_to_complain_about(name: str, helm: str) -> None:
     done = subprocess.run(
         [
             helm,
             "lint",
             "--strict",
-            str(generator.CHART),
-            f"--kube-version={generator.KUBERNETES}",
-            f"--values={generator.VALUES / name}.yaml",
+            str(chart.CHART),
+            f"--kube-version={chart.KUBERNETES}",
+            f"--values={chart.VALUES / name}.yaml",
         ],
         capture_output=True,
         text=True,
@@ -39,7 +39,7 @@ def test_helm_finds_nothing_to_complain_about(name: str, helm: str, generator: M
 
 
 @pytest.mark.parametrize("version", ["1.29.9"])
-def test_a_cluster_that_is_too_old_is_refused(version: str, helm: str, generator: ModuleType) -> None:
+def test_a_cluster_that_is_too_old_is_refused(version: str, helm: str) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        generator.render(helm, kubernetes=version)
+        chart.render(helm, kubernetes=version)
     assert "requires kubeVersion: >=1.30" in refused.value.stderr

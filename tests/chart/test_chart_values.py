@@ -6,13 +6,13 @@ import ast
 import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
 from csi_cinderlib.csi.requests.parameters import SIDECARS, STORAGE_CLASS
+from scripts.generate import chart
 from tests.chart.conftest import Json, Refused, Render, objects, one, pod
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -130,9 +130,9 @@ def test_a_driver_that_needs_the_host_needs_a_privileged_controller(
     assert render({**values, "controller": {"privileged": True}})
 
 
-def test_drivers_that_use_the_host_are_known_to_the_chart(generator: ModuleType) -> None:
+def test_drivers_that_use_the_host_are_known_to_the_chart() -> None:
     """All that Cinder registers and that derive, over however many classes, from its drivers of shares and of LVM."""
-    known = (generator.CHART / "templates/_checks.tpl").read_text()
+    known = (chart.CHART / "templates/_checks.tpl").read_text()
     bases, registered = _driver_classes()
 
     def uses_host(name: str) -> bool:
@@ -161,9 +161,9 @@ def _driver_classes() -> tuple[dict[str, tuple[str, ...]], list[str]]:
     return bases, registered
 
 
-def test_the_schema_has_exactly_the_keys_of_the_values(generator: ModuleType) -> None:
-    schema = json.loads((generator.CHART / "values.schema.json").read_text())
-    values = yaml.safe_load((generator.CHART / "values.yaml").read_text())
+def test_the_schema_has_exactly_the_keys_of_the_values() -> None:
+    schema = json.loads((chart.CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((chart.CHART / "values.yaml").read_text())
     assert sorted(_schema_keys(schema, schema["$defs"])) == sorted(_value_keys(values))
 
 
@@ -193,5 +193,5 @@ def test_parameters_of_storage_classes_are_those_that_the_program_takes(render: 
     assert render({"storageClasses": [{"name": "a", "parameters": {f"{SIDECARS}node-stage-secret-name": "s"}}]})
 
 
-def test_the_readme_says_what_the_values_say(generator: ModuleType) -> None:
-    assert (generator.CHART / "README.md").read_text() == generator.readme(), "make chart"
+def test_the_readme_says_what_the_values_say() -> None:
+    assert (chart.CHART / "README.md").read_text() == chart.readme(), "run `make chart`"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +15,11 @@ import yaml
 from csi_cinderlib.config.settings import DRIVER_NAME
 from csi_cinderlib.csi.requests import parameters
 from tests.chart.conftest import ROOT, Json, Render
+from tools import lookup
 
 EXAMPLES = ROOT / "examples"
 FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
 VERSIONS = ("1.30", "1.33", "1.36")
-SNAPSHOT_CLIENT = "github.com/kubernetes-csi/external-snapshotter/client/v8@v8.7.0"
 IMAGE = "busybox:1.37"
 """What a test replaces by an image of its own."""
 
@@ -53,12 +51,8 @@ def test_every_object_is_valid(folder: str) -> None:
 
 
 def test_snapshot_objects_are_valid() -> None:
-    command = [str(ROOT / "scripts/go"), "mod", "download", "-json", SNAPSHOT_CLIENT]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
-    if done.returncode:
-        pytest.skip(f"their definitions cannot be had: {done.stderr.strip()[-300:]}")
     schemas = {}
-    for path in (Path(json.loads(done.stdout)["Dir"]) / "config/crd").glob("snapshot.storage*.yaml"):
+    for path in lookup.folder("snapshot-definitions").iterdir():
         definition = yaml.safe_load(path.read_text())["spec"]
         (served,) = [item for item in definition["versions"] if item["name"] == "v1"]
         schemas[definition["names"]["kind"]] = served["schema"]["openAPIV3Schema"]

@@ -61,11 +61,10 @@ def test_a_wrong_word_is_exit_code_2(words: list[str], capsys: pytest.CaptureFix
         (["doctor", "--protocol", "iscs"], "--protocol: unknown protocol 'iscs'; did you mean 'iscsi'?"),
     ],
 )
-def test_bad_input_is_named_with_exit_code_2(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(words) == 2
-    assert f"csi-cinderlib {words[0]}: {message}" in capsys.readouterr().err
+def test_bad_input_is_named_with_exit_code_2(words: list[str], message: str) -> None:
+    outcome = run(*words)
+    assert outcome.returncode == 2
+    assert f"csi-cinderlib {words[0]}: {message}" in outcome.stderr
 
 
 def test_the_configuration_file_may_come_from_the_environment(tmp_path: Path) -> None:

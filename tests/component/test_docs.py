@@ -1,31 +1,104 @@
-"""The reference pages say what the code does."""
+"""The documentation: generated pages match the code, links and paths exist, and the map of the tests is complete."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from scripts.generate import docs
+from scripts.generate.__main__ import main
+from scripts.generate.output import Output
+
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+TESTS = ROOT / "tests"
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "charts/*/README.md", "tests/README.md")
+    for path in ROOT.glob(pattern)
+)
 
 
-def test_the_generated_pages_are_up_to_date(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, ROOT / "scripts/generate_docs.py", tmp_path], check=True, timeout=60)
-    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    stored = {name: (ROOT / "docs/reference" / name).read_text() for name in made}
-    assert made == stored, "run `make docs`"
+def test_the_generated_pages_are_up_to_date() -> None:
+    assert docs.output().outdated() == [], "run `make docs`"
+
+
+def test_the_generator_writes_what_it_compares(tmp_path: Path) -> None:
+    main(["docs", "--root", str(tmp_path)])
+    assert docs.output().outdated(tmp_path) == []
+
+
+def test_writing_removes_what_earlier_runs_left(tmp_path: Path) -> None:
+    output = Output(
+        {"kept/same.md": "same\n", "kept/changed.md": "new\n", "kept/missing.md": "new\n"}, owned=("kept/*",)
+    )
+    (tmp_path / "kept/folder").mkdir(parents=True)
+    for name, text in {
+        "kept/same.md": "same\n",
+        "kept/changed.md": "old\n",
+        "kept/left.md": "",
+        "other.md": "",
+    }.items():
+        (tmp_path / name).write_text(text)
+    assert output.outdated(tmp_path) == ["kept/changed.md", "kept/left.md", "kept/missing.md"]
+    output.write(tmp_path)
+    assert output.outdated(tmp_path) == []
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"folder", "same.md", "changed.md", "missing.md"}
+    assert (tmp_path / "other.md").exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
-    missing = [link for link in links if link and not (page.parent / link).exists()]
-    assert missing == []
+    links = [link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    targets = [(page.parent / path if path else page, anchor) for path, _, anchor in links]
+    assert [str(path) for path, _ in targets if not path.exists()] == []
+    assert [f"{path}#{anchor}" for path, anchor in targets if anchor and anchor not in anchors(path)] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_paths_in_code_exist(page: Path) -> None:
+    assert [path for path in paths_in_code(page.read_text()) if not (ROOT / path).exists()] == []
+
+
+def test_paths_are_found_in_spans_and_blocks_of_code() -> None:
+    text = """Neither tests/prose nor `/etc/tests/x`, `a/docs/b`, `testsuite/x`, `docs/*.md`; but `tests/a` and `scripts/b.`
+
+```console
+$ pytest tests/c.py::test_d --file=charts/e/f.yaml
+```
+"""
+    assert paths_in_code(text) == ["tests/a", "scripts/b", "tests/c.py", "charts/e/f.yaml"]
+
+
+def paths_in_code(text: str) -> list[str]:
+    """Paths below the folders of the repository, in code spans and code blocks."""
+    code = " ".join(re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL))
+    tops = "|".join(sorted(folders(ROOT)))
+    return [path.rstrip(".") for path in re.findall(rf"(?<![\w./-])(?:{tops})/[\w./-]*\w[\w./-]*", code)]
+
+
+def test_the_map_of_the_tests_names_each_folder() -> None:
+    """Below tests/component it need not name a folder that has the name of a package."""
+    text = (TESTS / "README.md").read_text()
+    named = {name.removeprefix("tests/") for name in re.findall(r"[`(]([\w/]+)[`)]", text)}
+    component = {f"component/{name}" for name in folders(TESTS / "component") - folders(ROOT / "csi_cinderlib")}
+    assert (folders(TESTS) | component) - named == set()
+
+
+def folders(parent: Path) -> set[str]:
+    """The names of folders with files; switching branches leaves others, in which there are only compiled modules."""
+    found = (folder for folder in parent.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    return {
+        folder.name for folder in found if any(path.suffix != ".pyc" and path.is_file() for path in folder.rglob("*"))
+    }
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:

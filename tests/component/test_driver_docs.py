@@ -1,10 +1,8 @@
-"""The pages of the drivers, the schema of the configuration and the reference of the library say what the code does."""
+"""The catalogue of drivers, their generated examples, and the schema of the configuration file."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,8 @@ from csi_cinderlib.commands import drivers as command
 from csi_cinderlib.config import load
 from csi_cinderlib.errors import InvalidRequest
 
-ROOT = Path(__file__).parents[2]
-REFERENCE = ROOT / "docs/reference"
+REFERENCE = Path(__file__).parents[2] / "docs/reference"
 KNOWN = catalogue.load()
-
-
-def test_the_generated_pages_are_up_to_date(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, ROOT / "scripts/generate_driver_docs.py", tmp_path], check=True, timeout=60)
-    made = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*.*")}
-    stored = {name: (REFERENCE / name).read_text() if (REFERENCE / name).exists() else "" for name in made}
-    assert [name for name in made if made[name] != stored[name]] == [], "run `make docs`"
-    assert {path.name for path in (REFERENCE / "drivers").iterdir()} == {
-        Path(name).name for name in made if "/" in name
-    }
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ def test_what_is_sealed_opens_again_and_does_not_show() -> None:
     assert text.startswith("k:old:")
     assert "canary" not in text
     assert Sealer([OLD]).open(text) == SECRET
+    assert Sealer([OLD]).active
 
 
 def test_the_first_key_writes_and_all_keys_read() -> None:
@@ -66,6 +67,17 @@ def test_what_this_driver_did_not_make_is_refused(text: str) -> None:
         Sealer([OLD]).open(text)
     with pytest.raises(InvalidRequest):
         Sealer().open(text)
+
+
+@pytest.mark.parametrize("text", ["", "hello", "hello:old:x", "plain:%%%"])
+def test_what_this_driver_did_not_make_is_said_to_be_foreign(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="was not made by this driver's controller"):
+        Sealer().open(text)
+
+
+def test_a_token_with_a_colon_is_that_of_the_key_before_the_first() -> None:
+    with pytest.raises(InvalidRequest, match="cannot be opened with key 'old'"):
+        Sealer([OLD]).open("k:old:not:a:token")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             tests.setdefault(machine, []).append(item.nodeid)
             item.add_marker(pytest.mark.timeout(0))  # the machine's own limit is in charge
     verbose = config.getoption("capture") == "no"
-    groups = [Group(name, machine, tests[name], verbose=verbose) for name, machine in MACHINES.items() if name in tests]
+    seed = config.getoption("randomly_seed", None)
+    arguments = ["-p", "no:randomly"] if seed is None else [f"--randomly-seed={seed}"]
+    groups = [
+        Group(name, machine, tests[name], arguments=arguments, verbose=verbose)
+        for name, machine in MACHINES.items()
+        if name in tests
+    ]
     at_once = int(os.environ.get("CINDERLIB_GUESTS", "0")) or min(2, len(kernels.cores()))
     config.stash[FLEET] = Fleet(groups, at_once=at_once)
     order = {"": -1, **{name: place for place, name in enumerate(MACHINES)}}

@@ -13,7 +13,7 @@ MACHINES = {
     "iscsi": Machine(disks=("12G",), memory="1500M", timeout=900),
     "crash": Machine(disks=("4G",), timeout=600),
     "files": Machine(disks=("6G",), memory="2500M", timeout=600),
-    "bed": Machine(timeout=60),
+    "bed": Machine(timeout=300),
 }
 """The longest ones first: the last guest to run should be a short one. The limits hold also on a machine that is busy with other
 things; a test that hangs is ended long before, by the suite's own limit."""

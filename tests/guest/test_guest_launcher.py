@@ -79,14 +79,14 @@ def test_a_disk_file_keeps_what_was_synced_before_the_power_was_cut(tmp_path: Pa
 
 def test_a_guest_that_takes_too_long_is_ended_and_shows_its_kernel_log() -> None:
     started = time.monotonic()
-    with pytest.raises(guests.GuestFailure, match=r"(?s)ran out of time after 5 s.*kernel log.*init-first"):
-        run("sleep 100", timeout=5)
-    assert time.monotonic() - started < 10
+    with pytest.raises(guests.GuestFailure, match=r"(?s)ran out of time after 20 s.*kernel log.*init-first"):
+        run("sleep 200", timeout=20)
+    assert time.monotonic() - started < 120
 
 
 def test_a_kernel_panic_is_a_failure_with_the_kernels_last_words() -> None:
     with pytest.raises(guests.GuestFailure, match=r"(?s)died before its command ended.*sysrq"):
-        run("echo c > /proc/sysrq-trigger; sleep 20", timeout=30)
+        run("echo c > /proc/sysrq-trigger; sleep 100", timeout=120)
 
 
 def test_debians_own_kernel_boots_too() -> None:
@@ -108,7 +108,7 @@ def test_no_kernel_at_all_is_a_skip_with_the_reasons(monkeypatch: pytest.MonkeyP
 
 def test_a_test_that_kills_its_guest_fails_alone() -> None:
     names = [f"tests/guest/bed/deadly.py::test_{name}" for name in ("before", "deadly", "after")]
-    fleet = Fleet([Group("deadly", Machine(timeout=30), names, verbose=False)], at_once=1)
+    fleet = Fleet([Group("deadly", Machine(timeout=120), names, verbose=False)], at_once=1)
     problems = [fleet.results(name)[1] for name in names]
     fleet.stop()
     assert [problem.partition("\n")[0] for problem in problems] == ["", "the guest died before its command ended", ""]

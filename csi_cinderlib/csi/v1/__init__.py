@@ -1,1 +1,1 @@
-"""Generated from `proto/` by scripts/generate_protos.py; not to be edited."""
+"""Generated from `proto/` by `make proto`; do not edit."""

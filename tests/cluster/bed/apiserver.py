@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib.persistence.kubernetes.rest import Access, ApiError, Client
-from tests.cluster.bed import programs
+from tools import lookup
 
-READY_SECONDS = 90.0
-STOP_SECONDS = 20.0
+READY_SECONDS = 180.0
+STOP_SECONDS = 60.0
 KUBECTL_SECONDS = 120.0
 _LOOK_SECONDS = 5.0
 """After which a look whether the server is ready has had no answer."""
@@ -64,8 +64,7 @@ class ApiServer:
     _port: int = 0
 
     def __post_init__(self) -> None:
-        self.bin = programs.ensure("etcd", "kube-apiserver", "kubectl")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.bin = lookup.link_programs(self.folder / "bin", "etcd", "kube-apiserver", "kubectl")
         key = self.folder / "service-account.key"
         subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
         tokens = self.folder / "tokens.csv"

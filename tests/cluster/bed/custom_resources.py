@@ -18,7 +18,7 @@ from tests.cluster.bed.apiserver import ApiServer
 
 @contextmanager
 def serving(folder: Path) -> Iterator[ApiServer]:
-    """A durable API server that knows the custom resources. Raises programs.CannotBuild."""
+    """A durable API server that knows the custom resources. Raises tools.lookup.Missing."""
     server = ApiServer(folder)
     server.start()
     try:

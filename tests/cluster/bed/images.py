@@ -1,7 +1,8 @@
 """Images without a registry: our own from its Dockerfile by buildah on a debootstrap base, the sidecars packed as they are.
 
-Everything is cached under the same folder as the programs. The machine's own pip and apt settings are mounted into the build,
-read-only, and never copied into the image.
+`python -m tests.cluster.bed.images` builds them before the first test of `make cluster-test`; the tests only use them. Everything is
+cached under the same folder as the tools. The machine's own pip and apt settings are mounted into the build, read-only, and never
+copied into the image.
 """
 
 from __future__ import annotations
@@ -9,34 +10,30 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-from tests.cluster.bed import programs
 from tests.cluster.bed.inside import PAUSE_IMAGE
+from tools import lookup
+from tools.catalogue import cache
 
 ROOT = Path(__file__).parents[3]
 BASE = "docker.io/library/debian:bookworm-slim"
 OWN = {role: f"registry.local/csi-cinderlib-{role}:test" for role in ("controller", "node")}
 SIDECARS = {
     name: f"registry.local/{name}:test"
-    for name in ("csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter", "snapshot-controller")
+    for name in ("csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter")
 }
-_PAUSE = """package main
-
-import ("os"; "os/signal"; "syscall")
-
-func main() {
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGINT, syscall.SIGTERM)
-	<-ended
-}
-"""
+EXTENDED = f"{OWN['controller']}-with-libraries"
+"""Our controller with a driver's libraries, as docs/how-to/build-images.md describes it."""
+_EXTENSION = {"DRIVER_LIBRARIES": "python-linstor", "DRIVER_PACKAGES": "python3-rados python3-rbd"}
 _AUTHORITIES = "/run/build-authorities.crt"
 """Where the build sees this machine's certificate authorities: the image's own must stay as its packages make them."""
 _DOCKER_CLEAN = """Acquire::Languages "none";
@@ -48,19 +45,51 @@ class CannotBuildImage(Exception):
     """An image cannot be made on this machine; the message says why."""
 
 
-def own(role: str) -> Path:
-    """A docker archive of our image of that role."""
-    return _pushed(built(OWN[role], role), programs.cache() / f"image-{role}.tar")
+def build() -> None:
+    """Build what is missing or has changed, with a line for each image. Raises CannotBuildImage, Missing."""
+    steps: Mapping[str, Callable[[], object]] = {
+        "base": _base,
+        **{role: partial(_built, tag, role) for role, tag in OWN.items()},
+        "controller with a driver's libraries": partial(_built, EXTENDED, "controller", **_EXTENSION),
+        "archives": _write_archives,
+    }
+    for name, step in steps.items():
+        started = time.monotonic()
+        step()
+        print(f"images: {name}: {time.monotonic() - started:.0f} s", flush=True)
 
 
-def built(tag: str, role: str, **build_arguments: str) -> str:
-    """Build the tree's Dockerfile; layers that did not change are reused. Answers the tag."""
-    _base()
+def archives() -> list[Path]:
+    """A docker archive of each image that the cluster runs. Raises NotBuilt."""
+    found = [_archive(name) for name in _PUSHED.values()] + [_archive(name) for name in _PACKED]
+    if missing := [str(path) for path in found if not path.exists()]:
+        raise lookup.NotBuilt(f"not built: {', '.join(missing)}: run `make cluster-test`")
+    return found
+
+
+_PUSHED = {BASE: "base", **{tag: role for role, tag in OWN.items()}}
+"""Tags in buildah's storage, and the name of the archive of each. The base's shell and tools are what the test pods run."""
+_PACKED = {"pause": PAUSE_IMAGE, **SIDECARS}
+"""Static programs that are the whole of an image, and its name; the first holds a pod's namespaces."""
+
+
+def _archive(name: str) -> Path:
+    return cache() / f"image-{name}.tar"
+
+
+def _write_archives() -> None:
+    for tag, name in _PUSHED.items():
+        _push(tag, _archive(name))
+    for name, tag in _PACKED.items():
+        pack(_archive(name), tag, lookup.program(name))
+
+
+def _built(tag: str, role: str, **build_arguments: str) -> None:
+    """Build the tree's Dockerfile; layers that did not change are reused."""
     arguments: list[str] = ["--target", role, "--layers", "--pull-never", "--isolation", "chroot", "--network", "host"]
     for name, value in build_arguments.items():
         arguments += ["--build-arg", f"{name}={value}"]
     _buildah("bud", *arguments, *_package_settings(), "-t", tag, "-f", str(ROOT / "Dockerfile"), str(ROOT))
-    return tag
 
 
 def ran(tag: str, *argv: str) -> str:
@@ -73,34 +102,8 @@ def ran(tag: str, *argv: str) -> str:
         _unmount_storage()
 
 
-def sidecar(name: str) -> Path:
-    """A docker archive with that static program as its entry point."""
-    folder = programs.ensure(name)
-    return pack(folder / f"{name}.tar", SIDECARS[name], folder / name)
-
-
-def pause() -> Path:
-    """A docker archive of the image that holds a pod's namespaces."""
-    folder = programs.cache() / "pause"
-    if not (folder / "pause").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "main.go").write_text(_PAUSE)
-        environment = {**os.environ, "CGO_ENABLED": "0", "GO111MODULE": "off"}
-        argv = ["go", "build", "-ldflags", "-s -w", "-o", "pause", "main.go"]
-        subprocess.run(argv, cwd=folder, env=environment, check=True)
-    return pack(folder / "pause.tar", PAUSE_IMAGE, folder / "pause")
-
-
-def workload() -> Path:
-    """A docker archive of the base image, whose shell and tools the test pods run."""
-    _base()
-    return _pushed(BASE, programs.cache() / "image-base.tar")
-
-
-def pack(archive: Path, name: str, program: Path) -> Path:
+def pack(archive: Path, name: str, program: Path) -> None:
     """Write a docker archive with one layer that holds one program."""
-    if archive.exists() and archive.stat().st_mtime >= program.stat().st_mtime:
-        return archive
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         tar.add(program, f"/{program.name}")
@@ -121,7 +124,6 @@ def pack(archive: Path, name: str, program: Path) -> Path:
             entry = tarfile.TarInfo(path)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
-    return archive
 
 
 def size(tag: str) -> int:
@@ -170,7 +172,7 @@ def _mirror() -> str:
 
 def _package_settings() -> list[str]:
     """Mounts that let pip and apt in the build fetch from where this machine fetches, trusting whom it trusts."""
-    settings = programs.cache() / "pip.conf"
+    settings = cache() / "pip.conf"
     found = _run(sys.executable, "-m", "pip", "config", "list")
     options = dict(line.split("=", 1) for line in found.splitlines() if line.startswith("global."))
     options["global.cert"] = f"'{_AUTHORITIES}'"
@@ -182,11 +184,10 @@ def _package_settings() -> list[str]:
     return [argument for path, inside in mounted.items() if path.exists() for argument in ("-v", f"{path}:{inside}:ro")]
 
 
-def _pushed(tag: str, archive: Path) -> Path:
+def _push(tag: str, archive: Path) -> None:
     archive.unlink(missing_ok=True)
     _buildah("push", tag, f"docker-archive:{archive}:{tag}")
     _unmount_storage()
-    return archive
 
 
 def _unmount_storage() -> None:
@@ -195,7 +196,7 @@ def _unmount_storage() -> None:
 
 
 def _storage() -> Path:
-    return programs.cache() / "images"
+    return cache() / "images"
 
 
 def _buildah(*arguments: str) -> str:
@@ -212,3 +213,10 @@ def _run(*argv: str) -> str:
         said = (done.stdout[-1500:] + done.stderr[-2500:]).strip()
         raise CannotBuildImage(f"`{' '.join(argv[:8])}` failed: {said}")
     return done.stdout
+
+
+if __name__ == "__main__":
+    try:
+        build()
+    except (CannotBuildImage, lookup.Missing, lookup.NotBuilt) as problem:
+        sys.exit(f"images: {problem}")

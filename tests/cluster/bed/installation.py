@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -12,32 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.bed import images, programs
+from tests.cluster.bed import images
 from tests.cluster.bed.node import Cluster
+from tools import lookup
 
 CHART = images.ROOT / "charts" / "csi-cinderlib"
-HELM = "4.0.1"
 NAMESPACE = "csi-cinderlib"
 RELEASE = "csi-cinderlib"
-SNAPSHOT_CLIENT = "github.com/kubernetes-csi/external-snapshotter/client/v8@v8.7.0"
 SIDECARS = {
     "provisioner": "csi-provisioner",
     "attacher": "csi-attacher",
     "resizer": "csi-resizer",
     "snapshotter": "csi-snapshotter",
 }
-
-
-def helm() -> Path:
-    """The helm program, built from its Go module once."""
-    folder = programs.cache() / f"helm-{HELM}"
-    program = folder / "helm"
-    if not program.exists():
-        environment = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"}
-        flags = "-X helm.sh/helm/v4/pkg/chart/common.k8sVersionMajor=1 -X helm.sh/helm/v4/pkg/chart/common.k8sVersionMinor=35"
-        argv = ["go", "install", "-ldflags", flags, f"helm.sh/helm/v4/cmd/helm@v{HELM}"]
-        subprocess.run(argv, env=environment, check=True, capture_output=True)
-    return program
 
 
 def merged(*values: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,19 +44,13 @@ class Installation:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def load_images(self) -> None:
-        archives = [images.pause(), images.workload(), *(images.own(role) for role in images.OWN)]
-        archives += [images.sidecar(name) for name in SIDECARS.values()]
-        for archive in archives:
+        for archive in images.archives():
             self.cluster.load_image(archive)
 
     def start_snapshot_controller(self) -> None:
         """It belongs to the cluster, not to a driver; here it runs beside the other controllers."""
-        found = subprocess.run(
-            ["go", "mod", "download", "-json", SNAPSHOT_CLIENT], capture_output=True, text=True, check=True, cwd="/"
-        )
-        for path in sorted((Path(json.loads(found.stdout)["Dir"]) / "config" / "crd").glob("*snapshot.storage*.yaml")):
+        for path in sorted(lookup.folder("snapshot-definitions").iterdir()):
             self.cluster.kubectl("apply", "-f", str(path))
-        programs.ensure("snapshot-controller")
         kubeconfig = self.cluster.folder / "admin.kubeconfig"
         with (self.cluster.folder / "snapshot-controller.log").open("wb") as log:
             # In the cluster's pid namespace, so it ends with it.
@@ -88,7 +68,9 @@ class Installation:
             path = self.cluster.folder / "values.json"
             path.write_text(json.dumps(merged(self.defaults(), self.values, values or {})))
             more = ("--values", str(path))
-        return self.cluster.run(str(helm()), *arguments, "--namespace", NAMESPACE, *more, seconds=seconds)
+        return self.cluster.run(
+            str(lookup.program("helm")), *arguments, "--namespace", NAMESPACE, *more, seconds=seconds
+        )
 
     def defaults(self) -> dict[str, Any]:
         """The images of this bed; everything else is the chart's default."""

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tests.cluster.bed import programs
 from tests.support import loops
+from tools import lookup
+from tools.catalogue import cache
 
 PROGRAMS = (
     "etcd",
@@ -29,6 +30,7 @@ PROGRAMS = (
     "kube-scheduler",
     "kubelet",
     "kube-proxy",
+    "snapshot-controller",
 )
 PACKAGES = {
     "containerd": "containerd",
@@ -65,10 +67,7 @@ class Cluster:
             raise CannotStart(f"Debian packages are missing: {' '.join(missing)}")
         if not Path("/usr/lib/cni/bridge").exists():
             raise CannotStart("Debian package containernetworking-plugins is missing")
-        try:
-            self.bin = programs.ensure(*PROGRAMS)
-        except programs.CannotBuild as problem:
-            raise CannotStart(str(problem)) from problem
+        self.bin = self.folder / "bin"
         if not self.running:
             self.folder.mkdir(parents=True)
 
@@ -77,8 +76,10 @@ class Cluster:
 
         Raises:
             CannotStart: another cluster runs on this machine, or this one did not come up.
+            Missing, NotBuilt: its programs are not there.
         """
         self._lock = lock = _sole_cluster(self.folder, self.patience)
+        lookup.link_programs(self.bin, *PROGRAMS)
         unshare = "unshare --mount --net --pid --uts --fork --kill-child --propagation private --".split()
         with (self.folder / "holder.log").open("wb") as log:
             self._holder = subprocess.Popen(
@@ -166,7 +167,7 @@ class Cluster:
 
 def _sole_cluster(folder: Path, patience: float) -> IO[str]:
     """A lock that is held while this file, or a copy of it in another process, is open."""
-    file = (programs.cache() / "cluster.lock").open("a+")
+    file = (cache() / "cluster.lock").open("a+")
     deadline = time.monotonic() + patience
     while True:
         try:

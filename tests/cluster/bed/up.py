@@ -11,11 +11,13 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.cluster.bed import images
 from tests.cluster.bed.installation import Installation, remove_folder
 from tests.cluster.bed.node import Cluster
 
 
 def main(folder: Path) -> None:
+    images.build()
     cluster = Cluster(folder)
     with ExitStack() as undo:
         undo.callback(remove_folder, folder)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.bed import absence, images
+from tests.cluster.bed import images
 from tests.cluster.bed.installation import Installation, remove_folder
 from tests.cluster.bed.node import Cluster
+from tests.support import absence
 
 _names = itertools.count(1)
 

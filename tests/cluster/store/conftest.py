@@ -15,18 +15,14 @@ from csi_cinderlib.persistence.codec import BY_NAME
 from csi_cinderlib.persistence.contract.harness import Harness
 from csi_cinderlib.persistence.kubernetes.names import object_name
 from csi_cinderlib.persistence.kubernetes.resources import RESOURCES
-from tests.cluster.bed import absence, programs
 from tests.cluster.bed.apiserver import ApiServer
 from tests.cluster.bed.custom_resources import Namespace, serving
 
 
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    try:
-        with serving(tmp_path_factory.mktemp("api-server")) as server:
-            yield server
-    except programs.CannotBuild as problem:
-        absence.skip(problem)
+    with serving(tmp_path_factory.mktemp("api-server")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class Site:
         return sorted((item["regarding"]["name"], item["reason"], item["note"]) for item in found)
 
     def until(self, holds: Callable[[], bool], driver: DriverProcess) -> None:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while not holds():
             assert time.monotonic() < deadline, f"{self.statuses()}\n{driver.log()}"
             time.sleep(0.2)

@@ -68,7 +68,7 @@ def denied(namespace: Namespace) -> Iterator[None]:
 
 def test_a_change_that_admission_denies_can_be_retried_and_changed_nothing(namespace: Namespace, denied: None) -> None:
     store = namespace.store(None)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while True:  # a policy takes effect some moments after it is made
         stored = store.add(volume())
         try:
@@ -116,7 +116,7 @@ def test_a_throttling_server_is_waited_for_and_what_is_refused_was_not_done(
 ) -> None:
     """With no concurrency of its own the flow runs one request at a time and turns the rest away."""
     store = namespace.store(None)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     tried = 0
     made: set[str] = set()
     refused: set[str] = set()
@@ -151,10 +151,10 @@ def test_a_server_whose_database_hangs_is_said_to_be_unavailable_in_bounded_time
         started = time.monotonic()
         with pytest.raises(StoreUnavailable):
             store.replace(replace(stored, status=Status.AVAILABLE))
-        assert time.monotonic() - started < 30
+        assert time.monotonic() - started < 60
     finally:
         os.kill(api_server._etcd.pid, signal.SIGCONT)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:  # either the change was made or it was not; the record is whole
         try:
             found = store.get(Volume, stored.id)

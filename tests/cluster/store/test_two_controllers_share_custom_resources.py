@@ -41,7 +41,7 @@ def test_a_leader_killed_among_many_creates_leaves_no_volume_twice(site: Site) -
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(Calls(leader).create, name) for name in names]
         assert sum(isinstance(one.exception(), grpc.RpcError) for one in asked)
-    assert leader.wait(10) == -signal.SIGKILL
+    assert leader.wait(60) == -signal.SIGKILL
     assert "creating" in {status for _, status in site.rows()}
     codes: set[grpc.StatusCode] = set()
     with ThreadPoolExecutor(8) as pool:

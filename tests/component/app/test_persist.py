@@ -82,7 +82,7 @@ threading.Timer(0.2, lambda: os.kill(os.getpid(), {int(number)})).start()
 stopping.rest()
 print(stopping.reason, stopping.wait(0))
 """
-    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert outcome.stdout == f"{signal.Signals(number).name} True\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,12 +80,14 @@ def test_the_report_is_asked_for_once_in_a_while(make: MakeBackend) -> None:
     assert calls(patient, "get_volume_stats") == at_start + 1
 
 
-def test_many_callers_make_one_request_to_the_array(make: MakeBackend) -> None:
-    backend = make(nothing_delay=0.05)
+def test_many_callers_make_one_request_to_the_array(make: MakeBackend, tmp_path: Path) -> None:
+    backend = make(nothing_delay=0.1, nothing_held=str(tmp_path / "held"))
     at_start = calls(backend, "get_volume_stats")
+    (tmp_path / "held").touch()
     threads = [threading.Thread(target=backend.stats, kwargs={"refresh": True}) for _ in range(10)]
     for one in threads:
         one.start()
+    (tmp_path / "held").unlink()
     for one in threads:
         one.join()
     assert calls(backend, "get_volume_stats") <= at_start + 2

@@ -1,4 +1,4 @@
-"""Connections: exports, fences, the never-formatted mark, and what Cinder's manager adds to a driver's answer."""
+"""Connections: exports, fences, and the never-formatted mark."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.backend.connections import complete, front_end_qos
 from csi_cinderlib.errors import BackendError, InUse, InvalidRequest, NotFound, PreconditionFailed, StaleRecord
-from csi_cinderlib.model.records import Attachment, Status, Volume, VolumeType
+from csi_cinderlib.model.records import Attachment, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore, touch
-
-INFO = {"driver_volume_type": "iscsi", "data": {"target_lun": 1}}
 
 
 def driver(backend: Backend) -> Any:
@@ -39,6 +36,16 @@ def test_a_connection_tells_the_node_where_the_volume_is(backend: Backend, store
         "enforce_multipath": False,
     }
     assert again(store, volume).provider.auth == "CHAP nobody secret"
+
+
+def test_the_connection_is_made_with_what_the_export_answered(make: MakeBackend, store: ObservedStore) -> None:
+    """Cinder's iSCSI targets answer credentials and portal to the export, and read them from the volume afterwards."""
+    backend = make(driver="tests.support.fakes.array_driver.ArrayDriver")
+    volume = backend.create_volume(makers.volume())
+    data = backend.connect(volume, makers.attachment(volume)).connection_info["data"]
+    assert isinstance(data, dict)
+    assert (data["auth_username"], data["auth_password"]) == ("node-1", "password-of-the-target")
+    assert again(store, volume).provider.auth == "CHAP node-1 password-of-the-target"
 
 
 def test_the_same_attachment_again_returns_it_without_asking_the_driver(backend: Backend, store: ObservedStore) -> None:
@@ -95,10 +102,16 @@ def test_of_two_connections_to_one_host_the_first_to_go_leaves_the_other_its_map
     assert driver(backend).calls["terminate_connection"] == 1
 
 
-def test_another_host_of_the_same_name_does_not_keep_one_in(backend: Backend, store: ObservedStore) -> None:
+@pytest.mark.parametrize(
+    "differs",
+    [{"initiator": "iqn.2010-10.test:another"}, {"nqn": "nqn.another"}, {"wwpns": ["5001"]}, {"host": "another"}],
+)
+def test_another_host_does_not_keep_one_in_whatever_they_have_in_common(
+    backend: Backend, store: ObservedStore, differs: dict[str, object]
+) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     one = backend.connect(volume, makers.attachment(volume))
-    backend.connect(again(store, volume), second(volume, initiator="iqn.2010-10.test:another"))
+    backend.connect(again(store, volume), second(volume, **differs))
     backend.disconnect(one)
     assert driver(backend).calls["terminate_connection"] == 1
 
@@ -198,6 +211,37 @@ def test_an_interrupted_connection_is_made_again(backend: Backend, store: Observ
     assert backend.connect(volume, makers.attachment(volume)).status is Status.AVAILABLE
 
 
+def test_an_interrupted_connection_is_made_again_as_it_is_asked_for_now(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    left = store.add(replace(makers.attachment(volume), owner="dead", message="it failed", blank=True))
+    wanted = makers.attachment(volume, connector={"initiator": "iqn.2010-10.test:new"}, read_only=True)
+    made = backend.connect(volume, wanted)
+    assert (made.id, made.connector, made.read_only) == (left.id, wanted.connector, True)
+    assert (made.status, made.owner, made.message, made.blank) == (Status.AVAILABLE, "", "", True)
+    assert store.get(Attachment, made.id) == made
+
+
+def test_an_attachment_tells_when_it_was_made_and_keeps_that(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    assert backend.connect(volume, makers.attachment(volume)).created_at
+    given = replace(makers.attachment(volume, "node-2"), created_at="2020-01-01T00:00:00.000000Z")
+    assert backend.connect(again(store, volume), given).created_at == given.created_at
+
+
+def test_while_it_is_made_an_attachment_names_its_owner(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    seen: list[Attachment] = []
+    original = driver(backend).create_export
+
+    def observed(*arguments: Any) -> Any:
+        seen.extend(store.page(Attachment).records)
+        return original(*arguments)
+
+    driver(backend).create_export = observed
+    backend.connect(volume, makers.attachment(volume))
+    assert [(one.status, one.owner) for one in seen] == [(Status.CREATING, "me")]
+
+
 def test_the_first_attachment_takes_the_never_formatted_mark_over(backend: Backend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     one = backend.connect(volume, makers.attachment(volume, "node-1"))
@@ -256,6 +300,18 @@ def test_no_connection_to_a_volume_that_is_being_deleted(backend: Backend, store
     assert driver(backend).mapped == set()
 
 
+def test_a_connection_that_met_a_deletion_gives_the_never_formatted_mark_back(
+    backend: Backend, store: ObservedStore
+) -> None:
+    """The deletion may be refused, because of this very attachment."""
+    volume = backend.create_volume(makers.volume())
+    store.before["add"] = lambda _record: store.replace(replace(again(store, volume), status=Status.DELETING))
+    with pytest.raises(PreconditionFailed, match="is deleting"):
+        backend.connect(volume, makers.attachment(volume))
+    assert store.page(Attachment).records == ()
+    assert again(store, volume).blank
+
+
 def test_an_attached_volume_is_not_deleted(backend: Backend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     backend.connect(volume, makers.attachment(volume))
@@ -268,46 +324,3 @@ def test_connecting_an_unknown_volume_is_not_found(backend: Backend) -> None:
     volume = replace(makers.volume(), blank=False)
     with pytest.raises(NotFound):
         backend.connect(volume, makers.attachment(volume))
-
-
-@pytest.mark.parametrize(
-    ("specs", "size", "limits"),
-    [
-        ({"total_iops_sec": "500"}, 10, {"total_iops_sec": "500"}),
-        ({"total_iops_sec_per_gb": "30"}, 10, {"total_iops_sec": 300}),
-        ({"read_iops_sec_per_gb": "30", "read_iops_sec_per_gb_min": "1000"}, 10, {"read_iops_sec": 1000}),
-        ({"write_bytes_sec_per_gb": "30", "write_bytes_sec_max": "200"}, 10, {"write_bytes_sec": 200}),
-        ({"total_bytes_sec_per_gb": "5", "size_iops_sec": "4"}, 2, {"total_bytes_sec": 10, "size_iops_sec": "4"}),
-    ],
-)
-def test_limits_per_gib_are_worked_out_for_the_front_end(
-    specs: dict[str, str], size: int, limits: dict[str, object]
-) -> None:
-    assert front_end_qos(specs, size) == limits
-
-
-@pytest.mark.parametrize(("consumer", "handed_out"), [("front-end", True), ("both", True), ("back-end", False)])
-def test_only_qos_for_the_front_end_reaches_the_node(consumer: str, handed_out: bool) -> None:
-    kind = VolumeType(qos_specs={"total_iops_sec": "5"}, qos_consumer=consumer)
-    info: Any = complete(makers.volume(type=kind), INFO, {}, {})
-    assert info["data"]["qos_specs"] == ({"total_iops_sec": "5"} if handed_out else None)
-
-
-def test_discard_and_block_sizes_come_from_the_back_ends_options() -> None:
-    options = {"report_discard_supported": True, "disk_geometry": "512e"}
-    data: Any = complete(makers.volume(), INFO, {"enforce_multipath": True}, options)["data"]
-    assert (data["discard"], data["physical_block_size"], data["logical_block_size"]) == (True, "4096", "512")
-    assert data["enforce_multipath"] is True
-
-
-def test_what_the_driver_says_itself_is_not_overruled() -> None:
-    own = {"driver_volume_type": "iscsi", "data": {"discard": False, "encrypted": True, "logical_block_size": "512"}}
-    data: Any = complete(makers.volume(), own, {}, {"report_discard_supported": True, "disk_geometry": "4k"})["data"]
-    assert (data["discard"], data["encrypted"], data["logical_block_size"]) == (False, True, "512")
-    assert "physical_block_size" not in data
-
-
-def test_a_read_only_volume_says_so() -> None:
-    volume = replace(makers.volume(), admin_metadata={"readonly": "True"})
-    data: Any = complete(volume, INFO, {}, {})["data"]
-    assert data["access_mode"] == "ro"

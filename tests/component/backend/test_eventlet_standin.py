@@ -23,7 +23,7 @@ def test_a_pool_makes_no_more_than_its_size_and_wakes_a_waiting_thread() -> None
     while not pool.waiting():
         time.sleep(0.001)
     pool.put(first)
-    waiter.join(5)
+    waiter.join()
     assert got == [first]
 
 
@@ -67,13 +67,13 @@ def test_a_green_thread_hands_over_its_result_or_its_error() -> None:
 
 
 def test_a_green_pool_runs_so_many_at_a_time() -> None:
-    running, most, guard = [0], [0], threading.Lock()
+    running, most, guard, both = [0], [0], threading.Lock(), threading.Barrier(2)
 
     def work() -> None:
         with guard:
             running[0] += 1
             most[0] = max(most[0], running[0])
-        time.sleep(0.01)
+        both.wait(60)
         with guard:
             running[0] -= 1
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,8 @@ from csi_cinderlib.errors import (
     ResourceExhausted,
     Unsupported,
 )
+from csi_cinderlib.model.records import Group, Provider
+from tests.support.fakes import makers
 
 RBD = "cinder.volume.drivers.rbd.RBDDriver"
 
@@ -122,9 +126,49 @@ def test_a_set_up_that_fails_may_succeed_later() -> None:
     assert "set-up failed: login failed" in str(error)
 
 
-@pytest.mark.parametrize("name", ["VolumeNotFound", "SnapshotNotFound"])
-def test_what_is_gone_from_the_array_is_recognised(runtime: Runtime, name: str) -> None:
+VOLUME = replace(makers.volume(), provider=Provider(id="60060160-1234-4321-8888-000000000007"))
+SNAPSHOT = makers.snapshot(VOLUME)
+GROUP = Group(id=makers.new_id(), backend="x")
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "words"),
+    [
+        (VOLUME, "VolumeNotFound", VOLUME.id),
+        (VOLUME, "VolumeNotFound", f"volume-{VOLUME.id}"),
+        (VOLUME, "VolumeNotFound", f"LUN {VOLUME.provider.id}"),
+        (VOLUME, "VolumeNotFound", "LUN 7"),
+        (SNAPSHOT, "SnapshotNotFound", SNAPSHOT.id),
+        (GROUP, "GroupNotFound", GROUP.id),
+    ],
+    ids=["id", "name", "array's id", "LUN", "snapshot", "group"],
+)
+def test_what_is_gone_from_the_array_is_recognised(runtime: Runtime, record: Any, name: str, words: str) -> None:
     from cinder import exception
 
-    assert faults.is_missing(getattr(exception, name)("x"))
-    assert not faults.is_missing(ValueError("x"))
+    assert faults.is_missing(getattr(exception, name)(words), record)
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "words"),
+    [
+        (VOLUME, "VolumeNotFound", makers.new_id()),
+        (VOLUME, "SnapshotNotFound", VOLUME.id),
+        (SNAPSHOT, "VolumeNotFound", SNAPSHOT.volume_id),
+        (SNAPSHOT, "SnapshotNotFound", makers.new_id()),
+        (GROUP, "GroupSnapshotNotFound", GROUP.id),
+        (VOLUME, "VolumeBackendAPIException", f"{VOLUME.id} does not exist"),
+    ],
+    ids=[
+        "other volume",
+        "snapshot of the volume",
+        "volume of the snapshot",
+        "other snapshot",
+        "snapshot of the group",
+        "prose",
+    ],
+)
+def test_what_is_said_of_something_else_is_no_proof(runtime: Runtime, record: Any, name: str, words: str) -> None:
+    from cinder import exception
+
+    assert not faults.is_missing(getattr(exception, name)(words), record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -76,6 +77,23 @@ def test_one_that_fails_leaves_nothing(make: MakeBackend, store: ObservedStore) 
     assert left_over(store) == 0
     assert [store.get(Volume, one.id).group_id for one in volumes] == ["", ""]
     assert backend.driver.groups == {}
+
+
+@pytest.mark.parametrize("fail", [[], ["create_group_snapshot"]])
+def test_volumes_leave_the_group_before_anything_deletes_it(make: MakeBackend, fail: list[str]) -> None:
+    """Arrays refuse to delete a group that has volumes, or delete the volumes with it."""
+    backend: Any = make(driver=GROUPS, nothing_fail=fail)
+    members_at_deletion = []
+    delete_group = backend.driver.delete_group
+
+    def observed(context: Any, group: Any, volumes: Any) -> Any:
+        members_at_deletion.append(set(backend.driver.groups[group.id]))
+        return delete_group(context, group, volumes)
+
+    backend.driver.delete_group = observed
+    with pytest.raises(BackendError, match="the array says no") if fail else nullcontext():
+        backend.delete_group_snapshot(backend.create_group_snapshot(record(), members(two_volumes(backend))))
+    assert members_at_deletion == [set()]
 
 
 def test_an_interrupted_one_is_taken_anew(make: MakeBackend, store: ObservedStore) -> None:

@@ -85,6 +85,17 @@ def test_columns_that_a_driver_set_come_back_to_it() -> None:
     assert (row["replication_driver_data"], row["provider_auth"]) == ("xyz", "CHAP a b")
 
 
+def test_ids_of_any_type_are_kept_as_text() -> None:
+    updated = rows.update_volume(makers.volume(), {"provider_location": 207, "provider_id": b"lun-7"})
+    assert updated.provider == Provider(location="207", id="lun-7")
+    assert rows.update_snapshot(makers.snapshot(updated), {"provider_id": None}).provider == Provider()
+
+
+def test_columns_that_no_store_could_keep_become_text_at_any_depth() -> None:
+    updated = rows.update_volume(makers.volume(), {"vendor": {"pool": {"a set"}, 7: (b"wwn", datetime(2026, 1, 2))}})
+    assert updated.fields == {"vendor": {"pool": "{'a set'}", "7": ["wwn", "2026-01-02T00:00:00"]}}
+
+
 def test_metadata_may_come_as_a_list_of_pairs() -> None:
     updated = rows.update_volume(makers.volume(), {"metadata": [{"key": "a", "value": "b"}]})
     assert updated.metadata == {"a": "b"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
-import shutil
+import os
 import signal
 import subprocess
 import sys
@@ -30,10 +30,11 @@ runtime.start()
 """
 
 
-def in_a_new_process(code: str, state: Path) -> Any:
+def in_a_new_process(code: str, state: Path, **environment: str) -> Any:
     done = subprocess.run(
         [sys.executable, "-c", START + code, str(state)],
         cwd=ROOT,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -167,8 +168,9 @@ def test_privileged_functions_run_in_this_process(runtime: Runtime, tmp_path: Pa
     assert (tmp_path / "touched").exists()
 
 
-def test_drivers_find_the_programs_that_come_with_cinder(runtime: Runtime) -> None:
-    assert shutil.which("cinder-rtstool") is not None
+def test_drivers_find_the_programs_that_come_with_cinder(state: Path) -> None:
+    look = "import shutil; print(json.dumps(shutil.which('cinder-rtstool')))"
+    assert in_a_new_process(look, state, PATH="/usr/bin:/bin") is not None
 
 
 def test_two_stand_ins_never_stand_for_one_module() -> None:

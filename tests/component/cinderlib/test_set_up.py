@@ -159,15 +159,15 @@ def test_a_failed_back_end_can_be_tried_again(library: Library) -> None:
     assert library.backend("a", volume_driver=NOTHING).id == "a"
 
 
-def test_setting_up_one_back_end_holds_up_no_other(library: Library) -> None:
+def test_setting_up_one_back_end_holds_up_no_other(library: Library, tmp_path: Path) -> None:
     volume = library.backend("quick", volume_driver=NOTHING).create_volume(1)
     made: list[str] = []
-    slow = threading.Thread(
-        target=lambda: made.append(library.backend("slow", volume_driver=NOTHING, nothing_delay=2.0).id)
-    )
-    again = threading.Thread(
-        target=lambda: made.append(library.backend("slow", volume_driver=NOTHING, nothing_delay=2.0).id)
-    )
+    (held := tmp_path / "held").touch()
+
+    def set_up() -> None:
+        made.append(library.backend("slow", volume_driver=NOTHING, nothing_held=str(held)).id)
+
+    slow, again = threading.Thread(target=set_up), threading.Thread(target=set_up)
     slow.start()
     again.start()
     while "slow" not in library._set_ups:
@@ -175,23 +175,29 @@ def test_setting_up_one_back_end_holds_up_no_other(library: Library) -> None:
     volume.extend(2)
     library.backend("other", volume_driver=NOTHING).create_volume(1).delete()
     assert set(library.backends) == {"quick", "other"}, "slow is being set up all the while"
+    held.unlink()
     slow.join()
     again.join()
     assert made == ["slow", "slow"]
     assert set(library.backends) == {"quick", "other", "slow"}
 
 
-def test_the_end_waits_for_a_set_up_under_way() -> None:
+def test_the_end_waits_for_a_set_up_under_way(tmp_path: Path) -> None:
     library = Library()
-    slow = threading.Thread(
-        target=library.backend, args=("slow",), kwargs={"volume_driver": NOTHING, "nothing_delay": 1.0}
-    )
+    (held := tmp_path / "held").touch()
+    options = {"volume_driver": NOTHING, "nothing_held": str(held)}
+    slow = threading.Thread(target=library.backend, args=("slow",), kwargs=options)
     slow.start()
     while "slow" not in library._set_ups:
         time.sleep(0.01)
-    library.close()
-    assert library.backends == {}
+    end = threading.Thread(target=library.close)
+    end.start()
+    end.join(0.1)
+    assert end.is_alive()
+    held.unlink()
+    end.join()
     slow.join()
+    assert library.backends == {}
 
 
 @pytest.mark.parametrize("wanted", [False, True])

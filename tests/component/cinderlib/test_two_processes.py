@@ -171,7 +171,7 @@ def test_signs_of_life_are_given_and_taken_back_and_users_do_not_see_them(librar
     presence.start()
     key = f"owner.{name}"
     library.persistence.set_key_value(KeyValue("owner.of-the-dog", "me"))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while key not in [one.id for one in library.store.page(records.KeyValue).records]:
         assert time.monotonic() < deadline
         time.sleep(0.05)

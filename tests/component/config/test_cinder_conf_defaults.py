@@ -42,6 +42,7 @@ class Process:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._runtimes: list[Runtime] = []
+        self._backends: list[Backend] = []
 
     def start(self, name: str, cinder_conf: str, yaml: str = "") -> Any:
         """The back end of this cinder.conf."""
@@ -53,10 +54,13 @@ class Process:
         runtime = Runtime(state, defaults=settings.cinder_defaults)
         self._runtimes.append(runtime)
         backend = Backend(settings.backends[-1], store=MemoryStore(), runtime=runtime)
+        self._backends.append(backend)
         backend.start()
         return backend
 
     def end(self) -> None:
+        for backend in self._backends:
+            backend.stop()
         for runtime in self._runtimes:
             runtime.close()
 

@@ -54,7 +54,7 @@ Serve = Callable[..., Running]
 def failed(call: Any, request: Any, **options: Any) -> grpc.RpcError:
     """The error of a call that must fail."""
     with pytest.raises(grpc.RpcError) as caught:
-        call(request, timeout=5, **options)
+        call(request, timeout=60, **options)
     return caught.value
 
 

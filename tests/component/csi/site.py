@@ -101,18 +101,18 @@ class Site:
     # --- the calls, with what tests rarely change
 
     def create(self, name: str = "pvc-1", **more: Any) -> pb.Volume:
-        return self.client.controller.CreateVolume(creation(name, **more), timeout=30).volume
+        return self.client.controller.CreateVolume(creation(name, **more), timeout=60).volume
 
     def snapshot(self, volume: pb.Volume, name: str = "snap-1") -> pb.Snapshot:
         request = pb.CreateSnapshotRequest(name=name, source_volume_id=volume.volume_id)
-        return self.client.controller.CreateSnapshot(request, timeout=30).snapshot
+        return self.client.controller.CreateSnapshot(request, timeout=60).snapshot
 
     def publish(self, volume: pb.Volume, host: str, capability: pb.VolumeCapability | None = None) -> dict[str, str]:
         request = publication(volume, host, capability)
-        return dict(self.client.controller.ControllerPublishVolume(request, timeout=30).publish_context)
+        return dict(self.client.controller.ControllerPublishVolume(request, timeout=60).publish_context)
 
     def delete(self, volume: pb.Volume) -> None:
-        self.client.controller.DeleteVolume(pb.DeleteVolumeRequest(volume_id=volume.volume_id), timeout=30)
+        self.client.controller.DeleteVolume(pb.DeleteVolumeRequest(volume_id=volume.volume_id), timeout=60)
 
 
 def creation(

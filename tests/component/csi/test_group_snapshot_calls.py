@@ -20,7 +20,7 @@ def volumes(site: Site) -> list[str]:
 
 def take(site: Site, volumes: list[str], name: str = "group-1") -> pb.VolumeGroupSnapshot:
     request = pb.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=volumes)
-    return site.client.group.CreateVolumeGroupSnapshot(request, timeout=30).group_snapshot
+    return site.client.group.CreateVolumeGroupSnapshot(request, timeout=60).group_snapshot
 
 
 def members(group: pb.VolumeGroupSnapshot) -> list[str]:
@@ -36,7 +36,7 @@ def test_a_group_snapshot_has_a_member_of_each_volume_and_is_found_again(site: S
     again = take(site, volumes[::-1])  # the order of the volumes means nothing
     assert again == made
     request = pb.GetVolumeGroupSnapshotRequest(group_snapshot_id=made.group_snapshot_id, snapshot_ids=members(made))
-    assert site.client.group.GetVolumeGroupSnapshot(request, timeout=5).group_snapshot == made
+    assert site.client.group.GetVolumeGroupSnapshot(request, timeout=60).group_snapshot == made
 
 
 def test_the_same_name_for_other_volumes_already_exists(site: Site, volumes: list[str]) -> None:
@@ -51,8 +51,8 @@ def test_a_member_goes_with_its_group_only(site: Site, volumes: list[str]) -> No
     assert code(failed(site.client.controller.DeleteSnapshot, request)) is INVALID
     delete = pb.DeleteVolumeGroupSnapshotRequest(group_snapshot_id=made.group_snapshot_id, snapshot_ids=members(made))
     for _ in range(2):
-        site.client.group.DeleteVolumeGroupSnapshot(delete, timeout=30)
-    assert not site.client.controller.ListSnapshots(pb.ListSnapshotsRequest(), timeout=5).entries
+        site.client.group.DeleteVolumeGroupSnapshot(delete, timeout=60)
+    assert not site.client.controller.ListSnapshots(pb.ListSnapshotsRequest(), timeout=60).entries
     for volume in volumes:
         site.delete(pb.Volume(volume_id=volume))
 
@@ -84,7 +84,7 @@ def test_what_does_not_exist_is_not_found_or_deleted_already(site: Site, volumes
     )
     create = pb.CreateVolumeGroupSnapshotRequest(name="g", source_volume_ids=[volumes[0], "nothing"])
     assert code(failed(site.client.group.CreateVolumeGroupSnapshot, create)) is NOT_FOUND
-    assert not site.client.controller.ListSnapshots(pb.ListSnapshotsRequest(), timeout=5).entries
+    assert not site.client.controller.ListSnapshots(pb.ListSnapshotsRequest(), timeout=60).entries
 
 
 def test_volumes_of_several_back_ends_have_no_common_moment(site: Site, volumes: list[str]) -> None:
@@ -104,6 +104,6 @@ def test_a_back_end_that_cannot_do_it_is_named(site: Site) -> None:
 
 
 def test_the_group_service_says_what_it_can_do(site: Site) -> None:
-    answer = site.client.group.GroupControllerGetCapabilities(pb.GroupControllerGetCapabilitiesRequest(), timeout=5)
+    answer = site.client.group.GroupControllerGetCapabilities(pb.GroupControllerGetCapabilitiesRequest(), timeout=60)
     kinds = [item.rpc.type for item in answer.capabilities]
     assert kinds == [pb.GroupControllerServiceCapability.RPC.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT]

@@ -46,7 +46,7 @@ def registration(directory: Path) -> Iterator[registration_grpc.RegistrationStub
 def test_the_kubelet_learns_the_drivers_name_and_socket(
     registration: registration_grpc.RegistrationStub, directory: Path
 ) -> None:
-    info = registration.GetInfo(registration_pb2.InfoRequest(), timeout=5)
+    info = registration.GetInfo(registration_pb2.InfoRequest(), timeout=60)
     assert (info.type, info.name) == ("CSIPlugin", "csi.x.io")
     assert info.endpoint == "/var/lib/kubelet/plugins/csi.x.io/csi.sock"
     assert list(info.supported_versions) == ["1.0.0"]
@@ -59,8 +59,8 @@ def test_the_kubelets_verdict_is_logged(registration: registration_grpc.Registra
     stream = io.StringIO()
     logs.configure(format="json", stream=stream)
     try:
-        registration.NotifyRegistrationStatus(registration_pb2.RegistrationStatus(plugin_registered=True), timeout=5)
-        registration.NotifyRegistrationStatus(registration_pb2.RegistrationStatus(error="no such node"), timeout=5)
+        registration.NotifyRegistrationStatus(registration_pb2.RegistrationStatus(plugin_registered=True), timeout=60)
+        registration.NotifyRegistrationStatus(registration_pb2.RegistrationStatus(error="no such node"), timeout=60)
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
@@ -84,7 +84,7 @@ def test_a_missing_registry_directory_is_named(directory: Path) -> None:
 
 def get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

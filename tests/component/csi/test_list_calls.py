@@ -18,7 +18,7 @@ def walk_volumes(site: Site, max_entries: int) -> list[list[str]]:
     pages, token = [], ""
     while True:
         request = pb.ListVolumesRequest(max_entries=max_entries, starting_token=token)
-        answer = site.client.controller.ListVolumes(request, timeout=5)
+        answer = site.client.controller.ListVolumes(request, timeout=60)
         pages.append([entry.volume.volume_id for entry in answer.entries])
         token = answer.next_token
         if not token:
@@ -41,10 +41,10 @@ class TestPages:
     def test_a_volume_deleted_during_the_walk_does_not_disturb_it(self, site: Site) -> None:
         site.add_nothing()
         made = sorted(site.create(f"pvc-{number}").volume_id for number in range(8))
-        first = site.client.controller.ListVolumes(pb.ListVolumesRequest(max_entries=3), timeout=5)
+        first = site.client.controller.ListVolumes(pb.ListVolumesRequest(max_entries=3), timeout=60)
         site.delete(pb.Volume(volume_id=first.entries[-1].volume.volume_id))
         request = pb.ListVolumesRequest(starting_token=first.next_token)
-        rest = site.client.controller.ListVolumes(request, timeout=5)
+        rest = site.client.controller.ListVolumes(request, timeout=60)
         assert [entry.volume.volume_id for entry in rest.entries] == made[3 : 3 + PAGE_LIMIT]
 
     @pytest.mark.parametrize("token", ["1", "invalid-token", "\0", "x" * 500, "after:"])
@@ -56,13 +56,13 @@ class TestPages:
 
     def test_an_empty_list_is_no_error(self, site: Site) -> None:
         site.add_nothing()
-        assert site.client.controller.ListVolumes(pb.ListVolumesRequest(), timeout=5) == pb.ListVolumesResponse()
+        assert site.client.controller.ListVolumes(pb.ListVolumesRequest(), timeout=60) == pb.ListVolumesResponse()
 
     def test_published_nodes_and_condition_are_in_the_list(self, site: Site) -> None:
         site.add_nothing()
         volume = site.create()
         site.publish(volume, "n1")
-        (entry,) = site.client.controller.ListVolumes(pb.ListVolumesRequest(), timeout=5).entries
+        (entry,) = site.client.controller.ListVolumes(pb.ListVolumesRequest(), timeout=60).entries
         got = site.client.controller.ControllerGetVolume(
             pb.ControllerGetVolumeRequest(volume_id=volume.volume_id), timeout=5
         )
@@ -82,19 +82,19 @@ class TestSnapshots:
         assert (made.size_bytes, made.source_volume_id, made.ready_to_use) == (2 * GIB, volume.volume_id, True)
         assert made.creation_time.seconds > 1_600_000_000
         controller = site.client.controller
-        assert controller.GetSnapshot(pb.GetSnapshotRequest(snapshot_id=made.snapshot_id), timeout=5).snapshot == made
+        assert controller.GetSnapshot(pb.GetSnapshotRequest(snapshot_id=made.snapshot_id), timeout=60).snapshot == made
         for request in (pb.ListSnapshotsRequest(), pb.ListSnapshotsRequest(snapshot_id=made.snapshot_id),
                         pb.ListSnapshotsRequest(source_volume_id=volume.volume_id)):  # fmt: skip
-            assert [entry.snapshot for entry in controller.ListSnapshots(request, timeout=5).entries] == [made]
+            assert [entry.snapshot for entry in controller.ListSnapshots(request, timeout=60).entries] == [made]
         for _ in range(2):
-            controller.DeleteSnapshot(pb.DeleteSnapshotRequest(snapshot_id=made.snapshot_id), timeout=5)
+            controller.DeleteSnapshot(pb.DeleteSnapshotRequest(snapshot_id=made.snapshot_id), timeout=60)
         assert driver.snapshots == {}
 
     def test_unknown_ids_give_an_empty_list(self, site: Site) -> None:
         site.add_nothing()
         site.snapshot(site.create())
         for request in (pb.ListSnapshotsRequest(snapshot_id="x"), pb.ListSnapshotsRequest(source_volume_id="x")):
-            assert not site.client.controller.ListSnapshots(request, timeout=5).entries
+            assert not site.client.controller.ListSnapshots(request, timeout=60).entries
 
     def test_the_same_name_for_another_volume_already_exists(self, site: Site) -> None:
         site.add_nothing()
@@ -114,7 +114,7 @@ class TestSnapshots:
         site.add_nothing()
         volume = site.create()
         made = {site.snapshot(volume, f"snap-{number}").snapshot_id for number in range(7)}
-        first = site.client.controller.ListSnapshots(pb.ListSnapshotsRequest(), timeout=5)
+        first = site.client.controller.ListSnapshots(pb.ListSnapshotsRequest(), timeout=60)
         assert len(first.entries) == PAGE_LIMIT
         second = site.client.controller.ListSnapshots(
             pb.ListSnapshotsRequest(starting_token=first.next_token), timeout=5
@@ -152,16 +152,16 @@ class TestCapacity:
             "csi.storage.k8s.io/fstype": "xfs",
             "pool": "one",
         }
-        answer = site.client.controller.GetCapacity(pb.GetCapacityRequest(parameters=parameters), timeout=5)
+        answer = site.client.controller.GetCapacity(pb.GetCapacityRequest(parameters=parameters), timeout=60)
         assert answer.available_capacity > 0
         request = pb.GetCapacityRequest(parameters=parameters, volume_capabilities=[mount()])
-        assert site.client.controller.GetCapacity(request, timeout=5) == answer
+        assert site.client.controller.GetCapacity(request, timeout=60) == answer
 
     def test_there_is_none_where_no_back_end_reaches(self, site: Site) -> None:
         site.add_nothing(topology={"zone": "a"})
         where = [pb.Topology(segments={"zone": zone}) for zone in ("a", "b")]
         found = [
-            site.client.controller.GetCapacity(pb.GetCapacityRequest(accessible_topology=one), timeout=5)
+            site.client.controller.GetCapacity(pb.GetCapacityRequest(accessible_topology=one), timeout=60)
             for one in where
         ]
         assert found[0].available_capacity > 0
@@ -179,6 +179,8 @@ def test_volumes_on_loop_files_are_files_of_the_size_that_was_answered(site: Sit
     assert sizes == [2 * GIB, 3 * GIB]
     for done in (restored, volume):
         if done is volume:
-            site.client.controller.DeleteSnapshot(pb.DeleteSnapshotRequest(snapshot_id=snapshot.snapshot_id), timeout=5)
+            site.client.controller.DeleteSnapshot(
+                pb.DeleteSnapshotRequest(snapshot_id=snapshot.snapshot_id), timeout=60
+            )
         site.delete(done)
     assert [path for path in directory.rglob("*-*") if path.is_file()] == []

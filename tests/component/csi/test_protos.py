@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from grpc_tools import protoc
 
+from scripts.generate import protos
+from tools import lookup
+
 ROOT = Path(__file__).resolve().parents[3]
-STUBS = ROOT / "csi_cinderlib/csi/v1"
-SPECIFICATION = "github.com/container-storage-interface/spec@v1.12.0"
 OPTIONS = {1059: "csi_secret", 1060: "alpha"}
-
-
-@cache
-def specification() -> Path:
-    """The Go module's csi.proto. A machine that has no way to it says so by CINDERLIB_OFFLINE=1, which skips the test."""
-    got = subprocess.run(
-        [ROOT / "scripts/go", "mod", "download", "-json", SPECIFICATION],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-    )
-    if got.returncode:
-        reason = f"the Go module {SPECIFICATION} cannot be had: {got.stderr.strip()[-300:]}"
-        pytest.skip(reason) if os.environ.get("CINDERLIB_OFFLINE") == "1" else pytest.fail(reason)
-    return Path(json.loads(got.stdout)["Dir"]) / "csi.proto"
 
 
 def compiled(proto: Path, output: Path) -> descriptor_pb2.FileDescriptorProto:
@@ -62,7 +41,7 @@ def facts(message: Message, path: str = "") -> set[str]:
 
 
 def test_the_protocol_is_the_specification_name_by_name_and_number_by_number(tmp_path: Path) -> None:
-    theirs = facts(compiled(specification(), tmp_path / "theirs"))
+    theirs = facts(compiled(lookup.folder("csi-specification") / "csi.proto", tmp_path / "theirs"))
     ours = facts(compiled(ROOT / "proto/csi/v1/csi.proto", tmp_path / "ours"))
     assert len(theirs) > 1000
     assert sorted(theirs ^ ours) == []
@@ -80,12 +59,8 @@ def test_the_comparison_sees_a_changed_number_a_missing_option_and_a_renamed_fie
         assert different, after
 
 
-def test_the_stubs_are_what_the_protocol_generates(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, ROOT / "scripts/generate_protos.py", tmp_path], check=True, capture_output=True)
-    fresh = {path.name: path.read_bytes() for path in (tmp_path / "csi_cinderlib/csi/v1").iterdir()}
-    stored = {path.name: path.read_bytes() for path in STUBS.iterdir() if path.is_file()}
-    assert set(fresh) == set(stored)
-    assert [name for name in fresh if fresh[name] != stored[name]] == [], "run `make proto`"
+def test_the_stubs_are_what_the_protocol_generates() -> None:
+    assert protos.output().outdated() == [], "run `make proto`"
 
 
 def test_secret_fields_are_marked_in_the_stubs() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,7 +20,7 @@ INVALID, PRECONDITION = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED
 
 def outcome(call: Any, request: Any) -> str:
     try:
-        call(request, timeout=30)
+        call(request, timeout=60)
     except grpc.RpcError as error:
         return code(error).name
     return "OK"
@@ -54,12 +53,12 @@ class TestSizes:
         request = pb.ControllerExpandVolumeRequest(volume_id=volume.volume_id)
         request.capacity_range.required_bytes = 1500 * MIB
         for _ in range(2):
-            grown = expand(request, timeout=30)
+            grown = expand(request, timeout=60)
             assert (grown.capacity_bytes, grown.node_expansion_required) == (2 * GIB, True)
         request.capacity_range.required_bytes = 1
-        assert expand(request, timeout=30).capacity_bytes == 2 * GIB  # never smaller
+        assert expand(request, timeout=60).capacity_bytes == 2 * GIB  # never smaller
         request.volume_capability.CopyFrom(block())
-        assert not expand(request, timeout=30).node_expansion_required
+        assert not expand(request, timeout=60).node_expansion_required
 
     def test_a_volume_larger_than_every_pool_is_resource_exhausted(self, site: Site) -> None:
         site.add_nothing(capacity_gb="10")
@@ -104,7 +103,7 @@ class TestRepeats:
         volume = site.create()
         for _ in range(2):
             site.delete(volume)
-        site.client.controller.DeleteVolume(pb.DeleteVolumeRequest(volume_id="never was"), timeout=5)
+        site.client.controller.DeleteVolume(pb.DeleteVolumeRequest(volume_id="never was"), timeout=60)
 
     def test_a_driver_that_fails_leaves_nothing_and_the_retry_succeeds(self, site: Site) -> None:
         driver = site.add_nothing(fail="create_volume:1", error="the array is on fire")
@@ -132,7 +131,7 @@ class TestRaces:
         barrier = threading.Barrier(8)
 
         def create(_number: int) -> str:
-            barrier.wait(10)
+            barrier.wait(60)
             return outcome(site.client.controller.CreateVolume, creation())
 
         with ThreadPoolExecutor(8) as pool:
@@ -151,14 +150,13 @@ class TestRaces:
 
         def delete_slowly(record: Any) -> None:
             began.set()
-            slow.wait(10)
+            slow.wait(60)
             plain(record)
 
         driver.delete_volume = delete_slowly
         with ThreadPoolExecutor(1) as pool:
             deleting = pool.submit(site.delete, volume)
-            assert began.wait(10)
-            started = time.monotonic()
+            assert began.wait(60)
             request = pb.ControllerExpandVolumeRequest(
                 volume_id=volume.volume_id, capacity_range=pb.CapacityRange(required_bytes=2 * GIB)
             )
@@ -166,9 +164,9 @@ class TestRaces:
             assert outcome(site.client.controller.CreateVolume, creation()) == "ABORTED"
             assert outcome(site.client.controller.ControllerPublishVolume, publication(volume, "n")) == "ABORTED"
             assert outcome(site.client.controller.CreateVolume, creation("another")) == "OK"  # others are not held up
-            assert time.monotonic() - started < 5
+            assert not deleting.done()
             slow.set()
-            deleting.result(10)
+            deleting.result(60)
 
     def test_creating_and_deleting_one_name_from_all_sides_ends_clean(self, site: Site) -> None:
         driver = site.add_nothing(delay=0.005)
@@ -223,7 +221,7 @@ class TestOrder:
             ("nothing", ""),
             ("nothing", "gone"),
         ):
-            unpublish(pb.ControllerUnpublishVolumeRequest(volume_id=volume_id, node_id=node), timeout=5)
+            unpublish(pb.ControllerUnpublishVolumeRequest(volume_id=volume_id, node_id=node), timeout=60)
 
     def test_a_published_volume_is_not_deleted(self, site: Site) -> None:
         driver = site.add_nothing()
@@ -285,7 +283,7 @@ class TestPublish:
         )
         assert sorted(got.status.published_node_ids) == sorted(node_id(host) for host in ("a", "b", "c"))
         request = pb.ControllerUnpublishVolumeRequest(volume_id=volume.volume_id)
-        site.client.controller.ControllerUnpublishVolume(request, timeout=5)
+        site.client.controller.ControllerUnpublishVolume(request, timeout=60)
         assert driver.mapped == set()
         assert driver.exports == set()
         site.delete(volume)
@@ -308,11 +306,11 @@ class TestBadChoices:
         request = pb.ValidateVolumeCapabilitiesRequest(
             volume_id=volume.volume_id, volume_capabilities=[mount()], volume_context=volume.volume_context
         )
-        confirmed = validate(request, timeout=5)
+        confirmed = validate(request, timeout=60)
         assert confirmed.confirmed.volume_capabilities == [mount()]
         assert confirmed.confirmed.volume_context == volume.volume_context
         request.volume_capabilities.append(block(MODE.MULTI_NODE_MULTI_WRITER))
-        refused = validate(request, timeout=5)
+        refused = validate(request, timeout=60)
         assert not refused.HasField("confirmed")
         assert refused.message
 
@@ -328,7 +326,7 @@ class TestBadChoices:
         site.add_nothing(topology={"zone": "a"})
         request = creation()
         request.accessibility_requirements.requisite.add(segments={"zone": "a"})
-        volume = site.client.controller.CreateVolume(request, timeout=5).volume
+        volume = site.client.controller.CreateVolume(request, timeout=60).volume
         assert [dict(item.segments) for item in volume.accessible_topology] == [{"zone": "a"}]
         request.name = "elsewhere"
         request.accessibility_requirements.requisite[0].segments["zone"] = "b"

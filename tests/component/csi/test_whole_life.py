@@ -36,7 +36,7 @@ class Machine:
     def __post_init__(self) -> None:
         self.controller = csi_pb2_grpc.ControllerStub(self.driver.channel)
         self.node = csi_pb2_grpc.NodeStub(self.driver.channel)
-        self.node_id = self.node.NodeGetInfo(pb.NodeGetInfoRequest(), timeout=10).node_id
+        self.node_id = self.node.NodeGetInfo(pb.NodeGetInfoRequest(), timeout=60).node_id
         (self.root / "pods").mkdir()
 
     def staging(self, volume: pb.Volume) -> str:
@@ -204,7 +204,7 @@ def check_growth(machine: Machine, volume: pb.Volume, path: Path) -> None:
 
 def check_stats(machine: Machine, volume: pb.Volume, path: Path, size: int) -> None:
     request = pb.NodeGetVolumeStatsRequest(volume_id=volume.volume_id, volume_path=str(path))
-    answer = machine.node.NodeGetVolumeStats(request, timeout=30)
+    answer = machine.node.NodeGetVolumeStats(request, timeout=60)
     usage = {line.unit: line for line in answer.usage}
     assert not answer.volume_condition.abnormal
     assert 0.85 * size < usage[pb.VolumeUsage.BYTES].total <= size
@@ -240,12 +240,12 @@ def test_a_volume_is_not_unpublished_under_a_call_that_works_on_it(
         pb.ControllerPublishVolumeRequest(
             volume_id=volume.volume_id, node_id=machine.node_id, volume_capability=machine.capability
         ),
-        timeout=30,
+        timeout=60,
     ).publish_context
     barrier = threading.Barrier(8)
 
     def stage(_number: int) -> str:
-        barrier.wait(10)
+        barrier.wait(60)
         try:
             machine.node.NodeStageVolume(machine.stage_request(volume, context), timeout=60)
         except grpc.RpcError as error:
@@ -272,7 +272,7 @@ def test_what_a_driver_answers_never_shows_a_connection_in_its_log(
         volume_capability=machine.capability,
         secrets={"k": "canary-of-a-secret"},
     )
-    context = machine.controller.ControllerPublishVolume(publish, timeout=30).publish_context
+    context = machine.controller.ControllerPublishVolume(publish, timeout=60).publish_context
     staged = machine.stage_request(volume, context)
     staged.secrets["passphrase"] = "canary-of-a-secret"
     if machine.capability.HasField("mount"):

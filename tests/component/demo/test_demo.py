@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +18,13 @@ DEMO = [sys.executable, "-m", "csi_cinderlib", "demo"]
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Temporary files go to an own directory, so that what is left there is seen."""
-    directory = tmp_path / "tmp"
-    directory.mkdir()
-    yield {**os.environ, "TMPDIR": str(directory)}
-    assert list(directory.iterdir()) == []
-    assert _loops(directory) == []
+def environment() -> Iterator[dict[str, str]]:
+    """Give temporary files a directory of their own, so that leftovers are seen; a short one, since a socket's path has a limit."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as name:
+        directory = Path(name)
+        yield {**os.environ, "TMPDIR": name}
+        assert list(directory.iterdir()) == []
+        assert _loops(directory) == []
 
 
 def _loops(directory: Path) -> list[str]:

@@ -192,22 +192,22 @@ def test_a_snapshot_of_a_volume_in_use_is_one_point_in_time(set_up: Make, mounte
     driver, volume = set_up(str(directory)), FakeVolume()
     driver.create_volume(volume)
     device = devices.attach_file(str(directory / volume.name))
-    stop = threading.Event()
+    began, stop = threading.Event(), threading.Event()
 
     def work() -> None:
         number = 0
         fd = os.open(device, os.O_RDWR | os.O_SYNC)
-        while not stop.is_set():
+        while not stop.wait(0.03):
             number += 1
             for place in (0, 512 * MIB, 1023 * MIB):
                 os.pwrite(fd, number.to_bytes(8, "little") * 512, place)
-            time.sleep(0.03)
+            began.set()
         os.close(fd)
 
     writer = threading.Thread(target=work)
     writer.start()
     try:
-        time.sleep(0.1)
+        assert began.wait(60)
         for _ in range(5):
             snapshot = FakeSnapshot(volume)
             driver.create_snapshot(snapshot)

@@ -11,37 +11,37 @@ from csi_cinderlib.host import commands
 
 
 def test_a_command_gets_its_input_and_gives_its_output() -> None:
-    output = commands.run(["cat"], timeout=10, input=b"to and fro")
+    output = commands.run(["cat"], timeout=60, input=b"to and fro")
     assert output.stdout == "to and fro"
     assert output.code == 0
 
 
 def test_standard_input_is_empty_unless_given() -> None:
-    assert commands.run(["cat"], timeout=10).stdout == ""
+    assert commands.run(["cat"], timeout=60).stdout == ""
 
 
 def test_an_unexpected_exit_code_shows_the_command_and_its_errors() -> None:
     with pytest.raises(HostError, match=r"ls /no-such-place: exit code 2: .*No such file"):
-        commands.run(["ls", "/no-such-place"], timeout=10)
+        commands.run(["ls", "/no-such-place"], timeout=60)
 
 
 def test_exit_codes_can_be_allowed() -> None:
-    assert commands.run(["false"], timeout=10, ok=(0, 1)).code == 1
+    assert commands.run(["false"], timeout=60, ok=(0, 1)).code == 1
 
 
 def test_words_are_not_seen_by_a_shell() -> None:
-    assert commands.run(["echo", "$HOME; ls *"], timeout=10).stdout == "$HOME; ls *\n"
+    assert commands.run(["echo", "$HOME; ls *"], timeout=60).stdout == "$HOME; ls *\n"
 
 
 def test_secrets_are_taken_out_of_errors() -> None:
     with pytest.raises(HostError) as raised:
-        commands.run(["ls", "/no-such-place/s3cret word"], timeout=10, secret=["/no-such-place/s3cret word", ""])
+        commands.run(["ls", "/no-such-place/s3cret word"], timeout=60, secret=["/no-such-place/s3cret word", ""])
     assert "s3cret" not in str(raised.value)
     assert "***" in str(raised.value)
 
 
 def test_output_has_no_repr_of_what_was_written() -> None:
-    assert "s3cret" not in repr(commands.run(["echo", "s3cret"], timeout=10))
+    assert "s3cret" not in repr(commands.run(["echo", "s3cret"], timeout=60))
 
 
 def test_a_command_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_command_that_takes_too_long_is_killed_with_its_children(tmp_path: Pat
     began = time.monotonic()
     with pytest.raises(HostError, match=r"not finished after 0.3 seconds"):
         commands.run([str(script)], timeout=0.3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50, "its child goes on for 60 seconds"
     child = int((tmp_path / "pid").read_text())
     state = Path(f"/proc/{child}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"
@@ -61,9 +61,9 @@ def test_a_missing_tool_is_named_with_its_debian_package(monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(commands, "SEARCH_PATH", str(tmp_path))
     with pytest.raises(HostError, match=r"mkfs.xfs is not installed .* package xfsprogs"):
-        commands.run(["mkfs.xfs"], timeout=10)
+        commands.run(["mkfs.xfs"], timeout=60)
     with pytest.raises(HostError, match=r"frobnicate is not installed on this host$"):
-        commands.run(["frobnicate"], timeout=10)
+        commands.run(["frobnicate"], timeout=60)
 
 
 def test_tools_outside_of_path_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_tools_outside_of_path_are_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_command_ended_by_a_signal_says_which() -> None:
     with pytest.raises(HostError, match="ended by SIGTERM"):
-        commands.run(["sh", "-c", "kill $$"], timeout=10)
+        commands.run(["sh", "-c", "kill $$"], timeout=60)
 
 
 def test_a_file_that_is_no_program_is_an_error_in_words(tmp_path: Path) -> None:
@@ -81,4 +81,4 @@ def test_a_file_that_is_no_program_is_an_error_in_words(tmp_path: Path) -> None:
     path.write_bytes(b"\0\1\2")
     path.chmod(0o755)
     with pytest.raises(HostError, match="cannot be started: Exec format error"):
-        commands.run([str(path)], timeout=10)
+        commands.run([str(path)], timeout=60)

@@ -255,7 +255,7 @@ def test_an_ext4_that_needs_a_decision_is_left_to_a_person(loop: Loop) -> None:
 
 def set_state(device: str, state: int) -> None:
     """Set s_state by debugfs, which keeps the superblock's checksum right."""
-    commands.run(["debugfs", "-w", "-R", f"ssv state {state}", device], timeout=10)
+    commands.run(["debugfs", "-w", "-R", f"ssv state {state}", device], timeout=60)
     devices.flush(device)
 
 

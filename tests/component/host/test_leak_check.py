@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,25 @@ from csi_cinderlib.host import devices
 TESTS = Path(__file__).parents[2]
 
 
-def run(tmp_path: Path, body: str) -> subprocess.CompletedProcess[str]:
+def run(
+    tmp_path: Path, body: str, *, fixture: str = "", options: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run one test with the suite's conftest as a plugin."""
-    (tmp_path / "test_inner.py").write_text(f"def test_inner(tmp_path):\n    {body}\n")
+    (tmp_path / "test_inner.py").write_text(
+        "import os, pytest\n"
+        f"@pytest.fixture(scope='module')\ndef fixture():\n    {fixture or 'pass'}\n"
+        f"def test_inner(tmp_path, fixture):\n    {body}\n"
+    )
+    # PYTEST_ADDOPTS may name plugins that are missing there; the run is no worker of the run that this test belongs to.
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_ADDOPTS", "PYTEST_XDIST"))
+    }
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "-p", "conftest", f"--basetemp={tmp_path}/base",
+        [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "-p", "conftest", f"--basetemp={tmp_path}/base", *options,
          str(tmp_path / "test_inner.py")],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", "CINDERLIB_TEST_GRACE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True, text=True, timeout=60, check=False,
+        env={**inherited, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", "CINDERLIB_TEST_GRACE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
@@ -32,9 +43,10 @@ def test_a_run_that_leaves_nothing_passes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_run_that_leaves_a_process_fails_and_names_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["-p", "xdist.plugin", "-n", "2"]], ids=["in one process", "in workers"])
+def test_a_run_that_leaves_a_process_fails_and_names_it(tmp_path: Path, options: list[str]) -> None:
     body = "import subprocess; subprocess.Popen(['setsid', 'sleep', '86'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)"
-    done = run(tmp_path, body)
+    done = run(tmp_path, body, options=options)
     assert done.returncode == 1, done.stdout + done.stderr
     (line,) = (line for line in done.stdout.splitlines() if "sleep 86" in line and line.startswith("process "))
     os.kill(int(line.split()[1].rstrip(":")), signal.SIGKILL)
@@ -53,3 +65,35 @@ def test_a_run_that_leaves_a_loop_device_fails_and_names_it(tmp_path: Path) -> N
     devices.detach_file(device)
     assert done.returncode == 1
     assert f"loop device {device} on {left}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ("os.environ['LEFT'] = '1'", "the environment variable LEFT"),
+        ("del os.environ['HOME']", "the environment variable HOME"),
+        ("os.chdir('/')", "the working directory"),
+        (
+            "import threading; threading.Thread(target=threading.Event().wait, args=(20,), name='t').start()",
+            "the thread 't'",
+        ),
+        (
+            "from pathlib import Path; from csi_cinderlib.backend.runtime import Runtime; from csi_cinderlib.backend.work import Route\n"
+            "    Runtime(Path()).routes.add(Route('a', 'h@a', None))",
+            "the back end 'h@a'",
+        ),
+    ],
+    ids=["variable", "removed variable", "directory", "thread", "back end"],
+)
+def test_a_test_fails_that_changes_what_the_next_one_sees(tmp_path: Path, body: str, name: str) -> None:
+    done = run(tmp_path, body)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"this test changed what the next one sees: {name}" in done.stdout
+
+
+def test_a_fixture_of_a_module_may_keep_what_it_takes_down_itself(tmp_path: Path) -> None:
+    kept = run(tmp_path, "pass", fixture="os.environ['KEPT'] = '1'; yield; del os.environ['KEPT']")
+    assert kept.returncode == 0, kept.stdout
+    forgotten = run(tmp_path, "pass", fixture="os.environ['FORGOTTEN'] = '1'")
+    assert forgotten.returncode == 1
+    assert "fixture 'fixture' left behind: the environment variable FORGOTTEN" in forgotten.stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.errors import HostError
 from csi_cinderlib.node.format_marks import KEPT_SECONDS, FormatMarks
 
 
@@ -29,12 +30,19 @@ def test_another_attachment_replaces_a_mark(tmp_path: Path) -> None:
     assert marks.holds("vol", "a@2")
 
 
+def test_marks_that_cannot_be_looked_through_are_an_error_of_this_host(tmp_path: Path) -> None:
+    marks = FormatMarks(tmp_path / "marks")
+    marks.directory.rmdir()
+    with pytest.raises(HostError, match=r"^looking through .*/marks: No such file"):
+        marks.prune(time.time(), in_use=())
+
+
 def test_marks_of_volumes_that_went_away_are_pruned(tmp_path: Path) -> None:
     marks = FormatMarks(tmp_path)
-    for name in ("old", "old-and-staged", "new"):
+    now = int(time.time())
+    ages = {"old": KEPT_SECONDS + 1, "old-and-staged": KEPT_SECONDS + 1, "just-old-enough": KEPT_SECONDS, "new": 0}
+    for name, age in ages.items():
         marks.set(name, "a@1")
-    now = time.time()
-    for name in ("old", "old-and-staged"):
-        os.utime(tmp_path / name, (now - KEPT_SECONDS - 1,) * 2)
+        os.utime(tmp_path / name, (now - age,) * 2)
     marks.prune(now, in_use={"old-and-staged"})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old-and-staged"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["just-old-enough", "new", "old-and-staged"]

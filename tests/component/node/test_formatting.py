@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat, Unsupported
@@ -69,6 +71,18 @@ def test_an_interrupted_mkfs_is_done_again(rule: Formatting) -> None:
     assert decide(XFS, "ext4", rule, interrupted="xfs", is_blank=never_asked) == Decision(Action.MAKE_AGAIN, "ext4")
     with pytest.raises(PreconditionFailed):
         decide(EXT4, "xfs", rule, interrupted="xfs", is_blank=never_asked)
+
+
+@pytest.mark.parametrize("rule", ALL)
+def test_the_beginning_of_a_file_system_is_neither_used_nor_removed_unless_it_is_known_whose_it_is(
+    rule: Formatting,
+) -> None:
+    begun = replace(XFS, unfinished=True)
+    for wanted in ("xfs", "ext4", ""):
+        with pytest.raises(UnsafeToFormat, match="the beginning of xfs"):
+            decide(begun, wanted, rule, is_blank=never_asked)
+    with pytest.raises(UnsafeToFormat, match="the beginning of xfs"):
+        decide(begun, "xfs", rule, interrupted="ext4", is_blank=never_asked)
 
 
 def test_where_formatting_is_forbidden_an_interrupted_mkfs_is_no_excuse() -> None:

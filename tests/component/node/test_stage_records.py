@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from csi_cinderlib.errors import CorruptRecord, HostError, InvalidRequest
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.size import Bytes
+from csi_cinderlib.node.format_marks import KEPT_SECONDS
 from csi_cinderlib.node.stage_record import Publication, StageRecord, State, decode, encode
 from csi_cinderlib.node.stage_records import StageRecords
 
@@ -133,9 +135,49 @@ def test_a_device_is_known_by_the_volume_that_has_it(tmp_path: Path) -> None:
     again = StageRecords(tmp_path)
     assert again.owner_of("3600a", other_than="new") == "vol"
     assert again.owner_of("3600a", other_than="vol") == ""
+    again.save(replace(RECORD, volume_id="without a device", device=None))
     assert again.owner_of("", other_than="new") == ""
     again.remove("vol")
     assert again.owner_of("3600a", other_than="new") == ""
+
+
+def test_old_marks_go_unless_their_volume_is_here(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    records.save(RECORD)
+    for volume_id in ("vol", "gone"):
+        records.formatted.set(volume_id, "a@1")
+    records.forget_old_marks(time.time())
+    assert records.formatted.holds("gone", "a@1")
+    records.forget_old_marks(time.time() + KEPT_SECONDS + 60)
+    assert records.formatted.holds("vol", "a@1")
+    assert not records.formatted.holds("gone", "a@1")
+
+
+def test_from_a_whole_file_system_on_nothing_is_formatted() -> None:
+    assert [state for state in State if state.beyond_formatting] == [State.FORMATTED, State.STAGED]
+
+
+def test_a_record_that_cannot_be_removed_is_an_error_of_this_host(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    (records.directory / "vol.json").mkdir()
+    with pytest.raises(HostError, match="removing the stage record of volume vol: "):
+        records.remove("vol")
+
+
+def test_a_record_is_of_one_attachment() -> None:
+    connection = replace(RECORD.connection, attachment="a@1")
+    record = replace(RECORD, connection=connection)
+    assert record.is_of(replace(connection, protocol="rbd", data={}))
+    for other in ("a@2", ""):
+        assert not record.is_of(replace(connection, attachment=other))
+    assert not RECORD.is_of(connection)
+
+
+def test_a_record_of_before_attachments_had_names_is_of_one_connection() -> None:
+    connection = RECORD.connection
+    assert RECORD.is_of(replace(connection, size=Bytes(1), data=dict(connection.data)))
+    assert not RECORD.is_of(replace(connection, data={**connection.data, "target_lun": 2}))
+    assert not RECORD.is_of(replace(connection, protocol="rbd"))
 
 
 def test_publications_are_kept_by_target() -> None:

@@ -80,16 +80,16 @@ def test_figures_are_served_over_http_until_stopped(metrics: Metrics) -> None:
     port = free_port()
     stop = metrics.serve(f"127.0.0.1:{port}")
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             assert b'method="Probe"' in answer.read()
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/else", timeout=5)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/else", timeout=60)
         with pytest.raises(ConfigurationError, match="metrics_address: cannot listen on"):
             metrics.serve(f"127.0.0.1:{port}")
     finally:
         stop()
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60)
 
 
 @pytest.mark.parametrize("address", ["", "host", "host:", "host:http", ":70000", "8080"])

@@ -169,15 +169,42 @@ def driver(site: Site) -> Any:
     return site.backends.get("array").driver
 
 
-def wait_until_delayed(driver: Any) -> None:
-    """Until a call is in its delay, which no later change of the option makes shorter."""
-    deadline = time.monotonic() + 30
-    while not driver.delayed:
-        assert time.monotonic() < deadline, "no call reached the driver"
-        time.sleep(0.001)
-
-
 Configure = Callable[..., None]
+
+
+class Held:
+    """Calls into the driver of the back end `array` that begin meanwhile wait until they are let go."""
+
+    def __init__(self, driver: Any, configure: Configure, file: Path) -> None:
+        self._driver = driver
+        self._configure = configure
+        self._file = file
+
+    def hold(self) -> None:
+        self._file.touch()
+        self._configure(held=str(self._file))
+
+    def wait_for(self, calls: int = 1) -> None:
+        """Until so many calls wait. Later ones do not."""
+        wait_until(lambda: self._driver.delayed >= calls, f"{calls} calls did not reach the driver")
+        self._configure(held="")
+
+    def let_go(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def held(driver: Any, configure: Configure, tmp_path: Path) -> Iterator[Held]:
+    held = Held(driver, configure, tmp_path / "held")
+    yield held
+    held.let_go()
+
+
+def wait_until(holds: Callable[[], bool], problem: str) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, problem
+        time.sleep(0.001)
 
 
 @pytest.fixture

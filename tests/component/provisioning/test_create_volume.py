@@ -22,7 +22,7 @@ from csi_cinderlib.model.capability import AccessMode, Capability, Mount
 from csi_cinderlib.model.records import Source, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.requests import Topology
 
-from .conftest import GIB, SHARED, Configure, Site, creation, snapshotting
+from .conftest import GIB, SHARED, Configure, Held, Site, creation, snapshotting, wait_until
 
 
 def test_a_volume_is_made_and_available(site: Site, driver: Any) -> None:
@@ -59,8 +59,8 @@ def test_what_differs_is_refused(site: Site) -> None:
         site.create(gib=2, parameters={"type": "gold"})
 
 
-def test_two_callers_with_one_name_get_one_volume(site: Site, driver: Any, configure: Configure) -> None:
-    configure(delay=0.2)
+def test_two_callers_with_one_name_get_one_volume(site: Site, driver: Any, held: Held) -> None:
+    held.hold()
     answers: list[object] = []
 
     def call() -> None:
@@ -72,10 +72,12 @@ def test_two_callers_with_one_name_get_one_volume(site: Site, driver: Any, confi
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
         thread.start()
+    wait_until(lambda: len(answers) == 3, "three of four callers were not refused")
+    assert all(isinstance(answer, OperationPending) for answer in answers)
+    held.let_go()
     for thread in threads:
         thread.join()
     assert sum(isinstance(answer, Volume) for answer in answers) == 1
-    assert sum(isinstance(answer, OperationPending) for answer in answers) == 3
     assert len(driver.volumes) == 1
 
 
@@ -243,22 +245,23 @@ def test_a_file_system_for_several_writers_is_refused(site: Site) -> None:
         site.create(capability=Capability(Mount(), AccessMode.MULTI_NODE_MULTI_WRITER))
 
 
-def test_a_source_is_not_deleted_while_it_is_read(site: Site, driver: Any, configure: Configure) -> None:
+def test_a_source_is_not_deleted_while_it_is_read(site: Site, driver: Any, held: Held) -> None:
     origin = site.create("origin")
     snapshot = site.snapshots.create(snapshotting(origin))
-    configure(delay=0.4)
+    held.hold()
     clones = [
         threading.Thread(target=site.create, args=(f"clone-{number}",), kwargs={"source": source})
         for number, source in enumerate((Source(SourceKind.SNAPSHOT, snapshot.id),) * 2)
     ]
     for thread in clones:
         thread.start()
-    threading.Event().wait(0.1)
+    held.wait_for()
     with pytest.raises(OperationPending):
         site.snapshots.delete(snapshot.id)
+    held.let_go()
     for thread in clones:
         thread.join()
-    assert len(driver.volumes) == 3, "both clones were made at the same time"
+    assert len(driver.volumes) == 3, "neither clone kept the other from being made"
     site.snapshots.delete(snapshot.id)
 
 

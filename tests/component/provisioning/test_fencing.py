@@ -46,6 +46,16 @@ def test_a_volume_that_is_not_whole_is_not_published(status: Status) -> None:
         fencing.check_usable(replace(VOLUME, status=status), publish())
 
 
+@pytest.mark.parametrize("status", [Status.AVAILABLE, Status.EXTENDING])
+def test_a_volume_that_grows_is_published_as_any_other(status: Status) -> None:
+    fencing.check_usable(replace(VOLUME, status=status), publish())
+
+
+def test_why_a_volume_is_not_whole_is_told() -> None:
+    with pytest.raises(PreconditionFailed, match="volume 'v' is error: the array was full"):
+        fencing.check_usable(replace(VOLUME, status=Status.ERROR, message="the array was full"), publish())
+
+
 def test_a_file_system_is_never_published_for_writers_on_several_nodes() -> None:
     with pytest.raises(PreconditionFailed, match="raw block"):
         fencing.check_usable(SHARED, publish(mode=MANY, block=False))
@@ -60,6 +70,29 @@ def test_the_same_publish_again_keeps_the_attachment() -> None:
 def test_another_way_on_the_same_node_is_refused(request_: PublishVolume) -> None:
     with pytest.raises(AlreadyExists):
         fencing.keep(attached(), request_)
+
+
+@pytest.mark.parametrize(
+    ("request_", "differs"),
+    [
+        (publish(mode=MANY), "its access mode is SINGLE_NODE_WRITER, asked for is MULTI_NODE_MULTI_WRITER"),
+        (publish(block=False), "it is a block device, asked for is a file system"),
+        (publish(read_only=True), "it is writable, asked for is read-only"),
+    ],
+)
+def test_what_differs_is_told(request_: PublishVolume, differs: str) -> None:
+    assert fencing.difference(attached(), request_) == differs
+    assert fencing.difference(attached(), publish()) == ""
+    with pytest.raises(AlreadyExists, match="v on n1.*" + differs):
+        fencing.keep(attached(), request_)
+
+
+def test_a_node_is_named_as_people_know_it_and_by_its_id() -> None:
+    named = replace(attached("cl1.x"), connector={"host": "worker-2"})
+    with pytest.raises(PreconditionFailed, match=r"on node 'worker-2' \(node_id 'cl1\.x'\): "):
+        fencing.check_alone(VOLUME, [named], publish())
+    with pytest.raises(PreconditionFailed, match="on node 'n2': "):
+        fencing.check_alone(VOLUME, [replace(attached("n2"), connector={"host": "n2"})], publish())
 
 
 def test_an_attach_that_died_is_finished_when_it_is_the_same_and_undone_when_not() -> None:
@@ -97,6 +130,13 @@ def test_the_nodes_own_attachment_excludes_nobody() -> None:
     fencing.check_alone(VOLUME, [attached("n1")], publish("n1"))
 
 
+def test_another_nodes_attachment_counts_beside_the_nodes_own() -> None:
+    with pytest.raises(PreconditionFailed, match="'n2'"):
+        fencing.check_alone(VOLUME, [attached("n1"), attached("n2")], publish("n1"))
+    assert fencing.own([attached("n2"), attached("n1")], "n1") == attached("n1")
+    assert fencing.own([attached("n2")], "n1") is None
+
+
 @pytest.mark.parametrize(
     ("other_reads", "reads", "allowed"),
     [(False, False, False), (True, False, True), (False, True, True), (True, True, True)],
@@ -108,6 +148,16 @@ def test_one_writer_among_readers(other_reads: bool, reads: bool, allowed: bool)
     else:
         with pytest.raises(PreconditionFailed, match="one writer"):
             fencing.check_alone(SHARED, others, request)
+
+
+@pytest.mark.parametrize(("theirs", "asked"), [(MANY, WRITER), (WRITER, MANY)])
+def test_who_took_or_wants_to_be_the_only_writer_is_it_whatever_the_other_says(
+    theirs: AccessMode, asked: AccessMode
+) -> None:
+    with pytest.raises(PreconditionFailed, match="one writer"):
+        fencing.check_alone(SHARED, [attached("n2", theirs)], publish(mode=asked))
+    fencing.check_alone(SHARED, [attached("n2", theirs)], publish(mode=asked, read_only=True))
+    fencing.check_alone(SHARED, [attached("n2", theirs, read_only=True)], publish(mode=asked))
 
 
 def test_only_the_first_node_of_an_empty_volume_may_take_it_for_new() -> None:

@@ -18,7 +18,12 @@ def volume(status: Status, created_at: str) -> Volume:
 @pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR])
 def test_what_was_being_made_is_due_after_the_grace(status: Status) -> None:
     assert not due(volume(status, stamp(NOW - timedelta(minutes=9))), NOW, GRACE)
+    assert not due(volume(status, stamp(NOW - GRACE)), NOW, GRACE)
     assert due(volume(status, stamp(NOW - timedelta(minutes=11))), NOW, GRACE)
+
+
+def test_what_was_being_made_nobody_knows_when_is_due() -> None:
+    assert due(volume(Status.CREATING, "yesterday"), NOW, GRACE)
 
 
 @pytest.mark.parametrize("status", [Status.DELETING, Status.EXTENDING])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,8 @@ from csi_cinderlib.model.records import Attachment, Node, Snapshot, Status, Volu
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.provisioning import locking
+from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.owners import Owners
 
@@ -77,19 +80,96 @@ def test_one_that_fails_is_told_and_tried_again_and_holds_up_nobody(
         leave(site, site.create(name), Status.DELETING)
     driver.calls.clear()
     configure(fail=["delete_volume:1"])
-    assert sorted(bool(settled.error) for settled in site.orphans.settle()) == [False, True]
+    assert sorted(settled.error for settled in site.orphans.settle()) == ["", "back end 'array': the array says no"]
     assert [settled.error for settled in site.orphans.settle()] == [""]
     assert driver.volumes == {}
 
 
-def test_one_that_is_being_worked_on_is_left_alone(site: Site) -> None:
+def a_volume(site: Site) -> list[str]:
     volume = leave(site, site.create(), Status.DELETING)
-    with site.locks.hold(f"volume {volume.id}"):
-        assert site.orphans.settle() == ()
+    return [locking.volume(volume.id), locking.attachments(volume.id)]
+
+
+def a_snapshot(site: Site) -> list[str]:
+    snapshot = site.snapshots.create(snapshotting(site.create()))
+    site.store.replace(replace(snapshot, status=Status.DELETING))
+    return [locking.snapshot(snapshot.id)]
+
+
+def an_attachment(site: Site) -> list[str]:
+    site.publish(site.create(), site.node("n1"))
+    (attachment,) = site.store.page(Attachment, where={}).records
+    site.store.replace(replace(attachment, status=Status.DELETING))
+    return [locking.attachments(attachment.volume_id)]
+
+
+def a_group_snapshot(site: Site) -> list[str]:
+    site.add_backend("groups", driver="tests.support.fakes.nothing.GroupDriver")
+    groups = Groups(site.store, site.backends, site.locks)
+    taken = groups.create("together", [site.create(parameters={"backend": "groups"}).id], {}).record
+    site.store.replace(replace(taken, status=Status.DELETING))
+    return [locking.group_snapshot(taken.id), *map(locking.snapshot, taken.snapshot_ids)]
+
+
+@pytest.mark.parametrize("make", [a_volume, a_snapshot, an_attachment, a_group_snapshot])
+def test_one_that_is_being_worked_on_is_left_alone(site: Site, make: Callable[[Site], list[str]]) -> None:
+    for key in make(site):
+        with site.locks.hold(key):
+            assert site.orphans.settle() == ()
     assert len(site.orphans.settle()) == 1
 
 
-def test_one_whose_owner_lives_elsewhere_is_left_alone(site: Site) -> None:
+def after_the_first(driver: Any, method: str, act: Callable[[], object]) -> None:
+    """Let another controller act when the driver was called for the first time."""
+    original = getattr(driver, method)
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        setattr(driver, method, original)
+        answer = original(*arguments, **named)
+        act()
+        return answer
+
+    setattr(driver, method, called)
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.DELETING])
+def test_a_volume_that_became_available_after_it_was_listed_is_kept(site: Site, driver: Any, status: Status) -> None:
+    """Another controller has finished its creation, and by now it may hold data."""
+    first, second = sorted((site.create("a"), site.create("b")), key=lambda volume: volume.id)
+    leave(site, first, Status.DELETING)
+    finished = replace(leave(site, second, status), status=Status.AVAILABLE, owner="")
+    after_the_first(driver, "delete_volume", lambda: site.store.replace(finished))
+    assert [settled.orphan.id for settled in site.orphans.settle()] == [first.id]
+    assert volumes(site) == [(second.name, Status.AVAILABLE, 1)]
+    assert set(driver.volumes) == {second.id}
+
+
+def test_one_that_is_gone_after_it_was_listed_is_none(site: Site, driver: Any) -> None:
+    """Another controller has settled it."""
+    first, second = sorted((site.create("a"), site.create("b")), key=lambda volume: volume.id)
+    leave(site, first, Status.DELETING)
+    left = leave(site, second, Status.DELETING)
+    after_the_first(driver, "delete_volume", lambda: site.store.remove(left))
+    assert [settled.orphan.id for settled in site.orphans.settle()] == [first.id]
+
+
+def test_an_attachment_that_was_finished_after_it_was_listed_is_kept(site: Site, driver: Any) -> None:
+    """Another controller has answered it, and by now the node may write."""
+    for name in "ab":
+        site.publish(site.create(name), site.node(f"node-{name}"))
+    first, second = site.store.page(Attachment, where={}).records
+    site.store.replace(replace(first, status=Status.DELETING))
+    left = site.store.replace(replace(second, status=Status.CREATING, created_at=LONG_AGO))
+    finished = replace(left, status=Status.AVAILABLE)
+    after_the_first(driver, "terminate_connection", lambda: site.store.replace(finished))
+    assert [settled.orphan.id for settled in site.orphans.settle()] == [first.id]
+    (kept,) = site.store.page(Attachment, where={}).records
+    assert (kept.id, kept.status) == (second.id, Status.AVAILABLE)
+    assert [volume_id for volume_id, _host in driver.mapped] == [second.volume_id]
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.DELETING, Status.EXTENDING])
+def test_one_whose_owner_lives_elsewhere_is_left_alone(site: Site, status: Status) -> None:
     there = Owners(site.store, owner="there")
     there.beat()
     old = site.backends.get("array")
@@ -101,16 +181,17 @@ def test_one_whose_owner_lives_elsewhere_is_left_alone(site: Site) -> None:
         is_alive=Owners(site.store, owner="here").alive,
     )
     volume = site.create()
-    site.store.replace(replace(volume, status=Status.CREATING, created_at=LONG_AGO, owner="there"))
+    site.store.replace(replace(volume, status=status, created_at=LONG_AGO, owner="there"))
     site.backends.add(watchful)
     watchful.start()
     assert site.orphans.settle() == ()
-    for call in (site.create, lambda: site.volumes.delete(volume.id)):
-        with pytest.raises(OperationPending, match="there"):
-            call()
+    with pytest.raises(OperationPending, match=f"'there' is at work on volume .* \\({status}\\)"):
+        site.volumes.delete(volume.id)
+    assert site.store.get(Volume, volume.id).owner == "there"
     there.leave()
     assert len(site.orphans.settle()) == 1
-    assert volumes(site) == []
+    left = [(volume.name, Status.AVAILABLE, 1)] if status is Status.EXTENDING else []
+    assert volumes(site) == left
 
 
 def test_an_attachment_of_a_node_that_is_gone_is_only_listed(site: Site) -> None:

@@ -1,5 +1,7 @@
+from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.provisioning.owners import Owners
+from tests.support.fakes.stores import ObservedStore
 
 
 class Clock:
@@ -15,9 +17,12 @@ def owners(store: MemoryStore, owner: str, clock: Clock) -> Owners:
 
 
 def test_oneself_and_nobody_are_not_others() -> None:
-    here = owners(MemoryStore(), "here", Clock())
+    store = MemoryStore()
+    here = owners(store, "here", Clock())
     here.beat()
     assert not here.alive("here")
+    assert not here.alive("")
+    owners(store, "", Clock()).beat()
     assert not here.alive("")
 
 
@@ -42,8 +47,12 @@ def test_an_owner_that_stopped_beating_is_dead_after_the_lease_by_the_observers_
     there.beat()
     clock.now += 1000
     assert here.alive("there"), "seen for the first time, it may have beaten just now"
-    clock.now += 31
+    clock.now += 29.5
+    assert here.alive("there")
+    clock.now += 0.5
     assert not here.alive("there")
+    there.beat()
+    assert here.alive("there"), "it was only slow"
 
 
 def test_an_owner_that_left_is_dead_at_once() -> None:
@@ -55,6 +64,29 @@ def test_an_owner_that_left_is_dead_at_once() -> None:
     assert not here.alive("there")
 
 
+def test_each_beat_is_another_one_and_takes_the_place_of_the_last() -> None:
+    store, clock = MemoryStore(), Clock()
+    there = owners(store, "there", clock)
+    seen = set()
+    for _ in range(3):
+        there.beat()
+        (record,) = store.page(KeyValue).records
+        seen.add(record.value)
+    assert (record.id, len(seen)) == ("owner.there", 3)
+
+
+def test_two_processes_of_one_name_may_begin_to_beat_at_the_same_time() -> None:
+    store = ObservedStore()
+    there = Owners(store, owner="there")
+    store.before["add"] = lambda _record: Owners(store, owner="there").beat()
+    there.beat()
+    assert len(store.page(KeyValue).records) == 1
+
+
+def test_one_that_never_beat_may_leave() -> None:
+    owners(MemoryStore(), "there", Clock()).leave()
+
+
 def test_owners_that_live_and_do_not_say_that_they_seal_with_a_key_are_named() -> None:
     store, clock = MemoryStore(), Clock()
     here = owners(store, "here", clock)
@@ -62,6 +94,21 @@ def test_owners_that_live_and_do_not_say_that_they_seal_with_a_key_are_named() -
     new = Owners(store, owner="with new", monotonic=clock, writer=lambda: "k.new")
     for one in (here, old, new):
         one.beat()
+    for id in [f"before.{number}" for number in range(1001)]:
+        store.add(KeyValue(id=id, value="1.1.old"))
     assert here.lagging("k.new") == ("with old",)
     clock.now += 31
     assert here.lagging("k.new") == ()
+
+
+def test_of_many_owners_all_that_live_are_named() -> None:
+    store = MemoryStore()
+    for number in range(150):
+        Owners(store, owner=f"{number:03}").beat()
+    assert len(owners(store, "here", Clock()).lagging("new")) == 150
+
+
+def test_a_process_without_a_key_says_that_it_has_none() -> None:
+    store = MemoryStore()
+    Owners(store, owner="there").beat()
+    assert owners(store, "here", Clock()).lagging("") == ()

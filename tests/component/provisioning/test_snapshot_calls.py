@@ -21,7 +21,7 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.model.records import Snapshot, Status
 from csi_cinderlib.model.requests import CreateSnapshot
 
-from .conftest import Configure, Site, snapshotting, wait_until_delayed
+from .conftest import Configure, Held, Site, snapshotting
 
 
 def test_a_snapshot_is_taken_once_and_knows_its_time_and_size(site: Site, driver: Any) -> None:
@@ -124,15 +124,12 @@ def test_a_member_of_a_group_goes_with_its_group_only(site: Site) -> None:
         site.snapshots.delete(snapshot.id)
 
 
-def test_a_slow_snapshot_holds_up_neither_publish_nor_another_volume(
-    site: Site, driver: Any, configure: Configure
-) -> None:
+def test_a_slow_snapshot_holds_up_neither_publish_nor_another_volume(site: Site, driver: Any, held: Held) -> None:
     volume, node = site.create("a"), site.node("n1")
-    configure(delay=0.6)
+    held.hold()
     slow = threading.Thread(target=site.snapshots.create, args=(snapshotting(volume),))
     slow.start()
-    wait_until_delayed(driver)
-    configure(delay=0.0)
+    held.wait_for()
     with pytest.raises(OperationPending):
         site.snapshots.create(snapshotting(volume))
     with pytest.raises(OperationPending):
@@ -140,4 +137,5 @@ def test_a_slow_snapshot_holds_up_neither_publish_nor_another_volume(
     site.publish(volume, node)
     site.create("b")
     assert slow.is_alive()
+    held.let_go()
     slow.join()

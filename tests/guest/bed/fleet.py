@@ -35,14 +35,21 @@ class Machine:
 
 
 class Group:
-    """The tests of one machine, run in one guest: in a second one only when the first died under a test."""
+    """The tests of one machine, run in one guest: in a second one only when the first died under a test.
 
-    def __init__(self, name: str, machine: Machine, tests: Sequence[str], *, verbose: bool) -> None:
+    Args:
+        arguments: for the pytest in the guest, besides those that all guests' have.
+    """
+
+    def __init__(
+        self, name: str, machine: Machine, tests: Sequence[str], *, arguments: Sequence[str] = (), verbose: bool
+    ) -> None:
         self.name = name
         self.machine = machine
         self.tests = list(tests)
         self.kernel = ""
         self.seconds = 0.0
+        self._arguments = [*PYTEST_ARGUMENTS, *arguments]
         self._verbose = verbose
         self._lines: dict[str, list[dict[str, object]]] = {test: [] for test in tests}
         self._done: dict[str, str] = {}
@@ -92,7 +99,7 @@ class Group:
         with tempfile.TemporaryDirectory(prefix="guest-tests.") as folder:
             follower = _Follower(self, Path(folder))
             (Path(folder) / "tests").write_text("".join(f"{test}\n" for test in tests))
-            command = [sys.executable, "-m", "pytest", "-p", reports.__name__, f"@{folder}/tests", *PYTEST_ARGUMENTS]
+            command = [sys.executable, "-m", "pytest", "-p", reports.__name__, f"@{folder}/tests", *self._arguments]
             problem = ""
             try:
                 with guests.Guest(

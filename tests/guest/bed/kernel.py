@@ -6,14 +6,12 @@ import functools
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-FETCH = REPOSITORY / "scripts" / "guest-kernel"
-FETCH_SECONDS = 240
+from tools import lookup
+
 VARIABLE = "CINDERLIB_GUEST_KERNEL"
 """Set to "debian" to use Debian 12's kernel although the newer one can be had."""
 DEBIAN_MODULES = Path("/usr/lib/uml/modules")
@@ -43,14 +41,11 @@ class Kernel:
 
 
 def fetched() -> Kernel:
-    """The newer kernel, fetched now if it has to be. It halves the time of every system call by seccomp=on."""
+    """The newer kernel, which `make tools` fetches. It halves the time of every system call by seccomp=on."""
     try:
-        found = subprocess.run([FETCH], check=False, capture_output=True, text=True, timeout=FETCH_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"fetching a newer kernel took more than {FETCH_SECONDS} s") from None
-    if found.returncode != 0:
-        raise Unavailable(found.stderr.strip().splitlines()[-1] if found.stderr.strip() else "no newer kernel")
-    folder = Path(found.stdout.strip())
+        folder = lookup.folder("guest-kernel")
+    except lookup.Missing as reason:
+        raise Unavailable(str(reason)) from None
     return Kernel(folder / "linux", folder / "modules", ("seccomp=on",))
 
 

@@ -50,7 +50,7 @@ def modprobe(*names: str, **parameters: str | int) -> None:
             pytest.skip(f"this kernel has no {name}: {problem}")
 
 
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
     """Ask until it holds; an AssertionError names what did not come."""
     end = time.monotonic() + seconds
     while not condition():

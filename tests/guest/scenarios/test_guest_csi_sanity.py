@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,23 +13,12 @@ from csi_cinderlib.demo.process import DriverProcess
 from tests.guest.inside.backends import OPTIONS
 from tests.guest.inside.footprint import Footprint
 from tests.guest.inside.lvm import volumes
-from tests.program.sanity.conftest import Verdict, run_sanity
+from tests.program.sanity.conftest import Verdict, csi_sanity, run_sanity
 from tests.program.sanity.test_csi_sanity import check
 
-__all__ = ["run_sanity"]  # a fixture
+__all__ = ["csi_sanity", "run_sanity"]  # fixtures
 
 pytestmark = pytest.mark.guest("sanity")
-
-CACHE = Path(os.environ.get("CINDERLIB_CACHE") or Path.home() / ".cache" / "csi-cinderlib")
-
-
-@pytest.fixture
-def csi_sanity() -> str:
-    """The program as the host built it: a guest has no network."""
-    found = sorted(CACHE.glob("csi-sanity-*/csi-sanity"))
-    if not found:
-        pytest.skip("csi-sanity is not built: scripts/build-csi-sanity does it")
-    return str(found[-1])
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
     python -m tests.program.crash.controller_process WARM_UP_DIR
 
-reads jobs as JSON lines from stdin: {"state_dir", "actions", "kill_at"}. Each runs in a process of its own, forked when Cinder is
-imported already, which takes longer than all else. ACTIONS is a list of lists: what to do, and its arguments. The answer is one
+reads jobs as JSON lines from stdin: {"state_dir", "actions", "kill_at", "array"}. Each runs in a process of its own, forked when Cinder is
+imported already, which takes longer than all else. ACTIONS is a list of lists: what to do, and its arguments. ARRAY names the traits
+and faults of a fake array (`tests.support.fakes.array_driver`) instead of the files. The answer is one
 JSON line: {"status": what waitpid said, "states": what is there after each action, "error"}.
 """
 
@@ -15,6 +16,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model import ids, nodes
 from csi_cinderlib.model.capability import AccessMode, Capability, Mount
 from csi_cinderlib.model.connection import Connection
@@ -38,20 +41,28 @@ from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
 from csi_cinderlib.sealing import Sealer
+from tests.support.fakes.array import SNAPSHOT, VOLUME, Array, Lun
 
 DRIVER = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
+ARRAY_DRIVER = "tests.support.fakes.array_driver.ArrayDriver"
 MOUNT = Capability(Mount(), AccessMode.SINGLE_NODE_WRITER)
 
 
 class Controller:
-    """All of it on one loop-file back end and SQLite."""
+    """All of it on one back end and SQLite: loop files, or a fake array with these traits and faults."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, array: Mapping[str, list[str]] | None = None) -> None:
         self.files = state_dir / "files"
         self.files.mkdir(parents=True, exist_ok=True)
+        self.array = Array(state_dir / "array.log")
         self.store = open_store("sql", {}, state_dir=state_dir)
         runtime = Runtime(state_dir, owner="me")
         settings = BackendSettings(name="files", driver=DRIVER, options={"loopfile_directories": f"pool:{self.files}"})
+        self._assigns_ids = "assigned-ids" in (array or {}).get("traits", ())
+        if array is not None:
+            own = {f"nothing_{name}": value for name, value in array.items()}
+            options = {"nothing_array_file": str(state_dir / "array.log"), **own}
+            settings = BackendSettings(name="array", driver=ARRAY_DRIVER, options=options)
         backend = Backend(settings, store=self.store, runtime=runtime, owner="me")
         backend.start()
         backends, locks = Backends([backend]), KeyedLocks()
@@ -90,7 +101,8 @@ class Controller:
         request = PublishVolume(volume_id=ids.volume_id(name), node_id=_node(node), capability=MOUNT)
         context = self.attachments.publish(request)
         connection = Connection.from_bytes(Sealer().open(context["connection"]))
-        assert Path(str(connection.data["device_path"])).is_file()
+        if "device_path" in connection.data:
+            assert Path(str(connection.data["device_path"])).is_file()
         self.formatting[node] = str(connection.formatting)
 
     def unpublish(self, name: str, node: str) -> None:
@@ -99,6 +111,11 @@ class Controller:
     def settle(self) -> None:
         for settled in self.orphans.settle():
             assert not settled.error, settled
+
+    def attempt(self, name: str, *arguments: Any) -> None:
+        """An action that may be refused."""
+        with suppress(DriverError):
+            getattr(self, name)(*arguments)
 
     def state(self) -> dict[str, Any]:
         """What is there, without what differs from run to run."""
@@ -110,9 +127,24 @@ class Controller:
             "attachments": [_shown(one, "id", "status", "blank", "owner", "message") for one in self._all(Attachment)],
             "groups": [_shown(one, "name", "status", "owner", "message") for one in self._all(GroupSnapshot)],
             "cinder groups": [_shown(one, "name", "status") for one in self._all(Group)],
+            "array": {f"{lun.kind} {lun.name}": [lun.size, sorted(lun.hosts)] for lun in self._luns()},
+            "invisible": self._invisible(),
             "files": {path.name: path.stat().st_size for path in self._paths()},
             "formatting": dict(self.formatting),
         }
+
+    def _luns(self) -> list[Lun]:
+        return [*self.array.luns(VOLUME), *self.array.luns(SNAPSHOT)]
+
+    def _invisible(self) -> list[str]:
+        """Names of what the array has, and neither a record knows nor the list of orphans shows."""
+        records = (*self._all(Volume), *self._all(Snapshot))
+        if self._assigns_ids:
+            known = {record.provider.location for record in records}
+        else:
+            known = {f"{type(record).__name__.lower()}-{record.id}" for record in records}
+        listed = " ".join(f"{orphan.kind}-{orphan.id} {orphan.reason}" for orphan in self.orphans.find())
+        return [lun.name for lun in self._luns() if not {lun.id, lun.name} & known and lun.name not in listed]
 
     def _paths(self) -> list[Path]:
         return sorted(path for path in self.files.rglob("*") if path.is_file() and path.name != ".lock")
@@ -129,8 +161,10 @@ def _shown(record: object, *fields: str) -> Mapping[str, object]:
     return {name: getattr(record, name) for name in fields}
 
 
-def act(state_dir: Path, actions: list[list[Any]]) -> list[dict[str, Any]]:
-    controller = Controller(state_dir)
+def act(
+    state_dir: Path, actions: list[list[Any]], array: Mapping[str, list[str]] | None = None
+) -> list[dict[str, Any]]:
+    controller = Controller(state_dir, array)
     states = []
     for name, *arguments in actions:
         step: Callable[..., None] = getattr(controller, name)
@@ -145,7 +179,7 @@ def child(job: Mapping[str, Any], answers: int) -> None:
     try:
         os.environ["CINDERLIB_FAULT_POINT"] = job["kill_at"]
         importlib.reload(faultpoints)
-        answer: Mapping[str, Any] = {"states": act(Path(job["state_dir"]), job["actions"])}
+        answer: Mapping[str, Any] = {"states": act(Path(job["state_dir"]), job["actions"], job["array"])}
     except BaseException:
         answer = {"error": traceback.format_exc()}
     with os.fdopen(answers, "w") as pipe:

@@ -9,19 +9,15 @@ from __future__ import annotations
 import functools
 import json
 import re
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.program.crash.conftest import Action, Array, Processes, State
+
 REPOSITORY = Path(__file__).parents[3]
-Action = list[Any]
-State = dict[str, Any]
 EMPTY: State = {
     "volumes": [],
     "snapshots": [],
@@ -29,6 +25,8 @@ EMPTY: State = {
     "groups": [],
     "cinder groups": [],
     "files": {},
+    "array": {},
+    "invisible": [],
     "formatting": {},
 }
 
@@ -110,45 +108,17 @@ CLEAN: list[Action] = [
     ["delete", "never-made"],
 ]
 CASES = [(name, point) for name, call in CALLS.items() for point in call.points]
-
-
-class Processes:
-    """Runs actions, each time in a fresh process that has Cinder imported already."""
-
-    def __init__(self, warm_up: Path) -> None:
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.program.crash.controller_process", str(warm_up)],
-            cwd=REPOSITORY,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, state_dir: Path, actions: list[Action], *, kill_at: str = "") -> list[State]:
-        """What is there after each action; nothing if it was killed."""
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.write(
-            json.dumps({"state_dir": str(state_dir), "actions": actions, "kill_at": kill_at}) + "\n"
-        )
-        self._server.stdin.flush()
-        answer = json.loads(self._server.stdout.readline())
-        assert not answer["error"], answer["error"]
-        assert answer["status"] == (-signal.SIGKILL if kill_at else 0), f"{kill_at} was not reached"
-        states: list[State] = answer["states"]
-        return states
-
-    def close(self) -> None:
-        assert self._server.stdin is not None
-        self._server.stdin.close()
-        assert self._server.wait(10) == 0
-
-
-@pytest.fixture(scope="session")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    started = Processes(tmp_path_factory.mktemp("warm-up"))
-    yield started
-    started.close()
+BACK_ENDS: dict[str, Array | None] = {
+    "files": None,
+    "array": {"traits": ["unique-names", "refuses-unknown", "refuses-same-size"]},
+}
+"""What assigns ids is in test_array_that_assigns_ids.py."""
+RETRIED = [
+    (name, point, backend)
+    for name, point in CASES
+    for backend in BACK_ENDS
+    if not (backend == "array" and name in {"group", "delete-group"})  # the fake array takes no groups
+]
 
 
 @pytest.fixture(scope="session")
@@ -158,20 +128,20 @@ def undisturbed(
     """What is there before and after a call that nobody interrupts."""
 
     @functools.cache
-    def states(name: str) -> tuple[State, State]:
-        call = CALLS[name]
-        *before, after = processes.run(tmp_path_factory.mktemp(name), [*call.before, call.action])
+    def states(name: str, backend: str = "files") -> tuple[State, State]:
+        call, array = CALLS[name], BACK_ENDS[backend]
+        *before, after = processes.run(tmp_path_factory.mktemp(name), [*call.before, call.action], array=array)
         return (before[-1] if before else EMPTY), after
 
     return states
 
 
-def interrupt(processes: Processes, state_dir: Path, name: str, point: str) -> None:
+def interrupt(processes: Processes, state_dir: Path, name: str, point: str, array: Array | None = None) -> None:
     """The calls before it reach some of the same points, and are done by then."""
     call = CALLS[name]
     if call.before:
-        processes.run(state_dir, call.before)
-    processes.run(state_dir, [call.action], kill_at=point)
+        processes.run(state_dir, call.before, array=array)
+    processes.run(state_dir, [call.action], kill_at=point, array=array)
 
 
 def same(state: State, expected: State, *, but: tuple[str, ...] = ("formatting",)) -> bool:
@@ -180,13 +150,14 @@ def same(state: State, expected: State, *, but: tuple[str, ...] = ("formatting",
     }
 
 
-@pytest.mark.parametrize(("name", "point"), CASES)
+@pytest.mark.parametrize(("name", "point", "backend"), RETRIED)
 def test_a_retry_after_the_restart_gives_what_an_undisturbed_call_gives(
-    name: str, point: str, tmp_path: Path, processes: Processes, undisturbed: Any
+    name: str, point: str, backend: str, tmp_path: Path, processes: Processes, undisturbed: Any
 ) -> None:
-    interrupt(processes, tmp_path, name, point)
-    retried, *_, cleaned = processes.run(tmp_path, [CALLS[name].action, *CLEAN])
-    _, expected = undisturbed(name)
+    array = BACK_ENDS[backend]
+    interrupt(processes, tmp_path, name, point, array)
+    retried, *_, cleaned = processes.run(tmp_path, [CALLS[name].action, *CLEAN], array=array)
+    _, expected = undisturbed(name, backend)
     assert same(retried, expected)
     if name == "publish":
         assert retried["formatting"] == {"n": "never-formatted"}

@@ -61,7 +61,7 @@ class Program:
         try:
             return ask()
         except grpc.RpcError:
-            if self._process.wait(5) >= 0:
+            if self._process.wait(60) >= 0:
                 raise
         assert not self.killed_in, "killed twice"
         self.killed_in = method

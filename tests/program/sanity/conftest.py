@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.demo.process import DriverProcess
+from tools import lookup
+from tools.catalogue import TOOLS
 
-ROOT = Path(__file__).parents[3]
 _verdicts: list[str] = []
 
 
@@ -37,10 +38,7 @@ class Verdict:
 
 @pytest.fixture(scope="session")
 def csi_sanity() -> str:
-    """The program; built on the first use of a machine."""
-    return subprocess.run(
-        [ROOT / "scripts/build-csi-sanity"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    return str(lookup.program("csi-sanity"))
 
 
 @pytest.fixture
@@ -96,7 +94,7 @@ def run_sanity(csi_sanity: str, tmp_path: Path) -> Callable[..., Verdict]:
         )
         verdict = _read(report, outcome.stdout + outcome.stderr)
         closing = [line for line in verdict.output.splitlines() if re.match(r"Ran \d+ of|(SUCCESS|FAIL)! -- ", line)]
-        verdict = replace(verdict, closing=(f"csi-sanity v5.5.0, {title}:", *closing))
+        verdict = replace(verdict, closing=(f"csi-sanity {TOOLS['csi-sanity'].version}, {title}:", *closing))
         _verdicts.extend(verdict.closing)
         return verdict
 

@@ -76,7 +76,7 @@ class Calls:
         return {entry.volume.volume_id: entry for entry in found}
 
 
-def until(holds: Callable[[], bool], *drivers: DriverProcess, seconds: float = 30.0) -> None:
+def until(holds: Callable[[], bool], *drivers: DriverProcess, seconds: float = 60.0) -> None:
     """Wait until it holds; the drivers' logs tell why it did not."""
     deadline = time.monotonic() + seconds
     while not holds():

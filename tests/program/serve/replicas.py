@@ -87,7 +87,7 @@ def patiently(driver: DriverProcess, name: str, codes: set[grpc.StatusCode]) -> 
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return Calls(driver, timeout=10).create(name)
+            return Calls(driver, timeout=60).create(name)
         except grpc.RpcError as error:
             codes.add(error.code())
             if error.code() not in RETRIED or time.monotonic() > deadline:
@@ -103,7 +103,7 @@ def delete_patiently(driver: DriverProcess, volume_id: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return Calls(driver, timeout=10).delete(volume_id)
+            return Calls(driver, timeout=60).delete(volume_id)
         except grpc.RpcError as error:
             if error.code() not in RETRIED or time.monotonic() > deadline:
                 raise

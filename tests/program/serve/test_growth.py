@@ -94,4 +94,4 @@ def test_a_node_keeps_nothing_of_the_kubelets_connections(start: Start) -> None:
 def connect(driver: DriverProcess, times: int) -> None:
     for _ in range(times):
         with grpc.insecure_channel(f"unix:{driver.socket}", OWN_CONNECTION) as channel:
-            csi_pb2_grpc.NodeStub(channel).NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest(), timeout=30)
+            csi_pb2_grpc.NodeStub(channel).NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest(), timeout=60)

@@ -36,7 +36,7 @@ class Scraped:
         self._url = f"http://127.0.0.1:{port}/metrics"
 
     def families(self) -> list[Any]:
-        with urllib.request.urlopen(self._url, timeout=5) as answer:
+        with urllib.request.urlopen(self._url, timeout=60) as answer:
             assert answer.headers["Content-Type"].startswith("text/plain")
             return list(text_string_to_metric_families(answer.read().decode()))
 
@@ -151,4 +151,4 @@ def test_every_figure_of_the_reference_page_is_scraped_as_it_says_and_no_other(
 
 def test_nothing_else_is_served_there(controller: Scraped) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(controller._url.replace("/metrics", "/"), timeout=5)
+        urllib.request.urlopen(controller._url.replace("/metrics", "/"), timeout=60)

@@ -47,7 +47,7 @@ def test_storage_calls_get_unavailable_while_it_starts(start: Start) -> None:
     driver = start()
     controller = csi_pb2_grpc.ControllerStub(driver.channel)
     with pytest.raises(grpc.RpcError) as refused:
-        controller.ListVolumes(csi_pb2.ListVolumesRequest(), wait_for_ready=True, timeout=30)
+        controller.ListVolumes(csi_pb2.ListVolumesRequest(), wait_for_ready=True, timeout=60)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 

@@ -55,7 +55,7 @@ def test_what_killed_controllers_were_making_the_other_one_finishes_after_their_
         assert Calls(survivor).volumes()[whole].volume.capacity_bytes == 1024**3
         with pytest.raises(grpc.RpcError):
             Calls(driver).create(name)
-        assert driver.wait(10) == -signal.SIGKILL
+        assert driver.wait(60) == -signal.SIGKILL
     died = time.monotonic()
     assert dict(site.rows())[ids.volume_id("created")] == "creating"
     assert f"volume-{ids.volume_id('created')}" in site.files()

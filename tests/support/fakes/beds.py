@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,16 @@ from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.model.connection import Connection
-from csi_cinderlib.model.records import Attachment
+from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.model.size import BYTES_PER_GIB
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.plugins import open_store
+from tests.support.fakes.array import SNAPSHOT, VOLUME, Array
 
 VARIABLE = "CINDERLIB_CONTRACT_BEDS"
 BACKEND = "bed"
 BLOCK = 4096
+ARRAY_FILE = "array.log"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,7 @@ class Place:
     def __init__(self, bed: Bed, directory: Path, runtime: Runtime) -> None:
         self.bed = bed
         self.directory = directory
+        self.array = Array(directory / "volumes" / ARRAY_FILE, by=BACKEND)
         self._runtime = runtime
         self.store: Store = self._open()
         self.backend = self._backend()
@@ -108,6 +111,13 @@ class Place:
         """Another back end object on the same records. What only the memory of a fake holds is gone then."""
         self.backend.stop()
         self.backend = self._backend()
+
+    def unrecorded(self) -> list[str]:
+        """Names of what the array has and no record knows: nobody will ever delete it."""
+        records: tuple[Volume | Snapshot, ...] = (*self.store.page(Volume).records, *self.store.page(Snapshot).records)
+        known = {record.provider.location or f"{type(record).__name__.lower()}-{record.id}" for record in records}
+        luns = [*self.array.luns(VOLUME), *self.array.luns(SNAPSHOT)]
+        return [lun.name for lun in luns if lun.id not in known and lun.name not in known]
 
     @property
     def has_data(self) -> bool:
@@ -198,6 +208,33 @@ _LOOPFILE: Any = {
 }
 
 
+def array_bed(name: str, *traits: str, faults: Sequence[str] = (), durable: bool = True) -> Bed:
+    """A fake array with these traits (see `array_driver.TRAITS`), in a file as its records are."""
+    options = {"nothing_array_file": f"{{directory}}/{ARRAY_FILE}", "nothing_traits": traits, "nothing_faults": faults}
+    driver = "tests.support.fakes.array_driver.ArrayDriver"
+    return Bed(name=name, driver=driver, options=options, store="sql", durable=durable)
+
+
+ARRAYS = (
+    array_bed("array-by-name", "unique-names", "refuses-unknown", "refuses-same-size"),
+    array_bed("array-same-names"),
+    array_bed("array-by-id", "assigned-ids"),
+    array_bed("array-strict-by-id", "assigned-ids", "unique-names", "refuses-unknown", "extends-by-difference"),
+)
+ODD_ANSWERS = array_bed(
+    "array-odd-answers",
+    "assigned-ids",
+    durable=False,
+    faults=[
+        "create_volume@after=unknown-keys",
+        "create_volume_from_snapshot@after=integers",
+        "create_cloned_volume@after=bytes",
+        "create_snapshot@after=integers",
+        "get_volume_stats@after=text-capacities",
+    ],
+)
+
+
 def beds() -> list[Bed]:
     """The beds to run on: those of the environment, or the fakes and loop files, each on both stores."""
     if file := os.environ.get(VARIABLE):
@@ -208,4 +245,6 @@ def beds() -> list[Bed]:
         Bed(name="legacy-memory", **_LEGACY),
         Bed(name="loopfile-memory", **_LOOPFILE),
         Bed(name="loopfile-sqlite", store="sql", durable=True, **_LOOPFILE),
+        *ARRAYS,
+        ODD_ANSWERS,
     ]

@@ -1,20 +1,32 @@
-"""One step of a volume's life in a process of its own, which a fault point ends in the middle.
+"""One step of a volume's life in a process that is killed in the middle.
 
-`python -m tests.support.fakes.crashing BED DIRECTORY STEP ID`, where STEP is a name in STEPS. The test names the records.
+`python -m tests.support.fakes.crashing DIRECTORY` imports Cinder, which takes longer than all else, and then forks a process for
+each job: a JSON line from standard input, with the bed, its directory, the step (a name in STEPS), the id of the record and the
+fault point. It answers a JSON line with the exit code of that process and its traceback.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
+import os
+import signal
+import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 from tests.support.fakes import makers
 from tests.support.fakes.beds import BACKEND, Bed, Place
+
+ROOT = Path(__file__).parents[3]
 
 
 def _create_volume(place: Place, id: str) -> None:
@@ -58,11 +70,79 @@ STEPS: Mapping[str, Callable[[Place, str], None]] = {
 }
 
 
-def main(bed: str, directory: str, step: str, id: str) -> None:
-    import json
+class Killed:
+    """The processes, as a test sees them. Used as a context manager.
 
-    runtime = Runtime(Path(directory) / "runtime")
-    STEPS[step](Place(Bed(**json.loads(bed)), Path(directory), runtime), id)
+    Args:
+        directory: for the process that the others are forked from.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        command = [sys.executable, "-m", "tests.support.fakes.crashing", str(directory)]
+        self._server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Killed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.communicate(timeout=30)
+
+    def run(self, place: Place, step: str, id: str, *, fault_point: str = "") -> int:
+        """Let another process do the step on that bed; its exit code, negative for a signal."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        bed, directory = place.bed.to_json(), str(place.directory)
+        job = {"bed": json.loads(bed), "directory": directory, "step": step, "id": id, "fault_point": fault_point}
+        with place.away():
+            self._server.stdin.write(json.dumps(job) + "\n")
+            self._server.stdin.flush()
+            answer = json.loads(self._server.stdout.readline())
+        assert not answer["error"], answer["error"]
+        status: int = answer["status"]
+        return status
+
+    def kill(self, place: Place, step: str, id: str, fault_point: str) -> None:
+        """As `run`, for a process that must reach the fault point, where it is killed."""
+        assert self.run(place, step, id, fault_point=fault_point) == -signal.SIGKILL, f"{fault_point} was not reached"
+
+
+def _act(job: Mapping[str, Any]) -> None:
+    os.environ["CINDERLIB_FAULT_POINT"] = job["fault_point"]
+    importlib.reload(faultpoints)
+    directory = Path(job["directory"])
+    STEPS[job["step"]](Place(Bed(**job["bed"]), directory, Runtime(directory / "runtime")), job["id"])
+
+
+def _child(job: Mapping[str, Any], answers: int) -> None:
+    """Never returns."""
+    error = ""
+    try:
+        _act(job)
+    except BaseException:
+        error = traceback.format_exc()
+    with os.fdopen(answers, "w") as pipe:
+        pipe.write(error)
+    os._exit(0)
+
+
+def _serve() -> None:
+    for line in sys.stdin:
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            _child(json.loads(line), writing)
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            error = pipe.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(json.dumps({"status": status, "error": error}), flush=True)
+
+
+def main(directory: str) -> None:
+    runtime = Runtime(Path(directory))
+    Place(Bed(name="warm-up", driver="tests.support.fakes.nothing.NothingDriver"), Path(directory), runtime).close()
+    runtime.close()
+    _serve()
 
 
 if __name__ == "__main__":

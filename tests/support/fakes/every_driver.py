@@ -17,7 +17,7 @@ from typing import Any
 
 from csi_cinderlib.backend.registered import registered
 
-SECONDS = 5
+SECONDS = 60
 """A driver that tries to reach something longer than this counts as trying."""
 
 

@@ -3,9 +3,12 @@
 Options (all with the prefix `nothing_`):
 
 * `delay`: seconds that each call takes.
+* `held`: a file; calls wait as long as it exists.
 * `fail`: names of methods that raise, as a comma list; `create_volume:2` only the second time.
 * `journal`: a file to which each call appends a line `method id`; counts survive the process.
 * `pools`, `capacity_gb`, and the usual abilities.
+
+`array_driver.ArrayDriver` is this driver with an array behind it, which misbehaves as real ones do.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from oslo_config import cfg
 
 OPTIONS = [
     cfg.FloatOpt("nothing_delay", default=0.0, min=0.0, help="Seconds that each call takes."),
+    cfg.StrOpt("nothing_held", default="", help="A file; calls wait as long as it exists."),
     cfg.ListOpt("nothing_fail", default=[], help="Methods that fail; NAME:N only the Nth time."),
     cfg.StrOpt("nothing_error", default="the array says no", help="What failing methods say."),
     cfg.StrOpt("nothing_exception", default="VolumeBackendAPIException", help="What failing methods raise."),
@@ -39,6 +43,11 @@ OPTIONS = [
     cfg.StrOpt("nothing_mode", default="fast", choices=["fast", "slow"], help="A choice."),
 ]
 cfg.CONF.register_opts(OPTIONS, group=configuration.SHARED_CONF_GROUP)
+
+
+def _until_gone(file: Path) -> None:
+    while file.exists():
+        time.sleep(0.005)
 
 
 @interface.volumedriver
@@ -60,7 +69,7 @@ class NothingDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no
         self.busy = 0
         self.busiest = 0
         self.delayed = 0
-        """Calls that are waiting now, whose delay no later change of the options makes shorter."""
+        """Calls that are waiting now, whose wait no later change of the options makes shorter."""
         self._guard = threading.Lock()
 
     @staticmethod
@@ -76,7 +85,9 @@ class NothingDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no
             self.busiest = max(self.busiest, self.busy)
         try:
             if delay := self.configuration.nothing_delay:
-                self._wait(delay)
+                self._wait(lambda: time.sleep(delay))
+            if held := self.configuration.nothing_held:
+                self._wait(lambda: _until_gone(Path(held)))
             if self.configuration.nothing_journal:
                 with Path(self.configuration.nothing_journal).open("a") as journal:
                     journal.write(f"{method} {id}\n")
@@ -89,10 +100,10 @@ class NothingDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no
             with self._guard:
                 self.busy -= 1
 
-    def _wait(self, delay: float) -> None:
+    def _wait(self, wait: Callable[[], None]) -> None:
         with self._guard:
             self.delayed += 1
-        time.sleep(delay)
+        wait()
         with self._guard:
             self.delayed -= 1
 

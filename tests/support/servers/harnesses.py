@@ -127,6 +127,8 @@ class ServerHarness(Harness):
     def __post_init__(self) -> None:
         if not self.server.runs:  # a test of its end that failed is no reason for all that follow to fail
             self.server.start()
+        if self.server.altered:
+            self.server.renew_database()
         self.options = {"url": self.server.url}
         filled = [name for name, count in self.row_counts().items() if count and name in NAMES.values()]
         for table in sorted(filled, key=[*NAMES.values()].index, reverse=True):

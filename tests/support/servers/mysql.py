@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 from tests.support.servers.mariadb import MariaDB
-from tests.support.servers.server import Server, Unavailable
-
-FETCH = Path(__file__).parents[3] / "scripts" / "mysql-server"
+from tests.support.servers.server import Server
+from tools import lookup
 
 
 class MySQL(MariaDB):
     account = None  # its programs lie in a folder that only this user may enter
 
     def __init__(self) -> None:
-        programs = _programs()
+        programs = lookup.folder("mysql-server") / "bin"
         self._mysqld = f"{programs}/mysqld"
         self._dump = f"{programs}/mysqldump"
         self._plugins = f"{programs.parent}/usr/lib/mysql/plugin"
@@ -36,11 +32,3 @@ class MySQL(MariaDB):
         self.run([*self.command(), "--initialize-insecure"])
         self.start()
         self._create_database()
-
-
-@cache
-def _programs() -> Path:
-    done = subprocess.run([FETCH], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Unavailable(f"no MySQL: {done.stderr.strip().splitlines()[-1]}")
-    return Path(done.stdout.strip()) / "bin"

@@ -15,6 +15,8 @@ class PostgreSQL(Server):
     package = "postgresql-15"
     stop_signal = signal.SIGINT  # or it would wait for its clients
     system_database = "postgres"
+    create_options = "OWNER csi"
+    drop_options = "WITH (FORCE)"
 
     def __init__(self) -> None:
         versions = [f"/usr/lib/postgresql/{version}/bin" for version in (18, 17, 16, 15, 14, 13)]

@@ -44,11 +44,16 @@ class Server(ABC):
     package: str
     stop_signal = signal.SIGTERM
     system_database: str
-    timeout = 60.0
+    create_options = ""
+    drop_options = ""
+    """Of CREATE DATABASE and DROP DATABASE."""
+    timeout = 120.0
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix=f"{type(self).__name__.lower()}-", dir="/tmp"))
         self.port = free_port()
+        self.altered = False
+        """Whether tests have made of the database `csi` what they liked. Who needs the program's own schema makes it anew."""
         self._connections: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
@@ -103,6 +108,13 @@ class Server(ABC):
             with suppress(Exception):
                 self._connections.popitem()[1].close()
 
+    def renew_database(self) -> None:
+        """Make `csi` a database without tables."""
+        self.forget_connections()
+        self.query(f"DROP DATABASE IF EXISTS csi {self.drop_options}", database=self.system_database)
+        self.query(f"CREATE DATABASE csi {self.create_options}", database=self.system_database)
+        self.altered = False
+
     @abstractmethod
     def dump(self) -> bytes:
         """All of the database `csi`, as its own tool writes it."""
@@ -154,7 +166,7 @@ class Server(ABC):
         if self._process is not None and self.runs:
             self._process.send_signal(self.stop_signal)
             try:
-                self._process.wait(30)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self.kill()
         if self._log is not None:

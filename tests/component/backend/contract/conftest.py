@@ -9,6 +9,7 @@ import pytest
 
 from csi_cinderlib.backend.runtime import Runtime, served
 from tests.support.fakes.beds import Bed, Place, beds
+from tests.support.fakes.crashing import Killed
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,16 @@ def bed(request: pytest.FixtureRequest) -> Bed:
 def place(bed: Bed, tmp_path: Path, runtime: Runtime) -> Iterator[Place]:
     made = Place(bed, tmp_path, runtime)
     yield made
+    forgotten = made.unrecorded()
     made.close()
+    assert forgotten == [], "the array has what no record knows"
+
+
+@pytest.fixture(scope="session")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
+    """Runs single steps in processes that are killed in the middle."""
+    with Killed(tmp_path_factory.mktemp("warm-up")) as processes:
+        yield processes
 
 
 @pytest.fixture(autouse=True)

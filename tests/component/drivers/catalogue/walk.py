@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 WORKERS = 2
-SECONDS = 30.0
+SECONDS = 60.0
 """For one driver; its worker is ended then, and another goes on with the rest."""
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

@@ -36,24 +36,30 @@ from tests.support.servers.server import PASSWORD, Server, free_port
 
 
 @pytest.fixture(params=["postgresql", "mariadb", "mysql"])
-def server(request: pytest.FixtureRequest) -> Server:
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """With a database without tables."""
     server: Server = request.getfixturevalue(request.param)
-    force, owner = (" WITH (FORCE)", " OWNER csi") if isinstance(server, PostgreSQL) else ("", "")
-    server.forget_connections()
-    server.query(f"DROP DATABASE IF EXISTS csi{force}", database=server.system_database)
-    server.query(f"CREATE DATABASE csi{owner}", database=server.system_database)
-    return server
+    server.renew_database()
+    yield server
+    server.altered = True
 
 
 @pytest.fixture
 def location(server: Server, tmp_path: Path) -> Location:
-    return locate({"url": server.url, "pool_size": 4, "statement_timeout": 2.0}, tmp_path)
+    return locate({"url": server.url, "pool_size": 4, "statement_timeout": 60.0}, tmp_path)
 
 
 @pytest.fixture
 def database(location: Location) -> Iterator[ServerDatabase]:
     database = ServerDatabase(location)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def impatient(location: Location) -> Iterator[ServerDatabase]:
+    """A statement, and a connection that is asked for, may take 2 seconds."""
+    database = ServerDatabase(replace(location, statement_timeout=2.0))
     yield database
     database.close()
 
@@ -183,9 +189,9 @@ def test_tables_of_another_program_are_refused_and_left_alone(server: Server, tm
 
 
 def test_a_statement_that_waits_too_long_is_given_up_and_its_values_are_not_shown(
-    server: Server, database: ServerDatabase
+    server: Server, impatient: ServerDatabase
 ) -> None:
-    store = SqlStore(database)
+    store = SqlStore(impatient)
     stored = store.add(volume("0001"))
     blocker = server.connect("csi")
     with blocker.cursor() as cursor:
@@ -202,7 +208,7 @@ def test_a_statement_that_waits_too_long_is_given_up_and_its_values_are_not_show
     assert store.replace(stored).id == "0001"
 
 
-def test_a_busy_pool_is_said_to_be_busy(database: ServerDatabase) -> None:
+def test_a_busy_pool_is_said_to_be_busy(impatient: ServerDatabase) -> None:
     held, let_go = threading.Semaphore(0), threading.Event()
 
     def hold(connection: Connection) -> None:
@@ -211,12 +217,12 @@ def test_a_busy_pool_is_said_to_be_busy(database: ServerDatabase) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         for _ in range(4):
-            pool.submit(database.read, hold)
+            pool.submit(impatient.read, hold)
             held.acquire()
         with pytest.raises(StoreUnavailable, match=r"all 4 connections .*pool_size"):
-            database.read(lambda connection: None)
+            impatient.read(lambda connection: None)
         let_go.set()
-    assert database.read(lambda connection: connection.execute(text("SELECT 1")).scalar()) == 1
+    assert impatient.read(lambda connection: connection.execute(text("SELECT 1")).scalar()) == 1
 
 
 @dataclass
@@ -239,7 +245,7 @@ class Crossing:
                 )
                 if len(self.attempts) == 1:
                     with suppress(threading.BrokenBarrierError):
-                        self.meet.wait(0.5 if id == self.second else 5)
+                        self.meet.wait(0.5 if id == self.second else 60)
             connection.execute(text("COMMIT"))
         except BaseException:
             connection.execute(text("ROLLBACK"))

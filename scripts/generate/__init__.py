@@ -1,0 +1,1 @@
+"""Generators of files that the repository keeps: `python -m scripts.generate TARGET...`."""

@@ -1,0 +1,73 @@
+"""Cinder's named locks, which drivers and other processes take by the same names, are held while the driver works."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from tests.support.fakes import makers
+
+Call = Callable[[], object]
+Case = Callable[[Backend], tuple[Call, str, str]]
+"""A call, the driver's method that works in it, and the lock that it needs."""
+
+
+def a_clone(backend: Backend) -> tuple[Call, str, str]:
+    source = backend.create_volume(makers.volume())
+    clone = makers.volume(source=source)
+    return lambda: backend.create_volume(clone), "create_cloned_volume", f"{source.id}-delete_volume"
+
+
+def a_restore(backend: Backend) -> tuple[Call, str, str]:
+    snapshot = backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
+    restored = makers.volume(source=snapshot)
+    return lambda: backend.create_volume(restored), "create_volume_from_snapshot", f"{snapshot.id}-delete_snapshot"
+
+
+def a_deletion(backend: Backend) -> tuple[Call, str, str]:
+    volume = backend.create_volume(makers.volume())
+    return lambda: backend.delete_volume(volume), "delete_volume", f"{volume.id}-delete_volume"
+
+
+def a_deletion_of_a_snapshot(backend: Backend) -> tuple[Call, str, str]:
+    snapshot = backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
+    return lambda: backend.delete_snapshot(snapshot), "delete_snapshot", f"{snapshot.id}-delete_snapshot"
+
+
+def is_free(name: str) -> bool:
+    """Whether another thread gets the lock at once."""
+    from cinder import coordination
+
+    taken = []
+
+    def take() -> None:
+        lock = coordination.COORDINATOR.get_lock(name)
+        if lock.acquire(blocking=False):
+            taken.append(name)
+            lock.release()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    return bool(taken)
+
+
+@pytest.mark.parametrize("case", [a_clone, a_restore, a_deletion, a_deletion_of_a_snapshot])
+def test_the_lock_is_held_while_the_driver_works_and_free_afterwards(backend: Backend, case: Case) -> None:
+    call, method, lock = case(backend)
+    free = []
+    driver: Any = backend.driver
+    work = getattr(driver, method)
+
+    def observed(*arguments: Any) -> Any:
+        free.append(is_free(lock))
+        return work(*arguments)
+
+    setattr(driver, method, observed)
+    call()
+    assert free == [False]
+    assert is_free(lock)

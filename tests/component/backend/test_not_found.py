@@ -1,0 +1,88 @@
+"""Promise 25: "not found" counts only when a driver says it of the very object that the call is about.
+
+Drivers raise Cinder's VolumeNotFound also for a missing mapping, a source or a parent. To take that for the object itself would
+forget what is still on the array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.errors import BackendError, DriverError
+from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+from tests.component.backend.conftest import MakeBackend
+from tests.support.fakes import makers
+from tests.support.fakes.array import SNAPSHOT, Array
+from tests.support.fakes.stores import ObservedStore
+
+ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
+
+
+def array(backend: Backend) -> Array:
+    driver: Any = backend.driver
+    found: Array = driver.array
+    return found
+
+
+@pytest.mark.parametrize("error", ["mapping-not-found", "other-volume-not-found", "volume-not-found"])
+def test_a_volume_is_deleted_although_its_export_is_not_found(
+    make: MakeBackend, store: ObservedStore, error: str
+) -> None:
+    backend = make(driver=ARRAY, nothing_faults=[f"remove_export={error}"])
+    backend.delete_volume(backend.create_volume(makers.volume()))
+    assert store.page(Volume).records == ()
+    assert array(backend).luns() == []
+
+
+@pytest.mark.parametrize("error", ["snapshot-not-found", "other-volume-not-found"])
+def test_a_volume_is_not_forgotten_when_something_else_is_not_found(
+    make: MakeBackend, store: ObservedStore, error: str
+) -> None:
+    backend = make(driver=ARRAY, nothing_faults=[f"delete_volume:1={error}"])
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(BackendError):
+        backend.delete_volume(volume)
+    left = store.get(Volume, volume.id)
+    assert left.status is Status.DELETING
+    assert "could not be found" in left.message
+    backend.delete_volume(left)
+    assert array(backend).luns() == []
+
+
+@pytest.mark.parametrize("error", ["volume-not-found", "other-volume-not-found"])
+def test_a_snapshot_is_not_forgotten_when_a_volume_is_not_found(
+    make: MakeBackend, store: ObservedStore, error: str
+) -> None:
+    backend = make(driver=ARRAY, nothing_faults=[f"delete_snapshot:1={error}"])
+    snapshot = backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
+    with pytest.raises(BackendError):
+        backend.delete_snapshot(snapshot)
+    backend.delete_snapshot(store.get(Snapshot, snapshot.id))
+    assert array(backend).luns(SNAPSHOT) == []
+
+
+def test_a_failed_creation_is_not_forgotten_when_its_clean_up_does_not_find_something_else(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    faults = ["create_volume@after=timed-out", "delete_volume=snapshot-not-found"]
+    backend = make(driver=ARRAY, nothing_faults=faults)
+    volume = makers.volume()
+    with pytest.raises(BackendError, match="timed out"):
+        backend.create_volume(volume)
+    assert [lun.name for lun in array(backend).luns()] == [f"volume-{volume.id}"]
+    assert store.get(Volume, volume.id).status is Status.ERROR
+
+
+def test_a_node_stays_attached_when_another_volume_is_not_found(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=ARRAY, nothing_faults=["terminate_connection:1=other-volume-not-found"])
+    volume = backend.create_volume(makers.volume())
+    attachment = backend.connect(volume, makers.attachment(volume))
+    with pytest.raises(DriverError):
+        backend.disconnect(attachment)
+    left = store.get(Attachment, attachment.id)
+    assert left.status is Status.DELETING
+    backend.disconnect(left)
+    assert [lun.hosts for lun in array(backend).luns()] == [set()]

@@ -1,0 +1,67 @@
+"""Promise 36: within a back end, too, what frees a volume does not wait behind what takes long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.model.records import Attachment, Volume
+from tests.component.backend.conftest import MakeBackend
+from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore
+
+ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
+SECONDS = 2.0
+SLOTS = "promise 36: detach and delete have no slots of their own beside max_concurrent_calls"
+
+
+@dataclass(frozen=True)
+class Busy:
+    """A back end whose only slot is taken by a creation that hangs, and what was there before."""
+
+    backend: Backend
+    idle: Volume
+    attachment: Attachment
+
+
+@pytest.fixture
+def busy(make: MakeBackend, store: ObservedStore) -> Iterator[Busy]:
+    backend = make(driver=ARRAY, max_concurrent_calls=1, nothing_faults=["create_volume:3=hang"])
+    driver: Any = backend.driver
+    idle, attached = backend.create_volume(makers.volume()), backend.create_volume(makers.volume())
+    attachment = backend.connect(attached, makers.attachment(attached))
+    creation = threading.Thread(target=backend.create_volume, args=(makers.volume(),))
+    creation.start()
+    assert driver.plan.hanging.wait(30)
+    yield Busy(backend, store.get(Volume, idle.id), attachment)
+    driver.plan.released.set()
+    creation.join()
+
+
+def ends(call: Any, *arguments: object) -> bool:
+    """Whether the call ends while the creation still hangs."""
+    thread = threading.Thread(target=call, args=arguments, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    return not thread.is_alive()
+
+
+@pytest.mark.xfail(strict=True, reason=SLOTS)
+def test_a_volume_is_detached_beside_a_creation_that_hangs(busy: Busy, store: ObservedStore) -> None:
+    assert ends(busy.backend.disconnect, busy.attachment)
+    assert store.page(Attachment).records == ()
+
+
+@pytest.mark.xfail(strict=True, reason=SLOTS)
+def test_a_volume_is_deleted_beside_a_creation_that_hangs(busy: Busy) -> None:
+    assert ends(busy.backend.delete_volume, busy.idle)
+
+
+def test_what_needs_no_call_is_answered_beside_a_creation_that_hangs(busy: Busy) -> None:
+    assert ends(busy.backend.stats)
+    assert busy.backend.capabilities.clone

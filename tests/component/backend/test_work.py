@@ -1,0 +1,148 @@
+"""Records at hand for a driver: changed on top of others' changes, and never decided on by a part of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+
+from csi_cinderlib.backend.work import Work, all_of, change, walk
+from csi_cinderlib.errors import CorruptRecord, NotFound, StaleRecord
+from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+from csi_cinderlib.persistence.api import Page, R, Where
+from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore, touch
+
+
+class SmallPages(ObservedStore):
+    """One record on a page, whatever is asked for."""
+
+    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = MappingProxyType({})) -> Page[R]:
+        return super().page(kind, after=after, limit=1, where=where)
+
+
+def renamed(volume: Volume) -> Volume:
+    return replace(volume, name="renamed")
+
+
+def test_a_change_is_applied_on_top_of_what_another_has_changed(store: ObservedStore) -> None:
+    record = store.add(makers.volume())
+    touch(store, record)
+    store.before["replace"] = lambda _record: touch(store, record)
+    changed = change(store, record, renamed)
+    assert (changed.name, changed.labels) == ("renamed", {"touched": "yes"})
+    assert store.get(Volume, record.id) == changed
+
+
+def test_a_change_that_changes_nothing_is_not_written(store: ObservedStore) -> None:
+    record = store.add(makers.volume())
+    store.calls.clear()
+    assert change(store, record, replace) is record
+    assert store.calls == []
+
+
+def test_a_change_may_find_that_nothing_is_left_to_do(store: ObservedStore) -> None:
+    record = store.add(makers.volume())
+    done = store.replace(renamed(record))
+    assert change(store, record, renamed) == done
+    assert store.get(Volume, record.id).revision == done.revision
+
+
+def test_a_change_of_what_is_gone_brings_nothing_back(store: ObservedStore) -> None:
+    record = store.add(makers.volume())
+    store.before["replace"] = lambda _record: store.remove(record)
+    with pytest.raises(NotFound):
+        change(store, record, renamed)
+    assert store.page(Volume).records == ()
+
+
+def test_a_record_that_never_stops_changing_is_given_up(store: ObservedStore) -> None:
+    record = store.add(makers.volume())
+
+    def interfere(_record: object) -> None:
+        touch(store, record)
+        store.before["replace"] = interfere
+
+    interfere(record)
+    with pytest.raises(StaleRecord, match=f"volume '{record.id}'"):
+        change(store, record, renamed)
+
+
+def test_a_walk_goes_over_all_pages_and_leaves_out_what_cannot_be_read() -> None:
+    store = SmallPages()
+    volume = store.add(makers.volume())
+    ids = sorted(store.add(makers.snapshot(volume)).id for _ in range(3))
+    store._put_raw(Snapshot, "0", "1-x", f'{{"volume_id": "{volume.id}"}}')
+    other = store.add(makers.snapshot(store.add(makers.volume())))
+    assert [one.id for one in walk(store, Snapshot, {"volume_id": volume.id})] == ids
+    assert [one.id for one in walk(store, Snapshot, {"volume_id": other.volume_id})] == [other.id]
+
+
+def test_all_of_a_volume_are_all_or_an_error() -> None:
+    store = SmallPages()
+    volume = store.add(makers.volume())
+    ids = sorted(store.add(makers.snapshot(volume)).id for _ in range(3))
+    assert [one.id for one in all_of(store, Snapshot, {"volume_id": volume.id})] == ids
+    store._put_raw(Snapshot, "zzz", "1-x", f'{{"volume_id": "{volume.id}"}}')
+    with pytest.raises(CorruptRecord, match=rf"snapshot 'zzz' cannot be read: and its volume_id is '{volume.id}'"):
+        all_of(store, Snapshot, {"volume_id": volume.id})
+
+
+@pytest.fixture
+def volume(store: ObservedStore) -> Volume:
+    return store.add(makers.volume(multiattach=True))
+
+
+@pytest.fixture
+def work(store: ObservedStore) -> Work:
+    return Work("fake", store)
+
+
+def test_a_record_is_read_once(work: Work, volume: Volume, store: ObservedStore) -> None:
+    snapshot = store.add(makers.snapshot(volume))
+    attachment = store.add(makers.attachment(volume))
+    store.calls.clear()
+    for _ in range(2):
+        assert work.volume(volume.id) == volume
+        assert work.snapshot(snapshot.id) == snapshot
+        assert work.attachments(volume.id) == (attachment,)
+    assert sorted(store.calls) == ["get", "get", "page"]
+
+
+def test_what_is_at_hand_is_what_was_changed(work: Work, volume: Volume, store: ObservedStore) -> None:
+    snapshot = store.add(makers.snapshot(volume))
+    touch(store, volume)
+    changed = work.change_volume(volume.id, renamed)
+    taken = work.change_snapshot(snapshot.id, lambda one: replace(one, status=Status.AVAILABLE))
+    assert (work.volume(volume.id), work.snapshot(snapshot.id)) == (changed, taken)
+    assert (store.get(Volume, volume.id), store.get(Snapshot, snapshot.id)) == (changed, taken)
+    assert changed.labels == {"touched": "yes"}
+
+
+def test_all_attachments_are_learned_by_one_question(work: Work, volume: Volume, store: ObservedStore) -> None:
+    other = store.add(makers.volume())
+    ids = sorted(store.add(makers.attachment(volume, node)).id for node in ("n1", "n2"))
+    elsewhere = store.add(replace(makers.attachment(other), backend="another"))
+    store.calls.clear()
+    work.learn_all_attachments()
+    assert sorted(one.id for one in work.attachments(volume.id)) == ids
+    assert work.attachments(other.id) == ()
+    assert store.calls == ["page"]
+    work.forget_attachments(other.id)
+    assert work.attachments(other.id) == (elsewhere,)
+
+
+def test_attachments_are_read_again_once_they_were_forgotten(work: Work, volume: Volume, store: ObservedStore) -> None:
+    assert work.attachments(volume.id) == ()
+    attachment = store.add(makers.attachment(volume))
+    work.forget_attachments("another")
+    assert work.attachments(volume.id) == ()
+    work.forget_attachments(volume.id)
+    assert work.attachments(volume.id) == (attachment,)
+
+
+def test_an_attachment_that_cannot_be_read_is_not_left_out(work: Work, volume: Volume, store: ObservedStore) -> None:
+    store._put_raw(Attachment, "broken", "1-x", f'{{"volume_id": "{volume.id}"}}')
+    with pytest.raises(CorruptRecord, match="attachment 'broken'"):
+        work.attachments(volume.id)

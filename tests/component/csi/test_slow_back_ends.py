@@ -1,0 +1,77 @@
+"""Promise 36: a back end that is slow, or hangs, costs its own volumes only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+
+from csi_cinderlib.csi.v1 import csi_pb2 as pb
+from tests.component.csi.harness import code
+from tests.component.csi.site import Site, creation
+
+ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
+WORKERS = 32
+"""Threads of the server that `site` starts; a controller has 128."""
+
+SECONDS = 3
+"""How long a call may take that no back end holds up, also on a busy machine."""
+
+pytestmark = pytest.mark.parametrize("site", ["memory"], indirect=True)
+
+Flood = Callable[[str], Any]
+
+
+@pytest.fixture
+def flood(site: Site) -> Iterator[Flood]:
+    """More claims than the server has threads, on a back end that is named so and hangs until the test ends."""
+    drivers: list[Any] = []
+    with ThreadPoolExecutor(2 * WORKERS) as callers:
+
+        def start(name: str) -> Any:
+            driver = site.add_nothing(name=name, driver=ARRAY, faults=["create_volume=hang"])
+            drivers.append(driver)
+            requests = [creation(f"pvc-{number}", parameters={"backend": name}) for number in range(2 * WORKERS)]
+            for request in requests:
+                callers.submit(site.client.controller.CreateVolume, request, timeout=30)
+            assert driver.plan.hanging.wait(30)
+            wait_until_full(driver)
+            return driver
+
+        yield start
+        for driver in drivers:
+            driver.plan.released.set()
+
+
+def wait_until_full(driver: Any) -> None:
+    """Until no further call arrives at the driver."""
+    arrived = -1
+    while arrived != (arrived := driver.calls["create_volume"]):
+        time.sleep(0.2)
+
+
+@pytest.mark.xfail(strict=True, reason="promise 36: the calls of one back end may take all of the server's threads")
+def test_claims_on_a_back_end_that_hangs_do_not_stop_another_back_end(site: Site, flood: Flood) -> None:
+    site.add_nothing(name="quick")
+    flood("slow")
+    volume = site.client.controller.CreateVolume(
+        creation("pvc", parameters={"backend": "quick"}), timeout=SECONDS
+    ).volume
+    assert volume.volume_id
+
+
+@pytest.mark.xfail(strict=True, reason="promise 36: calls wait for a thread where a full back end should refuse them")
+def test_more_claims_than_a_back_end_takes_are_refused_at_once(site: Site, flood: Flood) -> None:
+    flood("slow")
+    with pytest.raises(grpc.RpcError) as refused:
+        site.client.controller.CreateVolume(creation("one more", parameters={"backend": "slow"}), timeout=SECONDS)
+    assert code(refused.value) is grpc.StatusCode.ABORTED
+
+
+def test_the_health_of_the_process_does_not_wait_for_a_back_end_that_hangs(site: Site, flood: Flood) -> None:
+    flood("slow")
+    assert site.client.identity.Probe(pb.ProbeRequest(), timeout=5).ready.value

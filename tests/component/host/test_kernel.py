@@ -1,0 +1,48 @@
+"""System calls: errors in words, and descriptors that are given back."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import kernel
+
+
+def test_a_call_that_fails_says_why() -> None:
+    with pytest.raises(OSError, match="No such file") as caught:
+        kernel.call("umount2", b"/nowhere/at/all", 0)
+    assert caught.value.errno in {errno.ENOENT, errno.EPERM}
+
+
+def test_a_call_answers_what_the_c_library_does() -> None:
+    assert kernel.call("getpid") == os.getpid()
+
+
+def test_a_descriptor_is_closed_afterwards_whatever_happens(tmp_path: Path) -> None:
+    for error in (None, ZeroDivisionError):
+        try:
+            with kernel.opened(str(tmp_path), os.O_RDONLY | os.O_DIRECTORY) as fd:
+                assert not os.get_inheritable(fd)
+                if error:
+                    raise error
+        except ZeroDivisionError:
+            pass
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+
+
+def test_an_operating_system_error_becomes_one_of_this_host() -> None:
+    with pytest.raises(HostError, match=r"^reading x: Is a directory$") as caught, kernel.named("reading x"):
+        raise IsADirectoryError(errno.EISDIR, "Is a directory")
+    assert isinstance(caught.value.__cause__, IsADirectoryError)
+    with pytest.raises(HostError, match=r"^reading x: without a number$"), kernel.named("reading x"):
+        raise OSError("without a number")
+
+
+def test_any_other_error_stays_what_it_is() -> None:
+    with pytest.raises(ZeroDivisionError), kernel.named("reading x"):
+        raise ZeroDivisionError

@@ -1,0 +1,67 @@
+"""The list of equivalent mutants: those that no test can tell from the original, each with the reason."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = Path(__file__).with_name("equivalents.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a mutant is, however many others there are before it.
+
+    Attributes:
+        module: dotted, without the package.
+        function: `function` or `Class.method`.
+        change: the lines that it removes and adds, each with its `-` or `+`, without indentation.
+    """
+
+    module: str
+    function: str
+    change: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"    {line}" for line in self.change)
+        return f"{self.module}: {self.function}\n{lines}"
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalent:
+    """An entry of the list."""
+
+    identity: Identity
+    reason: str
+
+
+def read(file: Path = FILE) -> tuple[Equivalent, ...]:
+    """Raises ValueError when an entry has no reason or is there twice."""
+    entries = tomllib.loads(file.read_text()).get("equivalent", [])
+    listed = tuple(
+        Equivalent(Identity(entry["module"], entry["function"], change_of(entry["change"])), entry["reason"].strip())
+        for entry in entries
+    )
+    for index, one in enumerate(listed):
+        if not one.reason:
+            raise ValueError(f"{file.name}: no reason is given\n{one.identity}")
+        if one.identity in {other.identity for other in listed[:index]}:
+            raise ValueError(f"{file.name}: listed twice\n{one.identity}")
+    return listed
+
+
+def change_of(diff: str) -> tuple[str, ...]:
+    """The changed lines of a unified diff, or of an excerpt."""
+    return tuple(
+        line[0] + line[1:].strip()
+        for line in diff.splitlines()
+        if line[:1] in {"-", "+"} and not line.startswith(("---", "+++"))
+    )
+
+
+def stale(listed: Iterable[Equivalent], survived: Iterable[Identity], modules: Iterable[str]) -> tuple[Equivalent, ...]:
+    """Entries that are about none of the survivors, of the modules whose mutants were all tested."""
+    known, complete = set(survived), set(modules)
+    return tuple(one for one in listed if one.identity.module in complete and one.identity not in known)

@@ -1,0 +1,110 @@
+"""The operators that mutmut does not have, and the list of equivalent mutants."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mutation import ledger, runner
+from tests.mutation.ledger import Equivalent, Identity
+
+MUTANTS = """
+import sys
+from mutmut.mutation.file_mutation import mutate_file_contents
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+from tests.mutation import operators
+operators.install()
+made = mutate_file_contents("sample.py", sys.stdin.read())
+compile(made.code, "sample.py", "exec")
+for name in made.mutant_names:
+    print(get_diff_for_mutant(f"sample.{name}", source=made.code, path="sample.py"))
+"""
+
+
+def mutants(code: str) -> set[tuple[str, ...]]:
+    """The changes of all mutants, in a process of its own since the operators are installed in mutmut."""
+    done = subprocess.run([sys.executable, "-c", MUTANTS], input=code, capture_output=True, text=True, check=True)
+    return {ledger.change_of(diff) for diff in done.stdout.split("--- sample.py\n")[1:]} or {()}
+
+
+def test_statements_and_conditions_are_mutated() -> None:
+    changes = mutants("def f(x):\n    if x:\n        clean(x)\n        raise\n")
+    assert changes >= {
+        ("-if x:", "+if (x) and False:"),
+        ("-if x:", "+if (x) or True:"),
+        ("-clean(x)", "+pass"),
+        ("-raise", "+pass"),
+    }
+
+
+def test_locks_handlers_and_members_are_dropped_one_by_one() -> None:
+    changes = mutants(
+        "def f(x):\n    with lock(), other():\n        try:\n            return x in (1, y, z)\n"
+        "        except (OSError, ValueError):\n            return 0\n        except KeyError:\n            return 1\n"
+    )
+    assert changes >= {
+        ("-with lock(), other():", "+with other():"),
+        ("-with lock(), other():", "+with lock():"),
+        ("-return x in (1, y, z)", "+return x in (y, z)"),
+        ("-return x in (1, y, z)", "+return x in (1, z)"),
+        ("-except (OSError, ValueError):", "+except (ValueError,):"),
+        ("-except (OSError, ValueError):", "+except (OSError,):"),
+        ("-except KeyError:", "+except ():"),
+    }
+    assert ("-with lock():", "+if True:") in mutants("def f():\n    with lock():\n        go()\n")
+
+
+def test_functions_behind_property_and_contextmanager_are_mutated() -> None:
+    code = "from contextlib import contextmanager\n\nclass C:\n    @property\n    def p(self):\n        return 1\n"
+    code += "\n@contextmanager\ndef g():\n    yield 2\n"
+    assert mutants(code) == {("-return 1", "+return 2"), ("-yield 2", "+yield 3")}
+
+
+def test_words_are_left_alone() -> None:
+    code = "def f(x):\n    _log.info('at', x)\n    reach('here')\n    why = 'it is' if x else f'not {x} but'\n"
+    assert mutants(code + "    note(x, f'of {x} and')\n    raise ValueError('bad', 7)\n") == {
+        ("-note(x, f'of {x} and')", "+pass"),
+        ("-note(x, f'of {x} and')", "+note(None, f'of {x} and')"),
+        ("-note(x, f'of {x} and')", "+note(f'of {x} and')"),
+        ("-raise ValueError('bad', 7)", "+pass"),
+    }
+
+
+ENTRY = '[[equivalent]]\nmodule = "a.b"\nfunction = "C.f"\nchange = """\n-    x\n+    y\n"""\nreason = "{reason}"\n'
+LISTED = Identity("a.b", "C.f", ("-x", "+y"))
+
+
+def test_an_entry_is_known_by_what_it_changes(tmp_path: Path) -> None:
+    file = tmp_path / "equivalents.toml"
+    file.write_text(ENTRY.format(reason="both are true"))
+    assert ledger.read(file) == (Equivalent(LISTED, "both are true"),)
+    assert ledger.change_of("--- a/b.py\n+++ a/b.py\n@@ -1 +1 @@\n def f():\n-        x\n+        y\n") == ("-x", "+y")
+
+
+@pytest.mark.parametrize(("text", "why"), [(ENTRY.format(reason=" "), "no reason"), (2 * ENTRY, "listed twice")])
+def test_an_entry_without_a_reason_and_one_that_is_there_twice_are_refused(tmp_path: Path, text: str, why: str) -> None:
+    file = tmp_path / "equivalents.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=why):
+        ledger.read(file)
+
+
+def test_an_entry_that_is_no_survivor_is_stale_once_its_module_was_tested() -> None:
+    entry = Equivalent(LISTED, "both are true")
+    assert ledger.stale([entry], [], ["a.b"]) == (entry,)
+    assert ledger.stale([entry], [LISTED], ["a.b"]) == ()
+    assert ledger.stale([entry], [], ["a.c"]) == ()
+
+
+def test_the_list_can_be_read() -> None:
+    assert all(entry.reason for entry in ledger.read())
+
+
+def test_a_module_is_tested_by_its_own_tests_or_by_those_of_its_package() -> None:
+    paths = {"node": ["tests/node/"], "node.staging": ["tests/node/test_a.py"]}
+    tests = ["tests/node/test_a.py::t", "tests/node/test_b.py::t", "tests/host/test_c.py::t"]
+    assert runner.concerned("node.mounted", tests, paths) == set(tests[:2])
+    assert runner.concerned("node.staging", tests, paths) == set(tests[:1])

@@ -1,0 +1,73 @@
+"""What a driver does to the process that it runs in, and what the process does to a driver's call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_cinderlib.csi.v1 import csi_pb2
+from csi_cinderlib.demo.process import DriverProcess
+from csi_cinderlib.model.records import Volume
+from csi_cinderlib.persistence.plugins import open_store
+from tests.program.serve.conftest import BLOCK, Calls, Start, until
+from tests.support.fakes.array import Array
+
+CONFIG = """
+backends:
+  array:
+    driver: tests.support.fakes.array_driver.ArrayDriver
+    options: {{nothing_array_file: {file}, nothing_traits: [assigned-ids], nothing_faults: ["{fault}"]}}
+  quick: {{driver: tests.support.fakes.nothing.NothingDriver}}
+"""
+
+
+Serve = Callable[[str], DriverProcess]
+
+
+@pytest.fixture
+def array_file(tmp_path: Path) -> Path:
+    return tmp_path / "array.log"
+
+
+@pytest.fixture
+def serve(start: Start, array_file: Path) -> Serve:
+    """Serve a back end "quick", and one "array" with that fault."""
+
+    def ready(fault: str) -> DriverProcess:
+        driver = start("--mode", "controller", config=CONFIG.format(file=array_file, fault=fault))
+        driver.wait_until_ready()
+        return driver
+
+    return ready
+
+
+@pytest.mark.parametrize("how", ["segfault", "exit"])
+@pytest.mark.xfail(
+    strict=True,
+    reason="planned, one process per back end: a driver that crashes ends the process that serves all back ends",
+)
+def test_a_driver_that_crashes_costs_its_own_back_end_only(serve: Serve, how: str) -> None:
+    calls = Calls(serve(f"create_volume={how}"), timeout=10)
+    with pytest.raises(grpc.RpcError):
+        calls.create("a", backend="array")
+    assert calls.create("b", backend="quick")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="promise 41: SIGTERM does not wait for a call into a driver whose caller has gone"
+)
+def test_a_process_that_is_asked_to_end_waits_for_the_running_calls(serve: Serve, array_file: Path) -> None:
+    """The array has created the volume, and its answer with the id is still to come."""
+    driver, array = serve("create_volume@after=slow"), Array(array_file)
+    request = csi_pb2.CreateVolumeRequest(name="a", volume_capabilities=[BLOCK], parameters={"backend": "array"})
+    call = Calls(driver).stub.CreateVolume.future(request)
+    until(lambda: bool(array.luns()), driver)
+    call.cancel()
+    assert driver.stop() == 0
+    with contextlib.closing(open_store("sql", {}, state_dir=driver.state_dir)) as store:
+        recorded = [volume.provider.location for volume in store.page(Volume).records]
+    assert recorded == [lun.id for lun in array.luns()]

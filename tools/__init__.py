@@ -1,0 +1,1 @@
+"""Programs of others that this project's tests run: built or fetched by `make tools`, only looked up by the tests."""

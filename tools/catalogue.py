@@ -1,0 +1,167 @@
+"""Which tools there are, what each is made from, and which folder of the cache holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = ROOT / "tools" / "modules"
+DEBIAN = ROOT / "tools" / "debian"
+
+_REQUIREMENT = re.compile(r"^(?:require )?\t?(\S+) (v\S+)(?: // indirect)?$", re.MULTILINE)
+_GO = re.compile(r"^go (\d+)\.(\d+)", re.MULTILINE)
+
+
+def cache() -> Path:
+    """The folder for everything that takes long to make; it is outside of the tree and shared by all trees of a user."""
+    return Path(os.environ.get("CINDERLIB_CACHE") or Path.home() / ".cache" / "csi-cinderlib")
+
+
+@dataclass(frozen=True, slots=True)
+class GoProgram:
+    """A static program, compiled from the Go module that tools/modules/MODULE/go.mod locks.
+
+    Attributes:
+        package: the import path of its main package, which the go.mod names as a tool.
+        ldflags: more flags for the linker; `{version}` and `{minor}` stand for the module's version.
+    """
+
+    name: str
+    module: str
+    package: str
+    ldflags: str = ""
+
+    @property
+    def version(self) -> str:
+        return _version(self.module, self.package)
+
+    @property
+    def folder(self) -> Path:
+        return _folder(self.name, self.version, self.package, self.ldflags, *_contents(MODULES / self.module))
+
+    @property
+    def linker_flags(self) -> str:
+        minor = self.version.split(".")[1] if self.version else ""
+        return f"-s -w {self.ldflags}".format(version=self.version, minor=minor).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class GoFiles:
+    """Files of a Go module that is not compiled: a specification, definitions.
+
+    Attributes:
+        path: of the module that holds them.
+        pattern: which files are taken, below the module.
+    """
+
+    name: str
+    module: str
+    path: str
+    pattern: str
+
+    @property
+    def version(self) -> str:
+        return _version(self.module, self.path)
+
+    @property
+    def folder(self) -> Path:
+        return _folder(self.name, self.version, self.path, self.pattern, *_contents(MODULES / self.module))
+
+
+@dataclass(frozen=True, slots=True)
+class DebianFiles:
+    """Packages of Debian's development suite, unpacked by tools/debian/NAME. The suite has one version of each, its newest."""
+
+    name: str
+    version: str = ""
+
+    @property
+    def script(self) -> Path:
+        return DEBIAN / self.name
+
+    @property
+    def folder(self) -> Path:
+        return _folder(self.name, "", *_contents(DEBIAN, self.name, "unpack"))
+
+
+Tool = GoProgram | GoFiles | DebianFiles
+
+
+def _version(module: str, package: str) -> str:
+    """Of the required module that holds the package; "" when the package is the module itself."""
+    found = dict(_REQUIREMENT.findall((MODULES / module / "go.mod").read_text()))
+    holders = [path for path in found if f"{package}/".startswith(f"{path}/")]
+    return found[max(holders, key=len)] if holders else ""
+
+
+def _contents(folder: Path, *names: str) -> list[str]:
+    return [path.read_text() for path in sorted(folder.iterdir()) if not names or path.name in names]
+
+
+def _folder(name: str, version: str, *ingredients: str) -> Path:
+    """Keyed by everything that it is made from, so that a change of any of it is another folder."""
+    digest = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:12]
+    return cache() / "tools" / "-".join(filter(None, (name, version, digest)))
+
+
+def go_version() -> tuple[int, int]:
+    """The oldest Go that compiles all of them."""
+    texts = [path.read_text() for path in MODULES.glob("*/go.mod")]
+    return max((int(found[1]), int(found[2])) for text in texts if (found := _GO.search(text)))
+
+
+_KUBERNETES_FLAGS = (
+    "-X k8s.io/component-base/version.gitVersion={version} -X k8s.io/component-base/version.gitMajor=1 "
+    "-X k8s.io/component-base/version.gitMinor={minor} -X k8s.io/client-go/pkg/version.gitVersion={version}"
+)
+_HELM_FLAGS = (
+    "-X helm.sh/helm/v4/pkg/chart/common.k8sVersionMajor=1 -X helm.sh/helm/v4/pkg/chart/common.k8sVersionMinor=35"
+)
+"""Without them helm takes itself for the client of an old cluster, and refuses charts that want a newer one."""
+
+
+def _kubernetes(name: str) -> GoProgram:
+    return GoProgram(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", _KUBERNETES_FLAGS)
+
+
+def _sidecar(name: str, repository: str, major: int) -> GoProgram:
+    package = f"github.com/kubernetes-csi/{repository}/v{major}/cmd/{name}"
+    return GoProgram(name, repository, package, "-X main.version={version}")
+
+
+_SNAPSHOT_CLIENT = "github.com/kubernetes-csi/external-snapshotter/client/v8"
+
+_TEST: tuple[Tool, ...] = (
+    GoFiles("csi-specification", "csi-specification", "github.com/container-storage-interface/spec", "csi.proto"),
+    GoFiles("snapshot-definitions", "snapshot-definitions", _SNAPSHOT_CLIENT, "config/crd/snapshot.storage*.yaml"),
+    GoProgram("csi-sanity", "csi-sanity", "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"),
+    GoProgram("actionlint", "actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
+    GoProgram("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
+    _kubernetes("kube-apiserver"),
+    _kubernetes("kubectl"),
+    GoProgram("helm", "helm", "helm.sh/helm/v4/cmd/helm", _HELM_FLAGS),
+    DebianFiles("guest-kernel"),
+    DebianFiles("mysql-server"),
+)
+_CLUSTER_TEST: tuple[Tool, ...] = (
+    *_TEST,
+    _kubernetes("kube-controller-manager"),
+    _kubernetes("kube-scheduler"),
+    _kubernetes("kubelet"),
+    _kubernetes("kube-proxy"),
+    _sidecar("csi-provisioner", "external-provisioner", 6),
+    _sidecar("csi-attacher", "external-attacher", 4),
+    _sidecar("csi-resizer", "external-resizer", 2),
+    _sidecar("csi-snapshotter", "external-snapshotter", 8),
+    _sidecar("snapshot-controller", "external-snapshotter", 8),
+    GoProgram("pause", "pause", "csi-cinderlib/tools/pause"),
+)
+SETS: Mapping[str, tuple[Tool, ...]] = {"test": _TEST, "cluster-test": _CLUSTER_TEST}
+"""What each make target needs, in the order in which it is made: what is quick to download comes first."""
+
+TOOLS: Mapping[str, Tool] = {tool.name: tool for tool in _CLUSTER_TEST}

@@ -1,0 +1,3 @@
+module csi-cinderlib/tools/pause
+
+go 1.25.0
