@@ -22,7 +22,7 @@ def load_cinder() -> None:
 
     runtime.load_cinder()
     _serve_http_nowhere()
-    _hand_out_stand_ins(_remove_replaced())
+    hand_out_stand_ins(_remove_replaced())
     _load_lazy_modules()
     _restore_database()
 
@@ -53,7 +53,7 @@ class _Overlay(types.ModuleType):
         return getattr(self._package, name)
 
 
-def _hand_out_stand_ins(stand_ins: Mapping[str, types.ModuleType]) -> None:
+def hand_out_stand_ins(stand_ins: Mapping[str, types.ModuleType]) -> None:
     """Drivers are imported by the tests, later; they get the stand-ins all the same."""
     original = builtins.__import__
 
@@ -65,8 +65,9 @@ def _hand_out_stand_ins(stand_ins: Mapping[str, types.ModuleType]) -> None:
         level: int = 0,
     ) -> types.ModuleType:
         module = original(name, globals, locals, fromlist or (), level)
-        if not fromlist or not globals or not str(globals.get("__name__")).startswith(_DRIVERS):
-            return module
+        importer = str(globals.get("__name__")) if globals else ""
+        if not fromlist or not importer.startswith(_DRIVERS) or not isinstance(module, types.ModuleType):
+            return module  # some tests put mocks in the place of libraries
         if module.__name__ in stand_ins:
             return stand_ins[module.__name__]
         given = {leaf: stand_ins[full] for leaf in fromlist if (full := f"{module.__name__}.{leaf}") in stand_ins}
