@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime, served
 from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.observe import logs
 from tests.support.fakes.stores import ObservedStore
 
 NOTHING = "tests.support.fakes.nothing.NothingDriver"
@@ -78,3 +81,15 @@ def state(tmp_path: Path) -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "unserved: this test asks for database calls that are not served")
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What this process logs."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    logs.configure(format="json", stream=stream)
+    yield stream
+    root.handlers[:] = before
+    root.setLevel(level)

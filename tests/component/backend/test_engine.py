@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ LIVING = {"living"}
 
 @pytest.fixture
 def engine(store: ObservedStore) -> Engine:
-    runtime: Any = None  # a record needs no Cinder
+    runtime: Any = SimpleNamespace(host="here")  # a record needs no Cinder
     return Engine(
         BackendSettings(name="fake", driver="none"),
         store=store,

@@ -247,12 +247,19 @@ def test_a_deletion_takes_volumes_out_of_a_group_in_which_a_crash_left_them(
     assert groups_of(store, volumes) == ["", ""]
 
 
-@pytest.mark.parametrize("method", ["delete_group_snapshot", "delete_group"])
+@pytest.mark.parametrize(
+    ("method", "error", "detail"),
+    [
+        ("delete_group_snapshot", "GroupSnapshotNotFound", "group_snapshot_id"),
+        ("delete_group", "GroupNotFound", "group_id"),
+    ],
+)
 def test_what_the_array_does_not_have_is_deleted(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore, method: str
+    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore, method: str, error: str, detail: str
 ) -> None:
     made = backend.create_group_snapshot(record(), members)
-    failing(driver, method, cinders("GroupSnapshotNotFound", group_snapshot_id=made.id))
+    missing = made.id if method == "delete_group_snapshot" else made.group_id
+    failing(driver, method, cinders(error, **{detail: missing}))
     backend.delete_group_snapshot(made)
     assert stored(store) == ([], [], [])
 

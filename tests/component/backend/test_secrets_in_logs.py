@@ -13,24 +13,11 @@ import pytest
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.config.cinder_conf import Verbatim
 from csi_cinderlib.errors import DriverError
-from csi_cinderlib.observe import logs
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 CANARY = "canary-5e55"
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """What this process logs."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    logs.configure(format="json", stream=stream)
-    yield stream
-    root.handlers[:] = before
-    root.setLevel(level)
 
 
 @pytest.fixture
