@@ -43,7 +43,6 @@ def observe() -> frozenset[Thing]:
             *(Thing(f"the handler of {number.name}", signal.getsignal(number)) for number in _SIGNALS),
             Thing("the level of the root logger", logging.getLogger().level),
             *(Thing(f"the log handler {handler!r}", id(handler)) for handler in _log_handlers()),
-            Thing("sys.path", tuple(sys.path)),
             *_of_cinder(),
         ]
     )

@@ -12,6 +12,7 @@ from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from tests.guest.inside import ceph
 from tests.guest.inside.backends import OPTIONS
 from tests.guest.inside.footprint import Footprint
+from tests.guest.inside.shell import modprobe
 from tests.support.fakes.beds import Bed, Place
 
 NEEDS = {
@@ -30,6 +31,8 @@ def bed_of(name: str) -> Bed:
 
 def set_up(name: str, request: pytest.FixtureRequest) -> None:
     """The storage of that back end."""
+    if name == "loopfile":
+        modprobe("loop")
     if name == "rbd":
         ceph.python_bindings(Path("/run/ceph-python"))
     for fixture in NEEDS.get(name, ()):
