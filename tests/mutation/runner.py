@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,9 @@ from mutmut.utils.format_utils import get_module_from_key
 from mutmut.workers import isolation
 
 LOADS_CINDER = "tests/component/backend/test_volumes.py::test_what_the_driver_says_is_kept"
+
+
+_SEEN = "tests-seen.json"
 
 
 class QuickRunner(PytestRunner):
@@ -37,12 +42,39 @@ def install() -> None:
     paths = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutants"]["tests"]
 
     def collect_and_choose(*arguments: Any, **options: Any) -> None:
+        seen = forget_changed_tests(Path("mutants"))
         collect(*arguments, **options)
+        (Path("mutants") / _SEEN).write_text(json.dumps(seen))
         known = state().tests_by_mangled_function_name
         for function, tests in known.items():
             known[function] = concerned(get_module_from_key(function).partition(".")[2], tests, paths)
 
     vars(mutmut)["collect_or_load_stats"] = collect_and_choose
+
+
+def forget_changed_tests(mutants: Path) -> dict[str, str]:
+    """Have mutmut look again at what tests execute whose file has changed; it looks only at those that are new by name.
+
+    Returns:
+        The files of tests as they are now, each with a checksum.
+    """
+    files = sorted(mutants.glob("tests/**/test_*.py"))
+    now = {str(path.relative_to(mutants)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    stats, seen = mutants / "mutmut-stats.json", mutants / _SEEN
+    if not stats.exists():
+        return now
+    before = json.loads(seen.read_text()) if seen.exists() else {}
+    known = json.loads(stats.read_text())
+    kept = {test for test in known["duration_by_test"] if _unchanged(test.partition("::")[0], before, now)}
+    known["duration_by_test"] = {test: known["duration_by_test"][test] for test in kept}
+    executed = known["tests_by_mangled_function_name"]
+    known["tests_by_mangled_function_name"] = {name: [*kept.intersection(executed[name])] for name in executed}
+    stats.write_text(json.dumps(known))
+    return now
+
+
+def _unchanged(file: str, before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    return file in before and before[file] == now.get(file)
 
 
 def concerned(module: str, tests: Iterable[str], paths: Mapping[str, Sequence[str]]) -> set[str]:
