@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     listed = ledger.read()
     operators.install()
     runner.install()
-    if not given.report and (names := _prepare(given.modules, {one.identity for one in listed}, given.jobs)):
+    if not given.report and (names := _prepare(given.modules, {entry.identity for entry in listed}, given.jobs)):
         _interrupt_after(given.minutes)
         mutmut._run(names, given.jobs)
     return _report(given.modules, listed)
@@ -140,15 +140,15 @@ def _report(modules: Sequence[str], listed: Sequence[ledger.Equivalent]) -> int:
             counts[_module(Path(data.path))][status] += 1
             if status != "not checked" and status not in NOTICED:
                 survivors.append(Survivor(Path(data.path), name, status))
-    equivalent = {one.identity for one in listed}
-    unlisted = [one for one in survivors if one.identity not in equivalent]
+    equivalent = {entry.identity for entry in listed}
+    unlisted = [survivor for survivor in survivors if survivor.identity not in equivalent]
     complete = [module for module, count in counts.items() if not count["not checked"]]
-    stale = ledger.stale(listed, (one.identity for one in survivors), complete)
-    for one in unlisted:
-        print(f"\n{one.name}: {one.how}\n{one.diff}")
+    stale = ledger.stale(listed, (survivor.identity for survivor in survivors), complete)
+    for survivor in unlisted:
+        print(f"\n{survivor.name}: {survivor.how}\n{survivor.diff}")
     for entry in stale:
         print(f"\nlisted as equivalent, and is not (or no longer) a survivor: {entry.identity}")
-    _table(counts, Counter(one.identity.module for one in survivors if one.identity in equivalent))
+    _table(counts, Counter(survivor.identity.module for survivor in survivors if survivor.identity in equivalent))
     untested = sum(count["not checked"] for count in counts.values())
     print(
         f"\n{len(unlisted)} survived, {len(stale)} entries of {ledger.FILE.name} are stale, {untested} are not tested yet"

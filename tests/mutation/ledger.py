@@ -44,11 +44,11 @@ def read(file: Path = FILE) -> tuple[Equivalent, ...]:
         Equivalent(Identity(entry["module"], entry["function"], change_of(entry["change"])), entry["reason"].strip())
         for entry in entries
     )
-    for index, one in enumerate(listed):
-        if not one.reason:
-            raise ValueError(f"{file.name}: no reason is given\n{one.identity}")
-        if one.identity in {other.identity for other in listed[:index]}:
-            raise ValueError(f"{file.name}: listed twice\n{one.identity}")
+    for index, entry in enumerate(listed):
+        if not entry.reason:
+            raise ValueError(f"{file.name}: no reason is given\n{entry.identity}")
+        if entry.identity in {other.identity for other in listed[:index]}:
+            raise ValueError(f"{file.name}: listed twice\n{entry.identity}")
     return listed
 
 
@@ -64,4 +64,4 @@ def change_of(diff: str) -> tuple[str, ...]:
 def stale(listed: Iterable[Equivalent], survived: Iterable[Identity], modules: Iterable[str]) -> tuple[Equivalent, ...]:
     """Entries that are about none of the survivors, of the modules whose mutants were all tested."""
     known, complete = set(survived), set(modules)
-    return tuple(one for one in listed if one.identity.module in complete and one.identity not in known)
+    return tuple(entry for entry in listed if entry.identity.module in complete and entry.identity not in known)
