@@ -21,7 +21,7 @@ test: $(VENV) .venv/.packages-test tools ## Lint, then every test; what continuo
 cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (once; 15 minutes), then use the driver in a real cluster (25 minutes)
 	@CINDERLIB_CACHE=$(CINDERLIB_CACHE) CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver
 
-mutants: $(VENV) .venv/.packages-host ## See that a test notices each small change of the code that protects data (hours; goes on where it was interrupted)
+mutants: $(VENV) .venv/.packages-host ## Mutation testing of the code that protects data (hours; continues where it was interrupted)
 	@$(BIN)/python -m tests.mutation $(MODULES)
 
 lint: $(VENV) ## Formatting, ruff, mypy and the import contracts only

@@ -1,4 +1,4 @@
-"""Which tests a mutant gets, and how they are run: in a copy of a process that has everything loaded, the quick ones first."""
+"""Selects the tests of a mutant and runs them in a fork of a process that has everything loaded, the fastest first."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class QuickRunner(PytestRunner):
 
 
 def install() -> None:
-    """Let mutmut run tests so, in its children too."""
+    """Make mutmut use this selection and this runner, in its children too."""
     vars(isolation)["PytestRunner"] = QuickRunner
     collect: Any = mutmut.collect_or_load_stats
     paths = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutants"]["tests"]
@@ -53,10 +53,10 @@ def install() -> None:
 
 
 def forget_changed_tests(mutants: Path) -> dict[str, str]:
-    """Have mutmut look again at what tests execute whose file has changed; it looks only at those that are new by name.
+    """Make mutmut record again what the tests of changed files execute; by itself it only does so for new test names.
 
     Returns:
-        The files of tests as they are now, each with a checksum.
+        The test files with their present checksums.
     """
     files = sorted(mutants.glob("tests/**/test_*.py"))
     now = {str(path.relative_to(mutants)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -78,7 +78,7 @@ def _unchanged(file: str, before: Mapping[str, str], now: Mapping[str, str]) -> 
 
 
 def concerned(module: str, tests: Iterable[str], paths: Mapping[str, Sequence[str]]) -> set[str]:
-    """Of the tests that execute a function of the module, those at the paths given for it or its package."""
+    """The tests at the paths configured for the module or, failing that, for its package."""
     while module not in paths:
         module = module.rpartition(".")[0]
     return {test for test in tests if test.startswith(tuple(paths[module]))}
