@@ -24,7 +24,7 @@ cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (o
 	@$(BIN)/python -m tests.cluster.bed.images
 	@CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver
 
-mutants: $(VENV) .venv/.packages-host ## See that a test notices each small change of the code that protects data (hours; goes on where it was interrupted)
+mutants: $(VENV) .venv/.packages-host ## Mutation testing of the code that protects data (hours; continues where it was interrupted)
 	@$(BIN)/python -m tests.mutation $(MODULES)
 
 upstream-test: $(UPSTREAM_VENV) ## Cinder's own driver tests on stock Cinder and on our runtime: 6 minutes on two cores

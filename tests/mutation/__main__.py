@@ -1,9 +1,11 @@
-"""`make mutants`: change the code that protects data in small ways, and see that a test notices each change.
+"""`make mutants`: mutation testing of the code that protects data.
 
-    python -m tests.mutation [--minutes N] [--jobs N] [--report] [MODULE...]      a module as `provisioning.orphans`; all of them by default
+    python -m tests.mutation [--minutes N] [--jobs N] [--report] [MODULE...]
 
-mutmut does the work (`[tool.mutmut]` in pyproject.toml) and remembers in mutants/ what it has tested, so that an interrupted run
-goes on where it ended. What survived is tested again in each run; what is listed as equivalent is not.
+MODULE is a name such as `provisioning.orphans`; the default is all modules.
+
+mutmut does the work (`[tool.mutmut]` in pyproject.toml) and keeps its results in mutants/, so that an interrupted run continues
+where it stopped. Each run tests the survivors again, except those listed as equivalent.
 """
 
 from __future__ import annotations
@@ -53,8 +55,8 @@ class Survivor:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--minutes", type=int, default=0, help="stop after so many minutes; the next run goes on")
-    parser.add_argument("--report", action="store_true", help="tell what earlier runs found, and test nothing")
+    parser.add_argument("--minutes", type=int, default=0, help="stop after N minutes; the next run continues")
+    parser.add_argument("--report", action="store_true", help="only report what earlier runs found")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     given = parser.parse_args(arguments)
@@ -62,14 +64,14 @@ def main(arguments: Sequence[str]) -> int:
     listed = ledger.read()
     operators.install()
     runner.install()
-    if not given.report and (names := _prepare(given.modules, {one.identity for one in listed}, given.jobs)):
+    if not given.report and (names := _prepare(given.modules, {entry.identity for entry in listed}, given.jobs)):
         _interrupt_after(given.minutes)
         mutmut._run(names, given.jobs)
     return _report(given.modules, listed)
 
 
 def _prepare(modules: Sequence[str], equivalent: set[Identity], jobs: int) -> list[str]:
-    """Make the mutants, and tell which of them are to be tested."""
+    """Generate the mutants and return the names of those to test."""
     shutil.rmtree("mutants/tests", ignore_errors=True)
     Path("mutants").mkdir(exist_ok=True)
     print("Generating mutants", flush=True)
@@ -89,7 +91,7 @@ def _prepare(modules: Sequence[str], equivalent: set[Identity], jobs: int) -> li
 
 
 def _refuse_by_type(modules: Sequence[str]) -> None:
-    """Note the new mutants that mypy refuses, since `make lint` notices them. mutmut would ask again in each run."""
+    """Mark new mutants that mypy rejects, since `make lint` notices them. mutmut would run mypy again each time."""
     new = [data for data in _mutated(modules) if None in data.exit_code_by_key.values()]
     vars(mutmut)["filter_mutants_with_type_checker"] = dict
     if not new:
@@ -140,15 +142,15 @@ def _report(modules: Sequence[str], listed: Sequence[ledger.Equivalent]) -> int:
             counts[_module(Path(data.path))][status] += 1
             if status != "not checked" and status not in NOTICED:
                 survivors.append(Survivor(Path(data.path), name, status))
-    equivalent = {one.identity for one in listed}
-    unlisted = [one for one in survivors if one.identity not in equivalent]
+    equivalent = {entry.identity for entry in listed}
+    unlisted = [survivor for survivor in survivors if survivor.identity not in equivalent]
     complete = [module for module, count in counts.items() if not count["not checked"]]
-    stale = ledger.stale(listed, (one.identity for one in survivors), complete)
-    for one in unlisted:
-        print(f"\n{one.name}: {one.how}\n{one.diff}")
+    stale = ledger.stale(listed, (survivor.identity for survivor in survivors), complete)
+    for survivor in unlisted:
+        print(f"\n{survivor.name}: {survivor.how}\n{survivor.diff}")
     for entry in stale:
-        print(f"\nlisted as equivalent, and is not (or no longer) a survivor: {entry.identity}")
-    _table(counts, Counter(one.identity.module for one in survivors if one.identity in equivalent))
+        print(f"\nlisted as equivalent, but not a survivor: {entry.identity}")
+    _table(counts, Counter(survivor.identity.module for survivor in survivors if survivor.identity in equivalent))
     untested = sum(count["not checked"] for count in counts.values())
     print(
         f"\n{len(unlisted)} survived, {len(stale)} entries of {ledger.FILE.name} are stale, {untested} are not tested yet"

@@ -1,4 +1,4 @@
-"""The list of equivalent mutants: those that no test can tell from the original, each with the reason."""
+"""The list of equivalent mutants, which no test can distinguish from the original, each with the reason."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ FILE = Path(__file__).with_name("equivalents.toml")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a mutant is, however many others there are before it.
+    """Identifies a mutant independently of its number.
 
     Attributes:
         module: dotted, without the package.
         function: `function` or `Class.method`.
-        change: the lines that it removes and adds, each with its `-` or `+`, without indentation.
+        change: the removed and added lines, each with its `-` or `+`, without indentation.
     """
 
     module: str
@@ -38,17 +38,17 @@ class Equivalent:
 
 
 def read(file: Path = FILE) -> tuple[Equivalent, ...]:
-    """Raises ValueError when an entry has no reason or is there twice."""
+    """Raises ValueError for an entry without a reason and for a duplicate."""
     entries = tomllib.loads(file.read_text()).get("equivalent", [])
     listed = tuple(
         Equivalent(Identity(entry["module"], entry["function"], change_of(entry["change"])), entry["reason"].strip())
         for entry in entries
     )
-    for index, one in enumerate(listed):
-        if not one.reason:
-            raise ValueError(f"{file.name}: no reason is given\n{one.identity}")
-        if one.identity in {other.identity for other in listed[:index]}:
-            raise ValueError(f"{file.name}: listed twice\n{one.identity}")
+    for index, entry in enumerate(listed):
+        if not entry.reason:
+            raise ValueError(f"{file.name}: no reason is given\n{entry.identity}")
+        if entry.identity in {other.identity for other in listed[:index]}:
+            raise ValueError(f"{file.name}: listed twice\n{entry.identity}")
     return listed
 
 
@@ -62,6 +62,6 @@ def change_of(diff: str) -> tuple[str, ...]:
 
 
 def stale(listed: Iterable[Equivalent], survived: Iterable[Identity], modules: Iterable[str]) -> tuple[Equivalent, ...]:
-    """Entries that are about none of the survivors, of the modules whose mutants were all tested."""
+    """Entries that match no survivor, in modules whose mutants have all been tested."""
     known, complete = set(survived), set(modules)
-    return tuple(one for one in listed if one.identity.module in complete and one.identity not in known)
+    return tuple(entry for entry in listed if entry.identity.module in complete and entry.identity not in known)

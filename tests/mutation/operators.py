@@ -1,7 +1,7 @@
-"""What mutmut does not mutate by itself: statements, conditions, locks, handlers, and functions behind a decorator.
+"""Mutation operators that mutmut lacks: for statements, conditions, locks, exception handlers and decorated functions.
 
-mutmut's own operators exchange values and operators. Most defects that have cost data somewhere are something else: a check that
-is missing, a lock that is not taken, an error that is swallowed, a clean-up that does not happen.
+mutmut's own operators replace values and operators. Defects that lose data are often of another kind: a missing check, a lock
+that is not taken, an error that is swallowed, a clean-up that is skipped.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def install() -> None:
         return _is_unobserved(node) or skips(self, node)
 
     def arrange_decorated(function: cst.FunctionDef, mutants: Any, class_name: str | None) -> Any:
-        """mutmut leaves decorated functions alone. The mutants of these work undecorated, behind the decorator of the original."""
+        """mutmut skips decorated functions. These mutants are undecorated and are called behind the original's decorator."""
         if not _is_kept(function):
             return arrange(function, mutants, class_name)
         empty, nodes, assignments, names = arrange(function.with_changes(decorators=()), mutants, class_name)
@@ -66,14 +66,14 @@ def _is_kept(function: cst.FunctionDef) -> bool:
 
 
 def _is_unobserved(node: cst.CSTNode) -> bool:
-    """Nothing but words: logging, fault points, what an exception is told, and prose."""
+    """Logging, fault points, the arguments of exceptions, and prose."""
     if isinstance(node, cst.Assign | cst.Arg):
         return _is_prose(node.value)
     return m.matches(node, _UNMUTATED) or isinstance(node, cst.Raise | cst.Assert) or _is_prose(node)
 
 
 def _is_prose(node: cst.CSTNode) -> bool:
-    """Text for people: it has a space in it."""
+    """Text for people, recognised by a space."""
     if isinstance(node, cst.SimpleString):
         return " " in node.value
     if isinstance(node, cst.FormattedString):
@@ -84,12 +84,12 @@ def _is_prose(node: cst.CSTNode) -> bool:
 
 
 def _string(node: cst.BaseString) -> Iterable[cst.BaseString]:
-    """One mutant of each string: another text. Its upper and lower case say nothing new."""
+    """One mutant of each string; upper and lower case add nothing."""
     yield from list(mutators.operator_string(node))[:1]
 
 
 def _change_argument(node: cst.Call) -> Iterator[cst.Call]:
-    """As mutmut has it, but for prose."""
+    """As in mutmut, except for prose."""
     for mutant in mutators.operator_arg_removal(node):
         kept = {id(argument) for argument in mutant.args}
         if not any(_is_prose(argument.value) for argument in node.args if id(argument) not in kept):
@@ -112,7 +112,7 @@ def _force_condition(node: cst.If) -> Iterator[cst.If]:
 
 
 def _drop_context(node: cst.With) -> Iterator[cst.BaseCompoundStatement]:
-    """Each context of which nothing is used inside: a lock, a suppressed error."""
+    """Each context without a name: a lock, a suppressed error."""
     for index, item in enumerate(node.items):
         if item.asname is not None:
             continue

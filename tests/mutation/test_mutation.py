@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,28 @@ def test_a_module_is_tested_by_its_own_tests_or_by_those_of_its_package() -> Non
     tests = ["tests/node/test_a.py::t", "tests/node/test_b.py::t", "tests/host/test_c.py::t"]
     assert runner.concerned("node.mounted", tests, paths) == set(tests[:2])
     assert runner.concerned("node.staging", tests, paths) == set(tests[:1])
+
+
+def test_tests_of_changed_files_are_looked_at_again(tmp_path: Path) -> None:
+    (tmp_path / "tests" / "a").mkdir(parents=True)
+    kept, changed = (tmp_path / "tests" / "a" / f"test_{name}.py" for name in ("kept", "changed"))
+    for file in (kept, changed):
+        file.write_text("1")
+    ids = ["tests/a/test_kept.py::t", "tests/a/test_changed.py::t", "tests/a/test_gone.py::t"]
+    stats = tmp_path / "mutmut-stats.json"
+    stats.write_text(
+        json.dumps({"duration_by_test": dict.fromkeys(ids, 1), "tests_by_mangled_function_name": {"f": ids}, "more": 2})
+    )
+    seen = runner.forget_changed_tests(tmp_path)
+    assert json.loads(stats.read_text())["duration_by_test"] == {}
+    stats.write_text(
+        json.dumps({"duration_by_test": dict.fromkeys(ids, 1), "tests_by_mangled_function_name": {"f": ids}, "more": 2})
+    )
+    (tmp_path / "tests-seen.json").write_text(json.dumps(seen))
+    changed.write_text("2")
+    assert runner.forget_changed_tests(tmp_path).keys() == seen.keys()
+    assert json.loads(stats.read_text()) == {
+        "duration_by_test": {ids[0]: 1},
+        "tests_by_mangled_function_name": {"f": [ids[0]]},
+        "more": 2,
+    }

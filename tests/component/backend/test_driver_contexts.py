@@ -45,7 +45,7 @@ def check(contexts: dict[str, list[Any]], *methods: str) -> None:
 
     for method in methods:
         assert contexts[method], f"{method} was not called"
-        assert all(isinstance(one, context.RequestContext) and one.is_admin for one in contexts[method])
+        assert all(isinstance(given, context.RequestContext) and given.is_admin for given in contexts[method])
 
 
 def test_when_a_volume_is_exported_and_taken_away(backend: Backend, contexts: dict[str, list[Any]]) -> None:

@@ -65,11 +65,11 @@ def test_everything_is_written_down_before_the_driver_is_asked(
     ((left,), taken, (group,)) = seen[0]
     assert (left.status, left.owner, left.group_id) == (Status.CREATING, "me", wanted.id)
     assert left.created_at
-    assert left.snapshot_ids == tuple(one.id for one in members)
-    assert left.volume_ids == tuple(one.volume_id for one in members)
-    for one in taken:
-        assert (one.status, one.owner, one.group_snapshot_id) == (Status.CREATING, "me", wanted.id)
-        assert one.created_at == left.created_at
+    assert left.snapshot_ids == tuple(member.id for member in members)
+    assert left.volume_ids == tuple(member.volume_id for member in members)
+    for member in taken:
+        assert (member.status, member.owner, member.group_snapshot_id) == (Status.CREATING, "me", wanted.id)
+        assert member.created_at == left.created_at
     host = store.get(Volume, members[0].volume_id).host
     assert (group.id, group.name, group.host, group.status) == (wanted.id, "together", host, Status.AVAILABLE)
     assert (group.backend, group.consistent, bool(group.created_at)) == ("fake", True, True)
@@ -97,9 +97,9 @@ def test_what_the_driver_says_of_the_whole_and_of_each_member_is_kept(
     made = backend.create_group_snapshot(record(), members)
     assert (made.status, made.owner, made.message, dict(made.fields)) == (Status.AVAILABLE, "", "", {"vendor": "y"})
     assert store.get(GroupSnapshot, made.id) == made
-    for one in store.page(Snapshot).records:
-        assert (one.status, one.owner, one.message) == (Status.AVAILABLE, "", "")
-        assert one.provider.id == f"{made.id}/{one.volume_id}"
+    for member in store.page(Snapshot).records:
+        assert (member.status, member.owner, member.message) == (Status.AVAILABLE, "", "")
+        assert member.provider.id == f"{made.id}/{member.volume_id}"
 
 
 def test_a_driver_that_says_nothing_has_succeeded(
@@ -122,8 +122,8 @@ def test_what_a_driver_says_of_volumes_that_come_and_go_is_kept(
 
     def update_group(context: Any, group: Any, add_volumes: Any, remove_volumes: Any) -> Any:
         original(context, group, add_volumes, remove_volumes)
-        added = [{"id": one.id, "provider_location": "in the group"} for one in add_volumes]
-        removed = [{"id": one.id, "provider_id": f"was {one.id}"} for one in remove_volumes]
+        added = [{"id": volume.id, "provider_location": "in the group"} for volume in add_volumes]
+        removed = [{"id": volume.id, "provider_id": f"was {volume.id}"} for volume in remove_volumes]
         return {"status": "available"}, added, removed
 
     driver.update_group = update_group

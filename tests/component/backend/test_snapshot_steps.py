@@ -48,7 +48,9 @@ def test_a_snapshot_names_its_owner_and_its_time_from_the_start(
 ) -> None:
     seen = observe(driver, "create_snapshot", lambda taken: store.get(Snapshot, taken.id))
     taken = backend.create_snapshot(makers.snapshot(volume))
-    assert [(one.status, one.owner, bool(one.created_at)) for one in seen] == [(Status.CREATING, "me", True)]
+    assert [(record.status, record.owner, bool(record.created_at)) for record in seen] == [
+        (Status.CREATING, "me", True)
+    ]
     assert (taken.status, taken.owner, taken.message, taken.unfinished) == (Status.AVAILABLE, "", "", False)
     assert taken.provider.location == f"nowhere/snapshot-{taken.id}"
     assert backend.create_snapshot(replace(makers.snapshot(volume), created_at=LONG_AGO)).created_at == LONG_AGO
@@ -61,7 +63,7 @@ def test_a_resumed_snapshot_is_ones_own_before_anything_is_deleted(
     left = store.replace(replace(snapshot, status=status, owner="dead", message="no space", unfinished=True))
     seen = observe(driver, "delete_snapshot", lambda doomed: store.get(Snapshot, doomed.id))
     taken = backend.resume_create_snapshot(left)
-    assert [(one.status, one.owner, one.message) for one in seen] == [(Status.CREATING, "me", "")]
+    assert [(record.status, record.owner, record.message) for record in seen] == [(Status.CREATING, "me", "")]
     assert (taken.status, taken.owner, taken.message, taken.unfinished) == (Status.AVAILABLE, "", "", False)
 
 
@@ -118,7 +120,9 @@ def test_an_intent_to_delete_a_snapshot_knows_whether_it_was_whole(
 ) -> None:
     seen = observe(driver, "delete_snapshot", lambda doomed: store.get(Snapshot, doomed.id))
     backend.delete_snapshot(store.replace(replace(snapshot, status=status)))
-    assert [(one.status, one.owner, one.unfinished) for one in seen] == [(Status.DELETING, "me", unfinished)]
+    assert [(record.status, record.owner, record.unfinished) for record in seen] == [
+        (Status.DELETING, "me", unfinished)
+    ]
     assert store.page(Snapshot).records == ()
 
 

@@ -70,7 +70,7 @@ def test_what_is_not_whole_is_no_source(
         store.replace(replace(store.get(type(source), source.id), status=status))
         with pytest.raises(PreconditionFailed, match=f"{source.id!r} is {status}"):
             backend.create_volume(makers.volume(source=source))
-    assert [one.id for one in store.page(Volume).records] == [volume.id]
+    assert [record.id for record in store.page(Volume).records] == [volume.id]
 
 
 def test_a_source_that_grows_is_one(backend: Backend, volume: Volume, store: ObservedStore) -> None:
@@ -105,7 +105,7 @@ def test_a_resumed_creation_is_ones_own_before_anything_is_deleted(
     left = store.replace(replace(volume, status=Status.ERROR, owner="dead", message="no space"))
     seen = observe(driver, "delete_volume", lambda doomed: store.get(Volume, doomed.id))
     made = backend.resume_create_volume(left)
-    assert [(one.status, one.owner, one.message) for one in seen] == [(Status.CREATING, "me", "")]
+    assert [(record.status, record.owner, record.message) for record in seen] == [(Status.CREATING, "me", "")]
     assert (made.status, made.owner, made.message) == (Status.AVAILABLE, "", "")
 
 
@@ -154,7 +154,7 @@ def test_an_intent_to_delete_is_visible_to_the_driver_and_others(
     seen = observe(driver, "delete_volume", lambda doomed: store.get(Volume, doomed.id))
     order = observe(driver, "remove_export", lambda _context, doomed: driver.calls["delete_volume"])
     backend.delete_volume(volume)
-    assert [(one.status, one.owner, one.unfinished) for one in seen] == [(Status.DELETING, "me", False)]
+    assert [(record.status, record.owner, record.unfinished) for record in seen] == [(Status.DELETING, "me", False)]
     assert order == [0], "it is taken from the nodes first"
 
 
@@ -269,7 +269,7 @@ def test_a_revert_is_noted_while_it_runs(
     backend: Backend, driver: Any, volume: Volume, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     seen = observe(
-        driver, "revert_to_snapshot", lambda _context, one, taken: (store.get(Volume, one.id).message, taken.id)
+        driver, "revert_to_snapshot", lambda _context, record, taken: (store.get(Volume, record.id).message, taken.id)
     )
     assert backend.revert_volume(store.get(Volume, volume.id), snapshot).message == ""
     assert seen == [(f"being reverted to {snapshot.id}", snapshot.id)]
@@ -278,7 +278,7 @@ def test_a_revert_is_noted_while_it_runs(
 def test_a_driver_reverts_the_volume_of_the_snapshot_and_no_copy_of_it(
     backend: Backend, driver: Any, volume: Volume, snapshot: Snapshot
 ) -> None:
-    same = observe(driver, "revert_to_snapshot", lambda _context, one, taken: taken.volume is one)
+    same = observe(driver, "revert_to_snapshot", lambda _context, record, taken: taken.volume is record)
     backend.revert_volume(volume, snapshot)
     assert same == [True]
 
@@ -287,11 +287,11 @@ def test_only_what_is_whole_is_reverted_and_to_a_snapshot_of_its_own(
     backend: Backend, driver: Any, volume: Volume, snapshot: Snapshot
 ) -> None:
     other = backend.create_volume(makers.volume())
-    for one, taken in (
+    for record, taken in (
         (replace(volume, status=Status.ERROR), snapshot),
         (volume, replace(snapshot, status=Status.ERROR)),
         (other, snapshot),
     ):
         with pytest.raises(PreconditionFailed):
-            backend.revert_volume(one, taken)
+            backend.revert_volume(record, taken)
     assert driver.calls["revert_to_snapshot"] == 0

@@ -75,15 +75,15 @@ def test_a_walk_goes_over_all_pages_and_leaves_out_what_cannot_be_read() -> None
     ids = sorted(store.add(makers.snapshot(volume)).id for _ in range(3))
     store._put_raw(Snapshot, "0", "1-x", f'{{"volume_id": "{volume.id}"}}')
     other = store.add(makers.snapshot(store.add(makers.volume())))
-    assert [one.id for one in walk(store, Snapshot, {"volume_id": volume.id})] == ids
-    assert [one.id for one in walk(store, Snapshot, {"volume_id": other.volume_id})] == [other.id]
+    assert [record.id for record in walk(store, Snapshot, {"volume_id": volume.id})] == ids
+    assert [record.id for record in walk(store, Snapshot, {"volume_id": other.volume_id})] == [other.id]
 
 
 def test_all_of_a_volume_are_all_or_an_error() -> None:
     store = SmallPages()
     volume = store.add(makers.volume())
     ids = sorted(store.add(makers.snapshot(volume)).id for _ in range(3))
-    assert [one.id for one in all_of(store, Snapshot, {"volume_id": volume.id})] == ids
+    assert [record.id for record in all_of(store, Snapshot, {"volume_id": volume.id})] == ids
     store._put_raw(Snapshot, "zzz", "1-x", f'{{"volume_id": "{volume.id}"}}')
     with pytest.raises(CorruptRecord, match=rf"snapshot 'zzz' cannot be read: and its volume_id is '{volume.id}'"):
         all_of(store, Snapshot, {"volume_id": volume.id})
@@ -114,7 +114,7 @@ def test_what_is_at_hand_is_what_was_changed(work: Work, volume: Volume, store: 
     snapshot = store.add(makers.snapshot(volume))
     touch(store, volume)
     changed = work.change_volume(volume.id, renamed)
-    taken = work.change_snapshot(snapshot.id, lambda one: replace(one, status=Status.AVAILABLE))
+    taken = work.change_snapshot(snapshot.id, lambda record: replace(record, status=Status.AVAILABLE))
     assert (work.volume(volume.id), work.snapshot(snapshot.id)) == (changed, taken)
     assert (store.get(Volume, volume.id), store.get(Snapshot, snapshot.id)) == (changed, taken)
     assert changed.labels == {"touched": "yes"}
@@ -126,7 +126,7 @@ def test_all_attachments_are_learned_by_one_question(work: Work, volume: Volume,
     elsewhere = store.add(replace(makers.attachment(other), backend="another"))
     store.calls.clear()
     work.learn_all_attachments()
-    assert sorted(one.id for one in work.attachments(volume.id)) == ids
+    assert sorted(record.id for record in work.attachments(volume.id)) == ids
     assert work.attachments(other.id) == ()
     assert store.calls == ["page"]
     work.forget_attachments(other.id)

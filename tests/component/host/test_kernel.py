@@ -22,6 +22,12 @@ def test_a_call_answers_what_the_c_library_does() -> None:
     assert kernel.call("getpid") == os.getpid()
 
 
+def test_numbers_of_64_bits_arrive_whole(tmp_path: Path) -> None:
+    with kernel.opened(str(tmp_path / "sparse"), os.O_WRONLY | os.O_CREAT) as fd:
+        kernel.call("ftruncate", fd, 5 << 32)
+        assert os.fstat(fd).st_size == 5 << 32
+
+
 def test_a_descriptor_is_closed_afterwards_whatever_happens(tmp_path: Path) -> None:
     for error in (None, ZeroDivisionError):
         try:

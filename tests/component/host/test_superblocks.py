@@ -174,3 +174,29 @@ def test_old_formats_of_md_are_found_at_the_aligned_end(magic: bytes, size: int,
 def test_the_first_sector_alone_is_no_partition_table_without_its_mark() -> None:
     assert seen(bytes(510) + b"\x55\xab") is None
     assert seen(bytes(509) + b"\x55\xaa") is None
+
+
+INTEL = b"Intel Raid ISM Cfg Sig. "
+
+
+def test_the_end_of_a_small_device_is_not_looked_for_before_its_beginning() -> None:
+    sector = INTEL.ljust(512, b"\0")
+    assert recognise(sector, sector, 512) is None
+    both = sector + bytes(512)
+    found = recognise(both, both, 1024)
+    assert found
+    assert found.name == "isw-raid"
+
+
+def test_md_is_found_at_the_very_beginning_of_a_small_device() -> None:
+    device = MEMBER[::-1].ljust(65536, b"\0")
+    assert recognise(device, device, 65536) == Signature(name="md", kind=Kind.MEMBER)
+
+
+UBERBLOCK = (0x00BAB10C).to_bytes(8, "little")
+LABEL = 256 * 1024
+
+
+@pytest.mark.parametrize("place", [LABEL // 2 - 1024, LABEL // 2 + 512, LABEL, LABEL + LABEL // 4, 2 * LABEL])
+def test_zfs_is_looked_for_where_its_uberblocks_are_and_nowhere_else(place: int) -> None:
+    assert seen(bytes(place) + UBERBLOCK) is None

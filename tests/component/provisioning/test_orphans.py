@@ -134,7 +134,7 @@ def after_the_first(driver: Any, method: str, act: Callable[[], object]) -> None
 
 @pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.DELETING])
 def test_a_volume_that_became_available_after_it_was_listed_is_kept(site: Site, driver: Any, status: Status) -> None:
-    """Another controller has finished its creation, and by now it may hold data."""
+    """Another controller has finished its creation, and it may hold data."""
     first, second = sorted((site.create("a"), site.create("b")), key=lambda volume: volume.id)
     leave(site, first, Status.DELETING)
     finished = replace(leave(site, second, status), status=Status.AVAILABLE, owner="")
@@ -144,7 +144,7 @@ def test_a_volume_that_became_available_after_it_was_listed_is_kept(site: Site, 
     assert set(driver.volumes) == {second.id}
 
 
-def test_one_that_is_gone_after_it_was_listed_is_none(site: Site, driver: Any) -> None:
+def test_an_orphan_that_was_removed_after_it_was_listed_is_skipped(site: Site, driver: Any) -> None:
     """Another controller has settled it."""
     first, second = sorted((site.create("a"), site.create("b")), key=lambda volume: volume.id)
     leave(site, first, Status.DELETING)
@@ -154,7 +154,7 @@ def test_one_that_is_gone_after_it_was_listed_is_none(site: Site, driver: Any) -
 
 
 def test_an_attachment_that_was_finished_after_it_was_listed_is_kept(site: Site, driver: Any) -> None:
-    """Another controller has answered it, and by now the node may write."""
+    """Another controller has answered it, and the node may write."""
     for name in "ab":
         site.publish(site.create(name), site.node(f"node-{name}"))
     first, second = site.store.page(Attachment, where={}).records
