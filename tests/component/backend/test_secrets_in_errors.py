@@ -36,7 +36,8 @@ def test_an_error_of_the_start(make: MakeBackend) -> None:
 
 def test_what_a_driver_logs_while_it_works(make: MakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
     backend = make(**SAID)
-    before = logging.getLogger().handlers[:]
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
     logs.configure(format="json")
 
     def talk(_volume: object) -> None:
@@ -46,7 +47,8 @@ def test_what_a_driver_logs_while_it_works(make: MakeBackend, capsys: pytest.Cap
     try:
         backend.create_volume(makers.volume())
     finally:
-        logging.getLogger().handlers[:] = before
+        root.handlers[:] = before
+        root.setLevel(level)
     said = capsys.readouterr().err
     assert "logging in with ***" in said
     assert PASSWORD not in said
