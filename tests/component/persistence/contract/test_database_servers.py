@@ -267,7 +267,8 @@ def test_the_victim_of_a_deadlock_tries_again(database: ServerDatabase) -> None:
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(database.write, work) for work in works]:
             done.result()
-    assert sorted(len(work.attempts) for work in works) == [1, 2]
+    # The victim may be quicker than the one that waits for its lock, and meet it again.
+    assert max(len(work.attempts) for work in works) >= 2
 
 
 @dataclass
