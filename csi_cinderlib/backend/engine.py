@@ -226,10 +226,15 @@ class Engine:
             yield
 
     def forget_lock_files(self, *, volume_id: str = "", snapshot_id: str = "") -> None:
-        """Lock files are named by volume and snapshot; without this they would pile up. Cinder only logs what fails here."""
-        from cinder import utils
+        """Lock files are named by volume and snapshot; without this they would pile up. Cinder only logs what fails here.
+
+        Cinder's functions look in oslo's lock path. That is the last Runtime's, and the locks lie where the first one put them.
+        """
+        from cinder import coordination, utils
 
         if volume_id:
+            coordination.synchronized_remove(f"{volume_id}-delete_volume")
             utils.clean_volume_file_locks(volume_id, self.driver)
         if snapshot_id:
+            coordination.synchronized_remove(f"{snapshot_id}-delete_snapshot")
             utils.clean_snapshot_file_locks(snapshot_id, self.driver)

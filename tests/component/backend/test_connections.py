@@ -61,6 +61,7 @@ def test_a_mapping_goes_with_its_volume(make: MakeBackend, store: ObservedStore)
     volume = backend.create_volume(makers.volume())
     backend.disconnect(backend.connect(volume, makers.attachment(volume)))
     assert backend.attachments(volume.id) == ()
+    assert driver(backend).exports == set()
     backend.delete_volume(again(store, volume))
 
 
@@ -294,6 +295,25 @@ def test_the_first_attachment_takes_the_never_formatted_mark_over(backend: Backe
     one = backend.connect(volume, makers.attachment(volume, "node-1"))
     two = backend.connect(again(store, volume), makers.attachment(volume, "node-2"))
     assert (one.blank, two.blank, again(store, volume).blank) == (True, False, False)
+
+
+def test_a_node_that_had_the_volume_takes_the_never_formatted_mark_with_it(
+    backend: Backend, store: ObservedStore
+) -> None:
+    """It may have made a file system."""
+    volume = backend.create_volume(makers.volume())
+    made = backend.connect(volume, makers.attachment(volume))
+    assert made.blank
+    backend.disconnect(made)
+    assert not again(store, volume).blank
+    assert not backend.connect(again(store, volume), makers.attachment(volume, "node-2")).blank
+
+
+def test_an_attachment_that_no_node_was_told_of_gives_the_mark_back(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    made = backend.connect(volume, makers.attachment(volume))
+    backend.disconnect(store.replace(replace(made, status=Status.CREATING, owner="dead")))
+    assert again(store, volume).blank
 
 
 def test_a_read_only_attachment_leaves_the_mark_for_one_that_may_format(backend: Backend, store: ObservedStore) -> None:

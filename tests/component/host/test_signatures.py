@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import commands, kernel, signatures
+from csi_cinderlib.host import commands, devices, kernel, signatures
 from csi_cinderlib.host.magics import KINDS, MAGICS, Kind
 
 MIB = 1024 * 1024
@@ -142,3 +143,44 @@ def test_a_short_read_is_an_error_and_not_zeros(tmp_path: Path) -> None:
         with pytest.raises(HostError, match="reading x: 1000 bytes instead of 4096 at offset 0"):
             signatures._read(fd, "x", 0, 4096)
         assert signatures._read(fd, "x", 0, 1000) == bytes(1000)
+
+
+def refuse_direct(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let opening with O_DIRECT fail, and without it succeed."""
+    real = os.open
+
+    def fail(path: str, flags: int, *arguments: int) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(number, os.strerror(number))
+        return real(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", fail)
+
+
+@pytest.mark.root
+def test_a_device_that_knows_no_direct_reads_is_read_through_the_cache(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = loop(8)
+    Path(device).write_bytes(b"XFSB")
+    refuse_direct(monkeypatch, errno.EINVAL)
+    found = signatures.probe(device)
+    assert found
+    assert found.name == "xfs"
+
+
+@pytest.mark.root
+def test_a_device_that_fails_is_not_read_through_the_cache(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = loop(8)
+    refuse_direct(monkeypatch, errno.EIO)
+    with pytest.raises(HostError, match="Input/output error"):
+        signatures.probe(device)
+
+
+@pytest.mark.root
+def test_a_device_of_size_0_is_not_there(loop: Loop, tmp_path: Path) -> None:
+    device = loop(8)
+    os.truncate(tmp_path / "disk.img", 0)
+    devices.refresh_size(device)
+    with pytest.raises(HostError, match="its size is 0: it is not there yet, or not any more"):
+        signatures.probe(device)

@@ -148,6 +148,14 @@ def test_a_superblock_counts_once_it_is_there_as_a_whole(head: bytes, length: in
     assert seen(head, cut=length - 1) is None
 
 
+def test_a_uuid_of_luks_ends_with_its_field() -> None:
+    head = bytearray(luks(1))
+    head[168:209] = b"u" * 40 + b"?"
+    found = seen(bytes(head))
+    assert found
+    assert found.uuid == "u" * 40
+
+
 def test_a_label_in_no_encoding_is_shown_somehow() -> None:
     found = seen(btrfs(b"caf\xe9"))
     assert found
