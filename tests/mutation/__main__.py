@@ -11,6 +11,7 @@ where it stopped. Each run tests the survivors again, except those listed as equ
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -66,7 +67,9 @@ def main(arguments: Sequence[str]) -> int:
     runner.install()
     if not given.report and (names := _prepare(given.modules, {entry.identity for entry in listed}, given.jobs)):
         _interrupt_after(given.minutes)
-        mutmut._run(names, given.jobs)
+        with contextlib.suppress(KeyboardInterrupt):  # mutmut itself only catches it while it tests mutants
+            mutmut._run(names, given.jobs)
+        signal.alarm(0)
     return _report(given.modules, listed)
 
 

@@ -286,7 +286,7 @@ def test_while_it_is_made_an_attachment_names_its_owner(backend: Backend, store:
         return original(*arguments)
 
     driver(backend).create_export = observed
-    backend.connect(volume, makers.attachment(volume))
+    backend.connect(volume, replace(makers.attachment(volume), status=Status.AVAILABLE))
     assert [(one.status, one.owner) for one in seen] == [(Status.CREATING, "me")]
 
 

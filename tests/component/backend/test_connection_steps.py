@@ -1,0 +1,72 @@
+"""Connections step by step: who is asked, what the driver is told, and who waits for whom."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.errors import PreconditionFailed
+from csi_cinderlib.model.records import Attachment, Volume
+from tests.component.backend.conftest import MakeBackend
+from tests.component.backend.watching import observe
+from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore
+
+
+@pytest.fixture
+def volume(backend: Backend) -> Volume:
+    return backend.create_volume(makers.volume(multiattach=True))
+
+
+def test_who_is_excluded_by_others_is_not_let_in(backend: Backend, volume: Volume, store: ObservedStore) -> None:
+    there = backend.connect(volume, makers.attachment(volume, "node-1"))
+    driver: Any = backend.driver
+    exports = driver.calls["create_export"]
+    asked = []
+
+    def refuse(others: Sequence[Attachment]) -> None:
+        asked.append(list(others))
+        raise PreconditionFailed("node-1 has it")
+
+    with pytest.raises(PreconditionFailed, match="node-1 has it"):
+        backend.connect(store.get(Volume, volume.id), makers.attachment(volume, "node-2"), check=refuse)
+    assert asked == [[there]]
+    assert store.page(Attachment).records == (there,)
+    assert (driver.calls["create_export"] - exports, driver.mapped) == (0, {(volume.id, "node-1")})
+
+
+def test_the_driver_is_told_of_the_node(backend: Backend, volume: Volume) -> None:
+    exported = observe(backend.driver, "create_export", lambda _context, _volume, connector: connector)
+    mapped = observe(backend.driver, "initialize_connection", lambda _volume, connector: connector)
+    attachment = makers.attachment(volume)
+    backend.connect(volume, attachment)
+    assert exported == mapped == [attachment.connector]
+
+
+def test_the_back_ends_options_complete_what_the_driver_answers(make: MakeBackend) -> None:
+    backend = make(report_discard_supported=True, disk_geometry="512e")
+    volume = backend.create_volume(makers.volume())
+    data: Any = backend.connect(volume, makers.attachment(volume)).connection_info["data"]
+    assert (data["discard"], data["physical_block_size"], data["logical_block_size"]) == (True, "4096", "512")
+
+
+@pytest.mark.parametrize("call", ["connect", "disconnect"])
+def test_a_connection_waits_for_the_turn_of_its_volume(backend: Backend, volume: Volume, call: str) -> None:
+    """A start exports what is attached beside the calls that are served."""
+    attachment = makers.attachment(volume)
+    if call == "disconnect":
+        attachment = backend.connect(volume, attachment)
+    arguments = (volume, attachment) if call == "connect" else (attachment,)
+    driver: Any = backend.driver
+    before = driver.calls.total()
+    thread = threading.Thread(target=getattr(backend, call), args=arguments)
+    with backend._engine.turn(volume.id):
+        thread.start()
+        thread.join(0.05)
+        assert (thread.is_alive(), driver.calls.total() - before) == (True, 0)
+    thread.join()
+    assert driver.calls.total() > before
