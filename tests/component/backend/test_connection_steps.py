@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import PreconditionFailed
-from csi_cinderlib.model.records import Attachment, Volume
+from csi_cinderlib.model.records import Attachment, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.component.backend.watching import observe
 from tests.support.fakes import makers
@@ -37,6 +38,27 @@ def test_who_is_excluded_by_others_is_not_let_in(backend: Backend, volume: Volum
     assert asked == [[there]]
     assert store.page(Attachment).records == (there,)
     assert (driver.calls["create_export"] - exports, driver.mapped) == (0, {(volume.id, "node-1")})
+
+
+@pytest.mark.parametrize("status", [Status.DELETING, Status.CREATING, Status.ERROR])
+def test_only_a_whole_volume_is_connected(
+    backend: Backend, volume: Volume, store: ObservedStore, status: Status
+) -> None:
+    left = store.replace(replace(volume, status=status))
+    with pytest.raises(PreconditionFailed, match=f"volume '{volume.id}' is {status}"):
+        backend.connect(left, makers.attachment(volume))
+    assert store.page(Attachment).records == ()
+    assert store.get(Volume, volume.id).blank
+
+
+def test_a_finished_connection_has_no_message(backend: Backend, volume: Volume, store: ObservedStore) -> None:
+    attachment = makers.attachment(volume)
+
+    def note(*_arguments: object) -> None:
+        store.replace(replace(store.get(Attachment, attachment.id), message="it takes long"))
+
+    observe(backend.driver, "create_export", note)
+    assert backend.connect(volume, attachment).message == ""
 
 
 def test_the_driver_is_told_of_the_node(backend: Backend, volume: Volume) -> None:

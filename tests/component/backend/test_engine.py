@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,17 +14,33 @@ import pytest
 
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendUnavailable, OperationPending, StaleRecord, StoreUnavailable
+from csi_cinderlib.errors import BackendError, BackendUnavailable, OperationPending, StaleRecord, StoreUnavailable
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore, touch
 
 UNFINISHED = [status for status in Status if status is not Status.AVAILABLE]
-LIVING = {"living"}
+
+
+class Calls:
+    """A meter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    @contextmanager
+    def backend_call(self, backend: str, method: str) -> Iterator[None]:
+        self.seen.append((backend, method))
+        yield
 
 
 @pytest.fixture
-def engine(store: ObservedStore) -> Engine:
+def meter() -> Any:
+    return Calls()
+
+
+@pytest.fixture
+def engine(store: ObservedStore, meter: Any) -> Engine:
     runtime: Any = SimpleNamespace(host="here")  # a record needs no Cinder
     return Engine(
         BackendSettings(name="fake", driver="none"),
@@ -29,7 +48,8 @@ def engine(store: ObservedStore) -> Engine:
         runtime=runtime,
         owner="me",
         clock=lambda: datetime(2026, 5, 1, tzinfo=UTC),
-        is_alive=lambda owner: owner in LIVING,
+        is_alive=lambda owner: owner != "dead",  # also itself, and nobody
+        meter=meter,
     )
 
 
@@ -211,6 +231,25 @@ def test_a_snapshot_that_cannot_be_read_is_one(engine: Engine, store: ObservedSt
     volume = store.add(makers.volume())
     store._put_raw(Snapshot, "broken", "1-x", f'{{"volume_id": "{volume.id}"}}')
     assert engine.has_snapshots(volume.id)
+
+
+def test_calls_are_measured_by_the_name_of_the_method(engine: Engine, meter: Calls) -> None:
+    def create_volume() -> str:
+        return "done"
+
+    assert engine.call(engine.work(), create_volume) == "done"
+    assert engine.call(engine.work(), partial(create_volume)) == "done"
+    assert engine.call_quietly(engine.work(), create_volume) == "done"
+    assert meter.seen == [("fake", "create_volume"), ("fake", "call")]
+
+
+@pytest.mark.parametrize("call", ["call", "call_quietly"])
+def test_what_fails_in_cinder_is_an_error_of_the_back_end(engine: Engine, call: str) -> None:
+    def fail() -> None:
+        raise RuntimeError("no space")
+
+    with pytest.raises(BackendError, match="back end 'fake': no space"):
+        getattr(engine, call)(engine.work(), fail)
 
 
 def test_a_back_end_that_was_not_started_has_no_driver(engine: Engine) -> None:
