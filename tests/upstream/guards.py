@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import ipaddress
 import os
 import socket
 import sys
@@ -16,12 +17,16 @@ from typing import Any
 
 _STANDARD = (0, 1, 2)
 _REASON = "refused by the runner of Cinder's tests"
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
 _STARTERS = {"subprocess.Popen": 1, "os.system": 0, "os.exec": 1, "os.posix_spawn": 1}
 """Audit events of Python that announce another program, with the position of its command."""
 
 
 class Outside:
-    """Refuses to start any program and to connect to any address, and remembers what was wanted. It stays as long as the process."""
+    """Refuses to start a program and to connect to another machine, and remembers what was wanted. It stays as long as the process.
+
+    This machine may be reached: eventlet's threads wake its main loop through a connection of the process to itself.
+    """
 
     def __init__(self) -> None:
         self._wanted: list[str] = []
@@ -40,9 +45,13 @@ class Outside:
             words = [_text(word) for word in (command if isinstance(command, list | tuple) else [command])]
             self._wanted.append(" ".join(words))
             raise FileNotFoundError(errno.ENOENT, _REASON, words[0])
-        if event == "socket.connect" and args[0].family != socket.AF_UNIX:
+        if event == "socket.connect" and args[0].family in _INTERNET and not _here(args[1][0]):
             self._wanted.append(f"connect {args[1][0]}")
             raise ConnectionRefusedError(errno.ECONNREFUSED, _REASON)
+
+
+def _here(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def _text(word: object) -> str:

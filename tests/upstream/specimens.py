@@ -17,6 +17,13 @@ class BadManners(unittest.TestCase):
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection(("192.0.2.1", 443), timeout=1)
 
+    def test_connects_to_itself(self) -> None:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            socket.create_connection(server.getsockname(), timeout=10),
+        ):
+            pass
+
     def test_fails(self) -> None:
         self.assertEqual("green", "native")
 

@@ -56,6 +56,8 @@ def test_programs_and_connections_are_refused_and_listed(specimens: Mapping[Mode
     assert (directly.state, directly.refused) == (State.PASSED, ("mount -t nfs",))
     assert (by_shell.state, by_shell.refused) == (State.PASSED, ("mount -a",))
     assert (connection.state, connection.refused) == (State.PASSED, ("connect 192.0.2.1",))
+    to_itself = specimen(specimens[mode], "BadManners.test_connects_to_itself")
+    assert (to_itself.state, to_itself.refused) == (State.PASSED, ())
 
 
 @pytest.mark.parametrize("mode", list(Mode))
