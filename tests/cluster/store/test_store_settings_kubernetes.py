@@ -23,7 +23,7 @@ KEY = generate_key()
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """An API server that nobody has told of our resources."""
+    """An API server without our definitions; tests add none."""
     yield from running(tmp_path_factory.mktemp("bare"))
 
 
@@ -99,14 +99,14 @@ def test_missing_definitions_are_named_with_what_installs_them(bare: ApiServer, 
 def test_definitions_of_another_version_are_said_to_be_that(another: ApiServer, tmp_path: Path) -> None:
     others = json.loads(json.dumps(definitions()).replace(f'"name": "{VERSION}"', '"name": "v9"'))
     another.apply(*others)
-    another.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    another.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     refused(tmp_path, *account(another, tmp_path), "installed as v9", f"needs {VERSION}", "csi-cinderlib crds")
 
 
-def test_an_account_without_rights_is_named(bare: ApiServer, tmp_path: Path) -> None:
-    bare.apply(*definitions())
-    bare.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-    kubeconfig, token = account(bare, tmp_path, rights=False)
+def test_an_account_without_rights_is_named(another: ApiServer, tmp_path: Path) -> None:
+    another.apply(*definitions())
+    another.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    kubeconfig, token = account(another, tmp_path, rights=False)
     refused(tmp_path, kubeconfig, token, "system:serviceaccount:nothing:controller", "cannot list", namespace="nothing")
 
 
