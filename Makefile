@@ -27,7 +27,7 @@ cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (o
 mutants: $(VENV) .venv/.packages-host ## Mutation testing of the code that protects data (hours; continues where it was interrupted)
 	@$(BIN)/python -m tests.mutation $(MODULES)
 
-upstream-test: $(UPSTREAM_VENV) ## Cinder's own driver tests on stock Cinder and on our runtime: 6 minutes on two cores
+upstream-test: $(UPSTREAM_VENV) ## Cinder's own driver tests on stock Cinder and on our runtime (10 minutes on two cores)
 	@.venv-upstream/bin/python -m tests.upstream $(PARTS)
 
 lint: $(VENV) ## Formatting, ruff, mypy and the import contracts only
