@@ -75,10 +75,15 @@ class GoFiles:
 
 @dataclass(frozen=True, slots=True)
 class DebianFiles:
-    """Packages of Debian's development suite, unpacked by tools/debian/NAME. The suite has one version of each, its newest."""
+    """Packages of Debian's development suite, unpacked by tools/debian/NAME. The suite has one version of each, its newest.
+
+    Attributes:
+        is_movable: False when the files name their own folder, so that a copied or moved cache cannot use them.
+    """
 
     name: str
     version: str = ""
+    is_movable: bool = True
 
     @property
     def script(self) -> Path:
@@ -86,7 +91,8 @@ class DebianFiles:
 
     @property
     def folder(self) -> Path:
-        return _folder(self.name, "", *_contents(DEBIAN, self.name, "unpack"))
+        place = () if self.is_movable else (str(cache().resolve()),)
+        return _folder(self.name, "", *_contents(DEBIAN, self.name, "unpack"), *place)
 
 
 Tool = GoProgram | GoFiles | DebianFiles
@@ -145,7 +151,7 @@ _TEST: tuple[Tool, ...] = (
     _kubernetes("kube-apiserver"),
     _kubernetes("kubectl"),
     GoProgram("helm", "helm", "helm.sh/helm/v4/cmd/helm", _HELM_FLAGS),
-    DebianFiles("guest-kernel"),
+    DebianFiles("guest-kernel", is_movable=False),
     DebianFiles("mysql-server"),
 )
 _CLUSTER_TEST: tuple[Tool, ...] = (

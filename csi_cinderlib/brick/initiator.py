@@ -77,7 +77,7 @@ class Initiator:
                 info = self._connect_fresh(connector, connection.protocol, data)
             undo.callback(_quietly, connector.disconnect_volume, data, info, force=True, ignore_errors=True)
             path = _appeared(info, connection, data)
-            over = scsi.map_over(path) if connection.protocol in _SCSI else ""
+            over = scsi.settled_map(path) if connection.protocol in _SCSI else ""
             path = over or path
             file = path if stat.S_ISREG(os.stat(path).st_mode) else ""  # noqa: PTH116
             if file:
@@ -140,8 +140,8 @@ class Initiator:
         if device and device.file and device.wwid:
             devices.detach_file(device.path, expected=device.wwid)
         file = device.file if device else self._file_of(connection)
-        if file and Path(file).is_file() and (loop := devices.find_attached(file)):
-            devices.detach_file(loop)
+        if file and Path(file).is_file():
+            devices.detach_from(file)
 
     def _file_of(self, connection: Connection) -> str:
         if connection.protocol in SHARES:

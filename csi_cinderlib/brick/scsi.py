@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ _SECTOR = 512
 _SG_IO = 0x2285
 _FROM_DEVICE = -3
 _RESIZE_SECONDS = 30.0
+_CLAIM_SECONDS = 3.0
+_CLAIM_INTERVAL = 0.01
+_MULTIPATHD = "\0/org/kernel/linux/storage/multipathd"
 _BUSY_SECONDS = 3.0
 """For udev and multipathd to let go of a map that they look at."""
 
@@ -79,6 +83,38 @@ def map_over(device: str) -> str:
             if (holder / "dm" / "uuid").read_text().startswith("mpath-"):
                 return f"/dev/{holder.name}"
     return ""
+
+
+def settled_map(device: str) -> str:
+    """`map_over`, once multipathd has had the time to take a new disk that it is going to take.
+
+    It takes a disk some moments after the kernel shows it. What looks at the disk in between fails ("in use") or, worse,
+    succeeds below the map.
+    """
+    found = map_over(device)
+    if found or not _will_be_claimed(device):
+        return found
+    deadline = time.monotonic() + _CLAIM_SECONDS
+    while not (found := map_over(device)) and time.monotonic() < deadline:
+        time.sleep(_CLAIM_INTERVAL)
+    return found
+
+
+def _will_be_claimed(device: str) -> bool:
+    """Whether this is a disk, multipathd runs, and its configuration lets it take the disk."""
+    if map_name(device) or not disks(device) or not _multipathd_runs():
+        return False
+    with contextlib.suppress(HostError):  # no `multipath`
+        return commands.run(["multipath", "-c", device], timeout=_CLAIM_SECONDS, ok=(0, 1)).code == 0
+    return False
+
+
+def _multipathd_runs() -> bool:
+    """By its socket, which a node in a container reaches as well, since it is in the host's network namespace."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+        client.connect(_MULTIPATHD)
+        return True
+    return False
 
 
 def stop_queueing(device: str) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from csi_cinderlib.errors import HostError
@@ -18,6 +19,7 @@ __all__ = [
     "BLOCK_SIZE",
     "attach_file",
     "detach_file",
+    "detach_from",
     "find_attached",
     "flush",
     "holders",
@@ -39,6 +41,8 @@ direct I/O needs at least the block size of the disk below. So a volume may move
 SECTOR = 512
 DETACH_SECONDS = 10.0
 _ATTEMPTS = 100
+_GONE = (errno.ENXIO, errno.ENOENT)
+"""The device was detached, or removed, since it was found."""
 
 _BLKROSET = 0x125D
 _BLKFLSBUF = 0x1261
@@ -142,7 +146,7 @@ def _status(number: int) -> loopctl.Status | None:
         with kernel.opened(loopctl.node(number), os.O_RDONLY) as fd:
             return loopctl.status(fd)
     except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ENOENT, errno.EBUSY):  # it went away meanwhile
+        if error.errno in (*_GONE, errno.EBUSY):
             return None
         raise
 
@@ -190,7 +194,7 @@ def attach_file(path: str, *, read_only: bool = False, direct_io: bool = True, b
         if state.st_size % block_size or stat.S_ISBLK(state.st_mode):
             block_size = logical_block_size(path) if stat.S_ISBLK(state.st_mode) else SECTOR
         number = _configure_free(file, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
-        return _first_of_racers(path, number, read_only=read_only)
+        return _first_of_racers(path, state, number, read_only=read_only)
 
 
 def _already_attached(path: str, state: os.stat_result, *, read_only: bool) -> str | None:
@@ -204,15 +208,29 @@ def _already_attached(path: str, state: os.stat_result, *, read_only: bool) -> s
         raise HostError(f"attaching {path}: it is neither a regular file nor a block device")
     if found is None:
         return None
-    with kernel.opened(found, os.O_RDONLY) as fd:
-        status = loopctl.status(fd)
-        if status is None:
-            return None
-        if status.read_only and not read_only:
-            raise HostError(f"attaching {path}: it is attached read-only as {found}")
-        if status.autoclear:
-            loopctl.keep(fd, path)
-    return found
+    return found if _keep(found, path, read_only=read_only) else None
+
+
+def _keep(device: str, path: str, *, read_only: bool) -> bool:
+    """Make sure that the loop device of `path` stays attached; False when it has gone away since it was found.
+
+    Raises:
+        HostError: it is read-only and should be writable.
+    """
+    try:
+        with kernel.opened(device, os.O_RDONLY) as fd:
+            status = loopctl.status(fd)
+            if status is None:
+                return False
+            if status.read_only and not read_only:
+                raise HostError(f"attaching {path}: it is attached read-only as {device}")
+            if status.autoclear:
+                loopctl.keep(fd, path)
+            return True
+    except OSError as error:
+        if error.errno in _GONE:
+            return False
+        raise
 
 
 def _configure_free(file: int, path: str, *, read_only: bool, direct_io: bool, block_size: int) -> int:
@@ -227,42 +245,63 @@ def _configure_free(file: int, path: str, *, read_only: bool, direct_io: bool, b
                 return number
         except OSError as error:
             # EBUSY: somebody took it between the two calls. ENXIO, ENOENT: somebody removed it.
-            if error.errno not in (errno.EBUSY, errno.ENXIO, errno.ENOENT):
+            if error.errno not in (errno.EBUSY, *_GONE):
                 raise
         time.sleep(random.random() * min(attempt, 10) / 1000)  # noqa: S311 - spreads the callers, hides nothing
     raise HostError(f"attaching {path}: no loop device could be had in {_ATTEMPTS} attempts")
 
 
-def _first_of_racers(path: str, number: int, *, read_only: bool) -> str:
+def _first_of_racers(path: str, state: os.stat_result, number: int, *, read_only: bool) -> str:
     """When two processes attached the file at once, both settle for the lower number."""
     mine = loopctl.node(number)
-    first = find_attached(path, read_only=read_only) or mine
+    first = _already_attached(path, state, read_only=read_only) or mine
     if first != mine:
-        detach_file(mine)
+        _detach(mine, lambda status: _shows(status, state))
     return first
 
 
-def detach_file(device: str, *, expected: str = "") -> None:
-    """Detach a loop device; nothing happens when it is free already.
+def detach_file(device: str, *, expected: str) -> None:
+    """Detach a loop device; nothing happens when it is free already, or shows another file by now.
 
     Args:
-        expected: what `identity` said when it was attached. A device that shows another file by now is left alone.
+        expected: what `identity` said when it was attached. The kernel gives a freed device to whoever asks next, so its
+            name alone may be another volume's.
 
     Raises:
         HostError: mounted, claimed by another device, or still open somewhere: nothing is detached behind a user's back.
     """
-    if expected and not _is_still(device, expected):  # asked first, since opening another user's disk exclusively fails
-        return
+    # Asked first, since opening another user's disk exclusively fails; and again once nobody else can change it.
+    if _is_still(device, expected):
+        _detach(device, lambda _: _is_still(device, expected))
+
+
+def detach_from(path: str, *, read_only: bool | None = None) -> None:
+    """Detach the loop device that shows all of the file (or of the block device) at `path`, if there is one.
+
+    Args:
+        read_only: as in `find_attached`.
+
+    Raises:
+        HostError: as `detach_file`, and when there is no such file.
+    """
+    with kernel.named(f"detaching from {path}"):
+        file = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
+    if device := find_attached(path, read_only=read_only):
+        _detach(device, lambda status: _shows(status, file) and read_only in (None, status.read_only))
+
+
+def _detach(device: str, is_right: Callable[[loopctl.Status], bool]) -> None:
+    """Detach the loop device if it is the right one once it is open: it may have become another file's since it was found."""
     try:
         with kernel.opened(device, os.O_RDONLY | os.O_EXCL) as fd:
             status = loopctl.status(fd)
-            if status is None or (expected and identity(device) != expected):
+            if status is None or not is_right(status):
                 return
             shown = loopctl.backing_path(status.number)
             loopctl.clear(fd)
             _set_read_only(fd, False)  # this mark outlives the file, and would meet the next one to get the device
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENXIO):
+        if error.errno in _GONE:
             return
         reason = "it is in use: mounted, or part of another device" if error.errno == errno.EBUSY else error.strerror
         raise HostError(f"detaching {device}: {reason}") from error

@@ -55,6 +55,12 @@ def read_only_view(record: StageRecord) -> str:
     return devices.find_attached(device.path, read_only=True) or ""
 
 
+def detach_read_only_view(record: StageRecord) -> None:
+    """Take away what `read_only_view` finds. Raises HostError: it is in use."""
+    if record.device and record.capability.is_block:
+        devices.detach_from(record.device.path, read_only=True)
+
+
 def is_another_device(record: StageRecord) -> bool:
     """Whether the path in the record is another device by now, or none: then its mounts are not ours."""
     device = record.device

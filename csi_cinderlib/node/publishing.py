@@ -107,12 +107,11 @@ class Publishing:
 
 
 def _take_away(record: StageRecord | None, target_path: str) -> None:
-    views = _views(record, mounts.find_all(target_path))
+    viewed = _viewed(record, mounts.find_all(target_path))
     mounts.unmount(target_path)
     reach("node-unpublish.unmounted")
-    for view in views:
-        if not mounts.by_device(view):
-            devices.detach_file(view)
+    for device in viewed:
+        _detach_unused_view(device)
     _remove_target(target_path)
 
 
@@ -183,31 +182,31 @@ def _bind_device(record: StageRecord, wanted: Publication, undo: ExitStack) -> N
     if wanted.read_only and not devices.is_read_only(path):
         # A read-only bind does not keep anybody from writing to a device node.
         path = devices.attach_file(path, read_only=True)
-        undo.callback(_detach_unused, path)
+        undo.callback(_detach_unused_view, device.path)
     mounts.bind(path, wanted.target_path)
 
 
-def _detach_unused(view: str) -> None:
-    if not mounts.by_device(view):
-        devices.detach_file(view)
+def _detach_unused_view(device: str) -> None:
+    view = devices.find_attached(device, read_only=True)
+    if view and not mounts.by_device(view):
+        devices.detach_from(device, read_only=True)
 
 
-def _views(record: StageRecord | None, at_target: tuple[Mount, ...]) -> tuple[str, ...]:
-    """Read-only views that may be of no use once the target is unmounted: by the record, or by the bound node's name."""
-    found = {mounted.read_only_view(record)} if record and not mounted.is_another_device(record) else set()
-    for item in at_target:
-        node = f"/dev{item.root}"
-        if item.fs_type == "devtmpfs" and item.root.startswith("/loop") and _is_view(node):
-            found.add(node)
+def _viewed(record: StageRecord | None, at_target: tuple[Mount, ...]) -> tuple[str, ...]:
+    """Devices whose read-only view may be of no use once the target is unmounted: by the record, or by the bound node's name."""
+    found = {_shown_read_only(f"/dev{item.root}") for item in at_target if item.fs_type == "devtmpfs"}
+    if record and record.device and record.capability.is_block and not mounted.is_another_device(record):
+        found.add(record.device.path)
     return tuple(sorted(found - {""}))
 
 
-def _is_view(node: str) -> bool:
-    """A loop device that shows a whole block device read-only."""
+def _shown_read_only(node: str) -> str:
+    """The block device that a loop device shows whole and read-only; "" for all others."""
     with contextlib.suppress(HostError, OSError):
         backing = Path(f"/sys/block/{Path(node).name}/loop/backing_file").read_text().strip()
-        return devices.is_read_only(node) and devices.is_block_device(backing)
-    return False
+        if devices.is_read_only(node) and devices.is_block_device(backing):
+            return backing
+    return ""
 
 
 def _remove_target(path: str) -> None:

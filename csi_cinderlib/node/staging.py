@@ -236,8 +236,7 @@ class Staging:
         elif device:
             file_system.clear_remains(record)
             reach("unstage.cleared")
-            if view := mounted.read_only_view(record):
-                devices.detach_file(view)
+            mounted.detach_read_only_view(record)
             if not devices.is_read_only(device.path):
                 devices.flush(device.path)
         self._initiator.disconnect(record.connection, device, force=bool(dead))

@@ -65,7 +65,7 @@ def test_scsi_id_of_what_is_no_scsi_disk_fails_as_the_program_does(linux_scsi: A
         with pytest.raises(ProcessExecutionError, match=r"is no SCSI disk that tells its name \(VPD page 0x83\)"):
             linux_scsi.get_scsi_wwn(loop)
     finally:
-        devices.detach_file(loop)
+        devices.detach_from(str(file))
 
 
 def test_chap_passwords_are_hidden_in_errors(tmp_path: Path) -> None:

@@ -63,6 +63,6 @@ def test_a_loop_device_has_no_scsi_paths(tmp_path: Path) -> None:
     assert scsi.disks(loop) == ()
     assert scsi.stale(loop) == ()
     assert scsi.map_name(loop) == ""
-    devices.detach_file(loop)
+    devices.detach_from(str(tmp_path / "f"))
     with pytest.raises(HostError):
         scsi.disks(str(tmp_path / "absent"))

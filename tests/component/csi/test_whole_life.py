@@ -127,8 +127,9 @@ def sweep(base: Path) -> list[str]:
             mounts.unmount(item.target, lazy=True)
     for number in loopctl.attached_numbers():
         if loopctl.backing_path(number).startswith(str(base)):
-            left.append(loopctl.node(number))
-            devices.detach_file(loopctl.node(number))
+            device = loopctl.node(number)
+            left.append(device)
+            devices.detach_file(device, expected=devices.identity(device))
     return left
 
 

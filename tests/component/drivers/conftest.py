@@ -111,4 +111,4 @@ def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     for target, device in reversed(made):
         mounts.unmount(str(target))
         if device:
-            devices.detach_file(device)
+            devices.detach_file(device, expected=devices.identity(device))

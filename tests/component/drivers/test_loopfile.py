@@ -180,7 +180,7 @@ def test_a_volume_on_a_loop_device_is_not_reverted_under_its_user(set_up: Make, 
         with pytest.raises(Exception, match=f"still on {device}"):
             driver.revert_to_snapshot(None, volume, snapshot)
     finally:
-        devices.detach_file(device)
+        devices.detach_from(str(volumes / volume.name))
     driver.revert_to_snapshot(None, volume, snapshot)
     assert (volumes / volume.name).stat().st_size == GIB
 
@@ -221,7 +221,7 @@ def test_a_snapshot_of_a_volume_in_use_is_one_point_in_time(set_up: Make, mounte
     finally:
         stop.set()
         writer.join()
-        devices.detach_file(device)
+        devices.detach_from(str(directory / volume.name))
 
 
 WRITER = """

@@ -15,20 +15,22 @@ MIB = 1024 * 1024
 @pytest.fixture
 def loop(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Makes a sparse file of so many MiB, attaches it, and detaches everything afterwards, mounts first."""
-    attached: list[str] = []
+    attached: dict[str, str] = {}
 
     def make(mib: int = 64, name: str = "disk.img", **options: bool) -> str:
         path = tmp_path / name
         with path.open("ab") as file:
             file.truncate(mib * MIB)
-        attached.append(devices.attach_file(str(path), **options))
-        return attached[-1]
+        device = devices.attach_file(str(path), **options)
+        attached[device] = devices.identity(device)
+        return device
 
     yield make
-    for device in reversed(attached):
-        for item in reversed(mounts.by_device(device)):
-            mounts.unmount(item.target)
-        devices.detach_file(device)
+    for device, name in reversed(attached.items()):
+        if devices.identity(device) == name:
+            for item in reversed(mounts.by_device(device)):
+                mounts.unmount(item.target)
+            devices.detach_file(device, expected=name)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_a_file_system_without_direct_io_is_no_obstacle(target: str) -> None:
     path.write_bytes(bytes(MIB))
     device = devices.attach_file(str(path))
     assert devices.size(device) == MIB
-    devices.detach_file(device)
+    devices.detach_file(device, expected=devices.identity(device))
 
 
 def test_attaching_twice_gives_the_same_device(loop: Loop, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_identity_is_inode_and_name_so_it_outlives_a_reboot(loop: Loop, tmp_path
     device = loop(8)
     expected = f"loop:{(tmp_path / 'disk.img').stat().st_ino}:disk.img"
     assert devices.identity(device) == expected
-    devices.detach_file(device)
+    devices.detach_file(device, expected=devices.identity(device))
     assert devices.identity(loop(8)) == expected
 
 
@@ -118,7 +118,7 @@ def test_many_threads_that_attach_one_file_get_one_device(tmp_path: Path) -> Non
     left = devices.find_attached(str(path))
     assert left
     assert len(found) == 8
-    devices.detach_file(left)
+    devices.detach_from(str(path))
     assert devices.find_attached(str(path)) is None
 
 
@@ -135,8 +135,8 @@ def test_many_threads_that_attach_many_files_all_succeed(tmp_path: Path) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    for device in found.values():
-        devices.detach_file(device)
+    for number in found:
+        devices.detach_from(str(tmp_path / f"disk-{number}.img"))
     assert len(set(found.values())) == 16
 
 
@@ -147,7 +147,7 @@ def test_a_mounted_device_is_not_detached(loop: Loop, target: str) -> None:
     filesystems.make(device, "ext4")
     mounts.mount(device, target, "ext4")
     with pytest.raises(HostError, match="in use"):
-        devices.detach_file(device)
+        devices.detach_file(device, expected=devices.identity(device))
     assert devices.size(device) == 64 * MIB
     assert not backing(device).autoclear
 
@@ -160,7 +160,7 @@ def test_a_device_that_is_held_open_is_reported_and_can_be_attached_again(
     fd = os.open(device, os.O_RDONLY)
     try:
         with pytest.raises(HostError, match="still has it open"):
-            devices.detach_file(device)
+            devices.detach_file(device, expected=devices.identity(device))
         assert devices.attach_file(str(tmp_path / "disk.img")) == device
     finally:
         os.close(fd)
@@ -169,10 +169,31 @@ def test_a_device_that_is_held_open_is_reported_and_can_be_attached_again(
 
 def test_detaching_is_idempotent(loop: Loop) -> None:
     device = loop(8)
-    devices.detach_file(device)
-    devices.detach_file(device)
-    devices.detach_file("/dev/loop987654")
-    assert devices.identity(device) == ""
+    name = devices.identity(device)
+    devices.detach_file(device, expected=name)
+    devices.detach_file(device, expected=name)
+    devices.detach_file("/dev/loop987654", expected=name)
+    assert devices.identity(device) != name
+
+
+def test_detaching_from_a_file_takes_its_own_device_and_no_other(loop: Loop, tmp_path: Path) -> None:
+    device, other = loop(8), loop(8, "other.img")
+    view = devices.attach_file(device, read_only=True)
+    devices.detach_from(device, read_only=True)
+    assert devices.find_attached(device) is None
+    assert devices.shows_file(device, str(tmp_path / "disk.img"))
+    devices.detach_from(str(tmp_path / "disk.img"), read_only=True)
+    assert devices.shows_file(device, str(tmp_path / "disk.img")), "it is writable"
+    devices.detach_from(str(tmp_path / "disk.img"))
+    devices.detach_from(str(tmp_path / "disk.img"))
+    assert devices.find_attached(str(tmp_path / "disk.img")) is None
+    assert devices.shows_file(other, str(tmp_path / "other.img"))
+    assert view not in (device, other)
+
+
+def test_detaching_from_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"detaching from .*missing"):
+        devices.detach_from(str(tmp_path / "missing"))
 
 
 def test_a_device_that_shows_another_file_by_now_is_left_alone_also_when_that_is_in_use(
@@ -220,7 +241,7 @@ def test_a_read_only_view_of_a_device_shows_what_is_written_to_the_device(loop: 
         assert Path(view).read_bytes()[:4096] == b"x" * 4096
         assert refuses_writes(view)
     finally:
-        devices.detach_file(view)
+        devices.detach_from(device, read_only=True)
 
 
 def test_set_read_only_makes_the_kernel_refuse_writers(loop: Loop) -> None:
@@ -234,7 +255,7 @@ def test_set_read_only_makes_the_kernel_refuse_writers(loop: Loop) -> None:
 def test_a_read_only_mark_does_not_meet_the_next_file(loop: Loop) -> None:
     device = loop(8)
     devices.set_read_only(device, True)
-    devices.detach_file(device)
+    devices.detach_file(device, expected=devices.identity(device))
     assert not devices.is_read_only(device)
     devices.set_read_only(device, True)
     assert loop(8, "next.img") == device
@@ -273,7 +294,7 @@ def test_a_file_of_odd_size_gets_512_byte_blocks(tmp_path: Path) -> None:
         assert devices.size(device) == MIB + 512
         assert devices.logical_block_size(device) == 512
     finally:
-        devices.detach_file(device)
+        devices.detach_file(device, expected=devices.identity(device))
 
 
 def test_the_steps_for_old_kernels_attach_too(tmp_path: Path) -> None:
@@ -284,7 +305,7 @@ def test_the_steps_for_old_kernels_attach_too(tmp_path: Path) -> None:
         loopctl.configure_stepwise(loop_file.fileno(), file.fileno(), str(path), direct_io=True, block_size=4096)
     assert devices.find_attached(str(path)) == device
     assert devices.logical_block_size(device) == 4096
-    devices.detach_file(device)
+    devices.detach_file(device, expected=devices.identity(device))
 
 
 def test_a_free_loop_device_has_no_holders_and_no_identity() -> None:

@@ -57,7 +57,7 @@ def test_a_device_that_cannot_be_read_is_an_error_and_is_never_formatted(
 
 def test_a_device_without_a_medium_is_an_error(loop: Loop) -> None:
     device = loop(8)
-    devices.detach_file(device)
+    devices.detach_file(device, expected=devices.identity(device))
     with pytest.raises(HostError, match=f"reading {device}"):
         filesystems.probe(device)
 

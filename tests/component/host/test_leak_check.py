@@ -62,7 +62,7 @@ def test_a_run_that_leaves_a_loop_device_fails_and_names_it(tmp_path: Path) -> N
     (left,) = (tmp_path / "base").rglob("left.img")
     device = devices.find_attached(str(left))
     assert device
-    devices.detach_file(device)
+    devices.detach_from(str(left))
     assert done.returncode == 1
     assert f"loop device {device} on {left}" in done.stdout
 

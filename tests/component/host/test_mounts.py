@@ -169,7 +169,7 @@ def test_a_mount_is_dead_when_its_device_is_gone_or_empty(loop: Callable[..., st
         assert not any(mounts.is_dead(item) for item in mounts.find_all(path))
     assert mounts.is_dead(replace(here, device=os.makedev(7, 987654)))
     mounts.unmount(target)
-    devices.detach_file(device)
+    devices.detach_file(device, expected=devices.identity(device))
     assert mounts.is_dead(here), "the loop device is there and shows nothing"
 
 

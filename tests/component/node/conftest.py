@@ -23,7 +23,8 @@ def node(tmp_path: Path) -> Iterator[Node]:
         for number in loopctl.attached_numbers():
             if leftovers(tmp_path, number):
                 with contextlib.suppress(Exception):
-                    devices.detach_file(loopctl.node(number))
+                    device = loopctl.node(number)
+                    devices.detach_file(device, expected=devices.identity(device))
 
 
 def leftovers(base: Path, number: int) -> bool:

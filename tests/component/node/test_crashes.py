@@ -55,7 +55,7 @@ def reboot(node: Node) -> None:
     for path in reversed(mounted_below(node.base)):
         mounts.unmount(path)
     for loop in reversed(loops_of(node.base)):
-        devices.detach_file(loop)
+        devices.detach_file(loop, expected=devices.identity(loop))
 
 
 def elsewhere(volume: Volume) -> Volume:

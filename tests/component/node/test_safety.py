@@ -85,7 +85,7 @@ def test_a_device_that_cannot_be_read_is_an_error_and_not_blank(node: Node) -> N
     with pytest.raises(HostError, match="reading"):
         node.staging.stage(request)
     assert mounted_below(node.base) == []
-    devices.detach_file(loop)
+    devices.detach_from(str(volume.file))
 
 
 def test_what_was_staged_once_is_never_formatted_again(node: Node) -> None:
@@ -104,7 +104,7 @@ def test_another_device_behind_the_same_connection_is_refused(node: Node) -> Non
     staged = node.stage(volume)
     mounts.unmount(staged)
     for loop in loops_of(node.base):
-        devices.detach_file(loop)
+        devices.detach_file(loop, expected=devices.identity(loop))
     volume.file.rename(node.base / "moved")
     with volume.file.open("wb") as file:  # as if the array had put another volume behind the LUN
         file.truncate(SIZE)
