@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import sys
 import time
 import uuid
@@ -89,8 +90,10 @@ def _enter_private_namespace() -> None:
         raise OSError(number, f"no private mount namespace: {os.strerror(number)}")
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail the run when something that it started or attached is still there."""
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        _end_processes()  # Ctrl-C ends the workers of a parallel run in the middle of their tests
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["tables"] = session.config.stash.get(TABLES, {})
     base = str(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # pytest has no public name for it
@@ -143,13 +146,34 @@ def _leaked_loops(base: str) -> Iterator[str]:
 
 
 def _leaked_processes() -> Iterator[str]:
-    """Those of this process, and in a parallel run those of its workers."""
-    mark = f"{_MARK}={os.environ[_MARK]}".encode()
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
         with contextlib.suppress(OSError):  # it ended meanwhile
-            variables = (entry / "environ").read_bytes().split(b"\0")
-            if any(variable == mark or variable.startswith(mark + b".") for variable in variables):
+            if _is_ours(entry):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 yield f"process {entry.name}: {command}"
+
+
+def _end_processes() -> None:
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if _is_ours(entry):
+                _kill_if_ours(entry)
+
+
+def _kill_if_ours(entry: Path) -> None:
+    """Looks again once the process is held, because its number may be another's by now."""
+    pidfd = os.pidfd_open(int(entry.name))
+    try:
+        if _is_ours(entry):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)
+
+
+def _is_ours(entry: Path) -> bool:
+    """Whether this process, or in a parallel run one of its workers, started the process of that directory in /proc."""
+    if not entry.name.isdigit() or int(entry.name) == os.getpid():
+        return False
+    mark = f"{_MARK}={os.environ[_MARK]}".encode()
+    variables = (entry / "environ").read_bytes().split(b"\0")
+    return any(variable == mark or variable.startswith(mark + b".") for variable in variables)

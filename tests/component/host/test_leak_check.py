@@ -52,6 +52,16 @@ def test_a_run_that_leaves_a_process_fails_and_names_it(tmp_path: Path, options:
     os.kill(int(line.split()[1].rstrip(":")), signal.SIGKILL)
 
 
+@pytest.mark.parametrize("options", [[], ["-p", "xdist.plugin", "-n", "2"]], ids=["in one process", "in workers"])
+def test_a_run_that_is_interrupted_ends_what_it_started(tmp_path: Path, options: list[str]) -> None:
+    pid = tmp_path / "pid"
+    body = f"import subprocess; child = subprocess.Popen(['setsid', 'sleep', '87']); open({str(pid)!r}, 'w').write(str(child.pid))"
+    interrupt = "\n    import signal; os.kill(os.getppid() if 'PYTEST_XDIST_WORKER' in os.environ else os.getpid(), signal.SIGINT)"
+    done = run(tmp_path, f"{body}{interrupt}\n    import time; time.sleep(60)", options=options)
+    assert done.returncode == pytest.ExitCode.INTERRUPTED, done.stdout + done.stderr
+    assert not Path(f"/proc/{pid.read_text()}").exists()
+
+
 @pytest.mark.root
 def test_a_run_that_leaves_a_loop_device_fails_and_names_it(tmp_path: Path) -> None:
     done = run(
