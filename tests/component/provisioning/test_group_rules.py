@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ def driver(site: Site) -> Any:
 
 @pytest.fixture
 def groups(site: Site, driver: Any) -> Groups:
-    return Groups(site.store, site.backends, site.locks)
+    return site.groups
 
 
 @pytest.fixture
@@ -86,15 +87,26 @@ def volume(site: Site, driver: Any) -> Volume:
     return site.create(parameters={"backend": "groups"})
 
 
-def test_a_group_snapshot_is_as_it_was_asked_for(groups: Groups, volume: Volume) -> None:
+def test_a_group_snapshot_is_as_it_was_asked_for(site: Site, volume: Volume) -> None:
+    site.clock = lambda: datetime(2026, 5, 1, 12, tzinfo=UTC)
+    groups = site.groups
     state = groups.create("together", [volume.id, volume.id], {"tier": "1"})
-    made = state.record
-    assert (made.id, made.name, made.backend) == (ids.group_snapshot_id("together"), "together", "groups")
-    assert (made.volume_ids, dict(made.parameters), bool(made.created_at)) == ((volume.id,), {"tier": "1"}, True)
+    record = state.record
     (taken,) = state.members
-    assert (taken.volume_id, taken.size, taken.created_at) == (volume.id, volume.size, made.created_at)
-    assert made.snapshot_ids == (taken.id,)
-    assert groups.get(made.id, [taken.id]) == state
+    assert record == GroupSnapshot(
+        id=ids.group_snapshot_id("together"),
+        name="together",
+        backend="groups",
+        group_id=record.group_id,
+        snapshot_ids=(taken.id,),
+        volume_ids=(volume.id,),
+        status=Status.AVAILABLE,
+        parameters={"tier": "1"},
+        created_at="2026-05-01T12:00:00.000000Z",
+        revision=record.revision,
+    )
+    assert (taken.volume_id, taken.size, taken.created_at) == (volume.id, volume.size, record.created_at)
+    assert groups.get(record.id, [taken.id]) == state
     with pytest.raises(AlreadyExists, match="parameters differ"):
         groups.create("together", [volume.id], {"tier": "2"})
 

@@ -90,6 +90,10 @@ def test_a_volume_for_several_nodes_serves_one_node_too() -> None:
     check_same(shared, replace(REQUEST, capabilities=(BLOCK, SHARED)), topology={})
 
 
+def test_a_volume_made_for_no_use_in_particular_serves_any_file_system() -> None:
+    check_same(replace(VOLUME, capabilities=()), replace(REQUEST, capabilities=(XFS, BLOCK)), topology={})
+
+
 @pytest.mark.parametrize(
     ("requirement", "reached"),
     [
