@@ -53,7 +53,7 @@ class Groups:
             if found is None:
                 return self._take(wanted)
             if found.status is Status.DELETING:
-                home(self._backends, found).delete_group_snapshot(found)
+                self._delete(found)
                 return self._take(wanted)
             check_same(found, wanted)
             return self._state(found) if found.status is Status.AVAILABLE else self._resume(found, wanted)
@@ -70,14 +70,18 @@ class Groups:
             if found is None:
                 return
             check_members(found, snapshot_ids)
-            with self._locks.hold(*(locking.snapshot(id) for id in found.snapshot_ids)):
-                home(self._backends, found).delete_group_snapshot(found)
+            self._delete(found)
 
     def get(self, group_snapshot_id: str, snapshot_ids: Sequence[str]) -> GroupSnapshotState:
         """Raises NotFound, or InvalidRequest when these are not its members."""
         found = self._store.get(GroupSnapshot, group_snapshot_id)
         check_members(found, snapshot_ids)
         return self._state(found)
+
+    def _delete(self, found: GroupSnapshot) -> None:
+        """Not while a volume is being made from a member: the member's own record does not show the deletion."""
+        with self._locks.hold(*(locking.snapshot(id) for id in found.snapshot_ids)):
+            home(self._backends, found).delete_group_snapshot(found)
 
     def _find(self, id: str) -> GroupSnapshot | None:
         try:

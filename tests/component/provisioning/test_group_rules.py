@@ -19,6 +19,7 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.model import ids
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.provisioning import locking
 from csi_cinderlib.provisioning.groups import Groups, check_members, check_same, member
 
 from .conftest import Site
@@ -145,6 +146,17 @@ def test_no_final_answer_while_a_group_snapshot_is_left_to_clean_up(
         groups.create("together", [volume.id], {})
     (left,) = site.store.page(GroupSnapshot, where={}).records
     assert left.status is Status.ERROR
+
+
+def test_a_deletion_is_not_finished_while_a_member_is_read(site: Site, groups: Groups, volume: Volume) -> None:
+    """A volume may be being made from the member, whose own record does not show that the deletion began."""
+    state = groups.create("together", [volume.id], {})
+    site.store.replace(replace(state.record, status=Status.DELETING))
+    member = locking.snapshot(state.members[0].id)
+    with site.locks.hold(shared=[member]), pytest.raises(OperationPending, match=member):
+        groups.create("together", [volume.id], {})
+    assert site.store.get(Snapshot, state.members[0].id) == state.members[0]
+    assert groups.create("together", [volume.id], {}).record.status is Status.AVAILABLE
 
 
 def test_what_never_was_is_deleted_already_and_cannot_be_looked_at(groups: Groups) -> None:
