@@ -118,8 +118,9 @@ def test_the_node_is_needed_for_a_file_system_and_where_the_device_is_in_use(
     site: Site, capability: Capability, attached: bool, required: bool
 ) -> None:
     volume = site.create(capability=capability)
+    site.publish(site.create("another"), site.node("n1"))
     if attached:
-        site.publish(volume, site.node("n1"), capability)
+        site.publish(volume, "n1", capability)
     assert expand(site, volume, 2, capability=capability).node_expansion_required is required
     assert expand(site, volume, 2, capability=None).node_expansion_required is required
 
@@ -140,6 +141,11 @@ def test_the_node_is_needed_unless_the_volume_is_known_to_be_raw_and_detached(
 ) -> None:
     volume = Volume(id="v", backend="array", size=GiB(1), capabilities=made_for)
     assert node_expansion_required(volume, asked, attached=attached) is required
+
+
+def test_the_use_that_the_call_names_counts_before_what_the_volume_was_made_for(site: Site) -> None:
+    assert expand(site, site.create("raw", capability=BLOCK), 2, capability=MOUNT).node_expansion_required
+    assert not expand(site, site.create("formatted"), 2, capability=BLOCK).node_expansion_required
 
 
 def test_the_node_is_needed_when_an_attachment_cannot_be_read(site: Site) -> None:
