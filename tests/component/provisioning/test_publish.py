@@ -142,14 +142,6 @@ def test_what_is_published_raw_is_not_published_with_a_file_system_and_not_the_o
     assert site.publish(volume, node, second).formatting is not Formatting.NEVER_FORMATTED
 
 
-def test_each_attachment_has_a_name_of_its_own_and_keeps_it(site: Site, node: str) -> None:
-    volume = site.create()
-    first = site.publish(volume, node)
-    assert site.publish(volume, node).attachment == first.attachment
-    site.attachments.unpublish(volume.id, node)
-    assert site.publish(volume, node).attachment not in {"", first.attachment}
-
-
 def test_unknown_volumes_and_nodes_are_named(site: Site, node: str) -> None:
     volume = site.create()
     with pytest.raises(NotFound, match="volume"):

@@ -47,18 +47,29 @@ def test_the_node_learns_how_to_reach_the_volume(site: Site, node: str, driver: 
     assert driver.mapped == {(volume.id, "n1")}
 
 
+def test_each_attachment_has_a_name_of_its_own_and_keeps_it(site: Site, node: str) -> None:
+    volume = site.create()
+    first = site.publish(volume, node)
+    assert site.publish(volume, node).attachment == first.attachment
+    site.attachments.unpublish(volume.id, node)
+    assert site.publish(volume, node).attachment not in {"", first.attachment}
+
+
 def test_a_raw_block_volume_has_no_file_system_and_no_options_for_one(site: Site, node: str) -> None:
     connection = site.publish(site.create(capability=BLOCK), node, BLOCK)
     assert (connection.fs_type, connection.mkfs_options, connection.formatting) == ("", (), Formatting.FORBIDDEN)
 
 
-def test_the_protocol_is_in_lower_case_whatever_the_driver_writes(
-    site: Site, node: str, driver: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("described", "protocol"), [({"driver_volume_type": "iSCSI"}, "iscsi"), ({}, "")], ids=["named", "not named"]
+)
+def test_the_protocol_is_what_the_driver_names_in_lower_case(
+    site: Site, node: str, driver: Any, monkeypatch: pytest.MonkeyPatch, described: dict[str, str], protocol: str
 ) -> None:
-    answer = {"driver_volume_type": "iSCSI", "data": {"target_lun": 1}}
+    answer = {**described, "data": {"target_lun": 1}}
     monkeypatch.setattr(driver, "initialize_connection", lambda volume, connector: answer)
     connection = site.publish(site.create(), node)
-    assert (connection.protocol, connection.data["target_lun"]) == ("iscsi", 1)
+    assert (connection.protocol, connection.data["target_lun"]) == (protocol, 1)
 
 
 def test_the_file_system_is_the_capabilitys_then_the_classs(site: Site, node: str) -> None:

@@ -110,8 +110,9 @@ def test_a_failed_snapshot_leaves_nothing(site: Site, driver: Any, configure: Co
 def test_no_final_answer_while_a_snapshot_is_left_to_clean_up(site: Site, driver: Any, configure: Configure) -> None:
     volume = site.create()
     configure(fail=["create_snapshot", "delete_snapshot"])
-    with pytest.raises(BackendUnavailable, match="a retry cleans up"):
-        site.snapshots.create(snapshotting(volume))
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable, match="a retry cleans up"):
+            site.snapshots.create(snapshotting(volume))
     configure(fail=[])
     assert site.snapshots.create(snapshotting(volume)).status is Status.AVAILABLE
     assert len(driver.snapshots) == 1
