@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
@@ -79,9 +80,12 @@ class Groups:
         return self._state(found)
 
     def _delete(self, found: GroupSnapshot) -> None:
-        """Not while a volume is being made from a member: the member's own record does not show the deletion."""
-        with self._locks.hold(*(locking.snapshot(id) for id in found.snapshot_ids)):
+        with self._hold_members(found):
             home(self._backends, found).delete_group_snapshot(found)
+
+    def _hold_members(self, found: GroupSnapshot) -> AbstractContextManager[None]:
+        """Nothing is deleted while a volume is being made from a member, whose own record does not show the group's state."""
+        return self._locks.hold(*(locking.snapshot(id) for id in found.snapshot_ids))
 
     def _find(self, id: str) -> GroupSnapshot | None:
         try:
@@ -110,7 +114,7 @@ class Groups:
     def _resume(self, found: GroupSnapshot, wanted: GroupSnapshot) -> GroupSnapshotState:
         backend = home(self._backends, found)
         try:
-            with retried(self._store, found.backend, GroupSnapshot, found.id):
+            with self._hold_members(found), retried(self._store, found.backend, GroupSnapshot, found.id):
                 return self._state(backend.resume_create_group_snapshot(found))
         except NotFound:  # it died before all its members were written down, and is gone now
             return self._take(wanted)

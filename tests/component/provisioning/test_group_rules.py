@@ -148,14 +148,18 @@ def test_no_final_answer_while_a_group_snapshot_is_left_to_clean_up(
     assert left.status is Status.ERROR
 
 
-def test_a_deletion_is_not_finished_while_a_member_is_read(site: Site, groups: Groups, volume: Volume) -> None:
-    """A volume may be being made from the member, whose own record does not show that the deletion began."""
+@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.DELETING])
+def test_an_interrupted_group_snapshot_is_not_taken_anew_while_a_member_is_read(
+    site: Site, groups: Groups, driver: Any, volume: Volume, status: Status
+) -> None:
+    """A volume may be being made from the member, whose own record does not show what happened to the group snapshot."""
     state = groups.create("together", [volume.id], {})
-    site.store.replace(replace(state.record, status=Status.DELETING))
+    site.store.replace(replace(state.record, status=status, owner="gone"))
     member = locking.snapshot(state.members[0].id)
     with site.locks.hold(shared=[member]), pytest.raises(OperationPending, match=member):
         groups.create("together", [volume.id], {})
-    assert site.store.get(Snapshot, state.members[0].id) == state.members[0]
+    assert driver.snapshots.keys() == {state.members[0].id}
+    assert driver.calls["delete_group_snapshot"] == 0
     assert groups.create("together", [volume.id], {}).record.status is Status.AVAILABLE
 
 
