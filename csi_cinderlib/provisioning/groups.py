@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
@@ -98,15 +99,7 @@ class Groups:
         if len({volume.backend for volume in volumes}) > 1:
             raise InvalidRequest("source_volume_ids", "lie on several back ends, which have no common moment")
         members = [member(wanted, volume) for volume in volumes]
-        record = GroupSnapshot(
-            id=wanted.id,
-            name=wanted.name,
-            backend=volumes[0].backend,
-            volume_ids=wanted.volume_ids,
-            snapshot_ids=tuple(one.id for one in members),
-            parameters=wanted.parameters,
-            created_at=wanted.created_at,
-        )
+        record = replace(wanted, backend=volumes[0].backend)
         backend = home(self._backends, record)
         with retried(self._store, record.backend, GroupSnapshot, record.id):
             return self._state(backend.create_group_snapshot(record, members))
