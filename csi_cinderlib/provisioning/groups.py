@@ -9,7 +9,7 @@ from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound, OperationPending, PreconditionFailed
+from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import ids
 from csi_cinderlib.model.answers import GroupSnapshotState
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
@@ -117,11 +117,10 @@ class Groups:
         return GroupSnapshotState(found, tuple(paging.walk(self._store, Snapshot, where)))
 
     def _volume(self, id: str) -> Volume:
+        """Raises OperationPending while a call works on it. A volume in another state is refused by its back end."""
         volume = self._store.get(Volume, id)
         if volume.status in {Status.CREATING, Status.EXTENDING}:
             raise OperationPending(f"volume {id!r} is {volume.status}")
-        if volume.status is not Status.AVAILABLE:
-            raise PreconditionFailed(f"volume {id!r} is {volume.status}")
         return volume
 
 

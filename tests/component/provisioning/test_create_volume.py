@@ -172,23 +172,23 @@ def test_a_source_that_does_not_exist_is_not_found(site: Site, kind: SourceKind)
 
 @pytest.mark.parametrize("kind", list(SourceKind))
 @pytest.mark.parametrize(
-    ("status", "error"),
+    ("status", "error", "problem"),
     [
-        (Status.CREATING, OperationPending),
-        (Status.EXTENDING, OperationPending),
-        (Status.DELETING, NotFound),
-        (Status.ERROR, PreconditionFailed),
+        (Status.CREATING, OperationPending, ", the source, is creating"),
+        (Status.EXTENDING, OperationPending, ", the source, is extending"),
+        (Status.DELETING, NotFound, " does not exist"),
+        (Status.ERROR, PreconditionFailed, ", the source, failed: it broke"),
     ],
 )
 def test_nothing_is_made_from_a_source_that_is_not_available(
-    site: Site, driver: Any, kind: SourceKind, status: Status, error: type[Exception]
+    site: Site, driver: Any, kind: SourceKind, status: Status, error: type[Exception], problem: str
 ) -> None:
     origin = site.create("origin")
     snapshot = site.snapshots.create(snapshotting(origin))
-    site.store.replace(replace(origin, status=status))
-    site.store.replace(replace(snapshot, status=status))
+    site.store.replace(replace(origin, status=status, message="it broke"))
+    site.store.replace(replace(snapshot, status=status, message="it broke"))
     source = Source(kind, origin.id if kind is SourceKind.VOLUME else snapshot.id)
-    with pytest.raises(error, match=f"{kind} {source.id!r}"):
+    with pytest.raises(error, match=f"{kind} {source.id!r}{problem}"):
         site.create(source=source)
     assert driver.volumes.keys() == {origin.id}
 

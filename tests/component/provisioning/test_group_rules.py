@@ -108,6 +108,10 @@ def test_a_group_snapshot_is_as_it_was_asked_for(site: Site, volume: Volume) -> 
     )
     assert (taken.volume_id, taken.size, taken.created_at) == (volume.id, volume.size, record.created_at)
     assert groups.get(record.id, [taken.id]) == state
+    site.backends.get("groups").stop()
+    assert groups.create("together", [volume.id], {"tier": "1"}) == state, (
+        "what exists is answered without its back end"
+    )
     with pytest.raises(AlreadyExists, match="parameters differ"):
         groups.create("together", [volume.id], {"tier": "2"})
 
