@@ -168,7 +168,7 @@ class Volumes:
     def _failures(self, volumes: Iterable[Volume]) -> dict[str, str]:
         """Why back ends of these are not ready, by name."""
         gone = {volume.backend: "it is not configured any more" for volume in volumes}
-        known = {backend.name: backend.failure for backend in self._backends.all()}
+        known = {backend.name: "" if backend.ready else backend.failure for backend in self._backends.all()}
         return {**gone, **known}
 
 

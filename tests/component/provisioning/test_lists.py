@@ -78,6 +78,25 @@ def test_a_back_end_out_of_reach_is_a_condition_and_not_an_error(site: Site) -> 
     assert all(condition.abnormal for condition in conditions)
 
 
+def test_a_back_end_counts_as_ready_while_it_exports_again_what_is_attached(
+    empty_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It serves calls meanwhile, and with many attachments that takes a while."""
+    driver = empty_site.add_backend("array", driver="tests.support.fakes.nothing.InterruptedDriver")
+    volume = empty_site.create()
+    empty_site.publish(volume, empty_site.node("n1"))
+    seen: list[bool] = []
+
+    def look(volume_id: str) -> None:
+        seen.append(empty_site.volumes.get(volume_id).condition.abnormal)
+
+    monkeypatch.setattr(type(driver), "meanwhile", [look])
+    backend = empty_site.backends.get("array")
+    backend.stop()
+    backend.start()
+    assert seen == [False]
+
+
 def test_a_volume_whose_record_cannot_be_read_is_listed_with_its_nodes(site: Site) -> None:
     good, bad = site.create("good"), site.create("bad")
     site.publish(bad, site.node("n1"))
