@@ -91,7 +91,6 @@ class Creation:
             capabilities=request.capabilities,
             parameters=request.parameters.given,
             mutable_parameters=request.mutable_parameters,
-            blank=request.source is None,
             multiattach=choice.multiattach,
             labels=request.parameters.labels,
             created_at=stamp(self._clock()),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound, OperationPending, PreconditionFailed
+from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import ids
 from csi_cinderlib.model.answers import GroupSnapshotState
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
@@ -53,7 +55,7 @@ class Groups:
             if found is None:
                 return self._take(wanted)
             if found.status is Status.DELETING:
-                home(self._backends, found).delete_group_snapshot(found)
+                self._delete(found)
                 return self._take(wanted)
             check_same(found, wanted)
             return self._state(found) if found.status is Status.AVAILABLE else self._resume(found, wanted)
@@ -70,14 +72,21 @@ class Groups:
             if found is None:
                 return
             check_members(found, snapshot_ids)
-            with self._locks.hold(*(locking.snapshot(id) for id in found.snapshot_ids)):
-                home(self._backends, found).delete_group_snapshot(found)
+            self._delete(found)
 
     def get(self, group_snapshot_id: str, snapshot_ids: Sequence[str]) -> GroupSnapshotState:
         """Raises NotFound, or InvalidRequest when these are not its members."""
         found = self._store.get(GroupSnapshot, group_snapshot_id)
         check_members(found, snapshot_ids)
         return self._state(found)
+
+    def _delete(self, found: GroupSnapshot) -> None:
+        with self._hold_members(found):
+            home(self._backends, found).delete_group_snapshot(found)
+
+    def _hold_members(self, found: GroupSnapshot) -> AbstractContextManager[None]:
+        """Nothing is deleted while a volume is being made from a member, whose own record does not show the group's state."""
+        return self._locks.hold(*(locking.snapshot(id) for id in found.snapshot_ids))
 
     def _find(self, id: str) -> GroupSnapshot | None:
         try:
@@ -90,15 +99,7 @@ class Groups:
         if len({volume.backend for volume in volumes}) > 1:
             raise InvalidRequest("source_volume_ids", "lie on several back ends, which have no common moment")
         members = [member(wanted, volume) for volume in volumes]
-        record = GroupSnapshot(
-            id=wanted.id,
-            name=wanted.name,
-            backend=volumes[0].backend,
-            volume_ids=wanted.volume_ids,
-            snapshot_ids=tuple(one.id for one in members),
-            parameters=wanted.parameters,
-            created_at=wanted.created_at,
-        )
+        record = replace(wanted, backend=volumes[0].backend)
         backend = home(self._backends, record)
         with retried(self._store, record.backend, GroupSnapshot, record.id):
             return self._state(backend.create_group_snapshot(record, members))
@@ -106,7 +107,7 @@ class Groups:
     def _resume(self, found: GroupSnapshot, wanted: GroupSnapshot) -> GroupSnapshotState:
         backend = home(self._backends, found)
         try:
-            with retried(self._store, found.backend, GroupSnapshot, found.id):
+            with self._hold_members(found), retried(self._store, found.backend, GroupSnapshot, found.id):
                 return self._state(backend.resume_create_group_snapshot(found))
         except NotFound:  # it died before all its members were written down, and is gone now
             return self._take(wanted)
@@ -116,11 +117,10 @@ class Groups:
         return GroupSnapshotState(found, tuple(paging.walk(self._store, Snapshot, where)))
 
     def _volume(self, id: str) -> Volume:
+        """Raises OperationPending while a call works on it. A volume in another state is refused by its back end."""
         volume = self._store.get(Volume, id)
         if volume.status in {Status.CREATING, Status.EXTENDING}:
             raise OperationPending(f"volume {id!r} is {volume.status}")
-        if volume.status is not Status.AVAILABLE:
-            raise PreconditionFailed(f"volume {id!r} is {volume.status}")
         return volume
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending, PreconditionFailed
+from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import ids
 from csi_cinderlib.model.answers import Listing
 from csi_cinderlib.model.records import Snapshot, Status, Volume
@@ -126,9 +126,8 @@ class Snapshots:
             return backend.resume_create_snapshot(record)
 
     def _volume(self, volume_id: str) -> Volume:
+        """Raises OperationPending while a call works on it. A volume in another state is refused by its back end."""
         volume = self._store.get(Volume, volume_id)
         if volume.status in {Status.CREATING, Status.EXTENDING}:
             raise OperationPending(f"volume {volume_id!r} is {volume.status}")
-        if volume.status is not Status.AVAILABLE:
-            raise PreconditionFailed(f"volume {volume_id!r} is {volume.status}")
         return volume

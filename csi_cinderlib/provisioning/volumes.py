@@ -10,7 +10,7 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import NotFound, OperationPending, PreconditionFailed
 from csi_cinderlib.model.answers import CapacityAnswer, Listing, VolumeState
 from csi_cinderlib.model.capability import Capability
-from csi_cinderlib.model.records import EMPTY, Attachment, Status, Volume, VolumeType
+from csi_cinderlib.model.records import Attachment, Status, Volume, VolumeType
 from csi_cinderlib.model.requests import CreateVolume, Expanded, ExpandVolume, GetCapacity, ValidateCapabilities
 from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.model.times import utc_now
@@ -111,9 +111,7 @@ class Volumes:
             OperationPending: the token is not one of ours.
             CorruptRecord: of an attachment.
         """
-        page = self._store.page(
-            Volume, after=paging.start(token), limit=paging.size(limit, self._page_limit), where=EMPTY
-        )
+        page = self._store.page(Volume, after=paging.start(token), limit=paging.size(limit, self._page_limit))
         attachments = self._attachments((*(record.id for record in page.records), *page.corrupt))
         return Listing(listing.states(page, attachments, failure=self._failures(page.records)), paging.token(page.next))
 

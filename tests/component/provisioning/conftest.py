@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,9 +22,11 @@ from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.records import EMPTY, Node, Source, Volume, VolumeType
 from csi_cinderlib.model.requests import ClassParameters, CreateSnapshot, CreateVolume, PublishVolume
 from csi_cinderlib.model.size import Bytes, SizeRange
-from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.model.times import utc_now
+from csi_cinderlib.persistence.api import Page, R, Store, Where
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning.attachments import Attachments
+from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
@@ -52,18 +55,39 @@ class Site:
     max_per_node: int = 0
     page_limit: int = 1000
     types: Mapping[str, VolumeType] = field(default_factory=lambda: {"gold": GOLD})
+    clock: Callable[[], datetime] = utc_now
+    nodes: Store | None = None
 
     @property
     def volumes(self) -> Volumes:
-        return Volumes(self.store, self.backends, self.locks, volume_types=self.types, page_limit=self.page_limit)
+        return Volumes(
+            self.store,
+            self.backends,
+            self.locks,
+            volume_types=self.types,
+            page_limit=self.page_limit,
+            clock=self.clock,
+        )
 
     @property
     def snapshots(self) -> Snapshots:
-        return Snapshots(self.store, self.backends, self.locks, page_limit=self.page_limit)
+        return Snapshots(self.store, self.backends, self.locks, page_limit=self.page_limit, clock=self.clock)
 
     @property
     def attachments(self) -> Attachments:
-        return Attachments(self.store, self.backends, self.locks, sealer=self.sealer, max_per_node=self.max_per_node)
+        return Attachments(
+            self.store,
+            self.backends,
+            self.locks,
+            sealer=self.sealer,
+            max_per_node=self.max_per_node,
+            nodes=self.nodes,
+            clock=self.clock,
+        )
+
+    @property
+    def groups(self) -> Groups:
+        return Groups(self.store, self.backends, self.locks, clock=self.clock)
 
     @property
     def orphans(self) -> Orphans:
@@ -84,7 +108,7 @@ class Site:
         return backend.driver
 
     def node(self, name: str) -> str:
-        self.store.add(Node(id=name, connector={"host": name, "initiator": f"iqn.{name}"}))
+        (self.nodes or self.store).add(Node(id=name, connector={"host": name, "initiator": f"iqn.{name}"}))
         return name
 
     def create(self, name: str = "pvc-1", **more: Any) -> Volume:
@@ -229,3 +253,19 @@ class _Overlay:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._configuration, name)
+
+
+class Damaged:
+    """A store in which some records cannot be read."""
+
+    def __init__(self, store: Store, *ids: str) -> None:
+        self._store = store
+        self._ids = ids
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where | None = None) -> Page[R]:
+        page = self._store.page(kind, after=after, limit=limit, where=where or {})
+        readable = tuple(record for record in page.records if record.id not in self._ids)
+        return Page(readable, page.next, tuple(record.id for record in page.records if record.id in self._ids))

@@ -43,3 +43,26 @@ def test_a_volume_serves_several_nodes_only_if_made_for_them() -> None:
 
 def test_no_volume_serves_a_file_system_to_several_writers() -> None:
     assert "raw block" in access.unsupported(SHARED, [Capability(Mount(), AccessMode.MULTI_NODE_MULTI_WRITER)])
+
+
+@pytest.mark.parametrize(
+    ("fs_type", "default", "used"), [("xfs", "btrfs", "xfs"), ("", "btrfs", "btrfs"), ("", "", "ext4")]
+)
+def test_the_file_system_is_that_of_the_call_then_of_the_class_then_ext4(fs_type: str, default: str, used: str) -> None:
+    assert access.file_system(Capability(Mount(fs_type), AccessMode.SINGLE_NODE_WRITER), default=default) == used
+
+
+def test_a_raw_block_volume_has_no_file_system() -> None:
+    assert access.file_system(Capability(Block(), AccessMode.SINGLE_NODE_WRITER), default="xfs") == ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked", "read_only"),
+    [
+        (AccessMode.SINGLE_NODE_WRITER, False, False),
+        (AccessMode.SINGLE_NODE_WRITER, True, True),
+        (AccessMode.SINGLE_NODE_READER_ONLY, False, True),
+    ],
+)
+def test_an_attachment_is_read_only_by_request_or_by_its_mode(mode: AccessMode, asked: bool, read_only: bool) -> None:
+    assert access.read_only(mode, asked=asked) is read_only

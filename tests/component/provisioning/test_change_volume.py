@@ -13,16 +13,18 @@ from csi_cinderlib.errors import (
     InUse,
     InvalidRequest,
     NotFound,
+    OperationPending,
     OutOfRange,
     PreconditionFailed,
     Unsupported,
 )
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
-from csi_cinderlib.model.records import Status, Volume
+from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.model.requests import Expanded, ExpandVolume, ValidateCapabilities
 from csi_cinderlib.model.size import Bytes, GiB, SizeRange
+from csi_cinderlib.provisioning.volumes import node_expansion_required
 
-from .conftest import BLOCK, GIB, MOUNT, SHARED, Configure, Site, snapshotting
+from .conftest import BLOCK, GIB, MOUNT, SHARED, Configure, Damaged, Site, snapshotting
 
 
 def expand(
@@ -116,10 +118,42 @@ def test_the_node_is_needed_for_a_file_system_and_where_the_device_is_in_use(
     site: Site, capability: Capability, attached: bool, required: bool
 ) -> None:
     volume = site.create(capability=capability)
+    site.publish(site.create("another"), site.node("n1"))
     if attached:
-        site.publish(volume, site.node("n1"), capability)
+        site.publish(volume, "n1", capability)
     assert expand(site, volume, 2, capability=capability).node_expansion_required is required
     assert expand(site, volume, 2, capability=None).node_expansion_required is required
+
+
+@pytest.mark.parametrize(
+    ("made_for", "asked", "attached", "required"),
+    [
+        ((), None, False, True),
+        ((MOUNT, BLOCK), None, False, True),
+        ((BLOCK,), None, False, False),
+        ((BLOCK,), None, True, True),
+        ((MOUNT,), BLOCK, False, False),
+        ((BLOCK,), MOUNT, False, True),
+    ],
+)
+def test_the_node_is_needed_unless_the_volume_is_known_to_be_raw_and_detached(
+    made_for: tuple[Capability, ...], asked: Capability | None, attached: bool, required: bool
+) -> None:
+    volume = Volume(id="v", backend="array", size=GiB(1), capabilities=made_for)
+    assert node_expansion_required(volume, asked, attached=attached) is required
+
+
+def test_the_use_that_the_call_names_counts_before_what_the_volume_was_made_for(site: Site) -> None:
+    assert expand(site, site.create("raw", capability=BLOCK), 2, capability=MOUNT).node_expansion_required
+    assert not expand(site, site.create("formatted"), 2, capability=BLOCK).node_expansion_required
+
+
+def test_the_node_is_needed_when_an_attachment_cannot_be_read(site: Site) -> None:
+    volume = site.create(capability=BLOCK)
+    site.publish(volume, site.node("n1"), BLOCK)
+    (attachment,) = site.store.page(Attachment, where={}).records
+    site.store = Damaged(site.store, attachment.id)
+    assert expand(site, volume, 2, capability=BLOCK).node_expansion_required
 
 
 def test_a_back_end_that_cannot_extend_what_is_attached_says_so_and_changes_nothing(empty_site: Site) -> None:
@@ -153,9 +187,10 @@ def test_an_expansion_that_failed_leaves_the_volume_as_it_was(site: Site, config
 @pytest.mark.parametrize("status", [Status.CREATING, Status.DELETING, Status.ERROR])
 def test_a_volume_that_is_not_whole_is_not_expanded(site: Site, status: Status) -> None:
     volume = site.create()
-    site.store.replace(replace(volume, status=status))
-    with pytest.raises(PreconditionFailed):
+    site.store.replace(replace(volume, status=status, message="it broke"))
+    with pytest.raises(PreconditionFailed, match=f"is {status}: it broke"):
         expand(site, volume, 2)
+    assert stored(site, volume).size == 1
 
 
 def validate(site: Site, volume: Volume, *capabilities: Capability, **more: Any) -> str:
@@ -165,6 +200,7 @@ def validate(site: Site, volume: Volume, *capabilities: Capability, **more: Any)
 def test_what_a_volume_can_do_is_confirmed(site: Site) -> None:
     volume = site.create(parameters={"type": "gold"})
     assert validate(site, volume, MOUNT, BLOCK, parameters={"type": "gold"}) == ""
+    assert validate(site, volume, MOUNT) == "", "parameters that are not given are not compared"
     assert validate(site, site.create("shared", capability=SHARED), SHARED) == ""
 
 
@@ -173,8 +209,9 @@ def test_what_a_volume_cannot_do_is_said(site: Site) -> None:
     assert "several nodes" in validate(site, volume, MOUNT, SHARED)
     assert "raw block" in validate(site, volume, Capability(Mount(), AccessMode.MULTI_NODE_MULTI_WRITER))
     assert "ntfs" in validate(site, volume, Capability(Mount("ntfs"), AccessMode.SINGLE_NODE_WRITER))
-    assert "type" in validate(site, volume, MOUNT, parameters={"type": "gold"})
-    assert "qos/iops" in validate(site, volume, MOUNT, mutable_parameters={"qos/iops": "1"})
+    assert validate(site, volume, MOUNT, parameters={"type": "gold"}) == "parameters differ in type"
+    differs = validate(site, volume, MOUNT, mutable_parameters={"qos/iops": "1"})
+    assert differs == "mutable parameters differ in qos/iops"
     with pytest.raises(NotFound):
         validate(site, replace(volume, id="nowhere"), MOUNT)
 
@@ -196,6 +233,14 @@ def test_a_change_that_cannot_be_made_is_named_and_nothing_is_changed(site: Site
     with pytest.raises(NotFound):
         site.volumes.modify("nowhere", {})
     assert stored(site, volume) == volume
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.AVAILABLE])
+def test_a_volume_that_is_not_available_is_not_modified_yet(site: Site, status: Status) -> None:
+    volume = site.create()
+    site.store.replace(replace(volume, status=status))
+    with pytest.raises(OperationPending, match=f"is {status}"):
+        site.volumes.modify(volume.id, {})
 
 
 def test_block_for_readers_on_several_nodes_is_made_for_several(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,13 +17,16 @@ from csi_cinderlib.errors import (
     NotFound,
     OperationPending,
     OutOfRange,
+    PreconditionFailed,
     ResourceExhausted,
 )
+from csi_cinderlib.model import ids
 from csi_cinderlib.model.capability import AccessMode, Capability, Mount
 from csi_cinderlib.model.records import Source, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.requests import Topology
+from csi_cinderlib.model.size import GiB
 
-from .conftest import GIB, SHARED, Configure, Held, Site, creation, snapshotting, wait_until
+from .conftest import GIB, GOLD, MOUNT, SHARED, Configure, Held, Site, creation, snapshotting, wait_until
 
 
 def test_a_volume_is_made_and_available(site: Site, driver: Any) -> None:
@@ -34,9 +38,34 @@ def test_a_volume_is_made_and_available(site: Site, driver: Any) -> None:
     assert driver.volumes == {volume.id: 2}
 
 
+def test_a_new_record_holds_all_that_was_asked_for(site: Site) -> None:
+    site.clock = lambda: datetime(2026, 5, 1, 12, tzinfo=UTC)
+    request = creation(gib=2, parameters={"type": "gold"}, mutable_parameters={"qos/minIOPS": "10"})
+    labels = {"csi.storage.k8s.io/pvc/name": "data"}
+    volume = site.volumes.create(replace(request, parameters=replace(request.parameters, labels=labels)))
+    assert volume == Volume(
+        id=ids.volume_id("pvc-1"),
+        name="pvc-1",
+        backend="array",
+        pool="one",
+        host=volume.host,
+        size=GiB(2),
+        status=Status.AVAILABLE,
+        type=replace(GOLD, qos_specs={"maxIOPS": "100", "minIOPS": "10"}),
+        capabilities=(MOUNT,),
+        parameters={"type": "gold"},
+        mutable_parameters={"qos/minIOPS": "10"},
+        provider=volume.provider,
+        labels=labels,
+        created_at="2026-05-01T12:00:00.000000Z",
+        revision=volume.revision,
+    )
+
+
 def test_the_same_again_is_the_same_volume_and_no_call_to_the_array(site: Site, driver: Any) -> None:
     first = site.create()
-    assert site.create() == first
+    site.backends.get("array").stop()
+    assert site.create() == first, "what exists is answered without its back end"
     assert driver.calls["create_volume"] == 1
 
 
@@ -94,8 +123,9 @@ def test_a_failed_creation_leaves_nothing(site: Site, driver: Any, configure: Co
 
 def test_no_final_answer_while_something_is_left_to_clean_up(site: Site, driver: Any, configure: Configure) -> None:
     configure(fail=["create_volume", "delete_volume"])
-    with pytest.raises(BackendUnavailable, match="a retry cleans up"):
-        site.create()
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable, match="a retry cleans up"):
+            site.create()
     (record,) = site.store.page(Volume, where={}).records
     assert record.status is Status.ERROR
     configure(fail=[])
@@ -141,20 +171,37 @@ def test_a_source_that_does_not_exist_is_not_found(site: Site, kind: SourceKind)
         site.create(source=Source(kind, "nowhere"))
 
 
-def test_a_source_in_the_making_is_waited_for(site: Site) -> None:
+@pytest.mark.parametrize("kind", list(SourceKind))
+@pytest.mark.parametrize(
+    ("status", "error", "problem"),
+    [
+        (Status.CREATING, OperationPending, ", the source, is creating"),
+        (Status.EXTENDING, OperationPending, ", the source, is extending"),
+        (Status.DELETING, NotFound, " does not exist"),
+        (Status.ERROR, PreconditionFailed, ", the source, failed: it broke"),
+    ],
+)
+def test_nothing_is_made_from_a_source_that_is_not_available(
+    site: Site, driver: Any, kind: SourceKind, status: Status, error: type[Exception], problem: str
+) -> None:
     origin = site.create("origin")
     snapshot = site.snapshots.create(snapshotting(origin))
-    site.store.replace(replace(snapshot, status=Status.CREATING))
-    with pytest.raises(OperationPending, match="source"):
-        site.create(source=Source(SourceKind.SNAPSHOT, snapshot.id))
+    site.store.replace(replace(origin, status=status, message="it broke"))
+    site.store.replace(replace(snapshot, status=status, message="it broke"))
+    source = Source(kind, origin.id if kind is SourceKind.VOLUME else snapshot.id)
+    with pytest.raises(error, match=f"{kind} {source.id!r}{problem}"):
+        site.create(source=source)
+    assert driver.volumes.keys() == {origin.id}
 
 
 def test_a_volume_goes_where_its_source_is(empty_site: Site) -> None:
     empty_site.add_backend("small", pools=["p1", "p2"], capacity_gb="100")
     empty_site.add_backend("large", capacity_gb="9000")
     origin = empty_site.create("origin", parameters={"backend": "small", "pool": "p2"})
-    clone = empty_site.create("clone", source=Source(SourceKind.VOLUME, origin.id))
-    assert (clone.backend, clone.pool) == ("small", "p2")
+    snapshot = empty_site.snapshots.create(snapshotting(origin))
+    for source in (Source(SourceKind.VOLUME, origin.id), Source(SourceKind.SNAPSHOT, snapshot.id)):
+        volume = empty_site.create(f"from a {source.kind}", source=source)
+        assert (volume.backend, volume.pool) == ("small", "p2")
     with pytest.raises(InvalidRequest, match="source"):
         empty_site.create("else", source=Source(SourceKind.VOLUME, origin.id), parameters={"backend": "large"})
 
@@ -181,16 +228,26 @@ def test_topology_decides_and_is_compared_again(empty_site: Site) -> None:
         empty_site.create("other", topology=Topology(requisite=({"zone": "south"},)))
 
 
-def test_a_full_back_end_is_passed_over_for_the_next(empty_site: Site) -> None:
-    empty_site.add_backend(
-        "first",
-        capacity_gb="9000",
-        fail=["create_volume"],
-        error="no space left",
-        exception="VolumeBackendAPIException",
-    )
-    empty_site.add_backend("second", capacity_gb="10")
-    assert empty_site.create().backend == "second"
+FULL: dict[str, Any] = {"fail": ["create_volume"], "error": "no space left", "exception": "VolumeBackendAPIException"}
+
+
+@pytest.mark.parametrize("roomy", [0, 1, 2])
+def test_full_back_ends_are_passed_over_for_the_next(empty_site: Site, roomy: int) -> None:
+    """Each says that it has space, and the first ones say that they have more."""
+    drivers = [
+        empty_site.add_backend(f"array-{number}", capacity_gb=capacity, **({} if number == roomy else FULL))
+        for number, capacity in enumerate(["9000", "500", "10"])
+    ]
+    assert empty_site.create().backend == f"array-{roomy}"
+    assert [driver.calls["create_volume"] for driver in drivers] == [1] * (roomy + 1) + [0] * (2 - roomy)
+
+
+def test_no_volume_is_left_where_all_back_ends_are_full(empty_site: Site) -> None:
+    for capacity in ("9000", "500"):
+        empty_site.add_backend(capacity_gb=capacity, **FULL)
+    with pytest.raises(ResourceExhausted, match="no space left"):
+        empty_site.create()
+    assert empty_site.store.page(Volume, where={}).records == ()
 
 
 def test_a_back_end_that_is_not_ready_may_yet_be_the_right_one(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.model import ids
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.provisioning import locking
 from csi_cinderlib.provisioning.groups import Groups, check_members, check_same, member
 
 from .conftest import Site
@@ -78,7 +80,7 @@ def driver(site: Site) -> Any:
 
 @pytest.fixture
 def groups(site: Site, driver: Any) -> Groups:
-    return Groups(site.store, site.backends, site.locks)
+    return site.groups
 
 
 @pytest.fixture
@@ -86,15 +88,30 @@ def volume(site: Site, driver: Any) -> Volume:
     return site.create(parameters={"backend": "groups"})
 
 
-def test_a_group_snapshot_is_as_it_was_asked_for(groups: Groups, volume: Volume) -> None:
+def test_a_group_snapshot_is_as_it_was_asked_for(site: Site, volume: Volume) -> None:
+    site.clock = lambda: datetime(2026, 5, 1, 12, tzinfo=UTC)
+    groups = site.groups
     state = groups.create("together", [volume.id, volume.id], {"tier": "1"})
-    made = state.record
-    assert (made.id, made.name, made.backend) == (ids.group_snapshot_id("together"), "together", "groups")
-    assert (made.volume_ids, dict(made.parameters), bool(made.created_at)) == ((volume.id,), {"tier": "1"}, True)
+    record = state.record
     (taken,) = state.members
-    assert (taken.volume_id, taken.size, taken.created_at) == (volume.id, volume.size, made.created_at)
-    assert made.snapshot_ids == (taken.id,)
-    assert groups.get(made.id, [taken.id]) == state
+    assert record == GroupSnapshot(
+        id=ids.group_snapshot_id("together"),
+        name="together",
+        backend="groups",
+        group_id=record.group_id,
+        snapshot_ids=(taken.id,),
+        volume_ids=(volume.id,),
+        status=Status.AVAILABLE,
+        parameters={"tier": "1"},
+        created_at="2026-05-01T12:00:00.000000Z",
+        revision=record.revision,
+    )
+    assert (taken.volume_id, taken.size, taken.created_at) == (volume.id, volume.size, record.created_at)
+    assert groups.get(record.id, [taken.id]) == state
+    site.backends.get("groups").stop()
+    assert groups.create("together", [volume.id], {"tier": "1"}) == state, (
+        "what exists is answered without its back end"
+    )
     with pytest.raises(AlreadyExists, match="parameters differ"):
         groups.create("together", [volume.id], {"tier": "2"})
 
@@ -133,6 +150,21 @@ def test_no_final_answer_while_a_group_snapshot_is_left_to_clean_up(
         groups.create("together", [volume.id], {})
     (left,) = site.store.page(GroupSnapshot, where={}).records
     assert left.status is Status.ERROR
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.DELETING])
+def test_an_interrupted_group_snapshot_is_not_taken_anew_while_a_member_is_read(
+    site: Site, groups: Groups, driver: Any, volume: Volume, status: Status
+) -> None:
+    """A volume may be being made from the member, whose own record does not show what happened to the group snapshot."""
+    state = groups.create("together", [volume.id], {})
+    site.store.replace(replace(state.record, status=status, owner="gone"))
+    member = locking.snapshot(state.members[0].id)
+    with site.locks.hold(shared=[member]), pytest.raises(OperationPending, match=member):
+        groups.create("together", [volume.id], {})
+    assert driver.snapshots.keys() == {state.members[0].id}
+    assert driver.calls["delete_group_snapshot"] == 0
+    assert groups.create("together", [volume.id], {}).record.status is Status.AVAILABLE
 
 
 def test_what_never_was_is_deleted_already_and_cannot_be_looked_at(groups: Groups) -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from csi_cinderlib.errors import BackendUnavailable, CorruptRecord, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model.capability import Capability
-from csi_cinderlib.model.records import Attachment, Snapshot, Volume
+from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.model.requests import ClassParameters, GetCapacity, ListSnapshots
-from csi_cinderlib.persistence.api import Page, R, Store, Where
+from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.memory import MemoryStore
 
-from .conftest import GIB, SHARED, Configure, Site, snapshotting
+from .conftest import GIB, SHARED, Configure, Damaged, Site, snapshotting
 
 
 def everything(site: Site, limit: int) -> list[tuple[str, tuple[str, ...]]]:
@@ -70,24 +70,31 @@ def test_a_volume_is_shown_with_its_nodes_and_its_condition(site: Site, configur
 def test_a_back_end_out_of_reach_is_a_condition_and_not_an_error(site: Site) -> None:
     volume = site.create()
     site.backends.get("array").stop()
-    assert site.volumes.get(volume.id).condition.abnormal
-    assert site.volumes.list().records[0].condition.abnormal
+    conditions = [site.volumes.get(volume.id).condition, site.volumes.list().records[0].condition]
+    site.backends.remove("array")
+    conditions += [site.volumes.get(volume.id).condition, site.volumes.list().records[0].condition]
+    reasons = [condition.message.partition("is not ready: ")[2] for condition in conditions]
+    assert reasons == ["stopped"] * 2 + ["it is not configured any more"] * 2
+    assert all(condition.abnormal for condition in conditions)
 
 
-class Damaged:
-    """A store in which some records cannot be read."""
+def test_a_back_end_counts_as_ready_while_it_exports_again_what_is_attached(
+    empty_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It serves calls meanwhile, and with many attachments that takes a while."""
+    driver = empty_site.add_backend("array", driver="tests.support.fakes.nothing.InterruptedDriver")
+    volume = empty_site.create()
+    empty_site.publish(volume, empty_site.node("n1"))
+    seen: list[bool] = []
 
-    def __init__(self, store: Store, *ids: str) -> None:
-        self._store = store
-        self._ids = ids
+    def look(volume_id: str) -> None:
+        seen.append(empty_site.volumes.get(volume_id).condition.abnormal)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where | None = None) -> Page[R]:
-        page = self._store.page(kind, after=after, limit=limit, where=where or {})
-        readable = tuple(record for record in page.records if record.id not in self._ids)
-        return Page(readable, page.next, tuple(record.id for record in page.records if record.id in self._ids))
+    monkeypatch.setattr(type(driver), "meanwhile", [look])
+    backend = empty_site.backends.get("array")
+    backend.stop()
+    backend.start()
+    assert seen == [False]
 
 
 def test_a_volume_whose_record_cannot_be_read_is_listed_with_its_nodes(site: Site) -> None:
@@ -122,23 +129,27 @@ def test_snapshots_are_listed_by_volume_and_by_id(site: Site) -> None:
     assert listed() == {snapshot.id for snapshot in taken}
     assert listed(volume_id=first.id) == {taken[0].id, taken[1].id}
     assert listed(snapshot_id=taken[3].id) == {taken[3].id}
+    assert listed(snapshot_id=taken[3].id, volume_id=second.id) == {taken[3].id}
     assert listed(snapshot_id=taken[3].id, volume_id=first.id) == set()
     assert listed(snapshot_id="nowhere") == set()
     assert listed(volume_id="nowhere") == set()
 
 
-def test_snapshots_are_paged(site: Site) -> None:
+@pytest.mark.parametrize(("limit", "sizes"), [(2, [2, 2, 1]), (0, [3, 2]), (50, [3, 2])])
+def test_pages_of_snapshots_are_no_larger_than_asked_and_than_the_server_allows(
+    site: Site, limit: int, sizes: list[int]
+) -> None:
+    site.page_limit = 3
     volume = site.create()
     taken = {site.snapshots.create(snapshotting(volume, f"s{number}")).id for number in range(5)}
-    seen: list[Snapshot] = []
+    pages: list[list[str]] = []
     token = ""
-    while True:
-        page = site.snapshots.list(ListSnapshots(token=token, limit=2))
-        seen += page.records
+    while token or not pages:
+        page = site.snapshots.list(ListSnapshots(token=token, limit=limit))
+        pages.append([snapshot.id for snapshot in page.records])
         token = page.next
-        if not token:
-            break
-    assert [snapshot.id for snapshot in seen] == sorted(taken)
+    assert [len(page) for page in pages] == sizes
+    assert [id for page in pages for id in page] == sorted(taken)
 
 
 def capacity(

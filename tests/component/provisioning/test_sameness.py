@@ -57,8 +57,8 @@ def test_a_compatible_request_is_the_same(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"size": SizeRange(Bytes(3 * GIB))}, "size"),
-        ({"size": SizeRange(Bytes(1), Bytes(GIB))}, "size"),
+        ({"size": SizeRange(Bytes(3 * GIB))}, f"its size is 2 GiB, asked for are {3 * GIB} bytes$"),
+        ({"size": SizeRange(Bytes(1), Bytes(GIB))}, f"its size is 2 GiB, asked for are 1 bytes and {GIB} at most$"),
         ({"capabilities": (BLOCK,)}, "raw block"),
         ({"capabilities": (EXT4, XFS)}, "xfs"),
         ({"capabilities": (Capability(Mount(), AccessMode.MULTI_NODE_READER_ONLY),)}, "several nodes"),
@@ -88,6 +88,10 @@ def test_a_volume_elsewhere_is_not_the_same() -> None:
 def test_a_volume_for_several_nodes_serves_one_node_too() -> None:
     shared = replace(VOLUME, capabilities=(SHARED,), multiattach=True)
     check_same(shared, replace(REQUEST, capabilities=(BLOCK, SHARED)), topology={})
+
+
+def test_a_volume_made_for_no_use_in_particular_serves_any_file_system() -> None:
+    check_same(replace(VOLUME, capabilities=()), replace(REQUEST, capabilities=(XFS, BLOCK)), topology={})
 
 
 @pytest.mark.parametrize(

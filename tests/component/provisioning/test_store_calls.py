@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.errors import PreconditionFailed, ResourceExhausted
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind
 from tests.component.provisioning.conftest import BLOCK, Site, snapshotting
 from tests.support.fakes.stores import ObservedStore
@@ -67,6 +68,22 @@ def test_publishing_writes_no_more_than_its_intent_its_exports_and_its_result(co
     assert len(again) <= 4
 
 
+@pytest.mark.parametrize(("name", "node", "error"), [("v", "n2", PreconditionFailed), ("w", "n1", ResourceExhausted)])
+def test_refusing_to_publish_writes_nothing(
+    counted: Site, cost: Cost, name: str, node: str, error: type[Exception]
+) -> None:
+    counted.node("n2")
+    counted.max_per_node = 1
+    counted.publish(counted.create("v"), "n1", BLOCK)
+    volume = counted.create(name)
+
+    def refuse() -> None:
+        with pytest.raises(error):
+            counted.publish(volume, node, BLOCK)
+
+    assert WRITES.isdisjoint(cost(refuse))
+
+
 def test_taking_a_volume_away_is_two_writes_and_nothing_when_it_is_gone(counted: Site, cost: Cost) -> None:
     volume = counted.create("v")
     counted.publish(volume, "n1", BLOCK)
@@ -84,6 +101,10 @@ def test_a_snapshot_and_its_restore_are_two_writes_each(counted: Site, cost: Cos
     for calls in (taken, restored):
         assert len([call for call in calls if call in WRITES]) == 2
         assert len(calls) <= 8
+
+
+def test_a_list_of_no_volumes_is_one_question(counted: Site, cost: Cost) -> None:
+    assert cost(counted.volumes.list) == ["page"]
 
 
 @pytest.mark.parametrize("count", [1, 40])
