@@ -102,6 +102,19 @@ def test_what_the_driver_says_of_the_whole_and_of_each_member_is_kept(
         assert member.provider.id == f"{made.id}/{member.volume_id}"
 
 
+def test_what_is_taken_has_no_message(
+    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+) -> None:
+    def note(*_arguments: object) -> None:
+        (whole,), parts, _groups = stored(store)
+        for left in (whole, *parts):
+            store.replace(replace(left, message="it takes long"))
+
+    observe(driver, "create_group_snapshot", note)
+    made = backend.create_group_snapshot(record(), members)
+    assert [made.message, *(member.message for member in store.page(Snapshot).records)] == ["", "", ""]
+
+
 def test_a_driver_that_says_nothing_has_succeeded(
     backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:

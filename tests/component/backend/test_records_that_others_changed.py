@@ -12,6 +12,7 @@ import pytest
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, StaleRecord
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
@@ -104,6 +105,23 @@ def test_a_volume_that_another_process_carries_on_with_is_left_to_it(
         backend.create_volume(volume)
     assert driver(backend).calls["delete_volume"] == 0
     assert [one.id for one in store.page(Volume).records] == [volume.id]
+
+
+@pytest.mark.parametrize("happens", [is_being_deleted, is_made_by_another, is_ready])
+def test_a_growth_does_not_finish_what_another_process_has_taken_over(
+    backend: Backend, store: ObservedStore, happens: Action
+) -> None:
+    volume = backend.create_volume(makers.volume())
+    left = []
+
+    def another_takes_over() -> None:
+        happens(store, volume)
+        left.append(store.get(Volume, volume.id))
+
+    afterwards(backend, "extend_volume", another_takes_over)
+    with pytest.raises(StaleRecord):
+        backend.extend_volume(volume, GiB(2))
+    assert [store.get(Volume, volume.id)] == left
 
 
 @gone

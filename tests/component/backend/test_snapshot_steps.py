@@ -56,6 +56,17 @@ def test_a_snapshot_names_its_owner_and_its_time_from_the_start(
     assert backend.create_snapshot(replace(makers.snapshot(volume), created_at=LONG_AGO)).created_at == LONG_AGO
 
 
+def test_a_finished_snapshot_has_no_message(
+    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+) -> None:
+    observe(
+        driver,
+        "create_snapshot",
+        lambda taken: store.replace(replace(store.get(Snapshot, taken.id), message="it takes long")),
+    )
+    assert backend.create_snapshot(makers.snapshot(volume)).message == ""
+
+
 @pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR])
 def test_a_resumed_snapshot_is_ones_own_before_anything_is_deleted(
     backend: Backend, driver: Any, snapshot: Snapshot, store: ObservedStore, status: Status

@@ -19,6 +19,7 @@ from csi_cinderlib.errors import (
 )
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.persistence import codec
 from tests.component.backend.conftest import MakeBackend
 from tests.component.backend.watching import AWAY, cinders, failing, observe
 from tests.support.fakes import makers
@@ -179,6 +180,22 @@ def test_a_volume_with_an_attachment_that_cannot_be_read_stays_as_it_was(
     assert driver.calls["delete_volume"] == 0
 
 
+def test_a_deletion_that_could_not_read_an_attachment_ends_although_the_record_is_repaired_meanwhile(
+    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+) -> None:
+    attachment = makers.attachment(volume)
+
+    def repair(_record: object) -> None:
+        store._put_raw(Attachment, attachment.id, "2-x", codec.to_text(attachment))
+
+    store._put_raw(Attachment, attachment.id, "1-x", f'{{"volume_id": "{volume.id}"}}')
+    store.before["replace"] = lambda _intent: store.before.update(replace=repair)
+    with pytest.raises(CorruptRecord):
+        backend.delete_volume(volume)
+    assert driver.volumes == {volume.id: 1}
+    assert len(store.page(Attachment).records) == 1
+
+
 def test_a_refused_deletion_leaves_the_volume_to_nobody(backend: Backend, volume: Volume, store: ObservedStore) -> None:
     backend.create_snapshot(makers.snapshot(volume))
     with pytest.raises(InUse, match="has snapshots"):
@@ -233,6 +250,23 @@ def test_how_far_a_volume_is_to_grow_is_written_down_first(
         3,
         "",
     )
+
+
+def test_a_finished_growth_has_no_message(backend: Backend, driver: Any, volume: Volume, store: ObservedStore) -> None:
+    observe(
+        driver,
+        "extend_volume",
+        lambda grown, _size: store.replace(replace(store.get(Volume, grown.id), message="slow")),
+    )
+    assert backend.extend_volume(volume, GiB(2)).message == ""
+
+
+def test_a_growth_after_a_failed_one_goes_as_far_as_it_is_asked(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(nothing_fail=["extend_volume:1"])
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(BackendError):
+        backend.extend_volume(volume, GiB(4))
+    assert backend.extend_volume(store.get(Volume, volume.id), GiB(2)).size == 2
 
 
 @pytest.mark.parametrize(("target", "asked", "size"), [(4, 2, 4), (2, 4, 4), (None, 3, 3)])
