@@ -51,7 +51,7 @@ def test_a_creation_names_its_owner_and_its_time_from_the_start(
     backend: Backend, driver: Any, store: ObservedStore
 ) -> None:
     seen = observe(driver, "create_volume", lambda made: store.get(Volume, made.id))
-    made = backend.create_volume(replace(makers.volume(), message="old"))
+    made = backend.create_volume(replace(makers.volume(), status=Status.ERROR, message="old"))
     assert (seen[0].status, seen[0].owner, seen[0].blank, bool(seen[0].created_at)) == (
         Status.CREATING,
         "me",
@@ -90,6 +90,20 @@ def test_a_snapshot_is_a_source_on_its_own_back_end_and_of_its_size(
     assert backend.create_volume(makers.volume(size=3, source=snapshot)).size == 3
 
 
+@pytest.mark.parametrize(
+    ("fake", "size", "grown"), [("NfsDriver", 3, ["nowhere"]), ("NfsDriver", 2, []), ("NothingDriver", 3, [])]
+)
+def test_a_clone_that_is_as_small_as_its_source_grows_where_it_was_made(
+    make: MakeBackend, fake: str, size: int, grown: list[str]
+) -> None:
+    backend = make(driver=f"tests.support.fakes.nothing.{fake}")
+    driver: Any = backend.driver
+    source = backend.create_volume(makers.volume(size=2))
+    seen = observe(driver, "extend_volume", lambda clone, _size: clone.provider_location.partition("/")[0])
+    clone = backend.create_volume(makers.volume(size=size, source=source))
+    assert (clone.size, driver.volumes[clone.id], seen) == (size, size, grown)
+
+
 @pytest.mark.parametrize("status", [Status.DELETING, Status.EXTENDING])
 def test_only_a_creation_is_resumed(
     backend: Backend, driver: Any, volume: Volume, store: ObservedStore, status: Status
@@ -103,11 +117,11 @@ def test_only_a_creation_is_resumed(
 def test_a_resumed_creation_is_ones_own_before_anything_is_deleted(
     backend: Backend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
-    left = store.replace(replace(volume, status=Status.ERROR, owner="dead", message="no space"))
+    left = store.replace(replace(volume, status=Status.ERROR, owner="dead", message="no space", unfinished=True))
     seen = observe(driver, "delete_volume", lambda doomed: store.get(Volume, doomed.id))
     made = backend.resume_create_volume(left)
     assert [(record.status, record.owner, record.message) for record in seen] == [(Status.CREATING, "me", "")]
-    assert (made.status, made.owner, made.message) == (Status.AVAILABLE, "", "")
+    assert (made.status, made.owner, made.message, made.unfinished) == (Status.AVAILABLE, "", "", False)
 
 
 def test_a_clean_up_that_fails_does_not_keep_a_volume_from_being_made_unless_the_array_is_away(

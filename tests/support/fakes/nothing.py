@@ -268,6 +268,15 @@ class InterruptedDriver(NothingDriver):
         super().ensure_export(context, volume)
 
 
+class NfsDriver(NothingDriver):
+    """By its name in Cinder, cinder/volume/drivers/nfs.py: gives a clone the size of its source."""
+
+    def create_cloned_volume(self, volume: Any, src_vref: Any) -> dict[str, Any]:
+        update = super().create_cloned_volume(volume, src_vref)
+        self.volumes[volume.id] = src_vref.size
+        return update
+
+
 class CuriousDriver(NothingDriver):
     """Asks Cinder's database for something that does not exist here, and hides the answer."""
 
