@@ -93,7 +93,7 @@ def test_a_snapshot_is_a_source_on_its_own_back_end_and_of_its_size(
 @pytest.mark.parametrize(
     ("fake", "size", "grown"), [("NfsDriver", 3, ["nowhere"]), ("NfsDriver", 2, []), ("NothingDriver", 3, [])]
 )
-def test_a_clone_that_is_as_small_as_its_source_grows_where_it_was_made(
+def test_only_a_clone_made_at_its_sources_size_is_extended_to_the_requested_size(
     make: MakeBackend, fake: str, size: int, grown: list[str]
 ) -> None:
     backend = make(driver=f"tests.support.fakes.nothing.{fake}")

@@ -269,12 +269,16 @@ class InterruptedDriver(NothingDriver):
 
 
 class NfsDriver(NothingDriver):
-    """By its name in Cinder, cinder/volume/drivers/nfs.py: gives a clone the size of its source."""
+    """Has the class name of Cinder's NFS driver (cinder/volume/drivers/nfs.py): its clones have the size of their source, and
+    its snapshots make a volume unusable."""
 
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> dict[str, Any]:
         update = super().create_cloned_volume(volume, src_vref)
         self.volumes[volume.id] = src_vref.size
         return update
+
+    def create_snapshot(self, snapshot: Any) -> dict[str, Any]:
+        return super().create_snapshot(snapshot)
 
 
 class CuriousDriver(NothingDriver):
