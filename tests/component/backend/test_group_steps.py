@@ -322,6 +322,20 @@ def test_a_stale_record_deletes_nothing(
     assert driver.calls["delete_group_snapshot"] == 0
 
 
+@pytest.mark.parametrize("method", ["create_group_snapshot", "delete_group_snapshot"])
+def test_the_driver_sees_group_and_members_in_the_group_snapshot_and_may_load_more(
+    backend: Backend, driver: Any, members: list[Snapshot], method: str
+) -> None:
+    """Cinder's objects load what is missing by the context that they carry."""
+    seen = observe(driver, method, lambda _context, given, _snapshots: given)
+    made = backend.create_group_snapshot(record(), members)
+    backend.delete_group_snapshot(made)
+    (given,) = seen
+    assert (given.id, given.group.id) == (made.id, made.group_id)
+    assert sorted(snapshot.id for snapshot in given.snapshots) == sorted(made.snapshot_ids)
+    assert all(versioned._context.is_admin for versioned in (given, given.group, *given.snapshots))
+
+
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.AVAILABLE])
 def test_a_volume_that_is_not_whole_is_in_no_group(
     backend: Backend, driver: Any, volumes: list[Volume], members: list[Snapshot], store: ObservedStore, status: Status

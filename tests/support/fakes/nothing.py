@@ -319,7 +319,7 @@ class GroupDriver(NothingDriver):
 
     def delete_group(self, context: Any, group: Any, volumes: Any) -> Any:
         self._called("delete_group", group.id)
-        assert not volumes
+        assert volumes == []
         self.groups.pop(group.id, None)
         return {"status": "deleted"}, []
 
