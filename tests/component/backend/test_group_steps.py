@@ -333,6 +333,8 @@ def test_the_driver_sees_group_and_members_in_the_group_snapshot_and_may_load_mo
     (given,) = seen
     assert (given.id, given.group.id) == (made.id, made.group_id)
     assert sorted(snapshot.id for snapshot in given.snapshots) == sorted(made.snapshot_ids)
+    in_the_group = made.volume_ids if method == "create_group_snapshot" else ()
+    assert tuple(volume.id for volume in given.group.volumes) == in_the_group
     assert all(versioned._context.is_admin for versioned in (given, given.group, *given.snapshots))
 
 
