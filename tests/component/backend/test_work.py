@@ -122,7 +122,7 @@ def test_what_is_at_hand_is_what_was_changed(work: Work, volume: Volume, store: 
 
 def test_all_attachments_are_learned_by_one_question(work: Work, volume: Volume, store: ObservedStore) -> None:
     other = store.add(makers.volume())
-    ids = sorted(store.add(makers.attachment(volume, node)).id for node in ("n1", "n2"))
+    ids = sorted(store.add(makers.attachment(volume, f"node-{number}")).id for number in range(200))
     elsewhere = store.add(replace(makers.attachment(other), backend="another"))
     store.calls.clear()
     work.learn_all_attachments()
