@@ -102,7 +102,7 @@ def test_what_the_driver_says_of_the_whole_and_of_each_member_is_kept(
         assert member.provider.id == f"{made.id}/{member.volume_id}"
 
 
-def test_what_is_taken_has_no_message(
+def test_a_finished_group_snapshot_and_its_members_have_no_message(
     backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     def note(*_arguments: object) -> None:
