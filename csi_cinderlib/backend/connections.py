@@ -129,9 +129,9 @@ def _export(engine: Engine, work: Work, driver: Any, volume: Volume, record: Att
     made = engine.volume_object(work, volume)
     connector = dict(record.connector)
     try:
-        if update := engine.ask(work, driver.create_export, engine.context, made, connector):
-            engine.call_quietly(work, convert.update_object, made, update)
-            work.change_volume(volume.id, lambda one: rows.update_volume(one, update))
+        update = engine.ask(work, driver.create_export, engine.context, made, connector)
+        engine.call_quietly(work, convert.update_object, made, update)
+        work.change_volume(volume.id, lambda one: rows.update_volume(one, update))
         faultpoints.reach("publish.exported")
         info = engine.ask(work, driver.initialize_connection, made, connector)
         if not isinstance(info.get("data"), Mapping):

@@ -116,13 +116,11 @@ class Engine:
         return self.driver
 
     @contextlib.contextmanager
-    def lock(self, *names: str) -> Iterator[None]:
-        """Hold Cinder's named locks, as its volume manager and drivers name them; in order of name, against deadlock."""
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a named lock of Cinder's, as its volume manager and drivers name them."""
         from cinder import coordination
 
-        with contextlib.ExitStack() as held:
-            for name in sorted(set(names)):
-                held.enter_context(coordination.COORDINATOR.get_lock(name))
+        with coordination.COORDINATOR.get_lock(name):
             yield
 
     def turn(self, volume_id: str) -> threading.Lock:

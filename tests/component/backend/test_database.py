@@ -13,6 +13,7 @@ from csi_cinderlib.backend.runtime import served
 from csi_cinderlib.errors import StaleRecord
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Volume, VolumeType
 from tests.component.backend.conftest import MakeBackend
+from tests.component.backend.watching import observe
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore, touch
 
@@ -54,6 +55,20 @@ def test_a_driver_sees_attachments_and_snapshots_of_its_volumes(make: MakeBacken
     assert (heard["attached"], heard["status"]) == ([("node-1", "attached")], "in-use")
     assert heard["by host"] == [volume.id]
     assert heard["snapshots"] == [taken.id]
+
+
+def test_a_question_about_the_volume_that_the_driver_works_on_costs_no_store_access(
+    backend: Backend, admin: Any, store: ObservedStore
+) -> None:
+    from cinder import objects
+
+    def ask(volume: Any) -> tuple[str, int]:
+        before = len(store.calls)
+        return objects.Volume.get_by_id(admin, volume.id).id, len(store.calls) - before
+
+    seen = observe(backend.driver, "create_volume", ask)
+    created = backend.create_volume(makers.volume())
+    assert seen == [(created.id, 0)]
 
 
 @pytest.mark.unserved

@@ -93,3 +93,11 @@ def test_in_group_snapshots_and_reverts(backend: Backend, contexts: dict[str, li
     together = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
     backend.delete_group_snapshot(backend.create_group_snapshot(together, [makers.snapshot(volume)]))
     check(contexts, *METHODS[3:])
+
+
+def test_in_the_volumes_and_snapshots_that_a_driver_gets(backend: Backend) -> None:
+    """Cinder's objects load what is missing by the context that they carry."""
+    seen = observe(backend.driver, "create_volume", lambda volume: volume._context)
+    taken = observe(backend.driver, "create_snapshot", lambda snapshot: snapshot._context)
+    backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
+    check({"create_volume": seen, "create_snapshot": taken}, "create_volume", "create_snapshot")

@@ -243,6 +243,19 @@ def test_calls_are_measured_by_the_name_of_the_method(engine: Engine, meter: Cal
     assert meter.seen == [("fake", "create_volume"), ("fake", "call")]
 
 
+def test_a_driver_may_answer_a_dictionary_or_nothing(engine: Engine, meter: Calls) -> None:
+    def create_volume(answer: Any) -> Any:
+        return answer
+
+    assert engine.ask(engine.work(), create_volume, {"size": 1}) == {"size": 1}
+    assert engine.ask(engine.work(), create_volume, None) == {}
+    with pytest.raises(BackendError, match="'fake': the driver answered create_volume with list, not a dictionary"):
+        engine.ask(engine.work(), create_volume, ["size"])
+    with pytest.raises(BackendError, match="'fake': the driver answered call with str, not a dictionary"):
+        engine.ask(engine.work(), partial(create_volume, "size"))
+    assert meter.seen == [*[("fake", "create_volume")] * 3, ("fake", "call")]
+
+
 @pytest.mark.parametrize("call", ["call", "call_quietly"])
 def test_what_fails_in_cinder_is_an_error_of_the_back_end(engine: Engine, call: str) -> None:
     def fail() -> None:

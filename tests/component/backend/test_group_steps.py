@@ -102,6 +102,19 @@ def test_what_the_driver_says_of_the_whole_and_of_each_member_is_kept(
         assert member.provider.id == f"{made.id}/{member.volume_id}"
 
 
+def test_a_finished_group_snapshot_and_its_members_have_no_message(
+    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+) -> None:
+    def note(*_arguments: object) -> None:
+        (whole,), parts, _groups = stored(store)
+        for left in (whole, *parts):
+            store.replace(replace(left, message="it takes long"))
+
+    observe(driver, "create_group_snapshot", note)
+    made = backend.create_group_snapshot(record(), members)
+    assert [made.message, *(member.message for member in store.page(Snapshot).records)] == ["", "", ""]
+
+
 def test_a_driver_that_says_nothing_has_succeeded(
     backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
@@ -307,6 +320,22 @@ def test_a_stale_record_deletes_nothing(
     store.remove(store.get(GroupSnapshot, made.id))
     backend.delete_group_snapshot(made)
     assert driver.calls["delete_group_snapshot"] == 0
+
+
+@pytest.mark.parametrize("method", ["create_group_snapshot", "delete_group_snapshot"])
+def test_the_driver_sees_group_and_members_in_the_group_snapshot_and_may_load_more(
+    backend: Backend, driver: Any, members: list[Snapshot], method: str
+) -> None:
+    """Cinder's objects load what is missing by the context that they carry."""
+    seen = observe(driver, method, lambda _context, given, _snapshots: given)
+    made = backend.create_group_snapshot(record(), members)
+    backend.delete_group_snapshot(made)
+    (given,) = seen
+    assert (given.id, given.group.id) == (made.id, made.group_id)
+    assert sorted(snapshot.id for snapshot in given.snapshots) == sorted(made.snapshot_ids)
+    in_the_group = made.volume_ids if method == "create_group_snapshot" else ()
+    assert tuple(volume.id for volume in given.group.volumes) == in_the_group
+    assert all(versioned._context.is_admin for versioned in (given, given.group, *given.snapshots))
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.AVAILABLE])

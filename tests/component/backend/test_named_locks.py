@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.model.records import Volume
 from tests.component.backend.watching import failing
 from tests.support.fakes import makers
@@ -94,6 +95,17 @@ def lock_files(id: str) -> list[str]:
     return [file.name for file in Path(COORDINATOR._file_path).parent.iterdir() if id in file.name]
 
 
+@pytest.fixture(params=[False, True], ids=["one runtime", "a later runtime"])
+def _runtimes(request: pytest.FixtureRequest, runtime: Runtime, tmp_path: Path) -> Iterator[None]:
+    """Cinder looks for the files of locks in the directory of the latest Runtime."""
+    later = Runtime(tmp_path)
+    if request.param:
+        later.start()
+    yield
+    later.close()
+
+
+@pytest.mark.usefixtures("_runtimes")
 def test_the_files_of_locks_go_with_what_they_are_named_after(backend: Backend) -> None:
     driver: Any = backend.driver
     cleaned: list[tuple[str, str]] = []

@@ -12,7 +12,9 @@ import pytest
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, StaleRecord
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
+from tests.component.backend.watching import observe
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 
@@ -106,6 +108,23 @@ def test_a_volume_that_another_process_carries_on_with_is_left_to_it(
     assert [one.id for one in store.page(Volume).records] == [volume.id]
 
 
+@pytest.mark.parametrize("happens", [is_being_deleted, is_made_by_another, is_ready])
+def test_a_growth_does_not_finish_what_another_process_has_taken_over(
+    backend: Backend, store: ObservedStore, happens: Action
+) -> None:
+    volume = backend.create_volume(makers.volume())
+    left = []
+
+    def another_takes_over() -> None:
+        happens(store, volume)
+        left.append(store.get(Volume, volume.id))
+
+    afterwards(backend, "extend_volume", another_takes_over)
+    with pytest.raises(StaleRecord):
+        backend.extend_volume(volume, GiB(2))
+    assert [store.get(Volume, volume.id)] == left
+
+
 @gone
 def test_a_snapshot_whose_record_is_gone_is_not_left_on_the_array(
     backend: Backend, store: ObservedStore, happens: Action
@@ -116,6 +135,17 @@ def test_a_snapshot_whose_record_is_gone_is_not_left_on_the_array(
         backend.create_snapshot(snapshot)
     assert driver(backend).snapshots == {}
     assert store.page(Snapshot).records == ()
+
+
+def test_the_driver_is_told_where_the_snapshot_lies_that_it_shall_delete(
+    backend: Backend, store: ObservedStore
+) -> None:
+    snapshot = makers.snapshot(backend.create_volume(makers.volume()))
+    afterwards(backend, "create_snapshot", lambda: is_deleted(store, snapshot))
+    seen = observe(driver(backend), "delete_snapshot", lambda doomed: doomed.provider_location)
+    with pytest.raises(StaleRecord):
+        backend.create_snapshot(snapshot)
+    assert seen == [f"nowhere/snapshot-{snapshot.id}"]
 
 
 @carried_on
@@ -150,6 +180,48 @@ def test_a_group_snapshot_whose_record_is_gone_is_not_left_on_the_array(
         backend.create_group_snapshot(record, members)
     assert (driver(backend).taken, driver(backend).snapshots, driver(backend).groups) == ({}, {}, {})
     for kind in GROUP_KINDS:
+        assert store.page(kind).records == ()
+
+
+def test_the_driver_is_told_where_the_group_snapshot_lies_that_it_shall_delete(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(driver=GROUPS)
+    members = [makers.snapshot(backend.create_volume(makers.volume())) for _ in range(2)]
+    record = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
+    take = driver(backend).create_group_snapshot
+
+    def described(*arguments: Any) -> Any:
+        update, updates = take(*arguments)
+        all_deleted(store, record)
+        return {**update, "description": "consistency group 7"}, updates
+
+    driver(backend).create_group_snapshot = described
+    seen = observe(
+        driver(backend),
+        "delete_group_snapshot",
+        lambda _context, doomed, taken: (doomed.description, sorted(member.provider_id for member in taken)),
+    )
+    with pytest.raises(StaleRecord):
+        backend.create_group_snapshot(record, members)
+    assert seen == [("consistency group 7", sorted(f"{record.id}/{member.volume_id}" for member in members))]
+
+
+def test_a_group_snapshot_whose_volumes_are_gone_as_well_leaves_no_record(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(driver=GROUPS)
+    volume = backend.create_volume(makers.volume())
+    record = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
+
+    def everything_goes() -> None:
+        all_deleted(store, record)
+        is_deleted(store, volume)
+
+    afterwards(backend, "create_group_snapshot", everything_goes)
+    with pytest.raises(StaleRecord):
+        backend.create_group_snapshot(record, [makers.snapshot(volume)])
+    for kind in (Volume, *GROUP_KINDS):
         assert store.page(kind).records == ()
 
 

@@ -44,3 +44,21 @@ def test_what_a_driver_logs_while_it_works(make: MakeBackend, log: io.StringIO) 
     backend.create_volume(makers.volume())
     assert "logging in with ***" in log.getvalue()
     assert PASSWORD not in log.getvalue()
+
+
+def test_a_call_that_ends_after_its_back_end_was_stopped(
+    make: MakeBackend, store: ObservedStore, log: io.StringIO
+) -> None:
+    backend = make(**SAID)
+
+    def outlive(_volume: object) -> None:
+        backend.stop()
+        logging.getLogger("cinder.volume.drivers.some").warning("logging in with %s", PASSWORD)
+        raise RuntimeError(SAID["nothing_error"])
+
+    backend.driver.create_volume = outlive  # type: ignore[attr-defined]  # Cinder's
+    with pytest.raises(BackendError, match=r"no session for admin/\*\*\* at"):
+        backend.create_volume(makers.volume())
+    (left,) = store.page(Volume).records
+    assert "logging in with ***" in log.getvalue()
+    assert PASSWORD not in log.getvalue() + repr(left)

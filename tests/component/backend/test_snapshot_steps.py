@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import BackendError, BackendUnavailable, InUse, PreconditionFailed
+from csi_cinderlib.errors import BackendError, BackendUnavailable, InUse, PreconditionFailed, Unsupported
 from csi_cinderlib.model.records import Snapshot, Status, Volume
+from tests.component.backend.conftest import MakeBackend
 from tests.component.backend.watching import AWAY, cinders, failing, observe
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
@@ -43,17 +44,37 @@ def test_there_is_no_snapshot_of_what_is_not_whole(
     assert (driver.calls["create_snapshot"], store.page(Snapshot).records) == (0, ())
 
 
+def test_a_driver_whose_snapshots_make_a_volume_unusable_takes_none(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver="tests.support.fakes.nothing.NfsDriver")
+    driver: Any = backend.driver
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(Unsupported, match="back end 'fake' cannot take snapshots"):
+        backend.create_snapshot(makers.snapshot(volume))
+    assert (driver.snapshots, store.page(Snapshot).records) == ({}, ())
+
+
 def test_a_snapshot_names_its_owner_and_its_time_from_the_start(
     backend: Backend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     seen = observe(driver, "create_snapshot", lambda taken: store.get(Snapshot, taken.id))
-    taken = backend.create_snapshot(makers.snapshot(volume))
+    taken = backend.create_snapshot(replace(makers.snapshot(volume), status=Status.ERROR))
     assert [(record.status, record.owner, bool(record.created_at)) for record in seen] == [
         (Status.CREATING, "me", True)
     ]
     assert (taken.status, taken.owner, taken.message, taken.unfinished) == (Status.AVAILABLE, "", "", False)
     assert taken.provider.location == f"nowhere/snapshot-{taken.id}"
     assert backend.create_snapshot(replace(makers.snapshot(volume), created_at=LONG_AGO)).created_at == LONG_AGO
+
+
+def test_a_finished_snapshot_has_no_message(
+    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+) -> None:
+    observe(
+        driver,
+        "create_snapshot",
+        lambda taken: store.replace(replace(store.get(Snapshot, taken.id), message="it takes long")),
+    )
+    assert backend.create_snapshot(makers.snapshot(volume)).message == ""
 
 
 @pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR])

@@ -19,6 +19,7 @@ from csi_cinderlib.errors import (
 )
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.persistence import codec
 from tests.component.backend.conftest import MakeBackend
 from tests.component.backend.watching import AWAY, cinders, failing, observe
 from tests.support.fakes import makers
@@ -50,7 +51,7 @@ def test_a_creation_names_its_owner_and_its_time_from_the_start(
     backend: Backend, driver: Any, store: ObservedStore
 ) -> None:
     seen = observe(driver, "create_volume", lambda made: store.get(Volume, made.id))
-    made = backend.create_volume(replace(makers.volume(), message="old"))
+    made = backend.create_volume(replace(makers.volume(), status=Status.ERROR, message="old"))
     assert (seen[0].status, seen[0].owner, seen[0].blank, bool(seen[0].created_at)) == (
         Status.CREATING,
         "me",
@@ -89,6 +90,20 @@ def test_a_snapshot_is_a_source_on_its_own_back_end_and_of_its_size(
     assert backend.create_volume(makers.volume(size=3, source=snapshot)).size == 3
 
 
+@pytest.mark.parametrize(
+    ("fake", "size", "grown"), [("NfsDriver", 3, ["nowhere"]), ("NfsDriver", 2, []), ("NothingDriver", 3, [])]
+)
+def test_only_a_clone_made_at_its_sources_size_is_extended_to_the_requested_size(
+    make: MakeBackend, fake: str, size: int, grown: list[str]
+) -> None:
+    backend = make(driver=f"tests.support.fakes.nothing.{fake}")
+    driver: Any = backend.driver
+    source = backend.create_volume(makers.volume(size=2))
+    seen = observe(driver, "extend_volume", lambda clone, _size: clone.provider_location.partition("/")[0])
+    clone = backend.create_volume(makers.volume(size=size, source=source))
+    assert (clone.size, driver.volumes[clone.id], seen) == (size, size, grown)
+
+
 @pytest.mark.parametrize("status", [Status.DELETING, Status.EXTENDING])
 def test_only_a_creation_is_resumed(
     backend: Backend, driver: Any, volume: Volume, store: ObservedStore, status: Status
@@ -102,11 +117,11 @@ def test_only_a_creation_is_resumed(
 def test_a_resumed_creation_is_ones_own_before_anything_is_deleted(
     backend: Backend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
-    left = store.replace(replace(volume, status=Status.ERROR, owner="dead", message="no space"))
+    left = store.replace(replace(volume, status=Status.ERROR, owner="dead", message="no space", unfinished=True))
     seen = observe(driver, "delete_volume", lambda doomed: store.get(Volume, doomed.id))
     made = backend.resume_create_volume(left)
     assert [(record.status, record.owner, record.message) for record in seen] == [(Status.CREATING, "me", "")]
-    assert (made.status, made.owner, made.message) == (Status.AVAILABLE, "", "")
+    assert (made.status, made.owner, made.message, made.unfinished) == (Status.AVAILABLE, "", "", False)
 
 
 def test_a_clean_up_that_fails_does_not_keep_a_volume_from_being_made_unless_the_array_is_away(
@@ -179,6 +194,22 @@ def test_a_volume_with_an_attachment_that_cannot_be_read_stays_as_it_was(
     assert driver.calls["delete_volume"] == 0
 
 
+def test_a_deletion_that_could_not_read_an_attachment_ends_although_the_record_is_repaired_meanwhile(
+    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+) -> None:
+    attachment = makers.attachment(volume)
+
+    def repair(_record: object) -> None:
+        store._put_raw(Attachment, attachment.id, "2-x", codec.to_text(attachment))
+
+    store._put_raw(Attachment, attachment.id, "1-x", f'{{"volume_id": "{volume.id}"}}')
+    store.before["replace"] = lambda _intent: store.before.update(replace=repair)
+    with pytest.raises(CorruptRecord):
+        backend.delete_volume(volume)
+    assert driver.volumes == {volume.id: 1}
+    assert len(store.page(Attachment).records) == 1
+
+
 def test_a_refused_deletion_leaves_the_volume_to_nobody(backend: Backend, volume: Volume, store: ObservedStore) -> None:
     backend.create_snapshot(makers.snapshot(volume))
     with pytest.raises(InUse, match="has snapshots"):
@@ -233,6 +264,23 @@ def test_how_far_a_volume_is_to_grow_is_written_down_first(
         3,
         "",
     )
+
+
+def test_a_finished_growth_has_no_message(backend: Backend, driver: Any, volume: Volume, store: ObservedStore) -> None:
+    observe(
+        driver,
+        "extend_volume",
+        lambda grown, _size: store.replace(replace(store.get(Volume, grown.id), message="slow")),
+    )
+    assert backend.extend_volume(volume, GiB(2)).message == ""
+
+
+def test_a_growth_after_a_failed_one_goes_as_far_as_it_is_asked(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(nothing_fail=["extend_volume:1"])
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(BackendError):
+        backend.extend_volume(volume, GiB(4))
+    assert backend.extend_volume(store.get(Volume, volume.id), GiB(2)).size == 2
 
 
 @pytest.mark.parametrize(("target", "asked", "size"), [(4, 2, 4), (2, 4, 4), (None, 3, 3)])

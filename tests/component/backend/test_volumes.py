@@ -14,7 +14,6 @@ from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import (
     AlreadyExists,
     BackendError,
-    BackendUnavailable,
     InUse,
     InvalidRequest,
     NotFound,
@@ -376,13 +375,6 @@ def test_only_so_many_calls_at_a_time_reach_a_fragile_array(make: MakeBackend, t
     for one in threads:
         one.join()
     assert (driver(backend).calls["create_volume"], driver(backend).busiest) == (8, 2)
-
-
-def test_nothing_works_before_the_start(make: MakeBackend, store: ObservedStore) -> None:
-    backend = make(start=False)
-    with pytest.raises(BackendUnavailable, match="not set up"):
-        backend.create_volume(replace(makers.volume(), host="h", pool="p"))
-    assert store.page(Volume).records == ()
 
 
 def test_a_failed_snapshot_leaves_nothing(make: MakeBackend, store: ObservedStore) -> None:

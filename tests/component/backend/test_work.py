@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
-from csi_cinderlib.backend.work import Route, Routes, Work, all_of, change, walk
+from csi_cinderlib.backend.work import Route, Routes, UnknownBackend, Work, all_of, change, routed, walk, working
 from csi_cinderlib.errors import CorruptRecord, NotFound, StaleRecord
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Page, R, Where
@@ -122,7 +122,7 @@ def test_what_is_at_hand_is_what_was_changed(work: Work, volume: Volume, store: 
 
 def test_all_attachments_are_learned_by_one_question(work: Work, volume: Volume, store: ObservedStore) -> None:
     other = store.add(makers.volume())
-    ids = sorted(store.add(makers.attachment(volume, node)).id for node in ("n1", "n2"))
+    ids = sorted(store.add(makers.attachment(volume, f"node-{number}")).id for number in range(200))
     elsewhere = store.add(replace(makers.attachment(other), backend="another"))
     store.calls.clear()
     work.learn_all_attachments()
@@ -144,14 +144,29 @@ def test_attachments_are_read_again_once_they_were_forgotten(work: Work, volume:
 
 def test_back_ends_are_found_by_each_form_of_cinders_host(store: ObservedStore) -> None:
     routes = Routes()
-    gold, lead = (Route(name, f"controller@{name}", store) for name in ("gold", "lead"))
-    routes.add(gold)
-    routes.add(lead)
+    gold, lead, odd = (Route(name, f"controller@{name}", store) for name in ("gold", "lead", "a@b"))
+    for route in (gold, lead, odd):
+        routes.add(route)
     for host in ("controller@gold", "controller@gold#pool", "controller@gold#pool#1"):
         assert routes.of_host(host) == (gold,)
-    assert set(routes.of_host("controller")) == {gold, lead}
+    assert routes.of_host("controller@a@b") == (odd,)
+    assert set(routes.of_host("controller")) == {gold, lead, odd}
     for host in ("", "gold", "elsewhere", "controller@", "@"):
         assert routes.of_host(host) == ()
+
+
+def test_a_call_sees_the_back_ends_on_its_own_store(store: ObservedStore) -> None:
+    routes = Routes()
+    gold, lead = Route("gold", "controller@gold", store), Route("lead", "controller@lead", ObservedStore())
+    for route in (gold, lead):
+        routes.add(route)
+    for route in (gold, lead):
+        with working(route.work()):
+            assert routes.all() == routes.of_host("controller") == (route,)
+        with routed(route):
+            assert routes.all() == routes.of_host("controller") == (route,)
+    with pytest.raises(UnknownBackend):
+        routes.all()
 
 
 def test_what_no_back_end_has_is_named(store: ObservedStore) -> None:
@@ -163,6 +178,11 @@ def test_what_no_back_end_has_is_named(store: ObservedStore) -> None:
         routes.snapshot("nowhere")
     with pytest.raises(NotFound, match=r"^attachment 'nowhere'"):
         routes.record(Attachment, "nowhere")
+
+
+def test_a_process_without_back_ends_has_no_records() -> None:
+    with pytest.raises(NotFound, match=r"^back end"):
+        Routes().current("a list of all volumes")
 
 
 def test_an_attachment_that_cannot_be_read_is_not_left_out(work: Work, volume: Volume, store: ObservedStore) -> None:

@@ -268,6 +268,19 @@ class InterruptedDriver(NothingDriver):
         super().ensure_export(context, volume)
 
 
+class NfsDriver(NothingDriver):
+    """Has the class name of Cinder's NFS driver (cinder/volume/drivers/nfs.py): its clones have the size of their source, and
+    its snapshots make a volume unusable."""
+
+    def create_cloned_volume(self, volume: Any, src_vref: Any) -> dict[str, Any]:
+        update = super().create_cloned_volume(volume, src_vref)
+        self.volumes[volume.id] = src_vref.size
+        return update
+
+    def create_snapshot(self, snapshot: Any) -> dict[str, Any]:
+        return super().create_snapshot(snapshot)
+
+
 class CuriousDriver(NothingDriver):
     """Asks Cinder's database for something that does not exist here, and hides the answer."""
 
@@ -306,7 +319,7 @@ class GroupDriver(NothingDriver):
 
     def delete_group(self, context: Any, group: Any, volumes: Any) -> Any:
         self._called("delete_group", group.id)
-        assert not volumes
+        assert volumes == []
         self.groups.pop(group.id, None)
         return {"status": "deleted"}, []
 
