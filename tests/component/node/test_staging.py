@@ -1,0 +1,339 @@
+"""Stage and unstage where the record, the device or the mount is not as the call expects it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.brick import Initiator
+from csi_cinderlib.brick.device import Device
+from csi_cinderlib.errors import AlreadyExists, HostError, InvalidRequest, PreconditionFailed
+from csi_cinderlib.host import devices, mounts
+from csi_cinderlib.model.capability import AccessMode, Capability
+from csi_cinderlib.model.connection import Connection, Formatting
+from csi_cinderlib.model.requests import StageVolume
+from csi_cinderlib.node.stage_record import StageRecord, State
+from csi_cinderlib.node.staging import Staging
+from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, Volume, mount_capability
+from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
+from tests.component.node.test_crashes import reboot
+
+pytestmark = pytest.mark.root
+XFS = mount_capability("xfs")
+
+
+class WatchedInitiator(Initiator):
+    """Notes the calls that a loop device does not show: how a dead device is let go."""
+
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__(state_dir)
+        self.calls: list[str] = []
+
+    def give_up(self, device: Device) -> None:
+        self.calls.append(f"give up {device.path}")
+        super().give_up(device)
+
+    def disconnect(self, connection: Connection, device: Device | None = None, *, force: bool = False) -> None:
+        self.calls.append(f"disconnect {device.path if device else '?'}{' by force' if force else ''}")
+        super().disconnect(connection, device, force=force)
+
+
+@pytest.fixture
+def watched(node: Node) -> WatchedInitiator:
+    node.initiator = WatchedInitiator(node.base / "state")
+    node.staging = Staging(node.records, node.initiator, node.sealer, node.locks)
+    return node.initiator
+
+
+def record_of(node: Node, volume_id: str = "vol") -> StageRecord:
+    record = node.records.find(volume_id)
+    assert record
+    return record
+
+
+def device_of(node: Node) -> Device:
+    device = record_of(node).device
+    assert device
+    return device
+
+
+def mount_at(path: str) -> mounts.Mount:
+    found = mounts.find(path)
+    assert found
+    return found
+
+
+def set_read_only(path: str) -> None:
+    """As ext4 does by itself after an error."""
+    subprocess.run(["mount", "-o", "remount,ro", path], check=True)
+
+
+def test_stage_needs_the_connection_of_its_own_volume(node: Node) -> None:
+    volume, other = node.volume(), node.volume("other")
+    for context in ({}, {"connection": ""}, {"connection": node.sealer.seal(other.connection.to_bytes())}):
+        request = StageVolume(
+            volume_id=volume.id, staging_path=node.staging_path(volume), capability=EXT4, publish_context=context
+        )
+        with pytest.raises(InvalidRequest, match="publish_context"):
+            node.staging.stage(request)
+    assert_nothing_left(node.base)
+
+
+def test_stage_mounts_again_what_an_error_made_read_only(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    set_read_only(staged)
+    node.stage(volume)
+    (Path(staged) / "f").write_text("writable")
+    assert mounted_below(node.base) == [staged]
+    assert len(loops_of(node.base)) == 1
+
+
+def test_stage_does_not_take_a_broken_mount_from_its_users(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    target = node.publish(volume)
+    set_read_only(staged)
+    before = (mounts.table(), loops_of(node.base), record_of(node))
+    with pytest.raises(HostError, match=f"does not work and is published at {target}"):
+        node.stage(volume)
+    assert (mounts.table(), loops_of(node.base), record_of(node)) == before
+
+
+def test_a_read_only_stage_again_changes_nothing(node: Node) -> None:
+    volume = node.volume()
+    node.stage(volume)
+    node.unstage(volume)
+    reader = mount_capability("ext4", mode=AccessMode.MULTI_NODE_READER_ONLY)
+    staged = node.stage(volume, reader)
+    before = mount_at(staged)
+    node.stage(volume, reader)
+    assert mount_at(staged) == before
+
+
+def test_stage_completes_what_was_mounted_before_a_crash(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume, XFS)
+    node.records.save(replace(record_of(node), state=State.FORMATTED))
+    before = mount_at(staged)
+    volume.resize(2 * SIZE)
+    devices.refresh_size(device_of(node).path)
+    node.stage(volume, XFS)
+    assert record_of(node).state is State.STAGED
+    assert mount_at(staged) == before
+    assert node.stats(volume, staged).usage[0].total > 1.6 * SIZE
+
+
+def test_stage_mounts_nothing_when_the_file_system_cannot_grow(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = node.volume()
+    node.stage(volume, XFS)
+    node.unstage(volume)
+    volume.resize(2 * SIZE)
+    failing = node.base / "bin" / "xfs_growfs"
+    failing.parent.mkdir()
+    failing.write_text("#!/bin/sh\nexit 1\n")
+    failing.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{failing.parent}:{os.environ['PATH']}")
+        with pytest.raises(HostError, match="xfs_growfs"):
+            node.stage(volume, XFS)
+    assert mounted_below(node.base) == []
+    assert loops_of(node.base) == []
+    staged = node.stage(volume, XFS)
+    assert node.stats(volume, staged).usage[0].total > 1.6 * SIZE
+
+
+@pytest.mark.parametrize("capability", [EXT4, BLOCK])
+def test_stage_makes_a_device_show_the_volumes_size(node: Node, capability: Capability) -> None:
+    """Another program attached the file before it grew."""
+    volume = node.volume()
+    loop = devices.attach_file(str(volume.file))
+    volume.resize(2 * SIZE)
+    assert devices.size(loop) == SIZE
+    staged = node.stage(volume, capability)
+    assert devices.size(device_of(node).path) == 2 * SIZE
+    assert node.stats(volume, staged if capability is EXT4 else node.publish(volume, BLOCK)).usage[0].total > 1.6 * SIZE
+
+
+def test_a_stage_that_fails_keeps_what_is_published(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    target = node.publish(volume)
+    mounts.unmount(staged)
+    mounts.mount("tmpfs", staged, "tmpfs")
+    with pytest.raises(AlreadyExists, match="something else is mounted there"):
+        node.stage(volume)
+    assert set(mounted_below(node.base)) == {staged, target}
+    assert record_of(node).publication(target)
+    mounts.unmount(staged)
+    node.stage(volume)
+    node.unpublish(volume)
+    node.unstage(volume)
+    assert_nothing_left(node.base)
+
+
+def test_a_stage_that_fails_keeps_the_record_of_an_earlier_one(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    reboot(node)
+    mounts.mount("tmpfs", staged, "tmpfs")
+    with pytest.raises(AlreadyExists, match="something else is mounted there"):
+        node.stage(volume)
+    assert loops_of(node.base) == []
+    assert record_of(node).state is State.STAGED
+
+
+def test_a_mkfs_that_fails_leaves_no_trace(node: Node) -> None:
+    with pytest.raises(HostError, match=r"mkfs\.ext4"):
+        node.stage(node.volume(mkfs_options=("-b", "3000")))
+    assert_nothing_left(node.base)
+    node.stage(node.volume())
+
+
+def test_a_dead_device_is_given_up_before_it_is_replaced(node: Node, watched: WatchedInitiator) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    loop = device_of(node).path
+    mounts.unmount(staged)
+    devices.detach_file(loop, expected=devices.identity(loop))
+    node.stage(volume)
+    assert watched.calls == [f"give up {loop}", f"disconnect {loop} by force"]
+
+
+def test_a_device_that_works_is_disconnected_without_force(node: Node, watched: WatchedInitiator) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    loop = device_of(node).path
+    mounts.unmount(staged)
+    node.stage(volume)
+    node.unstage(volume)
+    assert watched.calls == [f"disconnect {loop}"] * 2
+
+
+def test_a_dead_device_is_given_up_before_it_is_unstaged(node: Node, watched: WatchedInitiator) -> None:
+    volume = node.volume()
+    node.stage(volume)
+    loop = device_of(node).path
+    reboot(node)
+    node.unstage(volume)
+    assert watched.calls == [f"give up {loop}", f"disconnect {loop} by force"]
+    assert_nothing_left(node.base)
+
+
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_the_device_of_an_earlier_attachment_is_given_up(node: Node, watched: WatchedInitiator, rebooted: bool) -> None:
+    volume = node.volume()
+    node.stage(volume)
+    loop = device_of(node).path
+    if rebooted:
+        reboot(node)
+    node.stage(replace(volume, attachment="of-this-node@2"))
+    given_up = [] if rebooted else [f"give up {loop}"]  # after a reboot, that name may be another volume's
+    assert watched.calls == [*given_up, f"disconnect {loop} by force"]
+
+
+def test_unstage_at_another_path_leaves_the_volume_staged(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    elsewhere = node.base / "elsewhere"
+    node.staging.unstage(volume.id, str(elsewhere))
+    elsewhere.mkdir()
+    mounts.mount("tmpfs", str(elsewhere), "tmpfs")
+    with pytest.raises(PreconditionFailed, match="has no record of volume vol there"):
+        node.staging.unstage(volume.id, str(elsewhere))
+    assert mounted_below(node.base) == [staged, str(elsewhere)]
+    assert record_of(node).state is State.STAGED
+
+
+def test_unstage_at_another_path_ends_a_stage_that_nothing_shows_any_more(node: Node) -> None:
+    volume = node.volume()
+    node.stage(volume)
+    reboot(node)
+    node.staging.unstage(volume.id, str(node.base / "new-layout"))
+    assert_nothing_left(node.base)
+
+
+def test_unstage_at_another_path_leaves_a_stage_whose_path_is_taken(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    reboot(node)
+    mounts.mount("tmpfs", staged, "tmpfs")
+    node.staging.unstage(volume.id, str(node.base / "new-layout"))
+    assert record_of(node).staging_path == staged
+
+
+def test_unstage_takes_a_path_by_another_name(node: Node) -> None:
+    volume = node.volume()
+    node.stage(volume)
+    (node.base / "link").symlink_to(node.base / "staging")
+    node.staging.unstage(volume.id, str(node.base / "link" / volume.id))
+    assert_nothing_left(node.base)
+
+
+def in_small_space(node: Node, volume: Volume) -> Volume:
+    """The volume's file in a file system that has no room for its data, as of an array that is full."""
+    small = node.base / "small"
+    small.mkdir()
+    mounts.mount("tmpfs", str(small), "tmpfs", ("size=24m",))
+    moved = replace(volume, file=small / "volume")
+    moved.file.touch()
+    moved.resize(SIZE)
+    return moved
+
+
+@pytest.mark.parametrize("capability", [EXT4, BLOCK])
+def test_unstage_reports_data_that_could_not_be_written(node: Node, capability: Capability) -> None:
+    volume = in_small_space(node, node.volume())
+    node.stage(volume, capability)
+    target = Path(node.publish(volume, capability))
+    with (target if capability is BLOCK else target / "f").open("r+b" if capability is BLOCK else "wb") as file:
+        file.write(os.urandom(48 * MIB))
+    node.unpublish(volume)
+    with pytest.raises(HostError, match="flushing" if capability is BLOCK else "writing out"):
+        node.unstage(volume)
+    assert record_of(node).state is State.STAGED
+    assert len(loops_of(node.base)) == 1
+
+
+def interrupt_mkfs(node: Node) -> Volume:
+    """What a node finds that was killed while mkfs ran."""
+    volume = node.volume()
+    staged = node.stage(volume)
+    mounts.unmount(staged)
+    node.records.save(replace(record_of(node), state=State.FORMATTING))
+    with Path(device_of(node).path).open("r+b") as file:
+        file.write(bytes(4096))  # mke2fs writes the superblock last
+        os.fsync(file.fileno())
+    return volume
+
+
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_unstage_removes_what_an_interrupted_mkfs_left(node: Node, rebooted: bool) -> None:
+    volume = interrupt_mkfs(node)
+    if rebooted:
+        reboot(node)
+    node.unstage(volume)
+    assert_nothing_left(node.base)
+    node.stage(replace(volume, attachment="of-the-other@1", formatting=Formatting.UNKNOWN))
+
+
+def test_unstage_after_an_interrupted_mkfs_ends_without_the_volume(node: Node) -> None:
+    volume = interrupt_mkfs(node)
+    reboot(node)
+    volume.file.rename(node.base / "moved")
+    node.unstage(volume)
+    assert_nothing_left(node.base)
+
+
+def test_unstage_after_an_interrupted_mkfs_touches_no_other_device(node: Node) -> None:
+    volume = interrupt_mkfs(node)
+    reboot(node)
+    volume.file.rename(node.base / "moved")
+    volume.file.write_bytes(b"data of another volume" * MIB)
+    node.unstage(volume)
+    assert volume.file.read_bytes() == b"data of another volume" * MIB
+    assert_nothing_left(node.base)
