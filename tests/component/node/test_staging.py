@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -274,29 +275,34 @@ def test_unstage_takes_a_path_by_another_name(node: Node) -> None:
     assert_nothing_left(node.base)
 
 
-def in_small_space(node: Node, volume: Volume) -> Volume:
-    """The volume's file in a file system that has no room for its data, as of an array that is full."""
+@pytest.fixture
+def cramped(node: Node) -> Iterator[Volume]:
+    """A volume that cannot store its data, as of an array that is full: its file is in a file system without the room."""
     small = node.base / "small"
     small.mkdir()
     mounts.mount("tmpfs", str(small), "tmpfs", ("size=24m",))
-    moved = replace(volume, file=small / "volume")
-    moved.file.touch()
-    moved.resize(SIZE)
-    return moved
+    volume = Volume(id="vol", file=small / "volume")
+    volume.file.touch()
+    volume.resize(SIZE)
+    yield volume
+    for path in reversed(mounted_below(node.base)):
+        if path != str(small):
+            mounts.unmount(path)
+    devices.detach_from(str(volume.file))
+    mounts.unmount(str(small))
 
 
 @pytest.mark.parametrize("capability", [EXT4, BLOCK])
-def test_unstage_reports_data_that_could_not_be_written(node: Node, capability: Capability) -> None:
-    volume = in_small_space(node, node.volume())
-    node.stage(volume, capability)
-    target = Path(node.publish(volume, capability))
+def test_unstage_reports_data_that_could_not_be_written(node: Node, cramped: Volume, capability: Capability) -> None:
+    node.stage(cramped, capability)
+    target = Path(node.publish(cramped, capability))
     with (target if capability is BLOCK else target / "f").open("r+b" if capability is BLOCK else "wb") as file:
         file.write(os.urandom(48 * MIB))
-    node.unpublish(volume)
+    node.unpublish(cramped)
     with pytest.raises(HostError, match="flushing" if capability is BLOCK else "writing out"):
-        node.unstage(volume)
+        node.unstage(cramped)
     assert record_of(node).state is State.STAGED
-    assert len(loops_of(node.base)) == 1
+    assert devices.find_attached(str(cramped.file))
 
 
 def interrupt_mkfs(node: Node) -> Volume:
