@@ -13,7 +13,7 @@ import pytest
 from csi_cinderlib.brick import Initiator
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import AlreadyExists, HostError, InvalidRequest, PreconditionFailed
-from csi_cinderlib.host import devices, mounts
+from csi_cinderlib.host import devices, kernel, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.requests import StageVolume
@@ -160,7 +160,7 @@ def test_stage_makes_a_device_show_the_volumes_size(node: Node, capability: Capa
     assert node.stats(volume, staged if capability is EXT4 else node.publish(volume, BLOCK)).usage[0].total > 1.6 * SIZE
 
 
-def test_a_stage_that_fails_keeps_what_is_published(node: Node) -> None:
+def test_a_stage_that_fails_keeps_what_is_published(node: Node, watched: WatchedInitiator) -> None:
     volume = node.volume()
     staged = node.stage(volume)
     target = node.publish(volume)
@@ -170,6 +170,7 @@ def test_a_stage_that_fails_keeps_what_is_published(node: Node) -> None:
         node.stage(volume)
     assert set(mounted_below(node.base)) == {staged, target}
     assert record_of(node).publication(target)
+    assert watched.calls == []
     mounts.unmount(staged)
     node.stage(volume)
     node.unpublish(volume)
@@ -188,11 +189,42 @@ def test_a_stage_that_fails_keeps_the_record_of_an_earlier_one(node: Node) -> No
     assert record_of(node).state is State.STAGED
 
 
-def test_a_mkfs_that_fails_leaves_no_trace(node: Node) -> None:
+def test_a_volume_that_cannot_be_connected_leaves_no_record(node: Node) -> None:
+    volume = node.volume()
+    volume.resize(0)
+    with pytest.raises(HostError, match="too few for a block device"):
+        node.stage(volume)
+    assert_nothing_left(node.base)
+
+
+def test_a_mkfs_that_fails_leaves_no_trace(node: Node, watched: WatchedInitiator) -> None:
     with pytest.raises(HostError, match=r"mkfs\.ext4"):
         node.stage(node.volume(mkfs_options=("-b", "3000")))
+    assert [call.startswith("disconnect /dev/loop") for call in watched.calls] == [True]
     assert_nothing_left(node.base)
     node.stage(node.volume())
+
+
+def test_a_mkfs_that_fails_after_an_interrupted_one_leaves_a_blank_device(node: Node) -> None:
+    volume = interrupt_mkfs(node)
+    before = record_of(node)
+    volume.mkfs_options = ("-b", "3000")
+    with pytest.raises(HostError, match=r"mkfs\.ext4"):
+        node.stage(volume)
+    assert record_of(node) == replace(
+        before, connection=volume.connection, state=State.CONNECTED, fs_type="", boot_id=record_of(node).boot_id
+    )
+    assert loops_of(node.base) == []
+    node.stage(replace(volume, mkfs_options=(), formatting=Formatting.UNKNOWN))
+
+
+def test_a_stage_that_cannot_be_undone_reports_why_it_failed(node: Node) -> None:
+    volume = node.volume()
+    loop = devices.attach_file(str(volume.file))
+    with kernel.opened(loop, os.O_RDONLY | os.O_EXCL), pytest.raises(HostError, match=r"mkfs\.ext4"):
+        node.stage(volume)
+    assert record_of(node).state is State.FORMATTING
+    node.stage(volume)
 
 
 def test_a_dead_device_is_given_up_before_it_is_replaced(node: Node, watched: WatchedInitiator) -> None:
