@@ -1,10 +1,9 @@
-"""Stage and unstage where the record, the device or the mount is not as the call expects it."""
+"""Stage where the record, the device or the mount is not as the call expects it."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +11,14 @@ import pytest
 
 from csi_cinderlib.brick import Initiator
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.errors import AlreadyExists, HostError, InvalidRequest, PreconditionFailed
+from csi_cinderlib.errors import AlreadyExists, HostError, InvalidRequest
 from csi_cinderlib.host import devices, kernel, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.requests import StageVolume
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.staging import Staging
-from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, Volume, mount_capability
+from tests.component.node.bed import BLOCK, EXT4, SIZE, Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 from tests.component.node.test_crashes import reboot
 
@@ -73,6 +72,18 @@ def set_read_only(path: str) -> None:
     subprocess.run(["mount", "-o", "remount,ro", path], check=True)
 
 
+def interrupt_mkfs(node: Node) -> Volume:
+    """What a node finds that was killed while mkfs ran."""
+    volume = node.volume()
+    staged = node.stage(volume)
+    mounts.unmount(staged)
+    node.records.save(replace(record_of(node), state=State.FORMATTING))
+    with Path(device_of(node).path).open("r+b") as file:
+        file.write(bytes(4096))  # mke2fs writes the superblock last
+        os.fsync(file.fileno())
+    return volume
+
+
 def test_stage_needs_the_connection_of_its_own_volume(node: Node) -> None:
     volume, other = node.volume(), node.volume("other")
     for context in ({}, {"connection": ""}, {"connection": node.sealer.seal(other.connection.to_bytes())}):
@@ -114,6 +125,26 @@ def test_a_read_only_stage_again_changes_nothing(node: Node) -> None:
     before = mount_at(staged)
     node.stage(volume, reader)
     assert mount_at(staged) == before
+
+
+def test_a_block_volume_that_is_staged_stays_connected(node: Node, watched: WatchedInitiator) -> None:
+    volume = node.volume()
+    node.stage(volume, BLOCK)
+    before = record_of(node)
+    node.stage(volume, BLOCK)
+    node.publish(volume, BLOCK)
+    node.stage(volume, BLOCK)
+    assert watched.calls == []
+    assert record_of(node).device == before.device
+
+
+def test_a_block_volume_that_was_only_connected_is_connected_again(node: Node, watched: WatchedInitiator) -> None:
+    volume = node.volume()
+    node.stage(volume, BLOCK)
+    node.records.save(replace(record_of(node), state=State.CONNECTED))
+    node.stage(volume, BLOCK)
+    assert len(watched.calls) == 1
+    assert record_of(node).state is State.STAGED
 
 
 def test_stage_completes_what_was_mounted_before_a_crash(node: Node) -> None:
@@ -267,111 +298,3 @@ def test_the_device_of_an_earlier_attachment_is_given_up(node: Node, watched: Wa
     node.stage(replace(volume, attachment="of-this-node@2"))
     given_up = [] if rebooted else [f"give up {loop}"]  # after a reboot, that name may be another volume's
     assert watched.calls == [*given_up, f"disconnect {loop} by force"]
-
-
-def test_unstage_at_another_path_leaves_the_volume_staged(node: Node) -> None:
-    volume = node.volume()
-    staged = node.stage(volume)
-    elsewhere = node.base / "elsewhere"
-    node.staging.unstage(volume.id, str(elsewhere))
-    elsewhere.mkdir()
-    mounts.mount("tmpfs", str(elsewhere), "tmpfs")
-    with pytest.raises(PreconditionFailed, match="has no record of volume vol there"):
-        node.staging.unstage(volume.id, str(elsewhere))
-    assert mounted_below(node.base) == [staged, str(elsewhere)]
-    assert record_of(node).state is State.STAGED
-
-
-def test_unstage_at_another_path_ends_a_stage_that_nothing_shows_any_more(node: Node) -> None:
-    volume = node.volume()
-    node.stage(volume)
-    reboot(node)
-    node.staging.unstage(volume.id, str(node.base / "new-layout"))
-    assert_nothing_left(node.base)
-
-
-def test_unstage_at_another_path_leaves_a_stage_whose_path_is_taken(node: Node) -> None:
-    volume = node.volume()
-    staged = node.stage(volume)
-    reboot(node)
-    mounts.mount("tmpfs", staged, "tmpfs")
-    node.staging.unstage(volume.id, str(node.base / "new-layout"))
-    assert record_of(node).staging_path == staged
-
-
-def test_unstage_takes_a_path_by_another_name(node: Node) -> None:
-    volume = node.volume()
-    node.stage(volume)
-    (node.base / "link").symlink_to(node.base / "staging")
-    node.staging.unstage(volume.id, str(node.base / "link" / volume.id))
-    assert_nothing_left(node.base)
-
-
-@pytest.fixture
-def cramped(node: Node) -> Iterator[Volume]:
-    """A volume that cannot store its data, as of an array that is full: its file is in a file system without the room."""
-    small = node.base / "small"
-    small.mkdir()
-    mounts.mount("tmpfs", str(small), "tmpfs", ("size=24m",))
-    volume = Volume(id="vol", file=small / "volume")
-    volume.file.touch()
-    volume.resize(SIZE)
-    yield volume
-    for path in reversed(mounted_below(node.base)):
-        if path != str(small):
-            mounts.unmount(path)
-    devices.detach_from(str(volume.file))
-    mounts.unmount(str(small))
-
-
-@pytest.mark.parametrize("capability", [EXT4, BLOCK])
-def test_unstage_reports_data_that_could_not_be_written(node: Node, cramped: Volume, capability: Capability) -> None:
-    node.stage(cramped, capability)
-    target = Path(node.publish(cramped, capability))
-    with (target if capability is BLOCK else target / "f").open("r+b" if capability is BLOCK else "wb") as file:
-        file.write(os.urandom(48 * MIB))
-    node.unpublish(cramped)
-    with pytest.raises(HostError, match="flushing" if capability is BLOCK else "writing out"):
-        node.unstage(cramped)
-    assert record_of(node).state is State.STAGED
-    assert devices.find_attached(str(cramped.file))
-
-
-def interrupt_mkfs(node: Node) -> Volume:
-    """What a node finds that was killed while mkfs ran."""
-    volume = node.volume()
-    staged = node.stage(volume)
-    mounts.unmount(staged)
-    node.records.save(replace(record_of(node), state=State.FORMATTING))
-    with Path(device_of(node).path).open("r+b") as file:
-        file.write(bytes(4096))  # mke2fs writes the superblock last
-        os.fsync(file.fileno())
-    return volume
-
-
-@pytest.mark.parametrize("rebooted", [False, True])
-def test_unstage_removes_what_an_interrupted_mkfs_left(node: Node, rebooted: bool) -> None:
-    volume = interrupt_mkfs(node)
-    if rebooted:
-        reboot(node)
-    node.unstage(volume)
-    assert_nothing_left(node.base)
-    node.stage(replace(volume, attachment="of-the-other@1", formatting=Formatting.UNKNOWN))
-
-
-def test_unstage_after_an_interrupted_mkfs_ends_without_the_volume(node: Node) -> None:
-    volume = interrupt_mkfs(node)
-    reboot(node)
-    volume.file.rename(node.base / "moved")
-    node.unstage(volume)
-    assert_nothing_left(node.base)
-
-
-def test_unstage_after_an_interrupted_mkfs_touches_no_other_device(node: Node) -> None:
-    volume = interrupt_mkfs(node)
-    reboot(node)
-    volume.file.rename(node.base / "moved")
-    volume.file.write_bytes(b"data of another volume" * MIB)
-    node.unstage(volume)
-    assert volume.file.read_bytes() == b"data of another volume" * MIB
-    assert_nothing_left(node.base)
