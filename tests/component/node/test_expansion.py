@@ -9,6 +9,7 @@ import pytest
 from csi_cinderlib.errors import HostError, NotFound, OperationPending, OutOfRange
 from csi_cinderlib.host import mounts
 from csi_cinderlib.model.capability import AccessMode
+from csi_cinderlib.model.size import Bytes
 from csi_cinderlib.node.stage_record import StageRecord
 from tests.component.node.bed import BLOCK, MIB, SIZE, Node, mount_capability
 
@@ -59,7 +60,7 @@ def test_only_a_larger_size_is_recorded(node: Node) -> None:
     assert record_of(node) == before
     volume.resize(2 * SIZE)
     node.expand(volume, staged, required=2 * SIZE)
-    assert record_of(node).connection == replace(before.connection, size=2 * SIZE)
+    assert record_of(node).connection == replace(before.connection, size=Bytes(2 * SIZE))
 
 
 def test_a_device_that_stays_smaller_than_asked_for_is_an_error(node: Node) -> None:
