@@ -12,7 +12,7 @@ import pytest
 from csi_cinderlib.brick import Initiator
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import AlreadyExists, HostError, InvalidRequest
-from csi_cinderlib.host import devices, kernel, mounts
+from csi_cinderlib.host import devices, identities, kernel, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.requests import StageVolume
@@ -298,3 +298,20 @@ def test_the_device_of_an_earlier_attachment_is_given_up(node: Node, watched: Wa
     node.stage(replace(volume, attachment="of-this-node@2"))
     given_up = [] if rebooted else [f"give up {loop}"]  # after a reboot, that name may be another volume's
     assert watched.calls == [*given_up, f"disconnect {loop} by force"]
+
+
+def test_the_disk_of_an_earlier_attachment_takes_no_writes_any_more(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the kernel still holds for it must not reach a volume that another node had meanwhile."""
+    volume = node.volume()
+    node.stage(volume, BLOCK)
+    device = device_of(node)
+    number = Path(device.path).stat().st_rdev
+    disk = node.base / "sys" / f"{os.major(number)}:{os.minor(number)}"
+    (disk / "device" / "scsi_disk").mkdir(parents=True)
+    for file, content in (("device/state", "running\n"), ("device/wwid", device.wwid), ("ro", "0\n")):
+        (disk / file).write_text(content)
+    monkeypatch.setattr(identities, "SYSFS", disk.parent)
+    node.stage(replace(volume, attachment="of-this-node@2"), BLOCK)
+    assert (disk / "device" / "state").read_text() == "offline\n"
