@@ -139,6 +139,15 @@ def test_a_read_only_bind_refuses_writes_and_keeps_the_sources_flags(
         mounts.unmount(str(source))
 
 
+def test_a_bind_that_cannot_be_made_read_only_is_undone(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(HostError, match="reading the mount table"):
+        patched.setattr(mounttable, "MOUNTINFO", tmp_path / "missing")
+        mounts.bind_read_only("/etc", target)
+    assert mounts.find(target) is None
+
+
 def test_a_device_node_is_bound_on_a_file(loop: Loop, tmp_path: Path) -> None:
     device = loop(8)
     file = tmp_path / "volume"

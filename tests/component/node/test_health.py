@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.host import commands, devices, filesystems, mounts
+from csi_cinderlib.host import commands, devices, filesystems, identities, mounts
 from csi_cinderlib.host.mounttable import parse_line
 from csi_cinderlib.node import health
 
@@ -93,6 +93,61 @@ def test_a_device_whose_file_was_replaced_is_lost(device: Device, tmp_path: Path
 def test_a_map_without_paths_is_lost(device: Device) -> None:
     assert health.lost(replace(device, multipath=True)) == f"no path of {device.path} is left"
     assert health.device_problem(replace(device, multipath=True)) == f"no path of {device.path} is left"
+
+
+def write(base: Path, files: Mapping[str, str]) -> None:
+    for name, content in files.items():
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text(content)
+
+
+@pytest.fixture
+def sysfs(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for the device's directory in /sys, where a loop device has no paths."""
+    number = Path(device.path).stat().st_rdev
+    directory = tmp_path / "sys" / f"{os.major(number)}:{os.minor(number)}"
+    directory.mkdir(parents=True)
+    monkeypatch.setattr(identities, "SYSFS", directory.parent)
+    return directory
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("state", "works", "lost"),
+    [
+        ("running", True, False),
+        ("blocked", False, False),
+        ("quiesce", False, False),
+        ("created", False, False),
+        ("created-blocked", False, False),
+        ("offline", False, True),
+        ("transport-offline", False, True),
+    ],
+)
+def test_a_disk_that_the_kernel_waits_for_does_not_work_and_is_not_lost(
+    device: Device, sysfs: Path, state: str, works: bool, lost: bool
+) -> None:
+    write(sysfs, {"device/scsi_disk/x": "", "device/state": f"{state}\n", "device/wwid": device.wwid})
+    problem = f"no path of {device.path} works: {sysfs.name} {state}"
+    assert health.device_problem(device) == ("" if works else problem)
+    assert health.lost(device) == (problem if lost else "")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("second", "lost"), [("running", False), ("blocked", False), ("offline", True)])
+def test_a_map_works_as_long_as_one_path_does(device: Device, sysfs: Path, second: str, lost: bool) -> None:
+    write(sysfs, {"dm/uuid": f"mpath-{device.wwid}"})
+    for name, state in (("sda", "offline"), ("sdb", second)):
+        write(sysfs.parent / name, {"device/scsi_disk/x": "", "device/state": state})
+        (sysfs / "slaves").mkdir(exist_ok=True)
+        (sysfs / "slaves" / name).symlink_to(sysfs.parent / name)
+    problem = f"no path of {device.path} works: sda offline, sdb {second}"
+    assert health.lost(replace(device, multipath=True)) == (problem if lost else "")
+    assert health.device_problem(device) == ("" if second == "running" else problem)
+
+
+def test_a_device_that_cannot_be_asked_is_a_problem() -> None:
+    assert "paths of /dev/missing" in health.replaced(Device(path="/dev/missing", wwid=""))
 
 
 def test_what_is_no_block_device_is_gone(tmp_path: Path) -> None:
