@@ -191,3 +191,15 @@ def test_the_capability_to_grow_ext4_mounted_is_known() -> None:
         capable = True
         resource.setrlimit(resource.RLIMIT_MSGQUEUE, (soft, hard))
     assert file_system.can_grow_ext_mounted() is capable
+
+
+@pytest.mark.parametrize(
+    ("effective", "capable"),
+    [("CapEff:\t0000000001000000\n", True), ("CapEff:\t000001fffeffffff\n", False), ("Name:\tx\n", False)],
+)
+def test_the_effective_capabilities_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effective: str, capable: bool
+) -> None:
+    (tmp_path / "status").write_text(f"CapPrm:\t000001ffffffffff\n{effective}CapBnd:\t000001ffffffffff\n")
+    monkeypatch.setattr(file_system, "STATUS", tmp_path / "status")
+    assert file_system.can_grow_ext_mounted() is capable
