@@ -109,7 +109,10 @@ def test_a_recursive_bind_shows_what_is_mounted_below(target: str, tmp_path: Pat
     below = tmp_path / "source" / "below"
     below.mkdir(parents=True)
     mounts.mount("none", str(below), "tmpfs")
-    mounts.bind(str(tmp_path / "source"), target, recursive=recursive)
+    if recursive:
+        mounts.bind(str(tmp_path / "source"), target, recursive=True)
+    else:
+        mounts.bind(str(tmp_path / "source"), target)
     assert (mounts.find(f"{target}/below") is not None) is recursive
     if recursive:
         mounts.unmount(f"{target}/below")
