@@ -80,6 +80,14 @@ def test_a_read_only_file_system_is_left_as_it_is(node: Node) -> None:
     assert node.stats(volume, staged).usage[0].total < 1.2 * SIZE
 
 
+def test_a_file_system_that_is_only_staged_grows(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume, XFS)
+    volume.resize(2 * SIZE)
+    assert node.expand(volume, staged, required=2 * SIZE) == 2 * SIZE
+    assert node.stats(volume, staged).usage[0].total > 1.6 * SIZE
+
+
 def test_a_file_system_grows_by_a_target_when_its_staging_mount_is_gone(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume, XFS)

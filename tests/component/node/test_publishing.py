@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import AlreadyExists, HostError, PreconditionFailed
-from csi_cinderlib.host import mounts
+from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.requests import NodePublishVolume
 from csi_cinderlib.node.stage_record import StageRecord, State
-from tests.component.node.bed import BLOCK, EXT4, Node, mount_capability
+from tests.component.node.bed import BLOCK, EXT4, SIZE, Node, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 from tests.component.node.test_crashes import reboot
 
@@ -164,17 +164,39 @@ def test_a_bind_of_a_device_that_fails_leaves_neither_target_nor_view(node: Node
 def test_a_read_only_view_stays_while_a_target_shows_it(node: Node) -> None:
     volume, second = node.volume(), node.target("pod2")
     node.stage(volume, SHARED_BLOCK)
+    device = record_of(node).device
+    assert device
+    writable = devices.attach_file(device.path)  # another program's
     first = node.publish(volume, SHARED_BLOCK, read_only=True)
     node.publish(volume, SHARED_BLOCK, second, read_only=True)
-    writable = node.publish(volume, SHARED_BLOCK, node.target("pod3"))
-    assert len(loops_of(node.base)) == 2
+    third = node.publish(volume, SHARED_BLOCK, node.target("pod3"))
+    assert len(loops_of(node.base)) == 3
     node.unpublish(volume, first)
     assert_refuses_writes(second)
-    assert len(loops_of(node.base)) == 2
+    assert devices.size(second) == SIZE
     node.unpublish(volume, second)
+    assert set(loops_of(node.base)) == {device.path, writable}
+    with Path(third).open("r+b", buffering=0) as file:
+        file.write(b"x" * 4096)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_unpublish_leaves_a_read_only_device_attached(node: Node, recorded: bool) -> None:
+    volume = node.volume(read_only=True)
+    node.stage(volume, BLOCK)
+    node.publish(volume, BLOCK, read_only=True)
+    if not recorded:
+        node.records.remove(volume.id)
+    node.unpublish(volume)
     assert len(loops_of(node.base)) == 1
-    with Path(writable).open("r+b", buffering=0) as device:
-        device.write(b"x" * 4096)
+
+
+def test_any_bound_node_is_unpublished(node: Node) -> None:
+    target = Path(node.target())
+    target.touch()
+    mounts.bind("/dev/null", str(target))
+    node.unpublish(node.volume())
+    assert not target.exists()
 
 
 @pytest.mark.parametrize("read_only", [False, True])

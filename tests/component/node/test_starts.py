@@ -144,6 +144,33 @@ def test_at_start_a_device_that_is_in_use_does_not_stop_the_other_volumes(node: 
     assert_nothing_left(node.base)
 
 
+def test_at_start_a_volume_that_is_kept_or_gone_does_not_stop_the_others(node: Node) -> None:
+    for name in ("a-gone", "b-used", "c-unused"):
+        staged = Path(node.stage(node.volume(name), BLOCK))
+    staged.rmdir()
+    gone = node.records.find("a-gone")
+    assert gone
+    locks = Meanwhile(lambda: node.records.remove("a-gone"))
+    assert reconcile(node.records, node.staging, locks) == Reconciled(kept=("b-used",), cleaned=("c-unused",))
+    node.records.save(gone)
+
+
+@pytest.mark.parametrize("state", [State.INTENT, State.CONNECTED])
+def test_at_start_an_unfinished_volume_is_cleaned_though_its_staging_path_is_there(node: Node, state: State) -> None:
+    node.stage(node.volume(), BLOCK)
+    record = node.records.find("vol")
+    assert record
+    node.records.save(replace(record, state=state))
+    assert node.reconcile() == Reconciled(cleaned=("vol",))
+    assert_nothing_left(node.base)
+
+
+def test_at_start_a_record_that_cannot_be_read_does_not_stop_the_others(node: Node) -> None:
+    Path(node.stage(node.volume(), BLOCK)).rmdir()
+    (node.records.directory / "bad.json").write_text("{")
+    assert node.reconcile() == Reconciled(cleaned=("vol",), corrupt=("bad",))
+
+
 def test_at_start_a_busy_volume_does_not_stop_the_others(node: Node) -> None:
     for name in ("busy", "idle"):
         Path(node.stage(node.volume(name), BLOCK)).rmdir()
