@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -78,6 +80,17 @@ def test_a_mount_that_is_in_use_for_a_moment_is_unmounted(target: str) -> None:
 def test_a_path_that_cannot_be_unmounted_is_a_host_error(target: str) -> None:
     with pytest.raises(HostError, match=r"unmounting .*: File name too long"):
         mounts.unmount(f"{target}/{'x' * 300}")
+
+
+def test_a_mount_that_the_kernel_keeps_is_not_reported_as_unmounted(target: str) -> None:
+    """A user namespace cannot take away what was mounted outside."""
+    mounts.mount("none", target, "tmpfs")
+    code = "import sys; from csi_cinderlib.host import mounts; mounts.unmount(sys.argv[1])"
+    namespace = ("unshare", "--user", "--map-root-user", "--mount")
+    argv = [*namespace, sys.executable, "-c", code, target]
+    said = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert said.stderr.endswith(f"HostError: unmounting {target}: the kernel does not let this mount go\n")
+    assert mounts.unmount(target) == 1
 
 
 def test_lazily_a_mount_in_use_goes_out_of_sight(target: str) -> None:
