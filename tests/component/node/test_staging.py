@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,14 +259,76 @@ def test_a_stage_that_cannot_be_undone_reports_why_it_failed(node: Node) -> None
     node.stage(volume)
 
 
+def take_size(volume: Volume, device: str) -> None:
+    """As a back end does that deletes a volume which is attached."""
+    volume.resize(0)
+    devices.refresh_size(device)
+
+
 def test_a_dead_device_is_given_up_before_it_is_replaced(node: Node, watched: WatchedInitiator) -> None:
     volume = node.volume()
-    staged = node.stage(volume)
+    node.stage(volume, BLOCK)
     loop = device_of(node).path
-    mounts.unmount(staged)
-    devices.detach_file(loop, expected=devices.identity(loop))
-    node.stage(volume)
+    take_size(volume, loop)
+    with pytest.raises(HostError, match="too few for a block device"):
+        node.stage(volume, BLOCK)
+    assert watched.calls[:2] == [f"give up {loop}", f"disconnect {loop} by force"]
+
+
+def test_a_dead_device_is_given_up_before_it_is_unstaged(node: Node, watched: WatchedInitiator) -> None:
+    volume = node.volume()
+    node.stage(volume, BLOCK)
+    loop = device_of(node).path
+    take_size(volume, loop)
+    node.unstage(volume)
     assert watched.calls == [f"give up {loop}", f"disconnect {loop} by force"]
+    assert_nothing_left(node.base)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_after_a_reboot_nothing_is_given_up(node: Node, watched: WatchedInitiator, again: bool) -> None:
+    """The name of the device may be another volume's by now."""
+    volume = node.volume()
+    node.stage(volume)
+    loop = device_of(node).path
+    reboot(node)
+    (node.stage if again else node.unstage)(volume)
+    assert watched.calls == [f"disconnect {loop} by force"]
+
+
+def unstage(node: Node, volume: Volume) -> None:
+    node.unstage(volume)
+
+
+def stage_again(node: Node, volume: Volume) -> None:
+    with pytest.raises(HostError, match="is volume other, which is staged here: not touched"):
+        node.stage(volume, BLOCK)
+
+
+def stage_anew(node: Node, volume: Volume) -> None:
+    stage_again(node, replace(volume, attachment="of-this-node@2"))
+
+
+@pytest.mark.parametrize("call", [unstage, stage_again, stage_anew])
+def test_a_device_that_is_another_volume_by_now_stays_connected(
+    node: Node, watched: WatchedInitiator, call: Callable[[Node, Volume], None]
+) -> None:
+    """The back end gave the address to another volume, which is staged here, before this one was unstaged."""
+    volume = node.volume()
+    node.stage(volume, BLOCK)
+    earlier = record_of(node)
+    reboot(node)
+    volume.file.rename(node.base / "moved")
+    other = replace(node.volume(), id="other")
+    node.stage(other, BLOCK)
+    present = record_of(node, "other").device
+    assert present
+    assert earlier.device
+    node.records.save(replace(earlier, device=replace(earlier.device, path=present.path)))
+    call(node, volume)
+    assert watched.calls == []
+    assert loops_of(node.base) == [present.path]
+    node.publish(other, BLOCK)
 
 
 def test_a_device_that_works_is_disconnected_without_force(node: Node, watched: WatchedInitiator) -> None:
@@ -276,16 +339,6 @@ def test_a_device_that_works_is_disconnected_without_force(node: Node, watched: 
     node.stage(volume)
     node.unstage(volume)
     assert watched.calls == [f"disconnect {loop}"] * 2
-
-
-def test_a_dead_device_is_given_up_before_it_is_unstaged(node: Node, watched: WatchedInitiator) -> None:
-    volume = node.volume()
-    node.stage(volume)
-    loop = device_of(node).path
-    reboot(node)
-    node.unstage(volume)
-    assert watched.calls == [f"give up {loop}", f"disconnect {loop} by force"]
-    assert_nothing_left(node.base)
 
 
 @pytest.mark.parametrize("rebooted", [False, True])
