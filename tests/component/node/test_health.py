@@ -34,6 +34,7 @@ def test_a_read_that_hangs_is_reported_and_not_repeated(tmp_path: Path) -> None:
     assert reader.problem(fifo) == f"{fifo} has not answered a read for 0 s"
     assert "has not answered" in reader.problem(fifo)
     (reading,) = (thread for thread in threading.enumerate() if thread.name == f"read {fifo}")
+    assert reading.daemon, "it would keep the process from ending"
     os.close(os.open(fifo, os.O_WRONLY))
     reading.join()
     (tmp_path / "fifo").unlink()

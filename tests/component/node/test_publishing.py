@@ -191,6 +191,29 @@ def test_unpublish_leaves_a_read_only_device_attached(node: Node, recorded: bool
     assert len(loops_of(node.base)) == 1
 
 
+def test_unpublish_removes_the_view_of_a_target_that_is_unmounted_already(node: Node) -> None:
+    volume = node.volume()
+    node.stage(volume, BLOCK)
+    mounts.unmount(node.publish(volume, BLOCK, read_only=True))
+    assert len(loops_of(node.base)) == 2
+    node.unpublish(volume)
+    assert len(loops_of(node.base)) == 1
+    assert record_of(node).publications == ()
+
+
+def test_a_volume_whose_record_cannot_be_read_is_unpublished(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    target = node.publish(volume)
+    path = node.records.directory / "vol.json"
+    text = path.read_text()
+    path.write_text("{")
+    node.unpublish(volume)
+    assert not Path(target).exists()
+    assert mounted_below(node.base) == [staged]
+    path.write_text(text)
+
+
 def test_any_bound_node_is_unpublished(node: Node) -> None:
     target = Path(node.target())
     target.touch()
