@@ -96,6 +96,15 @@ def test_a_map_without_paths_is_lost(device: Device) -> None:
     assert health.device_problem(replace(device, multipath=True)) == f"no path of {device.path} is left"
 
 
+@pytest.mark.root
+def test_a_read_asks_the_device_and_not_the_cache(device: Device, tmp_path: Path) -> None:
+    with Path(device.path).open("rb", buffering=0) as cached:
+        assert cached.read(8192) == bytes(8192)
+        os.truncate(tmp_path / "volume", 0)
+        assert health.Reader().problem(device.path) == f"reading {device.path}: Input/output error"
+    os.truncate(tmp_path / "volume", 64 << 20)
+
+
 def write(base: Path, files: Mapping[str, str]) -> None:
     for name, content in files.items():
         (base / name).parent.mkdir(parents=True, exist_ok=True)
