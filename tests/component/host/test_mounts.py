@@ -18,12 +18,12 @@ Loop = Callable[..., str]
 
 
 def test_a_mount_is_found_with_its_options(target: str) -> None:
-    mounts.mount("none", target, "tmpfs", ("size=1m", "noatime", "nosuid"))
+    mounts.mount("none", target, "tmpfs", ("size=1m", "noatime", "nr_inodes=100", "nosuid"))
     found = mounts.find(target)
     assert found
     assert found.fs_type == "tmpfs"
     assert {"noatime", "nosuid"} <= set(found.options)
-    assert "size=1024k" in found.super_options
+    assert {"size=1024k", "nr_inodes=100"} <= set(found.super_options)
 
 
 def test_a_path_that_is_no_mount_point_is_not_found(target: str) -> None:
