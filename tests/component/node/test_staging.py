@@ -10,44 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.brick import Initiator
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import AlreadyExists, HostError, InvalidRequest
 from csi_cinderlib.host import devices, identities, kernel, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
-from csi_cinderlib.model.connection import Connection, Formatting
+from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.model.requests import StageVolume
 from csi_cinderlib.node.stage_record import StageRecord, State
-from csi_cinderlib.node.staging import Staging
-from tests.component.node.bed import BLOCK, EXT4, SIZE, Node, Volume, mount_capability
+from tests.component.node.bed import BLOCK, EXT4, SIZE, Node, Volume, WatchedInitiator, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 from tests.component.node.test_crashes import reboot
 
 pytestmark = pytest.mark.root
 XFS = mount_capability("xfs")
-
-
-class WatchedInitiator(Initiator):
-    """Notes the calls that a loop device does not show: how a dead device is let go."""
-
-    def __init__(self, state_dir: Path) -> None:
-        super().__init__(state_dir)
-        self.calls: list[str] = []
-
-    def give_up(self, device: Device) -> None:
-        self.calls.append(f"give up {device.path}")
-        super().give_up(device)
-
-    def disconnect(self, connection: Connection, device: Device | None = None, *, force: bool = False) -> None:
-        self.calls.append(f"disconnect {device.path if device else '?'}{' by force' if force else ''}")
-        super().disconnect(connection, device, force=force)
-
-
-@pytest.fixture
-def watched(node: Node) -> WatchedInitiator:
-    node.initiator = WatchedInitiator(node.base / "state")
-    node.staging = Staging(node.records, node.initiator, node.sealer, node.locks)
-    return node.initiator
 
 
 def record_of(node: Node, volume_id: str = "vol") -> StageRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,10 +16,10 @@ from csi_cinderlib.host import devices, kernel, mounts
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node.stage_record import State
-from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, Volume, mount_capability
+from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, Volume, WatchedInitiator, mount_capability
 from tests.component.node.conftest import assert_nothing_left, mounted_below
 from tests.component.node.test_crashes import reboot
-from tests.component.node.test_staging import interrupt_mkfs, record_of
+from tests.component.node.test_staging import device_of, interrupt_mkfs, record_of
 
 pytestmark = pytest.mark.root
 IOC_SHUTDOWN = 0x8004587D
@@ -125,11 +126,44 @@ def test_unstage_after_an_interrupted_mkfs_ends_without_the_volume(node: Node) -
     assert_nothing_left(node.base)
 
 
-def test_unstage_after_an_interrupted_mkfs_touches_no_other_device(node: Node) -> None:
+def test_unstage_after_an_interrupted_mkfs_touches_no_other_device(node: Node, watched: WatchedInitiator) -> None:
     volume = interrupt_mkfs(node)
+    known = device_of(node).path
     reboot(node)
     volume.file.rename(node.base / "moved")
     volume.file.write_bytes(b"data of another volume" * MIB)
     node.unstage(volume)
     assert volume.file.read_bytes() == b"data of another volume" * MIB
+    found, recorded = watched.calls
+    assert re.fullmatch(r"disconnect /dev/loop\d+", found)
+    assert recorded == f"disconnect {known} by force"
+    assert_nothing_left(node.base)
+
+
+def test_unstage_after_an_interrupted_mkfs_leaves_another_volume_connected(
+    node: Node, watched: WatchedInitiator
+) -> None:
+    volume = interrupt_mkfs(node)
+    earlier = record_of(node)
+    reboot(node)
+    volume.file.rename(node.base / "moved")
+    other = replace(node.volume(), id="other")
+    node.stage(other, BLOCK)
+    present = record_of(node, "other").device
+    assert present
+    assert earlier.device
+    node.records.save(replace(earlier, device=replace(earlier.device, path=present.path)))
+    node.unstage(volume)
+    assert watched.calls == []
+    node.publish(other, BLOCK)
+
+
+def test_a_volume_whose_device_is_not_known_is_disconnected_without_force(
+    node: Node, watched: WatchedInitiator
+) -> None:
+    volume = node.volume()
+    node.stage(volume, BLOCK)
+    node.records.save(replace(record_of(node), device=None, state=State.INTENT))
+    node.unstage(volume)
+    assert watched.calls == ["disconnect ?"]
     assert_nothing_left(node.base)
