@@ -71,6 +71,12 @@ def test_stage_needs_the_connection_of_its_own_volume(node: Node) -> None:
     assert_nothing_left(node.base)
 
 
+def test_stage_makes_the_staging_path_with_its_parents(node: Node) -> None:
+    path = str(node.base / "globalmount" / "of" / "volume")
+    node.stage(node.volume(), path=path)
+    assert mounted_below(node.base) == [path]
+
+
 def test_stage_mounts_again_what_an_error_made_read_only(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume)
