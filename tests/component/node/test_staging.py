@@ -221,13 +221,11 @@ def test_a_mkfs_that_fails_leaves_no_trace(node: Node, watched: WatchedInitiator
 
 def test_a_mkfs_that_fails_after_an_interrupted_one_leaves_a_blank_device(node: Node) -> None:
     volume = interrupt_mkfs(node)
-    before = record_of(node)
     volume.mkfs_options = ("-b", "3000")
     with pytest.raises(HostError, match=r"mkfs\.ext4"):
         node.stage(volume)
-    assert record_of(node) == replace(
-        before, connection=volume.connection, state=State.CONNECTED, fs_type="", boot_id=record_of(node).boot_id
-    )
+    after = record_of(node)
+    assert (after.state, after.fs_type) == (State.CONNECTED, "")
     assert loops_of(node.base) == []
     node.stage(replace(volume, mkfs_options=(), formatting=Formatting.UNKNOWN))
 
@@ -316,11 +314,12 @@ def test_a_device_that_is_another_volume_by_now_stays_connected(
 def test_a_device_that_works_is_disconnected_without_force(node: Node, watched: WatchedInitiator) -> None:
     volume = node.volume()
     staged = node.stage(volume)
-    loop = device_of(node).path
+    first = device_of(node).path
     mounts.unmount(staged)
     node.stage(volume)
+    second = device_of(node).path
     node.unstage(volume)
-    assert watched.calls == [f"disconnect {loop}"] * 2
+    assert watched.calls == [f"disconnect {first}", f"disconnect {second}"]
 
 
 @pytest.mark.parametrize("rebooted", [False, True])
