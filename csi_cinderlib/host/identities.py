@@ -8,6 +8,9 @@ from pathlib import Path
 
 from csi_cinderlib.host import kernel, loopctl
 
+SYSFS = Path("/sys/dev/block")
+"""The kernel's block devices by number."""
+
 _DELETED = " (deleted)"
 _LUN = 0
 _BINARY = 1
@@ -19,7 +22,7 @@ _DESIGNATORS = (_NAA, _EUI, _T10)
 def sysfs(device: str) -> Path:
     """The device's directory in /sys. Raises OSError."""
     number = Path(device).stat().st_rdev
-    return Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve(strict=True)
+    return (SYSFS / f"{os.major(number)}:{os.minor(number)}").resolve(strict=True)
 
 
 def identity(device: str) -> str:

@@ -21,6 +21,8 @@ from csi_cinderlib.node.stage_records import StageRecords
 _log = logging.getLogger(__name__)
 _EXT = ("ext2", "ext3", "ext4")
 _CAP_SYS_RESOURCE = 24
+STATUS = Path("/proc/self/status")
+"""Names this process's capabilities (proc_pid_status(5))."""
 
 
 def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[StageRecord, Signature]:
@@ -109,7 +111,7 @@ def grow_mounted(record: StageRecord, device: Device, found: Signature | None = 
 
 def can_grow_ext_mounted() -> bool:
     """Whether this process has CAP_SYS_RESOURCE, which the kernel wants for it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in STATUS.read_text().splitlines():
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
     return False

@@ -99,7 +99,7 @@ def mount_problem(mount: Mount, *, read_only: bool) -> str:
 
 def errors_noted(device: str) -> str:
     """What ext4 has noted in its superblock; "" when there is nothing, or it is another file system."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError):
         name = identities.sysfs(device).name
         count = int(Path(f"/sys/fs/ext4/{name}/errors_count").read_text())
         if count:

@@ -103,7 +103,7 @@ class Staging:
             self._initiator.give_up(device)
             scsi.take_offline(device.path)  # the other kinds of device cannot be told to fail
         mounted.unmount_own(self._records, record, record.staging_path)
-        self._initiator.disconnect(record.connection, device, force=True)
+        self._disconnect(record, force=True)
 
     def _clear_away(self, record: StageRecord) -> None:
         """Take down what an earlier, unfinished or broken stage left; what still works and is published stays."""
@@ -112,11 +112,20 @@ class Staging:
         if targets and device and not health.device_problem(device) and mounted.staged_mount(record):
             raise HostError(f"volume {record.volume_id} does not work and is published at {', '.join(targets)}")
         dead = health.lost(device) if device else ""
-        if dead and device:
+        if dead and device and not mounted.is_another_device(record):
             self._initiator.give_up(device)
         mounted.unmount_own(self._records, record, record.staging_path)
         if device and not targets:
-            self._initiator.disconnect(record.connection, device, force=bool(dead))
+            self._disconnect(record, force=bool(dead))
+
+    def _disconnect(self, record: StageRecord, *, force: bool) -> None:
+        """Disconnect the volume, unless its address is that of another volume which is staged here by now."""
+        with contextlib.suppress(HostError):
+            name = devices.identity(record.device.path) if record.device else ""
+            if owner := self._records.owner_of(name, other_than=record.volume_id):
+                _log.warning("volume %s: its device is volume %s now and stays connected", record.volume_id, owner)
+                return
+        self._initiator.disconnect(record.connection, record.device, force=force)
 
     def _carry_out(self, record: StageRecord, *, fresh: bool) -> None:
         with ExitStack() as undo:
@@ -223,7 +232,7 @@ class Staging:
         """`unstage` without its checks, for one who holds the volume's lock."""
         device = record.device
         dead = health.lost(device) if device else ""
-        if dead and device:
+        if dead and device and not mounted.is_another_device(record):
             self._initiator.give_up(device)
         here = mounts.find(record.staging_path)
         if here and not dead and mounted.is_own(self._records, record, here):
@@ -239,7 +248,7 @@ class Staging:
             mounted.detach_read_only_view(record)
             if not devices.is_read_only(device.path):
                 devices.flush(device.path)
-        self._initiator.disconnect(record.connection, device, force=bool(dead))
+        self._disconnect(record, force=bool(dead))
         reach("unstage.disconnected")
         self._records.remove(record.volume_id)
 

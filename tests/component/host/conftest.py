@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.host import devices, mounts
+from csi_cinderlib.host import devices, loopctl, mounts
 
 MIB = 1024 * 1024
 
@@ -15,22 +15,22 @@ MIB = 1024 * 1024
 @pytest.fixture
 def loop(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Makes a sparse file of so many MiB, attaches it, and detaches everything afterwards, mounts first."""
-    attached: dict[str, str] = {}
+    attached: list[str] = []
 
     def make(mib: int = 64, name: str = "disk.img", **options: bool) -> str:
         path = tmp_path / name
         with path.open("ab") as file:
             file.truncate(mib * MIB)
         device = devices.attach_file(str(path), **options)
-        attached[device] = devices.identity(device)
+        attached.append(device)
         return device
 
     yield make
-    for device, name in reversed(attached.items()):
-        if devices.identity(device) == name:
+    for device in reversed(attached):
+        if loopctl.backing_path(int(device.removeprefix("/dev/loop"))).startswith(f"{tmp_path}/"):  # renamed, perhaps
             for item in reversed(mounts.by_device(device)):
                 mounts.unmount(item.target)
-            devices.detach_file(device, expected=name)
+            devices.detach_file(device, expected=devices.identity(device))
 
 
 @pytest.fixture

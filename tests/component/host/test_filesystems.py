@@ -155,6 +155,8 @@ def test_an_unmounted_ext4_grows_and_keeps_its_files(loop: Loop, target: str, tm
     mounts.mount(device, target, "ext4")
     (Path(target) / "file").write_text("data")
     mounts.unmount(target)
+    commands.run(["debugfs", "-w", "-R", "ssv lastcheck 20200101", device], timeout=60)  # resize2fs wants a new check
+    devices.flush(device)
     os.truncate(tmp_path / "disk.img", 640 * MIB)
     devices.refresh_size(device)
     assert filesystems.needs_growth(device)

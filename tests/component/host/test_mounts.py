@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +18,12 @@ Loop = Callable[..., str]
 
 
 def test_a_mount_is_found_with_its_options(target: str) -> None:
-    mounts.mount("none", target, "tmpfs", ("size=1m", "noatime", "nosuid"))
+    mounts.mount("none", target, "tmpfs", ("size=1m", "noatime", "nr_inodes=100", "nosuid"))
     found = mounts.find(target)
     assert found
     assert found.fs_type == "tmpfs"
     assert {"noatime", "nosuid"} <= set(found.options)
-    assert "size=1024k" in found.super_options
+    assert {"size=1024k", "nr_inodes=100"} <= set(found.super_options)
 
 
 def test_a_path_that_is_no_mount_point_is_not_found(target: str) -> None:
@@ -38,7 +41,7 @@ def test_an_unknown_option_is_named(fs_type: str, loop: Loop, target: str) -> No
 
 
 def test_mounting_a_device_without_a_file_system_is_a_host_error(loop: Loop, target: str) -> None:
-    with pytest.raises(HostError, match="mounting /dev/loop"):
+    with pytest.raises(HostError, match=r"mounting /dev/loop\d+ on .* as ext4: Invalid argument$"):
         mounts.mount(loop(64), target, "ext4")
 
 
@@ -61,6 +64,33 @@ def test_a_mount_in_use_is_not_unmounted(target: str) -> None:
     with (Path(target) / "open").open("w"), pytest.raises(HostError, match="it is in use"):
         mounts.unmount(target)
     assert mounts.find(target)
+
+
+def test_a_mount_that_is_in_use_for_a_moment_is_unmounted(target: str) -> None:
+    mounts.mount("none", target, "tmpfs")
+    file = (Path(target) / "open").open("w")
+    closing = threading.Timer(0.03, file.close)
+    closing.start()
+    try:
+        assert mounts.unmount(target) == 1
+    finally:
+        closing.join()
+
+
+def test_a_path_that_cannot_be_unmounted_is_a_host_error(target: str) -> None:
+    with pytest.raises(HostError, match=r"unmounting .*: File name too long"):
+        mounts.unmount(f"{target}/{'x' * 300}")
+
+
+def test_a_mount_that_the_kernel_keeps_is_not_reported_as_unmounted(target: str) -> None:
+    """A user namespace cannot take away what was mounted outside."""
+    mounts.mount("none", target, "tmpfs")
+    code = "import sys; from csi_cinderlib.host import mounts; mounts.unmount(sys.argv[1])"
+    namespace = ("unshare", "--user", "--map-root-user", "--mount")
+    argv = [*namespace, sys.executable, "-c", code, target]
+    said = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert said.stderr.endswith(f"HostError: unmounting {target}: the kernel does not let this mount go\n")
+    assert mounts.unmount(target) == 1
 
 
 def test_lazily_a_mount_in_use_goes_out_of_sight(target: str) -> None:
@@ -87,10 +117,29 @@ def test_a_bound_directory_shows_the_same_files(target: str, tmp_path: Path) -> 
     assert (Path(target) / "file").read_text() == "here"
 
 
-def test_a_read_only_bind_refuses_writes_and_keeps_the_sources_flags(target: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("recursive", [False, True])
+def test_a_recursive_bind_shows_what_is_mounted_below(target: str, tmp_path: Path, recursive: bool) -> None:
+    below = tmp_path / "source" / "below"
+    below.mkdir(parents=True)
+    mounts.mount("none", str(below), "tmpfs")
+    if recursive:
+        mounts.bind(str(tmp_path / "source"), target, recursive=True)
+    else:
+        mounts.bind(str(tmp_path / "source"), target)
+    assert (mounts.find(f"{target}/below") is not None) is recursive
+    if recursive:
+        mounts.unmount(f"{target}/below")
+    mounts.unmount(target)
+    mounts.unmount(str(below))
+
+
+@pytest.mark.parametrize("flags", [("nosuid", "nodev"), ("noexec", "noatime"), ("nodiratime", "relatime")])
+def test_a_read_only_bind_refuses_writes_and_keeps_the_sources_flags(
+    target: str, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    mounts.mount("none", str(source), "tmpfs", ("nosuid", "nodev"))
+    mounts.mount("none", str(source), "tmpfs", flags)
     try:
         mounts.bind_read_only(str(source), target)
         with pytest.raises(OSError, match="Read-only"):
@@ -99,10 +148,20 @@ def test_a_read_only_bind_refuses_writes_and_keeps_the_sources_flags(target: str
         found = mounts.find(target)
         assert found
         assert found.read_only
-        assert {"nosuid", "nodev"} <= set(found.options)
+        assert set(flags) <= set(found.options)
+        assert {"nosuid", "nodev", "noexec"} & set(found.options) == {"nosuid", "nodev", "noexec"} & set(flags)
         mounts.unmount(target)
     finally:
         mounts.unmount(str(source))
+
+
+def test_a_bind_that_cannot_be_made_read_only_is_undone(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(HostError, match="reading the mount table"):
+        patched.setattr(mounttable, "MOUNTINFO", tmp_path / "missing")
+        mounts.bind_read_only("/etc", target)
+    assert mounts.find(target) is None
 
 
 def test_a_device_node_is_bound_on_a_file(loop: Loop, tmp_path: Path) -> None:
@@ -115,6 +174,20 @@ def test_a_device_node_is_bound_on_a_file(loop: Loop, tmp_path: Path) -> None:
     assert [item.target for item in mounts.by_device(device)] == [str(file)]
     assert mounts.unmount(str(file)) == 1
     assert file.is_file()
+
+
+def test_mounts_of_a_device_are_looked_for_among_those_given(loop: Loop, target: str) -> None:
+    device = loop(64)
+    filesystems.make(device, "ext4")
+    mounts.mount(device, target, "ext4")
+    here = mounts.find(target)
+    assert here
+    gone = mounttable.parse_line("36 35 0:49 / /mnt/x rw - btrfs /dev/loop987654 rw")
+    without_a_device = mounttable.parse_line("36 35 0:50 / /mnt/y rw - tmpfs tmpfs rw")
+    assert mounts.by_device(device, among=(gone, here, without_a_device)) == (here,)
+    assert mounts.by_device(device, among=()) == ()
+    with pytest.raises(HostError, match="looking for mounts of /dev/missing"):
+        mounts.by_device("/dev/missing")
 
 
 @pytest.mark.parametrize("fs_type", ["ext4", "btrfs"])
@@ -146,6 +219,26 @@ def test_propagation_to_a_bound_copy_can_be_had_and_refused(target: str, tmp_pat
     mounts.unmount(str(copy))
 
 
+def test_propagation_is_set_below_a_mount_only_when_asked(target: str) -> None:
+    mounts.bind(target, target)
+    (Path(target) / "inner").mkdir()
+    mounts.mount("none", f"{target}/inner", "tmpfs")
+    mounts.set_propagation(target, "shared")
+    alone = mounts.find(f"{target}/inner")
+    mounts.set_propagation(target, "shared", recursive=True)
+    inner = mounts.find(f"{target}/inner")
+    assert alone
+    assert inner
+    assert (alone.shared, inner.shared) == (False, True)
+    mounts.set_propagation(target, "private", recursive=True)
+    outer = mounts.find(target)
+    assert outer
+    assert not outer.shared
+    mounts.unmount(f"{target}/inner")
+    with pytest.raises(HostError, match="making /missing shared"):
+        mounts.set_propagation("/missing", "shared")
+
+
 def test_binding_what_is_missing_names_both_paths(target: str) -> None:
     with pytest.raises(HostError, match=r"binding /missing on .*No such file"):
         mounts.bind("/missing", target)
@@ -171,6 +264,21 @@ def test_a_mount_is_dead_when_its_device_is_gone_or_empty(loop: Callable[..., st
     mounts.unmount(target)
     devices.detach_file(device, expected=devices.identity(device))
     assert mounts.is_dead(here), "the loop device is there and shows nothing"
+
+
+def test_a_btrfs_and_a_bound_node_are_dead_when_their_device_is(loop: Loop, target: str, tmp_path: Path) -> None:
+    device = loop(128)
+    filesystems.make(device, "btrfs")
+    mounts.mount(device, target, "btrfs")
+    node = tmp_path / "node"
+    node.touch()
+    mounts.bind(device, str(node))
+    found = [mounts.find(target), mounts.find(str(node))]
+    assert [item and mounts.is_dead(item) for item in found] == [False, False]
+    mounts.unmount(target)
+    devices.detach_file(device, expected=devices.identity(device))
+    assert [item and mounts.is_dead(item) for item in found] == [True, True]
+    mounts.unmount(str(node))
 
 
 def test_a_dead_btrfs_and_a_dead_bound_node_are_told_by_their_node() -> None:

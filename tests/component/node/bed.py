@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from csi_cinderlib.brick import Initiator
+from csi_cinderlib.brick.device import Device
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
@@ -136,6 +137,22 @@ class Node:
 
     def reconcile(self) -> Reconciled:
         return reconcile(self.records, self.staging, self.locks)
+
+
+class WatchedInitiator(Initiator):
+    """Notes the calls that a loop device does not show: how a dead device is let go."""
+
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__(state_dir)
+        self.calls: list[str] = []
+
+    def give_up(self, device: Device) -> None:
+        self.calls.append(f"give up {device.path}")
+        super().give_up(device)
+
+    def disconnect(self, connection: Connection, device: Device | None = None, *, force: bool = False) -> None:
+        self.calls.append(f"disconnect {device.path if device else '?'}{' by force' if force else ''}")
+        super().disconnect(connection, device, force=force)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.host import devices, loopctl, mounts
-from tests.component.node.bed import Node
+from csi_cinderlib.node.staging import Staging
+from tests.component.node.bed import Node, WatchedInitiator
 
 
 @pytest.fixture
@@ -25,6 +26,13 @@ def node(tmp_path: Path) -> Iterator[Node]:
                 with contextlib.suppress(Exception):
                     device = loopctl.node(number)
                     devices.detach_file(device, expected=devices.identity(device))
+
+
+@pytest.fixture
+def watched(node: Node) -> WatchedInitiator:
+    node.initiator = WatchedInitiator(node.base / "state")
+    node.staging = Staging(node.records, node.initiator, node.sealer, node.locks)
+    return node.initiator
 
 
 def leftovers(base: Path, number: int) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.errors import HostError, UnsafeToFormat
+from csi_cinderlib.errors import UnsafeToFormat
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Formatting
@@ -176,13 +176,6 @@ def test_a_late_unstage_of_an_interrupted_mkfs_keeps_what_another_node_wrote_sin
     assert run(node.base, "unstage", "ext4") == 0
     staged = Path(other.stage(elsewhere(node.volume())))
     assert (staged / "f").read_text() == "kept"
-
-
-def test_a_mkfs_that_fails_leaves_no_trace(node: Node) -> None:
-    with pytest.raises(HostError, match=r"mkfs\.ext4"):
-        node.stage(node.volume(mkfs_options=("-b", "3000")))
-    assert_nothing_left(node.base)
-    node.stage(node.volume())
 
 
 @pytest.mark.parametrize("fault", ["node-publish.target-made", "node-publish.bound"])

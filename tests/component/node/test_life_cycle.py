@@ -18,7 +18,6 @@ from csi_cinderlib.host import devices, filesystems, mounts
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node.file_system import can_grow_ext_mounted
-from csi_cinderlib.node.stage_record import State
 from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 
@@ -211,7 +210,7 @@ def test_a_mount_without_a_record_is_an_error_and_no_mount_is_none(node: Node) -
         node.unstage(volume)
     assert mounted_below(node.base) == [record.staging_path]
     node.stage(volume)  # found again by its connection
-    assert node.records.find("vol").state is State.STAGED  # type: ignore[union-attr] # just staged
+    assert node.records.find("vol") == record
     node.unstage(volume)
     assert_nothing_left(node.base)
 

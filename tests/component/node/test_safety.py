@@ -149,8 +149,10 @@ def test_a_staging_mount_that_is_gone_is_repaired(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume)
     target = node.publish(volume)
+    before = node.records.find("vol")
     mounts.unmount(staged)
     node.stage(volume)
+    assert node.records.find("vol") == before
     assert set(mounted_below(node.base)) == {staged, target}
     assert len(loops_of(node.base)) == 1
 

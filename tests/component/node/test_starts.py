@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.host import mounts
+from csi_cinderlib.host import kernel, mounts
 from csi_cinderlib.model.capability import AccessMode
+from csi_cinderlib.node.format_marks import KEPT_SECONDS
 from csi_cinderlib.node.reconcile import Reconciled, reconcile
 from csi_cinderlib.node.stage_record import State
 from tests.component.node.bed import BLOCK, Node, mount_capability
@@ -123,3 +127,87 @@ def test_a_record_whose_staging_path_is_gone_is_cleaned_at_start(node: Node) -> 
     Path(staged).rmdir()
     assert Node(node.base).reconcile().cleaned == ("vol",)
     assert_nothing_left(node.base)
+
+
+def test_at_start_a_device_that_is_in_use_does_not_stop_the_other_volumes(node: Node) -> None:
+    busy, idle = node.volume("busy"), node.volume("idle")
+    for volume in (busy, idle):
+        Path(node.stage(volume, BLOCK)).rmdir()
+    record = node.records.find("busy")
+    assert record
+    assert record.device
+    again = Node(node.base)
+    with kernel.opened(record.device.path, os.O_RDONLY | os.O_EXCL):
+        assert again.reconcile() == Reconciled(cleaned=("idle",), failed=("busy",))
+    assert len(loops_of(node.base)) == 1
+    assert again.reconcile() == Reconciled(cleaned=("busy",))
+    assert_nothing_left(node.base)
+
+
+def test_at_start_a_volume_that_is_kept_or_gone_does_not_stop_the_others(node: Node) -> None:
+    for name in ("a-gone", "b-used", "c-unused"):
+        staged = Path(node.stage(node.volume(name), BLOCK))
+    staged.rmdir()
+    gone = node.records.find("a-gone")
+    assert gone
+    locks = Meanwhile(lambda: node.records.remove("a-gone"))
+    assert reconcile(node.records, node.staging, locks) == Reconciled(kept=("b-used",), cleaned=("c-unused",))
+    node.records.save(gone)
+
+
+@pytest.mark.parametrize("state", [State.INTENT, State.CONNECTED])
+def test_at_start_an_unfinished_volume_is_cleaned_though_its_staging_path_is_there(node: Node, state: State) -> None:
+    node.stage(node.volume(), BLOCK)
+    record = node.records.find("vol")
+    assert record
+    node.records.save(replace(record, state=state))
+    assert node.reconcile() == Reconciled(cleaned=("vol",))
+    assert_nothing_left(node.base)
+
+
+def test_at_start_a_record_that_cannot_be_read_does_not_stop_the_others(node: Node) -> None:
+    Path(node.stage(node.volume(), BLOCK)).rmdir()
+    (node.records.directory / "bad.json").write_text("{")
+    assert node.reconcile() == Reconciled(cleaned=("vol",), corrupt=("bad",))
+
+
+def test_at_start_a_busy_volume_does_not_stop_the_others(node: Node) -> None:
+    for name in ("busy", "idle"):
+        Path(node.stage(node.volume(name), BLOCK)).rmdir()
+    with node.locks.hold("node:busy"):
+        assert node.reconcile() == Reconciled(kept=("busy",), cleaned=("idle",))
+
+
+def test_at_start_a_volume_whose_staging_path_shows_something_else_is_kept(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    reboot(node)
+    record = node.records.find("vol")
+    assert record
+    node.records.save(replace(record, state=State.CONNECTED))
+    mounts.mount("tmpfs", staged, "tmpfs")
+    assert node.reconcile() == Reconciled(kept=("vol",))
+
+
+def test_at_start_a_volume_that_only_a_target_shows_is_kept(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    target = node.publish(volume)
+    mounts.unmount(staged)
+    Path(staged).rmdir()
+    assert node.reconcile() == Reconciled(kept=("vol",))
+    assert mounted_below(node.base) == [target]
+
+
+def test_at_start_a_block_volume_whose_staging_path_is_there_is_kept(node: Node) -> None:
+    node.stage(node.volume(), BLOCK)
+    assert node.reconcile() == Reconciled(kept=("vol",))
+
+
+def test_at_start_old_marks_go(node: Node) -> None:
+    for volume_id, age in (("old", KEPT_SECONDS + 60), ("new", 0.0)):
+        node.records.formatted.set(volume_id, "a@1")
+        seconds = time.time() - age
+        os.utime(node.records.formatted.directory / volume_id, (seconds, seconds))
+    node.reconcile()
+    assert [node.records.formatted.holds(volume_id, "a@1") for volume_id in ("old", "new")] == [False, True]

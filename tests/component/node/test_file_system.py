@@ -1,0 +1,205 @@
+"""The file system of a staged volume: found or made, checked, mounted, grown, and cleared when mkfs did not end."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.errors import HostError, UnsafeToFormat
+from csi_cinderlib.host import commands, devices, filesystems, mounts
+from csi_cinderlib.model.capability import AccessMode, Capability
+from csi_cinderlib.model.connection import Formatting
+from csi_cinderlib.node import file_system
+from csi_cinderlib.node.stage_record import StageRecord, State
+from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, Volume, mount_capability
+from tests.component.node.conftest import mounted_below
+
+pytestmark = pytest.mark.root
+READER = AccessMode.MULTI_NODE_READER_ONLY
+
+
+def prepared(node: Node, fs_type: str = "ext4") -> Volume:
+    """A volume that has a file system and is not staged."""
+    volume = node.volume()
+    node.stage(volume, mount_capability(fs_type))
+    node.unstage(volume)
+    return volume
+
+
+def record_of(node: Node) -> StageRecord:
+    record = node.records.find("vol")
+    assert record
+    return record
+
+
+def total(node: Node, volume: Volume) -> int:
+    return node.stats(volume, node.staging_path(volume)).usage[0].total
+
+
+@pytest.mark.parametrize(
+    ("capability", "read_only", "expected"),
+    [
+        (EXT4, False, False),
+        (BLOCK, False, False),
+        (mount_capability("ext4", "noatime", "errors=remount-ro"), False, False),
+        (mount_capability("ext4", "noatime,ro"), False, True),
+        (mount_capability("ext4", "noatime", "ro"), False, True),
+        (mount_capability("ext4", mode=READER), False, True),
+        (EXT4, True, True),
+    ],
+)
+def test_a_volume_is_read_only_by_its_attachment_its_mode_or_a_flag(
+    node: Node, capability: Capability, read_only: bool, expected: bool
+) -> None:
+    volume = node.volume(read_only=read_only)
+    record = StageRecord(volume_id="vol", staging_path="/staging", capability=capability, connection=volume.connection)
+    assert file_system.is_read_only(record) is expected
+
+
+@pytest.mark.parametrize("capability", [mount_capability("ext4", mode=READER), mount_capability("ext4", "ro")])
+def test_a_read_only_stage_is_mounted_read_only_and_not_grown(node: Node, capability: Capability) -> None:
+    volume = prepared(node)
+    volume.resize(2 * SIZE)
+    staged = node.stage(volume, capability)
+    with pytest.raises(OSError, match="Read-only"):
+        (Path(staged) / "f").touch()
+    assert total(node, volume) < 1.2 * SIZE
+
+
+def test_a_read_only_xfs_is_not_grown(node: Node) -> None:
+    volume = prepared(node, "xfs")
+    volume.resize(2 * SIZE)
+    node.stage(volume, mount_capability("xfs", mode=READER))
+    assert total(node, volume) < 1.2 * SIZE
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+def test_a_read_only_attachment_is_mounted_unchanged(node: Node, fs_type: str) -> None:
+    volume = prepared(node, fs_type)
+    volume.resize(2 * SIZE)
+    before = volume.file.read_bytes()
+    volume.read_only = True
+    capability = mount_capability(fs_type)
+    node.stage(volume, capability)
+    node.stage(volume, capability)
+    node.unstage(volume)
+    assert volume.file.read_bytes() == before
+
+
+def test_a_read_only_attachment_is_never_formatted(node: Node) -> None:
+    volume = node.volume(read_only=True)
+    with pytest.raises(UnsafeToFormat, match="must carry a file system already"):
+        node.stage(volume)
+    assert not volume.file.read_bytes().strip(b"\0")
+
+
+def note_errors(volume: Volume) -> None:
+    commands.run(["debugfs", "-w", "-R", "ssv state 2", str(volume.file)], timeout=60)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_file_system_with_noted_errors_is_checked_before_it_is_mounted(node: Node, read_only: bool) -> None:
+    volume = prepared(node)
+    note_errors(volume)
+    volume.read_only = read_only
+    node.stage(volume)
+    node.unstage(volume)
+    loop = devices.attach_file(str(volume.file))
+    found = filesystems.probe(loop)
+    devices.detach_from(str(volume.file))
+    assert found
+    assert found.dirty is read_only, "a device that takes no writes is left as it is"
+
+
+def test_the_mark_of_a_file_system_that_was_there_is_of_never_formatted_attachments_only(node: Node) -> None:
+    volume = prepared(node)
+    later = replace(volume, attachment="of-this-node@2", formatting=Formatting.FORBIDDEN)
+    node.stage(later)
+    node.unstage(later)
+    assert not node.records.formatted.holds(volume.id, later.attachment)
+
+
+def interrupt_mkfs(node: Node) -> tuple[Volume, StageRecord]:
+    volume = node.volume()
+    mounts.unmount(node.stage(volume))
+    return volume, node.records.save(replace(record_of(node), state=State.FORMATTING))
+
+
+@pytest.mark.parametrize("damaged", [(0, 4096), (4096, MIB)])
+def test_an_interrupted_mkfs_is_repeated(node: Node, damaged: tuple[int, int]) -> None:
+    """Whether it left a superblock, over ruins, or none."""
+    volume, _ = interrupt_mkfs(node)
+    offset, length = damaged
+    with volume.file.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xa5" * length if offset else bytes(length))
+    staged = node.stage(volume)
+    (Path(staged) / "f").write_text("usable")
+    assert record_of(node).state is State.STAGED
+
+
+def test_an_mkfs_that_another_device_was_interrupted_on_changes_nothing_here(node: Node) -> None:
+    volume, record = interrupt_mkfs(node)
+    assert record.device
+    (node.base / "other").write_bytes(volume.file.read_bytes())
+    other = devices.attach_file(str(node.base / "other"))
+    with pytest.raises(HostError, match="may carry what an interrupted mkfs left"):
+        file_system.clear_remains(replace(record, device=replace(record.device, path=other)))
+    devices.detach_from(str(node.base / "other"))
+    assert (node.base / "other").read_bytes() == volume.file.read_bytes()
+
+
+def test_a_whole_file_system_is_never_cleared(node: Node) -> None:
+    volume, record = interrupt_mkfs(node)
+    assert file_system.clear_remains(record) is False
+    node.unstage(volume)
+    staged = node.stage(replace(volume, attachment="of-this-node@2", formatting=Formatting.FORBIDDEN))
+    assert mounted_below(node.base) == [staged]
+
+
+def test_remains_are_cleared_only_from_a_known_device_whose_mkfs_was_interrupted(node: Node) -> None:
+    volume, record = interrupt_mkfs(node)
+    assert record.device
+    with volume.file.open("r+b") as file:
+        file.write(bytes(2048))
+    before = volume.file.read_bytes()
+    for other in (
+        replace(record, state=State.FORMATTED),
+        replace(record, device=None),
+        replace(record, device=replace(record.device, wwid="")),
+    ):
+        assert file_system.clear_remains(other) is False
+    devices.set_read_only(record.device.path, True)
+    assert file_system.clear_remains(record) is False
+    assert volume.file.read_bytes() == before
+    devices.set_read_only(record.device.path, False)
+    assert file_system.clear_remains(record) is True
+    assert not volume.file.read_bytes()[:MIB].strip(b"\0")
+
+
+def test_the_capability_to_grow_ext4_mounted_is_known() -> None:
+    """The same capability raises a hard limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
+    try:
+        resource.setrlimit(resource.RLIMIT_MSGQUEUE, (soft, hard + 1))
+    except (PermissionError, ValueError):
+        capable = False
+    else:
+        capable = True
+        resource.setrlimit(resource.RLIMIT_MSGQUEUE, (soft, hard))
+    assert file_system.can_grow_ext_mounted() is capable
+
+
+@pytest.mark.parametrize(
+    ("effective", "capable"),
+    [("CapEff:\t0000000001000000\n", True), ("CapEff:\t000001fffeffffff\n", False), ("Name:\tx\n", False)],
+)
+def test_the_effective_capabilities_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effective: str, capable: bool
+) -> None:
+    (tmp_path / "status").write_text(f"CapPrm:\t000001ffffffffff\n{effective}CapBnd:\t000001ffffffffff\n")
+    monkeypatch.setattr(file_system, "STATUS", tmp_path / "status")
+    assert file_system.can_grow_ext_mounted() is capable
