@@ -110,19 +110,28 @@ def _forget(engine: Engine, work: Work, record: Attachment) -> None:
 
 
 def _begin(engine: Engine, work: Work, attachment: Attachment) -> Attachment:
-    volume = work.volume(attachment.volume_id)
-    blank = volume.blank and not attachment.read_only
-    if blank:
-        work.volumes[volume.id] = engine.store.replace(replace(volume, blank=False))
     return engine.store.add(
         replace(
             attachment,
             status=Status.CREATING,
-            blank=blank,
+            blank=not attachment.read_only and _take_mark(work, attachment.volume_id),
             owner=engine.owner,
             created_at=attachment.created_at or engine.now(),
         )
     )
+
+
+def _take_mark(work: Work, volume_id: str) -> bool:
+    """Take the "never formatted" mark off the volume; whether it was there. Of several processes at once, one gets it."""
+    was_there = False
+
+    def take(volume: Volume) -> Volume:
+        nonlocal was_there
+        was_there = volume.blank
+        return replace(volume, blank=False)
+
+    work.change_volume(volume_id, take)
+    return was_there
 
 
 def _export(engine: Engine, work: Work, driver: Any, volume: Volume, record: Attachment) -> dict[str, object]:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import BackendError, InUse, InvalidRequest, NotFound, PreconditionFailed, StaleRecord
+from csi_cinderlib.errors import BackendError, InUse, InvalidRequest, NotFound, PreconditionFailed
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
-from tests.support.fakes.stores import ObservedStore, touch
+from tests.support.fakes.stores import ObservedStore
 
 
 def driver(backend: Backend) -> Any:
@@ -320,14 +320,6 @@ def test_a_read_only_attachment_leaves_the_mark_for_one_that_may_format(backend:
     volume = backend.create_volume(makers.volume(multiattach=True))
     assert not backend.connect(volume, makers.attachment(volume, "reader", read_only=True)).blank
     assert backend.connect(again(store, volume), makers.attachment(volume, "writer")).blank
-
-
-def test_two_nodes_never_get_the_mark_even_when_they_come_at_once(backend: Backend, store: ObservedStore) -> None:
-    volume = backend.create_volume(makers.volume(multiattach=True))
-    touch(store, volume)  # the other node's controller was first
-    with pytest.raises(StaleRecord):
-        backend.connect(volume, makers.attachment(volume, "node-2"))
-    assert backend.attachments(volume.id) == ()
 
 
 def test_after_an_unfinished_disconnection_the_device_is_not_new_any_more(

@@ -262,6 +262,19 @@ def test_a_connection_that_another_process_carries_on_with_is_left_to_it(
     assert driver(backend).mapped == {(volume.id, "node-1")}
 
 
+def test_of_two_processes_that_connect_at_once_both_do_and_one_may_format(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend, other = make(), make("other", owner="other")
+    volume = backend.create_volume(makers.volume())
+    first: list[Attachment] = []
+    store.before["replace"] = lambda _: first.append(other.connect(volume, makers.attachment(volume, "node-1")))
+    second = backend.connect(volume, makers.attachment(volume, "node-2"))
+    assert (first[0].blank, second.blank) == (True, False)
+    assert second.status is Status.AVAILABLE
+    assert not store.get(Volume, volume.id).blank
+
+
 @pytest.mark.parametrize("fail", [[], ["initialize_connection:1"]])
 def test_a_late_end_does_not_call_a_volume_new_that_another_node_has_formatted_since(
     make: MakeBackend, store: ObservedStore, fail: list[str]
