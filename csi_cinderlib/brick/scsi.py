@@ -18,8 +18,9 @@ _SECTOR = 512
 _SG_IO = 0x2285
 _FROM_DEVICE = -3
 _RESIZE_SECONDS = 30.0
-_CLAIM_SECONDS = 3.0
-_CLAIM_INTERVAL = 0.01
+_CLAIM_SECONDS = 10.0
+_CLAIM_INTERVAL = 0.02
+_UDEV_SECONDS = 1.0
 _MULTIPATHD = "\0/org/kernel/linux/storage/multipathd"
 _BUSY_SECONDS = 3.0
 """For udev and multipathd to let go of a map that they look at."""
@@ -92,21 +93,31 @@ def settled_map(device: str) -> str:
     succeeds below the map.
     """
     found = map_over(device)
-    if found or not _will_be_claimed(device):
+    if found or map_name(device) or not disks(device) or not _multipathd_runs():
         return found
-    deadline = time.monotonic() + _CLAIM_SECONDS
-    while not (found := map_over(device)) and time.monotonic() < deadline:
+    started = time.monotonic()
+    wanted = False
+    while not (found := map_over(device)) and time.monotonic() < started + _CLAIM_SECONDS:
+        if not wanted:
+            is_final = _is_known_to_udev(device) or time.monotonic() > started + _UDEV_SECONDS
+            wanted = _will_be_claimed(device)
+            if is_final and not wanted:
+                break
         time.sleep(_CLAIM_INTERVAL)
     return found
 
 
 def _will_be_claimed(device: str) -> bool:
-    """Whether this is a disk, multipathd runs, and its configuration lets it take the disk."""
-    if map_name(device) or not disks(device) or not _multipathd_runs():
-        return False
+    """Whether multipath's configuration lets it take this disk. A "no" is final once udev has told what the disk is."""
     with contextlib.suppress(HostError):  # no `multipath`
         return commands.run(["multipath", "-c", device], timeout=_CLAIM_SECONDS, ok=(0, 1)).code == 0
     return False
+
+
+def _is_known_to_udev(device: str) -> bool:
+    """Whether udev has been through its rules for the device; not to be seen from a container without /run/udev."""
+    number = os.stat(device).st_rdev  # noqa: PTH116
+    return Path(f"/run/udev/data/b{os.major(number)}:{os.minor(number)}").exists()
 
 
 def _multipathd_runs() -> bool:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from tests.cluster.bed.apiserver import ApiServer
 pytestmark = pytest.mark.cluster
 
 NAMESPACE = "storage-system"
+REFUSAL = "of its own node only"
+"""Of the policy for what a node plugin writes."""
 RELEASE = "csi-cinderlib"
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 APPLIED = ((), ("--server-side=false",), ("--server-side=true", "--force-conflicts"))
@@ -62,6 +65,10 @@ class Release:
         if done.returncode:
             raise RuntimeError(done.stderr)
         return done.stdout
+
+    def install(self, *arguments: str, chart: Path = CHART) -> None:
+        self.helm("install", RELEASE, str(chart), *arguments)
+        wait_for_the_policy(self)
 
     def upgrade(self, *arguments: str) -> str:
         return self.helm("upgrade", RELEASE, str(CHART), *arguments)
@@ -103,7 +110,7 @@ def pod(name: str, node: str, service_account: str) -> Json:
 def release(server: ApiServer, helm: str, tmp_path_factory: pytest.TempPathFactory) -> Release:
     kubeconfig = server.write_kubeconfig(tmp_path_factory.mktemp("helm") / "kubeconfig", server.admin_token)
     made = Release(server, helm, kubeconfig)
-    made.helm("install", RELEASE, str(CHART), "--create-namespace")
+    made.install("--create-namespace")
     return made
 
 
@@ -112,8 +119,22 @@ def new_release(release: Release) -> Release:
     """The same, installed anew: at its first revision, with a sealing key that was just made."""
     release.helm("uninstall", RELEASE)
     release.server.kubectl("-n", NAMESPACE, "delete", "secret", f"{RELEASE}-sealing")
-    release.helm("install", RELEASE, str(CHART))
+    release.install()
     return release
+
+
+def wait_for_the_policy(release: Release) -> None:
+    """The API server applies an admission policy some moments after it took it."""
+    token = release.token("node")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            write(release, token, "nobody", "--dry-run=server")
+        except RuntimeError as error:
+            if REFUSAL in str(error):
+                return
+        time.sleep(0.1)
+    raise TimeoutError("the admission policy of the nodes is not applied")
 
 
 def storage_node(name: str, *, id: str = "") -> str:
@@ -121,9 +142,10 @@ def storage_node(name: str, *, id: str = "") -> str:
     return json.dumps({**body, "spec": {"id": id or name, "v": 1, "write": "w", "connector": {}, "topology": {}}})
 
 
-def write(release: Release, token: str, name: str, *, id: str = "") -> None:
+def write(release: Release, token: str, name: str, *options: str, id: str = "") -> None:
     """Raises RuntimeError with the server's words."""
-    release.server.kubectl("create", "-n", NAMESPACE, "-f", "-", token=token, text=storage_node(name, id=id))
+    text = storage_node(name, id=id)
+    release.server.kubectl("create", "-n", NAMESPACE, "-f", "-", *options, token=token, text=text)
 
 
 def test_the_key_that_is_made_seals(new_release: Release) -> None:
@@ -151,14 +173,14 @@ def test_a_node_writes_its_own_object_and_no_other(release: Release) -> None:
     with pytest.raises(RuntimeError, match="a node plugin may write the object of its own node only"):
         write(release, token, "n2")
     patch = '[{"op": "replace", "path": "/spec/id", "value": "n2"}]'
-    with pytest.raises(RuntimeError, match="of its own node only"):
+    with pytest.raises(RuntimeError, match=REFUSAL):
         release.server.kubectl("patch", "-n", NAMESPACE, "storagenode", "n1", "--type=json", "-p", patch, token=token)
     with pytest.raises(RuntimeError, match="Forbidden"):
         release.server.kubectl("delete", "-n", NAMESPACE, "storagenode", "n1", token=token)
 
 
 def test_a_token_that_belongs_to_no_node_writes_nothing(release: Release) -> None:
-    with pytest.raises(RuntimeError, match="of its own node only"):
+    with pytest.raises(RuntimeError, match=REFUSAL):
         write(release, release.token("node"), "n1-by-nobody")
 
 
@@ -227,7 +249,7 @@ def test_uninstalling_leaves_the_key_and_the_records(release: Release) -> None:
     release.helm("uninstall", RELEASE)
     assert release.keys() == before
     assert "volumes.cinderlib.io" in release.server.kubectl("get", "crd", "-o", "name")
-    release.helm("install", RELEASE, str(CHART))
+    release.install()
     assert release.keys() == before
 
 
@@ -238,7 +260,7 @@ def test_keys_that_were_part_of_a_release_stay_when_they_are_no_longer(release: 
     old = shutil.copytree(CHART, tmp_path / "old")
     template = old / "templates/sealing.yaml"
     template.write_text(re.sub(r"^ +helm\.sh/hook.*\n", "", template.read_text(), flags=re.MULTILINE))
-    release.helm("install", RELEASE, str(old))
+    release.install(chart=old)
     assert f"name: {RELEASE}-sealing" in release.helm("get", "manifest", RELEASE)
     before = release.keys()
     release.upgrade()

@@ -35,6 +35,7 @@ def run(
         cwd=tmp_path,
         env={**inherited, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", "CINDERLIB_TEST_GRACE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True, text=True, timeout=300, check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
     )  # fmt: skip
 
 
