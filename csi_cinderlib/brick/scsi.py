@@ -18,9 +18,8 @@ _SECTOR = 512
 _SG_IO = 0x2285
 _FROM_DEVICE = -3
 _RESIZE_SECONDS = 30.0
-_CLAIM_SECONDS = 10.0
+_CLAIM_SECONDS = 2.0
 _CLAIM_INTERVAL = 0.02
-_UDEV_SECONDS = 1.0
 _MULTIPATHD = "\0/org/kernel/linux/storage/multipathd"
 _BUSY_SECONDS = 3.0
 """For udev and multipathd to let go of a map that they look at."""
@@ -87,37 +86,31 @@ def map_over(device: str) -> str:
 
 
 def settled_map(device: str) -> str:
-    """`map_over`, once multipathd has had the time to take a new disk that it is going to take.
+    """`map_over`, once multipathd has seen a new disk and has taken it or not.
 
-    It takes a disk some moments after the kernel shows it. What looks at the disk in between fails ("in use") or, worse,
-    succeeds below the map.
+    It does so some moments after the kernel shows the disk. What looks at the disk in between fails ("in use") or, worse,
+    succeeds below the map. A disk that its configuration excludes is waited for in vain, as long as it takes multipathd at most
+    to see one.
     """
     found = map_over(device)
     if found or map_name(device) or not disks(device) or not _multipathd_runs():
         return found
-    started = time.monotonic()
-    wanted = False
-    while not (found := map_over(device)) and time.monotonic() < started + _CLAIM_SECONDS:
-        if not wanted:
-            is_final = _is_known_to_udev(device) or time.monotonic() > started + _UDEV_SECONDS
-            wanted = _will_be_claimed(device)
-            if is_final and not wanted:
-                break
+    deadline = time.monotonic() + _CLAIM_SECONDS
+    while not found and time.monotonic() < deadline:
+        is_seen = _is_seen_by_multipathd(device)
+        found = map_over(device)
+        if is_seen:
+            break
         time.sleep(_CLAIM_INTERVAL)
     return found
 
 
-def _will_be_claimed(device: str) -> bool:
-    """Whether multipath's configuration lets it take this disk. A "no" is final once udev has told what the disk is."""
-    with contextlib.suppress(HostError):  # no `multipath`
-        return commands.run(["multipath", "-c", device], timeout=_CLAIM_SECONDS, ok=(0, 1)).code == 0
+def _is_seen_by_multipathd(device: str) -> bool:
+    """Whether it lists the disk among its paths. It makes the map in the same step, so there is one by now, or there will be none."""
+    with contextlib.suppress(HostError):  # it is not installed here, or busy
+        said = commands.run(["multipathd", "show", "paths", "raw", "format", "%d"], timeout=_CLAIM_SECONDS).stdout
+        return Path(device).name in said.split()
     return False
-
-
-def _is_known_to_udev(device: str) -> bool:
-    """Whether udev has been through its rules for the device; not to be seen from a container without /run/udev."""
-    number = os.stat(device).st_rdev  # noqa: PTH116
-    return Path(f"/run/udev/data/b{os.major(number)}:{os.minor(number)}").exists()
 
 
 def _multipathd_runs() -> bool:
