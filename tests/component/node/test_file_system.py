@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +144,16 @@ def test_an_interrupted_mkfs_is_repeated(node: Node, damaged: tuple[int, int]) -
     assert record_of(node).state is State.STAGED
 
 
+def test_what_a_device_without_an_identity_carries_is_not_removed(node: Node) -> None:
+    """It may be another device than the one where mkfs was interrupted."""
+    _, record = interrupt_mkfs(node)
+    assert record.device
+    before = filesystems.probe(record.device.path)
+    record, found = file_system.ensure(node.records, record, replace(record.device, wwid=""))
+    assert found == before
+    assert record.state is State.FORMATTED
+
+
 def test_an_mkfs_that_another_device_was_interrupted_on_changes_nothing_here(node: Node) -> None:
     volume, record = interrupt_mkfs(node)
     assert record.device
@@ -178,6 +191,20 @@ def test_remains_are_cleared_only_from_a_known_device_whose_mkfs_was_interrupted
     devices.set_read_only(record.device.path, False)
     assert file_system.clear_remains(record) is True
     assert not volume.file.read_bytes()[:MIB].strip(b"\0")
+
+
+def stage_without_the_capability(node: Node) -> None:
+    """In a process that lacks CAP_SYS_RESOURCE, as its children do."""
+    argv = ("setpriv", "--bounding-set=-sys_resource", sys.executable, "-m", "tests.component.node.bed")
+    spec = json.dumps({"kind": "ext4"})
+    subprocess.run([*argv, str(node.base), "stage", spec], check=True, cwd=Path(__file__).parents[3])
+
+
+def test_ext4_is_grown_before_it_is_mounted_without_the_capability_to_do_it_later(node: Node) -> None:
+    volume = prepared(node)
+    volume.resize(2 * SIZE)
+    stage_without_the_capability(node)
+    assert total(node, volume) > 1.6 * SIZE
 
 
 def test_the_capability_to_grow_ext4_mounted_is_known() -> None:
