@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.errors import HostError, UnsafeToFormat
+from csi_cinderlib.errors import HostError, InvalidRequest, UnsafeToFormat
 from csi_cinderlib.host import commands, devices, filesystems, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Formatting
@@ -117,6 +117,13 @@ def test_a_file_system_with_noted_errors_is_checked_before_it_is_mounted(node: N
     assert found.dirty is read_only, "a device that takes no writes is left as it is"
 
 
+def test_a_new_file_system_that_cannot_be_mounted_is_not_made_again(node: Node) -> None:
+    volume = node.volume()
+    with pytest.raises(InvalidRequest, match="ext4 does not know frobnicate"):
+        node.stage(volume, mount_capability("ext4", "frobnicate"))
+    assert record_of(node).state is State.FORMATTED
+
+
 def test_the_mark_of_a_file_system_that_was_there_is_of_never_formatted_attachments_only(node: Node) -> None:
     volume = prepared(node)
     later = replace(volume, attachment="of-this-node@2", formatting=Formatting.FORBIDDEN)
@@ -193,17 +200,18 @@ def test_remains_are_cleared_only_from_a_known_device_whose_mkfs_was_interrupted
     assert not volume.file.read_bytes()[:MIB].strip(b"\0")
 
 
-def stage_without_the_capability(node: Node) -> None:
+def stage_without_the_capability(node: Node, fs_type: str) -> None:
     """In a process that lacks CAP_SYS_RESOURCE, as its children do."""
     argv = ("setpriv", "--bounding-set=-sys_resource", sys.executable, "-m", "tests.component.node.bed")
-    spec = json.dumps({"kind": "ext4"})
+    spec = json.dumps({"kind": fs_type})
     subprocess.run([*argv, str(node.base), "stage", spec], check=True, cwd=Path(__file__).parents[3])
 
 
-def test_ext4_is_grown_before_it_is_mounted_without_the_capability_to_do_it_later(node: Node) -> None:
-    volume = prepared(node)
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+def test_a_file_system_grows_without_the_capability_to_grow_ext4_mounted(node: Node, fs_type: str) -> None:
+    volume = prepared(node, fs_type)
     volume.resize(2 * SIZE)
-    stage_without_the_capability(node)
+    stage_without_the_capability(node, fs_type)
     assert total(node, volume) > 1.6 * SIZE
 
 
