@@ -99,14 +99,29 @@ def test_a_read_only_attachment_is_never_formatted(node: Node) -> None:
     assert not volume.file.read_bytes().strip(b"\0")
 
 
-def note_errors(volume: Volume) -> None:
-    commands.run(["debugfs", "-w", "-R", "ssv state 2", str(volume.file)], timeout=60)
+def test_a_mark_allows_nothing_that_the_controller_forbids(node: Node) -> None:
+    volume = node.volume(formatting=Formatting.FORBIDDEN)
+    node.records.formatted.set(volume.id, volume.attachment)
+    with pytest.raises(UnsafeToFormat, match="must carry a file system already"):
+        node.stage(volume)
+
+
+def edit(volume: Volume, request: str) -> None:
+    commands.run(["debugfs", "-w", "-R", request, str(volume.file)], timeout=60)
+
+
+def test_a_journal_is_not_replayed_on_a_device_that_takes_no_writes(node: Node) -> None:
+    volume = prepared(node)
+    edit(volume, "feature needs_recovery")
+    volume.read_only = True
+    staged = node.stage(volume)
+    assert mounted_below(node.base) == [staged]
 
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_file_system_with_noted_errors_is_checked_before_it_is_mounted(node: Node, read_only: bool) -> None:
     volume = prepared(node)
-    note_errors(volume)
+    edit(volume, "ssv state 2")
     volume.read_only = read_only
     node.stage(volume)
     node.unstage(volume)
