@@ -176,8 +176,12 @@ def test_a_device_node_is_bound_on_a_file(loop: Loop, tmp_path: Path) -> None:
     assert file.is_file()
 
 
-def test_mounts_of_a_device_are_looked_for_among_those_given(loop: Loop, target: str) -> None:
+def test_mounts_of_a_device_are_looked_for_among_those_given(
+    loop: Loop, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     device = loop(64)
+    (tmp_path / "tmpfs").symlink_to(device)
+    monkeypatch.chdir(tmp_path)  # where the source of a tmpfs is no file, whatever its name
     filesystems.make(device, "ext4")
     mounts.mount(device, target, "ext4")
     here = mounts.find(target)

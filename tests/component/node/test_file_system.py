@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.errors import HostError, UnsafeToFormat
+from csi_cinderlib.errors import HostError, InvalidRequest, UnsafeToFormat
 from csi_cinderlib.host import commands, devices, filesystems, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Formatting
@@ -96,14 +99,29 @@ def test_a_read_only_attachment_is_never_formatted(node: Node) -> None:
     assert not volume.file.read_bytes().strip(b"\0")
 
 
-def note_errors(volume: Volume) -> None:
-    commands.run(["debugfs", "-w", "-R", "ssv state 2", str(volume.file)], timeout=60)
+def test_a_mark_allows_nothing_that_the_controller_forbids(node: Node) -> None:
+    volume = node.volume(formatting=Formatting.FORBIDDEN)
+    node.records.formatted.set(volume.id, volume.attachment)
+    with pytest.raises(UnsafeToFormat, match="must carry a file system already"):
+        node.stage(volume)
+
+
+def edit(volume: Volume, request: str) -> None:
+    commands.run(["debugfs", "-w", "-R", request, str(volume.file)], timeout=60)
+
+
+def test_a_journal_is_not_replayed_on_a_device_that_takes_no_writes(node: Node) -> None:
+    volume = prepared(node)
+    edit(volume, "feature needs_recovery")
+    volume.read_only = True
+    staged = node.stage(volume)
+    assert mounted_below(node.base) == [staged]
 
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_file_system_with_noted_errors_is_checked_before_it_is_mounted(node: Node, read_only: bool) -> None:
     volume = prepared(node)
-    note_errors(volume)
+    edit(volume, "ssv state 2")
     volume.read_only = read_only
     node.stage(volume)
     node.unstage(volume)
@@ -112,6 +130,13 @@ def test_a_file_system_with_noted_errors_is_checked_before_it_is_mounted(node: N
     devices.detach_from(str(volume.file))
     assert found
     assert found.dirty is read_only, "a device that takes no writes is left as it is"
+
+
+def test_a_new_file_system_that_cannot_be_mounted_is_not_made_again(node: Node) -> None:
+    volume = node.volume()
+    with pytest.raises(InvalidRequest, match="ext4 does not know frobnicate"):
+        node.stage(volume, mount_capability("ext4", "frobnicate"))
+    assert record_of(node).state is State.FORMATTED
 
 
 def test_the_mark_of_a_file_system_that_was_there_is_of_never_formatted_attachments_only(node: Node) -> None:
@@ -139,6 +164,16 @@ def test_an_interrupted_mkfs_is_repeated(node: Node, damaged: tuple[int, int]) -
     staged = node.stage(volume)
     (Path(staged) / "f").write_text("usable")
     assert record_of(node).state is State.STAGED
+
+
+def test_what_a_device_without_an_identity_carries_is_not_removed(node: Node) -> None:
+    """It may be another device than the one where mkfs was interrupted."""
+    _, record = interrupt_mkfs(node)
+    assert record.device
+    before = filesystems.probe(record.device.path)
+    record, found = file_system.ensure(node.records, record, replace(record.device, wwid=""))
+    assert found == before
+    assert record.state is State.FORMATTED
 
 
 def test_an_mkfs_that_another_device_was_interrupted_on_changes_nothing_here(node: Node) -> None:
@@ -178,6 +213,21 @@ def test_remains_are_cleared_only_from_a_known_device_whose_mkfs_was_interrupted
     devices.set_read_only(record.device.path, False)
     assert file_system.clear_remains(record) is True
     assert not volume.file.read_bytes()[:MIB].strip(b"\0")
+
+
+def stage_without_the_capability(node: Node, fs_type: str) -> None:
+    """In a process that lacks CAP_SYS_RESOURCE, as its children do."""
+    argv = ("setpriv", "--bounding-set=-sys_resource", sys.executable, "-m", "tests.component.node.bed")
+    spec = json.dumps({"kind": fs_type})
+    subprocess.run([*argv, str(node.base), "stage", spec], check=True, cwd=Path(__file__).parents[3])
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+def test_a_file_system_grows_without_the_capability_to_grow_ext4_mounted(node: Node, fs_type: str) -> None:
+    volume = prepared(node, fs_type)
+    volume.resize(2 * SIZE)
+    stage_without_the_capability(node, fs_type)
+    assert total(node, volume) > 1.6 * SIZE
 
 
 def test_the_capability_to_grow_ext4_mounted_is_known() -> None:

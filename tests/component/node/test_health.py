@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -160,6 +161,13 @@ def test_a_device_that_cannot_be_asked_is_a_problem() -> None:
     assert "paths of /dev/missing" in health.replaced(Device(path="/dev/missing", wwid=""))
 
 
+@pytest.mark.root
+def test_a_device_that_the_kernel_does_not_know_is_lost(tmp_path: Path) -> None:
+    node = str(tmp_path / "node")
+    os.mknod(node, stat.S_IFBLK | 0o600, os.makedev(7, 987654))
+    assert health.lost(Device(path=node, wwid="")) == f"identifying {node}: No such file or directory"
+
+
 def test_what_is_no_block_device_is_gone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert health.lost(Device(path=str(tmp_path / "file"), wwid="")) == f"the device {tmp_path / 'file'} is gone"
@@ -175,6 +183,7 @@ def test_what_is_no_block_device_is_gone(tmp_path: Path) -> None:
         ("/", "rw,emergency_ro", False, "the file system is in the state emergency_ro: an error made it stop"),
         ("/", "rw,shutdown", True, "the file system is in the state shutdown: an error made it stop"),
         ("/missing", "rw", False, "the file system does not answer: No such file or directory"),
+        ("/proc/version", "rw", False, "the file system does not answer: Not a directory"),
     ],
 )
 def test_a_mount_works_as_long_as_it_answers_as_it_was_made(

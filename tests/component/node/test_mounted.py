@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import replace
 
 import pytest
@@ -40,7 +42,7 @@ def test_a_volume_is_visible_where_it_is_uppermost(node: Node, fs_type: str) -> 
     record = record_of(node)
     assert set(mounted.visible(record)) == {staged, target}
     assert set(mounted.published(record)) == {target}
-    mounts.mount("tmpfs", target, "tmpfs")
+    mounts.mount("/", target, "tmpfs")  # the source of a tmpfs may be any text, a directory's path too
     assert set(mounted.visible(record)) == {staged}
     mounts.mount("tmpfs", staged, "tmpfs")
     assert mounted.visible(record) == {}
@@ -55,7 +57,10 @@ def test_what_is_mounted_from_another_device_of_the_same_name_is_not_visible(nod
         node.stage(node.volume(name))
     record, other = record_of(node), node.records.find("other")
     assert other
-    for moved in (at_path(record, path_of(other)), at_path(record, "/dev/missing"), replace(record, device=None)):
+    unknown = node.base / "unknown"
+    os.mknod(unknown, stat.S_IFBLK | 0o600, os.makedev(7, 987654))
+    elsewhere = [at_path(record, path) for path in (path_of(other), str(unknown), "/dev/missing")]
+    for moved in (*elsewhere, replace(record, device=None)):
         assert mounted.is_another_device(moved)
         assert mounted.visible(moved) == {}
     assert not mounted.is_another_device(record)
@@ -91,12 +96,15 @@ def test_only_the_read_only_view_of_a_block_volume_is_removed(node: Node) -> Non
     mounted.detach_read_only_view(replace(record, device=None))
     mounted.detach_read_only_view(replace(record, capability=mount_capability()))
     assert len(loops_of(node.base)) == 3
+    assert mounted.read_only_view(record) == read_only
     mounted.detach_read_only_view(record)
     assert set(loops_of(node.base)) == {path_of(record), writable} - {read_only}
 
 
-def test_a_mount_is_known_by_its_device(node: Node) -> None:
+def test_a_mount_is_known_by_its_device(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     staged = node.stage(node.volume())
+    (node.base / "tmpfs").symlink_to(path_of(record_of(node)))
+    monkeypatch.chdir(node.base)  # where the source of a tmpfs is no file, whatever its name
     here = mounts.find(staged)
     assert here
     record = record_of(node)

@@ -66,6 +66,18 @@ def test_a_volume_that_is_not_fully_staged_is_not_published(node: Node) -> None:
     node.publish(volume)
 
 
+def test_a_volume_whose_device_lost_its_size_is_not_published(node: Node) -> None:
+    volume = node.volume()
+    node.stage(volume, BLOCK)
+    device = record_of(node).device
+    assert device
+    volume.resize(0)
+    devices.refresh_size(device.path)
+    with pytest.raises(PreconditionFailed, match="vol must be staged again: the device"):
+        node.publish(volume, BLOCK)
+    assert not Path(node.target()).exists()
+
+
 def test_a_volume_is_published_from_its_own_staging_path_only(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume)

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.brick import Initiator
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import AlreadyExists, HostError, InvalidRequest
 from csi_cinderlib.host import devices, identities, kernel, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
-from csi_cinderlib.model.connection import Formatting
+from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.requests import StageVolume
 from csi_cinderlib.node.stage_record import StageRecord, State
+from csi_cinderlib.node.staging import Staging
 from tests.component.node.bed import BLOCK, EXT4, SIZE, Node, Volume, WatchedInitiator, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 from tests.component.node.test_crashes import reboot
@@ -209,6 +211,24 @@ def test_a_volume_that_cannot_be_connected_leaves_no_record(node: Node) -> None:
     with pytest.raises(HostError, match="too few for a block device"):
         node.stage(volume)
     assert_nothing_left(node.base)
+
+
+class UnreachableInitiator(Initiator):
+    """Of a node without a network."""
+
+    def connect(self, connection: Connection) -> Device:
+        raise HostError(f"connecting {connection.volume_id}: no route")
+
+    def disconnect(self, connection: Connection, device: Device | None = None, *, force: bool = False) -> None:
+        raise HostError(f"disconnecting {connection.volume_id}: no route")
+
+
+def test_a_volume_that_may_be_connected_has_a_record(node: Node) -> None:
+    unreachable = UnreachableInitiator(node.base / "state")
+    node.staging = Staging(node.records, unreachable, node.sealer, node.locks)
+    with pytest.raises(HostError, match="connecting vol: no route"):
+        node.stage(node.volume())
+    assert record_of(node).state is State.INTENT
 
 
 def test_a_mkfs_that_fails_leaves_no_trace(node: Node, watched: WatchedInitiator) -> None:

@@ -110,10 +110,12 @@ def test_a_file_system_that_an_error_stopped_is_unstaged_or_staged_again(node: N
 
 @pytest.mark.parametrize("rebooted", [False, True])
 def test_unstage_removes_what_an_interrupted_mkfs_left(node: Node, rebooted: bool) -> None:
-    volume = interrupt_mkfs(node)
+    volume, other = interrupt_mkfs(node), node.volume("other")
     if rebooted:
         reboot(node)
+        devices.attach_file(str(other.file))  # the name of the device is another one's then
     node.unstage(volume)
+    devices.detach_from(str(other.file))
     assert_nothing_left(node.base)
     node.stage(replace(volume, attachment="of-the-other@1", formatting=Formatting.UNKNOWN))
 
@@ -166,4 +168,12 @@ def test_a_volume_whose_device_is_not_known_is_disconnected_without_force(
     node.records.save(replace(record_of(node), device=None, state=State.INTENT))
     node.unstage(volume)
     assert watched.calls == ["disconnect ?"]
+    assert_nothing_left(node.base)
+
+
+def test_a_read_only_device_is_unstaged(node: Node) -> None:
+    volume = node.volume(read_only=True)
+    node.stage(volume, BLOCK)
+    assert devices.is_read_only(device_of(node).path)
+    node.unstage(volume)
     assert_nothing_left(node.base)
