@@ -190,6 +190,8 @@ def test_mounts_of_a_device_are_looked_for_among_those_given(
     without_a_device = mounttable.parse_line("36 35 0:50 / /mnt/y rw - tmpfs tmpfs rw")
     assert mounts.by_device(device, among=(gone, here, without_a_device)) == (here,)
     assert mounts.by_device(device, among=()) == ()
+    renamed = replace(here, source="/dev/missing")
+    assert mounts.by_device(device, among=(renamed,)) == (renamed,)
     with pytest.raises(HostError, match="looking for mounts of /dev/missing"):
         mounts.by_device("/dev/missing")
 
