@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,35 @@ def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
     targets = [(page.parent / path if path else page, anchor) for path, _, anchor in links]
     assert [str(path) for path, _ in targets if not path.exists()] == []
     assert [f"{path}#{anchor}" for path, anchor in targets if anchor and anchor not in anchors(path)] == []
+
+
+def test_messages_lead_to_a_page_and_a_heading() -> None:
+    """An operator who is sent to a page by an error finds what it speaks of."""
+    links = list(links_in_messages(ROOT / "csi_cinderlib"))
+    assert links
+    broken = [f"{module}: {path}{anchor}" for module, path, anchor in links if not _leads_somewhere(path, anchor)]
+    assert broken == []
+
+
+def _leads_somewhere(path: str, anchor: str) -> bool:
+    page = ROOT / path
+    return page.is_file() and (not anchor or anchor.removeprefix("#") in anchors(page))
+
+
+@pytest.mark.parametrize("text", ["docs/none.md", "docs/how-to/troubleshoot.md#no-such-heading"])
+def test_a_message_that_leads_nowhere_is_noticed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "module.py").write_text(f'raise ValueError(f"{{1}}: see {text}")\n')
+    ((_, path, anchor),) = links_in_messages(tmp_path)
+    assert not _leads_somewhere(path, anchor)
+
+
+def links_in_messages(package: Path) -> Iterator[tuple[str, str, str]]:
+    """Pages of the documentation that string literals name: the module, the path, and "#heading" or ""."""
+    for module in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for path, anchor in re.findall(r"(docs/[\w/.-]+\.md)(#[\w-]+)?", node.value):
+                    yield module.name, path, anchor
 
 
 def anchors(page: Path) -> set[str]:
