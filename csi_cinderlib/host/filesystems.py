@@ -36,6 +36,8 @@ MKFS_SECONDS = 1800.0
 CHECK_SECONDS = 6 * 3600.0
 GROW_SECONDS = 3600.0
 
+ERRORS_PAGE = "docs/how-to/recover-a-volume.md#a-file-system-with-errors"
+
 _EXT = ("ext2", "ext3", "ext4")
 _EXT4_IOC_RESIZE_FS = 0x40086610
 _SLACK = 16 * 1024 * 1024
@@ -96,7 +98,10 @@ def _preen(device: str, *flags: str) -> None:
     output = commands.run(["e2fsck", *flags, device], timeout=CHECK_SECONDS, ok=range(256))
     if output.code not in (0, 1, 2):  # 1: mended; 2: mended, and a root file system would want a reboot
         said = (output.stdout + output.stderr).strip()[-1000:]
-        raise HostError(f"{device}: the file system has damage that is not mended without you: run e2fsck: {said}")
+        raise HostError(
+            f"{device}: the file system has errors that `e2fsck -p` does not correct without a decision of yours; "
+            f"see {ERRORS_PAGE}. It said: {said}"
+        )
 
 
 def needs_growth(device: str, found: Signature | None = None) -> bool:
@@ -145,8 +150,17 @@ def _grow_ext(device: str, found: Signature, mount_path: str) -> None:
             kernel.ioctl(fd, _EXT4_IOC_RESIZE_FS, bytearray(struct.pack("=Q", blocks)))
     except OSError as error:
         if error.errno == errno.EPERM:
-            raise HostError(f"growing {mount_path}: growing ext4 while mounted needs CAP_SYS_RESOURCE") from error
+            raise HostError(f"growing {mount_path}: {_why_not_permitted(device)}") from error
         commands.run(["resize2fs", device], timeout=GROW_SECONDS)  # it knows older kernels' and file systems' ways
+
+
+def _why_not_permitted(device: str) -> str:
+    """EPERM has two causes in ext4_resize_begin (fs/ext4/resize.c), and may have others of the device."""
+    if not kernel.has_capability(kernel.CAP_SYS_RESOURCE):
+        return "growing ext4 while it is mounted needs CAP_SYS_RESOURCE, which this process does not have"
+    if (found := probe(device)) and found.dirty:
+        return f"the file system has errors, and the kernel grows it only after a check; see {ERRORS_PAGE}"
+    return os.strerror(errno.EPERM)
 
 
 def usage(path: str) -> tuple[Usage, ...]:

@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from csi_cinderlib.errors import HostError
 
@@ -32,6 +33,19 @@ def call(name: str, *arguments: int | bytes | None) -> int:
 
 def _as_c(value: int | bytes | None) -> object:
     return ctypes.c_ulong(value & 0xFFFFFFFFFFFFFFFF) if isinstance(value, int) else value
+
+
+CAP_SYS_RESOURCE = 24
+STATUS = Path("/proc/self/status")
+"""Names this process's capabilities (proc_pid_status(5))."""
+
+
+def has_capability(number: int) -> bool:
+    """Whether this process has a capability in effect, by its number (linux/capability.h)."""
+    for line in STATUS.read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> number & 1)
+    return False
 
 
 def ioctl(fd: int, request: int, argument: int | bytearray = 0) -> int:

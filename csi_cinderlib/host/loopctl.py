@@ -1,4 +1,4 @@
-"""The loop driver's ioctls (linux/loop.h), one function each. They raise OSError: `devices` gives the errors words."""
+"""The loop driver's ioctls (linux/loop.h), one function each. They raise OSError: `devices` gives most errors their words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel
 
 _SET_FD = 0x4C00
@@ -31,6 +32,8 @@ _INFO = struct.Struct("=5Q4I64s64s32s2Q")
 _CONFIG = struct.Struct(f"=II{_INFO.size}s64x")
 
 CONTROL = "/dev/loop-control"
+MODULE = Path("/sys/class/misc/loop-control")
+"""There while the kernel has the driver, built in or as a module."""
 _BLOCK = "/sys/block"
 _MAJOR = 7
 _NOT_KNOWN = (errno.EINVAL, errno.ENOTTY)
@@ -139,9 +142,17 @@ def refresh(fd: int) -> None:
 
 
 def free_number() -> int:
-    """A device that was free a moment ago; the kernel adds one when none is."""
-    with kernel.opened(CONTROL, os.O_RDWR) as fd:
-        return kernel.ioctl(fd, _GET_FREE)
+    """A device that was free a moment ago; the kernel adds one when none is.
+
+    Raises:
+        HostError: this kernel has no loop devices, or this process does not see them.
+    """
+    try:
+        with kernel.opened(CONTROL, os.O_RDWR) as fd:
+            return kernel.ioctl(fd, _GET_FREE)
+    except FileNotFoundError:
+        reason = "it is not in /dev of this container" if MODULE.exists() else "load the kernel's module: modprobe loop"
+        raise HostError(f"no loop device can be had without {CONTROL}: {reason}") from None
 
 
 def node(number: int) -> str:

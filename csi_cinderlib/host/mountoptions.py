@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from csi_cinderlib.host import kernel
 
@@ -86,6 +87,14 @@ def rejected(fs_type: str, data: Sequence[str]) -> tuple[str, ...]:
         return tuple(word for word in data if word.partition("=")[0] not in _SEPARATE and not _accepts(context, word))
     finally:
         os.close(context)
+
+
+def without_selinux(data: Sequence[str]) -> tuple[str, ...]:
+    """Those of the options that only SELinux takes, by name, where the kernel does not have it enabled."""
+    if Path("/sys/fs/selinux").exists():
+        return ()
+    names = (word.partition("=")[0] for word in data)
+    return tuple(f"{name}=" for name in names if name in _SEPARATE)
 
 
 def _accepts(context: int, word: str) -> bool:

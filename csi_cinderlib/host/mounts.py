@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csi_cinderlib.errors import HostError, InvalidRequest
-from csi_cinderlib.host import kernel
-from csi_cinderlib.host.mountoptions import parse, rejected
+from csi_cinderlib.host import kernel, kernel_log
+from csi_cinderlib.host.mountoptions import parse, rejected, without_selinux
 from csi_cinderlib.host.mounttable import Mount, table
 
 __all__ = [
@@ -54,13 +54,26 @@ def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -
     """
     parsed = parse(options)
     data = ",".join(parsed.data)
-    try:
-        kernel.call("mount", os.fsencode(source), os.fsencode(target), fs_type.encode(), parsed.flags, data.encode())
-    except OSError as error:
-        if error.errno == errno.EINVAL and (unknown := rejected(fs_type, parsed.data)):
-            raise InvalidRequest(_FLAGS_FIELD, f"{fs_type} does not know {', '.join(unknown)}") from error
-        hint = "; no such file system in this kernel" if error.errno == errno.ENODEV else ""
-        raise HostError(f"mounting {source} on {target} as {fs_type}: {error.strerror}{hint}") from error
+    with kernel_log.listening(source, fs_type) as logged:
+        try:
+            kernel.call(
+                "mount", os.fsencode(source), os.fsencode(target), fs_type.encode(), parsed.flags, data.encode()
+            )
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                _refuse_unknown(fs_type, parsed.data)
+            hint = "; no such file system in this kernel" if error.errno == errno.ENODEV else ""
+            said = f" (kernel log: {lines})" if (lines := logged()) else ""
+            raise HostError(f"mounting {source} on {target} as {fs_type}: {error.strerror}{hint}{said}") from error
+
+
+def _refuse_unknown(fs_type: str, data: Sequence[str]) -> None:
+    """Raises InvalidRequest when mounting failed because of an option, and names it."""
+    if unknown := rejected(fs_type, data):
+        raise InvalidRequest(_FLAGS_FIELD, f"{fs_type} does not know {', '.join(unknown)}")
+    if labels := without_selinux(data):
+        reason = f"SELinux is not enabled on this node, so that {fs_type} takes no {', '.join(labels)}"
+        raise InvalidRequest(_FLAGS_FIELD, reason)
 
 
 def bind(source: str, target: str, *, recursive: bool = False) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import devices, filesystems, mounts
+from csi_cinderlib.host import devices, filesystems, kernel, mounts
 from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.capability import Mount
 from csi_cinderlib.model.connection import Formatting
@@ -20,9 +19,6 @@ from csi_cinderlib.node.stage_records import StageRecords
 
 _log = logging.getLogger(__name__)
 _EXT = ("ext2", "ext3", "ext4")
-_CAP_SYS_RESOURCE = 24
-STATUS = Path("/proc/self/status")
-"""Names this process's capabilities (proc_pid_status(5))."""
 
 
 def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[StageRecord, Signature]:
@@ -109,14 +105,6 @@ def grow_mounted(record: StageRecord, device: Device, found: Signature | None = 
     filesystems.grow(device.path, record.staging_path)
 
 
-def can_grow_ext_mounted() -> bool:
-    """Whether this process has CAP_SYS_RESOURCE, which the kernel wants for it."""
-    for line in STATUS.read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
-    return False
-
-
 def _rule(record: StageRecord, *, marked: bool) -> Formatting:
     if record.connection.read_only or record.state.beyond_formatting:
         return Formatting.FORBIDDEN
@@ -148,7 +136,7 @@ def _prepared(record: StageRecord, device: Device, found: Signature) -> Signatur
         return found
     filesystems.check(device.path, found)
     growing = found.name in _EXT and not is_read_only(record) and filesystems.needs_growth(device.path, found)
-    if not growing or can_grow_ext_mounted():
+    if not growing or kernel.has_capability(kernel.CAP_SYS_RESOURCE):  # the kernel wants it for ext that is mounted
         return found
     filesystems.grow(device.path)
     return replace(found, size=devices.size(device.path))

@@ -308,6 +308,19 @@ def test_the_steps_for_old_kernels_attach_too(tmp_path: Path) -> None:
     devices.detach_file(device, expected=devices.identity(device))
 
 
+def test_a_kernel_without_loop_devices_is_told_from_a_missing_volume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk.img").write_bytes(bytes(MIB))
+    monkeypatch.setattr(loopctl, "CONTROL", "/nowhere/loop-control")
+    monkeypatch.setattr(loopctl, "MODULE", tmp_path / "absent")
+    with pytest.raises(HostError, match="without /nowhere/loop-control: load the kernel's module: modprobe loop"):
+        devices.attach_file(str(tmp_path / "disk.img"))
+    monkeypatch.setattr(loopctl, "MODULE", tmp_path)
+    with pytest.raises(HostError, match="without /nowhere/loop-control: it is not in /dev of this container"):
+        devices.attach_file(str(tmp_path / "disk.img"))
+
+
 def test_a_free_loop_device_has_no_holders_and_no_identity() -> None:
     device = loopctl.node(loopctl.free_number())
     assert devices.holders(device) == ()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError, InvalidRequest, UnsafeToFormat
-from csi_cinderlib.host import commands, devices, filesystems, mounts
+from csi_cinderlib.host import commands, devices, filesystems, kernel, mounts
 
 pytestmark = pytest.mark.root
 MIB = 1024 * 1024
@@ -251,7 +251,7 @@ def test_an_ext4_that_needs_a_decision_is_left_to_a_person(loop: Loop) -> None:
     devices.flush(device)
     found = filesystems.probe(device)
     assert found
-    with pytest.raises(HostError, match="run e2fsck"):
+    with pytest.raises(HostError, match=r"docs/how-to/recover-a-volume\.md#a-file-system-with-errors"):
         filesystems.check(device, found)
 
 
@@ -277,3 +277,18 @@ def test_usage_counts_bytes_and_inodes(fs_type: str, units: list[str], loop: Loo
 def test_usage_of_a_missing_path_is_an_error() -> None:
     with pytest.raises(HostError, match="measuring /missing"):
         filesystems.usage("/missing")
+
+
+def test_growing_a_mounted_ext4_with_errors_says_that_the_errors_are_the_reason(
+    loop: Loop, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's EPERM has two causes; here the capability is not the one."""
+    device = loop(64)
+    filesystems.make(device, "ext4")
+    set_state(device, 0x2)
+    mounts.mount(device, target, "ext4")
+    os.truncate(tmp_path / "disk.img", 128 * MIB)
+    devices.refresh_size(device)
+    monkeypatch.setattr(kernel, "has_capability", lambda _number: True)
+    with pytest.raises(HostError, match="the file system has errors, and the kernel grows it only after a check"):
+        filesystems.grow(device, target)

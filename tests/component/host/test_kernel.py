@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,28 @@ def test_an_operating_system_error_becomes_one_of_this_host() -> None:
 def test_any_other_error_stays_what_it_is() -> None:
     with pytest.raises(ZeroDivisionError), kernel.named("reading x"):
         raise ZeroDivisionError
+
+
+def test_a_capability_of_this_process_is_known() -> None:
+    """The same capability raises a hard limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
+    try:
+        resource.setrlimit(resource.RLIMIT_MSGQUEUE, (soft, hard + 1))
+    except (PermissionError, ValueError):
+        capable = False
+    else:
+        capable = True
+        resource.setrlimit(resource.RLIMIT_MSGQUEUE, (soft, hard))
+    assert kernel.has_capability(kernel.CAP_SYS_RESOURCE) is capable
+
+
+@pytest.mark.parametrize(
+    ("effective", "capable"),
+    [("CapEff:\t0000000001000000\n", True), ("CapEff:\t000001fffeffffff\n", False), ("Name:\tx\n", False)],
+)
+def test_the_effective_capabilities_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effective: str, capable: bool
+) -> None:
+    (tmp_path / "status").write_text(f"CapPrm:\t000001ffffffffff\n{effective}CapBnd:\t000001ffffffffff\n")
+    monkeypatch.setattr(kernel, "STATUS", tmp_path / "status")
+    assert kernel.has_capability(kernel.CAP_SYS_RESOURCE) is capable

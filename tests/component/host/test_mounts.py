@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError, InvalidRequest
-from csi_cinderlib.host import devices, filesystems, mounts, mounttable
+from csi_cinderlib.host import commands, devices, filesystems, kernel_log, mounts, mounttable
 
 pytestmark = pytest.mark.root
 Loop = Callable[..., str]
@@ -41,8 +41,42 @@ def test_an_unknown_option_is_named(fs_type: str, loop: Loop, target: str) -> No
 
 
 def test_mounting_a_device_without_a_file_system_is_a_host_error(loop: Loop, target: str) -> None:
-    with pytest.raises(HostError, match=r"mounting /dev/loop\d+ on .* as ext4: Invalid argument$"):
+    said = r"Invalid argument \(kernel log: EXT4-fs \(loop\d+\): VFS: Can't find ext4 filesystem\)$"
+    with pytest.raises(HostError, match=rf"mounting /dev/loop\d+ on .* as ext4: {said}"):
         mounts.mount(loop(64), target, "ext4")
+
+
+def test_a_feature_that_the_kernel_lacks_is_named_in_its_own_words(loop: Loop, target: str) -> None:
+    device = loop(64)
+    filesystems.make(device, "ext4")
+    commands.run(["debugfs", "-w", "-R", "feature FEATURE_I31", device], timeout=60)
+    devices.flush(device)
+    with pytest.raises(HostError, match=r"\(kernel log: EXT4-fs \(loop\d+\): .*unsupported optional features"):
+        mounts.mount(device, target, "ext4")
+
+
+def test_a_failed_mount_is_told_without_the_kernel_log_where_that_cannot_be_read(
+    loop: Loop, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_log, "KMSG", "/nowhere/kmsg")
+    with pytest.raises(HostError, match=r"as ext4: Invalid argument$"):
+        mounts.mount(loop(64), target, "ext4")
+
+
+def test_what_the_kernel_says_of_other_devices_is_not_told(loop: Loop, target: str) -> None:
+    other = loop(64)
+    with kernel_log.listening(loop(64, "other.img"), "xfs") as logged:
+        with pytest.raises(HostError):
+            mounts.mount(other, target, "ext4")
+        assert logged() == ""
+
+
+@pytest.mark.skipif(Path("/sys/fs/selinux").exists(), reason="this kernel has SELinux")
+def test_a_context_without_selinux_is_refused_by_its_name(loop: Loop, target: str) -> None:
+    device = loop(64)
+    filesystems.make(device, "ext4")
+    with pytest.raises(InvalidRequest, match="SELinux is not enabled on this node, so that ext4 takes no context="):
+        mounts.mount(device, target, "ext4", ('context="system_u:object_r:container_file_t:s0:c1,c2"',))
 
 
 def test_a_file_system_that_the_kernel_lacks_is_said_so(target: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -228,28 +227,3 @@ def test_a_file_system_grows_without_the_capability_to_grow_ext4_mounted(node: N
     volume.resize(2 * SIZE)
     stage_without_the_capability(node, fs_type)
     assert total(node, volume) > 1.6 * SIZE
-
-
-def test_the_capability_to_grow_ext4_mounted_is_known() -> None:
-    """The same capability raises a hard limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
-    try:
-        resource.setrlimit(resource.RLIMIT_MSGQUEUE, (soft, hard + 1))
-    except (PermissionError, ValueError):
-        capable = False
-    else:
-        capable = True
-        resource.setrlimit(resource.RLIMIT_MSGQUEUE, (soft, hard))
-    assert file_system.can_grow_ext_mounted() is capable
-
-
-@pytest.mark.parametrize(
-    ("effective", "capable"),
-    [("CapEff:\t0000000001000000\n", True), ("CapEff:\t000001fffeffffff\n", False), ("Name:\tx\n", False)],
-)
-def test_the_effective_capabilities_decide(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effective: str, capable: bool
-) -> None:
-    (tmp_path / "status").write_text(f"CapPrm:\t000001ffffffffff\n{effective}CapBnd:\t000001ffffffffff\n")
-    monkeypatch.setattr(file_system, "STATUS", tmp_path / "status")
-    assert file_system.can_grow_ext_mounted() is capable

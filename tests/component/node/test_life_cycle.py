@@ -14,10 +14,9 @@ from csi_cinderlib.errors import (
     OutOfRange,
     PreconditionFailed,
 )
-from csi_cinderlib.host import devices, filesystems, mounts
+from csi_cinderlib.host import devices, filesystems, kernel, mounts
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.connection import Formatting
-from csi_cinderlib.node.file_system import can_grow_ext_mounted
 from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 
@@ -240,7 +239,7 @@ def test_a_restore_to_a_larger_volume_is_grown_when_staged(node: Node, fs_type: 
 
 @pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
 def test_a_mounted_volume_grows(node: Node, fs_type: str) -> None:
-    if fs_type == "ext4" and not can_grow_ext_mounted():
+    if fs_type == "ext4" and not kernel.has_capability(kernel.CAP_SYS_RESOURCE):
         pytest.skip("ext4 grows mounted only with CAP_SYS_RESOURCE: the guest tests it")
     volume, capability = node.volume(), mount_capability(fs_type)
     node.stage(volume, capability)
