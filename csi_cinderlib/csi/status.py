@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -47,11 +48,21 @@ def code(error: BaseException) -> grpc.StatusCode:
 
 
 def message(error: BaseException, request_id: str) -> str:
-    """What the caller reads: never empty, without secrets. What nobody foresaw is named, and explained in the log alone."""
+    """What the caller reads: never empty, without secrets.
+
+    What nobody foresaw is named, and explained in the log alone; an operating system's error says what it was about as well.
+    """
+    log = f"the log has more under request {request_id}"
+    if isinstance(error, OSError) and error.errno:
+        about = f"{error.filename}: " if error.filename else ""
+        return _shorten(_printable(f"{about}{os.strerror(error.errno)}; {log}"))
     if not isinstance(error, errors.DriverError):
-        return f"unexpected {type(error).__name__}: the log tells more under request {request_id}"
-    said = redact.text(str(error)).encode("utf-8", "replace").decode().strip()
-    return _shorten(said) or f"{type(error).__name__}, without a message; see the log under request {request_id}"
+        return f"unexpected {type(error).__name__}: {log}"
+    return _shorten(_printable(str(error))) or f"{type(error).__name__}, without a message: {log}"
+
+
+def _printable(said: str) -> str:
+    return redact.text(said).encode("utf-8", "replace").decode().strip()
 
 
 def _shorten(said: str) -> str:

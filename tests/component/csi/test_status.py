@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 
 import grpc
@@ -46,15 +47,31 @@ def test_a_subclass_that_has_no_row_takes_that_of_its_nearest_ancestor() -> None
     assert status.code(CapabilityRefused("f", "p")) is grpc.StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), OSError(5, "x"), MemoryError(), RecursionError()])
+@pytest.mark.parametrize("error", [KeyError("x"), OSError("x"), MemoryError(), RecursionError()])
 def test_what_nobody_foresaw_is_internal_and_its_text_stays_in_the_log(error: Exception) -> None:
     assert status.code(error) is grpc.StatusCode.INTERNAL
-    assert status.message(error, "r1") == f"unexpected {type(error).__name__}: the log tells more under request r1"
+    assert status.message(error, "r1") == f"unexpected {type(error).__name__}: the log has more under request r1"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EIO, "a driver's words"), "Input/output error"),
+        (FileExistsError(errno.EEXIST, "exists", "/staging/path"), "/staging/path: File exists"),
+        (PermissionError(errno.EACCES, "no", "/p?password='canary'"), "/p?password=***: Permission denied"),
+    ],
+)
+def test_an_error_of_the_operating_system_says_which_and_about_what(error: OSError, said: str) -> None:
+    assert status.code(error) is grpc.StatusCode.INTERNAL
+    assert status.message(error, "r1") == f"{said}; the log has more under request r1"
 
 
 @pytest.mark.parametrize("said", ["", "  \n"])
 def test_a_message_is_never_empty(said: str) -> None:
-    assert status.message(errors.HostError(said), "r1") == "HostError, without a message; see the log under request r1"
+    assert (
+        status.message(errors.HostError(said), "r1")
+        == "HostError, without a message: the log has more under request r1"
+    )
 
 
 def test_a_message_is_short_enough_for_a_header_and_can_be_encoded() -> None:
