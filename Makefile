@@ -7,7 +7,7 @@ BIN := .venv/bin
 VENV := .venv/.ready
 UPSTREAM_VENV := .venv-upstream/.ready
 HOST_PACKAGES := host
-TEST_PACKAGES := host databases guest ceph cluster
+TEST_PACKAGES := host formats databases guest ceph cluster
 export CINDERLIB_CACHE ?= $(HOME)/.cache/csi-cinderlib
 
 help: ## Show this list

@@ -106,7 +106,7 @@ def _forget(engine: Engine, work: Work, record: Attachment) -> None:
     """
     if engine.remove(record) and record.blank:
         with contextlib.suppress(NotFound):
-            work.change_volume(record.volume_id, lambda one: replace(one, blank=True))
+            work.change_volume(record.volume_id, lambda one: replace(one, blank=True, raw=False))
 
 
 def _begin(engine: Engine, work: Work, attachment: Attachment) -> Attachment:
@@ -114,23 +114,26 @@ def _begin(engine: Engine, work: Work, attachment: Attachment) -> Attachment:
         replace(
             attachment,
             status=Status.CREATING,
-            blank=not attachment.read_only and _take_mark(work, attachment.volume_id),
+            blank=not attachment.read_only and _take_mark(work, attachment),
             owner=engine.owner,
             created_at=attachment.created_at or engine.now(),
         )
     )
 
 
-def _take_mark(work: Work, volume_id: str) -> bool:
-    """Take the "never formatted" mark off the volume; whether it was there. Of several processes at once, one gets it."""
+def _take_mark(work: Work, attachment: Attachment) -> bool:
+    """Take the "never formatted" mark off the volume; whether it was there. Of several processes at once, one gets it.
+
+    A raw device that may be written to is noted on the volume besides: nobody here knows what is on it afterwards.
+    """
     was_there = False
 
     def take(volume: Volume) -> Volume:
         nonlocal was_there
         was_there = volume.blank
-        return replace(volume, blank=False)
+        return replace(volume, blank=False, raw=volume.raw or attachment.block)
 
-    work.change_volume(volume_id, take)
+    work.change_volume(attachment.volume_id, take)
     return was_there
 
 

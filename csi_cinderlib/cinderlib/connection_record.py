@@ -43,6 +43,7 @@ def new(volume: Volume, connector: Mapping[str, Any], fields: Mapping[str, Any],
         backend=volume.backend,
         node_id=str(connector.get("host", "")),
         access_mode=AccessMode.SINGLE_NODE_WRITER,
+        block=True,  # the program gets the raw device
         connector=dict(connector),
         created_at=now(),
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from csi_cinderlib.errors import HostError, UnsafeToFormat
 from csi_cinderlib.host import commands, devices, kernel, mkfsoptions
 from csi_cinderlib.host.magics import Kind
-from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, is_zero_head_and_tail, probe
+from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, probe
 from csi_cinderlib.model.requests import Usage
 from csi_cinderlib.model.size import Bytes
 
@@ -21,7 +21,6 @@ __all__ = [
     "check",
     "file_system_size",
     "grow",
-    "is_zero_head_and_tail",
     "make",
     "mount_options",
     "needs_growth",
@@ -60,11 +59,22 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
     argv = mkfsoptions.command(fs_type, options)
     if found := probe(device):
         raise UnsafeToFormat(f"{device} carries {found.name} ({found.kind}): no file system is made on it")
+    if known := _known_to_libblkid(device):
+        raise UnsafeToFormat(f"{device} carries {known}, as blkid finds: no file system is made on it")
     commands.run([*argv, device], timeout=MKFS_SECONDS)
     made = probe(device, span=FILE_SYSTEM_SPAN)
     if made is None or made.name != fs_type:
         raise HostError(f"{argv[0]} ended well, but {device} carries {made.name if made else 'no'} file system")
     return made
+
+
+def _known_to_libblkid(device: str) -> str:
+    """The second opinion: libblkid knows formats that our table does not. It exits with 2 where it finds nothing."""
+    output = commands.run(["blkid", "-p", "-o", "export", device], timeout=CHECK_SECONDS, ok=(0, 2, 8))
+    if output.code == 2:
+        return ""
+    told = dict(line.split("=", 1) for line in output.stdout.splitlines() if "=" in line)
+    return told.get("TYPE") or told.get("PTTYPE") or "several signatures at once"
 
 
 def mount_options(fs_type: str, *, device_read_only: bool = False) -> tuple[str, ...]:

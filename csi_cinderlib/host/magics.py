@@ -68,6 +68,8 @@ _FIXED: tuple[tuple[str, int, bytes], ...] = (
     ("drbd", -4096 + 60, b"\x83\x74\x02\x6b"),
     ("drbd", -4096 + 60, b"\x83\x74\x02\x6c"),
     ("drbd", -4096 + 60, b"\x83\x74\x02\x6d"),
+    ("vmfs-lvm", 1024 * _KIB, b"\x0d\xd0\x01\xc0"),
+    ("vmfs", 2048 * _KIB, b"\x5e\xf1\xab\x2f"),
     ("md", 0, _MD.to_bytes(4, "little")),
     ("md", 4096, _MD.to_bytes(4, "little")),
 )
@@ -84,7 +86,7 @@ def _repeated() -> Iterator[tuple[str, int, bytes]]:
             yield "swap", page * _KIB - 10, word
         for word in (b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"):
             yield "suspend", page * _KIB - 10, word
-    for second in (16, 32, 64, 128, 256, 512):
+    for second in (16, 32, 64, 128, 256, 512, 1024, 2048):
         yield "luks2", second * _KIB, b"SKUL\xba\xbe"
     for block in range(16, 32):
         for word in (b"NSR02", b"NSR03"):
@@ -99,12 +101,25 @@ KINDS = {
     **dict.fromkeys(("luks1", "luks2", "bitlocker"), Kind.ENCRYPTED),
     **dict.fromkeys(("swap", "suspend"), Kind.SWAP),
     **dict.fromkeys(
-        ("lvm1", "lvm2", "md", "zfs", "bcache", "ddf-raid", "isw-raid", "drbd", "stratis", "bluestore", "vdo"),
+        (
+            "lvm1",
+            "lvm2",
+            "md",
+            "zfs",
+            "bcache",
+            "ddf-raid",
+            "isw-raid",
+            "drbd",
+            "stratis",
+            "bluestore",
+            "vdo",
+            "vmfs-lvm",
+        ),
         Kind.MEMBER,
     ),
     **dict.fromkeys(
         "ntfs exfat vfat iso9660 udf bcachefs squashfs erofs f2fs nilfs2 jfs reiserfs reiser4 gfs2 ocfs2 hfsplus hfs "
-        "apfs cramfs romfs".split(),
+        "apfs cramfs romfs vmfs".split(),
         Kind.FILE_SYSTEM,
     ),
 }

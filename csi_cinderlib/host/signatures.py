@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import mmap
-import os
 import struct
 import uuid
 from dataclasses import dataclass
@@ -13,10 +10,11 @@ from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel
 from csi_cinderlib.host.devices import open_size
 from csi_cinderlib.host.magics import KINDS, MAGICS, Kind
+from csi_cinderlib.host.reading import open_direct, read
 from csi_cinderlib.model.size import Bytes
 
-SPAN = 1024 * 1024
-"""Bytes read at each end of the device: all known superblocks lie in there."""
+SPAN = (2 * 1024 + 64) * 1024
+"""Bytes read at each end of the device: all known first superblocks lie in there, VMFS's at 2 MiB as the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,38 +56,13 @@ def probe(device: str, *, span: int = SPAN) -> Signature | None:
     return recognise(head, tail, size)
 
 
-def is_zero_head_and_tail(device: str) -> bool:
-    """Whether the first and the last MiB hold zeros only. Raises HostError when they cannot be read."""
-    head, tail, _ = _read_ends(device, SPAN)
-    return head == bytes(len(head)) and tail == bytes(len(tail))
-
-
 def _read_ends(device: str, span: int) -> tuple[bytes, bytes, int]:
-    with kernel.named(f"reading {device}"):
-        try:
-            # Past the page cache, which may hold what the device showed before somebody else wrote to it.
-            fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            size = open_size(fd, device)
-            if not size:
-                raise HostError(f"reading {device}: its size is 0: it is not there yet, or not any more")
-            length = min(span, size)
-            return _read(fd, device, 0, length), _read(fd, device, size - length, length), size
-        finally:
-            os.close(fd)
-
-
-def _read(fd: int, device: str, offset: int, length: int) -> bytes:
-    # Memory that is aligned to pages, as O_DIRECT wants it, and there from the start: page faults cost more than reading.
-    with mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE) as buffer:
-        got = os.preadv(fd, [buffer], offset)
-        if got != length:
-            raise HostError(f"reading {device}: {got} bytes instead of {length} at offset {offset}")
-        return buffer[:]
+    with kernel.named(f"reading {device}"), open_direct(device) as fd:
+        size = open_size(fd, device)
+        if not size:
+            raise HostError(f"reading {device}: its size is 0: it is not there yet, or not any more")
+        length = min(span, size)
+        return read(fd, device, 0, length), read(fd, device, size - length, length), size
 
 
 def recognise(head: bytes, tail: bytes, size: int) -> Signature | None:

@@ -18,8 +18,8 @@ class Formatting(enum.StrEnum):
     """Whether the node may make a file system on the device (promise 1).
 
     NEVER_FORMATTED: no node saw the device before: make one if no signature is found.
-    UNKNOWN: some node had it before and may have formatted it: only if head and tail read as zeros.
-    FORBIDDEN: it has a source, or is read-only: it must carry a file system already.
+    UNKNOWN: some node had it before and may have formatted it: only if it is proven to hold nothing.
+    FORBIDDEN: it has a source, is read-only, or was attached as a raw device: it must carry a file system already.
     """
 
     NEVER_FORMATTED = "never-formatted"

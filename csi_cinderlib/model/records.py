@@ -100,6 +100,8 @@ class Volume:
         parameters: StorageClass parameters as asked, without the sidecars' own keys; compared when the call is repeated.
         blank: the durable "never formatted" mark. True from creation (never for a volume with a source) until the
             first attachment takes it over, so that one node at most may ever treat the device as new.
+        raw: it has been attached as a raw block device that may be written to. What is on it then is not known to anybody
+            here, so that no node ever makes a file system on it.
         owner: the controller process that works on a record whose status is an intent.
         unfinished: its creation never came to an end, so that it is not whole also when its deletion was refused.
         fields: all other columns of Cinder's volume that a driver may set (replication_driver_data, say).
@@ -119,7 +121,8 @@ class Volume:
     capabilities: tuple[Capability, ...] = ()
     parameters: Mapping[str, str] = EMPTY
     mutable_parameters: Mapping[str, str] = EMPTY
-    blank: bool = True
+    blank: bool = False
+    raw: bool = False
     multiattach: bool = False
     provider: Provider = Provider()
     metadata: Mapping[str, str] = EMPTY

@@ -8,12 +8,12 @@ from dataclasses import replace
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import devices, filesystems, kernel, mounts
+from csi_cinderlib.host import blankness, devices, filesystems, kernel, mounts
 from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.capability import Mount
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node import health
-from csi_cinderlib.node.formatting import Action, Decision, decide, wipe
+from csi_cinderlib.node.formatting import Action, Decision, decide
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
 
@@ -36,9 +36,10 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
     decision = decide(
         found,
         wanted(record),
-        _rule(record, marked=marked),
+        _rule(record),
+        marked=marked,
         interrupted=record.fs_type if record.state is State.FORMATTING and device.wwid else "",
-        is_blank=lambda: filesystems.is_zero_head_and_tail(device.path),
+        is_blank=lambda: blankness.is_blank(device.path),
     )
     if found is None or decision.action is not Action.USE:
         return _make(records, record, device, decision)
@@ -48,7 +49,7 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
     return record, _prepared(record, device, found)
 
 
-def clear_remains(record: StageRecord) -> bool:
+def clear_remains(records: StageRecords, record: StageRecord) -> bool:
     """Remove what an mkfs left that did not end, before the volume leaves this node: nobody could format or mount it any more.
 
     A whole file system is kept, if only because another node may have made it since, where no fence kept this one out.
@@ -68,7 +69,8 @@ def clear_remains(record: StageRecord) -> bool:
     if found and not found.unfinished:
         return False
     _log.warning("volume %s: removing what an interrupted mkfs (%s) left", record.volume_id, record.fs_type)
-    wipe(device.path)
+    blankness.erase(device.path)
+    records.formatted.clear(record.volume_id)  # nothing of a file system is left, so that it may get one
     return True
 
 
@@ -105,11 +107,10 @@ def grow_mounted(record: StageRecord, device: Device, found: Signature | None = 
     filesystems.grow(device.path, record.staging_path)
 
 
-def _rule(record: StageRecord, *, marked: bool) -> Formatting:
+def _rule(record: StageRecord) -> Formatting:
     if record.connection.read_only or record.state.beyond_formatting:
         return Formatting.FORBIDDEN
-    told = record.connection.formatting
-    return Formatting.UNKNOWN if told is Formatting.NEVER_FORMATTED and marked else told
+    return record.connection.formatting
 
 
 def _make(
@@ -117,7 +118,7 @@ def _make(
 ) -> tuple[StageRecord, Signature]:
     if decision.action is Action.MAKE_AGAIN:  # the record still says what was interrupted
         _log.warning("volume %s: removing what an interrupted mkfs (%s) left", record.volume_id, record.fs_type)
-        wipe(device.path)
+        blankness.erase(device.path)
     record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTING))
     reach("stage.format-intent")  # no mark yet: until it is there, "never formatted" is still true
     records.formatted.set(record.volume_id, record.connection.attachment)

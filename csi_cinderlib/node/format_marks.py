@@ -46,6 +46,11 @@ class FormatMarks:
             durable_files.remove(path)
         return False
 
+    def clear(self, volume_id: str) -> None:
+        """Take the mark away, since all that mkfs left was removed. Raises HostError."""
+        with kernel.named(f"noting that volume {volume_id} has no file system"):
+            durable_files.remove(self._path(volume_id))
+
     def prune(self, now: float, *, in_use: Container[str]) -> None:
         """Remove marks of volumes that went away for good.
 

@@ -1,19 +1,18 @@
-"""Whether a file system may be made on a device (promise 1). The decision is pure; the deeds are below it."""
+"""Whether a file system may be made on a device (promise 1). Pure."""
 
 from __future__ import annotations
 
 import enum
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat, Unsupported
-from csi_cinderlib.host import devices, kernel
 from csi_cinderlib.host.magics import Kind
-from csi_cinderlib.host.signatures import SPAN, Signature
+from csi_cinderlib.host.signatures import Signature
 from csi_cinderlib.model.connection import Formatting
 
 DEFAULT_FILE_SYSTEM = "ext4"
+REFUSAL_PAGE = "docs/how-to/recover-a-volume.md#a-refusal-to-format"
 MOUNTABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
 
 
@@ -34,6 +33,7 @@ def decide(
     wanted: str,
     rule: Formatting,
     *,
+    marked: bool = False,
     interrupted: str = "",
     is_blank: Callable[[], bool],
 ) -> Decision:
@@ -42,10 +42,11 @@ def decide(
     Args:
         found: what it carries, all of head and tail having been read.
         wanted: the file system asked for, or "" for any.
-        rule: what the controller allows, made stricter by what this node knows.
+        rule: what the controller allows.
+        marked: this node has noted a file system for this very attachment.
         interrupted: the file system that mkfs was making on this very device, for this very attachment, when the process
             ended, or "". It never overrules a controller that forbids formatting.
-        is_blank: reads head and tail and says whether they are all zeros.
+        is_blank: reads the device and says whether it is proven to hold nothing.
 
     Raises:
         UnsafeToFormat: it may hold data.
@@ -56,7 +57,7 @@ def decide(
     interrupted = "" if rule is Formatting.FORBIDDEN else interrupted
     if found is None:
         if not interrupted:
-            _may_format(rule, is_blank)
+            _may_format(rule, marked, is_blank)
         return Decision(Action.MAKE, make)
     if interrupted and found.name == interrupted:
         return Decision(Action.MAKE_AGAIN, make)
@@ -73,26 +74,19 @@ def decide(
     return Decision(Action.USE, found.name)
 
 
-def _may_format(rule: Formatting, is_blank: Callable[[], bool]) -> None:
+def _may_format(rule: Formatting, marked: bool, is_blank: Callable[[], bool]) -> None:
     if rule is Formatting.FORBIDDEN:
         raise UnsafeToFormat(
-            "the volume must carry a file system already, and none is found on the device: it is left as it is"
+            "the volume must carry a file system already, and none is found on the device: it was made from a source, is attached "
+            f"read-only, or has been staged or attached as a raw device before. It is left as it is; see {REFUSAL_PAGE}"
+        )
+    if marked:
+        raise UnsafeToFormat(
+            "no file system is found on the device, and it has had one since it was attached to this node: it is left as it is; "
+            f"see {REFUSAL_PAGE}"
         )
     if rule is Formatting.UNKNOWN and not is_blank():
         raise UnsafeToFormat(
-            "no file system is found, but the device is not blank and another node had it before: it is left as it is"
+            "no file system is found, but the device is not blank and another node had it before: it is left as it is; "
+            f"see {REFUSAL_PAGE}"
         )
-
-
-def wipe(device: str) -> None:
-    """Write zeros over both ends of a device that nobody uses, so that no superblock of an interrupted mkfs is left.
-
-    Raises:
-        HostError: mounted or otherwise in use (O_EXCL), or the write failed.
-    """
-    with kernel.named(f"clearing {device}"), kernel.opened(device, os.O_RDWR | os.O_EXCL) as fd:
-        size = devices.open_size(fd, device)
-        length = min(SPAN, size)
-        for offset in (0, size - length):
-            os.pwrite(fd, bytes(length), offset)
-        os.fsync(fd)

@@ -181,7 +181,7 @@ class Staging:
             current = self._records.find(record.volume_id) or record
             if mounted.visible(current):
                 return
-            if file_system.clear_remains(current):
+            if file_system.clear_remains(self._records, current):
                 current = self._records.save(replace(current, state=State.CONNECTED, fs_type=""))
             self._initiator.disconnect(current.connection, current.device)
             if fresh and current.state in (State.INTENT, State.CONNECTED):
@@ -243,7 +243,7 @@ class Staging:
         if dead:
             _log.warning("volume %s: nothing can be flushed any more: %s", record.volume_id, dead)
         elif device:
-            file_system.clear_remains(record)
+            file_system.clear_remains(self._records, record)
             reach("unstage.cleared")
             mounted.detach_read_only_view(record)
             if not devices.is_read_only(device.path):

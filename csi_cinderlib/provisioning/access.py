@@ -59,6 +59,12 @@ def read_only(mode: AccessMode, *, asked: bool) -> bool:
     return asked or mode.read_only
 
 
+def asked_file_system(capabilities: Sequence[Capability], default: str = "") -> str:
+    """The file system that is asked for by name, `default` being the class's; "" when none is."""
+    kinds = [item.access_type for item in capabilities]
+    return next((kind.fs_type for kind in kinds if isinstance(kind, Mount) and kind.fs_type), default)
+
+
 def file_system(capability: Capability, *, default: str = "") -> str:
     """The file system to be used, `default` being the class's; "" for a raw block volume."""
     if not isinstance(capability.access_type, Mount):

@@ -11,6 +11,7 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import ResourceExhausted, Unsupported
 from csi_cinderlib.faultpoints import reach
 from csi_cinderlib.model import ids, nodes
+from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.records import Attachment, Node, Status, Volume
 from csi_cinderlib.model.requests import PublishVolume
@@ -154,6 +155,14 @@ def _too_long(volume: Volume, length: int) -> Unsupported:
     )
 
 
+def _file_system(volume: Volume, capability: Capability) -> str:
+    """A copy keeps the file system of its source, whichever that is, unless one is asked for by name."""
+    default = volume.parameters.get(FS_TYPE, "")
+    if volume.source is not None:
+        return access.asked_file_system([capability], default) if not capability.is_block else ""
+    return access.file_system(capability, default=default)
+
+
 def connection(volume: Volume, attachment: Attachment, request: PublishVolume) -> Connection:
     """What the node is told. Pure."""
     info = attachment.connection_info
@@ -166,6 +175,6 @@ def connection(volume: Volume, attachment: Attachment, request: PublishVolume) -
         size=to_bytes(volume.size),
         formatting=fencing.formatting(volume, attachment, request),
         read_only=attachment.read_only,
-        fs_type=access.file_system(request.capability, default=volume.parameters.get(FS_TYPE, "")),
+        fs_type=_file_system(volume, request.capability),
         mkfs_options=tuple(shlex.split(volume.parameters.get(MKFS_OPTIONS, ""))),
     )

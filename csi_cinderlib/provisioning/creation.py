@@ -7,7 +7,7 @@ from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import NotFound, OperationPending, PreconditionFailed, ResourceExhausted
+from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending, PreconditionFailed, ResourceExhausted
 from csi_cinderlib.model import ids
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import CreateVolume
@@ -15,6 +15,7 @@ from csi_cinderlib.model.size import GiB
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import access, locking, sizes
+from csi_cinderlib.provisioning.attachments import FS_TYPE
 from csi_cinderlib.provisioning.finality import home, retried
 from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
@@ -69,6 +70,8 @@ class Creation:
     def _make(self, request: CreateVolume) -> Volume:
         source = self._source(request.source)
         near = self._store.get(Volume, source.volume_id) if isinstance(source, Snapshot) else source
+        if near:
+            self._check_file_system(near, request)
         size = sizes.new_size(request.size, source=source.size if source else None)
         choice = self._placement.choose(request, size, near=near)
         for place in choice.places[:-1]:
@@ -97,6 +100,36 @@ class Creation:
         )
         with retried(self._store, place.backend, Volume, record.id):
             return backend.create_volume(record)
+
+    def _check_file_system(self, source: Volume, request: CreateVolume) -> None:
+        """Raises InvalidRequest when a file system is asked for by name and the source has another one.
+
+        A copy keeps its source's file system, so that the volume could never be mounted as it was asked for.
+        """
+        wanted = access.asked_file_system(request.capabilities, request.parameters.given.get(FS_TYPE, ""))
+        have = self._file_system_of(source) if wanted else ""
+        if have not in ("", wanted):
+            raise InvalidRequest(
+                "volume_capabilities",
+                f"file system {wanted} is asked for, and the source, volume {source.id!r}, was made for {have}: ask for {have}, "
+                "or for none",
+            )
+
+    def _file_system_of(self, volume: Volume) -> str:
+        """What the volume was made for; "" when that is not known."""
+        while True:
+            asked = access.asked_file_system(volume.capabilities, volume.parameters.get(FS_TYPE, ""))
+            if asked or not any(not item.is_block for item in volume.capabilities):
+                return asked
+            if volume.source is None:
+                return access.DEFAULT_FILE_SYSTEM
+            try:
+                origin = volume.source.id
+                if volume.source.kind is SourceKind.SNAPSHOT:
+                    origin = self._store.get(Snapshot, origin).volume_id
+                volume = self._store.get(Volume, origin)
+            except NotFound:
+                return ""
 
     def _source(self, source: Source | None) -> Volume | Snapshot | None:
         """Raises NotFound, or OperationPending while the source itself is being made."""

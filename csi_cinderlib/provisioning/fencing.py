@@ -93,8 +93,8 @@ def _second_writer(mode: AccessMode, other: Attachment, request: PublishVolume) 
 
 
 def formatting(volume: Volume, attachment: Attachment, request: PublishVolume) -> Formatting:
-    """Whether that node may make a file system. Only a volume that began empty may ever get one."""
-    if request.capability.is_block or attachment.read_only or volume.source is not None:
+    """Whether that node may make a file system. Only a volume that began empty and was never written to raw may ever get one."""
+    if request.capability.is_block or attachment.read_only or volume.source is not None or volume.raw:
         return Formatting.FORBIDDEN
     return Formatting.NEVER_FORMATTED if attachment.blank else Formatting.UNKNOWN
 

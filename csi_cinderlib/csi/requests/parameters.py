@@ -57,7 +57,11 @@ STORAGE_CLASS: Sequence[Parameter] = (
     ),
     Parameter(QOS, "A Cinder QoS spec, over those of `type`; the prefix is taken off.", "maxIOPS: '500'"),
     Parameter("mkfsOptions", "More arguments for mkfs, split as a shell splits words.", "-i 65536"),
-    Parameter(FS_TYPE, f"The file system: {', '.join(FILE_SYSTEMS)}; left out, {FILE_SYSTEMS[0]}.", "xfs"),
+    Parameter(
+        FS_TYPE,
+        f"The file system: {', '.join(FILE_SYSTEMS)}; left out, {FILE_SYSTEMS[0]}, and that of the source for a copy.",
+        "xfs",
+    ),
 )
 MODIFIABLE: Sequence[Parameter] = tuple(parameter for parameter in STORAGE_CLASS if parameter.key == QOS)
 """What a VolumeAttributesClass may hold."""

@@ -316,6 +316,21 @@ def test_an_attachment_that_no_node_was_told_of_gives_the_mark_back(backend: Bac
     assert again(store, volume).blank
 
 
+def test_a_raw_attachment_that_may_write_is_noted_on_the_volume(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    backend.disconnect(backend.connect(volume, replace(makers.attachment(volume), block=True, read_only=True)))
+    assert not again(store, volume).raw
+    backend.disconnect(backend.connect(again(store, volume), replace(makers.attachment(volume), block=True)))
+    assert (again(store, volume).raw, again(store, volume).blank) == (True, False)
+
+
+def test_a_raw_attachment_that_no_node_was_told_of_leaves_no_note(backend: Backend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    made = backend.connect(volume, replace(makers.attachment(volume), block=True))
+    backend.disconnect(store.replace(replace(made, status=Status.CREATING, owner="dead")))
+    assert (again(store, volume).raw, again(store, volume).blank) == (False, True)
+
+
 def test_a_read_only_attachment_leaves_the_mark_for_one_that_may_format(backend: Backend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     assert not backend.connect(volume, makers.attachment(volume, "reader", read_only=True)).blank

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import commands, devices, kernel, signatures
+from csi_cinderlib.host import blankness, commands, devices, kernel, reading, signatures
 from csi_cinderlib.host.magics import KINDS, MAGICS, Kind
 
 MIB = 1024 * 1024
@@ -128,21 +128,21 @@ def test_what_was_written_past_the_page_cache_is_seen(loop: Loop, tmp_path: Path
     device = loop(64)
     with Path(device).open("rb") as reader:
         assert not any(reader.read(MIB))
-        assert signatures.is_zero_head_and_tail(device)
+        assert blankness.is_blank(device)
         with (tmp_path / "disk.img").open("r+b") as file:
             file.write(b"XFSB")
         found = signatures.probe(device)
         assert found
         assert found.name == "xfs"
-        assert not signatures.is_zero_head_and_tail(device)
+        assert not blankness.is_blank(device)
 
 
 def test_a_short_read_is_an_error_and_not_zeros(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(bytes(1000))
     with kernel.opened(str(tmp_path / "short"), os.O_RDONLY) as fd:
         with pytest.raises(HostError, match="reading x: 1000 bytes instead of 4096 at offset 0"):
-            signatures._read(fd, "x", 0, 4096)
-        assert signatures._read(fd, "x", 0, 1000) == bytes(1000)
+            reading.read(fd, "x", 0, 4096)
+        assert reading.read(fd, "x", 0, 1000) == bytes(1000)
 
 
 def refuse_direct(monkeypatch: pytest.MonkeyPatch, number: int) -> None:

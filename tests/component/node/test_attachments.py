@@ -147,7 +147,7 @@ def test_never_formatted_is_said_once_however_long_the_attachment_lasts(node: No
         file.write(bytes(4096))
     before = hashlib.sha256(volume.file.read_bytes()).digest()
     for again_and_again in (node, Node(node.base)):
-        with pytest.raises(UnsafeToFormat, match="not blank"):
+        with pytest.raises(UnsafeToFormat, match="has had one since it was attached"):
             again_and_again.stage(volume)
     assert hashlib.sha256(volume.file.read_bytes()).digest() == before
 

@@ -181,14 +181,14 @@ def test_an_mkfs_that_another_device_was_interrupted_on_changes_nothing_here(nod
     (node.base / "other").write_bytes(volume.file.read_bytes())
     other = devices.attach_file(str(node.base / "other"))
     with pytest.raises(HostError, match="may carry what an interrupted mkfs left"):
-        file_system.clear_remains(replace(record, device=replace(record.device, path=other)))
+        file_system.clear_remains(node.records, replace(record, device=replace(record.device, path=other)))
     devices.detach_from(str(node.base / "other"))
     assert (node.base / "other").read_bytes() == volume.file.read_bytes()
 
 
 def test_a_whole_file_system_is_never_cleared(node: Node) -> None:
     volume, record = interrupt_mkfs(node)
-    assert file_system.clear_remains(record) is False
+    assert file_system.clear_remains(node.records, record) is False
     node.unstage(volume)
     staged = node.stage(replace(volume, attachment="of-this-node@2", formatting=Formatting.FORBIDDEN))
     assert mounted_below(node.base) == [staged]
@@ -205,12 +205,12 @@ def test_remains_are_cleared_only_from_a_known_device_whose_mkfs_was_interrupted
         replace(record, device=None),
         replace(record, device=replace(record.device, wwid="")),
     ):
-        assert file_system.clear_remains(other) is False
+        assert file_system.clear_remains(node.records, other) is False
     devices.set_read_only(record.device.path, True)
-    assert file_system.clear_remains(record) is False
+    assert file_system.clear_remains(node.records, record) is False
     assert volume.file.read_bytes() == before
     devices.set_read_only(record.device.path, False)
-    assert file_system.clear_remains(record) is True
+    assert file_system.clear_remains(node.records, record) is True
     assert not volume.file.read_bytes()[:MIB].strip(b"\0")
 
 

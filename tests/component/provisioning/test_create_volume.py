@@ -26,7 +26,7 @@ from csi_cinderlib.model.records import Source, SourceKind, Status, Volume, Volu
 from csi_cinderlib.model.requests import Topology
 from csi_cinderlib.model.size import GiB
 
-from .conftest import GIB, GOLD, MOUNT, SHARED, Configure, Held, Site, creation, snapshotting, wait_until
+from .conftest import BLOCK, GIB, GOLD, MOUNT, SHARED, Configure, Held, Site, creation, snapshotting, wait_until
 
 
 def test_a_volume_is_made_and_available(site: Site, driver: Any) -> None:
@@ -55,6 +55,7 @@ def test_a_new_record_holds_all_that_was_asked_for(site: Site) -> None:
         capabilities=(MOUNT,),
         parameters={"type": "gold"},
         mutable_parameters={"qos/minIOPS": "10"},
+        blank=True,
         provider=volume.provider,
         labels=labels,
         created_at="2026-05-01T12:00:00.000000Z",
@@ -157,6 +158,35 @@ def test_a_clone_and_a_restore_name_their_source_and_may_be_larger(site: Site) -
     restored = site.create("restored", gib=0, source=Source(SourceKind.SNAPSHOT, snapshot.id))
     assert (clone.size, clone.blank, clone.source) == (3, False, Source(SourceKind.VOLUME, origin.id))
     assert (restored.size, restored.blank) == (2, False)
+
+
+FS_TYPE = "csi.storage.k8s.io/fstype"
+
+
+@pytest.mark.parametrize("asked_by", ["the class", "the claim"])
+@pytest.mark.parametrize("kind", SourceKind)
+def test_a_copy_with_another_file_system_than_its_source_is_refused(
+    site: Site, kind: SourceKind, asked_by: str
+) -> None:
+    origin = site.create("origin", parameters={FS_TYPE: "xfs"})
+    id = origin.id if kind is SourceKind.VOLUME else site.snapshots.create(snapshotting(origin)).id
+    copy = site.create("copy", source=Source(kind, id))  # none is asked for
+    wanted = {"parameters": {FS_TYPE: "ext4"}} if asked_by == "the class" else {"capability": ext4()}
+    for source in (Source(kind, id), Source(SourceKind.VOLUME, copy.id)):
+        with pytest.raises(InvalidRequest, match=r"ext4 is asked for, and the source, .*, was made for xfs"):
+            site.create("other", source=source, **wanted)
+    assert {volume.name for volume in site.store.page(Volume).records} == {"origin", "copy"}
+
+
+def ext4() -> Capability:
+    return Capability(Mount("ext4"), AccessMode.SINGLE_NODE_WRITER)
+
+
+def test_what_a_raw_device_holds_is_not_known_so_that_a_copy_may_be_mounted(site: Site) -> None:
+    origin = site.create("origin", capability=BLOCK)
+    assert (
+        site.create("copy", source=Source(SourceKind.VOLUME, origin.id), capability=ext4()).status is Status.AVAILABLE
+    )
 
 
 def test_a_source_larger_than_the_size_asked_is_out_of_range(site: Site) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from csi_cinderlib.errors import Unsupported
 from csi_cinderlib.model import ids
-from csi_cinderlib.model.capability import AccessMode, Capability, Mount
+from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
-from csi_cinderlib.model.records import Attachment, Status
+from csi_cinderlib.model.records import Attachment, Source, SourceKind, Status
 from csi_cinderlib.model.requests import PublishVolume
 from csi_cinderlib.model.size import Bytes
 from csi_cinderlib.sealing import Sealer
@@ -155,3 +155,27 @@ def test_a_large_fabric_fits_into_what_csi_allows(
     found = site.publish(site.create(), node)
     assert len(found.to_json()) > 2 * 4096
     assert {name: found.data[name] for name in data} == data
+
+
+def test_a_copy_keeps_the_file_system_that_is_there_unless_one_is_asked_for(site: Site, node: str) -> None:
+    origin = site.create("origin", parameters={"csi.storage.k8s.io/fstype": "xfs"})
+    copy = site.create("copy", source=Source(SourceKind.VOLUME, origin.id))
+    connection = site.publish(copy, node)
+    assert (connection.fs_type, connection.formatting) == ("", Formatting.FORBIDDEN)
+    site.attachments.unpublish(copy.id, node)
+    xfs = Capability(Mount("xfs"), AccessMode.SINGLE_NODE_WRITER)
+    assert site.publish(copy, node, xfs).fs_type == "xfs"
+
+
+def test_what_was_a_raw_device_is_never_formatted(site: Site, node: str) -> None:
+    volume = site.create()
+    site.publish(volume, node, BLOCK)
+    site.attachments.unpublish(volume.id, node)
+    assert site.publish(volume, node).formatting is Formatting.FORBIDDEN
+
+
+def test_what_was_a_raw_device_to_be_read_only_may_still_be_formatted(site: Site, node: str) -> None:
+    volume = site.create()
+    site.publish(volume, node, Capability(Block(), AccessMode.SINGLE_NODE_READER_ONLY))
+    site.attachments.unpublish(volume.id, node)
+    assert site.publish(volume, node).formatting is Formatting.NEVER_FORMATTED

@@ -1,0 +1,256 @@
+"""Blank is proven: what hides from a look at both ends is found, and what an interrupted mkfs left can be made blank again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import blankness, commands, devices, filesystems, mounts
+
+Loop = Callable[..., str]
+MIB, GIB = 1024**2, 1024**3
+SIZE_MIB = 1024
+DATA = b"somebody's data" * 1000
+
+FORMATS = {
+    "ext2": ("mkfs.ext4", "-q", "-t", "ext2"),
+    "ext3": ("mkfs.ext4", "-q", "-t", "ext3"),
+    "ext4": ("mkfs.ext4", "-q"),
+    "ext4-1k": ("mkfs.ext4", "-q", "-b", "1024"),
+    "xfs": ("mkfs.xfs", "-q"),
+    "btrfs": ("mkfs.btrfs", "-q"),
+    "f2fs": ("mkfs.f2fs", "-q"),
+    "jfs": ("mkfs.jfs", "-q"),
+    "exfat": ("mkfs.exfat",),
+    "fat32": ("mkfs.vfat", "-F", "32"),
+    "fat16": ("mkfs.vfat", "-F", "16"),
+    "ntfs": ("mkfs.ntfs", "-Q", "-q", "-F"),
+    "nilfs2": ("mkfs.nilfs2", "-q"),
+    "reiserfs": ("mkfs.reiserfs", "-q", "-f"),
+    "udf": ("mkudffs",),
+    "minix": ("mkfs.minix", "-3"),
+    "swap": ("mkswap",),
+    "luks1": (
+        "cryptsetup",
+        "luksFormat",
+        "-q",
+        "--type",
+        "luks1",
+        "--pbkdf-force-iterations",
+        "1000",
+        "--key-file",
+        "/dev/zero",
+        "--keyfile-size",
+        "32",
+    ),
+    "luks2": (
+        "cryptsetup",
+        "luksFormat",
+        "-q",
+        "--type",
+        "luks2",
+        "--pbkdf",
+        "pbkdf2",
+        "--pbkdf-force-iterations",
+        "1000",
+        "--key-file",
+        "/dev/zero",
+        "--keyfile-size",
+        "32",
+    ),
+    "gpt": ("sgdisk", "--new=1:0:0"),
+}
+"""What Debian's tools make on a device."""
+HIDDEN_BY_LITTLE_DATA = {"swap", "minix", "luks1"}
+"""These keep everything that they write into an empty device within the first MiB or so."""
+
+needs_root = pytest.mark.root
+
+
+@pytest.fixture
+def sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop device is looked at as a disk of an array is, of which nobody knows where its data is."""
+    monkeypatch.setattr(blankness, "_backing_file", lambda _device: "")
+
+
+@pytest.fixture(params=["a file", "a disk"])
+def way(request: pytest.FixtureRequest) -> str:
+    if request.param == "a disk":
+        request.getfixturevalue("sampled")
+    return str(request.param)
+
+
+def formatted(loop: Loop, name: str) -> str:
+    command = FORMATS[name]
+    if not shutil.which(command[0], path=commands.SEARCH_PATH):
+        pytest.skip(f"{command[0]} is not installed")
+    device = loop(SIZE_MIB, block_size=512)
+    commands.run([*command, device], timeout=300)
+    devices.flush(device)
+    return device
+
+
+def overwrite(device: str, offset: int, data: bytes) -> None:
+    with Path(device).open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+    devices.flush(device)
+
+
+@needs_root
+@pytest.mark.usefixtures("way")
+def test_a_new_device_is_blank(loop: Loop) -> None:
+    assert blankness.is_blank(loop(SIZE_MIB))
+
+
+@needs_root
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_format_is_taken_for_blank(loop: Loop, name: str) -> None:
+    assert not blankness.is_blank(formatted(loop, name))
+
+
+@needs_root
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("zeroed", [1, 2, 4])
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - HIDDEN_BY_LITTLE_DATA))
+def test_a_format_whose_head_was_zeroed_is_not_taken_for_blank(loop: Loop, name: str, zeroed: int) -> None:
+    device = formatted(loop, name)
+    overwrite(device, 6 * MIB, DATA)  # a file's; an empty FAT has nothing but its head
+    overwrite(device, 0, bytes(zeroed * MIB))
+    assert not blankness.is_blank(device)
+
+
+@needs_root
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("name", ["xfs", "ext4", "btrfs"])
+def test_a_file_system_with_data_whose_ends_were_zeroed_is_not_taken_for_blank(
+    loop: Loop, target: str, name: str
+) -> None:
+    device = formatted(loop, name)
+    mounts.mount(device, target, name)
+    (Path(target) / "file").write_bytes(DATA)
+    mounts.unmount(target)
+    for offset in (0, SIZE_MIB * MIB - 16 * MIB):
+        overwrite(device, offset, bytes(16 * MIB))
+    assert not blankness.is_blank(device)
+
+
+@needs_root
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("offset", [MIB, 2 * MIB, 2 * MIB + 4095, 16 * MIB - 1, -1, -16 * MIB])
+def test_one_byte_near_an_end_is_found(loop: Loop, offset: int) -> None:
+    device = loop(SIZE_MIB)
+    overwrite(device, offset if offset >= 0 else SIZE_MIB * MIB + offset, b"\1")
+    assert not blankness.is_blank(device)
+
+
+@needs_root
+@pytest.mark.parametrize("offset", [17 * MIB + 1, 333 * MIB + 777])
+def test_one_byte_anywhere_in_a_file_is_found(loop: Loop, offset: int) -> None:
+    device = loop(SIZE_MIB)
+    overwrite(device, offset, b"\1")
+    assert list(blankness.nonzero(device))
+
+
+@needs_root
+@pytest.mark.usefixtures("way")
+def test_raw_data_from_2_mib_on_is_found(loop: Loop) -> None:
+    device = loop(SIZE_MIB)
+    overwrite(device, 2 * MIB, DATA * 500)
+    assert not blankness.is_blank(device)
+
+
+@needs_root
+@pytest.mark.usefixtures("way")
+def test_the_copy_of_a_partition_table_is_found_after_the_disk_has_grown(loop: Loop, tmp_path: Path) -> None:
+    device = formatted(loop, "gpt")
+    os.truncate(tmp_path / "disk.img", 3 * GIB)
+    devices.refresh_size(device)
+    overwrite(device, 0, bytes(4 * MIB))
+    assert not blankness.is_blank(device)
+
+
+@needs_root
+def test_written_zeros_are_blank(loop: Loop) -> None:
+    device = loop(64)
+    overwrite(device, 0, bytes(64 * MIB))
+    assert blankness.is_blank(device)
+
+
+@needs_root
+@pytest.mark.usefixtures("way")
+def test_a_part_that_cannot_be_read_is_an_error_and_not_blank(loop: Loop, tmp_path: Path) -> None:
+    device = loop(SIZE_MIB)
+    os.truncate(tmp_path / "disk.img", 512 * MIB)
+    with pytest.raises(HostError, match=f"reading {device}: "):
+        blankness.is_blank(device)
+
+
+def test_places_are_in_order_within_the_device_and_whole_blocks() -> None:
+    for size in (4096, 10 * MIB, 3 * GIB + 512 * 3, 20 * 1024 * GIB):
+        end = 0
+        for offset, length in blankness.places(size):
+            assert end <= offset < offset + length <= size
+            assert offset % blankness.BLOCK == 0
+            assert length <= 4 * MIB
+            end = offset + length
+
+
+@pytest.mark.parametrize(
+    ("size", "place"),
+    [
+        (GIB, 128 * MIB),  # ext4's first spare superblock
+        (GIB, 8 * MIB + 1024),  # the same with blocks of 1 KiB
+        (GIB, 768 * MIB),  # the last of four groups of XFS
+        (GIB, 64 * MIB),  # btrfs
+        (300 * GIB, 256 * GIB),  # btrfs
+        (10 * GIB, 4 * GIB),  # ocfs2
+        (10 * GIB, 5 * GIB),  # NTFS
+        (10 * GIB, 3 * GIB - 512),  # GPT's copy, of when the disk had 3 GiB
+        (10 * GIB, 3 * GIB - 33 * 512),
+        (10 * GIB, 3 * GIB - 65536),  # md 0.90
+        (10 * GIB, 3 * GIB - 8192),  # md 1.0
+        (10 * GIB, 3 * GIB - 384 * 1024),  # ZFS
+    ],
+)
+def test_where_formats_keep_their_copies_is_looked_at(size: int, place: int) -> None:
+    assert any(offset <= place < offset + length for offset, length in blankness.places(size))
+
+
+@needs_root
+@pytest.mark.parametrize("punches", [True, False])
+@pytest.mark.parametrize("name", ["ext4", "xfs", "btrfs"])
+def test_what_mkfs_left_is_erased_so_that_the_device_is_blank_again(
+    loop: Loop, name: str, punches: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not punches:
+        monkeypatch.setattr(blankness, "_punch", lambda _fd, _size: False)
+        monkeypatch.setattr(blankness, "_backing_file", lambda _device: "")
+    device = formatted(loop, name)
+    blankness.erase(device)
+    assert blankness.is_blank(device)
+    assert filesystems.probe(device) is None
+
+
+@needs_root
+def test_the_last_bytes_of_an_odd_size_are_erased(loop: Loop, tmp_path: Path) -> None:
+    device = loop(4, block_size=512)
+    os.truncate(tmp_path / "disk.img", 4 * MIB + 512)
+    devices.refresh_size(device)
+    overwrite(device, 0, b"\1" * (4 * MIB + 512))
+    blankness.erase(device)
+    assert not any(Path(device).read_bytes())
+
+
+@needs_root
+def test_a_device_that_is_in_use_is_not_erased(loop: Loop, target: str) -> None:
+    device = formatted(loop, "ext4")
+    mounts.mount(device, target, "ext4")
+    with pytest.raises(HostError, match=f"clearing {device}: Device or resource busy"):
+        blankness.erase(device)
