@@ -34,6 +34,8 @@ class _Nothing(dict[str, Any]):
 
 EMPTY: Mapping[str, str] = _Nothing()
 NOTHING: Mapping[str, object] = _Nothing()
+OWN_KEYS = "csi-cinderlib."
+"""The ids of key-values that begin so are this program's; the library's users neither see nor change them."""
 SECRET: Mapping[str, object] = MappingProxyType({"secret": True})
 """The metadata of a dataclass field that may hold credentials."""
 
