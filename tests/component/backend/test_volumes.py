@@ -231,7 +231,7 @@ def test_a_deletion_that_failed_is_repeated_from_its_record(make: MakeBackend, s
 
 
 def test_a_volume_that_vanished_from_the_array_can_be_deleted(make: MakeBackend, store: ObservedStore) -> None:
-    backend = make(nothing_fail=["delete_volume"], nothing_exception="VolumeNotFound")
+    backend = make(nothing_fail=["delete_volume"], nothing_exception="VolumeNotFound", nothing_error="{id}")
     backend.delete_volume(backend.create_volume(makers.volume()))
     assert store.page(Volume).records == ()
 
