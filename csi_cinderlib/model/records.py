@@ -132,7 +132,7 @@ class Volume:
     owner: str = ""
     unfinished: bool = False
     target_size: GiB | None = None
-    """While EXTENDING: what the volume is to become. While AVAILABLE: what it may have become, the driver having failed."""
+    """While EXTENDING: what the volume is to become. While AVAILABLE: what a growth that failed may have made of it."""
     created_at: str = ""
     revision: str = ""
     unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
