@@ -23,8 +23,10 @@ from csi_cinderlib.csi.controller import Controller
 from csi_cinderlib.csi.group_controller import GroupController
 from csi_cinderlib.csi.server import Service
 from csi_cinderlib.errors import DriverError
+from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
@@ -59,6 +61,7 @@ class ControllerSide:
         self.store: Store
         self.owners: Owners
         self._nodes: Store | None = None
+        self._ids: Namespace
         self._running: RunningBackends
 
     def open(self) -> None:
@@ -69,6 +72,7 @@ class ControllerSide:
         """
         self.store = open_store(self._settings, self._keys.sealer)
         self._undo.callback(self.store.close)
+        self._ids = installation.namespace(self.store)
         self.owners = Owners(self.store, owner=self._owner, writer=lambda: self._keys.sealer.writer)
         if self.store.traits.shared:
             self.owners.beat()
@@ -95,15 +99,19 @@ class ControllerSide:
     def services(self) -> tuple[Service, ...]:
         settings, common = self._settings, (self.store, self.backends, self._locks)
         attachments = Attachments(
-            *common, sealer=self._keys.sealer, max_per_node=settings.max_volumes_per_node, nodes=self._nodes
+            *common,
+            ids=self._ids,
+            sealer=self._keys.sealer,
+            max_per_node=settings.max_volumes_per_node,
+            nodes=self._nodes,
         )
         controller = Controller(
-            Volumes(*common, volume_types=settings.volume_types, page_limit=settings.page_limit),
-            Snapshots(*common, page_limit=settings.page_limit),
+            Volumes(*common, ids=self._ids, volume_types=settings.volume_types, page_limit=settings.page_limit),
+            Snapshots(*common, ids=self._ids, page_limit=settings.page_limit),
             attachments,
             topologies=self.backends.topologies,
         )
-        return (controller, GroupController(Groups(*common)))
+        return (controller, GroupController(Groups(*common, ids=self._ids)))
 
     def wait(self) -> None:
         self._running.wait()

@@ -163,7 +163,9 @@ def _undo(engine: Engine, work: Work, driver: Any, made: Any, record: Attachment
         if not _shares_connection(work, record):
             engine.call(work, driver.terminate_connection, made, dict(record.connector))
     except DriverError as second:
-        _log.info("after the failed connection of volume %s: %s", made.id, second)
+        if not faults.is_missing(second.__cause__ or second, work.volume(made.id)):
+            engine.note(record, Status.ERROR, f"{error}; cleaning up failed, too: {second}")
+            return
     if not _others(work, record):
         try:
             engine.call(work, driver.remove_export, engine.context, made)

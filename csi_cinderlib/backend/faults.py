@@ -53,7 +53,8 @@ _UNREACHABLE = frozenset(
     }
 )
 _MOST_NAMES = 10
-_UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_UNIQUE = 32
+"""The length of a UUID without dashes."""
 _NO_SPACE = re.compile(
     r"insufficient (free )?(space|capacity|extents|suitable)|no space left|not enough (free )?(space|capacity)"
     r"|out of space|exceeds? .{0,40}(capacity|free space)|(pool|volume group|aggregate) .{0,60}is full",
@@ -128,18 +129,26 @@ def is_missing(error: BaseException, record: Volume | Snapshot | Group | GroupSn
     """Whether the driver says that this very object is not on the back end (any more).
 
     Drivers also raise Cinder's "not found" for a mapping, a source or a parent. An error of another kind of object, or one
-    that names another object's id, says nothing about this one.
+    that does not name this object, says nothing about it.
     """
     names = {cls.__name__ for cls in type(error).__mro__}
     if f"{type(record).__name__}NotFound" not in names:
         return False
-    message = str(error)
-    return not _UUID.search(message) or any(known in message for known in _identities(record))
+    message = str(error).lower()
+    return any(_is_named(identity.lower(), message) for identity in _identities(record))
+
+
+def _is_named(identity: str, message: str) -> bool:
+    """Whether a message, in lower case, names it. A short one must stand alone: LUN 7 is not named by "LUN 17" or "10.0.0.7"."""
+    if len(identity) >= _UNIQUE:
+        return identity in message
+    return bool(re.search(rf"(?<![\w.:]){re.escape(identity)}(?![\w:-]|\.\w)", message))
 
 
 def _identities(record: Volume | Snapshot | Group | GroupSnapshot) -> Iterator[str]:
     """What a driver may call the object by."""
     yield record.id
+    yield record.id.replace("-", "")
     if isinstance(record, Volume | Snapshot):
         yield from filter(None, (record.provider.id, record.provider.location))
 

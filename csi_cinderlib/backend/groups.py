@@ -203,11 +203,13 @@ def delete(engine: Engine, record: GroupSnapshot) -> None:
     except NotFound:
         return
     faultpoints.reach("delete-group-snapshot.record-written")
+    members: Sequence[Snapshot] = ()
     try:
         members = all_of(engine.store, Snapshot, {"group_snapshot_id": record.id})
         _driver_delete(engine, record, members)
     except InUse:
-        engine.note(record, Status.AVAILABLE, "", owner="")
+        is_whole = all(one.status is Status.AVAILABLE for one in members)
+        engine.note(record, Status.AVAILABLE if is_whole else Status.ERROR, "", owner="")
         raise
     except DriverError as error:
         engine.note(record, Status.DELETING, str(error))

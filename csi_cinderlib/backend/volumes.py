@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ from csi_cinderlib.backend import faults, loading, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import (
+    BackendError,
     BackendUnavailable,
     CorruptRecord,
     DriverError,
@@ -28,9 +28,6 @@ from csi_cinderlib.model.size import GiB, to_bytes
 
 _log = logging.getLogger(__name__)
 _UNFINISHED = (Status.CREATING, Status.ERROR)
-_SAME_SIZE = re.compile(
-    r"(match|equal|same|already|not larger|greater than).{0,60}size|size.{0,60}(match|equal|same)", re.I
-)
 
 
 def create(engine: Engine, record: Volume) -> Volume:
@@ -221,36 +218,82 @@ def _give_back(engine: Engine, record: Volume) -> None:
 
 
 def extend(engine: Engine, record: Volume, size: GiB) -> Volume:
-    """Grow the volume to `size`; smaller or equal does nothing."""
+    """Grow the volume to `size`; smaller or equal does nothing.
+
+    An answered error is a failure. After one, and after a call that was never answered, the back end is looked at first: drivers that
+    grow by a difference would add it again.
+    """
     driver = engine.ready_driver()
     resumed = record.status is Status.EXTENDING
     if record.status not in (Status.AVAILABLE, Status.EXTENDING):
         raise PreconditionFailed(f"volume {record.id!r} is {record.status}")
     if size <= record.size and not resumed:
         return record
-    tried = record.target_size  # and perhaps done: the answer may have been lost
+    tried = record.target_size
     size = max(size, tried or size) if resumed else size
     record = engine.intend(record, Status.EXTENDING, target_size=size)
     faultpoints.reach("expand.record-written")
     work = engine.work(record)
-    try:
-        engine.call(work, driver.extend_volume, engine.volume_object(work, record), int(size))
-    except DriverError as error:
-        if not (_target_only(error) or (tried == size and _SAME_SIZE.search(str(error)))):
-            engine.note(work.volume(record.id), Status.AVAILABLE, f"extend failed: {error}", owner="")
-            raise
-        _log.warning("volume %s: %s", record.id, error)
+    doubt = "" if tried is None else _look(engine, work, driver, record)
+    if work.volume(record.id).size < size:
+        _driver_extend(engine, work, driver, record.id, size, doubt)
     faultpoints.reach("expand.driver-done")
 
     def finished(current: Volume) -> Volume:
         engine.check_own(current, Status.EXTENDING)
-        return replace(current, status=Status.AVAILABLE, size=size, target_size=None, owner="", message="")
+        grown = max(size, current.size)
+        return replace(current, status=Status.AVAILABLE, size=grown, target_size=None, owner="", message="")
 
     return work.change_volume(record.id, finished)
 
 
+def _look(engine: Engine, work: Work, driver: Any, record: Volume) -> str:
+    """Correct the record's size to the one on the back end. Why that could not be looked at, or ""."""
+    try:
+        size = _size_on_back_end(engine, work, driver, record)
+    except DriverError as error:
+        _log.info("the size of volume %s: %s", record.id, error)
+        return f"; an earlier attempt may have succeeded, and its size could not be looked at: {error}"
+    work.change_volume(record.id, lambda one: replace(one, size=size))
+    return ""
+
+
+def _size_on_back_end(engine: Engine, work: Work, driver: Any, record: Volume) -> GiB:
+    """By the id that the back end assigned if it did, else by name: the only way that Cinder's drivers have in common."""
+    volume = engine.volume_object(work, record)
+    references = [{"source-name": volume.name}]
+    if assigned := record.provider.id or record.provider.location:
+        references.insert(0, {"source-id": assigned})
+    failure: DriverError = Unsupported("it cannot be referred to")
+    for reference in references:
+        try:
+            answer = engine.call(work, driver.manage_existing_get_size, volume, reference)
+        except DriverError as error:
+            failure = error
+            continue
+        if isinstance(answer, int) and answer >= record.size:
+            return GiB(answer)
+        failure = BackendError(engine.name, f"the driver answered {answer!r} as the size of {reference}")
+    raise failure
+
+
+def _driver_extend(engine: Engine, work: Work, driver: Any, id: str, size: GiB, doubt: str) -> None:
+    try:
+        engine.call(work, driver.extend_volume, engine.volume_object(work, work.volume(id)), int(size))
+    except DriverError as error:
+        if not _target_only(error):
+            engine.note(work.volume(id), Status.AVAILABLE, f"extend failed: {error}{doubt}", owner="")
+            if doubt and isinstance(error, BackendError):
+                raise type(error)(error.backend, f"{error.message}{doubt}") from error
+            raise
+        _log.warning("volume %s: %s", id, error)
+
+
 def _target_only(error: DriverError) -> bool:
-    """The volume grew, only its iSCSI target was not told: the next connection will see it (so does Cinder's manager)."""
+    """The volume grew, only its iSCSI target was not told: the next connection will see it (so does Cinder's manager).
+
+    Only lvm.py raises this type, after the volume has grown.
+    """
     return type(error.__cause__).__name__ == "TargetUpdateFailed"
 
 

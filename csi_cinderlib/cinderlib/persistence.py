@@ -11,7 +11,7 @@ from csi_cinderlib.cinderlib import owner
 from csi_cinderlib.cinderlib.exception import InvalidPersistence
 from csi_cinderlib.config.reader import Reader
 from csi_cinderlib.config.settings import SealingKey
-from csi_cinderlib.errors import AlreadyExists, ConfigurationError, NotFound
+from csi_cinderlib.errors import AlreadyExists, ConfigurationError, InvalidRequest, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
 from csi_cinderlib.persistence import plugins
@@ -144,7 +144,7 @@ class Persistence:
 
     def get_key_values(self, key: str | None = None) -> list[KeyValue]:
         found = _matching(self._library.store, records.KeyValue, key, {})
-        return [KeyValue(one.id, one.value) for one in found if not owner.is_sign(one.id)]
+        return [KeyValue(one.id, one.value) for one in found if not _is_own(one.id)]
 
     def set_volume(self, volume: Volume) -> None:
         volume.save()
@@ -156,6 +156,8 @@ class Persistence:
         connection.save()
 
     def set_key_value(self, key_value: KeyValue) -> None:
+        """Raises InvalidRequest: the key is one of this program's own."""
+        _refuse_own(key_value)
         store = self._library.store
         wanted = records.KeyValue(id=str(key_value.key), value=str(key_value.value))
         try:
@@ -177,6 +179,8 @@ class Persistence:
         self._forget(connection._record)
 
     def delete_key_value(self, key_value: KeyValue) -> None:
+        """Raises InvalidRequest: the key is one of this program's own."""
+        _refuse_own(key_value)
         self._forget(records.KeyValue(id=str(key_value.key), value=""))
 
     def _forget(self, record: Any) -> None:
@@ -185,6 +189,15 @@ class Persistence:
             store.remove(store.get(type(record), record.id))
         except NotFound:
             return
+
+
+def _is_own(key: str) -> bool:
+    return key.startswith(records.OWN_KEYS) or owner.is_sign(key)
+
+
+def _refuse_own(key_value: KeyValue) -> None:
+    if str(key_value.key).startswith(records.OWN_KEYS):
+        raise InvalidRequest("key", f"must not begin with {records.OWN_KEYS!r}")
 
 
 def _matching(store: Store, kind: Any, id: str | None, where: Mapping[str, str]) -> list[Any]:

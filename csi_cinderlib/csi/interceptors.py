@@ -64,23 +64,24 @@ class Surroundings:
     def __init__(self, metrics: RpcMetrics | None = None) -> None:
         self.metrics: RpcMetrics = metrics or Unmeasured()
         self._working = 0
-        self._guard = threading.Lock()
+        self._ended_one = threading.Condition()
 
-    @property
-    def idle(self) -> bool:
-        """No thread is at work on a call, not even on one whose caller is gone."""
-        return not self._working
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until no thread is at work on a call, not even on one whose caller is gone; False when the time was over first."""
+        with self._ended_one:
+            return self._ended_one.wait_for(lambda: not self._working, seconds)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        with self._guard:
+        with self._ended_one:
             self._working += 1
         try:
             with self.metrics.running():
                 yield
         finally:
-            with self._guard:
+            with self._ended_one:
                 self._working -= 1
+                self._ended_one.notify_all()
 
     def call(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 from functools import partial
@@ -95,16 +96,18 @@ class Server:
         self._surroundings.metrics = metrics
 
     def stop(self, grace: float) -> bool:
-        """Take no new calls and let those in flight finish within `grace` seconds, then remove the socket; whether they did.
+        """Take no new calls and let those that run finish within `grace` seconds, then remove the socket; whether they did.
 
-        A call that did not finish loses its caller, not its thread: its record tells the next process what to do.
+        Also those whose callers have gone: gRPC does not count them, and what a back end is about to answer would be lost. A call that
+        did not finish loses its caller, not its thread: its record tells the next process what to do.
         """
+        deadline = time.monotonic() + grace
         self._server.stop(grace).wait()
         if self._bound:
             self._bound.remove()
         self._quick.shutdown(wait=False)
         self._storage.shutdown(wait=False, cancel_futures=True)
-        return self._surroundings.idle
+        return self._surroundings.wait_until_idle(max(0.0, deadline - time.monotonic()))
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the server has stopped; False when the time was over first."""

@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import uuid
-
-_NAMESPACE = uuid.UUID("6f6b4e0e-6a53-5d0c-9b0a-2b1f0c1f6e55")
-"""Fixed for ever: changing it would make every retried create a second volume."""
+from dataclasses import dataclass
 
 
-def _derive(kind: str, *parts: str) -> str:
-    return str(uuid.uuid5(_NAMESPACE, "\0".join((kind, *parts))))
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """The ids of one installation: the same name in two installations gives two ids, so that they may share an array."""
+
+    uuid: uuid.UUID
+
+    def volume_id(self, name: str) -> str:
+        """The id of the volume that CSI's CreateVolume names `name`; any text, also non-ASCII."""
+        return self._derive("volume", name)
+
+    def snapshot_id(self, name: str) -> str:
+        return self._derive("snapshot", name)
+
+    def group_snapshot_id(self, name: str) -> str:
+        return self._derive("group-snapshot", name)
+
+    def member_id(self, group_snapshot: str, volume: str) -> str:
+        """The snapshot of that volume in a group snapshot."""
+        return self._derive("member", group_snapshot, volume)
+
+    def attachment_id(self, volume: str, node: str) -> str:
+        """One attachment per volume and node."""
+        return self._derive("attachment", volume, node)
+
+    def _derive(self, kind: str, *parts: str) -> str:
+        return str(uuid.uuid5(self.uuid, "\0".join((kind, *parts))))
 
 
-def volume_id(name: str) -> str:
-    """The id of the volume that CSI's CreateVolume names `name`; any text, also non-ASCII."""
-    return _derive("volume", name)
+SHARED = Namespace(uuid.UUID("6f6b4e0e-6a53-5d0c-9b0a-2b1f0c1f6e55"))
+"""Of the installations that were set up before each had a namespace of its own."""
 
 
-def snapshot_id(name: str) -> str:
-    return _derive("snapshot", name)
+def random_namespace() -> Namespace:
+    return Namespace(uuid.uuid4())
 
 
-def group_snapshot_id(name: str) -> str:
-    return _derive("group-snapshot", name)
-
-
-def member_id(group_snapshot: str, volume: str) -> str:
-    """The snapshot of that volume in a group snapshot."""
-    return _derive("member", group_snapshot, volume)
-
-
-def attachment_id(volume: str, node: str) -> str:
-    """One attachment per volume and node."""
-    return _derive("attachment", volume, node)
+def is_derived(id: str) -> bool:
+    """Whether an id may come from a namespace. Those of the library's users are random, or their own."""
+    try:
+        return uuid.UUID(id).version == 5
+    except ValueError:
+        return False

@@ -34,6 +34,8 @@ class _Nothing(dict[str, Any]):
 
 EMPTY: Mapping[str, str] = _Nothing()
 NOTHING: Mapping[str, object] = _Nothing()
+OWN_KEYS = "csi-cinderlib."
+"""The ids of key-values that begin so are this program's; the library's users neither see nor change them."""
 SECRET: Mapping[str, object] = MappingProxyType({"secret": True})
 """The metadata of a dataclass field that may hold credentials."""
 
@@ -133,7 +135,7 @@ class Volume:
     owner: str = ""
     unfinished: bool = False
     target_size: GiB | None = None
-    """While EXTENDING: what the volume is to become. While AVAILABLE: what it may have become, the driver having failed."""
+    """While EXTENDING: what the volume is to become. While AVAILABLE: what a growth that failed may have made of it."""
     created_at: str = ""
     revision: str = ""
     unknown: Mapping[str, object] = field(default=NOTHING, repr=False)

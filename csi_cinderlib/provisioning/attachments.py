@@ -10,9 +10,10 @@ from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import ResourceExhausted, Unsupported
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.model import ids, nodes
+from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Attachment, Node, Status, Volume
 from csi_cinderlib.model.requests import PublishVolume
 from csi_cinderlib.model.size import to_bytes
@@ -44,6 +45,7 @@ class Attachments:
         backends: Backends,
         locks: KeyedLocks,
         *,
+        ids: Namespace,
         sealer: Sealer,
         max_per_node: int = 0,
         nodes: Store | None = None,
@@ -52,6 +54,7 @@ class Attachments:
         self._store = store
         self._backends = backends
         self._locks = locks
+        self._ids = ids
         self._sealer = sealer
         self._max_per_node = max_per_node
         self._nodes = nodes or store
@@ -116,7 +119,7 @@ class Attachments:
     def _new(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> Attachment:
         mode = request.capability.access_mode
         return Attachment(
-            id=ids.attachment_id(volume.id, request.node_id),
+            id=self._ids.attachment_id(volume.id, request.node_id),
             volume_id=volume.id,
             backend=volume.backend,
             node_id=request.node_id,

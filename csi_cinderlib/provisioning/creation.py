@@ -8,7 +8,7 @@ from datetime import datetime
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending, PreconditionFailed, ResourceExhausted
-from csi_cinderlib.model import ids
+from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import CreateVolume
 from csi_cinderlib.model.size import GiB
@@ -31,19 +31,21 @@ class Creation:
         backends: Backends,
         locks: KeyedLocks,
         *,
+        ids: Namespace,
         placement: Placement,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._backends = backends
         self._locks = locks
+        self._ids = ids
         self._placement = placement
         self._clock = clock
 
     def create(self, request: CreateVolume) -> Volume:
         """The volume of that name, made if need be. `provisioning.volumes` says what it raises."""
         access.check_possible(request.capabilities)
-        id = ids.volume_id(request.name)
+        id = self._ids.volume_id(request.name)
         with self._locks.hold(locking.volume(id), shared=locking.source(request.source)):
             record = self._find(id)
             step = next_step(record)
@@ -84,7 +86,7 @@ class Creation:
     def _make_at(self, place: Place, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
         backend = self._backends.get(place.backend)
         record = Volume(
-            id=ids.volume_id(request.name),
+            id=self._ids.volume_id(request.name),
             name=request.name,
             backend=place.backend,
             pool=place.pool,

@@ -10,8 +10,8 @@ from datetime import datetime
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound, OperationPending
-from csi_cinderlib.model import ids
 from csi_cinderlib.model.answers import GroupSnapshotState
+from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
@@ -24,11 +24,18 @@ class Groups:
     """Every call is safe to repeat, from wherever an earlier one ended."""
 
     def __init__(
-        self, store: Store, backends: Backends, locks: KeyedLocks, *, clock: Callable[[], datetime] = utc_now
+        self,
+        store: Store,
+        backends: Backends,
+        locks: KeyedLocks,
+        *,
+        ids: Namespace,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
         self._backends = backends
         self._locks = locks
+        self._ids = ids
         self._clock = clock
 
     def create(self, name: str, volume_ids: Sequence[str], parameters: Mapping[str, str]) -> GroupSnapshotState:
@@ -41,7 +48,7 @@ class Groups:
             Unsupported: their back end cannot take snapshots at one moment.
         """
         wanted = GroupSnapshot(
-            id=ids.group_snapshot_id(name),
+            id=self._ids.group_snapshot_id(name),
             name=name,
             backend="",
             volume_ids=tuple(sorted(set(volume_ids))),
@@ -98,7 +105,7 @@ class Groups:
         volumes = [self._volume(id) for id in wanted.volume_ids]
         if len({volume.backend for volume in volumes}) > 1:
             raise InvalidRequest("source_volume_ids", "lie on several back ends, which have no common moment")
-        members = [member(wanted, volume) for volume in volumes]
+        members = [member(self._ids.member_id(wanted.id, volume.id), wanted, volume) for volume in volumes]
         record = replace(wanted, backend=volumes[0].backend)
         backend = home(self._backends, record)
         with retried(self._store, record.backend, GroupSnapshot, record.id):
@@ -124,10 +131,10 @@ class Groups:
         return volume
 
 
-def member(record: GroupSnapshot, volume: Volume) -> Snapshot:
+def member(id: str, record: GroupSnapshot, volume: Volume) -> Snapshot:
     """The snapshot of one volume in it."""
     return Snapshot(
-        id=ids.member_id(record.id, volume.id),
+        id=id,
         name=f"{record.name}/{volume.name}",
         backend=volume.backend,
         volume_id=volume.id,

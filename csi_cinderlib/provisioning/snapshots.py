@@ -8,8 +8,8 @@ from datetime import datetime
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending
-from csi_cinderlib.model import ids
 from csi_cinderlib.model.answers import Listing
+from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 from csi_cinderlib.model.requests import CreateSnapshot, ListSnapshots
 from csi_cinderlib.model.times import stamp, utc_now
@@ -30,12 +30,14 @@ class Snapshots:
         backends: Backends,
         locks: KeyedLocks,
         *,
+        ids: Namespace,
         page_limit: int = PAGE_LIMIT,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
         self._backends = backends
         self._locks = locks
+        self._ids = ids
         self._page_limit = page_limit
         self._clock = clock
 
@@ -48,7 +50,7 @@ class Snapshots:
             InUse: the volume is attached and its back end takes snapshots only of what is not.
             OperationPending: an earlier call is at work on it.
         """
-        id = ids.snapshot_id(request.name)
+        id = self._ids.snapshot_id(request.name)
         with self._locks.hold(locking.snapshot(id), shared=[locking.volume(request.volume_id)]):
             record = self._find(id)
             step = next_step(record)
@@ -107,7 +109,7 @@ class Snapshots:
     def _make(self, request: CreateSnapshot) -> Snapshot:
         volume = self._volume(request.volume_id)
         record = Snapshot(
-            id=ids.snapshot_id(request.name),
+            id=self._ids.snapshot_id(request.name),
             name=request.name,
             backend=volume.backend,
             volume_id=volume.id,

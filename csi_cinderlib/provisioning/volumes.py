@@ -10,6 +10,7 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import NotFound, OperationPending, PreconditionFailed
 from csi_cinderlib.model.answers import CapacityAnswer, Listing, VolumeState
 from csi_cinderlib.model.capability import Capability
+from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Attachment, Status, Volume, VolumeType
 from csi_cinderlib.model.requests import CreateVolume, Expanded, ExpandVolume, GetCapacity, ValidateCapabilities
 from csi_cinderlib.model.size import to_bytes
@@ -28,6 +29,7 @@ class Volumes:
     """Every call is safe to repeat, from wherever an earlier one ended. One call works on a volume at a time.
 
     Args:
+        ids: this installation's.
         volume_types: the named types of the configuration.
         page_limit: the most entries of one list answer.
     """
@@ -38,6 +40,7 @@ class Volumes:
         backends: Backends,
         locks: KeyedLocks,
         *,
+        ids: Namespace,
         volume_types: Mapping[str, VolumeType] | None = None,
         page_limit: int = PAGE_LIMIT,
         clock: Callable[[], datetime] = utc_now,
@@ -47,7 +50,7 @@ class Volumes:
         self._locks = locks
         self._page_limit = page_limit
         self._placement = Placement(backends, types=volume_types or {})
-        self._creation = Creation(store, backends, locks, placement=self._placement, clock=clock)
+        self._creation = Creation(store, backends, locks, ids=ids, placement=self._placement, clock=clock)
 
     def create(self, request: CreateVolume) -> Volume:
         """The volume of that name; made, found, or an interrupted attempt carried through.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.demo.process import DriverProcess
-from csi_cinderlib.model.ids import volume_id
+from csi_cinderlib.model.ids import SHARED
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.plugins import open_store
@@ -182,7 +182,7 @@ def _fill(state_dir: Path, numbers: range) -> None:
 
     def add(number: int) -> None:
         name = f"volume-{number}"
-        store.add(Volume(id=volume_id(name), name=name, backend="nothing", size=GiB(1), status=Status.AVAILABLE))
+        store.add(Volume(id=SHARED.volume_id(name), name=name, backend="nothing", size=GiB(1), status=Status.AVAILABLE))
 
     with ThreadPoolExecutor(64) as pool:
         list(pool.map(add, numbers, chunksize=100))

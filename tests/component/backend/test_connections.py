@@ -57,7 +57,7 @@ def test_the_same_attachment_again_returns_it_without_asking_the_driver(backend:
 
 def test_a_mapping_goes_with_its_volume(make: MakeBackend, store: ObservedStore) -> None:
     """Else what the array has lost could never be detached, and so never deleted."""
-    backend = make(nothing_fail=["terminate_connection"], nothing_exception="VolumeNotFound")
+    backend = make(nothing_fail=["terminate_connection"], nothing_exception="VolumeNotFound", nothing_error="{id}")
     volume = backend.create_volume(makers.volume())
     backend.disconnect(backend.connect(volume, makers.attachment(volume)))
     assert backend.attachments(volume.id) == ()

@@ -127,6 +127,7 @@ def test_a_set_up_that_fails_may_succeed_later() -> None:
 
 
 VOLUME = replace(makers.volume(), provider=Provider(id="60060160-1234-4321-8888-000000000007"))
+LUN = replace(VOLUME, provider=Provider(location="7"))
 SNAPSHOT = makers.snapshot(VOLUME)
 GROUP = Group(id=makers.new_id(), backend="x")
 
@@ -136,12 +137,14 @@ GROUP = Group(id=makers.new_id(), backend="x")
     [
         (VOLUME, "VolumeNotFound", VOLUME.id),
         (VOLUME, "VolumeNotFound", f"volume-{VOLUME.id}"),
+        (VOLUME, "VolumeNotFound", f"volume{VOLUME.id.replace('-', '')}"),
+        (VOLUME, "VolumeNotFound", VOLUME.id.upper()),
         (VOLUME, "VolumeNotFound", f"LUN {VOLUME.provider.id}"),
-        (VOLUME, "VolumeNotFound", "LUN 7"),
+        (LUN, "VolumeNotFound", "LUN 7."),
         (SNAPSHOT, "SnapshotNotFound", SNAPSHOT.id),
         (GROUP, "GroupNotFound", GROUP.id),
     ],
-    ids=["id", "name", "array's id", "LUN", "snapshot", "group"],
+    ids=["id", "name", "name without dashes", "upper case", "array's id", "LUN", "snapshot", "group"],
 )
 def test_what_is_gone_from_the_array_is_recognised(runtime: Runtime, record: Any, name: str, words: str) -> None:
     from cinder import exception
@@ -153,6 +156,12 @@ def test_what_is_gone_from_the_array_is_recognised(runtime: Runtime, record: Any
     ("record", "name", "words"),
     [
         (VOLUME, "VolumeNotFound", makers.new_id()),
+        (VOLUME, "VolumeNotFound", "LUN 7"),
+        (VOLUME, "VolumeNotFound", ""),
+        (LUN, "VolumeNotFound", "LUN 17"),
+        (LUN, "VolumeNotFound", "LUN 7-1"),
+        (LUN, "VolumeNotFound", "10.0.0.7"),
+        (LUN, "VolumeNotFound", "LUN 7.5"),
         (VOLUME, "SnapshotNotFound", VOLUME.id),
         (SNAPSHOT, "VolumeNotFound", SNAPSHOT.volume_id),
         (SNAPSHOT, "SnapshotNotFound", makers.new_id()),
@@ -161,6 +170,12 @@ def test_what_is_gone_from_the_array_is_recognised(runtime: Runtime, record: Any
     ],
     ids=[
         "other volume",
+        "some LUN",
+        "no words",
+        "other LUN",
+        "part of a name",
+        "address",
+        "decimal",
         "snapshot of the volume",
         "volume of the snapshot",
         "other snapshot",

@@ -347,3 +347,16 @@ def test_a_volume_that_is_not_whole_is_in_no_group(
         backend.create_group_snapshot(record(), members)
     assert stored(store) == ([], [], [])
     assert driver.calls["create_group"] == 0
+
+
+def test_an_unfinished_one_whose_deletion_is_refused_is_not_taken_for_whole(
+    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+) -> None:
+    left = leave(store, backend.create_group_snapshot(record(), members), Status.CREATING)
+    member = store.get(Snapshot, left.snapshot_ids[0])
+    store.replace(replace(member, status=Status.CREATING))
+    failing(driver, "delete_group_snapshot", cinders("SnapshotIsBusy", snapshot_name="one"))
+    for _ in range(2):
+        with pytest.raises(InUse):
+            backend.delete_group_snapshot(store.get(GroupSnapshot, left.id))
+        assert store.get(GroupSnapshot, left.id).status is Status.ERROR

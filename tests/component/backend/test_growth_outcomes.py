@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,6 @@ from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
-BY_WORDS = "promise 26: words about a size in an error are read as success when the same size was asked for before"
 
 
 def sizes(backend: Backend) -> list[int]:
@@ -30,12 +30,7 @@ def failing(make: MakeBackend, error: str) -> Backend:
 
 @pytest.mark.parametrize(
     "error",
-    [
-        pytest.param("already-mapped", marks=pytest.mark.xfail(strict=True, reason=BY_WORDS)),
-        pytest.param("maximum-size", marks=pytest.mark.xfail(strict=True, reason=BY_WORDS)),
-        "host-does-not-exist",
-        "timed-out",
-    ],
+    ["already-mapped", "maximum-size", "host-does-not-exist", "timed-out"],
 )
 def test_the_retry_of_a_refused_growth_fails_as_the_first_call_did(
     make: MakeBackend, store: ObservedStore, error: str
@@ -50,7 +45,6 @@ def test_the_retry_of_a_refused_growth_fails_as_the_first_call_did(
 
 
 @pytest.mark.parametrize("error", ["already-mapped", "maximum-size"])
-@pytest.mark.xfail(strict=True, reason=BY_WORDS)
 def test_a_growth_that_was_interrupted_and_is_refused_has_failed(
     make: MakeBackend, store: ObservedStore, error: str
 ) -> None:
@@ -63,24 +57,92 @@ def test_a_growth_that_was_interrupted_and_is_refused_has_failed(
     assert (store.get(Volume, volume.id).size, sizes(backend)) == (1, [1])
 
 
-def test_a_growth_whose_answer_was_lost_is_finished_by_the_retry(make: MakeBackend, store: ObservedStore) -> None:
-    backend = make(driver=ARRAY, nothing_faults=["extend_volume:1@after=timed-out"])
+def lost(make: MakeBackend, *traits: str, more: Sequence[str] = ()) -> Backend:
+    """The first growth takes effect, and its answer is an error."""
+    faults = ["extend_volume:1@after=timed-out", *more]
+    return make(driver=ARRAY, nothing_traits=list(traits), nothing_faults=faults)
+
+
+TRAITS = [
+    (),
+    ("refuses-same-size",),
+    ("extends-by-difference",),
+    ("assigned-ids",),
+    ("assigned-ids", "refuses-same-size"),
+]
+every_array = pytest.mark.parametrize("traits", TRAITS, ids=",".join)
+
+
+@every_array
+@pytest.mark.parametrize(("asked", "size"), [(2, 3), (3, 3), (4, 4)])
+def test_a_growth_whose_answer_was_lost_is_looked_at_by_the_retry(
+    make: MakeBackend, store: ObservedStore, traits: Sequence[str], asked: int, size: int
+) -> None:
+    backend = lost(make, *traits)
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(BackendError, match="timed out"):
+        backend.extend_volume(volume, GiB(3))
+    left = store.get(Volume, volume.id)
+    assert (left.status, left.size, left.target_size) == (Status.AVAILABLE, 1, 3)
+    grown = backend.extend_volume(left, GiB(asked))
+    assert (grown.status, grown.size, grown.target_size, grown.message) == (Status.AVAILABLE, size, None, "")
+    assert sizes(backend) == [size]
+
+
+@every_array
+@pytest.mark.parametrize("present", [1, 2, 3])
+def test_a_growth_that_was_interrupted_is_looked_at_first(
+    make: MakeBackend, store: ObservedStore, traits: Sequence[str], present: int
+) -> None:
+    backend = make(driver=ARRAY, nothing_traits=list(traits))
+    driver: Any = backend.driver
+    volume = backend.create_volume(makers.volume())
+    driver.array.extend(driver.array.luns()[0].id, present)
+    left = store.replace(replace(volume, status=Status.EXTENDING, target_size=GiB(3), owner="killed"))
+    assert (backend.extend_volume(left, GiB(2)).size, sizes(backend)) == (3, [3])
+    assert driver.calls["extend_volume"] == (present < 3)
+
+
+@pytest.mark.parametrize("look", ["timed-out", "none", "text"])
+def test_what_cannot_be_looked_at_is_repeated_and_its_error_says_so(
+    make: MakeBackend, store: ObservedStore, look: str
+) -> None:
+    after = "@after" if look != "timed-out" else ""
+    backend = lost(make, "refuses-same-size", more=[f"manage_existing_get_size{after}={look}"])
     volume = backend.create_volume(makers.volume())
     with pytest.raises(BackendError, match="timed out"):
         backend.extend_volume(volume, GiB(2))
-    grown = backend.extend_volume(store.get(Volume, volume.id), GiB(2))
-    assert (grown.status, grown.size, sizes(backend)) == (Status.AVAILABLE, 2, [2])
+    with pytest.raises(
+        BackendError, match="matches existing size; an earlier attempt may have succeeded, and its size could"
+    ):
+        backend.extend_volume(store.get(Volume, volume.id), GiB(2))
+    left = store.get(Volume, volume.id)
+    assert (left.status, left.size, sizes(backend)) == (Status.AVAILABLE, 1, [2])
+    assert "could not be looked at" in left.message
+    assert backend.extend_volume(left, GiB(3)).size == 3
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="promise 26: after an error that followed the effect, the array's size is not looked at and is repeated",
-)
-def test_a_growth_by_a_difference_is_not_done_twice(make: MakeBackend, store: ObservedStore) -> None:
-    traits = ["extends-by-difference"]
-    backend = make(driver=ARRAY, nothing_traits=traits, nothing_faults=["extend_volume:1@after=timed-out"])
+def test_a_driver_that_can_only_grow_is_asked_again(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(nothing_fail=["extend_volume:1"])
     volume = backend.create_volume(makers.volume())
-    with pytest.raises(BackendError, match="timed out"):
+    with pytest.raises(BackendError):
         backend.extend_volume(volume, GiB(2))
-    grown = backend.extend_volume(store.get(Volume, volume.id), GiB(2))
-    assert sizes(backend) == [grown.size]
+    assert backend.extend_volume(store.get(Volume, volume.id), GiB(2)).size == 2
+
+
+def test_a_size_below_the_known_one_is_not_believed(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=ARRAY, nothing_faults=["extend_volume:2=timed-out"])
+    volume = backend.extend_volume(backend.create_volume(makers.volume()), GiB(3))
+    driver: Any = backend.driver
+    driver.array.extend(driver.array.luns()[0].id, 2)
+    with pytest.raises(BackendError):
+        backend.extend_volume(volume, GiB(4))
+    grown = backend.extend_volume(store.get(Volume, volume.id), GiB(4))
+    assert (grown.size, sizes(backend)) == (4, [4])
+
+
+def test_a_first_growth_is_not_looked_at(make: MakeBackend) -> None:
+    backend = make(driver=ARRAY)
+    backend.extend_volume(backend.create_volume(makers.volume()), GiB(2))
+    driver: Any = backend.driver
+    assert driver.calls["manage_existing_get_size"] == 0

@@ -86,3 +86,19 @@ def test_a_node_stays_attached_when_another_volume_is_not_found(make: MakeBacken
     assert left.status is Status.DELETING
     backend.disconnect(left)
     assert [lun.hosts for lun in array(backend).luns()] == [set()]
+
+
+@pytest.mark.parametrize("error", ["timed-out", "other-volume-not-found"])
+def test_a_mapping_that_a_failed_connection_may_have_left_stays_visible(
+    make: MakeBackend, store: ObservedStore, error: str
+) -> None:
+    faults = ["initialize_connection:1@after=timed-out", f"terminate_connection:1={error}"]
+    backend = make(driver=ARRAY, nothing_faults=faults)
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(BackendError, match="timed out"):
+        backend.connect(volume, makers.attachment(volume))
+    (left,) = store.page(Attachment).records
+    assert (left.status, [lun.hosts for lun in array(backend).luns()]) == (Status.ERROR, [{"node-1"}])
+    assert "timed out" in left.message
+    backend.disconnect(left)
+    assert (store.page(Attachment).records, [lun.hosts for lun in array(backend).luns()]) == ((), [set()])

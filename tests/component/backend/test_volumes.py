@@ -231,7 +231,7 @@ def test_a_deletion_that_failed_is_repeated_from_its_record(make: MakeBackend, s
 
 
 def test_a_volume_that_vanished_from_the_array_can_be_deleted(make: MakeBackend, store: ObservedStore) -> None:
-    backend = make(nothing_fail=["delete_volume"], nothing_exception="VolumeNotFound")
+    backend = make(nothing_fail=["delete_volume"], nothing_exception="VolumeNotFound", nothing_error="{id}")
     backend.delete_volume(backend.create_volume(makers.volume()))
     assert store.page(Volume).records == ()
 
@@ -272,28 +272,6 @@ def test_a_failed_growth_leaves_the_volume_available_at_its_old_size(make: MakeB
     assert "extend failed" in left.message
 
 
-def test_a_growth_whose_answer_was_lost_is_found_done_when_it_is_asked_for_again(
-    make: MakeBackend, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backend = make()
-    created = backend.create_volume(makers.volume())
-    array = driver(backend).volumes
-
-    def extend(volume: Any, size: int) -> None:
-        if array[volume.id] == size:
-            raise RuntimeError("New size (512 extents) matches existing size (512 extents).")
-        array[volume.id] = size
-        raise RuntimeError("timed out")
-
-    monkeypatch.setattr(driver(backend), "extend_volume", extend)
-    with pytest.raises(BackendError, match="timed out"):
-        backend.extend_volume(created, GiB(2))
-    with pytest.raises(BackendError, match="timed out"):
-        backend.extend_volume(store.get(Volume, created.id), GiB(3))
-    grown = backend.extend_volume(store.get(Volume, created.id), GiB(3))
-    assert (grown.status, grown.size, grown.target_size, grown.message) == (Status.AVAILABLE, 3, None, "")
-
-
 def test_a_size_that_was_never_tried_is_not_taken_for_done(make: MakeBackend) -> None:
     backend = make(nothing_fail=["extend_volume"], nothing_error="New size matches existing size")
     with pytest.raises(BackendError, match="matches"):
@@ -305,13 +283,6 @@ def test_an_interrupted_growth_is_finished(backend: Backend, store: ObservedStor
     left = store.replace(replace(created, status=Status.EXTENDING, target_size=GiB(4), owner="dead"))
     grown = backend.extend_volume(left, GiB(3))
     assert (grown.status, grown.size, grown.target_size) == (Status.AVAILABLE, 4, None)
-
-
-def test_a_growth_that_had_happened_before_the_crash_counts_as_done(make: MakeBackend, store: ObservedStore) -> None:
-    backend = make(nothing_fail=["extend_volume"], nothing_error="New size (512 extents) matches existing size")
-    created = backend.create_volume(makers.volume())
-    left = store.replace(replace(created, status=Status.EXTENDING, target_size=GiB(2)))
-    assert backend.extend_volume(left, GiB(2)).size == 2
 
 
 def test_a_target_that_was_not_told_of_the_growth_does_not_matter(make: MakeBackend) -> None:

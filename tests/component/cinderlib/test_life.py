@@ -9,6 +9,7 @@ import pytest
 from csi_cinderlib import errors
 from csi_cinderlib.cinderlib import Backend, Library, Volume, exception
 from csi_cinderlib.model import records
+from csi_cinderlib.provisioning import installation
 from tests.component.cinderlib.conftest import CONNECTOR, NOTHING, Failing
 
 GIB = 1024**3
@@ -296,6 +297,18 @@ def test_key_values_are_kept(library: Library) -> None:
     kept.delete_key_value(KeyValue("a"))
     assert kept.get_key_values("a") == []
     kept.delete_key_value(KeyValue("a"))
+
+
+def test_key_values_of_this_program_are_neither_shown_nor_changed(library: Library) -> None:
+    from csi_cinderlib.cinderlib import KeyValue
+
+    own = KeyValue(installation.KEY, "x")
+    was = installation.namespace(library.store)
+    for change in (library.persistence.set_key_value, library.persistence.delete_key_value):
+        with pytest.raises(errors.InvalidRequest, match=r"must not begin with 'csi-cinderlib\.'"):
+            change(own)
+    assert library.persistence.get_key_values() == []
+    assert installation.namespace(library.store) == was
 
 
 class Refused(Exception):

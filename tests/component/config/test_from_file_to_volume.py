@@ -14,6 +14,7 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config import load
 from csi_cinderlib.csi.requests.parameters import storage_class
 from csi_cinderlib.errors import DriverError, InvalidRequest
+from csi_cinderlib.model import ids
 from csi_cinderlib.model.capability import AccessMode, Block, Capability
 from csi_cinderlib.model.records import Volume
 from csi_cinderlib.model.requests import CreateVolume
@@ -79,7 +80,12 @@ def back_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Volume
     )
     for one in made.all():
         one.start()
-    yield Volumes(store, made, KeyedLocks(), volume_types=settings.volume_types, page_limit=100), made
+    yield (
+        Volumes(
+            store, made, KeyedLocks(), ids=ids.random_namespace(), volume_types=settings.volume_types, page_limit=100
+        ),
+        made,
+    )
     for one in made.all():
         one.stop()
     runtime.close()

@@ -19,6 +19,7 @@ from csi_cinderlib.csi.v1 import csi_pb2 as pb
 from csi_cinderlib.model import nodes
 from csi_cinderlib.observe.metrics import Metrics
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.snapshots import Snapshots
@@ -64,14 +65,14 @@ class Site:
     client: Client = field(init=False)
 
     def serve(self, serve: Serve) -> None:
-        common = (self.store, self.backends, self.locks)
+        common, ids = (self.store, self.backends, self.locks), installation.namespace(self.store)
         controller = Controller(
-            Volumes(*common, page_limit=PAGE_LIMIT),
-            Snapshots(*common, page_limit=PAGE_LIMIT),
-            Attachments(*common, sealer=self.sealer),
+            Volumes(*common, ids=ids, page_limit=PAGE_LIMIT),
+            Snapshots(*common, ids=ids, page_limit=PAGE_LIMIT),
+            Attachments(*common, ids=ids, sealer=self.sealer),
             topologies=self.topologies,
         )
-        self.client = serve(controller, GroupController(Groups(*common)), workers=32).client
+        self.client = serve(controller, GroupController(Groups(*common, ids=ids)), workers=32).client
 
     def add_nothing(
         self, *, name: str = "", driver: str = NOTHING, topology: Mapping[str, str] | None = None, **options: Any

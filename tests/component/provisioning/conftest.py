@@ -19,12 +19,14 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, SealingKey
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import EMPTY, Node, Source, Volume, VolumeType
 from csi_cinderlib.model.requests import ClassParameters, CreateSnapshot, CreateVolume, PublishVolume
 from csi_cinderlib.model.size import Bytes, SizeRange
 from csi_cinderlib.model.times import utc_now
 from csi_cinderlib.persistence.api import Page, R, Store, Where
 from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
@@ -57,6 +59,10 @@ class Site:
     types: Mapping[str, VolumeType] = field(default_factory=lambda: {"gold": GOLD})
     clock: Callable[[], datetime] = utc_now
     nodes: Store | None = None
+    ids: Namespace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ids = installation.namespace(self.store)
 
     @property
     def volumes(self) -> Volumes:
@@ -64,6 +70,7 @@ class Site:
             self.store,
             self.backends,
             self.locks,
+            ids=self.ids,
             volume_types=self.types,
             page_limit=self.page_limit,
             clock=self.clock,
@@ -71,7 +78,9 @@ class Site:
 
     @property
     def snapshots(self) -> Snapshots:
-        return Snapshots(self.store, self.backends, self.locks, page_limit=self.page_limit, clock=self.clock)
+        return Snapshots(
+            self.store, self.backends, self.locks, ids=self.ids, page_limit=self.page_limit, clock=self.clock
+        )
 
     @property
     def attachments(self) -> Attachments:
@@ -79,6 +88,7 @@ class Site:
             self.store,
             self.backends,
             self.locks,
+            ids=self.ids,
             sealer=self.sealer,
             max_per_node=self.max_per_node,
             nodes=self.nodes,
@@ -87,7 +97,7 @@ class Site:
 
     @property
     def groups(self) -> Groups:
-        return Groups(self.store, self.backends, self.locks, clock=self.clock)
+        return Groups(self.store, self.backends, self.locks, ids=self.ids, clock=self.clock)
 
     @property
     def orphans(self) -> Orphans:

@@ -20,7 +20,6 @@ from csi_cinderlib.errors import (
     PreconditionFailed,
     ResourceExhausted,
 )
-from csi_cinderlib.model import ids
 from csi_cinderlib.model.capability import AccessMode, Capability, Mount
 from csi_cinderlib.model.records import Source, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.requests import Topology
@@ -44,7 +43,7 @@ def test_a_new_record_holds_all_that_was_asked_for(site: Site) -> None:
     labels = {"csi.storage.k8s.io/pvc/name": "data"}
     volume = site.volumes.create(replace(request, parameters=replace(request.parameters, labels=labels)))
     assert volume == Volume(
-        id=ids.volume_id("pvc-1"),
+        id=site.ids.volume_id("pvc-1"),
         name="pvc-1",
         backend="array",
         pool="one",

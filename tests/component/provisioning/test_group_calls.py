@@ -47,7 +47,7 @@ def disks(empty_site: Site, files: Path) -> Site:
 
 @pytest.fixture
 def groups(disks: Site) -> Groups:
-    return Groups(disks.store, disks.backends, disks.locks)
+    return Groups(disks.store, disks.backends, disks.locks, ids=disks.ids)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from csi_cinderlib.errors import (
     OperationPending,
     PreconditionFailed,
 )
-from csi_cinderlib.model import ids
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.provisioning import locking
@@ -37,8 +36,8 @@ RECORD = GroupSnapshot(
 
 def test_a_member_is_named_after_the_group_and_the_volume() -> None:
     volume = Volume(id="v", name="pvc-1", backend="array", size=GiB(3))
-    assert member(RECORD, volume) == Snapshot(
-        id=ids.member_id("g", "v"),
+    assert member("s", RECORD, volume) == Snapshot(
+        id="s",
         name="together/pvc-1",
         backend="array",
         volume_id="v",
@@ -95,7 +94,7 @@ def test_a_group_snapshot_is_as_it_was_asked_for(site: Site, volume: Volume) -> 
     record = state.record
     (taken,) = state.members
     assert record == GroupSnapshot(
-        id=ids.group_snapshot_id("together"),
+        id=site.ids.group_snapshot_id("together"),
         name="together",
         backend="groups",
         group_id=record.group_id,

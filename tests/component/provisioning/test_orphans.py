@@ -105,7 +105,7 @@ def an_attachment(site: Site) -> list[str]:
 
 def a_group_snapshot(site: Site) -> list[str]:
     site.add_backend("groups", driver="tests.support.fakes.nothing.GroupDriver")
-    groups = Groups(site.store, site.backends, site.locks)
+    groups = Groups(site.store, site.backends, site.locks, ids=site.ids)
     taken = groups.create("together", [site.create(parameters={"backend": "groups"}).id], {}).record
     site.store.replace(replace(taken, status=Status.DELETING))
     return [locking.group_snapshot(taken.id), *map(locking.snapshot, taken.snapshot_ids)]

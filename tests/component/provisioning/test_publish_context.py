@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.errors import Unsupported
-from csi_cinderlib.model import ids
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.records import Attachment, Source, SourceKind, Status
@@ -35,7 +34,7 @@ def test_the_node_learns_how_to_reach_the_volume(site: Site, node: str, driver: 
     connection = site.publish(volume, node)
     assert connection == Connection(
         volume_id=volume.id,
-        attachment=f"{ids.attachment_id(volume.id, node)}@2026-05-01T12:00:00.000000Z",
+        attachment=f"{site.ids.attachment_id(volume.id, node)}@2026-05-01T12:00:00.000000Z",
         protocol="nothing",
         data=connection.data,
         size=Bytes(2 * GIB),

@@ -11,7 +11,6 @@ import pytest
 
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.errors import DriverError
-from csi_cinderlib.model import ids
 from csi_cinderlib.model.records import Status
 from csi_cinderlib.persistence.plugins import open_store
 from tests.component.provisioning.conftest import Site, snapshotting
@@ -54,7 +53,6 @@ def names(array: Array) -> list[str]:
     return [lun.name for lun in array.luns()]
 
 
-@pytest.mark.xfail(strict=True, reason=UNDONE)
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_two_installations_ask_for_a_volume_of_the_same_name(install: Install, array: Array, attempts: int) -> None:
     first, second = (install(name, traits=["unique-names", "refuses-unknown"]) for name in ("a", "b"))
@@ -66,7 +64,6 @@ def test_two_installations_ask_for_a_volume_of_the_same_name(install: Install, a
     assert array.foreign_deletions() == []
 
 
-@pytest.mark.xfail(strict=True, reason=UNDONE)
 def test_the_second_installation_gives_up(install: Install, array: Array) -> None:
     """The claim is deleted, or nobody asks again and the clean-up comes by."""
     first, second = (install(name, traits=["unique-names"]) for name in ("a", "b"))
@@ -74,7 +71,7 @@ def test_the_second_installation_gives_up(install: Install, array: Array) -> Non
     with suppress(DriverError):
         second.create(NAME)
     with suppress(DriverError):
-        second.volumes.delete(ids.volume_id(NAME))
+        second.volumes.delete(second.ids.volume_id(NAME))
     second.orphans.settle()
     assert f"volume-{volume.id}" in names(array)
 
@@ -82,15 +79,14 @@ def test_the_second_installation_gives_up(install: Install, array: Array) -> Non
 @pytest.mark.parametrize("words", ["exists", "duplicate"])
 @pytest.mark.xfail(strict=True, reason=UNDONE)
 def test_the_name_is_taken_by_an_object_of_the_administrator(install: Install, array: Array, words: str) -> None:
-    array.create(VOLUME, f"volume-{ids.volume_id(NAME)}", 1)
     site = install("a", faults=[f"create_volume={words}"])
+    array.create(VOLUME, f"volume-{site.ids.volume_id(NAME)}", 1)
     with suppress(DriverError):
         site.create(NAME)
-    assert names(array) == [f"volume-{ids.volume_id(NAME)}"]
+    assert names(array) == [f"volume-{site.ids.volume_id(NAME)}"]
     assert array.foreign_deletions() == []
 
 
-@pytest.mark.xfail(strict=True, reason=UNDONE)
 def test_two_installations_take_a_snapshot_of_the_same_name(install: Install, array: Array) -> None:
     first, second = (install(name, traits=["unique-names"]) for name in ("a", "b"))
     first.snapshots.create(snapshotting(first.create("a")))

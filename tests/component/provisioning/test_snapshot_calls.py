@@ -19,7 +19,6 @@ from csi_cinderlib.errors import (
     OperationPending,
     PreconditionFailed,
 )
-from csi_cinderlib.model import ids
 from csi_cinderlib.model.records import Snapshot, Status
 from csi_cinderlib.model.requests import CreateSnapshot
 from csi_cinderlib.model.size import GiB
@@ -45,7 +44,7 @@ def test_a_new_record_holds_all_that_was_asked_for(site: Site) -> None:
     request = CreateSnapshot(name="snap-1", volume_id=volume.id, parameters={"tier": "1"}, labels=labels)
     snapshot = site.snapshots.create(request)
     assert snapshot == Snapshot(
-        id=ids.snapshot_id("snap-1"),
+        id=site.ids.snapshot_id("snap-1"),
         name="snap-1",
         backend="array",
         volume_id=volume.id,

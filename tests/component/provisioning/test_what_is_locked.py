@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pytest
 
 from csi_cinderlib.errors import OperationPending
-from csi_cinderlib.model import ids
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Volume
 from csi_cinderlib.model.requests import ExpandVolume
 from csi_cinderlib.model.size import Bytes, SizeRange
@@ -36,7 +35,7 @@ class World:
 def world(site: Site) -> World:
     site.add_backend("groups", driver="tests.support.fakes.nothing.GroupDriver")
     site.node("n1")
-    groups = Groups(site.store, site.backends, site.locks)
+    groups = Groups(site.store, site.backends, site.locks, ids=site.ids)
     grouped = site.create("grouped", parameters={"backend": "groups"})
     member = groups.create("together", [grouped.id], {}).members[0].id
     made = site.create("pvc-1", parameters={"backend": "array"})
@@ -52,21 +51,20 @@ class Case:
     shared: Callable[[World], Sequence[str]] = lambda _: ()
 
 
-NEW = ids.volume_id("new")
 EXPANSION = SizeRange(Bytes(2 * GIB), Bytes(0))
 CASES = {
-    "create a volume": Case(lambda w: w.site.create("new"), lambda w: [volume(NEW)]),
+    "create a volume": Case(lambda w: w.site.create("new"), lambda w: [volume(w.site.ids.volume_id("new"))]),
     "clone a volume": Case(
         lambda w: w.site.create("new", source=Source(SourceKind.VOLUME, w.volume.id)),
-        lambda w: [volume(NEW)],
+        lambda w: [volume(w.site.ids.volume_id("new"))],
         lambda w: [volume(w.volume.id)],
     ),
     "restore a snapshot": Case(
         lambda w: w.site.create("new", source=Source(SourceKind.SNAPSHOT, w.snapshot.id)),
-        lambda w: [volume(NEW)],
+        lambda w: [volume(w.site.ids.volume_id("new"))],
         lambda w: [snapshot(w.snapshot.id)],
     ),
-    "delete a volume": Case(lambda w: w.site.volumes.delete(NEW), lambda w: [volume(NEW), attachments(NEW)]),
+    "delete a volume": Case(lambda w: w.site.volumes.delete("gone"), lambda w: [volume("gone"), attachments("gone")]),
     "expand a volume": Case(
         lambda w: w.site.volumes.expand(ExpandVolume(volume_id=w.volume.id, size=EXPANSION, capability=MOUNT)),
         lambda w: [volume(w.volume.id)],
@@ -84,18 +82,18 @@ CASES = {
     ),
     "take a snapshot": Case(
         lambda w: w.site.snapshots.create(snapshotting(w.volume, "new")),
-        lambda w: [snapshot(ids.snapshot_id("new"))],
+        lambda w: [snapshot(w.site.ids.snapshot_id("new"))],
         lambda w: [volume(w.volume.id)],
     ),
     "delete a snapshot": Case(lambda w: w.site.snapshots.delete(w.snapshot.id), lambda w: [snapshot(w.snapshot.id)]),
     "take a group snapshot": Case(
         lambda w: w.groups.create("new", [w.grouped.id], {}),
-        lambda w: [group_snapshot(ids.group_snapshot_id("new")), grouping(w.grouped.id)],
+        lambda w: [group_snapshot(w.site.ids.group_snapshot_id("new")), grouping(w.grouped.id)],
         lambda w: [volume(w.grouped.id)],
     ),
     "delete a group snapshot": Case(
-        lambda w: w.groups.delete(ids.group_snapshot_id("together"), []),
-        lambda w: [group_snapshot(ids.group_snapshot_id("together")), snapshot(w.member)],
+        lambda w: w.groups.delete(w.site.ids.group_snapshot_id("together"), []),
+        lambda w: [group_snapshot(w.site.ids.group_snapshot_id("together")), snapshot(w.member)],
     ),
 }
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)

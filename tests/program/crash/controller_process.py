@@ -27,14 +27,15 @@ from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import DriverError
-from csi_cinderlib.model import ids, nodes
+from csi_cinderlib.errors import AlreadyExists, DriverError
+from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import AccessMode, Capability, Mount
 from csi_cinderlib.model.connection import Connection
-from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Source, SourceKind, Volume
+from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, KeyValue, Snapshot, Source, SourceKind, Volume
 from csi_cinderlib.model.requests import CreateSnapshot, CreateVolume, ExpandVolume, PublishVolume
 from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
 from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
@@ -45,6 +46,8 @@ from tests.support.fakes.array import SNAPSHOT, VOLUME, Array, Lun
 
 DRIVER = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 ARRAY_DRIVER = "tests.support.fakes.array_driver.ArrayDriver"
+NAMESPACE = "4a5b3c5e-8d0c-4b60-9f2e-0d5f8c1e7a11"
+"""So that the states of two runs can be compared."""
 MOUNT = Capability(Mount(), AccessMode.SINGLE_NODE_WRITER)
 
 
@@ -66,39 +69,42 @@ class Controller:
         backend = Backend(settings, store=self.store, runtime=runtime, owner="me")
         backend.start()
         backends, locks = Backends([backend]), KeyedLocks()
-        self.volumes = Volumes(self.store, backends, locks)
-        self.snapshots = Snapshots(self.store, backends, locks)
-        self.attachments = Attachments(self.store, backends, locks, sealer=Sealer())
-        self.groups = Groups(self.store, backends, locks)
+        with suppress(AlreadyExists):
+            self.store.add(KeyValue(id=installation.KEY, value=NAMESPACE))
+        self.ids = installation.namespace(self.store)
+        self.volumes = Volumes(self.store, backends, locks, ids=self.ids)
+        self.snapshots = Snapshots(self.store, backends, locks, ids=self.ids)
+        self.attachments = Attachments(self.store, backends, locks, ids=self.ids, sealer=Sealer())
+        self.groups = Groups(self.store, backends, locks, ids=self.ids)
         self.orphans = Orphans(self.store, backends, locks, grace=timedelta(0))
         self.formatting: dict[str, str] = {}
 
     def create(self, name: str, gib: int = 1, source: str = "", kind: str = "") -> None:
-        derive = ids.snapshot_id if kind == SourceKind.SNAPSHOT else ids.volume_id
+        derive = self.ids.snapshot_id if kind == SourceKind.SNAPSHOT else self.ids.volume_id
         origin = Source(SourceKind(kind), derive(source)) if source else None
         size = SizeRange(to_bytes(GiB(gib)))
         self.volumes.create(CreateVolume(name=name, size=size, capabilities=(MOUNT,), source=origin))
 
     def delete(self, name: str) -> None:
-        self.volumes.delete(ids.volume_id(name))
+        self.volumes.delete(self.ids.volume_id(name))
 
     def expand(self, name: str, gib: int) -> None:
-        self.volumes.expand(ExpandVolume(volume_id=ids.volume_id(name), size=SizeRange(to_bytes(GiB(gib)))))
+        self.volumes.expand(ExpandVolume(volume_id=self.ids.volume_id(name), size=SizeRange(to_bytes(GiB(gib)))))
 
     def snapshot(self, name: str, volume: str) -> None:
-        self.snapshots.create(CreateSnapshot(name=name, volume_id=ids.volume_id(volume)))
+        self.snapshots.create(CreateSnapshot(name=name, volume_id=self.ids.volume_id(volume)))
 
     def delete_snapshot(self, name: str) -> None:
-        self.snapshots.delete(ids.snapshot_id(name))
+        self.snapshots.delete(self.ids.snapshot_id(name))
 
     def group(self, name: str, *volumes: str) -> None:
-        self.groups.create(name, [ids.volume_id(volume) for volume in volumes], {})
+        self.groups.create(name, [self.ids.volume_id(volume) for volume in volumes], {})
 
     def delete_group(self, name: str) -> None:
-        self.groups.delete(ids.group_snapshot_id(name), [])
+        self.groups.delete(self.ids.group_snapshot_id(name), [])
 
     def publish(self, name: str, node: str) -> None:
-        request = PublishVolume(volume_id=ids.volume_id(name), node_id=_node(node), capability=MOUNT)
+        request = PublishVolume(volume_id=self.ids.volume_id(name), node_id=_node(node), capability=MOUNT)
         context = self.attachments.publish(request)
         connection = Connection.from_bytes(Sealer().open(context["connection"]))
         if "device_path" in connection.data:
@@ -106,7 +112,7 @@ class Controller:
         self.formatting[node] = str(connection.formatting)
 
     def unpublish(self, name: str, node: str) -> None:
-        self.attachments.unpublish(ids.volume_id(name), _node(node) if node else "")
+        self.attachments.unpublish(self.ids.volume_id(name), _node(node) if node else "")
 
     def settle(self) -> None:
         for settled in self.orphans.settle():

@@ -57,9 +57,6 @@ def test_a_driver_that_crashes_costs_its_own_back_end_only(serve: Serve, how: st
     assert calls.create("b", backend="quick")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="promise 41: SIGTERM does not wait for a call into a driver whose caller has gone"
-)
 def test_a_process_that_is_asked_to_end_waits_for_the_running_calls(serve: Serve, array_file: Path) -> None:
     """The array has created the volume, and its answer with the id is still to come."""
     driver, array = serve("create_volume@after=slow"), Array(array_file)

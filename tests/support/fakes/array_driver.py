@@ -166,6 +166,17 @@ class ArrayDriver(NothingDriver):
         self.array.extend(lun.id, new_size)
 
     @_call
+    def manage_existing_get_size(self, volume: Any, existing_ref: dict[str, str]) -> int:
+        """By name, or by the array's id where it assigns them (lvm.py, infortrend/raidcmd_cli/common_cli.py)."""
+        key = "source-id" if ASSIGNED_IDS in self._traits else "source-name"
+        if key not in existing_ref:
+            raise exception.ManageExistingInvalidReference(existing_ref=existing_ref, reason=f"{key} is missing")
+        luns = [lun for lun in self.array.luns(VOLUME) if existing_ref[key] in (lun.id, lun.name)]
+        if len(luns) != 1:
+            raise exception.ManageExistingInvalidReference(existing_ref=existing_ref, reason="it does not exist")
+        return luns[0].size
+
+    @_call
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
         self._require(VOLUME, volume)
         self._require(SNAPSHOT, snapshot)

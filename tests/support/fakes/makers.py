@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 
 from csi_cinderlib.model.capability import AccessMode
-from csi_cinderlib.model.ids import attachment_id
+from csi_cinderlib.model.ids import SHARED
 from csi_cinderlib.model.records import Attachment, Snapshot, Source, SourceKind, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 
@@ -51,7 +51,7 @@ def attachment(
     volume: Volume, node: str = "node-1", *, connector: Mapping[str, object] | None = None, read_only: bool = False
 ) -> Attachment:
     return Attachment(
-        id=attachment_id(volume.id, node),
+        id=SHARED.attachment_id(volume.id, node),
         volume_id=volume.id,
         backend=volume.backend,
         node_id=node,

@@ -94,7 +94,7 @@ class NothingDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no
             wanted = self.configuration.nothing_fail
             if method in wanted or f"{method}:{count}" in wanted:
                 cls = getattr(exception, self.configuration.nothing_exception)
-                message = self.configuration.nothing_error
+                message = self.configuration.nothing_error.replace("{id}", id)
                 raise cls(data=message, reason=message, message=message)
         finally:
             with self._guard:

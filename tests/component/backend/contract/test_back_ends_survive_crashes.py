@@ -80,12 +80,7 @@ def test_a_deletion_that_died_is_finished_by_the_retry(place: Place, killed: Kil
     assert left_over(place) == []
 
 
-def test_a_growth_that_died_is_finished_by_the_retry(
-    place: Place, killed: Killed, request: pytest.FixtureRequest
-) -> None:
-    if "extends-by-difference" in place.bed.options.get("nothing_traits", ()):
-        reason = "promise 26: a growth whose answer was lost is repeated without a look at the size, and adds up"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_a_growth_that_died_is_finished_by_the_retry(place: Place, killed: Killed) -> None:
     volume = create(place)
     killed.kill(place, "extend", volume.id, "expand.driver-done")
     left = place.store.get(Volume, volume.id)
