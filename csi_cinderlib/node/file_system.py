@@ -9,7 +9,7 @@ from pathlib import Path
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import devices, filesystems, mounts
+from csi_cinderlib.host import devices, filesystems, mountoptions, mounts
 from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.capability import Mount
 from csi_cinderlib.model.connection import Formatting
@@ -85,7 +85,7 @@ def wanted(record: StageRecord) -> str:
 def is_read_only(record: StageRecord) -> bool:
     """Whether the volume is to be mounted read-only at its staging path."""
     kind = record.capability.access_type
-    asked = isinstance(kind, Mount) and "ro" in ",".join(kind.flags).split(",")
+    asked = isinstance(kind, Mount) and mountoptions.is_read_only(kind.flags)
     return record.connection.read_only or record.capability.access_mode.read_only or asked
 
 

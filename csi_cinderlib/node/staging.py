@@ -19,6 +19,7 @@ from csi_cinderlib.host import devices, kernel, mounts
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.requests import StageVolume
 from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.sealing import Sealer
@@ -29,25 +30,37 @@ _log = logging.getLogger(__name__)
 class Staging:
     """Makes volumes ready on this node, once each, for any number of publications."""
 
-    def __init__(self, records: StageRecords, initiator: Initiator, sealer: Sealer, locks: KeyedLocks) -> None:
+    def __init__(
+        self,
+        records: StageRecords,
+        initiator: Initiator,
+        sealer: Sealer,
+        locks: KeyedLocks,
+        paths: Paths | None = None,
+    ) -> None:
         self._records = records
         self._initiator = initiator
         self._sealer = sealer
         self._locks = locks
+        self._paths = paths or Paths()
 
     def stage(self, request: StageVolume) -> None:
         """Connect the volume and mount it at the staging path; a block volume is connected only.
 
         Raises:
-            InvalidRequest: no connection in publish_context, or not a readable one.
-            OperationPending: another call works on this volume.
+            InvalidRequest: no connection in publish_context, or not a readable one; the path leads through a link, or is not
+                below the kubelet's directory.
+            OperationPending: another call works on this volume, or at this path.
             AlreadyExists: staged with another path or capability, or the path is taken.
             PreconditionFailed: what is on the device forbids it (UnsafeToFormat, another file system, another device), or
                 the volume is still published here since an earlier attachment.
             HostError: the device, a tool or a mount failed.
         """
         connection = self._open(request)
-        with self._locks.hold(mounted.key(request.volume_id)):
+        path = self._paths.resolve(request.staging_path, "staging_target_path")
+        request = replace(request, staging_path=path)
+        with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(path)):
+            self._refuse_occupied(request)
             previous = self._records.find(request.volume_id)
             if previous and not previous.is_of(connection):
                 self._leave(previous)
@@ -57,6 +70,13 @@ class Staging:
             if previous:
                 self._clear_away(previous)
             self._carry_out(_intent(request, connection, previous), fresh=previous is None)
+
+    def _refuse_occupied(self, request: StageVolume) -> None:
+        """A block volume is not mounted where it is staged, so the mount table does not show that its path is taken."""
+        if owner := self._records.staged_at(request.staging_path, other_than=request.volume_id):
+            other = self._records.find(owner)
+            if other and other.capability.is_block and not mounted.is_another_device(other):
+                raise AlreadyExists("staging path", request.staging_path, f"volume {owner} is staged there")
 
     def _open(self, request: StageVolume) -> Connection:
         text = request.publish_context.get("connection")
@@ -148,7 +168,8 @@ class Staging:
 
     def _mount(self, record: StageRecord, device: Device, undo: ExitStack) -> StageRecord:
         self._grow_device(record, device)
-        Path(record.staging_path).mkdir(parents=True, exist_ok=True)
+        with kernel.named(f"making the staging path {record.staging_path}"):
+            Path(record.staging_path).mkdir(parents=True, exist_ok=True)
         if here := mounts.find(record.staging_path):
             if here not in mounts.by_device(device.path):
                 raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
@@ -191,17 +212,20 @@ class Staging:
         """Unmount, flush, disconnect and forget the volume; what is undone already is skipped.
 
         Raises:
-            OperationPending: another call works on this volume.
+            InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
+            OperationPending: another call works on this volume, or at this path.
             PreconditionFailed: still published, or mounted by somebody who left no record (promise 4).
             CorruptRecord: its record cannot be read.
             HostError: a flush failed (the data is not safe), or something holds the device.
         """
-        with self._locks.hold(mounted.key(volume_id)):
+        staging_path = self._paths.resolve(staging_path, "staging_target_path")
+        with self._locks.hold(mounted.key(volume_id), mounted.path_key(staging_path)):
             record = self._records.find(volume_id)
             if record is None or not _same_place(record, staging_path):
-                if mounts.find(staging_path):
+                if here := mounts.find(staging_path):
                     raise PreconditionFailed(
-                        f"{staging_path} is mounted, and this node has no record of volume {volume_id} there"
+                        f"{here.fs_type} from {here.source} is mounted at {staging_path}, and this node has no record of volume "
+                        f"{volume_id} there: not unmounted"
                     )
                 return
             if targets := mounted.published(record):
@@ -277,7 +301,7 @@ def _difference(record: StageRecord, request: StageVolume) -> str:
 
 def _same_place(record: StageRecord, staging_path: str) -> bool:
     """Whether the record is about that path, or about one that is of no use any more."""
-    if os.path.realpath(record.staging_path) == os.path.realpath(staging_path):
+    if record.staging_path == staging_path:
         return True
     return not mounted.visible(record) and not mounts.find(record.staging_path)
 

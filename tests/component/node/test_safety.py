@@ -194,6 +194,7 @@ def test_a_corrupt_record_stops_its_own_volume_alone(node: Node) -> None:
     for call in (again.stage, again.unstage, again.publish):
         with pytest.raises(CorruptRecord, match=r"'bad'.*bad\.json"):
             call(bad)
+    node.note(bad)
     again.unpublish(bad)
     again.stage(good)
     path.write_text(text)
