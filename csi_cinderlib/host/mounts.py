@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
     "of_file_system",
     "set_propagation",
     "table",
+    "thaw",
     "unmount",
     "unmount_uppermost",
 ]
@@ -39,6 +41,9 @@ _MS_BIND = 4096
 _MS_REC = 16384
 _UMOUNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
+
+_FITHAW = 0xC0045878
+THAW_SECONDS = 10.0
 
 _PROPAGATION = {"unbindable": 1 << 17, "private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20}
 _MS_NOATIME = 1024
@@ -252,6 +257,37 @@ def is_dead(item: Mount) -> bool:
         return not int(Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size").read_text())
     except OSError:
         return True
+
+
+def thaw(path: str) -> bool:
+    """Let writes go on in the file system mounted at `path` that a program froze (FIFREEZE) and did not thaw; whether it was frozen.
+
+    A frozen file system outlives its last mount, and nothing can be written out, or mounted from its device, until then.
+
+    Raises:
+        HostError: it cannot be thawed, or not within some seconds.
+    """
+    answer: list[bool | OSError] = []
+    # The kernel waits here without end for one that hangs.
+    thread = threading.Thread(target=_thaw, args=(path, answer), name=f"thaw {path}", daemon=True)
+    thread.start()
+    thread.join(THAW_SECONDS)
+    with kernel.named(f"thawing {path}"):
+        if not answer:
+            raise HostError(f"thawing {path}: not done after {THAW_SECONDS:.0f} s")
+        if isinstance(answer[0], OSError):
+            raise answer[0]
+        return answer[0]
+
+
+def _thaw(path: str, answer: list[bool | OSError]) -> None:
+    try:
+        with kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+            kernel.ioctl(fd, _FITHAW)
+        answer.append(True)
+    except OSError as error:
+        # EINVAL: it is not frozen. EOPNOTSUPP: it cannot be. EIO: an error stopped it, so that it waits for nothing.
+        answer.append(False if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.EIO) else error)
 
 
 def set_propagation(path: str, kind: str, *, recursive: bool = False) -> None:

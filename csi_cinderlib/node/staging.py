@@ -134,6 +134,8 @@ class Staging:
         dead = health.lost(device) if device else ""
         if dead and device and not mounted.is_another_device(record):
             self._initiator.give_up(device)
+        if not targets and not dead and mounted.staged_mount(record):
+            _thaw(record)
         mounted.unmount_own(self._records, record, record.staging_path)
         if device and not targets:
             self._disconnect(record, force=bool(dead))
@@ -260,6 +262,7 @@ class Staging:
             self._initiator.give_up(device)
         here = mounts.find(record.staging_path)
         if here and not dead and mounted.is_own(self._records, record, here):
+            _thaw(record)
             _write_out(record, here)
         if other := mounted.unmount_own(self._records, record, record.staging_path):
             _log.warning("%s is not volume %s and stays mounted: %s", other.target, record.volume_id, other.source)
@@ -304,6 +307,14 @@ def _same_place(record: StageRecord, staging_path: str) -> bool:
     if record.staging_path == staging_path:
         return True
     return not mounted.visible(record) and not mounts.find(record.staging_path)
+
+
+def _thaw(record: StageRecord) -> None:
+    """A pod that died may have left its file system frozen. Only once nothing on this node uses it any more."""
+    if mounts.thaw(record.staging_path):
+        _log.warning(
+            "volume %s: its file system was left frozen by a program that used it, and was thawed", record.volume_id
+        )
 
 
 def _write_out(record: StageRecord, here: mounts.Mount) -> None:
