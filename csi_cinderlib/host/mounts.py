@@ -17,6 +17,7 @@ from csi_cinderlib.host.mounttable import Mount, table
 
 __all__ = [
     "Mount",
+    "NeedsWriting",
     "bind",
     "bind_flags",
     "bind_with",
@@ -64,6 +65,10 @@ _OF_ONE_MOUNT = {
 _FLAGS_FIELD = "volume_capability.mount.mount_flags"
 
 
+class NeedsWriting(HostError):
+    """A file system cannot be mounted, because its device takes no writes."""
+
+
 def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -> None:
     """Mount a file system.
 
@@ -73,6 +78,7 @@ def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -
 
     Raises:
         InvalidRequest: the file system does not know one of the options; names it.
+        NeedsWriting: mounted read-only, it would have to write all the same: to replay its journal, on a read-only device.
         HostError: anything else.
     """
     parsed = parse(options)
@@ -82,6 +88,8 @@ def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -
     except OSError as error:
         if error.errno == errno.EINVAL and (unknown := rejected(fs_type, parsed.data)):
             raise InvalidRequest(_FLAGS_FIELD, f"{fs_type} does not know {', '.join(unknown)}") from error
+        if error.errno == errno.EROFS:
+            raise NeedsWriting(f"mounting {source} on {target} as {fs_type}: {error.strerror}") from error
         hint = "; no such file system in this kernel" if error.errno == errno.ENODEV else ""
         raise HostError(f"mounting {source} on {target} as {fs_type}: {error.strerror}{hint}") from error
 

@@ -89,13 +89,23 @@ def is_read_only(record: StageRecord) -> bool:
     return record.connection.read_only or record.capability.access_mode.read_only or asked
 
 
-def mount(record: StageRecord, device: Device) -> None:
-    """Mount the volume at its staging path."""
+def mount(record: StageRecord, device: Device, found: Signature | None = None) -> None:
+    """Mount the volume at its staging path.
+
+    Args:
+        found: what the device carries, if that is known.
+
+    Raises:
+        NeedsWriting: its journal must be replayed, and the device is read-only.
+        HostError: anything else.
+    """
+    if found and found.has_log and devices.is_read_only(device.path):  # the kernel calls it an I/O error
+        raise mounts.NeedsWriting(f"mounting {device.path} as {record.fs_type}: its log must be replayed")
     kind = record.capability.access_type
     flags = kind.flags if isinstance(kind, Mount) else ()
-    always = filesystems.mount_options(record.fs_type, device_read_only=record.connection.read_only)
-    modes = ("ro",) if is_read_only(record) and "ro" not in always else ()
-    mounts.mount(device.path, record.staging_path, record.fs_type, (*always, *flags, *modes))
+    modes = ("ro",) if is_read_only(record) else ()
+    options = (*filesystems.mount_options(record.fs_type), *flags, *modes)
+    mounts.mount(device.path, record.staging_path, record.fs_type, options)
 
 
 def grow_mounted(record: StageRecord, device: Device, found: Signature | None = None) -> None:

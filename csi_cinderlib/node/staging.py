@@ -16,6 +16,7 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import AlreadyExists, DriverError, HostError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
 from csi_cinderlib.host import devices, kernel, mounts
+from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.requests import StageVolume
 from csi_cinderlib.node import file_system, health, mounted
@@ -147,6 +148,7 @@ class Staging:
             if owner := self._records.owner_of(name, other_than=record.volume_id):
                 _log.warning("volume %s: its device is volume %s now and stays connected", record.volume_id, owner)
                 return
+        _make_writable(record)
         self._initiator.disconnect(record.connection, record.device, force=force)
 
     def _carry_out(self, record: StageRecord, *, fresh: bool) -> None:
@@ -177,10 +179,52 @@ class Staging:
                 raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
             return replace(record, fs_type=here.fs_type)  # mounted before the record was lost
         record, found = file_system.ensure(self._records, record, device)
-        file_system.mount(record, device)
-        undo.callback(mounts.unmount, record.staging_path)
+        undo.callback(mounted.unmount_own, self._records, record, record.staging_path)
+        if record.connection.read_only:
+            record = self._mount_read_only(record, device, found)
+        else:
+            file_system.mount(record, device)
         reach("stage.mounted")
         file_system.grow_mounted(record, device, found)
+        return record
+
+    def _mount_read_only(self, record: StageRecord, device: Device, found: Signature) -> StageRecord:
+        """Mount a volume that is attached read-only. The kernel itself refuses writes meanwhile, so that it cannot replay a journal
+        under another node that has the volume mounted.
+        """
+        devices.set_read_only(device.path, True)
+        try:
+            file_system.mount(record, device, found)
+        except mounts.NeedsWriting as error:
+            if not record.connection.alone:
+                raise _unclean(record, "other nodes have the volume, so that this one must not write to it") from error
+            record = self._replay(record, device, found)
+            assert record.device
+            file_system.mount(record, record.device)
+        return record
+
+    def _replay(self, record: StageRecord, device: Device, found: Signature) -> StageRecord:
+        """Let the kernel replay the journal, with the device writable for that long."""
+        if device.file:  # attached read-only
+            self._initiator.disconnect(record.connection, device)
+            record = self._accept(record, self._initiator.connect(replace(record.connection, read_only=False)))
+        else:
+            devices.set_read_only(device.path, False)
+        assert record.device
+        _log.info(
+            "volume %s: replaying the journal on %s before it is mounted read-only", record.volume_id, device.path
+        )
+        try:
+            file_system.mount(record, record.device, found)
+        except mounts.NeedsWriting as error:
+            raise _unclean(record, f"{device.path} takes no writes") from error
+        mounts.unmount(record.staging_path)
+        devices.flush(record.device.path)
+        if device.file:
+            self._initiator.disconnect(record.connection, record.device)
+            record = self._accept(record, self._initiator.connect(record.connection))
+        assert record.device
+        devices.set_read_only(record.device.path, True)
         return record
 
     def _accept(self, record: StageRecord, device: Device) -> StageRecord:
@@ -206,6 +250,7 @@ class Staging:
                 return
             if file_system.clear_remains(current):
                 current = self._records.save(replace(current, state=State.CONNECTED, fs_type=""))
+            _make_writable(current)
             self._initiator.disconnect(current.connection, current.device)
             if fresh and current.state in (State.INTENT, State.CONNECTED):
                 self._records.remove(record.volume_id)
@@ -294,6 +339,20 @@ def _intent(request: StageVolume, connection: Connection, previous: StageRecord 
     if previous.state is State.FORMATTING and not connection.attachment:
         return record  # nobody can tell whether it is the attachment for which mkfs was interrupted
     return replace(record, state=previous.state, fs_type=previous.fs_type)
+
+
+def _unclean(record: StageRecord, why: str) -> PreconditionFailed:
+    return PreconditionFailed(
+        f"volume {record.volume_id} is not mounted: its {record.fs_type} was not unmounted cleanly, files would be missing until "
+        f"its journal is replayed, and {why}. Attach it to one node alone first, or create a volume from it and attach that writable"
+    )
+
+
+def _make_writable(record: StageRecord) -> None:
+    """Undo what `_mount_read_only` did to a device that may stay when the volume is disconnected."""
+    if record.connection.read_only and record.device and not mounted.is_another_device(record):
+        with contextlib.suppress(HostError):
+            devices.set_read_only(record.device.path, False)
 
 
 def _difference(record: StageRecord, request: StageVolume) -> str:

@@ -71,7 +71,8 @@ class Attachments:
             connector = self._connector(request.node_id)
             fencing.check_usable(volume, request)
             attachment, is_answered = self._attach(volume, connector, request)
-            text = self._sealer.seal(connection(volume, attachment, request).to_bytes())
+            alone = attachment.read_only and self._is_alone(attachment)
+            text = self._sealer.seal(connection(volume, attachment, request, alone=alone).to_bytes())
             if len(CONTEXT_KEY) + len(text) > MAX_CONTEXT:
                 if not is_answered:  # nobody can use it, and the attacher would not ask to take it away
                     self._detach(attachment)
@@ -108,6 +109,10 @@ class Attachments:
             self._check_slots(request.node_id)
         is_answered = found is not None and found.status is Status.AVAILABLE
         return backend.connect(volume, self._new(volume, connector, request), check=check), is_answered
+
+    def _is_alone(self, attachment: Attachment) -> bool:
+        """Whether no other node has the volume. This attachment's record is visible already, so of two calls one sees the other."""
+        return {other.node_id for other in self._attachments(attachment.volume_id)} <= {attachment.node_id}
 
     def _detach(self, attachment: Attachment) -> None:
         home(self._backends, attachment).disconnect(attachment)
@@ -154,7 +159,7 @@ def _too_long(volume: Volume, length: int) -> Unsupported:
     )
 
 
-def connection(volume: Volume, attachment: Attachment, request: PublishVolume) -> Connection:
+def connection(volume: Volume, attachment: Attachment, request: PublishVolume, *, alone: bool = False) -> Connection:
     """What the node is told. Pure."""
     info = attachment.connection_info
     data = info.get("data")
@@ -166,6 +171,7 @@ def connection(volume: Volume, attachment: Attachment, request: PublishVolume) -
         size=to_bytes(volume.size),
         formatting=fencing.formatting(volume, attachment, request),
         read_only=attachment.read_only,
+        alone=alone,
         fs_type=access.file_system(request.capability, default=volume.parameters.get(FS_TYPE, "")),
         mkfs_options=tuple(shlex.split(volume.parameters.get(MKFS_OPTIONS, ""))),
     )

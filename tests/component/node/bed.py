@@ -45,6 +45,7 @@ class Volume:
     file: Path
     formatting: Formatting = Formatting.NEVER_FORMATTED
     read_only: bool = False
+    alone: bool = False
     fs_type: str = ""
     mkfs_options: tuple[str, ...] = ()
     attachment: str = "of-this-node@1"
@@ -59,6 +60,7 @@ class Volume:
             size=Bytes(self.file.stat().st_size),
             formatting=self.formatting,
             read_only=self.read_only,
+            alone=self.alone,
             fs_type=self.fs_type,
             mkfs_options=self.mkfs_options,
         )
