@@ -14,6 +14,7 @@ from csi_cinderlib.csi.node import Node
 from csi_cinderlib.csi.server import Service
 from csi_cinderlib.node import registration
 from csi_cinderlib.node.expansion import Expansion
+from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.publishing import Publishing
 from csi_cinderlib.node.reconcile import reconcile
 from csi_cinderlib.node.stage_records import StageRecords
@@ -35,6 +36,7 @@ class NodeSide:
         self._topology = settings.topology
         self._records: StageRecords
         self._initiator: Initiator
+        self._paths: Paths
         self._staging: Staging
 
     def open(self) -> None:
@@ -49,7 +51,8 @@ class NodeSide:
             self._topology = self._register(connector)
         self._records = StageRecords(settings.state_dir)
         self._initiator = Initiator(settings.state_dir, multipath=settings.multipath)
-        self._staging = Staging(self._records, self._initiator, self._keys.sealer, self._locks)
+        self._paths = Paths(settings.kubelet_directory)
+        self._staging = Staging(self._records, self._initiator, self._keys.sealer, self._locks, self._paths)
         tell_what_is_missing(multipath=settings.multipath)
 
     def _register(self, connector: Mapping[str, object]) -> Mapping[str, str]:
@@ -68,9 +71,9 @@ class NodeSide:
     def services(self) -> tuple[Service, ...]:
         node = Node(
             self._staging,
-            Publishing(self._records, self._locks),
-            Expansion(self._records, self._initiator, self._locks),
-            Statistics(self._records),
+            Publishing(self._records, self._locks, self._paths),
+            Expansion(self._records, self._initiator, self._locks, self._paths),
+            Statistics(self._records, paths=self._paths),
             node_id=self._node_id,
             max_volumes=self._settings.max_volumes_per_node,
             topology=self._topology,

@@ -110,6 +110,7 @@ class Settings:
         topology_labels: labels of this node's Node object that are segments of it, too; in Kubernetes.
         metrics_address: HOST:PORT for Prometheus, or "".
         health_address: HOST:PORT where /healthz and /readyz answer, or "".
+        kubelet_directory: the kubelet's directory: a node refuses staging and target paths elsewhere. Links below it are refused; "" allows every path without links.
         kubelet_registration: the kubelet's plugins_registry directory, in which a node registers itself, or "".
     """
 
@@ -135,4 +136,5 @@ class Settings:
     topology_labels: tuple[str, ...] = ()
     metrics_address: str = ""
     health_address: str = ""
+    kubelet_directory: str = ""
     kubelet_registration: str = ""

@@ -77,18 +77,10 @@ def _known_to_libblkid(device: str) -> str:
     return told.get("TYPE") or told.get("PTTYPE") or "several signatures at once"
 
 
-def mount_options(fs_type: str, *, device_read_only: bool = False) -> tuple[str, ...]:
-    """Options that a volume's file system is always mounted with.
-
-    Args:
-        device_read_only: the device takes no writes, so that a journal must be left as it is.
-    """
+def mount_options(fs_type: str) -> tuple[str, ...]:
+    """Options that a volume's file system is always mounted with. None of them skips a journal: files would be missing."""
     # A clone has its source's UUID, and XFS mounts each UUID once. Never is the UUID rewritten (promise 14).
-    always = ("nouuid",) if fs_type == "xfs" else ()
-    if not device_read_only:
-        return always
-    replay = {"xfs": "norecovery", "ext3": "noload", "ext4": "noload", "btrfs": "rescue=nologreplay"}
-    return (*always, "ro", *((replay[fs_type],) if fs_type in replay else ()))
+    return ("nouuid",) if fs_type == "xfs" else ()
 
 
 def check(device: str, found: Signature) -> None:

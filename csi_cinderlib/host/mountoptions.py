@@ -74,6 +74,16 @@ def parse(options: Sequence[str]) -> Options:
     return Options(flags, tuple(data))
 
 
+def is_read_only(options: Sequence[str]) -> bool:
+    """Whether the options make a mount read-only."""
+    return bool(parse(options).flags & _SET["ro"])
+
+
+def names_of(flags: int) -> tuple[str, ...]:
+    """The options that set these flags."""
+    return tuple(name for name, flag in _SET.items() if flag & flags)
+
+
 def rejected(fs_type: str, data: Sequence[str]) -> tuple[str, ...]:
     """Those of the options that the file system refuses to parse, asked of the kernel one by one (fsopen(2), Linux 5.2).
 

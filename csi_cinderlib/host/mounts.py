@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from csi_cinderlib.errors import HostError, InvalidRequest
 from csi_cinderlib.host import kernel, kernel_log
-from csi_cinderlib.host.mountoptions import parse, rejected, without_selinux
+from csi_cinderlib.host.mountoptions import names_of, parse, rejected, without_selinux
 from csi_cinderlib.host.mounttable import Mount, table
 
 __all__ = [
     "Mount",
+    "NeedsWriting",
     "bind",
-    "bind_read_only",
+    "bind_flags",
+    "bind_with",
+    "bound_node",
     "by_device",
+    "device_path",
     "find",
     "find_all",
     "is_dead",
     "mount",
+    "of_file_system",
     "set_propagation",
     "table",
+    "thaw",
     "unmount",
     "unmount_uppermost",
 ]
@@ -35,10 +43,30 @@ _MS_REC = 16384
 _UMOUNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
 
+_FITHAW = 0xC0045878
+THAW_SECONDS = 10.0
+
 _PROPAGATION = {"unbindable": 1 << 17, "private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20}
-_KEPT_BY_REMOUNT = {"nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21}
+_MS_NOATIME = 1024
+_MS_RELATIME = 1 << 21
+_MS_STRICTATIME = 1 << 24
+_OF_ONE_MOUNT = {
+    "ro": _MS_RDONLY,
+    "nosuid": 2,
+    "nodev": 4,
+    "noexec": 8,
+    "nosymfollow": 256,
+    "noatime": _MS_NOATIME,
+    "nodiratime": 2048,
+    "relatime": _MS_RELATIME,
+}
+"""Flags that each mount of a file system has for itself. strictatime is the absence of noatime and relatime."""
 
 _FLAGS_FIELD = "volume_capability.mount.mount_flags"
+
+
+class NeedsWriting(HostError):
+    """A file system cannot be mounted, because its device takes no writes."""
 
 
 def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -> None:
@@ -50,6 +78,7 @@ def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -
 
     Raises:
         InvalidRequest: the file system does not know one of the options; names it.
+        NeedsWriting: mounted read-only, it would have to write all the same: to replay its journal, on a read-only device.
         HostError: anything else.
     """
     parsed = parse(options)
@@ -62,9 +91,12 @@ def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -
         except OSError as error:
             if error.errno == errno.EINVAL:
                 _refuse_unknown(fs_type, parsed.data)
-            hint = "; no such file system in this kernel" if error.errno == errno.ENODEV else ""
             said = f" (kernel log: {lines})" if (lines := logged()) else ""
-            raise HostError(f"mounting {source} on {target} as {fs_type}: {error.strerror}{hint}{said}") from error
+            doing = f"mounting {source} on {target} as {fs_type}"
+            if error.errno == errno.EROFS:
+                raise NeedsWriting(f"{doing}: {error.strerror}{said}") from error
+            hint = "; no such file system in this kernel" if error.errno == errno.ENODEV else ""
+            raise HostError(f"{doing}: {error.strerror}{hint}{said}") from error
 
 
 def _refuse_unknown(fs_type: str, data: Sequence[str]) -> None:
@@ -83,19 +115,41 @@ def bind(source: str, target: str, *, recursive: bool = False) -> None:
         kernel.call("mount", os.fsencode(source), os.fsencode(target), None, flags, None)
 
 
-def bind_read_only(source: str, target: str) -> None:
-    """`bind`, then make this one mount read-only. It does not keep writes from a device node: `devices.attach_file`
-    makes a read-only view of a device.
+def bind_with(source: str, target: str, options: Sequence[str]) -> None:
+    """`bind`, then give this one mount these options, "ro" or "noexec" say, on top of the source's own (see `parse`).
+
+    "ro" does not keep writes from a device node: `devices.attach_file` makes a read-only view of a device.
+
+    Raises:
+        HostError: no such source or target, or the kernel refuses; nothing is bound then.
     """
     bind(source, target)
     try:
-        with kernel.named(f"making {target} read-only"):
+        with kernel.named(f"setting mount options of {target}"):
             here = find(target)
-            kept = sum(flag for name, flag in _KEPT_BY_REMOUNT.items() if here and name in here.options)
-            kernel.call("mount", b"none", os.fsencode(target), None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | kept, None)
+            flags = _MS_REMOUNT | _MS_BIND | bind_flags(here.options if here else (), parse(options).flags)
+            kernel.call("mount", b"none", os.fsencode(target), None, flags, None)
     except BaseException:
         _unmount_one(target, _UMOUNT_NOFOLLOW)
         raise
+
+
+def bind_flags(shown: Sequence[str], asked: int) -> int:
+    """All flags of one mount, which a remount sets anew: those that it shows, and those that are asked for of it."""
+    asked &= sum(_OF_ONE_MOUNT.values()) | _MS_STRICTATIME
+    kept = sum(flag for name, flag in _OF_ONE_MOUNT.items() if name in shown)
+    if asked & (_MS_NOATIME | _MS_RELATIME | _MS_STRICTATIME):
+        kept &= ~(_MS_NOATIME | _MS_RELATIME)
+    flags = kept | asked
+    # Without one of these the kernel takes relatime as soon as any flag about access times is given.
+    return flags if flags & (_MS_NOATIME | _MS_RELATIME) else flags | _MS_STRICTATIME
+
+
+def of_file_system(options: Sequence[str]) -> tuple[str, ...]:
+    """Those of the options that a bind cannot have of its own, since they concern the whole file system."""
+    words = parse(options)
+    whole = words.flags & ~(sum(_OF_ONE_MOUNT.values()) | _MS_STRICTATIME)
+    return (*names_of(whole), *words.data)
 
 
 _BUSY_WAITS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2)
@@ -183,29 +237,79 @@ def by_device(device: str, *, among: Sequence[Mount] | None = None) -> tuple[Mou
 def _is_of(item: Mount, number: int) -> bool:
     if item.device == number:
         return True
-    # btrfs shows a number of its own in the table; a bound node shows that of the file system it lies in.
-    if not item.node.startswith("/"):
-        return False
+    if node := bound_node(item):  # the table has the number of the file system that the node lies in
+        return node == number
+    return _number_of(item.source) == number  # btrfs shows a number of its own in the table
+
+
+def bound_node(item: Mount) -> int:
+    """The number of the block device whose node is bound there, on whatever kind of /dev the node lies; 0 when none is.
+
+    What lies under another mount is not seen.
+    """
+    return _number_of(item.target) if item.may_be_node else 0
+
+
+def device_path(item: Mount) -> str:
+    """The block device that is mounted or bound there, by a path that may be gone; "" for what has none, a tmpfs say."""
+    if bound_node(item):
+        return item.target
+    return item.source if item.source.startswith("/") else ""
+
+
+def _number_of(path: str) -> int:
+    """The number of the block device at an absolute path; 0 when there is none."""
+    if not path.startswith("/"):
+        return 0
     try:
-        return Path(item.node).stat().st_rdev == number
+        state = os.stat(path)  # noqa: PTH116
     except OSError:
-        return False
+        return 0
+    return state.st_rdev if stat.S_ISBLK(state.st_mode) else 0
 
 
 def is_dead(item: Mount) -> bool:
     """Whether the block device behind a mount is gone, or shows a size of 0. What has no block device is never dead."""
-    number = item.device
-    if item.is_bound_node or item.fs_type == "btrfs":
-        try:
-            number = Path(item.node).stat().st_rdev
-        except OSError:
-            return True
+    number = bound_node(item) or item.device
+    if item.fs_type == "btrfs" and not (number := _number_of(item.source)):
+        return True
     if not os.major(number):
         return False
     try:
         return not int(Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size").read_text())
     except OSError:
         return True
+
+
+def thaw(path: str) -> bool:
+    """Let writes go on in the file system mounted at `path` that a program froze (FIFREEZE) and did not thaw; whether it was frozen.
+
+    A frozen file system outlives its last mount, and nothing can be written out, or mounted from its device, until then.
+
+    Raises:
+        HostError: it cannot be thawed, or not within some seconds.
+    """
+    answer: list[bool | OSError] = []
+    # The kernel waits here without end for one that hangs.
+    thread = threading.Thread(target=_thaw, args=(path, answer), name=f"thaw {path}", daemon=True)
+    thread.start()
+    thread.join(THAW_SECONDS)
+    with kernel.named(f"thawing {path}"):
+        if not answer:
+            raise HostError(f"thawing {path}: not done after {THAW_SECONDS:.0f} s")
+        if isinstance(answer[0], OSError):
+            raise answer[0]
+        return answer[0]
+
+
+def _thaw(path: str, answer: list[bool | OSError]) -> None:
+    try:
+        with kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+            kernel.ioctl(fd, _FITHAW)
+        answer.append(True)
+    except OSError as error:
+        # EINVAL: it is not frozen. EOPNOTSUPP: it cannot be. EIO: an error stopped it, so that it waits for nothing.
+        answer.append(False if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.EIO) else error)
 
 
 def set_propagation(path: str, kind: str, *, recursive: bool = False) -> None:

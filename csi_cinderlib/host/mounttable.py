@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ MOUNTINFO = Path("/proc/thread-self/mountinfo")
 """This thread's, because threads may live in different mount namespaces."""
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
+_REMOTE = frozenset("9p afs beegfs ceph cifs coda glusterfs gpfs lustre ncpfs nfs nfs4 smb3 smbfs virtiofs".split())
+"""File systems that may never answer a question about a file, FUSE apart. None of them is a /dev."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +46,9 @@ class Mount:
         return "ro" in self.options or "ro" in self.super_options
 
     @property
-    def is_bound_node(self) -> bool:
-        """Whether it shows one node of /dev, as a published block volume does."""
-        return self.fs_type == "devtmpfs" and self.root != "/"
-
-    @property
-    def node(self) -> str:
-        """The block device that is mounted or bound, or a word for what has none ("tmpfs")."""
-        return self.target if self.is_bound_node else self.source
+    def may_be_node(self) -> bool:
+        """Whether it may show a single device node, as a published block volume does: part of a file system that always answers."""
+        return self.root != "/" and self.fs_type not in _REMOTE and not self.fs_type.startswith("fuse")
 
     @property
     def shared(self) -> bool:
@@ -60,14 +59,25 @@ def table() -> tuple[Mount, ...]:
     """Every mount that this thread sees, in the order of the kernel: of those on one path the uppermost is last."""
     with kernel.named("reading the mount table"):
         text = os.fsdecode(MOUNTINFO.read_bytes())
-    return tuple(parse_line(line) for line in text.split("\n") if line)
+    return tuple(_readable(text.split("\n")))
+
+
+def _readable(lines: Iterable[str]) -> Iterator[Mount]:
+    """A file system may show its options with a line break in them: what follows is no line of the table."""
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            yield parse_line(line)
 
 
 def parse_line(line: str) -> Mount:
-    """One line of mountinfo, octal escapes undone."""
+    """One line of mountinfo, octal escapes undone.
+
+    Raises:
+        ValueError: it is none.
+    """
     left, _, right = line.partition(" - ")
     number, parent, device, root, target, options, *propagation = left.split(" ")
-    fs_type, source, super_options = right.split(" ")
+    fs_type, source, super_options = right.split(" ", 2)  # 9p shows blanks in its options as they are
     major, minor = device.split(":")
     return Mount(
         id=int(number),

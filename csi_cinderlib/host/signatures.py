@@ -27,6 +27,7 @@ class Signature:
         dirty: ext only: the kernel noted errors in it, so that it wants a check before it is mounted.
         unfinished: xfs only: mkfs has not come to its end, so the kernel never mounted it. The others write what they are
             recognised by last of all.
+        has_log: btrfs only: it has a log that must be replayed before it is mounted.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Signature:
     block_size: int = 0
     dirty: bool = False
     unfinished: bool = False
+    has_log: bool = False
 
 
 FILE_SYSTEM_SPAN = 128 * 1024
@@ -165,6 +167,7 @@ def _btrfs(head: bytes) -> Signature | None:
         label=_text(head, _BTRFS + 299, 256),
         size=Bytes(_unpack("<Q", head, _BTRFS + 201 + 8)[0]),  # dev_item.total_bytes: of this device, not of the pool
         block_size=_unpack("<I", head, _BTRFS + 144)[0],
+        has_log=bool(_unpack("<Q", head, _BTRFS + 96)[0]),
     )
 
 

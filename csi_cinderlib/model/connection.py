@@ -37,6 +37,7 @@ class Connection:
         protocol: os-brick's driver_volume_type in lower case ("iscsi", "nfs", "rbd", "local" ...).
         data: os-brick's connection properties. Holds CHAP secrets.
         size: the size that the device must show, or 0 if unknown.
+        alone: no other node has the volume: a read-only attachment may write to replay a journal.
         mkfs_options: extra arguments to mkfs, from the StorageClass.
         fs_type: the file system asked for when the volume was created, or "".
     """
@@ -48,6 +49,7 @@ class Connection:
     size: Bytes = Bytes(0)
     formatting: Formatting = Formatting.FORBIDDEN
     read_only: bool = False
+    alone: bool = False
     fs_type: str = ""
     mkfs_options: tuple[str, ...] = ()
 

@@ -11,6 +11,7 @@ from csi_cinderlib.host import devices, filesystems, mounts
 from csi_cinderlib.model.requests import NodeExpandVolume
 from csi_cinderlib.model.size import Bytes
 from csi_cinderlib.node import file_system, mounted
+from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord
 from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.node.statistics import shown_at
@@ -19,10 +20,13 @@ from csi_cinderlib.node.statistics import shown_at
 class Expansion:
     """Grows staged volumes, mounted or not."""
 
-    def __init__(self, records: StageRecords, initiator: Initiator, locks: KeyedLocks) -> None:
+    def __init__(
+        self, records: StageRecords, initiator: Initiator, locks: KeyedLocks, paths: Paths | None = None
+    ) -> None:
         self._records = records
         self._initiator = initiator
         self._locks = locks
+        self._paths = paths or Paths()
 
     def expand(self, request: NodeExpandVolume) -> Bytes:
         """Rescan all paths, check the size, grow the file system.
@@ -32,6 +36,7 @@ class Expansion:
 
         Raises:
             NotFound: no such volume here, or not at that path.
+            InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
             OutOfRange: the device is larger than the limit: nothing is made smaller.
             OperationPending: another call works on this volume.
             HostError: the device does not show the size asked for (a path that is down is named), or growing failed.
@@ -40,7 +45,7 @@ class Expansion:
             record = self._records.find(request.volume_id)
             if record is None or record.device is None:
                 raise NotFound("volume", request.volume_id)
-            if not shown_at(record, request.volume_path):
+            if not shown_at(record, self._paths.locate(request.volume_path, "volume_path")):
                 raise NotFound("volume path", request.volume_path)
             size = self._initiator.extend(record.connection, record.device, expected=request.size.required)
             if request.size.limit and size > request.size.limit:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import blankness, devices, filesystems, kernel, mounts
+from csi_cinderlib.host import blankness, devices, filesystems, kernel, mountoptions, mounts
 from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.capability import Mount
 from csi_cinderlib.model.connection import Formatting
@@ -83,17 +83,27 @@ def wanted(record: StageRecord) -> str:
 def is_read_only(record: StageRecord) -> bool:
     """Whether the volume is to be mounted read-only at its staging path."""
     kind = record.capability.access_type
-    asked = isinstance(kind, Mount) and "ro" in ",".join(kind.flags).split(",")
+    asked = isinstance(kind, Mount) and mountoptions.is_read_only(kind.flags)
     return record.connection.read_only or record.capability.access_mode.read_only or asked
 
 
-def mount(record: StageRecord, device: Device) -> None:
-    """Mount the volume at its staging path."""
+def mount(record: StageRecord, device: Device, found: Signature | None = None) -> None:
+    """Mount the volume at its staging path.
+
+    Args:
+        found: what the device carries, if that is known.
+
+    Raises:
+        NeedsWriting: its journal must be replayed, and the device is read-only.
+        HostError: anything else.
+    """
+    if found and found.has_log and devices.is_read_only(device.path):  # the kernel calls it an I/O error
+        raise mounts.NeedsWriting(f"mounting {device.path} as {record.fs_type}: its log must be replayed")
     kind = record.capability.access_type
     flags = kind.flags if isinstance(kind, Mount) else ()
-    always = filesystems.mount_options(record.fs_type, device_read_only=record.connection.read_only)
-    modes = ("ro",) if is_read_only(record) and "ro" not in always else ()
-    mounts.mount(device.path, record.staging_path, record.fs_type, (*always, *flags, *modes))
+    modes = ("ro",) if is_read_only(record) else ()
+    options = (*filesystems.mount_options(record.fs_type), *flags, *modes)
+    mounts.mount(device.path, record.staging_path, record.fs_type, options)
 
 
 def grow_mounted(record: StageRecord, device: Device, found: Signature | None = None) -> None:

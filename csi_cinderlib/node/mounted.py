@@ -17,6 +17,11 @@ def key(volume_id: str) -> str:
     return f"node:{volume_id}"
 
 
+def path_key(path: str) -> str:
+    """The key of a resolved path in the node's locks: two volumes are never mounted or unmounted at one path at once."""
+    return f"node-path:{path}"
+
+
 def visible(record: StageRecord) -> Mapping[str, Mount]:
     """Mount points of the volume's device, and of its read-only view, by path; empty when the device is not there."""
     device = record.device
@@ -75,7 +80,8 @@ def is_another_device(record: StageRecord) -> bool:
 def identity(here: Mount) -> str:
     """What the block device behind a mount is (`devices.identity`); "" when there is none, or it does not tell."""
     with contextlib.suppress(HostError):
-        return devices.identity(here.node) if here.node.startswith("/") else ""
+        device = mounts.device_path(here)
+        return devices.identity(device) if device else ""
     return ""
 
 
@@ -94,14 +100,18 @@ def is_own(records: StageRecords, record: StageRecord, here: Mount) -> bool:
     return False
 
 
-def unmount_own(records: StageRecords, record: StageRecord, path: str) -> Mount | None:
-    """Unmount the volume from a path, layer by layer, and what is dead there. What else is mounted there stays, and is returned.
+def unmount_own(records: StageRecords, record: StageRecord, path: str, *, recorded: bool = True) -> Mount | None:
+    """Unmount the volume from a path, layer by layer. What else is mounted there stays, and is returned.
+
+    Args:
+        recorded: the record says that the volume is, or was, mounted there. Only then a mount whose device is gone, so that
+            it can no longer be compared, counts as the volume's.
 
     Raises:
         HostError: in use, or it cannot be unmounted.
     """
     while here := mounts.find(path):
-        if not (mounts.is_dead(here) or is_own(records, record, here)):
+        if not (is_own(records, record, here) or (recorded and mounts.is_dead(here))):
             return here
         mounts.unmount_uppermost(path)
     return None

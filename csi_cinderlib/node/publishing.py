@@ -7,17 +7,21 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import AlreadyExists, CorruptRecord, HostError, PreconditionFailed
+from csi_cinderlib.errors import AlreadyExists, CorruptRecord, HostError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import devices, mounts
+from csi_cinderlib.host import devices, kernel, mounts
+from csi_cinderlib.host.identities import sysfs
+from csi_cinderlib.host.mountoptions import is_read_only
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.capability import Mount as MountAccess
 from csi_cinderlib.model.requests import NodePublishVolume
-from csi_cinderlib.node import health, mounted
+from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.paths import Paths, is_noted_by_kubelet, overlap
 from csi_cinderlib.node.stage_record import Publication, StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
 
@@ -25,40 +29,48 @@ from csi_cinderlib.node.stage_records import StageRecords
 class Publishing:
     """Binds staged volumes to target paths."""
 
-    def __init__(self, records: StageRecords, locks: KeyedLocks) -> None:
+    def __init__(self, records: StageRecords, locks: KeyedLocks, paths: Paths | None = None) -> None:
         self._records = records
         self._locks = locks
+        self._paths = paths or Paths()
 
     def publish(self, request: NodePublishVolume) -> None:
         """Show the staged volume at the target path, which is made: a directory, or a file for a block volume.
 
         Raises:
-            OperationPending: another call works on this volume.
-            PreconditionFailed: not staged (never is an empty directory bound), staged as something else, or published at
-                another target although its access mode allows one only.
-            AlreadyExists: published at that target differently, or the target is taken.
+            InvalidRequest: a path leads through a link, or is not below the kubelet's directory.
+            OperationPending: another call works on this volume, or at this target.
+            PreconditionFailed: not staged (never is an empty directory bound), staged as something else, published at another
+                target although its access mode allows one only, its file system has errors, or the target holds something.
+            AlreadyExists: published at that target differently, or something else is mounted there.
             HostError: the device, or binding it, failed.
         """
-        wanted = Publication(
-            target_path=request.target_path,
-            capability=request.capability,
-            read_only=request.read_only or request.capability.access_mode.read_only,
-        )
-        with self._locks.hold(mounted.key(request.volume_id)):
+        request = self._resolved(request)
+        wanted = _publication(request)
+        with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(request.target_path)):
             record = self._staged(request)
             targets = mounted.published(record)
             if here := _at(targets, request.target_path):
                 _same(record, here, wanted)
                 return
             _only_target(record, targets, wanted.capability)
+            _healthy(record)
+            is_known = record.publication(request.target_path) is not None
             record = self._records.save(_without_ended(record, targets).published(wanted))
-            self._carry_out(record, wanted)
+            self._carry_out(record, wanted, is_known=is_known)
+
+    def _resolved(self, request: NodePublishVolume) -> NodePublishVolume:
+        target = self._paths.resolve(request.target_path, "target_path")
+        staging = self._paths.resolve(request.staging_path, "staging_target_path")
+        if overlap(target, staging):
+            raise InvalidRequest("target_path", f"{target} and the staging path {staging} lie inside each other")
+        return replace(request, target_path=target, staging_path=staging)
 
     def _staged(self, request: NodePublishVolume) -> StageRecord:
         record = self._records.find(request.volume_id)
         if record is None or record.device is None or record.state is not State.STAGED:
             raise PreconditionFailed(f"volume {request.volume_id} is not staged on this node")
-        if os.path.realpath(record.staging_path) != os.path.realpath(request.staging_path):
+        if record.staging_path != request.staging_path:
             raise PreconditionFailed(
                 f"volume {request.volume_id} is staged at {record.staging_path}, not at {request.staging_path}"
             )
@@ -71,48 +83,121 @@ class Publishing:
             )
         return record
 
-    def _carry_out(self, record: StageRecord, wanted: Publication) -> None:
+    def _carry_out(self, record: StageRecord, wanted: Publication, *, is_known: bool) -> None:
+        """Args: is_known: an earlier call meant to publish there, so that an empty target, or a dead mount, is its own."""
+        target = wanted.target_path
         with ExitStack() as undo:
-            undo.callback(self._records.save, record.unpublished(wanted.target_path))
-            if mounted.unmount_own(self._records, record, wanted.target_path):
-                raise AlreadyExists("target path", wanted.target_path, "something else is mounted there")
-            _make_target(wanted.target_path, block=record.capability.is_block)
-            undo.callback(_remove_target, wanted.target_path)
+            undo.callback(self._records.save, record.unpublished(target))
+            if mounted.unmount_own(self._records, record, target, recorded=is_known):
+                raise AlreadyExists("target path", target, "something else is mounted there")
+            if _make_target(target, block=record.capability.is_block) or is_known:
+                undo.callback(_remove_target, target)
             reach("node-publish.target-made")
             if record.capability.is_block:
                 _bind_device(record, wanted, undo)
+            elif options := _mount_options(wanted):
+                mounts.bind_with(record.staging_path, target, options)
             else:
-                (mounts.bind_read_only if wanted.read_only else mounts.bind)(record.staging_path, wanted.target_path)
+                mounts.bind(record.staging_path, target)
             reach("node-publish.bound")
             undo.pop_all()
 
     def unpublish(self, volume_id: str, target_path: str) -> None:
-        """Take the volume away from the target path and remove the path. Works from the mount table alone.
+        """Take the volume away from the target path and remove the path. Works without a record where the kubelet's note names the volume.
 
-        What another volume of this node shows there is left alone.
+        What another volume of this node shows there is left alone. A target that no publication of the volume is known for is
+        not removed.
 
         Raises:
-            OperationPending: another call works on this volume.
+            InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
+            OperationPending: another call works on this volume, or at this target.
+            PreconditionFailed: something is mounted there that is not known to be the volume; it is named, and stays.
             HostError: in use, or the path holds something that is not ours to remove.
         """
-        with self._locks.hold(mounted.key(volume_id)):
+        target = self._paths.resolve(target_path, "target_path")
+        with self._locks.hold(mounted.key(volume_id), mounted.path_key(target)):
             record: StageRecord | None = None
             with contextlib.suppress(CorruptRecord):
                 record = self._records.find(volume_id)
-            here = mounts.find(target_path)
-            if not (here and self._records.owner_of(mounted.identity(here), other_than=volume_id)):
-                _take_away(record, target_path)
-            if record and record.publication(target_path):
-                self._records.save(record.unpublished(target_path))
+            is_target = bool(record and record.publication(target)) or is_noted_by_kubelet(target, volume_id)
+            viewed = _viewed(record, mounts.find(target))
+            try:
+                is_removed = self._unmount(record, volume_id, target, is_target=is_target)
+            finally:
+                reach("node-unpublish.unmounted")
+                for device in viewed:
+                    _detach_unused_view(device)
+            if is_target or is_removed:
+                _remove_target(target)
+            if record and record.publication(target):
+                self._records.save(record.unpublished(target))
+
+    def _unmount(self, record: StageRecord | None, volume_id: str, target: str, *, is_target: bool) -> bool:
+        """Unmount each layer that is proven to be the volume's; whether there was one, and nothing is left."""
+        count = 0
+        while here := mounts.find(target):
+            if self._records.owner_of(mounted.identity(here), other_than=volume_id):
+                return False
+            if not self._is_proven(record, here, is_target=is_target):
+                raise PreconditionFailed(
+                    f"{target} is not unmounted: {here.fs_type} from {here.source} is mounted there, which is not known to be "
+                    f"volume {volume_id}"
+                )
+            mounts.unmount_uppermost(target)
+            count += 1
+        return count > 0
+
+    def _is_proven(self, record: StageRecord | None, here: Mount, *, is_target: bool) -> bool:
+        """Whether a mount at a target shows the volume.
+
+        Args:
+            is_target: the record, or the kubelet, says that the path is a target of the volume. That decides about a device that
+                is gone; and, where the record is lost, about any block device that no other record names.
+        """
+        if record and mounted.is_own(self._records, record, here):
+            return True
+        if not is_target:
+            return False
+        return mounts.is_dead(here) or (record is None and bool(mounts.device_path(here)))
 
 
-def _take_away(record: StageRecord | None, target_path: str) -> None:
-    viewed = _viewed(record, mounts.find_all(target_path))
-    mounts.unmount(target_path)
-    reach("node-unpublish.unmounted")
-    for device in viewed:
-        _detach_unused_view(device)
-    _remove_target(target_path)
+def _publication(request: NodePublishVolume) -> Publication:
+    asked = is_read_only(_flags(request.capability))
+    return Publication(
+        target_path=request.target_path,
+        capability=request.capability,
+        read_only=request.read_only or request.capability.access_mode.read_only or asked,
+    )
+
+
+def _flags(capability: Capability) -> tuple[str, ...]:
+    kind = capability.access_type
+    return kind.flags if isinstance(kind, MountAccess) else ()
+
+
+def _mount_options(wanted: Publication) -> tuple[str, ...]:
+    """What the target's own mount gets on top of the staged one's options."""
+    flags = _flags(wanted.capability)
+    return (*flags, "ro") if wanted.read_only else flags
+
+
+def _healthy(record: StageRecord) -> None:
+    """Refuse to hand a file system that failed to one more user.
+
+    One that is staged read-only may have errors: reading it may be the only way to its data.
+    """
+    here = None if record.capability.is_block else mounted.staged_mount(record)
+    if here is None or record.device is None:
+        return
+    read_only = file_system.is_read_only(record)
+    problem = health.mount_problem(here, read_only=read_only)
+    if not problem and not read_only:
+        problem = health.errors_noted(record.device.path)
+    if problem:
+        raise PreconditionFailed(
+            f"volume {record.volume_id} is not published: {problem}. Delete the pods on this node that use the volume: it is "
+            "then unstaged, and checked when it is staged again"
+        )
 
 
 def _at(targets: Mapping[str, Mount], path: str) -> Mount | None:
@@ -130,6 +215,12 @@ def _compatible(record: StageRecord, capability: Capability) -> None:
     if isinstance(kind, MountAccess) and kind.fs_type and record.fs_type and kind.fs_type != record.fs_type:
         raise PreconditionFailed(
             f"volume {record.volume_id} carries {record.fs_type} and is asked for as {kind.fs_type}"
+        )
+    known = set(mounts.of_file_system(_flags(record.capability)))
+    if unknown := [option for option in mounts.of_file_system(_flags(capability)) if option not in known]:
+        raise PreconditionFailed(
+            f"volume {record.volume_id} is staged without {', '.join(unknown)}: these mount options concern the whole file system "
+            "and can only be set by staging it again"
         )
 
 
@@ -160,19 +251,36 @@ def _without_ended(record: StageRecord, targets: Mapping[str, Mount]) -> StageRe
     return record
 
 
-def _make_target(path: str, *, block: bool) -> None:
-    """Make the target, or take one that a crash left."""
+def _make_target(path: str, *, block: bool) -> bool:
+    """Make the target; whether it was made. One that is there already must be empty.
+
+    Raises:
+        PreconditionFailed: the target holds something, or is of another kind: it could not be removed again.
+        HostError: it cannot be made.
+    """
     target = Path(path)
-    try:
+    with kernel.named(f"making the target path {path}"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if block:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        else:
-            target.mkdir(mode=0o750, exist_ok=True)
-    except OSError as error:
-        raise HostError(f"making the target path {path}: {error.strerror}") from error
-    if not block and target.is_symlink():
-        raise HostError(f"making the target path {path}: it is a link")
+        try:
+            if block:
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            else:
+                target.mkdir(mode=0o750)
+        except FileExistsError:
+            if not _is_empty(path, block=block):
+                kind = "an empty file" if block else "an empty directory"
+                raise PreconditionFailed(
+                    f"the target path {path} exists and is not {kind}: move away what is there, and publish again"
+                ) from None
+            return False
+    return True
+
+
+def _is_empty(path: str, *, block: bool) -> bool:
+    state = os.lstat(path)
+    if block:
+        return stat.S_ISREG(state.st_mode) and not state.st_size
+    return stat.S_ISDIR(state.st_mode) and not os.listdir(path)  # noqa: PTH208
 
 
 def _bind_device(record: StageRecord, wanted: Publication, undo: ExitStack) -> None:
@@ -192,9 +300,9 @@ def _detach_unused_view(device: str) -> None:
         devices.detach_from(device, read_only=True)
 
 
-def _viewed(record: StageRecord | None, at_target: tuple[Mount, ...]) -> tuple[str, ...]:
-    """Devices whose read-only view may be of no use once the target is unmounted: by the record, or by the bound node's name."""
-    found = {_shown_read_only(f"/dev{item.root}") for item in at_target if item.fs_type == "devtmpfs"}
+def _viewed(record: StageRecord | None, here: Mount | None) -> tuple[str, ...]:
+    """Devices whose read-only view may be of no use once the target is unmounted: by the record, or by the bound node."""
+    found = {_shown_read_only(here.target) if here and mounts.bound_node(here) else ""}
     if record and record.device and record.capability.is_block and not mounted.is_another_device(record):
         found.add(record.device.path)
     return tuple(sorted(found - {""}))
@@ -203,7 +311,7 @@ def _viewed(record: StageRecord | None, at_target: tuple[Mount, ...]) -> tuple[s
 def _shown_read_only(node: str) -> str:
     """The block device that a loop device shows whole and read-only; "" for all others."""
     with contextlib.suppress(HostError, OSError):
-        backing = Path(f"/sys/block/{Path(node).name}/loop/backing_file").read_text().strip()
+        backing = (sysfs(node) / "loop" / "backing_file").read_text().strip()
         if devices.is_read_only(node) and devices.is_block_device(backing):
             return backing
     return ""

@@ -34,6 +34,7 @@ class StageRecords:
         self.directory = state_dir / "stage"
         self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._devices: dict[str, str] = {}
+        self._paths: dict[str, str] = {}
         self._guard = threading.Lock()
         with kernel.named(f"preparing {self.directory}"):
             durable_files.prepare(self.directory)
@@ -68,6 +69,7 @@ class StageRecords:
             durable_files.remove(self._path(volume_id))
         with self._guard:
             self._devices.pop(volume_id, None)
+            self._paths.pop(volume_id, None)
 
     def all(self) -> AllRecords:
         """Every record there is."""
@@ -90,9 +92,15 @@ class StageRecords:
             owners = (volume for volume, known in self._devices.items() if known == wwid and volume != other_than)
             return next(owners, "") if wwid else ""
 
+    def staged_at(self, path: str, *, other_than: str) -> str:
+        """The volume, other than that one, whose record names this staging path; "" when none does."""
+        with self._guard:
+            return next((id for id, known in self._paths.items() if known == path and id != other_than), "")
+
     def _note(self, record: StageRecord) -> None:
         with self._guard:
             self._devices[record.volume_id] = record.device.wwid if record.device else ""
+            self._paths[record.volume_id] = record.staging_path
 
     def _read(self, path: Path, volume_id: str) -> StageRecord | None:
         try:

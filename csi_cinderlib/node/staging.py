@@ -16,9 +16,11 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import AlreadyExists, DriverError, HostError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
 from csi_cinderlib.host import devices, kernel, mounts
+from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.requests import StageVolume
 from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.sealing import Sealer
@@ -29,25 +31,37 @@ _log = logging.getLogger(__name__)
 class Staging:
     """Makes volumes ready on this node, once each, for any number of publications."""
 
-    def __init__(self, records: StageRecords, initiator: Initiator, sealer: Sealer, locks: KeyedLocks) -> None:
+    def __init__(
+        self,
+        records: StageRecords,
+        initiator: Initiator,
+        sealer: Sealer,
+        locks: KeyedLocks,
+        paths: Paths | None = None,
+    ) -> None:
         self._records = records
         self._initiator = initiator
         self._sealer = sealer
         self._locks = locks
+        self._paths = paths or Paths()
 
     def stage(self, request: StageVolume) -> None:
         """Connect the volume and mount it at the staging path; a block volume is connected only.
 
         Raises:
-            InvalidRequest: no connection in publish_context, or not a readable one.
-            OperationPending: another call works on this volume.
+            InvalidRequest: no connection in publish_context, or not a readable one; the path leads through a link, or is not
+                below the kubelet's directory.
+            OperationPending: another call works on this volume, or at this path.
             AlreadyExists: staged with another path or capability, or the path is taken.
             PreconditionFailed: what is on the device forbids it (UnsafeToFormat, another file system, another device), or
                 the volume is still published here since an earlier attachment.
             HostError: the device, a tool or a mount failed.
         """
         connection = self._open(request)
-        with self._locks.hold(mounted.key(request.volume_id)):
+        path = self._paths.resolve(request.staging_path, "staging_target_path")
+        request = replace(request, staging_path=path)
+        with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(path)):
+            self._refuse_occupied(request)
             previous = self._records.find(request.volume_id)
             if previous and not previous.is_of(connection):
                 self._leave(previous)
@@ -57,6 +71,13 @@ class Staging:
             if previous:
                 self._clear_away(previous)
             self._carry_out(_intent(request, connection, previous), fresh=previous is None)
+
+    def _refuse_occupied(self, request: StageVolume) -> None:
+        """A block volume is not mounted where it is staged, so the mount table does not show that its path is taken."""
+        if owner := self._records.staged_at(request.staging_path, other_than=request.volume_id):
+            other = self._records.find(owner)
+            if other and other.capability.is_block and not mounted.is_another_device(other):
+                raise AlreadyExists("staging path", request.staging_path, f"volume {owner} is staged there")
 
     def _open(self, request: StageVolume) -> Connection:
         text = request.publish_context.get("connection")
@@ -114,6 +135,8 @@ class Staging:
         dead = health.lost(device) if device else ""
         if dead and device and not mounted.is_another_device(record):
             self._initiator.give_up(device)
+        if not targets and not dead and mounted.staged_mount(record):
+            _thaw(record)
         mounted.unmount_own(self._records, record, record.staging_path)
         if device and not targets:
             self._disconnect(record, force=bool(dead))
@@ -125,6 +148,7 @@ class Staging:
             if owner := self._records.owner_of(name, other_than=record.volume_id):
                 _log.warning("volume %s: its device is volume %s now and stays connected", record.volume_id, owner)
                 return
+        _make_writable(record)
         self._initiator.disconnect(record.connection, record.device, force=force)
 
     def _carry_out(self, record: StageRecord, *, fresh: bool) -> None:
@@ -148,16 +172,59 @@ class Staging:
 
     def _mount(self, record: StageRecord, device: Device, undo: ExitStack) -> StageRecord:
         self._grow_device(record, device)
-        Path(record.staging_path).mkdir(parents=True, exist_ok=True)
+        with kernel.named(f"making the staging path {record.staging_path}"):
+            Path(record.staging_path).mkdir(parents=True, exist_ok=True)
         if here := mounts.find(record.staging_path):
             if here not in mounts.by_device(device.path):
                 raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
             return replace(record, fs_type=here.fs_type)  # mounted before the record was lost
         record, found = file_system.ensure(self._records, record, device)
-        file_system.mount(record, device)
-        undo.callback(mounts.unmount, record.staging_path)
+        undo.callback(mounted.unmount_own, self._records, record, record.staging_path)
+        if record.connection.read_only:
+            record = self._mount_read_only(record, device, found)
+        else:
+            file_system.mount(record, device)
         reach("stage.mounted")
         file_system.grow_mounted(record, device, found)
+        return record
+
+    def _mount_read_only(self, record: StageRecord, device: Device, found: Signature) -> StageRecord:
+        """Mount a volume that is attached read-only. The kernel itself refuses writes meanwhile, so that it cannot replay a journal
+        under another node that has the volume mounted.
+        """
+        devices.set_read_only(device.path, True)
+        try:
+            file_system.mount(record, device, found)
+        except mounts.NeedsWriting as error:
+            if not record.connection.alone:
+                raise _unclean(record, "other nodes have the volume, so that this one must not write to it") from error
+            record = self._replay(record, device, found)
+            assert record.device
+            file_system.mount(record, record.device)
+        return record
+
+    def _replay(self, record: StageRecord, device: Device, found: Signature) -> StageRecord:
+        """Let the kernel replay the journal, with the device writable for that long."""
+        if device.file:  # attached read-only
+            self._initiator.disconnect(record.connection, device)
+            record = self._accept(record, self._initiator.connect(replace(record.connection, read_only=False)))
+        else:
+            devices.set_read_only(device.path, False)
+        assert record.device
+        _log.info(
+            "volume %s: replaying the journal on %s before it is mounted read-only", record.volume_id, device.path
+        )
+        try:
+            file_system.mount(record, record.device, found)
+        except mounts.NeedsWriting as error:
+            raise _unclean(record, f"{device.path} takes no writes") from error
+        mounts.unmount(record.staging_path)
+        devices.flush(record.device.path)
+        if device.file:
+            self._initiator.disconnect(record.connection, record.device)
+            record = self._accept(record, self._initiator.connect(record.connection))
+        assert record.device
+        devices.set_read_only(record.device.path, True)
         return record
 
     def _accept(self, record: StageRecord, device: Device) -> StageRecord:
@@ -183,6 +250,7 @@ class Staging:
                 return
             if file_system.clear_remains(self._records, current):
                 current = self._records.save(replace(current, state=State.CONNECTED, fs_type=""))
+            _make_writable(current)
             self._initiator.disconnect(current.connection, current.device)
             if fresh and current.state in (State.INTENT, State.CONNECTED):
                 self._records.remove(record.volume_id)
@@ -191,17 +259,20 @@ class Staging:
         """Unmount, flush, disconnect and forget the volume; what is undone already is skipped.
 
         Raises:
-            OperationPending: another call works on this volume.
+            InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
+            OperationPending: another call works on this volume, or at this path.
             PreconditionFailed: still published, or mounted by somebody who left no record (promise 4).
             CorruptRecord: its record cannot be read.
             HostError: a flush failed (the data is not safe), or something holds the device.
         """
-        with self._locks.hold(mounted.key(volume_id)):
+        staging_path = self._paths.resolve(staging_path, "staging_target_path")
+        with self._locks.hold(mounted.key(volume_id), mounted.path_key(staging_path)):
             record = self._records.find(volume_id)
             if record is None or not _same_place(record, staging_path):
-                if mounts.find(staging_path):
+                if here := mounts.find(staging_path):
                     raise PreconditionFailed(
-                        f"{staging_path} is mounted, and this node has no record of volume {volume_id} there"
+                        f"{here.fs_type} from {here.source} is mounted at {staging_path}, and this node has no record of volume "
+                        f"{volume_id} there: not unmounted"
                     )
                 return
             if targets := mounted.published(record):
@@ -236,6 +307,7 @@ class Staging:
             self._initiator.give_up(device)
         here = mounts.find(record.staging_path)
         if here and not dead and mounted.is_own(self._records, record, here):
+            _thaw(record)
             _write_out(record, here)
         if other := mounted.unmount_own(self._records, record, record.staging_path):
             _log.warning("%s is not volume %s and stays mounted: %s", other.target, record.volume_id, other.source)
@@ -269,6 +341,20 @@ def _intent(request: StageVolume, connection: Connection, previous: StageRecord 
     return replace(record, state=previous.state, fs_type=previous.fs_type)
 
 
+def _unclean(record: StageRecord, why: str) -> PreconditionFailed:
+    return PreconditionFailed(
+        f"volume {record.volume_id} is not mounted: its {record.fs_type} was not unmounted cleanly, files would be missing until "
+        f"its journal is replayed, and {why}. Attach it to one node alone first, or create a volume from it and attach that writable"
+    )
+
+
+def _make_writable(record: StageRecord) -> None:
+    """Undo what `_mount_read_only` did to a device that may stay when the volume is disconnected."""
+    if record.connection.read_only and record.device and not mounted.is_another_device(record):
+        with contextlib.suppress(HostError):
+            devices.set_read_only(record.device.path, False)
+
+
 def _difference(record: StageRecord, request: StageVolume) -> str:
     if record.staging_path != request.staging_path:
         return f"it is staged at {record.staging_path}"
@@ -277,9 +363,17 @@ def _difference(record: StageRecord, request: StageVolume) -> str:
 
 def _same_place(record: StageRecord, staging_path: str) -> bool:
     """Whether the record is about that path, or about one that is of no use any more."""
-    if os.path.realpath(record.staging_path) == os.path.realpath(staging_path):
+    if record.staging_path == staging_path:
         return True
     return not mounted.visible(record) and not mounts.find(record.staging_path)
+
+
+def _thaw(record: StageRecord) -> None:
+    """A pod that died may have left its file system frozen. Only once nothing on this node uses it any more."""
+    if mounts.thaw(record.staging_path):
+        _log.warning(
+            "volume %s: its file system was left frozen by a program that used it, and was thawed", record.volume_id
+        )
 
 
 def _write_out(record: StageRecord, here: mounts.Mount) -> None:

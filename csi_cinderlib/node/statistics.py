@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from csi_cinderlib.errors import HostError, NotFound
 from csi_cinderlib.host import devices, filesystems, mounts
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.model.requests import Condition, NodeStats, Usage
 from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord
 from csi_cinderlib.node.stage_records import StageRecords
 
@@ -18,8 +17,11 @@ _FINE = Condition(abnormal=False, message="the device answers")
 class Statistics:
     """Measures published volumes. Takes no lock: a volume that is being worked on can be measured."""
 
-    def __init__(self, records: StageRecords, reader: health.Reader | None = None) -> None:
+    def __init__(
+        self, records: StageRecords, reader: health.Reader | None = None, *, paths: Paths | None = None
+    ) -> None:
         self._records = records
+        self._paths = paths or Paths()
         self._reader = reader or health.Reader()
 
     def stats(self, volume_id: str, volume_path: str, staging_path: str = "") -> NodeStats:
@@ -29,12 +31,14 @@ class Statistics:
 
         Raises:
             NotFound: no such volume here, or not at that path.
+            InvalidRequest: a path leads through a link, or is not below the kubelet's directory.
         """
         record = self._records.find(volume_id)
         if record is None or record.device is None:
             raise NotFound("volume", volume_id)
-        if staging_path and os.path.realpath(staging_path) != os.path.realpath(record.staging_path):
+        if staging_path and self._paths.resolve(staging_path, "staging_target_path") != record.staging_path:
             raise NotFound("staging path", staging_path)
+        volume_path = self._paths.locate(volume_path, "volume_path")
         if not shown_at(record, volume_path):
             raise NotFound("volume path", volume_path)
         problem = self._problem(record, mounts.find(volume_path))
@@ -52,10 +56,8 @@ class Statistics:
 
 
 def shown_at(record: StageRecord, path: str) -> bool:
-    """Whether that is an absolute path at which the volume is staged or published."""
-    if not os.path.isabs(path):  # noqa: PTH117
-        return False
-    if record.capability.is_block and os.path.realpath(path) == os.path.realpath(record.staging_path):
+    """Whether the volume is staged or published at a resolved path."""
+    if record.capability.is_block and path == record.staging_path:
         return True
     here = mounts.find(path)
     if here is None:

@@ -75,7 +75,8 @@ class Attachments:
             connector = self._connector(request.node_id)
             fencing.check_usable(volume, request)
             attachment, is_answered = self._attach(volume, connector, request)
-            text = self._sealer.seal(connection(volume, attachment, request).to_bytes())
+            alone = attachment.read_only and self._is_alone(attachment)
+            text = self._sealer.seal(connection(volume, attachment, request, alone=alone).to_bytes())
             if len(CONTEXT_KEY) + len(text) > MAX_CONTEXT:
                 if not is_answered:  # nobody can use it, and the attacher would not ask to take it away
                     self._detach(attachment)
@@ -112,6 +113,10 @@ class Attachments:
             self._check_slots(request.node_id)
         is_answered = found is not None and found.status is Status.AVAILABLE
         return backend.connect(volume, self._new(volume, connector, request), check=check), is_answered
+
+    def _is_alone(self, attachment: Attachment) -> bool:
+        """Whether no other node has the volume. This attachment's record is visible already, so of two calls one sees the other."""
+        return {other.node_id for other in self._attachments(attachment.volume_id)} <= {attachment.node_id}
 
     def _detach(self, attachment: Attachment) -> None:
         home(self._backends, attachment).disconnect(attachment)
@@ -166,7 +171,7 @@ def _file_system(volume: Volume, capability: Capability) -> str:
     return access.file_system(capability, default=default)
 
 
-def connection(volume: Volume, attachment: Attachment, request: PublishVolume) -> Connection:
+def connection(volume: Volume, attachment: Attachment, request: PublishVolume, *, alone: bool = False) -> Connection:
     """What the node is told. Pure."""
     info = attachment.connection_info
     data = info.get("data")
@@ -178,6 +183,7 @@ def connection(volume: Volume, attachment: Attachment, request: PublishVolume) -
         size=to_bytes(volume.size),
         formatting=fencing.formatting(volume, attachment, request),
         read_only=attachment.read_only,
+        alone=alone,
         fs_type=_file_system(volume, request.capability),
         mkfs_options=tuple(shlex.split(volume.parameters.get(MKFS_OPTIONS, ""))),
     )

@@ -79,6 +79,7 @@ def test_the_database_url_comes_from_its_secret(render: Render, tmp_path: Path) 
 def test_the_official_containers_take_over_registration_and_health(render: Render, tmp_path: Path) -> None:
     own, official = (settings(render(name), "node", tmp_path) for name in ("default", "official-sidecars"))
     assert own.kubelet_registration == "/var/lib/kubelet/plugins_registry"
+    assert own.kubelet_directory == official.kubelet_directory == "/var/lib/kubelet"
     assert own.health_address == "127.0.0.1:9821"
     assert official.kubelet_registration == official.health_address == ""
     assert settings(render("official-sidecars"), "controller", tmp_path).health_address == ""

@@ -66,6 +66,7 @@ topology: {cluster: all}
 {{- with .Values.node.topologyLabels }}
 topology_labels: {{ toJson . }}
 {{- end }}
+kubelet_directory: {{ .Values.kubeletPath }}
 {{- if not .Values.sidecars.nodeDriverRegistrar.enabled }}
 kubelet_registration: {{ .Values.kubeletPath }}/plugins_registry
 {{- end }}

@@ -112,7 +112,7 @@ def test_a_full_disk_is_a_clean_error_with_nothing_half_made(fs_type: str, set_u
 @pytest.mark.root
 def test_a_read_only_directory_is_named_at_set_up(set_up: Make, mounted: Make) -> None:
     directory: Path = mounted("tmpfs", 16)
-    mounts.bind_read_only(str(directory), str(directory))
+    mounts.bind_with(str(directory), str(directory), ("ro",))
     with pytest.raises(Exception, match=rf"the directory {directory} cannot be used: Read-only file system"):
         set_up(str(directory))
 

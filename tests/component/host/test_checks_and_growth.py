@@ -66,21 +66,9 @@ def test_only_an_ext_with_noted_errors_is_checked(name: str, dirty: bool) -> Non
     filesystems.check("/missing", filesystems.Signature(name, dirty=dirty))
 
 
-@pytest.mark.parametrize(
-    ("fs_type", "read_only", "options"),
-    [
-        ("ext4", False, ()),
-        ("xfs", False, ("nouuid",)),
-        ("btrfs", False, ()),
-        ("ext2", True, ("ro",)),
-        ("ext3", True, ("ro", "noload")),
-        ("ext4", True, ("ro", "noload")),
-        ("xfs", True, ("nouuid", "ro", "norecovery")),
-        ("btrfs", True, ("ro", "rescue=nologreplay")),
-    ],
-)
-def test_options_that_are_always_used(fs_type: str, read_only: bool, options: tuple[str, ...]) -> None:
-    assert filesystems.mount_options(fs_type, device_read_only=read_only) == options
+@pytest.mark.parametrize(("fs_type", "options"), [("ext4", ()), ("xfs", ("nouuid",)), ("btrfs", ()), ("ext2", ())])
+def test_options_that_are_always_used(fs_type: str, options: tuple[str, ...]) -> None:
+    assert filesystems.mount_options(fs_type) == options
 
 
 @pytest.mark.parametrize(

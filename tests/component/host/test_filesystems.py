@@ -212,11 +212,11 @@ def test_an_xfs_and_its_clone_are_mounted_side_by_side(loop: Loop, target: str, 
 
 
 @every_file_system
-def test_a_read_only_device_is_mounted_without_touching_its_journal(fs_type: str, loop: Loop, target: str) -> None:
+def test_a_clean_file_system_is_mounted_from_a_read_only_device(fs_type: str, loop: Loop, target: str) -> None:
     device = loop(320)
     filesystems.make(device, fs_type)
     devices.set_read_only(device, True)
-    mounts.mount(device, target, fs_type, filesystems.mount_options(fs_type, device_read_only=True))
+    mounts.mount(device, target, fs_type, (*filesystems.mount_options(fs_type), "ro"))
     found = mounts.find(target)
     assert found
     assert found.read_only

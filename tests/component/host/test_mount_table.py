@@ -54,12 +54,32 @@ def test_a_path_in_utf_8_or_in_no_encoding_keeps_its_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("root", "fs_type", "bound", "node"),
-    [("/sdx", "devtmpfs", True, "/t"), ("/", "devtmpfs", False, "/dev/y"), ("/sdx", "ext4", False, "/dev/y")],
+    ("root", "fs_type", "may_be"),
+    [
+        ("/sdx", "devtmpfs", True),
+        ("/", "devtmpfs", False),
+        ("/sdx", "tmpfs", True),
+        ("/sdx", "overlay", True),
+        ("/sdx", "nfs4", False),
+        ("/sdx", "fuse.sshfs", False),
+    ],
 )
-def test_a_bound_node_of_dev_is_told_from_a_mount(root: str, fs_type: str, bound: bool, node: str) -> None:
-    found = parse_line(f"36 35 0:6 {root} /t rw - {fs_type} /dev/y rw")
-    assert (found.is_bound_node, found.node) == (bound, node)
+def test_only_a_part_of_a_file_system_that_always_answers_may_be_a_bound_node(
+    root: str, fs_type: str, may_be: bool
+) -> None:
+    assert parse_line(f"36 35 0:6 {root} /t rw - {fs_type} /dev/y rw").may_be_node is may_be
+
+
+def test_blanks_in_a_file_systems_own_options_are_part_of_them() -> None:
+    found = parse_line("36 35 0:6 / /t rw - 9p C:\\134 rw,aname=drvfs;path=C:\\Program Files;uid=0")
+    assert (found.fs_type, found.source) == ("9p", "C:\\")
+    assert found.super_options == ("rw", "aname=drvfs;path=C:\\Program Files;uid=0")
+
+
+def test_a_line_that_is_none_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mountinfo").write_text(f"{LINE}\nrest of an option\n{LINE.replace('36 35', '37 36')}\n")
+    monkeypatch.setattr(mounttable, "MOUNTINFO", tmp_path / "mountinfo")
+    assert [item.id for item in table()] == [36, 37]
 
 
 def test_the_table_is_in_the_kernels_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

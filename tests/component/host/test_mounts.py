@@ -167,7 +167,9 @@ def test_a_recursive_bind_shows_what_is_mounted_below(target: str, tmp_path: Pat
     mounts.unmount(str(below))
 
 
-@pytest.mark.parametrize("flags", [("nosuid", "nodev"), ("noexec", "noatime"), ("nodiratime", "relatime")])
+@pytest.mark.parametrize(
+    "flags", [("nosuid", "nodev"), ("noexec", "noatime"), ("nodiratime", "relatime"), ("nosymfollow",)]
+)
 def test_a_read_only_bind_refuses_writes_and_keeps_the_sources_flags(
     target: str, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
@@ -175,7 +177,7 @@ def test_a_read_only_bind_refuses_writes_and_keeps_the_sources_flags(
     source.mkdir()
     mounts.mount("none", str(source), "tmpfs", flags)
     try:
-        mounts.bind_read_only(str(source), target)
+        mounts.bind_with(str(source), target, ("ro",))
         with pytest.raises(OSError, match="Read-only"):
             (Path(target) / "file").touch()
         (source / "file").touch()
@@ -189,12 +191,47 @@ def test_a_read_only_bind_refuses_writes_and_keeps_the_sources_flags(
         mounts.unmount(str(source))
 
 
+def test_a_bind_has_options_of_its_own(target: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    mounts.mount("none", str(source), "tmpfs", ("strictatime",))
+    try:
+        mounts.bind_with(str(source), target, ("noexec", "nodiratime", "nosymfollow"))
+        found = mounts.find(target)
+        assert found
+        assert set(found.options) == {"rw", "noexec", "nodiratime", "nosymfollow"}
+        mounts.unmount(target)
+    finally:
+        mounts.unmount(str(source))
+
+
+@pytest.mark.parametrize(
+    ("shown", "asked", "flags"),
+    [
+        (("rw", "relatime"), 0, 1 << 21),
+        (("ro", "noatime", "nosymfollow"), 8, 1 | 1024 | 256 | 8),
+        (("rw", "nodiratime"), 1, 1 | 2048 | 1 << 24),
+        (("rw", "noatime"), 1 << 21, 1 << 21),
+        (("rw", "relatime"), 16 | 1 << 24, 1 << 24),
+    ],
+)
+def test_a_remount_keeps_what_a_mount_shows_and_adds_what_is_asked_for(
+    shown: tuple[str, ...], asked: int, flags: int
+) -> None:
+    assert mounts.bind_flags(shown, asked) == flags
+
+
+def test_options_of_the_whole_file_system_are_told_from_those_of_a_mount() -> None:
+    given = ("ro,noexec", "sync", "commit=7", "strictatime", "_netdev")
+    assert mounts.of_file_system(given) == ("sync", "commit=7")
+
+
 def test_a_bind_that_cannot_be_made_read_only_is_undone(
     target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched, pytest.raises(HostError, match="reading the mount table"):
         patched.setattr(mounttable, "MOUNTINFO", tmp_path / "missing")
-        mounts.bind_read_only("/etc", target)
+        mounts.bind_with("/etc", target, ("ro",))
     assert mounts.find(target) is None
 
 
@@ -321,10 +358,9 @@ def test_a_btrfs_and_a_bound_node_are_dead_when_their_device_is(loop: Loop, targ
     mounts.unmount(str(node))
 
 
-def test_a_dead_btrfs_and_a_dead_bound_node_are_told_by_their_node() -> None:
+def test_a_dead_btrfs_is_told_by_its_device() -> None:
     line = "36 35 0:49 / /mnt/x rw - btrfs /dev/loop987654 rw"
     assert mounts.is_dead(mounttable.parse_line(line))
-    assert mounts.is_dead(mounttable.parse_line("36 35 0:6 /sdx /nowhere/target rw - devtmpfs udev rw"))
 
 
 def test_one_layer_is_unmounted_at_a_time(target: str) -> None:

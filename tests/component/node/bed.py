@@ -11,6 +11,7 @@ from pathlib import Path
 from csi_cinderlib.brick import Initiator
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.host import mounts
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.requests import NodeExpandVolume, NodePublishVolume, NodeStats, StageVolume
@@ -44,6 +45,7 @@ class Volume:
     file: Path
     formatting: Formatting = Formatting.NEVER_FORMATTED
     read_only: bool = False
+    alone: bool = False
     fs_type: str = ""
     mkfs_options: tuple[str, ...] = ()
     attachment: str = "of-this-node@1"
@@ -58,6 +60,7 @@ class Volume:
             size=Bytes(self.file.stat().st_size),
             formatting=self.formatting,
             read_only=self.read_only,
+            alone=self.alone,
             fs_type=self.fs_type,
             mkfs_options=self.mkfs_options,
         )
@@ -93,12 +96,17 @@ class Node:
 
     def staging_path(self, volume: Volume) -> str:
         path = self.base / "staging" / volume.id
-        path.mkdir(parents=True, exist_ok=True)
+        if not mounts.find(str(path)) and not path.exists():  # what is mounted there may not answer any more
+            path.mkdir(parents=True)
         return str(path)
 
     def target(self, name: str = "pod1") -> str:
         (self.base / "pods" / name).mkdir(parents=True, exist_ok=True)
         return str(self.base / "pods" / name / "mount")
+
+    def note(self, volume: Volume, target: str = "") -> None:
+        """What the kubelet notes beside the target of a mounted volume."""
+        Path(target or self.target()).with_name("vol_data.json").write_text(json.dumps({"volumeHandle": volume.id}))
 
     def stage(self, volume: Volume, capability: Capability = EXT4, path: str = "") -> str:
         path = path or self.staging_path(volume)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.errors import HostError, InvalidRequest, UnsafeToFormat
+from csi_cinderlib.errors import HostError, InvalidRequest, PreconditionFailed, UnsafeToFormat
 from csi_cinderlib.host import commands, devices, filesystems, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Formatting
@@ -113,8 +113,11 @@ def test_a_journal_is_not_replayed_on_a_device_that_takes_no_writes(node: Node) 
     volume = prepared(node)
     edit(volume, "feature needs_recovery")
     volume.read_only = True
-    staged = node.stage(volume)
-    assert mounted_below(node.base) == [staged]
+    before = volume.file.read_bytes()
+    with pytest.raises(PreconditionFailed, match="not unmounted cleanly"):
+        node.stage(volume)
+    assert mounted_below(node.base) == []
+    assert volume.file.read_bytes() == before
 
 
 @pytest.mark.parametrize("read_only", [False, True])

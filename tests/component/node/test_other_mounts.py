@@ -47,10 +47,9 @@ def test_a_target_where_anything_else_is_mounted_is_refused_and_kept(node: Node)
     assert (target / "f").read_text() == "kept"
 
 
-@pytest.mark.parametrize("capability", [EXT4, BLOCK])
-def test_a_volume_that_is_staged_where_another_one_was_stays(node: Node, capability: Capability) -> None:
+def test_a_volume_that_is_staged_where_another_one_was_stays(node: Node) -> None:
     first, second = node.volume("a"), node.volume("b")
-    path = node.stage(first, capability)
+    path = node.stage(first)
     mounts.unmount(path)  # by somebody else, behind our back
     node.stage(second, path=path)
     (Path(path) / "f").write_text("kept")
@@ -59,6 +58,16 @@ def test_a_volume_that_is_staged_where_another_one_was_stays(node: Node, capabil
     assert (Path(path) / "f").read_text() == "kept"
     node.staging.unstage("b", path)
     assert_nothing_left(node.base)
+
+
+@pytest.mark.parametrize("capability", [EXT4, BLOCK])
+def test_a_volume_is_not_staged_where_a_block_volume_is(node: Node, capability: Capability) -> None:
+    first, second = node.volume("a"), node.volume("b")
+    path = node.stage(first, BLOCK)
+    with pytest.raises(AlreadyExists, match="volume a is staged there"):
+        node.stage(second, capability, path)
+    node.unstage(first)
+    node.stage(second, capability, path)
 
 
 def test_a_volume_is_not_staged_over_another_one(node: Node) -> None:

@@ -67,6 +67,17 @@ def test_read_only_is_by_request_or_by_mode(site: Site, node: str, other: str) -
     assert site.publish(shared, other, READERS).read_only
 
 
+def test_a_read_only_attachment_is_told_whether_another_node_has_the_volume(site: Site, node: str, other: str) -> None:
+    shared = site.create(capability=READERS)
+    assert site.publish(shared, node, READERS).alone
+    assert site.publish(shared, node, READERS).alone
+    assert not site.publish(shared, other, READERS).alone
+    assert not site.publish(shared, node, READERS).alone
+    site.attachments.unpublish(shared.id, node)
+    assert site.publish(shared, other, READERS).alone
+    assert not site.publish(site.create("writable"), node).alone
+
+
 def test_another_way_on_the_same_node_is_refused(site: Site, node: str) -> None:
     volume = site.create()
     site.publish(volume, node)

@@ -1,0 +1,127 @@
+"""A read-only attachment shows every file that was on stable storage, or it is refused: a journal is replayed, never skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.errors import PreconditionFailed
+from csi_cinderlib.host import devices, mounts
+from csi_cinderlib.model.capability import AccessMode, Capability
+from csi_cinderlib.model.connection import Connection, Formatting
+from tests.component.node.bed import Node, Volume, mount_capability
+from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
+
+pytestmark = pytest.mark.root
+FILES = {f"f{number}": f"text {number}" for number in range(50)}
+FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
+
+
+def reader(fs_type: str) -> Capability:
+    return mount_capability(fs_type, mode=AccessMode.MULTI_NODE_READER_ONLY)
+
+
+def restore_of_a_snapshot_in_use(node: Node, fs_type: str) -> Volume:
+    """What a read-only-many claim gets whose source is a snapshot of a volume with 50 fsynced files, taken while mounted."""
+    source, capability = node.volume("source"), mount_capability(fs_type)
+    staged = node.stage(source, capability)
+    os.sync()
+    for name, text in FILES.items():
+        with (Path(staged) / name).open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    restored = node.base / "volume-restored"
+    shutil.copyfile(source.file, restored)
+    node.unstage(source)
+    return Volume(id="restored", file=restored, formatting=Formatting.FORBIDDEN, read_only=True, alone=True)
+
+
+def shown(target: str) -> dict[str, str]:
+    return {path.name: path.read_text() for path in Path(target).iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("fs_type", FILE_SYSTEMS)
+def test_every_fsynced_file_is_there(node: Node, fs_type: str) -> None:
+    volume = restore_of_a_snapshot_in_use(node, fs_type)
+    node.stage(volume, reader(fs_type))
+    target = node.publish(volume, reader(fs_type))
+    assert shown(target) == FILES
+    assert not node.stats(volume, target).condition.abnormal
+    record = node.records.find("restored")
+    assert record
+    assert record.device
+    assert devices.is_read_only(record.device.path)
+    node.unpublish(volume)
+    node.unstage(volume)
+    assert_nothing_left(node.base)
+
+
+@pytest.mark.parametrize("fs_type", FILE_SYSTEMS)
+def test_a_node_that_is_not_alone_refuses_until_another_replayed_the_journal(node: Node, fs_type: str) -> None:
+    alone = restore_of_a_snapshot_in_use(node, fs_type)
+    shared = replace(alone, alone=False)
+    before = shared.file.read_bytes()
+    with pytest.raises(PreconditionFailed, match=r"was not unmounted cleanly, .* other nodes have the volume"):
+        node.stage(shared, reader(fs_type))
+    assert shared.file.read_bytes() == before
+    assert (mounted_below(node.base), loops_of(node.base)) == ([], [])
+    node.stage(alone, reader(fs_type))
+    node.unstage(alone)
+    before = shared.file.read_bytes()
+    node.stage(shared, reader(fs_type))
+    assert shown(node.publish(shared, reader(fs_type))) == FILES
+    node.unpublish(shared)
+    node.unstage(shared)
+    assert shared.file.read_bytes() == before
+
+
+@dataclass
+class Disk(Volume):
+    """A volume whose device is there already, and stays when it is disconnected."""
+
+    path: str = ""
+
+    @property
+    def connection(self) -> Connection:
+        return replace(super().connection, data={"device_path": self.path})
+
+
+@pytest.fixture
+def disk(node: Node) -> Iterator[Disk]:
+    yield Disk(id="restored", file=node.base / "volume-restored", formatting=Formatting.FORBIDDEN, read_only=True)
+    for path in reversed(mounted_below(node.base)):
+        mounts.unmount(path)
+    devices.detach_from(str(node.base / "volume-restored"))
+
+
+@pytest.mark.parametrize("fs_type", FILE_SYSTEMS)
+def test_a_disk_is_read_only_while_it_is_staged_and_writable_for_a_replay(node: Node, disk: Disk, fs_type: str) -> None:
+    disk.file = restore_of_a_snapshot_in_use(node, fs_type).file
+    disk.path = devices.attach_file(str(disk.file))
+    with pytest.raises(PreconditionFailed, match="other nodes have the volume"):
+        node.stage(disk, reader(fs_type))
+    assert not devices.is_read_only(disk.path)
+    disk.alone = True
+    staged = node.stage(disk, reader(fs_type))
+    assert shown(staged) == FILES
+    assert devices.is_read_only(disk.path)
+    node.unstage(disk)
+    assert not devices.is_read_only(disk.path)
+
+
+@pytest.mark.parametrize("fs_type", FILE_SYSTEMS)
+def test_a_disk_that_takes_no_writes_is_refused_when_its_journal_must_be_replayed(
+    node: Node, disk: Disk, fs_type: str
+) -> None:
+    disk.file = restore_of_a_snapshot_in_use(node, fs_type).file
+    disk.path = devices.attach_file(str(disk.file), read_only=True)
+    disk.alone = True
+    with pytest.raises(PreconditionFailed, match=r"/dev/loop.* takes no writes"):
+        node.stage(disk, reader(fs_type))
+    assert mounted_below(node.base) == []
