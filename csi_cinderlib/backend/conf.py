@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,28 +43,30 @@ def lines(key: str, value: object) -> list[str]:
 
 
 class ConfFile:
-    """A cinder.conf: fixed sections, and one for each back end."""
+    """A cinder.conf: fixed sections, and one for each back end. It holds passwords, so it lies in memory, never on a disk.
 
-    def __init__(self, path: Path, base: Mapping[str, Mapping[str, object]]) -> None:
-        self.path = path
+    Attributes:
+        path: by which this process reads it.
+    """
+
+    def __init__(self, base: Mapping[str, Mapping[str, object]]) -> None:
         self.sections: dict[str, Mapping[str, object]] = {}
         self._base = base
+        self._fd = os.memfd_create("cinder.conf", os.MFD_CLOEXEC)
+        self.path = Path(f"/proc/self/fd/{self._fd}")
 
     def write(self) -> None:
-        """Replace the file at once; nobody else may read it at any moment."""
         everything = {**self._base, **self.sections}
         body = "\n".join(
             "\n".join([f"[{name}]", *(line for key, value in options.items() for line in lines(key, value))])
             for name, options in everything.items()
         )
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".cinder.conf")
-        try:
-            with os.fdopen(handle, "w") as file:  # mkstemp makes it 0600
-                file.write(_HEAD + body + "\n")
-            Path(temporary).replace(self.path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        content = (_HEAD + body + "\n").encode()
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, content, 0)
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 def load(files: Iterable[Path]) -> None:

@@ -270,7 +270,7 @@ class Runtime:
     """One state directory, its configuration file and its back ends' sections, on the one Cinder of this process.
 
     Args:
-        state_dir: where the configuration (mode 0600, it holds passwords) and the lock files of drivers lie.
+        state_dir: where drivers keep their files (known SSH hosts, exports), and their lock files.
         host: the first half of Cinder's `host@backend`. Fixed for the life of the volumes: drivers find theirs by it.
         owner: this process's name in records whose operation is under way.
         defaults: options of Cinder's DEFAULT section, `my_ip` say. They hold for all Runtimes of the process.
@@ -312,7 +312,7 @@ class Runtime:
             default_section.refuse_conflict(wanted, _process.defaults.values())
             directory = self.state_dir / "cinder"
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = conf.ConfFile(directory / "cinder.conf", self._base(directory, wanted))
+            self._file = conf.ConfFile(self._base(directory, wanted))
             self._file.write()
             _process.files[self._file.path] = self._file
             _process.defaults[self._file.path] = wanted
@@ -384,12 +384,12 @@ class Runtime:
                 conf.reload()
 
     def close(self) -> None:
-        """Remove the configuration file; Cinder itself stays imported."""
+        """Forget the configuration; Cinder itself stays imported."""
         with _process.guard:
             if self._file is None:
                 return
             _process.files.pop(self._file.path, None)
             _process.defaults.pop(self._file.path, None)
-            self._file.path.unlink(missing_ok=True)
-            self._file = None
-            conf.load([file.path for file in _process.files.values()])
+            file, self._file = self._file, None
+            conf.load([other.path for other in _process.files.values()])
+            file.close()

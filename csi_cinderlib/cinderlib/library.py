@@ -8,7 +8,6 @@ import functools
 import json as json_text
 import logging
 import os
-import shutil
 import socket
 import tempfile
 import threading
@@ -29,6 +28,7 @@ from csi_cinderlib.cinderlib.persistence import Persistence, open_store
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.errors import NotFound
+from csi_cinderlib.host.removal import remove_tree
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
 
@@ -61,7 +61,9 @@ class Library:
         host: the first half of Cinder's `host@backend#pool`; by default this host's name.
         ensure_exports: when a back end is set up, have its driver export again every volume that is connected, as Cinder does
             when it starts. For what loses its exports when the machine restarts, as LVM with tgt does; it takes its time.
-        state_dir: where this set-up keeps files; by default a directory of its own, removed at the end of the process.
+        state_dir: where drivers keep files that outlive the process: known SSH hosts, exports, mounted shares. By default
+            /var/lib/csi-cinderlib/library, or ~/.local/state/csi-cinderlib/library for other users than root; the environment
+            variable CINDERLIB_LIBRARY_STATE_DIR names another one. Processes may share it.
         cinder_config_params: options of Cinder's DEFAULT section, `my_ip` say.
     """
 
@@ -98,8 +100,7 @@ class Library:
         self.cinder_options = dict(cinder_config_params)
         self.backends: dict[str, Backend] = {}
         self._is_kept = state_dir is not None
-        self._directory = Path(state_dir) if state_dir else Path(tempfile.mkdtemp(prefix="csi-cinderlib-"))
-        self._finish = weakref.finalize(self, _remove, None if self._is_kept else self._directory)
+        self._directory = Path(state_dir) if state_dir else default_state_dir()
         self._root_helper = "" if self.im_root else root_helper
         self._guard = threading.RLock()
         """Held while the set-up as a whole changes: another store, or the end."""
@@ -270,20 +271,23 @@ class Library:
             self._stop()
             with contextlib.suppress(NotFound):
                 self.runtime.close()
-            self._finish()
 
 
 @functools.cache
 def _locks_of_this_process() -> Path:
     """One directory for all set-ups, for Cinder has one set of locks; removed at the end of the process."""
     directory = Path(tempfile.mkdtemp(prefix="csi-cinderlib-locks-"))
-    atexit.register(_remove, directory)
+    atexit.register(remove_tree, directory)
     return directory
 
 
-def _remove(directory: Path | None) -> None:
-    if directory is not None:
-        shutil.rmtree(directory, ignore_errors=True)
+def default_state_dir() -> Path:
+    """Where drivers keep what must outlive the process: CINDERLIB_LIBRARY_STATE_DIR, or below /var/lib or the user's own state directory."""
+    if named := os.environ.get("CINDERLIB_LIBRARY_STATE_DIR"):
+        return Path(named)
+    if os.geteuid() == 0:
+        return Path("/var/lib/csi-cinderlib/library")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "csi-cinderlib/library"
 
 
 def _hush(requests: bool, logs: bool, ids: bool) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.commands import options
@@ -67,14 +65,15 @@ def _store(settings: Settings) -> str:
 def _try_backends(settings: Settings) -> int:
     from csi_cinderlib.backend.backend import Backend
     from csi_cinderlib.backend.runtime import Runtime
+    from csi_cinderlib.host.removal import temporary_directory
     from csi_cinderlib.observe import logs
     from csi_cinderlib.persistence.memory import open_store
 
     logs.configure(format=settings.log.format, level="error")
     found = live.backends(settings)
-    with tempfile.TemporaryDirectory(prefix="csi-cinderlib-check-") as directory:
-        store = open_store({}, state_dir=Path(directory), sealer=None)
-        runtime = Runtime(Path(directory), defaults=settings.cinder_defaults)
+    with temporary_directory("csi-cinderlib-check-") as directory:
+        store = open_store({}, state_dir=directory, sealer=None)
+        runtime = Runtime(directory, defaults=settings.cinder_defaults)
         types = settings.volume_types
         codes = [_try(Backend(one, store=store, runtime=runtime, volume_types=types)) for one in found.backends]
         runtime.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel, loopctl
+from csi_cinderlib.host.removal import remove_tree
 
 CLONE_NEWNS = 0x00020000
 MS_REC_PRIVATE = 0x4000 | 0x40000
@@ -74,7 +74,7 @@ def sweep(root: Path) -> None:
     for number in _loops(root):
         with kernel.opened(loopctl.node(number), os.O_RDONLY) as fd:
             loopctl.clear(fd)
-    shutil.rmtree(root)
+    remove_tree(root)
 
 
 def _mounts(root: Path) -> list[str]:
