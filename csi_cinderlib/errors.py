@@ -86,6 +86,10 @@ class AlreadyExists(DriverError):
         self.difference = difference
 
 
+class NameTaken(AlreadyExists):
+    """The back end has an object of the name that this driver gives, and this driver did not create it."""
+
+
 class OperationPending(DriverError):
     """Another call already works on this object; the caller retries."""
 
