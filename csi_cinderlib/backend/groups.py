@@ -25,6 +25,7 @@ from csi_cinderlib.errors import (
     NotFound,
     PreconditionFailed,
     StaleRecord,
+    StoreUnavailable,
 )
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 
@@ -81,7 +82,7 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
         raise NotFound("group snapshot", record.id)
     try:
         _driver_delete(engine, record, members)
-    except BackendUnavailable:
+    except (BackendUnavailable, StoreUnavailable):
         raise
     except DriverError as error:
         _log.info("clean-up before taking group snapshot %s again: %s", record.id, error)

@@ -17,6 +17,7 @@ from csi_cinderlib.errors import (
     NotFound,
     PreconditionFailed,
     StaleRecord,
+    StoreUnavailable,
     Unsupported,
 )
 from csi_cinderlib.model.records import Snapshot, Status, Volume
@@ -60,7 +61,7 @@ def resume(engine: Engine, record: Snapshot) -> Snapshot:
         return _make(engine, work, record)
     try:
         engine.call_to_delete(work, driver.delete_snapshot, engine.snapshot_object(work, record), record)
-    except BackendUnavailable:
+    except (BackendUnavailable, StoreUnavailable):
         raise
     except DriverError as error:
         # Most likely there was nothing to delete. If something is there, taking it again fails, and says so.

@@ -21,6 +21,7 @@ from csi_cinderlib.errors import (
     OutOfRange,
     PreconditionFailed,
     StaleRecord,
+    StoreUnavailable,
     Unsupported,
 )
 from csi_cinderlib.model.records import Snapshot, SourceKind, Status, Volume
@@ -64,7 +65,7 @@ def resume(engine: Engine, record: Volume) -> Volume:
         return _make(engine, work, record)
     try:
         engine.call_to_delete(work, driver.delete_volume, engine.volume_object(work, record), record)
-    except BackendUnavailable:
+    except (BackendUnavailable, StoreUnavailable):
         raise
     except DriverError as error:
         # Most likely there was nothing to delete. If something is there, creating it again fails, and says so.

@@ -208,7 +208,7 @@ def test_a_finished_volume_is_deleted_without_a_note(empty_site: Site, add: Add,
 
 
 def test_a_record_whose_leftover_cannot_be_noted_stays(
-    empty_site: Site, lost: Volume, monkeypatch: pytest.MonkeyPatch
+    empty_site: Site, lost: Volume, array: Array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add = empty_site.store.add
 
@@ -218,6 +218,9 @@ def test_a_record_whose_leftover_cannot_be_noted_stays(
         return add(record)
 
     monkeypatch.setattr(empty_site.store, "add", refuse)
+    with pytest.raises(StoreUnavailable):
+        empty_site.create(NAME)
+    assert len(array.luns()) == 1, "nothing is created before the leftover is noted"
     with pytest.raises(StoreUnavailable):
         empty_site.volumes.delete(lost.id)
     monkeypatch.undo()
