@@ -6,6 +6,7 @@
     ├── ConfigurationError        a setting is wrong (names the key path)
     ├── NotFound                  volume, snapshot, node, group ... with that id does not exist
     ├── AlreadyExists             that id or path is taken by something that differs
+    │   └── NameTaken             by an object on the back end that this driver did not create
     ├── OperationPending          another call works on this object: retry later
     │   └── StaleRecord           somebody else changed the record first: read again
     ├── PreconditionFailed        the object is in a state that forbids the call
