@@ -6,6 +6,7 @@
     ├── ConfigurationError        a setting is wrong (names the key path)
     ├── NotFound                  volume, snapshot, node, group ... with that id does not exist
     ├── AlreadyExists             that id or path is taken by something that differs
+    │   └── NameTaken             by an object on the back end that this driver did not create
     ├── OperationPending          another call works on this object: retry later
     │   └── StaleRecord           somebody else changed the record first: read again
     ├── PreconditionFailed        the object is in a state that forbids the call
@@ -84,6 +85,10 @@ class AlreadyExists(DriverError):
         self.kind = kind
         self.id = id
         self.difference = difference
+
+
+class NameTaken(AlreadyExists):
+    """The back end has an object of the name that this driver gives, and this driver did not create it."""
 
 
 class OperationPending(DriverError):

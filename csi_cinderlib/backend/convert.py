@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Volume
 
+_ASSIGNED = ("provider_location", "provider_id")
+"""Where drivers keep the id that an array assigned to an object."""
 _VOLUME_ATTRIBUTES = ["metadata", "admin_metadata", "glance_metadata", "volume_type", "volume_type.extra_specs"]
 
 
@@ -26,7 +29,8 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
     from cinder import objects
 
     row = rows.volume_row(volume, work.attachments(volume.id))
-    made = objects.Volume._from_db_object(context, objects.Volume(context), row, expected_attrs=_VOLUME_ATTRIBUTES)
+    empty = _watched(objects.Volume)(context)
+    made = objects.Volume._from_db_object(context, empty, row, expected_attrs=_VOLUME_ATTRIBUTES)
     attached = [
         objects.VolumeAttachment._from_db_object(context, objects.VolumeAttachment(context), one)
         for one in row["volume_attachment"]
@@ -45,10 +49,31 @@ def snapshot_object(context: Any, work: Work, snapshot: Snapshot, volume: Any = 
 
     record = work.volume(snapshot.volume_id)
     row = rows.snapshot_row(snapshot, record)
-    made = objects.Snapshot._from_db_object(context, objects.Snapshot(context), row, expected_attrs=["metadata"])
+    empty = _watched(objects.Snapshot)(context)
+    made = objects.Snapshot._from_db_object(context, empty, row, expected_attrs=["metadata"])
     made.volume = volume if volume is not None else volume_object(context, work, record)
     made.obj_reset_changes(["volume"])
     return made
+
+
+@functools.cache
+def _watched(kind: Any) -> Any:
+    """Cinder's class with a memory: an object of it knows that its assigned id was read and was not there."""
+
+    def watch(name: str) -> property:
+        plain = getattr(kind, name)
+
+        def read(made: Any) -> Any:
+            value = plain.fget(made)
+            if not value:
+                made.missed_id = True
+            return value
+
+        return property(read, plain.fset, plain.fdel)
+
+    return type(
+        kind.__name__, (kind,), {"missed_id": False, **{name: watch(name) for name in _ASSIGNED if name in kind.fields}}
+    )
 
 
 def group_object(context: Any, group: Group, volumes: Iterable[Any] = ()) -> Any:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from csi_cinderlib.backend import convert, faults
+from csi_cinderlib.backend import convert, faults, leftovers
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, working
 from csi_cinderlib.config.settings import BackendSettings
@@ -20,6 +20,8 @@ from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
     DriverError,
+    InUse,
+    NameTaken,
     NotFound,
     OperationPending,
     StaleRecord,
@@ -35,6 +37,7 @@ S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 10
+OUT_OF_REACH = "its creation did not end, and its driver may only find it by an id that was never answered"
 
 
 class Engine:
@@ -188,14 +191,51 @@ class Engine:
         except DriverError as error:
             _log.warning("could not note on %s %s: %s (%s)", type(record).__name__.lower(), record.id, message, error)
 
-    def leave(self, record: S, message: str) -> None:
+    def leave(self, record: S, message: str, **values: Any) -> None:
         """Keep a record of what a failed creation left on the back end, also where another process has removed it."""
         try:
-            self.store.add(replace(record, status=Status.ERROR, message=message, owner=""))
+            self.store.add(replace(record, status=Status.ERROR, message=message, owner="", **values))
         except AlreadyExists:
-            self.note(record, Status.ERROR, message)
+            self.note(record, Status.ERROR, message, **values)
         except DriverError as error:
             _log.error("%s %s has no record (%s): %s", type(record).__name__.lower(), record.id, error, message)
+
+    def leave_alone(self, record: S, error: DriverError) -> NameTaken:
+        """Keep a record that owns nothing: the back end had an object of its name before. The error for the caller."""
+        if not self.is_taken_over(record):
+            self.leave(record, str(error), name_taken=str(error))
+        kind = type(record).__name__.lower()
+        return NameTaken(
+            kind, record.id, f"on back end {self.name!r}, not created by this driver and left alone: {error}"
+        )
+
+    def note_leftover(self, record: Volume | Snapshot, name: str, reason: str) -> None:
+        """Write down what may stay on the back end out of every record's reach. Raises StoreUnavailable."""
+        kind, pool = type(record).__name__.lower(), getattr(record, "pool", "")
+        leftover = leftovers.Leftover(
+            kind=kind, id=record.id, backend=self.name, pool=pool, name=name, since=self.now(), reason=reason
+        )
+        leftovers.note(self.store, leftover)
+        _log.warning("%s %s may be left on back end %s as %s: %s", kind, record.id, self.name, name, reason)
+
+    def call_to_delete(self, work: Work, operation: Callable[..., Any], doomed: Any, record: Volume | Snapshot) -> None:
+        """Delete an object whose creation did not end. What its driver could not look for is noted as a leftover.
+
+        Drivers that know objects by the id that the array assigned answer a deletion without one as done.
+        """
+        doomed.missed_id = False
+        try:
+            self.call(work, operation, doomed)
+        except (BackendUnavailable, InUse):
+            raise  # not tried, or found
+        except DriverError:
+            self._note_missed(record, doomed)
+            raise
+        self._note_missed(record, doomed)
+
+    def _note_missed(self, record: Volume | Snapshot, doomed: Any) -> None:
+        if doomed.missed_id:
+            self.note_leftover(record, doomed.name, OUT_OF_REACH)
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
         """Raises CorruptRecord when one cannot be read: the volume is attached, nobody knows where."""

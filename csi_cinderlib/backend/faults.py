@@ -52,6 +52,9 @@ _UNREACHABLE = frozenset(
         "APITimeout",
     }
 )
+_TAKEN = re.compile(
+    r"\bexists\b|duplicate|not unique|must be unique|(name|already) (is )?(in use|used|taken)", re.IGNORECASE
+)
 _MOST_NAMES = 10
 _UNIQUE = 32
 """The length of a UUID without dashes."""
@@ -151,6 +154,11 @@ def _identities(record: Volume | Snapshot | Group | GroupSnapshot) -> Iterator[s
     yield record.id.replace("-", "")
     if isinstance(record, Volume | Snapshot):
         yield from filter(None, (record.provider.id, record.provider.location))
+
+
+def is_name_taken(error: BaseException) -> bool:
+    """Whether the back end may have an object of that name already. Words count here: all they do is to leave it alone."""
+    return "Duplicate" in {cls.__name__ for cls in type(error).__mro__} or bool(_TAKEN.search(str(error)))
 
 
 def is_not_found(error: BaseException) -> bool:

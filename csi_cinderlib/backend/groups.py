@@ -15,7 +15,7 @@ from typing import Any
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, faults, rows
-from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.engine import OUT_OF_REACH, Engine
 from csi_cinderlib.backend.work import Work, all_of, change
 from csi_cinderlib.errors import (
     BackendError,
@@ -25,6 +25,7 @@ from csi_cinderlib.errors import (
     NotFound,
     PreconditionFailed,
     StaleRecord,
+    StoreUnavailable,
 )
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 
@@ -81,7 +82,7 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
         raise NotFound("group snapshot", record.id)
     try:
         _driver_delete(engine, record, members)
-    except BackendUnavailable:
+    except (BackendUnavailable, StoreUnavailable):
         raise
     except DriverError as error:
         _log.info("clean-up before taking group snapshot %s again: %s", record.id, error)
@@ -229,7 +230,14 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
     doomed = [engine.snapshot_object(work, one) for one in members]
     made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, doomed)
-    _gone_is_fine(engine, work, record, driver.delete_group_snapshot, made, doomed)
+    for one in doomed:
+        one.missed_id = False
+    try:
+        _gone_is_fine(engine, work, record, driver.delete_group_snapshot, made, doomed)
+    finally:
+        for member, one in zip(members, doomed, strict=True):
+            if one.missed_id and member.status is not Status.AVAILABLE:
+                engine.note_leftover(member, one.name, OUT_OF_REACH)
     _gone_is_fine(engine, work, group, driver.delete_group, group_object, [])
     engine.remove(group)
 

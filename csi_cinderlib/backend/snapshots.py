@@ -17,6 +17,7 @@ from csi_cinderlib.errors import (
     NotFound,
     PreconditionFailed,
     StaleRecord,
+    StoreUnavailable,
     Unsupported,
 )
 from csi_cinderlib.model.records import Snapshot, Status, Volume
@@ -44,7 +45,7 @@ def create(engine: Engine, record: Snapshot) -> Snapshot:
     if current.status is Status.DELETING:
         engine.remove(record)
         raise PreconditionFailed(f"volume {current.id!r} is being deleted")
-    return _make(engine, work, record)
+    return _make(engine, work, record, is_first=True)
 
 
 def resume(engine: Engine, record: Snapshot) -> Snapshot:
@@ -56,9 +57,11 @@ def resume(engine: Engine, record: Snapshot) -> Snapshot:
     driver = engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
     work = engine.work()
+    if record.name_taken:  # what is there is not this snapshot's; perhaps it is gone by now
+        return _make(engine, work, record)
     try:
-        engine.call(work, driver.delete_snapshot, engine.snapshot_object(work, record))
-    except BackendUnavailable:
+        engine.call_to_delete(work, driver.delete_snapshot, engine.snapshot_object(work, record), record)
+    except (BackendUnavailable, StoreUnavailable):
         raise
     except DriverError as error:
         # Most likely there was nothing to delete. If something is there, taking it again fails, and says so.
@@ -79,20 +82,21 @@ def _check_volume(volume: Volume) -> None:
         raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
 
 
-def _make(engine: Engine, work: Work, record: Snapshot) -> Snapshot:
+def _make(engine: Engine, work: Work, record: Snapshot, *, is_first: bool = False) -> Snapshot:
     made = engine.snapshot_object(work, record)
     try:
         update = engine.ask(work, engine.ready_driver().create_snapshot, made)
     except DriverError as error:
+        if (is_first or record.name_taken) and faults.is_name_taken(error.__cause__ or error):
+            raise engine.leave_alone(record, error) from error
         _undo(engine, work, made, error)
         raise
     faultpoints.reach("create-snapshot.driver-done")
 
     def finished(current: Snapshot) -> Snapshot:
         engine.check_own(current, Status.CREATING)
-        return replace(
-            rows.update_snapshot(current, update), status=Status.AVAILABLE, unfinished=False, owner="", message=""
-        )
+        done = rows.update_snapshot(current, update)
+        return replace(done, status=Status.AVAILABLE, unfinished=False, name_taken="", owner="", message="")
 
     try:
         return work.change_snapshot(record.id, finished)
@@ -103,10 +107,14 @@ def _make(engine: Engine, work: Work, record: Snapshot) -> Snapshot:
 
 def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
     """Leave nothing of a failed snapshot, or a record that says what could not be undone."""
-    if engine.is_taken_over(work.snapshot(made.id)):
+    record = work.snapshot(made.id)
+    if engine.is_taken_over(record):
+        return
+    if record.name_taken:
+        engine.leave(record, str(error))
         return
     try:
-        engine.call(work, engine.ready_driver().delete_snapshot, made)
+        engine.call_to_delete(work, engine.ready_driver().delete_snapshot, made, record)
     except DriverError as second:
         if not faults.is_missing(second.__cause__ or second, work.snapshot(made.id)):
             engine.leave(work.snapshot(made.id), f"{error}; cleaning up failed, too: {second}")
@@ -127,7 +135,7 @@ def delete(engine: Engine, record: Snapshot) -> None:
         faultpoints.reach("delete-snapshot.record-written")
         work = engine.work()
         try:
-            engine.call(work, driver.delete_snapshot, engine.snapshot_object(work, record))
+            _driver_delete(engine, work, driver, record)
         except InUse:
             status = Status.ERROR if record.unfinished else Status.AVAILABLE
             engine.note(work.snapshot(record.id), status, was.message, owner="")
@@ -140,3 +148,13 @@ def delete(engine: Engine, record: Snapshot) -> None:
         faultpoints.reach("delete-snapshot.driver-done")
         engine.remove(work.snapshot(record.id))
     engine.forget_lock_files(snapshot_id=record.id)
+
+
+def _driver_delete(engine: Engine, work: Work, driver: Any, record: Snapshot) -> None:
+    doomed = engine.snapshot_object(work, record)
+    if record.name_taken:
+        engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")
+    elif record.unfinished:
+        engine.call_to_delete(work, driver.delete_snapshot, doomed, record)
+    else:
+        engine.call(work, driver.delete_snapshot, doomed)

@@ -21,6 +21,7 @@ from csi_cinderlib.errors import (
     OutOfRange,
     PreconditionFailed,
     StaleRecord,
+    StoreUnavailable,
     Unsupported,
 )
 from csi_cinderlib.model.records import Snapshot, SourceKind, Status, Volume
@@ -44,7 +45,7 @@ def create(engine: Engine, record: Volume) -> Volume:
     _check_source(work, record)
     record = engine.store.add(record)
     faultpoints.reach("create-volume.record-written")
-    return _make(engine, work, record)
+    return _make(engine, work, record, is_first=True)
 
 
 def resume(engine: Engine, record: Volume) -> Volume:
@@ -60,9 +61,11 @@ def resume(engine: Engine, record: Volume) -> Volume:
     record = engine.intend(record, Status.CREATING)
     work = engine.work(record)
     work.attached[record.id] = ()
+    if record.name_taken:  # what is there is not this volume's; perhaps it is gone by now
+        return _make(engine, work, record)
     try:
-        engine.call(work, driver.delete_volume, engine.volume_object(work, record))
-    except BackendUnavailable:
+        engine.call_to_delete(work, driver.delete_volume, engine.volume_object(work, record), record)
+    except (BackendUnavailable, StoreUnavailable):
         raise
     except DriverError as error:
         # Most likely there was nothing to delete. If something is there, creating it again fails, and says so.
@@ -90,13 +93,15 @@ def _check_source(work: Work, record: Volume) -> None:
         )
 
 
-def _make(engine: Engine, work: Work, record: Volume) -> Volume:
+def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False) -> Volume:
     work.volumes[record.id] = record
     work.attached[record.id] = ()
     made = engine.volume_object(work, record)
     try:
         update = _driver_create(engine, work, record, made)
     except DriverError as error:
+        if (is_first or record.name_taken) and faults.is_name_taken(error.__cause__ or error):
+            raise engine.leave_alone(record, error) from error
         _undo(engine, work, made, error)
         raise
     faultpoints.reach("create-volume.driver-done")
@@ -104,7 +109,7 @@ def _make(engine: Engine, work: Work, record: Volume) -> Volume:
     def finished(current: Volume) -> Volume:
         engine.check_own(current, Status.CREATING)
         done = rows.update_volume(current, update)
-        return replace(done, status=Status.AVAILABLE, unfinished=False, owner="", message="")
+        return replace(done, status=Status.AVAILABLE, unfinished=False, name_taken="", owner="", message="")
 
     try:
         return work.change_volume(record.id, finished)
@@ -138,8 +143,11 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
     record = work.volume(made.id)
     if engine.is_taken_over(record):
         return
+    if record.name_taken:
+        engine.leave(record, str(error))
+        return
     try:
-        engine.call(work, engine.ready_driver().delete_volume, made)
+        engine.call_to_delete(work, engine.ready_driver().delete_volume, made, record)
     except DriverError as second:
         if not faults.is_missing(second.__cause__ or second, record):
             engine.leave(work.volume(made.id), f"{error}; cleaning up failed, too: {second}")
@@ -182,10 +190,15 @@ def _refuse_dependents(engine: Engine, work: Work, record: Volume) -> None:
 
 def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume) -> None:
     doomed = engine.volume_object(work, record)
+    if record.name_taken:
+        engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")
+        return
     try:
-        if not record.unfinished:  # those were never exported
+        if record.unfinished:  # never exported
+            engine.call_to_delete(work, driver.delete_volume, doomed, record)
+        else:
             _remove_export(engine, work, driver, doomed)
-        engine.call(work, driver.delete_volume, doomed)
+            engine.call(work, driver.delete_volume, doomed)
     except InUse:
         _give_back(engine, work.volume(record.id))
         raise

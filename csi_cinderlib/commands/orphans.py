@@ -1,4 +1,4 @@
-"""`csi-cinderlib orphans`: what an interrupted call left half done and no retry has finished yet."""
+"""`csi-cinderlib orphans`: what an interrupted call left half done, or may have left on the array out of reach."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.configuration(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with more in it")
+    parser.add_argument(
+        "--forget", metavar="ID", help="forget what failed under this id, after you have looked at the array"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """0, whether there are any or not."""
+    """0, whether there are any or not. Raises NotFound or PreconditionFailed when there is nothing to forget."""
     from dataclasses import asdict
 
     from csi_cinderlib.app import stores
@@ -27,7 +30,12 @@ def run(args: argparse.Namespace) -> int:
 
     settings = options.settings(args)
     with stores.opened(settings) as store, stores.node_registry(settings) as nodes:
-        found = Orphans(store, Backends(), KeyedLocks(), nodes=nodes).find()
+        orphans = Orphans(store, Backends(), KeyedLocks(), nodes=nodes)
+        if args.forget:
+            for forgotten in orphans.forget(args.forget):
+                print(f"forgotten: {forgotten}")
+            return 0
+        found = orphans.find()
     rows = [asdict(orphan) if args.json else _brief(orphan) for orphan in found]
     listing.show(rows, as_json=args.json, nothing="nothing is half done")
     return 0

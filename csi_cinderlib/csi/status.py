@@ -19,6 +19,7 @@ CODES: Mapping[type[errors.DriverError], grpc.StatusCode] = MappingProxyType(
         errors.ConfigurationError: grpc.StatusCode.FAILED_PRECONDITION,  # an administrator must act first
         errors.NotFound: grpc.StatusCode.NOT_FOUND,
         errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+        errors.NameTaken: grpc.StatusCode.ALREADY_EXISTS,
         errors.OperationPending: grpc.StatusCode.ABORTED,  # general scheme, "Operation pending for volume"
         errors.StaleRecord: grpc.StatusCode.ABORTED,
         errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,

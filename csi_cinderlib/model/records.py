@@ -106,6 +106,8 @@ class Volume:
             here, so that no node ever makes a file system on it.
         owner: the controller process that works on a record whose status is an intent.
         unfinished: its creation never came to an end, so that it is not whole also when its deletion was refused.
+        name_taken: what the back end said when it refused to create it because of an object of that name. That object is not
+            this volume's, and is never touched.
         fields: all other columns of Cinder's volume that a driver may set (replication_driver_data, say).
         labels: names of the claim and the like, for people.
     """
@@ -134,6 +136,7 @@ class Volume:
     group_id: str = ""
     owner: str = ""
     unfinished: bool = False
+    name_taken: str = ""
     target_size: GiB | None = None
     """While EXTENDING: what the volume is to become. While AVAILABLE: what a growth that failed may have made of it."""
     created_at: str = ""
@@ -143,7 +146,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One snapshot of a volume; `size` is the volume's when it was taken. `unfinished` as with a volume."""
+    """One snapshot of a volume; `size` is the volume's when it was taken. `unfinished` and `name_taken` as with a volume."""
 
     id: str
     name: str = ""
@@ -160,6 +163,7 @@ class Snapshot:
     group_snapshot_id: str = ""
     owner: str = ""
     unfinished: bool = False
+    name_taken: str = ""
     created_at: str = ""
     revision: str = ""
     unknown: Mapping[str, object] = field(default=NOTHING, repr=False)

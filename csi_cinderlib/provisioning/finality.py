@@ -12,6 +12,7 @@ from csi_cinderlib.errors import (
     BackendUnavailable,
     CorruptRecord,
     DriverError,
+    NameTaken,
     NotFound,
     OperationPending,
     StoreUnavailable,
@@ -36,11 +37,12 @@ def home(backends: Backends, record: Volume | Snapshot | Attachment | GroupSnaps
 def retried(store: Store, backend: str, kind: type[Volume | Snapshot | GroupSnapshot], id: str) -> Iterator[None]:
     """Make every error in the block one after which the caller retries, if it left the record behind.
 
-    The sidecars give up for good on a final code, also when the claim is gone by then, and nobody would clean up.
+    The sidecars give up for good on a final code, also when the claim is gone by then, and nobody would clean up. A name that is taken
+    leaves nothing to clean up: an administrator has to look, and a claim that still stands is tried again.
     """
     try:
         yield
-    except (OperationPending, StoreUnavailable, BackendUnavailable):
+    except (OperationPending, StoreUnavailable, BackendUnavailable, NameTaken):
         raise
     except DriverError as error:
         if not _exists(store, kind, id):

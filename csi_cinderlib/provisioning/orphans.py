@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from csi_cinderlib.backend import leftovers
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import DriverError, InvalidRequest, NotFound, OperationPending
+from csi_cinderlib.errors import (
+    CorruptRecord,
+    DriverError,
+    InvalidRequest,
+    NotFound,
+    OperationPending,
+    PreconditionFailed,
+)
 from csi_cinderlib.model import labels, nodes, times
 from csi_cinderlib.model.records import EMPTY, Attachment, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
@@ -93,7 +103,68 @@ class Orphans:
     def find(self) -> tuple[Orphan, ...]:
         """All of them, also those that are not due: stuck, unreadable, or attached to a node that is gone."""
         stuck = (self._describe(record) for record in self._stuck())
-        return (*stuck, *self._unreadable(), *self._nodes_gone())
+        return (*stuck, *self._unreadable(), *self._nodes_gone(), *self._leftovers())
+
+    def forget(self, id: str) -> tuple[str, ...]:
+        """Forget, after an operator has looked at the array, what may be left there of the object with that id; what it was.
+
+        Raises:
+            NotFound: nothing is noted under that id, and no record in ERROR has it.
+            PreconditionFailed: the record is in use or under way.
+        """
+        forgotten = [
+            f"{found.kind} {found.name} on back end {found.backend!r}" for found in leftovers.forget(self._store, id)
+        ]
+        record: Any  # mypy cannot take a union for the store's type variable
+        for record in self._with_id(id):
+            if record.status is Status.ERROR:
+                self._store.remove(record)
+                forgotten.append(f"the record of {_kind(record)} {id!r} on back end {record.backend!r}")
+            elif not forgotten:
+                raise PreconditionFailed(
+                    f"{_kind(record)} {id!r} is {record.status}: only what failed can be forgotten"
+                )
+        if not forgotten:
+            raise NotFound("leftover", id)
+        return tuple(forgotten)
+
+    def _with_id(self, id: str) -> Iterator[Volume | Snapshot | Attachment]:
+        with suppress(NotFound):
+            yield self._store.get(Volume, id)
+        with suppress(NotFound):
+            yield self._store.get(Snapshot, id)
+        with suppress(NotFound):
+            yield self._store.get(Attachment, id)
+
+    def _leftovers(self) -> Iterator[Orphan]:
+        for key, found in leftovers.walk(self._store):
+            if found is None:
+                yield Orphan(kind="leftover", id=key.removeprefix(leftovers.PREFIX), reason="its note cannot be read")
+                continue
+            yield Orphan(
+                kind=found.kind,
+                id=found.id,
+                name=found.name,
+                backend=found.backend,
+                status="leftover",
+                created_at=found.since,
+                reason=f"look for {found.name} on the back end: {found.reason}{self._warning(found)}",
+            )
+
+    def _warning(self, found: leftovers.Leftover) -> str:
+        """Two objects of one name may be on the array by now."""
+        record: Volume | Snapshot
+        try:
+            if found.kind == "volume":
+                record = self._store.get(Volume, found.id)
+            else:
+                record = self._store.get(Snapshot, found.id)
+        except NotFound:
+            return ""
+        except CorruptRecord:
+            return "; KEEP the one in use, whose record cannot be read"
+        known = record.provider.id or record.provider.location
+        return f"; KEEP the one in use, {f'which the array calls {known}' if known else 'which has the same name'}"
 
     def settle(self) -> tuple[Settled, ...]:
         """Finish or undo what is due, each on its own: one that fails stays for the next time."""
@@ -146,6 +217,9 @@ class Orphans:
 
     def _describe(self, record: Stuck) -> Orphan:
         is_due = due(record, self._clock(), self._grace)
+        if isinstance(record, Volume | Snapshot) and record.name_taken:
+            name = f"{_kind(record)}-{record.id}"
+            return _orphan(record, f"look for {name} on the back end: not created by this driver: {record.name_taken}")
         idle = "and nobody finished that" if is_due else "and somebody may still be at work on it"
         return _orphan(record, record.message or f"it is {record.status} {idle}", due=is_due)
 
@@ -182,7 +256,7 @@ def due(record: Stuck, now: datetime, grace: timedelta) -> bool:
     """Whether to deal with it now: at once what somebody asked to be rid of or to grow, after the grace what was being made."""
     if record.status in {Status.DELETING, Status.EXTENDING}:
         return True
-    if record.status is Status.AVAILABLE:
+    if record.status is Status.AVAILABLE or (isinstance(record, Volume | Snapshot) and record.name_taken):
         return False
     try:
         return now - times.parse(record.created_at) > grace

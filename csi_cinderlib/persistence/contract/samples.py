@@ -66,6 +66,7 @@ VOLUME = Volume(
     group_id="9999",
     owner="controller-0",
     unfinished=True,
+    name_taken="it exists",
     target_size=GiB(0),
     created_at=CREATED,
 )
@@ -85,6 +86,7 @@ SNAPSHOT = Snapshot(
     group_snapshot_id="8888",
     owner="controller-0",
     unfinished=True,
+    name_taken="it exists",
     created_at=CREATED,
 )
 ATTACHMENT = Attachment(

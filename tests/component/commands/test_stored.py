@@ -138,6 +138,17 @@ def test_no_volumes_are_said_to_be_none(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == "no volumes\n"
 
 
+def test_what_an_operator_looked_at_is_forgotten(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = open_store("sql", state_dir=state)
+    store.replace(replace(store.get(Volume, "v2"), status=Status.ERROR))
+    store.close()
+    assert run("orphans", state, "--forget", "v2") == 0
+    assert capsys.readouterr().out == "forgotten: the record of volume 'v2' on back end 'local'\n"
+    assert run("orphans", state, "--forget", "v1") == 1
+    assert "only what failed can be forgotten" in capsys.readouterr().err
+    assert run("orphans", state, "--forget", "v2") == 1
+
+
 def test_orphans_are_what_is_half_done(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("orphans", state, "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -18,7 +18,6 @@ from tests.support.fakes.array import VOLUME, Array
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 NAME = "mysql-data"
-UNDONE = "promise 25: a creation that fails because the name exists deletes the object that has the name"
 
 Install = Callable[..., Site]
 
@@ -77,7 +76,6 @@ def test_the_second_installation_gives_up(install: Install, array: Array) -> Non
 
 
 @pytest.mark.parametrize("words", ["exists", "duplicate"])
-@pytest.mark.xfail(strict=True, reason=UNDONE)
 def test_the_name_is_taken_by_an_object_of_the_administrator(install: Install, array: Array, words: str) -> None:
     site = install("a", faults=[f"create_volume={words}"])
     array.create(VOLUME, f"volume-{site.ids.volume_id(NAME)}", 1)

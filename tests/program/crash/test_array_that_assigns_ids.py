@@ -13,7 +13,6 @@ import pytest
 from tests.program.crash.conftest import Action, Array, Processes
 
 TRAITS = ["assigned-ids"]
-FORGOTTEN = "promise 41: the object of an unfinished creation whose id was lost is in no record and no list of orphans"
 CREATE: Action = ["create", "v"]
 BEFORE: list[Action] = [["create", "v"], ["snapshot", "s", "v"]]
 DELETE: list[Action] = [["unpublish", "v", ""], ["delete", "r"], ["delete_snapshot", "s"], ["delete", "v"]]
@@ -45,7 +44,6 @@ def array(*faults: str) -> Array:
         ),
     ],
 )
-@pytest.mark.xfail(strict=True, reason=FORGOTTEN)
 def test_what_was_created_before_the_kill_stays_visible(
     before: list[Action], action: Action, method: str, after: list[Action], tmp_path: Path, processes: Processes
 ) -> None:
