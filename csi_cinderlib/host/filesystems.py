@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 
 from csi_cinderlib.errors import HostError, UnsafeToFormat
-from csi_cinderlib.host import commands, devices, kernel, mkfsoptions
+from csi_cinderlib.host import commands, devices, identities, kernel, mkfsoptions
 from csi_cinderlib.host.magics import Kind
 from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, is_zero_head_and_tail, probe
 from csi_cinderlib.model.requests import Usage
@@ -19,6 +21,7 @@ __all__ = [
     "Kind",
     "Signature",
     "check",
+    "count_errors",
     "file_system_size",
     "grow",
     "is_zero_head_and_tail",
@@ -81,14 +84,17 @@ def check(device: str, found: Signature) -> None:
         HostError: it needs a person's decision; nothing was changed.
     """
     if found.name in _EXT and found.dirty:
-        _preen(device, "-p")
+        _preen(device, "-f", "-p")  # forced, since a count of errors alone is no reason for it
 
 
 def _preen(device: str, *flags: str) -> None:
     output = commands.run(["e2fsck", *flags, device], timeout=CHECK_SECONDS, ok=range(256))
     if output.code not in (0, 1, 2):  # 1: mended; 2: mended, and a root file system would want a reboot
         said = (output.stdout + output.stderr).strip()[-1000:]
-        raise HostError(f"{device}: the file system has damage that is not mended without you: run e2fsck: {said}")
+        raise HostError(
+            "the file system needs manual repair: attach the volume as a raw block device and run e2fsck on it there. "
+            f"e2fsck -p on {device} said: {said}"
+        )
 
 
 def needs_growth(device: str, found: Signature | None = None) -> bool:
@@ -136,9 +142,20 @@ def _grow_ext(device: str, found: Signature, mount_path: str) -> None:
         with kernel.opened(mount_path, os.O_RDONLY) as fd:
             kernel.ioctl(fd, _EXT4_IOC_RESIZE_FS, bytearray(struct.pack("=Q", blocks)))
     except OSError as error:
+        if error.errno == errno.EPERM and count_errors(device):
+            raise HostError(
+                f"growing {mount_path}: the file system has errors; it is checked, and grown, when it is staged again"
+            ) from error
         if error.errno == errno.EPERM:
             raise HostError(f"growing {mount_path}: growing ext4 while mounted needs CAP_SYS_RESOURCE") from error
         commands.run(["resize2fs", device], timeout=GROW_SECONDS)  # it knows older kernels' and file systems' ways
+
+
+def count_errors(device: str) -> int:
+    """How many errors the kernel noted in a mounted ext4; 0 for other file systems."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/sys/fs/ext4/{identities.sysfs(device).name}/errors_count").read_text())
+    return 0
 
 
 def usage(path: str) -> tuple[Usage, ...]:

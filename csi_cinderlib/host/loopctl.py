@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel
 
 _SET_FD = 0x4C00
@@ -139,9 +140,17 @@ def refresh(fd: int) -> None:
 
 
 def free_number() -> int:
-    """A device that was free a moment ago; the kernel adds one when none is."""
-    with kernel.opened(CONTROL, os.O_RDWR) as fd:
-        return kernel.ioctl(fd, _GET_FREE)
+    """A device that was free a moment ago; the kernel adds one when none is.
+
+    Raises:
+        HostError: the kernel has no loop devices.
+        OSError: anything else.
+    """
+    try:
+        with kernel.opened(CONTROL, os.O_RDWR) as fd:
+            return kernel.ioctl(fd, _GET_FREE)
+    except FileNotFoundError:
+        raise HostError(f"there is no {CONTROL}: load the kernel module loop (modprobe loop)") from None
 
 
 def node(number: int) -> str:

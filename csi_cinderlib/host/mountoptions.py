@@ -83,6 +83,11 @@ def names_of(flags: int) -> tuple[str, ...]:
     return tuple(name for name, flag in _SET.items() if flag & flags)
 
 
+def security_labels(data: Sequence[str]) -> tuple[str, ...]:
+    """Names of the options that are for the security module, `context` say."""
+    return tuple(name for word in data if (name := word.partition("=")[0]) in _SEPARATE)
+
+
 def rejected(fs_type: str, data: Sequence[str]) -> tuple[str, ...]:
     """Those of the options that the file system refuses to parse, asked of the kernel one by one (fsopen(2), Linux 5.2).
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from csi_cinderlib.errors import HostError, InvalidRequest
 from csi_cinderlib.host import kernel
-from csi_cinderlib.host.mountoptions import names_of, parse, rejected
+from csi_cinderlib.host.mountoptions import names_of, parse, rejected, security_labels
 from csi_cinderlib.host.mounttable import Mount, table
 
 __all__ = [
@@ -62,6 +62,8 @@ _OF_ONE_MOUNT = {
 }
 """Flags that each mount of a file system has for itself. strictatime is the absence of noatime and relatime."""
 
+SELINUX = Path("/sys/fs/selinux")
+"""There while SELinux is enabled."""
 _FLAGS_FIELD = "volume_capability.mount.mount_flags"
 
 
@@ -90,8 +92,18 @@ def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -
             raise InvalidRequest(_FLAGS_FIELD, f"{fs_type} does not know {', '.join(unknown)}") from error
         if error.errno == errno.EROFS:
             raise NeedsWriting(f"mounting {source} on {target} as {fs_type}: {error.strerror}") from error
-        hint = "; no such file system in this kernel" if error.errno == errno.ENODEV else ""
-        raise HostError(f"mounting {source} on {target} as {fs_type}: {error.strerror}{hint}") from error
+        raise HostError(f"mounting {source} on {target} as {fs_type}: {_reason(error, parsed.data)}") from error
+
+
+def _reason(error: OSError, data: Sequence[str]) -> str:
+    """What the kernel said, and no more than was checked about the cause."""
+    if error.errno == errno.ENODEV:
+        return f"{error.strerror}; no such file system in this kernel"
+    if error.errno != errno.EINVAL:
+        return error.strerror or str(error)
+    if (labels := security_labels(data)) and not SELINUX.exists():
+        return f"{error.strerror}: {', '.join(labels)} needs SELinux, which is not enabled on this host"
+    return f"{error.strerror}: the kernel log (dmesg) gives the reason, for example a feature that this kernel does not know"
 
 
 def bind(source: str, target: str, *, recursive: bool = False) -> None:

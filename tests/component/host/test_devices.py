@@ -331,3 +331,11 @@ def test_a_file_that_was_replaced_is_not_the_one_that_is_shown(loop: Loop, tmp_p
     assert not devices.shows_file(device, str(file))
     with pytest.raises(HostError, match="comparing"):
         devices.shows_file("/dev/loop987654", str(file))
+
+
+def test_a_kernel_without_loop_devices_is_named_as_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(1024 * 1024))
+    monkeypatch.setattr(loopctl, "CONTROL", str(tmp_path / "missing"))
+    with pytest.raises(HostError, match="load the kernel module loop"):
+        devices.attach_file(str(file))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError, InvalidRequest
-from csi_cinderlib.host import devices, filesystems, mounts, mounttable
+from csi_cinderlib.host import commands, devices, filesystems, mounts, mounttable
 
 pytestmark = pytest.mark.root
 Loop = Callable[..., str]
@@ -41,7 +41,7 @@ def test_an_unknown_option_is_named(fs_type: str, loop: Loop, target: str) -> No
 
 
 def test_mounting_a_device_without_a_file_system_is_a_host_error(loop: Loop, target: str) -> None:
-    with pytest.raises(HostError, match=r"mounting /dev/loop\d+ on .* as ext4: Invalid argument$"):
+    with pytest.raises(HostError, match=r"mounting /dev/loop\d+ on .* as ext4: Invalid argument: the kernel log"):
         mounts.mount(loop(64), target, "ext4")
 
 
@@ -337,3 +337,16 @@ def test_one_layer_is_unmounted_at_a_time(target: str) -> None:
     mounts.unmount_uppermost(target)
     with pytest.raises(HostError, match="unmounting"):
         mounts.unmount_uppermost(target)
+
+
+def test_an_invalid_argument_is_explained_by_what_was_checked(
+    loop: Loop, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = loop(64)
+    filesystems.make(device, "ext4")
+    monkeypatch.setattr(mounts, "SELINUX", tmp_path / "missing")
+    with pytest.raises(HostError, match="context needs SELinux, which is not enabled on this host"):
+        mounts.mount(device, target, "ext4", ("context=system_u:object_r:t:s0",))
+    commands.run(["debugfs", "-w", "-R", "feature FEATURE_I30", device], timeout=60)
+    with pytest.raises(HostError, match=r"Invalid argument: the kernel log \(dmesg\) gives the reason"):
+        mounts.mount(device, target, "ext4")
