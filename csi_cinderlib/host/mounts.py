@@ -27,6 +27,7 @@ __all__ = [
     "find",
     "find_all",
     "is_dead",
+    "is_whole_device",
     "mount",
     "of_file_system",
     "set_propagation",
@@ -246,6 +247,11 @@ def bound_node(item: Mount) -> int:
     What lies under another mount is not seen.
     """
     return _number_of(item.target) if item.may_be_node else 0
+
+
+def is_whole_device(item: Mount) -> bool:
+    """Whether it shows a block device's node, or all of the file system on one: not a directory of a disk, a share or a tmpfs."""
+    return bool(bound_node(item) or (item.root == "/" and _number_of(item.source)))
 
 
 def device_path(item: Mount) -> str:
