@@ -42,7 +42,7 @@ def sandbox() -> Iterator[Sandbox]:
     if os.geteuid() != 0:
         raise HostError("the demo mounts file systems on loop devices: run it as root")
     private_mounts()
-    root = Path(tempfile.mkdtemp(prefix="csi-cinderlib-demo-"))
+    root = Path(tempfile.mkdtemp(prefix="csi-cinderlib-demo-")).resolve()  # a node takes no path through a link
     driver = None
     try:
         driver = DriverProcess(root)

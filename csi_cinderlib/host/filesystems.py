@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 
 from csi_cinderlib.errors import HostError, UnsafeToFormat
-from csi_cinderlib.host import commands, devices, kernel, mkfsoptions
+from csi_cinderlib.host import commands, devices, identities, kernel, mkfsoptions
 from csi_cinderlib.host.magics import Kind
 from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, probe
 from csi_cinderlib.model.requests import Usage
@@ -19,6 +21,7 @@ __all__ = [
     "Kind",
     "Signature",
     "check",
+    "count_errors",
     "file_system_size",
     "grow",
     "make",
@@ -93,7 +96,7 @@ def check(device: str, found: Signature) -> None:
         HostError: it needs a person's decision; nothing was changed.
     """
     if found.name in _EXT and found.dirty:
-        _preen(device, "-p")
+        _preen(device, "-f", "-p")  # forced, since a count of errors alone is no reason for it
 
 
 def _preen(device: str, *flags: str) -> None:
@@ -158,11 +161,19 @@ def _grow_ext(device: str, found: Signature, mount_path: str) -> None:
 
 def _why_not_permitted(device: str) -> str:
     """EPERM has two causes in ext4_resize_begin (fs/ext4/resize.c), and may have others of the device."""
+    found = probe(device)
+    if count_errors(device) or (found and found.dirty):
+        return f"the file system has errors; it is checked, and grown, when it is staged again; see {ERRORS_PAGE}"
     if not kernel.has_capability(kernel.CAP_SYS_RESOURCE):
         return "growing ext4 while it is mounted needs CAP_SYS_RESOURCE, which this process does not have"
-    if (found := probe(device)) and found.dirty:
-        return f"the file system has errors, and the kernel grows it only after a check; see {ERRORS_PAGE}"
     return os.strerror(errno.EPERM)
+
+
+def count_errors(device: str) -> int:
+    """How many errors the kernel noted in a mounted ext4; 0 for other file systems."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/sys/fs/ext4/{identities.sysfs(device).name}/errors_count").read_text())
+    return 0
 
 
 def usage(path: str) -> tuple[Usage, ...]:

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from csi_cinderlib.host import kernel
 
@@ -84,6 +83,11 @@ def names_of(flags: int) -> tuple[str, ...]:
     return tuple(name for name, flag in _SET.items() if flag & flags)
 
 
+def security_labels(data: Sequence[str]) -> tuple[str, ...]:
+    """Names of the options that are for the security module, `context` say."""
+    return tuple(name for word in data if (name := word.partition("=")[0]) in _SEPARATE)
+
+
 def rejected(fs_type: str, data: Sequence[str]) -> tuple[str, ...]:
     """Those of the options that the file system refuses to parse, asked of the kernel one by one (fsopen(2), Linux 5.2).
 
@@ -97,14 +101,6 @@ def rejected(fs_type: str, data: Sequence[str]) -> tuple[str, ...]:
         return tuple(word for word in data if word.partition("=")[0] not in _SEPARATE and not _accepts(context, word))
     finally:
         os.close(context)
-
-
-def without_selinux(data: Sequence[str]) -> tuple[str, ...]:
-    """Those of the options that only SELinux takes, by name, where the kernel does not have it enabled."""
-    if Path("/sys/fs/selinux").exists():
-        return ()
-    names = (word.partition("=")[0] for word in data)
-    return tuple(f"{name}=" for name in names if name in _SEPARATE)
 
 
 def _accepts(context: int, word: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from csi_cinderlib.errors import HostError, InvalidRequest
 from csi_cinderlib.host import kernel, kernel_log
-from csi_cinderlib.host.mountoptions import names_of, parse, rejected, without_selinux
+from csi_cinderlib.host.mountoptions import names_of, parse, rejected, security_labels
 from csi_cinderlib.host.mounttable import Mount, table
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "find",
     "find_all",
     "is_dead",
+    "is_whole_device",
     "mount",
     "of_file_system",
     "set_propagation",
@@ -62,6 +63,8 @@ _OF_ONE_MOUNT = {
 }
 """Flags that each mount of a file system has for itself. strictatime is the absence of noatime and relatime."""
 
+SELINUX = Path("/sys/fs/selinux")
+"""There while SELinux is enabled."""
 _FLAGS_FIELD = "volume_capability.mount.mount_flags"
 
 
@@ -103,7 +106,7 @@ def _refuse_unknown(fs_type: str, data: Sequence[str]) -> None:
     """Raises InvalidRequest when mounting failed because of an option, and names it."""
     if unknown := rejected(fs_type, data):
         raise InvalidRequest(_FLAGS_FIELD, f"{fs_type} does not know {', '.join(unknown)}")
-    if labels := without_selinux(data):
+    if (labels := security_labels(data)) and not SELINUX.exists():
         reason = f"SELinux is not enabled on this node, so that {fs_type} takes no {', '.join(labels)}"
         raise InvalidRequest(_FLAGS_FIELD, reason)
 
@@ -248,6 +251,11 @@ def bound_node(item: Mount) -> int:
     What lies under another mount is not seen.
     """
     return _number_of(item.target) if item.may_be_node else 0
+
+
+def is_whole_device(item: Mount) -> bool:
+    """Whether it shows a block device's node, or all of the file system on one: not a directory of a disk, a share or a tmpfs."""
+    return bool(bound_node(item) or (item.root == "/" and _number_of(item.source)))
 
 
 def device_path(item: Mount) -> str:

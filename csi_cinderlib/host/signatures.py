@@ -109,6 +109,7 @@ _HAS_JOURNAL, _INCOMPAT_JOURNAL_DEVICE, _INCOMPAT_64BIT = 0x4, 0x8, 0x80
 _EXT3_INCOMPAT, _EXT3_RO_COMPAT = 0x1 | 0x2 | 0x4 | 0x10, 0x1 | 0x2 | 0x4
 """The features that ext3 has; one more makes it ext4."""
 _STATE_ERRORS = 0x2
+_ERROR_COUNT = 0x194
 
 
 def _ext(head: bytes) -> Signature | None:
@@ -132,7 +133,7 @@ def _ext(head: bytes) -> Signature | None:
         label=_text(head, _EXT + 0x78, 16),
         size=Bytes(blocks * block_size),
         block_size=block_size,
-        dirty=bool(_unpack("<H", head, _EXT + 0x3A)[0] & _STATE_ERRORS),
+        dirty=bool(_unpack("<H", head, _EXT + 0x3A)[0] & _STATE_ERRORS or _unpack("<I", head, _EXT + _ERROR_COUNT)[0]),
     )
 
 

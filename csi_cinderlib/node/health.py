@@ -7,12 +7,11 @@ import mmap
 import os
 import threading
 import time
-from pathlib import Path
 
 from csi_cinderlib.brick import scsi
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import devices, identities, kernel
+from csi_cinderlib.host import devices, filesystems, kernel
 from csi_cinderlib.host.mounts import Mount
 
 PATIENCE = 5.0
@@ -99,12 +98,8 @@ def mount_problem(mount: Mount, *, read_only: bool) -> str:
 
 def errors_noted(device: str) -> str:
     """What ext4 has noted in its superblock; "" when there is nothing, or it is another file system."""
-    with contextlib.suppress(OSError):
-        name = identities.sysfs(device).name
-        count = int(Path(f"/sys/fs/ext4/{name}/errors_count").read_text())
-        if count:
-            return f"the file system noted {count} errors: it wants e2fsck"
-    return ""
+    count = filesystems.count_errors(device)
+    return f"the file system noted {count} errors: it must be checked by e2fsck" if count else ""
 
 
 class Reader:

@@ -152,13 +152,13 @@ class Publishing:
 
         Args:
             is_target: the record, or the kubelet, says that the path is a target of the volume. That decides about a device that
-                is gone; and, where the record is lost, about any block device that no other record names.
+                is gone; and, where the record is lost, about any whole block device that no other record names.
         """
         if record and mounted.is_own(self._records, record, here):
             return True
         if not is_target:
             return False
-        return mounts.is_dead(here) or (record is None and bool(mounts.device_path(here)))
+        return mounts.is_dead(here) or (record is None and mounts.is_whole_device(here))
 
 
 def _publication(request: NodePublishVolume) -> Publication:

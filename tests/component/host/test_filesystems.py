@@ -195,6 +195,21 @@ def test_growing_what_is_no_file_system_is_an_error(loop: Loop) -> None:
         filesystems.grow(loop(8))
 
 
+def test_an_ext4_with_errors_is_named_as_the_reason_why_it_does_not_grow(
+    loop: Loop, target: str, tmp_path: Path
+) -> None:
+    device = loop(64)
+    filesystems.make(device, "ext4")
+    mounts.mount(device, target, "ext4")
+    Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("test")
+    os.truncate(tmp_path / "disk.img", 128 * MIB)
+    devices.refresh_size(device)
+    with pytest.raises(
+        HostError, match="the file system has errors; it is checked, and grown, when it is staged again"
+    ):
+        filesystems.grow(device, target)
+
+
 def test_an_xfs_and_its_clone_are_mounted_side_by_side(loop: Loop, target: str, tmp_path: Path) -> None:
     device = loop(320)
     first = filesystems.make(device, "xfs")
@@ -290,5 +305,7 @@ def test_growing_a_mounted_ext4_with_errors_says_that_the_errors_are_the_reason(
     os.truncate(tmp_path / "disk.img", 128 * MIB)
     devices.refresh_size(device)
     monkeypatch.setattr(kernel, "has_capability", lambda _number: True)
-    with pytest.raises(HostError, match="the file system has errors, and the kernel grows it only after a check"):
+    with pytest.raises(
+        HostError, match="the file system has errors; it is checked, and grown, when it is staged again"
+    ):
         filesystems.grow(device, target)

@@ -75,7 +75,7 @@ def test_what_the_kernel_says_of_other_devices_is_not_told(loop: Loop, target: s
 def test_a_context_without_selinux_is_refused_by_its_name(loop: Loop, target: str) -> None:
     device = loop(64)
     filesystems.make(device, "ext4")
-    with pytest.raises(InvalidRequest, match="SELinux is not enabled on this node, so that ext4 takes no context="):
+    with pytest.raises(InvalidRequest, match="SELinux is not enabled on this node, so that ext4 takes no context"):
         mounts.mount(device, target, "ext4", ('context="system_u:object_r:container_file_t:s0:c1,c2"',))
 
 

@@ -134,6 +134,14 @@ def test_a_file_system_with_noted_errors_is_checked_before_it_is_mounted(node: N
     assert found.dirty is read_only, "a device that takes no writes is left as it is"
 
 
+def test_a_file_system_with_a_count_of_errors_alone_is_checked(node: Node) -> None:
+    """As a clone of a volume may have it: publishing would refuse it for ever."""
+    volume = prepared(node)
+    edit(volume, "ssv error_count 5")
+    node.stage(volume)
+    node.publish(volume)
+
+
 def test_a_new_file_system_that_cannot_be_mounted_is_not_made_again(node: Node) -> None:
     volume = node.volume()
     with pytest.raises(InvalidRequest, match="ext4 does not know frobnicate"):

@@ -201,7 +201,7 @@ def test_errors_that_ext4_noted_are_counted(device: Device, tmp_path: Path, coun
     devices.flush(device.path)
     (tmp_path / "target").mkdir()
     mounts.mount(device.path, str(tmp_path / "target"), "ext4")
-    noted = f"the file system noted {count} errors: it wants e2fsck" if count else ""
+    noted = f"the file system noted {count} errors: it must be checked by e2fsck" if count else ""
     assert health.errors_noted(device.path) == noted
 
 

@@ -159,6 +159,19 @@ def test_unpublish_of_an_unknown_volume_keeps_a_foreign_disk(node: Node) -> None
 
 
 @pytest.mark.root
+def test_unpublish_of_an_unknown_volume_keeps_a_directory_of_another_disk(node: Node) -> None:
+    staged, target = Path(node.stage(node.volume("other"))), Path(node.target())
+    node.records.remove("other")
+    for path in (staged / "inside", target):
+        path.mkdir()
+    mounts.bind(str(staged / "inside"), str(target))
+    node.note(node.volume())
+    with pytest.raises(PreconditionFailed, match="not unmounted: ext4 from /dev/loop"):
+        node.unpublish(node.volume())
+    assert str(target) in mounted_below(node.base)
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("kind", ["directory", "file"])
 def test_unpublish_removes_only_a_target_of_the_volume(node: Node, kind: str) -> None:
     volume, target = node.volume(), Path(node.target())
