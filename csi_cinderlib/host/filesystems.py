@@ -64,7 +64,12 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
         raise UnsafeToFormat(f"{device} carries {found.name} ({found.kind}): no file system is made on it")
     if known := _known_to_libblkid(device):
         raise UnsafeToFormat(f"{device} carries {known}, as blkid finds: no file system is made on it")
-    commands.run([*argv, device], timeout=MKFS_SECONDS)
+    output = commands.run([*argv, device], timeout=MKFS_SECONDS, ok=range(256))
+    if output.code:  # the reason comes first; some print a page of usage after it
+        lines = (output.stderr + output.stdout).splitlines()
+        reasons = (line.strip() for line in lines if line.strip() and not line.startswith("mke2fs 1."))  # its version
+        said = next(reasons, f"exit code {output.code}")
+        raise HostError(f"{argv[0]} on {device} failed: {said}")
     made = probe(device, span=FILE_SYSTEM_SPAN)
     if made is None or made.name != fs_type:
         raise HostError(f"{argv[0]} ended well, but {device} carries {made.name if made else 'no'} file system")

@@ -59,6 +59,28 @@ def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
     assert [f"{path}#{anchor}" for path, anchor in targets if anchor and anchor not in anchors(path)] == []
 
 
+def test_each_promise_names_tests_that_exist() -> None:
+    """docs/explanation/safety.md has a footnote for each promise, with the tests that break when it does not hold."""
+    page = ROOT / "docs/explanation/safety.md"
+    text, notes = read_footnotes(page.read_text())
+    assert set(re.findall(r"\[\^([\w-]+)\]", text)) == notes.keys()
+    assert [promise for promise in re.findall(r"^\*\*.*?(?=\n\n|\Z)", text, re.M | re.S) if "[^" not in promise] == []
+    assert [name for name, note in notes.items() if not named_tests(note)] == []
+    named = [(page.parent / path, test) for note in notes.values() for test, path in named_tests(note)]
+    assert [f"{path.name}::{test}" for path, test in named if f"\ndef {test}(" not in path.read_text()] == []
+
+
+def read_footnotes(page: str) -> tuple[str, dict[str, str]]:
+    """The text without its footnotes, and the footnotes by name."""
+    notes = dict(re.findall(r"^\[\^([\w-]+)\]: (.*(?:\n    .*)*)", page, re.MULTILINE))
+    return re.sub(r"^\[\^[\w-]+\]: .*(?:\n    .*)*", "", page, flags=re.MULTILINE), notes
+
+
+def named_tests(footnote: str) -> list[tuple[str, str]]:
+    """Each test's name, and its path from the page."""
+    return re.findall(r"\[(test_\w+)\]\((\.\./\.\./tests/[\w/]+\.py)\)", footnote)
+
+
 def test_messages_lead_to_a_page_and_a_heading() -> None:
     """An operator who is sent to a page by an error finds what it speaks of."""
     links = list(links_in_messages(ROOT / "csi_cinderlib"))

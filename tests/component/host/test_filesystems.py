@@ -128,8 +128,17 @@ def test_an_unknown_file_system_is_named_with_the_known_ones(loop: Loop) -> None
         filesystems.make(loop(8), "ntfs")
 
 
+@every_file_system
+def test_what_libblkid_alone_knows_is_not_formatted(fs_type: str, loop: Loop) -> None:
+    device = loop(320, block_size=512)
+    commands.run(["mkfs.minix", "-3", device], timeout=60)
+    assert filesystems.probe(device) is None
+    with pytest.raises(UnsafeToFormat, match=rf"{device} carries minix, as blkid finds: no file system is made on it"):
+        filesystems.make(device, fs_type)
+
+
 def test_mkfs_that_fails_shows_why(loop: Loop) -> None:
-    with pytest.raises(HostError, match=r"mkfs.xfs .*exit code 1: .*"):
+    with pytest.raises(HostError, match=r"^mkfs.xfs on /dev/loop\d+ failed: [^\n]+$"):
         filesystems.make(loop(8), "xfs")
 
 
