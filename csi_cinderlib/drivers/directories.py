@@ -51,15 +51,26 @@ class Limits:
     max_over_subscription_ratio: float = 20.0
     reserved_percentage: float = 0.0
 
+    def _promisable(self, now: Capacity) -> float:
+        return now.total * self.max_over_subscription_ratio - now.provisioned
+
+    def _backed(self, now: Capacity) -> float:
+        reserved = now.total * self.reserved_percentage / 100
+        return max(0.0, now.free - reserved) * self.max_over_subscription_ratio
+
+    def largest(self, now: Capacity) -> float:
+        """The most bytes that may be promised in addition: what `problem` has nothing against."""
+        return max(0.0, min(self._promisable(now), self._backed(now)))
+
     def problem(self, now: Capacity, more: int) -> str:
-        """Why `more` bytes may not be promised in addition, as Cinder's CapacityFilter counts; "" when they may."""
-        ratio, reserved = self.max_over_subscription_ratio, now.total * self.reserved_percentage / 100
-        if now.provisioned + more > now.total * ratio:
+        """Why `more` bytes may not be promised in addition; "" when they may."""
+        ratio = self.max_over_subscription_ratio
+        if more > self._promisable(now):
             return (
                 f"{_gib(more)} more than the {_gib(now.provisioned)} promised exceed the capacity of {_gib(now.total)} "
                 f"at max_over_subscription_ratio {ratio:g}"
             )
-        if more > max(0.0, now.free - reserved) * ratio:
+        if more > self._backed(now):
             return (
                 f"{_gib(more)} more are not enough capacity away from the {_gib(now.free)} free, less "
                 f"{self.reserved_percentage:g} % reserved, at max_over_subscription_ratio {ratio:g}"

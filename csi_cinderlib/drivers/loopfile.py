@@ -318,6 +318,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
             "total_capacity_gb": now.total / GIB,
             "free_capacity_gb": now.free / GIB,
             "provisioned_capacity_gb": now.provisioned / GIB,
+            "largest_volume_gb": pool.limits.largest(now) / GIB,
             "reserved_percentage": pool.limits.reserved_percentage,
             "max_over_subscription_ratio": pool.limits.max_over_subscription_ratio,
             "thin_provisioning_support": True,
