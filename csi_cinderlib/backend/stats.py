@@ -26,6 +26,7 @@ class Pool:
         reserved_percentage: of the total; not to be given out.
         max_over_subscription_ratio: how often the total may be promised to thin volumes.
         thin: thin provisioning is supported.
+        largest: the largest volume that the driver itself would create; math.inf where it does not say (only our own drivers do).
     """
 
     name: str
@@ -36,6 +37,7 @@ class Pool:
     reserved_percentage: float = 0
     max_over_subscription_ratio: float = 1
     thin: bool = False
+    largest: float = math.inf
     multiattach: bool = False
     qos: bool = False
     online_extend: bool = True
@@ -44,7 +46,13 @@ class Pool:
     def less(self, size: float) -> Pool:
         """The pool after `size` more was taken, as Cinder's scheduler counts between two reports of a driver."""
         free = self.free if self.free is None or math.isinf(self.free) else max(0.0, self.free - size)
-        return replace(self, free=free, allocated=self.allocated + size, provisioned=self.provisioned + size)
+        return replace(
+            self,
+            free=free,
+            allocated=self.allocated + size,
+            provisioned=self.provisioned + size,
+            largest=max(0.0, self.largest - size),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +99,7 @@ class BackendCapabilities:
 
 
 def usable_free(pool: Pool, *, thin: bool = True) -> float:
-    """The size of the largest volume that Cinder's CapacityFilter would let into this pool, in GiB.
+    """The size of the largest volume that Cinder's CapacityFilter would let into this pool, and the driver create, in GiB.
 
     Args:
         thin: False for a volume that asks for `provisioning:type` thick.
@@ -99,6 +107,10 @@ def usable_free(pool: Pool, *, thin: bool = True) -> float:
     Returns:
         math.inf when the driver sets no limit or does not know one: the driver itself will refuse then.
     """
+    return min(pool.largest, _let_in(pool, thin=thin))
+
+
+def _let_in(pool: Pool, *, thin: bool) -> float:
     if pool.free is None or math.isinf(pool.free):
         return math.inf
     if pool.total is None or math.isinf(pool.total):
@@ -152,6 +164,7 @@ def _pool(pool: Mapping[str, Any], whole: Mapping[str, Any], ratio: object, allo
         reserved_percentage=number(value("reserved_percentage"), 0.0),
         max_over_subscription_ratio=_ratio(value("max_over_subscription_ratio", ratio), thin, total, free, provisioned),
         thin=thin,
+        largest=number(value("largest_volume_gb"), math.inf),
         multiattach=truth(value("multiattach", False)),
         qos=truth(value("QoS_support", False)),
         online_extend=truth(value("online_extend_support", True)),

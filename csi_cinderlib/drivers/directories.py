@@ -3,7 +3,7 @@
 A file appears under its name only when it is complete: it is made in `.incomplete` and linked into place. What a crash
 leaves there carries no lock any more and is removed at the next start. `.lock` orders those who change the directory; in
 it stands a number that each change raises, so that the sum of all sizes need not be counted anew when nobody else changed
-anything.
+anything, and then the pool's id: nothing is done in a directory that is not the pool it was at the start.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from csi_cinderlib.drivers import identities
+from csi_cinderlib.drivers.identities import WrongPool
 from csi_cinderlib.host import kernel
 
 _INCOMPLETE = ".incomplete"
@@ -49,15 +51,26 @@ class Limits:
     max_over_subscription_ratio: float = 20.0
     reserved_percentage: float = 0.0
 
+    def _promisable(self, now: Capacity) -> float:
+        return now.total * self.max_over_subscription_ratio - now.provisioned
+
+    def _backed(self, now: Capacity) -> float:
+        reserved = now.total * self.reserved_percentage / 100
+        return max(0.0, now.free - reserved) * self.max_over_subscription_ratio
+
+    def largest(self, now: Capacity) -> float:
+        """The most bytes that may be promised in addition: what `problem` has nothing against."""
+        return max(0.0, min(self._promisable(now), self._backed(now)))
+
     def problem(self, now: Capacity, more: int) -> str:
-        """Why `more` bytes may not be promised in addition, as Cinder's CapacityFilter counts; "" when they may."""
-        ratio, reserved = self.max_over_subscription_ratio, now.total * self.reserved_percentage / 100
-        if now.provisioned + more > now.total * ratio:
+        """Why `more` bytes may not be promised in addition; "" when they may."""
+        ratio = self.max_over_subscription_ratio
+        if more > self._promisable(now):
             return (
                 f"{_gib(more)} more than the {_gib(now.provisioned)} promised exceed the capacity of {_gib(now.total)} "
                 f"at max_over_subscription_ratio {ratio:g}"
             )
-        if more > max(0.0, now.free - reserved) * ratio:
+        if more > self._backed(now):
             return (
                 f"{_gib(more)} more are not enough capacity away from the {_gib(now.free)} free, less "
                 f"{self.reserved_percentage:g} % reserved, at max_over_subscription_ratio {ratio:g}"
@@ -78,31 +91,82 @@ class Directory:
         self.limits = limits
         self._incomplete = str(Path(path, _INCOMPLETE))
         self._lock = str(Path(path, _LOCK))
+        self._id = ""
         self._counted: tuple[bytes, int] | None = None
         """The number in the lock file, and the sum of all sizes as of then."""
 
-    def prepare(self) -> None:
-        """Make the directory if need be, prove that it can be written to, and remove what a crash left."""
-        Path(self._incomplete).mkdir(mode=0o700, parents=True, exist_ok=True)
+    def find_id(self) -> str | None:
+        """The id of the pool that is here: "" when it has none, None when there is no pool."""
+        try:
+            with kernel.opened(self._lock, os.O_RDONLY) as fd:
+                return _id(fd)
+        except FileNotFoundError:
+            return None
+
+    def prepare(self, id: str) -> None:
+        """Use the pool of that id from now on: prove that it can be written to, and remove what a crash left.
+
+        Raises:
+            WrongPool: another one is here.
+        """
+        self._id = id
+        Path(self._incomplete).mkdir(mode=0o700, exist_ok=True)
         with self._changing():
             with self.incomplete("probe") as (fd, _):
                 os.fsync(fd)
             for entry in Path(self._incomplete).iterdir():
                 _remove_abandoned(entry)
 
+    def initialise(self) -> str:
+        """Make the directory a pool, or give one without an id its own. Of several hosts at once the first decides. The id."""
+        Path(self._incomplete).mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if not _id(fd):
+                os.pwrite(fd, identities.new_id().encode(), _GENERATION)
+                os.fsync(fd)
+            return _id(fd)
+        finally:
+            os.close(fd)
+            self.sync()
+
     @contextlib.contextmanager
     def _changing(self) -> Iterator[int]:
-        """Only one at a time, on all hosts. Short: nothing that waits for data is done inside."""
-        fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Only one at a time, on all hosts. Short: nothing that waits for data is done inside.
+
+        While the lock is open its file system cannot be unmounted, so that the pool stays what it was found to be.
+
+        Raises:
+            WrongPool: this is not the pool, or not any more.
+        """
+        fd = self._open_lock()
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield fd
         finally:
             os.close(fd)
 
+    def _open_lock(self) -> int:
+        try:
+            fd = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise WrongPool(f"{self.path} is no pool any more: is the disk of pool {self._id} mounted?") from None
+        if (found := _id(fd)) != self._id:
+            os.close(fd)
+            raise WrongPool(
+                f"{self.path} is pool {found or 'without an id'} and no longer {self._id}: is its disk mounted?"
+            )
+        return fd
+
+    def check(self) -> None:
+        """Raises WrongPool when this is not the pool, or not any more."""
+        os.close(self._open_lock())
+
     @contextlib.contextmanager
     def incomplete(self, name: str) -> Iterator[tuple[int, str]]:
         """A new file that is not in the directory yet, open for writing; gone afterwards unless it was published."""
+        self.check()
         path = str(Path(self._incomplete, f"{name}.{uuid.uuid4()}"))
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -138,7 +202,8 @@ class Directory:
         """Put a complete file in the place of another one of the same size, durably."""
         fd, path = made
         os.fsync(fd)
-        Path(path).replace(self.file(name))
+        with self._changing():
+            Path(path).replace(self.file(name))
         self.sync()
 
     def remove(self, name: str) -> bool:
@@ -182,7 +247,7 @@ class Directory:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
                 raise
-            if self.holds(name):
+            if os.path.lexists(self.file(name)):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from error
             Path(path).rename(self.file(name))
 
@@ -237,12 +302,19 @@ class Directory:
         return f"{self.path}/{name}"
 
     def holds(self, name: str) -> bool:
+        """Raises WrongPool: a pool that is not here is not an empty one."""
+        self.check()
         return os.path.lexists(self.file(name))
 
     def sync(self) -> None:
         """Names that were given or taken away are on the disk."""
         with kernel.opened(self.path, os.O_RDONLY | os.O_DIRECTORY) as fd:
             os.fsync(fd)
+
+
+def _id(fd: int) -> str:
+    """In a pool's open lock file, behind the number."""
+    return os.pread(fd, identities.LENGTH, _GENERATION).decode(errors="replace")
 
 
 def _remove_abandoned(entry: Path) -> None:

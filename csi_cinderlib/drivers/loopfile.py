@@ -9,41 +9,24 @@ by reflink (XFS, btrfs, NFS 4.2, ...) or else are copies, so nothing depends on 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cinder import exception, interface
+from cinder import context as cinder_context
+from cinder import exception, interface, objects
 from cinder.volume import driver, volume_utils
 from oslo_config import cfg
 
 from csi_cinderlib.drivers import sparse
-from csi_cinderlib.drivers.directories import Directory, Limits, NoRoom
-from csi_cinderlib.errors import HostError
+from csi_cinderlib.drivers.directories import Directory, Limits
+from csi_cinderlib.drivers.identities import Memory, decide
+from csi_cinderlib.drivers.loopfile_options import OPTIONS, parse_directories
+from csi_cinderlib.drivers.wording import in_words
 from csi_cinderlib.host import devices
 
 GIB = 1024**3
-
-OPTIONS = [
-    cfg.ListOpt(
-        "loopfile_directories",
-        default=["$state_path/volumes"],
-        help="Directories for the volumes' files, each a pool: PATH, or NAME:PATH. Without NAME the pool is called as the "
-        "last part of PATH. They may be shared by several hosts if the file system is.",
-    ),
-    cfg.IntOpt(
-        "loopfile_block_size",
-        default=devices.BLOCK_SIZE,
-        min=512,
-        max=4096,
-        help="Logical block size in bytes of the loop devices that show the volumes. 4096 works on disks of all kinds; 512 "
-        "is for existing files whose contents were made with it.",
-    ),
-]
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @interface.volumedriver
@@ -74,16 +57,34 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         }
 
     def check_for_setup_error(self) -> None:
+        memory = Memory(cfg.CONF.state_path)
         for pool in self._pools.values():
-            with _in_words(f"the directory {pool.path} cannot be used"):
-                pool.prepare()
+            with in_words(f"the directory {pool.path} cannot be used"):
+                self._identify(pool, memory)
+
+    def _identify(self, pool: Directory, memory: Memory) -> None:
+        """Use the pool only if it is the one that it should be."""
+        remembered = memory.recall(pool.path)
+        found = pool.find_id()
+        forget = memory.file(pool.path)
+        is_new = decide(pool.path, found, remembered, forget=forget, recorded=lambda: self._recorded(pool))
+        id = pool.initialise() if is_new else str(found)
+        if id != remembered:
+            memory.keep(pool.path, id)
+        pool.prepare(id)
+
+    def _recorded(self, pool: Directory) -> list[str]:
+        """The files of the volumes that are recorded in the pool."""
+        volumes = objects.VolumeList.get_all_by_host(cinder_context.get_admin_context(), self.host)
+        whole = [volume for volume in volumes if volume.status in ("available", "in-use")]
+        return [pool.file(volume.name) for volume in whole if _pool_name(volume) == pool.name]
 
     # Volumes
 
     def create_volume(self, volume: Any) -> None:
         """A hole of the volume's size."""
         pool = self._pool_of(volume)
-        with _in_words(f"creating {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as made:
+        with in_words(f"creating {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as made:
             os.ftruncate(made[0], volume.size * GIB)
             pool.publish(made, volume.name)
 
@@ -94,12 +95,15 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         self._copy(src_vref.name, self._home(src_vref), volume.name, self._pool_of(volume), volume.size)
 
     def delete_volume(self, volume: Any) -> None:
-        self._remove(volume.name)
+        """Raises VolumeNotFound when it is in none of the pools, each of which is there."""
+        if not self._remove(volume.name):
+            self._check_configured(volume, volume.name)
+            raise exception.VolumeNotFound(volume_id=volume.id)
 
     def extend_volume(self, volume: Any, new_size: int) -> None:
         """Works on attached volumes too: the node refreshes its loop device."""
         pool = self._home(volume)
-        with _in_words(f"extending {volume.name} in pool {pool.name!r}"):
+        with in_words(f"extending {volume.name} in pool {pool.name!r}"):
             pool.resize(volume.name, new_size * GIB)
 
     def local_path(self, volume: Any) -> str:
@@ -113,13 +117,16 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         self._copy(snapshot.volume.name, home, snapshot.name, home, size)
 
     def delete_snapshot(self, snapshot: Any) -> None:
-        self._remove(snapshot.name)
+        """Raises SnapshotNotFound as `delete_volume` does VolumeNotFound."""
+        if not self._remove(snapshot.name):
+            self._check_configured(snapshot.volume, snapshot.name)
+            raise exception.SnapshotNotFound(snapshot_id=snapshot.id)
 
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
         """The volume keeps its size. A new file takes the old one's place, so it must not be attached here."""
         home, origin = self._home(volume), self._home_of_snapshot(snapshot)
         doing = f"reverting {volume.name} to {snapshot.name}"
-        with _in_words(doing), home.incomplete(volume.name) as made:
+        with in_words(doing), home.incomplete(volume.name) as made:
             path = home.file(volume.name)
             if device := devices.find_attached(path):
                 raise exception.InvalidVolume(reason=f"{doing}: {path} is still on {device} of this host")
@@ -138,7 +145,8 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def delete_group(self, context: Any, group: Any, volumes: Sequence[Any]) -> tuple[Any, Any]:
         for volume in volumes:
-            self.delete_volume(volume)
+            with contextlib.suppress(exception.VolumeNotFound):  # by an attempt before this one
+                self.delete_volume(volume)
         return {"status": "deleted"}, [{"id": volume.id, "status": "deleted"} for volume in volumes]
 
     def create_group_from_src(
@@ -163,7 +171,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         homes = [self._home(snapshot.volume) for snapshot in snapshots]
         sources = [home.file(snapshot.volume.name) for home, snapshot in zip(homes, snapshots, strict=True)]
         doing = f"taking the group snapshot {group_snapshot.id}"
-        with _in_words(doing), contextlib.ExitStack() as files:
+        with in_words(doing), contextlib.ExitStack() as files:
             for home, snapshot in zip(homes, snapshots, strict=True):
                 home.check_room(snapshot.volume_size * GIB)
             made = [
@@ -188,7 +196,8 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def delete_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Sequence[Any]) -> tuple[Any, Any]:
         for snapshot in snapshots:
-            self.delete_snapshot(snapshot)
+            with contextlib.suppress(exception.SnapshotNotFound):
+                self.delete_snapshot(snapshot)
         return {"status": "deleted"}, [{"id": snapshot.id, "status": "deleted"} for snapshot in snapshots]
 
     # Connections: the node attaches, there is nothing to export
@@ -233,7 +242,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         """Give the file the volume's name; it grows to whole GiB."""
         pool, name = self._existing(volume, existing_ref)
         volume_utils.check_already_managed_volume(name)
-        with _in_words(f"managing {name} in pool {pool.name!r}"):
+        with in_words(f"managing {name} in pool {pool.name!r}"):
             pool.resize(name, _whole_gib(pool.file(name)) * GIB)
             if name != volume.name:
                 pool.rename(name, volume.name)
@@ -302,13 +311,14 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         }
 
     def _pool_stats(self, pool: Directory) -> dict[str, Any]:
-        with _in_words(f"measuring pool {pool.name!r}"):
+        with in_words(f"measuring pool {pool.name!r}"):
             now = pool.capacity(count_anew=True)
         return {
             "pool_name": pool.name,
             "total_capacity_gb": now.total / GIB,
             "free_capacity_gb": now.free / GIB,
             "provisioned_capacity_gb": now.provisioned / GIB,
+            "largest_volume_gb": pool.limits.largest(now) / GIB,
             "reserved_percentage": pool.limits.reserved_percentage,
             "max_over_subscription_ratio": pool.limits.max_over_subscription_ratio,
             "thin_provisioning_support": True,
@@ -325,7 +335,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     def _copy(self, name: str, home: Directory, new_name: str, pool: Directory, size: int) -> None:
         """A new file with what another one holds, `size` GiB long."""
         doing, source = f"copying {name} to {new_name} in pool {pool.name!r}", home.file(name)
-        with _in_words(doing):
+        with in_words(doing):
             have = Path(source).stat().st_size
             if have > size * GIB:
                 raise exception.InvalidInput(reason=f"{doing}: {size} GiB do not hold its {have} bytes")
@@ -338,19 +348,33 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
                     )
                 pool.publish(made, new_name)
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, name: str) -> bool:
+        """Whether it was in one of the pools. Where one of them is not there, nobody knows, and nothing is removed."""
         for pool in self._pools.values():
-            with _in_words(f"deleting {name} in pool {pool.name!r}"):
-                pool.remove(name)
+            with in_words(f"deleting {name} in pool {pool.name!r}"):
+                pool.check()
+        removed = False
+        for pool in self._pools.values():
+            with in_words(f"deleting {name} in pool {pool.name!r}"):
+                removed = pool.remove(name) or removed
+        return removed
 
     def _pool_of(self, volume: Any) -> Directory:
         """Where the scheduler put the volume."""
-        name = volume_utils.extract_host(volume.host, level="pool") if volume.host else None
+        name = _pool_name(volume)
         if name in self._pools:
             return self._pools[name]
         if not name or len(self._pools) == 1:
             return max(self._pools.values(), key=lambda pool: pool.capacity().free)
         raise exception.InvalidVolume(reason=f"{volume.name}: there is no pool {name!r}")
+
+    def _check_configured(self, volume: Any, name: str) -> None:
+        """What is in none of the pools is gone only if it was in one of them."""
+        pool = _pool_name(volume)
+        if pool and pool not in self._pools:
+            raise exception.VolumeBackendAPIException(
+                data=f"{name} lies in pool {pool!r}, which is not configured: it is neither deleted nor gone"
+            )
 
     def _home(self, volume: Any) -> Directory:
         """Where the volume is."""
@@ -360,7 +384,12 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         return self._holder(snapshot.name) or _missing(exception.SnapshotNotFound(snapshot_id=snapshot.id))
 
     def _holder(self, name: str) -> Directory | None:
-        return next((pool for pool in self._pools.values() if pool.holds(name)), None)
+        with in_words(f"looking for {name}"):
+            return next((pool for pool in self._pools.values() if pool.holds(name)), None)
+
+
+def _pool_name(volume: Any) -> str:
+    return (volume_utils.extract_host(volume.host, level="pool") or "") if volume.host else ""
 
 
 def _missing(error: Exception) -> Directory:
@@ -369,30 +398,3 @@ def _missing(error: Exception) -> Directory:
 
 def _whole_gib(path: str) -> int:
     return -(-Path(path).stat().st_size // GIB)
-
-
-def parse_directories(entries: Sequence[str]) -> dict[str, str]:
-    """Pool names and paths."""
-    pools: dict[str, str] = {}
-    for entry in entries:
-        name, path = ("", entry) if entry.startswith("/") else entry.split(":", 1) if ":" in entry else ("", "")
-        path = os.path.normpath(path) if path.startswith("/") else ""
-        name = name or Path(path).name
-        if not path or not name or name in pools or path in pools.values() or "#" in name:
-            raise exception.InvalidConfigurationValue(option="loopfile_directories", value=entry)
-        pools[name] = path
-    if not pools:
-        raise exception.InvalidConfigurationValue(option="loopfile_directories", value="")
-    return pools
-
-
-@contextlib.contextmanager
-def _in_words(doing: str) -> Iterator[None]:
-    """What went wrong with a file as Cinder's exception."""
-    try:
-        yield
-    except (NoRoom, HostError) as error:
-        raise exception.VolumeBackendAPIException(data=f"{doing}: {error}") from error
-    except OSError as error:
-        reason = "no space left in the file system" if error.errno in _NO_SPACE else error.strerror
-        raise exception.VolumeBackendAPIException(data=f"{doing}: {reason}") from error

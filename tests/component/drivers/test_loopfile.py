@@ -60,15 +60,18 @@ def test_a_volume_that_is_there_already_is_not_overwritten(set_up: Make, volumes
     assert read(volumes / volume.name, 0, 4) == b"data"
 
 
-def test_deleting_is_idempotent(set_up: Make, volumes: Path) -> None:
+def test_deleting_what_is_gone_says_so(set_up: Make, volumes: Path) -> None:
     driver, volume = set_up(str(volumes)), FakeVolume()
     snapshot = FakeSnapshot(volume)
     driver.create_volume(volume)
     driver.create_snapshot(snapshot)
-    for _ in range(2):
-        driver.delete_volume(volume)
-        driver.delete_snapshot(snapshot)
+    driver.delete_volume(volume)
+    driver.delete_snapshot(snapshot)
     assert names(volumes) == set()
+    with pytest.raises(Exception, match=f"Volume {volume.id} could not be found"):
+        driver.delete_volume(volume)
+    with pytest.raises(Exception, match=f"Snapshot {snapshot.id} could not be found"):
+        driver.delete_snapshot(snapshot)
 
 
 @pytest.mark.root

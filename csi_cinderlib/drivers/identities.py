@@ -1,0 +1,78 @@
+"""Which pool is which: a directory on which nothing is mounted is not an empty pool (promise 27).
+
+Each pool carries an id, and each host remembers, outside the pool, which id it found at a path. So a disk that is not mounted, or
+another one in its place, is noticed before anything is created or taken for gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+LENGTH = 36
+"""Bytes of an id: a UUID as text."""
+
+
+class WrongPool(Exception):
+    """The directory is not the pool that it should be, or not there."""
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+class Memory:
+    """Which pool was found at which path, in files below the driver's state path: `loopfile-pools/<hash of the path>`."""
+
+    def __init__(self, state_path: str) -> None:
+        self._directory = Path(state_path, "loopfile-pools")
+
+    def file(self, path: str) -> Path:
+        return self._directory / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+
+    def recall(self, path: str) -> str:
+        """The id, or "" when nothing is remembered. Raises OSError."""
+        try:
+            return self.file(path).read_text().partition("\n")[0]
+        except FileNotFoundError:
+            return ""
+
+    def keep(self, path: str, id: str) -> None:
+        """Remember it durably. Raises OSError."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file, new = self.file(path), self._directory / f".{uuid.uuid4()}"
+        with new.open("w") as written:
+            written.write(f"{id}\n{path}\n")
+            written.flush()
+            os.fsync(written.fileno())
+        new.replace(file)
+
+
+def decide(
+    path: str, found: str | None, remembered: str, *, forget: Path, recorded: Callable[[], Sequence[str]]
+) -> bool:
+    """Whether the directory is to be made a pool, or to be given an id, now.
+
+    Args:
+        found: the id in it; "" for a pool of a version that gave none; None for no pool.
+        remembered: the id that was found there before, or "".
+        forget: the file that remembers it, for the message.
+        recorded: asks for the files of the volumes that are recorded in this pool.
+
+    Raises:
+        WrongPool: it is not the pool that it should be.
+    """
+    if remembered and found != remembered:
+        there = f"pool {found}" if found else "a pool without an id" if found == "" else "no pool"
+        raise WrongPool(
+            f"{path} was pool {remembered}, and there is {there} now: is its disk mounted? "
+            f"To use another pool in its place, remove {forget}"
+        )
+    if not remembered and (files := recorded()) and not any(map(os.path.lexists, files)):
+        raise WrongPool(
+            f"{path} holds none of the {len(files)} volumes that are recorded in this pool: is its disk mounted?"
+        )
+    return not found

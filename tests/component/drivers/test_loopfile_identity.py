@@ -1,0 +1,206 @@
+"""A pool whose disk is not mounted, or is another one, is not an empty pool (promise 27)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.drivers import identities
+from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, NotFound
+from csi_cinderlib.host import mounts
+from csi_cinderlib.model.records import Volume
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.persistence.memory import MemoryStore
+from tests.support.fakes import makers
+
+from .conftest import DRIVER, FakeSnapshot, FakeVolume
+
+Make = Callable[..., Any]
+pytestmark = pytest.mark.root
+
+
+def visible(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.fixture
+def deeds() -> dict[str, Callable[[Any, Any], object]]:
+    """What a driver may be asked to do about a volume that is in the pool."""
+    return {
+        "create": lambda driver, _volume: driver.create_volume(FakeVolume()),
+        "delete": lambda driver, volume: driver.delete_volume(volume),
+        "delete a snapshot": lambda driver, volume: driver.delete_snapshot(FakeSnapshot(volume)),
+        "extend": lambda driver, volume: driver.extend_volume(volume, 2),
+        "take a snapshot": lambda driver, volume: driver.create_snapshot(FakeSnapshot(volume)),
+        "clone": lambda driver, volume: driver.create_cloned_volume(FakeVolume(), volume),
+        "connect": lambda driver, volume: driver.initialize_connection(volume, {}),
+        "report": lambda driver, _volume: driver.get_volume_stats(refresh=True),
+    }
+
+
+DEEDS = ["create", "delete", "delete a snapshot", "extend", "take a snapshot", "clone", "connect", "report"]
+
+
+@pytest.mark.parametrize("name", DEEDS)
+@pytest.mark.parametrize("there", ["nothing", "another disk", "another pool"])
+def test_nothing_is_done_where_the_disk_of_a_pool_has_gone_meanwhile(
+    set_up: Make, mounted: Make, deeds: dict[str, Any], name: str, there: str
+) -> None:
+    directory = mounted("tmpfs", 2048)
+    driver, volume = set_up(str(directory)), FakeVolume()
+    driver.create_volume(volume)
+    mounts.unmount(str(directory))
+    if there != "nothing":
+        mounts.mount("none", str(directory), "tmpfs")
+    if there == "another pool":
+        set_up_elsewhere(directory)
+    before = visible(directory)
+    with pytest.raises(Exception, match=r"is its disk mounted\?|is the disk of pool \S+ mounted\?"):
+        deeds[name](driver, volume)
+    assert visible(directory) == before
+
+
+def set_up_elsewhere(directory: Path) -> None:
+    from csi_cinderlib.drivers.directories import Directory, Limits
+
+    pool = Directory("other", str(directory), Limits())
+    pool.prepare(pool.initialise())
+
+
+@pytest.mark.parametrize("there", ["nothing", "another disk", "another pool"])
+def test_a_pool_whose_disk_is_not_there_at_the_start_is_refused(set_up: Make, mounted: Make, there: str) -> None:
+    directory = mounted("tmpfs", 1024)
+    set_up(str(directory))
+    mounts.unmount(str(directory))
+    if there != "nothing":
+        mounts.mount("none", str(directory), "tmpfs")
+    if there == "another pool":
+        set_up_elsewhere(directory)
+    before = visible(directory)
+    with pytest.raises(
+        Exception, match=rf"{directory} was pool .*is its disk mounted\? To use another pool in its place"
+    ):
+        set_up(str(directory))
+    assert visible(directory) == before
+
+
+def test_the_pool_is_used_again_once_its_disk_is_mounted(set_up: Make, mounted: Make, tmp_path: Path) -> None:
+    directory, volume = mounted("ext4"), FakeVolume()
+    source = next(item.source for item in mounts.table() if item.target == str(directory))
+    set_up(str(directory)).create_volume(volume)
+    mounts.unmount(str(directory))
+    with pytest.raises(Exception, match="is its disk mounted"):
+        set_up(str(directory))
+    mounts.mount(source, str(directory), "ext4")
+    set_up(str(directory)).delete_volume(volume)
+
+
+def test_another_pool_is_used_in_its_place_when_an_operator_says_so(
+    set_up: Make, mounted: Make, runtime: Runtime
+) -> None:
+    directory = mounted("tmpfs", 1024)
+    set_up(str(directory))
+    mounts.unmount(str(directory))
+    identities.Memory(str(runtime.state_dir / "cinder")).file(str(directory)).unlink()
+    set_up(str(directory)).create_volume(FakeVolume())
+
+
+def test_a_pool_of_an_earlier_version_gets_an_id(set_up: Make, volumes: Path) -> None:
+    volume = FakeVolume()
+    set_up(str(volumes)).create_volume(volume)
+    os.truncate(volumes / ".lock", 8)
+    identities.Memory(str(volumes.parent / "state" / "cinder")).file(str(volumes)).unlink()
+    set_up(str(volumes)).delete_volume(volume)
+    assert (volumes / ".lock").stat().st_size == 8 + identities.LENGTH
+
+
+# --- with the records of a store
+
+
+class Site:
+    """A back end with a store; its state directory may be lost, as that of a pod is."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.store = MemoryStore()
+        self._number = 0
+        self._end: list[Callable[[], None]] = []
+
+    def start(self, directory: Path, pool: str = "pool") -> Backend:
+        """In a new process, with a new state directory."""
+        self._number += 1
+        runtime = Runtime(self.base / f"state-{self._number}")
+        options = {"loopfile_directories": [f"{pool}:{directory}"], "max_over_subscription_ratio": 1000}
+        settings = BackendSettings(name="files", driver=DRIVER, options=options)
+        backend = Backend(settings, store=self.store, runtime=runtime)
+        self._end += [runtime.close, backend.stop]
+        backend.start()
+        return backend
+
+    def end(self) -> None:
+        while self._end:
+            self._end.pop()()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.end()
+
+
+def create(backend: Backend) -> Volume:
+    return backend.create_volume(replace(makers.volume("files"), pool=""))
+
+
+def test_records_tell_a_lost_disk_from_a_new_pool_where_the_state_directory_was_lost(site: Site, mounted: Make) -> None:
+    directory = mounted("tmpfs", 1024)
+    volume = create(site.start(directory))
+    site.end()
+    mounts.unmount(str(directory))
+    with pytest.raises(BackendUnavailable, match="holds none of the 1 volumes that are recorded in this pool"):
+        site.start(directory)
+    assert visible(directory) == []
+    assert site.store.get(Volume, volume.id) == volume
+
+
+def test_a_back_end_whose_configuration_moves_its_pool_deletes_nothing_as_gone(site: Site, tmp_path: Path) -> None:
+    """The first configuration file of the default back end."""
+    volume = create(site.start(tmp_path / "first", "volumes"))
+    site.end()
+    with pytest.raises(BackendUnavailable, match="holds none of the 1 volumes that are recorded in this pool"):
+        site.start(tmp_path / "second", "volumes")
+    backend = site.start(tmp_path / "second", "others")
+    with pytest.raises(
+        BackendError, match="lies in pool 'volumes', which is not configured: it is neither deleted nor gone"
+    ):
+        backend.delete_volume(volume)
+    assert site.store.get(Volume, volume.id)
+    assert (tmp_path / "first" / f"volume-{volume.id}").exists()
+
+
+def test_a_volume_that_was_removed_from_its_pool_by_hand_can_be_deleted(site: Site, tmp_path: Path) -> None:
+    backend = site.start(tmp_path / "pool")
+    volume, other = create(backend), create(backend)
+    (tmp_path / "pool" / f"volume-{volume.id}").unlink()
+    backend.delete_volume(volume)
+    with pytest.raises(NotFound):
+        site.store.get(Volume, volume.id)
+    assert site.store.get(Volume, other.id)
+
+
+def test_a_failed_creation_leaves_no_record_also_where_nothing_was_created(site: Site, tmp_path: Path) -> None:
+    backend = site.start(tmp_path / "pool")
+    shutil.rmtree(tmp_path / "pool" / ".incomplete")
+    with pytest.raises(DriverError):
+        backend.create_volume(replace(makers.volume("files"), pool="", size=GiB(1)))
+    assert site.store.page(Volume).records == ()
