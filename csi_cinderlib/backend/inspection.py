@@ -13,7 +13,6 @@ import logging
 import pickle
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +23,7 @@ from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option, to_json
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError
+from csi_cinderlib.host import removal
 from csi_cinderlib.observe.redact import is_secret_key
 
 OURS = "csi_cinderlib.drivers.loopfile"
@@ -79,8 +79,8 @@ def classes() -> list[Any]:
 
 def catalogue() -> Catalogue:
     """Everything, from the Cinder installed."""
-    with tempfile.TemporaryDirectory(prefix="csi-cinderlib-inspection-") as directory:
-        runtime = Runtime(Path(directory))
+    with removal.temporary_directory("csi-cinderlib-inspection-") as directory:
+        runtime = Runtime(directory)
         runtime.start()
         from cinder.volume import driver
 

@@ -8,7 +8,6 @@ import functools
 import json as json_text
 import logging
 import os
-import shutil
 import socket
 import tempfile
 import threading
@@ -29,6 +28,7 @@ from csi_cinderlib.cinderlib.persistence import Persistence, open_store
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.errors import NotFound
+from csi_cinderlib.host import removal
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
 
@@ -99,7 +99,7 @@ class Library:
         self.backends: dict[str, Backend] = {}
         self._is_kept = state_dir is not None
         self._directory = Path(state_dir) if state_dir else Path(tempfile.mkdtemp(prefix="csi-cinderlib-"))
-        self._finish = weakref.finalize(self, _remove, None if self._is_kept else self._directory)
+        self._finish = weakref.finalize(self, _remove, None if self._is_kept else self._directory, os.getpid())
         self._root_helper = "" if self.im_root else root_helper
         self._guard = threading.RLock()
         """Held while the set-up as a whole changes: another store, or the end."""
@@ -277,13 +277,15 @@ class Library:
 def _locks_of_this_process() -> Path:
     """One directory for all set-ups, for Cinder has one set of locks; removed at the end of the process."""
     directory = Path(tempfile.mkdtemp(prefix="csi-cinderlib-locks-"))
-    atexit.register(_remove, directory)
+    atexit.register(_remove, directory, os.getpid())
     return directory
 
 
-def _remove(directory: Path | None) -> None:
-    if directory is not None:
-        shutil.rmtree(directory, ignore_errors=True)
+def _remove(directory: Path | None, maker: int) -> None:
+    """Remove a directory that this process made. A forked child that ends does not remove its parent's."""
+    if directory is not None and os.getpid() == maker:
+        removal.unmount_below(directory)
+        removal.remove_tree(directory)
 
 
 def _hush(requests: bool, logs: bool, ids: bool) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.commands import options
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.errors import ConfigurationError, DriverError
+from csi_cinderlib.host import removal
 from csi_cinderlib.observe import redact
 
 if TYPE_CHECKING:
@@ -72,9 +71,9 @@ def _try_backends(settings: Settings) -> int:
 
     logs.configure(format=settings.log.format, level="error")
     found = live.backends(settings)
-    with tempfile.TemporaryDirectory(prefix="csi-cinderlib-check-") as directory:
-        store = open_store({}, state_dir=Path(directory), sealer=None)
-        runtime = Runtime(Path(directory), defaults=settings.cinder_defaults)
+    with removal.temporary_directory("csi-cinderlib-check-") as directory:
+        store = open_store({}, state_dir=directory, sealer=None)
+        runtime = Runtime(directory, defaults=settings.cinder_defaults)
         types = settings.volume_types
         codes = [_try(Backend(one, store=store, runtime=runtime, volume_types=types)) for one in found.backends]
         runtime.close()
