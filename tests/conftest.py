@@ -60,6 +60,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _enter_private_namespace()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def library_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither this process nor one that it starts keeps anything of the library outside the tests' own directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CINDERLIB_LIBRARY_STATE_DIR", str(tmp_path_factory.mktemp("library-state")))
+        yield
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     if item.get_closest_marker("root") and (reason := _unfit_for_root_tests()):

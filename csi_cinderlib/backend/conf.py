@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-import tempfile
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from csi_cinderlib.config.cinder_conf import Inherited, Verbatim
 from csi_cinderlib.errors import ConfigurationError
 
-_HEAD = "# Written by csi-cinderlib at each start. Holds passwords: mode 0600.\n"
+_NAME = "cinder.conf"
+_HEAD = "# Written by csi-cinderlib. Holds passwords: lies in memory only.\n"
 
 
 def text(value: object) -> str:
@@ -44,28 +45,34 @@ def lines(key: str, value: object) -> list[str]:
 
 
 class ConfFile:
-    """A cinder.conf: fixed sections, and one for each back end."""
+    """A cinder.conf: fixed sections, and one for each back end. It lies in memory, so that no end of the process leaves it.
 
-    def __init__(self, path: Path, base: Mapping[str, Mapping[str, object]]) -> None:
-        self.path = path
+    Attributes:
+        path: under which this process, its threads and its forks read it.
+    """
+
+    def __init__(self, base: Mapping[str, Mapping[str, object]]) -> None:
         self.sections: dict[str, Mapping[str, object]] = {}
         self._base = base
+        self._fd = os.memfd_create(_NAME)
+        self.path = Path(f"/proc/self/fd/{self._fd}")
+        self._close = weakref.finalize(self, os.close, self._fd)
 
     def write(self) -> None:
-        """Replace the file at once; nobody else may read it at any moment."""
+        """Replace the contents at once: whoever reads them meanwhile reads the old or the new ones."""
         everything = {**self._base, **self.sections}
         body = "\n".join(
             "\n".join([f"[{name}]", *(line for key, value in options.items() for line in lines(key, value))])
             for name, options in everything.items()
         )
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".cinder.conf")
-        try:
-            with os.fdopen(handle, "w") as file:  # mkstemp makes it 0600
-                file.write(_HEAD + body + "\n")
-            Path(temporary).replace(self.path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with os.fdopen(os.memfd_create(_NAME), "w") as file:
+            file.write(_HEAD + body + "\n")
+            file.flush()
+            os.dup2(file.fileno(), self._fd, inheritable=False)
+
+    def close(self) -> None:
+        """Forget the contents. Idempotent."""
+        self._close()
 
 
 def load(files: Iterable[Path]) -> None:

@@ -13,19 +13,21 @@ from hypothesis import strategies as st
 from csi_cinderlib.backend import conf
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.config.cinder_conf import Inherited, Verbatim
+from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 from tests.component.backend.conftest import MakeBackend
 
 
-def read_back(path: Path, value: object, option: Any) -> Any:
+def read_back(value: object, option: Any) -> Any:
     """What oslo.config makes of a value that we write."""
     from oslo_config import cfg
 
-    file = conf.ConfFile(path / "x.conf", {"section": {"key": value}})
+    file = conf.ConfFile({"section": {"key": value}})
     file.write()
     parser = cfg.ConfigOpts()
     parser.register_opt(option, group="section")
     parser([], default_config_files=[str(file.path)])
+    file.close()
     return parser.section.key
 
 
@@ -36,30 +38,35 @@ PRINTABLE = st.text(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(password=PRINTABLE)
-def test_a_password_of_any_characters_arrives_as_it_is(runtime: Runtime, tmp_path: Path, password: str) -> None:
+def test_a_password_of_any_characters_arrives_as_it_is(runtime: Runtime, password: str) -> None:
     from oslo_config import cfg
 
-    assert read_back(tmp_path, password, cfg.StrOpt("key")) == password
+    assert read_back(password, cfg.StrOpt("key")) == password
 
 
-def test_lists_mappings_and_booleans_arrive(runtime: Runtime, tmp_path: Path) -> None:
+def test_lists_mappings_and_booleans_arrive(runtime: Runtime) -> None:
     from oslo_config import cfg, types
 
-    assert read_back(tmp_path, ["a", "b"], cfg.ListOpt("key")) == ["a", "b"]
-    assert read_back(tmp_path, {"a": "1", "b": "2"}, cfg.DictOpt("key")) == {"a": "1", "b": "2"}
-    assert read_back(tmp_path, True, cfg.BoolOpt("key")) is True
+    assert read_back(["a", "b"], cfg.ListOpt("key")) == ["a", "b"]
+    assert read_back({"a": "1", "b": "2"}, cfg.DictOpt("key")) == {"a": "1", "b": "2"}
+    assert read_back(True, cfg.BoolOpt("key")) is True
     devices = [{"backend_id": "one", "san_ip": "1.2.3.4"}, {"backend_id": "two", "san_ip": "5.6.7.8"}]
-    assert read_back(tmp_path, devices, cfg.MultiOpt("key", item_type=types.Dict())) == devices
+    assert read_back(devices, cfg.MultiOpt("key", item_type=types.Dict())) == devices
 
 
-def test_the_file_is_for_nobody_else_and_goes_with_the_runtime(tmp_path: Path, runtime: Runtime) -> None:
+def test_the_configuration_is_never_on_disk_and_goes_with_the_runtime(tmp_path: Path, runtime: Runtime) -> None:
     own = Runtime(tmp_path)
+    directory = tmp_path / "cinder"
+    directory.mkdir(0o700)
+    (directory / "cinder.conf").write_text("as an earlier version left it")
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     own.start()
-    file = tmp_path / "cinder" / "cinder.conf"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    section = own.add_section(BackendSettings(name="secret", driver="x.Y", options={"san_password": "canary"}))
+    assert list(tmp_path.rglob("*.conf*")) == []
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    own.remove_section(section)
     own.close()
-    assert not file.exists()
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
     own.close()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib import errors
-from csi_cinderlib.cinderlib import Library, exception
+from csi_cinderlib.cinderlib import Library, exception, state
 from csi_cinderlib.model import records
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.sealing import generate_key
@@ -233,17 +233,6 @@ cl.close()
     assert (done.stdout, done.stderr) == ("cinder.volume.driver somebody listens\n", "")
 
 
-def test_a_set_up_keeps_nothing_on_disk_after_its_end(tmp_path: Path) -> None:
-    library = Library(file_locks_path=str(tmp_path / "locks"))
-    directory = library.runtime.state_dir
-    library.backend("fake", volume_driver=NOTHING, nothing_password="secret").create_volume(1).clone()
-    conf = directory / "cinder" / "cinder.conf"
-    assert conf.stat().st_mode & 0o777 == 0o600
-    library.close()
-    assert not directory.exists()
-    assert (tmp_path / "locks").exists()
-
-
 def test_connector_properties_are_plain_values() -> None:
     from csi_cinderlib.cinderlib import get_connector_properties
 
@@ -273,7 +262,7 @@ print(len(os.listdir({str(tmp_path / "a")!r})), len(os.listdir({str(tmp_path / "
 """
     root, temporary = Path(__file__).parents[3], tmp_path / "temporary"
     temporary.mkdir()
-    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary)}
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary), state.VARIABLE: str(tmp_path / "state")}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=root, env=environment
     )
