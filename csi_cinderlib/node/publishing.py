@@ -73,7 +73,7 @@ class Publishing:
 
     def _carry_out(self, record: StageRecord, wanted: Publication) -> None:
         with ExitStack() as undo:
-            undo.callback(self._records.save, record.unpublished(wanted.target_path))
+            undo.callback(self._records.save, record.unpublished(wanted.target_path), frees=True)
             if mounted.unmount_own(self._records, record, wanted.target_path):
                 raise AlreadyExists("target path", wanted.target_path, "something else is mounted there")
             _make_target(wanted.target_path, block=record.capability.is_block)
@@ -103,7 +103,7 @@ class Publishing:
             if not (here and self._records.owner_of(mounted.identity(here), other_than=volume_id)):
                 _take_away(record, target_path)
             if record and record.publication(target_path):
-                self._records.save(record.unpublished(target_path))
+                self._records.save(record.unpublished(target_path), frees=True)
 
 
 def _take_away(record: StageRecord | None, target_path: str) -> None:
