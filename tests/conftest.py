@@ -45,14 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
     _loops_before.update({number: loopctl.backing_path(number) for number in loopctl.attached_numbers()})
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _state_of_the_library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Set-ups of the library keep drivers' files in a directory of this run, not in that of the machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CINDERLIB_LIBRARY_STATE_DIR", str(tmp_path_factory.mktemp("library-state")))
-        yield
-
-
 def pytest_sessionstart(session: pytest.Session) -> None:
     """With -q pytest shows no header, and so not the seed that repeats a failure."""
     seed = session.config.getoption("randomly_seed", None)
@@ -66,6 +58,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = any(item.get_closest_marker("root") for item in session.items)
     if wanted and not session.config.option.collectonly and not _unfit_for_root_tests():
         _enter_private_namespace()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def library_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither this process nor one that it starts keeps anything of the library outside the tests' own directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CINDERLIB_LIBRARY_STATE_DIR", str(tmp_path_factory.mktemp("library-state")))
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from csi_cinderlib.config.cinder_conf import Inherited, Verbatim
 from csi_cinderlib.errors import ConfigurationError
 
-_HEAD = "# Written by csi-cinderlib at each start. Holds passwords: mode 0600.\n"
+_NAME = "cinder.conf"
+_HEAD = "# Written by csi-cinderlib. Holds passwords: lies in memory only.\n"
 
 
 def text(value: object) -> str:
@@ -43,30 +45,34 @@ def lines(key: str, value: object) -> list[str]:
 
 
 class ConfFile:
-    """A cinder.conf: fixed sections, and one for each back end. It holds passwords, so it lies in memory, never on a disk.
+    """A cinder.conf: fixed sections, and one for each back end. It lies in memory, so that no end of the process leaves it.
 
     Attributes:
-        path: by which this process reads it.
+        path: under which this process, its threads and its forks read it.
     """
 
     def __init__(self, base: Mapping[str, Mapping[str, object]]) -> None:
         self.sections: dict[str, Mapping[str, object]] = {}
         self._base = base
-        self._fd = os.memfd_create("cinder.conf", os.MFD_CLOEXEC)
+        self._fd = os.memfd_create(_NAME)
         self.path = Path(f"/proc/self/fd/{self._fd}")
+        self._close = weakref.finalize(self, os.close, self._fd)
 
     def write(self) -> None:
+        """Replace the contents at once: whoever reads them meanwhile reads the old or the new ones."""
         everything = {**self._base, **self.sections}
         body = "\n".join(
             "\n".join([f"[{name}]", *(line for key, value in options.items() for line in lines(key, value))])
             for name, options in everything.items()
         )
-        content = (_HEAD + body + "\n").encode()
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, content, 0)
+        with os.fdopen(os.memfd_create(_NAME), "w") as file:
+            file.write(_HEAD + body + "\n")
+            file.flush()
+            os.dup2(file.fileno(), self._fd, inheritable=False)
 
     def close(self) -> None:
-        os.close(self._fd)
+        """Forget the contents. Idempotent."""
+        self._close()
 
 
 def load(files: Iterable[Path]) -> None:

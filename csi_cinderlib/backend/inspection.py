@@ -23,7 +23,7 @@ from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option, to_json
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError
-from csi_cinderlib.host.removal import temporary_directory
+from csi_cinderlib.host import removal
 from csi_cinderlib.observe.redact import is_secret_key
 
 OURS = "csi_cinderlib.drivers.loopfile"
@@ -79,7 +79,7 @@ def classes() -> list[Any]:
 
 def catalogue() -> Catalogue:
     """Everything, from the Cinder installed."""
-    with temporary_directory("csi-cinderlib-inspection-") as directory:
+    with removal.temporary_directory("csi-cinderlib-inspection-") as directory:
         runtime = Runtime(directory)
         runtime.start()
         from cinder.volume import driver

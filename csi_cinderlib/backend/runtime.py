@@ -267,10 +267,11 @@ def _logging_left_alone() -> Iterator[None]:
 
 
 class Runtime:
-    """One state directory, its configuration file and its back ends' sections, on the one Cinder of this process.
+    """One state directory, its configuration and its back ends' sections, on the one Cinder of this process.
 
     Args:
-        state_dir: where drivers keep their files (known SSH hosts, exports), and their lock files.
+        state_dir: where drivers keep files and locks. Several processes may share it: the configuration, which holds
+            passwords, is in the memory of each.
         host: the first half of Cinder's `host@backend`. Fixed for the life of the volumes: drivers find theirs by it.
         owner: this process's name in records whose operation is under way.
         defaults: options of Cinder's DEFAULT section, `my_ip` say. They hold for all Runtimes of the process.
@@ -312,6 +313,7 @@ class Runtime:
             default_section.refuse_conflict(wanted, _process.defaults.values())
             directory = self.state_dir / "cinder"
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (directory / "cinder.conf").unlink(missing_ok=True)  # with passwords, by a process of an earlier version
             self._file = conf.ConfFile(self._base(directory, wanted))
             self._file.write()
             _process.files[self._file.path] = self._file
@@ -357,7 +359,7 @@ class Runtime:
         }
 
     def add_section(self, settings: BackendSettings) -> str:
-        """Write the back end's options into the configuration file and let Cinder read it.
+        """Write the back end's options into the configuration and let Cinder read it.
 
         Returns:
             the section's name: the back end's, or with a number while another back end of that name has it.
@@ -390,6 +392,6 @@ class Runtime:
                 return
             _process.files.pop(self._file.path, None)
             _process.defaults.pop(self._file.path, None)
-            file, self._file = self._file, None
-            conf.load([other.path for other in _process.files.values()])
-            file.close()
+            closed, self._file = self._file, None
+            conf.load([file.path for file in _process.files.values()])
+            closed.close()

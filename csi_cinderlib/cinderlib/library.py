@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
 import json as json_text
 import logging
 import os
 import socket
-import tempfile
 import threading
 import warnings
 import weakref
@@ -18,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.cinderlib import exception, serialization
+from csi_cinderlib.cinderlib import exception, serialization, state
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
@@ -28,7 +25,6 @@ from csi_cinderlib.cinderlib.persistence import Persistence, open_store
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.errors import NotFound
-from csi_cinderlib.host.removal import remove_tree
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
 
@@ -47,7 +43,7 @@ class Library:
 
     Args:
         file_locks_path: a directory for the drivers' locks, shared by the processes that use the same storage; by default
-            only this process is covered. That of the first set-up holds until all are closed.
+            below `state_dir`. That of the first set-up holds until all are closed.
         root_helper: what makes a command run as root, for attaching when this process is not root.
         suppress_requests_ssl_warnings: no warnings of certificates that are not verified.
         disable_logs: Cinder and os-brick say nothing unless the program configures `logging`. Nothing is switched off.
@@ -61,9 +57,9 @@ class Library:
         host: the first half of Cinder's `host@backend#pool`; by default this host's name.
         ensure_exports: when a back end is set up, have its driver export again every volume that is connected, as Cinder does
             when it starts. For what loses its exports when the machine restarts, as LVM with tgt does; it takes its time.
-        state_dir: where drivers keep files that outlive the process: known SSH hosts, exports, mounted shares. By default
-            /var/lib/csi-cinderlib/library, or ~/.local/state/csi-cinderlib/library for other users than root; the environment
-            variable CINDERLIB_LIBRARY_STATE_DIR names another one. Processes may share it.
+        state_dir: where drivers keep what the next process needs: SSH host keys, tgt's exports, mounted shares. Processes of a
+            user may share it, and nothing removes it. By default `/var/lib/csi-cinderlib/library` for root, otherwise
+            `csi-cinderlib/library` below `$XDG_STATE_HOME` or `~/.local/state`; `$CINDERLIB_LIBRARY_STATE_DIR` goes before both.
         cinder_config_params: options of Cinder's DEFAULT section, `my_ip` say.
     """
 
@@ -99,8 +95,8 @@ class Library:
         self.host = host or self.host_name
         self.cinder_options = dict(cinder_config_params)
         self.backends: dict[str, Backend] = {}
-        self._is_kept = state_dir is not None
-        self._directory = Path(state_dir) if state_dir else default_state_dir()
+        self._is_named = state_dir is not None
+        self._directory = Path(state_dir) if state_dir else state.make_directory()
         self._root_helper = "" if self.im_root else root_helper
         self._guard = threading.RLock()
         """Held while the set-up as a whole changes: another store, or the end."""
@@ -109,19 +105,18 @@ class Library:
         self._look_up = threading.Lock()
         """Held to find a lock in the two above, never while something is done."""
         self.owner = str(Process.this(self.host_name))
-        locks = Path(file_locks_path) if file_locks_path else _locks_of_this_process()
         self.runtime = Runtime(
             self._directory,
             host=self.host,
             owner=self.owner,
-            lock_dir=locks,
+            lock_dir=Path(file_locks_path) if file_locks_path else None,
             defaults=self.cinder_options,
         )
         _hush(suppress_requests_ssl_warnings, disable_logs, non_uuid_ids)
         self._open(persistence_config)
 
     def _open(self, config: Mapping[str, Any] | None) -> None:
-        self.store = open_store(config, self._directory, is_kept=self._is_kept)
+        self.store = open_store(config, self._directory, is_named=self._is_named)
         self.handles = Handles(self, one_each=not self.store.traits.durable)
         self.persistence = Persistence(self)
         self.presence = Presence(self.store, self.owner)
@@ -210,7 +205,7 @@ class Library:
         from csi_cinderlib.brick import Initiator
 
         return Initiator(
-            self.runtime.lock_dir.parent,
+            self.runtime.state_dir,
             multipath=multipath,
             root_helper=self._root_helper,
             scan_attempts=scan_attempts,
@@ -271,23 +266,6 @@ class Library:
             self._stop()
             with contextlib.suppress(NotFound):
                 self.runtime.close()
-
-
-@functools.cache
-def _locks_of_this_process() -> Path:
-    """One directory for all set-ups, for Cinder has one set of locks; removed at the end of the process."""
-    directory = Path(tempfile.mkdtemp(prefix="csi-cinderlib-locks-"))
-    atexit.register(remove_tree, directory)
-    return directory
-
-
-def default_state_dir() -> Path:
-    """Where drivers keep what must outlive the process: CINDERLIB_LIBRARY_STATE_DIR, or below /var/lib or the user's own state directory."""
-    if named := os.environ.get("CINDERLIB_LIBRARY_STATE_DIR"):
-        return Path(named)
-    if os.geteuid() == 0:
-        return Path("/var/lib/csi-cinderlib/library")
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "csi-cinderlib/library"
 
 
 def _hush(requests: bool, logs: bool, ids: bool) -> None:

@@ -49,12 +49,12 @@ class KeyValue:
         return f"<cinderlib.KeyValue {self.key}>"
 
 
-def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_kept: bool) -> Store:
+def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_named: bool) -> Store:
     """The store of `persistence_config`.
 
     Args:
         config: `storage` (a plugin's name, a class, or an instance), and the options of it; for a name also `sealing_keys`.
-        is_kept: whether `state_dir` outlives the process.
+        is_named: whether the program gave `state_dir`.
 
     Raises:
         InvalidPersistence: there is no such storage.
@@ -75,7 +75,7 @@ def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_kept: bo
     if name not in plugins.known():
         raise InvalidPersistence(storage)
     sealer = _sealer(options.pop("sealing_keys", None))
-    if name == "sql" and not options.get("url") and not is_kept:
+    if name == "sql" and not options.get("url") and not is_named:
         raise ConfigurationError("persistence_config.url", "is missing; or give `state_dir`, and SQLite lies there")
     return plugins.open_store(name, options, state_dir=state_dir, sealer=sealer)
 

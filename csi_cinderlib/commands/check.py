@@ -10,6 +10,7 @@ from csi_cinderlib.commands import options
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.errors import ConfigurationError, DriverError
+from csi_cinderlib.host import removal
 from csi_cinderlib.observe import redact
 
 if TYPE_CHECKING:
@@ -65,13 +66,12 @@ def _store(settings: Settings) -> str:
 def _try_backends(settings: Settings) -> int:
     from csi_cinderlib.backend.backend import Backend
     from csi_cinderlib.backend.runtime import Runtime
-    from csi_cinderlib.host.removal import temporary_directory
     from csi_cinderlib.observe import logs
     from csi_cinderlib.persistence.memory import open_store
 
     logs.configure(format=settings.log.format, level="error")
     found = live.backends(settings)
-    with temporary_directory("csi-cinderlib-check-") as directory:
+    with removal.temporary_directory("csi-cinderlib-check-") as directory:
         store = open_store({}, state_dir=directory, sealer=None)
         runtime = Runtime(directory, defaults=settings.cinder_defaults)
         types = settings.volume_types

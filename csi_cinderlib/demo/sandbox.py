@@ -12,12 +12,10 @@ from pathlib import Path
 
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import kernel, loopctl
-from csi_cinderlib.host.removal import remove_tree
+from csi_cinderlib.host import kernel, loopctl, removal
 
 CLONE_NEWNS = 0x00020000
 MS_REC_PRIVATE = 0x4000 | 0x40000
-MNT_DETACH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +67,11 @@ def _undisturbed() -> None:
 
 def sweep(root: Path) -> None:
     """Remove a directory with whatever a driver left there, from the top down: mounts, loop devices, files."""
-    for path in _mounts(root):
-        kernel.call("umount2", os.fsencode(path), MNT_DETACH)
+    removal.unmount_below(root)
     for number in _loops(root):
         with kernel.opened(loopctl.node(number), os.O_RDONLY) as fd:
             loopctl.clear(fd)
-    remove_tree(root)
+    removal.remove_tree(root)
 
 
 def _mounts(root: Path) -> list[str]:

@@ -1,99 +1,116 @@
-"""Removing a directory that this process made, and nothing that is not in it: what is mounted below it belongs to somebody else.
-
-`shutil.rmtree` goes into mounted file systems: with a share mounted below a directory of state it empties the share.
-"""
+"""The only recursive removal of the package: it follows no link and enters nothing that is mounted."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
-import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import mounts
 
 _log = logging.getLogger(__name__)
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def remove_tree(directory: Path) -> tuple[str, ...]:
-    """Remove a directory and what is in it, except for what is mounted there and the directories above that.
+@contextlib.contextmanager
+def temporary_directory(prefix: str) -> Iterator[Path]:
+    """A new directory, removed afterwards; a driver may mount shares below it, which are unmounted and keep their files."""
+    path = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield path
+    finally:
+        unmount_below(path)
+        remove_tree(path)
 
-    Links are removed, never followed. Nothing is raised: clean-up happens at the end of something else.
+
+def unmount_below(path: Path) -> list[str]:
+    """Unmount what is mounted below a directory that this process made. Nothing is forced or detached while in use.
 
     Returns:
-        What is still there, by path; empty when everything is gone.
+        the mount points that are still there. They are logged.
+    """
+    beginning = f"{path.resolve()}/"
+    left = []
+    for target in dict.fromkeys(one.target for one in reversed(mounts.table()) if one.target.startswith(beginning)):
+        try:
+            mounts.unmount(target)
+        except HostError as error:
+            left.append(target)
+            _log.warning("a mount stays: %s", error)
+    return left
+
+
+def remove_tree(path: Path) -> list[str]:
+    """Remove a directory with what is in it, as far as it lies on one mount.
+
+    A link is removed, never followed. Another mount, be it of the same file system, stays as it is, with the directories
+    above it. A file system that somebody mounts in the meantime is not entered either.
+
+    Returns:
+        what could not be removed, the innermost paths only; empty also when there was nothing. It is logged.
     """
     left: list[str] = []
     try:
-        fd = os.open(directory, _DIRECTORY)
+        parent = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return ()
-    except OSError as error:
-        return (f"{directory}: {error.strerror}",)
+        return left
     try:
-        _empty(fd, str(directory), _mount_id(fd), left)
+        _remove(parent, path.name, path, left)
     finally:
-        os.close(fd)
-    if not left:
-        try:
-            os.rmdir(directory)  # noqa: PTH106 - refuses one that holds something
-        except OSError as error:
-            left.append(f"{directory}: {error.strerror}")
+        os.close(parent)
     if left:
-        _log.warning("not removed: %s", ", ".join(left))
-    return tuple(left)
+        _log.warning("left in place: %s", ", ".join(left))
+    return left
 
 
-@contextmanager
-def temporary_directory(prefix: str) -> Iterator[Path]:
-    """A new directory, removed by `remove_tree` afterwards. What was mounted below it meanwhile is unmounted unless it is in use."""
-    directory = Path(tempfile.mkdtemp(prefix=prefix))
+def _remove(parent: int, name: str, path: Path, left: list[str]) -> None:
+    """Remove one entry of a directory. What cannot be removed is added to `left`."""
     try:
-        yield directory
-    finally:
-        for item in reversed(mounts.table()):
-            if item.target.startswith(f"{directory}/"):
-                with contextlib.suppress(HostError):
-                    mounts.unmount_uppermost(item.target)
-        remove_tree(directory)
+        _remove_entry(parent, name, path, left)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        left.append(f"{path} ({error.strerror})")
 
 
-def _empty(fd: int, path: str, mount: str, left: list[str]) -> None:
-    for name in os.listdir(fd):
-        where = f"{path}/{name}"
-        try:
-            is_directory = stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
-            if not is_directory:
-                os.unlink(name, dir_fd=fd)
-            elif _descend(fd, name, where, mount, left):
-                os.rmdir(name, dir_fd=fd)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            left.append(f"{where}: {error.strerror}")
-
-
-def _descend(parent: int, name: str, path: str, mount: str, left: list[str]) -> bool:
-    """Whether the directory is empty now."""
-    before = len(left)
-    fd = os.open(name, _DIRECTORY, dir_fd=parent)
+def _remove_entry(parent: int, name: str, path: Path, left: list[str]) -> None:
     try:
-        if _mount_id(fd) != mount:
-            left.append(f"{path}: something is mounted there")
-        else:
-            _empty(fd, path, mount, left)
+        fd = os.open(name, os.O_PATH | _DIRECTORY, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        os.unlink(name, dir_fd=parent)  # a mount point is refused with EBUSY
+        return
+    try:
+        if _mount_id(fd) != _mount_id(parent):
+            left.append(f"{path} (mounted)")
+            return
+        before = len(left)
+        _empty(fd, path, left)
     finally:
         os.close(fd)
-    return len(left) == before
+    if len(left) == before:
+        os.rmdir(name, dir_fd=parent)
 
 
-def _mount_id(fd: int) -> str:
-    """Of the mount through which it was opened: a bind mount of the same file system has another one, and the same st_dev."""
-    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
-    return next(line for line in lines if line.startswith("mnt_id:"))
+def _empty(directory: int, path: Path, left: list[str]) -> None:
+    """Remove the entries of a directory of which it is known that nothing else is mounted on it."""
+    readable = os.open(".", os.O_RDONLY | _DIRECTORY, dir_fd=directory)
+    try:
+        for name in os.listdir(readable):  # noqa: PTH208  # pathlib knows no file descriptors
+            _remove(directory, name, path / name, left)
+    finally:
+        os.close(readable)
+
+
+def _mount_id(fd: int) -> int:
+    """Of the mount through which a file was opened (proc_pid_fdinfo(5)). `st_dev` is equal on both sides of a bind mount."""
+    for line in Path(f"/proc/thread-self/fdinfo/{fd}").read_text().splitlines():
+        if line.startswith("mnt_id:"):
+            return int(line.split()[1])
+    raise OSError(errno.ENOTSUP, "the kernel does not tell which mount a file is on")

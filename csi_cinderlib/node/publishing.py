@@ -87,7 +87,7 @@ class Publishing:
         """Args: is_known: an earlier call meant to publish there, so that an empty target, or a dead mount, is its own."""
         target = wanted.target_path
         with ExitStack() as undo:
-            undo.callback(self._records.save, record.unpublished(target))
+            undo.callback(self._records.save, record.unpublished(target), frees=True)
             if mounted.unmount_own(self._records, record, target, recorded=is_known):
                 raise AlreadyExists("target path", target, "something else is mounted there")
             if _make_target(target, block=record.capability.is_block) or is_known:
@@ -130,7 +130,7 @@ class Publishing:
             if is_target or is_removed:
                 _remove_target(target)
             if record and record.publication(target):
-                self._records.save(record.unpublished(target))
+                self._records.save(record.unpublished(target), frees=True)
 
     def _unmount(self, record: StageRecord | None, volume_id: str, target: str, *, is_target: bool) -> bool:
         """Unmount each layer that is proven to be the volume's; whether there was one, and nothing is left."""

@@ -38,6 +38,7 @@ class StageRecords:
         self._guard = threading.Lock()
         with kernel.named(f"preparing {self.directory}"):
             durable_files.prepare(self.directory)
+        self._reserve = durable_files.Reserve(state_dir / "stage.reserve")
         self.formatted = FormatMarks(state_dir / "formatted")
         for record in self.all().records:
             self._note(record)
@@ -51,15 +52,18 @@ class StageRecords:
         """Raises CorruptRecord (naming the file) when there is one that cannot be read."""
         return self._read(self._path(volume_id), volume_id)
 
-    def save(self, record: StageRecord) -> StageRecord:
+    def save(self, record: StageRecord, *, frees: bool = False) -> StageRecord:
         """Store the record so that it survives the loss of power right afterwards.
+
+        Args:
+            frees: on the way to unpublish or unstage, which has to go on when the disk is full.
 
         Raises:
             HostError: it could not be stored; the previous one is still there.
         """
         record = replace(record, boot_id=self._boot_id)
         with kernel.named(f"storing the stage record of volume {record.volume_id}"):
-            durable_files.store(self._path(record.volume_id), encode(record))
+            (self._reserve.store if frees else durable_files.store)(self._path(record.volume_id), encode(record))
         self._note(record)
         return record
 
@@ -67,6 +71,7 @@ class StageRecords:
         """Forget the volume for good; nothing happens when it is forgotten already."""
         with kernel.named(f"removing the stage record of volume {volume_id}"):
             durable_files.remove(self._path(volume_id))
+        self._reserve.fill()
         with self._guard:
             self._devices.pop(volume_id, None)
             self._paths.pop(volume_id, None)

@@ -249,7 +249,7 @@ class Staging:
             if mounted.visible(current):
                 return
             if file_system.clear_remains(self._records, current):
-                current = self._records.save(replace(current, state=State.CONNECTED, fs_type=""))
+                current = self._records.save(replace(current, state=State.CONNECTED, fs_type=""), frees=True)
             _make_writable(current)
             self._initiator.disconnect(current.connection, current.device)
             if fresh and current.state in (State.INTENT, State.CONNECTED):
@@ -290,7 +290,7 @@ class Staging:
         try:
             found = self._initiator.connect(record.connection)
             if found.wwid == known.wwid:
-                return self._records.save(replace(record, device=found))
+                return self._records.save(replace(record, device=found), frees=True)
             if not self._records.owner_of(found.wwid, other_than=record.volume_id):
                 self._initiator.disconnect(record.connection, found)
             problem = f"{found.path} is {found.wwid or 'unknown'} and not {known.wwid}"

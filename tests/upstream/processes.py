@@ -82,6 +82,7 @@ def run(job: Job) -> str:
 def environment(home: str) -> dict[str, str]:
     """The same for every run, so that results do not depend on the caller: nothing is inherited but the path of programs."""
     return {
+        "CINDERLIB_LIBRARY_STATE_DIR": f"{home}/library",
         "HOME": home,
         "LANG": "C.UTF-8",
         "OS_STDERR_CAPTURE": "1",

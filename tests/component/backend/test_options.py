@@ -54,19 +54,19 @@ def test_lists_mappings_and_booleans_arrive(runtime: Runtime) -> None:
     assert read_back(devices, cfg.MultiOpt("key", item_type=types.Dict())) == devices
 
 
-def test_options_are_in_memory_alone_and_go_with_the_runtime(tmp_path: Path, runtime: Runtime) -> None:
-    """A process that is killed leaves no password."""
+def test_the_configuration_is_never_on_disk_and_goes_with_the_runtime(tmp_path: Path, runtime: Runtime) -> None:
     own = Runtime(tmp_path)
+    directory = tmp_path / "cinder"
+    directory.mkdir(0o700)
+    (directory / "cinder.conf").write_text("as an earlier version left it")
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     own.start()
-    own.add_section(BackendSettings(name="own", driver="x.Y", options={"san_password": "canary"}))
-    assert own._file
-    path = own._file.path
-    assert "canary" in path.read_text()
-    files = [file for file in tmp_path.rglob("*") if file.is_file()]
-    assert [file for file in files if b"canary" in file.read_bytes()] == []
-    assert stat.S_IMODE((tmp_path / "cinder").stat().st_mode) == 0o700
+    section = own.add_section(BackendSettings(name="secret", driver="x.Y", options={"san_password": "canary"}))
+    assert list(tmp_path.rglob("*.conf*")) == []
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    own.remove_section(section)
     own.close()
-    assert not path.exists()
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
     own.close()
 
 

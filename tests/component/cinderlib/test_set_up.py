@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib import errors
-from csi_cinderlib.cinderlib import Library, exception
-from csi_cinderlib.cinderlib.library import default_state_dir
+from csi_cinderlib.cinderlib import Library, exception, state
 from csi_cinderlib.model import records
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.sealing import generate_key
@@ -234,73 +233,6 @@ cl.close()
     assert (done.stdout, done.stderr) == ("cinder.volume.driver somebody listens\n", "")
 
 
-def test_the_files_of_drivers_outlive_the_set_up_and_no_password_is_among_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Known SSH hosts, exports, mounted shares: cinderlib's users find them again."""
-    monkeypatch.setenv("CINDERLIB_LIBRARY_STATE_DIR", str(tmp_path / "state"))
-    library = Library(file_locks_path=str(tmp_path / "locks"))
-    library.backend("fake", volume_driver=NOTHING, nothing_password="canary").create_volume(1).clone()
-    (library.runtime.state_dir / "cinder" / "ssh_known_hosts").write_text("array ssh-ed25519 AAAA")
-    assert not any(b"canary" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
-    library.close()
-    assert (tmp_path / "state" / "cinder" / "ssh_known_hosts").exists()
-    assert (tmp_path / "locks").exists()
-
-
-@pytest.mark.parametrize(
-    ("user", "environment", "expected"),
-    [
-        (0, {}, "/var/lib/csi-cinderlib/library"),
-        (1000, {"HOME": "/home/me"}, "/home/me/.local/state/csi-cinderlib/library"),
-        (1000, {"HOME": "/home/me", "XDG_STATE_HOME": "/state"}, "/state/csi-cinderlib/library"),
-        (0, {"CINDERLIB_LIBRARY_STATE_DIR": "/named"}, "/named"),
-    ],
-)
-def test_the_state_directory_is_persistent_and_can_be_named(
-    user: int, environment: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: user)
-    for name in ("CINDERLIB_LIBRARY_STATE_DIR", "XDG_STATE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert str(default_state_dir()) == expected
-
-
-@pytest.mark.root
-@pytest.mark.parametrize(
-    "end", ["", "raise SystemExit(1)", "1 / 0", "os.kill(os.getpid(), signal.SIGTERM)", "library.close()"]
-)
-def test_what_a_driver_mounts_below_the_state_directory_survives_the_end_of_the_program(
-    tmp_path: Path, end: str
-) -> None:
-    """Cinder's NFS driver mounts its shares there. Removing the state directory once emptied them."""
-    share = tmp_path / "share"
-    share.mkdir()
-    (share / "somebody's file").write_text("precious")
-    code = f"""
-import os, signal, subprocess
-from csi_cinderlib.cinderlib.library import Library, default_state_dir
-library = Library()
-backend = library.backend("fake", volume_driver={NOTHING!r})
-mount = library.runtime.state_dir / "cinder" / "mnt" / "share"
-mount.mkdir(parents=True)
-subprocess.run(["mount", "--bind", {str(share)!r}, str(mount)], check=True)
-backend.create_volume(1)
-{end}
-"""
-    state = tmp_path / "state"
-    environment = {**os.environ, "CINDERLIB_LIBRARY_STATE_DIR": str(state), "TMPDIR": str(tmp_path)}
-    root = Path(__file__).parents[3]
-    try:
-        subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, timeout=120, check=False)
-        assert (state / "cinder" / "mnt" / "share" / "somebody's file").exists()
-    finally:
-        subprocess.run(["umount", str(state / "cinder" / "mnt" / "share")], check=True)
-    assert (share / "somebody's file").read_text() == "precious"
-
-
 def test_connector_properties_are_plain_values() -> None:
     from csi_cinderlib.cinderlib import get_connector_properties
 
@@ -330,7 +262,7 @@ print(len(os.listdir({str(tmp_path / "a")!r})), len(os.listdir({str(tmp_path / "
 """
     root, temporary = Path(__file__).parents[3], tmp_path / "temporary"
     temporary.mkdir()
-    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary)}
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary), state.VARIABLE: str(tmp_path / "state")}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=root, env=environment
     )

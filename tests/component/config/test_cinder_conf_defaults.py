@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.runtime import Runtime, _process
 from csi_cinderlib.config import load
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.persistence.memory import MemoryStore
@@ -58,10 +58,6 @@ class Process:
         backend.start()
         return backend
 
-    def options(self) -> str:
-        """What Cinder reads."""
-        return "".join(runtime._file.path.read_text() for runtime in self._runtimes if runtime._file)
-
     def end(self) -> None:
         for backend in self._backends:
             backend.stop()
@@ -94,7 +90,7 @@ def test_what_has_no_effect_is_named_without_its_value_and_is_stored_nowhere(
     named = [word for word in ("host", "state_path", "target_port", "transport_url", "zoning_mode") if word in line]
     assert named == ["host", "state_path", "target_port", "transport_url", "zoning_mode"]
     assert not any(word in line for word in ("my_ip", "volume_name_template", "site", "enabled_backends"))
-    assert "rabbit-secret" not in line + process.options()
+    assert "rabbit-secret" not in line + "".join(file.path.read_text() for file in _process.files.values())
     assert backend.driver.host == "csi-cinderlib@a"
     assert backend.driver.configuration.nothing_journal == f"{tmp_path}/one/cinder/journal"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import CorruptRecord, HostError, InvalidRequest
+from csi_cinderlib.host import mounts
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.size import Bytes
@@ -239,3 +241,23 @@ def test_a_connection_travels_deflated_and_comes_back_whole() -> None:
 def test_what_no_controller_sent_is_refused(sent: bytes) -> None:
     with pytest.raises(InvalidRequest, match="publish_context"):
         Connection.from_bytes(sent)
+
+
+@pytest.mark.root
+def test_a_full_disk_takes_what_unpublishes_and_nothing_else(tmp_path: Path) -> None:
+    mounts.mount("none", str(tmp_path), "tmpfs", ("size=1m",))
+    try:
+        StageRecords(tmp_path).save(RECORD)
+        with contextlib.suppress(OSError), (tmp_path / "filler").open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        for attempt in range(3):
+            again = StageRecords(tmp_path)  # as after a restart on the full disk
+            with pytest.raises(HostError, match="No space left"):
+                again.save(READ_ONLY)
+            changed = replace(RECORD, fs_type=f"attempt-{attempt}").unpublished("/pods/1")
+            assert again.save(changed, frees=True) == again.find("vol") == StageRecords(tmp_path).find("vol")
+        again.remove("vol")
+        assert again.all().records == ()
+    finally:
+        mounts.unmount(str(tmp_path))
