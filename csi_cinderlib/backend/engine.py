@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from csi_cinderlib.backend import convert, faults, leftovers
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, working
+from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, walk, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
     AlreadyExists,
@@ -244,6 +244,13 @@ class Engine:
     def has_snapshots(self, volume_id: str) -> bool:
         page = self.store.page(Snapshot, limit=1, where={"volume_id": volume_id})
         return bool(page.records or page.corrupt)
+
+    def refuse_copies(self, source: Volume | Snapshot) -> None:
+        """Raises InUse while a volume is being created from it, whichever process does that."""
+        for volume in walk(self.store, Volume, {"status": str(Status.CREATING)}):
+            if volume.source is not None and volume.source.id == source.id:
+                kind = type(source).__name__.lower()
+                raise InUse(f"{kind} {source.id!r} is the source of volume {volume.id!r}, which is being created")
 
     def volume_object(self, work: Work, volume: Volume) -> Any:
         return self.call_quietly(work, convert.volume_object, self.context, work, volume)

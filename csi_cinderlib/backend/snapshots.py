@@ -151,6 +151,7 @@ def delete(engine: Engine, record: Snapshot) -> None:
 
 
 def _driver_delete(engine: Engine, work: Work, driver: Any, record: Snapshot) -> None:
+    engine.refuse_copies(record)
     doomed = engine.snapshot_object(work, record)
     if record.name_taken:
         engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")

@@ -45,6 +45,7 @@ def create(engine: Engine, record: Volume) -> Volume:
     _check_source(work, record)
     record = engine.store.add(record)
     faultpoints.reach("create-volume.record-written")
+    _check_source_again(engine, record)
     return _make(engine, work, record, is_first=True)
 
 
@@ -91,6 +92,25 @@ def _check_source(work: Work, record: Volume) -> None:
         raise OutOfRange(
             "capacity_range", f"{to_bytes(record.size)} bytes is less than the {kind}'s {to_bytes(source.size)}"
         )
+
+
+def _check_source_again(engine: Engine, record: Volume) -> None:
+    """A deletion of the source that began meanwhile counts the copies after its intent is written: look at the intent."""
+    source = record.source
+    if source is None:
+        return
+    found: Snapshot | Volume
+    try:
+        if source.kind is SourceKind.SNAPSHOT:
+            found = engine.store.get(Snapshot, source.id)
+        else:
+            found = engine.store.get(Volume, source.id)
+        problem = "is being deleted" if found.status is Status.DELETING else ""
+    except NotFound:
+        problem = "was deleted meanwhile"
+    if problem:
+        engine.remove(record)
+        raise PreconditionFailed(f"{source.kind} {source.id!r} {problem}")
 
 
 def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False) -> Volume:
@@ -182,6 +202,7 @@ def delete(engine: Engine, record: Volume) -> None:
 
 
 def _refuse_dependents(engine: Engine, work: Work, record: Volume) -> None:
+    engine.refuse_copies(record)
     if engine.has_snapshots(record.id):
         raise InUse(f"volume {record.id!r} has snapshots")
     if nodes := [one.node_id for one in work.attachments(record.id)]:

@@ -135,7 +135,7 @@ class Directory:
     def _changing(self) -> Iterator[int]:
         """Only one at a time, on all hosts. Short: nothing that waits for data is done inside.
 
-        While the lock is open its file system cannot be unmounted, so that the pool stays what it was found to be.
+        While the lock is open its file system is not unmounted, except lazily: what is not found is looked for again, therefore.
 
         Raises:
             WrongPool: this is not the pool, or not any more.
@@ -212,6 +212,7 @@ class Directory:
             try:
                 size = Path(self.file(name)).stat().st_size
             except FileNotFoundError:
+                self.check()  # nothing is gone where the pool has gone
                 return False
             known = self._provisioned(lock)
             self._changed(lock, known)
@@ -303,8 +304,10 @@ class Directory:
 
     def holds(self, name: str) -> bool:
         """Raises WrongPool: a pool that is not here is not an empty one."""
+        if os.path.lexists(self.file(name)):
+            return True
         self.check()
-        return os.path.lexists(self.file(name))
+        return False
 
     def sync(self) -> None:
         """Names that were given or taken away are on the disk."""

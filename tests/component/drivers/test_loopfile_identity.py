@@ -76,6 +76,28 @@ def set_up_elsewhere(directory: Path) -> None:
     pool.prepare(pool.initialise())
 
 
+def test_a_disk_that_goes_amid_a_deletion_does_not_make_the_volume_gone(
+    set_up: Make, mounted: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unmounted lazily after the pool was found to be the right one."""
+    directory = mounted("tmpfs", 1024)
+    driver, volume = set_up(str(directory)), FakeVolume()
+    driver.create_volume(volume)
+    pool = driver._pools["volumes"]
+    real, opened = pool._open_lock, []
+
+    def open_lock() -> int:
+        opened.append(fd := real())
+        if len(opened) == 2:  # the first looked whether the pool is there, the second locks it for the deletion
+            mounts.unmount(str(directory), lazy=True)
+        return int(fd)
+
+    monkeypatch.setattr(pool, "_open_lock", open_lock)
+    with pytest.raises(Exception, match=r"is the disk of pool \S+ mounted"):
+        driver.delete_volume(volume)
+    assert len(opened) == 2
+
+
 @pytest.mark.parametrize("there", ["nothing", "another disk", "another pool"])
 def test_a_pool_whose_disk_is_not_there_at_the_start_is_refused(set_up: Make, mounted: Make, there: str) -> None:
     directory = mounted("tmpfs", 1024)
