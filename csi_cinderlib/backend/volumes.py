@@ -45,7 +45,9 @@ def create(engine: Engine, record: Volume) -> Volume:
     _check_source(work, record)
     record = engine.store.add(record)
     faultpoints.reach("create-volume.record-written")
-    _check_source_again(engine, record)
+    if problem := _lost_source(engine, record):
+        engine.remove(record)
+        raise PreconditionFailed(problem)
     return _make(engine, work, record, is_first=True)
 
 
@@ -60,6 +62,9 @@ def resume(engine: Engine, record: Volume) -> Volume:
         raise PreconditionFailed(f"volume {record.id!r} is {record.status}: its creation cannot be resumed")
     driver = engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
+    if problem := _lost_source(engine, record):
+        engine.note(record, Status.ERROR, problem, owner="")  # what an earlier attempt left may still be there
+        raise PreconditionFailed(problem)
     work = engine.work(record)
     work.attached[record.id] = ()
     if record.name_taken:  # what is there is not this volume's; perhaps it is gone by now
@@ -94,23 +99,23 @@ def _check_source(work: Work, record: Volume) -> None:
         )
 
 
-def _check_source_again(engine: Engine, record: Volume) -> None:
-    """A deletion of the source that began meanwhile counts the copies after its intent is written: look at the intent."""
+def _lost_source(engine: Engine, record: Volume) -> str:
+    """Why its source cannot be copied any more, or "".
+
+    A deletion of the source counts the copies after its intent is written: so after a copy's own intent, look at that of the source.
+    """
     source = record.source
     if source is None:
-        return
+        return ""
     found: Snapshot | Volume
     try:
         if source.kind is SourceKind.SNAPSHOT:
             found = engine.store.get(Snapshot, source.id)
         else:
             found = engine.store.get(Volume, source.id)
-        problem = "is being deleted" if found.status is Status.DELETING else ""
     except NotFound:
-        problem = "was deleted meanwhile"
-    if problem:
-        engine.remove(record)
-        raise PreconditionFailed(f"{source.kind} {source.id!r} {problem}")
+        return f"{source.kind} {source.id!r} was deleted meanwhile"
+    return f"{source.kind} {source.id!r} is being deleted" if found.status is Status.DELETING else ""
 
 
 def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False) -> Volume:

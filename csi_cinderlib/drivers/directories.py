@@ -304,10 +304,9 @@ class Directory:
 
     def holds(self, name: str) -> bool:
         """Raises WrongPool: a pool that is not here is not an empty one."""
-        if os.path.lexists(self.file(name)):
-            return True
+        found = os.path.lexists(self.file(name))
         self.check()
-        return False
+        return found
 
     def sync(self) -> None:
         """Names that were given or taken away are on the disk."""
@@ -316,8 +315,9 @@ class Directory:
 
 
 def _id(fd: int) -> str:
-    """In a pool's open lock file, behind the number."""
-    return os.pread(fd, identities.LENGTH, _GENERATION).decode(errors="replace")
+    """In a pool's open lock file, behind the number; "" where there is none, or a power cut left a part of one."""
+    found = os.pread(fd, identities.LENGTH, _GENERATION)
+    return found.decode() if identities.is_id(found) else ""
 
 
 def _remove_abandoned(entry: Path) -> None:

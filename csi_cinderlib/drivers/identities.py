@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from csi_cinderlib.host import kernel
+
 LENGTH = 36
 """Bytes of an id: a UUID as text."""
 
@@ -22,6 +24,13 @@ class WrongPool(Exception):
 
 def new_id() -> str:
     return str(uuid.uuid4())
+
+
+def is_id(found: bytes) -> bool:
+    try:
+        return str(uuid.UUID(found.decode())) == found.decode()
+    except ValueError:
+        return False
 
 
 class Memory:
@@ -49,6 +58,9 @@ class Memory:
             written.flush()
             os.fsync(written.fileno())
         new.replace(file)
+        for directory in (self._directory, self._directory.parent):
+            with kernel.opened(str(directory), os.O_RDONLY | os.O_DIRECTORY) as fd:
+                os.fsync(fd)
 
 
 def decide(

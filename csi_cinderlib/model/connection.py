@@ -67,6 +67,8 @@ class Connection:
 
     def to_json(self) -> bytes:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
+        if not self.alone:
+            del values["alone"]  # an older node does not know it, and most volumes do not need it
         return json.dumps({"v": VERSION, **values, "data": dict(self.data)}, separators=(",", ":")).encode()
 
     @classmethod

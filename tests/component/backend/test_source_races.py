@@ -90,3 +90,20 @@ def test_a_copy_of_what_is_deleted_at_that_moment_is_refused_and_leaves_nothing(
     with pytest.raises(PreconditionFailed, match="is being deleted" if how == "begins" else "was deleted meanwhile"):
         backend.create_volume(copy)
     assert copy.id not in {volume.id for volume in store.page(Volume).records}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_creation_is_not_resumed_from_what_is_being_deleted(
+    make: MakeBackend, store: ObservedStore, kind: str
+) -> None:
+    backend = make()
+    driver: Any = backend.driver
+    source = source_of(backend, kind)
+    copy = store.add(replace(makers.volume(source=source), status=Status.ERROR))
+    store.replace(replace(source, status=Status.DELETING, owner="elsewhere"))
+    before = dict(driver.volumes)
+    with pytest.raises(PreconditionFailed, match="is being deleted"):
+        backend.resume_create_volume(copy)
+    left = store.get(Volume, copy.id)
+    assert (left.status, driver.volumes) == (Status.ERROR, before)
+    assert "is being deleted" in left.message

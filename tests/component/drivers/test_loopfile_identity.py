@@ -98,6 +98,32 @@ def test_a_disk_that_goes_amid_a_deletion_does_not_make_the_volume_gone(
     assert len(opened) == 2
 
 
+@pytest.mark.parametrize("name", ["connect", "clone", "extend", "take a snapshot"])
+def test_a_file_of_the_same_name_in_another_pool_is_not_the_volume(
+    set_up: Make, mounted: Make, deeds: dict[str, Any], name: str
+) -> None:
+    """Somebody copied the files to another disk."""
+    directory = mounted("tmpfs", 2048)
+    driver, volume = set_up(str(directory)), FakeVolume()
+    driver.create_volume(volume)
+    mounts.mount("none", str(directory), "tmpfs", ("size=2g",))
+    set_up_elsewhere(directory)
+    with (directory / volume.name).open("wb") as file:
+        file.truncate(1024**3)
+    with pytest.raises(Exception, match=r"and no longer \S+: is its disk mounted"):
+        deeds[name](driver, volume)
+    mounts.unmount_uppermost(str(directory))
+    deeds[name](driver, volume)
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 36, b"0123", b"not an id, but as long as one should"])
+def test_what_a_power_cut_left_of_an_id_is_none(set_up: Make, volumes: Path, left: bytes) -> None:
+    volumes.mkdir()
+    (volumes / ".lock").write_bytes(bytes(8) + left)
+    set_up(str(volumes)).create_volume(FakeVolume())
+    assert identities.is_id((volumes / ".lock").read_bytes()[8:])
+
+
 @pytest.mark.parametrize("there", ["nothing", "another disk", "another pool"])
 def test_a_pool_whose_disk_is_not_there_at_the_start_is_refused(set_up: Make, mounted: Make, there: str) -> None:
     directory = mounted("tmpfs", 1024)
