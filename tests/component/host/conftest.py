@@ -16,9 +16,11 @@ MIB = 1024 * 1024
 def loop(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Makes a sparse file of so many MiB, attaches it, and detaches everything afterwards, mounts first."""
     attached: list[str] = []
+    names: set[str] = set()
 
     def make(mib: int = 64, name: str = "disk.img", **options: bool) -> str:
         path = tmp_path / name
+        names.add(name)
         with path.open("ab") as file:
             file.truncate(mib * MIB)
         device = devices.attach_file(str(path), **options)
@@ -31,6 +33,8 @@ def loop(tmp_path: Path) -> Iterator[Callable[..., str]]:
             for item in reversed(mounts.by_device(device)):
                 mounts.unmount(item.target)
             devices.detach_file(device, expected=devices.identity(device))
+    for name in names:  # pytest keeps the directories of three runs, and these files have gigabytes in all
+        (tmp_path / name).unlink(missing_ok=True)
 
 
 @pytest.fixture

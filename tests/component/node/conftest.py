@@ -10,7 +10,9 @@ import pytest
 
 from csi_cinderlib.host import devices, loopctl, mounts
 from csi_cinderlib.node.staging import Staging
-from tests.component.node.bed import Node, WatchedInitiator
+from tests.component.node.bed import MIB, Node, WatchedInitiator
+
+LARGE = 16 * MIB
 
 
 @pytest.fixture
@@ -26,6 +28,9 @@ def node(tmp_path: Path) -> Iterator[Node]:
                 with contextlib.suppress(Exception):
                     device = loopctl.node(number)
                     devices.detach_file(device, expected=devices.identity(device))
+    for path in tmp_path.iterdir():  # pytest keeps the directories of three runs, and these files have gigabytes in all
+        if path.is_file() and path.stat().st_size >= LARGE:
+            path.unlink()
 
 
 @pytest.fixture
