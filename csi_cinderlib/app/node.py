@@ -49,9 +49,9 @@ class NodeSide:
         self._node_id = registration.node_id(connector, settings)
         if settings.kubernetes and settings.node_name:
             self._topology = self._register(connector)
-        self._records = StageRecords(settings.state_dir)
-        self._initiator = Initiator(settings.state_dir, multipath=settings.multipath)
         self._paths = Paths(settings.kubelet_directory)
+        self._records = StageRecords(settings.state_dir, self._paths)
+        self._initiator = Initiator(settings.state_dir, multipath=settings.multipath)
         self._staging = Staging(self._records, self._initiator, self._keys.sealer, self._locks, self._paths)
         tell_what_is_missing(multipath=settings.multipath)
 

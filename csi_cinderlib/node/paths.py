@@ -38,6 +38,13 @@ class Paths:
                 return _without_links(self._real, below, field)
         raise InvalidRequest(field, f"{path!r} is not below {self._given}, which is the setting kubelet_directory")
 
+    def known(self, path: str) -> str:
+        """The one name of a path that was noted; one that `resolve` refuses keeps the name that it has."""
+        try:
+            return self.resolve(path, "path")
+        except InvalidRequest:
+            return path
+
     def locate(self, path: str, kind: str) -> str:
         """`resolve` for the path of something that should be there.
 

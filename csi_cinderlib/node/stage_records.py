@@ -10,6 +10,7 @@ from csi_cinderlib.errors import CorruptRecord, HostError, InvalidRequest
 from csi_cinderlib.host import kernel
 from csi_cinderlib.node import durable_files
 from csi_cinderlib.node.format_marks import FormatMarks
+from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord, decode, encode
 
 _SUFFIX = ".json"
@@ -26,11 +27,15 @@ class AllRecords:
 class StageRecords:
     """The stage records below `state_dir/stage`. Callers hold the volume's lock for whatever they save or remove.
 
+    Args:
+        names: gives the paths in records their one name: earlier versions recorded them as they were given.
+
     Attributes:
         formatted: the marks that outlive a record, below `state_dir/formatted`.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, names: Paths | None = None) -> None:
+        self._names = names or Paths()
         self.directory = state_dir / "stage"
         self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._devices: dict[str, str] = {}
@@ -119,7 +124,11 @@ class StageRecords:
             raise CorruptRecord("stage", volume_id, f"{path}: {problem}") from None
         if self._path(record.volume_id) != path:
             raise CorruptRecord("stage", volume_id, f"{path} is about volume {record.volume_id!r}")
-        return record
+        return self._renamed(record)
+
+    def _renamed(self, record: StageRecord) -> StageRecord:
+        targets = (replace(item, target_path=self._names.known(item.target_path)) for item in record.publications)
+        return replace(record, staging_path=self._names.known(record.staging_path), publications=tuple(targets))
 
     def _path(self, volume_id: str) -> Path:
         return self.directory / (durable_files.name_of(volume_id) + _SUFFIX)

@@ -14,6 +14,8 @@ from csi_cinderlib.host import mounts
 from csi_cinderlib.node import mounted, paths
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.publishing import Publishing
+from csi_cinderlib.node.stage_records import StageRecords
+from csi_cinderlib.node.staging import Staging
 from tests.component.node.bed import BLOCK, EXT4, Node
 from tests.component.node.conftest import assert_nothing_left, mounted_below
 
@@ -228,3 +230,26 @@ def test_a_target_that_holds_something_is_refused_and_can_be_unpublished(node: N
         node.publish(volume, BLOCK if block else EXT4)
     node.unpublish(volume)
     assert (target if block else target / "f").read_text() == "data"
+
+
+@pytest.mark.root
+def test_a_volume_that_an_earlier_version_staged_under_a_link_is_unpublished_and_unstaged(
+    node: Node, tmp_path: Path
+) -> None:
+    """It recorded paths as they were given. The kubelet's directory lies under a link, and the program was upgraded meanwhile."""
+    volume, target = node.volume(), node.target()
+    node.stage(volume)
+    node.publish(volume)
+    link = tmp_path.parent / f"{tmp_path.name}-kubelet"
+    link.symlink_to(tmp_path)
+    file = next((tmp_path / "state" / "stage").glob("*.json"))
+    file.write_text(
+        file.read_text().replace(f"{tmp_path}/staging", f"{link}/staging").replace(target, f"{link}/pods/pod1/mount")
+    )
+    names = Paths(str(link))
+    records = StageRecords(tmp_path / "state", names)
+    staging = Staging(records, node.initiator, node.sealer, KeyedLocks(), names)
+    Publishing(records, KeyedLocks(), names).unpublish(volume.id, f"{link}/pods/pod1/mount")
+    staging.unstage(volume.id, f"{link}/staging/{volume.id}")
+    link.unlink()
+    assert_nothing_left(node.base)
