@@ -54,7 +54,7 @@ def test_a_repeated_creation_is_one_look(counted: Site, cost: Cost) -> None:
 
 def test_a_volume_is_deleted_with_two_writes_and_a_look_at_each_kind_of_dependent(counted: Site, cost: Cost) -> None:
     volume = counted.create("v")
-    assert cost(lambda: counted.volumes.delete(volume.id)) == ["get", "replace", "page", "page", "remove"]
+    assert cost(lambda: counted.volumes.delete(volume.id)) == ["get", "replace", "page", "page", "page", "remove"]
     assert cost(lambda: counted.volumes.delete(volume.id)) == ["get"]
 
 
@@ -98,9 +98,9 @@ def test_a_snapshot_and_its_restore_are_two_writes_each(counted: Site, cost: Cos
     taken = cost(lambda: counted.snapshots.create(snapshotting(volume)))
     (snapshot,) = counted.store.page(Snapshot).records
     restored = cost(lambda: counted.create("w", source=Source(SourceKind.SNAPSHOT, snapshot.id)))
-    for calls in (taken, restored):
+    for calls, most in ((taken, 8), (restored, 9)):  # the source once more, after the intent
         assert len([call for call in calls if call in WRITES]) == 2
-        assert len(calls) <= 8
+        assert len(calls) <= most
 
 
 def test_a_list_of_no_volumes_is_one_question(counted: Site, cost: Cost) -> None:
