@@ -44,7 +44,7 @@ class Bed(ABC):
     """Those that are on by default."""
 
     def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="csi-cinderlib-torture-"))
+        self.root = Path(tempfile.mkdtemp(prefix="torture-"))
         self.pool = self.root / "pool"
         self.state = self.root / "state"
         self.faults: deque[tuple[str, ...]] = deque()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tests.support.fakes.array import SNAPSHOT, VOLUME
 from tests.torture.backed_array import BackedArray
 from tests.torture.bed import Bed
-from tests.torture.plan import DRIVER_FAULTS, KILLS, SIGSTOP, SYSCALL_KILLS
+from tests.torture.plan import DRIVER_FAULTS, FULL_STATE, KILLS, SIGSTOP, SYSCALL_KILLS
+from tests.torture.truth import ATTACHED
 
 TRAITS = ("unique-names", "refuses-unknown", "refuses-same-size")
 
@@ -14,7 +17,7 @@ class ArrayBed(Bed):
     """The driver BackedArrayDriver: nodes attach its volumes as files."""
 
     name = "array"
-    disturbances = (KILLS, SYSCALL_KILLS, SIGSTOP, DRIVER_FAULTS)
+    disturbances = (KILLS, SYSCALL_KILLS, SIGSTOP, DRIVER_FAULTS, FULL_STATE)
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,15 +55,19 @@ class ArrayBed(Bed):
         names = [lun.name for lun in luns]
         return [
             *(f"deleted a LUN of others: {event.name}" for event in array.foreign_deletions()),
+            *self._wrong_mappings(array),
             *(
                 f"there are several LUNs of the name {name}"
                 for name in sorted({n for n in names if names.count(n) > 1})
             ),
         ]
 
-    def hosts(self) -> dict[str, set[str]]:
-        """Which hosts each volume is mapped to, by its name."""
-        return {lun.name: lun.hosts for lun in self.array.luns(VOLUME) if lun.hosts}
+    def _wrong_mappings(self, array: BackedArray) -> Iterator[str]:
+        attached = {f"volume-{volume.id}" for volume in self.truth.existing() if volume.level >= ATTACHED}
+        for lun in array.luns(VOLUME):
+            if len(lun.hosts) != (lun.name in attached):
+                wanted = "one host" if lun.name in attached else "nothing"
+                yield f"{lun.name} is mapped to {', '.join(sorted(lun.hosts)) or 'nothing'}, and must be mapped to {wanted}"
 
     def backing_name(self, volume: str) -> str:
         array = self.array

@@ -188,7 +188,7 @@ def _disturbance(chance: random.Random, name: str) -> Disturbance:
         error = chance.choice(FAILURES[syscall])
     return Disturbance(
         name=name,
-        after=chance.uniform(0.1, 2.0),
+        after=chance.uniform(0.05, 1.0),
         process=chance.choice(PROCESSES),
         seconds=chance.uniform(0.3, 2.0),
         syscall=syscall,
