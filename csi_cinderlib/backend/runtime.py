@@ -372,8 +372,12 @@ class Runtime:
                 "volume_backend_name": settings.name,
                 **settings.options,
             }
-            self._file.write()
-            conf.reload()
+            try:
+                self._file.write()
+                conf.reload()
+            except BaseException:
+                del self._file.sections[section]
+                raise
             return section
 
     def remove_section(self, section: str) -> None:
