@@ -134,6 +134,7 @@ class Client(Caller):
         super().__init__(bed, chance)
         self.name = name
         self.volumes: list[Volume] = []
+        self.grows_ext4 = False
         self._names = 0
         self.node_id = ""
 
@@ -331,7 +332,7 @@ class Client(Caller):
 
     def _can_grow(self, volume: Volume) -> bool:
         """Ext4 in use grows only with a capability that many containers lack."""
-        return volume.kind != "ext4" or volume.level < STAGED
+        return volume.kind != "ext4" or (self.grows_ext4 and volume.level < STAGED)
 
     def _grow(self, volume: Volume) -> None:
         if volume.wanted != volume.size:

@@ -22,6 +22,7 @@ DRIVER_FAULTS = "driver-faults"
 FULL_STATE = "full-state"
 FULL_POOL = "full-pool"
 MISSING_POOL = "missing-pool"
+EXT4_GROWTH = "ext4-growth"
 
 DISTURBANCES: Mapping[str, str] = {
     KILLS: "SIGKILL at a random time",
@@ -32,7 +33,9 @@ DISTURBANCES: Mapping[str, str] = {
     FULL_STATE: "the disk of the state directories is full for a while",
     FULL_POOL: "the disk of the volumes is full for a while; only on the bed `loopfile`",
     MISSING_POOL: "the disk of the volumes is not mounted for a while; only on the bed `loopfile`",
+    EXT4_GROWTH: "ext4 volumes grow, too: interrupted before it is mounted, resize2fs leaves damage that `e2fsck -p` does not mend",
 }
+_NOT_EVENTS = frozenset({DRIVER_FAULTS, EXT4_GROWTH})
 
 DEATHS = tuple(
     "openat write pwrite64 fsync fdatasync rename link unlink ioctl mount umount2 ftruncate mkdir flock execve sendmsg "
@@ -142,6 +145,7 @@ class Round:
 
     Attributes:
         actions: of each client.
+        grows_ext4: whether volumes with ext4 grow; those with xfs and raw ones always do.
         hostile: names in HOSTILE, each with the fraction that picks the volume.
         faults: of the driver, for each start of a controller in turn (see `fault_plan`).
     """
@@ -150,6 +154,7 @@ class Round:
     hostile: tuple[tuple[str, float], ...]
     disturbances: tuple[Disturbance, ...]
     faults: tuple[tuple[str, ...], ...]
+    grows_ext4: bool
 
 
 def make_round(seed: int, number: int, disturbances: Sequence[str], *, clients: int = 3) -> Round:
@@ -161,8 +166,11 @@ def make_round(seed: int, number: int, disturbances: Sequence[str], *, clients: 
     return Round(
         actions=tuple(_actions(chance(f"client {client}")) for client in range(clients)),
         hostile=tuple(_hostile(chance("hostile"))),
-        disturbances=tuple(_disturb(chance("disturbances"), [name for name in disturbances if name != DRIVER_FAULTS])),
+        disturbances=tuple(
+            _disturb(chance("disturbances"), [name for name in disturbances if name not in _NOT_EVENTS])
+        ),
         faults=tuple(_faults(chance("faults"))) if DRIVER_FAULTS in disturbances else (),
+        grows_ext4=EXT4_GROWTH in disturbances,
     )
 
 

@@ -52,6 +52,7 @@ def disturb(bed: Bed, clients: Sequence[Client], plan: Round, chance: random.Ran
     bed.faults.extend(plan.faults)
     for client in clients:
         client.hurry, client.over = True, over
+        client.grows_ext4 = plan.grows_ext4
     threads = [
         *(_thread(bed, _act, client, actions, over) for client, actions in zip(clients, plan.actions, strict=True)),
         _thread(bed, _be_hostile, Hostile(bed, chance), plan.hostile, over),
