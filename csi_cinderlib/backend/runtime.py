@@ -312,8 +312,9 @@ class Runtime:
             default_section.refuse_conflict(wanted, _process.defaults.values())
             directory = self.state_dir / "cinder"
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = conf.ConfFile(directory / "cinder.conf", self._base(directory, wanted))
-            self._file.write()
+            file = conf.ConfFile(directory / "cinder.conf", self._base(directory, wanted))
+            file.write()
+            self._file = file
             _process.files[self._file.path] = self._file
             _process.defaults[self._file.path] = wanted
             self._load()
