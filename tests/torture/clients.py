@@ -41,20 +41,19 @@ def capability(kind: str) -> csi_pb2.VolumeCapability:
 
 
 def create_request(volume: Volume, size: int = 0) -> csi_pb2.CreateVolumeRequest:
-    source = None
-    if isinstance(volume.source, Snapshot):
-        origin = csi_pb2.VolumeContentSource.SnapshotSource(snapshot_id=volume.source.id)
-        source = csi_pb2.VolumeContentSource(snapshot=origin)
-    elif volume.source is not None:
-        source = csi_pb2.VolumeContentSource(
-            volume=csi_pb2.VolumeContentSource.VolumeSource(volume_id=volume.source.id)
-        )
     return csi_pb2.CreateVolumeRequest(
         name=volume.name,
         capacity_range=csi_pb2.CapacityRange(required_bytes=(size or volume.size) * GIB),
         volume_capabilities=[capability(volume.kind)],
-        volume_content_source=source,
+        volume_content_source=_content_source(volume.source),
     )
+
+
+def _content_source(source: Snapshot | Volume | None) -> csi_pb2.VolumeContentSource | None:
+    kinds = csi_pb2.VolumeContentSource
+    if isinstance(source, Snapshot):
+        return kinds(snapshot=kinds.SnapshotSource(snapshot_id=source.id))
+    return kinds(volume=kinds.VolumeSource(volume_id=source.id)) if source else None
 
 
 class Caller:
@@ -258,7 +257,7 @@ class Client(Caller):
     def _step_up(self, volume: Volume) -> None:
         step = volume.level + 1
         volume.reached = max(volume.reached, step)
-        (self._create, self._attach, self._stage, self._publish)[step - 1](volume)
+        (self._create, self._published, self._stage, self._publish)[step - 1](volume)
         volume.level = step
 
     def _step_down(self, volume: Volume) -> None:
@@ -275,9 +274,6 @@ class Client(Caller):
             self.bed.truth.find(f"{volume.name}: created with {answer.capacity_bytes} bytes, not {volume.size} GiB")
         volume.id = answer.volume_id
         volume.source = None
-
-    def _attach(self, volume: Volume) -> None:
-        self._published(volume)
 
     def _published(self, volume: Volume) -> dict[str, str]:
         """The attacher's call, whose answer the orchestrator remembers; asked again, it is the same."""

@@ -58,19 +58,9 @@ class Disturber:
                 os.close(pidfd)
 
     def _trace(self, disturbance: Disturbance, over: threading.Event) -> None:
-        """Each thread, and each program that the process runs, counts its own calls."""
-        fate = f"error={disturbance.error}" if disturbance.error else "signal=KILL"
-        inject = f"inject={disturbance.syscall}:{fate}:when={disturbance.nth}"
-        pid = str(self._bed.keeper(disturbance.process).pid)
-        log = str(self._bed.root / "strace.log")
-        argv = ["strace", "-f", "-q", "-A", "-o", log, "-e", f"trace={disturbance.syscall}", "-e", inject, "-p", pid]
-        tracer = subprocess.Popen(argv, stderr=subprocess.DEVNULL, start_new_session=True)
-        try:
-            _wait_for_end(tracer, TRACED_SECONDS, over)
-            if tracer.poll() is not None:
-                self._bed.truth.tell(f"the {disturbance.process} ended while it was traced", "ended at a system call")
-        finally:
-            _end(tracer)
+        pid = self._bed.keeper(disturbance.process).pid
+        if trace(pid, disturbance, self._bed.root / "strace.log", over):
+            self._bed.truth.tell(f"the {disturbance.process} ended while it was traced", "ended at a system call")
 
     def _take_pool_away(self, disturbance: Disturbance, over: threading.Event) -> None:
         self._bed.unmount_disk(self._bed.pool)
@@ -78,6 +68,22 @@ class Disturber:
             over.wait(disturbance.seconds)
         finally:
             self._bed.mount_disk(self._bed.pool)
+
+
+def trace(pid: int, disturbance: Disturbance, log: Path, over: threading.Event) -> bool:
+    """Let a system call of a process kill it, or fail. Whether the process ended meanwhile.
+
+    Each thread, and each program that the process runs, counts its own calls.
+    """
+    fate = f"error={disturbance.error}" if disturbance.error else "signal=KILL"
+    inject = f"inject={disturbance.syscall}:{fate}:when={disturbance.nth}"
+    argv = ["strace", "-f", "-q", "-A", "-o", str(log), "-e", f"trace={disturbance.syscall}", "-e", inject]
+    tracer = subprocess.Popen([*argv, "-p", str(pid)], stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        _wait_for_end(tracer, TRACED_SECONDS, over)
+        return tracer.poll() == 0  # 1: it could not attach
+    finally:
+        _end(tracer)
 
 
 def fill(disk: Path, seconds: float, over: threading.Event) -> None:
