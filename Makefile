@@ -1,13 +1,13 @@
 # `make demo` and `make test` need Debian 12, root and Python 3.11 with venv; everything else they fetch themselves, once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test mutants upstream-test lint format bench proto docs chart dist requirements tools clean distclean
+.PHONY: help demo test cluster-test torture mutants upstream-test lint format bench proto docs chart dist requirements tools clean distclean
 
 BIN := .venv/bin
 VENV := .venv/.ready
 UPSTREAM_VENV := .venv-upstream/.ready
 HOST_PACKAGES := host
-TEST_PACKAGES := host formats databases guest ceph cluster
+TEST_PACKAGES := host formats databases guest ceph cluster torture
 export CINDERLIB_CACHE ?= $(HOME)/.cache/csi-cinderlib
 
 help: ## Show this list
@@ -23,6 +23,10 @@ cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (o
 	@$(BIN)/python -m tools --required cluster-test
 	@$(BIN)/python -m tests.cluster.bed.images
 	@CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver
+
+torture: $(VENV) .venv/.packages-torture ## Kill and disturb the driver while clients call it, and check all data; MINUTES, SEED, BED=loopfile|array, DISTURBANCES, KEEP=1
+	@$(BIN)/python -m tests.torture $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(BED),--bed $(BED)) \
+		$(if $(DISTURBANCES),--disturbances $(DISTURBANCES)) $(if $(KEEP),--keep)
 
 mutants: $(VENV) .venv/.packages-host ## Mutation testing of the code that protects data (hours; continues where it was interrupted)
 	@$(BIN)/python -m tests.mutation $(MODULES)
@@ -82,6 +86,10 @@ $(UPSTREAM_VENV): requirements/upstream.txt | $(VENV)
 
 .venv/.packages-host: requirements/debian/host.txt | $(VENV)
 	@scripts/install-debian-packages $(HOST_PACKAGES)
+	@touch $@
+
+.venv/.packages-torture: requirements/debian/host.txt requirements/debian/torture.txt | $(VENV)
+	@scripts/install-debian-packages $(HOST_PACKAGES) torture
 	@touch $@
 
 .venv/.packages-test: $(TEST_PACKAGES:%=requirements/debian/%.txt) | $(VENV)

@@ -16,6 +16,7 @@ from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
 from csi_cinderlib.backend.work import routed, walk
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
+from csi_cinderlib.host import kernel
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
@@ -100,6 +101,7 @@ class Backend:
         Raises:
             ConfigurationError: the driver, an option or a library is wrong or missing.
             BackendUnavailable: the storage does not answer; start again later.
+            HostError: this host cannot start it now, its disk being full, say; start again later.
         """
         with self._starting:
             if self.ready:
@@ -107,7 +109,7 @@ class Backend:
             if self._show_secrets is None:
                 self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
             try:
-                with routed(self._engine.route):
+                with routed(self._engine.route), kernel.named(f"starting back end {self.name}"):
                     self._start()
             except DriverError as error:
                 self.failure = self.without_secrets(error)

@@ -314,8 +314,9 @@ class Runtime:
             directory = self.state_dir / "cinder"
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             (directory / "cinder.conf").unlink(missing_ok=True)  # with passwords, by a process of an earlier version
-            self._file = conf.ConfFile(self._base(directory, wanted))
-            self._file.write()
+            file = conf.ConfFile(self._base(directory, wanted))
+            file.write()
+            self._file = file
             _process.files[self._file.path] = self._file
             _process.defaults[self._file.path] = wanted
             self._load()
@@ -374,8 +375,12 @@ class Runtime:
                 "volume_backend_name": settings.name,
                 **settings.options,
             }
-            self._file.write()
-            conf.reload()
+            try:
+                self._file.write()
+                conf.reload()
+            except BaseException:
+                del self._file.sections[section]
+                raise
             return section
 
     def remove_section(self, section: str) -> None:

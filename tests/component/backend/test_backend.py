@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import BackendUnavailable, ConfigurationError
+from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, HostError
 from csi_cinderlib.model.records import Provider, Snapshot, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -40,6 +41,19 @@ def test_an_array_that_comes_up_later_is_started_then(make: MakeBackend, store: 
     with pytest.raises(TypeError):
         backend.start()
     del store.page  # and comes back
+    backend.start()
+    assert (backend.ready, backend.failure) == (True, "")
+
+
+def test_a_start_may_be_tried_again_after_the_host_had_no_room_for_it(make: MakeBackend, store: ObservedStore) -> None:
+    def fail(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    backend = make(start=False)
+    store.before["page"] = fail
+    with pytest.raises(HostError, match=r"^starting back end fake: No space left on device$"):
+        backend.start()
+    assert "No space left on device" in backend.failure
     backend.start()
     assert (backend.ready, backend.failure) == (True, "")
 

@@ -100,6 +100,23 @@ def test_starting_twice_is_starting_once(runtime: Runtime) -> None:
     assert list(_process.files) == before
 
 
+def test_a_start_that_had_no_room_can_be_repeated(state: Path) -> None:
+    code = """
+import resource
+from oslo_config import cfg
+second, limits = Runtime(Path(sys.argv[1]) / "second"), resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # writing a file fails, as on a full disk
+try:
+    second.start()
+except OSError as error:
+    failed = str(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+second.start()
+print(json.dumps([failed, len(cfg.CONF.default_config_files)]))
+"""
+    assert in_a_new_process(code, state) == ["[Errno 27] File too large", 2]
+
+
 def test_borrowed_modules_make_room_for_the_real_ones(runtime: Runtime) -> None:
     import webob.exc  # type: ignore[import-untyped]  # it has no types
     from keystoneauth1 import plugin
