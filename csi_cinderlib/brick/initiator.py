@@ -169,8 +169,7 @@ class Initiator:
 
     def _rescan(self, connection: Connection, device: Device, wanted: Bytes) -> Bytes:
         if device.file:
-            with contextlib.suppress(OSError), open(device.file, "rb"):  # noqa: PTH123 - NFS looks again at each open
-                return devices.refresh_size(device.path)
+            return _take_over_size(device)
         if scsi.disks(device.path):
             scsi.rescan(device.path, wanted)
         elif connection.protocol not in ("local", "gpfs"):
@@ -250,6 +249,15 @@ def _quietly(call: Callable[..., object], *arguments: object, **options: object)
     """Undo without hiding the error that made it necessary."""
     with contextlib.suppress(Exception):
         call(*arguments, **options)
+
+
+def _take_over_size(device: Device) -> Bytes:
+    """Of a loop device. What it shows is no answer while its file is out of reach: the file may be larger by now."""
+    try:
+        with open(device.file, "rb"):  # noqa: PTH123 - NFS looks again at each open
+            return devices.refresh_size(device.path)
+    except OSError as error:
+        raise HostError(f"the new size of {device.path} is unknown: {device.file}: {error.strerror}") from None
 
 
 @contextlib.contextmanager

@@ -172,6 +172,22 @@ def test_a_file_is_attached_found_again_grown_and_detached(tmp_path: Path) -> No
 
 
 @pytest.mark.root
+def test_growth_is_not_confirmed_while_the_file_is_out_of_reach(tmp_path: Path) -> None:
+    file, hidden = tmp_path / "volume-1", tmp_path / "elsewhere"
+    file.write_bytes(bytes(8 << 20))
+    given = connection("local", {"device_path": str(file)})
+    initiator = Initiator(tmp_path)
+    device = initiator.connect(given)
+    os.truncate(file, 16 << 20)
+    file.rename(hidden)
+    with pytest.raises(HostError, match=rf"the new size of {device.path} is unknown: {file}: No such file"):
+        initiator.extend(given, device)
+    hidden.rename(file)
+    assert initiator.extend(given, device) == 16 << 20
+    initiator.disconnect(given, device)
+
+
+@pytest.mark.root
 def test_a_device_that_was_given_to_another_volume_is_left_alone(tmp_path: Path) -> None:
     mine, other = tmp_path / "volume-1", tmp_path / "volume-2"
     for file in (mine, other):
