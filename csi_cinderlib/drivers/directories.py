@@ -167,15 +167,17 @@ class Directory:
     def incomplete(self, name: str) -> Iterator[tuple[int, str]]:
         """A new file that is not in the directory yet, open for writing; gone afterwards unless it was published."""
         self.check()
-        path = str(Path(self._incomplete, f"{name}.{uuid.uuid4()}"))
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)  # somebody is at work here
-            yield fd, path
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                Path(path).unlink()
-            os.close(fd)
+        file = f"{name}.{uuid.uuid4()}"
+        # By the directory's descriptor it can be removed also when its disk was unmounted meanwhile.
+        with kernel.opened(self._incomplete, os.O_RDONLY | os.O_DIRECTORY) as directory:
+            fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)  # somebody is at work here
+                yield fd, str(Path(self._incomplete, file))
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file, dir_fd=directory)
+                os.close(fd)
 
     def publish(self, made: tuple[int, str], name: str) -> None:
         """Give a complete file its name in the directory, durably.

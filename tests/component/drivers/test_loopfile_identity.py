@@ -98,6 +98,18 @@ def test_a_disk_that_goes_amid_a_deletion_does_not_make_the_volume_gone(
     assert len(opened) == 2
 
 
+def test_an_incomplete_file_goes_also_from_a_disk_that_was_unmounted_meanwhile(set_up: Make, mounted: Make) -> None:
+    directory = mounted("ext4")
+    source = next(item.source for item in mounts.table() if item.target == str(directory))
+    with set_up(str(directory))._pools["volumes"].incomplete("volume-1"):
+        mounts.unmount(str(directory), lazy=True)
+        mounts.mount(source, str(directory), "ext4")
+        assert len(visible(directory / ".incomplete")) == 1
+        mounts.unmount(str(directory), lazy=True)
+    mounts.mount(source, str(directory), "ext4")
+    assert visible(directory / ".incomplete") == []
+
+
 @pytest.mark.parametrize("name", ["connect", "clone", "extend", "take a snapshot"])
 def test_a_file_of_the_same_name_in_another_pool_is_not_the_volume(
     set_up: Make, mounted: Make, deeds: dict[str, Any], name: str
