@@ -24,6 +24,7 @@ PACKAGES = {
     "btrfs": "btrfs-progs",
     "cryptsetup": "cryptsetup-bin",
     "e2fsck": "e2fsprogs",
+    "e2undo": "e2fsprogs",
     "iscsiadm": "open-iscsi",
     "mkfs.btrfs": "btrfs-progs",
     "mkfs.ext4": "e2fsprogs",

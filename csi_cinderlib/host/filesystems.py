@@ -24,10 +24,12 @@ __all__ = [
     "count_errors",
     "file_system_size",
     "grow",
+    "grow_unmounted",
     "make",
     "mount_options",
     "needs_growth",
     "probe",
+    "undo_growth",
     "usage",
 ]
 
@@ -123,12 +125,8 @@ def needs_growth(device: str, found: Signature | None = None) -> bool:
     return bool(found and found.size and devices.size(device) - found.size >= max(_SLACK, found.block_size))
 
 
-def grow(device: str, mount_path: str = "") -> None:
-    """Let the file system cover its whole device; nothing changes when it does already.
-
-    Args:
-        mount_path: where it is mounted. XFS and btrfs grow only so. ext grows mounted, which needs CAP_SYS_RESOURCE, or
-            unmounted ("").
+def grow(device: str, mount_path: str) -> None:
+    """Let a mounted file system cover its whole device; nothing changes when it does already. ext needs CAP_SYS_RESOURCE.
 
     Raises:
         HostError: no file system that can grow, or growing failed.
@@ -137,8 +135,6 @@ def grow(device: str, mount_path: str = "") -> None:
     name = found.name if found else "nothing known"
     if found and name in _EXT:
         _grow_ext(device, found, mount_path)
-    elif name in ("xfs", "btrfs") and not mount_path:
-        raise HostError(f"growing {device}: {name} grows only while it is mounted")
     elif name == "xfs":
         commands.run(["xfs_growfs", "-d", mount_path], timeout=GROW_SECONDS)
     elif name == "btrfs":
@@ -151,17 +147,37 @@ def _grow_ext(device: str, found: Signature, mount_path: str) -> None:
     blocks = devices.size(device) // found.block_size
     if blocks * found.block_size <= found.size:
         return
-    if not mount_path:
-        _preen(device, "-f", "-p")  # resize2fs refuses one that was not checked since it was last mounted
-        commands.run(["resize2fs", device], timeout=GROW_SECONDS)
-        return
     try:
         with kernel.opened(mount_path, os.O_RDONLY) as fd:
             kernel.ioctl(fd, _EXT4_IOC_RESIZE_FS, bytearray(struct.pack("=Q", blocks)))
     except OSError as error:
-        if error.errno == errno.EPERM:
-            raise HostError(f"growing {mount_path}: {_why_not_permitted(device)}") from error
-        commands.run(["resize2fs", device], timeout=GROW_SECONDS)  # it knows older kernels' and file systems' ways
+        why = _why_not_permitted(device) if error.errno == errno.EPERM else error.strerror
+        raise HostError(f"growing {mount_path}: {why}") from error
+
+
+def grow_unmounted(device: str, undo_file: str) -> None:
+    """Let an ext file system that is not mounted cover its whole device.
+
+    Args:
+        undo_file: gets what is overwritten, before it is (at most some 15 MB per TiB). There must be none yet.
+
+    Raises:
+        HostError: it failed, and `undo_growth` has to be called if the file is there.
+    """
+    _preen(device, "-f", "-p")  # resize2fs refuses one that was not checked since it was last mounted
+    commands.run(["resize2fs", "-z", undo_file, device], timeout=GROW_SECONDS)
+
+
+def undo_growth(device: str, undo_file: str) -> None:
+    """Restore what a growth overwrote that did not end. It may be done again, as long as nothing else was written.
+
+    Raises:
+        HostError: the device could not be written.
+    """
+    tool = ["e2undo", "-f"]  # it is compared with a superblock that the growth may have changed already
+    if commands.run([*tool, "-n", undo_file, device], timeout=GROW_SECONDS, ok=range(256)).code:
+        return  # a file without its header: nothing was overwritten yet
+    commands.run([*tool, undo_file, device], timeout=GROW_SECONDS)
 
 
 def _why_not_permitted(device: str) -> str:

@@ -31,6 +31,7 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
         UnsafeToFormat, PreconditionFailed, Unsupported: see `formatting.decide`.
         HostError: the device cannot be read, or mkfs failed.
     """
+    records.growth.undo(record.volume_id, record.connection.attachment, device.path)
     found = filesystems.probe(device.path)
     marked = records.formatted.holds(record.volume_id, record.connection.attachment)
     decision = decide(
@@ -46,11 +47,12 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
     if record.connection.formatting is Formatting.NEVER_FORMATTED and not marked:
         records.formatted.set(record.volume_id, record.connection.attachment)  # whoever made it
     record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED))
-    return record, _prepared(record, device, found)
+    return record, _prepared(records, record, device, found)
 
 
 def clear_remains(records: StageRecords, record: StageRecord) -> bool:
-    """Remove what an mkfs left that did not end, before the volume leaves this node: nobody could format or mount it any more.
+    """Remove what an mkfs left that did not end, or undo a growth that did not, before the volume leaves this node: nobody could
+    format or mount it any more.
 
     A whole file system is kept, if only because another node may have made it since, where no fence kept this one out.
 
@@ -58,13 +60,18 @@ def clear_remains(records: StageRecords, record: StageRecord) -> bool:
         Whether the device carries nothing any more.
 
     Raises:
-        HostError: mkfs still runs, or the device cannot be read or written.
+        HostError: mkfs or the growth still runs, or the device cannot be read or written.
     """
     device = record.device
-    if record.state is not State.FORMATTING or not device or not device.wwid or devices.is_read_only(device.path):
+    growing = records.growth.is_interrupted(record.volume_id, record.connection.attachment)
+    interrupted = "growth" if growing else "mkfs" if record.state is State.FORMATTING else ""
+    if not interrupted or not device or not device.wwid or devices.is_read_only(device.path):
         return False
     if problem := health.device_problem(device) or health.replaced(device):
-        raise HostError(f"volume {record.volume_id} may carry what an interrupted mkfs left: {problem}")
+        raise HostError(f"volume {record.volume_id} may carry what an interrupted {interrupted} left: {problem}")
+    if growing:
+        records.growth.undo(record.volume_id, record.connection.attachment, device.path)
+        return False
     found = filesystems.probe(device.path)
     if found and not found.unfinished:
         return False
@@ -141,7 +148,7 @@ def _make(
     return record, made
 
 
-def _prepared(record: StageRecord, device: Device, found: Signature) -> Signature:
+def _prepared(records: StageRecords, record: StageRecord, device: Device, found: Signature) -> Signature:
     """Check what wants a check, and grow ext here where the kernel does not let this process grow it mounted."""
     if record.connection.read_only:
         return found
@@ -149,5 +156,5 @@ def _prepared(record: StageRecord, device: Device, found: Signature) -> Signatur
     growing = found.name in _EXT and not is_read_only(record) and filesystems.needs_growth(device.path, found)
     if not growing or kernel.has_capability(kernel.CAP_SYS_RESOURCE):  # the kernel wants it for ext that is mounted
         return found
-    filesystems.grow(device.path)
+    records.growth.grow(record.volume_id, record.connection.attachment, device.path)
     return replace(found, size=devices.size(device.path))

@@ -10,6 +10,7 @@ from csi_cinderlib.errors import CorruptRecord, HostError, InvalidRequest
 from csi_cinderlib.host import kernel
 from csi_cinderlib.node import durable_files
 from csi_cinderlib.node.format_marks import FormatMarks
+from csi_cinderlib.node.growth import Growth
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord, decode, encode
 
@@ -32,6 +33,7 @@ class StageRecords:
 
     Attributes:
         formatted: the marks that outlive a record, below `state_dir/formatted`.
+        growth: of unmounted file systems, with undo files below `state_dir/growth`.
     """
 
     def __init__(self, state_dir: Path, names: Paths | None = None) -> None:
@@ -45,6 +47,7 @@ class StageRecords:
             durable_files.prepare(self.directory)
         self._reserve = durable_files.Reserve(state_dir / "stage.reserve")
         self.formatted = FormatMarks(state_dir / "formatted")
+        self.growth = Growth(state_dir / "growth", self._boot_id)
         for record in self.all().records:
             self._note(record)
 
@@ -74,6 +77,7 @@ class StageRecords:
 
     def remove(self, volume_id: str) -> None:
         """Forget the volume for good; nothing happens when it is forgotten already."""
+        self.growth.forget(volume_id)
         with kernel.named(f"removing the stage record of volume {volume_id}"):
             durable_files.remove(self._path(volume_id))
         self._reserve.fill()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.support.fakes.array import SNAPSHOT, VOLUME
 from tests.torture.backed_array import BackedArray
 from tests.torture.bed import Bed
-from tests.torture.plan import DRIVER_FAULTS, FULL_STATE, KILLS, SIGSTOP, SYSCALL_KILLS
+from tests.torture.plan import DRIVER_FAULTS, EXT4_GROWTH, FULL_STATE, KILLS, SIGSTOP, SYSCALL_KILLS
 from tests.torture.truth import ATTACHED
 
 TRAITS = ("unique-names", "refuses-unknown", "refuses-same-size")
@@ -17,7 +17,7 @@ class ArrayBed(Bed):
     """The driver BackedArrayDriver: nodes attach its volumes as files."""
 
     name = "array"
-    disturbances = (KILLS, SYSCALL_KILLS, SIGSTOP, DRIVER_FAULTS, FULL_STATE)
+    disturbances = (KILLS, SYSCALL_KILLS, SIGSTOP, DRIVER_FAULTS, FULL_STATE, EXT4_GROWTH)
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tests.torture.bed import BYSTANDERS, Bed
-from tests.torture.plan import FULL_POOL, FULL_STATE, KILLS, MISSING_POOL, SIGSTOP, SYSCALL_ERRORS, SYSCALL_KILLS
+from tests.torture.plan import (
+    EXT4_GROWTH,
+    FULL_POOL,
+    FULL_STATE,
+    KILLS,
+    MISSING_POOL,
+    SIGSTOP,
+    SYSCALL_ERRORS,
+    SYSCALL_KILLS,
+)
 from tests.torture.truth import GIB
 
 
@@ -11,7 +20,7 @@ class LoopFileBed(Bed):
     """The driver LoopFileDriver."""
 
     name = "loopfile"
-    disturbances = (KILLS, SYSCALL_KILLS, SYSCALL_ERRORS, SIGSTOP, FULL_STATE, FULL_POOL, MISSING_POOL)
+    disturbances = (KILLS, SYSCALL_KILLS, SYSCALL_ERRORS, SIGSTOP, FULL_STATE, FULL_POOL, MISSING_POOL, EXT4_GROWTH)
 
     def backend(self) -> dict[str, object]:
         return {

@@ -33,7 +33,7 @@ DISTURBANCES: Mapping[str, str] = {
     FULL_STATE: "the disk of the state directories is full for a while",
     FULL_POOL: "the disk of the volumes is full for a while; only on the bed `loopfile`",
     MISSING_POOL: "the disk of the volumes is not mounted for a while; only on the bed `loopfile`",
-    EXT4_GROWTH: "ext4 volumes grow, too: interrupted before it is mounted, resize2fs leaves damage that `e2fsck -p` does not mend",
+    EXT4_GROWTH: "volumes with ext4 grow, too, before they are mounted",
 }
 _NOT_EVENTS = frozenset({DRIVER_FAULTS, EXT4_GROWTH})
 

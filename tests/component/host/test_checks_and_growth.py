@@ -101,19 +101,7 @@ def test_an_ext4_that_covers_its_device_is_not_touched(loop: Loop) -> None:
     device = loop(64)
     filesystems.make(device, "ext4")
     with kernel.opened(device, os.O_RDONLY | os.O_EXCL):  # no tool can write to it now
-        filesystems.grow(device)
         filesystems.grow(device, "/missing")
-
-
-def test_an_ext4_whose_kernel_cannot_grow_it_is_left_to_resize2fs(loop: Loop, tmp_path: Path) -> None:
-    device = loop(64)
-    made = filesystems.make(device, "ext4")
-    os.truncate(tmp_path / "disk.img", 128 * MIB)
-    devices.refresh_size(device)
-    filesystems.grow(device, "/missing")
-    grown = filesystems.probe(device)
-    assert grown
-    assert grown.size == 2 * made.size
 
 
 def test_usage_is_what_the_file_system_tells(target: str) -> None:
