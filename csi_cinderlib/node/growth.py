@@ -27,8 +27,6 @@ class Growth:
     def __init__(self, directory: Path, boot_id: str) -> None:
         self.directory = directory
         self._boot_id = boot_id
-        with kernel.named(f"preparing {directory}"):
-            durable_files.prepare(directory)
 
     def grow(self, volume_id: str, attachment: str, device: str) -> None:
         """Let an unmounted ext file system cover its device.
