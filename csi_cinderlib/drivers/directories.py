@@ -216,7 +216,8 @@ class Directory:
                 self.check()  # nothing is gone where the pool has gone
                 return False
             known = self._provisioned(lock)
-            self._changed(lock, known)
+            with _full_disk_ignored():  # then others count what is gone until the next change
+                self._changed(lock, known)
             Path(self.file(name)).unlink()
             self._note(lock, known - size)
         self.sync()

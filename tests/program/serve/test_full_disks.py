@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,10 @@ class Site:
     def _node(self) -> Any:
         return csi_pb2_grpc.NodeStub(self._processes["node"].channel)
 
-    def create(self, name: str) -> str:
+    def create(self, name: str, source: str = "") -> str:
         request = csi_pb2.CreateVolumeRequest(name=name, volume_capabilities=[MOUNT])
+        if source:
+            request.volume_content_source.volume.volume_id = source
         return str(self._controller().CreateVolume(request, timeout=60).volume.volume_id)
 
     def snapshot(self, name: str, volume_id: str) -> str:
@@ -127,6 +129,10 @@ class Site:
         self._controller().ControllerUnpublishVolume(
             csi_pb2.ControllerUnpublishVolumeRequest(volume_id=volume_id, node_id=self._node_id), timeout=60
         )
+
+    def write(self, volume_id: str, size: int) -> None:
+        """In the page cache: whether there is room for it shows later."""
+        Path(self._paths(volume_id)[1], "data").write_bytes(bytes(size))
 
     def delete(self, volume_id: str) -> None:
         self._controller().DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume_id), timeout=60)
@@ -215,6 +221,18 @@ def take_down(bed: Bed, how: str) -> None:
     site.delete(*site.listed())
 
 
+def test_a_copy_that_has_no_room_for_a_lock_names_the_disk_and_leaves_nothing(make: Make) -> None:
+    bed = make(("state",))
+    source = bed.site.create("v")
+    bed.disk.use_all_inodes()
+    with pytest.raises(grpc.RpcError, match=rf"No space left on device: .*{bed.disk.path}/state") as refused:
+        bed.site.create("copy", source)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert bed.site.listed() == [source]
+    bed.site.delete(source)
+    assert bed.site.listed() == bed.site.files() == []
+
+
 @pytest.mark.parametrize(("place", "how"), [("store", "fill"), ("pool", "fill"), ("pool", "use_all_inodes")])
 def test_a_creation_on_a_full_disk_names_it_and_leaves_nothing(place: str, how: str, make: Make) -> None:
     bed = make((place,))
@@ -232,3 +250,19 @@ def test_a_creation_on_a_full_disk_names_it_and_leaves_nothing(place: str, how: 
     assert (site.listed(), site.files()) == ([source], before)
     site.delete(source)
     assert site.listed() == site.files() == []
+
+
+def test_what_a_volume_cannot_write_to_a_full_pool_is_told_before_it_is_taken_down(make: Make) -> None:
+    bed = make(("pool",))
+    volume = bed.site.create("v")
+    bed.site.up(volume)
+    bed.disk.fill()
+    bed.site.write(volume, 30 * MIB)
+    with pytest.raises(grpc.RpcError, match="Input/output error"):
+        bed.site.down(volume)
+    for _ in range(3):  # the kernel tells once of the file system, and once of the device
+        with suppress(grpc.RpcError):
+            bed.site.down(volume)
+    bed.site.down(volume)
+    bed.site.delete(volume)
+    assert bed.site.files() == []
