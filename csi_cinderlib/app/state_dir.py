@@ -19,7 +19,7 @@ LOCK = "lock"
 def hold(path: Path) -> Iterator[Reserve]:
     """Make the directory and keep other processes out of it while this lasts. A killed process frees it.
 
-    What it gives is room on a full disk for a start.
+    Yields the room that is kept back for a start on a full disk.
 
     Raises:
         ConfigurationError: another process has it (named), or it cannot be written.

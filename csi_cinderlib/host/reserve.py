@@ -87,7 +87,8 @@ class Reserve:
         self._users += 1
         self._is_whole = False
         for path in self._paths:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # of a disk that became read-only, say: then the work itself tells
+                path.unlink()
 
     def _leave(self) -> None:
         with self._guard:
@@ -111,7 +112,7 @@ def _allocate(path: Path, size: int) -> bool:
 
 
 def _is_nearly_full(path: Path, files: int, size: int) -> bool:
-    """Whether there is not as much room again as the reserve has. Some file systems count no inodes."""
+    """Whether less is free than the reserve holds. Some file systems count no inodes."""
     try:
         now = os.statvfs(path)
     except OSError:  # without a directory there is no reserve to release

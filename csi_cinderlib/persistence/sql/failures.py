@@ -58,7 +58,7 @@ def is_worth_another_try(error: DBAPIError) -> bool:
 
 
 def lacks_room(error: Exception) -> bool:
-    """Whether SQLite may have failed because the disk is full. It has words of its own for a quota and for a missing inode."""
+    """Whether SQLite may have failed because the disk is full. It reports a quota and a missing inode by less specific codes."""
     cause: Any = getattr(error, "orig", None) or error
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) or is_full(cause)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -124,3 +125,14 @@ def test_what_is_missing_is_taken_when_there_is_room_again(disk: Disk) -> None:
     disk.clear()
     assert reserve.fill()
     assert set(files(disk.path / "reserve").values()) == {32 * 1024}
+
+
+@pytest.mark.root
+def test_a_disk_that_became_read_only_does_not_stop_the_work(disk: Disk) -> None:
+    reserve = Reserve(disk.path / "reserve")
+    assert reserve.fill()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
+    with reserve.released():
+        pass
+    subprocess.run(["mount", "-o", "remount,rw", str(disk.path)], check=True)
+    assert reserve.fill()
