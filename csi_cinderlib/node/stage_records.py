@@ -69,7 +69,7 @@ class StageRecords:
             HostError: it could not be stored; the previous one is still there.
         """
         record = replace(record, boot_id=self._boot_id)
-        with kernel.named(f"storing the stage record of volume {record.volume_id}"):
+        with kernel.named(f"storing the stage record of volume {record.volume_id} in {self.directory}"):
             if frees:
                 self._reserve.run(lambda: durable_files.store(self._path(record.volume_id), encode(record)))
             else:
