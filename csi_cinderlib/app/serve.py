@@ -80,8 +80,9 @@ def serve(settings: Settings) -> int:
         expected=_SERVICES[settings.mode],
         workers=settings.workers,
     )
-    with state_dir.hold(settings.state_dir), ExitStack() as undo:
-        server.start()
+    with state_dir.hold(settings.state_dir) as reserve, ExitStack() as undo:
+        with reserve.released_if_full():
+            server.start()
         _log.info("serving", endpoint=settings.endpoint, mode=settings.mode, version=__version__, pid=os.getpid())
         undo.callback(_answer_health(settings, server))
         loader = Loader(settings, server, readiness, stopping)

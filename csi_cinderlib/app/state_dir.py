@@ -5,18 +5,21 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.host.reserve import Reserve
 
 KEY = "state_dir"
 LOCK = "lock"
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
+def hold(path: Path) -> Iterator[Reserve]:
     """Make the directory and keep other processes out of it while this lasts. A killed process frees it.
+
+    Yields the room that is kept back for a start on a full disk.
 
     Raises:
         ConfigurationError: another process has it (named), or it cannot be written.
@@ -28,7 +31,9 @@ def hold(path: Path) -> Iterator[None]:
         raise ConfigurationError(KEY, f"{path} cannot be used: {error.strerror}") from None
     try:
         _lock(fd, path)
-        yield
+        reserve = Reserve(path / "start-reserve")
+        reserve.fill()
+        yield reserve
     finally:
         os.close(fd)
 
@@ -41,5 +46,5 @@ def _lock(fd: int, path: Path) -> None:
         raise ConfigurationError(
             KEY, f"{path} is in use by process {holder or 'unknown'}; each process needs its own"
         ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # on a full disk the refusal of a second process names none
+        os.pwrite(fd, f"{os.getpid():<31}\n".encode(), 0)

@@ -183,6 +183,7 @@ class Backend:
             ResourceExhausted, Unsupported, InvalidRequest, BackendError: nothing is left, neither volume nor record, unless
                 cleaning up failed, too: then the record is in ERROR.
         """
+        self._engine.check_room()
         record = self._placed(self._typed(record))
         created = volumes.create(self._engine, record)
         self._reports.taken(created.pool, created.size)
@@ -202,7 +203,8 @@ class Backend:
             InUse: it has snapshots or attachments, or the back end says that something depends on it.
             CorruptRecord: it has an attachment that cannot be read; the volume is left as it is.
         """
-        volumes.delete(self._engine, record)
+        with self._runtime.reserve.released_if_full():
+            volumes.delete(self._engine, record)
         self._reports.taken(record.pool, -record.size)
 
     def extend_volume(self, record: Volume, size: GiB) -> Volume:
@@ -213,6 +215,7 @@ class Backend:
         """
         if size > record.size and not self.capabilities.online_extend and self.attachments(record.id):
             raise InUse(f"volume {record.id!r} is attached, and back end {self.name!r} grows only volumes that are not")
+        self._engine.check_room()
         grown = volumes.extend(self._engine, record, size)
         self._reports.taken(grown.pool, grown.size - record.size)
         return grown
@@ -233,6 +236,7 @@ class Backend:
         """Take a snapshot, also of an attached volume. Errors as `create_volume`."""
         if not self.capabilities.snapshot_attached and self.attachments(record.volume_id):
             raise InUse(f"volume {record.volume_id!r} is attached, and back end {self.name!r} cannot snapshot it then")
+        self._engine.check_room()
         return snapshots.create(self._engine, record)
 
     def resume_create_snapshot(self, record: Snapshot) -> Snapshot:
@@ -240,7 +244,8 @@ class Backend:
 
     def delete_snapshot(self, record: Snapshot) -> None:
         """Delete a snapshot in any state. Raises InUse when volumes depend on it."""
-        snapshots.delete(self._engine, record)
+        with self._runtime.reserve.released_if_full():
+            snapshots.delete(self._engine, record)
 
     # --- snapshots of several volumes at one point in time
 
@@ -252,6 +257,7 @@ class Backend:
         """
         if not self.capabilities.consistent_group_snapshots:
             raise Unsupported(f"back end {self.name!r} takes no snapshots of several volumes at one point in time")
+        self._engine.check_room()
         return groups.create(self._engine, record, members)
 
     def resume_create_group_snapshot(self, record: GroupSnapshot) -> GroupSnapshot:
@@ -260,7 +266,8 @@ class Backend:
 
     def delete_group_snapshot(self, record: GroupSnapshot) -> None:
         """Delete a group snapshot with all its members, in any state."""
-        groups.delete(self._engine, record)
+        with self._runtime.reserve.released_if_full():
+            groups.delete(self._engine, record)
 
     # --- connections
 
@@ -277,11 +284,13 @@ class Backend:
             check: called with the volume's other attachments once this one is visible to others, and before the node gets
                 anything. What it raises undoes the attachment.
         """
+        self._engine.check_room()
         return connections.connect(self._engine, volume, attachment, check)
 
     def disconnect(self, attachment: Attachment) -> None:
         """Fence the node off the volume; the export goes with the last attachment. Done already is fine."""
-        connections.disconnect(self._engine, attachment)
+        with self._runtime.reserve.released_if_full():
+            connections.disconnect(self._engine, attachment)
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
         """Raises CorruptRecord when one cannot be read."""

@@ -24,6 +24,7 @@ from csi_cinderlib.errors import (
     NameTaken,
     NotFound,
     OperationPending,
+    ResourceExhausted,
     StaleRecord,
 )
 from csi_cinderlib.model import times
@@ -118,12 +119,23 @@ class Engine:
             raise BackendUnavailable(self.name, "it is not set up")
         return self.driver
 
+    def check_room(self) -> None:
+        """Raises ResourceExhausted when the disk under the state directory lacks the room that clean-up may need."""
+        self.ready_driver()
+        if not self.runtime.reserve.fill():
+            raise ResourceExhausted(
+                f"the disk of the state directory {self.runtime.state_dir} is full: existing volumes can be taken down, and nothing "
+                "new is begun"
+            )
+
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold a named lock of Cinder's, as its volume manager and drivers name them."""
         from cinder import coordination
 
-        with coordination.COORDINATOR.get_lock(name):
+        with contextlib.ExitStack() as held:
+            with faults.translated(self.name):
+                held.enter_context(coordination.COORDINATOR.get_lock(name))
             yield
 
     def turn(self, volume_id: str) -> threading.Lock:

@@ -27,6 +27,7 @@ from csi_cinderlib.backend.work import Routes
 from csi_cinderlib.concurrency import without_eventlet
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.host.reserve import Reserve
 
 HOST = "csi-cinderlib"
 _log = logging.getLogger(__name__)
@@ -292,6 +293,7 @@ class Runtime:
         self.lock_dir = lock_dir or state_dir / "cinder" / "locks"
         self.host = host
         self.owner = owner
+        self.reserve = Reserve(state_dir / "cinder" / "reserve")
         self._defaults = dict(defaults or {})
         self._file: conf.ConfFile | None = None
 
@@ -316,6 +318,7 @@ class Runtime:
             (directory / "cinder.conf").unlink(missing_ok=True)  # with passwords, by a process of an earlier version
             file = conf.ConfFile(self._base(directory, wanted))
             file.write()
+            self.reserve.fill()
             self._file = file
             _process.files[self._file.path] = self._file
             _process.defaults[self._file.path] = wanted

@@ -20,6 +20,7 @@ from pathlib import Path
 from csi_cinderlib.drivers import identities
 from csi_cinderlib.drivers.identities import WrongPool
 from csi_cinderlib.host import kernel
+from csi_cinderlib.host.reserve import is_full
 
 _INCOMPLETE = ".incomplete"
 _LOCK = ".lock"
@@ -104,7 +105,7 @@ class Directory:
             return None
 
     def prepare(self, id: str) -> None:
-        """Use the pool of that id from now on: prove that it can be written to, and remove what a crash left.
+        """Use the pool of that id from now on: prove that it can be written to, unless it is full, and remove what a crash left.
 
         Raises:
             WrongPool: another one is here.
@@ -112,7 +113,7 @@ class Directory:
         self._id = id
         Path(self._incomplete).mkdir(mode=0o700, exist_ok=True)
         with self._changing():
-            with self.incomplete("probe") as (fd, _):
+            with _full_disk_ignored(), self.incomplete("probe") as (fd, _):
                 os.fsync(fd)
             for entry in Path(self._incomplete).iterdir():
                 _remove_abandoned(entry)
@@ -217,7 +218,8 @@ class Directory:
                 self.check()  # nothing is gone where the pool has gone
                 return False
             known = self._provisioned(lock)
-            self._changed(lock, known)
+            with _full_disk_ignored():  # then others count what is gone until the next change
+                self._changed(lock, known)
             Path(self.file(name)).unlink()
             self._note(lock, known - size)
         self.sync()
@@ -314,6 +316,16 @@ class Directory:
         """Names that were given or taken away are on the disk."""
         with kernel.opened(self.path, os.O_RDONLY | os.O_DIRECTORY) as fd:
             os.fsync(fd)
+
+
+@contextlib.contextmanager
+def _full_disk_ignored() -> Iterator[None]:
+    """Deletion has to go on."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
 
 
 def _id(fd: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections.abc import Iterator
 
 from cinder import exception
@@ -11,8 +10,7 @@ from cinder import exception
 from csi_cinderlib.drivers.directories import NoRoom
 from csi_cinderlib.drivers.identities import WrongPool
 from csi_cinderlib.errors import HostError
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+from csi_cinderlib.host.reserve import is_full
 
 
 @contextlib.contextmanager
@@ -23,5 +21,6 @@ def in_words(doing: str) -> Iterator[None]:
     except (NoRoom, WrongPool, HostError) as error:
         raise exception.VolumeBackendAPIException(data=f"{doing}: {error}") from error
     except OSError as error:
-        reason = "no space left in the file system" if error.errno in _NO_SPACE else error.strerror
+        about = f" of {error.filename}" if error.filename else ""
+        reason = f"no space left in the file system{about}" if is_full(error) else error.strerror
         raise exception.VolumeBackendAPIException(data=f"{doing}: {reason}") from error

@@ -3,50 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
-import threading
 from pathlib import Path
 
 from csi_cinderlib.host import kernel
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _UNFINISHED = ".new"
-_RESERVED = 64 * 1024
-"""Bytes: several records, each of which takes a block until the previous one is gone."""
-
-
-class Reserve:
-    """Disk space that is given up to store a file when the disk is full, and taken again afterwards."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._guard = threading.Lock()
-        self.fill()
-
-    def fill(self) -> None:
-        """Take as much as there is; whatever is missing is taken the next time."""
-        with contextlib.suppress(OSError):
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                os.posix_fallocate(fd, 0, _RESERVED)
-            finally:
-                os.close(fd)
-
-    def store(self, path: Path, content: bytes) -> None:
-        """As `store`, also on a full disk. Raises OSError."""
-        try:
-            store(path, content)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            with self._guard:
-                self._path.unlink(missing_ok=True)
-                try:
-                    store(path, content)
-                finally:
-                    self.fill()
 
 
 def prepare(directory: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from csi_cinderlib.errors import CorruptRecord, HostError, InvalidRequest
 from csi_cinderlib.host import kernel
+from csi_cinderlib.host.reserve import Reserve
 from csi_cinderlib.node import durable_files
 from csi_cinderlib.node.format_marks import FormatMarks
 from csi_cinderlib.node.growth import Growth
@@ -45,7 +46,8 @@ class StageRecords:
         self._guard = threading.Lock()
         with kernel.named(f"preparing {self.directory}"):
             durable_files.prepare(self.directory)
-        self._reserve = durable_files.Reserve(state_dir / "stage.reserve")
+        self._reserve = Reserve(state_dir / "stage-reserve")
+        self._reserve.fill()
         self.formatted = FormatMarks(state_dir / "formatted")
         self.growth = Growth(state_dir / "growth", self._boot_id)
         for record in self.all().records:
@@ -70,8 +72,11 @@ class StageRecords:
             HostError: it could not be stored; the previous one is still there.
         """
         record = replace(record, boot_id=self._boot_id)
-        with kernel.named(f"storing the stage record of volume {record.volume_id}"):
-            (self._reserve.store if frees else durable_files.store)(self._path(record.volume_id), encode(record))
+        with kernel.named(f"storing the stage record of volume {record.volume_id} in {self.directory}"):
+            if frees:
+                self._reserve.run(lambda: durable_files.store(self._path(record.volume_id), encode(record)))
+            else:
+                durable_files.store(self._path(record.volume_id), encode(record))
         self._note(record)
         return record
 

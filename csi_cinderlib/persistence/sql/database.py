@@ -11,7 +11,14 @@ T = TypeVar("T")
 
 
 class Write(Protocol):
-    """One write: a single changing statement, so that it is done whole or not at all."""
+    """One write: a single changing statement, so that it is done whole or not at all.
+
+    Attributes:
+        begins: it begins something new, and so waits for room where the disk is full. All others go on.
+    """
+
+    @property
+    def begins(self) -> bool: ...
 
     def run(self, connection: Connection, /) -> None:
         """Raises the store's errors only when nothing was changed."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
 from csi_cinderlib.errors import ConfigurationError, DriverError, StoreUnavailable
+from csi_cinderlib.host.reserve import is_full
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
 
 _RETRIED = frozenset({"40001", "40P01", "55P03", "1213", "1205"})
@@ -55,6 +57,19 @@ def is_worth_another_try(error: DBAPIError) -> bool:
     return code(error) in _RETRIED
 
 
+def lacks_room(error: Exception) -> bool:
+    """Whether SQLite may have failed because the disk is full. It reports a quota and a missing inode by less specific codes."""
+    cause: Any = getattr(error, "orig", None) or error
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) or is_full(cause)
+
+
+def no_room(location: Location) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the disk of the metadata store {location.file} is full: existing volumes can be taken down, and nothing new is begun"
+    )
+
+
 def at_start(error: BaseException, location: Location) -> DriverError:
     """An error while the store is opened: most are wrong settings."""
     if hint := _SETTINGS.get(code(error)):
@@ -65,6 +80,8 @@ def at_start(error: BaseException, location: Location) -> DriverError:
 
 
 def while_running(error: BaseException, location: Location) -> StoreUnavailable:
+    if location.is_file and getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+        return no_room(location)
     return StoreUnavailable(f"the metadata store {location.shown} failed: {_words(error, location)}")
 
 

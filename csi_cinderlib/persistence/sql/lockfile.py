@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from csi_cinderlib.errors import ConfigurationError
@@ -30,8 +31,8 @@ class LockFile:
             if not isinstance(error, BlockingIOError):
                 raise ConfigurationError("store.options.url", f"{path} cannot be locked: {error.strerror}") from error
             raise ConfigurationError("store.options.url", _refusal(database, holder)) from None
-        os.truncate(self._fd, 0)
-        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # on a full disk the refusal of a second process names none
+            os.pwrite(self._fd, f"{os.getpid():<31}\n".encode(), 0)
 
     def close(self) -> None:
         """The file stays: removing it would let two processes lock two different files of that name."""

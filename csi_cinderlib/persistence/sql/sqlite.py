@@ -6,12 +6,14 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from csi_cinderlib.errors import ConfigurationError, DriverError
+from csi_cinderlib.host.reserve import Reserve
 from csi_cinderlib.persistence.sql import failures
 from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.groupcommit import GroupCommit, Job
@@ -26,6 +28,14 @@ BUSY_SECONDS = 10
 MOST_IDLE = 16
 """Reading connections that are kept: each holds two files open and up to 2 MB of pages."""
 
+LOG_PAGES = 400
+"""After how many pages (of 4 KiB) the log is folded into the file; 1000, SQLite's default, are no faster."""
+
+RESERVED_FILES = 8
+RESERVED_SIZE = 512 * 1024
+"""Bytes. Folding the log in may need room for all its pages, and a transaction has to go into the log before: 4 MiB in all are twice
+as much. Files are needed for the log itself and its index, which SQLite removes when it is closed."""
+
 
 class FileDatabase:
     """See `sql.database.Database`.
@@ -37,13 +47,14 @@ class FileDatabase:
 
     def __init__(self, location: Location) -> None:
         self._location = location
+        self._reserve = Reserve(Path(f"{location.file}-reserve"), files=RESERVED_FILES, size=RESERVED_SIZE)
         with ExitStack() as undo:
             self._lock = LockFile(location.file)
             undo.callback(self._lock.close)
+            self._reserve.fill()
             try:
-                self._writer = self._open()
+                self._writer, self.migrated = self._reserve.run(self._open, lacks_room=failures.lacks_room)
                 undo.callback(self._writer.close)
-                self.migrated = self._migrate()
             except OSError as error:
                 raise ConfigurationError(URL_KEY, f"{location.file} cannot be opened: {error.strerror}") from error
             except (DBAPIError, sqlite3.Error) as error:
@@ -85,7 +96,7 @@ class FileDatabase:
         else:
             connection.close()
 
-    def _open(self) -> Connection:
+    def _open(self) -> tuple[Connection, Migrated]:
         os.close(os.open(self._location.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._engine = create_engine(
             self._location.url,
@@ -95,13 +106,13 @@ class FileDatabase:
             connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
         )
         event.listen(self._engine, "connect", _prepare)
-        return self._engine.connect()
-
-    def _migrate(self) -> Migrated:
-        self._script("BEGIN IMMEDIATE")
-        migrated = bring_up_to_date(self._writer, self._location)
-        self._script("COMMIT")
-        return migrated
+        with ExitStack() as undo:
+            writer = undo.enter_context(self._engine.connect())
+            _script(writer, "BEGIN IMMEDIATE")
+            migrated = bring_up_to_date(writer, self._location)
+            _script(writer, "COMMIT")
+            undo.pop_all()
+        return writer, migrated
 
     def _connect(self) -> Connection:
         try:
@@ -109,38 +120,51 @@ class FileDatabase:
         except DBAPIError as error:
             raise failures.while_running(error, self._location) from error
 
-    def _script(self, statement: str) -> None:
-        """Past SQLAlchemy, which would not begin a transaction on an AUTOCOMMIT connection."""
-        driver: Any = self._writer.connection.driver_connection
-        driver.execute(statement)
-
     def _write_batch(self, batch: Sequence[Job[Write]]) -> None:
         """All in one transaction; if that fails, each in its own, so that one caller's failure is not everybody's."""
-        if len(batch) > 1:
+        has_room = self._reserve.fill()
+        if has_room and len(batch) > 1:
             with suppress(Exception):
                 return self._transaction(batch)
         for job in batch:
             job.error = None
             try:
-                self._transaction([job])
+                self._alone(job)
             except (DBAPIError, sqlite3.Error) as error:
                 job.error = failures.while_running(error, self._location)
             except Exception as error:  # the caller's, whatever it is
                 job.error = error
         return None
 
+    def _alone(self, job: Job[Write]) -> None:
+        """With the room that is kept back, if need be; what begins something new gets none of it."""
+        if job.work.begins:
+            if not self._reserve.fill():
+                raise failures.no_room(self._location)
+            self._transaction([job])
+            return
+        try:
+            self._transaction([job])
+        except (DBAPIError, sqlite3.Error) as error:
+            if not failures.lacks_room(error):
+                raise
+            with self._reserve.released():
+                self._transaction([job])
+                with suppress(sqlite3.Error):  # the log keeps the room that the reserve lacks then
+                    _script(self._writer, "PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _transaction(self, batch: Sequence[Job[Write]]) -> None:
         try:
-            self._script("BEGIN IMMEDIATE")
+            _script(self._writer, "BEGIN IMMEDIATE")
             for job in batch:
                 try:
                     job.work.run(self._writer)
                 except DriverError as error:  # nothing was changed: see Write.run
                     job.error = error
-            self._script("COMMIT")
+            _script(self._writer, "COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):  # SQLite itself has rolled back after some errors
-                self._script("ROLLBACK")
+                _script(self._writer, "ROLLBACK")
             raise
 
 
@@ -161,6 +185,12 @@ def look(location: Location) -> None:
         raise failures.at_start(error, location) from error
 
 
+def _script(connection: Connection, statement: str) -> None:
+    """Past SQLAlchemy, which would not begin a transaction on an AUTOCOMMIT connection."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute(statement)
+
+
 def _prepare(driver: sqlite3.Connection, _record: object) -> None:
     (mode,) = driver.execute("PRAGMA journal_mode=WAL").fetchone()
     if mode != "wal":
@@ -169,3 +199,4 @@ def _prepare(driver: sqlite3.Connection, _record: object) -> None:
         )
     driver.execute("PRAGMA synchronous=FULL")
     driver.execute("PRAGMA foreign_keys=ON")
+    driver.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")

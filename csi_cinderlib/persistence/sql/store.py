@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, Connection, Delete, Insert, Select, Table,
 from sqlalchemy.exc import IntegrityError
 
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, DriverError, NotFound, StaleRecord, StoreUnavailable
-from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Volume
+from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Status, Volume
 from csi_cinderlib.persistence import codec
 from csi_cinderlib.persistence.api import Page, R, Sealer, Traits, Where
 from csi_cinderlib.persistence.queries import check_query, has_snapshots, wanted
@@ -95,6 +95,11 @@ class _Add:
     record: Record
     row: Mapping[str, str]
 
+    @property
+    def begins(self) -> bool:
+        """Unless it says what a failure left behind."""
+        return getattr(self.record, "status", None) in (Status.CREATING, Status.AVAILABLE)
+
     def run(self, connection: Connection) -> None:
         try:
             connection.execute(_STATEMENTS[type(self.record)].insert, self.row)
@@ -112,6 +117,11 @@ class _Replace:
     record: Record
     row: Mapping[str, str]
 
+    @property
+    def begins(self) -> bool:
+        """Unless something is finished, undone or deleted."""
+        return getattr(self.record, "status", None) in (Status.CREATING, Status.EXTENDING)
+
     def run(self, connection: Connection) -> None:
         values = {"the_id": self.record.id, "the_revision": self.record.revision, **self.row}
         try:
@@ -128,6 +138,7 @@ class _Replace:
 @dataclass(frozen=True, slots=True)
 class _Remove:
     record: Record
+    begins = False
 
     def run(self, connection: Connection) -> None:
         values = {"the_id": self.record.id, "the_revision": self.record.revision}

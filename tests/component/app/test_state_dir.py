@@ -31,14 +31,14 @@ def test_it_is_free_again_afterwards(tmp_path: Path) -> None:
     with state_dir.hold(tmp_path):
         pass
     with state_dir.hold(tmp_path):
-        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+        assert (tmp_path / "lock").read_text().split() == [str(os.getpid())]
 
 
 def test_a_killed_process_leaves_it_free(tmp_path: Path) -> None:
     code = f"import os, signal, pathlib; from csi_cinderlib.app import state_dir\nwith state_dir.hold(pathlib.Path({str(tmp_path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
     with state_dir.hold(tmp_path):
-        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+        assert (tmp_path / "lock").read_text().split() == [str(os.getpid())]
 
 
 def test_a_place_where_no_directory_can_be_made_is_named(tmp_path: Path) -> None:

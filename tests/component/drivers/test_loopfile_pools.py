@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -205,3 +206,18 @@ def test_the_rule_is_cinders(provisioned: int, free: int, more: int, fits: bool)
     limits = directories.Limits(max_over_subscription_ratio=2)
     now = directories.Capacity(total=10, free=free, provisioned=provisioned)
     assert (limits.problem(now, more) == "") is fits
+
+
+def test_a_deletion_that_cannot_tell_others_of_itself_on_a_full_disk_goes_on(
+    set_up: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """btrfs needs room also to write in the place of what is there."""
+    driver, volume = set_up(str(tmp_path / "volumes")), FakeVolume(size=1)
+    driver.create_volume(volume)
+
+    def no_room(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", no_room)
+    driver.delete_volume(volume)
+    assert only_pool(driver)["provisioned_capacity_gb"] == 0

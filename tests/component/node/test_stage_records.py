@@ -253,7 +253,7 @@ def test_a_full_disk_takes_what_unpublishes_and_nothing_else(tmp_path: Path) -> 
                 pass
         for attempt in range(3):
             again = StageRecords(tmp_path)  # as after a restart on the full disk
-            with pytest.raises(HostError, match="No space left"):
+            with pytest.raises(HostError, match=rf"of volume vol in {tmp_path}/stage: No space left"):
                 again.save(READ_ONLY)
             changed = replace(RECORD, fs_type=f"attempt-{attempt}").unpublished("/pods/1")
             assert again.save(changed, frees=True) == again.find("vol") == StageRecords(tmp_path).find("vol")

@@ -233,6 +233,7 @@ class Crossing:
     second: str
     meet: threading.Barrier
     attempts: list[str] = field(default_factory=list)
+    begins: bool = False
 
     def run(self, connection: Connection) -> None:
         self.attempts.append(self.first)
@@ -278,6 +279,7 @@ class Cut:
     inner: Any
     server: Server
     runs: int = 0
+    begins: bool = False
 
     def run(self, connection: Connection) -> None:
         self.inner.run(connection)

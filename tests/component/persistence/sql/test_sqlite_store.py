@@ -50,6 +50,7 @@ def raw(state_dir: Path) -> Iterator[sqlite3.Connection]:
 def test_the_file_is_for_its_owner_only(store: Store, tmp_path: Path) -> None:
     store.add(volume("0001"))
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes.pop("metadata.db-reserve") == 0o700
     assert modes == dict.fromkeys(["metadata.db", "metadata.db-wal", "metadata.db-shm", "metadata.db.lock"], 0o600)
 
 
@@ -165,6 +166,7 @@ class Statement:
 
     sql: str
     problem: Exception | None = None
+    begins: bool = False
 
     def run(self, connection: Connection) -> None:
         connection.execute(text(self.sql))
