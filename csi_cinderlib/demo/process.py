@@ -77,7 +77,8 @@ class DriverProcess:
             PreconditionFailed: it ended, or was not ready in time; with the end of its log.
         """
         identity, answered = csi_pb2_grpc.IdentityStub(self.channel), 0.0
-        while (passed := time.monotonic() - self.started) < START_SECONDS:
+        ends = time.monotonic() + START_SECONDS
+        while time.monotonic() < ends:
             if self._process.poll() is not None:
                 raise PreconditionFailed(f"the driver ended with code {self._process.returncode}:\n{self.log()}")
             try:

@@ -171,10 +171,14 @@ class Directory:
         file = f"{name}.{uuid.uuid4()}"
         # By the directory's descriptor it can be removed also when its disk was unmounted meanwhile.
         with kernel.opened(self._incomplete, os.O_RDONLY | os.O_DIRECTORY) as directory:
-            fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
+            path = str(Path(self._incomplete, file))
+            try:
+                fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, path) from None
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)  # somebody is at work here
-                yield fd, str(Path(self._incomplete, file))
+                yield fd, path
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file, dir_fd=directory)

@@ -7,7 +7,8 @@ import os
 import random
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from csi_cinderlib.errors import HostError
@@ -92,6 +93,18 @@ def flush(device: str) -> None:
     with kernel.named(f"flushing {device}"), kernel.opened(device, os.O_RDWR) as fd:
         os.fsync(fd)
         kernel.ioctl(fd, _BLKFLSBUF)
+
+
+@contextmanager
+def written_out(device: str) -> Iterator[None]:
+    """See that what is written to the device meanwhile, by whomever, has reached it at the end.
+
+    Raises:
+        HostError: a write failed, perhaps long after the program that wrote had ended well.
+    """
+    with kernel.named(f"writing to {device}"), kernel.opened(device, os.O_RDWR) as fd:  # told of failures from here on
+        yield
+        os.fsync(fd)
 
 
 def is_read_only(device: str) -> bool:

@@ -165,7 +165,8 @@ def grow_unmounted(device: str, undo_file: str) -> None:
         HostError: it failed, and `undo_growth` has to be called if the file is there.
     """
     _preen(device, "-f", "-p")  # resize2fs refuses one that was not checked since it was last mounted
-    commands.run(["resize2fs", "-z", undo_file, device], timeout=GROW_SECONDS)
+    with devices.written_out(device):
+        commands.run(["resize2fs", "-z", undo_file, device], timeout=GROW_SECONDS)
 
 
 def undo_growth(device: str, undo_file: str) -> None:
@@ -177,7 +178,8 @@ def undo_growth(device: str, undo_file: str) -> None:
     tool = ["e2undo", "-f"]  # it is compared with a superblock that the growth may have changed already
     if commands.run([*tool, "-n", undo_file, device], timeout=GROW_SECONDS, ok=range(256)).code:
         return  # a file without its header: nothing was overwritten yet
-    commands.run([*tool, undo_file, device], timeout=GROW_SECONDS)
+    with devices.written_out(device):
+        commands.run([*tool, undo_file, device], timeout=GROW_SECONDS)
 
 
 def _why_not_permitted(device: str) -> str:

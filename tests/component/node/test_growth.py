@@ -17,6 +17,7 @@ from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel
 from csi_cinderlib.node.growth import Growth
 from tests.component.node.bed import MIB, SIZE, Node, Volume
+from tests.support.disks import mounted
 
 pytestmark = pytest.mark.root
 ROOT = Path(__file__).parents[3]
@@ -137,6 +138,27 @@ def test_an_undoing_that_is_interrupted_is_done_again(node: Node, volume: Volume
     assert undo_files(node) != []
     breaks("e2undo", 0, "")
     assert_grown_and_whole(restarted, volume)
+
+
+@pytest.mark.parametrize("free", [4096, 64 * 1024, 200 * 1024])
+def test_a_growth_on_a_full_pool_is_undone_once_there_is_room(
+    node: Node, volume: Volume, breaks: Break, tmp_path: Path, free: int
+) -> None:
+    """The undoing needs room in the pool, too, which shows only when the blocks are written out."""
+    with mounted(tmp_path / "pool", 64) as pool:
+        file = pool.path / volume.file.name
+        subprocess.run(["cp", "--sparse=always", volume.file, file], check=True)
+        volume.file.unlink()
+        volume.file = file
+        pool.fill_but(free)
+        try:
+            for _ in range(3):
+                with pytest.raises(HostError):
+                    node.stage(volume)
+        finally:
+            pool.clear()
+            node.unstage(volume)
+        assert_grown_and_whole(node, volume)
 
 
 def test_an_undo_file_of_another_attachment_or_an_earlier_run_of_the_kernel_is_never_applied(
