@@ -33,6 +33,7 @@ __all__ = [
     "set_read_only",
     "shows_file",
     "size",
+    "written_out",
 ]
 
 BLOCK_SIZE = 4096

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import devices, loopctl, mounts
+from tests.support import disks
 
 pytestmark = pytest.mark.root
 MIB = 1024 * 1024
@@ -344,3 +346,25 @@ def test_a_file_that_was_replaced_is_not_the_one_that_is_shown(loop: Loop, tmp_p
     assert not devices.shows_file(device, str(file))
     with pytest.raises(HostError, match="comparing"):
         devices.shows_file("/dev/loop987654", str(file))
+
+
+@pytest.mark.root
+def test_a_write_that_failed_behind_a_program_is_told(tmp_path: Path) -> None:
+    """Its disk is full, and the program ignores what its own flush said."""
+    with disks.mounted(tmp_path / "pool", 64) as pool:
+        file = pool.path / "volume"
+        with file.open("wb") as made:
+            made.truncate(32 * MIB)
+        device = devices.attach_file(str(file))
+        try:
+            with devices.written_out(device):
+                pass
+            pool.fill()
+            with (
+                pytest.raises(HostError, match=f"writing to {device}: Input/output error"),
+                devices.written_out(device),
+            ):
+                tool = ["dd", "if=/dev/urandom", f"of={device}", "bs=1M", "count=4", "conv=fsync,notrunc"]
+                assert subprocess.run(tool, capture_output=True, check=False).returncode
+        finally:
+            devices.detach_from(str(file))
