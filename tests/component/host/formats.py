@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_cinderlib.host import commands, devices
+from csi_cinderlib.host import commands, devices, kernel
 
 MIB = 1024**2
 SECONDS = 300.0
@@ -27,7 +27,6 @@ class Made:
         variant: tells it from others of the same name.
         head_only: how many MiB at the head hold all that the tool writes, or 0 if more than 4 do.
         at_end: it keeps a superblock, or a copy of one, at the end of the device.
-        block_size: of the device, in bytes.
     """
 
     known_as: str
@@ -36,7 +35,6 @@ class Made:
     variant: str = ""
     head_only: int = 0
     at_end: bool = False
-    block_size: int = 512
 
     def write(self, device: str, scratch: Path) -> None:
         """Make the format on the device; `scratch` is a directory for its files."""
@@ -46,14 +44,31 @@ class Made:
         if "{disk}" in self.argv:
             image = disk
             with disk.open("wb") as file:
-                file.truncate(16 * MIB)
+                file.truncate(devices.size(device))
         values = {"device": device, "image": str(image), "directory": str(directory), "disk": str(disk)}
         argv = [word.format_map(values) for word in self.argv]
         commands.run(argv if list(self.argv) != argv else [*argv, device], timeout=SECONDS)
         if image.exists():
-            with Path(device).open("r+b") as file:
-                file.write(image.read_bytes())
+            copy_data(image, device)
         devices.flush(device)
+
+
+def copy_data(image: Path, device: str) -> None:
+    with image.open("rb") as source, kernel.opened(device, os.O_WRONLY) as target:
+        for offset in data_places(source.fileno()):
+            os.pwrite(target, os.pread(source.fileno(), MIB, offset), offset)
+
+
+def data_places(fd: int) -> Iterator[int]:
+    """Each whole MiB in which the file has data."""
+    offset = 0
+    while True:
+        try:
+            offset = os.lseek(fd, offset, os.SEEK_DATA) // MIB * MIB
+        except OSError:
+            return
+        yield offset
+        offset += MIB
 
 
 MADE = (
@@ -116,10 +131,9 @@ MADE = (
     Made("LVM2_member", "lvm2", ("pvcreate", "-q", "-y", "--metadatacopies", "2"), "two copies", at_end=True),
     Made("bcache", "bcache", ("make-bcache", "--bdev"), "backing", head_only=1),
     Made("bcache", "bcache", ("make-bcache", "--cache"), "cache", head_only=1),
-    Made("gpt", "gpt", ("parted", "-s", "{device}", "mklabel", "gpt"), at_end=True),
-    Made("gpt", "gpt", ("parted", "-s", "{device}", "mklabel", "gpt"), "4k", at_end=True, block_size=4096),
+    # On a device, these would announce partitions to the kernel, which keeps them when the file is detached.
+    Made("gpt", "gpt", ("parted", "-s", "{disk}", "mklabel", "gpt"), at_end=True),
     *(
-        # On a device, parted would announce the partitions of these to the kernel, which keeps them.
         Made(known_as, known_as, ("parted", "-s", "{disk}", "mklabel", label), head_only=1)
         for known_as, label in (("dos", "msdos"), ("mac", "mac"), ("sun", "sun"), ("sgi", "dvh"))
     ),

@@ -25,12 +25,14 @@ class HandMade:
         name: what our table calls it.
         pieces: what is written on a device of so many bytes.
         variant: tells it from others of the same name.
+        block_size: of the device, in bytes.
     """
 
     known_as: str
     name: str
     pieces: Callable[[int], Pieces]
     variant: str = ""
+    block_size: int = 512
 
     def write(self, device: str, size: int) -> None:
         with kernel.opened(device, os.O_RDWR) as fd:
@@ -260,10 +262,27 @@ OTHERS = (
 
 
 BOOT_SECTOR = b"\x55\xaa"
+PROTECTIVE = {446: b"\0\0\2\0\xee" + b"\xff" * 11, 510: BOOT_SECTOR}
+
+
+def gpt(size: int) -> Pieces:
+    """With blocks of 4 KiB. Tools make these only on a device, where the kernel would keep the partitions."""
+    last, entries = size // 4096 - 1, 4 * 4096
+
+    def header(own: int, other: int, first_entry: int) -> bytes:
+        fields = {0: b"EFI PART", 8: le(0x10000) + le(92), 24: le(own, 8) + le(other, 8) + le(6, 8) + le(last - 5, 8)}
+        fields |= {56: b"sixteen-bytes-id", 72: le(first_entry, 8) + le(128) + le(128) + le(zlib.crc32(bytes(entries)))}
+        content = block(92, fields)
+        return content[:16] + le(zlib.crc32(content)) + content[20:]
+
+    return {**PROTECTIVE, 4096: header(1, last, 2), last * 4096: header(last, 1, last - 4)}
+
+
 PARTITION_TABLES = (
+    HandMade("gpt", "gpt", gpt, "4k", block_size=4096),
     HandMade("aix", "aix", fixed({0: b"\xc9\xc2\xd4\xc1"})),
     HandMade("atari", "atari", fixed({0x1C2: be(65536), 0x1C6: b"\x01GEM" + be(2) + be(1000)})),
-    HandMade("PMBR", "dos", fixed({446: b"\0\0\2\0\xee" + b"\xff" * 11, 510: BOOT_SECTOR})),
+    HandMade("PMBR", "dos", fixed(PROTECTIVE)),
     HandMade("solaris", "solaris", fixed({SECTOR + 12: le(0x600DDEEE) + le(1)})),
     HandMade("ultrix", "ultrix", fixed({16 * KIB - 72: le(0x032957) + le(1)})),
     HandMade("bsd", "bsd", fixed({SECTOR: le(0x82564557)})),
