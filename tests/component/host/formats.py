@@ -129,8 +129,6 @@ MADE = (
     Made("DM_verity_hash", "verity", ("veritysetup", "format", "{directory}/file", "{device}"), head_only=1),
     Made("LVM2_member", "lvm2", ("pvcreate", "-q", "-y"), head_only=1),
     Made("LVM2_member", "lvm2", ("pvcreate", "-q", "-y", "--metadatacopies", "2"), "two copies", at_end=True),
-    Made("bcache", "bcache", ("make-bcache", "--bdev"), "backing", head_only=1),
-    Made("bcache", "bcache", ("make-bcache", "--cache"), "cache", head_only=1),
     # On a device, these would announce partitions to the kernel, which keeps them when the file is detached.
     Made("gpt", "gpt", ("parted", "-s", "{disk}", "mklabel", "gpt"), at_end=True),
     *(

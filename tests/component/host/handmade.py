@@ -72,6 +72,16 @@ def crc32c(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
+def crc64(data: bytes) -> int:
+    """bcache's checksum."""
+    crc = ~0 & (1 << 64) - 1
+    for byte in data:
+        crc ^= byte << 56
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x42F0E1EBA9EA3693 if crc >> 63 else 0)) & (1 << 64) - 1
+    return ~crc & (1 << 64) - 1
+
+
 def fixed(pieces: Pieces) -> Callable[[int], Pieces]:
     return lambda _size: pieces
 
@@ -120,6 +130,13 @@ def via() -> Pieces:
 def jmicron() -> Pieces:
     sector = block(126, {0: b"JM", 2: le(0x0100, 2), 16: b"id"})
     return {-SECTOR: sector[:4] + le(-words(sector, 2), 2) + sector[6:]}
+
+
+def bcache() -> Pieces:
+    """Where the tools are installed, udev hands what they make to the kernel, which keeps the device busy."""
+    magic = bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")
+    content = block(200, {0: le(8, 8) + le(1, 8) + magic, 32: b"sixteen-bytes-id", 184: le(16, 8)})
+    return {4096: le(crc64(content), 8) + content}
 
 
 def ubi() -> Pieces:
@@ -174,6 +191,7 @@ MEMBERS = (
     HandMade("LVM1_member", "lvm1", fixed({0: b"HM" + le(1, 2)})),
     HandMade("VMFS_volume_member", "vmfs-lvm", fixed({MIB: b"\x0d\xd0\x01\xc0"})),
     HandMade("stratis", "stratis", fixed(stratis())),
+    HandMade("bcache", "bcache", fixed(bcache())),
     HandMade("ubi", "ubi", fixed(ubi())),
     HandMade("oracleasm", "oracleasm", fixed({32: b"ORCLDISK"})),
     HandMade("vdo", "vdo", fixed({0: b"dmvdo001"})),
