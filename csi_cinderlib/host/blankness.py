@@ -143,7 +143,8 @@ def _nonzero_places(device: str) -> Iterator[Range]:
 
 def places(size: int) -> Iterator[Range]:
     """What to read of a device of `size` bytes, in order and without overlaps; offsets are multiples of 4096."""
-    ends = [(0, min(ENDS, size)), (max(0, size - ENDS) // BLOCK * BLOCK, min(ENDS, size))]
+    tail = max(0, size - ENDS) // BLOCK * BLOCK
+    ends = [(0, min(ENDS, size)), (tail, size - tail)]
     single = (place // BLOCK * BLOCK for place in _superblocks(size))
     samples = (number * size // SAMPLES // BLOCK * BLOCK for number in range(SAMPLES))
     blocks = ((place, BLOCK) for place in itertools.chain(single, samples))
@@ -196,9 +197,15 @@ def _xfs(size: int) -> Iterator[int]:
         yield from (number * length for number in range(1, count))
 
 
+_END_PLACES = (
+    (32 * _KIB, 32 * _KIB),  # GPT's copy, md 1.0, NTFS's and HFS's copies, nilfs2, DRBD, RAID of BIOSes
+    (128 * _KIB, 68 * _KIB),  # md 0.90, uberblocks of ZFS's last label
+    (384 * _KIB, BLOCK),  # uberblocks of the label before
+    (_MIB, BLOCK),  # LVM's second copy, bcachefs's last superblock
+)
+"""What is read of the end of a smaller device: distance from the end, and length."""
+
+
 def _former_ends(size: int) -> Iterator[Range]:
-    """Where the device ended before it was grown, if its size was whole GiB: GPT's copy, md, ZFS labels, NTFS's copy."""
-    for end in range(_GIB, size, _GIB):
-        yield end - 32 * _KIB, 32 * _KIB
-        yield end - 128 * _KIB, 68 * _KIB
-        yield end - 384 * _KIB, BLOCK
+    """Where the device ended before it was grown, if its size was a whole number of GiB, as all sizes of Cinder are."""
+    return ((end - distance, length) for end in range(_GIB, size, _GIB) for distance, length in _END_PLACES)

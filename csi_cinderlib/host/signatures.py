@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel
 from csi_cinderlib.host.devices import open_size
-from csi_cinderlib.host.magics import KINDS, MAGICS, Kind
+from csi_cinderlib.host.magics import MAGICS, Kind
 from csi_cinderlib.host.reading import open_direct, read
 from csi_cinderlib.model.size import Bytes
 
-SPAN = (2 * 1024 + 64) * 1024
-"""Bytes read at each end of the device: all known first superblocks lie in there, VMFS's at 2 MiB as the last."""
+SPAN = (4 * 1024 + 64) * 1024
+"""Bytes read at the head of a device: all known first superblocks lie in there, LUKS2's second header at 4 MiB as the last."""
+TAIL = 2 * 1024 * 1024
+"""The most bytes read at the end: Promise's RAID keeps the farthest superblock, 1.5 MiB before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def probe(device: str, *, span: int = SPAN) -> Signature | None:
     """What the device carries, or None when nothing known was found (which does not mean that it is blank).
 
     Args:
-        span: how much to read at each end, in bytes.
+        span: how much to read at the head, in bytes, and no more than that at the end.
 
     Raises:
         HostError: not a block device, of size 0, or a block could not be read.
@@ -63,8 +65,8 @@ def _read_ends(device: str, span: int) -> tuple[bytes, bytes, int]:
         size = open_size(fd, device)
         if not size:
             raise HostError(f"reading {device}: its size is 0: it is not there yet, or not any more")
-        length = min(span, size)
-        return read(fd, device, 0, length), read(fd, device, size - length, length), size
+        length, rest = min(span, size), min(span, TAIL, size)
+        return read(fd, device, 0, length), read(fd, device, size - rest, rest), size
 
 
 def recognise(head: bytes, tail: bytes, size: int) -> Signature | None:
@@ -72,13 +74,20 @@ def recognise(head: bytes, tail: bytes, size: int) -> Signature | None:
     for reader in (_luks, _xfs, _ext, _btrfs):
         if found := reader(head):
             return found
-    for name, offset, magic in MAGICS:
+    for name, kind, offset, magic in MAGICS:
         if _at(head, tail, offset, len(magic)) == magic:
-            return Signature(name=name, kind=KINDS.get(name, Kind.OTHER))
+            return Signature(name=name, kind=kind)
+    return _recognise_by_rule(head, tail, size)
+
+
+def _recognise_by_rule(head: bytes, tail: bytes, size: int) -> Signature | None:
+    """What has no fixed place, or (a boot sector) is part of much else."""
     if _is_zfs(head, tail, size):
         return Signature(name="zfs", kind=Kind.MEMBER)
     if _is_old_md(tail, size):
         return Signature(name="md", kind=Kind.MEMBER)
+    if _is_xfs_log(head):
+        return Signature(name="xfs-log", kind=Kind.OTHER)
     if _at(head, tail, 510, 2) == b"\x55\xaa":
         return Signature(name="dos", kind=Kind.PARTITIONS)
     return None
@@ -204,3 +213,11 @@ def _is_old_md(tail: bytes, size: int) -> bool:
     places = (size // 65536 * 65536 - 65536, (size // 512 - 16) // 8 * 8 * 512)
     starts = (place - (size - len(tail)) for place in places)
     return any(start >= 0 and tail[start : start + 4] in _MD_MAGICS for start in starts)
+
+
+_XFS_LOG_SPAN = 256 * _KIB
+
+
+def _is_xfs_log(head: bytes) -> bool:
+    """An external log of XFS, whose records begin at any of the first sectors."""
+    return any(head[at : at + 4] == b"\xfe\xed\xba\xbe" for at in range(0, min(_XFS_LOG_SPAN, len(head)), 512))

@@ -9,7 +9,7 @@ import pytest
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import blankness, commands, devices, kernel, reading, signatures
-from csi_cinderlib.host.magics import KINDS, MAGICS, Kind
+from csi_cinderlib.host.magics import MAGICS, Kind
 
 MIB = 1024 * 1024
 SIZE = 64 * MIB + 3 * 512
@@ -28,19 +28,15 @@ def ends(offset: int, data: bytes, size: int = SIZE) -> tuple[bytes, bytes, int]
     return bytes(head), bytes(tail), size
 
 
-@pytest.mark.parametrize(("name", "offset", "magic"), MAGICS)
-def test_every_known_magic_number_is_found_at_its_place(name: str, offset: int, magic: bytes) -> None:
-    found = signatures.recognise(*ends(offset, magic))
-    assert found
-    assert found.name == name
+def test_every_known_magic_number_is_found_at_its_place() -> None:
+    for name, kind, offset, magic in MAGICS:
+        found = signatures.recognise(*ends(offset, magic))
+        assert found, (name, offset, magic)
+        assert (found.name, found.kind) == (name, kind)
 
 
 def test_zeros_carry_nothing() -> None:
     assert signatures.recognise(*ends(0, b"")) is None
-
-
-def test_every_kind_names_a_signature() -> None:
-    assert {"gpt", "lvm2", "swap"} < set(KINDS) & {name for name, _, _ in MAGICS}
 
 
 @pytest.mark.parametrize("order", ["little", "big"])
