@@ -133,6 +133,7 @@ def test_a_reader_does_not_use_up_the_mark(site: Site, node: str, other: str) ->
 
 def test_what_has_a_source_or_is_raw_is_never_formatted(site: Site, node: str) -> None:
     origin = site.create("origin")
+    site.publish(origin, node)
     clone = site.create("clone", source=Source(SourceKind.VOLUME, origin.id))
     assert site.publish(clone, node).formatting is Formatting.FORBIDDEN
     assert site.publish(site.create("raw", capability=BLOCK), node, BLOCK).formatting is Formatting.FORBIDDEN
