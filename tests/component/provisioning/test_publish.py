@@ -139,6 +139,20 @@ def test_what_has_a_source_or_is_raw_is_never_formatted(site: Site, node: str) -
     assert site.publish(site.create("raw", capability=BLOCK), node, BLOCK).formatting is Formatting.FORBIDDEN
 
 
+def test_a_raw_volume_is_never_formatted_although_its_first_attachment_was_never_answered(
+    site: Site, node: str
+) -> None:
+    """The controller died while it attached the volume to the first node, and the second node wrote to it."""
+    volume, second = site.create(capability=SHARED), site.node("n-second")
+    site.publish(volume, node, SHARED)
+    (died,) = site.store.page(Attachment, where={"node_id": node}).records
+    site.store.replace(replace(died, status=Status.CREATING, owner="gone"))
+    site.publish(volume, second, SHARED)
+    for name in (second, node):
+        site.attachments.unpublish(volume.id, name)
+    assert site.publish(volume, node).formatting is Formatting.FORBIDDEN
+
+
 @pytest.mark.parametrize(("first", "second"), [(BLOCK, MOUNT), (MOUNT, BLOCK)])
 def test_what_is_published_raw_is_not_published_with_a_file_system_and_not_the_other_way_round(
     site: Site, node: str, first: Capability, second: Capability
