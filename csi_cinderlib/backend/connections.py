@@ -102,11 +102,16 @@ def _check_others(engine: Engine, work: Work, record: Attachment, check: Check) 
 def _forget(engine: Engine, work: Work, record: Attachment) -> None:
     """Remove a record that was never answered, so that no node has seen the device: the volume gets its mark back.
 
-    From whoever removes the record, and from nobody else: since another process did, a node may have formatted the volume.
+    From whoever removes the record, and from nobody else: since another process did, a node may have formatted the volume. Nor
+    after another attachment that may write: its node may have written, even if it has the volume no more.
     """
     if engine.remove(record) and record.blank:
         with contextlib.suppress(NotFound):
-            work.change_volume(record.volume_id, lambda one: replace(one, blank=True, raw=False))
+            work.change_volume(record.volume_id, _marked_again)
+
+
+def _marked_again(volume: Volume) -> Volume:
+    return volume if volume.mark_void else replace(volume, blank=True, raw=False)
 
 
 def _begin(engine: Engine, work: Work, attachment: Attachment) -> Attachment:
@@ -131,7 +136,8 @@ def _take_mark(work: Work, attachment: Attachment) -> bool:
     def take(volume: Volume) -> Volume:
         nonlocal was_there
         was_there = volume.blank
-        return replace(volume, blank=False, raw=volume.raw or attachment.block)
+        void = volume.mark_void or not was_there
+        return replace(volume, blank=False, mark_void=void, raw=volume.raw or attachment.block)
 
     work.change_volume(attachment.volume_id, take)
     return was_there

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import convert, faults, rows
+from csi_cinderlib.backend import blank_copies, convert, faults, rows
 from csi_cinderlib.backend.engine import OUT_OF_REACH, Engine
 from csi_cinderlib.backend.work import Work, all_of, change
 from csi_cinderlib.errors import (
@@ -27,7 +27,7 @@ from csi_cinderlib.errors import (
     StaleRecord,
     StoreUnavailable,
 )
-from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
             engine.remove(member)
         engine.remove(record)
         raise NotFound("group snapshot", record.id)
+    # Taken anew, a member may have other content than before: whoever is copying one must not take it for blank.
+    members = tuple(change(engine.store, member, lambda one: replace(one, blank=False)) for member in members)
     try:
         _driver_delete(engine, record, members)
     except (BackendUnavailable, StoreUnavailable):
@@ -105,7 +107,8 @@ def _make(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) ->
 
     try:
         for member in members:
-            change(engine.store, member, _finished(by_id.get(member.id, {})))
+            blank = blank_copies.is_blank(engine.store, Source(SourceKind.VOLUME, member.volume_id))
+            change(engine.store, member, _finished(by_id.get(member.id, {}), blank=blank))
         return change(engine.store, record, finished)
     except (NotFound, StaleRecord) as error:
         taken = [rows.update_snapshot(one, by_id.get(one.id, {})) for one in members]
@@ -127,8 +130,10 @@ def _undo(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot], er
         _remove_records(engine, record, members)
 
 
-def _finished(update: Mapping[str, Any]) -> Callable[[Snapshot], Snapshot]:
-    return lambda one: replace(rows.update_snapshot(one, update), status=Status.AVAILABLE, owner="", message="")
+def _finished(update: Mapping[str, Any], *, blank: bool) -> Callable[[Snapshot], Snapshot]:
+    return lambda one: replace(
+        rows.update_snapshot(one, update), status=Status.AVAILABLE, owner="", message="", blank=blank
+    )
 
 
 def _take(

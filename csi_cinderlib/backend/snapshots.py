@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import faults, loading, rows
+from csi_cinderlib.backend import blank_copies, faults, loading, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import (
@@ -20,7 +20,7 @@ from csi_cinderlib.errors import (
     StoreUnavailable,
     Unsupported,
 )
-from csi_cinderlib.model.records import Snapshot, Status, Volume
+from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
 
 _log = logging.getLogger(__name__)
 
@@ -92,10 +92,11 @@ def _make(engine: Engine, work: Work, record: Snapshot, *, is_first: bool = Fals
         _undo(engine, work, made, error)
         raise
     faultpoints.reach("create-snapshot.driver-done")
+    blank = blank_copies.is_blank(engine.store, Source(SourceKind.VOLUME, record.volume_id))
 
     def finished(current: Snapshot) -> Snapshot:
         engine.check_own(current, Status.CREATING)
-        done = rows.update_snapshot(current, update)
+        done = replace(rows.update_snapshot(current, update), blank=blank)
         return replace(done, status=Status.AVAILABLE, unfinished=False, name_taken="", owner="", message="")
 
     try:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import faults, loading, rows
+from csi_cinderlib.backend import blank_copies, faults, loading, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import (
@@ -130,10 +130,12 @@ def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False)
         _undo(engine, work, made, error)
         raise
     faultpoints.reach("create-volume.driver-done")
+    source_blank = blank_copies.is_blank(engine.store, record.source)
 
     def finished(current: Volume) -> Volume:
         engine.check_own(current, Status.CREATING)
         done = rows.update_volume(current, update)
+        done = replace(done, blank=done.blank or source_blank, source_blank=source_blank)
         return replace(done, status=Status.AVAILABLE, unfinished=False, name_taken="", owner="", message="")
 
     try:

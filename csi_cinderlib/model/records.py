@@ -100,8 +100,10 @@ class Volume:
         name: what CreateVolume called it (the idempotency key), or the library user's name.
         host: Cinder's `host@backend#pool`.
         parameters: StorageClass parameters as asked, without the sidecars' own keys; compared when the call is repeated.
-        blank: the durable "never formatted" mark. True from creation (never for a volume with a source) until the
+        blank: the durable "never formatted" mark. True from creation (for a copy only with `source_blank`) until the
             first attachment takes it over, so that one node at most may ever treat the device as new.
+        mark_void: an attachment that may write has followed the one that took the mark, so that nobody gives the mark back.
+        source_blank: its source had the mark still when it had been copied: it began as empty as a volume without a source.
         raw: it has been attached as a raw block device that may be written to. What is on it then is not known to anybody
             here, so that no node ever makes a file system on it.
         owner: the controller process that works on a record whose status is an intent.
@@ -126,6 +128,8 @@ class Volume:
     parameters: Mapping[str, str] = EMPTY
     mutable_parameters: Mapping[str, str] = EMPTY
     blank: bool = False
+    mark_void: bool = False
+    source_blank: bool = False
     raw: bool = False
     multiattach: bool = False
     provider: Provider = Provider()
@@ -146,7 +150,13 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One snapshot of a volume; `size` is the volume's when it was taken. `unfinished` and `name_taken` as with a volume."""
+    """One snapshot of a volume.
+
+    Attributes:
+        size: the volume's when it was taken.
+        blank: the volume had its "never formatted" mark still when the snapshot had been taken.
+        unfinished, name_taken: as with a volume.
+    """
 
     id: str
     name: str = ""
@@ -160,6 +170,7 @@ class Snapshot:
     metadata: Mapping[str, str] = EMPTY
     fields: Mapping[str, object] = NOTHING
     labels: Mapping[str, str] = EMPTY
+    blank: bool = False
     group_snapshot_id: str = ""
     owner: str = ""
     unfinished: bool = False

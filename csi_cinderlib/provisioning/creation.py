@@ -123,7 +123,7 @@ class Creation:
             asked = access.asked_file_system(volume.capabilities, volume.parameters.get(FS_TYPE, ""))
             if asked or not any(not item.is_block for item in volume.capabilities):
                 return asked
-            if volume.source is None:
+            if volume.source is None or volume.source_blank:  # a copy of nothing is formatted as a new volume
                 return access.DEFAULT_FILE_SYSTEM
             try:
                 origin = volume.source.id

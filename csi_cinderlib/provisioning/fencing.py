@@ -94,9 +94,11 @@ def _second_writer(mode: AccessMode, other: Attachment, request: PublishVolume) 
 
 def formatting(volume: Volume, attachment: Attachment, request: PublishVolume) -> Formatting:
     """Whether that node may make a file system. Only a volume that began empty and was never written to raw may ever get one."""
-    if request.capability.is_block or attachment.read_only or volume.source is not None or volume.raw:
+    began_empty = volume.source is None or volume.source_blank
+    if request.capability.is_block or attachment.read_only or volume.raw or not began_empty:
         return Formatting.FORBIDDEN
-    return Formatting.NEVER_FORMATTED if attachment.blank else Formatting.UNKNOWN
+    is_new = attachment.blank and not volume.mark_void
+    return Formatting.NEVER_FORMATTED if is_new else Formatting.UNKNOWN
 
 
 def _taken(volume: Volume, other: Attachment, why: str) -> PreconditionFailed:

@@ -347,11 +347,6 @@ def test_after_an_unfinished_disconnection_the_device_is_not_new_any_more(
     assert not backend.connect(again(store, volume), makers.attachment(volume)).blank
 
 
-def test_a_clone_is_never_called_new(backend: Backend) -> None:
-    source = backend.create_volume(makers.volume())
-    assert not backend.create_volume(makers.volume(source=source)).blank
-
-
 def test_a_node_that_cannot_reach_the_back_end_is_told_so_and_leaves_nothing(
     backend: Backend, store: ObservedStore
 ) -> None:
@@ -367,7 +362,7 @@ def test_a_node_that_cannot_reach_the_back_end_is_told_so_and_leaves_nothing(
 def test_no_connection_to_a_volume_that_is_being_deleted(backend: Backend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     marked = store.replace(replace(volume, blank=False))
-    store.before["add"] = lambda _record: store.replace(replace(marked, status=Status.DELETING))
+    store.before["add"] = lambda _record: store.replace(replace(again(store, volume), status=Status.DELETING))
     with pytest.raises(PreconditionFailed):
         backend.connect(marked, makers.attachment(volume))
     assert store.page(Attachment).records == ()

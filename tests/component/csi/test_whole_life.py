@@ -180,6 +180,43 @@ def test_a_whole_life_with_every_call_made_twice(machine: Machine, request: pyte
         machine.delete(done)
 
 
+def test_copies_of_a_volume_that_was_never_used_are_staged_like_new_ones(
+    machine: Machine, request: pytest.FixtureRequest
+) -> None:
+    name = request.node.name
+    volume = machine.create(f"{name}-1", required=1)
+    taken = machine.controller.CreateSnapshot(
+        pb.CreateSnapshotRequest(name=f"{name}-s", source_volume_id=volume.volume_id), timeout=60
+    ).snapshot
+    together = (
+        csi_pb2_grpc.GroupControllerStub(machine.driver.channel)
+        .CreateVolumeGroupSnapshot(
+            pb.CreateVolumeGroupSnapshotRequest(name=f"{name}-g", source_volume_ids=[volume.volume_id]), timeout=60
+        )
+        .group_snapshot
+    )
+    clone = machine.create(f"{name}-2", clone=volume.volume_id)
+    restored = machine.create(f"{name}-3", snapshot=taken.snapshot_id, required=2 * GIB)
+    member = machine.create(f"{name}-4", snapshot=together.snapshots[0].snapshot_id)
+    second = machine.create(f"{name}-5", clone=clone.volume_id)
+    everything = (volume, clone, restored, member, second)
+    for made in everything:
+        write(machine.attach(made), made.volume_id)
+    check_stats(machine, restored, Path(machine.target(restored)), 2 * GIB)
+    used = machine.create(f"{name}-6", clone=volume.volume_id)
+    assert read(machine.attach(used)) == volume.volume_id
+    for made in everything:
+        assert read(Path(machine.target(made))) == made.volume_id
+    for made in (used, *everything):
+        machine.detach(made)
+    machine.twice(machine.controller.DeleteSnapshot, pb.DeleteSnapshotRequest(snapshot_id=taken.snapshot_id))
+    csi_pb2_grpc.GroupControllerStub(machine.driver.channel).DeleteVolumeGroupSnapshot(
+        pb.DeleteVolumeGroupSnapshotRequest(group_snapshot_id=together.group_snapshot_id), timeout=60
+    )
+    for made in (used, *everything):
+        machine.delete(made)
+
+
 def check_growth(machine: Machine, volume: pb.Volume, path: Path) -> None:
     """Grow it while it is used. Offline growth of ext4 is left to the restore: this machine may not grow a mounted one."""
     if machine.capability.mount.fs_type == "ext4":

@@ -155,8 +155,8 @@ def test_a_clone_and_a_restore_name_their_source_and_may_be_larger(site: Site) -
     snapshot = site.snapshots.create(snapshotting(origin))
     clone = site.create("clone", gib=3, source=Source(SourceKind.VOLUME, origin.id))
     restored = site.create("restored", gib=0, source=Source(SourceKind.SNAPSHOT, snapshot.id))
-    assert (clone.size, clone.blank, clone.source) == (3, False, Source(SourceKind.VOLUME, origin.id))
-    assert (restored.size, restored.blank) == (2, False)
+    assert (clone.size, clone.source) == (3, Source(SourceKind.VOLUME, origin.id))
+    assert restored.size == 2
 
 
 FS_TYPE = "csi.storage.k8s.io/fstype"
@@ -168,6 +168,7 @@ def test_a_copy_with_another_file_system_than_its_source_is_refused(
     site: Site, kind: SourceKind, asked_by: str
 ) -> None:
     origin = site.create("origin", parameters={FS_TYPE: "xfs"})
+    site.publish(origin, site.node("n1"))
     id = origin.id if kind is SourceKind.VOLUME else site.snapshots.create(snapshotting(origin)).id
     copy = site.create("copy", source=Source(kind, id))  # none is asked for
     wanted = {"parameters": {FS_TYPE: "ext4"}} if asked_by == "the class" else {"capability": ext4()}
@@ -175,6 +176,12 @@ def test_a_copy_with_another_file_system_than_its_source_is_refused(
         with pytest.raises(InvalidRequest, match=r"ext4 is asked for, and the source, .*, was made for xfs"):
             site.create("other", source=source, **wanted)
     assert {volume.name for volume in site.store.page(Volume).records} == {"origin", "copy"}
+
+
+def test_a_copy_of_an_empty_copy_may_have_the_file_system_that_the_first_copy_gets(site: Site) -> None:
+    origin = site.create("origin", parameters={FS_TYPE: "xfs"})
+    copy = site.create("copy", source=Source(SourceKind.VOLUME, origin.id))  # none is asked for, so that it gets ext4
+    assert site.create("other", source=Source(SourceKind.VOLUME, copy.id), capability=ext4()).source_blank
 
 
 def ext4() -> Capability:

@@ -166,6 +166,20 @@ def test_only_the_first_node_of_an_empty_volume_may_take_it_for_new() -> None:
     assert fencing.formatting(VOLUME, attached(), request) is Formatting.UNKNOWN
 
 
+def test_a_copy_of_an_empty_volume_is_formatted_by_the_rules_of_a_new_one() -> None:
+    copy = replace(VOLUME, source=Source(SourceKind.SNAPSHOT, "s"), source_blank=True)
+    marked, request = replace(attached(), blank=True), publish(block=False)
+    assert fencing.formatting(copy, marked, request) is Formatting.NEVER_FORMATTED
+    assert fencing.formatting(copy, attached(), request) is Formatting.UNKNOWN
+    assert fencing.formatting(copy, replace(marked, read_only=True), request) is Formatting.FORBIDDEN
+    assert fencing.formatting(replace(copy, raw=True), marked, request) is Formatting.FORBIDDEN
+
+
+def test_once_another_node_could_write_nobody_may_take_the_volume_for_new() -> None:
+    marked, request = replace(attached(), blank=True), publish(block=False)
+    assert fencing.formatting(replace(VOLUME, mark_void=True), marked, request) is Formatting.UNKNOWN
+
+
 def test_a_source_reading_only_and_raw_block_forbid_a_file_system_to_be_made() -> None:
     blank = replace(attached(), blank=True)
     restored = replace(VOLUME, source=Source(SourceKind.VOLUME, "w"))

@@ -133,9 +133,24 @@ def test_a_reader_does_not_use_up_the_mark(site: Site, node: str, other: str) ->
 
 def test_what_has_a_source_or_is_raw_is_never_formatted(site: Site, node: str) -> None:
     origin = site.create("origin")
+    site.publish(origin, node)
     clone = site.create("clone", source=Source(SourceKind.VOLUME, origin.id))
     assert site.publish(clone, node).formatting is Formatting.FORBIDDEN
     assert site.publish(site.create("raw", capability=BLOCK), node, BLOCK).formatting is Formatting.FORBIDDEN
+
+
+def test_a_raw_volume_is_never_formatted_although_its_first_attachment_was_never_answered(
+    site: Site, node: str
+) -> None:
+    """The controller died while it attached the volume to the first node, and the second node wrote to it."""
+    volume, second = site.create(capability=SHARED), site.node("n-second")
+    site.publish(volume, node, SHARED)
+    (died,) = site.store.page(Attachment, where={"node_id": node}).records
+    site.store.replace(replace(died, status=Status.CREATING, owner="gone"))
+    site.publish(volume, second, SHARED)
+    for name in (second, node):
+        site.attachments.unpublish(volume.id, name)
+    assert site.publish(volume, node).formatting is Formatting.FORBIDDEN
 
 
 @pytest.mark.parametrize(("first", "second"), [(BLOCK, MOUNT), (MOUNT, BLOCK)])

@@ -158,12 +158,21 @@ def test_a_large_fabric_fits_into_what_csi_allows(
 
 def test_a_copy_keeps_the_file_system_that_is_there_unless_one_is_asked_for(site: Site, node: str) -> None:
     origin = site.create("origin", parameters={"csi.storage.k8s.io/fstype": "xfs"})
+    site.publish(origin, node)
     copy = site.create("copy", source=Source(SourceKind.VOLUME, origin.id))
     connection = site.publish(copy, node)
     assert (connection.fs_type, connection.formatting) == ("", Formatting.FORBIDDEN)
     site.attachments.unpublish(copy.id, node)
     xfs = Capability(Mount("xfs"), AccessMode.SINGLE_NODE_WRITER)
     assert site.publish(copy, node, xfs).fs_type == "xfs"
+
+
+def test_a_copy_of_a_volume_that_was_never_used_is_formatted_as_a_new_one(site: Site, node: str) -> None:
+    origin = site.create("origin")
+    copy = site.create("copy", source=Source(SourceKind.VOLUME, origin.id))
+    assert site.publish(copy, node).formatting is Formatting.NEVER_FORMATTED
+    site.attachments.unpublish(copy.id, node)
+    assert site.publish(copy, node).formatting is Formatting.UNKNOWN
 
 
 def test_what_was_a_raw_device_is_never_formatted(site: Site, node: str) -> None:

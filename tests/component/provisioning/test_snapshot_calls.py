@@ -53,6 +53,7 @@ def test_a_new_record_holds_all_that_was_asked_for(site: Site) -> None:
         parameters={"tier": "1"},
         provider=snapshot.provider,
         labels=labels,
+        blank=True,
         created_at="2026-05-01T12:00:00.000000Z",
         revision=snapshot.revision,
     )
