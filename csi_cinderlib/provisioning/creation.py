@@ -7,7 +7,14 @@ from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending, PreconditionFailed, ResourceExhausted
+from csi_cinderlib.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    OperationPending,
+    PreconditionFailed,
+    ResourceExhausted,
+)
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import CreateVolume
@@ -16,7 +23,7 @@ from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import access, locking, sizes
 from csi_cinderlib.provisioning.attachments import FS_TYPE
-from csi_cinderlib.provisioning.finality import home, retried
+from csi_cinderlib.provisioning.finality import existing_volume, home, retried
 from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
 from csi_cinderlib.provisioning.sameness import Step, check_same, next_step
@@ -54,6 +61,12 @@ class Creation:
             if step is Step.FINISH_DELETION:
                 home(self._backends, record).delete_volume(record)
                 return self._make(request)
+            if step is Step.REFUSE:
+                raise AlreadyExists(
+                    "volume",
+                    request.name,
+                    "a deleted volume had this name, and its snapshots still exist; delete them first",
+                )
             check_same(record, request, topology=self._placement.topology(record.backend))
             return record if step is Step.ANSWER else self._resume(record)
 
@@ -141,7 +154,7 @@ class Creation:
         if source.kind is SourceKind.SNAPSHOT:
             record = self._store.get(Snapshot, source.id)
         else:
-            record = self._store.get(Volume, source.id)
+            record = existing_volume(self._store, source.id)
         if record.status in {Status.CREATING, Status.EXTENDING}:
             raise OperationPending(f"{source.kind} {source.id!r}, the source, is {record.status}")
         if record.status is Status.DELETING:
