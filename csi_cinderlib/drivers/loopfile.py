@@ -326,6 +326,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
             "max_over_subscription_ratio": pool.limits.max_over_subscription_ratio,
             "thin_provisioning_support": True,
             "thick_provisioning_support": False,
+            "logical_block_size": self.configuration.loopfile_block_size,
             "multiattach": True,
             "QoS_support": False,
             "consistent_group_snapshot_enabled": True,
