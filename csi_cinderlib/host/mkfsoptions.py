@@ -62,6 +62,10 @@ def command(fs_type: str, options: Sequence[str]) -> list[str]:
 def check(fs_type: str, options: Sequence[str]) -> None:
     """Raises InvalidRequest, naming the option, when mkfs of this (known) file system may not be given one of these."""
     for name, value in split(fs_type, options):
+        if fs_type == "btrfs" and name in ("-U", "--uuid"):
+            raise InvalidRequest(
+                FIELD, f"{name}: a node mounts only one btrfs of each UUID, and all volumes would have this one"
+            )
         is_path = value.startswith("/") and name not in _FREE_TEXT
         if is_path or any(word.startswith(_ELSEWHERE) for word in value.split(",")):
             raise InvalidRequest(FIELD, f"{name} {value}: files and other devices of the host may not be named")

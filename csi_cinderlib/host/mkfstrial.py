@@ -60,8 +60,10 @@ def _judge(fs_type: str, options: tuple[str, ...], size: Bytes, sector: int) -> 
 
 
 def _each(fs_type: str, options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    tool = mkfsoptions.TOOLS[fs_type]
     for name, value in mkfsoptions.split(fs_type, options):
-        yield (name, value) if value else (name,)
+        word = name.lstrip("-")
+        yield (name, value) if f"{word}:" in tool.short or f"{word}=" in tool.long else (name,)
 
 
 def _attempt(fs_type: str, options: Sequence[str], size: Bytes, sector: int) -> str:

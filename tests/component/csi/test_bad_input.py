@@ -183,6 +183,7 @@ def class_parameters(call: str) -> Iterator[Case]:
         ({"extraSpecs/": "x"}, "parameters[extraSpecs/]"),
         ({"qos/": "x"}, "parameters[qos/]"),
         ({"mkfsOptions": "-L 'open"}, "parameters[mkfsOptions]"),
+        ({"mkfsOptions": "-L 'a\0b'"}, "parameters[mkfsOptions]: holds a NUL character"),
         ({"mkfsOptions": "-E x -F"}, "parameters[mkfsOptions]: -F"),
         ({"mkfsOptions": "/dev/sda"}, "parameters[mkfsOptions]: '/dev/sda'"),
         ({"mkfsOptions": "--bogus"}, "parameters[mkfsOptions]: option"),

@@ -90,3 +90,20 @@ def test_options_that_need_much_memory_are_left_to_the_node() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert refusal("ext4", "-g", "256", "-N", "4200000000", size=64 * TIB) == ""
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before < 256 * 1024
+
+
+@pytest.mark.parametrize(
+    ("fs_type", "options", "named"),
+    [
+        ("ext4", ("-b", ""), "'-b '"),
+        ("ext4", ("-v", "-b", "9"), "'-b 9'"),
+        ("ext4", ("-b", "-5"), "'-b -5'"),
+        ("ext4", ("-Onope\n",), r"'-O nope\n'"),
+        ("btrfs", ("--csum=", "--mixed"), "'--csum '"),
+        ("xfs", ("-K", "-L", "ä" * 99), f"'-L {'ä' * 99}'"),
+    ],
+)
+def test_odd_values_are_named_as_they_were_given(fs_type: str, options: tuple[str, ...], named: str) -> None:
+    told = refusal(fs_type, *options)
+    assert told.startswith(f"mkfs.{fs_type} cannot use {named} for a volume of 1 GiB: ")
+    assert "\n" not in told

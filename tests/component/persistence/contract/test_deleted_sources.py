@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,18 @@ def test_a_record_that_a_kill_left_without_snapshots_is_removed(site: Site) -> N
     site.store.remove(site.store.get(Snapshot, snapshot.id))
     site.orphans.settle()
     assert records(site) == (0, 0)
+
+
+def test_a_volume_and_its_last_snapshots_are_deleted_at_once(site: Site, files: Path) -> None:
+    for number in range(5):
+        volume = site.create(f"pvc-{number}")
+        snapshots = [site.snapshots.create(snapshotting(volume, f"s{number}-{name}")) for name in "ab"]
+        deletions = [lambda id=volume.id: site.volumes.delete(id)]
+        deletions += [lambda id=snapshot.id: site.snapshots.delete(id) for snapshot in snapshots]
+        with ThreadPoolExecutor() as pool:
+            for done in [pool.submit(delete) for delete in deletions]:
+                done.result()
+    assert (records(site), list(files.glob("*-*"))) == ((0, 0), [])
 
 
 def test_a_volume_stays_while_a_snapshot_of_it_is_being_taken(site: Site, files: Path) -> None:
