@@ -73,7 +73,7 @@ class Volumes:
         """
         with self._locks.hold(locking.volume(volume_id), locking.attachments(volume_id)):
             try:
-                record = self._store.get(Volume, volume_id)
+                record = existing_volume(self._store, volume_id)
             except NotFound:
                 return
             home(self._backends, record).delete_volume(record)
