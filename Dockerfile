@@ -1,4 +1,4 @@
-# Two images from one file: `controller` with Cinder and the stores, `node` with os-brick and the tools of the file systems alone.
+# Two images from one file: `controller` with Cinder and the stores, `node` with os-brick alone; both with the tools of the file systems.
 #   docker build --target controller -t csi-cinderlib-controller .
 #   docker build --target node -t csi-cinderlib-node .
 # Everything Python is locked by hash in requirements/; nothing that builds stays in the result.
@@ -10,6 +10,15 @@ FROM ${BASE} AS python
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3 ca-certificates \
     && rm -rf /usr/lib/python3.*/pydoc_data /usr/lib/python3.*/lib2to3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+
+# Both roles have the same mkfs: the controller tries a StorageClass's mkfsOptions with it, the node makes the file systems.
+FROM python AS mkfs
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends e2fsprogs xfsprogs btrfs-progs \
+    # 36 MB of Unicode data that only xfs_scrub would use; tools of a file system's doctor, who is not called from here.
+    && rm -f /usr/lib/*/libicu*.so.* /usr/sbin/xfs_scrub* \
+       /usr/bin/btrfs-convert /usr/bin/btrfs-image /usr/bin/btrfs-find-root /usr/bin/btrfs-map-logical /usr/bin/btrfs-select-super \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 
 FROM python AS builder
@@ -35,13 +44,15 @@ COPY pyproject.toml README.md LICENSE ./
 COPY csi_cinderlib/ csi_cinderlib/
 RUN scripts/image-venv ours /opt/csi-cinderlib
 
-FROM python AS controller
+FROM mkfs AS controller
 LABEL org.opencontainers.image.title="csi-cinderlib controller" \
       org.opencontainers.image.description="CSI controller for every storage back end that OpenStack Cinder can drive" \
       org.opencontainers.image.licenses="Apache-2.0"
 ARG DRIVER_PACKAGES=""
+# A driver's packages may need the libraries whose files the stage mkfs removed.
 RUN [ -z "$DRIVER_PACKAGES" ] || { apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $DRIVER_PACKAGES \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --reinstall \
+       $(dpkg-query -W -f '${Package} ' 'libicu*') $DRIVER_PACKAGES \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin; }
 COPY --from=builder-controller /opt/csi-cinderlib /opt/csi-cinderlib
 ENV PATH=/opt/csi-cinderlib/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
@@ -52,16 +63,13 @@ CMD ["serve", "--mode", "controller"]
 
 # The node makes and grows file systems and mounts NFS with the image's tools, whose versions are known, and reaches iSCSI, multipath, NVMe
 # and Ceph with the host's, because their daemons and keys are the host's: deploy/host-tool enters the host's mount namespace for those.
-FROM python AS node
+FROM mkfs AS node
 LABEL org.opencontainers.image.title="csi-cinderlib node" \
       org.opencontainers.image.description="CSI node plugin of csi-cinderlib: os-brick, file systems, mounts" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-       e2fsprogs xfsprogs btrfs-progs util-linux mount cryptsetup-bin nfs-common \
-    # 36 MB of Unicode data that only xfs_scrub would use; tools of a file system's doctor, who is not called from here.
-    && rm -f /usr/lib/*/libicu*.so.* /usr/sbin/xfs_scrub* \
-       /usr/bin/btrfs-convert /usr/bin/btrfs-image /usr/bin/btrfs-find-root /usr/bin/btrfs-map-logical /usr/bin/btrfs-select-super \
+       util-linux mount cryptsetup-bin nfs-common \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 COPY --from=builder-node /opt/csi-cinderlib /opt/csi-cinderlib
 COPY --chmod=755 deploy/host-tool /usr/local/sbin/host-tool

@@ -9,7 +9,7 @@ from collections import Counter
 from csi_cinderlib.app.observations import Observations, Seen
 from csi_cinderlib.app.stores import walk
 from csi_cinderlib.backend.stats import Pool
-from csi_cinderlib.model.records import Volume
+from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.model.size import BYTES_PER_GIB
 from csi_cinderlib.observe.metrics import Metrics
 from csi_cinderlib.persistence.api import Store
@@ -61,6 +61,7 @@ class Figures:
         counts = Counter(
             (UNREADABLE, UNREADABLE) if isinstance(record, str) else (record.backend, record.status.value)
             for record in walk(self._store, Volume)
+            if isinstance(record, str) or record.status is not Status.DELETED
         )
         self._seen |= set(counts)
         for backend, status in self._seen:

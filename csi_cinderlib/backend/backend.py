@@ -18,7 +18,7 @@ from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.host import kernel
 from csi_cinderlib.model import times
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Volume, VolumeType
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import redact
 from csi_cinderlib.observe.unmeasured import Meter
@@ -200,12 +200,14 @@ class Backend:
         """Delete a volume in any state; again if it ended in the middle. Done already is fine.
 
         Raises:
-            InUse: it has snapshots or attachments, or the back end says that something depends on it.
+            InUse: it is attached or being copied, it has snapshots that would not outlive it or are not finished, or the back
+                end says that something depends on it.
             CorruptRecord: it has an attachment that cannot be read; the volume is left as it is.
         """
         with self._runtime.reserve.released_if_full():
             volumes.delete(self._engine, record)
-        self._reports.taken(record.pool, -record.size)
+        if record.status is not Status.DELETED:  # counted when its storage went
+            self._reports.taken(record.pool, -record.size)
 
     def extend_volume(self, record: Volume, size: GiB) -> Volume:
         """Grow a volume; also finishes a growth that ended in the middle.

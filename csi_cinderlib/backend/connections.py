@@ -72,7 +72,7 @@ def _connect(engine: Engine, volume: Volume, attachment: Attachment, check: Chec
     faultpoints.reach("publish.record-written")
     # A deletion of the volume that began meanwhile counts the attachments after its intent is written: look at the intent.
     volume = work.volumes[volume.id] = engine.store.get(Volume, volume.id)
-    if volume.status in (Status.DELETING, Status.CREATING, Status.ERROR):
+    if volume.status in (Status.DELETING, Status.DELETED, Status.CREATING, Status.ERROR):
         _forget(engine, work, record)
         raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
     _check_others(engine, work, record, check)

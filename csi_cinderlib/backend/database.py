@@ -16,7 +16,7 @@ from csi_cinderlib.backend.rows import Row
 from csi_cinderlib.backend.work import Routes, Work, all_of, change, walk
 from csi_cinderlib.errors import AlreadyExists, NotFound, Unsupported
 from csi_cinderlib.model import times
-from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, InitiatorData, Snapshot, Volume
+from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, InitiatorData, Snapshot, Status, Volume
 
 
 class NotServed(Unsupported):
@@ -104,7 +104,7 @@ class Database:
             for route in self._routes.of_host(host)
             for work in (route.work().learn_all_attachments(),)
             for volume in walk(route.store, Volume, {"backend": route.backend})
-            if not pool or volume.pool == pool
+            if volume.status is not Status.DELETED and (not pool or volume.pool == pool)
         ]
         return _matching(found, filters)
 

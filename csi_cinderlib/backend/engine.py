@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from csi_cinderlib.backend import convert, faults, leftovers
+from csi_cinderlib import faultpoints
+from csi_cinderlib.backend import convert, faults, leftovers, loading
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, walk, working
 from csi_cinderlib.config.settings import BackendSettings
@@ -38,6 +39,7 @@ S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 10
+_UNFINISHED = (Status.CREATING, Status.ERROR)
 OUT_OF_REACH = "its creation did not end, and its driver may only find it by an id that was never answered"
 
 
@@ -196,6 +198,23 @@ class Engine:
                 return True
         raise StaleRecord(type(record).__name__.lower(), record.id)
 
+    def remove_snapshot(self, record: Snapshot) -> None:
+        """Remove the record of a snapshot, and that of its volume if it was kept for this snapshot only."""
+        self.remove(record)
+        faultpoints.reach("delete-snapshot.record-removed")
+        self.forget_deleted_volume(record.volume_id)
+
+    def forget_deleted_volume(self, volume_id: str) -> None:
+        """Remove the record of a DELETED volume that has no snapshots any more. What fails here is repeated by the clean-up."""
+        try:
+            volume = self.store.get(Volume, volume_id)
+            if volume.status is Status.DELETED:
+                self.remove(volume)
+        except (NotFound, InUse):
+            return
+        except DriverError as error:
+            _log.warning("the record of the deleted volume %s stays for now: %s", volume_id, error)
+
     def note(self, record: S, status: Status, message: str, **values: Any) -> None:
         """Leave a word about a failure on a record; if that fails, too, the log has to do."""
         try:
@@ -253,9 +272,23 @@ class Engine:
         """Raises CorruptRecord when one cannot be read: the volume is attached, nobody knows where."""
         return all_of(self.store, Attachment, {"volume_id": volume_id})
 
-    def has_snapshots(self, volume_id: str) -> bool:
-        page = self.store.page(Snapshot, limit=1, where={"volume_id": volume_id})
-        return bool(page.records or page.corrupt)
+    def refuse_snapshots(self, volume_id: str) -> None:
+        """Raises InUse when deleting the volume would cost a snapshot, or end the creation of one; CorruptRecord when nobody can tell."""
+        if not loading.snapshots_are_independent(self.driver):
+            page = self.store.page(Snapshot, limit=1, where={"volume_id": volume_id})
+            if page.records or page.corrupt:
+                raise InUse(f"volume {volume_id!r} has snapshots")
+            return
+        for snapshot in all_of(self.store, Snapshot, {"volume_id": volume_id}):
+            if snapshot.status in _UNFINISHED or self._is_unfinished_group(snapshot.group_snapshot_id):
+                raise InUse(f"snapshot {snapshot.id!r} of volume {volume_id!r} is not finished")
+
+    def _is_unfinished_group(self, id: str) -> bool:
+        """Whether the group snapshot may be taken anew, all its members with it."""
+        try:
+            return bool(id) and self.store.get(GroupSnapshot, id).status in _UNFINISHED
+        except NotFound:
+            return False
 
     def refuse_copies(self, source: Volume | Snapshot) -> None:
         """Raises InUse while a volume is being created from it, whichever process does that."""

@@ -262,5 +262,5 @@ def _gone_is_fine(
 
 def _remove_records(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -> None:
     for member in members:
-        engine.remove(member)
+        engine.remove_snapshot(member)
     engine.remove(record)

@@ -158,6 +158,7 @@ def capabilities(driver: Any, stats: BackendStats) -> BackendCapabilities:
         consistent_group_snapshots=groups and bool(consistent or raw.get("consistent_group_snapshot_enabled")),
         snapshots=takes_snapshots(driver),
         snapshot_attached=takes_snapshots(driver) and not _needs_nova(driver),
+        independent_snapshots=snapshots_are_independent(driver),
     )
 
 
@@ -169,6 +170,11 @@ def takes_snapshots(driver: Any) -> bool:
         "RemoteFSSnapDriver",
         "RemoteFSSnapDriverDistributed",
     }
+
+
+def snapshots_are_independent(driver: Any) -> bool:
+    """Whether its snapshots outlive their volume. Cinder's manager keeps such volumes, so that only our own drivers can say so."""
+    return bool(getattr(driver, "SNAPSHOTS_ARE_INDEPENDENT", False))
 
 
 def clones_at_source_size(driver: Any) -> bool:

@@ -13,7 +13,7 @@ from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, usable_free
 from csi_cinderlib.backend.work import walk
 from csi_cinderlib.errors import BackendUnavailable
-from csi_cinderlib.model.records import Snapshot, Volume, VolumeType
+from csi_cinderlib.model.records import Snapshot, Status, Volume, VolumeType
 
 __all__ = ["Reports", "update_provider_info", "usable_free", "wants_thin"]
 
@@ -82,7 +82,8 @@ class Reports:
         """The sizes of our volumes by pool, for drivers that do not report them; counted once, then kept up."""
         sizes: Counter[str] = Counter()
         for volume in walk(self._engine.store, Volume, {"backend": self._engine.name}):
-            sizes[volume.pool] += volume.size
+            if volume.status is not Status.DELETED:
+                sizes[volume.pool] += volume.size
         return sizes
 
     def taken(self, pool: str, size: int) -> None:
@@ -106,7 +107,7 @@ def wants_thin(kind: VolumeType | None) -> bool:
 def update_provider_info(engine: Engine) -> None:
     """Let the driver correct the ids that it gave out earlier, as Cinder's volume manager does at each start."""
     work = engine.work().learn_all_attachments()
-    volumes = list(walk(engine.store, Volume, {"backend": engine.name}))
+    volumes = [one for one in walk(engine.store, Volume, {"backend": engine.name}) if one.status is not Status.DELETED]
     work.volumes.update({one.id: one for one in volumes})
     taken = list(walk(engine.store, Snapshot, {"backend": engine.name}))
     volume_objects = [engine.volume_object(work, one) for one in volumes]

@@ -42,8 +42,8 @@ def create(engine: Engine, record: Snapshot) -> Snapshot:
     faultpoints.reach("create-snapshot.record-written")
     # A deletion of the volume that began meanwhile counts the snapshots after its intent is written: look at the intent.
     current = work.volumes[record.volume_id] = engine.store.get(Volume, record.volume_id)
-    if current.status is Status.DELETING:
-        engine.remove(record)
+    if current.status in (Status.DELETING, Status.DELETED):
+        engine.remove_snapshot(record)
         raise PreconditionFailed(f"volume {current.id!r} is being deleted")
     return _make(engine, work, record, is_first=True)
 
@@ -78,7 +78,7 @@ def _check_driver(engine: Engine) -> None:
 
 
 def _check_volume(volume: Volume) -> None:
-    if volume.status in (Status.CREATING, Status.DELETING, Status.ERROR):
+    if volume.status in (Status.CREATING, Status.DELETING, Status.DELETED, Status.ERROR):
         raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
 
 
@@ -120,7 +120,7 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
         if not faults.is_missing(second.__cause__ or second, work.snapshot(made.id)):
             engine.leave(work.snapshot(made.id), f"{error}; cleaning up failed, too: {second}")
             return
-    engine.remove(work.snapshot(made.id))
+    engine.remove_snapshot(work.snapshot(made.id))
 
 
 def delete(engine: Engine, record: Snapshot) -> None:
@@ -147,7 +147,7 @@ def delete(engine: Engine, record: Snapshot) -> None:
                 raise
             _log.warning("snapshot %s was gone from back end %s already: %s", record.id, engine.name, error)
         faultpoints.reach("delete-snapshot.driver-done")
-        engine.remove(work.snapshot(record.id))
+        engine.remove_snapshot(work.snapshot(record.id))
     engine.forget_lock_files(snapshot_id=record.id)
 
 

@@ -83,6 +83,7 @@ class BackendCapabilities:
         consistent_group_snapshots: at one point in time.
         snapshots: a volume can be used on after a snapshot of it was taken.
         snapshot_attached: a volume can be snapshotted while it is attached.
+        independent_snapshots: snapshots outlive their volume, which may be deleted before them.
         clone: always, Cinder demands it.
     """
 
@@ -96,6 +97,7 @@ class BackendCapabilities:
     clone: bool = True
     snapshots: bool = True
     snapshot_attached: bool = True
+    independent_snapshots: bool = False
 
 
 def usable_free(pool: Pool, *, thin: bool = True) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import blank_copies, faults, loading, rows
 from csi_cinderlib.backend.engine import Engine
-from csi_cinderlib.backend.work import Work
+from csi_cinderlib.backend.work import Work, change
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -91,7 +91,7 @@ def _check_source(work: Work, record: Volume) -> None:
     kind = record.source.kind.value
     if source.backend != record.backend:
         raise Unsupported(f"{kind} {source.id!r} is on back end {source.backend!r}, not on {record.backend!r}")
-    if source.status in (Status.CREATING, Status.DELETING, Status.ERROR):
+    if source.status in (Status.CREATING, Status.DELETING, Status.DELETED, Status.ERROR):
         raise PreconditionFailed(f"{kind} {source.id!r} is {source.status}")
     if record.size < source.size:
         raise OutOfRange(
@@ -115,7 +115,8 @@ def _lost_source(engine: Engine, record: Volume) -> str:
             found = engine.store.get(Volume, source.id)
     except NotFound:
         return f"{source.kind} {source.id!r} was deleted meanwhile"
-    return f"{source.kind} {source.id!r} is being deleted" if found.status is Status.DELETING else ""
+    gone = found.status in (Status.DELETING, Status.DELETED)
+    return f"{source.kind} {source.id!r} is being deleted" if gone else ""
 
 
 def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False) -> Volume:
@@ -183,7 +184,13 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
 
 
 def delete(engine: Engine, record: Volume) -> None:
-    """Delete the volume and its record. Nobody may be attached, nothing may depend on it."""
+    """Delete the volume and its record. Nobody may be attached, nothing may depend on it.
+
+    Independent snapshots stay, and with them the record, as DELETED: it says where and what they are.
+    """
+    if record.status is Status.DELETED:
+        engine.forget_deleted_volume(record.id)
+        return
     driver = engine.ready_driver()
     was = record
     with engine.lock(f"{record.id}-delete_volume"):
@@ -204,14 +211,21 @@ def delete(engine: Engine, record: Volume) -> None:
         faultpoints.reach("delete-volume.record-written")
         _driver_delete(engine, work, driver, record)
         faultpoints.reach("delete-volume.driver-done")
-        engine.remove(work.volume(record.id))
+        _remove_record(engine, work.volume(record.id))
     engine.forget_lock_files(volume_id=record.id)
+
+
+def _remove_record(engine: Engine, record: Volume) -> None:
+    try:
+        engine.remove(record)
+    except InUse:  # has snapshots
+        change(engine.store, record, lambda one: replace(one, status=Status.DELETED, owner="", message=""))
+        engine.forget_deleted_volume(record.id)  # the last snapshot may have gone meanwhile
 
 
 def _refuse_dependents(engine: Engine, work: Work, record: Volume) -> None:
     engine.refuse_copies(record)
-    if engine.has_snapshots(record.id):
-        raise InUse(f"volume {record.id!r} has snapshots")
+    engine.refuse_snapshots(record.id)
     if nodes := [one.node_id for one in work.attachments(record.id)]:
         raise InUse(f"volume {record.id!r} is attached to {', '.join(nodes)}")
 

@@ -128,7 +128,7 @@ class Persistence:
     ) -> list[Volume]:
         where = {key: value for key, value in (("name", volume_name), ("backend", backend_name)) if value}
         found = _matching(self._library.store, records.Volume, volume_id, where)
-        return [self._library.handles.volume(one) for one in found]
+        return [self._library.handles.volume(one) for one in found if one.status is not records.Status.DELETED]
 
     def get_snapshots(
         self, snapshot_id: str | None = None, snapshot_name: str | None = None, volume_id: str | None = None

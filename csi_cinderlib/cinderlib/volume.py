@@ -15,7 +15,7 @@ from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
 from csi_cinderlib.cinderlib.snapshot import Snapshot
-from csi_cinderlib.errors import InvalidRequest, NotFound
+from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment, Source, SourceKind, VolumeType
 from csi_cinderlib.model.size import GiB, to_bytes
@@ -169,6 +169,7 @@ class Volume(NamedObject[records.Volume]):
         """Raises InvalidVolume when it has snapshots or connections. What fails in the middle can be done again."""
         with exception.about(self), self._library.busy(self.id):
             if (record := self._doomed()) is not None:
+                self._refuse_snapshots()
                 try:
                     self._core.delete_volume(record)
                 except Exception:
@@ -176,6 +177,12 @@ class Volume(NamedObject[records.Volume]):
                     raise
             self._take(self._record, "deleted")
             self._library.handles.volume_deleted(self)
+
+    def _refuse_snapshots(self) -> None:
+        """As cinderlib does on every back end, also where the snapshots would outlive the volume."""
+        page = self._library.store.page(records.Snapshot, limit=1, where={"volume_id": self.id})
+        if page.records or page.corrupt:
+            raise InUse(f"volume {self.id!r} has snapshots")
 
     def extend(self, size: int) -> int:
         """Grow it to `size` GiB, and the device if it is attached here.

@@ -23,6 +23,7 @@ CAPABILITIES = (
     "qos",
     "snapshots",
     "snapshot_attached",
+    "independent_snapshots",
     "revert",
     "group_snapshots",
     "consistent_group_snapshots",

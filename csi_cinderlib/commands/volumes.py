@@ -23,11 +23,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """1 when a record cannot be read."""
     from csi_cinderlib.app import stores
-    from csi_cinderlib.model.records import Attachment, Volume
+    from csi_cinderlib.model.records import Attachment, Status, Volume
 
     with stores.opened(options.settings(args)) as store:
         attached = _by_volume(stores.walk(store, Attachment))
-        volumes = list(stores.walk(store, Volume))
+        volumes = [it for it in stores.walk(store, Volume) if isinstance(it, str) or it.status is not Status.DELETED]
     full = [_unreadable(it) if isinstance(it, str) else _row(it, attached[it.id]) for it in volumes]
     listing.show(full if args.json else [_brief(row) for row in full], as_json=args.json, nothing="no volumes")
     return int(any(isinstance(volume, str) for volume in volumes))

@@ -48,6 +48,8 @@ OWN_FLAGS = frozenset({"bind", "rbind", "move", "remount", "loop"})
 PROPAGATION = frozenset(
     f"{recursive}{kind}" for recursive in ("", "r") for kind in ("shared", "slave", "private", "unbindable")
 )
+OTHER_DEVICES = frozenset({"device", "journal_dev", "journal_path", "logdev", "rtdev"})
+"""Options of btrfs, ext4 and XFS that take another device of the node into the file system."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_FLAGS = 4096
 
@@ -134,6 +136,8 @@ def _flags(flags: Sequence[str], field: str) -> tuple[str, ...]:
         names.update(part.partition("=")[0].strip() for part in flag.split(","))
     if taken := sorted(names & (OWN_FLAGS | PROPAGATION)):
         raise CapabilityRefused(field, f"{', '.join(taken)}: how a volume is mounted is for the driver to say")
+    if others := sorted(names & OTHER_DEVICES):
+        raise CapabilityRefused(field, f"{', '.join(others)}: other devices of a node may not be named")
     if {"ro", "rw"} <= names:
         raise InvalidRequest(field, "has both ro and rw")
     return tuple(flags)

@@ -85,6 +85,6 @@ def decide(
         )
     if not remembered and (files := recorded()) and not any(map(os.path.lexists, files)):
         raise WrongPool(
-            f"{path} holds none of the {len(files)} volumes that are recorded in this pool: is its disk mounted?"
+            f"{path} holds none of the {len(files)} volumes and snapshots that are recorded in this pool: is its disk mounted?"
         )
     return not found

@@ -38,6 +38,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     SUPPORTS_ACTIVE_ACTIVE = True
     CI_WIKI_NAME = "csi-cinderlib_LoopFile_CI"
     VENDOR = "csi-cinderlib"
+    SNAPSHOTS_ARE_INDEPENDENT = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,10 +75,12 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         pool.prepare(id)
 
     def _recorded(self, pool: Directory) -> list[str]:
-        """The files of the volumes that are recorded in the pool."""
-        volumes = objects.VolumeList.get_all_by_host(cinder_context.get_admin_context(), self.host)
-        whole = [volume for volume in volumes if volume.status in ("available", "in-use")]
-        return [pool.file(volume.name) for volume in whole if _pool_name(volume) == pool.name]
+        """The files of the volumes and snapshots that are recorded in the pool."""
+        context = cinder_context.get_admin_context()
+        volumes = objects.VolumeList.get_all_by_host(context, self.host)
+        found = [*volumes, *objects.SnapshotList.get_by_host(context, self.host)]
+        whole = [item for item in found if item.status in ("available", "in-use")]
+        return [pool.file(item.name) for item in whole if _pool_name(item) == pool.name]
 
     # Volumes
 
@@ -323,6 +326,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
             "max_over_subscription_ratio": pool.limits.max_over_subscription_ratio,
             "thin_provisioning_support": True,
             "thick_provisioning_support": False,
+            "logical_block_size": self.configuration.loopfile_block_size,
             "multiattach": True,
             "QoS_support": False,
             "consistent_group_snapshot_enabled": True,

@@ -8,10 +8,11 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from csi_cinderlib.errors import HostError
+from csi_cinderlib.model.records import EMPTY
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Searched after PATH: services often run without the sbin directories."""
@@ -69,6 +70,8 @@ def run(
     input: bytes | None = None,
     ok: Collection[int] = (0,),
     secret: Sequence[str] = (),
+    files: Sequence[int] = (),
+    environment: Mapping[str, str] = EMPTY,
 ) -> Output:
     """Run a command to its end.
 
@@ -78,13 +81,27 @@ def run(
         input: written to its standard input, which is otherwise empty.
         ok: exit codes that are no error.
         secret: texts that must appear in no error message.
+        files: open files that the command inherits.
+        environment: variables besides those of this process.
 
     Raises:
         HostError: not installed, timed out, or another exit code; shows the command and what it wrote to stderr.
     """
     tool = find_tool(argv[0])
     shown = _redact(shlex.join(argv), secret)
-    process = _start([tool, *argv[1:]], shown, with_input=input is not None)
+    try:
+        # No preexec_fn, user or group: with any of them Python forks instead of using vfork, ten times slower in a large process.
+        process = subprocess.Popen(
+            [tool, *argv[1:]],
+            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=files,
+            env={**os.environ, "LC_ALL": "C", **environment},
+        )
+    except OSError as error:
+        raise HostError(f"{shown}: cannot be started: {error.strerror}") from error
     try:
         out, err = process.communicate(input, timeout)
     except subprocess.TimeoutExpired:
@@ -97,21 +114,6 @@ def run(
     if output.code not in ok:
         raise HostError(_redact(f"{shown}: {_outcome(output)}", secret))
     return output
-
-
-def _start(argv: list[str], shown: str, *, with_input: bool) -> subprocess.Popen[bytes]:
-    # No preexec_fn, user or group: with any of them Python forks instead of using vfork, ten times slower in a large process.
-    try:
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE if with_input else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except OSError as error:
-        raise HostError(f"{shown}: cannot be started: {error.strerror}") from error
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,11 +68,10 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
     if known := _known_to_libblkid(device):
         raise UnsafeToFormat(f"{device} carries {known}, as blkid finds: no file system is made on it")
     output = commands.run([*argv, device], timeout=MKFS_SECONDS, ok=range(256))
-    if output.code:  # the reason comes first; some print a page of usage after it
-        lines = (output.stderr + output.stdout).splitlines()
-        reasons = (line.strip() for line in lines if line.strip() and not line.startswith("mke2fs 1."))  # its version
-        said = next(reasons, f"exit code {output.code}")
-        raise HostError(f"{argv[0]} on {device} failed: {said}")
+    if output.code:
+        asked = f" with the StorageClass's mkfsOptions {shlex.join(options)!r}" if options else ""
+        sectors = f" (sectors of {devices.logical_block_size(device)} bytes)" if options else ""
+        raise HostError(f"{argv[0]}{asked} on {device}{sectors} failed: {mkfsoptions.complaint(output)}")
     made = probe(device, span=FILE_SYSTEM_SPAN)
     if made is None or made.name != fs_type:
         raise HostError(f"{argv[0]} ended well, but {device} carries {made.name if made else 'no'} file system")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import getopt
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.host.commands import Output
 
 FIELD = "parameters.mkfsOptions"
 
@@ -36,6 +39,9 @@ TOOLS = {
         ),
     ),
 }  # fmt: skip
+_NOISE = ("mke2fs 1.", "Warning:", "WARNING:", "NOTE:")
+_NAMES = re.compile(r"^(?:ERROR: |mkfs\.\w+: |/\S+: )+")
+"""Of programs and devices, which the caller knows."""
 _FREE_TEXT = ("-L", "-M", "--label")
 _ELSEWHERE = ("device=", "logdev=", "rtdev=", "name=", "file=", "root=", "rootdir=")
 
@@ -55,6 +61,18 @@ def command(fs_type: str, options: Sequence[str]) -> list[str]:
 
 def check(fs_type: str, options: Sequence[str]) -> None:
     """Raises InvalidRequest, naming the option, when mkfs of this (known) file system may not be given one of these."""
+    for name, value in split(fs_type, options):
+        if fs_type == "btrfs" and name in ("-U", "--uuid"):
+            raise InvalidRequest(
+                FIELD, f"{name}: a node mounts only one btrfs of each UUID, and all volumes would have this one"
+            )
+        is_path = value.startswith("/") and name not in _FREE_TEXT
+        if is_path or any(word.startswith(_ELSEWHERE) for word in value.split(",")):
+            raise InvalidRequest(FIELD, f"{name} {value}: files and other devices of the host may not be named")
+
+
+def split(fs_type: str, options: Sequence[str]) -> list[tuple[str, str]]:
+    """Each option with its value, or "". Raises InvalidRequest when one is not known or not allowed."""
     tool = TOOLS[fs_type]
     try:
         parsed, rest = getopt.gnu_getopt(list(options), tool.short, list(tool.long))
@@ -62,7 +80,15 @@ def check(fs_type: str, options: Sequence[str]) -> None:
         raise InvalidRequest(FIELD, f"{error.msg} for {tool.argv[0]}, or not allowed here") from None
     if rest:
         raise InvalidRequest(FIELD, f"{rest[0]!r} is no option of {tool.argv[0]}; the device is named by the driver")
-    for name, value in parsed:
-        is_path = value.startswith("/") and name not in _FREE_TEXT
-        if is_path or any(word.startswith(_ELSEWHERE) for word in value.split(",")):
-            raise InvalidRequest(FIELD, f"{name} {value}: files and other devices of the host may not be named")
+    return parsed
+
+
+def complaint(output: Output) -> str:
+    """What a mkfs that failed says against it, on one line; some print warnings before it and a page of usage after it."""
+    lines = [line.strip() for line in (output.stderr + "\n" + output.stdout).splitlines()]
+    useful = itertools.dropwhile(lambda line: not line or line.startswith(_NOISE), lines)
+    first = next(useful, "")
+    rest = itertools.takewhile(lambda line: line[:1].islower(), useful)  # the same sentence, broken
+    return (
+        _NAMES.sub("", " ".join((first, *rest))).removesuffix("  Aborting.").rstrip(".:") or f"exit code {output.code}"
+    )

@@ -41,12 +41,17 @@ SECRET: Mapping[str, object] = MappingProxyType({"secret": True})
 
 
 class Status(enum.StrEnum):
-    """Where a volume, snapshot or attachment stands. Anything but AVAILABLE is an intent that a retry finishes or undoes."""
+    """Where a volume, snapshot or attachment stands. An intent is finished or undone by a retry.
+
+    AVAILABLE and DELETED are no intents. A DELETED volume is gone from its back end. Its record stays, seen by nobody but its
+    snapshots, until the last of them is deleted.
+    """
 
     CREATING = "creating"
     AVAILABLE = "available"
     EXTENDING = "extending"
     DELETING = "deleting"
+    DELETED = "deleted"
     ERROR = "error"
 
 

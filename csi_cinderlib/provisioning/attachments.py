@@ -20,7 +20,7 @@ from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import access, fencing, locking, paging
-from csi_cinderlib.provisioning.finality import home
+from csi_cinderlib.provisioning.finality import existing_volume, home
 from csi_cinderlib.sealing import Sealer
 
 CONTEXT_KEY = "connection"
@@ -71,7 +71,7 @@ class Attachments:
         """
         id = request.volume_id
         with self._locks.hold(locking.attachments(id), shared=[locking.volume(id)]):
-            volume = self._store.get(Volume, id)
+            volume = existing_volume(self._store, id)
             connector = self._connector(request.node_id)
             fencing.check_usable(volume, request)
             attachment, is_answered = self._attach(volume, connector, request)

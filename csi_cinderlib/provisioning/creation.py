@@ -7,19 +7,31 @@ from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending, PreconditionFailed, ResourceExhausted
+from csi_cinderlib.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    OperationPending,
+    PreconditionFailed,
+    ResourceExhausted,
+)
+from csi_cinderlib.host import mkfstrial
+from csi_cinderlib.host.devices import SECTOR
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import CreateVolume
-from csi_cinderlib.model.size import GiB
+from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import access, locking, sizes
 from csi_cinderlib.provisioning.attachments import FS_TYPE
-from csi_cinderlib.provisioning.finality import home, retried
+from csi_cinderlib.provisioning.finality import existing_volume, home, retried
 from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
 from csi_cinderlib.provisioning.sameness import Step, check_same, next_step
+
+SECTOR_SIZE = "logical_block_size"
+"""In the report of a pool: bytes of a sector as nodes will see it. Only our own drivers tell it."""
 
 
 class Creation:
@@ -54,6 +66,12 @@ class Creation:
             if step is Step.FINISH_DELETION:
                 home(self._backends, record).delete_volume(record)
                 return self._make(request)
+            if step is Step.REFUSE:
+                raise AlreadyExists(
+                    "volume",
+                    request.name,
+                    "a deleted volume had this name, and its snapshots still exist; delete them first",
+                )
             check_same(record, request, topology=self._placement.topology(record.backend))
             return record if step is Step.ANSWER else self._resume(record)
 
@@ -84,6 +102,7 @@ class Creation:
         return self._make_at(choice.places[-1], choice, request, size)
 
     def _make_at(self, place: Place, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
+        _check_mkfs_options(place, request, size)
         backend = self._backends.get(place.backend)
         record = Volume(
             id=self._ids.volume_id(request.name),
@@ -141,7 +160,7 @@ class Creation:
         if source.kind is SourceKind.SNAPSHOT:
             record = self._store.get(Snapshot, source.id)
         else:
-            record = self._store.get(Volume, source.id)
+            record = existing_volume(self._store, source.id)
         if record.status in {Status.CREATING, Status.EXTENDING}:
             raise OperationPending(f"{source.kind} {source.id!r}, the source, is {record.status}")
         if record.status is Status.DELETING:
@@ -149,3 +168,16 @@ class Creation:
         if record.status is Status.ERROR:
             raise PreconditionFailed(f"{source.kind} {source.id!r}, the source, failed: {record.message}")
         return record
+
+
+def _check_mkfs_options(place: Place, request: CreateVolume, size: GiB) -> None:
+    """Raises InvalidRequest when no file system could ever be made with them. Copies have one, and raw volumes need none."""
+    if request.source is not None:
+        return
+    told = place.reported.get(SECTOR_SIZE)
+    sector = told if isinstance(told, int) else SECTOR
+    for capability in request.capabilities:
+        fs_type = access.file_system(capability, default=request.parameters.fs_type)
+        options = request.parameters.mkfs_options if fs_type else ()
+        if why := mkfstrial.refusal(fs_type, options, size=to_bytes(size), sector=sector):
+            raise InvalidRequest("parameters[mkfsOptions]", why)

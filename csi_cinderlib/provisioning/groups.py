@@ -16,7 +16,7 @@ from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import locking, paging
-from csi_cinderlib.provisioning.finality import home, retried
+from csi_cinderlib.provisioning.finality import existing_volume, home, retried
 from csi_cinderlib.provisioning.sameness import mapping_difference
 
 
@@ -125,7 +125,7 @@ class Groups:
 
     def _volume(self, id: str) -> Volume:
         """Raises OperationPending while a call works on it. A volume in another state is refused by its back end."""
-        volume = self._store.get(Volume, id)
+        volume = existing_volume(self._store, id)
         if volume.status in {Status.CREATING, Status.EXTENDING}:
             raise OperationPending(f"volume {id!r} is {volume.status}")
         return volume

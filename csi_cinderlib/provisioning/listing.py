@@ -20,12 +20,13 @@ def states(
 ) -> tuple[VolumeState, ...]:
     """The volumes of a page in id order.
 
-    A volume that is only being made is left out: nobody knows its id yet, and its size is not yet true.
+    A volume that is only being made is left out: nobody knows its id yet, and its size is not yet true. So is one that is kept
+    for its snapshots only.
     """
     attached: dict[str, list[Attachment]] = {}
     for attachment in attachments:
         attached.setdefault(attachment.volume_id, []).append(attachment)
-    records = [record for record in page.records if record.status is not Status.CREATING]
+    records = [record for record in page.records if record.status not in (Status.CREATING, Status.DELETED)]
     records += [_unreadable(id) for id in page.corrupt]
     records.sort(key=lambda record: record.id)
     return tuple(state(record, attached.get(record.id, ()), failure=failure) for record in records)

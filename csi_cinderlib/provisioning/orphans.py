@@ -21,10 +21,12 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import (
     CorruptRecord,
     DriverError,
+    InUse,
     InvalidRequest,
     NotFound,
     OperationPending,
     PreconditionFailed,
+    StaleRecord,
 )
 from csi_cinderlib.model import labels, nodes, times
 from csi_cinderlib.model.records import EMPTY, Attachment, GroupSnapshot, Node, Snapshot, Status, Volume
@@ -37,7 +39,7 @@ GRACE = timedelta(minutes=10)
 
 Stuck = Volume | Snapshot | GroupSnapshot | Attachment
 
-_STUCK = tuple(str(status) for status in Status if status is not Status.AVAILABLE)
+_STUCK = tuple(str(status) for status in Status if status not in (Status.AVAILABLE, Status.DELETED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +170,24 @@ class Orphans:
 
     def settle(self) -> tuple[Settled, ...]:
         """Finish or undo what is due, each on its own: one that fails stays for the next time."""
+        self._forget_deleted_volumes()
         now = self._clock()
         return tuple(
             settled
             for record in self._stuck()
             if due(record, now, self._grace) and (settled := self._settle(record)) is not None
         )
+
+    def _forget_deleted_volumes(self) -> None:
+        """Remove records that were kept for snapshots which are gone: a kill came between the two removals."""
+        deleted = list(paging.walk(self._store, Volume, {"status": str(Status.DELETED)}))
+        if not deleted:
+            return
+        needed = {snapshot.volume_id for snapshot in paging.walk(self._store, Snapshot, EMPTY)}
+        for record in deleted:
+            if record.id not in needed:
+                with suppress(InUse, NotFound, StaleRecord):  # a snapshot that cannot be read keeps its volume, too
+                    self._store.remove(record)
 
     def _settle(self, found: Stuck) -> Settled | None:
         """None when somebody is at work on it, or has dealt with it meanwhile."""

@@ -18,6 +18,7 @@ class Step(enum.Enum):
     ANSWER = enum.auto()
     RESUME = enum.auto()
     FINISH_DELETION = enum.auto()
+    REFUSE = enum.auto()
 
 
 def next_step(record: Volume | Snapshot | None) -> Step:
@@ -28,6 +29,8 @@ def next_step(record: Volume | Snapshot | None) -> Step:
         return Step.RESUME
     if record.status is Status.DELETING:
         return Step.FINISH_DELETION
+    if record.status is Status.DELETED:
+        return Step.REFUSE
     return Step.ANSWER
 
 

@@ -15,7 +15,7 @@ from csi_cinderlib.model.requests import CreateSnapshot, ListSnapshots
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import locking, paging
-from csi_cinderlib.provisioning.finality import home, retried
+from csi_cinderlib.provisioning.finality import existing_volume, home, retried
 from csi_cinderlib.provisioning.sameness import Step, check_same_snapshot, next_step
 
 PAGE_LIMIT = 1000
@@ -129,7 +129,7 @@ class Snapshots:
 
     def _volume(self, volume_id: str) -> Volume:
         """Raises OperationPending while a call works on it. A volume in another state is refused by its back end."""
-        volume = self._store.get(Volume, volume_id)
+        volume = existing_volume(self._store, volume_id)
         if volume.status in {Status.CREATING, Status.EXTENDING}:
             raise OperationPending(f"volume {volume_id!r} is {volume.status}")
         return volume

@@ -18,7 +18,7 @@ from csi_cinderlib.model.times import utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import access, listing, locking, modification, paging, sizes
 from csi_cinderlib.provisioning.creation import Creation
-from csi_cinderlib.provisioning.finality import home
+from csi_cinderlib.provisioning.finality import existing_volume, home
 from csi_cinderlib.provisioning.placement import Placement
 from csi_cinderlib.provisioning.sameness import mapping_difference
 
@@ -69,11 +69,11 @@ class Volumes:
         """Delete the volume, or finish deleting it. Fine if it is gone.
 
         Raises:
-            InUse: it is attached or has snapshots; it is left untouched.
+            InUse: it is attached, or has snapshots that would not outlive it; it is left untouched.
         """
         with self._locks.hold(locking.volume(volume_id), locking.attachments(volume_id)):
             try:
-                record = self._store.get(Volume, volume_id)
+                record = existing_volume(self._store, volume_id)
             except NotFound:
                 return
             home(self._backends, record).delete_volume(record)
@@ -88,7 +88,7 @@ class Volumes:
         """
         id = request.volume_id
         with self._locks.hold(locking.volume(id)):
-            volume = self._store.get(Volume, id)
+            volume = existing_volume(self._store, id)
             if volume.status not in {Status.AVAILABLE, Status.EXTENDING}:
                 raise PreconditionFailed(
                     f"volume {id!r} is {volume.status}" + (f": {volume.message}" if volume.message else "")
@@ -101,7 +101,7 @@ class Volumes:
 
     def get(self, volume_id: str) -> VolumeState:
         """Raises NotFound or CorruptRecord."""
-        record = self._store.get(Volume, volume_id)
+        record = existing_volume(self._store, volume_id)
         return listing.state(record, self._attachments((volume_id,)), failure=self._failures((record,)))
 
     def list(self, token: str = "", limit: int = 0) -> Listing[VolumeState]:
@@ -129,7 +129,7 @@ class Volumes:
         Raises:
             NotFound: the volume.
         """
-        volume = self._store.get(Volume, request.volume_id)
+        volume = existing_volume(self._store, request.volume_id)
         if why := access.unsupported(volume, request.capabilities):
             return why
         for name, have, asked in (
@@ -153,7 +153,7 @@ class Volumes:
             Unsupported: the back end cannot change that on a volume that exists; names the keys.
         """
         with self._locks.hold(locking.volume(volume_id)):
-            volume = self._store.get(Volume, volume_id)
+            volume = existing_volume(self._store, volume_id)
             if volume.status is not Status.AVAILABLE:
                 raise OperationPending(f"volume {volume_id!r} is {volume.status}")
             modification.check_none(volume, modification.changes(volume, mutable_parameters))

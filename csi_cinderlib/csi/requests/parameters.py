@@ -56,7 +56,11 @@ STORAGE_CLASS: Sequence[Parameter] = (
         "netapp_thin_provisioned: 'true'",
     ),
     Parameter(QOS, "A Cinder QoS spec, over those of `type`; the prefix is taken off.", "maxIOPS: '500'"),
-    Parameter("mkfsOptions", "More arguments for mkfs, split as a shell splits words.", "-i 65536"),
+    Parameter(
+        "mkfsOptions",
+        "More arguments for mkfs, split as a shell splits words; those that mkfs cannot use are refused.",
+        "-i 65536",
+    ),
     Parameter(
         FS_TYPE,
         f"The file system: {', '.join(FILE_SYSTEMS)}; left out, {FILE_SYSTEMS[0]}, and that of the source for a copy.",
@@ -148,6 +152,8 @@ def _file_systems(capabilities: Sequence[Capability], fs_type: str) -> frozenset
 
 
 def _mkfs_options(value: str, field: str, file_systems: frozenset[str]) -> tuple[str, ...]:
+    if "\0" in value:
+        raise InvalidRequest(field, "holds a NUL character")
     try:
         words = tuple(shlex.split(value))
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from csi_cinderlib.host import filesystems
 from tests.cluster.bed import images
 from tests.cluster.bed.installation import Installation
 
@@ -36,6 +37,14 @@ def test_the_node_has_neither_cinder_nor_a_store(installation: Installation) -> 
     unwanted = ["cinder", "sqlalchemy", "psycopg", "pymysql", "kubernetes"]
     assert absent(images.OWN["node"], "python", *unwanted) == unwanted
     assert absent(images.OWN["controller"], "python", "cinder", "sqlalchemy", "psycopg", "pymysql") == []
+
+
+@pytest.mark.parametrize("fs_type", filesystems.SUPPORTED)
+def test_both_images_have_the_same_mkfs(installation: Installation, fs_type: str) -> None:
+    """What the controller tries the options of a StorageClass with is what the node will run."""
+    versions = {images.ran(tag, "sh", "-c", f"mkfs.{fs_type} -V 2>&1") for tag in images.OWN.values()}
+    assert len(versions) == 1
+    assert any(character.isdigit() for character in versions.pop())
 
 
 def absent(tag: str, python: str, *modules: str) -> list[str]:

@@ -54,8 +54,10 @@ def test_pools_readiness_volumes_and_orphans_are_shown(store: Store, backends: B
     figures = Figures(metrics, store, Observations(backends), orphans)
     whole = store.add(Volume(id="a", backend="figured", size=GiB(1), status=Status.AVAILABLE, created_at=OLD))
     store.add(Volume(id="b", backend="figured", size=GiB(1), status=Status.CREATING, created_at=OLD))
+    store.add(Volume(id="c", backend="figured", size=GiB(1), status=Status.DELETED, created_at=OLD))
     figures.update()
     shown = metrics.exposition().decode()
+    assert 'status="deleted"' not in shown
     assert 'csi_cinderlib_backend_ready{backend="figured"} 1.0' in shown
     assert 'csi_cinderlib_backend_ready{backend="unfigured"} 0.0' in shown
     (total,) = [

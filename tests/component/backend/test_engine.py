@@ -14,7 +14,15 @@ import pytest
 
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendError, BackendUnavailable, OperationPending, StaleRecord, StoreUnavailable
+from csi_cinderlib.errors import (
+    BackendError,
+    BackendUnavailable,
+    CorruptRecord,
+    InUse,
+    OperationPending,
+    StaleRecord,
+    StoreUnavailable,
+)
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore, touch
@@ -217,20 +225,56 @@ def test_a_record_that_cannot_be_given_back_is_at_least_in_the_log(
 
 def test_a_volume_has_the_snapshots_and_attachments_that_the_store_knows(engine: Engine, store: ObservedStore) -> None:
     volume, other = store.add(makers.volume()), store.add(makers.volume())
-    assert not engine.has_snapshots(volume.id)
+    engine.refuse_snapshots(volume.id)
     assert engine.attachments(volume.id) == ()
     store.add(makers.snapshot(volume))
     attachment = store.add(makers.attachment(volume))
-    assert engine.has_snapshots(volume.id)
+    with pytest.raises(InUse, match=f"volume '{volume.id}' has snapshots"):
+        engine.refuse_snapshots(volume.id)
     assert engine.attachments(volume.id) == (attachment,)
-    assert not engine.has_snapshots(other.id)
+    engine.refuse_snapshots(other.id)
     assert engine.attachments(other.id) == ()
 
 
-def test_a_snapshot_that_cannot_be_read_is_one(engine: Engine, store: ObservedStore) -> None:
+@pytest.mark.parametrize(("independent", "error"), [(False, InUse), (True, CorruptRecord)])
+def test_a_snapshot_that_cannot_be_read_keeps_its_volume(
+    engine: Engine, store: ObservedStore, independent: bool, error: type[Exception]
+) -> None:
+    engine.driver = SimpleNamespace(SNAPSHOTS_ARE_INDEPENDENT=independent)
     volume = store.add(makers.volume())
     store._put_raw(Snapshot, "broken", "1-x", f'{{"volume_id": "{volume.id}"}}')
-    assert engine.has_snapshots(volume.id)
+    with pytest.raises(error):
+        engine.refuse_snapshots(volume.id)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_an_independent_snapshot_keeps_its_volume_only_while_it_is_not_finished(
+    engine: Engine, store: ObservedStore, status: Status
+) -> None:
+    engine.driver = SimpleNamespace(SNAPSHOTS_ARE_INDEPENDENT=True)
+    volume = store.add(makers.volume())
+    snapshot = store.add(replace(makers.snapshot(volume), status=status))
+    if status in (Status.CREATING, Status.ERROR):
+        with pytest.raises(InUse, match=f"snapshot '{snapshot.id}' of volume '{volume.id}' is not finished"):
+            engine.refuse_snapshots(volume.id)
+    else:
+        engine.refuse_snapshots(volume.id)
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.AVAILABLE, Status.DELETING, None])
+def test_a_member_keeps_its_volume_as_long_as_its_group_snapshot_may_be_taken_anew(
+    engine: Engine, store: ObservedStore, status: Status | None
+) -> None:
+    engine.driver = SimpleNamespace(SNAPSHOTS_ARE_INDEPENDENT=True)
+    volume = store.add(makers.volume())
+    if status is not None:
+        store.add(GroupSnapshot(id="g", backend=volume.backend, status=status))
+    store.add(replace(makers.snapshot(volume), status=Status.AVAILABLE, group_snapshot_id="g"))
+    if status in (Status.CREATING, Status.ERROR):
+        with pytest.raises(InUse, match="is not finished"):
+            engine.refuse_snapshots(volume.id)
+    else:
+        engine.refuse_snapshots(volume.id)
 
 
 def test_calls_are_measured_by_the_name_of_the_method(engine: Engine, meter: Calls) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import InUse, PreconditionFailed
+from csi_cinderlib.errors import InUse, NotFound, PreconditionFailed
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
+
+LOOPFILE = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 
 KINDS = ["volume", "snapshot"]
 
@@ -107,3 +110,85 @@ def test_a_creation_is_not_resumed_from_what_is_being_deleted(
     left = store.get(Volume, copy.id)
     assert (left.status, driver.volumes) == (Status.ERROR, before)
     assert "is being deleted" in left.message
+
+
+@pytest.fixture
+def files(make: MakeBackend, tmp_path: Path) -> Backend:
+    """A back end whose snapshots outlive their volumes."""
+    return make(driver=LOOPFILE, loopfile_directories=[str(tmp_path / "files")])
+
+
+@pytest.mark.parametrize("how", ["begins", "ends"])
+def test_a_snapshot_of_what_is_deleted_at_that_moment_is_refused_and_leaves_nothing(
+    files: Backend, store: ObservedStore, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = files.create_volume(makers.volume())
+    add = store.add
+
+    def deleted_meanwhile(record: Any) -> Any:
+        """Another process deletes the volume, and meets the snapshot's record when it removes the volume's."""
+        added = add(record)
+        monkeypatch.undo()
+        status = Status.DELETING if how == "begins" else Status.DELETED
+        store.replace(replace(store.get(Volume, volume.id), status=status, owner="elsewhere"))
+        return added
+
+    monkeypatch.setattr(store, "add", deleted_meanwhile)
+    with pytest.raises(PreconditionFailed, match="is being deleted"):
+        files.create_snapshot(makers.snapshot(volume))
+    assert store.page(Snapshot).records == ()
+    assert [one.status for one in store.page(Volume).records] == ([Status.DELETING] if how == "begins" else [])
+    assert [path.name for path in (tmp_path / "files").glob("*-*")] == [f"volume-{volume.id}"]
+
+
+def test_a_deletion_that_meets_the_record_of_a_new_snapshot_says_so_to_its_creation(
+    files: Backend, store: ObservedStore
+) -> None:
+    volume = files.create_volume(makers.volume())
+    late = makers.snapshot(volume)
+    store.before["remove"] = lambda _record: store.add(replace(late, status=Status.CREATING))
+    files.delete_volume(volume)
+    assert store.get(Volume, volume.id).status is Status.DELETED
+
+
+def test_the_last_snapshot_goes_while_its_volume_is_deleted(
+    files: Backend, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = files.create_volume(makers.volume())
+    snapshot = files.create_snapshot(makers.snapshot(volume))
+    put = store.replace
+
+    def gone_first(record: Any) -> Any:
+        if isinstance(record, Volume) and record.status is Status.DELETED:
+            monkeypatch.undo()
+            files.delete_snapshot(snapshot)
+        return put(record)
+
+    monkeypatch.setattr(store, "replace", gone_first)
+    files.delete_volume(volume)
+    with pytest.raises(NotFound):
+        store.get(Volume, volume.id)
+
+
+def test_a_deletion_of_a_deleted_volume_asks_nothing_of_its_back_end(files: Backend, store: ObservedStore) -> None:
+    volume = files.create_volume(makers.volume())
+    files.create_snapshot(makers.snapshot(volume))
+    files.delete_volume(volume)
+    deleted, before = store.get(Volume, volume.id), files.stats().pools
+    files.stop()
+    files.delete_volume(deleted)
+    files.start()
+    assert store.get(Volume, volume.id) == deleted
+    assert [pool.allocated for pool in files.stats().pools] == [pool.allocated for pool in before]
+
+
+def test_a_driver_is_not_told_of_volumes_that_are_kept_for_their_snapshots(files: Backend) -> None:
+    from cinder import context, objects
+
+    volumes = [files.create_volume(makers.volume()) for _ in range(2)]
+    taken = files.create_snapshot(makers.snapshot(volumes[0]))
+    files.delete_volume(volumes[0])
+    admin, host = context.get_admin_context(), volumes[0].host.partition("#")[0]
+    assert [one.id for one in objects.VolumeList.get_all_by_host(admin, host)] == [volumes[1].id]
+    (snapshot,) = objects.SnapshotList.get_by_host(admin, host)
+    assert (snapshot.id, snapshot.volume.host) == (taken.id, volumes[0].host)

@@ -12,7 +12,7 @@ import os_brick
 from csi_cinderlib.brick import tools
 
 DOCKERFILE = (Path(__file__).resolve().parents[3] / "Dockerfile").read_text()
-NODE = DOCKERFILE.partition("FROM python AS node\n")[2].replace("\\\n", " ")
+NODE = DOCKERFILE.partition("FROM mkfs AS node\n")[2].replace("\\\n", " ")
 LINKS = set(re.findall(r"for tool in (.*?); do", NODE)[0].split())
 PACKAGES = set(re.findall(r"--no-install-recommends\s+(.*?)\s+(?:#|&&)", NODE)[0].split())
 

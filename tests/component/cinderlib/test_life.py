@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from csi_cinderlib import errors
 from csi_cinderlib.cinderlib import Backend, Library, Volume, exception
 from csi_cinderlib.model import records
 from csi_cinderlib.provisioning import installation
-from tests.component.cinderlib.conftest import CONNECTOR, NOTHING, Failing
+from tests.component.cinderlib.conftest import CONNECTOR, LOOPFILE, NOTHING, Failing, options
 
 GIB = 1024**3
 
@@ -186,6 +187,20 @@ def test_a_volume_with_snapshots_or_connections_is_not_deleted(backend: Backend)
         volume.delete()
     connection.disconnect()
     volume.delete()
+
+
+def test_a_volume_that_a_controller_deleted_before_its_snapshots_is_not_listed(
+    library: Library, tmp_path: Path
+) -> None:
+    backend = library.backend("here", **options(LOOPFILE, tmp_path))
+    volume = backend.create_volume(1)
+    snapshot = volume.create_snapshot()
+    backend.core.delete_volume(volume._record)
+    assert library.persistence.get_volumes() == []
+    assert library.persistence.get_volumes(volume_id=volume.id) == []
+    restored = snapshot.create_volume()
+    snapshot.delete()
+    assert [one.id for one in library.persistence.get_volumes()] == [restored.id]
 
 
 def test_cleanup_disconnects_every_host(fake: Backend) -> None:

@@ -88,6 +88,14 @@ def test_volumes_are_listed_with_who_uses_them_where_and_since_when(
     assert (rows[1]["STATUS"], rows[1]["PLACE"], rows[1]["MESSAGE"]) == ("creating", "local", "no space left")
 
 
+def test_a_volume_that_is_kept_for_its_snapshots_is_not_listed(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = open_store("sql", state_dir=state)
+    store.replace(replace(store.get(Volume, "v1"), status=Status.DELETED))
+    store.close()
+    assert run("volumes", state, "--json") == 0
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == ["v2"]
+
+
 def test_volumes_are_listed_for_programs(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("volumes", state, "--json") == 0
     out = capsys.readouterr().out

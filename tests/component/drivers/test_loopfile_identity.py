@@ -227,17 +227,34 @@ def test_records_tell_a_lost_disk_from_a_new_pool_where_the_state_directory_was_
     volume = create(site.start(directory))
     site.end()
     mounts.unmount(str(directory))
-    with pytest.raises(BackendUnavailable, match="holds none of the 1 volumes that are recorded in this pool"):
+    with pytest.raises(
+        BackendUnavailable, match="holds none of the 1 volumes and snapshots that are recorded in this pool"
+    ):
         site.start(directory)
     assert visible(directory) == []
     assert site.store.get(Volume, volume.id) == volume
+
+
+def test_snapshots_that_outlived_their_volumes_tell_a_lost_disk_from_a_new_pool(site: Site, mounted: Make) -> None:
+    directory = mounted("tmpfs", 1024)
+    backend = site.start(directory)
+    volume = create(backend)
+    backend.create_snapshot(makers.snapshot(volume))
+    backend.delete_volume(volume)
+    site.end()
+    mounts.unmount(str(directory))
+    with pytest.raises(BackendUnavailable, match="holds none of the 1 volumes and snapshots that are recorded"):
+        site.start(directory)
+    assert visible(directory) == []
 
 
 def test_a_back_end_whose_configuration_moves_its_pool_deletes_nothing_as_gone(site: Site, tmp_path: Path) -> None:
     """The first configuration file of the default back end."""
     volume = create(site.start(tmp_path / "first", "volumes"))
     site.end()
-    with pytest.raises(BackendUnavailable, match="holds none of the 1 volumes that are recorded in this pool"):
+    with pytest.raises(
+        BackendUnavailable, match="holds none of the 1 volumes and snapshots that are recorded in this pool"
+    ):
         site.start(tmp_path / "second", "volumes")
     backend = site.start(tmp_path / "second", "others")
     with pytest.raises(

@@ -110,6 +110,8 @@ def test_mkfs_options_arrive(loop: Loop) -> None:
         ("xfs", ("-d", "/root")),
         ("xfs", ("-p", "/etc/passwd")),
         ("xfs", ("-l", "logdev=/dev/sda")),
+        ("btrfs", ("-U", "0f1c1b5e-4d5b-4c0e-9a51-0d3c4fbb5d0e")),
+        ("btrfs", ("--uuid=0f1c1b5e-4d5b-4c0e-9a51-0d3c4fbb5d0e",)),
         ("btrfs", ("--force",)),
         ("btrfs", ("--forc",)),
         ("btrfs", ("--rootdir", "/etc")),

@@ -44,8 +44,9 @@ def test_an_array_that_says_pages_of_text_is_quoted_with_the_beginning_of_them()
     assert long.message.startswith("no route to host")
 
 
-def test_a_volume_that_is_only_being_made_is_left_out() -> None:
-    assert listing.states(Page((replace(VOLUME, status=Status.CREATING),)), [], failure={}) == ()
+@pytest.mark.parametrize("status", [Status.CREATING, Status.DELETED])
+def test_a_volume_that_is_only_being_made_or_kept_for_its_snapshots_is_left_out(status: Status) -> None:
+    assert listing.states(Page((replace(VOLUME, status=status),)), [], failure={}) == ()
 
 
 @pytest.mark.parametrize(

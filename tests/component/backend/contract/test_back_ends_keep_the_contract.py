@@ -200,8 +200,9 @@ def test_calls_in_the_wrong_order_are_refused_and_change_nothing(place: Place) -
     with pytest.raises(AlreadyExists):
         place.backend.create_volume(replace(makers.volume(BACKEND, size=2), id=volume.id))
     taken = place.backend.create_snapshot(makers.snapshot(volume))
-    with pytest.raises(InUse):
-        place.backend.delete_volume(now(place, volume))
+    if not place.backend.capabilities.independent_snapshots:
+        with pytest.raises(InUse):
+            place.backend.delete_volume(now(place, volume))
     with pytest.raises(OutOfRange):
         create(place, source=taken, size=1)
     with pytest.raises(NotFound):
