@@ -49,7 +49,7 @@ def on_server(kind: Callable[[], Server]) -> Iterator[Bed]:
 
 
 def in_file() -> Iterator[Bed]:
-    yield Bed({}, lambda state: b"".join(path.read_bytes() for path in state.glob("metadata.db*")))
+    yield Bed({}, lambda state: b"".join(path.read_bytes() for path in state.glob("metadata.db*") if path.is_file()))
 
 
 BEDS: Mapping[str, Callable[[], Iterator[Bed]]] = {

@@ -109,7 +109,7 @@ class SqliteHarness(Harness):
             connection.commit()
 
     def contents(self) -> bytes:
-        return b"".join(path.read_bytes() for path in self.state_dir.iterdir())
+        return b"".join(path.read_bytes() for path in self.state_dir.iterdir() if path.is_file())
 
     def row_counts(self) -> Mapping[str, int]:
         with closing(sqlite3.connect(self.file)) as connection:
