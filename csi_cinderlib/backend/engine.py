@@ -186,8 +186,35 @@ class Engine:
 
     def note(self, record: S, status: Status, message: str, **values: Any) -> None:
         """Leave a word about a failure on a record; if that fails, too, the log has to do."""
+        self._try(record, lambda one: replace(one, status=status, message=message, **values), message)
+
+    def give_back(self, record: S, status: Status, message: str, *, owner: str = "") -> None:
+        """Take back this process's intent to delete or grow. A record that another process has taken over stays as it is."""
+
+        def undo(current: S) -> S:
+            self.check_own(current, record.status)
+            return replace(current, status=status, message=message, owner=owner)
+
+        self._try(record, undo, message)
+
+    def note_refusal(self, record: S, was: S, error: InUse, *, is_whole: bool) -> None:
+        """Write down what a refused deletion made of an object: it is usable again only if no part of it can be gone.
+
+        Args:
+            was: the record before this attempt.
+            is_whole: no attempt has removed anything.
+        """
+        if getattr(record, "unfinished", False):
+            message = "its creation failed, and the back end would not delete what there is"
+            self.give_back(record, Status.ERROR, message)
+        elif is_whole:
+            self.give_back(record, Status.AVAILABLE, "" if was.status is Status.DELETING else was.message)
+        else:
+            self.note(record, Status.DELETING, f"{error}; its deletion has begun and cannot be taken back")
+
+    def _try(self, record: S, update: Callable[[S], S], message: str) -> None:
         try:
-            change(self.store, record, lambda one: replace(one, status=status, message=message, **values))
+            change(self.store, record, update)
         except DriverError as error:
             _log.warning("could not note on %s %s: %s (%s)", type(record).__name__.lower(), record.id, message, error)
 
@@ -245,12 +272,14 @@ class Engine:
         page = self.store.page(Snapshot, limit=1, where={"volume_id": volume_id})
         return bool(page.records or page.corrupt)
 
-    def refuse_copies(self, source: Volume | Snapshot) -> None:
-        """Raises InUse while a volume is being created from it, whichever process does that."""
+    def refuse_copies(self, *sources: Volume | Snapshot) -> None:
+        """Raises InUse while a volume is being created from one of them, whichever process does that."""
+        kinds = {source.id: type(source).__name__.lower() for source in sources}
         for volume in walk(self.store, Volume, {"status": str(Status.CREATING)}):
-            if volume.source is not None and volume.source.id == source.id:
-                kind = type(source).__name__.lower()
-                raise InUse(f"{kind} {source.id!r} is the source of volume {volume.id!r}, which is being created")
+            if volume.source is not None and (kind := kinds.get(volume.source.id)):
+                raise InUse(
+                    f"{kind} {volume.source.id!r} is the source of volume {volume.id!r}, which is being created"
+                )
 
     def volume_object(self, work: Work, volume: Volume) -> Any:
         return self.call_quietly(work, convert.volume_object, self.context, work, volume)

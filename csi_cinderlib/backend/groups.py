@@ -62,7 +62,24 @@ def create(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -
             undo.callback(engine.remove, added[-1])
         undo.pop_all()
     faultpoints.reach("create-group-snapshot.record-written")
+    try:
+        _check_volumes(engine, record)
+    except DriverError:
+        _remove_records(engine, record, added)
+        raise
     return _make(engine, record, added)
+
+
+def _check_volumes(engine: Engine, record: GroupSnapshot) -> None:
+    """Look at the volumes once the intent is visible: a deletion of one counts its snapshots after its own intent is written.
+
+    Raises:
+        PreconditionFailed: one cannot be taken a snapshot of.
+    """
+    for id in record.volume_ids:
+        volume = engine.store.get(Volume, id)
+        if volume.status is not Status.AVAILABLE:
+            raise PreconditionFailed(f"volume {id!r} is {volume.status}")
 
 
 def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
@@ -80,6 +97,11 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
             engine.remove(member)
         engine.remove(record)
         raise NotFound("group snapshot", record.id)
+    try:
+        _check_volumes(engine, record)
+    except DriverError as error:
+        engine.note(record, Status.ERROR, str(error), owner="")  # what an earlier attempt left may still be there
+        raise
     try:
         _driver_delete(engine, record, members)
     except (BackendUnavailable, StoreUnavailable):
@@ -199,18 +221,20 @@ def _check(engine: Engine, update: Mapping[str, Any] | None) -> None:
 def delete(engine: Engine, record: GroupSnapshot) -> None:
     """Delete the group snapshot, its members, its group, and their records."""
     engine.ready_driver()
+    was = record
     try:
         record = engine.intend(record, Status.DELETING)
     except NotFound:
         return
     faultpoints.reach("delete-group-snapshot.record-written")
-    members: Sequence[Snapshot] = ()
+    is_whole = was.status is Status.AVAILABLE
     try:
         members = all_of(engine.store, Snapshot, {"group_snapshot_id": record.id})
+        engine.refuse_copies(*members)
+        is_whole = False  # a driver deletes one member after the other, and may find one in use at last
         _driver_delete(engine, record, members)
-    except InUse:
-        is_whole = all(one.status is Status.AVAILABLE for one in members)
-        engine.note(record, Status.AVAILABLE if is_whole else Status.ERROR, "", owner="")
+    except InUse as error:
+        engine.note_refusal(record, was, error, is_whole=is_whole)
         raise
     except DriverError as error:
         engine.note(record, Status.DELETING, str(error))

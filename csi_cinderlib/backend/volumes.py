@@ -24,7 +24,7 @@ from csi_cinderlib.errors import (
     StoreUnavailable,
     Unsupported,
 )
-from csi_cinderlib.model.records import Snapshot, SourceKind, Status, Volume
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume
 from csi_cinderlib.model.size import GiB, to_bytes
 
 _log = logging.getLogger(__name__)
@@ -107,10 +107,12 @@ def _lost_source(engine: Engine, record: Volume) -> str:
     source = record.source
     if source is None:
         return ""
-    found: Snapshot | Volume
+    found: Snapshot | Volume | GroupSnapshot
     try:
         if source.kind is SourceKind.SNAPSHOT:
             found = engine.store.get(Snapshot, source.id)
+            if found.group_snapshot_id:  # a member's own record does not show the deletion of its group snapshot
+                found = engine.store.get(GroupSnapshot, found.group_snapshot_id)
         else:
             found = engine.store.get(Volume, source.id)
     except NotFound:
@@ -193,14 +195,14 @@ def delete(engine: Engine, record: Volume) -> None:
         work = engine.work(record)
         try:
             _refuse_dependents(engine, work, record)
-        except InUse:
-            _give_back(engine, record)
+        except InUse as error:
+            engine.note_refusal(record, was, error, is_whole=_is_untouched(engine, was))
             raise
         except CorruptRecord:
-            engine.note(record, was.status, was.message, owner=was.owner)
+            engine.give_back(record, was.status, was.message, owner=was.owner)
             raise
         faultpoints.reach("delete-volume.record-written")
-        _driver_delete(engine, work, driver, record)
+        _driver_delete(engine, work, driver, record, was)
         faultpoints.reach("delete-volume.driver-done")
         engine.remove(work.volume(record.id))
     engine.forget_lock_files(volume_id=record.id)
@@ -214,7 +216,21 @@ def _refuse_dependents(engine: Engine, work: Work, record: Volume) -> None:
         raise InUse(f"volume {record.id!r} is attached to {', '.join(nodes)}")
 
 
-def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume) -> None:
+def _is_untouched(engine: Engine, was: Volume) -> bool:
+    """Whether no earlier deletion can have reached the driver.
+
+    None has if there is a finished dependent: a deletion asks the driver only when it counted none after its intent was visible, and a
+    dependent is not finished once that intent is.
+    """
+    if was.status is not Status.DELETING:
+        return True
+    finished = {"volume_id": was.id, "status": str(Status.AVAILABLE)}
+    snapshots = engine.store.page(Snapshot, limit=1, where=finished)
+    attachments = engine.store.page(Attachment, limit=1, where=finished)
+    return bool(snapshots.records or attachments.records)
+
+
+def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume, was: Volume) -> None:
     doomed = engine.volume_object(work, record)
     if record.name_taken:
         engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")
@@ -225,8 +241,8 @@ def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume) -> N
         else:
             _remove_export(engine, work, driver, doomed)
             engine.call(work, driver.delete_volume, doomed)
-    except InUse:
-        _give_back(engine, work.volume(record.id))
+    except InUse as error:
+        engine.note_refusal(work.volume(record.id), was, error, is_whole=was.status is not Status.DELETING)
         raise
     except DriverError as error:
         if faults.is_missing(error.__cause__ or error, record):
@@ -244,16 +260,6 @@ def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None
         if not faults.is_not_found(error.__cause__ or error):
             raise
         _log.warning("volume %s has no export on back end %s: %s", doomed.id, engine.name, error)
-
-
-def _give_back(engine: Engine, record: Volume) -> None:
-    """Deletion was refused, so the volume is as whole as it was."""
-    if record.unfinished:
-        engine.note(
-            record, Status.ERROR, "its creation failed, and the back end would not delete what there is", owner=""
-        )
-    else:
-        engine.note(record, Status.AVAILABLE, "", owner="")
 
 
 def extend(engine: Engine, record: Volume, size: GiB) -> Volume:
@@ -321,7 +327,7 @@ def _driver_extend(engine: Engine, work: Work, driver: Any, id: str, size: GiB, 
         engine.call(work, driver.extend_volume, engine.volume_object(work, work.volume(id)), int(size))
     except DriverError as error:
         if not _target_only(error):
-            engine.note(work.volume(id), Status.AVAILABLE, f"extend failed: {error}{doubt}", owner="")
+            engine.give_back(work.volume(id), Status.AVAILABLE, f"extend failed: {error}{doubt}")
             if doubt and isinstance(error, BackendError):
                 raise type(error)(error.backend, f"{error.message}{doubt}") from error
             raise
