@@ -202,8 +202,8 @@ class Backend:
             InUse: it has snapshots or attachments, or the back end says that something depends on it.
             CorruptRecord: it has an attachment that cannot be read; the volume is left as it is.
         """
-        volumes.delete(self._engine, record)
-        self._reports.taken(record.pool, -record.size)
+        if volumes.delete(self._engine, record) and reports.is_counted(record):
+            self._reports.taken(record.pool, -record.size)
 
     def extend_volume(self, record: Volume, size: GiB) -> Volume:
         """Grow a volume; also finishes a growth that ended in the middle.

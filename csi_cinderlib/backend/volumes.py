@@ -182,15 +182,15 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
     engine.remove(record)
 
 
-def delete(engine: Engine, record: Volume) -> None:
-    """Delete the volume and its record. Nobody may be attached, nothing may depend on it."""
+def delete(engine: Engine, record: Volume) -> bool:
+    """Delete the volume and its record; whether they were there still. Nobody may be attached, nothing may depend on it."""
     driver = engine.ready_driver()
     was = record
     with engine.lock(f"{record.id}-delete_volume"):
         try:
             record = engine.intend(record, Status.DELETING, unfinished=was.unfinished or was.status in _UNFINISHED)
         except NotFound:
-            return
+            return False
         # The dependents are counted after the intent is visible: whoever adds one looks at the intent afterwards.
         work = engine.work(record)
         try:
@@ -204,8 +204,9 @@ def delete(engine: Engine, record: Volume) -> None:
         faultpoints.reach("delete-volume.record-written")
         _driver_delete(engine, work, driver, record, was)
         faultpoints.reach("delete-volume.driver-done")
-        engine.remove(work.volume(record.id))
+        was_there = engine.remove(work.volume(record.id))
     engine.forget_lock_files(volume_id=record.id)
+    return was_there
 
 
 def _refuse_dependents(engine: Engine, work: Work, record: Volume) -> None:
