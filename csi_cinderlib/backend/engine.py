@@ -223,7 +223,7 @@ class Engine:
         try:
             self.store.add(replace(record, status=Status.ERROR, message=message, owner="", **values))
         except AlreadyExists:
-            self.note(record, Status.ERROR, message, **values)
+            self.note(record, Status.ERROR, message, owner="", **values)
         except DriverError as error:
             _log.error("%s %s has no record (%s): %s", type(record).__name__.lower(), record.id, error, message)
 
@@ -231,7 +231,7 @@ class Engine:
         """Keep a record that owns nothing: the back end had an object of its name before. The error for the caller."""
         if not self.is_taken_over(record):
             self.leave(record, str(error), name_taken=str(error))
-        kind = type(record).__name__.lower()
+        kind = "group snapshot" if isinstance(record, GroupSnapshot) else type(record).__name__.lower()
         return NameTaken(
             kind, record.id, f"on back end {self.name!r}, not created by this driver and left alone: {error}"
         )

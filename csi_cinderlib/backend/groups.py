@@ -67,7 +67,7 @@ def create(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -
     except DriverError:
         _remove_records(engine, record, added)
         raise
-    return _make(engine, record, added)
+    return _make(engine, record, added, is_first=True)
 
 
 def _check_volumes(engine: Engine, record: GroupSnapshot) -> None:
@@ -102,6 +102,8 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
     except DriverError as error:
         engine.note(record, Status.ERROR, str(error), owner="")  # what an earlier attempt left may still be there
         raise
+    if record.name_taken:  # what is there is not this group snapshot's; perhaps it is gone by now
+        return _make(engine, record, members)
     try:
         _driver_delete(engine, record, members)
     except (BackendUnavailable, StoreUnavailable):
@@ -111,10 +113,14 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
     return _make(engine, record, members)
 
 
-def _make(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
+def _make(
+    engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot], *, is_first: bool = False
+) -> GroupSnapshot:
     try:
         update, updates = _take(engine, record, members)
     except DriverError as error:
+        if (is_first or record.name_taken) and faults.is_name_taken(error.__cause__ or error):
+            raise engine.leave_alone(record, error) from error
         _undo(engine, record, members, error)
         raise
     faultpoints.reach("create-group-snapshot.driver-done")
@@ -123,7 +129,8 @@ def _make(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) ->
 
     def finished(current: GroupSnapshot) -> GroupSnapshot:
         engine.check_own(current, Status.CREATING)
-        return replace(current, status=Status.AVAILABLE, owner="", message="", fields={**current.fields, **kept})
+        fields = {**current.fields, **kept}
+        return replace(current, status=Status.AVAILABLE, name_taken="", owner="", message="", fields=fields)
 
     try:
         for member in members:
@@ -133,13 +140,16 @@ def _make(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) ->
         taken = [rows.update_snapshot(one, by_id.get(one.id, {})) for one in members]
         with suppress(DriverError):
             _group(engine, record)  # its record went with the group snapshot's
-        _undo(engine, replace(record, fields={**record.fields, **kept}), taken, error)
+        _undo(engine, replace(record, name_taken="", fields={**record.fields, **kept}), taken, error)
         raise StaleRecord("group snapshot", record.id) from error
 
 
 def _undo(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot], error: DriverError) -> None:
     """Leave nothing of a failed group snapshot, or a record that says what could not be undone."""
     if engine.is_taken_over(record):
+        return
+    if record.name_taken:
+        engine.leave(record, str(error))
         return
     try:
         _driver_delete(engine, record, members)
@@ -253,6 +263,11 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
     _label(work, [one.id for one in all_of(engine.store, Volume, {"group_id": group.id})], "")
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
     doomed = [engine.snapshot_object(work, one) for one in members]
+    if record.name_taken:
+        for member, one in zip(members, doomed, strict=True):
+            engine.note_leftover(member, one.name, f"not created by this driver: {record.name_taken}")
+        engine.remove(group)
+        return
     made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, doomed)
     for one in doomed:
         one.missed_id = False

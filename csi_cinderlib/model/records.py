@@ -230,6 +230,7 @@ class GroupSnapshot:
     parameters: Mapping[str, str] = EMPTY
     fields: Mapping[str, object] = NOTHING
     owner: str = ""
+    name_taken: str = ""
     created_at: str = ""
     revision: str = ""
     unknown: Mapping[str, object] = field(default=NOTHING, repr=False)

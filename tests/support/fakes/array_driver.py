@@ -229,7 +229,7 @@ class ArrayDriver(NothingDriver):
         try:
             id = self.array.create(kind, name, size, parent=parent, unique=UNIQUE_NAMES in self._traits)
         except NameTaken as error:
-            raise exception.VolumeBackendAPIException(data=f"A {kind} by this name already exists") from error
+            raise name_taken(kind) from error
         return {"provider_location": id} if ASSIGNED_IDS in self._traits else {"metadata": {"pool": "one"}}
 
     def _find(self, kind: str, known: Any) -> Lun | None:
@@ -254,6 +254,11 @@ class ArrayDriver(NothingDriver):
         if lun is None:
             raise _not_found(kind, known)
         return lun
+
+
+def name_taken(kind: str) -> Exception:
+    error: Exception = exception.VolumeBackendAPIException(data=f"A {kind} by this name already exists")
+    return error
 
 
 def _not_found(kind: str, known: Any) -> Exception:
