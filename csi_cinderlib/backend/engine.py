@@ -7,13 +7,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from csi_cinderlib.backend import convert, faults, leftovers
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, walk, working
+from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
     AlreadyExists,
@@ -37,6 +37,8 @@ S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 10
+GRACE = timedelta(minutes=10)
+"""How old an unfinished creation is when the controller undoes it. The provisioner retries within five minutes at most."""
 OUT_OF_REACH = "its creation did not end, and its driver may only find it by an id that was never answered"
 
 
@@ -273,12 +275,18 @@ class Engine:
         return bool(page.records or page.corrupt)
 
     def refuse_copies(self, *sources: Volume | Snapshot) -> None:
-        """Raises InUse while a volume is being created from one of them, whichever process does that."""
+        """Look for volumes that are being created from one of them, whichever process does that. A copy is on its source's back end.
+
+        Raises:
+            InUse: there is one.
+            CorruptRecord: there may be one.
+        """
         kinds = {source.id: type(source).__name__.lower() for source in sources}
-        for volume in walk(self.store, Volume, {"status": str(Status.CREATING)}):
+        for volume in all_of(self.store, Volume, {"status": str(Status.CREATING), "backend": self.name}):
             if volume.source is not None and (kind := kinds.get(volume.source.id)):
                 raise InUse(
                     f"{kind} {volume.source.id!r} is the source of volume {volume.id!r}, which is being created"
+                    + _until(volume)
                 )
 
     def volume_object(self, work: Work, volume: Volume) -> Any:
@@ -312,3 +320,11 @@ class Engine:
         if snapshot_id:
             coordination.synchronized_remove(f"{snapshot_id}-delete_snapshot")
             utils.clean_snapshot_file_locks(snapshot_id, self.driver)
+
+
+def _until(volume: Volume) -> str:
+    """When an unfinished creation no longer holds its source."""
+    with contextlib.suppress(ValueError):
+        end = times.stamp(times.parse(volume.created_at) + GRACE)
+        return f" since {volume.created_at}; if nobody carries that on, it is undone after {end}"
+    return ""

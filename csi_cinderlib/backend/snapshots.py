@@ -12,6 +12,7 @@ from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import (
     BackendUnavailable,
+    CorruptRecord,
     DriverError,
     InUse,
     NotFound,
@@ -145,6 +146,7 @@ def delete(engine: Engine, record: Snapshot) -> None:
             return
         faultpoints.reach("delete-snapshot.record-written")
         work = engine.work()
+        _refuse_copies(engine, record, was)
         try:
             _driver_delete(engine, work, driver, record)
         except InUse as error:
@@ -160,8 +162,19 @@ def delete(engine: Engine, record: Snapshot) -> None:
     engine.forget_lock_files(snapshot_id=record.id)
 
 
+def _refuse_copies(engine: Engine, record: Snapshot, was: Snapshot) -> None:
+    """Look for copies that are being made, once the intent to delete is visible; it is taken back if there are any."""
+    try:
+        engine.refuse_copies(record)
+    except InUse as error:
+        engine.note_refusal(record, was, error, is_whole=was.status is not Status.DELETING)
+        raise
+    except CorruptRecord:
+        engine.give_back(record, was.status, was.message, owner=was.owner)
+        raise
+
+
 def _driver_delete(engine: Engine, work: Work, driver: Any, record: Snapshot) -> None:
-    engine.refuse_copies(record)
     doomed = engine.snapshot_object(work, record)
     if record.name_taken:
         engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")

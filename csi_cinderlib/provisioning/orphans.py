@@ -16,6 +16,7 @@ from typing import Any
 
 from csi_cinderlib.backend import leftovers
 from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.engine import GRACE
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import (
@@ -31,9 +32,6 @@ from csi_cinderlib.model.records import EMPTY, Attachment, Group, GroupSnapshot,
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import locking, paging
 from csi_cinderlib.provisioning.finality import home
-
-GRACE = timedelta(minutes=10)
-"""The provisioner retries within five minutes at most; nothing is undone under its hands."""
 
 Stuck = Volume | Snapshot | GroupSnapshot | Attachment
 
