@@ -217,7 +217,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSnapshot:
-    """Snapshots taken together; the members are Snapshot records that carry this id."""
+    """Snapshots taken together; the members are Snapshot records that carry this id. `name_taken` as with a volume."""
 
     id: str
     name: str = ""

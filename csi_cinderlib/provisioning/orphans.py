@@ -229,7 +229,7 @@ class Orphans:
         if not isinstance(record, Attachment) and record.name_taken:
             name = f"{_kind(record)}-{record.id}"
             if isinstance(record, GroupSnapshot):
-                name = ", ".join(f"snapshot-{id}" for id in record.snapshot_ids)
+                name = ", ".join([*(f"snapshot-{id}" for id in record.snapshot_ids), f"group {record.group_id}"])
             return _orphan(record, f"look for {name} on the back end: not created by this driver: {record.name_taken}")
         idle = "and nobody finished that" if is_due else "and somebody may still be at work on it"
         return _orphan(record, record.message or f"it is {record.status} {idle}", due=is_due)

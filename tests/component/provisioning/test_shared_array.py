@@ -145,7 +145,8 @@ def test_two_installations_take_a_group_snapshot_of_the_same_name(
     assert (left.status, left.owner) == (Status.ERROR, "")
     (found,) = second.orphans.find()
     assert (found.kind, found.due) == ("group snapshot", False)
-    assert all(f"snapshot-{id}" in found.reason for id in left.snapshot_ids)
+    named = [*(f"snapshot-{id}" for id in left.snapshot_ids), f"group {left.group_id}"]
+    assert f"look for {', '.join(named)} on the back end: not created by this driver" in found.reason
     with pytest.raises(NameTaken):
         take(second)
     second.orphans.settle()
