@@ -18,7 +18,7 @@ from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.host import kernel
 from csi_cinderlib.model import times
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume, VolumeType
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import redact
 from csi_cinderlib.observe.unmeasured import Meter
@@ -205,8 +205,8 @@ class Backend:
             CorruptRecord: it has an attachment that cannot be read; the volume is left as it is.
         """
         with self._runtime.reserve.released_if_full():
-            volumes.delete(self._engine, record)
-        if record.status is not Status.DELETED:  # counted when its storage went
+            was_there = volumes.delete(self._engine, record)
+        if was_there and reports.is_counted(record):
             self._reports.taken(record.pool, -record.size)
 
     def extend_volume(self, record: Volume, size: GiB) -> Volume:

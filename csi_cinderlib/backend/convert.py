@@ -10,8 +10,8 @@ from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Volume
 
-_ASSIGNED = ("provider_location", "provider_id")
-"""Where drivers keep the id that an array assigned to an object."""
+_ASSIGNED = ("provider_location", "provider_id", "metadata")
+"""Where drivers keep the id that an array assigned to an object; in the metadata qnap.py does, by way of `volume_metadata`, too."""
 _VOLUME_ATTRIBUTES = ["metadata", "admin_metadata", "glance_metadata", "volume_type", "volume_type.extra_specs"]
 
 

@@ -7,14 +7,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, faults, leftovers, loading
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, walk, working
+from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
     AlreadyExists,
@@ -40,6 +40,8 @@ S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 10
 _UNFINISHED = (Status.CREATING, Status.ERROR)
+GRACE = timedelta(minutes=10)
+"""How old an unfinished creation is when the controller undoes it. The provisioner retries within five minutes at most."""
 OUT_OF_REACH = "its creation did not end, and its driver may only find it by an id that was never answered"
 
 
@@ -217,8 +219,35 @@ class Engine:
 
     def note(self, record: S, status: Status, message: str, **values: Any) -> None:
         """Leave a word about a failure on a record; if that fails, too, the log has to do."""
+        self._try(record, lambda one: replace(one, status=status, message=message, **values), message)
+
+    def give_back(self, record: S, status: Status, message: str, *, owner: str = "") -> None:
+        """Take back this process's intent to delete or grow. A record that another process has taken over stays as it is."""
+
+        def undo(current: S) -> S:
+            self.check_own(current, record.status)
+            return replace(current, status=status, message=message, owner=owner)
+
+        self._try(record, undo, message)
+
+    def note_refusal(self, record: S, was: S, error: InUse, *, is_whole: bool) -> None:
+        """Write down what a refused deletion made of an object: it is usable again only if no part of it can be gone.
+
+        Args:
+            was: the record before this attempt.
+            is_whole: no attempt has removed anything.
+        """
+        if getattr(record, "unfinished", False):
+            message = "its creation failed, and the back end would not delete what there is"
+            self.give_back(record, Status.ERROR, message)
+        elif is_whole:
+            self.give_back(record, Status.AVAILABLE, "" if was.status is Status.DELETING else was.message)
+        else:
+            self.note(record, Status.DELETING, f"{error}; its deletion has begun and cannot be taken back")
+
+    def _try(self, record: S, update: Callable[[S], S], message: str) -> None:
         try:
-            change(self.store, record, lambda one: replace(one, status=status, message=message, **values))
+            change(self.store, record, update)
         except DriverError as error:
             _log.warning("could not note on %s %s: %s (%s)", type(record).__name__.lower(), record.id, message, error)
 
@@ -227,7 +256,7 @@ class Engine:
         try:
             self.store.add(replace(record, status=Status.ERROR, message=message, owner="", **values))
         except AlreadyExists:
-            self.note(record, Status.ERROR, message, **values)
+            self.note(record, Status.ERROR, message, owner="", **values)
         except DriverError as error:
             _log.error("%s %s has no record (%s): %s", type(record).__name__.lower(), record.id, error, message)
 
@@ -235,7 +264,7 @@ class Engine:
         """Keep a record that owns nothing: the back end had an object of its name before. The error for the caller."""
         if not self.is_taken_over(record):
             self.leave(record, str(error), name_taken=str(error))
-        kind = type(record).__name__.lower()
+        kind = "group snapshot" if isinstance(record, GroupSnapshot) else type(record).__name__.lower()
         return NameTaken(
             kind, record.id, f"on back end {self.name!r}, not created by this driver and left alone: {error}"
         )
@@ -290,12 +319,20 @@ class Engine:
         except NotFound:
             return False
 
-    def refuse_copies(self, source: Volume | Snapshot) -> None:
-        """Raises InUse while a volume is being created from it, whichever process does that."""
-        for volume in walk(self.store, Volume, {"status": str(Status.CREATING)}):
-            if volume.source is not None and volume.source.id == source.id:
-                kind = type(source).__name__.lower()
-                raise InUse(f"{kind} {source.id!r} is the source of volume {volume.id!r}, which is being created")
+    def refuse_copies(self, *sources: Volume | Snapshot) -> None:
+        """Look for volumes that are being created from one of them, whichever process does that. A copy is on its source's back end.
+
+        Raises:
+            InUse: there is one.
+            CorruptRecord: there may be one.
+        """
+        kinds = {source.id: type(source).__name__.lower() for source in sources}
+        for volume in all_of(self.store, Volume, {"status": str(Status.CREATING), "backend": self.name}):
+            if volume.source is not None and (kind := kinds.get(volume.source.id)):
+                raise InUse(
+                    f"{kind} {volume.source.id!r} is the source of volume {volume.id!r}, which is being created"
+                    + _until(volume)
+                )
 
     def volume_object(self, work: Work, volume: Volume) -> Any:
         return self.call_quietly(work, convert.volume_object, self.context, work, volume)
@@ -328,3 +365,11 @@ class Engine:
         if snapshot_id:
             coordination.synchronized_remove(f"{snapshot_id}-delete_snapshot")
             utils.clean_snapshot_file_locks(snapshot_id, self.driver)
+
+
+def _until(volume: Volume) -> str:
+    """When an unfinished creation no longer holds its source."""
+    with contextlib.suppress(ValueError):
+        end = times.stamp(times.parse(volume.created_at) + GRACE)
+        return f" since {volume.created_at}; if nobody carries that on, it is undone after {end}"
+    return ""

@@ -62,7 +62,24 @@ def create(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -
             undo.callback(engine.remove, added[-1])
         undo.pop_all()
     faultpoints.reach("create-group-snapshot.record-written")
-    return _make(engine, record, added)
+    try:
+        _check_volumes(engine, record)
+    except DriverError:
+        _remove_records(engine, record, added)
+        raise
+    return _make(engine, record, added, is_first=True)
+
+
+def _check_volumes(engine: Engine, record: GroupSnapshot) -> None:
+    """Look at the volumes once the intent is visible: a deletion of one counts its snapshots after its own intent is written.
+
+    Raises:
+        PreconditionFailed: one cannot be taken a snapshot of.
+    """
+    for id in record.volume_ids:
+        volume = engine.store.get(Volume, id)
+        if volume.status is not Status.AVAILABLE:
+            raise PreconditionFailed(f"volume {id!r} is {volume.status}")
 
 
 def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
@@ -83,6 +100,13 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
     # Taken anew, a member may have other content than before: whoever is copying one must not take it for blank.
     members = tuple(change(engine.store, member, lambda one: replace(one, blank=False)) for member in members)
     try:
+        _check_volumes(engine, record)
+    except DriverError as error:
+        engine.note(record, Status.ERROR, str(error), owner="")  # what an earlier attempt left may still be there
+        raise
+    if record.name_taken:  # what is there is not this group snapshot's; perhaps it is gone by now
+        return _make(engine, record, members)
+    try:
         _driver_delete(engine, record, members)
     except (BackendUnavailable, StoreUnavailable):
         raise
@@ -91,10 +115,14 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
     return _make(engine, record, members)
 
 
-def _make(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
+def _make(
+    engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot], *, is_first: bool = False
+) -> GroupSnapshot:
     try:
         update, updates = _take(engine, record, members)
     except DriverError as error:
+        if (is_first or record.name_taken) and faults.is_name_taken(error.__cause__ or error):
+            raise engine.leave_alone(record, error) from error
         _undo(engine, record, members, error)
         raise
     faultpoints.reach("create-group-snapshot.driver-done")
@@ -103,7 +131,8 @@ def _make(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) ->
 
     def finished(current: GroupSnapshot) -> GroupSnapshot:
         engine.check_own(current, Status.CREATING)
-        return replace(current, status=Status.AVAILABLE, owner="", message="", fields={**current.fields, **kept})
+        fields = {**current.fields, **kept}
+        return replace(current, status=Status.AVAILABLE, name_taken="", owner="", message="", fields=fields)
 
     try:
         for member in members:
@@ -114,13 +143,16 @@ def _make(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) ->
         taken = [rows.update_snapshot(one, by_id.get(one.id, {})) for one in members]
         with suppress(DriverError):
             _group(engine, record)  # its record went with the group snapshot's
-        _undo(engine, replace(record, fields={**record.fields, **kept}), taken, error)
+        _undo(engine, replace(record, name_taken="", fields={**record.fields, **kept}), taken, error)
         raise StaleRecord("group snapshot", record.id) from error
 
 
 def _undo(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot], error: DriverError) -> None:
     """Leave nothing of a failed group snapshot, or a record that says what could not be undone."""
     if engine.is_taken_over(record):
+        return
+    if record.name_taken:
+        engine.leave(record, str(error))
         return
     try:
         _driver_delete(engine, record, members)
@@ -204,18 +236,20 @@ def _check(engine: Engine, update: Mapping[str, Any] | None) -> None:
 def delete(engine: Engine, record: GroupSnapshot) -> None:
     """Delete the group snapshot, its members, its group, and their records."""
     engine.ready_driver()
+    was = record
     try:
         record = engine.intend(record, Status.DELETING)
     except NotFound:
         return
     faultpoints.reach("delete-group-snapshot.record-written")
-    members: Sequence[Snapshot] = ()
+    is_whole = was.status is Status.AVAILABLE
     try:
         members = all_of(engine.store, Snapshot, {"group_snapshot_id": record.id})
+        engine.refuse_copies(*members)
+        is_whole = False  # a driver deletes one member after the other, and may find one in use at last
         _driver_delete(engine, record, members)
-    except InUse:
-        is_whole = all(one.status is Status.AVAILABLE for one in members)
-        engine.note(record, Status.AVAILABLE if is_whole else Status.ERROR, "", owner="")
+    except InUse as error:
+        engine.note_refusal(record, was, error, is_whole=is_whole)
         raise
     except DriverError as error:
         engine.note(record, Status.DELETING, str(error))
@@ -234,6 +268,11 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
     _label(work, [one.id for one in all_of(engine.store, Volume, {"group_id": group.id})], "")
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
     doomed = [engine.snapshot_object(work, one) for one in members]
+    if record.name_taken:
+        for member, one in zip(members, doomed, strict=True):
+            engine.note_leftover(member, one.name, f"not created by this driver: {record.name_taken}")
+        engine.remove(group)
+        return
     made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, doomed)
     for one in doomed:
         one.missed_id = False

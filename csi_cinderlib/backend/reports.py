@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -58,6 +59,8 @@ class Reports:
     def _ask(self) -> None:
         engine = self._engine
         driver = engine.ready_driver()
+        with self._guard:
+            before = self._taken.copy()
         # Set-up has just made the driver ask its array for the report; the first time, that one will do.
         raw = engine.call(engine.work(), driver.get_volume_stats, refresh=self._last is not None)
         if not raw:
@@ -75,14 +78,14 @@ class Reports:
             raise BackendUnavailable(engine.name, "its driver reports a pool without a name")
         with self._guard:
             self._last = parsed
-            self._taken.clear()
+            self._taken -= before  # what came meanwhile may not be in the report; only positive counts stay
             self._asked_at = self._monotonic()
 
     def _count(self) -> Counter[str]:
         """The sizes of our volumes by pool, for drivers that do not report them; counted once, then kept up."""
         sizes: Counter[str] = Counter()
         for volume in walk(self._engine.store, Volume, {"backend": self._engine.name}):
-            if volume.status is not Status.DELETED:
+            if is_counted(volume):
                 sizes[volume.pool] += volume.size
         return sizes
 
@@ -92,11 +95,18 @@ class Reports:
             self._taken[pool] += size
             if self._allocated is not None:
                 self._allocated[pool] += size
+            if size < 0 and self._last is not None and any(math.isfinite(one.largest) for one in self._last.pools):
+                self._asked_at = -math.inf  # our own driver knows better at once, and is cheap to ask
 
     def capabilities(self) -> BackendCapabilities:
         """From the last report, however old: what a back end can do does not change while it runs."""
         driver = self._engine.ready_driver()
         return loading.capabilities(driver, self._last or self.stats())
+
+
+def is_counted(volume: Volume) -> bool:
+    """Whether `taken` was told of it, which is done when a creation has ended, and its storage is there still."""
+    return not volume.unfinished and volume.status not in (Status.CREATING, Status.ERROR, Status.DELETED)
 
 
 def wants_thin(kind: VolumeType | None) -> bool:

@@ -12,6 +12,7 @@ from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import (
     BackendUnavailable,
+    CorruptRecord,
     DriverError,
     InUse,
     NotFound,
@@ -40,11 +41,9 @@ def create(engine: Engine, record: Snapshot) -> Snapshot:
     record = replace(record, status=Status.CREATING, owner=engine.owner, created_at=record.created_at or engine.now())
     record = engine.store.add(record)
     faultpoints.reach("create-snapshot.record-written")
-    # A deletion of the volume that began meanwhile counts the snapshots after its intent is written: look at the intent.
-    current = work.volumes[record.volume_id] = engine.store.get(Volume, record.volume_id)
-    if current.status in (Status.DELETING, Status.DELETED):
+    if _is_doomed(engine, work, record.volume_id):
         engine.remove_snapshot(record)
-        raise PreconditionFailed(f"volume {current.id!r} is being deleted")
+        raise PreconditionFailed(f"volume {record.volume_id!r} is being deleted")
     return _make(engine, work, record, is_first=True)
 
 
@@ -57,6 +56,10 @@ def resume(engine: Engine, record: Snapshot) -> Snapshot:
     driver = engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
     work = engine.work()
+    if _is_doomed(engine, work, record.volume_id):
+        problem = f"volume {record.volume_id!r} is being deleted"
+        engine.note(record, Status.ERROR, problem, owner="")  # what an earlier attempt left may still be there
+        raise PreconditionFailed(problem)
     if record.name_taken:  # what is there is not this snapshot's; perhaps it is gone by now
         return _make(engine, work, record)
     try:
@@ -75,6 +78,15 @@ def _check_driver(engine: Engine) -> None:
             f"back end {engine.name!r} cannot take snapshots: its driver would put a qcow2 file over the volume's "
             "own, and the kernel attaches raw files only"
         )
+
+
+def _is_doomed(engine: Engine, work: Work, volume_id: str) -> bool:
+    """Whether the volume is being deleted, once a snapshot's intent is visible.
+
+    A deletion counts the snapshots after its own intent is written: so after a snapshot's intent, look at that of the volume.
+    """
+    current = work.volumes[volume_id] = engine.store.get(Volume, volume_id)
+    return current.status in (Status.DELETING, Status.DELETED)
 
 
 def _check_volume(volume: Volume) -> None:
@@ -135,11 +147,11 @@ def delete(engine: Engine, record: Snapshot) -> None:
             return
         faultpoints.reach("delete-snapshot.record-written")
         work = engine.work()
+        _refuse_copies(engine, record, was)
         try:
             _driver_delete(engine, work, driver, record)
-        except InUse:
-            status = Status.ERROR if record.unfinished else Status.AVAILABLE
-            engine.note(work.snapshot(record.id), status, was.message, owner="")
+        except InUse as error:
+            engine.note_refusal(work.snapshot(record.id), was, error, is_whole=was.status is not Status.DELETING)
             raise
         except DriverError as error:
             if not faults.is_missing(error.__cause__ or error, record):
@@ -151,8 +163,19 @@ def delete(engine: Engine, record: Snapshot) -> None:
     engine.forget_lock_files(snapshot_id=record.id)
 
 
+def _refuse_copies(engine: Engine, record: Snapshot, was: Snapshot) -> None:
+    """Look for copies that are being made, once the intent to delete is visible; it is taken back if there are any."""
+    try:
+        engine.refuse_copies(record)
+    except InUse as error:
+        engine.note_refusal(record, was, error, is_whole=was.status is not Status.DELETING)
+        raise
+    except CorruptRecord:
+        engine.give_back(record, was.status, was.message, owner=was.owner)
+        raise
+
+
 def _driver_delete(engine: Engine, work: Work, driver: Any, record: Snapshot) -> None:
-    engine.refuse_copies(record)
     doomed = engine.snapshot_object(work, record)
     if record.name_taken:
         engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")

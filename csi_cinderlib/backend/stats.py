@@ -44,14 +44,18 @@ class Pool:
     raw: Mapping[str, Any] = field(default=NOTHING, repr=False)
 
     def less(self, size: float) -> Pool:
-        """The pool after `size` more was taken, as Cinder's scheduler counts between two reports of a driver."""
-        free = self.free if self.free is None or math.isinf(self.free) else max(0.0, self.free - size)
+        """The pool after `size` more was taken, as Cinder's scheduler counts between two reports of a driver.
+
+        Less than nothing was taken where a volume was deleted. How much space a thin one had only the next report tells.
+        """
+        used = max(0.0, size) if self.thin else size
+        free = self.free if self.free is None or math.isinf(self.free) else max(0.0, self.free - used)
         return replace(
             self,
             free=free,
             allocated=self.allocated + size,
             provisioned=self.provisioned + size,
-            largest=max(0.0, self.largest - size),
+            largest=max(0.0, self.largest - max(0.0, size)),
         )
 
 
@@ -123,8 +127,16 @@ def _let_in(pool: Pool, *, thin: bool) -> float:
     if thin and pool.thin:
         if pool.max_over_subscription_ratio < 1:
             return 0.0
-        return max(0.0, round(available * pool.max_over_subscription_ratio - pool.provisioned, 2))
-    return max(0.0, round(min(available - pool.provisioned, pool.free), 2))
+        return max(0.0, _rounded_down(available * pool.max_over_subscription_ratio - pool.provisioned))
+    return max(0.0, _rounded_down(min(available - pool.provisioned, pool.free)))
+
+
+def _rounded_down(gib: float) -> float:
+    """To the two decimals that Cinder's scheduler counts with; it rounds to the nearest, and so lets in more than there is.
+
+    What binary fractions lack of a decimal one, less than a block of 512 bytes, does not count.
+    """
+    return math.floor(gib * 100 + 1e-6) / 100
 
 
 def parse(raw: Mapping[str, Any], *, backend: str, ratio: object, allocated: Mapping[str, float]) -> BackendStats:

@@ -24,7 +24,7 @@ from csi_cinderlib.errors import (
     StoreUnavailable,
     Unsupported,
 )
-from csi_cinderlib.model.records import Snapshot, SourceKind, Status, Volume
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume
 from csi_cinderlib.model.size import GiB, to_bytes
 
 _log = logging.getLogger(__name__)
@@ -107,10 +107,12 @@ def _lost_source(engine: Engine, record: Volume) -> str:
     source = record.source
     if source is None:
         return ""
-    found: Snapshot | Volume
+    found: Snapshot | Volume | GroupSnapshot
     try:
         if source.kind is SourceKind.SNAPSHOT:
             found = engine.store.get(Snapshot, source.id)
+            if found.group_snapshot_id:  # a member's own record does not show the deletion of its group snapshot
+                found = engine.store.get(GroupSnapshot, found.group_snapshot_id)
         else:
             found = engine.store.get(Volume, source.id)
     except NotFound:
@@ -183,44 +185,49 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
     engine.remove(record)
 
 
-def delete(engine: Engine, record: Volume) -> None:
+def delete(engine: Engine, record: Volume) -> bool:
     """Delete the volume and its record. Nobody may be attached, nothing may depend on it.
 
     Independent snapshots stay, and with them the record, as DELETED: it says where and what they are.
+
+    Returns:
+        Whether the volume was there still.
     """
     if record.status is Status.DELETED:
         engine.forget_deleted_volume(record.id)
-        return
+        return False
     driver = engine.ready_driver()
     was = record
     with engine.lock(f"{record.id}-delete_volume"):
         try:
             record = engine.intend(record, Status.DELETING, unfinished=was.unfinished or was.status in _UNFINISHED)
         except NotFound:
-            return
+            return False
         # The dependents are counted after the intent is visible: whoever adds one looks at the intent afterwards.
         work = engine.work(record)
         try:
             _refuse_dependents(engine, work, record)
-        except InUse:
-            _give_back(engine, record)
+        except InUse as error:
+            engine.note_refusal(record, was, error, is_whole=_is_untouched(engine, was))
             raise
         except CorruptRecord:
-            engine.note(record, was.status, was.message, owner=was.owner)
+            engine.give_back(record, was.status, was.message, owner=was.owner)
             raise
         faultpoints.reach("delete-volume.record-written")
-        _driver_delete(engine, work, driver, record)
+        _driver_delete(engine, work, driver, record, was)
         faultpoints.reach("delete-volume.driver-done")
-        _remove_record(engine, work.volume(record.id))
+        was_there = _remove_record(engine, work.volume(record.id))
     engine.forget_lock_files(volume_id=record.id)
+    return was_there
 
 
-def _remove_record(engine: Engine, record: Volume) -> None:
+def _remove_record(engine: Engine, record: Volume) -> bool:
     try:
-        engine.remove(record)
+        return engine.remove(record)
     except InUse:  # has snapshots
         change(engine.store, record, lambda one: replace(one, status=Status.DELETED, owner="", message=""))
         engine.forget_deleted_volume(record.id)  # the last snapshot may have gone meanwhile
+        return True
 
 
 def _refuse_dependents(engine: Engine, work: Work, record: Volume) -> None:
@@ -230,7 +237,22 @@ def _refuse_dependents(engine: Engine, work: Work, record: Volume) -> None:
         raise InUse(f"volume {record.id!r} is attached to {', '.join(nodes)}")
 
 
-def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume) -> None:
+def _is_untouched(engine: Engine, was: Volume) -> bool:
+    """Whether no earlier deletion can have reached the driver.
+
+    None has if there is a finished dependent: a deletion asks the driver only when it counted none after its intent was visible, and a
+    dependent is not finished once that intent is. Independent snapshots are not counted.
+    """
+    if was.status is not Status.DELETING:
+        return True
+    finished = {"volume_id": was.id, "status": str(Status.AVAILABLE)}
+    if engine.store.page(Attachment, limit=1, where=finished).records:
+        return True
+    counted = not loading.snapshots_are_independent(engine.driver)
+    return counted and bool(engine.store.page(Snapshot, limit=1, where=finished).records)
+
+
+def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume, was: Volume) -> None:
     doomed = engine.volume_object(work, record)
     if record.name_taken:
         engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")
@@ -241,8 +263,8 @@ def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume) -> N
         else:
             _remove_export(engine, work, driver, doomed)
             engine.call(work, driver.delete_volume, doomed)
-    except InUse:
-        _give_back(engine, work.volume(record.id))
+    except InUse as error:
+        engine.note_refusal(work.volume(record.id), was, error, is_whole=was.status is not Status.DELETING)
         raise
     except DriverError as error:
         if faults.is_missing(error.__cause__ or error, record):
@@ -260,16 +282,6 @@ def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None
         if not faults.is_not_found(error.__cause__ or error):
             raise
         _log.warning("volume %s has no export on back end %s: %s", doomed.id, engine.name, error)
-
-
-def _give_back(engine: Engine, record: Volume) -> None:
-    """Deletion was refused, so the volume is as whole as it was."""
-    if record.unfinished:
-        engine.note(
-            record, Status.ERROR, "its creation failed, and the back end would not delete what there is", owner=""
-        )
-    else:
-        engine.note(record, Status.AVAILABLE, "", owner="")
 
 
 def extend(engine: Engine, record: Volume, size: GiB) -> Volume:
@@ -337,7 +349,7 @@ def _driver_extend(engine: Engine, work: Work, driver: Any, id: str, size: GiB, 
         engine.call(work, driver.extend_volume, engine.volume_object(work, work.volume(id)), int(size))
     except DriverError as error:
         if not _target_only(error):
-            engine.note(work.volume(id), Status.AVAILABLE, f"extend failed: {error}{doubt}", owner="")
+            engine.give_back(work.volume(id), Status.AVAILABLE, f"extend failed: {error}{doubt}")
             if doubt and isinstance(error, BackendError):
                 raise type(error)(error.backend, f"{error.message}{doubt}") from error
             raise

@@ -233,7 +233,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSnapshot:
-    """Snapshots taken together; the members are Snapshot records that carry this id."""
+    """Snapshots taken together; the members are Snapshot records that carry this id. `name_taken` as with a volume."""
 
     id: str
     name: str = ""
@@ -246,6 +246,7 @@ class GroupSnapshot:
     parameters: Mapping[str, str] = EMPTY
     fields: Mapping[str, object] = NOTHING
     owner: str = ""
+    name_taken: str = ""
     created_at: str = ""
     revision: str = ""
     unknown: Mapping[str, object] = field(default=NOTHING, repr=False)

@@ -16,6 +16,7 @@ from typing import Any
 
 from csi_cinderlib.backend import leftovers
 from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.engine import GRACE
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import (
@@ -29,13 +30,10 @@ from csi_cinderlib.errors import (
     StaleRecord,
 )
 from csi_cinderlib.model import labels, nodes, times
-from csi_cinderlib.model.records import EMPTY, Attachment, GroupSnapshot, Node, Snapshot, Status, Volume
+from csi_cinderlib.model.records import EMPTY, Attachment, Group, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import locking, paging
 from csi_cinderlib.provisioning.finality import home
-
-GRACE = timedelta(minutes=10)
-"""The provisioner retries within five minutes at most; nothing is undone under its hands."""
 
 Stuck = Volume | Snapshot | GroupSnapshot | Attachment
 
@@ -120,7 +118,7 @@ class Orphans:
         record: Any  # mypy cannot take a union for the store's type variable
         for record in self._with_id(id):
             if record.status is Status.ERROR:
-                self._store.remove(record)
+                self._remove(record)
                 forgotten.append(f"the record of {_kind(record)} {id!r} on back end {record.backend!r}")
             elif not forgotten:
                 raise PreconditionFailed(
@@ -130,11 +128,22 @@ class Orphans:
             raise NotFound("leftover", id)
         return tuple(forgotten)
 
-    def _with_id(self, id: str) -> Iterator[Volume | Snapshot | Attachment]:
+    def _remove(self, record: Any) -> None:
+        """With what goes with it."""
+        if isinstance(record, GroupSnapshot):
+            for member in paging.walk(self._store, Snapshot, {"group_snapshot_id": record.id}):
+                self._store.remove(member)
+            with suppress(NotFound):
+                self._store.remove(self._store.get(Group, record.group_id))
+        self._store.remove(record)
+
+    def _with_id(self, id: str) -> Iterator[Stuck]:
         with suppress(NotFound):
             yield self._store.get(Volume, id)
         with suppress(NotFound):
             yield self._store.get(Snapshot, id)
+        with suppress(NotFound):
+            yield self._store.get(GroupSnapshot, id)
         with suppress(NotFound):
             yield self._store.get(Attachment, id)
 
@@ -231,8 +240,10 @@ class Orphans:
 
     def _describe(self, record: Stuck) -> Orphan:
         is_due = due(record, self._clock(), self._grace)
-        if isinstance(record, Volume | Snapshot) and record.name_taken:
+        if not isinstance(record, Attachment) and record.name_taken:
             name = f"{_kind(record)}-{record.id}"
+            if isinstance(record, GroupSnapshot):
+                name = ", ".join([*(f"snapshot-{id}" for id in record.snapshot_ids), f"group {record.group_id}"])
             return _orphan(record, f"look for {name} on the back end: not created by this driver: {record.name_taken}")
         idle = "and nobody finished that" if is_due else "and somebody may still be at work on it"
         return _orphan(record, record.message or f"it is {record.status} {idle}", due=is_due)
@@ -270,7 +281,7 @@ def due(record: Stuck, now: datetime, grace: timedelta) -> bool:
     """Whether to deal with it now: at once what somebody asked to be rid of or to grow, after the grace what was being made."""
     if record.status in {Status.DELETING, Status.EXTENDING}:
         return True
-    if record.status is Status.AVAILABLE or (isinstance(record, Volume | Snapshot) and record.name_taken):
+    if record.status is Status.AVAILABLE or (not isinstance(record, Attachment) and record.name_taken):
         return False
     try:
         return now - times.parse(record.created_at) > grace

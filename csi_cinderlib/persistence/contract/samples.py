@@ -125,6 +125,7 @@ GROUP_SNAPSHOT = GroupSnapshot(
     parameters={"p": "q"},
     fields=NESTED,
     owner="o",
+    name_taken="it exists",
     created_at=CREATED,
 )
 INITIATOR_DATA = InitiatorData(

@@ -12,7 +12,7 @@ import pytest
 
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, HostError
-from csi_cinderlib.model.records import Provider, Snapshot, Volume
+from csi_cinderlib.model.records import Provider, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
@@ -116,6 +116,33 @@ def test_what_is_created_is_taken_from_the_report_at_once(backend: Backend) -> N
     backend.delete_volume(volume)
     assert backend.stats().pools[0].free == before.free
     assert calls(backend, "get_volume_stats") == asked
+
+
+def test_what_was_never_created_is_not_given_back_to_the_report(backend: Backend, store: ObservedStore) -> None:
+    before = backend.stats().pools[0].provisioned
+    backend.delete_volume(store.add(replace(makers.volume(size=7), status=Status.ERROR)))
+    volume = backend.create_volume(makers.volume(size=5))
+    backend.delete_volume(volume)
+    backend.delete_volume(volume)
+    assert backend.stats().pools[0].provisioned == before
+
+
+def test_what_is_created_while_the_driver_reports_is_not_forgotten(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver: Any = backend.driver
+    original = driver.get_volume_stats
+
+    def report(*arguments: Any, **named: Any) -> Any:
+        answer = original(*arguments, **named)
+        backend.create_volume(makers.volume(size=7))
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "get_volume_stats", report)
+        before = backend.stats(refresh=True).pools[0]
+    assert before.provisioned == 7
+    assert backend.stats(refresh=True).pools[0].provisioned == 7
 
 
 def test_a_driver_that_does_not_count_its_volumes_has_them_counted(make: MakeBackend) -> None:

@@ -303,13 +303,17 @@ def test_a_deletion_whose_failure_is_told_as_a_status_keeps_the_records(
     assert (len(taken), len(groups)) == (2, 1)
 
 
-def test_one_in_use_stays_whole(backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore) -> None:
+def test_one_that_the_driver_calls_in_use_is_not_whole_any_more(
+    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+) -> None:
+    """Drivers delete one member after the other."""
     made = backend.create_group_snapshot(record(), members)
     failing(driver, "delete_group_snapshot", cinders("SnapshotIsBusy", snapshot_name="one"))
     with pytest.raises(InUse):
         backend.delete_group_snapshot(made)
     (left,) = stored(store)[0]
-    assert (left.status, left.owner, left.message) == (Status.AVAILABLE, "", "")
+    assert (left.status, left.owner) == (Status.DELETING, "me")
+    assert "its deletion has begun and cannot be taken back" in left.message
 
 
 def test_a_stale_record_deletes_nothing(
@@ -359,4 +363,4 @@ def test_an_unfinished_one_whose_deletion_is_refused_is_not_taken_for_whole(
     for _ in range(2):
         with pytest.raises(InUse):
             backend.delete_group_snapshot(store.get(GroupSnapshot, left.id))
-        assert store.get(GroupSnapshot, left.id).status is Status.ERROR
+        assert store.get(GroupSnapshot, left.id).status is Status.DELETING

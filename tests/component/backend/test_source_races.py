@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import InUse, NotFound, PreconditionFailed
+from csi_cinderlib.errors import CorruptRecord, InUse, NotFound, PreconditionFailed
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -57,6 +57,35 @@ def test_a_source_is_not_deleted_while_it_is_copied(
     source = store.get(type(source), source.id)
     assert source.status is Status.AVAILABLE
     delete(backend, source)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_source_is_not_deleted_while_a_creation_cannot_be_read_that_may_copy_it(
+    make: MakeBackend, store: ObservedStore, kind: str
+) -> None:
+    backend = make()
+    source = source_of(backend, kind)
+    copy = store.add(replace(makers.volume(source=source), status=Status.CREATING, owner="elsewhere"))
+    unreadable = f'{{"status": "creating", "backend": "{copy.backend}"}}'
+    store._put_raw(Volume, copy.id, "2-x", unreadable)
+    with pytest.raises(CorruptRecord, match=f"'{copy.id}'"):
+        delete(backend, source)
+    left = store.get(type(source), source.id)
+    assert (left.status, left.owner) == (Status.AVAILABLE, "")
+    store._put_raw(Volume, copy.id, "3-x", unreadable.replace("creating", "available"))
+    delete(backend, left)
+
+
+def test_a_deletion_that_a_copy_holds_up_says_until_when(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make()
+    source = source_of(backend, "snapshot")
+    since = "2026-01-01T10:00:00.000000Z"
+    copy = store.add(replace(makers.volume(source=source), status=Status.CREATING, owner="dead", created_at=since))
+    with pytest.raises(InUse, match=f"{copy.id}.* since {since}; .* undone after 2026-01-01T10:10:00.000000Z"):
+        backend.delete_snapshot(source)
+    copy = store.replace(replace(copy, created_at=""))
+    with pytest.raises(InUse, match=r"which is being created$"):
+        backend.delete_snapshot(store.get(Snapshot, source.id))
 
 
 class without_locks:  # in place of a method

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 GOOD = "good: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {loopfile_directories: [one:%s]}}"
 WRONG = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
 AWAY = "away: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_group: not-there}}"
@@ -70,3 +72,25 @@ def test_a_password_that_a_driver_quotes_is_not_shown(tmp_path: Path) -> None:
     assert outcome.returncode == 1
     assert "bad login admin/***" in outcome.stdout
     assert "hunter2" not in outcome.stdout + outcome.stderr
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("kind", ["bind", "tmpfs"])
+@pytest.mark.parametrize("fail", ["", "check_for_setup_error"], ids=["starts", "fails"])
+def test_what_a_driver_mounts_is_unmounted_and_keeps_its_files(
+    tmp_path: Path, kind: str, fail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    share = tmp_path / "share"
+    share.mkdir()
+    (share / "precious").write_text("of somebody else")
+    options = f"{{nothing_share: {share if kind == 'bind' else kind}, nothing_fail: [{fail}]}}"
+    before = Path("/proc/self/mountinfo").read_text().count("\n")
+    outcome = check(tmp_path, f"shared: {{driver: tests.support.fakes.mounting.MountingDriver, options: {options}}}")
+    assert ("pool one: " in outcome.stdout) is not bool(fail), outcome.stdout + outcome.stderr
+    assert Path("/proc/self/mountinfo").read_text().count("\n") == before
+    assert (share / "precious").read_text() == "of somebody else"
+    assert (share / "volume").exists() is (kind == "bind")
+    assert list(temporary.iterdir()) == []

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.demo.sandbox import sweep
+from csi_cinderlib.host import mounts
+
 pytestmark = pytest.mark.root
 DEMO = [sys.executable, "-m", "csi_cinderlib", "demo"]
 
@@ -30,6 +33,23 @@ def environment() -> Iterator[dict[str, str]]:
 def _loops(directory: Path) -> list[str]:
     backing = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
     return [path for path in backing if path.startswith(str(directory))]
+
+
+@pytest.mark.parametrize("kind", ["bind", "tmpfs"])
+@pytest.mark.parametrize("where", ["mnt", "node/staging"])
+def test_the_sweep_takes_mounts_down_and_keeps_what_is_on_them(tmp_path: Path, kind: str, where: str) -> None:
+    root, share = tmp_path / "demo", tmp_path / "share"
+    for directory in (root / where, share):
+        directory.mkdir(parents=True)
+    (share / "precious").write_text("of somebody else")
+    target = str(root / where)
+    mounts.bind(str(share), target) if kind == "bind" else mounts.mount("none", target, "tmpfs")
+    (Path(target) / "volume").write_text("of the driver")
+    sweep(root)
+    assert not root.exists()
+    assert str(root) not in Path("/proc/self/mountinfo").read_text()
+    assert (share / "precious").read_text() == "of somebody else"
+    assert (share / "volume").exists() is (kind == "bind")
 
 
 def test_every_step_works_and_every_checksum_agrees(environment: dict[str, str]) -> None:

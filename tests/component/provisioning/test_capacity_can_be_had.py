@@ -72,3 +72,16 @@ def test_what_is_reported_is_created_and_one_gib_more_is_refused(
     if most:
         assert empty_site.create("largest", gib=most).size == most
     assert "too large" not in {volume.name for volume in empty_site.store.page(Volume).records}
+
+
+def test_the_deletion_of_an_empty_file_frees_no_more_than_there_is(empty_site: Site, disk: Path) -> None:
+    start(empty_site, disk, ratio=3, reserved=0)
+    first = empty_site.create("first", gib=10)
+    with (disk / ".written").open("wb") as file:
+        for _ in range(3 * 1024):
+            file.write(b"\1" * 1024 * 1024)
+    empty_site.backends.get("files").stats(refresh=True)
+    empty_site.volumes.delete(first.id)
+    most = largest(empty_site)
+    assert 0 < most <= 3
+    assert empty_site.create("largest", gib=most).size == most

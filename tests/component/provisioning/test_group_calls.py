@@ -164,7 +164,7 @@ def test_one_that_died_before_all_members_were_written_down_is_taken_anew(
     assert (again.record.status, len(again.members)) == (Status.AVAILABLE, 2)
 
 
-def test_a_member_that_is_in_use_keeps_the_group_snapshot(
+def test_a_member_that_is_in_use_keeps_the_record_until_all_members_are_deleted(
     disks: Site, groups: Groups, taken: GroupSnapshotState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cinder import exception
@@ -172,10 +172,14 @@ def test_a_member_that_is_in_use_keeps_the_group_snapshot(
     def busy(*_arguments: Any) -> None:
         raise exception.SnapshotIsBusy(snapshot_name="one")
 
-    monkeypatch.setattr(disks.backends.get("files").driver, "delete_group_snapshot", busy)
-    with pytest.raises(InUse):
-        groups.delete(taken.record.id, [])
-    assert groups.get(taken.record.id, []).record.status is Status.AVAILABLE
+    with monkeypatch.context() as patched:
+        patched.setattr(disks.backends.get("files").driver, "delete_group_snapshot", busy)
+        with pytest.raises(InUse):
+            groups.delete(taken.record.id, [])
+    assert groups.get(taken.record.id, []).record.status is Status.DELETING
+    disks.orphans.settle()
+    with pytest.raises(NotFound):
+        groups.get(taken.record.id, [])
 
 
 @pytest.mark.parametrize("status", [Status.CREATING, Status.DELETING])

@@ -19,7 +19,7 @@ from csi_cinderlib.errors import (
     PreconditionFailed,
     StoreUnavailable,
 )
-from csi_cinderlib.model.records import KeyValue, Snapshot, Status, Volume
+from csi_cinderlib.model.records import EMPTY, KeyValue, Snapshot, Status, Volume
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.provisioning.orphans import Orphan, Orphans
 from tests.component.provisioning.conftest import Site, snapshotting
@@ -52,8 +52,9 @@ def settle(site: Site) -> None:
 
 def leave_unfinished(site: Site, volume: Volume) -> Volume:
     """As after a kill between the array's answer and the record."""
+    provider = replace(volume.provider, location=None)
     return site.store.replace(
-        replace(volume, status=Status.CREATING, owner="killed", provider=replace(volume.provider, location=None))
+        replace(volume, status=Status.CREATING, owner="killed", provider=provider, metadata=EMPTY)
     )
 
 
@@ -145,10 +146,13 @@ def test_a_snapshots_name_may_be_taken_too(empty_site: Site, add: Add, array: Ar
 # --- an id that was lost
 
 
-@pytest.fixture
-def lost(empty_site: Site, add: Add) -> Volume:
+IDS = ["assigned-ids", "ids-in-metadata"]
+
+
+@pytest.fixture(params=IDS)
+def lost(request: pytest.FixtureRequest, empty_site: Site, add: Add) -> Volume:
     """A volume whose assigned id was lost."""
-    add("assigned-ids", name="array")
+    add(request.param, name="array")
     return leave_unfinished(empty_site, empty_site.create(NAME))
 
 
@@ -166,7 +170,10 @@ def test_a_deletion_that_the_driver_could_not_look_up_leaves_a_note(
 def test_the_retry_creates_again_and_says_which_one_to_keep(empty_site: Site, lost: Volume, array: Array) -> None:
     volume = empty_site.create(NAME)
     assert len(array.luns()) == 2
-    assert f"KEEP the one in use, which the array calls {volume.provider.location}" in orphan(empty_site).reason
+    known = (
+        f"which the array calls {volume.provider.location}" if volume.provider.location else "which has the same name"
+    )
+    assert f"KEEP the one in use, {known}" in orphan(empty_site).reason
 
 
 def test_repeated_attempts_leave_one_note(empty_site: Site, lost: Volume) -> None:
@@ -199,12 +206,23 @@ def test_where_the_name_is_enough_nothing_is_noted(
     assert (array.luns(), listed(empty_site)) == ([], [])
 
 
-def test_a_finished_volume_is_deleted_without_a_note(empty_site: Site, add: Add, array: Array) -> None:
-    add("assigned-ids")
+@pytest.mark.parametrize("ids", IDS)
+def test_a_finished_volume_is_deleted_without_a_note(empty_site: Site, add: Add, array: Array, ids: str) -> None:
+    add(ids)
     volume = empty_site.create(NAME)
     empty_site.snapshots.delete(empty_site.snapshots.create(snapshotting(volume)).id)
     empty_site.volumes.delete(volume.id)
     assert (array.luns(), listed(empty_site)) == ([], [])
+
+
+def test_a_lost_snapshot_of_an_array_that_keeps_ids_in_metadata_leaves_a_note(
+    empty_site: Site, add: Add, array: Array
+) -> None:
+    add("ids-in-metadata")
+    snapshot = empty_site.snapshots.create(snapshotting(empty_site.create(NAME)))
+    empty_site.store.replace(replace(snapshot, status=Status.CREATING, owner="killed", metadata=EMPTY))
+    empty_site.snapshots.delete(snapshot.id)
+    assert listed(empty_site) == [("snapshot", "leftover", f"snapshot-{snapshot.id}")]
 
 
 def test_a_record_whose_leftover_cannot_be_noted_stays(

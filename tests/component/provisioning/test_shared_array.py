@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.errors import DriverError
-from csi_cinderlib.model.records import Status
+from csi_cinderlib.errors import DriverError, NameTaken, NotFound
+from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.persistence.plugins import open_store
 from tests.component.provisioning.conftest import Site, snapshotting
-from tests.support.fakes.array import VOLUME, Array
+from tests.support.fakes.array import SNAPSHOT, VOLUME, Array
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
+GROUPS = "tests.support.fakes.group_array.GroupArrayDriver"
 NAME = "mysql-data"
 
 Install = Callable[..., Site]
@@ -38,7 +40,8 @@ def install(tmp_path: Path, runtime: Runtime, array: Array) -> Iterator[Install]
         made = Site(open_store("memory", {}, state_dir=state_dir), runtime)
         sites.append(made)
         # Cinder keeps the options of a back end by its name, so two in one process must differ in it.
-        made.add_backend(f"array-of-{name}", driver=ARRAY, array_file=str(tmp_path / "array.log"), **options)
+        driver = options.pop("driver", ARRAY)
+        made.add_backend(f"array-of-{name}", driver=driver, array_file=str(tmp_path / "array.log"), **options)
         return made
 
     yield site
@@ -104,3 +107,88 @@ def test_installations_on_an_array_that_assigns_ids_do_not_meet(install: Install
         assert site.orphans.find() == ()
     assert names(array) == []
     assert array.foreign_deletions() == []
+
+
+@pytest.fixture
+def both(install: Install) -> tuple[Site, Site]:
+    """A store and an older copy of it, both in use: they ask the array for the same names. The volumes are in both."""
+    first, second = (install(name, driver=GROUPS, traits=["unique-names"]) for name in ("a", "b"))
+    second.ids = first.ids
+    for name in "ab":
+        volume = first.create(name)
+        second.store.add(replace(volume, backend="array-of-b"))
+    return first, second
+
+
+def take(site: Site) -> Any:
+    return site.groups.create("together", [record.id for record in site.store.page(Volume).records], {})
+
+
+def records_of_groups(site: Site) -> list[object]:
+    store = site.store
+    return [*store.page(GroupSnapshot).records, *store.page(Group).records, *store.page(Snapshot).records]
+
+
+@pytest.mark.parametrize("taken", ["group", "members"])
+def test_two_installations_take_a_group_snapshot_of_the_same_name(
+    both: tuple[Site, Site], array: Array, taken: str
+) -> None:
+    first, second = both
+    record = take(first).record
+    if taken == "members":  # an array that does not know groups by name, or one whose administrator removed the group
+        (group,) = array.luns("group")
+        array.delete(group.id)
+    before = {lun.name for lun in array.luns(SNAPSHOT)}
+    with pytest.raises(NameTaken, match="not created by this driver and left alone"):
+        take(second)
+    left = second.store.get(GroupSnapshot, record.id)
+    assert (left.status, left.owner) == (Status.ERROR, "")
+    (found,) = second.orphans.find()
+    assert (found.kind, found.due) == ("group snapshot", False)
+    named = [*(f"snapshot-{id}" for id in left.snapshot_ids), f"group {left.group_id}"]
+    assert f"look for {', '.join(named)} on the back end: not created by this driver" in found.reason
+    with pytest.raises(NameTaken):
+        take(second)
+    second.orphans.settle()
+    assert {lun.name for lun in array.luns(SNAPSHOT)} == before
+    assert [event for event in array.foreign_deletions() if event.by == "array-of-b"] == []
+
+
+def test_a_group_snapshot_whose_name_was_taken_is_deleted_without_the_array(
+    both: tuple[Site, Site], array: Array
+) -> None:
+    first, second = both
+    id = take(first).record.id
+    with pytest.raises(NameTaken):
+        take(second)
+    before = {lun.name for lun in array.luns(SNAPSHOT)}
+    second.groups.delete(id, [])
+    assert records_of_groups(second) == []
+    assert {lun.name for lun in array.luns(SNAPSHOT)} == before
+    assert {(orphan.kind, orphan.name) for orphan in second.orphans.find()} == {("snapshot", name) for name in before}
+
+
+def test_a_group_snapshot_is_taken_once_its_name_is_free(both: tuple[Site, Site], array: Array) -> None:
+    first, second = both
+    id = take(first).record.id
+    with pytest.raises(NameTaken):
+        take(second)
+    first.groups.delete(id, [])
+    record = take(second).record
+    assert (record.status, record.name_taken) == (Status.AVAILABLE, "")
+    assert second.orphans.find() == ()
+    second.groups.delete(id, [])
+    assert array.luns(SNAPSHOT) == []
+    assert array.foreign_deletions() == []
+
+
+def test_a_group_snapshot_whose_name_was_taken_is_forgotten_as_a_whole(both: tuple[Site, Site]) -> None:
+    first, second = both
+    id = take(first).record.id
+    with pytest.raises(NameTaken):
+        take(second)
+    assert second.orphans.forget(id) == (f"the record of group snapshot '{id}' on back end 'array-of-b'",)
+    assert records_of_groups(second) == []
+    assert second.orphans.find() == ()
+    with pytest.raises(NotFound):
+        second.orphans.forget(id)

@@ -30,6 +30,7 @@ LOG = log.getLogger(__name__)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 ASSIGNED_IDS = "assigned-ids"
+IDS_IN_METADATA = "ids-in-metadata"
 UNIQUE_NAMES = "unique-names"
 REFUSES_UNKNOWN = "refuses-unknown"
 REFUSES_SAME_SIZE = "refuses-same-size"
@@ -41,6 +42,7 @@ TRAITS: Mapping[str, str] = {
     ASSIGNED_IDS: """The array assigns ids, which are answered as `provider_location`, and the driver knows objects by them only:
         what has none is warned of and left alone, except where something is asked of it
         (hitachi/hbsd_common.py, infortrend/raidcmd_cli/common_cli.py, rsd.py). Otherwise it knows objects by name.""",
+    IDS_IN_METADATA: "The array assigns ids, which the driver keeps in the volume's or snapshot's metadata (qnap.py).",
     UNIQUE_NAMES: """A second object of a name is refused (dell_emc/xtremio.py, fusionstorage/dsware.py). Otherwise it is created,
         and a driver that knows objects by name then refuses to touch either (solidfire.py).""",
     REFUSES_UNKNOWN: """To delete, unmap or unexport an unknown volume is an error (toyou/acs5000/acs5000_common.py,
@@ -229,12 +231,17 @@ class ArrayDriver(NothingDriver):
         try:
             id = self.array.create(kind, name, size, parent=parent, unique=UNIQUE_NAMES in self._traits)
         except NameTaken as error:
-            raise exception.VolumeBackendAPIException(data=f"A {kind} by this name already exists") from error
+            raise name_taken(kind) from error
+        if IDS_IN_METADATA in self._traits:
+            return {"metadata": {"LUNIndex": id}}
         return {"provider_location": id} if ASSIGNED_IDS in self._traits else {"metadata": {"pool": "one"}}
 
     def _find(self, kind: str, known: Any) -> Lun | None:
         if ASSIGNED_IDS in self._traits:
             return self.array.get(known.provider_location) if known.provider_location else None
+        if IDS_IN_METADATA in self._traits:
+            id = known.metadata.get("LUNIndex", "")
+            return self.array.get(id) if id else None
         luns = self.array.luns(kind, name=known.name)
         if len(luns) > 1:
             raise exception.VolumeBackendAPIException(data=f"Detected more than one {kind} with name {known.name}")
@@ -246,7 +253,10 @@ class ArrayDriver(NothingDriver):
         if lun is None:
             if REFUSES_UNKNOWN in self._traits:
                 raise _not_found(kind, known)
-            LOG.warning("No %s is known by id '%s' for %s", kind, known.provider_location, known.name)
+            if ASSIGNED_IDS in self._traits:
+                LOG.warning("No %s is known by id '%s' for %s", kind, known.provider_location, known.name)
+            else:
+                LOG.warning("No %s is known for %s", kind, known.name)
         return lun
 
     def _require(self, kind: str, known: Any) -> Lun:
@@ -254,6 +264,11 @@ class ArrayDriver(NothingDriver):
         if lun is None:
             raise _not_found(kind, known)
         return lun
+
+
+def name_taken(kind: str) -> Exception:
+    error: Exception = exception.VolumeBackendAPIException(data=f"A {kind} by this name already exists")
+    return error
 
 
 def _not_found(kind: str, known: Any) -> Exception:
