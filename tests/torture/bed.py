@@ -42,6 +42,8 @@ class Bed(ABC):
     name = ""
     disturbances: tuple[str, ...] = ()
     """Those that are on by default."""
+    snapshots_outlive = False
+    """Whether a volume can be deleted before its snapshots."""
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="torture-"))

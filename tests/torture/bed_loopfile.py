@@ -20,6 +20,7 @@ class LoopFileBed(Bed):
     """The driver LoopFileDriver."""
 
     name = "loopfile"
+    snapshots_outlive = True
     disturbances = (KILLS, SYSCALL_KILLS, SYSCALL_ERRORS, SIGSTOP, FULL_STATE, FULL_POOL, MISSING_POOL, EXT4_GROWTH)
 
     def backend(self) -> dict[str, object]:

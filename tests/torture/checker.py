@@ -42,12 +42,13 @@ def check(bed: Bed) -> list[str]:
 def expected(bed: Bed) -> World:
     """From what was asked and answered."""
     volumes = [volume for volume in bed.truth.existing() if volume.id]
-    sizes = {f"volume-{volume.id}": volume.size for volume in volumes}
+    outlived = {f"volume-{volume.id}": f"deleted {volume.size}" for volume in volumes if volume.is_gone}
+    sizes = {f"volume-{volume.id}": volume.size for volume in volumes if not volume.is_gone}
     sizes |= {f"snapshot-{snapshot.id}": snapshot.size for snapshot in bed.truth.snapshots()}
     staged = [volume for volume in volumes if volume.level >= STAGED]
     return World(
         objects=sizes,
-        records={name: f"available {size}" for name, size in sizes.items()},
+        records={**{name: f"available {size}" for name, size in sizes.items()}, **outlived},
         attached=[volume.id for volume in volumes if volume.level >= ATTACHED],
         staged=[volume.id for volume in staged],
         loops=[bed.backing_name(f"volume-{volume.id}") for volume in staged],

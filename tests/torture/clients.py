@@ -2,124 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import threading
-import time
-from typing import Any
 
-import grpc
-
-from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
+from csi_cinderlib.csi.v1 import csi_pb2
 from tests.torture import data
 from tests.torture.bed import Bed
+from tests.torture.calls import Caller, Unfinished, capability, create_request
 from tests.torture.plan import Action
 from tests.torture.truth import ABSENT, CREATED, GIB, PUBLISHED, STAGED, Finding, Snapshot, Volume
 
-ATTEMPTS = 4
-"""Of one call while disturbances go on; then the client turns to something else, and comes back later."""
-CALL_SECONDS = 10.0
-SETTLE_SECONDS = 90.0
 GIVES_UP = 0.3
 """How often an unanswered step up is followed by the step down, and not by the same call."""
 VOLUMES = 4
 """Of each client at one time."""
+OUTLIVED = 0.5
+"""How often a volume is deleted before its snapshots, where they outlive it."""
 SNAPSHOTS = 2
 """Of each volume at one time."""
-MODE = csi_pb2.VolumeCapability.AccessMode
-
-
-class Unfinished(Exception):
-    """A call was not answered yet; the client goes on with it later."""
-
-
-def capability(kind: str) -> csi_pb2.VolumeCapability:
-    mode = MODE(mode=MODE.SINGLE_NODE_WRITER)
-    if kind == "block":
-        return csi_pb2.VolumeCapability(access_mode=mode, block=csi_pb2.VolumeCapability.BlockVolume())
-    return csi_pb2.VolumeCapability(access_mode=mode, mount=csi_pb2.VolumeCapability.MountVolume(fs_type=kind))
-
-
-def create_request(volume: Volume, size: int = 0) -> csi_pb2.CreateVolumeRequest:
-    return csi_pb2.CreateVolumeRequest(
-        name=volume.name,
-        capacity_range=csi_pb2.CapacityRange(required_bytes=(size or volume.size) * GIB),
-        volume_capabilities=[capability(volume.kind)],
-        volume_content_source=_content_source(volume.source),
-    )
-
-
-def _content_source(source: Snapshot | Volume | None) -> csi_pb2.VolumeContentSource | None:
-    kinds = csi_pb2.VolumeContentSource
-    if isinstance(source, Snapshot):
-        return kinds(snapshot=kinds.SnapshotSource(snapshot_id=source.id))
-    return kinds(volume=kinds.VolumeSource(volume_id=source.id)) if source else None
-
-
-class Caller:
-    """One client's calls. `hurry` makes it give up soon; without it, a call that stays unanswered is a finding."""
-
-    def __init__(self, bed: Bed, chance: random.Random) -> None:
-        self.bed = bed
-        self.chance = chance
-        self.hurry = True
-        self.over = threading.Event()
-
-    def call(self, method: str, request: Any) -> Any:
-        """The answer. Raises Unfinished; Finding where it has to succeed, and does not."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                return self._ask(method, request)
-            except grpc.RpcError as error:
-                problem = words(error)
-            if self.hurry and (tries == ATTEMPTS or self.over.is_set()):
-                raise Unfinished(f"{method}: {problem}")
-            if time.monotonic() > deadline:
-                raise Finding(f"{method} does not succeed after {SETTLE_SECONDS:.0f} s of rest: {problem}\n{request}")
-            time.sleep(self.chance.uniform(0.05, 0.4))
-
-    def once(self, method: str, request: Any, seconds: float = CALL_SECONDS) -> Any:
-        """Ask once. Raises grpc.RpcError."""
-        answer = self._method(method)(request, timeout=seconds)
-        self.bed.truth.tell(f"{method} {brief(request)}: OK", "calls answered OK")
-        return answer
-
-    def _ask(self, method: str, request: Any) -> Any:
-        """Sometimes twice at once, sometimes without waiting for the answer."""
-        chance = self.chance.random()
-        if chance < 0.1:
-            with contextlib.suppress(grpc.RpcError):
-                self._method(method)(request, timeout=self.chance.uniform(0.001, 0.1))
-            self.bed.truth.tell(f"{method} {brief(request)}: abandoned", "calls abandoned")
-        twin = self._method(method).future(request, timeout=CALL_SECONDS) if chance > 0.9 else None
-        try:
-            return self.once(method, request)
-        except grpc.RpcError as error:
-            self.bed.truth.tell(f"{method} {brief(request)}: {words(error)}", f"calls answered {error.code().name}")
-            raise
-        finally:
-            if twin is not None:
-                twin.exception()
-                self.bed.truth.tell(
-                    f"{method} {brief(request)}: the same call beside it: {twin.code()}", "calls doubled"
-                )
-
-    def _method(self, method: str) -> Any:
-        if method.startswith("Node"):
-            return getattr(csi_pb2_grpc.NodeStub(self.bed.node.channel), method)
-        return getattr(csi_pb2_grpc.ControllerStub(self.bed.controller.channel), method)
-
-
-def words(error: Exception) -> str:
-    return f"{error.code().name} {error.details()}" if isinstance(error, grpc.RpcError) else str(error)
-
-
-def brief(request: Any) -> str:
-    names = ("name", "volume_id", "snapshot_id", "source_volume_id", "target_path")
-    return " ".join(str(getattr(request, name, "")) for name in names if getattr(request, name, ""))
 
 
 def _written(source: Snapshot | Volume | None) -> int:
@@ -174,7 +73,8 @@ class Client(Caller):
     def verify_all(self) -> None:
         """Compare the data of all volumes and snapshots. Raises Finding."""
         for volume in list(self.volumes):
-            self.verify(volume)
+            if not volume.is_gone:
+                self.verify(volume)
         for snapshot in [snapshot for volume in list(self.volumes) for snapshot in volume.snapshots]:
             self.verify_snapshot(snapshot)
 
@@ -190,6 +90,8 @@ class Client(Caller):
         self._finish_copies(volume)
         if volume not in self.volumes:
             return
+        if volume.is_gone and action.name not in ("restore", "delete", "delete snapshot"):
+            return
         if action.name in ("up", "down"):
             wanted = max(volume.level, action.level) if action.name == "up" else min(volume.level, action.level)
             self.bring(volume, max(CREATED, wanted))
@@ -197,12 +99,12 @@ class Client(Caller):
             data.write(volume, self.bed.target(volume.name), self.chance)
         elif action.name == "verify" and volume.level == PUBLISHED:
             data.verify(volume, self.bed.target(volume.name))
-        elif action.name == "snapshot" and volume.has_format and len(volume.snapshots) < SNAPSHOTS:
+        elif action.name == "snapshot" and volume.can_be_copied and len(volume.snapshots) < SNAPSHOTS:
             self._snapshot(volume)
         elif action.name == "restore" and volume.snapshots:
             snapshot = volume.snapshots[-1]
             self._begin(volume.kind, snapshot, snapshot.contents, size=snapshot.size)
-        elif action.name == "clone" and volume.has_format:
+        elif action.name == "clone" and volume.can_be_copied:
             self._begin(volume.kind, volume, volume.contents, size=volume.size)
         elif action.name == "grow" and volume.size < 3 and self._can_grow(volume):
             volume.wanted = volume.size + 1
@@ -213,8 +115,12 @@ class Client(Caller):
             self._delete_snapshot(volume.snapshots[-1])
 
     def _finish(self, volume: Volume) -> None:
-        if volume.reached == ABSENT:
+        if volume.reached == ABSENT and not volume.is_gone:
             self._finish_delete(volume)
+            return
+        if volume.is_gone:
+            for snapshot in [snapshot for snapshot in volume.snapshots if snapshot.deleting]:
+                self._delete_snapshot(snapshot)
             return
         gives_up = self.hurry and volume.reached > max(volume.level, CREATED) and self.chance.random() < GIVES_UP
         if volume.undoing or gives_up:
@@ -277,6 +183,7 @@ class Client(Caller):
 
     def _published(self, volume: Volume) -> dict[str, str]:
         """The attacher's call, whose answer the orchestrator remembers; asked again, it is the same."""
+        volume.was_attached = True
         self.node_id = self.node_id or self.call("NodeGetInfo", csi_pb2.NodeGetInfoRequest()).node_id
         request = csi_pb2.ControllerPublishVolumeRequest(
             volume_id=volume.id, node_id=self.node_id, volume_capability=capability(volume.kind)
@@ -359,22 +266,32 @@ class Client(Caller):
     # --- deletion and snapshots
 
     def delete(self, volume: Volume) -> None:
-        """From now on its data is not promised any more."""
+        """From now on its data is not promised any more; that of its snapshots is where they outlive it."""
         with volume.guard:
             self._finish(volume)
             self._finish_copies(volume)
             if volume not in self.volumes:
                 return
-            for snapshot in list(volume.snapshots):
-                self._delete_snapshot(snapshot)
+            if volume.is_gone or not (self.bed.snapshots_outlive and self.hurry and self.chance.random() < OUTLIVED):
+                for snapshot in list(volume.snapshots):
+                    self._delete_snapshot(snapshot)
+            if volume.is_gone:
+                return
             self.bring(volume, CREATED)
             volume.undoing, volume.level, volume.reached = True, ABSENT, ABSENT
             self._finish_delete(volume)
 
     def _finish_delete(self, volume: Volume) -> None:
         self.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=volume.id))
-        self.volumes.remove(volume)
-        self.bed.truth.forget(volume)
+        volume.is_gone, volume.undoing = True, False
+        if volume.snapshots:
+            self.bed.truth.tell(f"{volume.name} is outlived by its snapshots", "volumes outlived by snapshots")
+        self._forget_if_over(volume)
+
+    def _forget_if_over(self, volume: Volume) -> None:
+        if volume.is_gone and not volume.snapshots:
+            self.volumes.remove(volume)
+            self.bed.truth.forget(volume)
 
     def _snapshot(self, volume: Volume) -> None:
         self._names += 1
@@ -397,3 +314,4 @@ class Client(Caller):
         snapshot.deleting = True
         self.call("DeleteSnapshot", csi_pb2.DeleteSnapshotRequest(snapshot_id=snapshot.id))
         snapshot.volume.snapshots.remove(snapshot)
+        self._forget_if_over(snapshot.volume)

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from csi_cinderlib.csi.v1 import csi_pb2
-from tests.torture.clients import Caller, brief, capability, create_request, words
+from tests.torture.calls import Caller, brief, capability, create_request, words
 from tests.torture.truth import PUBLISHED, Volume
 
 FEW_SECONDS = 5.0

@@ -43,8 +43,9 @@ class Volume:
         level: reached for certain; `reached` is what it may have beyond that.
         undoing: the way down from `reached` has begun and must be finished.
         contents: checksums by file name, or by offset on a raw device. Only what was fsynced.
-        has_format: a file system was made on it, or it is a raw device. A copy of a volume without one cannot be staged: what
-            has a source is never formatted.
+        has_format: a file system was made on it, or it is a raw device.
+        was_attached: a node may have written to it. A copy of such a volume that has no file system yet cannot be staged.
+        is_gone: it was deleted before its snapshots, which are still there.
         written: how many pieces of data were ever written.
         unstaged_growth: the node still has to be told of the growth.
     """
@@ -61,13 +62,20 @@ class Volume:
     unstaged_growth: bool = False
     contents: dict[str, str] = field(default_factory=dict)
     has_format: bool = False
+    was_attached: bool = False
+    is_gone: bool = False
     written: int = 0
     snapshots: list[Snapshot] = field(default_factory=list)
     guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
         self.wanted = self.wanted or self.size
-        self.has_format = self.kind == "block" or self.source is not None
+        origin = self.source.volume if isinstance(self.source, Snapshot) else self.source
+        self.has_format = self.kind == "block" or (origin is not None and origin.has_format)
+
+    @property
+    def can_be_copied(self) -> bool:
+        return self.has_format or not self.was_attached
 
     @property
     def is_settled(self) -> bool:
