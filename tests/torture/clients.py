@@ -295,7 +295,9 @@ class Client(Caller):
 
     def _snapshot(self, volume: Volume) -> None:
         self._names += 1
-        snapshot = Snapshot(f"{self.name}-s{self._names}", volume, dict(volume.contents), volume.size)
+        snapshot = Snapshot(
+            f"{self.name}-s{self._names}", volume, dict(volume.contents), volume.size, volume.has_format
+        )
         volume.snapshots.append(snapshot)
         self._finish_snapshot(snapshot)
 

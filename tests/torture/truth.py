@@ -20,7 +20,7 @@ class Snapshot:
     """A snapshot, or one that is being created or deleted.
 
     Attributes:
-        contents: of its volume when the snapshot was taken.
+        contents, has_format: of its volume when the snapshot was taken.
         exists: the call that creates it was answered.
         deleting: the call that deletes it was made.
     """
@@ -29,6 +29,7 @@ class Snapshot:
     volume: Volume
     contents: dict[str, str]
     size: int
+    has_format: bool = True
     id: str = ""
     exists: bool = False
     deleting: bool = False
@@ -70,8 +71,7 @@ class Volume:
 
     def __post_init__(self) -> None:
         self.wanted = self.wanted or self.size
-        origin = self.source.volume if isinstance(self.source, Snapshot) else self.source
-        self.has_format = self.kind == "block" or (origin is not None and origin.has_format)
+        self.has_format = self.kind == "block" or (self.source is not None and self.source.has_format)
 
     @property
     def can_be_copied(self) -> bool:
