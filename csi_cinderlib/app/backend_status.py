@@ -20,7 +20,7 @@ from csi_cinderlib.app.observations import Observations, Seen
 from csi_cinderlib.app.stores import walk
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model import times
-from csi_cinderlib.model.records import Volume
+from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.kubernetes.statuses import Statuses, object_name
@@ -182,8 +182,8 @@ class BackendStatus:
 
     def _count(self) -> Mapping[str, int]:
         if self._now() - self._counted_at >= COUNT_SECONDS:
-            records = walk(self._store, Volume)
-            self._volumes = Counter(record.backend for record in records if isinstance(record, Volume))
+            records = [record for record in walk(self._store, Volume) if isinstance(record, Volume)]
+            self._volumes = Counter(record.backend for record in records if record.status is not Status.DELETED)
             self._counted_at = self._now()
         return self._volumes
 

@@ -20,6 +20,7 @@ from csi_cinderlib.backend.work import Work, all_of, change
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
+    CorruptRecord,
     DriverError,
     InUse,
     NotFound,
@@ -252,7 +253,10 @@ def delete(engine: Engine, record: GroupSnapshot) -> None:
         engine.note_refusal(record, was, error, is_whole=is_whole)
         raise
     except DriverError as error:
-        engine.note(record, Status.DELETING, str(error))
+        if is_whole and isinstance(error, CorruptRecord):
+            engine.give_back(record, was.status, was.message, owner=was.owner)
+        else:
+            engine.note(record, Status.DELETING, str(error))
         raise
     faultpoints.reach("delete-group-snapshot.driver-done")
     _remove_records(engine, record, members)

@@ -32,6 +32,7 @@ _STATUSES = {
     "error": Status.ERROR,
     "deleting": Status.DELETING,
     "error_deleting": Status.DELETING,
+    "deleted": Status.DELETED,
 }
 """Anything else was whole."""
 

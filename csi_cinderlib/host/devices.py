@@ -268,9 +268,12 @@ def _configure_free(file: int, path: str, *, read_only: bool, direct_io: bool, b
 def _first_of_racers(path: str, state: os.stat_result, number: int, *, read_only: bool) -> str:
     """When two processes attached the file at once, both settle for the lower number."""
     mine = loopctl.node(number)
-    first = _already_attached(path, state, read_only=read_only) or mine
-    if first != mine:
-        _detach(mine, lambda status: _shows(status, state))
+    first = ""
+    try:
+        first = _already_attached(path, state, read_only=read_only) or mine
+    finally:
+        if first != mine:  # also when the file is out of reach by now
+            _detach(mine, lambda status: _shows(status, state))
     return first
 
 

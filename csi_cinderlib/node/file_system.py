@@ -31,7 +31,6 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
         UnsafeToFormat, PreconditionFailed, Unsupported: see `formatting.decide`.
         HostError: the device cannot be read, or mkfs failed.
     """
-    records.growth.undo(record.volume_id, record.connection.attachment, device.path)
     found = filesystems.probe(device.path)
     marked = records.formatted.holds(record.volume_id, record.connection.attachment)
     decision = decide(
@@ -51,8 +50,7 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
 
 
 def clear_remains(records: StageRecords, record: StageRecord) -> bool:
-    """Remove what an mkfs left that did not end, or undo a growth that did not, before the volume leaves this node: nobody could
-    format or mount it any more.
+    """Remove what an mkfs left that did not end, before the volume leaves this node: nobody could format or mount it any more.
 
     A whole file system is kept, if only because another node may have made it since, where no fence kept this one out.
 
@@ -60,18 +58,13 @@ def clear_remains(records: StageRecords, record: StageRecord) -> bool:
         Whether the device carries nothing any more.
 
     Raises:
-        HostError: mkfs or the growth still runs, or the device cannot be read or written.
+        HostError: mkfs still runs, or the device cannot be read or written.
     """
     device = record.device
-    growing = records.growth.is_interrupted(record.volume_id, record.connection.attachment)
-    interrupted = "growth" if growing else "mkfs" if record.state is State.FORMATTING else ""
-    if not interrupted or not device or not device.wwid or devices.is_read_only(device.path):
+    if record.state is not State.FORMATTING or not device or not device.wwid or devices.is_read_only(device.path):
         return False
     if problem := health.device_problem(device) or health.replaced(device):
-        raise HostError(f"volume {record.volume_id} may carry what an interrupted {interrupted} left: {problem}")
-    if growing:
-        records.growth.undo(record.volume_id, record.connection.attachment, device.path)
-        return False
+        raise HostError(f"volume {record.volume_id} may carry what an interrupted mkfs left: {problem}")
     found = filesystems.probe(device.path)
     if found and not found.unfinished:
         return False
@@ -79,6 +72,23 @@ def clear_remains(records: StageRecords, record: StageRecord) -> bool:
     blankness.erase(device.path)
     records.formatted.clear(record.volume_id)  # nothing of a file system is left, so that it may get one
     return True
+
+
+def undo_growth(records: StageRecords, record: StageRecord) -> None:
+    """Undo a growth that did not end, before anybody uses the volume and before it leaves this node.
+
+    Raises:
+        HostError: the growth still runs, or the device cannot be written; then it stays here.
+    """
+    device, attachment = record.device, record.connection.attachment
+    if not device or not records.growth.is_interrupted(record.volume_id, attachment):
+        return
+    problem = health.device_problem(device) or health.replaced(device)
+    if not problem and devices.is_read_only(device.path):
+        problem = f"{device.path} takes no writes"
+    if problem:
+        raise HostError(f"volume {record.volume_id}: the growth of its file system must be undone first: {problem}")
+    records.growth.undo(record.volume_id, attachment, device.path)
 
 
 def wanted(record: StageRecord) -> str:

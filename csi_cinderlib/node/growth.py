@@ -66,15 +66,16 @@ class Growth:
         filesystems.undo_growth(device, str(self._path(volume_id, attachment)))
         self.forget(volume_id)
 
-    def forget(self, volume_id: str) -> None:
-        """Remove the volume's undo files for good, before anything else is written to its device."""
+    def forget(self, volume_id: str) -> bool:
+        """Remove the volume's undo files for good, before anything else is written to its device. Whether there were any."""
         directory = self.directory / durable_files.name_of(volume_id)
         if not directory.exists():
-            return
+            return False
         with kernel.named(f"removing {directory}"):
             for path in directory.iterdir():
                 durable_files.remove(path)
             directory.rmdir()
+        return True
 
     def _path(self, volume_id: str, attachment: str) -> Path:
         name = durable_files.name_of(f"{attachment}.{self._boot_id}")

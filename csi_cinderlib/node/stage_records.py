@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from csi_cinderlib.node.growth import Growth
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord, decode, encode
 
+_log = logging.getLogger(__name__)
 _SUFFIX = ".json"
 
 
@@ -82,7 +84,8 @@ class StageRecords:
 
     def remove(self, volume_id: str) -> None:
         """Forget the volume for good; nothing happens when it is forgotten already."""
-        self.growth.forget(volume_id)
+        if self.growth.forget(volume_id):
+            _log.error("volume %s: the growth of its file system did not end, and cannot be undone any more", volume_id)
         with kernel.named(f"removing the stage record of volume {volume_id}"):
             durable_files.remove(self._path(volume_id))
         self._reserve.fill()

@@ -163,6 +163,7 @@ class Staging:
                 self._records.remove(record.volume_id)
                 raise HostError(f"{device.path} ({device.wwid}) is volume {owner}, which is staged here: not touched")
             record = self._accept(record, device)
+            file_system.undo_growth(self._records, record)
             if record.capability.is_block:
                 self._grow_device(record, device)
             else:
@@ -248,6 +249,7 @@ class Staging:
             current = self._records.find(record.volume_id) or record
             if mounted.visible(current):
                 return
+            file_system.undo_growth(self._records, current)
             if file_system.clear_remains(self._records, current):
                 current = self._records.save(replace(current, state=State.CONNECTED, fs_type=""), frees=True)
             _make_writable(current)
@@ -315,6 +317,7 @@ class Staging:
         if dead:
             _log.warning("volume %s: nothing can be flushed any more: %s", record.volume_id, dead)
         elif device:
+            file_system.undo_growth(self._records, record)
             file_system.clear_remains(self._records, record)
             reach("unstage.cleared")
             mounted.detach_read_only_view(record)

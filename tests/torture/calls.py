@@ -21,6 +21,10 @@ SETTLE_SECONDS = 90.0
 MODE = csi_pb2.VolumeCapability.AccessMode
 
 
+class Unhealthy(Exception):
+    """The volume's file system met an error: it has to be taken down and staged again."""
+
+
 class Unfinished(Exception):
     """A call was not answered yet; the client goes on with it later."""
 
@@ -67,6 +71,8 @@ class Caller:
                 return self._ask(method, request)
             except grpc.RpcError as error:
                 problem = words(error)
+            if " is not published: the file system " in problem:
+                raise Unhealthy(problem)
             if self.hurry and (tries == ATTEMPTS or self.over.is_set()):
                 raise Unfinished(f"{method}: {problem}")
             if time.monotonic() > deadline:

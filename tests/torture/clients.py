@@ -7,9 +7,9 @@ import random
 from csi_cinderlib.csi.v1 import csi_pb2
 from tests.torture import data
 from tests.torture.bed import Bed
-from tests.torture.calls import Caller, Unfinished, capability, create_request
+from tests.torture.calls import Caller, Unfinished, Unhealthy, capability, create_request
 from tests.torture.plan import Action
-from tests.torture.truth import ABSENT, CREATED, GIB, PUBLISHED, STAGED, Finding, Snapshot, Volume
+from tests.torture.truth import ABSENT, ATTACHED, CREATED, GIB, PUBLISHED, STAGED, Finding, Snapshot, Volume
 
 GIVES_UP = 0.3
 """How often an unanswered step up is followed by the step down, and not by the same call."""
@@ -158,7 +158,12 @@ class Client(Caller):
         while volume.reached > max(level, CREATED):
             self._step_down(volume)
         while volume.level < level:
-            self._step_up(volume)
+            try:
+                self._step_up(volume)
+            except Unhealthy as error:  # as after a write that found no room in a full pool
+                self.bed.truth.tell(f"{volume.name} is staged anew: {error}", "volumes staged anew")
+                while volume.reached > ATTACHED:
+                    self._step_down(volume)
 
     def _step_up(self, volume: Volume) -> None:
         step = volume.level + 1

@@ -90,6 +90,10 @@ def _dangling(connection: Connection, record: Record) -> DriverError:
     )
 
 
+REMOVALS = 5
+"""How often a record is removed that something still belonged to, and then nothing did."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Add:
     record: Record
@@ -141,14 +145,19 @@ class _Remove:
     begins = False
 
     def run(self, connection: Connection) -> None:
+        for attempt in range(REMOVALS):
+            try:
+                return self._delete(connection)
+            except IntegrityError as error:
+                if count := _snapshots_of(connection, self.record.id):
+                    raise has_snapshots(self.record.id, count) from None
+                if attempt == REMOVALS - 1:  # otherwise the last snapshot has gone meanwhile
+                    raise _dangling(connection, self.record) from error
+        return None
+
+    def _delete(self, connection: Connection) -> None:
         values = {"the_id": self.record.id, "the_revision": self.record.revision}
-        try:
-            changed = connection.execute(_STATEMENTS[type(self.record)].delete, values).rowcount
-        except IntegrityError as error:
-            if count := _snapshots_of(connection, self.record.id):
-                raise has_snapshots(self.record.id, count) from None
-            raise _dangling(connection, self.record) from error
-        if not changed:
+        if not connection.execute(_STATEMENTS[type(self.record)].delete, values).rowcount:
             raise _conflict(connection, self.record)
 
     def is_done(self, connection: Connection) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import BackendError, InUse, PreconditionFailed
+from csi_cinderlib.errors import BackendError, CorruptRecord, InUse, PreconditionFailed
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
@@ -225,3 +225,16 @@ def test_a_member_is_not_deleted_with_its_group_under_a_copy(
         with pytest.raises(PreconditionFailed, match="is being deleted"):
             backend.create_volume(copy)
         assert copy.id not in {volume.id for volume in store.page(Volume).records}
+
+
+def test_a_group_snapshot_stays_usable_when_a_creation_that_may_copy_a_member_cannot_be_read(
+    backend: Backend, driver: Any, store: ObservedStore
+) -> None:
+    record = made(backend, "group snapshot")
+    source = makers.volume(source=store.get(Snapshot, record.snapshot_ids[0]))
+    copy = store.add(replace(source, status=Status.CREATING, owner=OTHER))
+    store._put_raw(Volume, copy.id, "2-x", f'{{"status": "creating", "backend": "{copy.backend}"}}')
+    with pytest.raises(CorruptRecord, match=f"'{copy.id}'"):
+        backend.delete_group_snapshot(record)
+    assert store.get(GroupSnapshot, record.id).status is Status.AVAILABLE
+    assert set(driver.snapshots) == set(record.snapshot_ids)

@@ -5,12 +5,13 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import devices, loopctl, mounts
-from tests.support import disks
+from tests.support import disks, loops
 
 pytestmark = pytest.mark.root
 MIB = 1024 * 1024
@@ -368,3 +369,23 @@ def test_a_write_that_failed_behind_a_program_is_told(tmp_path: Path) -> None:
                 assert subprocess.run(tool, capture_output=True, check=False).returncode
         finally:
             devices.detach_from(str(file))
+
+
+@pytest.mark.root
+def test_no_loop_device_is_left_of_a_file_that_goes_out_of_reach_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk is unmounted right after the device was made."""
+    file, elsewhere = tmp_path / "volume", tmp_path / "elsewhere"
+    file.write_bytes(bytes(1024 * 1024))
+    real = devices._configure_free
+
+    def configure(*given: Any, **named: Any) -> int:
+        number = real(*given, **named)
+        file.rename(elsewhere)
+        return number
+
+    monkeypatch.setattr(devices, "_configure_free", configure)
+    with pytest.raises(HostError, match=f"looking for the loop device of {file}: No such file"):
+        devices.attach_file(str(file))
+    assert loops.below(str(tmp_path)) == {}

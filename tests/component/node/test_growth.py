@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import kernel
+from csi_cinderlib.host import devices, kernel
 from csi_cinderlib.node.growth import Growth
-from tests.component.node.bed import MIB, SIZE, Node, Volume
+from tests.component.node.bed import BLOCK, MIB, SIZE, Node, Volume
 from tests.support.disks import mounted
 
 pytestmark = pytest.mark.root
@@ -126,6 +126,51 @@ def test_a_growth_is_undone_after_the_process_died(
 
 def preen(volume: Volume) -> int:
     return subprocess.run(["e2fsck", "-f", "-p", volume.file], capture_output=True, check=False).returncode
+
+
+def test_a_growth_is_undone_before_the_volume_is_used_as_a_raw_device(
+    node: Node, volume: Volume, breaks: Break
+) -> None:
+    breaks("resize2fs", 60, KILLED, parent=True)
+    stage_elsewhere(node)
+    breaks("resize2fs", 0, "")
+    restarted = Node(node.base)
+    restarted.stage(volume, BLOCK)
+    assert undo_files(node) == []
+    record = restarted.records.find("vol")
+    assert record
+    assert record.device
+    Path(record.device.path).write_bytes(DATA)
+    restarted.unstage(volume)
+    with volume.file.open("rb") as file:
+        assert file.read(len(DATA)) == DATA
+
+
+def test_a_volume_does_not_leave_while_its_growth_cannot_be_undone(node: Node, volume: Volume, breaks: Break) -> None:
+    breaks("resize2fs", 60, KILLED, parent=True)
+    stage_elsewhere(node)
+    breaks("resize2fs", 0, "")
+    restarted = Node(node.base)
+    record = restarted.records.find("vol")
+    assert record
+    assert record.device
+    devices.set_read_only(record.device.path, True)
+    with pytest.raises(HostError, match=r"the growth of its file system must be undone first: .* takes no writes"):
+        restarted.unstage(volume)
+    assert undo_files(node) != []
+    devices.set_read_only(record.device.path, False)
+    assert_grown_and_whole(restarted, volume)
+
+
+def test_a_growth_that_can_never_be_undone_is_logged(
+    node: Node, volume: Volume, breaks: Break, caplog: pytest.LogCaptureFixture
+) -> None:
+    breaks("resize2fs", 60, KILLED, parent=True)
+    stage_elsewhere(node)
+    node.records.remove(volume.id)
+    assert "volume vol: the growth of its file system did not end, and cannot be undone any more" in caplog.text
+    assert undo_files(node) == []
+    node.initiator.disconnect(volume.connection)
 
 
 @pytest.mark.parametrize("write", [1, 3, 5])
