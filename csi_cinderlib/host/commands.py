@@ -22,6 +22,7 @@ _KILL_GRACE = 2.0
 
 PACKAGES = {
     "blkid": "util-linux",
+    "fallocate": "util-linux",
     "btrfs": "btrfs-progs",
     "cryptsetup": "cryptsetup-bin",
     "e2fsck": "e2fsprogs",

@@ -159,7 +159,7 @@ def grow_unmounted(device: str, undo_file: str) -> None:
     """Let an ext file system that is not mounted cover its whole device.
 
     Args:
-        undo_file: gets what is overwritten, before it is (at most some 15 MB per TiB). There must be none yet.
+        undo_file: gets what is overwritten, before it is (at most some 15 MB per TiB). It must be empty.
 
     Raises:
         HostError: it failed, and `undo_growth` has to be called if the file is there.

@@ -68,13 +68,13 @@ def breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Break:
     return wrap
 
 
-def assert_grown_and_whole(node: Node, volume: Volume) -> None:
+def assert_grown_and_whole(node: Node, volume: Volume, *, others: bool = False) -> None:
     path = node.stage(volume)
     size = os.statvfs(path)
     assert size.f_blocks * size.f_frsize > 0.8 * volume.connection.size
     assert (Path(path) / "data").read_bytes() == DATA
     node.unstage(volume)
-    assert undo_files(node) == []
+    assert others or undo_files(node) == []
     assert check(volume) == 0
 
 
@@ -211,6 +211,21 @@ def test_a_growth_on_a_full_pool_is_undone_once_there_is_room(
             pool.clear()
             node.unstage(volume)
         assert_grown_and_whole(node, volume)
+
+
+@pytest.mark.parametrize("free", [64 * 1024, 128 * 1024, 256 * 1024, 512 * 1024])
+def test_no_growth_begins_that_the_state_directory_has_no_room_for(
+    node: Node, volume: Volume, breaks: Break, tmp_path: Path, free: int
+) -> None:
+    with mounted(node.records.growth.directory, 16) as state:
+        state.fill_but(free)
+        with pytest.raises(HostError, match="fallocate: fallocate failed: No space left on device"):
+            node.stage(volume)
+        assert not list(state.path.glob("vol/*"))
+        node.unstage(volume)
+        state.clear()
+        assert check(volume) == 0
+        assert_grown_and_whole(node, volume, others=True)
 
 
 def test_an_undo_file_of_another_attachment_or_an_earlier_run_of_the_kernel_is_never_applied(
