@@ -62,14 +62,25 @@ def test_a_process_lives_on_when_the_round_is_over_first(process: subprocess.Pop
     assert process.poll() is None
 
 
+class Over(threading.Event):
+    """The end of a round, which tells when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_awaited = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.is_awaited.set()
+        return super().wait(timeout)
+
+
 def test_a_disk_has_no_room_and_then_has_it_again(tmp_path: Path) -> None:
     mounts.mount("disk", str(tmp_path), "tmpfs", ("size=5m",))
     try:
-        over = threading.Event()
+        over = Over()
         filling = threading.Thread(target=fill, args=(tmp_path, 60, over))
         filling.start()
-        while os.statvfs(tmp_path).f_bavail:
-            pass
+        assert over.is_awaited.wait(60)
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
             (tmp_path / "more").write_bytes(b"x")
         over.set()
