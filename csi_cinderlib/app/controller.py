@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from csi_cinderlib.observe.metrics import Metrics
 
 SETTLE_SECONDS = 60.0
+FIRST_SETTLE_SECONDS = 5.0
+"""After a start, which may follow a kill."""
 """Between two looks for what was left half done."""
 
 REFRESH_SECONDS = 5.0
@@ -122,7 +124,7 @@ class ControllerSide:
         self._undo.close()
 
     def _start_chores(self) -> None:
-        self._every(SETTLE_SECONDS, "orphans", self._settle)
+        self._every(SETTLE_SECONDS, "orphans", self._settle, first=FIRST_SETTLE_SECONDS)
         self._every(REFRESH_SECONDS, "back ends", self._running.refresh)
         sealing = resealing.Resealing(self.store, self._keys.sealer, lagging=self.owners.lagging)
         self._every(resealing.LOOK_SECONDS, "sealing", sealing.look)

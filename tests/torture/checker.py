@@ -39,6 +39,12 @@ def check(bed: Bed) -> list[str]:
     return [*compare(expected(bed), observe(bed)), *bed.missing_bystanders(), *bed.problems()]
 
 
+def awaits_clean_up(bed: Bed) -> bool:
+    """Whether a kill left the record of a deleted volume to the clean-up: it came after the removal of the last snapshot's."""
+    wanted, found = expected(bed).records, observe(bed).records
+    return any(record.startswith("deleted ") for name, record in found.items() if name not in wanted)
+
+
 def expected(bed: Bed) -> World:
     """From what was asked and answered."""
     volumes = [volume for volume in bed.truth.existing() if volume.id]

@@ -20,6 +20,9 @@ from tests.torture.truth import Finding
 CLIENTS = 3
 ROUND_SECONDS = 8.0
 
+CLEAN_UP_SECONDS = 90.0
+"""The controller's clean-up comes once a minute."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -79,6 +82,7 @@ def rest(bed: Bed, clients: Sequence[Client], *, restart: bool) -> None:
     for client in clients:
         client.hurry = False
     _join([_thread(bed, client.settle) for client in clients])
+    _wait_for_clean_up(bed)
     for problem in checker.check(bed):
         bed.truth.find(problem)
     if not bed.truth.findings:
@@ -88,11 +92,18 @@ def rest(bed: Bed, clients: Sequence[Client], *, restart: bool) -> None:
 def _end(bed: Bed, clients: Sequence[Client]) -> None:
     """Delete everything, and end the processes in good order."""
     _join([_thread(bed, client.clear) for client in clients])
+    _wait_for_clean_up(bed)
     for problem in checker.check(bed):
         bed.truth.find(f"after everything was deleted: {problem}")
     for keeper in bed.keepers():
         if code := keeper.stop():
             bed.truth.find(f"the {keeper.mode} ended with code {code}")
+
+
+def _wait_for_clean_up(bed: Bed) -> None:
+    deadline = time.monotonic() + CLEAN_UP_SECONDS
+    while checker.awaits_clean_up(bed) and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
 def _thread(bed: Bed, work: Callable[..., None], *arguments: object) -> threading.Thread:

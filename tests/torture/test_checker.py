@@ -112,6 +112,18 @@ def test_a_record_that_was_dropped_or_changed_is_found(bed: Bed, detached: Volum
     database.close()
 
 
+def test_the_record_of_a_deleted_volume_waits_for_the_clean_up(bed: Bed, detached: Volume) -> None:
+    assert not checker.awaits_clean_up(bed)
+    with sqlite3.connect(bed.state / "controller" / "metadata.db", isolation_level=None) as database:
+        (body,) = database.execute("SELECT body FROM volumes WHERE id = ?", [detached.id]).fetchone()
+        for status, waits in (("deleted", True), ("deleting", False)):
+            changed = json.dumps({**json.loads(body), "status": status})
+            database.execute("UPDATE volumes SET id = 'x', body = ? WHERE id = ?", [changed, detached.id])
+            assert checker.awaits_clean_up(bed) == waits
+            database.execute("UPDATE volumes SET id = ?, body = ? WHERE id = 'x'", [detached.id, body])
+    database.close()
+
+
 def test_a_mount_that_was_left_or_lost_is_found(bed: Bed, published: Volume) -> None:
     elsewhere = bed.root / "left"
     elsewhere.mkdir()
