@@ -183,7 +183,6 @@ class Backend:
             ResourceExhausted, Unsupported, InvalidRequest, BackendError: nothing is left, neither volume nor record, unless
                 cleaning up failed, too: then the record is in ERROR.
         """
-        self._engine.check_room()
         record = self._placed(self._typed(record))
         created = volumes.create(self._engine, record)
         self._reports.taken(created.pool, created.size)
@@ -217,7 +216,6 @@ class Backend:
         """
         if size > record.size and not self.capabilities.online_extend and self.attachments(record.id):
             raise InUse(f"volume {record.id!r} is attached, and back end {self.name!r} grows only volumes that are not")
-        self._engine.check_room()
         grown = volumes.extend(self._engine, record, size)
         self._reports.taken(grown.pool, grown.size - record.size)
         return grown
@@ -238,7 +236,6 @@ class Backend:
         """Take a snapshot, also of an attached volume. Errors as `create_volume`."""
         if not self.capabilities.snapshot_attached and self.attachments(record.volume_id):
             raise InUse(f"volume {record.volume_id!r} is attached, and back end {self.name!r} cannot snapshot it then")
-        self._engine.check_room()
         return snapshots.create(self._engine, record)
 
     def resume_create_snapshot(self, record: Snapshot) -> Snapshot:
@@ -259,7 +256,6 @@ class Backend:
         """
         if not self.capabilities.consistent_group_snapshots:
             raise Unsupported(f"back end {self.name!r} takes no snapshots of several volumes at one point in time")
-        self._engine.check_room()
         return groups.create(self._engine, record, members)
 
     def resume_create_group_snapshot(self, record: GroupSnapshot) -> GroupSnapshot:
@@ -286,7 +282,6 @@ class Backend:
             check: called with the volume's other attachments once this one is visible to others, and before the node gets
                 anything. What it raises undoes the attachment.
         """
-        self._engine.check_room()
         return connections.connect(self._engine, volume, attachment, check)
 
     def disconnect(self, attachment: Attachment) -> None:

@@ -59,6 +59,7 @@ def _connect(engine: Engine, volume: Volume, attachment: Attachment, check: Chec
         known = None
     if known is not None and known.status is Status.AVAILABLE:
         return known
+    engine.check_room()
     validate(engine, attachment.connector)
     work = engine.work(volume)
     if known is None:

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 def create(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
     """Write down the group snapshot and its members, take it, and write down what the driver said."""
-    engine.ready_driver()
+    engine.check_room()
     work = engine.work()
     for member in members:
         volume = work.volume(member.volume_id)
@@ -89,7 +89,7 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
         return record
     if record.status not in (Status.CREATING, Status.ERROR):
         raise PreconditionFailed(f"group snapshot {record.id!r} is {record.status}: its creation cannot be resumed")
-    engine.ready_driver()
+    engine.check_room()
     record = engine.intend(record, Status.CREATING)
     members = all_of(engine.store, Snapshot, {"group_snapshot_id": record.id})
     if len(members) != len(record.snapshot_ids):
@@ -272,7 +272,7 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
     _label(work, [one.id for one in all_of(engine.store, Volume, {"group_id": group.id})], "")
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
     doomed = [engine.snapshot_object(work, one) for one in members]
-    if record.name_taken:
+    if record.name_taken:  # the group stays, too: an array that has such members may have had such a group, and answered OK
         for member, one in zip(members, doomed, strict=True):
             engine.note_leftover(member, one.name, f"not created by this driver: {record.name_taken}")
         engine.remove(group)

@@ -33,6 +33,7 @@ def create(engine: Engine, record: Snapshot) -> Snapshot:
         Unsupported: after a snapshot this driver's volume could not be attached any more.
     """
     _check_driver(engine)
+    engine.check_room()
     work = engine.work()
     _check_volume(work.volume(record.volume_id))
     work.attachments(
@@ -53,6 +54,7 @@ def resume(engine: Engine, record: Snapshot) -> Snapshot:
         return record
     if record.status not in (Status.CREATING, Status.ERROR):
         raise PreconditionFailed(f"snapshot {record.id!r} is {record.status}: its creation cannot be resumed")
+    engine.check_room()
     driver = engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
     work = engine.work()

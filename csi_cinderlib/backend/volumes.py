@@ -33,7 +33,7 @@ _UNFINISHED = (Status.CREATING, Status.ERROR)
 
 def create(engine: Engine, record: Volume) -> Volume:
     """Write the record down, create the volume, and write down what the driver said."""
-    engine.ready_driver()
+    engine.check_room()
     work = engine.work()
     record = replace(
         record,
@@ -60,6 +60,7 @@ def resume(engine: Engine, record: Volume) -> Volume:
         return record
     if record.status not in (Status.CREATING, Status.ERROR):
         raise PreconditionFailed(f"volume {record.id!r} is {record.status}: its creation cannot be resumed")
+    engine.check_room()
     driver = engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
     if problem := _lost_source(engine, record):
@@ -296,6 +297,7 @@ def extend(engine: Engine, record: Volume, size: GiB) -> Volume:
         raise PreconditionFailed(f"volume {record.id!r} is {record.status}")
     if size <= record.size and not resumed:
         return record
+    engine.check_room()
     tried = record.target_size
     size = max(size, tried or size) if resumed else size
     record = engine.intend(record, Status.EXTENDING, target_size=size)
@@ -376,6 +378,7 @@ def revert(engine: Engine, record: Volume, snapshot: Snapshot) -> Volume:
     work = engine.work(record)
     if work.attachments(record.id):
         raise InUse(f"volume {record.id!r} is attached")
+    engine.check_room()
     record = work.change_volume(record.id, lambda one: replace(one, message=f"being reverted to {snapshot.id}"))
     volume = engine.volume_object(work, record)
     engine.call(work, driver.revert_to_snapshot, engine.context, volume, engine.snapshot_object(work, snapshot, volume))

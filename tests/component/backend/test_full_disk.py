@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.errors import ResourceExhausted
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Volume
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 
 DEPENDENTS: tuple[Any, ...] = (Snapshot, Attachment, GroupSnapshot)
+NOW = "2026-01-01T00:00:00Z"
 RESERVED = {str(number): 32 * 1024 for number in range(16)}
 
 
@@ -61,6 +63,59 @@ def test_nothing_is_begun_while_the_reserve_is_not_whole(
     for kind in DEPENDENTS:
         assert store.page(kind).records == ()
     begin(backend, volume)
+
+
+INTERRUPTED: dict[str, Callable[[Volume], Any]] = {
+    "a volume": lambda volume: replace(makers.volume(), host=volume.host, pool=volume.pool),
+    "a snapshot": makers.snapshot,
+    "a group snapshot": lambda volume: GroupSnapshot(
+        id=makers.new_id(), name="together", backend="fake", volume_ids=(volume.id,)
+    ),
+    "an attachment": makers.attachment,
+}
+
+
+def resume(backend: Backend, volume: Volume, record: Any) -> None:
+    if isinstance(record, Volume):
+        backend.resume_create_volume(record)
+    elif isinstance(record, Snapshot):
+        backend.resume_create_snapshot(record)
+    elif isinstance(record, GroupSnapshot):
+        backend.resume_create_group_snapshot(record)
+    else:
+        backend.connect(volume, record)
+
+
+@pytest.mark.parametrize("make_record", INTERRUPTED.values(), ids=INTERRUPTED)
+def test_nothing_is_resumed_while_the_reserve_is_not_whole(
+    make_record: Callable[[Volume], Any], backend: Backend, own: Runtime, store: ObservedStore
+) -> None:
+    volume = backend.create_volume(makers.volume())
+    record = store.add(replace(make_record(volume), status=Status.CREATING, created_at=NOW))
+    with own.reserve.released(), pytest.raises(ResourceExhausted, match=f"state directory {own.state_dir} is full"):
+        resume(backend, volume, record)
+    assert store.get(type(record), record.id) == record
+
+
+def test_a_growth_is_not_resumed_while_the_reserve_is_not_whole(
+    backend: Backend, own: Runtime, store: ObservedStore
+) -> None:
+    volume = backend.create_volume(makers.volume())
+    growing = store.replace(replace(volume, status=Status.EXTENDING, target_size=GiB(volume.size + 1)))
+    with own.reserve.released(), pytest.raises(ResourceExhausted):
+        backend.extend_volume(growing, GiB(volume.size + 1))
+    assert store.get(Volume, volume.id) == growing
+
+
+def test_what_is_done_is_answered_on_a_full_disk(backend: Backend, own: Runtime) -> None:
+    volume = backend.create_volume(makers.volume())
+    snapshot = backend.create_snapshot(makers.snapshot(volume))
+    attachment = backend.connect(volume, makers.attachment(volume))
+    with own.reserve.released():
+        assert backend.resume_create_volume(volume) == volume
+        assert backend.extend_volume(volume, volume.size) == volume
+        assert backend.resume_create_snapshot(snapshot) == snapshot
+        assert backend.connect(volume, attachment) == attachment
 
 
 def test_everything_is_taken_down_while_the_reserve_is_used(
