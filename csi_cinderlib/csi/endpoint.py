@@ -65,7 +65,8 @@ def taking(path: Path) -> Iterator[None]:
     Two processes that start at once do this one after the other. The umask is the process's: this is for its start only.
 
     Raises:
-        ConfigurationError: the directory is missing, something else than a socket is there, or somebody listens on it.
+        ConfigurationError: the directory is missing or cannot be written, something else than a socket is there, or somebody listens
+            on it.
     """
     try:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -77,6 +78,7 @@ def taking(path: Path) -> Iterator[None]:
             before = os.umask(OWNER_ONLY)
             try:
                 _clear(path)
+                _try(path)
                 yield
             finally:
                 os.umask(before)
@@ -98,7 +100,20 @@ def _clear(path: Path) -> None:
         raise ConfigurationError(KEY, f"{path} exists and is no socket; it was left alone")
     if _answers(path):
         raise ConfigurationError(KEY, f"{path} is in use: another process listens on it")
-    path.unlink()
+    try:
+        path.unlink()
+    except OSError as error:
+        raise ConfigurationError(KEY, f"the old socket {path} cannot be removed: {error.strerror}") from None
+
+
+def _try(path: Path) -> None:
+    """Bind it once: gRPC does not say why it could not, a full disk among the reasons."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(os.fspath(path))
+            path.unlink()
+        except OSError as error:
+            raise ConfigurationError(KEY, f"{path} cannot be made: {error.strerror}") from None
 
 
 def _answers(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The server: quick answers under load, a graceful end, and a socket that is ours."""
+"""The server: quick answers under load, and a graceful end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -20,11 +19,7 @@ import grpc
 import pytest
 
 from csi_cinderlib import errors
-from csi_cinderlib.csi.identity import Identity
-from csi_cinderlib.csi.readiness import Readiness
-from csi_cinderlib.csi.server import Server
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
-from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.observe import logs
 from csi_cinderlib.observe.metrics import Metrics
 from tests.component.csi.harness import Running, Serve, code, connected, failed
@@ -285,79 +280,6 @@ def refused(path: Path) -> bool:
         except grpc.RpcError as error:
             return code(error) in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
     return False
-
-
-class TestSocket:
-    def server(self, endpoint: object) -> Server:
-        readiness = Readiness()
-        identity = Identity(name="n", version="1", readiness=readiness, services=())
-        return Server(str(endpoint), identity=identity, readiness=readiness)
-
-    def test_the_socket_is_for_its_owner_only(self, serve: Serve, socket_path: Path) -> None:
-        serve(Slow())
-        assert stat.S_IMODE(socket_path.stat().st_mode) == 0o600
-        assert stat.S_ISSOCK(socket_path.stat().st_mode)
-
-    def test_a_stale_socket_is_replaced(self, serve: Serve, socket_path: Path) -> None:
-        with socket.socket(socket.AF_UNIX) as dead:
-            dead.bind(str(socket_path))
-        assert socket_path.exists()
-        assert serve(Slow()).client.identity.Probe(csi_pb2.ProbeRequest()).ready.value
-
-    @pytest.mark.parametrize("kind", ["file", "directory", "link"])
-    def test_anything_but_a_socket_is_left_alone(self, socket_path: Path, kind: str) -> None:
-        if kind == "directory":
-            socket_path.mkdir()
-        elif kind == "file":
-            socket_path.write_text("precious")
-        else:
-            (socket_path.parent / "target").write_text("precious")
-            socket_path.symlink_to("target")
-        with pytest.raises(ConfigurationError, match="left alone"):
-            self.server(socket_path).start()
-        assert socket_path.is_dir() if kind == "directory" else socket_path.read_text() == "precious"
-
-    def test_a_second_server_on_a_live_socket_is_refused_and_the_first_goes_on(
-        self, serve: Serve, socket_path: Path
-    ) -> None:
-        running = serve(Slow())
-        with pytest.raises(ConfigurationError, match="another process listens"):
-            self.server(socket_path).start()
-        assert running.client.identity.Probe(csi_pb2.ProbeRequest()).ready.value
-
-    def test_of_two_servers_that_start_at_once_one_wins_and_serves(self, socket_path: Path) -> None:
-        servers = [self.server(socket_path) for _ in range(4)]
-        barrier, won = threading.Barrier(4), []
-
-        def start(server: Server) -> None:
-            barrier.wait(60)
-            try:
-                server.start()
-                won.append(server)
-            except ConfigurationError as error:
-                assert "another process listens" in str(error)
-
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(start, servers))
-        assert len(won) == 1
-        with connected(socket_path) as client:
-            assert client.identity.GetPluginInfo(csi_pb2.GetPluginInfoRequest(), timeout=60).name == "n"
-        won[0].stop(0.1)
-
-    def test_a_missing_directory_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigurationError, match=r"endpoint: the directory .*missing cannot be used"):
-            self.server(tmp_path.parent / "missing/csi.sock").start()
-
-    @pytest.mark.parametrize(
-        "endpoint", ["tcp://127.0.0.1:9000", "http://x/y", "", "unix://", "unix:///var/lib/", "/" + "x" * 120]
-    )
-    def test_an_endpoint_that_cannot_be_served_is_a_configuration_error(self, endpoint: str) -> None:
-        with pytest.raises(ConfigurationError, match="endpoint: "):
-            self.server(endpoint)
-
-    @pytest.mark.parametrize("form", ["unix://{}", "unix:{}", "{}"])
-    def test_the_usual_forms_of_an_endpoint_are_understood(self, form: str, socket_path: Path) -> None:
-        assert self.server(form.format(socket_path)).path == socket_path
 
 
 def test_identity_is_served_without_cinder_sqlalchemy_kubernetes_or_metrics_and_soon(socket_path: Path) -> None:
