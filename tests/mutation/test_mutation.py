@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 
 from tests.mutation import ledger, runner
 from tests.mutation.ledger import Equivalent, Identity
+
+REPOSITORY = Path(__file__).parents[2]
 
 MUTANTS = """
 import sys
@@ -100,8 +103,21 @@ def test_an_entry_that_is_no_survivor_is_stale_once_its_module_was_tested() -> N
     assert ledger.stale([entry], [], ["a.c"]) == ()
 
 
-def test_the_list_can_be_read() -> None:
-    assert all(entry.reason for entry in ledger.read())
+def test_every_entry_of_the_list_is_about_code_that_is_there() -> None:
+    for entry in ledger.read():
+        identity = entry.identity
+        lines = {line.strip() for line in source_of(identity.module, identity.function).splitlines()}
+        removed = {line[1:] for line in identity.change if line.startswith("-")}
+        assert removed <= lines, f"no longer there: {identity}"
+
+
+def source_of(module: str, function: str) -> str:
+    """The text of a function or `Class.method`, or "" where there is none."""
+    text = (REPOSITORY / "csi_cinderlib" / f"{module.replace('.', '/')}.py").read_text()
+    node: ast.AST | None = ast.parse(text)
+    for name in function.split("."):
+        node = next((it for it in getattr(node, "body", ()) if getattr(it, "name", "") == name), None)
+    return (node and ast.get_source_segment(text, node)) or ""
 
 
 def test_a_module_is_tested_by_its_own_tests_or_by_those_of_its_package() -> None:
