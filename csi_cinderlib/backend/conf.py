@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,12 @@ from csi_cinderlib.errors import ConfigurationError
 
 _NAME = "cinder.conf"
 _HEAD = "# Written by csi-cinderlib. Holds passwords: lies in memory only.\n"
+
+
+_BACKSLASH = "csi_cinderlib_backslash"
+"""An option that is a backslash. oslo takes one in front of a dollar sign away, and in no other way does it stay."""
+
+_BEFORE_DOLLAR = re.compile(r"\\+(?=\$)")
 
 
 def text(value: object) -> str:
@@ -31,6 +38,7 @@ def text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(text(one) for one in value)
     plain = str(value).replace("$", "$$").replace("\n", "\n    ")
+    plain = _BEFORE_DOLLAR.sub(lambda found: f"${{{_BACKSLASH}}}" * len(found[0]), plain)
     quoted = plain != "" and plain[0] == plain[-1] and plain[0] in "\"'"
     return f'"{plain}"' if plain != plain.strip() or quoted else plain
 
@@ -75,10 +83,18 @@ class ConfFile:
         self._close()
 
 
+def register(parser: Any) -> None:
+    """Make known to this ConfigOpts what `text` refers to."""
+    from oslo_config import cfg
+
+    parser.register_opt(cfg.StrOpt(_BACKSLASH, default="\\"))
+
+
 def load(files: Iterable[Path]) -> None:
     """Let Cinder's configuration consist of these files. Options that were registered stay."""
     from oslo_config import cfg
 
+    register(cfg.CONF)
     if cfg.CONF._namespace is not None:
         # Drivers may be reading: only swap what is read, instead of setting everything up anew.
         cfg.CONF.default_config_files = [str(file) for file in files]

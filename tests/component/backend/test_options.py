@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from csi_cinderlib.backend import conf
@@ -26,6 +26,7 @@ def read_back(value: object, option: Any) -> Any:
     file.write()
     parser = cfg.ConfigOpts()
     parser.register_opt(option, group="section")
+    conf.register(parser)
     parser([], default_config_files=[str(file.path)])
     file.close()
     return parser.section.key
@@ -38,6 +39,8 @@ PRINTABLE = st.text(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(password=PRINTABLE)
+@example(password="\\$")
+@example(password="a\\$b\\\\$$c\\")
 def test_a_password_of_any_characters_arrives_as_it_is(runtime: Runtime, password: str) -> None:
     from oslo_config import cfg
 
