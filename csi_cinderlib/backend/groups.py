@@ -272,7 +272,9 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
     _label(work, [one.id for one in all_of(engine.store, Volume, {"group_id": group.id})], "")
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
     doomed = [engine.snapshot_object(work, one) for one in members]
-    if record.name_taken:  # the group stays, too: an array that has such members may have had such a group, and answered OK
+    if (
+        record.name_taken
+    ):  # the group stays, too: an array that has such members may have had such a group, and answered OK
         for member, one in zip(members, doomed, strict=True):
             engine.note_leftover(member, one.name, f"not created by this driver: {record.name_taken}")
         engine.remove(group)
