@@ -26,6 +26,7 @@ from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.sealing import Sealer
 
 _log = logging.getLogger(__name__)
+JOURNAL_PAGE = "docs/how-to/recover-a-volume.md#a-journal-that-cannot-be-replayed"
 
 
 class Staging:
@@ -85,7 +86,7 @@ class Staging:
             raise InvalidRequest("publish_context", "has no connection: is the volume published to this node?")
         connection = Connection.from_bytes(self._sealer.open(text))
         if connection.volume_id != request.volume_id:
-            raise InvalidRequest("publish_context", f"is that of volume {connection.volume_id!r}")
+            raise InvalidRequest("publish_context", f"belongs to volume {connection.volume_id!r}")
         return connection
 
     def _is_settled(self, record: StageRecord, request: StageVolume) -> bool:
@@ -115,7 +116,7 @@ class Staging:
         """
         if targets := mounted.published(record):
             raise PreconditionFailed(
-                f"volume {record.volume_id} is still published at {', '.join(sorted(targets))} as it was attached before: "
+                f"volume {record.volume_id} is still published at {', '.join(sorted(targets))} under an earlier attachment: "
                 "unpublish it there first"
             )
         _log.warning("volume %s was attached anew since it was staged: taking that stage down", record.volume_id)
@@ -198,7 +199,7 @@ class Staging:
             file_system.mount(record, device, found)
         except mounts.NeedsWriting as error:
             if not record.connection.alone:
-                raise _unclean(record, "other nodes have the volume, so that this one must not write to it") from error
+                raise _unclean(record, "other nodes have the volume, so this node must not write to it") from error
             record = self._replay(record, device, found)
             assert record.device
             file_system.mount(record, record.device)
@@ -347,7 +348,8 @@ def _intent(request: StageVolume, connection: Connection, previous: StageRecord 
 def _unclean(record: StageRecord, why: str) -> PreconditionFailed:
     return PreconditionFailed(
         f"volume {record.volume_id} is not mounted: its {record.fs_type} was not unmounted cleanly, files would be missing until "
-        f"its journal is replayed, and {why}. Attach it to one node alone first, or create a volume from it and attach that writable"
+        f"its journal is replayed, and {why}. Attach it to one node only "
+        f"first, or create a volume from it and attach that one writable; see {JOURNAL_PAGE}"
     )
 
 
@@ -361,7 +363,7 @@ def _make_writable(record: StageRecord) -> None:
 def _difference(record: StageRecord, request: StageVolume) -> str:
     if record.staging_path != request.staging_path:
         return f"it is staged at {record.staging_path}"
-    return f"it is staged as {record.capability}, and {request.capability} is asked for"
+    return f"it is staged as {record.capability}, but {request.capability} was requested"
 
 
 def _same_place(record: StageRecord, staging_path: str) -> bool:
@@ -382,7 +384,7 @@ def _thaw(record: StageRecord) -> None:
 def _write_out(record: StageRecord, here: mounts.Mount) -> None:
     """Flush the file system, unless an error stopped it for good: it told its users then, and would refuse to sync for ever."""
     if broken := health.mount_problem(here, read_only=file_system.is_read_only(record)):
-        _log.warning("volume %s: what was not written is lost: %s", record.volume_id, broken)
+        _log.warning("volume %s: unwritten data is lost: %s", record.volume_id, broken)
     else:
         _sync(record.staging_path)
 

@@ -15,7 +15,7 @@ from csi_cinderlib.provisioning import paging
 KEY = f"{OWN_KEYS}installation"
 """The id of the key-value that holds the namespace as a UUID."""
 
-_ADVICE = '; see "The installation\'s record is lost or cannot be read" in docs/how-to/backup-and-restore.md'
+_ADVICE = "; see docs/how-to/backup-and-restore.md#the-installations-record-is-lost-or-cannot-be-read"
 
 
 def namespace(store: Store) -> ids.Namespace:

@@ -87,6 +87,9 @@ def test_messages_lead_to_a_page_and_a_heading() -> None:
     assert links
     broken = [f"{module}: {path}{anchor}" for module, path, anchor in links if not _leads_somewhere(path, anchor)]
     assert broken == []
+    assert {path for _, path, anchor in links if not anchor} == {"docs/how-to/migrate-from-cinderlib.md"}, (
+        "name the section"
+    )
 
 
 def _leads_somewhere(path: str, anchor: str) -> bool:
@@ -108,6 +111,26 @@ def links_in_messages(package: Path) -> Iterator[tuple[str, str, str]]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 for path, anchor in re.findall(r"(docs/[\w/.-]+\.md)(#[\w-]+)?", node.value):
                     yield module.name, path, anchor
+
+
+def test_the_page_of_recovery_quotes_messages_as_they_are() -> None:
+    """Each item of a list that begins with a message; dots stand for what differs."""
+    page = (ROOT / "docs/how-to/recover-a-volume.md").read_text()
+    quoted = re.findall(r"^- `([^`]+)`", page, re.MULTILINE)
+    assert len(quoted) > 5
+    known = list(messages(ROOT / "csi_cinderlib"))
+    patterns = {quote: re.compile(".*".join(map(re.escape, quote.split("...")))) for quote in quoted}
+    assert [quote for quote, pattern in patterns.items() if not any(map(pattern.search, known))] == []
+
+
+def messages(package: Path) -> Iterator[str]:
+    """Texts in the code, with "..." for what is filled in."""
+    for module in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.JoinedStr):
+                yield "".join(str(one.value) if isinstance(one, ast.Constant) else "..." for one in node.values)
 
 
 def anchors(page: Path) -> set[str]:
