@@ -36,11 +36,12 @@ from csi_cinderlib.provisioning.volumes import Volumes
 
 if TYPE_CHECKING:
     from csi_cinderlib.observe.metrics import Metrics
+    from csi_cinderlib.persistence.kubernetes.rest import Client
 
 SETTLE_SECONDS = 60.0
+"""Between two looks for what was left half done."""
 FIRST_SETTLE_SECONDS = 5.0
 """After a start, which may follow a kill."""
-"""Between two looks for what was left half done."""
 
 REFRESH_SECONDS = 5.0
 """Between two looks at the directory of back ends; the kubelet itself takes up to a minute to bring a changed Secret."""
@@ -75,6 +76,7 @@ class ControllerSide:
         self.store = open_store(self._settings, self._keys.sealer)
         self._undo.callback(self.store.close)
         self._ids = installation.namespace(self.store)
+        self._claim_store()
         self.owners = Owners(self.store, owner=self._owner, writer=lambda: self._keys.sealer.writer)
         if self.store.traits.shared:
             self.owners.beat()
@@ -97,6 +99,31 @@ class ControllerSide:
         self._running = RunningBackends(self._settings, self._stopping, self.backends, make)
         self._running.start()
         self._start_chores()
+
+    def _claim_store(self) -> None:
+        """In Kubernetes, see that the store is this cluster's. Raises ConfigurationError, StoreUnavailable."""
+        if not self._is_in_kubernetes:
+            return
+        from csi_cinderlib.app import cluster
+
+        client, _ = self._api()
+        if uid := cluster.cluster_id(client):
+            installation.claim(self.store, uid, take_over_from=self._settings.store.take_over_from)
+
+    @property
+    def _is_in_kubernetes(self) -> bool:
+        return self._settings.kubernetes or self._settings.store.plugin == KUBERNETES
+
+    def _api(self) -> tuple[Client, str]:
+        """A client of the cluster's API, and our namespace there."""
+        from csi_cinderlib.persistence.kubernetes import access
+        from csi_cinderlib.persistence.kubernetes.rest import Client
+
+        store = self._settings.store
+        reached = access(store.options if store.plugin == KUBERNETES else {})
+        client = Client(reached, connections=1)
+        self._undo.callback(client.close)
+        return client, reached.namespace
 
     def services(self) -> tuple[Service, ...]:
         settings, common = self._settings, (self.store, self.backends, self._locks)
@@ -137,21 +164,17 @@ class ControllerSide:
             orphans = self._orphans()
             update = figures.Figures(self._metrics, self.store, observations, orphans).update
             self._every(figures.SECONDS, "figures", update, first=figures.FIRST_SECONDS)
-        if self._settings.kubernetes or self._settings.store.plugin == KUBERNETES:
+        if self._is_in_kubernetes:
             self._show_backends(observations)
 
     def _show_backends(self, observations: Observations) -> None:
         """Where `kubectl` shows them, whichever store holds the records."""
         from csi_cinderlib.app import backend_status, departed
-        from csi_cinderlib.persistence.kubernetes import access
-        from csi_cinderlib.persistence.kubernetes.rest import Client
         from csi_cinderlib.persistence.kubernetes.statuses import Statuses
 
-        settings, store, host = self._settings, self._settings.store, socket.gethostname()
-        reached = access(store.options if store.plugin == KUBERNETES else {})
-        client = Client(reached, connections=1)
-        self._undo.callback(client.close)
-        statuses = Statuses(client, reached.namespace, driver_name=settings.driver_name, instance=host)
+        settings, host = self._settings, socket.gethostname()
+        client, namespace = self._api()
+        statuses = Statuses(client, namespace, driver_name=settings.driver_name, instance=host)
         update = backend_status.BackendStatus(statuses, observations, self.store, controller=host).update
         self._every(backend_status.LOOK_SECONDS, "back ends' status", update, first=backend_status.FIRST_SECONDS)
         if settings.kubernetes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -199,6 +199,8 @@ def delete(engine: Engine, record: Volume) -> bool:
         return False
     driver = engine.ready_driver()
     was = record
+    if was.status is Status.AVAILABLE:  # a kill must leave no intent to delete a volume that is in use
+        _refuse_attached(record, engine.attachments(record.id))
     with engine.lock(f"{record.id}-delete_volume"):
         try:
             record = engine.intend(record, Status.DELETING, unfinished=was.unfinished or was.status in _UNFINISHED)
@@ -234,8 +236,12 @@ def _remove_record(engine: Engine, record: Volume) -> bool:
 def _refuse_dependents(engine: Engine, work: Work, record: Volume) -> None:
     engine.refuse_copies(record)
     engine.refuse_snapshots(record.id)
-    if nodes := [one.node_id for one in work.attachments(record.id)]:
-        raise InUse(f"volume {record.id!r} is attached to {', '.join(nodes)}")
+    _refuse_attached(record, work.attachments(record.id))
+
+
+def _refuse_attached(record: Volume, attachments: Sequence[Attachment]) -> None:
+    if attachments:
+        raise InUse(f"volume {record.id!r} is attached to {', '.join(one.node_id for one in attachments)}")
 
 
 def _is_untouched(engine: Engine, was: Volume) -> bool:

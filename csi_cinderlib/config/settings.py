@@ -51,10 +51,12 @@ class StoreSettings:
     Attributes:
         plugin: its name: `sql`, `kubernetes` or `memory`, or another of the entry point group `csi_cinderlib.persistence`.
         options: the plugin's own; for `sql` a `url`, say.
+        take_over_from: in Kubernetes, the UID of the namespace kube-system of a cluster that is gone, and whose store this one goes on with.
     """
 
     plugin: str = "sql"
     options: Mapping[str, object] = field(default=NOTHING, repr=False)
+    take_over_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

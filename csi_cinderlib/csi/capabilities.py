@@ -50,6 +50,8 @@ PROPAGATION = frozenset(
 )
 OTHER_DEVICES = frozenset({"device", "journal_dev", "journal_path", "logdev", "rtdev"})
 """Options of btrfs, ext4 and XFS that take another device of the node into the file system."""
+JOURNAL_SKIPPED = frozenset({"noload", "norecovery", "nologreplay", "rescue"})
+"""Options of ext4, XFS and btrfs that mount what the journal has not completed: files that were on stable storage would be missing."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_FLAGS = 4096
 
@@ -138,6 +140,8 @@ def _flags(flags: Sequence[str], field: str) -> tuple[str, ...]:
         raise CapabilityRefused(field, f"{', '.join(taken)}: how a volume is mounted is for the driver to say")
     if others := sorted(names & OTHER_DEVICES):
         raise CapabilityRefused(field, f"{', '.join(others)}: other devices of a node may not be named")
+    if skips := sorted(names & JOURNAL_SKIPPED):
+        raise CapabilityRefused(field, f"{', '.join(skips)}: a journal is always replayed, else files would be missing")
     if {"ro", "rw"} <= names:
         raise InvalidRequest(field, "has both ro and rw")
     return tuple(flags)

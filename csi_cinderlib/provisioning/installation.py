@@ -1,12 +1,13 @@
-"""The namespace of this installation's ids: made once, at its first start, and kept in its store."""
+"""What an installation keeps about itself in its store: the namespace of its ids, made once at its first start, and its cluster."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
-from csi_cinderlib.errors import AlreadyExists, ConfigurationError, CorruptRecord, NotFound
+from csi_cinderlib.errors import AlreadyExists, ConfigurationError, CorruptRecord, NotFound, StaleRecord
 from csi_cinderlib.model import ids
 from csi_cinderlib.model.records import EMPTY, OWN_KEYS, KeyValue, Volume
 from csi_cinderlib.persistence.api import Store
@@ -15,7 +16,14 @@ from csi_cinderlib.provisioning import paging
 KEY = f"{OWN_KEYS}installation"
 """The id of the key-value that holds the namespace as a UUID."""
 
+<<<<<<< HEAD
 _ADVICE = "; see docs/how-to/backup-and-restore.md#the-installations-record-is-lost-or-cannot-be-read"
+=======
+CLUSTER_KEY = f"{OWN_KEYS}cluster"
+"""The id of the key-value that names the cluster which uses the store."""
+
+_ADVICE = '; see "The installation\'s record is lost or cannot be read" in docs/how-to/backup-and-restore.md'
+>>>>>>> main
 
 
 def namespace(store: Store) -> ids.Namespace:
@@ -32,11 +40,48 @@ def namespace(store: Store) -> ids.Namespace:
     return _read(store)
 
 
-def _read(store: Store) -> ids.Namespace:
+def claim(store: Store, cluster: str, *, take_over_from: str = "") -> None:
+    """Make the store this cluster's, or see that it is.
+
+    A second cluster with a copy of the records has the same ids, so that a deletion there would reach the first one's volumes.
+
+    Args:
+        cluster: the UID of its namespace kube-system.
+        take_over_from: that of a cluster which is gone, and whose store this one goes on with.
+
+    Raises:
+        ConfigurationError: it is another cluster's.
+    """
+    with suppress(AlreadyExists):
+        store.add(KeyValue(id=CLUSTER_KEY, value=cluster))
+        return
+    found = _get(store, CLUSTER_KEY)
+    if found.value == cluster:
+        return
+    if found.value != take_over_from:
+        raise ConfigurationError(
+            "store",
+            f"it belongs to the cluster {found.value}, and this is the cluster {cluster} (the UID of the namespace kube-system). With the "
+            'same records, two clusters would delete each other\'s volumes; see "The store belongs to another cluster" in '
+            "docs/how-to/backup-and-restore.md",
+        )
     try:
-        return ids.Namespace(uuid.UUID(store.get(KeyValue, KEY).value))
+        store.replace(replace(found, value=cluster))
+    except StaleRecord:  # another controller does the same
+        claim(store, cluster)
+
+
+def _get(store: Store, key: str) -> KeyValue:
+    try:
+        return store.get(KeyValue, key)
     except CorruptRecord as error:
         raise ConfigurationError("store", f"{error}{_ADVICE}") from error
+
+
+def _read(store: Store) -> ids.Namespace:
+    value = _get(store, KEY).value
+    try:
+        return ids.Namespace(uuid.UUID(value))
     except ValueError:
         raise ConfigurationError("store", f"key-value {KEY!r} does not hold a UUID{_ADVICE}") from None
 

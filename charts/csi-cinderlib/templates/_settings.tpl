@@ -14,9 +14,16 @@ health_address: {{ printf "%s:%v" (.Values.controller.privileged | ternary "127.
 metrics_address: {{ printf ":%v" .Values.controller.metricsPort | quote }}
 {{- end }}
 {{- if eq .Values.store "crd" }}
-store: {plugin: kubernetes, options: {namespace: {{ .Release.Namespace | quote }}}}
+store:
+  plugin: kubernetes
+  options: {namespace: {{ .Release.Namespace | quote }}}
 {{- else }}
-store: {plugin: sql, options: {url: {file: /etc/csi-cinderlib/store/url}}}
+store:
+  plugin: sql
+  options: {url: {file: /etc/csi-cinderlib/store/url}}
+{{- end }}
+{{- with .Values.takeOverFrom }}
+  take_over_from: {{ . | quote }}
 {{- end }}
 {{- with .Values.volumeTypes }}
 volume_types:

@@ -202,12 +202,30 @@ def test_a_deletion_that_could_not_read_an_attachment_ends_although_the_record_i
     def repair(_record: object) -> None:
         store._put_raw(Attachment, attachment.id, "2-x", codec.to_text(attachment))
 
-    store._put_raw(Attachment, attachment.id, "1-x", f'{{"volume_id": "{volume.id}"}}')
-    store.before["replace"] = lambda _intent: store.before.update(replace=repair)
+    def damage(_intent: object) -> None:
+        store._put_raw(Attachment, attachment.id, "1-x", f'{{"volume_id": "{volume.id}"}}')
+        store.before.update(replace=repair)
+
+    store.before["replace"] = damage
     with pytest.raises(CorruptRecord):
         backend.delete_volume(volume)
     assert driver.volumes == {volume.id: 1}
     assert len(store.page(Attachment).records) == 1
+
+
+def test_no_intent_to_delete_an_attached_volume_is_written(
+    backend: Backend, volume: Volume, store: ObservedStore
+) -> None:
+    """A kill amid the refusal would leave a volume that is in use as one that is being deleted."""
+    attachment = backend.connect(volume, makers.attachment(volume))
+    volume = store.get(Volume, volume.id)
+    with pytest.raises(InUse, match=f"is attached to {attachment.node_id}"):
+        backend.delete_volume(volume)
+    assert store.get(Volume, volume.id).revision == volume.revision
+    store._put_raw(Attachment, attachment.id, "1-x", f'{{"volume_id": "{volume.id}"}}')
+    with pytest.raises(CorruptRecord):
+        backend.delete_volume(volume)
+    assert store.get(Volume, volume.id).revision == volume.revision
 
 
 def test_a_refused_deletion_leaves_the_volume_to_nobody(backend: Backend, volume: Volume, store: ObservedStore) -> None:

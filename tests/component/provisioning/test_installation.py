@@ -17,7 +17,7 @@ from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.persistence.stateless import StatelessStore
-from csi_cinderlib.provisioning.installation import KEY, namespace
+from csi_cinderlib.provisioning.installation import CLUSTER_KEY, KEY, claim, namespace
 from tests.component.provisioning.conftest import Damaged
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
@@ -146,3 +146,28 @@ def test_the_record_is_written_once() -> None:
 )
 def test_ids_of_the_library_are_told_from_derived_ones(id: str, derived: bool) -> None:
     assert is_derived(id) is derived
+
+
+def test_a_store_is_one_clusters(store: Store) -> None:
+    claim(store, "one")
+    claim(store, "one")
+    with pytest.raises(ConfigurationError, match="it belongs to the cluster one, and this is the cluster two"):
+        claim(store, "two")
+    with pytest.raises(ConfigurationError, match="it belongs to the cluster one"):
+        claim(store, "two", take_over_from="three")
+    claim(store, "two", take_over_from="one")
+    with pytest.raises(ConfigurationError, match="it belongs to the cluster two"):
+        claim(store, "one", take_over_from="three")
+
+
+def test_two_controllers_may_take_a_store_over_at_once(store: Store) -> None:
+    claim(store, "one")
+    together = Barrier(8)
+
+    def take(_: int) -> None:
+        together.wait()
+        claim(store, "two", take_over_from="one")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take, range(8)))
+    assert store.get(KeyValue, CLUSTER_KEY).value == "two"

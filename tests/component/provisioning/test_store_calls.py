@@ -53,8 +53,17 @@ def test_a_repeated_creation_is_one_look(counted: Site, cost: Cost) -> None:
 
 
 def test_a_volume_is_deleted_with_two_writes_and_a_look_at_each_kind_of_dependent(counted: Site, cost: Cost) -> None:
+    """At attachments twice: before the intent, too."""
     volume = counted.create("v")
-    assert cost(lambda: counted.volumes.delete(volume.id)) == ["get", "replace", "page", "page", "page", "remove"]
+    assert cost(lambda: counted.volumes.delete(volume.id)) == [
+        "get",
+        "page",
+        "replace",
+        "page",
+        "page",
+        "page",
+        "remove",
+    ]
     assert cost(lambda: counted.volumes.delete(volume.id)) == ["get"]
 
 
