@@ -134,7 +134,9 @@ class Staging:
         if targets and device and not health.device_problem(device) and mounted.staged_mount(record):
             raise HostError(f"volume {record.volume_id} does not work and is published at {', '.join(targets)}")
         dead = health.lost(device) if device else ""
-        if dead and device and not mounted.is_another_device(record):
+        if not dead:
+            mounted.refuse_covered(record)
+        elif device and not mounted.is_another_device(record):
             self._initiator.give_up(device)
         if not targets and not dead and mounted.staged_mount(record):
             _thaw(record)
@@ -248,7 +250,7 @@ class Staging:
         """Undo a failed stage. What cannot be undone now stays in the record, for the retry or NodeUnstageVolume."""
         with contextlib.suppress(DriverError):
             current = self._records.find(record.volume_id) or record
-            if mounted.visible(current):
+            if mounted.layers(current, mounts.table()):
                 return
             file_system.undo_growth(self._records, current)
             if file_system.clear_remains(self._records, current):
@@ -264,7 +266,7 @@ class Staging:
         Raises:
             InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
             OperationPending: another call works on this volume, or at this path.
-            PreconditionFailed: still published, or mounted by somebody who left no record (promise 4).
+            PreconditionFailed: still published, mounted below something else, or mounted by somebody who left no record (promise 4).
             CorruptRecord: its record cannot be read.
             HostError: a flush failed (the data is not safe), or something holds the device.
         """
@@ -303,10 +305,12 @@ class Staging:
         return record
 
     def take_down(self, record: StageRecord) -> None:
-        """`unstage` without its checks, for one who holds the volume's lock."""
+        """`unstage` for one who holds the volume's lock, without its look at records and publications."""
         device = record.device
         dead = health.lost(device) if device else ""
-        if dead and device and not mounted.is_another_device(record):
+        if not dead:
+            mounted.refuse_covered(record)
+        elif device and not mounted.is_another_device(record):
             self._initiator.give_up(device)
         here = mounts.find(record.staging_path)
         if here and not dead and mounted.is_own(self._records, record, here):
