@@ -52,7 +52,7 @@ ARG DRIVER_PACKAGES=""
 # A driver's packages may need the libraries whose files the stage mkfs removed.
 RUN [ -z "$DRIVER_PACKAGES" ] || { apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --reinstall \
-       $(dpkg-query -W -f '${Package} ' 'libicu*') $DRIVER_PACKAGES \
+       $(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' 'libicu*' | sed -n 's/^ii //p') $DRIVER_PACKAGES \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin; }
 COPY --from=builder-controller /opt/csi-cinderlib /opt/csi-cinderlib
 ENV PATH=/opt/csi-cinderlib/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
