@@ -90,6 +90,13 @@ class Backend:
         return self._engine.driver is not None
 
     @property
+    def problem(self) -> str:
+        """Why it is not ready, or had no report for those who asked last; "" when neither. Asks nothing of the driver."""
+        if not self.ready:
+            return self.failure
+        return self.without_secrets(self._reports.failure) if self._reports.failure else ""
+
+    @property
     def driver(self) -> object:
         """The Cinder driver itself, for the library's users. Raises BackendUnavailable."""
         driver: object = self._engine.ready_driver()

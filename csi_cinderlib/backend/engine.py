@@ -42,6 +42,7 @@ _ATTEMPTS = 10
 _UNFINISHED = (Status.CREATING, Status.ERROR)
 GRACE = timedelta(minutes=10)
 """How old an unfinished creation is when the controller undoes it. The provisioner retries within five minutes at most."""
+ORPHAN_PAGE = "docs/how-to/recover-a-volume.md#an-orphan-on-the-array"
 OUT_OF_REACH = "its creation did not end, and its driver may only find it by an id that was never answered"
 
 
@@ -266,7 +267,9 @@ class Engine:
             self.leave(record, str(error), name_taken=str(error))
         kind = "group snapshot" if isinstance(record, GroupSnapshot) else type(record).__name__.lower()
         return NameTaken(
-            kind, record.id, f"on back end {self.name!r}, not created by this driver and left alone: {error}"
+            kind,
+            record.id,
+            f"on back end {self.name!r}, not created by this driver and left alone: {error}; see {ORPHAN_PAGE}",
         )
 
     def note_leftover(self, record: Volume | Snapshot, name: str, reason: str) -> None:

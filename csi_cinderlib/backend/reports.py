@@ -13,7 +13,7 @@ from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, usable_free
 from csi_cinderlib.backend.work import walk
-from csi_cinderlib.errors import BackendUnavailable
+from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.model.records import Snapshot, Status, Volume, VolumeType
 
 __all__ = ["Reports", "update_provider_info", "usable_free", "wants_thin"]
@@ -29,6 +29,8 @@ class Reports:
         self._guard = threading.Lock()
         self._last: BackendStats | None = None
         self._asked_at = 0.0
+        self.failure: DriverError | None = None
+        """Why there was no new report when one was asked for last."""
         self._taken: Counter[str] = Counter()
         self._allocated: Counter[str] | None = None
 
@@ -42,6 +44,11 @@ class Reports:
             try:
                 if self._asked_at == before or self._last is None:  # else another thread asked meanwhile
                     self._ask()
+                    self.failure = None
+            except DriverError as error:
+                self.failure = error
+                self._asked_at = -math.inf  # the old report says nothing any more of what there is
+                raise
             finally:
                 self._asking.release()
         with self._guard:

@@ -191,10 +191,24 @@ def _ext(size: int) -> Iterator[int]:
 
 
 def _xfs(size: int) -> Iterator[int]:
-    """Each allocation group begins with a superblock: of 1 TiB less a block at most, 4 or 32 of them in a smaller device."""
-    for count in (2, 4, 8, 16, 32, -(-size // (1024 * _GIB - BLOCK)), -(-size // (1024 * _GIB))):
+    """Each allocation group begins with a superblock: 4 to 32 groups, or groups of 1 TiB less a block in a device of 4 TiB and more."""
+    for count in (2, 4, 8, 16, 32):
         length = -(-size // BLOCK // count) * BLOCK
         yield from (number * length for number in range(1, count))
+        yield from (place for unit in _STRIPES for place in _second_group(-(-size // count), unit))
+    yield from range(_XFS_GROUP, size, _XFS_GROUP)
+    yield from (place for unit in _STRIPES for place in _second_group(_XFS_GROUP, unit))
+
+
+_XFS_GROUP = 1024 * _GIB - BLOCK
+_STRIPES = tuple(BLOCK << power for power in range(13))
+"""Up to 16 MiB: the stripe units that disks tell or an administrator gives."""
+
+
+def _second_group(length: int, unit: int) -> Iterator[int]:
+    """Where it may begin once mkfs.xfs has rounded the groups to the stripe unit, and kept them from beginning all on one disk."""
+    rounded = -(-length // unit) * unit
+    yield from (rounded + number * unit for number in (-2, -1, 0, 1))
 
 
 _END_PLACES = (

@@ -262,7 +262,7 @@ def _configure_free(file: int, path: str, *, read_only: bool, direct_io: bool, b
             if error.errno not in (errno.EBUSY, *_GONE):
                 raise
         time.sleep(random.random() * min(attempt, 10) / 1000)  # noqa: S311 - spreads the callers, hides nothing
-    raise HostError(f"attaching {path}: no loop device could be had in {_ATTEMPTS} attempts")
+    raise HostError(f"attaching {path}: no loop device could be obtained in {_ATTEMPTS} attempts")
 
 
 def _first_of_racers(path: str, state: os.stat_result, number: int, *, read_only: bool) -> str:

@@ -42,6 +42,7 @@ CHECK_SECONDS = 6 * 3600.0
 GROW_SECONDS = 3600.0
 
 ERRORS_PAGE = "docs/how-to/recover-a-volume.md#a-file-system-with-errors"
+REFUSAL_PAGE = "docs/how-to/recover-a-volume.md#a-refusal-to-format"
 
 _EXT = ("ext2", "ext3", "ext4")
 _EXT4_IOC_RESIZE_FS = 0x40086610
@@ -64,9 +65,13 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
     """
     argv = mkfsoptions.command(fs_type, options)
     if found := probe(device):
-        raise UnsafeToFormat(f"{device} carries {found.name} ({found.kind}): no file system is made on it")
+        raise UnsafeToFormat(
+            f"{device} carries {found.name} ({found.kind}): no file system is made on it; see {REFUSAL_PAGE}"
+        )
     if known := _known_to_libblkid(device):
-        raise UnsafeToFormat(f"{device} carries {known}, as blkid finds: no file system is made on it")
+        raise UnsafeToFormat(
+            f"{device} carries {known}, according to blkid: no file system is made on it; see {REFUSAL_PAGE}"
+        )
     output = commands.run([*argv, device], timeout=MKFS_SECONDS, ok=range(256))
     if output.code:
         asked = f" with the StorageClass's mkfsOptions {shlex.join(options)!r}" if options else ""
@@ -74,7 +79,7 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
         raise HostError(f"{argv[0]}{asked} on {device}{sectors} failed: {mkfsoptions.complaint(output)}")
     made = probe(device, span=FILE_SYSTEM_SPAN)
     if made is None or made.name != fs_type:
-        raise HostError(f"{argv[0]} ended well, but {device} carries {made.name if made else 'no'} file system")
+        raise HostError(f"{argv[0]} succeeded, but {device} carries {made.name if made else 'no'} file system")
     return made
 
 
@@ -111,8 +116,7 @@ def _preen(device: str, *flags: str) -> None:
     if output.code not in (0, 1, 2):  # 1: mended; 2: mended, and a root file system would want a reboot
         said = (output.stdout + output.stderr).strip()[-1000:]
         raise HostError(
-            f"{device}: the file system has errors that `e2fsck -p` does not correct without a decision of yours; "
-            f"see {ERRORS_PAGE}. It said: {said}"
+            f'{device}: the file system has errors that "e2fsck -p" does not correct; see {ERRORS_PAGE}. It reported: {said}'
         )
 
 

@@ -152,7 +152,7 @@ def free_number() -> int:
             return kernel.ioctl(fd, _GET_FREE)
     except FileNotFoundError:
         reason = "it is not in /dev of this container" if MODULE.exists() else "load the kernel's module: modprobe loop"
-        raise HostError(f"no loop device can be had without {CONTROL}: {reason}") from None
+        raise HostError(f"no loop device is available without {CONTROL}: {reason}") from None
 
 
 def node(number: int) -> str:

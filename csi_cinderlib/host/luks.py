@@ -36,7 +36,7 @@ def make(device: str, key: bytes) -> None:
         HostError: it cannot be read, or cryptsetup failed.
     """
     if found := probe(device):
-        raise UnsafeToFormat(f"{device} carries {found.name} ({found.kind}): it is not encrypted anew")
+        raise UnsafeToFormat(f"{device} carries {found.name} ({found.kind}): it is not encrypted again")
     options = ("--type", "luks2", "--batch-mode", "--pbkdf-memory", _PBKDF_KIB, *_KEY)
     _cryptsetup("luksFormat", *options, device, key=key)
 

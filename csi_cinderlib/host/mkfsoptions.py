@@ -79,7 +79,9 @@ def split(fs_type: str, options: Sequence[str]) -> list[tuple[str, str]]:
     except getopt.GetoptError as error:
         raise InvalidRequest(FIELD, f"{error.msg} for {tool.argv[0]}, or not allowed here") from None
     if rest:
-        raise InvalidRequest(FIELD, f"{rest[0]!r} is no option of {tool.argv[0]}; the device is named by the driver")
+        raise InvalidRequest(
+            FIELD, f"{rest[0]!r} is not an option of {tool.argv[0]}; the driver itself names the device"
+        )
     return parsed
 
 

@@ -107,7 +107,7 @@ def _refuse_unknown(fs_type: str, data: Sequence[str]) -> None:
     if unknown := rejected(fs_type, data):
         raise InvalidRequest(_FLAGS_FIELD, f"{fs_type} does not know {', '.join(unknown)}")
     if (labels := security_labels(data)) and not SELINUX.exists():
-        reason = f"SELinux is not enabled on this node, so that {fs_type} takes no {', '.join(labels)}"
+        reason = f"SELinux is not enabled on this node, so {fs_type} accepts no {', '.join(labels)}"
         raise InvalidRequest(_FLAGS_FIELD, reason)
 
 
@@ -176,7 +176,7 @@ def unmount(path: str, *, lazy: bool = False) -> int:
     while _unmount_one(where, _UMOUNT_NOFOLLOW | (_UMOUNT_DETACH if lazy else 0)):
         layers += 1
     if find(where):
-        raise HostError(f"unmounting {path}: the kernel does not let this mount go")
+        raise HostError(f"unmounting {path}: the kernel does not release this mount")
     return layers
 
 
@@ -187,7 +187,7 @@ def unmount_uppermost(path: str) -> None:
         HostError: nothing is mounted there, it is in use, or it cannot be unmounted.
     """
     if not _unmount_one(_normal(path), _UMOUNT_NOFOLLOW):
-        raise HostError(f"unmounting {path}: the kernel does not let this mount go")
+        raise HostError(f"unmounting {path}: the kernel does not release this mount")
 
 
 def _unmount_one(path: str, flags: int) -> bool:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat, Unsupported
+from csi_cinderlib.host.filesystems import REFUSAL_PAGE
 from csi_cinderlib.host.magics import Kind
 from csi_cinderlib.host.signatures import Signature
 from csi_cinderlib.model.connection import Formatting
 
 DEFAULT_FILE_SYSTEM = "ext4"
-REFUSAL_PAGE = "docs/how-to/recover-a-volume.md#a-refusal-to-format"
 MOUNTABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
 
 
@@ -62,15 +62,17 @@ def decide(
     if interrupted and found.name == interrupted:
         return Decision(Action.MAKE_AGAIN, make)
     if found.kind is not Kind.FILE_SYSTEM:
-        raise UnsafeToFormat(f"the device carries {found.name} ({found.kind}) and no file system: it is left as it is")
+        raise UnsafeToFormat(
+            f"the device carries {found.name} ({found.kind}) and no file system: nothing was changed; see {REFUSAL_PAGE}"
+        )
     if found.unfinished:
         raise UnsafeToFormat(
-            f"the device carries the beginning of {found.name}, whose mkfs never ended: it is left as it is"
+            f"the device carries the beginning of {found.name}, whose mkfs did not finish: nothing was changed; see {REFUSAL_PAGE}"
         )
     if wanted and found.name != wanted:
-        raise PreconditionFailed(f"the device carries {found.name}, and {wanted} was asked for: it is left as it is")
+        raise PreconditionFailed(f"the device carries {found.name}, but {wanted} was requested: nothing was changed")
     if found.name not in MOUNTABLE:
-        raise Unsupported(f"the device carries {found.name}, which is not mounted here")
+        raise Unsupported(f"the device carries {found.name}, which this node does not mount")
     return Decision(Action.USE, found.name)
 
 
@@ -78,15 +80,15 @@ def _may_format(rule: Formatting, marked: bool, is_blank: Callable[[], bool]) ->
     if rule is Formatting.FORBIDDEN:
         raise UnsafeToFormat(
             "the volume must carry a file system already, and none is found on the device: it was made from a source, is attached "
-            f"read-only, or has been staged or attached as a raw device before. It is left as it is; see {REFUSAL_PAGE}"
+            f"read-only, or has been staged or attached as a raw device before. Nothing was changed; see {REFUSAL_PAGE}"
         )
     if marked:
         raise UnsafeToFormat(
-            "no file system is found on the device, and it has had one since it was attached to this node: it is left as it is; "
+            "no file system is found on the device, and it has had one since it was attached to this node: nothing was changed; "
             f"see {REFUSAL_PAGE}"
         )
     if rule is Formatting.UNKNOWN and not is_blank():
         raise UnsafeToFormat(
-            "no file system is found, but the device is not blank and another node had it before: it is left as it is; "
+            "no file system is found, but the device is not blank and another node had it before: nothing was changed; "
             f"see {REFUSAL_PAGE}"
         )

@@ -39,7 +39,7 @@ def replaced(device: Device) -> str:
     """
     try:
         if other := scsi.stale(device.path):
-            return f"{device.path} is another volume by now: {', '.join(other)} answers as that"
+            return f"{device.path} now identifies as a different volume: {', '.join(other)}"
     except HostError as error:
         return str(error)
     return ""
@@ -56,7 +56,7 @@ def lost(device: Device) -> str:
         if not devices.size(device.path):
             return f"the device {device.path} shows a size of 0"
         if device.file and not devices.shows_file(device.path, device.file):
-            return f"{device.file} is gone, or another file by now"
+            return f"{device.file} is gone, or was replaced by another file"
         return _paths_problem(device, _WORKING | _RECOVERING)
     except HostError as error:
         return str(error)
@@ -85,7 +85,7 @@ def mount_problem(mount: Mount, *, read_only: bool) -> str:
         read_only: it was mounted read-only on purpose.
     """
     if broken := _BROKEN & set(mount.super_options):
-        return f"the file system is in the state {', '.join(sorted(broken))}: an error made it stop"
+        return f"the file system is in the state {', '.join(sorted(broken))}: it stopped after an error"
     if "ro" in mount.super_options and not read_only:
         return "an error made the file system read-only"
     try:
@@ -99,7 +99,7 @@ def mount_problem(mount: Mount, *, read_only: bool) -> str:
 def errors_noted(device: str) -> str:
     """What ext4 has noted in its superblock; "" when there is nothing, or it is another file system."""
     count = filesystems.count_errors(device)
-    return f"the file system noted {count} errors: it must be checked by e2fsck" if count else ""
+    return f"the file system has recorded {count} errors and must be checked by e2fsck" if count else ""
 
 
 class Reader:

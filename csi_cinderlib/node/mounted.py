@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from csi_cinderlib.errors import HostError
+from csi_cinderlib.errors import HostError, PreconditionFailed
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.node.stage_record import StageRecord
@@ -24,15 +24,35 @@ def path_key(path: str) -> str:
 
 def visible(record: StageRecord) -> Mapping[str, Mount]:
     """Mount points of the volume's device, and of its read-only view, by path; empty when the device is not there."""
+    table = mounts.table()
+    uppermost = {item.target: item for item in table}
+    return {item.target: item for item in layers(record, table) if uppermost[item.target] == item}
+
+
+def layers(record: StageRecord, table: Sequence[Mount]) -> Sequence[Mount]:
+    """What `visible` finds, and in addition what lies below another mount."""
     device = record.device
     if device is None or is_another_device(record):
-        return {}
+        return ()
+    view = read_only_view(record)
+    return (*mounts.by_device(device.path, among=table), *(mounts.by_device(view, among=table) if view else ()))
+
+
+def refuse_covered(record: StageRecord) -> None:
+    """A disk may go although it is mounted, and with it what its file system has not written yet.
+
+    Raises:
+        PreconditionFailed: the volume is mounted below something else, which this driver does not unmount.
+    """
     table = mounts.table()
-    found = list(mounts.by_device(device.path, among=table))
-    if view := read_only_view(record):
-        found += mounts.by_device(view, among=table)
-    uppermost = {item.target: item for item in table}
-    return {item.target: item for item in found if uppermost.get(item.target) == item}
+    own = layers(record, table)
+    for item in own:
+        above = (other for other in table[table.index(item) + 1 :] if other.target == item.target)
+        if other := next((other for other in above if other not in own), None):
+            raise PreconditionFailed(
+                f"volume {record.volume_id} is still mounted at {item.target}, below {other.fs_type} from {other.source}: "
+                "unmount that first"
+            )
 
 
 def staged_mount(record: StageRecord) -> Mount | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, HostError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import devices, kernel, mounts
+from csi_cinderlib.host import devices, filesystems, kernel, mounts
 from csi_cinderlib.host.identities import sysfs
 from csi_cinderlib.host.mountoptions import is_read_only
 from csi_cinderlib.host.mounts import Mount
@@ -196,7 +196,7 @@ def _healthy(record: StageRecord) -> None:
     if problem:
         raise PreconditionFailed(
             f"volume {record.volume_id} is not published: {problem}. Delete the pods on this node that use the volume: it is "
-            "then unstaged, and checked when it is staged again"
+            f"then unstaged, and checked when it is staged again; see {filesystems.ERRORS_PAGE}"
         )
 
 
@@ -210,11 +210,11 @@ def _compatible(record: StageRecord, capability: Capability) -> None:
         staged, asked = (
             ("block device", "file system") if record.capability.is_block else ("file system", "block device")
         )
-        raise PreconditionFailed(f"volume {record.volume_id} is staged as a {staged} and asked for as a {asked}")
+        raise PreconditionFailed(f"volume {record.volume_id} is staged as a {staged} but requested as a {asked}")
     kind = capability.access_type
     if isinstance(kind, MountAccess) and kind.fs_type and record.fs_type and kind.fs_type != record.fs_type:
         raise PreconditionFailed(
-            f"volume {record.volume_id} carries {record.fs_type} and is asked for as {kind.fs_type}"
+            f"volume {record.volume_id} carries {record.fs_type} but was requested as {kind.fs_type}"
         )
     known = set(mounts.of_file_system(_flags(record.capability)))
     if unknown := [option for option in mounts.of_file_system(_flags(capability)) if option not in known]:

@@ -158,11 +158,11 @@ def _parsed_capability(raw: Mapping[str, Any]) -> Capability:
 def _connection(raw: Mapping[str, Any]) -> Connection:
     _text(raw["protocol"])
     if not isinstance(raw["data"], dict):
-        raise TypeError("the connection's data is no map")
+        raise TypeError("the connection's data is not a map")
     return Connection.from_json(json.dumps(raw).encode())
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     return value

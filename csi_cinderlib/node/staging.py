@@ -26,6 +26,7 @@ from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.sealing import Sealer
 
 _log = logging.getLogger(__name__)
+JOURNAL_PAGE = "docs/how-to/recover-a-volume.md#a-journal-that-cannot-be-replayed"
 
 
 class Staging:
@@ -85,7 +86,7 @@ class Staging:
             raise InvalidRequest("publish_context", "has no connection: is the volume published to this node?")
         connection = Connection.from_bytes(self._sealer.open(text))
         if connection.volume_id != request.volume_id:
-            raise InvalidRequest("publish_context", f"is that of volume {connection.volume_id!r}")
+            raise InvalidRequest("publish_context", f"belongs to volume {connection.volume_id!r}")
         return connection
 
     def _is_settled(self, record: StageRecord, request: StageVolume) -> bool:
@@ -115,7 +116,7 @@ class Staging:
         """
         if targets := mounted.published(record):
             raise PreconditionFailed(
-                f"volume {record.volume_id} is still published at {', '.join(sorted(targets))} as it was attached before: "
+                f"volume {record.volume_id} is still published at {', '.join(sorted(targets))} under an earlier attachment: "
                 "unpublish it there first"
             )
         _log.warning("volume %s was attached anew since it was staged: taking that stage down", record.volume_id)
@@ -133,7 +134,9 @@ class Staging:
         if targets and device and not health.device_problem(device) and mounted.staged_mount(record):
             raise HostError(f"volume {record.volume_id} does not work and is published at {', '.join(targets)}")
         dead = health.lost(device) if device else ""
-        if dead and device and not mounted.is_another_device(record):
+        if not dead:
+            mounted.refuse_covered(record)
+        elif device and not mounted.is_another_device(record):
             self._initiator.give_up(device)
         if not targets and not dead and mounted.staged_mount(record):
             _thaw(record)
@@ -198,7 +201,7 @@ class Staging:
             file_system.mount(record, device, found)
         except mounts.NeedsWriting as error:
             if not record.connection.alone:
-                raise _unclean(record, "other nodes have the volume, so that this one must not write to it") from error
+                raise _unclean(record, "other nodes have the volume, so this node must not write to it") from error
             record = self._replay(record, device, found)
             assert record.device
             file_system.mount(record, record.device)
@@ -247,7 +250,7 @@ class Staging:
         """Undo a failed stage. What cannot be undone now stays in the record, for the retry or NodeUnstageVolume."""
         with contextlib.suppress(DriverError):
             current = self._records.find(record.volume_id) or record
-            if mounted.visible(current):
+            if mounted.layers(current, mounts.table()):
                 return
             file_system.undo_growth(self._records, current)
             if file_system.clear_remains(self._records, current):
@@ -263,7 +266,7 @@ class Staging:
         Raises:
             InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
             OperationPending: another call works on this volume, or at this path.
-            PreconditionFailed: still published, or mounted by somebody who left no record (promise 4).
+            PreconditionFailed: still published, mounted below something else, or mounted by somebody who left no record (promise 4).
             CorruptRecord: its record cannot be read.
             HostError: a flush failed (the data is not safe), or something holds the device.
         """
@@ -302,10 +305,12 @@ class Staging:
         return record
 
     def take_down(self, record: StageRecord) -> None:
-        """`unstage` without its checks, for one who holds the volume's lock."""
+        """`unstage` for one who holds the volume's lock, without its look at records and publications."""
         device = record.device
         dead = health.lost(device) if device else ""
-        if dead and device and not mounted.is_another_device(record):
+        if not dead:
+            mounted.refuse_covered(record)
+        elif device and not mounted.is_another_device(record):
             self._initiator.give_up(device)
         here = mounts.find(record.staging_path)
         if here and not dead and mounted.is_own(self._records, record, here):
@@ -347,7 +352,8 @@ def _intent(request: StageVolume, connection: Connection, previous: StageRecord 
 def _unclean(record: StageRecord, why: str) -> PreconditionFailed:
     return PreconditionFailed(
         f"volume {record.volume_id} is not mounted: its {record.fs_type} was not unmounted cleanly, files would be missing until "
-        f"its journal is replayed, and {why}. Attach it to one node alone first, or create a volume from it and attach that writable"
+        f"its journal is replayed, and {why}. Attach it to one node only "
+        f"first, or create a volume from it and attach that one writable; see {JOURNAL_PAGE}"
     )
 
 
@@ -361,7 +367,7 @@ def _make_writable(record: StageRecord) -> None:
 def _difference(record: StageRecord, request: StageVolume) -> str:
     if record.staging_path != request.staging_path:
         return f"it is staged at {record.staging_path}"
-    return f"it is staged as {record.capability}, and {request.capability} is asked for"
+    return f"it is staged as {record.capability}, but {request.capability} was requested"
 
 
 def _same_place(record: StageRecord, staging_path: str) -> bool:
@@ -382,7 +388,7 @@ def _thaw(record: StageRecord) -> None:
 def _write_out(record: StageRecord, here: mounts.Mount) -> None:
     """Flush the file system, unless an error stopped it for good: it told its users then, and would refuse to sync for ever."""
     if broken := health.mount_problem(here, read_only=file_system.is_read_only(record)):
-        _log.warning("volume %s: what was not written is lost: %s", record.volume_id, broken)
+        _log.warning("volume %s: unwritten data is lost: %s", record.volume_id, broken)
     else:
         _sync(record.staging_path)
 

@@ -33,7 +33,7 @@ def problem(capability: Capability) -> str:
         )
     fs_type = capability.access_type.fs_type
     if fs_type and fs_type not in FILE_SYSTEMS:
-        return f"file system {fs_type!r} is unknown; the known ones are {', '.join(FILE_SYSTEMS)}"
+        return f"unsupported file system {fs_type!r}; supported: {', '.join(FILE_SYSTEMS)}"
     return ""
 
 

@@ -151,14 +151,12 @@ class Attachments:
             return
         page = self._store.page(Attachment, limit=self._max_per_node + own, where={"node_id": node_id})
         if len(page.records) + len(page.corrupt) >= self._max_per_node + own:
-            raise ResourceExhausted(
-                f"node {node_id!r} has {self._max_per_node} volumes, which is as many as it may have"
-            )
+            raise ResourceExhausted(f"node {node_id!r} has {self._max_per_node} volumes, the most it may have")
 
 
 def _too_long(volume: Volume, length: int) -> Unsupported:
     return Unsupported(
-        f"the connection of volume {volume.id!r} takes {length} bytes as publish_context and CSI allows {MAX_CONTEXT}: "
+        f"the connection of volume {volume.id!r} takes {length} bytes as publish_context, but CSI allows {MAX_CONTEXT}: "
         f"let back end {volume.backend!r} offer fewer portals or paths"
     )
 

@@ -132,8 +132,8 @@ class Creation:
         if have not in ("", wanted):
             raise InvalidRequest(
                 "volume_capabilities",
-                f"file system {wanted} is asked for, and the source, volume {source.id!r}, was made for {have}: ask for {have}, "
-                "or for none",
+                f"file system {wanted} was requested, but the source, volume {source.id!r}, was made for {have}: request {have}, "
+                "or none",
             )
 
     def _file_system_of(self, volume: Volume) -> str:

@@ -37,11 +37,11 @@ def difference(attachment: Attachment, request: PublishVolume) -> str:
     mode = request.capability.access_mode
     wanted = access.read_only(mode, asked=request.read_only)
     if attachment.access_mode is not mode:
-        return f"its access mode is {attachment.access_mode}, asked for is {mode}"
+        return f"its access mode is {attachment.access_mode}, but {mode} was requested"
     if attachment.block != request.capability.is_block:
-        return f"it is {_kind(attachment.block)}, asked for is {_kind(request.capability.is_block)}"
+        return f"it is {_kind(attachment.block)}, but {_kind(request.capability.is_block)} was requested"
     if attachment.read_only != wanted:
-        return f"it is {_text(attachment.read_only)}, asked for is {_text(wanted)}"
+        return f"it is {_text(attachment.read_only)}, but {_text(wanted)} was requested"
     return ""
 
 

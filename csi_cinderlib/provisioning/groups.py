@@ -104,7 +104,9 @@ class Groups:
     def _take(self, wanted: GroupSnapshot) -> GroupSnapshotState:
         volumes = [self._volume(id) for id in wanted.volume_ids]
         if len({volume.backend for volume in volumes}) > 1:
-            raise InvalidRequest("source_volume_ids", "lie on several back ends, which have no common moment")
+            raise InvalidRequest(
+                "source_volume_ids", "are on different back ends; a consistent group snapshot is not possible"
+            )
         members = [member(self._ids.member_id(wanted.id, volume.id), wanted, volume) for volume in volumes]
         record = replace(wanted, backend=volumes[0].backend)
         backend = home(self._backends, record)
@@ -147,7 +149,9 @@ def member(id: str, record: GroupSnapshot, volume: Volume) -> Snapshot:
 def check_same(found: GroupSnapshot, wanted: GroupSnapshot) -> None:
     """Raises AlreadyExists when a group snapshot is not the one asked for again."""
     if set(found.volume_ids) != set(wanted.volume_ids):
-        raise AlreadyExists("group snapshot", wanted.name, f"it is one of the volumes {', '.join(found.volume_ids)}")
+        raise AlreadyExists(
+            "group snapshot", wanted.name, f"it is a snapshot of the volumes {', '.join(found.volume_ids)}"
+        )
     if keys := mapping_difference(found.parameters, wanted.parameters):
         raise AlreadyExists("group snapshot", wanted.name, f"parameters differ in {keys}")
 

@@ -19,7 +19,7 @@ KEY = f"{OWN_KEYS}installation"
 CLUSTER_KEY = f"{OWN_KEYS}cluster"
 """The id of the key-value that names the cluster which uses the store."""
 
-_ADVICE = '; see "The installation\'s record is lost or cannot be read" in docs/how-to/backup-and-restore.md'
+_ADVICE = "; see docs/how-to/backup-and-restore.md#the-installations-record-is-lost-or-cannot-be-read"
 
 
 def namespace(store: Store) -> ids.Namespace:
@@ -58,8 +58,8 @@ def claim(store: Store, cluster: str, *, take_over_from: str = "") -> None:
         raise ConfigurationError(
             "store",
             f"it belongs to the cluster {found.value}, and this is the cluster {cluster} (the UID of the namespace kube-system). With the "
-            'same records, two clusters would delete each other\'s volumes; see "The store belongs to another cluster" in '
-            "docs/how-to/backup-and-restore.md",
+            "same records, two clusters would delete each other's volumes; "
+            "see docs/how-to/backup-and-restore.md#the-store-belongs-to-another-cluster",
         )
     try:
         store.replace(replace(found, value=cluster))

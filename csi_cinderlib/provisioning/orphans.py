@@ -245,7 +245,7 @@ class Orphans:
             if isinstance(record, GroupSnapshot):
                 name = ", ".join([*(f"snapshot-{id}" for id in record.snapshot_ids), f"group {record.group_id}"])
             return _orphan(record, f"look for {name} on the back end: not created by this driver: {record.name_taken}")
-        idle = "and nobody finished that" if is_due else "and somebody may still be at work on it"
+        idle = "and was not finished" if is_due else "and may still be in progress"
         return _orphan(record, record.message or f"it is {record.status} {idle}", due=is_due)
 
     def _unreadable(self) -> Iterator[Orphan]:

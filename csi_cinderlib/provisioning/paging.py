@@ -35,7 +35,7 @@ def start(token: str) -> str:
     after = token.removeprefix(_AFTER)
     if after == token or not after:
         raise OperationPending(
-            f"starting_token {token[:64]!r} was not given out by this driver: list again from the start"
+            f"starting_token {token[:64]!r} was not issued by this driver: list again from the start"
         )
     return after
 

@@ -127,7 +127,7 @@ def _unmet(places: Sequence[Place], wanted: Wanted) -> DriverError:
     key = extra_specs.unmet(wanted.extra_specs, places[0].reported)
     return InvalidRequest(
         f"parameters[extraSpecs/{key}]",
-        f"{wanted.extra_specs[key]!r} is not what any of these offers: {_names(places)}",
+        f"{wanted.extra_specs[key]!r} is not offered by any of these: {_names(places)}",
     )
 
 
@@ -153,7 +153,7 @@ _RULES = (
     _Rule(
         lambda place, wanted: sameness.reachable(place.topology, wanted.topology),
         lambda places, _wanted: ResourceExhausted(
-            f"none of these can be reached from the topology asked for: {_names(places)}"
+            f"none of these can be reached from the requested topology: {_names(places)}"
         ),
     ),
     _Rule(

@@ -51,11 +51,11 @@ def check_same(volume: Volume, request: CreateVolume, *, topology: Mapping[str, 
 
 def _differences(volume: Volume, request: CreateVolume, topology: Mapping[str, str]) -> Iterator[str]:
     if not request.size.accepts(volume.size):
-        yield f"its size is {volume.size} GiB, asked for are {request.size.required} bytes" + (
-            f" and {request.size.limit} at most" if request.size.limit else ""
+        yield f"its size is {volume.size} GiB, but {request.size.required} bytes were requested" + (
+            f" (at most {request.size.limit})" if request.size.limit else ""
         )
     if volume.source != request.source:
-        yield f"it was made from {_source_text(volume.source)}, asked for is {_source_text(request.source)}"
+        yield f"it was made from {_source_text(volume.source)}, but {_source_text(request.source)} was requested"
     yield _capability_difference(volume, request)
     if keys := mapping_difference(volume.parameters, request.parameters.given):
         yield f"parameters differ in {keys}"
@@ -71,7 +71,7 @@ def _capability_difference(volume: Volume, request: CreateVolume) -> str:
     for capability in request.capabilities:
         wanted = access.file_system(capability)
         if have and wanted not in have:
-            return f"it was made for {_use_text(have)}, asked for is {_use_text({wanted})}"
+            return f"it was made for {_use_text(have)}, but {_use_text({wanted})} was requested"
     return access.unsupported(volume, request.capabilities)
 
 

@@ -169,9 +169,9 @@ class Volumes:
         return tuple(paging.walk(self._store, Attachment, {"volume_id": volume_ids}))
 
     def _failures(self, volumes: Iterable[Volume]) -> dict[str, str]:
-        """Why back ends of these are not ready, by name."""
+        """Why back ends of these do not work, by name."""
         gone = {volume.backend: "it is not configured any more" for volume in volumes}
-        known = {backend.name: "" if backend.ready else backend.failure for backend in self._backends.all()}
+        known = {backend.name: backend.problem for backend in self._backends.all()}
         return {**gone, **known}
 
 

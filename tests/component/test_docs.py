@@ -60,11 +60,14 @@ def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
 
 
 def test_each_promise_names_tests_that_exist() -> None:
-    """docs/explanation/safety.md has a footnote for each promise, with the tests that break when it does not hold."""
+    """docs/explanation/safety.md has footnotes with the tests that fail when a promise does not hold; limits are paragraphs of their own."""
     page = ROOT / "docs/explanation/safety.md"
     text, notes = read_footnotes(page.read_text())
     assert set(re.findall(r"\[\^([\w-]+)\]", text)) == notes.keys()
-    assert [promise for promise in re.findall(r"^\*\*.*?(?=\n\n|\Z)", text, re.M | re.S) if "[^" not in promise] == []
+    promises = re.findall(r"^\*\*.*?(?=\n\n|\Z)", text, re.M | re.S)
+    assert [promise for promise in promises if not re.search(r"\[\^[\w-]+\]\s*\Z", promise)] == [], (
+        "no test for the end"
+    )
     assert [name for name, note in notes.items() if not named_tests(note)] == []
     named = [(page.parent / path, test) for note in notes.values() for test, path in named_tests(note)]
     assert [f"{path.name}::{test}" for path, test in named if f"\ndef {test}(" not in path.read_text()] == []
@@ -87,6 +90,9 @@ def test_messages_lead_to_a_page_and_a_heading() -> None:
     assert links
     broken = [f"{module}: {path}{anchor}" for module, path, anchor in links if not _leads_somewhere(path, anchor)]
     assert broken == []
+    assert {path for _, path, anchor in links if not anchor} == {"docs/how-to/migrate-from-cinderlib.md"}, (
+        "name the section"
+    )
 
 
 def _leads_somewhere(path: str, anchor: str) -> bool:
@@ -108,6 +114,26 @@ def links_in_messages(package: Path) -> Iterator[tuple[str, str, str]]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 for path, anchor in re.findall(r"(docs/[\w/.-]+\.md)(#[\w-]+)?", node.value):
                     yield module.name, path, anchor
+
+
+def test_the_page_of_recovery_quotes_messages_as_they_are() -> None:
+    """Each item of a list that begins with a message; dots stand for what differs."""
+    page = (ROOT / "docs/how-to/recover-a-volume.md").read_text()
+    quoted = re.findall(r"^- `([^`]+)`", page, re.MULTILINE)
+    assert len(quoted) > 5
+    known = list(messages(ROOT / "csi_cinderlib"))
+    patterns = {quote: re.compile(".*".join(map(re.escape, quote.split("...")))) for quote in quoted}
+    assert [quote for quote, pattern in patterns.items() if not any(map(pattern.search, known))] == []
+
+
+def messages(package: Path) -> Iterator[str]:
+    """Texts in the code, with "..." for what is filled in."""
+    for module in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.JoinedStr):
+                yield "".join(str(one.value) if isinstance(one, ast.Constant) else "..." for one in node.values)
 
 
 def anchors(page: Path) -> set[str]:

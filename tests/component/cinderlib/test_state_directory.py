@@ -26,8 +26,12 @@ end, share = sys.argv[1:]
 library = Library()
 backend = library.backend("one", volume_driver="{NOTHING}", nothing_password="{CANARY}")
 assert backend.core.driver.configuration.nothing_password == "{CANARY}"
-keys = library.runtime.state_dir / "cinder" / "ssh_known_hosts"
-keys.write_text("of an array")
+from oslo_config import cfg
+from pathlib import Path
+exports = Path(backend.core.driver.configuration.safe_get("volumes_dir"))
+exports.mkdir(exist_ok=True)
+for file in (exports / "volume-1", Path(cfg.CONF.state_path, ".datacore_chap"), Path(cfg.CONF.state_path, "ssh_known_hosts")):
+    file.write_text("of an array")
 if share:
     target = library.runtime.state_dir / "cinder" / "mnt"
     target.mkdir()
@@ -40,6 +44,8 @@ elif end == "exception":
 elif end != "normal":
     os.kill(os.getpid(), int(end))
 """
+KEPT = ["ssh_known_hosts", "volumes/volume-1", ".datacore_chap"]
+"""Host keys, what tgt exports, and a vendor's CHAP passwords, where Cinder's options have them by default."""
 ENDS = ["normal", "close", "exception", str(int(signal.SIGTERM)), str(int(signal.SIGKILL))]
 
 
@@ -62,7 +68,8 @@ def files(directory: Path) -> list[Path]:
 @pytest.mark.parametrize("end", ENDS)
 def test_no_end_of_the_process_leaves_a_password_or_takes_the_state(tmp_path: Path, end: str) -> None:
     run(tmp_path, end)
-    assert (tmp_path / "state" / "cinder" / "ssh_known_hosts").read_text() == "of an array"
+    for kept in KEPT:
+        assert (tmp_path / "state" / "cinder" / kept).read_text() == "of an array"
     assert [path for path in files(tmp_path) if CANARY.encode() in path.read_bytes()] == []
     assert files(tmp_path / "temporary") == []
     assert not [path for path in Path("/tmp").glob("csi-cinderlib-*/cinder/cinder.conf") if CANARY in path.read_text()]

@@ -103,6 +103,11 @@ def test_snapshot_restore_clone_and_revert_keep_the_data_and_the_holes(
     assert file.stat().st_size == 4 * GIB
     write(file, 0, b"more")
     assert read(directory / snapshot.name, 0, 4) == b"old!"
+    driver.delete_volume(volume)
+    again = FakeVolume(size=2)
+    driver.create_volume_from_snapshot(again, snapshot)
+    for path in (directory / snapshot.name, directory / again.name):
+        assert read(path, 700 * MIB, 8192) == bytes(4096) + b"old!" * 1024
 
 
 @pytest.mark.root

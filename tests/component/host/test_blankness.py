@@ -155,6 +155,13 @@ def test_every_byte_of_both_ends_and_each_of_4096_samples_is_looked_at(sectors: 
         (GIB, 128 * MIB),  # ext4's first spare superblock
         (GIB, 8 * MIB + 1024),  # the same with blocks of 1 KiB
         (GIB, 768 * MIB),  # the last of four groups of XFS
+        # Places that no sample of a larger device meets:
+        (300 * GIB, 128 * MIB),  # ext4's first spare superblock
+        (300 * GIB, 49 * 128 * MIB),  # one of its later ones
+        (300 * GIB, 24 * MIB + 1024),  # with blocks of 1 KiB
+        (300 * GIB, 25 * 32 * MIB),  # with blocks of 2 KiB
+        (300 * GIB, 4915184 * 4096),  # XFS with `-d su=64k,sw=4`
+        (10 * 1024 * GIB, 9 * 268435455 * 4096),  # the last of ten groups of XFS
         (GIB, 64 * MIB),  # btrfs
         (300 * GIB, 256 * GIB),  # btrfs
         (10 * GIB, 4 * GIB),  # ocfs2

@@ -43,7 +43,7 @@ def test_mkfs_is_not_believed_until_its_file_system_is_there(
 ) -> None:
     device = loop(64)
     fake_tool("mkfs.xfs", script.replace("$3", device))
-    with pytest.raises(HostError, match=f"mkfs.xfs ended well, but {device} carries {said}"):
+    with pytest.raises(HostError, match=f"mkfs.xfs succeeded, but {device} carries {said}"):
         filesystems.make(device, "xfs")
 
 
@@ -56,9 +56,9 @@ def test_a_check_that_mended_everything_is_enough(fake_tool: FakeTool, code: int
 @pytest.mark.parametrize("code", [3, 4, 8, 32])
 def test_a_check_that_needs_a_decision_shows_the_end_of_what_was_said(fake_tool: FakeTool, code: int) -> None:
     fake_tool("e2fsck", f"printf '%02000d' 0; echo out; echo err >&2; exit {code}")
-    with pytest.raises(HostError, match=r"It said: 0+out\nerr$") as caught:
+    with pytest.raises(HostError, match=r"It reported: 0+out\nerr$") as caught:
         filesystems.check("/dev/null", filesystems.Signature("ext2", dirty=True))
-    assert len(str(caught.value).partition("It said: ")[2]) == 1000
+    assert len(str(caught.value).partition("It reported: ")[2]) == 1000
 
 
 @pytest.mark.parametrize(("name", "dirty"), [("xfs", True), ("ext4", False)])

@@ -139,7 +139,9 @@ def test_what_libblkid_alone_knows_is_not_formatted(fs_type: str, loop: Loop) ->
         file.write((65536).to_bytes(4, "big") + b"\x01ABC" + (2).to_bytes(4, "big") + (1000).to_bytes(4, "big"))
     devices.flush(device)
     assert filesystems.probe(device) is None
-    with pytest.raises(UnsafeToFormat, match=rf"{device} carries atari, as blkid finds: no file system is made on it"):
+    with pytest.raises(
+        UnsafeToFormat, match=rf"{device} carries atari, according to blkid: no file system is made on it"
+    ):
         filesystems.make(device, fs_type)
 
 

@@ -75,7 +75,7 @@ def test_what_the_kernel_says_of_other_devices_is_not_told(loop: Loop, target: s
 def test_a_context_without_selinux_is_refused_by_its_name(loop: Loop, target: str) -> None:
     device = loop(64)
     filesystems.make(device, "ext4")
-    with pytest.raises(InvalidRequest, match="SELinux is not enabled on this node, so that ext4 takes no context"):
+    with pytest.raises(InvalidRequest, match="SELinux is not enabled on this node, so ext4 accepts no context"):
         mounts.mount(device, target, "ext4", ('context="system_u:object_r:container_file_t:s0:c1,c2"',))
 
 
@@ -123,7 +123,7 @@ def test_a_mount_that_the_kernel_keeps_is_not_reported_as_unmounted(target: str)
     namespace = ("unshare", "--user", "--map-root-user", "--mount")
     argv = [*namespace, sys.executable, "-c", code, target]
     said = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[3])
-    assert said.stderr.endswith(f"HostError: unmounting {target}: the kernel does not let this mount go\n")
+    assert said.stderr.endswith(f"HostError: unmounting {target}: the kernel does not release this mount\n")
     assert mounts.unmount(target) == 1
 
 

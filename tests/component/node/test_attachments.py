@@ -103,7 +103,7 @@ def test_what_is_published_by_an_earlier_attachment_must_be_unpublished_first(
     node.stage(volume, capability)
     target = node.publish(volume, capability)
     before = mounted_below(node.base)
-    with pytest.raises(PreconditionFailed, match=f"still published at {target} as it was attached before"):
+    with pytest.raises(PreconditionFailed, match=f"still published at {target} under an earlier attachment"):
         node.stage(again(volume, "of-this-node@2"), capability)
     assert mounted_below(node.base) == before
     node.unpublish(volume)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError, InvalidRequest, PreconditionFailed, UnsafeToFormat
-from csi_cinderlib.host import commands, devices, filesystems, mounts
+from csi_cinderlib.host import commands, devices, filesystems, kernel, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node import file_system
@@ -238,3 +239,21 @@ def test_a_file_system_grows_without_the_capability_to_grow_ext4_mounted(node: N
     volume.resize(2 * SIZE)
     stage_without_the_capability(node, fs_type)
     assert total(node, volume) > 1.6 * SIZE
+
+
+def test_an_ext4_is_not_grown_unmounted_where_it_can_be_grown_mounted(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether this machine's kernel then lets the tests grow it is another matter."""
+    volume, unmounted = prepared(node), []
+    volume.resize(2 * SIZE)
+    real = kernel.has_capability
+    monkeypatch.setattr(kernel, "has_capability", lambda number: number == kernel.CAP_SYS_RESOURCE or real(number))
+    monkeypatch.setattr(filesystems, "grow_unmounted", lambda *_: unmounted.append(True))
+    with contextlib.suppress(HostError):
+        node.stage(volume)
+    assert unmounted == []
+    monkeypatch.setattr(kernel, "has_capability", lambda _number: False)
+    with contextlib.suppress(HostError):
+        node.stage(volume)
+    assert unmounted == ([] if real(kernel.CAP_SYS_RESOURCE) else [True])

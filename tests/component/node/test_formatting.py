@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat, Unsupported
+from csi_cinderlib.host.filesystems import REFUSAL_PAGE
 from csi_cinderlib.host.magics import Kind
 from csi_cinderlib.host.signatures import Signature
 from csi_cinderlib.model.connection import Formatting
@@ -32,13 +33,13 @@ def test_a_new_device_without_a_signature_gets_a_file_system(wanted: str) -> Non
 
 def test_a_device_that_somebody_had_gets_one_only_when_blank() -> None:
     assert decide(None, "xfs", Formatting.UNKNOWN, is_blank=lambda: True) == Decision(Action.MAKE, "xfs")
-    with pytest.raises(UnsafeToFormat, match="not blank"):
+    with pytest.raises(UnsafeToFormat, match=f"not blank .*; see {REFUSAL_PAGE}"):
         decide(None, "xfs", Formatting.UNKNOWN, is_blank=lambda: False)
 
 
 @pytest.mark.parametrize("blank", [True, False])
 def test_a_device_with_a_source_never_gets_one(blank: bool) -> None:
-    with pytest.raises(UnsafeToFormat, match="must carry a file system already"):
+    with pytest.raises(UnsafeToFormat, match=f"must carry a file system already.*; see {REFUSAL_PAGE}"):
         decide(None, "ext4", Formatting.FORBIDDEN, is_blank=lambda: blank)
 
 
@@ -50,7 +51,7 @@ def test_a_file_system_that_fits_is_used(found: Signature, wanted: str, rule: Fo
 
 @pytest.mark.parametrize("rule", ALL)
 def test_another_file_system_is_an_error_that_names_both(rule: Formatting) -> None:
-    with pytest.raises(PreconditionFailed, match="carries xfs, and ext4 was asked for"):
+    with pytest.raises(PreconditionFailed, match="carries xfs, but ext4 was requested"):
         decide(XFS, "ext4", rule, is_blank=never_asked)
     with pytest.raises(Unsupported, match="ntfs"):
         decide(NTFS, "", rule, is_blank=never_asked)
@@ -59,7 +60,7 @@ def test_another_file_system_is_an_error_that_names_both(rule: Formatting) -> No
 @pytest.mark.parametrize("rule", ALL)
 @pytest.mark.parametrize("found", [LUKS, GPT])
 def test_any_other_signature_is_named_and_left_alone(found: Signature, rule: Formatting) -> None:
-    with pytest.raises(UnsafeToFormat, match=found.name):
+    with pytest.raises(UnsafeToFormat, match=f"{found.name} .*; see {REFUSAL_PAGE}"):
         decide(found, "ext4", rule, interrupted="ext4", is_blank=never_asked)
 
 
@@ -79,7 +80,7 @@ def test_the_beginning_of_a_file_system_is_neither_used_nor_removed_unless_it_is
 ) -> None:
     begun = replace(XFS, unfinished=True)
     for wanted in ("xfs", "ext4", ""):
-        with pytest.raises(UnsafeToFormat, match="the beginning of xfs"):
+        with pytest.raises(UnsafeToFormat, match=f"the beginning of xfs.*; see {REFUSAL_PAGE}"):
             decide(begun, wanted, rule, is_blank=never_asked)
     with pytest.raises(UnsafeToFormat, match="the beginning of xfs"):
         decide(begun, "xfs", rule, interrupted="ext4", is_blank=never_asked)

@@ -88,7 +88,7 @@ def test_a_device_whose_file_was_replaced_is_lost(device: Device, tmp_path: Path
     (tmp_path / "volume").rename(tmp_path / "moved")
     (tmp_path / "volume").touch()
     moved = replace(device, wwid=devices.identity(device.path))
-    assert health.lost(moved) == f"{device.file} is gone, or another file by now"
+    assert health.lost(moved) == f"{device.file} is gone, or was replaced by another file"
 
 
 @pytest.mark.root
@@ -180,8 +180,8 @@ def test_what_is_no_block_device_is_gone(tmp_path: Path) -> None:
         ("/", "rw", False, ""),
         ("/", "ro", True, ""),
         ("/", "ro", False, "an error made the file system read-only"),
-        ("/", "rw,emergency_ro", False, "the file system is in the state emergency_ro: an error made it stop"),
-        ("/", "rw,shutdown", True, "the file system is in the state shutdown: an error made it stop"),
+        ("/", "rw,emergency_ro", False, "the file system is in the state emergency_ro: it stopped after an error"),
+        ("/", "rw,shutdown", True, "the file system is in the state shutdown: it stopped after an error"),
         ("/missing", "rw", False, "the file system does not answer: No such file or directory"),
         ("/proc/version", "rw", False, "the file system does not answer: Not a directory"),
     ],
@@ -201,7 +201,7 @@ def test_errors_that_ext4_noted_are_counted(device: Device, tmp_path: Path, coun
     devices.flush(device.path)
     (tmp_path / "target").mkdir()
     mounts.mount(device.path, str(tmp_path / "target"), "ext4")
-    noted = f"the file system noted {count} errors: it must be checked by e2fsck" if count else ""
+    noted = f"the file system has recorded {count} errors and must be checked by e2fsck" if count else ""
     assert health.errors_noted(device.path) == noted
 
 

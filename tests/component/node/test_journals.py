@@ -14,6 +14,7 @@ from csi_cinderlib.errors import PreconditionFailed
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Connection, Formatting
+from csi_cinderlib.node.staging import JOURNAL_PAGE
 from tests.component.node.bed import Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 
@@ -67,7 +68,9 @@ def test_a_node_that_is_not_alone_refuses_until_another_replayed_the_journal(nod
     alone = restore_of_a_snapshot_in_use(node, fs_type)
     shared = replace(alone, alone=False)
     before = shared.file.read_bytes()
-    with pytest.raises(PreconditionFailed, match=r"was not unmounted cleanly, .* other nodes have the volume"):
+    with pytest.raises(
+        PreconditionFailed, match=rf"was not unmounted cleanly, .* other nodes have the volume.*; see {JOURNAL_PAGE}"
+    ):
         node.stage(shared, reader(fs_type))
     assert shared.file.read_bytes() == before
     assert (mounted_below(node.base), loops_of(node.base)) == ([], [])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.errors import AlreadyExists
-from csi_cinderlib.host import mounts
+from csi_cinderlib.errors import AlreadyExists, PreconditionFailed
+from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.model.capability import Capability
-from tests.component.node.bed import BLOCK, EXT4, Node, mount_capability
+from csi_cinderlib.model.connection import Connection
+from tests.component.node.bed import BLOCK, EXT4, Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left, mounted_below
 
 pytestmark = pytest.mark.root
@@ -81,14 +84,52 @@ def test_a_volume_is_not_staged_over_another_one(node: Node) -> None:
     node.staging.unstage("b", path)
 
 
-def test_a_published_target_is_not_lost_when_its_layer_is_covered(node: Node) -> None:
-    """Unstage takes the volume's own layers and leaves what lies on top."""
-    volume = node.volume()
+@dataclass
+class Disk(Volume):
+    """A volume whose disk the kernel lets go although it is mounted, as SCSI disks are."""
+
+    path: str = ""
+
+    @property
+    def connection(self) -> Connection:
+        return replace(super().connection, data={"device_path": self.path})
+
+
+@pytest.fixture
+def disk(node: Node) -> Iterator[Disk]:
+    file = node.volume().file
+    yield Disk(id="vol", file=file, path=devices.attach_file(str(file)))
+    for path in reversed(mounted_below(node.base)):
+        mounts.unmount(path)
+    devices.detach_from(str(file))
+
+
+@pytest.mark.parametrize("covered", ["staging path", "target"])
+@pytest.mark.parametrize("kind", ["file", "disk"])
+def test_a_volume_is_not_disconnected_while_it_is_mounted_below_something_else(
+    node: Node, disk: Disk, kind: str, covered: str
+) -> None:
+    """What the file system has not written yet would be lost with the disk."""
+    volume = disk if kind == "disk" else node.volume("file")
     staged = node.stage(volume)
-    mounts.mount("tmpfs", staged, "tmpfs")
-    with pytest.raises(Exception, match="in use"):
+    path = staged if covered == "staging path" else node.publish(volume)
+    (Path(path) / "f").write_text("not written out yet")
+    mounts.mount("tmpfs", path, "tmpfs")
+    with pytest.raises(PreconditionFailed, match=f"volume {volume.id} is still mounted at {path}, below tmpfs"):
         node.unstage(volume)
-    assert [item.fs_type for item in mounts.find_all(staged)] == ["ext4", "tmpfs"]
-    mounts.unmount_uppermost(staged)
+    assert [item.fs_type for item in mounts.find_all(path)] == ["ext4", "tmpfs"]
+    assert node.records.find(volume.id)
+    mounts.unmount_uppermost(path)
+    assert (Path(path) / "f").read_text() == "not written out yet"
+    if covered == "target":
+        node.unpublish(volume)
     node.unstage(volume)
-    assert_nothing_left(node.base)
+    assert (node.records.find(volume.id), mounted_below(node.base)) == (None, [])
+
+
+def test_a_broken_stage_is_not_made_anew_while_it_is_mounted_below_something_else(node: Node, disk: Disk) -> None:
+    staged = node.stage(disk)
+    mounts.mount("tmpfs", staged, "tmpfs")
+    with pytest.raises(PreconditionFailed, match=f"volume vol is still mounted at {staged}, below tmpfs"):
+        node.stage(disk)
+    assert [item.fs_type for item in mounts.find_all(staged)] == ["ext4", "tmpfs"]

@@ -10,6 +10,7 @@ import pytest
 
 from csi_cinderlib.errors import AlreadyExists, PreconditionFailed
 from csi_cinderlib.host import kernel, mounts
+from csi_cinderlib.host.filesystems import ERRORS_PAGE
 from csi_cinderlib.model.capability import AccessMode
 from tests.component.node.bed import Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left
@@ -67,7 +68,9 @@ def test_a_file_system_that_noted_errors_is_not_published_again_until_it_was_che
     os.sync()
     fail(node, volume)
     node.publish(volume, capability, first)  # what is published stays so
-    with pytest.raises(PreconditionFailed, match=r"not published: .*error.* Delete the pods on this node"):
+    with pytest.raises(
+        PreconditionFailed, match=rf"not published: .*error.* Delete the pods on this node.*; see {ERRORS_PAGE}"
+    ):
         node.publish(volume, capability, node.target("pod2"))
     node.unpublish(volume, first)
     with pytest.raises(PreconditionFailed, match="not published"):

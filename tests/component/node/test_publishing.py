@@ -92,9 +92,9 @@ def test_a_volume_is_published_from_its_own_staging_path_only(node: Node) -> Non
 @pytest.mark.parametrize(
     ("staged", "asked", "message"),
     [
-        (BLOCK, EXT4, "is staged as a block device and asked for as a file system"),
-        (EXT4, BLOCK, "is staged as a file system and asked for as a block device"),
-        (EXT4, mount_capability("xfs"), "carries ext4 and is asked for as xfs"),
+        (BLOCK, EXT4, "is staged as a block device but requested as a file system"),
+        (EXT4, BLOCK, "is staged as a file system but requested as a block device"),
+        (EXT4, mount_capability("xfs"), "carries ext4 but was requested as xfs"),
     ],
 )
 def test_a_volume_is_published_as_it_was_staged(

@@ -43,7 +43,7 @@ def test_another_file_system_than_the_one_asked_for_is_left_alone(node: Node) ->
     volume = node.volume()
     node.stage(volume, mount_capability("xfs"))
     node.unstage(volume)
-    with pytest.raises(PreconditionFailed, match="carries xfs, and ext4 was asked for"):
+    with pytest.raises(PreconditionFailed, match="carries xfs, but ext4 was requested"):
         node.stage(volume)
     node.stage(volume, mount_capability("xfs"))
 
@@ -120,9 +120,9 @@ def test_a_file_that_was_deleted_and_made_anew_under_a_staged_volume_is_another_
     staged = node.stage(volume)
     (Path(staged) / "f").write_text("old")
     volume.file.unlink()
-    assert "gone, or another file" in node.stats(volume, staged).condition.message
+    assert "gone, or was replaced by another file" in node.stats(volume, staged).condition.message
     node.volume()  # a new file of the same name
-    with pytest.raises(PreconditionFailed, match="gone, or another file by now"):
+    with pytest.raises(PreconditionFailed, match="gone, or was replaced by another file"):
         node.publish(volume)
     assert node.stats(volume, staged).condition.abnormal
     with pytest.raises(PreconditionFailed, match="not touched"):

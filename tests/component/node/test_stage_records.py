@@ -125,8 +125,8 @@ def broken(**changes: object) -> str:
     [
         (broken(v=99), r"vol\.json: it is of version 99, this program knows version 1"),
         (broken(fs_type=None), r"vol\.json: KeyError 'fs_type'"),
-        (broken(fs_type=7), r"vol\.json: TypeError 7 is no text"),
-        (broken(connection={"protocol": "x", "data": []}), r"vol\.json: TypeError the connection's data is no map"),
+        (broken(fs_type=7), r"vol\.json: TypeError 7 is not text"),
+        (broken(connection={"protocol": "x", "data": []}), r"vol\.json: TypeError the connection's data is not a map"),
         (broken(connection={"protocol": "x", "data": {}}), r"vol\.json: publish_context: was not made by"),
     ],
 )

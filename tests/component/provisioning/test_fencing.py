@@ -75,9 +75,9 @@ def test_another_way_on_the_same_node_is_refused(request_: PublishVolume) -> Non
 @pytest.mark.parametrize(
     ("request_", "differs"),
     [
-        (publish(mode=MANY), "its access mode is SINGLE_NODE_WRITER, asked for is MULTI_NODE_MULTI_WRITER"),
-        (publish(block=False), "it is a block device, asked for is a file system"),
-        (publish(read_only=True), "it is writable, asked for is read-only"),
+        (publish(mode=MANY), "its access mode is SINGLE_NODE_WRITER, but MULTI_NODE_MULTI_WRITER was requested"),
+        (publish(block=False), "it is a block device, but a file system was requested"),
+        (publish(read_only=True), "it is writable, but read-only was requested"),
     ],
 )
 def test_what_differs_is_told(request_: PublishVolume, differs: str) -> None:

@@ -120,7 +120,7 @@ def test_a_volume_that_does_not_exist_is_named_and_nothing_is_left(
 def test_volumes_of_several_back_ends_have_no_common_moment(disks: Site, groups: Groups, volumes: list[Volume]) -> None:
     disks.add_backend("other")
     elsewhere = disks.create("c", parameters={"backend": "other"})
-    with pytest.raises(InvalidRequest, match="several back ends"):
+    with pytest.raises(InvalidRequest, match="are on different back ends"):
         groups.create("together", [volumes[0].id, elsewhere.id], {})
 
 

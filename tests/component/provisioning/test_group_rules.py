@@ -56,8 +56,8 @@ def test_the_same_in_another_order_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("wanted", "differs"),
     [
-        (replace(RECORD, volume_ids=("a",)), "it is one of the volumes a, b"),
-        (replace(RECORD, volume_ids=("a", "b", "c")), "it is one of the volumes a, b"),
+        (replace(RECORD, volume_ids=("a",)), "it is a snapshot of the volumes a, b"),
+        (replace(RECORD, volume_ids=("a", "b", "c")), "it is a snapshot of the volumes a, b"),
         (replace(RECORD, parameters={"tier": "2"}), "parameters differ in .*tier"),
     ],
 )

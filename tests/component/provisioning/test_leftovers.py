@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend import leftovers
+from csi_cinderlib.backend.engine import ORPHAN_PAGE
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -70,7 +71,7 @@ def taken(request: pytest.FixtureRequest, empty_site: Site, add: Add, array: Arr
     """The array refuses the first creation because of an object of the administrator's."""
     add(faults=[f"create_volume:1={request.param}", f"create_snapshot:1={request.param}"])
     array.create(VOLUME, f"volume-{empty_site.ids.volume_id(NAME)}", 7)
-    with pytest.raises(NameTaken, match="not created by this driver and left alone"):
+    with pytest.raises(NameTaken, match=f"not created by this driver and left alone.*; see {ORPHAN_PAGE}"):
         empty_site.create(NAME)
     return empty_site
 

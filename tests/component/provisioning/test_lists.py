@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.errors import BackendUnavailable, CorruptRecord, InvalidRequest, NotFound, OperationPending
+from csi_cinderlib.errors import (
+    BackendUnavailable,
+    CorruptRecord,
+    DriverError,
+    InvalidRequest,
+    NotFound,
+    OperationPending,
+)
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.model.requests import ClassParameters, GetCapacity, ListSnapshots
@@ -76,6 +83,18 @@ def test_a_back_end_out_of_reach_is_a_condition_and_not_an_error(site: Site) -> 
     reasons = [condition.message.partition("is not ready: ")[2] for condition in conditions]
     assert reasons == ["stopped"] * 2 + ["it is not configured any more"] * 2
     assert all(condition.abnormal for condition in conditions)
+
+
+def test_a_back_end_that_gave_no_report_is_a_condition_until_it_gives_one(site: Site, configure: Configure) -> None:
+    volume, backend = site.create(), site.backends.get("array")
+    configure(fail=["get_volume_stats"])
+    with pytest.raises(DriverError):
+        backend.stats(refresh=True)
+    condition = site.volumes.list().records[0].condition
+    assert (condition.abnormal, condition.message.startswith("back end 'array' is not ready: ")) == (True, True)
+    configure(fail=[])
+    backend.stats(refresh=True)
+    assert not site.volumes.get(volume.id).condition.abnormal
 
 
 def test_a_back_end_counts_as_ready_while_it_exports_again_what_is_attached(

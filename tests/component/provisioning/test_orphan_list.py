@@ -35,7 +35,7 @@ ATTACHMENT = Attachment(
     status=Status.DELETING,
     **COMMON,
 )
-DUE = "and nobody finished that"
+DUE = "and was not finished"
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_each_kind_is_described(store: MemoryStore) -> None:
 def test_one_within_the_grace_may_be_at_work_still(store: MemoryStore) -> None:
     store.add(replace(VOLUME, created_at=RECENT))
     (orphan,) = listed(store)
-    assert (orphan.due, orphan.reason) == (False, "it is creating and somebody may still be at work on it")
+    assert (orphan.due, orphan.reason) == (False, "it is creating and may still be in progress")
 
 
 def test_the_message_of_a_record_is_its_reason(store: MemoryStore) -> None:

@@ -57,8 +57,11 @@ def test_a_compatible_request_is_the_same(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"size": SizeRange(Bytes(3 * GIB))}, f"its size is 2 GiB, asked for are {3 * GIB} bytes$"),
-        ({"size": SizeRange(Bytes(1), Bytes(GIB))}, f"its size is 2 GiB, asked for are 1 bytes and {GIB} at most$"),
+        ({"size": SizeRange(Bytes(3 * GIB))}, f"its size is 2 GiB, but {3 * GIB} bytes were requested$"),
+        (
+            {"size": SizeRange(Bytes(1), Bytes(GIB))},
+            rf"its size is 2 GiB, but 1 bytes were requested \(at most {GIB}\)$",
+        ),
         ({"capabilities": (BLOCK,)}, "raw block"),
         ({"capabilities": (EXT4, XFS)}, "xfs"),
         ({"capabilities": (Capability(Mount(), AccessMode.MULTI_NODE_READER_ONLY),)}, "several nodes"),

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError, NameTaken, NotFound
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.persistence.plugins import open_store
@@ -19,6 +21,7 @@ from tests.support.fakes.array import SNAPSHOT, VOLUME, Array
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 GROUPS = "tests.support.fakes.group_array.GroupArrayDriver"
+LOOPFILE = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 NAME = "mysql-data"
 
 Install = Callable[..., Site]
@@ -107,6 +110,45 @@ def test_installations_on_an_array_that_assigns_ids_do_not_meet(install: Install
         assert site.orphans.find() == ()
     assert names(array) == []
     assert array.foreign_deletions() == []
+
+
+@pytest.fixture
+def sharing(tmp_path: Path, runtime: Runtime) -> Iterator[tuple[Site, Site]]:
+    """Two installations whose file driver has one directory; their ids are the same, as those of earlier versions were."""
+    sites = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        site = Site(open_store("memory", {}, state_dir=tmp_path / name), runtime)
+        options = {"loopfile_directories": [str(tmp_path / "files")]}
+        settings = BackendSettings(name=f"files-of-{name}", driver=LOOPFILE, options=options)
+        backend = Backend(settings, store=site.store, runtime=runtime, owner=name)
+        site.backends.add(backend)
+        backend.start()
+        sites.append(site)
+    first, second = sites
+    second.ids = first.ids
+    yield first, second
+    for site in sites:
+        for backend in site.backends.all():
+            backend.stop()
+        site.store.close()
+
+
+def test_two_installations_share_a_directory_of_the_file_driver(sharing: tuple[Site, Site], tmp_path: Path) -> None:
+    """The second one asks twice, its claim is deleted, and the clean-up comes by."""
+    first, second = sharing
+    volume = first.create(NAME)
+    file = tmp_path / "files" / f"volume-{volume.id}"
+    with file.open("r+b") as opened:
+        opened.write(b"of the first one")
+    for _ in range(2):
+        with pytest.raises(NameTaken, match=f"volume-{volume.id}"):
+            second.create(NAME)
+    second.volumes.delete(volume.id)
+    second.orphans.settle()
+    with file.open("rb") as opened:
+        assert opened.read(16) == b"of the first one"
+    assert first.store.get(Volume, volume.id).status is Status.AVAILABLE
 
 
 @pytest.fixture

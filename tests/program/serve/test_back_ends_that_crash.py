@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.demo.process import DriverProcess
-from csi_cinderlib.model.records import Volume
+from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.persistence.plugins import open_store
 from tests.program.serve.conftest import BLOCK, Calls, Start, until
 from tests.support.fakes.array import Array
@@ -68,3 +69,17 @@ def test_a_process_that_is_asked_to_end_waits_for_the_running_calls(serve: Serve
     with contextlib.closing(open_store("sql", {}, state_dir=driver.state_dir)) as store:
         recorded = [volume.provider.location for volume in store.page(Volume).records]
     assert recorded == [lun.id for lun in array.luns()]
+
+
+def test_a_call_that_never_ends_delays_the_end_by_25_seconds(serve: Serve, array_file: Path) -> None:
+    """Kubernetes kills after 30."""
+    driver, array = serve("create_volume@after=hang"), Array(array_file)
+    request = csi_pb2.CreateVolumeRequest(name="a", volume_capabilities=[BLOCK], parameters={"backend": "array"})
+    call = Calls(driver).stub.CreateVolume.future(request)
+    until(lambda: bool(array.luns()), driver)
+    call.cancel()
+    began = time.monotonic()
+    driver.stop()
+    assert 24 < time.monotonic() - began < 29
+    with contextlib.closing(open_store("sql", {}, state_dir=driver.state_dir)) as store:
+        assert [volume.status for volume in store.page(Volume).records] == [Status.CREATING]
