@@ -8,10 +8,12 @@ interface, with Cinder's parameter order. A call that is not here raises `NotSer
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NoReturn
 
-from csi_cinderlib.backend import rows
+from csi_cinderlib.backend import rows, volume_types
 from csi_cinderlib.backend.rows import Row
 from csi_cinderlib.backend.work import Routes, Work, all_of, change, walk
 from csi_cinderlib.errors import AlreadyExists, NotFound, Unsupported
@@ -244,13 +246,8 @@ class Database:
     # --- attachments
 
     def volume_attachment_get(self, _context: Any, attachment_id: str) -> Row:
-        from cinder import exception
-
-        try:
-            _, attachment = self._routes.record(Attachment, attachment_id)
-        except NotFound:
-            raise exception.VolumeAttachmentNotFound(filter=f"attachment_id = {attachment_id}") from None
-        return rows.attachment_row(attachment)
+        with _missing_as("VolumeAttachmentNotFound", filter=f"attachment_id = {attachment_id}"):
+            return rows.attachment_row(self._routes.record(Attachment, attachment_id)[1])
 
     def volume_attachment_get_all_by_volume_id(self, _context: Any, volume_id: str) -> list[Row]:
         work, _ = self._volume(volume_id)
@@ -270,28 +267,13 @@ class Database:
     def attachment_specs_get(self, _context: Any, _attachment_id: str) -> dict[str, str]:
         return {}
 
-    # --- types and QoS: each volume carries its own, under its own id
+    # --- types and QoS
 
     def volume_type_get(self, _context: Any, id: str, *_: Any, **__: Any) -> Row:
-        from cinder import exception
-
-        row = rows.type_row(self._typed(id))
-        if row is None:
-            raise exception.VolumeTypeNotFound(volume_type_id=id)
-        return row
+        return volume_types.find_type(self._routes, id)
 
     def volume_type_get_by_name(self, _context: Any, name: str) -> Row:
-        """Types without a name are called by their volume's id; a named one is found through the work at hand."""
-        from cinder import exception
-
-        if name == rows.DEFAULT_TYPE:
-            return rows.default_type_row()
-        for work in self._routes.works():
-            for volume in work.volumes.values():
-                row = rows.type_row(volume)
-                if row is not None and row["name"] == name:
-                    return row
-        raise exception.VolumeTypeNotFoundByName(volume_type_name=name)
+        return volume_types.find_type_by_name(self._routes, name)
 
     def volume_type_extra_specs_get(self, context: Any, volume_type_id: str) -> dict[str, str]:
         return dict(self.volume_type_get(context, volume_type_id)["extra_specs"])
@@ -310,12 +292,7 @@ class Database:
         return [row["volume_type"] for row in volumes if row["volume_type"]]
 
     def qos_specs_get(self, _context: Any, qos_specs_id: str, *_: Any, **__: Any) -> Row:
-        from cinder import exception
-
-        row = rows.qos_row(self._typed(qos_specs_id))
-        if row is None:
-            raise exception.QoSSpecsNotFound(specs_id=qos_specs_id)
-        return row
+        return volume_types.find_qos(self._routes, qos_specs_id)
 
     # --- groups
 
@@ -326,8 +303,6 @@ class Database:
         )
 
     def group_update(self, _context: Any, group_id: str, values: Mapping[str, Any]) -> None:
-        from dataclasses import replace
-
         work, group = self._routes.record(Group, group_id)
         kept = {key: value for key, value in values.items() if key == "replication_status"}
         change(work.store, group, lambda record: replace(record, fields={**record.fields, **kept}))
@@ -336,12 +311,8 @@ class Database:
         return rows.group_type_row(self._group(id))
 
     def group_snapshot_get(self, _context: Any, group_snapshot_id: str) -> Row:
-        from cinder import exception
-
-        try:
+        with _missing_as("GroupSnapshotNotFound", group_snapshot_id=group_snapshot_id):
             return rows.group_snapshot_row(self._routes.record(GroupSnapshot, group_snapshot_id)[1])
-        except NotFound:
-            raise exception.GroupSnapshotNotFound(group_snapshot_id=group_snapshot_id) from None
 
     # --- what a driver keeps per initiator (Pure's CHAP passwords)
 
@@ -370,36 +341,16 @@ class Database:
         raise NotServed(call)
 
     def _volume(self, id: str) -> tuple[Work, Volume]:
-        from cinder import exception
-
-        try:
+        with _missing_as("VolumeNotFound", volume_id=id):
             return self._routes.volume(id)
-        except NotFound:
-            raise exception.VolumeNotFound(volume_id=id) from None
-
-    def _typed(self, id: str) -> Volume:
-        from cinder import exception
-
-        try:
-            return self._routes.volume(id)[1]
-        except NotFound:
-            raise exception.VolumeTypeNotFound(volume_type_id=id) from None
 
     def _snapshot(self, id: str) -> tuple[Work, Snapshot]:
-        from cinder import exception
-
-        try:
+        with _missing_as("SnapshotNotFound", snapshot_id=id):
             return self._routes.snapshot(id)
-        except NotFound:
-            raise exception.SnapshotNotFound(snapshot_id=id) from None
 
     def _group(self, id: str) -> Group:
-        from cinder import exception
-
-        try:
+        with _missing_as("GroupNotFound", group_id=id):
             return self._routes.record(Group, id)[1]
-        except NotFound:
-            raise exception.GroupNotFound(group_id=id) from None
 
     def _merge_metadata(
         self, context: Any, volume_id: str, column: str, metadata: Mapping[str, str], delete: bool
@@ -412,6 +363,17 @@ class Database:
         have = dict(getattr(self._volume(volume_id)[1], column))
         have.pop(key, None)
         self.volume_update(context, volume_id, {column: have})
+
+
+@contextmanager
+def _missing_as(error: str, **details: str) -> Iterator[None]:
+    """A record that is not there raises the exception of Cinder that its own database raises."""
+    from cinder import exception
+
+    try:
+        yield
+    except NotFound:
+        raise getattr(exception, error)(**details) from None
 
 
 def _matching(found: Iterable[Row], filters: Mapping[str, Any] | None) -> list[Row]:

@@ -34,7 +34,6 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     """Volumes as sparse files in one or more directories, each directory a pool."""
 
     VERSION = "1.0.0"
-    SUPPORTED = True
     SUPPORTS_ACTIVE_ACTIVE = True
     CI_WIKI_NAME = "csi-cinderlib_LoopFile_CI"
     VENDOR = "csi-cinderlib"
@@ -289,9 +288,6 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
             if not name.startswith(snapshots)
         ]
         return list(volume_utils.paginate_entries_list(entries, marker, limit, offset, sort_keys, sort_dirs))
-
-    def unmanage(self, volume: Any) -> None:
-        """The file keeps its name."""
 
     # What Cinder asks besides
 

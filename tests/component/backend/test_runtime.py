@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend import standins
-from csi_cinderlib.backend.runtime import PATCHES, Runtime, _process
+from csi_cinderlib.backend.patches import PATCHES
+from csi_cinderlib.backend.runtime import Runtime, _process
 
 ROOT = Path(__file__).parents[3]
 START = """

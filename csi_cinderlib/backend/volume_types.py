@@ -1,0 +1,51 @@
+"""Volume types and QoS specs as Cinder looks them up: each volume carries its own, under its own id.
+
+Raises what Cinder's database raises. Cinder is imported late, because `runtime` decides how.
+"""
+
+from __future__ import annotations
+
+from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.rows import Row
+from csi_cinderlib.backend.work import Routes
+from csi_cinderlib.errors import NotFound
+from csi_cinderlib.model.records import Volume
+
+
+def find_type(routes: Routes, id: str) -> Row:
+    from cinder import exception
+
+    if (row := rows.type_row(_carrier(routes, id))) is None:
+        raise exception.VolumeTypeNotFound(volume_type_id=id)
+    return row
+
+
+def find_type_by_name(routes: Routes, name: str) -> Row:
+    """Types without a name are called by their volume's id; a named one is found through the work at hand."""
+    from cinder import exception
+
+    if name == rows.DEFAULT_TYPE:
+        return rows.default_type_row()
+    for work in routes.works():
+        for volume in work.volumes.values():
+            row = rows.type_row(volume)
+            if row is not None and row["name"] == name:
+                return row
+    raise exception.VolumeTypeNotFoundByName(volume_type_name=name)
+
+
+def find_qos(routes: Routes, id: str) -> Row:
+    from cinder import exception
+
+    if (row := rows.qos_row(_carrier(routes, id))) is None:
+        raise exception.QoSSpecsNotFound(specs_id=id)
+    return row
+
+
+def _carrier(routes: Routes, id: str) -> Volume:
+    from cinder import exception
+
+    try:
+        return routes.volume(id)[1]
+    except NotFound:
+        raise exception.VolumeTypeNotFound(volume_type_id=id) from None
