@@ -3,6 +3,9 @@
 A driver takes such a snapshot of a group only, so the volumes are put into a group for just that moment: a volume that stays in
 one could be in no other group snapshot, and some arrays refuse to delete it. The emptied group lives as long as the group
 snapshot, because drivers find the snapshot by its group.
+
+Some arrays delete the volumes in a group with the group (dell_emc/unity/adapter.py, dell_emc/powermax/common.py). So the group's
+record names the volumes before they are put into it, until the driver has taken them out, and no group is deleted before.
 """
 
 from __future__ import annotations
@@ -179,18 +182,60 @@ def _take(
     volumes = [engine.volume_object(work, work.volume(one.volume_id)) for one in members]
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group, volumes)
     _check(engine, engine.call(work, driver.create_group, engine.context, group_object))
-    _move(engine, work, group_object, add=volumes)
+    group = change(engine.store, group, lambda one: replace(one, volume_ids=record.volume_ids))
+    faultpoints.reach("create-group-snapshot.members-written")
     try:
+        _move(engine, work, group_object, add=volumes)
         _label(work, record.volume_ids, group.id)
         taken = [engine.snapshot_object(work, one) for one in members]
         made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, taken)
         update, updates = engine.call(work, driver.create_group_snapshot, engine.context, made, taken)
         for said in (update, *(updates or ())):
             _check(engine, said)
-    finally:
-        _move(engine, work, group_object, remove=volumes)
-        _label(work, record.volume_ids, "")
+    except DriverError:
+        with suppress(DriverError):  # tried again before the group is deleted; the first error tells what to do
+            _empty(engine, work, group)
+        raise
+    _empty(engine, work, group)
     return update or {}, updates or []
+
+
+def _empty(engine: Engine, work: Work, group: Group) -> Group:
+    """Take out of the array's group all volumes that may be in it."""
+    ids = dict.fromkeys((*group.volume_ids, *(one.id for one in all_of(engine.store, Volume, {"group_id": group.id}))))
+    if not ids:
+        return group
+    volumes = [engine.volume_object(work, _member(work, group, id)) for id in ids]
+    group_object = engine.call_quietly(work, convert.group_object, engine.context, group, volumes)
+    try:
+        _move(engine, work, group_object, remove=volumes)
+    except BackendUnavailable:
+        raise
+    except DriverError as error:
+        _log.info("taking the volumes out of group %s one by one: %s", group.id, error)
+        for volume in volumes:
+            _take_out(engine, work, group_object, volume)
+    _label(work, ids, "")
+    return change(engine.store, group, lambda one: replace(one, volume_ids=()))
+
+
+def _member(work: Work, group: Group, id: str) -> Volume:
+    try:
+        return work.volume(id)
+    except NotFound:
+        raise PreconditionFailed(
+            f"volume {id!r} has no record and may be in group {group.id!r} on the back end, which may delete it with the group"
+        ) from None
+
+
+def _take_out(engine: Engine, work: Work, group_object: Any, volume: Any) -> None:
+    try:
+        _move(engine, work, group_object, remove=[volume])
+    except BackendUnavailable:
+        raise
+    except DriverError:  # perhaps because it is not in the group: what has come in can be taken out
+        _move(engine, work, group_object, add=[volume])
+        _move(engine, work, group_object, remove=[volume])
 
 
 def _group(engine: Engine, record: GroupSnapshot) -> Group:
@@ -269,7 +314,7 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
         group = engine.store.get(Group, record.group_id)
     except NotFound:
         return  # the driver was not asked for anything yet, or everything is gone
-    _label(work, [one.id for one in all_of(engine.store, Volume, {"group_id": group.id})], "")
+    group = _empty(engine, work, group)
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
     doomed = [engine.snapshot_object(work, one) for one in members]
     if record.name_taken:

@@ -216,12 +216,17 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Cinder's generic volume group: volumes that are snapshotted together."""
+    """Cinder's generic volume group: volumes that are snapshotted together.
+
+    Attributes:
+        volume_ids: the volumes that may be in it on the array, which may delete them with the group.
+    """
 
     id: str
     name: str = ""
     backend: str
     host: str = ""
+    volume_ids: tuple[str, ...] = ()
     status: Status = Status.CREATING
     consistent: bool = False
     fields: Mapping[str, object] = NOTHING
