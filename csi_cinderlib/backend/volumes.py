@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import blank_copies, faults, loading, rows
+from csi_cinderlib.backend import blank_copies, faults, loading, rows, shares
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work, change
 from csi_cinderlib.errors import (
@@ -125,6 +125,8 @@ def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False)
     work.volumes[record.id] = record
     work.attached[record.id] = ()
     made = engine.volume_object(work, record)
+    if is_first or record.name_taken:
+        _leave_file_alone(engine, work, record, made)
     try:
         update = _driver_create(engine, work, record, made)
     except DriverError as error:
@@ -147,6 +149,13 @@ def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False)
         work.volumes[record.id] = made_record = rows.update_volume(record, update)
         _undo(engine, work, engine.volume_object(work, made_record), error)
         raise StaleRecord("volume", record.id) from error
+
+
+def _leave_file_alone(engine: Engine, work: Work, record: Volume, made: Any) -> None:
+    """Raises NameTaken when another volume's file would be overwritten."""
+    driver = engine.ready_driver()
+    if shares.has_shares(driver) and (path := engine.call(work, shares.find_file, driver, made.name)):
+        raise engine.leave_alone(record, BackendError(engine.name, f"{path} exists"))
 
 
 def _driver_create(engine: Engine, work: Work, record: Volume, made: Any) -> Mapping[str, Any]:
@@ -262,6 +271,8 @@ def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume, was:
             engine.call_to_delete(work, driver.delete_volume, doomed, record)
         else:
             _remove_export(engine, work, driver, doomed)
+            if was.status is not Status.DELETING:  # else an earlier attempt may have removed it
+                _note_missing_file(engine, work, record, doomed)
             engine.call(work, driver.delete_volume, doomed)
     except InUse as error:
         engine.note_refusal(work.volume(record.id), was, error, is_whole=was.status is not Status.DELETING)
@@ -272,6 +283,12 @@ def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume, was:
             return
         engine.note(work.volume(record.id), Status.DELETING, str(error))
         raise
+
+
+def _note_missing_file(engine: Engine, work: Work, record: Volume, doomed: Any) -> None:
+    driver = engine.ready_driver()
+    if shares.deletes_by_rm(driver) and engine.call(work, shares.misses_file, driver, doomed):
+        engine.note_leftover(record, doomed.name, "its file was not found on its share when it was deleted")
 
 
 def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None:
