@@ -116,7 +116,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def create_snapshot(self, snapshot: Any) -> None:
         home = self._home(snapshot.volume)
-        size = max(snapshot.volume_size, _whole_gib(home.file(snapshot.volume.name)))  # never less than what is there
+        size = _snapshot_gib(snapshot, home.file(snapshot.volume.name))
         self._copy(snapshot.volume.name, home, snapshot.name, home, size)
 
     def delete_snapshot(self, snapshot: Any) -> None:
@@ -184,7 +184,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
             def copy_all() -> None:
                 for source, (target, _), snapshot in zip(sources, made, snapshots, strict=True):
-                    sparse.clone_path(source, target, snapshot.volume_size * GIB)
+                    sparse.clone_path(source, target, _snapshot_gib(snapshot, source) * GIB)
 
             if not sparse.undisturbed(sources, copy_all):
                 raise exception.InvalidVolume(
@@ -398,6 +398,11 @@ def _pool_name(volume: Any) -> str:
 
 def _missing(error: Exception) -> Directory:
     raise error
+
+
+def _snapshot_gib(snapshot: Any, path: str) -> int:
+    """Never less than what is there, whatever the record says."""
+    return max(snapshot.volume_size, _whole_gib(path))
 
 
 def _whole_gib(path: str) -> int:
