@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend import connections, convert, groups, loading, reports, snapshots, volumes
+from csi_cinderlib.backend import connections, convert, groups, loading, reports, reverts, snapshots, volumes
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
@@ -230,7 +230,7 @@ class Backend:
         """
         if not self.capabilities.revert:
             raise Unsupported(f"back end {self.name!r} cannot revert a volume to a snapshot")
-        return volumes.revert(self._engine, record, snapshot)
+        return reverts.revert(self._engine, record, snapshot)
 
     # --- snapshots
 

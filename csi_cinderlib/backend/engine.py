@@ -153,10 +153,14 @@ class Engine:
         Raises:
             OperationPending: it is.
         """
-        if record.status is Status.AVAILABLE or record.owner in ("", self.owner) or not self._is_alive(record.owner):
+        if record.owner in ("", self.owner) or not self._is_alive(record.owner):
             return
         kind = type(record).__name__.lower()
         raise OperationPending(f"{record.owner!r} is at work on {kind} {record.id!r} ({record.status})")
+
+    def is_at_work(self, owner: str) -> bool:
+        """Whether this process, or another living one, is the owner."""
+        return bool(owner) and (owner == self.owner or self._is_alive(owner))
 
     def intend(self, record: S, status: Status, **values: Any) -> S:
         """Write down what is about to be done, before it is.

@@ -194,18 +194,16 @@ def _take(
             _check(engine, said)
     except DriverError:
         with suppress(DriverError):  # tried again before the group is deleted; the first error tells what to do
-            _empty(engine, work, group)
+            _empty(engine, work, group, volumes)
         raise
-    _empty(engine, work, group)
+    _empty(engine, work, group, volumes)
     return update or {}, updates or []
 
 
-def _empty(engine: Engine, work: Work, group: Group) -> Group:
+def _empty(engine: Engine, work: Work, group: Group, volumes: Sequence[Any]) -> Group:
     """Take out of the array's group all volumes that may be in it."""
-    ids = dict.fromkeys((*group.volume_ids, *(one.id for one in all_of(engine.store, Volume, {"group_id": group.id}))))
-    if not ids:
+    if not volumes:
         return group
-    volumes = [engine.volume_object(work, _member(work, group, id)) for id in ids]
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group, volumes)
     try:
         _move(engine, work, group_object, remove=volumes)
@@ -215,17 +213,22 @@ def _empty(engine: Engine, work: Work, group: Group) -> Group:
         _log.info("taking the volumes out of group %s one by one: %s", group.id, error)
         for volume in volumes:
             _take_out(engine, work, group_object, volume)
-    _label(work, ids, "")
-    return change(engine.store, group, lambda one: replace(one, volume_ids=()))
+    _label(work, [volume.id for volume in volumes], "")
+    with suppress(NotFound):  # another process has deleted the group snapshot
+        group = change(engine.store, group, lambda one: replace(one, volume_ids=()))
+    return group
 
 
-def _member(work: Work, group: Group, id: str) -> Volume:
+def _volumes_in(engine: Engine, work: Work, group: Group) -> list[Any]:
+    """What may be in the array's group; versions before the record named them only labelled the volumes."""
+    labelled = (one.id for one in all_of(engine.store, Volume, {"group_id": group.id}))
     try:
-        return work.volume(id)
-    except NotFound:
+        records = [work.volume(id) for id in dict.fromkeys((*group.volume_ids, *labelled))]
+    except NotFound as error:
         raise PreconditionFailed(
-            f"volume {id!r} has no record and may be in group {group.id!r} on the back end, which may delete it with the group"
+            f"{error}, and it may be in group {group.id!r} on the back end, which may delete it with the group"
         ) from None
+    return [engine.volume_object(work, record) for record in records]
 
 
 def _take_out(engine: Engine, work: Work, group_object: Any, volume: Any) -> None:
@@ -314,7 +317,7 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
         group = engine.store.get(Group, record.group_id)
     except NotFound:
         return  # the driver was not asked for anything yet, or everything is gone
-    group = _empty(engine, work, group)
+    group = _empty(engine, work, group, _volumes_in(engine, work, group))
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
     doomed = [engine.snapshot_object(work, one) for one in members]
     if record.name_taken:

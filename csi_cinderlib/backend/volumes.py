@@ -379,21 +379,3 @@ def _target_only(error: DriverError) -> bool:
     Only lvm.py raises this type, after the volume has grown.
     """
     return type(error.__cause__).__name__ == "TargetUpdateFailed"
-
-
-def revert(engine: Engine, record: Volume, snapshot: Snapshot) -> Volume:
-    """Bring the volume back to its snapshot's content. The status stays AVAILABLE: an interrupted revert is simply repeated."""
-    driver = engine.ready_driver()
-    if record.status is not Status.AVAILABLE or snapshot.status is not Status.AVAILABLE:
-        raise PreconditionFailed(
-            f"volume {record.id!r} is {record.status}, snapshot {snapshot.id!r} is {snapshot.status}"
-        )
-    if snapshot.volume_id != record.id or snapshot.size != record.size:
-        raise PreconditionFailed(f"snapshot {snapshot.id!r} is not one of volume {record.id!r} at its present size")
-    work = engine.work(record)
-    if work.attachments(record.id):
-        raise InUse(f"volume {record.id!r} is attached")
-    record = work.change_volume(record.id, lambda one: replace(one, message=f"being reverted to {snapshot.id}"))
-    volume = engine.volume_object(work, record)
-    engine.call(work, driver.revert_to_snapshot, engine.context, volume, engine.snapshot_object(work, snapshot, volume))
-    return work.change_volume(record.id, lambda one: replace(one, message=""))

@@ -402,7 +402,8 @@ def _missing(error: Exception) -> Directory:
 
 def _snapshot_gib(snapshot: Any, path: str) -> int:
     """Never less than what is there, whatever the record says."""
-    return max(snapshot.volume_size, _whole_gib(path))
+    recorded: int = snapshot.volume_size
+    return max(recorded, _whole_gib(path))
 
 
 def _whole_gib(path: str) -> int:
