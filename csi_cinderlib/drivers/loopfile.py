@@ -9,6 +9,7 @@ by reflink (XFS, btrfs, NFS 4.2, ...) or else are copies, so nothing depends on 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from oslo_config import cfg
 
 from csi_cinderlib.drivers import sparse
 from csi_cinderlib.drivers.directories import Directory, Limits
-from csi_cinderlib.drivers.identities import Memory, decide
+from csi_cinderlib.drivers.identities import Memory
 from csi_cinderlib.drivers.loopfile_options import OPTIONS, parse_directories
 from csi_cinderlib.drivers.wording import in_words
 from csi_cinderlib.host import devices
@@ -61,18 +62,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         memory = Memory(cfg.CONF.state_path)
         for pool in self._pools.values():
             with in_words(f"the directory {pool.path} cannot be used"):
-                self._identify(pool, memory)
-
-    def _identify(self, pool: Directory, memory: Memory) -> None:
-        """Use the pool only if it is the one that it should be."""
-        remembered = memory.recall(pool.path)
-        found = pool.find_id()
-        forget = memory.file(pool.path)
-        is_new = decide(pool.path, found, remembered, forget=forget, recorded=lambda: self._recorded(pool))
-        id = pool.initialise() if is_new else str(found)
-        if id != remembered:
-            memory.keep(pool.path, id)
-        pool.prepare(id)
+                pool.identify(memory, f"{self.host}#{pool.name}", functools.partial(self._recorded, pool))
 
     def _recorded(self, pool: Directory) -> list[str]:
         """The files of the volumes and snapshots that are recorded in the pool."""
