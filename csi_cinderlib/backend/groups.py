@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import blank_copies, convert, faults, rows
+from csi_cinderlib.backend import blank_copies, convert, faults, leftovers, rows
 from csi_cinderlib.backend.engine import OUT_OF_REACH, Engine
 from csi_cinderlib.backend.work import Work, all_of, change
 from csi_cinderlib.errors import (
@@ -92,6 +92,7 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
         return record
     if record.status not in (Status.CREATING, Status.ERROR):
         raise PreconditionFailed(f"group snapshot {record.id!r} is {record.status}: its creation cannot be resumed")
+    leftovers.refuse_restored("group snapshot", record.id, record.name_taken)
     engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
     members = all_of(engine.store, Snapshot, {"group_snapshot_id": record.id})
@@ -322,7 +323,7 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
     doomed = [engine.snapshot_object(work, one) for one in members]
     if record.name_taken:
         for member, one in zip(members, doomed, strict=True):
-            engine.note_leftover(member, one.name, f"not created by this driver: {record.name_taken}")
+            engine.note_leftover(member, one.name, leftovers.why(record.name_taken))
         engine.remove(group)
         return
     made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, doomed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import blank_copies, faults, loading, rows
+from csi_cinderlib.backend import blank_copies, faults, leftovers, loading, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import (
@@ -53,6 +53,7 @@ def resume(engine: Engine, record: Snapshot) -> Snapshot:
         return record
     if record.status not in (Status.CREATING, Status.ERROR):
         raise PreconditionFailed(f"snapshot {record.id!r} is {record.status}: its creation cannot be resumed")
+    leftovers.refuse_restored("snapshot", record.id, record.name_taken)
     driver = engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
     work = engine.work()
@@ -178,7 +179,7 @@ def _refuse_copies(engine: Engine, record: Snapshot, was: Snapshot) -> None:
 def _driver_delete(engine: Engine, work: Work, driver: Any, record: Snapshot) -> None:
     doomed = engine.snapshot_object(work, record)
     if record.name_taken:
-        engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")
+        engine.note_leftover(record, doomed.name, leftovers.why(record.name_taken))
     elif record.unfinished:
         engine.call_to_delete(work, driver.delete_snapshot, doomed, record)
     else:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import blank_copies, faults, loading, rows, shares
+from csi_cinderlib.backend import blank_copies, faults, leftovers, loading, rows, shares
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work, change
 from csi_cinderlib.errors import (
@@ -60,6 +60,7 @@ def resume(engine: Engine, record: Volume) -> Volume:
         return record
     if record.status not in (Status.CREATING, Status.ERROR):
         raise PreconditionFailed(f"volume {record.id!r} is {record.status}: its creation cannot be resumed")
+    leftovers.refuse_restored("volume", record.id, record.name_taken)
     driver = engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
     if problem := _lost_source(engine, record):
@@ -264,7 +265,7 @@ def _is_untouched(engine: Engine, was: Volume) -> bool:
 def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume, was: Volume) -> None:
     doomed = engine.volume_object(work, record)
     if record.name_taken:
-        engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")
+        engine.note_leftover(record, doomed.name, leftovers.why(record.name_taken))
         return
     try:
         if record.unfinished:  # never exported
