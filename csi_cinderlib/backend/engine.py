@@ -282,6 +282,16 @@ class Engine:
         leftovers.note(self.store, leftover)
         _log.warning("%s %s may be left on back end %s as %s: %s", kind, record.id, self.name, name, reason)
 
+    def note_missing(self, record: Volume | Snapshot, was: Volume | Snapshot, name: str, error: DriverError) -> None:
+        """The driver does not find what it is to delete: done, if an attempt before this one may have removed it, or else odd.
+
+        A driver may say so of an object that is there, when it looks in the wrong place, for example.
+        """
+        if was.status is Status.AVAILABLE:
+            self.note_leftover(record, name, f"the driver did not find it when it was to be deleted: {error}")
+        else:
+            _log.warning("%s was gone from back end %s already: %s", name, self.name, error)
+
     def call_to_delete(self, work: Work, operation: Callable[..., Any], doomed: Any, record: Volume | Snapshot) -> None:
         """Delete an object whose creation did not end. What its driver could not look for is noted as a leftover.
 

@@ -150,7 +150,8 @@ def delete(engine: Engine, record: Snapshot) -> None:
         work = engine.work()
         _refuse_copies(engine, record, was)
         try:
-            _driver_delete(engine, work, driver, record)
+            doomed = engine.snapshot_object(work, record)
+            _driver_delete(engine, work, driver, record, doomed)
         except InUse as error:
             engine.note_refusal(work.snapshot(record.id), was, error, is_whole=was.status is not Status.DELETING)
             raise
@@ -158,7 +159,7 @@ def delete(engine: Engine, record: Snapshot) -> None:
             if not faults.is_missing(error.__cause__ or error, record):
                 engine.note(work.snapshot(record.id), Status.DELETING, str(error))
                 raise
-            _log.warning("snapshot %s was gone from back end %s already: %s", record.id, engine.name, error)
+            engine.note_missing(record, was, doomed.name, error)
         faultpoints.reach("delete-snapshot.driver-done")
         engine.remove_snapshot(work.snapshot(record.id))
     engine.forget_lock_files(snapshot_id=record.id)
@@ -176,8 +177,7 @@ def _refuse_copies(engine: Engine, record: Snapshot, was: Snapshot) -> None:
         raise
 
 
-def _driver_delete(engine: Engine, work: Work, driver: Any, record: Snapshot) -> None:
-    doomed = engine.snapshot_object(work, record)
+def _driver_delete(engine: Engine, work: Work, driver: Any, record: Snapshot, doomed: Any) -> None:
     if record.name_taken:
         engine.note_leftover(record, doomed.name, leftovers.why(record.name_taken))
     elif record.unfinished:

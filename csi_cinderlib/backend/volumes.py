@@ -280,7 +280,7 @@ def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume, was:
         raise
     except DriverError as error:
         if faults.is_missing(error.__cause__ or error, record):
-            _log.warning("volume %s was gone from back end %s already: %s", record.id, engine.name, error)
+            engine.note_missing(record, was, doomed.name, error)
             return
         engine.note(work.volume(record.id), Status.DELETING, str(error))
         raise
