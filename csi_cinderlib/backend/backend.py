@@ -182,6 +182,7 @@ class Backend:
             AlreadyExists: the id is taken; `resume_create_volume` if that record is CREATING.
             ResourceExhausted, Unsupported, InvalidRequest, BackendError: nothing is left, neither volume nor record, unless
                 cleaning up failed, too: then the record is in ERROR.
+            BackendUnavailable: the record is in ERROR, because the back end may still create the volume.
         """
         self._engine.check_room()
         record = self._placed(self._typed(record))

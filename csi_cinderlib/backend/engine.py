@@ -264,6 +264,13 @@ class Engine:
         except DriverError as error:
             _log.error("%s %s has no record (%s): %s", type(record).__name__.lower(), record.id, error, message)
 
+    def leave_unanswered(self, record: S, error: DriverError) -> bool:
+        """Keep the record of a creation that got no answer: the back end may carry it out after the clean-up. Whether it was kept."""
+        if not isinstance(error, BackendUnavailable):
+            return False
+        self.leave(record, f"{error}; the back end may carry it out late, so that it is looked for again")
+        return True
+
     def leave_alone(self, record: S, error: DriverError) -> NameTaken:
         """Keep a record that owns nothing: the back end had an object of its name before. The error for the caller."""
         if not self.is_taken_over(record):

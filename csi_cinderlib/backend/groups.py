@@ -164,7 +164,8 @@ def _undo(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot], er
     except DriverError as second:
         engine.leave(record, f"{error}; cleaning up failed, too: {second}")
     else:
-        _remove_records(engine, record, members)
+        if not engine.leave_unanswered(record, error):
+            _remove_records(engine, record, members)
 
 
 def _finished(update: Mapping[str, Any], *, blank: bool) -> Callable[[Snapshot], Snapshot]:

@@ -133,7 +133,8 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
         if not faults.is_missing(second.__cause__ or second, work.snapshot(made.id)):
             engine.leave(work.snapshot(made.id), f"{error}; cleaning up failed, too: {second}")
             return
-    engine.remove_snapshot(work.snapshot(made.id))
+    if not engine.leave_unanswered(record, error):
+        engine.remove_snapshot(work.snapshot(made.id))
 
 
 def delete(engine: Engine, record: Snapshot) -> None:

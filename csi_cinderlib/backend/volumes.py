@@ -192,7 +192,8 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
         if not faults.is_missing(second.__cause__ or second, record):
             engine.leave(work.volume(made.id), f"{error}; cleaning up failed, too: {second}")
             return
-    engine.remove(record)
+    if not engine.leave_unanswered(record, error):
+        engine.remove(record)
 
 
 def delete(engine: Engine, record: Volume) -> bool:
