@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -380,6 +381,8 @@ class Engine:
         """
         from cinder import coordination, utils
 
+        # Cinder takes what it is given for a pattern; an id that a user of the library has chosen may be one.
+        volume_id, snapshot_id = glob.escape(volume_id), glob.escape(snapshot_id)
         if volume_id:
             coordination.synchronized_remove(f"{volume_id}-delete_volume")
             utils.clean_volume_file_locks(volume_id, self.driver)
