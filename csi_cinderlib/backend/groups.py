@@ -215,7 +215,9 @@ def _empty(engine: Engine, work: Work, group: Group, volumes: Sequence[Any]) -> 
         _log.info("taking the volumes out of group %s one by one: %s", group.id, error)
         for volume in volumes:
             _take_out(engine, work, group_object, volume)
-    _label(work, [volume.id for volume in volumes], "")
+    for volume in volumes:
+        with suppress(NotFound):  # deleted meanwhile
+            work.change_volume(volume.id, lambda one: replace(one, group_id="") if one.group_id == group.id else one)
     with suppress(NotFound):  # another process has deleted the group snapshot
         group = change(engine.store, group, lambda one: replace(one, volume_ids=()))
     return group

@@ -147,6 +147,20 @@ def test_volumes_leave_a_group_whose_snapshot_fails_for_a_taken_name(
     assert have(driver, volumes)
 
 
+def test_a_volume_that_is_in_another_group_meanwhile_keeps_its_label(
+    driver: Any, doors: Doors, backend: Backend, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
+) -> None:
+    """One group snapshot may be deleted while another one of the same volumes is taken."""
+    doors.most_out = 0
+    with pytest.raises(BackendError):
+        backend.create_group_snapshot(record(), members)
+    doors.most_out = 2
+    store.replace(replace(store.get(Volume, volumes[0].id), group_id="another"))
+    (left,) = store.page(GroupSnapshot).records
+    backend.delete_group_snapshot(left)
+    assert [store.get(Volume, volume.id).group_id for volume in volumes] == ["another", ""]
+
+
 def test_a_record_of_an_older_version_says_by_its_volumes_who_is_in_the_group(
     driver: Any, backend: Backend, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
 ) -> None:
