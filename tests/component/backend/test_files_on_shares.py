@@ -14,6 +14,7 @@ from csi_cinderlib.errors import NameTaken
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.persistence.memory import MemoryStore
 from tests.component.backend.conftest import MakeBackend
+from tests.component.backend.watching import observe
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 
@@ -81,6 +82,26 @@ def test_a_file_of_that_name_is_left_alone(
     assert holds_data(path, 3 * GIB)
     path.unlink()
     assert other.create_volume(wanted).status is Status.AVAILABLE
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_clone_is_a_copy_and_leaves_its_source_alone(backend: Backend, tmp_path: Path, size: int) -> None:
+    """A kill amid a clone by a temporary snapshot leaves a qcow2 file in the place of the source, which no node can attach."""
+    source = backend.create_volume(makers.volume())
+    path = find(tmp_path, source)
+    write(path, GIB)
+    seen = observe(
+        backend.driver, "_set_rw_permissions", lambda _path: sorted(file.name for file in path.parent.iterdir())
+    )
+    clone = backend.create_volume(makers.volume(source=source, size=size))
+    assert seen == [sorted([path.name, f"volume-{clone.id}"])]
+    copy = find(tmp_path, clone)
+    assert holds_data(path, GIB)
+    assert copy.stat().st_size == size * GIB
+    assert copy.stat().st_blocks * 512 < GIB // 2
+    with copy.open("r+b") as file:
+        file.truncate(GIB)
+    assert holds_data(copy, GIB)
 
 
 def test_a_volume_whose_file_was_not_there_when_it_was_deleted_is_noted(
