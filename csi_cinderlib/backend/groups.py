@@ -30,6 +30,7 @@ from csi_cinderlib.errors import (
     PreconditionFailed,
     StaleRecord,
     StoreUnavailable,
+    Unsupported,
 )
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 
@@ -241,7 +242,10 @@ def _take_out(engine: Engine, work: Work, group_object: Any, volume: Any) -> Non
     except BackendUnavailable:
         raise
     except DriverError:  # perhaps because it is not in the group: what has come in can be taken out
-        _move(engine, work, group_object, add=[volume])
+        try:
+            _move(engine, work, group_object, add=[volume])
+        except Unsupported:  # so it has never come in
+            return
         _move(engine, work, group_object, remove=[volume])
 
 

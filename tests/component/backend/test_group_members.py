@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import BackendError
+from csi_cinderlib.errors import BackendError, Unsupported
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
+from tests.component.backend.watching import failing
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 
@@ -159,6 +160,16 @@ def test_a_volume_that_is_in_another_group_meanwhile_keeps_its_label(
     (left,) = store.page(GroupSnapshot).records
     backend.delete_group_snapshot(left)
     assert [store.get(Volume, volume.id).group_id for volume in volumes] == ["another", ""]
+
+
+def test_a_driver_that_moves_no_volumes_leaves_nothing_of_a_group(
+    driver: Any, backend: Backend, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
+) -> None:
+    failing(driver, "update_group", NotImplementedError())
+    with pytest.raises(Unsupported):
+        backend.create_group_snapshot(record(), members)
+    assert have(driver, volumes)
+    assert (driver.groups, store.page(Group).records, store.page(GroupSnapshot).records) == ({}, (), ())
 
 
 def test_a_record_of_an_older_version_says_by_its_volumes_who_is_in_the_group(
