@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend import connections, convert, groups, loading, reports, snapshots, volumes
+from csi_cinderlib.backend import connections, convert, groups, loading, reports, reverts, snapshots, volumes
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
@@ -189,6 +189,7 @@ class Backend:
             AlreadyExists: the id is taken; `resume_create_volume` if that record is CREATING.
             ResourceExhausted, Unsupported, InvalidRequest, BackendError: nothing is left, neither volume nor record, unless
                 cleaning up failed, too: then the record is in ERROR.
+            BackendUnavailable: the record is in ERROR, because the back end may still create the volume.
         """
         record = self._placed(self._typed(record))
         created = volumes.create(self._engine, record)
@@ -235,7 +236,7 @@ class Backend:
         """
         if not self.capabilities.revert:
             raise Unsupported(f"back end {self.name!r} cannot revert a volume to a snapshot")
-        return volumes.revert(self._engine, record, snapshot)
+        return reverts.revert(self._engine, record, snapshot)
 
     # --- snapshots
 

@@ -12,7 +12,7 @@ from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, faults, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work, change, walk
-from csi_cinderlib.errors import BackendError, DriverError, NotFound, PreconditionFailed, StaleRecord
+from csi_cinderlib.errors import BackendError, DriverError, NotFound, OperationPending, PreconditionFailed, StaleRecord
 from csi_cinderlib.model.records import Attachment, Status, Volume
 
 _log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ def _connect(engine: Engine, volume: Volume, attachment: Attachment, check: Chec
     if volume.status in (Status.DELETING, Status.DELETED, Status.CREATING, Status.ERROR):
         _forget(engine, work, record)
         raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
+    _refuse_reverted(engine, work, volume, record)
     _check_others(engine, work, record, check)
     info = _export(engine, work, driver, volume, record)
     faultpoints.reach("publish.connected")
@@ -89,6 +90,13 @@ def _connect(engine: Engine, volume: Volume, attachment: Attachment, check: Chec
     except (NotFound, StaleRecord) as error:
         _undo(engine, work, driver, engine.volume_object(work, work.volume(volume.id)), record, error)
         raise StaleRecord("attachment", record.id) from error
+
+
+def _refuse_reverted(engine: Engine, work: Work, volume: Volume, record: Attachment) -> None:
+    """A revert counts the attachments once the volume's record names its owner: so look at that after this intent is visible."""
+    if volume.status is Status.AVAILABLE and engine.is_at_work(volume.owner):
+        _forget(engine, work, record)
+        raise OperationPending(f"{volume.owner!r} is at work on volume {volume.id!r} ({volume.message})")
 
 
 def _check_others(engine: Engine, work: Work, record: Attachment, check: Check) -> None:

@@ -154,10 +154,14 @@ class Engine:
         Raises:
             OperationPending: it is.
         """
-        if record.status is Status.AVAILABLE or record.owner in ("", self.owner) or not self._is_alive(record.owner):
+        if record.owner in ("", self.owner) or not self._is_alive(record.owner):
             return
         kind = type(record).__name__.lower()
         raise OperationPending(f"{record.owner!r} is at work on {kind} {record.id!r} ({record.status})")
+
+    def is_at_work(self, owner: str) -> bool:
+        """Whether this process, or another living one, is the owner."""
+        return bool(owner) and (owner == self.owner or self._is_alive(owner))
 
     def intend(self, record: S, status: Status, **values: Any) -> S:
         """Write down what is about to be done, before it is.
@@ -261,6 +265,13 @@ class Engine:
         except DriverError as error:
             _log.error("%s %s has no record (%s): %s", type(record).__name__.lower(), record.id, error, message)
 
+    def leave_unanswered(self, record: S, error: DriverError) -> bool:
+        """Keep the record of a creation that got no answer: the back end may carry it out after the clean-up. Whether it was kept."""
+        if not isinstance(error, BackendUnavailable):
+            return False
+        self.leave(record, f"{error}; the back end may carry it out late, so that it is looked for again")
+        return True
+
     def leave_alone(self, record: S, error: DriverError) -> NameTaken:
         """Keep a record that owns nothing: the back end had an object of its name before. The error for the caller."""
         if not self.is_taken_over(record):
@@ -280,6 +291,16 @@ class Engine:
         )
         leftovers.note(self.store, leftover)
         _log.warning("%s %s may be left on back end %s as %s: %s", kind, record.id, self.name, name, reason)
+
+    def note_missing(self, record: Volume | Snapshot, was: Volume | Snapshot, name: str, error: DriverError) -> None:
+        """The driver does not find what it is to delete: done, if an attempt before this one may have removed it, or else odd.
+
+        A driver may say so of an object that is there, when it looks in the wrong place, for example.
+        """
+        if was.status is Status.AVAILABLE:
+            self.note_leftover(record, name, f"the driver did not find it when it was to be deleted: {error}")
+        else:
+            _log.warning("%s was gone from back end %s already: %s", name, self.name, error)
 
     def call_to_delete(self, work: Work, operation: Callable[..., Any], doomed: Any, record: Volume | Snapshot) -> None:
         """Delete an object whose creation did not end. What its driver could not look for is noted as a leftover.
@@ -354,20 +375,6 @@ class Engine:
         """What a driver asks for is at hand, what it says is ours to show: errors translated, passwords hidden, also in its log."""
         with routed(self.route), working(work), redact.hiding(self._secrets), faults.translated(self.name):
             yield
-
-    def forget_lock_files(self, *, volume_id: str = "", snapshot_id: str = "") -> None:
-        """Lock files are named by volume and snapshot; without this they would pile up. Cinder only logs what fails here.
-
-        Cinder's functions look in oslo's lock path. That is the last Runtime's, and the locks lie where the first one put them.
-        """
-        from cinder import coordination, utils
-
-        if volume_id:
-            coordination.synchronized_remove(f"{volume_id}-delete_volume")
-            utils.clean_volume_file_locks(volume_id, self.driver)
-        if snapshot_id:
-            coordination.synchronized_remove(f"{snapshot_id}-delete_snapshot")
-            utils.clean_snapshot_file_locks(snapshot_id, self.driver)
 
 
 def _until(volume: Volume) -> str:

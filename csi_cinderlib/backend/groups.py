@@ -3,6 +3,9 @@
 A driver takes such a snapshot of a group only, so the volumes are put into a group for just that moment: a volume that stays in
 one could be in no other group snapshot, and some arrays refuse to delete it. The emptied group lives as long as the group
 snapshot, because drivers find the snapshot by its group.
+
+Some arrays delete the volumes in a group with the group (dell_emc/unity/adapter.py, dell_emc/powermax/common.py). So the group's
+record names the volumes before they are put into it, until the driver has taken them out, and no group is deleted before.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import blank_copies, convert, faults, rows
+from csi_cinderlib.backend import blank_copies, convert, faults, leftovers, rows
 from csi_cinderlib.backend.engine import OUT_OF_REACH, Engine
 from csi_cinderlib.backend.work import Work, all_of, change
 from csi_cinderlib.errors import (
@@ -27,6 +30,7 @@ from csi_cinderlib.errors import (
     PreconditionFailed,
     StaleRecord,
     StoreUnavailable,
+    Unsupported,
 )
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 
@@ -89,6 +93,7 @@ def resume(engine: Engine, record: GroupSnapshot) -> GroupSnapshot:
         return record
     if record.status not in (Status.CREATING, Status.ERROR):
         raise PreconditionFailed(f"group snapshot {record.id!r} is {record.status}: its creation cannot be resumed")
+    leftovers.refuse_restored("group snapshot", record.id, record.name_taken)
     engine.check_room()
     record = engine.intend(record, Status.CREATING)
     members = all_of(engine.store, Snapshot, {"group_snapshot_id": record.id})
@@ -160,7 +165,8 @@ def _undo(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot], er
     except DriverError as second:
         engine.leave(record, f"{error}; cleaning up failed, too: {second}")
     else:
-        _remove_records(engine, record, members)
+        if not engine.leave_unanswered(record, error):
+            _remove_records(engine, record, members)
 
 
 def _finished(update: Mapping[str, Any], *, blank: bool) -> Callable[[Snapshot], Snapshot]:
@@ -179,18 +185,68 @@ def _take(
     volumes = [engine.volume_object(work, work.volume(one.volume_id)) for one in members]
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group, volumes)
     _check(engine, engine.call(work, driver.create_group, engine.context, group_object))
-    _move(engine, work, group_object, add=volumes)
+    group = change(engine.store, group, lambda one: replace(one, volume_ids=record.volume_ids))
+    faultpoints.reach("create-group-snapshot.members-written")
     try:
+        _move(engine, work, group_object, add=volumes)
         _label(work, record.volume_ids, group.id)
         taken = [engine.snapshot_object(work, one) for one in members]
         made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, taken)
         update, updates = engine.call(work, driver.create_group_snapshot, engine.context, made, taken)
         for said in (update, *(updates or ())):
             _check(engine, said)
-    finally:
-        _move(engine, work, group_object, remove=volumes)
-        _label(work, record.volume_ids, "")
+    except DriverError:
+        with suppress(DriverError):  # tried again before the group is deleted; the first error tells what to do
+            _empty(engine, work, group, volumes)
+        raise
+    _empty(engine, work, group, volumes)
     return update or {}, updates or []
+
+
+def _empty(engine: Engine, work: Work, group: Group, volumes: Sequence[Any]) -> Group:
+    """Take out of the array's group all volumes that may be in it."""
+    if not volumes:
+        return group
+    group_object = engine.call_quietly(work, convert.group_object, engine.context, group, volumes)
+    try:
+        _move(engine, work, group_object, remove=volumes)
+    except BackendUnavailable:
+        raise
+    except DriverError as error:
+        _log.info("taking the volumes out of group %s one by one: %s", group.id, error)
+        for volume in volumes:
+            _take_out(engine, work, group_object, volume)
+    for volume in volumes:
+        with suppress(NotFound):  # deleted meanwhile
+            work.change_volume(volume.id, lambda one: replace(one, group_id="") if one.group_id == group.id else one)
+    with suppress(NotFound):  # another process has deleted the group snapshot
+        group = change(engine.store, group, lambda one: replace(one, volume_ids=()))
+    return group
+
+
+def _volumes_in(engine: Engine, work: Work, group: Group) -> list[Any]:
+    """What may be in the array's group; versions before the record named them only labelled the volumes."""
+    labelled = (one.id for one in all_of(engine.store, Volume, {"group_id": group.id}))
+    try:
+        records = [work.volume(id) for id in dict.fromkeys((*group.volume_ids, *labelled))]
+    except NotFound as error:
+        raise PreconditionFailed(
+            f"{error}, and it may be in group {group.id!r} on the back end, which may delete it with the group"
+        ) from None
+    return [engine.volume_object(work, record) for record in records]
+
+
+def _take_out(engine: Engine, work: Work, group_object: Any, volume: Any) -> None:
+    try:
+        _move(engine, work, group_object, remove=[volume])
+    except BackendUnavailable:
+        raise
+    except DriverError:  # perhaps because it is not in the group: what has come in can be taken out
+        try:
+            _move(engine, work, group_object, add=[volume])
+        except Unsupported:  # so it has never come in
+            return
+        _move(engine, work, group_object, remove=[volume])
 
 
 def _group(engine: Engine, record: GroupSnapshot) -> Group:
@@ -269,14 +325,13 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
         group = engine.store.get(Group, record.group_id)
     except NotFound:
         return  # the driver was not asked for anything yet, or everything is gone
-    _label(work, [one.id for one in all_of(engine.store, Volume, {"group_id": group.id})], "")
+    group = _empty(engine, work, group, _volumes_in(engine, work, group))
     group_object = engine.call_quietly(work, convert.group_object, engine.context, group)
     doomed = [engine.snapshot_object(work, one) for one in members]
-    if (
-        record.name_taken
-    ):  # the group stays, too: an array that has such members may have had such a group, and answered OK
+    if record.name_taken:
+        # The group stays, too: an array that has such members may have had such a group, and answered OK.
         for member, one in zip(members, doomed, strict=True):
-            engine.note_leftover(member, one.name, f"not created by this driver: {record.name_taken}")
+            engine.note_leftover(member, one.name, leftovers.why(record.name_taken))
         engine.remove(group)
         return
     made = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, group_object, doomed)

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from csi_cinderlib.errors import AlreadyExists, NotFound
+from csi_cinderlib.errors import AlreadyExists, NameTaken, NotFound
 from csi_cinderlib.model.records import OWN_KEYS, KeyValue
 from csi_cinderlib.persistence.api import Store
 
 PREFIX = f"{OWN_KEYS}leftover."
+RESTORED = "its record was half done in a restored copy of the metadata"
+"""As `name_taken` of a record: what is there under its name may have been finished since, and be in use."""
 _PAGE = 1000
 
 
@@ -44,6 +46,17 @@ class Leftover:
     @property
     def key(self) -> str:
         return f"{PREFIX}{self.id}.{self.kind}.{self.backend}"
+
+
+def why(name_taken: str) -> str:
+    """Why an object with the name of a record is left alone, as a clause."""
+    return name_taken if name_taken == RESTORED else f"not created by this driver: {name_taken}"
+
+
+def refuse_restored(kind: str, id: str, name_taken: str) -> None:
+    """Raises NameTaken when nobody knows whether there is such an object: made anew, it would be there twice or overwritten."""
+    if name_taken == RESTORED:
+        raise NameTaken(kind, id, f"{name_taken}: look at the back end, and then `csi-cinderlib orphans --forget {id}`")
 
 
 def note(store: Store, leftover: Leftover) -> None:

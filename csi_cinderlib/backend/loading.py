@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from csi_cinderlib.backend import conf, faults, standins
+from csi_cinderlib.backend import conf, faults, shares, standins
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats
 from csi_cinderlib.backend.work import Work, routed, working
@@ -90,6 +90,8 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
         raise faults.translate_setup(settings.name, settings.driver, error, unset=unset) from error
     conf.check(settings.name, section, settings.options, [*own, *own_options(type(made))])
     _gate(settings, type(made), options)  # NetApp's class makes an object of another one
+    if clones_at_source_size(made):
+        shares.clone_by_copy(made)
     return made
 
 
@@ -178,7 +180,7 @@ def snapshots_are_independent(driver: Any) -> bool:
 
 
 def clones_at_source_size(driver: Any) -> bool:
-    """The NFS driver gives a clone the size of its source, whatever was asked for, when it clones by a temporary snapshot."""
+    """Cinder's NFS driver and its kin give a clone the size of its source, whatever was asked for."""
     return _definer(driver, "create_cloned_volume") in {"NfsDriver", "RemoteFSSnapDriverDistributed"}
 
 

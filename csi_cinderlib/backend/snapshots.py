@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import blank_copies, faults, loading, rows
+from csi_cinderlib.backend import blank_copies, faults, leftovers, loading, lock_files, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import (
@@ -54,6 +54,7 @@ def resume(engine: Engine, record: Snapshot) -> Snapshot:
         return record
     if record.status not in (Status.CREATING, Status.ERROR):
         raise PreconditionFailed(f"snapshot {record.id!r} is {record.status}: its creation cannot be resumed")
+    leftovers.refuse_restored("snapshot", record.id, record.name_taken)
     engine.check_room()
     driver = engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
@@ -134,7 +135,8 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
         if not faults.is_missing(second.__cause__ or second, work.snapshot(made.id)):
             engine.leave(work.snapshot(made.id), f"{error}; cleaning up failed, too: {second}")
             return
-    engine.remove_snapshot(work.snapshot(made.id))
+    if not engine.leave_unanswered(record, error):
+        engine.remove_snapshot(work.snapshot(made.id))
 
 
 def delete(engine: Engine, record: Snapshot) -> None:
@@ -151,7 +153,8 @@ def delete(engine: Engine, record: Snapshot) -> None:
         work = engine.work()
         _refuse_copies(engine, record, was)
         try:
-            _driver_delete(engine, work, driver, record)
+            doomed = engine.snapshot_object(work, record)
+            _driver_delete(engine, work, driver, record, doomed)
         except InUse as error:
             engine.note_refusal(work.snapshot(record.id), was, error, is_whole=was.status is not Status.DELETING)
             raise
@@ -159,10 +162,10 @@ def delete(engine: Engine, record: Snapshot) -> None:
             if not faults.is_missing(error.__cause__ or error, record):
                 engine.note(work.snapshot(record.id), Status.DELETING, str(error))
                 raise
-            _log.warning("snapshot %s was gone from back end %s already: %s", record.id, engine.name, error)
+            engine.note_missing(record, was, doomed.name, error)
         faultpoints.reach("delete-snapshot.driver-done")
         engine.remove_snapshot(work.snapshot(record.id))
-    engine.forget_lock_files(snapshot_id=record.id)
+    lock_files.forget(engine.driver, snapshot_id=record.id)
 
 
 def _refuse_copies(engine: Engine, record: Snapshot, was: Snapshot) -> None:
@@ -177,10 +180,9 @@ def _refuse_copies(engine: Engine, record: Snapshot, was: Snapshot) -> None:
         raise
 
 
-def _driver_delete(engine: Engine, work: Work, driver: Any, record: Snapshot) -> None:
-    doomed = engine.snapshot_object(work, record)
+def _driver_delete(engine: Engine, work: Work, driver: Any, record: Snapshot, doomed: Any) -> None:
     if record.name_taken:
-        engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")
+        engine.note_leftover(record, doomed.name, leftovers.why(record.name_taken))
     elif record.unfinished:
         engine.call_to_delete(work, driver.delete_snapshot, doomed, record)
     else:

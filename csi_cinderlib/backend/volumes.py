@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import blank_copies, faults, loading, rows
+from csi_cinderlib.backend import blank_copies, faults, leftovers, loading, lock_files, rows, shares
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work, change
 from csi_cinderlib.errors import (
@@ -60,6 +60,7 @@ def resume(engine: Engine, record: Volume) -> Volume:
         return record
     if record.status not in (Status.CREATING, Status.ERROR):
         raise PreconditionFailed(f"volume {record.id!r} is {record.status}: its creation cannot be resumed")
+    leftovers.refuse_restored("volume", record.id, record.name_taken)
     engine.check_room()
     driver = engine.ready_driver()
     record = engine.intend(record, Status.CREATING)
@@ -126,6 +127,8 @@ def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False)
     work.volumes[record.id] = record
     work.attached[record.id] = ()
     made = engine.volume_object(work, record)
+    if is_first or record.name_taken:
+        _leave_file_alone(engine, work, record, made)
     try:
         update = _driver_create(engine, work, record, made)
     except DriverError as error:
@@ -148,6 +151,13 @@ def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False)
         work.volumes[record.id] = made_record = rows.update_volume(record, update)
         _undo(engine, work, engine.volume_object(work, made_record), error)
         raise StaleRecord("volume", record.id) from error
+
+
+def _leave_file_alone(engine: Engine, work: Work, record: Volume, made: Any) -> None:
+    """Raises NameTaken when another volume's file would be overwritten."""
+    driver = engine.ready_driver()
+    if shares.has_shares(driver) and (path := engine.call(work, shares.find_file, driver, made.name)):
+        raise engine.leave_alone(record, BackendError(engine.name, f"{path} exists"))
 
 
 def _driver_create(engine: Engine, work: Work, record: Volume, made: Any) -> Mapping[str, Any]:
@@ -183,7 +193,8 @@ def _undo(engine: Engine, work: Work, made: Any, error: DriverError) -> None:
         if not faults.is_missing(second.__cause__ or second, record):
             engine.leave(work.volume(made.id), f"{error}; cleaning up failed, too: {second}")
             return
-    engine.remove(record)
+    if not engine.leave_unanswered(record, error):
+        engine.remove(record)
 
 
 def delete(engine: Engine, record: Volume) -> bool:
@@ -220,7 +231,7 @@ def delete(engine: Engine, record: Volume) -> bool:
         _driver_delete(engine, work, driver, record, was)
         faultpoints.reach("delete-volume.driver-done")
         was_there = _remove_record(engine, work.volume(record.id))
-    engine.forget_lock_files(volume_id=record.id)
+    lock_files.forget(engine.driver, volume_id=record.id)
     return was_there
 
 
@@ -262,23 +273,31 @@ def _is_untouched(engine: Engine, was: Volume) -> bool:
 def _driver_delete(engine: Engine, work: Work, driver: Any, record: Volume, was: Volume) -> None:
     doomed = engine.volume_object(work, record)
     if record.name_taken:
-        engine.note_leftover(record, doomed.name, f"not created by this driver: {record.name_taken}")
+        engine.note_leftover(record, doomed.name, leftovers.why(record.name_taken))
         return
     try:
         if record.unfinished:  # never exported
             engine.call_to_delete(work, driver.delete_volume, doomed, record)
         else:
             _remove_export(engine, work, driver, doomed)
+            if was.status is not Status.DELETING:  # else an earlier attempt may have removed it
+                _note_missing_file(engine, work, record, doomed)
             engine.call(work, driver.delete_volume, doomed)
     except InUse as error:
         engine.note_refusal(work.volume(record.id), was, error, is_whole=was.status is not Status.DELETING)
         raise
     except DriverError as error:
         if faults.is_missing(error.__cause__ or error, record):
-            _log.warning("volume %s was gone from back end %s already: %s", record.id, engine.name, error)
+            engine.note_missing(record, was, doomed.name, error)
             return
         engine.note(work.volume(record.id), Status.DELETING, str(error))
         raise
+
+
+def _note_missing_file(engine: Engine, work: Work, record: Volume, doomed: Any) -> None:
+    driver = engine.ready_driver()
+    if shares.deletes_by_rm(driver) and engine.call(work, shares.misses_file, driver, doomed):
+        engine.note_leftover(record, doomed.name, "its file was not found on its share when it was deleted")
 
 
 def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None:
@@ -370,22 +389,3 @@ def _target_only(error: DriverError) -> bool:
     Only lvm.py raises this type, after the volume has grown.
     """
     return type(error.__cause__).__name__ == "TargetUpdateFailed"
-
-
-def revert(engine: Engine, record: Volume, snapshot: Snapshot) -> Volume:
-    """Bring the volume back to its snapshot's content. The status stays AVAILABLE: an interrupted revert is simply repeated."""
-    driver = engine.ready_driver()
-    if record.status is not Status.AVAILABLE or snapshot.status is not Status.AVAILABLE:
-        raise PreconditionFailed(
-            f"volume {record.id!r} is {record.status}, snapshot {snapshot.id!r} is {snapshot.status}"
-        )
-    if snapshot.volume_id != record.id or snapshot.size != record.size:
-        raise PreconditionFailed(f"snapshot {snapshot.id!r} is not one of volume {record.id!r} at its present size")
-    work = engine.work(record)
-    if work.attachments(record.id):
-        raise InUse(f"volume {record.id!r} is attached")
-    engine.check_room()
-    record = work.change_volume(record.id, lambda one: replace(one, message=f"being reverted to {snapshot.id}"))
-    volume = engine.volume_object(work, record)
-    engine.call(work, driver.revert_to_snapshot, engine.context, volume, engine.snapshot_object(work, snapshot, volume))
-    return work.change_volume(record.id, lambda one: replace(one, message=""))

@@ -153,8 +153,8 @@ class Volume(NamedObject[records.Volume]):
     def create(self) -> None:
         """Create it on the storage.
 
-        When that fails the exception has this object as `resource`. Nothing is left then, or, if cleaning up failed as well,
-        a record in `error`; `delete` is right in both cases.
+        When that fails the exception has this object as `resource`. Nothing is left then, or, if cleaning up failed as well
+        or the storage did not answer, a record in `error`; `delete` is right in both cases.
         """
         with exception.about(self), self._library.busy(self.id):
             try:

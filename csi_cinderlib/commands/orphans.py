@@ -17,6 +17,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--forget", metavar="ID", help="forget what failed under this id, after you have looked at the array"
     )
+    parser.add_argument(
+        "--restored",
+        action="store_true",
+        help="after an older copy of the metadata was restored, and before a controller starts: leave alone on the back ends what is "
+        "half done in it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
             for forgotten in orphans.forget(args.forget):
                 print(f"forgotten: {forgotten}")
             return 0
+        if args.restored:
+            for marked in orphans.leave_alone():
+                print(f"left alone: {marked}")
         found = orphans.find()
     rows = [asdict(orphan) if args.json else _brief(orphan) for orphan in found]
     listing.show(rows, as_json=args.json, nothing="nothing is half done")

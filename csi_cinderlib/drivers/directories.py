@@ -13,12 +13,12 @@ import errno
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from csi_cinderlib.drivers import identities
-from csi_cinderlib.drivers.identities import WrongPool
+from csi_cinderlib.drivers.identities import Memory, WrongPool, decide
 from csi_cinderlib.host import kernel
 from csi_cinderlib.host.reserve import is_full
 
@@ -95,6 +95,34 @@ class Directory:
         self._id = ""
         self._counted: tuple[bytes, int] | None = None
         """The number in the lock file, and the sum of all sizes as of then."""
+
+    def identify(self, memory: Memory, place: str, recorded: Callable[[], Sequence[str]]) -> None:
+        """Use the pool only if it is the one that it should be.
+
+        Args:
+            place: the back end, and the name under which it uses the pool.
+            recorded: asks for the files of the volumes that are recorded there.
+
+        Raises:
+            WrongPool: it is not.
+        """
+        remembered, used = memory.recall(self.path), memory.recall(place)
+        found = self.find_id()
+        is_new = decide(
+            self.path,
+            found,
+            remembered,
+            forget=memory.file(self.path),
+            is_known=bool(remembered) and used == remembered,
+            recorded=recorded,
+        )
+        id = self.initialise() if is_new else str(found)
+        if id != remembered:
+            memory.keep(self.path, id)
+        if id != used:
+            with _full_disk_ignored():  # then the records are asked again at the next start
+                memory.keep(place, id)
+        self.prepare(id)
 
     def find_id(self) -> str | None:
         """The id of the pool that is here: "" when it has none, None when there is no pool."""

@@ -34,7 +34,10 @@ def is_id(found: bytes) -> bool:
 
 
 class Memory:
-    """Which pool was found at which path, in files below the driver's state path: `loopfile-pools/<hash of the path>`."""
+    """Which pool was found at which path, and which one a back end used under which name.
+
+    In files below the driver's state path: `loopfile-pools/<hash of the path, or of the back end's and the pool's name>`.
+    """
 
     def __init__(self, state_path: str) -> None:
         self._directory = Path(state_path, "loopfile-pools")
@@ -64,7 +67,13 @@ class Memory:
 
 
 def decide(
-    path: str, found: str | None, remembered: str, *, forget: Path, recorded: Callable[[], Sequence[str]]
+    path: str,
+    found: str | None,
+    remembered: str,
+    *,
+    forget: Path,
+    is_known: bool,
+    recorded: Callable[[], Sequence[str]],
 ) -> bool:
     """Whether the directory is to be made a pool, or to be given an id, now.
 
@@ -72,6 +81,7 @@ def decide(
         found: the id in it; "" for a pool of a version that gave none; None for no pool.
         remembered: the id that was found there before, or "".
         forget: the file that remembers it, for the message.
+        is_known: this back end has used that pool under the same name before.
         recorded: asks for the files of the volumes that are recorded in this pool.
 
     Raises:
@@ -83,7 +93,7 @@ def decide(
             f"{path} was pool {remembered}, and there is {there} now: is its disk mounted? "
             f"To use another pool in its place, remove {forget}"
         )
-    if not remembered and (files := recorded()) and not any(map(os.path.lexists, files)):
+    if not is_known and (files := recorded()) and not any(map(os.path.lexists, files)):
         raise WrongPool(
             f"{path} holds none of the {len(files)} volumes and snapshots that are recorded in this pool: is its disk mounted?"
         )

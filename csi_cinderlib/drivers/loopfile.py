@@ -9,6 +9,7 @@ by reflink (XFS, btrfs, NFS 4.2, ...) or else are copies, so nothing depends on 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from oslo_config import cfg
 
 from csi_cinderlib.drivers import sparse
 from csi_cinderlib.drivers.directories import Directory, Limits
-from csi_cinderlib.drivers.identities import Memory, decide
+from csi_cinderlib.drivers.identities import Memory
 from csi_cinderlib.drivers.loopfile_options import OPTIONS, parse_directories
 from csi_cinderlib.drivers.wording import in_words
 from csi_cinderlib.host import devices
@@ -60,18 +61,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         memory = Memory(cfg.CONF.state_path)
         for pool in self._pools.values():
             with in_words(f"the directory {pool.path} cannot be used"):
-                self._identify(pool, memory)
-
-    def _identify(self, pool: Directory, memory: Memory) -> None:
-        """Use the pool only if it is the one that it should be."""
-        remembered = memory.recall(pool.path)
-        found = pool.find_id()
-        forget = memory.file(pool.path)
-        is_new = decide(pool.path, found, remembered, forget=forget, recorded=lambda: self._recorded(pool))
-        id = pool.initialise() if is_new else str(found)
-        if id != remembered:
-            memory.keep(pool.path, id)
-        pool.prepare(id)
+                pool.identify(memory, f"{self.host}#{pool.name}", functools.partial(self._recorded, pool))
 
     def _recorded(self, pool: Directory) -> list[str]:
         """The files of the volumes and snapshots that are recorded in the pool."""
@@ -115,7 +105,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def create_snapshot(self, snapshot: Any) -> None:
         home = self._home(snapshot.volume)
-        size = max(snapshot.volume_size, _whole_gib(home.file(snapshot.volume.name)))  # never less than what is there
+        size = _snapshot_gib(snapshot, home.file(snapshot.volume.name))
         self._copy(snapshot.volume.name, home, snapshot.name, home, size)
 
     def delete_snapshot(self, snapshot: Any) -> None:
@@ -183,7 +173,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
             def copy_all() -> None:
                 for source, (target, _), snapshot in zip(sources, made, snapshots, strict=True):
-                    sparse.clone_path(source, target, snapshot.volume_size * GIB)
+                    sparse.clone_path(source, target, _snapshot_gib(snapshot, source) * GIB)
 
             if not sparse.undisturbed(sources, copy_all):
                 raise exception.InvalidVolume(
@@ -394,6 +384,12 @@ def _pool_name(volume: Any) -> str:
 
 def _missing(error: Exception) -> Directory:
     raise error
+
+
+def _snapshot_gib(snapshot: Any, path: str) -> int:
+    """Never less than what is there, whatever the record says."""
+    recorded: int = snapshot.volume_size
+    return max(recorded, _whole_gib(path))
 
 
 def _whole_gib(path: str) -> int:

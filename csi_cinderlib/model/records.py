@@ -40,6 +40,10 @@ SECRET: Mapping[str, object] = MappingProxyType({"secret": True})
 """The metadata of a dataclass field that may hold credentials."""
 
 
+STORED: Mapping[str, bool] = MappingProxyType({"stored": True})
+"""The metadata of a dataclass field whose default is for new records only: a stored one without it cannot be read."""
+
+
 class Status(enum.StrEnum):
     """Where a volume, snapshot or attachment stands. An intent is finished or undone by a retry.
 
@@ -125,7 +129,7 @@ class Volume:
     pool: str = ""
     host: str = ""
     size: GiB
-    status: Status = Status.CREATING
+    status: Status = field(default=Status.CREATING, metadata=STORED)
     message: str = ""
     source: Source | None = None
     type: VolumeType | None = None
@@ -168,7 +172,7 @@ class Snapshot:
     backend: str
     volume_id: str
     size: GiB
-    status: Status = Status.CREATING
+    status: Status = field(default=Status.CREATING, metadata=STORED)
     message: str = ""
     parameters: Mapping[str, str] = EMPTY
     provider: Provider = Provider()
@@ -203,7 +207,7 @@ class Attachment:
     access_mode: AccessMode
     read_only: bool = False
     block: bool = False
-    status: Status = Status.CREATING
+    status: Status = field(default=Status.CREATING, metadata=STORED)
     message: str = ""
     connector: Mapping[str, object] = field(default=NOTHING)
     connection_info: Mapping[str, object] = field(default=NOTHING, repr=False, metadata=SECRET)
@@ -216,13 +220,18 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Cinder's generic volume group: volumes that are snapshotted together."""
+    """Cinder's generic volume group: volumes that are snapshotted together.
+
+    Attributes:
+        volume_ids: the volumes that may be in it on the array, which may delete them with the group.
+    """
 
     id: str
     name: str = ""
     backend: str
     host: str = ""
-    status: Status = Status.CREATING
+    volume_ids: tuple[str, ...] = ()
+    status: Status = field(default=Status.CREATING, metadata=STORED)
     consistent: bool = False
     fields: Mapping[str, object] = NOTHING
     owner: str = ""
@@ -241,7 +250,7 @@ class GroupSnapshot:
     group_id: str = ""
     snapshot_ids: tuple[str, ...] = ()
     volume_ids: tuple[str, ...] = ()
-    status: Status = Status.CREATING
+    status: Status = field(default=Status.CREATING, metadata=STORED)
     message: str = ""
     parameters: Mapping[str, str] = EMPTY
     fields: Mapping[str, object] = NOTHING

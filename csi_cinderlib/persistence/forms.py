@@ -138,7 +138,7 @@ def form_of(kind: type) -> Form:
 
 
 def _is_required(item: Field[Any]) -> bool:
-    return item.default is MISSING and item.default_factory is MISSING
+    return bool(item.metadata.get("stored")) or (item.default is MISSING and item.default_factory is MISSING)
 
 
 def _left_out(item: Field[Any]) -> object:

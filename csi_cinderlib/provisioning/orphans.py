@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -128,6 +128,20 @@ class Orphans:
             raise NotFound("leftover", id)
         return tuple(forgotten)
 
+    def leave_alone(self) -> tuple[str, ...]:
+        """Never touch on a back end what is half done here: for a store into which an older copy was restored.
+
+        Since the copy was taken it may have been finished and be in use, or be gone and its id be another object's. What was marked.
+        """
+        marked = []
+        for record in self._stuck():
+            if isinstance(record, Attachment) or record.status is Status.EXTENDING or record.name_taken:
+                continue
+            changed: Any = replace(record, status=Status.ERROR, owner="", name_taken=leftovers.RESTORED)
+            self._store.replace(changed)
+            marked.append(f"{_kind(record)} {record.id!r} on back end {record.backend!r}, which was {record.status}")
+        return tuple(marked)
+
     def _remove(self, record: Any) -> None:
         """With what goes with it."""
         if isinstance(record, GroupSnapshot):
@@ -244,7 +258,7 @@ class Orphans:
             name = f"{_kind(record)}-{record.id}"
             if isinstance(record, GroupSnapshot):
                 name = ", ".join([*(f"snapshot-{id}" for id in record.snapshot_ids), f"group {record.group_id}"])
-            return _orphan(record, f"look for {name} on the back end: not created by this driver: {record.name_taken}")
+            return _orphan(record, f"look for {name} on the back end: {leftovers.why(record.name_taken)}")
         idle = "and was not finished" if is_due else "and may still be in progress"
         return _orphan(record, record.message or f"it is {record.status} {idle}", due=is_due)
 

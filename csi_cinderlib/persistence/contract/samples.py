@@ -111,7 +111,7 @@ ATTACHMENT = Attachment(
 )
 GROUP = Group(
     id="9999", name=ODD, backend="array1", host="csi@array1#p", status=Status.AVAILABLE, consistent=True, fields=NESTED,
-    owner="o", created_at=CREATED,
+    volume_ids=("b5c9",), owner="o", created_at=CREATED,
 )  # fmt: skip
 GROUP_SNAPSHOT = GroupSnapshot(
     id="8888",

@@ -70,6 +70,13 @@ def no_room(location: Location) -> StoreUnavailable:
     )
 
 
+def moved(location: Location) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the metadata store {location.file} was moved or replaced while this process uses it: put it back, or stop this process, put "
+        "the file in place that is to be used, and restart it"
+    )
+
+
 def at_start(error: BaseException, location: Location) -> DriverError:
     """An error while the store is opened: most are wrong settings."""
     if hint := _SETTINGS.get(code(error)):

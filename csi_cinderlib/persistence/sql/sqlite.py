@@ -60,11 +60,13 @@ class FileDatabase:
             except (DBAPIError, sqlite3.Error) as error:
                 raise failures.at_start(error, location) from error
             undo.pop_all()
+        self._place = self._find_place()
         self._idle: list[Connection] = []
         self._commits: GroupCommit[Write] = GroupCommit(self._write_batch)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """With a connection of its own; those given back are used again, the last one first."""
+        self._check_place()
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -89,6 +91,18 @@ class FileDatabase:
         self._writer.close()  # the last connection folds the WAL into the file
         self._engine.dispose()
         self._lock.close()
+
+    def _find_place(self) -> tuple[int, int] | None:
+        try:
+            found = self._location.file.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_place(self) -> None:
+        """Raises StoreUnavailable when the file is not the one that was opened: what goes there is lost with this process."""
+        if self._find_place() != self._place:
+            raise failures.moved(self._location)
 
     def _give_back(self, connection: Connection) -> None:
         if len(self._idle) < MOST_IDLE:
@@ -123,12 +137,13 @@ class FileDatabase:
     def _write_batch(self, batch: Sequence[Job[Write]]) -> None:
         """All in one transaction; if that fails, each in its own, so that one caller's failure is not everybody's."""
         has_room = self._reserve.fill()
-        if has_room and len(batch) > 1:
+        if has_room and len(batch) > 1 and self._find_place() == self._place:
             with suppress(Exception):
                 return self._transaction(batch)
         for job in batch:
             job.error = None
             try:
+                self._check_place()
                 self._alone(job)
             except (DBAPIError, sqlite3.Error) as error:
                 job.error = failures.while_running(error, self._location)

@@ -81,8 +81,9 @@ def test_what_nobody_else_works_on_is_taken(engine: Engine, owner: str, status: 
     engine.claim(replace(makers.volume(), status=status, owner=owner))
 
 
-def test_what_is_whole_is_nobodys(engine: Engine) -> None:
-    engine.claim(replace(makers.volume(), status=Status.AVAILABLE, owner="living"))
+def test_what_another_process_reverts_is_left_to_it(engine: Engine) -> None:
+    with pytest.raises(OperationPending, match="is at work on volume"):
+        engine.claim(replace(makers.volume(), status=Status.AVAILABLE, owner="living"))
 
 
 def test_an_intent_is_written_with_its_owner_and_without_an_old_message(engine: Engine, store: ObservedStore) -> None:

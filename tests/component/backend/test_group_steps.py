@@ -167,7 +167,8 @@ def test_a_failure_that_is_told_as_a_status_is_one(
     method: str,
     answer: Callable[[Any], Any],
 ) -> None:
-    answering(driver, method, answer)
+    answers = [answer]  # to the first call: the volumes can leave the group
+    answering(driver, method, lambda said: answers.pop()(said) if answers else said)
     with pytest.raises(BackendError, match="back end 'fake': the driver reports 'error"):
         backend.create_group_snapshot(record(), members)
     assert stored(store) == ([], [], [])

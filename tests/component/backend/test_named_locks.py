@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,19 @@ def lock_files(id: str) -> list[str]:
     from cinder.coordination import COORDINATOR
 
     return [file.name for file in Path(COORDINATOR._file_path).parent.iterdir() if id in file.name]
+
+
+def test_an_id_that_is_a_pattern_takes_no_locks_of_others_along(backend: Backend) -> None:
+    """Cinder looks for the files by a pattern, and a user of the library may choose an id."""
+    other = backend.create_volume(makers.volume())
+    snapshot = backend.create_snapshot(makers.snapshot(other))
+    backend.create_volume(makers.volume(source=other))
+    backend.create_volume(makers.volume(source=snapshot))
+    wild = backend.create_volume(replace(makers.volume(), id="[0-9a-f]*"))
+    backend.delete_snapshot(backend.create_snapshot(replace(makers.snapshot(wild), id="[0-9a-f]*")))
+    backend.delete_volume(wild)
+    assert lock_files(other.id)
+    assert lock_files(snapshot.id)
 
 
 @pytest.fixture(params=[False, True], ids=["one runtime", "a later runtime"])

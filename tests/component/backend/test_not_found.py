@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from csi_cinderlib.backend import leftovers
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, DriverError
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
@@ -50,6 +51,38 @@ def test_a_volume_is_not_forgotten_when_something_else_is_not_found(
     assert "could not be found" in left.message
     backend.delete_volume(left)
     assert array(backend).luns() == []
+
+
+@pytest.mark.parametrize("error", ["mapping-not-found", "volume-not-found"])
+def test_a_volume_that_its_driver_does_not_find_is_noted(make: MakeBackend, store: ObservedStore, error: str) -> None:
+    """It may be there: `mapping-not-found` says so of a mapping, by the volume's name."""
+    backend = make(driver=ARRAY, nothing_faults=[f"delete_volume:1={error}"])
+    volume = backend.create_volume(makers.volume())
+    backend.delete_volume(volume)
+    (lun,) = array(backend).luns()
+    (noted,) = (leftover for _, leftover in leftovers.walk(store) if leftover)
+    assert (noted.id, noted.name) == (volume.id, lun.name)
+    assert "did not find it when it was to be deleted" in noted.reason
+
+
+def test_a_volume_that_an_earlier_attempt_may_have_deleted_is_not_noted(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(driver=ARRAY, nothing_faults=["delete_volume:1@after=timed-out", "delete_volume:2=volume-not-found"])
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(BackendError):
+        backend.delete_volume(volume)
+    backend.delete_volume(store.get(Volume, volume.id))
+    assert array(backend).luns() == []
+    assert list(leftovers.walk(store)) == []
+
+
+def test_a_snapshot_that_its_driver_does_not_find_is_noted(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=ARRAY, nothing_faults=["delete_snapshot:1=own-snapshot-not-found"])
+    snapshot = backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
+    backend.delete_snapshot(snapshot)
+    (noted,) = (leftover for _, leftover in leftovers.walk(store) if leftover)
+    assert (noted.kind, noted.id) == ("snapshot", snapshot.id)
 
 
 @pytest.mark.parametrize("error", ["volume-not-found", "other-volume-not-found"])

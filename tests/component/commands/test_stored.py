@@ -157,6 +157,15 @@ def test_what_an_operator_looked_at_is_forgotten(state: Path, capsys: pytest.Cap
     assert run("orphans", state, "--forget", "v2") == 1
 
 
+def test_what_is_half_done_in_a_restored_copy_is_left_alone(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("orphans", state, "--restored") == 0
+    told, *_ = capsys.readouterr().out.splitlines()
+    assert told == "left alone: volume 'v2' on back end 'local', which was creating"
+    assert run("orphans", state, "--restored", "--json") == 0
+    (half,) = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if line["kind"] == "volume"]
+    assert (half["status"], half["due"]) == ("error", False)
+
+
 def test_orphans_are_what_is_half_done(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("orphans", state, "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -285,6 +285,23 @@ def test_a_group_snapshot_shows_all_its_volumes_at_one_point_in_time(fs_type: st
     assert names(directory) == {volume.name for volume in copies}
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "in a group"])
+def test_a_snapshot_holds_all_of_a_volume_that_is_larger_than_its_record_says(
+    set_up: Make, volumes: Path, together: bool
+) -> None:
+    """As after an older copy of the metadata was restored."""
+    driver, volume = set_up(str(volumes)), FakeVolume(size=1)
+    driver.create_volume(volume)
+    driver.extend_volume(volume, 3)
+    write(volumes / volume.name, 3 * GIB - 4, b"tail")
+    snapshot = FakeSnapshot(volume)
+    if together:
+        driver.create_group_snapshot(None, FakeVolume(), [snapshot])
+    else:
+        driver.create_snapshot(snapshot)
+    assert read(volumes / snapshot.name, 3 * GIB - 4, 4) == b"tail"
+
+
 def test_a_group_snapshot_that_fails_leaves_no_member(set_up: Make, volumes: Path) -> None:
     driver, group = set_up(str(volumes)), FakeVolume()
     members = [FakeVolume(), FakeVolume()]

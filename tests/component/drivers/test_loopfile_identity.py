@@ -195,10 +195,10 @@ class Site:
         self._number = 0
         self._end: list[Callable[[], None]] = []
 
-    def start(self, directory: Path, pool: str = "pool") -> Backend:
-        """In a new process, with a new state directory."""
+    def start(self, directory: Path, pool: str = "pool", *, state: str = "") -> Backend:
+        """In a new process, with a new state directory unless one is named."""
         self._number += 1
-        runtime = Runtime(self.base / f"state-{self._number}")
+        runtime = Runtime(self.base / f"state-{state or self._number}")
         options = {"loopfile_directories": [f"{pool}:{directory}"], "max_over_subscription_ratio": 1000}
         settings = BackendSettings(name="files", driver=DRIVER, options=options)
         backend = Backend(settings, store=self.store, runtime=runtime)
@@ -263,6 +263,28 @@ def test_a_back_end_whose_configuration_moves_its_pool_deletes_nothing_as_gone(s
         backend.delete_volume(volume)
     assert site.store.get(Volume, volume.id)
     assert (tmp_path / "first" / f"volume-{volume.id}").exists()
+
+
+def test_a_back_end_that_is_given_the_pool_of_another_one_deletes_nothing_as_gone(site: Site, tmp_path: Path) -> None:
+    """Both directories are pools that were used before, as when two entries of the configuration are mixed up."""
+    site.start(tmp_path / "second", state="kept")
+    site.end()
+    volume = create(site.start(tmp_path / "first", state="kept"))
+    site.end()
+    with pytest.raises(BackendUnavailable, match="holds none of the 1 volumes and snapshots that are recorded"):
+        site.start(tmp_path / "second", state="kept")
+    site.start(tmp_path / "first", state="kept").delete_volume(volume)
+    assert not (tmp_path / "first" / f"volume-{volume.id}").exists()
+
+
+def test_the_last_volume_of_a_pool_that_was_removed_by_hand_keeps_no_back_end_from_starting(
+    site: Site, tmp_path: Path
+) -> None:
+    volume = create(site.start(tmp_path / "pool", state="kept"))
+    site.end()
+    (tmp_path / "pool" / f"volume-{volume.id}").unlink()
+    site.start(tmp_path / "pool", state="kept").delete_volume(volume)
+    assert site.store.page(Volume).records == ()
 
 
 def test_a_volume_that_was_removed_from_its_pool_by_hand_can_be_deleted(site: Site, tmp_path: Path) -> None:

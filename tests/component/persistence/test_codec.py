@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi_cinderlib.errors import CorruptRecord, InvalidRequest
-from csi_cinderlib.model.records import KeyValue, Provider, Volume, VolumeType
+from csi_cinderlib.model.records import (
+    Attachment,
+    Group,
+    GroupSnapshot,
+    KeyValue,
+    Provider,
+    Snapshot,
+    Volume,
+    VolumeType,
+)
 from csi_cinderlib.persistence import codec
 from csi_cinderlib.persistence.api import KINDS
 from csi_cinderlib.persistence.contract.samples import ATTACHMENT, KEY_VALUE, RECORDS, VOLUME, Scrambler, volume
@@ -110,6 +119,16 @@ def test_a_corrupt_record_says_what_is_wrong_with_it(change: dict[str, Any], mes
     with pytest.raises(CorruptRecord, match=message) as caught:
         codec.decode(Volume, {**codec.encode(VOLUME), **change}, id=VOLUME.id)
     assert VOLUME.id in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [Volume, Snapshot, Attachment, Group, GroupSnapshot])
+def test_a_record_without_a_status_is_not_taken_for_one_that_is_being_created(kind: Any) -> None:
+    """What is being created is undone when nobody asks for it any more."""
+    record = next(sample for sample in RECORDS if type(sample) is kind)
+    body = codec.encode(record)
+    del body["status"]
+    with pytest.raises(CorruptRecord, match="status: is missing"):
+        codec.decode(kind, body, id=record.id)
 
 
 @pytest.mark.parametrize("field", ["id", "backend", "size"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,6 +52,25 @@ def test_a_creation_within_the_grace_is_listed_and_left_alone(site: Site) -> Non
     assert site.orphans.settle() == ()
     (orphan,) = site.orphans.find()
     assert (orphan.status, orphan.due, orphan.owner) == ("creating", False, "gone")
+
+
+def test_a_record_that_lost_its_status_is_listed_and_its_volume_left_alone(
+    site: Site, driver: Any, tmp_path: Path
+) -> None:
+    site.create("edited")
+    directory = tmp_path / "edited"
+    directory.mkdir()
+    with closing(open_store("sql", {}, state_dir=directory)) as store:
+        (volume,) = (store.add(replace(record, revision="")) for record in site.store.page(Volume).records)
+        with closing(sqlite3.connect(directory / "metadata.db")) as connection, connection:
+            connection.execute(
+                "UPDATE volumes SET status = 'creating', body = json_remove(body, '$.status', '$.created_at')"
+            )
+        orphans = Orphans(store, site.backends, site.locks)
+        assert orphans.settle() == ()
+        (listed,) = orphans.find()
+    assert (listed.id, listed.reason) == (volume.id, "its record cannot be read")
+    assert set(driver.volumes) == {volume.id}
 
 
 def test_an_expansion_is_finished(site: Site) -> None:

@@ -4,7 +4,7 @@
 
 reads jobs as JSON lines from stdin: {"state_dir", "actions", "kill_at", "array"}. Each runs in a process of its own, forked when Cinder is
 imported already, which takes longer than all else. ACTIONS is a list of lists: what to do, and its arguments. ARRAY names the traits
-and faults of a fake array (`tests.support.fakes.array_driver`) instead of the files. The answer is one
+and faults of a fake array (`tests.support.fakes.group_array`) instead of the files. The answer is one
 JSON line: {"status": what waitpid said, "states": what is there after each action, "error"}.
 """
 
@@ -45,7 +45,7 @@ from csi_cinderlib.sealing import Sealer
 from tests.support.fakes.array import SNAPSHOT, VOLUME, Array, Lun
 
 DRIVER = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
-ARRAY_DRIVER = "tests.support.fakes.array_driver.ArrayDriver"
+ARRAY_DRIVER = "tests.support.fakes.group_array.GroupArrayDriver"
 NAMESPACE = "4a5b3c5e-8d0c-4b60-9f2e-0d5f8c1e7a11"
 """So that the states of two runs can be compared."""
 MOUNT = Capability(Mount(), AccessMode.SINGLE_NODE_WRITER)

@@ -98,7 +98,11 @@ CALLS = {
     "group": Call(
         [["create", "v"], ["create", "r"]],
         ["group", "g", "v", "r"],
-        ("create-group-snapshot.record-written", "create-group-snapshot.driver-done"),
+        (
+            "create-group-snapshot.record-written",
+            "create-group-snapshot.members-written",
+            "create-group-snapshot.driver-done",
+        ),
         [["delete_group", "g"]],
     ),
     "delete-group": Call(

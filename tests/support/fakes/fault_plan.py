@@ -58,6 +58,7 @@ ERRORS: Mapping[str, Failure] = {
     "snapshot-not-found": Failure(
         "SnapshotNotFound", {"snapshot_id": "snapshot-of-the-clone"}, "netapp/dataontap/client/client_cmode_rest.py"
     ),
+    "own-snapshot-not-found": Failure("SnapshotNotFound", {"snapshot_id": "{id}"}, "vastdata/driver.py"),
     "already-mapped": _said("LUN {name} is already mapped, its size cannot be changed", "ceph/rbd_iscsi.py"),
     "maximum-size": _said("2 GiB is greater than the maximum volume size", "fujitsu/eternus_dx/constants.py"),
     "host-does-not-exist": _said("host does not exist", "hpe/hpe_3par_common.py"),

@@ -1,15 +1,23 @@
-"""The array of `array_driver`, which also has groups and takes snapshots of all volumes in one at one moment."""
+"""The array of `array_driver`, which also has groups and takes snapshots of all volumes in one at one moment.
+
+To delete a group deletes the volumes in it (dell_emc/unity/adapter.py, dell_emc/powermax/common.py).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cinder import interface
+from cinder import exception, interface
 
 from tests.support.fakes.array import SNAPSHOT, VOLUME, Array, NameTaken
 from tests.support.fakes.array_driver import ASSIGNED_IDS, UNIQUE_NAMES, ArrayDriver, _call, name_taken
 
 GROUP = "group"
+
+
+def _member_of(group: Any) -> str:
+    """A volume in a group is mapped to it, as to a host: it cannot be deleted."""
+    return f"group-{group.id}"
 
 
 @interface.volumedriver
@@ -31,14 +39,23 @@ class GroupArrayDriver(ArrayDriver):
 
     @_call
     def update_group(self, context: Any, group: Any, add_volumes: Any = None, remove_volumes: Any = None) -> Any:
-        for volume in (*add_volumes, *remove_volumes):
-            self._require(VOLUME, volume)
+        """To take out a volume that is not in the group is an error."""
+        for volume in add_volumes:
+            self.array.map(self._require(VOLUME, volume).id, _member_of(group))
+        for volume in remove_volumes:
+            lun = self._require(VOLUME, volume)
+            if _member_of(group) not in lun.hosts:
+                raise exception.VolumeBackendAPIException(data=f"{lun.id} is not in the group")
+            self.array.unmap(lun.id, _member_of(group))
         return None, None, None
 
     @_call
     def delete_group(self, context: Any, group: Any, volumes: Any) -> Any:
         for found in self.array.luns(GROUP, name=f"group-{group.id}"):
             self.array.delete(found.id)
+        for lun in self.array.luns(VOLUME):
+            if _member_of(group) in lun.hosts:
+                self.array.delete(lun.id)
         return {"status": "deleted"}, []
 
     @_call

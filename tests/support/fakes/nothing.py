@@ -320,7 +320,8 @@ class GroupDriver(NothingDriver):
     def delete_group(self, context: Any, group: Any, volumes: Any) -> Any:
         self._called("delete_group", group.id)
         assert volumes == []
-        self.groups.pop(group.id, None)
+        for id in self.groups.pop(group.id, ()):  # as dell_emc/unity/adapter.py does
+            del self.volumes[id]
         return {"status": "deleted"}, []
 
     def create_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Any) -> Any:

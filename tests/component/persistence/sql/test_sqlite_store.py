@@ -54,6 +54,28 @@ def test_the_file_is_for_its_owner_only(store: Store, tmp_path: Path) -> None:
     assert modes == dict.fromkeys(["metadata.db", "metadata.db-wal", "metadata.db-shm", "metadata.db.lock"], 0o600)
 
 
+@pytest.mark.parametrize("copy", [True, False], ids=["replaced", "removed"])
+def test_a_file_that_was_replaced_while_it_is_in_use_is_neither_written_nor_read(tmp_path: Path, copy: bool) -> None:
+    """What would be written to the old one would be lost with this process, and what the new one lacks is not gone."""
+    store = open_store("sql", state_dir=tmp_path)
+    known = store.add(volume("0001"))
+    file = tmp_path / "metadata.db"
+    file.rename(tmp_path / "aside.db")
+    if copy:
+        file.write_bytes((tmp_path / "aside.db").read_bytes())
+    for call in (
+        lambda: store.add(volume("0002")),
+        lambda: store.replace(known),
+        lambda: store.get(Volume, "0001"),
+        lambda: store.page(Volume),
+    ):
+        with pytest.raises(StoreUnavailable, match=r"metadata\.db was moved or replaced .* restart it"):
+            call()
+    (tmp_path / "aside.db").rename(file)
+    assert store.get(Volume, "0001") == known
+    store.close()
+
+
 def test_every_commit_is_synced_and_foreign_keys_are_on(tmp_path: Path) -> None:
     database = FileDatabase(locate({}, tmp_path))
 

@@ -1,0 +1,67 @@
+"""Files of volumes on the shares of Cinder's NFS driver and its kin (`remotefs`), which do not look before they act.
+
+To create a volume truncates or overwrites the file that is there, and to delete one answers success where there is none, as on a server
+whose disk is not mounted.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+_KIND = "RemoteFSDriver"
+_DELETES_BY_RM = frozenset({"NfsDriver", _KIND})
+"""Classes whose `delete_volume` removes the volume's file by `rm -f`."""
+
+
+def has_shares(driver: Any) -> bool:
+    return any(cls.__name__ == _KIND for cls in type(driver).__mro__)
+
+
+def deletes_by_rm(driver: Any) -> bool:
+    definer = next((cls.__name__ for cls in type(driver).__mro__ if "delete_volume" in vars(cls)), "")
+    return definer in _DELETES_BY_RM
+
+
+def clone_by_copy(driver: Any) -> None:
+    """Let the driver clone without a temporary snapshot, which a kill leaves as a qcow2 file in the place of the source.
+
+    It refuses a source that is attached in either way. Whoever asks for a clone grows it afterwards.
+    """
+    driver._always_use_temp_snap_when_cloning = False
+    driver._copy_volume_image = functools.partial(_copy, driver)
+    driver._extend_volume = lambda _volume, _size: None
+
+
+def _copy(driver: Any, source: str, target: str) -> None:
+    """With its holes; Cinder's own copy fills them."""
+    from cinder.image import image_utils
+
+    image_utils.convert_image(source, target, "raw", src_format="raw", run_as_root=driver._execute_as_root)
+    driver._set_rw_permissions(target)
+
+
+def find_file(driver: Any, name: str) -> Path | None:
+    """The file of that name on one of the driver's shares."""
+    driver._ensure_shares_mounted()
+    paths = (Path(driver._get_mount_point_for_share(share)) / name for share in driver._mounted_shares)
+    return next(filter(_is_there, paths), None)
+
+
+def misses_file(driver: Any, volume: Any) -> bool:
+    """Whether the driver is going to delete a file that is not there."""
+    if not volume.provider_location:
+        return True
+    driver._ensure_share_mounted(volume.provider_location)
+    path = Path(driver._local_volume_dir(volume)) / volume.name
+    return not _is_there(path) and not _is_there(path.with_name(f"{path.name}.info"))
+
+
+def _is_there(path: Path) -> bool:
+    """False also where this process may not look: the driver's commands may have more rights."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, PermissionError):
+        return False
+    return True
