@@ -50,6 +50,11 @@ PROPAGATION = frozenset(
 )
 OTHER_DEVICES = frozenset({"device", "journal_dev", "journal_path", "logdev", "rtdev"})
 """Options of btrfs, ext4 and XFS that take another device of the node into the file system."""
+OLDER_STATES = frozenset({"noload", "norecovery", "nologreplay", "recovery", "rescue", "sb", "usebackuproot"})
+"""Options that mount an older state than the newest on stable storage: they skip a journal or a log, or use a spare superblock. Files
+are missing then, for good where the mount is writable: ext4 with `sb` empties the journal that it did not replay.
+"""
+JOURNAL_PAGE = "docs/how-to/recover-a-volume.md#a-journal-that-cannot-be-replayed"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_FLAGS = 4096
 
@@ -138,6 +143,10 @@ def _flags(flags: Sequence[str], field: str) -> tuple[str, ...]:
         raise CapabilityRefused(field, f"{', '.join(taken)}: how a volume is mounted is for the driver to say")
     if others := sorted(names & OTHER_DEVICES):
         raise CapabilityRefused(field, f"{', '.join(others)}: other devices of a node may not be named")
+    if older := sorted(names & OLDER_STATES):
+        raise CapabilityRefused(
+            field, f"{', '.join(older)}: files that were on stable storage would be missing; see {JOURNAL_PAGE}"
+        )
     if {"ro", "rw"} <= names:
         raise InvalidRequest(field, "has both ro and rw")
     return tuple(flags)
