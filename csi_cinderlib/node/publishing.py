@@ -51,6 +51,7 @@ class Publishing:
             record = self._staged(request)
             targets = mounted.published(record)
             if here := _at(targets, request.target_path):
+                mounted.require_reached(here)
                 _same(record, here, wanted)
                 return
             _only_target(record, targets, wanted.capability)

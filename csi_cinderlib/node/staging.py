@@ -175,7 +175,9 @@ class Staging:
         self._grow_device(record, device)
         with kernel.named(f"making the staging path {record.staging_path}"):
             Path(record.staging_path).mkdir(parents=True, exist_ok=True)
+        mounted.require_none_below(record.staging_path)
         if here := mounts.find(record.staging_path):
+            mounted.require_reached(here)
             if here not in mounts.by_device(device.path):
                 raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
             return replace(record, fs_type=here.fs_type)  # mounted before the record was lost
