@@ -32,6 +32,7 @@ from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.observe import redact
 from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
+from csi_cinderlib.pages import ORPHAN_PAGE
 from csi_cinderlib.persistence.api import R, Store
 
 S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
@@ -42,7 +43,6 @@ _ATTEMPTS = 10
 _UNFINISHED = (Status.CREATING, Status.ERROR)
 GRACE = timedelta(minutes=10)
 """How old an unfinished creation is when the controller undoes it. The provisioner retries within five minutes at most."""
-ORPHAN_PAGE = "docs/how-to/recover-a-volume.md#an-orphan-on-the-array"
 OUT_OF_REACH = "its creation did not end, and its driver may only find it by an id that was never answered"
 
 

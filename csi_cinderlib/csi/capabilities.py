@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
+from csi_cinderlib.pages import JOURNAL_PAGE
 
 CONTROLLER: Sequence[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.ControllerServiceCapability.RPC.CREATE_DELETE_VOLUME,
@@ -50,8 +51,10 @@ PROPAGATION = frozenset(
 )
 OTHER_DEVICES = frozenset({"device", "journal_dev", "journal_path", "logdev", "rtdev"})
 """Options of btrfs, ext4 and XFS that take another device of the node into the file system."""
-JOURNAL_SKIPPED = frozenset({"noload", "norecovery", "nologreplay", "rescue"})
-"""Options of ext4, XFS and btrfs that mount what the journal has not completed: files that were on stable storage would be missing."""
+OLDER_STATES = frozenset({"noload", "norecovery", "nologreplay", "recovery", "rescue", "sb", "usebackuproot"})
+"""Options that mount an older state than the newest on stable storage: they skip a journal or a log, or use a spare superblock. Files
+are missing then, for good where the mount is writable: ext4 with `sb` empties the journal that it did not replay.
+"""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_FLAGS = 4096
 
@@ -140,8 +143,10 @@ def _flags(flags: Sequence[str], field: str) -> tuple[str, ...]:
         raise CapabilityRefused(field, f"{', '.join(taken)}: how a volume is mounted is for the driver to say")
     if others := sorted(names & OTHER_DEVICES):
         raise CapabilityRefused(field, f"{', '.join(others)}: other devices of a node may not be named")
-    if skips := sorted(names & JOURNAL_SKIPPED):
-        raise CapabilityRefused(field, f"{', '.join(skips)}: a journal is always replayed, else files would be missing")
+    if older := sorted(names & OLDER_STATES):
+        raise CapabilityRefused(
+            field, f"{', '.join(older)}: files that were on stable storage would be missing; see {JOURNAL_PAGE}"
+        )
     if {"ro", "rw"} <= names:
         raise InvalidRequest(field, "has both ro and rw")
     return tuple(flags)

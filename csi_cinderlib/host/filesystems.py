@@ -16,6 +16,7 @@ from csi_cinderlib.host.magics import Kind
 from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, probe
 from csi_cinderlib.model.requests import Usage
 from csi_cinderlib.model.size import Bytes
+from csi_cinderlib.pages import ERRORS_PAGE, REFUSAL_PAGE
 
 __all__ = [
     "SUPPORTED",
@@ -41,8 +42,6 @@ MKFS_SECONDS = 1800.0
 CHECK_SECONDS = 6 * 3600.0
 GROW_SECONDS = 3600.0
 
-ERRORS_PAGE = "docs/how-to/recover-a-volume.md#a-file-system-with-errors"
-REFUSAL_PAGE = "docs/how-to/recover-a-volume.md#a-refusal-to-format"
 
 _EXT = ("ext2", "ext3", "ext4")
 _EXT4_IOC_RESIZE_FS = 0x40086610

@@ -23,9 +23,11 @@ __all__ = [
     "bind_with",
     "bound_node",
     "by_device",
+    "cover_of",
     "device_path",
     "find",
     "find_all",
+    "hidden",
     "is_dead",
     "is_whole_device",
     "mount",
@@ -186,8 +188,19 @@ def unmount_uppermost(path: str) -> None:
     Raises:
         HostError: nothing is mounted there, it is in use, or it cannot be unmounted.
     """
+    here = find(path)
+    if here and (cover := cover_of(here)):  # umount2 would follow the path to something else
+        raise HostError(hidden(here, cover))
     if not _unmount_one(_normal(path), _UMOUNT_NOFOLLOW):
         raise HostError(f"unmounting {path}: the kernel does not release this mount")
+
+
+def hidden(item: Mount, cover: Mount) -> str:
+    """Says that `cover` hides a mount, and what to do."""
+    return (
+        f"{item.target} is out of reach: {cover.fs_type} from {cover.source} was mounted over it at {cover.target} and must be "
+        "unmounted first"
+    )
 
 
 def _unmount_one(path: str, flags: int) -> bool:
@@ -248,9 +261,34 @@ def _is_of(item: Mount, number: int) -> bool:
 def bound_node(item: Mount) -> int:
     """The number of the block device whose node is bound there, on whatever kind of /dev the node lies; 0 when none is.
 
-    What lies under another mount is not seen.
+    One that lies under another mount is told by the name of its node in this process's /dev.
     """
-    return _number_of(item.target) if item.may_be_node else 0
+    if not item.may_be_node:
+        return 0
+    shown, named = _number_of(item.target), _number_of(f"/dev{item.root}")
+    return named if shown != named and cover_of(item) else shown
+
+
+def cover_of(item: Mount) -> Mount | None:
+    """The later mount, at the same path or above it, to which the path of a mount leads instead; None while it leads to that mount."""
+    path = item.target
+    while True:
+        try:
+            reached = _mount_id(path)
+        except (FileNotFoundError, NotADirectoryError):
+            path = os.path.dirname(path)  # noqa: PTH120
+        except OSError:
+            return None  # a mount that no longer answers hides nothing
+        else:
+            break
+    return None if reached == item.id else next((other for other in table() if other.id == reached), None)
+
+
+def _mount_id(path: str) -> int:
+    # O_PATH asks neither the file system nor the device for anything.
+    with kernel.opened(path, os.O_PATH | os.O_NOFOLLOW) as fd:
+        lines = Path(f"/proc/thread-self/fdinfo/{fd}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 
 
 def is_whole_device(item: Mount) -> bool:

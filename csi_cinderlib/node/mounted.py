@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from csi_cinderlib.errors import HostError, PreconditionFailed
+from csi_cinderlib.errors import AlreadyExists, HostError, PreconditionFailed
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.node.stage_record import StageRecord
@@ -56,12 +56,16 @@ def refuse_covered(record: StageRecord) -> None:
 
 
 def staged_mount(record: StageRecord) -> Mount | None:
-    """The mount at the staging path, if it shows the volume's own device."""
+    """The mount at the staging path, if it shows the volume's own device.
+
+    Raises:
+        HostError: another mount hides it (see `require_reached`).
+    """
     return _staged(record, visible(record))
 
 
 def published(record: StageRecord) -> Mapping[str, Mount]:
-    """Where the volume is visible besides its staging path."""
+    """Where the volume is visible besides its staging path. Raises HostError when another mount hides the staging path."""
     seen = visible(record)
     here = _staged(record, seen)
     return {path: item for path, item in seen.items() if item != here}
@@ -69,7 +73,26 @@ def published(record: StageRecord) -> Mapping[str, Mount]:
 
 def _staged(record: StageRecord, seen: Mapping[str, Mount]) -> Mount | None:
     here = mounts.find(record.staging_path)
-    return here if here and seen.get(here.target) == here else None
+    if here is None or seen.get(here.target) != here:
+        return None
+    require_reached(here)
+    return here
+
+
+def require_reached(here: Mount) -> None:
+    """See that the path of a mount leads to it: a bind, or a question about the path, would reach somebody else's files.
+
+    Raises:
+        HostError: a later mount above it hides it; the message names both.
+    """
+    if cover := mounts.cover_of(here):
+        raise HostError(mounts.hidden(here, cover))
+
+
+def require_none_below(path: str) -> None:
+    """Raises AlreadyExists when a mount at the path would hide others below it."""
+    if below := [item.target for item in mounts.table() if item.target.startswith(f"{path}/")]:
+        raise AlreadyExists("staging path", path, f"a mount there would hide {', '.join(below)}")
 
 
 def read_only_view(record: StageRecord) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, HostError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import devices, filesystems, kernel, mounts
+from csi_cinderlib.host import devices, kernel, mounts
 from csi_cinderlib.host.identities import sysfs
 from csi_cinderlib.host.mountoptions import is_read_only
 from csi_cinderlib.host.mounts import Mount
@@ -24,6 +24,7 @@ from csi_cinderlib.node import file_system, health, mounted
 from csi_cinderlib.node.paths import Paths, is_noted_by_kubelet, overlap
 from csi_cinderlib.node.stage_record import Publication, StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
+from csi_cinderlib.pages import ERRORS_PAGE
 
 
 class Publishing:
@@ -51,6 +52,7 @@ class Publishing:
             record = self._staged(request)
             targets = mounted.published(record)
             if here := _at(targets, request.target_path):
+                mounted.require_reached(here)
                 _same(record, here, wanted)
                 return
             _only_target(record, targets, wanted.capability)
@@ -196,7 +198,7 @@ def _healthy(record: StageRecord) -> None:
     if problem:
         raise PreconditionFailed(
             f"volume {record.volume_id} is not published: {problem}. Delete the pods on this node that use the volume: it is "
-            f"then unstaged, and checked when it is staged again; see {filesystems.ERRORS_PAGE}"
+            f"then unstaged, and checked when it is staged again; see {ERRORS_PAGE}"
         )
 
 

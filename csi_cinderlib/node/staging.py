@@ -23,10 +23,10 @@ from csi_cinderlib.node import file_system, health, mounted
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
+from csi_cinderlib.pages import JOURNAL_PAGE
 from csi_cinderlib.sealing import Sealer
 
 _log = logging.getLogger(__name__)
-JOURNAL_PAGE = "docs/how-to/recover-a-volume.md#a-journal-that-cannot-be-replayed"
 
 
 class Staging:
@@ -178,7 +178,9 @@ class Staging:
         self._grow_device(record, device)
         with kernel.named(f"making the staging path {record.staging_path}"):
             Path(record.staging_path).mkdir(parents=True, exist_ok=True)
+        mounted.require_none_below(record.staging_path)
         if here := mounts.find(record.staging_path):
+            mounted.require_reached(here)
             if here not in mounts.by_device(device.path):
                 raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
             return replace(record, fs_type=here.fs_type)  # mounted before the record was lost
@@ -351,9 +353,8 @@ def _intent(request: StageVolume, connection: Connection, previous: StageRecord 
 
 def _unclean(record: StageRecord, why: str) -> PreconditionFailed:
     return PreconditionFailed(
-        f"volume {record.volume_id} is not mounted: its {record.fs_type} was not unmounted cleanly, files would be missing until "
-        f"its journal is replayed, and {why}. Attach it to one node only "
-        f"first, or create a volume from it and attach that one writable; see {JOURNAL_PAGE}"
+        f"volume {record.volume_id} is not mounted: its {record.fs_type} was not unmounted cleanly, files would be missing until its "
+        f"journal is replayed, and {why}. Attach it to one node only, or a copy of it writable; see {JOURNAL_PAGE}"
     )
 
 

@@ -56,7 +56,7 @@ class Statistics:
 
 
 def shown_at(record: StageRecord, path: str) -> bool:
-    """Whether the volume is staged or published at a resolved path."""
+    """Whether the volume is staged or published at a resolved path. Raises HostError when another mount hides it there."""
     if record.capability.is_block and path == record.staging_path:
         return True
     here = mounts.find(path)
@@ -65,7 +65,10 @@ def shown_at(record: StageRecord, path: str) -> bool:
     if mounted.is_another_device(record):
         # The device is gone, so the mount table cannot be matched with it: what the record says must do.
         return path == record.staging_path or record.publication(path) is not None
-    return mounted.visible(record).get(here.target) == here
+    if mounted.visible(record).get(here.target) != here:
+        return False
+    mounted.require_reached(here)
+    return True
 
 
 def _usage(record: StageRecord, path: str) -> tuple[Usage, ...]:

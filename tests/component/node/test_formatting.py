@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat, Unsupported
-from csi_cinderlib.host.filesystems import REFUSAL_PAGE
 from csi_cinderlib.host.magics import Kind
 from csi_cinderlib.host.signatures import Signature
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node.formatting import Action, Decision, decide
+from csi_cinderlib.pages import REFUSAL_PAGE
 
 EXT4 = Signature(name="ext4", kind=Kind.FILE_SYSTEM)
 XFS = Signature(name="xfs", kind=Kind.FILE_SYSTEM)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.csi import capabilities
 from csi_cinderlib.errors import PreconditionFailed
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Connection, Formatting
-from csi_cinderlib.node.staging import JOURNAL_PAGE
+from csi_cinderlib.pages import JOURNAL_PAGE
 from tests.component.node.bed import Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 
@@ -128,3 +129,24 @@ def test_a_disk_that_takes_no_writes_is_refused_when_its_journal_must_be_replaye
     with pytest.raises(PreconditionFailed, match=r"/dev/loop.* takes no writes"):
         node.stage(disk, reader(fs_type))
     assert mounted_below(node.base) == []
+
+
+@pytest.mark.parametrize(
+    ("fs_type", "flags"),
+    [
+        ("ext4", ("ro", "noload")),
+        ("ext4", ("ro", "norecovery")),
+        ("ext4", ("sb=131072",)),
+        ("xfs", ("ro", "norecovery")),
+        ("btrfs", ("ro", "rescue=nologreplay")),
+        ("btrfs", ("ro", "rescue=all")),
+    ],
+)
+def test_an_option_that_hides_files_is_refused(node: Node, disk: Disk, fs_type: str, flags: tuple[str, ...]) -> None:
+    disk.file = restore_of_a_snapshot_in_use(node, fs_type).file
+    device, target = devices.attach_file(str(disk.file)), node.staging_path(disk)
+    mounts.mount(device, target, fs_type, ("nouuid", *flags) if fs_type == "xfs" else flags)
+    assert shown(target) != FILES
+    asked = capabilities.to_proto(mount_capability(fs_type, *flags))
+    with pytest.raises(capabilities.CapabilityRefused, match="files that were on stable storage would be missing"):
+        capabilities.capability(asked)

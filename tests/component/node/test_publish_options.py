@@ -10,8 +10,8 @@ import pytest
 
 from csi_cinderlib.errors import AlreadyExists, PreconditionFailed
 from csi_cinderlib.host import kernel, mounts
-from csi_cinderlib.host.filesystems import ERRORS_PAGE
 from csi_cinderlib.model.capability import AccessMode
+from csi_cinderlib.pages import ERRORS_PAGE
 from tests.component.node.bed import Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left
 from tests.component.node.test_staging import device_of

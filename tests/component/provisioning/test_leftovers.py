@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend import leftovers
-from csi_cinderlib.backend.engine import ORPHAN_PAGE
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -21,6 +20,7 @@ from csi_cinderlib.errors import (
     StoreUnavailable,
 )
 from csi_cinderlib.model.records import EMPTY, KeyValue, Snapshot, Status, Volume
+from csi_cinderlib.pages import ORPHAN_PAGE
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.provisioning.orphans import Orphan, Orphans
 from tests.component.provisioning.conftest import Site, snapshotting

@@ -1,0 +1,6 @@
+"""Sections of the documentation to which messages send an operator. A test checks that they exist."""
+
+REFUSAL_PAGE = "docs/how-to/recover-a-volume.md#a-refusal-to-format"
+JOURNAL_PAGE = "docs/how-to/recover-a-volume.md#a-journal-that-cannot-be-replayed"
+ERRORS_PAGE = "docs/how-to/recover-a-volume.md#a-file-system-with-errors"
+ORPHAN_PAGE = "docs/how-to/recover-a-volume.md#an-orphan-on-the-array"
