@@ -6,15 +6,17 @@ from dataclasses import replace
 
 from csi_cinderlib.brick.initiator import Initiator
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import NotFound, OutOfRange
-from csi_cinderlib.host import devices, filesystems, mounts
+from csi_cinderlib.errors import NotFound, OutOfRange, PreconditionFailed
+from csi_cinderlib.host import devices, filesystems
+from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.model.requests import NodeExpandVolume
 from csi_cinderlib.model.size import Bytes
-from csi_cinderlib.node import file_system, mounted
+from csi_cinderlib.node import file_system, health, mounted
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord
 from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.node.statistics import shown_at
+from csi_cinderlib.pages import ERRORS_PAGE
 
 
 class Expansion:
@@ -39,6 +41,7 @@ class Expansion:
             InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
             OutOfRange: the device is larger than the limit: nothing is made smaller.
             OperationPending: another call works on this volume.
+            PreconditionFailed: an error has stopped the file system.
             HostError: the device does not show the size asked for (a path that is down is named), or growing failed.
         """
         with self._locks.hold(mounted.key(request.volume_id)):
@@ -65,11 +68,17 @@ class Expansion:
         device = record.device
         if device is None or file_system.is_read_only(record):
             return
-        if mounted.staged_mount(record):
-            filesystems.grow(device.path, record.staging_path)
-            return
-        # The staging mount is gone while a target still shows the file system: it grows through any of its mounts.
-        for path in mounted.published(record):
-            if mounts.find(path):
-                filesystems.grow(device.path, path)
-                return
+        # Where the staging mount is gone while a target still shows the file system, it grows through any of its mounts.
+        candidates = [mounted.staged_mount(record), *mounted.published(record).values()]
+        if here := next((item for item in candidates if item), None):
+            _refuse_stopped(record, here)
+            filesystems.grow(device.path, here.target)
+
+
+def _refuse_stopped(record: StageRecord, here: Mount) -> None:
+    """A file system that an error stopped does not grow, and its tools do not say why. Raises PreconditionFailed."""
+    if problem := health.mount_problem(here, read_only=False):
+        raise PreconditionFailed(
+            f"volume {record.volume_id} is not grown: {problem}. Delete the pods on this node that use the volume: it is then "
+            f"unstaged, and checked and grown when it is staged again; see {ERRORS_PAGE}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import threading
 import time
 from typing import Any
@@ -19,6 +20,9 @@ ATTEMPTS = 4
 CALL_SECONDS = 10.0
 SETTLE_SECONDS = 90.0
 MODE = csi_pb2.VolumeCapability.AccessMode
+
+
+STOPPED = re.compile(r" is not (published|grown): (the|an error made the) file system ")
 
 
 class Unhealthy(Exception):
@@ -71,7 +75,7 @@ class Caller:
                 return self._ask(method, request)
             except grpc.RpcError as error:
                 problem = words(error)
-            if " is not published: the file system " in problem:
+            if STOPPED.search(problem):
                 raise Unhealthy(problem)
             if self.hurry and (tries == ATTEMPTS or self.over.is_set()):
                 raise Unfinished(f"{method}: {problem}")

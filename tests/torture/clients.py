@@ -160,10 +160,14 @@ class Client(Caller):
         while volume.level < level:
             try:
                 self._step_up(volume)
-            except Unhealthy as error:  # as after a write that found no room in a full pool
-                self.bed.truth.tell(f"{volume.name} is staged anew: {error}", "volumes staged anew")
-                while volume.reached > ATTACHED:
-                    self._step_down(volume)
+            except Unhealthy as error:
+                self._unstage_unhealthy(volume, error)
+
+    def _unstage_unhealthy(self, volume: Volume, error: Unhealthy) -> None:
+        """As after a write that found no room in a full pool."""
+        self.bed.truth.tell(f"{volume.name} is staged anew: {error}", "volumes staged anew")
+        while volume.reached > ATTACHED:
+            self._step_down(volume)
 
     def _step_up(self, volume: Volume) -> None:
         step = volume.level + 1
@@ -255,7 +259,10 @@ class Client(Caller):
             volume.size = volume.wanted
             volume.unstaged_growth = volume.level >= STAGED
         if volume.unstaged_growth and volume.level >= STAGED:
-            self._grow_on_node(volume)
+            try:
+                self._grow_on_node(volume)
+            except Unhealthy as error:  # it grows when it is staged again
+                self._unstage_unhealthy(volume, error)
         volume.unstaged_growth = False
 
     def _grow_on_node(self, volume: Volume) -> None:

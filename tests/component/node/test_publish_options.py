@@ -12,7 +12,7 @@ from csi_cinderlib.errors import AlreadyExists, PreconditionFailed
 from csi_cinderlib.host import kernel, mounts
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.pages import ERRORS_PAGE
-from tests.component.node.bed import Node, Volume, mount_capability
+from tests.component.node.bed import SIZE, Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left
 from tests.component.node.test_staging import device_of
 from tests.component.node.test_unstage import IOC_SHUTDOWN
@@ -104,3 +104,23 @@ def test_a_file_system_with_errors_that_is_staged_read_only_can_be_read(node: No
     node.stage(volume, reader)
     fail(node, volume)
     node.publish(volume, reader)
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+def test_a_file_system_that_an_error_stopped_is_not_grown_and_grows_when_it_is_staged_again(
+    node: Node, fs_type: str
+) -> None:
+    volume, capability = node.volume(), mount_capability(fs_type)
+    staged = node.stage(volume, capability)
+    target = node.publish(volume, capability)
+    with kernel.opened(staged, os.O_RDONLY) as fd:
+        kernel.ioctl(fd, IOC_SHUTDOWN, bytearray(struct.pack("=I", 2)))
+    volume.resize(2 * SIZE)
+    with pytest.raises(
+        PreconditionFailed, match=rf"vol is not grown: .*unstaged, and checked and grown .* {ERRORS_PAGE}"
+    ):
+        node.expand(volume, target, required=2 * SIZE)
+    node.unpublish(volume, target)
+    node.unstage(volume)
+    node.stage(volume, capability)
+    assert node.stats(volume, node.publish(volume, capability)).usage[0].total > 1.6 * SIZE
