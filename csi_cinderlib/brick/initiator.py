@@ -142,6 +142,8 @@ class Initiator:
         file = device.file if device else self._file_of(connection)
         if file and Path(file).is_file():
             devices.detach_from(file)
+        elif file and device is None:
+            _detach_unreached(file)
 
     def _file_of(self, connection: Connection) -> str:
         if connection.protocol in SHARES:
@@ -221,6 +223,21 @@ def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]
             raise HostError(f"connecting {connection.volume_id}: {path} is not there")
         time.sleep(0.1)
     return os.path.realpath(path)
+
+
+def _detach_unreached(file: str) -> None:
+    """A process that died before it recorded the loop device may have left one, though the file's disk has been unmounted since.
+
+    Raises:
+        HostError: there is one on a file of that name, of which nobody can tell whether it is this one.
+    """
+    for number in loopctl.attached_numbers():
+        shown = loopctl.backing_path(number)
+        node = loopctl.node(number)
+        if shown == f"{file} (deleted)":
+            devices.detach_file(node, expected=devices.identity(node))
+        elif Path(shown.removesuffix(" (deleted)")).name == Path(file).name:
+            raise HostError(f"{file} is out of reach, and {node} is attached to a file of that name ({shown})")
 
 
 def _own_copy(connection: Connection) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import pytest
 
 from csi_cinderlib.brick import Device, Initiator
 from csi_cinderlib.errors import HostError, InvalidRequest, Unsupported
+from csi_cinderlib.host import devices, loopctl, mounts
 from csi_cinderlib.model.connection import Connection
+from tests.support import disks
 
 Tools = Callable[[dict[str, str]], Path]
 NVME = {
@@ -198,3 +200,37 @@ def test_a_device_that_was_given_to_another_volume_is_left_alone(tmp_path: Path)
     initiator.disconnect(connection("local", {"device_path": str(mine)}), stale)
     assert Path(f"/sys/block/{Path(device.path).name}/loop").exists()
     initiator.disconnect(connection("local", {"device_path": str(other)}), device)
+
+
+@pytest.mark.root
+def test_a_loop_device_of_unknown_origin_stays_known_while_its_files_disk_is_unmounted(tmp_path: Path) -> None:
+    """A process died between attaching the file and recording the device, and then the disk of the file went away."""
+    with disks.mounted(tmp_path / "pool", 8) as disk:
+        file = disk.path / "volume-1"
+        file.write_bytes(bytes(1 << 20))
+        given, initiator = connection("local", {"device_path": str(file)}), Initiator(tmp_path)
+        device = devices.attach_file(str(file))
+        kept = tmp_path / "kept"
+        kept.mkdir()
+        mounts.bind(str(disk.path), str(kept))
+        mounts.unmount(str(disk.path), lazy=True)
+        with pytest.raises(HostError, match=f"{file} is out of reach, and {device} is attached to a file of that name"):
+            initiator.disconnect(given)
+        mounts.bind(str(kept), str(disk.path))
+        mounts.unmount(str(kept))
+        initiator.disconnect(given)
+        assert device not in loops_of("volume-1")
+
+
+@pytest.mark.root
+def test_a_loop_device_on_a_file_that_was_deleted_is_detached(tmp_path: Path) -> None:
+    file = tmp_path / "volume-1"
+    file.write_bytes(bytes(1 << 20))
+    devices.attach_file(str(file))
+    file.unlink()
+    Initiator(tmp_path).disconnect(connection("local", {"device_path": str(file)}))
+    assert loops_of("volume-1") == []
+
+
+def loops_of(name: str) -> list[str]:
+    return [loopctl.node(number) for number in loopctl.attached_numbers() if f"/{name}" in loopctl.backing_path(number)]
