@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import convert, faults, rows
+from csi_cinderlib.backend import convert, faults, reverts, rows
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work, change, walk
 from csi_cinderlib.errors import BackendError, DriverError, NotFound, OperationPending, PreconditionFailed, StaleRecord
@@ -94,7 +94,7 @@ def _connect(engine: Engine, volume: Volume, attachment: Attachment, check: Chec
 
 def _refuse_reverted(engine: Engine, work: Work, volume: Volume, record: Attachment) -> None:
     """A revert counts the attachments once the volume's record names its owner: so look at that after this intent is visible."""
-    if volume.status is Status.AVAILABLE and engine.is_at_work(volume.owner):
+    if volume.status is Status.AVAILABLE and reverts.is_running(engine, volume):
         _forget(engine, work, record)
         raise OperationPending(f"{volume.owner!r} is at work on volume {volume.id!r} ({volume.message})")
 

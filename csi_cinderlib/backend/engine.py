@@ -159,9 +159,9 @@ class Engine:
         kind = type(record).__name__.lower()
         raise OperationPending(f"{record.owner!r} is at work on {kind} {record.id!r} ({record.status})")
 
-    def is_at_work(self, owner: str) -> bool:
-        """Whether this process, or another living one, is the owner."""
-        return bool(owner) and (owner == self.owner or self._is_alive(owner))
+    def is_alive(self, owner: str) -> bool:
+        """Whether the owner is a living process; "" is none."""
+        return bool(owner) and self._is_alive(owner)
 
     def intend(self, record: S, status: Status, **values: Any) -> S:
         """Write down what is about to be done, before it is.
@@ -177,6 +177,14 @@ class Engine:
         """Raises StaleRecord when another process took the record over while the driver worked."""
         if record.status is not status or record.owner != self.owner:
             raise StaleRecord(type(record).__name__.lower(), record.id)
+
+    def has(self, record: R) -> bool:
+        """Whether there is a record with that id."""
+        try:
+            self.store.get(type(record), record.id)
+        except NotFound:
+            return False
+        return True
 
     def is_taken_over(self, record: S) -> bool:
         """Whether another process carries on with what was begun here, so that nothing of it may be undone here.

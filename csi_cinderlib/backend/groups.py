@@ -161,7 +161,8 @@ def _undo(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot], er
         engine.leave(record, str(error))
         return
     try:
-        _driver_delete(engine, record, members)
+        # What the back end carries out late is found by the group's record.
+        _driver_delete(engine, record, members, keeps_group=isinstance(error, BackendUnavailable))
     except DriverError as second:
         engine.leave(record, f"{error}; cleaning up failed, too: {second}")
     else:
@@ -318,7 +319,9 @@ def delete(engine: Engine, record: GroupSnapshot) -> None:
     _remove_records(engine, record, members)
 
 
-def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot]) -> None:
+def _driver_delete(
+    engine: Engine, record: GroupSnapshot, members: Sequence[Snapshot], *, keeps_group: bool = False
+) -> None:
     driver = engine.ready_driver()
     work = engine.work()
     try:
@@ -344,7 +347,8 @@ def _driver_delete(engine: Engine, record: GroupSnapshot, members: Sequence[Snap
             if one.missed_id and member.status is not Status.AVAILABLE:
                 engine.note_leftover(member, one.name, OUT_OF_REACH)
     _gone_is_fine(engine, work, group, driver.delete_group, group_object, [])
-    engine.remove(group)
+    if not keeps_group:
+        engine.remove(group)
 
 
 def _gone_is_fine(

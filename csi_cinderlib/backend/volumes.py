@@ -12,6 +12,7 @@ from csi_cinderlib.backend import blank_copies, faults, leftovers, loading, lock
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work, change
 from csi_cinderlib.errors import (
+    AlreadyExists,
     BackendError,
     BackendUnavailable,
     CorruptRecord,
@@ -43,6 +44,7 @@ def create(engine: Engine, record: Volume) -> Volume:
         created_at=record.created_at or engine.now(),
     )
     _check_source(work, record)
+    _leave_file_alone(engine, work, record)  # before there is a record: a retry with one takes the file for its own
     record = engine.store.add(record)
     faultpoints.reach("create-volume.record-written")
     if problem := _lost_source(engine, record):
@@ -127,8 +129,8 @@ def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False)
     work.volumes[record.id] = record
     work.attached[record.id] = ()
     made = engine.volume_object(work, record)
-    if is_first or record.name_taken:
-        _leave_file_alone(engine, work, record, made)
+    if record.name_taken:
+        _leave_file_alone(engine, work, record)
     try:
         update = _driver_create(engine, work, record, made)
     except DriverError as error:
@@ -153,10 +155,16 @@ def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False)
         raise StaleRecord("volume", record.id) from error
 
 
-def _leave_file_alone(engine: Engine, work: Work, record: Volume, made: Any) -> None:
-    """Raises NameTaken when another volume's file would be overwritten."""
+def _leave_file_alone(engine: Engine, work: Work, record: Volume) -> None:
+    """Raises NameTaken when another volume's file would be overwritten, AlreadyExists when the file is that of a known volume."""
     driver = engine.ready_driver()
-    if shares.has_shares(driver) and (path := engine.call(work, shares.find_file, driver, made.name)):
+    if not shares.has_shares(driver):
+        return
+    work.volumes[record.id] = record
+    name = engine.volume_object(work, record).name
+    if path := engine.call(work, shares.find_file, driver, name):
+        if not record.name_taken and engine.has(record):
+            raise AlreadyExists("volume", record.id)
         raise engine.leave_alone(record, BackendError(engine.name, f"{path} exists"))
 
 

@@ -77,6 +77,10 @@ def moved(location: Location) -> StoreUnavailable:
     )
 
 
+def not_seen(location: Location, error: OSError) -> StoreUnavailable:
+    return StoreUnavailable(f"the metadata store {location.file} cannot be reached: {error.strerror}")
+
+
 def at_start(error: BaseException, location: Location) -> DriverError:
     """An error while the store is opened: most are wrong settings."""
     if hint := _SETTINGS.get(code(error)):

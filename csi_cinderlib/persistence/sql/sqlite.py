@@ -47,7 +47,8 @@ class FileDatabase:
 
     def __init__(self, location: Location) -> None:
         self._location = location
-        self._reserve = Reserve(Path(f"{location.file}-reserve"), files=RESERVED_FILES, size=RESERVED_SIZE)
+        self._path = location.file.absolute()  # the process may change its working directory later
+        self._reserve = Reserve(Path(f"{self._path}-reserve"), files=RESERVED_FILES, size=RESERVED_SIZE)
         with ExitStack() as undo:
             self._lock = LockFile(location.file)
             undo.callback(self._lock.close)
@@ -94,9 +95,11 @@ class FileDatabase:
 
     def _find_place(self) -> tuple[int, int] | None:
         try:
-            found = self._location.file.stat()
+            found = self._path.stat()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise failures.not_seen(self._location, error) from error
         return found.st_dev, found.st_ino
 
     def _check_place(self) -> None:
@@ -137,8 +140,9 @@ class FileDatabase:
     def _write_batch(self, batch: Sequence[Job[Write]]) -> None:
         """All in one transaction; if that fails, each in its own, so that one caller's failure is not everybody's."""
         has_room = self._reserve.fill()
-        if has_room and len(batch) > 1 and self._find_place() == self._place:
+        if has_room and len(batch) > 1:
             with suppress(Exception):
+                self._check_place()
                 return self._transaction(batch)
         for job in batch:
             job.error = None

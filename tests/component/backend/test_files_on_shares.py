@@ -10,7 +10,7 @@ import pytest
 
 from csi_cinderlib.backend import leftovers
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import NameTaken
+from csi_cinderlib.errors import BackendError, NameTaken
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.persistence.memory import MemoryStore
 from tests.component.backend.conftest import MakeBackend
@@ -126,3 +126,26 @@ def test_a_volume_whose_file_was_there_is_deleted_and_not_noted(
     backend.delete_volume(volume)
     assert not path.exists()
     assert list(leftovers.walk(store)) == []
+
+
+def test_a_file_is_left_alone_by_a_retry_after_the_shares_could_not_be_looked_at(
+    backend: Backend, make: MakeBackend, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = backend.create_volume(makers.volume())
+    path = find(tmp_path, volume)
+    write(path, 3 * GIB)
+    records = MemoryStore()
+    other = make("other", driver=DRIVER, store=records, **options)
+    wanted = replace(makers.volume(backend="other"), id=volume.id)
+
+    def fail() -> None:
+        raise OSError("the server does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(other.driver, "_ensure_shares_mounted", fail)
+        with pytest.raises(BackendError, match="does not answer"):
+            other.create_volume(wanted)
+    assert records.page(Volume).records == ()
+    with pytest.raises(NameTaken):
+        other.create_volume(wanted)
+    assert holds_data(path, 3 * GIB)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import BackendError, Unsupported
+from csi_cinderlib.errors import BackendError, BackendUnavailable, Unsupported
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
-from tests.component.backend.watching import failing
+from tests.component.backend.watching import failing, observe
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 
@@ -182,3 +182,19 @@ def test_a_record_of_an_older_version_says_by_its_volumes_who_is_in_the_group(
     backend.delete_group_snapshot(made)
     assert have(driver, volumes)
     assert driver.groups == {}
+
+
+def test_a_group_snapshot_that_is_taken_late_is_deleted_when_nobody_wants_it(
+    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+) -> None:
+    original = driver.create_group_snapshot
+    failing(driver, "create_group_snapshot", TimeoutError("no answer within 60 seconds"))
+    with pytest.raises(BackendUnavailable, match="no answer"):
+        backend.create_group_snapshot(record(), members)
+    driver.create_group_snapshot = original
+    (left,) = store.page(GroupSnapshot).records
+    assert left.status is Status.ERROR
+    asked = observe(driver, "delete_group_snapshot", lambda _context, made, _members: made.id)
+    backend.delete_group_snapshot(left)
+    assert asked == [left.id]
+    assert (store.page(GroupSnapshot).records, store.page(Group).records, store.page(Snapshot).records) == ((), (), ())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import BackendError, InUse, OperationPending
+from csi_cinderlib.errors import BackendError, InUse, OperationPending, StoreUnavailable
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
@@ -111,3 +111,33 @@ def test_threads_of_one_process_exclude_each_other_as_well(
         go_on.set()
         reverting.join()
     assert store.page(Attachment).records == ()
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["driver fails", "driver succeeds"])
+def test_a_store_that_fails_at_the_end_of_a_revert_holds_nobody_up_for_ever(
+    here: Backend,
+    volume: Volume,
+    snapshot: Snapshot,
+    store: ObservedStore,
+    fails: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original = here.driver.revert_to_snapshot  # type: ignore[attr-defined]  # a fake
+
+    def lose_store(*arguments: Any) -> None:
+        def fail(*_arguments: object) -> None:
+            raise StoreUnavailable("it is gone")
+
+        monkeypatch.setattr(store, "replace", fail)
+        original(*arguments)
+        if fails:
+            raise RuntimeError("half of it is done")
+
+    monkeypatch.setattr(here.driver, "revert_to_snapshot", lose_store)
+    expected, says = (BackendError, "half of it") if fails else (StoreUnavailable, "it is gone")
+    with pytest.raises(expected, match=says):
+        here.revert_volume(store.get(Volume, volume.id), snapshot)
+    monkeypatch.undo()
+    after = store.get(Volume, volume.id)
+    assert after.owner == "here"
+    here.connect(after, makers.attachment(after))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import resource
 import sqlite3
 import stat
@@ -52,6 +53,37 @@ def test_the_file_is_for_its_owner_only(store: Store, tmp_path: Path) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes.pop("metadata.db-reserve") == 0o700
     assert modes == dict.fromkeys(["metadata.db", "metadata.db-wal", "metadata.db-shm", "metadata.db.lock"], 0o600)
+
+
+def test_a_relative_path_stays_that_of_the_directory_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that use the library may become daemons, which work in the root directory."""
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with closing(open_store("sql", {"url": "sqlite:///metadata.db"}, state_dir=tmp_path)) as store:
+        monkeypatch.chdir(elsewhere)
+        added = store.add(volume("0001"))
+        assert store.get(Volume, added.id) == added
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_looked_at_is_neither_written_nor_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = store.add(volume("0001"))
+
+    def fail(_path: Path) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", fail)
+        with pytest.raises(StoreUnavailable, match="Stale file handle"):
+            store.get(Volume, added.id)
+        with pytest.raises(StoreUnavailable, match="Stale file handle"):
+            store.add(volume("0002"))
+    assert store.page(Volume).records == (added,)
 
 
 @pytest.mark.parametrize("copy", [True, False], ids=["replaced", "removed"])
