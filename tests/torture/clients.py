@@ -61,7 +61,7 @@ class Client(Caller):
         with volume.guard:
             level = volume.level
             self.bring(volume, PUBLISHED)
-            data.verify(volume, self.bed.target(volume.name))
+            self._compare(volume)
             self.bring(volume, level)
 
     def verify_snapshot(self, snapshot: Snapshot) -> None:
@@ -98,7 +98,7 @@ class Client(Caller):
         elif action.name == "write" and volume.level == PUBLISHED:
             data.write(volume, self.bed.target(volume.name), self.chance)
         elif action.name == "verify" and volume.level == PUBLISHED:
-            data.verify(volume, self.bed.target(volume.name))
+            self._compare(volume)
         elif action.name == "snapshot" and volume.can_be_copied and len(volume.snapshots) < SNAPSHOTS:
             self._snapshot(volume)
         elif action.name == "restore" and volume.snapshots:
@@ -163,7 +163,21 @@ class Client(Caller):
             except Unhealthy as error:
                 self._unstage_unhealthy(volume, error)
 
-    def _unstage_unhealthy(self, volume: Volume, error: Unhealthy) -> None:
+    def _compare(self, volume: Volume) -> None:
+        """The data of a published volume. Raises Finding."""
+        target = self.bed.target(volume.name)
+        try:
+            data.verify(volume, target)
+        except data.Stopped as error:
+            self._unstage_unhealthy(volume, error)
+            self.bring(volume, PUBLISHED)
+            try:
+                data.verify(volume, target)
+            except data.Stopped:
+                if not self.hurry:
+                    raise Finding(f"{volume.name}: its file system does not work after it was staged anew") from None
+
+    def _unstage_unhealthy(self, volume: Volume, error: Exception) -> None:
         """As after a write that found no room in a full pool."""
         self.bed.truth.tell(f"{volume.name} is staged anew: {error}", "volumes staged anew")
         while volume.reached > ATTACHED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from pathlib import Path
@@ -16,13 +17,17 @@ STRIDE = 100 * 1024**2
 _MADE_BY_MKFS = "lost+found"
 
 
+class Stopped(Exception):
+    """The file system answers nothing, because an error stopped it: as when the log of an XFS met a full pool."""
+
+
 def write(volume: Volume, target: Path, chance: random.Random) -> None:
     """A new piece, fsynced. What fails is not promised."""
-    if len(volume.contents) >= PIECES:
-        _drop_oldest(volume, target)
     content = chance.randbytes(chance.randint(1, PIECE // 1024) * 1024)
-    key = _free_key(volume)
     try:
+        if len(volume.contents) >= PIECES:
+            _drop_oldest(volume, target)
+        key = _free_key(volume)
         if volume.kind == "block":
             _write_at(target, int(key) * STRIDE, content)
         else:
@@ -33,7 +38,9 @@ def write(volume: Volume, target: Path, chance: random.Random) -> None:
 
 
 def verify(volume: Volume, target: Path) -> None:
-    """Compare everything. Raises Finding."""
+    """Compare everything. Raises Finding, Stopped."""
+    if volume.kind != "block":
+        _raise_if_stopped(volume, target)
     problems = [
         f"{volume.name}: {key} holds {found}, not {wanted}"
         for key, wanted in volume.contents.items()
@@ -42,6 +49,17 @@ def verify(volume: Volume, target: Path) -> None:
     problems += _wrong_size(volume, target)
     if problems:
         raise Finding("; ".join(problems))
+
+
+def _raise_if_stopped(volume: Volume, target: Path) -> None:
+    try:
+        os.statvfs(target)
+        for key in volume.contents:
+            with (target / key).open("rb") as file:
+                file.read(1)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise Stopped(volume.name) from error
 
 
 def _read(volume: Volume, target: Path, key: str, size: int) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sqlite3
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ from tests.torture.plan import Action
 from tests.torture.truth import CREATED, PUBLISHED, Finding, Volume
 
 pytestmark = pytest.mark.root
+IOC_SHUTDOWN = 0x8004587D
+"""EXT4_IOC_SHUTDOWN: stop the file system as an error does."""
 
 
 def act(client: Client, name: str, *, pick: float = 0.0, kind: str = "ext4", level: int = CREATED) -> None:
@@ -158,6 +161,18 @@ def test_a_changed_byte_is_found(client: Client, published: Volume) -> None:
         client.verify(published)
     file.write_bytes(content)
     client.verify(published)
+
+
+def test_a_file_system_that_an_error_stopped_is_staged_anew_before_its_data_are_compared(
+    client: Client, published: Volume
+) -> None:
+    target = client.bed.target(published.name)
+    with kernel.opened(str(target), os.O_RDONLY) as fd:
+        kernel.ioctl(fd, IOC_SHUTDOWN, bytearray(struct.pack("=I", 2)))
+    with pytest.raises(data.Stopped):
+        data.verify(published, target)
+    client.verify(published)
+    assert published.level == PUBLISHED
 
 
 def test_a_changed_byte_of_a_detached_raw_volume_is_found(client: Client, detached: Volume) -> None:
