@@ -21,7 +21,7 @@ from csi_cinderlib.backend import defaults as default_section
 from csi_cinderlib.backend.patches import PATCHES
 from csi_cinderlib.backend.work import Routes
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.errors import HostError
 from csi_cinderlib.host.reserve import Reserve
 
 HOST = "csi-cinderlib"
@@ -159,6 +159,7 @@ class Runtime:
 
         Raises:
             ConfigurationError: one of the defaults does not fit, or differs from that of another Runtime in this process.
+            HostError: the directory of the locks cannot be used now, its disk being full, say; start again later.
         """
         with _process.guard:
             if self._file is not None:
@@ -175,10 +176,10 @@ class Runtime:
             self._file = file
             _process.files[self._file.path] = self._file
             _process.defaults[self._file.path] = wanted
-            self._load()
             try:
+                self._load()
                 default_section.check(wanted)
-            except ConfigurationError:
+            except BaseException:  # else the next attempt would take what is half done for done
                 self.close()
                 raise
 
@@ -202,9 +203,15 @@ class Runtime:
 
     def _start_locks(self) -> None:
         from cinder import coordination
+        from tooz import ToozError
 
         coordination.COORDINATOR.stop()
-        coordination.COORDINATOR.start()
+        try:
+            coordination.COORDINATOR.start()
+        except ToozError as error:  # it hides the operating system's error behind "error opening file"
+            raise HostError(
+                f"the directory of the drivers' locks, {self.lock_dir}: {error.__cause__ or error}"
+            ) from error
 
     def _base(self, directory: Path, wanted: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:
         locks = self.lock_dir

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -136,3 +138,37 @@ def test_everything_is_taken_down_while_the_reserve_is_used(
     for kind in (Volume, *DEPENDENTS):
         assert store.page(kind).records == ()
     assert reserved(own) == RESERVED
+
+
+START_TWICE = """
+import sys
+from pathlib import Path
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.errors import HostError
+
+obstacle = Path(sys.argv[1]) / "cinder" / "locks" / "groups"
+obstacle.parent.mkdir(parents=True)
+obstacle.touch()
+runtime = Runtime(Path(sys.argv[1]))
+try:
+    runtime.start()
+except HostError as error:
+    print(error)
+obstacle.unlink()
+runtime.start()
+from cinder import coordination
+with coordination.COORDINATOR.get_lock("one"):
+    print("locked")
+runtime.close()
+"""
+
+
+def test_a_start_without_its_lock_directory_fails_and_is_repeated(tmp_path: Path) -> None:
+    """As on a disk that was full at that moment: the back end could not be started any more in that process."""
+    done = subprocess.run(
+        [sys.executable, "-c", START_TWICE, str(tmp_path / "state")], capture_output=True, text=True, check=True
+    )
+    failed, locked = done.stdout.splitlines()
+    assert failed.startswith(f"the directory of the drivers' locks, {tmp_path}/state/cinder/locks: ")
+    assert "File exists" in failed
+    assert locked == "locked"
