@@ -59,7 +59,7 @@ def test_a_record_of_a_version_that_knew_fewer_fields_can_be_changed(namespace: 
     stored = store.add(volume("0001"))
     path, admin = RESOURCES[Volume].path(namespace.name, "0001"), namespace.server.admin
     spec = admin.get(path)["spec"]
-    old = {name: spec[name] for name in ("v", "write", "id", "backend", "size")}
+    old = {name: spec[name] for name in ("v", "write", "id", "backend", "size", "status")}
     admin.patch(path, [{"op": "replace", "path": "/spec", "value": old}])
     assert store.get(Volume, "0001") == replace(stored, name="")
     admin.patch(path, [{"op": "add", "path": "/metadata/annotations", "value": {"somebody": "else"}}])
