@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -95,6 +96,17 @@ class Site:
         if source:
             request.volume_content_source.volume.volume_id = source
         return str(self._controller().CreateVolume(request, timeout=60).volume.volume_id)
+
+    def create_when_there_is_room(self, name: str) -> str:
+        """XFS gives the blocks of a removed file back some time later."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self.create(name)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def snapshot(self, name: str, volume_id: str) -> str:
         request = csi_pb2.CreateSnapshotRequest(name=name, source_volume_id=volume_id)
@@ -216,7 +228,7 @@ def take_down(bed: Bed, how: str) -> None:
         fill()
     assert site.listed() == site.files() == []
     bed.disk.clear()
-    site.up(site.create("again"))
+    site.up(site.create_when_there_is_room("again"))
     site.down(*site.listed())
     site.delete(*site.listed())
 
