@@ -26,9 +26,21 @@ No gRPC here: `csi_cinderlib.csi.status` maps these to codes, once.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DriverError(Exception):
-    """The root of all errors that this package raises on purpose."""
+    """The root of all errors that this package raises on purpose. They can be pickled, without what caused them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[DriverError], args: tuple[Any, ...], attributes: dict[str, Any]) -> DriverError:
+    """Its own constructor takes other arguments."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class InvalidRequest(DriverError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.app import resealing
@@ -14,9 +16,9 @@ from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.app.persist import Stopping
 from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
-from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.csi.controller import Controller
@@ -82,23 +84,26 @@ class ControllerSide:
             self.owners.beat()
             self._undo.callback(self._leave)
         self._nodes = self._undo.enter_context(node_registry(self._settings))
-        runtime = Runtime(self._settings.state_dir, owner=self._owner, defaults=self._settings.cinder_defaults)
-        self._undo.callback(runtime.close)
-
-        def make(settings: BackendSettings) -> Backend:
-            return Backend(
-                settings,
-                store=self.store,
-                runtime=runtime,
-                volume_types=self._settings.volume_types,
-                owner=self._owner,
-                is_alive=self.owners.alive,
-                meter=self._metrics,
-            )
-
-        self._running = RunningBackends(self._settings, self._stopping, self.backends, make)
+        self._running = RunningBackends(self._settings, self._stopping, self.backends, self._make)
+        self._undo.callback(self._running.close)
         self._running.start()
         self._start_chores()
+
+    def _make(self, settings: BackendSettings) -> RemoteBackend:
+        def assign(is_first: bool) -> Assignment:
+            return Assignment(
+                settings=settings,
+                volume_types=self._settings.volume_types,
+                state_dir=self._settings.state_dir,
+                owner=self._owner,
+                cinder_defaults=self._settings.cinder_defaults,
+                traits=self.store.traits,
+                log=replace(self._settings.log, format=logs.resolve(self._settings.log.format, sys.stderr)),
+                measured=self._metrics is not None,
+                is_first=is_first,
+            )
+
+        return RemoteBackend(assign, store=self.store, is_alive=self.owners.alive, metrics=self._metrics)
 
     def _claim_store(self) -> None:
         """In Kubernetes, see that the store is this cluster's. Raises ConfigurationError, StoreUnavailable."""
@@ -146,8 +151,6 @@ class ControllerSide:
         self._running.wait()
 
     def close(self) -> None:
-        for backend in self.backends.all():
-            backend.stop()
         self._undo.close()
 
     def _start_chores(self) -> None:

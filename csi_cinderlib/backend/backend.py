@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from csi_cinderlib.backend import connections, convert, groups, loading, reports, reverts, snapshots, volumes
+from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
@@ -26,8 +27,6 @@ from csi_cinderlib.persistence.api import Store
 
 _log = logging.getLogger(__name__)
 _NO_TYPES: Mapping[str, VolumeType] = {}
-NOT_STARTED = "not started"
-"""`Backend.failure` until the first attempt has ended."""
 
 
 def _nobody_else(_owner: str) -> bool:
@@ -281,9 +280,7 @@ class Backend:
         """Raises InvalidRequest when a node with these connector properties cannot reach this back end."""
         connections.validate(self._engine, connector)
 
-    def connect(
-        self, volume: Volume, attachment: Attachment, *, check: connections.Check = connections.anybody
-    ) -> Attachment:
+    def connect(self, volume: Volume, attachment: Attachment, *, check: Check = anybody) -> Attachment:
         """Make the volume reachable from the attachment's node. The same attachment again is returned, or resumed.
 
         Args:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, faults, reverts, rows
+from csi_cinderlib.backend.api import Check, anybody
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.work import Work, change, walk
 from csi_cinderlib.errors import BackendError, DriverError, NotFound, OperationPending, PreconditionFailed, StaleRecord
@@ -25,14 +26,6 @@ _PER_GB_OPTIONS = (
     "total_bytes_sec",
 )
 _BLOCK_SIZES = {"512": ("512", "512"), "512e": ("4096", "512"), "4k": ("4096", "4096")}
-
-
-Check = Callable[[Sequence[Attachment]], None]
-"""Raises when the volume's other attachments exclude one more."""
-
-
-def anybody(_others: Sequence[Attachment]) -> None:
-    """No attachment excludes another."""
 
 
 def validate(engine: Engine, connector: Mapping[str, object]) -> None:

@@ -7,12 +7,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, faults, leftovers, loading
+from csi_cinderlib.backend.api import GRACE
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, working
 from csi_cinderlib.config.settings import BackendSettings
@@ -41,8 +42,6 @@ S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 10
 _UNFINISHED = (Status.CREATING, Status.ERROR)
-GRACE = timedelta(minutes=10)
-"""How old an unfinished creation is when the controller undoes it. The provisioner retries within five minutes at most."""
 OUT_OF_REACH = "its creation did not end, and its driver may only find it by an id that was never answered"
 
 

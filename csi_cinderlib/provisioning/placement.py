@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.api import BackEnd
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.stats import usable_free
 from csi_cinderlib.errors import BackendUnavailable, DriverError, NotReady, ResourceExhausted
@@ -134,7 +134,7 @@ def _only(wanted: Wanted) -> str:
     return wanted.source[0] if wanted.source else wanted.backend
 
 
-def places(backend: Backend) -> list[Place]:
+def places(backend: BackEnd) -> list[Place]:
     """The pools of a back end that is ready, from its cached statistics."""
     stats = backend.stats()
     return [

@@ -1,0 +1,121 @@
+"""What runs in a driver's process: one back end, serving the calls of the controller until that is gone."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+from csi_cinderlib import faultpoints
+from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.frames import plain
+from csi_cinderlib.backend.remote_store import RemoteStore
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats
+from csi_cinderlib.backend.wire import Peer
+from csi_cinderlib.model.records import Attachment, Volume
+from csi_cinderlib.observe import logs, redact
+from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
+
+THREADS = 128
+"""More calls than the controller lets through to one back end."""
+VERBS = (
+    "create_volume",
+    "resume_create_volume",
+    "delete_volume",
+    "extend_volume",
+    "revert_volume",
+    "create_snapshot",
+    "resume_create_snapshot",
+    "delete_snapshot",
+    "create_group_snapshot",
+    "resume_create_group_snapshot",
+    "delete_group_snapshot",
+    "validate_connector",
+    "disconnect",
+)
+"""Of `api.BackEnd`: carried out as they are called."""
+
+
+def serve(connection: Connection, controller: int, assignment: Assignment) -> None:
+    """Never returns. Ends with the controller.
+
+    Args:
+        controller: its process id.
+    """
+    faultpoints.join_controller(controller, is_first=assignment.is_first)
+    logs.configure(format=assignment.log.format, level=assignment.log.level, relayed=True)
+    redact.hide_in_process(redact.secrets_in(assignment.settings.options))
+    _Service(connection, assignment).run()
+
+
+class _Service:
+    def __init__(self, connection: Connection, assignment: Assignment) -> None:
+        handlers: dict[str, Any] = {"start": self._start, "stats": self._stats, "connect": self._connect}
+        self._peer = Peer(connection, handlers, name="call", threads=THREADS, within=_within, gone=_end)
+        self._backend = Backend(
+            assignment.settings,
+            store=RemoteStore(self._peer, assignment.traits),
+            runtime=Runtime(assignment.state_dir, owner=assignment.owner, defaults=assignment.cinder_defaults),
+            volume_types=assignment.volume_types,
+            owner=assignment.owner,
+            is_alive=lambda owner: bool(self._peer.call("is_alive", owner)),
+            meter=_Meter(self._peer) if assignment.measured else Unmeasured(),
+        )
+        handlers.update((name, getattr(self._backend, name)) for name in VERBS)
+
+    def run(self) -> None:
+        self._peer.start()
+        threading.Event().wait()
+
+    def _start(self) -> BackendCapabilities:
+        self._backend.start()
+        return self._backend.capabilities
+
+    def _stats(self, *, refresh: bool) -> tuple[BackendStats, str]:
+        """The report, and why there is no newer one."""
+        stats = self._backend.stats(refresh=refresh)
+        pools = tuple(replace(pool, raw=plain(pool.raw)) for pool in stats.pools)
+        own = {key: value for key, value in stats.raw.items() if key != "pools"}
+        return replace(stats, raw=plain(own), pools=pools), self._backend.problem
+
+    def _connect(self, volume: Volume, attachment: Attachment, token: int) -> Attachment:
+        def check(others: Sequence[Attachment]) -> None:
+            self._peer.call("check", token, others)
+
+        return self._backend.connect(volume, attachment, check=check)
+
+
+class _Meter(Meter):
+    """Sends the figures to the controller, whose metrics they belong to."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    @contextmanager
+    def backend_call(self, backend: str, operation: str) -> Iterator[None]:
+        began, result = time.perf_counter(), "error"
+        try:
+            yield
+            result = "ok"
+        finally:
+            self._peer.tell("measured", backend, operation, result, time.perf_counter() - began)
+
+
+@contextmanager
+def _within(context: tuple[str, tuple[str, ...]]) -> Iterator[None]:
+    """What the log shows and hides is as in the controller's thread that called."""
+    request, hidden = context
+    with logs.request(request), redact.hiding(hidden):
+        yield
+
+
+def _end() -> None:
+    """The controller is gone, or has no use for this process any more."""
+    os._exit(0)

@@ -1,0 +1,350 @@
+"""A back end whose driver runs in a process of its own: what the controller calls, and how that process lives and ends."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as TooLate
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from csi_cinderlib.backend import forking, remote_store
+from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
+from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats
+from csi_cinderlib.backend.wire import PING, Gone, Peer, Unexpected
+from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Volume
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.observe import logs, redact
+from csi_cinderlib.persistence.api import Store
+
+SERVE = "csi_cinderlib.backend.driver_process:serve"
+"""By name: this process must not import it."""
+SET_UP_SECONDS = 600.0
+"""A set-up that takes longer is given up, its process ended, and tried again."""
+DRAIN_SECONDS = 120.0
+"""How long calls go on in the process of a back end whose options were changed, or that was removed."""
+PING_SECONDS = 10.0
+"""Between two looks whether the process runs at all."""
+HUNG_SECONDS = 30.0
+"""Without an answer to that, a process is ended: a call into native code that never returns holds all its threads."""
+STORE_THREADS = 32
+"""For what one driver asks of the store at one time."""
+
+_log = logs.logger(__name__)
+
+
+class Measured(Protocol):
+    """Takes the figures of a driver's process: `observe.metrics.Metrics`."""
+
+    def backend_called(self, backend: str, operation: str, result: str, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A driver's process and the calls to it."""
+
+    process: forking.Process
+    peer: Peer
+    ended: threading.Event
+
+
+class RemoteBackend:
+    """See `api.BackEnd`; what the calls do and raise, `backend.Backend` says.
+
+    A call whose process ends under it raises BackendUnavailable: its record says how far it came, and a retry goes on from there.
+
+    Args:
+        assign: what the process is told; given whether it is the first one.
+        is_alive: whether another owner of records still works.
+        metrics: where the driver's figures go.
+    """
+
+    def __init__(
+        self,
+        assign: Callable[[bool], Assignment],
+        *,
+        store: Store,
+        is_alive: Callable[[str], bool],
+        metrics: Measured | None = None,
+    ) -> None:
+        self.settings = assign(True).settings
+        self.name = self.settings.name
+        self.failure = NOT_STARTED
+        self._assign = assign
+        self._store = store
+        self._is_alive = is_alive
+        self._metrics = metrics
+        self._problem = ""
+        self._capabilities: BackendCapabilities | None = None
+        self._process: forking.Process | None = None
+        self._line: _Line | None = None
+        self._starting = threading.Lock()
+        self._guard = threading.Lock()
+        self._is_stopped = False
+        self._is_first = True
+        self._checks: dict[int, Check] = {}
+        self._tokens = itertools.count()
+        self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
+
+    # --- being there
+
+    @property
+    def ready(self) -> bool:
+        return self._line is not None
+
+    @property
+    def problem(self) -> str:
+        return self._problem if self.ready else self.failure
+
+    @property
+    def pid(self) -> int:
+        """Of the driver's process; 0 while there is none."""
+        line = self._line
+        return line.process.pid if line else 0
+
+    @property
+    def capabilities(self) -> BackendCapabilities:
+        if self._capabilities is None or not self.ready:
+            raise BackendUnavailable(self.name, self.failure)
+        return self._capabilities
+
+    def without_secrets(self, error: DriverError) -> str:
+        """What an error says, fit to be shown: drivers quote what they were given."""
+        with redact.hiding(redact.secrets_in(self.settings.options)):
+            return redact.text(error.message if isinstance(error, BackendError) else str(error))
+
+    def start(self) -> None:
+        """Start the driver's process and set the driver up. Does nothing when ready.
+
+        Raises:
+            ConfigurationError, HostError: as the process found out.
+            BackendUnavailable: the storage does not answer, or the process ended; start again later.
+        """
+        with self._starting:
+            if self.ready:
+                return
+            try:
+                self._start()
+            except DriverError as error:
+                self.failure = "stopped" if self._is_stopped else self.without_secrets(error)
+                raise
+            self.failure = ""
+
+    def _start(self) -> None:
+        process = self._fork()
+        ended = threading.Event()
+        peer = Peer(
+            process.connection,
+            self._handlers(),
+            name=f"store-{self.name}",
+            threads=STORE_THREADS,
+            context=_context,
+            gone=partial(self._gone, process, ended),
+        )
+        line = _Line(process, peer, ended)
+        peer.start()
+        try:
+            self._set_up(line)
+            self._open(line)
+        except BaseException:
+            process.kill()
+            peer.close()
+            raise
+        _log.info("driver's process is ready", backend=self.name, pid=process.pid)
+
+    def _fork(self) -> forking.Process:
+        with self._guard:
+            self._refuse_stopped()
+            assignment, self._is_first = self._assign(self._is_first), False
+            self._process = process = forking.Process(SERVE, assignment, name=f"csi:{self.name}")
+        threading.Thread(target=self._relay, args=(process,), name=f"output-{self.name}", daemon=True).start()
+        return process
+
+    def _set_up(self, line: _Line) -> None:
+        try:
+            self._capabilities = line.peer.begin("start").result(SET_UP_SECONDS)
+        except TooLate as error:
+            why = f"its set-up did not end within {SET_UP_SECONDS:.0f} seconds"
+            raise BackendUnavailable(self.name, why) from error
+        except Unexpected as error:
+            raise BackendUnavailable(self.name, f"{error}; the log tells more") from error
+        except Gone as error:
+            line.process.wait(HUNG_SECONDS)
+            raise BackendUnavailable(self.name, f"its driver's process {line.process.end} during the set-up") from error
+
+    def _open(self, line: _Line) -> None:
+        with self._guard:
+            self._refuse_stopped()
+            self._line = line
+        if line.ended.is_set():  # it ended just now
+            self._lose(line.process)
+            raise BackendUnavailable(self.name, self.failure)
+
+    def _refuse_stopped(self) -> None:
+        if self._is_stopped:
+            raise BackendUnavailable(self.name, "stopped")
+
+    def _handlers(self) -> dict[str, Any]:
+        return {
+            **remote_store.served(self._store),
+            "is_alive": self._is_alive,
+            "check": self._check,
+            "measured": self._measured,
+        }
+
+    def _relay(self, process: forking.Process) -> None:
+        with process.output:
+            for line in process.output:
+                logs.relay(line.rstrip("\n"), _log, backend=self.name, pid=process.pid)
+
+    def _gone(self, process: forking.Process, ended: threading.Event) -> None:
+        process.wait(HUNG_SECONDS)
+        ended.set()
+        self._lose(process)
+
+    def _lose(self, process: forking.Process) -> None:
+        with self._guard:
+            if self._line is not None and self._line.process is process:
+                self.failure = f"its driver's process {process.end}"
+                self._line = None
+
+    def wait_until_ended(self) -> str:
+        """Wait until the process ends, or hangs and is ended; how, as a clause, or "" after `stop`."""
+        line = self._line
+        while line is not None and not line.ended.wait(PING_SECONDS):
+            if self._line is line and not _runs(line.peer):
+                _log.error("driver's process hangs and is ended", backend=self.name, pid=line.process.pid)
+                line.process.kill()
+        return "" if self._is_stopped else self.failure
+
+    def kill(self) -> None:
+        """End the process at once, whatever it does."""
+        if (process := self._process) is not None:
+            process.kill()
+            process.wait(HUNG_SECONDS)
+
+    def stop(self) -> None:
+        """Take no new calls, and end the process once those that run have ended, at the latest after DRAIN_SECONDS.
+
+        Its volumes and connections stay as they are.
+        """
+        with self._guard:
+            self._is_stopped, self.failure = True, "stopped"
+            line, self._line = self._line, None
+        if line is None:
+            self.kill()  # it may be in its set-up
+            self._show_secrets()
+        else:
+            threading.Thread(target=self._drain, args=(line,), name=f"drain-{self.name}", daemon=True).start()
+
+    def _drain(self, line: _Line) -> None:
+        if not line.peer.wait_until_idle(DRAIN_SECONDS):
+            _log.warning("calls were still at work and were left", backend=self.name, calls=line.peer.calls)
+        self.kill()
+        self._show_secrets()
+
+    # --- verbs
+
+    def stats(self, *, refresh: bool = False) -> BackendStats:
+        """The driver's report, at most `stats_seconds` old, less what was created since."""
+        try:
+            stats, self._problem = self._call("stats", refresh=refresh)
+        except DriverError as error:
+            self._problem = self.without_secrets(error)
+            raise
+        found: BackendStats = stats
+        return found
+
+    def create_volume(self, record: Volume) -> Volume:
+        created: Volume = self._call("create_volume", record)
+        return created
+
+    def resume_create_volume(self, record: Volume) -> Volume:
+        created: Volume = self._call("resume_create_volume", record)
+        return created
+
+    def delete_volume(self, record: Volume) -> None:
+        self._call("delete_volume", record)
+
+    def extend_volume(self, record: Volume, size: GiB) -> Volume:
+        grown: Volume = self._call("extend_volume", record, size)
+        return grown
+
+    def revert_volume(self, record: Volume, snapshot: Snapshot) -> Volume:
+        reverted: Volume = self._call("revert_volume", record, snapshot)
+        return reverted
+
+    def create_snapshot(self, record: Snapshot) -> Snapshot:
+        created: Snapshot = self._call("create_snapshot", record)
+        return created
+
+    def resume_create_snapshot(self, record: Snapshot) -> Snapshot:
+        created: Snapshot = self._call("resume_create_snapshot", record)
+        return created
+
+    def delete_snapshot(self, record: Snapshot) -> None:
+        self._call("delete_snapshot", record)
+
+    def create_group_snapshot(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
+        created: GroupSnapshot = self._call("create_group_snapshot", record, members)
+        return created
+
+    def resume_create_group_snapshot(self, record: GroupSnapshot) -> GroupSnapshot:
+        created: GroupSnapshot = self._call("resume_create_group_snapshot", record)
+        return created
+
+    def delete_group_snapshot(self, record: GroupSnapshot) -> None:
+        self._call("delete_group_snapshot", record)
+
+    def validate_connector(self, connector: Mapping[str, object]) -> None:
+        self._call("validate_connector", connector)
+
+    def connect(self, volume: Volume, attachment: Attachment, *, check: Check = anybody) -> Attachment:
+        token = next(self._tokens)
+        self._checks[token] = check
+        try:
+            connected: Attachment = self._call("connect", volume, attachment, token)
+        finally:
+            del self._checks[token]
+        return connected
+
+    def disconnect(self, attachment: Attachment) -> None:
+        self._call("disconnect", attachment)
+
+    # --- within
+
+    def _call(self, verb: str, *arguments: Any, **named: Any) -> Any:
+        if (line := self._line) is None:
+            raise BackendUnavailable(self.name, self.failure)
+        try:
+            return line.peer.call(verb, *arguments, **named)
+        except Gone:
+            raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+
+    def _check(self, token: int, others: Sequence[Attachment]) -> None:
+        self._checks[token](others)
+
+    def _measured(self, backend: str, operation: str, result: str, seconds: float) -> None:
+        if self._metrics is not None:
+            self._metrics.backend_called(backend, operation, result, seconds)
+
+
+def _context() -> tuple[str, tuple[str, ...]]:
+    return logs.request_id(), redact.hidden()
+
+
+def _runs(peer: Peer) -> bool:
+    """Whether it answers. Twice, for this process may have been stopped itself while the answer lay there."""
+    for seconds in (HUNG_SECONDS, 2.0):
+        try:
+            peer.begin(PING).result(seconds)
+        except TooLate:
+            continue
+        except Gone:
+            pass  # its end is on its way
+        return True
+    return False

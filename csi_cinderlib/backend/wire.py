@@ -1,0 +1,200 @@
+"""Calls between two processes over one socket, in both directions and many at once.
+
+The standard library's managers were measured against this: each thread that calls gets a connection of its own there, and a thread at
+the other end, which with 128 server threads and ten back ends makes 1,280 of each.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+from csi_cinderlib.backend import frames
+from csi_cinderlib.errors import DriverError
+
+_CALL: Final = 0
+_ANSWER: Final = 1
+_FAILURE: Final = 2
+_NOTE: Final = 3
+PING = "ping"
+"""Answered by the thread that reads, so that it tells whether the other process runs at all."""
+
+Handlers = Mapping[str, Callable[..., Any]]
+Frame = tuple[int, int, str, Any, Any]
+"""What it is; the call's number; the name of what is called; positional arguments, or the answer; named arguments and the context."""
+_log = logging.getLogger(__name__)
+
+
+class Gone(Exception):
+    """The other process has ended, or the connection was closed."""
+
+
+class Unexpected(Exception):
+    """What the other process raised is none of our errors: a bug. Its traceback is in that process's log."""
+
+
+def _no_context() -> Any:
+    return None
+
+
+def _without_context(_context: Any) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+class Peer:
+    """One end. Calls what the other end offers, and carries out what it calls, in threads.
+
+    Args:
+        handlers: what the other end may call, by name.
+        threads: how many of its calls run here at one time.
+        context: what goes along with each call that this thread makes; picklable.
+        within: what surrounds each call that is carried out here, given that context.
+        gone: called once, in the reading thread, when the other end is gone.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        handlers: Handlers,
+        *,
+        name: str,
+        threads: int,
+        context: Callable[[], Any] = _no_context,
+        within: Callable[[Any], AbstractContextManager[None]] = _without_context,
+        gone: Callable[[], None] = _no_context,
+    ) -> None:
+        self._connection = connection
+        self._handlers = handlers
+        self._context = context
+        self._within = within
+        self._gone = gone
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._numbers = itertools.count()
+        self._waiting: dict[int, Future[Any]] = {}
+        self._guard = threading.Lock()
+        self._idle = threading.Condition(self._guard)
+        self._sending = threading.Lock()
+        self._is_closed = False
+        self._reader = threading.Thread(target=self._read, name=f"{name}-reader", daemon=True)
+
+    def start(self) -> None:
+        """Read from now on."""
+        self._reader.start()
+
+    def call(self, name: str, /, *arguments: Any, **named: Any) -> Any:
+        """Call what the other end offers under that name, and return what it returns.
+
+        Raises:
+            DriverError: as the other end raised it.
+            Unexpected: it raised something else.
+            Gone: there is no other end any more; nobody knows how far the call came.
+            Unsendable: an argument is of a type that the other end does not know.
+        """
+        return self.begin(name, *arguments, **named).result()
+
+    def begin(self, name: str, /, *arguments: Any, **named: Any) -> Future[Any]:
+        """As `call`, without waiting."""
+        number: int = next(self._numbers)
+        future: Future[Any] = Future()
+        frame = frames.dump((_CALL, number, name, arguments, (named, self._context())))
+        with self._guard:
+            if self._is_closed:
+                raise Gone
+            self._waiting[number] = future
+        self._send(frame)
+        return future
+
+    def tell(self, name: str, /, *arguments: Any) -> None:
+        """As `call`, without an answer. Does nothing when the other end is gone."""
+        self._send(frames.dump((_NOTE, 0, name, arguments, None)))
+
+    @property
+    def calls(self) -> int:
+        """How many calls are waiting for their answers."""
+        return len(self._waiting)
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until no call waits for its answer; False when the time was over first."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._waiting, seconds)
+
+    def close(self) -> None:
+        """Give the connection up; calls that wait for an answer end with Gone."""
+        with self._guard:
+            self._is_closed = True
+        self._connection.close()
+        self._end()
+
+    def _send(self, frame: bytes) -> None:
+        """A broken connection is found, and dealt with, by the thread that reads."""
+        with self._sending:
+            try:
+                self._connection.send_bytes(frame)
+            except (OSError, ValueError):
+                self._end()
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._take(frames.load(self._connection.recv_bytes()))
+        except (EOFError, OSError, TypeError):  # closed here (TypeError: while it read), or there
+            pass
+        except Exception:
+            _log.exception("what the other process sent cannot be read")
+        self._end()
+        self._gone()
+
+    def _take(self, frame: Frame) -> None:
+        what, number, name, body, rest = frame
+        if what == _CALL and name == PING:
+            self._send(frames.dump((_ANSWER, number, name, None, None)))
+        elif what == _CALL:
+            self._pool.submit(self._carry_out, number, name, body, *rest)
+        elif what == _NOTE:
+            self._handlers[name](*body)
+        elif (future := self._taken(number)) is not None:
+            if what == _ANSWER:
+                future.set_result(body)
+            else:
+                future.set_exception(body)
+
+    def _taken(self, number: int) -> Future[Any] | None:
+        with self._guard:
+            future = self._waiting.pop(number, None)
+            if not self._waiting:
+                self._idle.notify_all()
+        return future
+
+    def _carry_out(
+        self, number: int, name: str, arguments: tuple[Any, ...], named: dict[str, Any], context: Any
+    ) -> None:
+        try:
+            with self._within(context):
+                answer = self._handlers[name](*arguments, **named)
+                frame = frames.dump((_ANSWER, number, name, answer, None))
+        except DriverError as error:
+            frame = frames.dump((_FAILURE, number, name, error, None))
+        except Gone:
+            return  # the question came from a process that is gone, or needs one
+        except Exception as error:  # a driver's bug: the caller must learn of it
+            with self._within(context):
+                _log.exception("unexpected error in %s", name)
+            frame = frames.dump(
+                (_FAILURE, number, name, Unexpected(f"unexpected {type(error).__name__}: {error}"), None)
+            )
+        self._send(frame)
+
+    def _end(self) -> None:
+        with self._guard:
+            self._is_closed = True
+            waiting, self._waiting = self._waiting, {}
+            self._idle.notify_all()
+        for future in waiting.values():
+            future.set_exception(Gone())
+        self._pool.shutdown(wait=False)
