@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from csi_cinderlib.app import restarts
 from csi_cinderlib.app.persist import RETRY_SECONDS, Stopping, persist
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
-from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.errors import ConfigurationError, NotFound
 from csi_cinderlib.observe import logs, redact
 
 SLOW_SECONDS = 5.0
@@ -75,6 +76,17 @@ class RunningBackends:
         for one in wanted.values():
             _log.info("back end is new or changed", backend=one.name)
             self._begin(one)
+
+    def obey(self) -> None:
+        """Restart the back ends that an administrator asks for."""
+        directory = self._settings.state_dir
+        for name in restarts.requested(directory):
+            if (backend := self._latest.get(name)) is None:
+                restarts.answer(directory, name, NotFound("back end", name))
+                continue
+            _log.warning("back end is restarted as requested", backend=name)
+            backend.kill()
+            restarts.answer(directory, name)
 
     def unreadable(self) -> Mapping[str, str]:
         """Why configuration cannot be read: by the names of the back ends that go on with what it said before, else by the file's."""

@@ -17,6 +17,7 @@ from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.app.persist import Stopping
 from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
 from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.concurrency import KeyedLocks
@@ -48,6 +49,9 @@ FIRST_SETTLE_SECONDS = 5.0
 REFRESH_SECONDS = 5.0
 """Between two looks at the directory of back ends; the kubelet itself takes up to a minute to bring a changed Secret."""
 
+OBEY_SECONDS = 1.0
+"""Between two looks for requests to restart a back end."""
+
 _log = logs.logger(__name__)
 
 
@@ -63,6 +67,7 @@ class ControllerSide:
         self._undo = ExitStack()
         self._owner = f"{socket.gethostname()}:{settings.state_dir}"
         self.backends = Backends()
+        self._bulkhead = Bulkhead(settings.workers, lambda: len(self.backends.all()))
         self.store: Store
         self.owners: Owners
         self._nodes: Store | None = None
@@ -103,7 +108,9 @@ class ControllerSide:
                 is_first=is_first,
             )
 
-        return RemoteBackend(assign, store=self.store, is_alive=self.owners.alive, metrics=self._metrics)
+        return RemoteBackend(
+            assign, store=self.store, is_alive=self.owners.alive, bulkhead=self._bulkhead, metrics=self._metrics
+        )
 
     def _claim_store(self) -> None:
         """In Kubernetes, see that the store is this cluster's. Raises ConfigurationError, StoreUnavailable."""
@@ -156,6 +163,7 @@ class ControllerSide:
     def _start_chores(self) -> None:
         self._every(SETTLE_SECONDS, "orphans", self._settle, first=FIRST_SETTLE_SECONDS)
         self._every(REFRESH_SECONDS, "back ends", self._running.refresh)
+        self._every(OBEY_SECONDS, "requests to restart", self._running.obey)
         sealing = resealing.Resealing(self.store, self._keys.sealer, lagging=self.owners.lagging)
         self._every(resealing.LOOK_SECONDS, "sealing", sealing.look)
         if self.store.traits.shared:

@@ -98,7 +98,7 @@ class _Question:
         reason = f"does not answer for {PATIENCE:.0f} seconds" if self._waited() > PATIENCE else self._failure
         if reason:
             return replace(seen, reason=reason)
-        return replace(seen, ready=True, stats=self._stats)
+        return replace(seen, ready=True, stats=self._stats, reason=backend.remark)
 
     def _not_ready(self, seen: Seen) -> Seen:
         if self._backend.failure != NOT_STARTED:

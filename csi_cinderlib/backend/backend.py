@@ -96,6 +96,10 @@ class Backend:
         return self.without_secrets(self._reports.failure) if self._reports.failure else ""
 
     @property
+    def remark(self) -> str:
+        return ""
+
+    @property
     def driver(self) -> object:
         """The Cinder driver itself, for the library's users. Raises BackendUnavailable."""
         driver: object = self._engine.ready_driver()
@@ -178,6 +182,9 @@ class Backend:
     def stats(self, *, refresh: bool = False) -> BackendStats:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
         return self._reports.stats(refresh=refresh)
+
+    def report(self) -> BackendStats:
+        return self.stats()
 
     # --- volumes
 

@@ -23,8 +23,8 @@ from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
 
-THREADS = 128
-"""More calls than the controller lets through to one back end."""
+THREADS = 1024
+"""More than the controller lets through: they start as they are needed."""
 VERBS = (
     "create_volume",
     "resume_create_volume",
@@ -74,9 +74,9 @@ class _Service:
         self._peer.start()
         threading.Event().wait()
 
-    def _start(self) -> BackendCapabilities:
+    def _start(self) -> tuple[BackendCapabilities, BackendStats]:
         self._backend.start()
-        return self._backend.capabilities
+        return self._backend.capabilities, self._stats(refresh=False)[0]
 
     def _stats(self, *, refresh: bool) -> tuple[BackendStats, str]:
         """The report, and why there is no newer one."""

@@ -1,97 +1,138 @@
 """Processes for drivers, forked from one warm process that has imported Cinder: 0.02 s and 10 MB for each instead of 1 s and 70 MB.
 
-The warm process is the standard library's fork server. It starts with nothing of this process but its paths, so it holds no socket,
-lock or thread of it, and it ends when this process ends, however that comes about.
+The standard library's fork server was tried first. It listens at a path below /tmp, which a process that is killed, or leaves by
+`os._exit`, never removes, and which a container with a read-only root has not; and it starts one more process of 7 MB.
 """
 
 from __future__ import annotations
 
-import importlib
-import multiprocessing
 import os
+import pickle
 import signal
+import socket
+import struct
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
+from contextlib import suppress
+from multiprocessing.connection import Pipe
 from typing import Any
 
-from csi_cinderlib.host import kernel
+WARM = "import sys; sys.path[:] = sys.argv[2:]; from csi_cinderlib.backend.warm import main; main(int(sys.argv[1]))"
+STATUS = struct.Struct("i")
+"""What the warm process writes of each process: first its number, at its end the status that wait(2) tells."""
 
-WARM_MODULE = "csi_cinderlib.backend.warm"
-PR_SET_PDEATHSIG = 1
-PR_SET_NAME = 15
-"""linux/prctl.h."""
 
-_context = multiprocessing.get_context("forkserver")
-_guard = threading.Lock()
+class _Warm:
+    """The warm process. Started when it is needed, and again after its end. It ends when this process ends, however that comes about."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket
+
+    def start(self) -> None:
+        with self._guard:
+            self._ensure()
+
+    def fork(self, *files: int) -> None:
+        """Have it fork a process that gets these files."""
+        with self._guard:
+            self._ensure()
+            try:
+                socket.send_fds(self._control, [b"!"], files)
+            except OSError:  # it has ended just now: the reader of the status finds that out
+                return
+
+    def stop(self) -> None:
+        with self._guard:
+            if self._process is not None:
+                self._control.close()
+                self._process.wait()
+                self._process = None
+
+    def _ensure(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        ours, theirs = socket.socketpair()
+        with theirs:
+            argv = [sys.executable, "-c", WARM, str(theirs.fileno()), *sys.path]
+            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        self._control = ours
+
+
+_warm = _Warm()
+warm_up, cool_down = _warm.start, _warm.stop
 
 
 class Process:
     """A process and the two ways to it: a connection, and what it prints.
 
     Args:
-        target: `module:function`, by name because only the new process may import it. It is called with the connection and `arguments`.
+        target: `module:function`, by name because only the new process may import it. It is called with the connection, the number of
+            this process, and `arguments`.
         name: as `ps` shows it.
     """
 
     def __init__(self, target: str, *arguments: Any, name: str) -> None:
-        self.connection, theirs = _context.Pipe()
-        output, printed = _context.Pipe(duplex=False)
-        self._process: ForkServerProcess = _context.Process(
-            target=_run, args=(target, theirs, printed, name, os.getpid(), arguments), name=name, daemon=True
-        )
-        with _guard:
-            warm_up()
-            self._process.start()
+        self.connection, theirs = Pipe()
+        output, printed = os.pipe()
+        status, written = os.pipe()
+        _warm.fork(theirs.fileno(), printed, written)
         theirs.close()
-        printed.close()
-        self.output = os.fdopen(os.dup(output.fileno()), "r", encoding="utf-8", errors="replace")
-        output.close()
+        os.close(printed)
+        os.close(written)
+        self.output = os.fdopen(output, "r", encoding="utf-8", errors="replace")
+        self._status = os.fdopen(status, "rb", buffering=0)
+        self._ended = threading.Event()
+        self._code: int | None = None
+        self._send(target, name, arguments)
+        self.pid, self._pidfd = self._born()
+        threading.Thread(target=self._watch, name=f"{name}-status", daemon=True).start()
 
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
+    def _send(self, *assignment: Any) -> None:
+        with suppress(OSError):  # then its end is on its way
+            self.connection.send_bytes(pickle.dumps((*assignment, os.getpid())))
+
+    def _born(self) -> tuple[int, int]:
+        """Its number, and a file that stands for it; (0, -1) when there is none."""
+        data = self._status.read(STATUS.size)
+        if not data:
+            return 0, -1
+        (pid,) = STATUS.unpack(data)
+        try:
+            return pid, os.pidfd_open(pid)
+        except ProcessLookupError:  # it has ended already
+            return pid, -1
+
+    def _watch(self) -> None:
+        with self._status:
+            data = self._status.read(STATUS.size)
+        if data:
+            self._code = os.waitstatus_to_exitcode(*STATUS.unpack(data))
+        self._ended.set()
 
     def kill(self) -> None:
-        self._process.kill()
+        """End it at once. Ended already is fine."""
+        if self._pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for its end; False when the time was over first."""
-        self._process.join(seconds)
-        return self._process.exitcode is not None
+        return self._ended.wait(seconds)
 
     @property
     def end(self) -> str:
         """How it ended, as a clause."""
-        code = self._process.exitcode
-        if code is None:
+        if not self._ended.is_set():
             return "is still running"
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if self._code is None:
+            return "ended with the process that it was forked from"
+        if self._code < 0:
+            return f"was ended by {signal.Signals(-self._code).name}"
+        return f"ended with exit code {self._code}"
 
-
-def warm_up() -> None:
-    """Start the warm process, which takes a second; whoever needs it later finds it ready. Done already is fine."""
-    _context.set_forkserver_preload([WARM_MODULE])
-    forkserver.ensure_running()
-
-
-def _run(
-    target: str, connection: Connection, printed: Connection, name: str, parent: int, arguments: tuple[Any, ...]
-) -> None:
-    """In the new process."""
-    for stream in (1, 2):
-        os.dup2(printed.fileno(), stream)
-    printed.close()
-    kernel.call(
-        "prctl", PR_SET_PDEATHSIG, signal.SIGKILL
-    )  # when the warm process ends, which does so with the main one
-    kernel.call("prctl", PR_SET_NAME, name.encode()[:15])
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group: the main process ends this one in time
-    module, _, function = target.partition(":")
-    run: Callable[..., None] = getattr(importlib.import_module(module), function)
-    run(connection, parent, *arguments)
+    def __del__(self) -> None:
+        if getattr(self, "_pidfd", -1) >= 0:
+            os.close(self._pidfd)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +16,7 @@ from typing import Any, Protocol
 from csi_cinderlib.backend import forking, remote_store
 from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats
 from csi_cinderlib.backend.wire import PING, Gone, Peer, Unexpected
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
@@ -31,6 +35,12 @@ PING_SECONDS = 10.0
 """Between two looks whether the process runs at all."""
 HUNG_SECONDS = 30.0
 """Without an answer to that, a process is ended: a call into native code that never returns holds all its threads."""
+PROMPT_SECONDS = 1.0
+"""How long `report` waits for a new one."""
+RECENT_SECONDS = 120.0
+"""How long `remark` tells of the end of a process."""
+RELEASING = frozenset({"delete_volume", "delete_snapshot", "delete_group_snapshot", "disconnect"})
+"""Calls with slots of their own: they give back what others wait for."""
 STORE_THREADS = 32
 """For what one driver asks of the store at one time."""
 
@@ -60,6 +70,7 @@ class RemoteBackend:
     Args:
         assign: what the process is told; given whether it is the first one.
         is_alive: whether another owner of records still works.
+        bulkhead: of all back ends.
         metrics: where the driver's figures go.
     """
 
@@ -69,6 +80,7 @@ class RemoteBackend:
         *,
         store: Store,
         is_alive: Callable[[str], bool],
+        bulkhead: Bulkhead,
         metrics: Measured | None = None,
     ) -> None:
         self.settings = assign(True).settings
@@ -77,9 +89,14 @@ class RemoteBackend:
         self._assign = assign
         self._store = store
         self._is_alive = is_alive
+        self._bulkhead = bulkhead
         self._metrics = metrics
+        self._last_end, self._last_end_at = "", -math.inf
         self._problem = ""
         self._capabilities: BackendCapabilities | None = None
+        self._last: BackendStats | None = None
+        self._asking = threading.Lock()
+        self._asked: Future[Any] | None = None
         self._process: forking.Process | None = None
         self._line: _Line | None = None
         self._starting = threading.Lock()
@@ -99,6 +116,12 @@ class RemoteBackend:
     @property
     def problem(self) -> str:
         return self._problem if self.ready else self.failure
+
+    @property
+    def remark(self) -> str:
+        if time.monotonic() - self._last_end_at > RECENT_SECONDS:
+            return ""
+        return f"{self._last_end}, and was started again"
 
     @property
     def pid(self) -> int:
@@ -166,7 +189,7 @@ class RemoteBackend:
 
     def _set_up(self, line: _Line) -> None:
         try:
-            self._capabilities = line.peer.begin("start").result(SET_UP_SECONDS)
+            self._capabilities, self._last = line.peer.begin("start").result(SET_UP_SECONDS)
         except TooLate as error:
             why = f"its set-up did not end within {SET_UP_SECONDS:.0f} seconds"
             raise BackendUnavailable(self.name, why) from error
@@ -209,7 +232,8 @@ class RemoteBackend:
     def _lose(self, process: forking.Process) -> None:
         with self._guard:
             if self._line is not None and self._line.process is process:
-                self.failure = f"its driver's process {process.end}"
+                self.failure = self._last_end = f"its driver's process {process.end}"
+                self._last_end_at = time.monotonic()
                 self._line = None
 
     def wait_until_ended(self) -> str:
@@ -233,6 +257,8 @@ class RemoteBackend:
         Its volumes and connections stay as they are.
         """
         with self._guard:
+            if self._is_stopped:
+                return
             self._is_stopped, self.failure = True, "stopped"
             line, self._line = self._line, None
         if line is None:
@@ -251,13 +277,34 @@ class RemoteBackend:
 
     def stats(self, *, refresh: bool = False) -> BackendStats:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
+        if refresh:
+            return self._answered(self._begin("stats", refresh=True))
+        return self._answered(self._question())
+
+    def report(self) -> BackendStats:
         try:
-            stats, self._problem = self._call("stats", refresh=refresh)
+            return self._answered(self._question(), PROMPT_SECONDS)
+        except TooLate:
+            assert self._last is not None, "the set-up brought one"
+            return self._last
+
+    def _question(self) -> Future[Any]:
+        """The one that is under way, or a new one: no driver is asked twice at a time."""
+        with self._asking:
+            if self._asked is None or self._asked.done():
+                self._asked = self._begin("stats", refresh=False)
+            return self._asked
+
+    def _answered(self, question: Future[Any], seconds: float | None = None) -> BackendStats:
+        try:
+            self._last, self._problem = question.result(seconds)
+        except Gone:
+            raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
         except DriverError as error:
             self._problem = self.without_secrets(error)
             raise
-        found: BackendStats = stats
-        return found
+        assert self._last is not None
+        return self._last
 
     def create_volume(self, record: Volume) -> Volume:
         created: Volume = self._call("create_volume", record)
@@ -317,13 +364,20 @@ class RemoteBackend:
 
     # --- within
 
-    def _call(self, verb: str, *arguments: Any, **named: Any) -> Any:
+    def _call(self, verb: str, *arguments: Any) -> Any:
+        try:
+            with self._bulkhead.entered(self.name, releases=verb in RELEASING):
+                return self._begin(verb, *arguments).result()
+        except Gone:
+            raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+
+    def _begin(self, verb: str, *arguments: Any, **named: Any) -> Future[Any]:
         if (line := self._line) is None:
             raise BackendUnavailable(self.name, self.failure)
         try:
-            return line.peer.call(verb, *arguments, **named)
+            return line.peer.begin(verb, *arguments, **named)
         except Gone:
-            raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+            raise BackendUnavailable(self.name, "its driver's process has ended") from None
 
     def _check(self, token: int, others: Sequence[Attachment]) -> None:
         self._checks[token](others)

@@ -1,12 +1,130 @@
-"""Imported by the process that drivers' processes are forked from, and by nobody else: what they share."""
+"""The process that drivers' processes are forked from (see `forking`). It has imported what they share, and has no thread but one."""
 
 from __future__ import annotations
 
 import gc
+import importlib
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
 
 from csi_cinderlib.backend import driver_process  # noqa: F401  # with all that it imports
+from csi_cinderlib.backend.forking import STATUS
 from csi_cinderlib.backend.runtime import load_cinder
+from csi_cinderlib.host import kernel
 
-load_cinder()
-gc.collect()
-gc.freeze()  # a collection in a forked process would write to the shared pages, and so copy them
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+"""linux/prctl.h."""
+
+
+def main(control: int) -> NoReturn:
+    """Fork until the main process has ended."""
+    load_cinder()
+    gc.collect()
+    gc.freeze()  # a collection in a forked process would write to the shared pages, and so copy them
+    _Forks(socket.socket(fileno=control)).serve()
+
+
+def _end_with(parent: int) -> None:
+    """Only of a parent with one thread: the kernel looks at the end of the thread that forked."""
+    kernel.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+class _Forks:
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._statuses: dict[int, int] = {}
+        self._woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _nothing)
+        for number in (signal.SIGINT, signal.SIGTERM):  # meant for the main process, which ends this one in good order
+            signal.signal(number, _nothing)
+
+    def serve(self) -> NoReturn:
+        while True:
+            readable, _, _ = select.select([self._control.fileno(), self._woken], [], [])
+            if self._woken in readable:
+                os.read(self._woken, 4096)
+                self._reap()
+            if self._control.fileno() in readable:
+                request, files, _, _ = socket.recv_fds(self._control, 1, 3)
+                if not request:
+                    os._exit(0)
+                self._fork(*files)
+
+    def _fork(self, connection: int, printed: int, status: int) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _begin(parent, connection, printed)
+        os.close(connection)
+        os.close(printed)
+        self._statuses[pid] = status
+        _tell(status, pid)
+
+    def _reap(self) -> None:
+        while self._statuses:
+            pid, ended = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            status = self._statuses.pop(pid)
+            _tell(status, ended)
+            os.close(status)
+
+
+def _tell(status: int, value: int) -> None:
+    try:
+        os.write(status, STATUS.pack(value))
+    except BrokenPipeError:  # nobody wants to know
+        return
+
+
+def _begin(parent: int, connection: int, printed: int) -> NoReturn:
+    """In the new process."""
+    try:
+        _end_with(parent)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+            if number > 2 and number != connection:
+                _close(number)
+        _run(Connection(connection))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _close(number: int) -> None:
+    try:
+        os.close(number)
+    except OSError:  # the one of the list itself
+        return
+
+
+def _run(connection: Connection) -> None:
+    assignment: tuple[str, str, tuple[Any, ...], int] = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the main process
+    target, name, arguments, main_process = assignment
+    kernel.call("prctl", PR_SET_NAME, name.encode()[:15])
+    module, _, function = target.partition(":")
+    run: Callable[..., None] = getattr(importlib.import_module(module), function)
+    run(connection, main_process, *arguments)
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """A handler and not "ignore", which programs that a driver runs would inherit."""

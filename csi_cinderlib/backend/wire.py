@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -125,11 +127,13 @@ class Peer:
             return self._idle.wait_for(lambda: not self._waiting, seconds)
 
     def close(self) -> None:
-        """Give the connection up; calls that wait for an answer end with Gone."""
-        with self._guard:
-            self._is_closed = True
-        self._connection.close()
+        """Give the connection up; calls that wait for an answer end with Gone.
+
+        The thread that reads closes it: closed here, its number could be another file's before that thread knows.
+        """
         self._end()
+        with self._sending, suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
     def _send(self, frame: bytes) -> None:
         """A broken connection is found, and dealt with, by the thread that reads."""
@@ -141,14 +145,21 @@ class Peer:
 
     def _read(self) -> None:
         try:
-            while True:
-                self._take(frames.load(self._connection.recv_bytes()))
-        except (EOFError, OSError, TypeError):  # closed here (TypeError: while it read), or there
-            pass
+            while (data := self._receive()) is not None:
+                self._take(frames.load(data))
         except Exception:
             _log.exception("what the other process sent cannot be read")
+        with self._sending:
+            self._connection.close()
         self._end()
         self._gone()
+
+    def _receive(self) -> bytes | None:
+        """None when there is no other end any more."""
+        try:
+            return self._connection.recv_bytes()
+        except (EOFError, OSError):
+            return None
 
     def _take(self, frame: Frame) -> None:
         what, number, name, body, rest = frame

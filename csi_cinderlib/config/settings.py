@@ -128,7 +128,7 @@ class Settings:
     sealing_keys: tuple[SealingKey, ...] = ()
     sealing_keys_file: str = ""
     log: LogSettings = LogSettings()
-    workers: int = 128
+    workers: int = 256
     max_volumes_per_node: int = 0
     page_limit: int = 1000
     node_name: str = ""

@@ -20,7 +20,7 @@ from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.errors import NotReady
 
-WORKERS = 128
+WORKERS = 256
 QUICK_WORKERS = 4
 """Threads for the calls that only look at memory. They never wait behind storage work."""
 

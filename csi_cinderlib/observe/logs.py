@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import IO
 
@@ -136,11 +136,8 @@ def relay(line: str, source: Logger, **values: object) -> None:
         if line.strip():
             source.info("output", **values, line=line)
         return
-    handler = logging.getLogger().handlers[0]
-    assert isinstance(handler, logging.StreamHandler)
-    with handler.lock or nullcontext():
-        handler.stream.write(redact.known(line.removeprefix(_START).replace(_BREAK, "\n")) + "\n")
-        handler.flush()
+    relayed = redact.known(line.removeprefix(_START).replace(_BREAK, "\n"))
+    logging.getLogger().handle(logging.makeLogRecord({"relayed": relayed, "levelno": logging.INFO}))
 
 
 class _Relayed(logging.Formatter):
@@ -158,6 +155,8 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if relayed := getattr(record, "relayed", ""):
+            return str(relayed)
         line: dict[str, object] = {"time": _timestamp(record), "level": record.levelname.lower(), "logger": record.name}
         return json.dumps({**line, **_content(self, record)}, default=str, ensure_ascii=False)
 
@@ -166,6 +165,8 @@ class TextFormatter(logging.Formatter):
     """A line for people: time, level, event, values."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if relayed := getattr(record, "relayed", ""):
+            return str(relayed)
         content = _content(self, record)
         event, trace = content.pop("event"), content.pop("exception", None)
         values = " ".join(f"{key}={_brief(value)}" for key, value in content.items())

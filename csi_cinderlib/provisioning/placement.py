@@ -136,7 +136,7 @@ def _only(wanted: Wanted) -> str:
 
 def places(backend: BackEnd) -> list[Place]:
     """The pools of a back end that is ready, from its cached statistics."""
-    stats = backend.stats()
+    stats = backend.report()
     return [
         Place(
             backend=backend.name,
