@@ -11,6 +11,7 @@ import grpc
 
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
+from tests.support.processes import descendants
 
 GIB = 2**30
 NOTHING = "backends: {nothing: {driver: tests.support.fakes.nothing.NothingDriver, options: {nothing_capacity_gb: infinite}}}\nlog: {level: warning}\n"
@@ -35,9 +36,13 @@ def running(directory: Path, *arguments: str, config: str = LOOP_FILES) -> Itera
 
 
 def resident(driver: DriverProcess) -> float:
-    """MB of physical memory that the process holds."""
-    lines = Path(f"/proc/{driver.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+    """MB of physical memory of the process and those below it, what they share counted once (the sum of PSS)."""
+    return sum(_proportional(pid) for pid in (driver.pid, *descendants(driver.pid))) / 1024
+
+
+def _proportional(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 class Client:

@@ -58,22 +58,22 @@ def _start(directory: Path) -> tuple[float, float]:
 
 
 def memory(directory: Path) -> Iterator[Row]:
-    """Resident memory by mode."""
+    """Memory by mode: of all processes of the program."""
     with (
         running(directory / "controller", "--mode", "controller") as controller,
         running(directory / "node", "--mode", "node") as node,
     ):
         time.sleep(1)
-        yield Row("resident memory, controller", "MB", resident(controller), 130, 100)
-        yield Row("resident memory, node, idle", "MB", resident(node), 45, 36)
+        yield Row("memory, controller", "MB", resident(controller), 130, 100)
+        yield Row("memory, node, idle", "MB", resident(node), 45, 36)
         client = Client(controller, node)
         node_id = client.node_id()
         client.life("memory", EXT4, node_id)
-        yield Row("resident memory, node, after an attach", "MB", resident(node), 80, 70)
+        yield Row("memory, node, after an attach", "MB", resident(node), 80, 70)
         for number in range(100):
             client.life(f"memory-{number}", BLOCK, node_id)
-        yield Row("resident memory, controller, after 100 lives", "MB", resident(controller), 130, 100)
-        yield Row("resident memory, node, after 100 lives", "MB", resident(node), 80, 70)
+        yield Row("memory, controller, after 100 lives", "MB", resident(controller), 130, 100)
+        yield Row("memory, node, after 100 lives", "MB", resident(node), 80, 70)
 
 
 def creation(directory: Path) -> Iterator[Row]:

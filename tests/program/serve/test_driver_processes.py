@@ -16,6 +16,7 @@ from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.demo.process import DriverProcess
 from tests.program.serve.conftest import BLOCK, Calls, Start, until
 from tests.support.fakes.array import Array
+from tests.support.processes import descendants, drivers
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 QUICK = "quick: {driver: tests.support.fakes.nothing.NothingDriver}"
@@ -41,27 +42,8 @@ def whole_log(driver: DriverProcess) -> str:
     return (driver.state_dir / "driver.log").read_text(errors="replace")
 
 
-def descendants(pid: int) -> dict[int, str]:
-    """The processes below that one and their names."""
-    parents: dict[int, tuple[int, str]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            number, _, rest = path.read_text().partition(" (")
-        except OSError:
-            continue  # it has ended
-        name, _, fields = rest.rpartition(") ")
-        parents[int(number)] = int(fields.split()[1]), name
-    found: dict[int, str] = {}
-    generation = {pid}
-    while generation:
-        children = {child: name for child, (parent, name) in parents.items() if parent in generation}
-        found |= children
-        generation = set(children)
-    return found
-
-
 def pid_of(driver: DriverProcess, back_end: str) -> int:
-    return next((pid for pid, name in descendants(driver.pid).items() if name == f"csi:{back_end}"), 0)
+    return drivers(driver.pid).get(back_end, 0)
 
 
 def test_a_process_that_dies_is_started_again_and_the_call_it_died_in_goes_on(start: Start, tmp_path: Path) -> None:
