@@ -11,7 +11,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from types import NoneType
+from typing import Any, Protocol, TypeVar
 
 from csi_cinderlib.backend import forking, remote_store
 from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
@@ -25,6 +26,7 @@ from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.persistence.api import Store
 
+T = TypeVar("T")
 SERVE = "csi_cinderlib.backend.driver_process:serve"
 """By name: this process must not import it."""
 SET_UP_SECONDS = 600.0
@@ -307,69 +309,63 @@ class RemoteBackend:
         return self._last
 
     def create_volume(self, record: Volume) -> Volume:
-        created: Volume = self._call("create_volume", record)
-        return created
+        return self._call(Volume, "create_volume", record)
 
     def resume_create_volume(self, record: Volume) -> Volume:
-        created: Volume = self._call("resume_create_volume", record)
-        return created
+        return self._call(Volume, "resume_create_volume", record)
 
     def delete_volume(self, record: Volume) -> None:
-        self._call("delete_volume", record)
+        self._call(NoneType, "delete_volume", record)
 
     def extend_volume(self, record: Volume, size: GiB) -> Volume:
-        grown: Volume = self._call("extend_volume", record, size)
-        return grown
+        return self._call(Volume, "extend_volume", record, size)
 
     def revert_volume(self, record: Volume, snapshot: Snapshot) -> Volume:
-        reverted: Volume = self._call("revert_volume", record, snapshot)
-        return reverted
+        return self._call(Volume, "revert_volume", record, snapshot)
 
     def create_snapshot(self, record: Snapshot) -> Snapshot:
-        created: Snapshot = self._call("create_snapshot", record)
-        return created
+        return self._call(Snapshot, "create_snapshot", record)
 
     def resume_create_snapshot(self, record: Snapshot) -> Snapshot:
-        created: Snapshot = self._call("resume_create_snapshot", record)
-        return created
+        return self._call(Snapshot, "resume_create_snapshot", record)
 
     def delete_snapshot(self, record: Snapshot) -> None:
-        self._call("delete_snapshot", record)
+        self._call(NoneType, "delete_snapshot", record)
 
     def create_group_snapshot(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
-        created: GroupSnapshot = self._call("create_group_snapshot", record, members)
-        return created
+        return self._call(GroupSnapshot, "create_group_snapshot", record, members)
 
     def resume_create_group_snapshot(self, record: GroupSnapshot) -> GroupSnapshot:
-        created: GroupSnapshot = self._call("resume_create_group_snapshot", record)
-        return created
+        return self._call(GroupSnapshot, "resume_create_group_snapshot", record)
 
     def delete_group_snapshot(self, record: GroupSnapshot) -> None:
-        self._call("delete_group_snapshot", record)
+        self._call(NoneType, "delete_group_snapshot", record)
 
     def validate_connector(self, connector: Mapping[str, object]) -> None:
-        self._call("validate_connector", connector)
+        self._call(NoneType, "validate_connector", connector)
 
     def connect(self, volume: Volume, attachment: Attachment, *, check: Check = anybody) -> Attachment:
         token = next(self._tokens)
         self._checks[token] = check
         try:
-            connected: Attachment = self._call("connect", volume, attachment, token)
+            return self._call(Attachment, "connect", volume, attachment, token)
         finally:
             del self._checks[token]
-        return connected
 
     def disconnect(self, attachment: Attachment) -> None:
-        self._call("disconnect", attachment)
+        self._call(NoneType, "disconnect", attachment)
 
     # --- within
 
-    def _call(self, verb: str, *arguments: Any) -> Any:
+    def _call(self, kind: type[T], verb: str, *arguments: Any) -> T:
+        """What the driver's process answers, which is of that kind."""
         try:
             with self._bulkhead.entered(self.name, releases=verb in RELEASING):
-                return self._begin(verb, *arguments).result()
+                answer = self._begin(verb, *arguments).result()
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+        assert isinstance(answer, kind)
+        return answer
 
     def _begin(self, verb: str, *arguments: Any, **named: Any) -> Future[Any]:
         if (line := self._line) is None:
