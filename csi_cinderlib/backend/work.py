@@ -113,6 +113,11 @@ class Work:
         self.snapshots[id] = changed = change(self.store, self.snapshot(id), update)
         return changed
 
+    def forget_volume(self, id: str) -> None:
+        """Read the volume and its attachments anew when they are asked for next."""
+        self.volumes.pop(id, None)
+        self.forget_attachments(id)
+
     def forget_attachments(self, volume_id: str) -> None:
         self.attached.pop(volume_id, None)
         self.knows_all_attachments = False
