@@ -156,7 +156,7 @@ class Backend:
             connections.ensure_exports(self._engine, dict.fromkeys(attached))
 
     def stop(self) -> None:
-        """Forget the driver. Its volumes and connections stay as they are."""
+        """Forget the driver, and end the looping calls that it runs in the background. Its volumes and connections stay as they are."""
         with self._starting:
             self._engine.driver = None
             self.failure = "stopped"
@@ -167,6 +167,7 @@ class Backend:
 
     def _forget(self) -> None:
         self._runtime.routes.remove(self._engine.route)
+        self._engine.route.loops.stop(self.name)
         if self._section:
             self._runtime.remove_section(self._section)
             self._section = ""
