@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend import connections, convert, groups, loading, reports, reverts, snapshots, volumes
+from csi_cinderlib.backend import connections, convert, groups, loading, ratings, reports, reverts, snapshots, volumes
 from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.ratings import Candidate, Rating
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
 from csi_cinderlib.backend.work import routed, walk
@@ -142,7 +143,7 @@ class Backend:
         engine.driver = driver
         try:
             self._catch_up(driver)
-            self._reports.stats(refresh=True)
+            ratings.check(self.name, self._reports.stats(refresh=True))
         except BaseException:
             engine.driver = None
             raise
@@ -180,6 +181,11 @@ class Backend:
     def stats(self, *, refresh: bool = False) -> BackendStats:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
         return self._reports.stats(refresh=refresh)
+
+    def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
+        """The report, and what the filter and goodness functions of its pools say of such a volume, for those that have one."""
+        stats = self.stats()
+        return stats, ratings.rate(self._engine.host, stats, candidate)
 
     # --- volumes
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from csi_cinderlib.backend import loading, rows
+from csi_cinderlib.backend import loading, ratings, rows
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, usable_free
@@ -73,6 +73,7 @@ class Reports:
         raw = engine.call(engine.work(), driver.get_volume_stats, refresh=self._last is not None)
         if not raw:
             raise BackendUnavailable(engine.name, "its driver reports nothing about itself")
+        raw = {**raw, **engine.call_quietly(engine.work(), ratings.functions, driver, raw)}
         pools = raw.get("pools") or [raw]
         if self._allocated is None and any("provisioned_capacity_gb" not in pool for pool in pools):
             self._allocated = self._count()
