@@ -119,8 +119,9 @@ class Backend:
             try:
                 with routed(self._engine.route), kernel.named(f"starting back end {self.name}"):
                     self._start()
-            except DriverError as error:
-                self.failure = self.without_secrets(error)
+            except BaseException as error:
+                if isinstance(error, DriverError):
+                    self.failure = self.without_secrets(error)
                 self._forget()
                 raise
             self.failure = ""

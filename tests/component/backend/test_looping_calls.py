@@ -23,6 +23,7 @@ from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model.records import Status
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore
 
 LOOPING = "tests.support.fakes.looping.LoopingDriver"
 HANG = 60
@@ -86,6 +87,22 @@ def test_failed_starts_leave_no_loop(make: MakeBackend, method: str) -> None:
         with pytest.raises(DriverError):
             backend.start()
         assert loops() == []
+
+
+def test_a_start_that_ends_by_a_bug_leaves_no_loop(make: MakeBackend, store: ObservedStore) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    def fail_next(_: object) -> None:
+        store.before["page"] = fail
+
+    backend = make(driver=LOOPING, start=False)
+    store.before["page"] = fail_next
+    with pytest.raises(RuntimeError, match="a bug"):
+        backend.start()
+    assert (loops(), backend.ready) == ([], False)
+    backend.start()
+    assert backend.ready
 
 
 def test_a_back_end_that_starts_again_has_its_loop_again(make: MakeBackend) -> None:
