@@ -15,18 +15,11 @@ from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import Any
 
-from csi_cinderlib.errors import DriverError
+from csi_cinderlib.errors import BackendUnavailable
 
 _log = logging.getLogger(__name__)
 STOP_SECONDS = 2.0
 """How long the end of a back end waits for its looping calls, which may hang at the array. Their threads do not keep the process."""
-
-
-class LoopStopped(DriverError):
-    """What a call gets that waits for a looping call after its back end was stopped: nobody knows how far it got."""
-
-    def __init__(self) -> None:
-        super().__init__("the back end was stopped during the call")
 
 
 class Done:
@@ -34,7 +27,7 @@ class Done:
 
     def __init__(self) -> None:
         self._result: Future[Any] = Future()
-        self._refusal: LoopStopped | None = None
+        self._refusal: BackendUnavailable | None = None
         self.is_awaited = False
 
     def send(self, result: object) -> None:
@@ -43,12 +36,12 @@ class Done:
     def send_exception(self, _type: object, error: BaseException, traceback: TracebackType | None) -> None:
         self._result.set_exception(error.with_traceback(traceback))
 
-    def refuse(self) -> None:
-        """Let nobody take the end of the looping call for its success."""
-        self._refusal = LoopStopped()
+    def refuse(self, backend: str) -> None:
+        """The back end is stopped: let nobody take the end of the looping call for its success."""
+        self._refusal = BackendUnavailable(backend, "it was stopped during the call")
 
     def wait(self, timeout: float | None = None) -> Any:
-        """Raises LoopStopped, or what the function of the looping call raised."""
+        """Raises BackendUnavailable after `refuse`, or what the function of the looping call raised."""
         self.is_awaited = True
         if self._refusal is None:
             wait([self._result], timeout)
@@ -73,7 +66,7 @@ class LoopingCalls:
         with self._guard:
             stopped = {call: thread for call, thread in self._running.items() if not call.done.is_awaited}
         for call in stopped:
-            call.done.refuse()
+            call.done.refuse(backend)
             call.stop()
         deadline = time.monotonic() + STOP_SECONDS
         for call, thread in stopped.items():

@@ -19,8 +19,8 @@ import pytest
 
 from csi_cinderlib.backend import looping
 from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.errors import DriverError
-from csi_cinderlib.model.records import Status
+from csi_cinderlib.errors import BackendUnavailable, DriverError
+from csi_cinderlib.model.records import Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
@@ -128,7 +128,9 @@ def test_a_loop_that_a_call_waits_for_ends_with_the_call(make: MakeBackend) -> N
         assert creation.result(HANG).status is Status.AVAILABLE
 
 
-def test_a_call_that_waits_for_a_stopped_loop_does_not_take_it_for_done(make: MakeBackend) -> None:
+def test_a_call_that_waits_for_a_stopped_loop_does_not_take_it_for_done(
+    make: MakeBackend, store: ObservedStore
+) -> None:
     backend: Any = make(driver=LOOPING, looping_wait="late")
     driver = backend.driver
     with ThreadPoolExecutor(1) as pool:
@@ -137,8 +139,10 @@ def test_a_call_that_waits_for_a_stopped_loop_does_not_take_it_for_done(make: Ma
         backend.stop()
         assert loops() == []
         driver.go_on.set()
-        with pytest.raises(DriverError, match=r"stopped during the call"):
+        with pytest.raises(BackendUnavailable, match="it was stopped during the call"):
             creation.result(HANG)
+    (left,) = store.page(Volume).records
+    assert left.status is Status.ERROR
 
 
 def test_an_end_that_comes_while_a_call_begins_to_wait_is_no_success() -> None:
@@ -146,9 +150,9 @@ def test_an_end_that_comes_while_a_call_begins_to_wait_is_no_success() -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(done.wait)
         until(lambda: done.is_awaited)
-        done.refuse()
+        done.refuse("array")
         done.send(True)
-        with pytest.raises(looping.LoopStopped):
+        with pytest.raises(BackendUnavailable):
             waiting.result(HANG)
 
 
