@@ -36,6 +36,11 @@ class Done:
     def send_exception(self, _type: object, error: BaseException, traceback: TracebackType | None) -> None:
         self._result.set_exception(error.with_traceback(traceback))
 
+    def fail(self, error: BaseException) -> None:
+        """The looping call has ended without a result: nobody shall wait for one."""
+        if not self._result.done():
+            self._result.set_exception(error)
+
     def refuse(self, backend: str) -> None:
         """The back end is stopped: let nobody take the end of the looping call for its success."""
         self._refusal = BackendUnavailable(backend, "it was stopped during the call")
@@ -79,9 +84,15 @@ class LoopingCalls:
     def start(self, call: Any, loop: Callable[[], None]) -> threading.Thread:
         """Run a looping call in a thread of its own."""
 
+        go = threading.Event()  # oslo.service notes the thread first, and its loop begins later there, too
+
         def run() -> None:
+            go.wait()
             try:
                 loop()
+            except BaseException as error:
+                call.done.fail(error)
+                raise
             finally:
                 call._on_done()
                 with self._guard:
@@ -91,6 +102,7 @@ class LoopingCalls:
         with self._guard:
             self._running[call] = thread
         thread.start()
+        go.set()
         return thread
 
 

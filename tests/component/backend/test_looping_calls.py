@@ -19,6 +19,7 @@ import pytest
 
 from csi_cinderlib.backend import looping
 from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.model.records import Status, Volume
 from tests.component.backend.conftest import MakeBackend
@@ -154,6 +155,16 @@ def test_an_end_that_comes_while_a_call_begins_to_wait_is_no_success() -> None:
         done.send(True)
         with pytest.raises(BackendUnavailable):
             waiting.result(HANG)
+
+
+def test_a_loop_that_ends_without_a_result_does_not_keep_its_caller_waiting(runtime: Runtime) -> None:
+    from oslo_service import loopingcall
+
+    def leave() -> None:
+        raise SystemExit("the library gave up")
+
+    with pytest.raises(SystemExit, match="the library gave up"):
+        loopingcall.FixedIntervalLoopingCall(leave).start(0).wait(HANG)
 
 
 def test_a_loop_that_hangs_is_named_and_delays_the_end_by_a_short_time_only(
