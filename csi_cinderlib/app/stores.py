@@ -40,6 +40,21 @@ def opened(settings: Settings) -> Iterator[Store]:
 
 
 @contextmanager
+def looked_at(settings: Settings) -> Iterator[tuple[str, Store | None]]:
+    """Where the store is, and the store for reading, or None if there is none yet. Raises what `open_store` raises."""
+    if settings.store.plugin != "sql":
+        with opened(settings) as store:
+            yield "can be opened", store
+        return
+    from csi_cinderlib.persistence import sql
+
+    sealer = Sealer(live.sealing_keys(settings))
+    options, state_dir = settings.store.options, settings.state_dir
+    with sql.look(options, state_dir=state_dir, sealer=sealer if sealer.active else None) as found:
+        yield found
+
+
+@contextmanager
 def node_registry(settings: Settings) -> Iterator[Store | None]:
     """Where nodes register, if that is not the store of the volumes: a node is given no database's password.
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend import connections, convert, groups, loading, reports, reverts, snapshots, volumes
+from csi_cinderlib.backend import connections, convert, groups, loading, ratings, reports, reverts, snapshots, volumes
 from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Pool, Rating
 from csi_cinderlib.backend.work import routed, walk
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
@@ -121,8 +121,9 @@ class Backend:
             try:
                 with routed(self._engine.route), kernel.named(f"starting back end {self.name}"):
                     self._start()
-            except DriverError as error:
-                self.failure = self.without_secrets(error)
+            except BaseException as error:
+                if isinstance(error, DriverError):
+                    self.failure = self.without_secrets(error)
                 self._forget()
                 raise
             self.failure = ""
@@ -145,7 +146,7 @@ class Backend:
         engine.driver = driver
         try:
             self._catch_up(driver)
-            self._reports.stats(refresh=True)
+            ratings.check(self.name, self._reports.stats(refresh=True))
         except BaseException:
             engine.driver = None
             raise
@@ -159,7 +160,7 @@ class Backend:
             connections.ensure_exports(self._engine, dict.fromkeys(attached))
 
     def stop(self) -> None:
-        """Forget the driver. Its volumes and connections stay as they are."""
+        """Forget the driver, and end the looping calls that it runs in the background. Its volumes and connections stay as they are."""
         with self._starting:
             self._engine.driver = None
             self.failure = "stopped"
@@ -170,6 +171,7 @@ class Backend:
 
     def _forget(self) -> None:
         self._runtime.routes.remove(self._engine.route)
+        self._engine.route.loops.stop(self.name)
         if self._section:
             self._runtime.remove_section(self._section)
             self._section = ""
@@ -183,8 +185,10 @@ class Backend:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
         return self._reports.stats(refresh=refresh)
 
-    def report(self) -> BackendStats:
-        return self.stats()
+    def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
+        """The report, and what the filter and goodness functions of its pools say of such a volume, for those that have one."""
+        stats = self.stats()
+        return stats, ratings.rate(self._engine.host, stats, candidate)
 
     # --- volumes
 

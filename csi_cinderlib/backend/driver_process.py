@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -17,7 +17,7 @@ from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.frames import plain
 from csi_cinderlib.backend.remote_store import RemoteStore
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Rating
 from csi_cinderlib.backend.wire import Peer
 from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.observe import logs, redact
@@ -57,7 +57,12 @@ def serve(connection: Connection, controller: int, assignment: Assignment) -> No
 
 class _Service:
     def __init__(self, connection: Connection, assignment: Assignment) -> None:
-        handlers: dict[str, Any] = {"start": self._start, "stats": self._stats, "connect": self._connect}
+        handlers: dict[str, Any] = {
+            "start": self._start,
+            "stats": self._stats,
+            "rated_stats": self._rated_stats,
+            "connect": self._connect,
+        }
         self._peer = Peer(connection, handlers, name="call", threads=THREADS, within=_within, gone=_end)
         self._backend = Backend(
             assignment.settings,
@@ -80,16 +85,24 @@ class _Service:
 
     def _stats(self, *, refresh: bool) -> tuple[BackendStats, str]:
         """The report, and why there is no newer one."""
-        stats = self._backend.stats(refresh=refresh)
-        pools = tuple(replace(pool, raw=plain(pool.raw)) for pool in stats.pools)
-        own = {key: value for key, value in stats.raw.items() if key != "pools"}
-        return replace(stats, raw=plain(own), pools=pools), self._backend.problem
+        return _plain(self._backend.stats(refresh=refresh)), self._backend.problem
+
+    def _rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
+        stats, ratings = self._backend.rated_stats(candidate)
+        return _plain(stats), ratings
 
     def _connect(self, volume: Volume, attachment: Attachment, token: int) -> Attachment:
         def check(others: Sequence[Attachment]) -> None:
             self._peer.call("check", token, others)
 
         return self._backend.connect(volume, attachment, check=check)
+
+
+def _plain(stats: BackendStats) -> BackendStats:
+    """With a report of the driver that can be sent."""
+    pools = tuple(replace(pool, raw=plain(pool.raw)) for pool in stats.pools)
+    own = {key: value for key, value in stats.raw.items() if key != "pools"}
+    return replace(stats, raw=plain(own), pools=pools)
 
 
 class _Meter(Meter):

@@ -18,7 +18,7 @@ from csi_cinderlib.backend import forking, remote_store
 from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Rating, has_functions
 from csi_cinderlib.backend.wire import PING, Gone, Peer, Unexpected
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Volume
@@ -38,7 +38,7 @@ PING_SECONDS = 10.0
 HUNG_SECONDS = 30.0
 """Without an answer to that, a process is ended: a call into native code that never returns holds all its threads."""
 PROMPT_SECONDS = 1.0
-"""How long `report` waits for a new one."""
+"""How long `rated_stats` waits for an answer."""
 RECENT_SECONDS = 120.0
 """How long `remark` tells of the end of a process."""
 RELEASING = frozenset({"delete_volume", "delete_snapshot", "delete_group_snapshot", "disconnect"})
@@ -283,12 +283,19 @@ class RemoteBackend:
             return self._answered(self._begin("stats", refresh=True))
         return self._answered(self._question())
 
-    def report(self) -> BackendStats:
+    def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
+        """Without waiting long for an array that hangs: the last report has to do then, if no function has a say."""
+        question = self._begin("rated_stats", candidate)
         try:
-            return self._answered(self._question(), PROMPT_SECONDS)
+            rated: tuple[BackendStats, Mapping[str, Rating]] = question.result(PROMPT_SECONDS)
         except TooLate:
             assert self._last is not None, "the set-up brought one"
-            return self._last
+            if has_functions(self._last):
+                raise BackendUnavailable(self.name, "it does not answer") from None
+            return self._last, {}
+        except Gone:
+            raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+        return rated
 
     def _question(self) -> Future[Any]:
         """The one that is under way, or a new one: no driver is asked twice at a time."""
@@ -297,9 +304,9 @@ class RemoteBackend:
                 self._asked = self._begin("stats", refresh=False)
             return self._asked
 
-    def _answered(self, question: Future[Any], seconds: float | None = None) -> BackendStats:
+    def _answered(self, question: Future[Any]) -> BackendStats:
         try:
-            self._last, self._problem = question.result(seconds)
+            self._last, self._problem = question.result()
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
         except DriverError as error:

@@ -45,23 +45,24 @@ def run(args: argparse.Namespace) -> int:
 def _try_store(settings: Settings) -> int:
     print(f"store: {settings.store.plugin}")
     try:
-        print(f"  {_store(settings)}")
+        _describe_store(settings)
     except DriverError as error:
         print(f"  FAILED: {error}")
         return 2 if isinstance(error, ConfigurationError) else 1
     return 0
 
 
-def _store(settings: Settings) -> str:
-    """What is to be said of it. Raises ConfigurationError or StoreUnavailable."""
-    if settings.store.plugin == "sql":
-        from csi_cinderlib.persistence import sql
-
-        return sql.check(settings.store.options, state_dir=settings.state_dir)
+def _describe_store(settings: Settings) -> None:
+    """Raises ConfigurationError or StoreUnavailable."""
     from csi_cinderlib.app import stores
+    from csi_cinderlib.provisioning import installation
 
-    with stores.opened(settings):
-        return "can be opened"
+    with stores.looked_at(settings) as (place, store):
+        print(f"  {place}")
+        namespace = None if store is None else installation.find(store)
+    print(
+        f"  namespace of ids: {namespace.uuid if namespace else 'none yet; the controller makes it at its first start'}"
+    )
 
 
 def _try_backends(settings: Settings) -> int:

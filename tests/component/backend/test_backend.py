@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,30 @@ def test_many_callers_make_one_request_to_the_array(make: MakeBackend, tmp_path:
     for one in threads:
         one.join()
     assert calls(backend, "get_volume_stats") <= at_start + 2
+
+
+def test_a_caller_that_waited_for_a_report_in_vain_is_told(backend: Backend) -> None:
+    """The first question fails while a second caller waits for its answer: there is no new report for either."""
+    asked, answer = threading.Event(), threading.Event()
+    questions: list[bool] = []
+
+    def fail(refresh: bool) -> None:
+        questions.append(refresh)
+        asked.set()
+        answer.wait(60)
+        raise TimeoutError("no answer")
+
+    driver: Any = backend.driver
+    driver.get_volume_stats = fail
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(backend.stats, refresh=True)
+        assert asked.wait(60)
+        second = pool.submit(backend.stats, refresh=True)
+        time.sleep(0.1)  # it waits for the first caller, and nothing shows that
+        answer.set()
+        assert isinstance(first.exception(), BackendUnavailable)
+        assert isinstance(second.exception(), BackendUnavailable)
+    assert questions == [True, True]
 
 
 def test_what_is_created_is_taken_from_the_report_at_once(backend: Backend) -> None:

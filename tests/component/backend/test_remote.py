@@ -16,6 +16,7 @@ from csi_cinderlib.backend import forking, remote
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.remote import RemoteBackend
+from csi_cinderlib.backend.stats import Candidate
 from csi_cinderlib.config.settings import BackendSettings, LogSettings
 from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.model.capability import AccessMode
@@ -226,7 +227,7 @@ def test_an_array_that_hangs_when_it_is_asked_about_itself_holds_up_nobody_for_l
     backend = make(nothing_faults=["get_volume_stats:4=hang"])
     waiting = in_thread(backend.stats)
     began = time.monotonic()
-    assert backend.report().pools == backend.report().pools != ()
+    assert backend.rated_stats(Candidate(size=GiB(1)))[0].pools
     assert time.monotonic() - began < 10
     assert waiting == []
     assert backend.create_volume(VOLUME).status is Status.AVAILABLE

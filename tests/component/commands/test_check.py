@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from csi_cinderlib.model.records import KeyValue, Volume
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.provisioning import installation
+from csi_cinderlib.provisioning.installation import KEY
 
 GOOD = "good: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {loopfile_directories: [one:%s]}}"
 WRONG = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
@@ -28,6 +35,29 @@ def test_a_good_one_is_described_with_its_pools(tmp_path: Path) -> None:
     assert "good: csi_cinderlib.drivers.loopfile.LoopFileDriver" in outcome.stdout
     assert "pool one: " in outcome.stdout and "GiB free of" in outcome.stdout
     assert not (tmp_path / "state").exists()
+
+
+def test_the_namespace_of_ids_is_shown_while_a_controller_runs(tmp_path: Path) -> None:
+    before = check(tmp_path, GOOD % (tmp_path / "volumes"))
+    assert before.returncode == 0, before.stdout
+    assert "namespace of ids: none yet" in before.stdout
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    with closing(open_store("sql", {}, state_dir=state_dir)) as store:
+        namespace = installation.namespace(store)
+        assert f"namespace of ids: {namespace.uuid}" in check(tmp_path, GOOD % (tmp_path / "volumes")).stdout
+
+
+def test_a_lost_namespace_is_a_wrong_configuration(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    with closing(open_store("sql", {}, state_dir=state_dir)) as store:
+        id = installation.namespace(store).volume_id("data")
+        store.add(Volume(id=id, name="data", backend="good", size=GiB(1)))
+        store.remove(store.get(KeyValue, KEY))
+    outcome = check(tmp_path, GOOD % (tmp_path / "volumes"))
+    assert outcome.returncode == 2
+    assert f"FAILED: store: it has volumes but no key-value {KEY!r}" in outcome.stdout
 
 
 def test_a_wrong_option_is_exit_code_2_and_the_others_are_tried(tmp_path: Path) -> None:

@@ -192,6 +192,11 @@ def empty_site(store: Store, runtime: Runtime) -> Iterator[Site]:
         backend.stop()
 
 
+def driver_of(site: Site, name: str) -> Any:
+    """A back end's driver, which runs in this process."""
+    return cast(Backend, site.backends.get(name)).driver
+
+
 @pytest.fixture
 def site(empty_site: Site) -> Site:
     empty_site.add_backend("array")
@@ -200,7 +205,7 @@ def site(empty_site: Site) -> Site:
 
 @pytest.fixture
 def driver(site: Site) -> Any:
-    return site.backends.get("array").driver
+    return driver_of(site, "array")
 
 
 Configure = Callable[..., None]
@@ -245,7 +250,7 @@ def wait_until(holds: Callable[[], bool], problem: str) -> None:
 def configure(site: Site) -> Configure:
     """Change options of the fake driver while it runs."""
 
-    driver = cast(Any, site.backends.get("array").driver)
+    driver = driver_of(site, "array")
 
     def change(**options: Any) -> None:
         for name, value in options.items():

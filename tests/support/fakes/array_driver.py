@@ -94,7 +94,6 @@ class ArrayDriver(NothingDriver):
         self.array = Array(path, by=settings.nothing_installation or settings.volume_backend_name)
         self.plan = FaultPlan(settings.nothing_faults)
         self.logins = 0
-        self._session: Any = None
 
     @staticmethod
     def get_driver_options() -> list[Any]:
@@ -107,8 +106,7 @@ class ArrayDriver(NothingDriver):
         if RUNS_PROGRAM in self._traits:
             self._run_program()
         if KEEPS_SESSION in self._traits:
-            self._session = loopingcall.FixedIntervalLoopingCall(self._keep_session)
-            self._session.start(interval=SESSION_SECONDS)
+            loopingcall.FixedIntervalLoopingCall(self._keep_session).start(interval=SESSION_SECONDS)
 
     def _run_program(self) -> None:
         script = 'echo "raidcmd: logging in as admin with $0" >&2'
@@ -117,12 +115,6 @@ class ArrayDriver(NothingDriver):
     def _keep_session(self) -> None:
         self.logins += 1
         LOG.info("Session %d: logging in as admin with %s", self.logins, self.configuration.nothing_password)
-
-    def end_session(self) -> None:
-        """For tests: nothing in Cinder ends a driver's looping calls."""
-        if self._session is not None:
-            self._session.stop()
-            self._session.wait()
 
     def get_volume_stats(self, refresh: bool = False) -> Any:
         report = super().get_volume_stats(refresh)
