@@ -113,6 +113,7 @@ def test_a_back_end_counts_as_ready_while_it_exports_again_what_is_attached(
     backend = empty_site.backends.get("array")
     backend.stop()
     backend.start()
+    backend.wait_for_exports()
     assert seen == [False]
 
 
