@@ -65,3 +65,7 @@ def test_a_volume_is_deleted_beside_a_creation_that_hangs(busy: Busy) -> None:
 def test_what_needs_no_call_is_answered_beside_a_creation_that_hangs(busy: Busy) -> None:
     assert ends(busy.backend.stats)
     assert busy.backend.capabilities.clone
+
+
+def test_a_connector_is_looked_at_beside_a_creation_that_hangs(busy: Busy) -> None:
+    assert ends(busy.backend.validate_connector, makers.attachment(busy.idle).connector)
