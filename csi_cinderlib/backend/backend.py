@@ -138,7 +138,9 @@ class Backend:
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
         driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
-        engine.limit(self.settings.max_concurrent_calls or loading.calls_at_a_time(driver))
+        own_limit = loading.calls_at_a_time(driver)
+        calls = self.settings.max_concurrent_calls or own_limit
+        engine.limit(calls, extra=0 if calls == own_limit else 1)
         loading.set_up(self.settings, driver, engine.context, engine.work())
         # Before the first call is served, which may concern a volume that is to be exported again.
         self._exports = exports.Exports(engine, driver) if self._exports_at_start(driver) else None

@@ -14,7 +14,7 @@ from csi_cinderlib.model.records import Attachment, Status, Volume
 
 _log = logging.getLogger(__name__)
 WORKERS = 4
-"""Exports at one time. They count as creations do against `max_concurrent_calls`, so that live calls keep slots of their own."""
+"""Exports at one time, and never more than half of `max_concurrent_calls`."""
 PAUSE_SECONDS = 60.0
 """Before the volumes that could not be exported are tried again; doubled each time."""
 LONGEST_PAUSE_SECONDS = 15 * 60.0
@@ -83,13 +83,17 @@ class Exports:
         volume_ids, failures = self._attached(), list[str]()
         workers = [
             threading.Thread(target=self._work, args=(volume_ids, failures), name=f"export-{number}", daemon=True)
-            for number in range(WORKERS)
+            for number in range(self._workers())
         ]
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
         return len(failures)
+
+    def _workers(self) -> int:
+        limit = self._engine.calls_at_a_time
+        return min(WORKERS, max(1, limit // 2)) if limit else WORKERS
 
     def _work(self, volume_ids: Iterator[str], failures: list[str]) -> None:
         while True:

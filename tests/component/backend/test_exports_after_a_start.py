@@ -196,6 +196,15 @@ def test_several_volumes_but_not_all_are_exported_at_one_time(
     assert len(exported(backend).exports) == 2 * WORKERS
 
 
+@pytest.mark.parametrize(("limit", "most"), [(1, 1), (4, 2), (100, WORKERS)])
+def test_a_walk_leaves_half_of_the_slots_to_live_calls(
+    make: MakeBackend, store: ObservedStore, walk: Walk, limit: int, most: int
+) -> None:
+    attached_before(make, store, 2 * WORKERS)
+    make(driver=INTERRUPTED, walked=False, max_concurrent_calls=limit)
+    assert walk.has_begun(most)
+
+
 def test_a_detached_volume_is_exported_before_its_connection_is_taken_away(
     make: MakeBackend, store: ObservedStore, walk: Walk, tmp_path: Path
 ) -> None:
