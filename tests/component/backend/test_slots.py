@@ -107,7 +107,7 @@ def test_without_a_limit_every_call_runs_at_once(start: Start) -> None:
 
 def test_a_call_that_is_interrupted_while_it_waits_gives_its_place_up(start: Start) -> None:
     slots = Slots(1, extra=0)
-    [running] = start(slots, CREATES)
+    running, waiting = start(slots, CREATES, FREES)
 
     def interrupt(*_: object) -> None:
         raise InterruptedError
@@ -121,7 +121,10 @@ def test_a_call_that_is_interrupted_while_it_waits_gives_its_place_up(start: Sta
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)
+    assert run([waiting], 0)
     running.end()
+    assert run([waiting], 1)
+    waiting.end()
     assert run(start(slots, CREATES), 1)
 
 
@@ -155,3 +158,9 @@ def test_how_urgent_a_call_is() -> None:
     calls = (driver.terminate_connection, driver.initialize_connection, driver.create_volume)
     assert [urgency(driver, call) for call in calls] == [FREES, ATTACHES, CREATES]
     assert urgency(None, calls[0]) is CREATES
+
+
+def test_a_call_that_is_no_method_of_the_driver_is_known_by_its_name() -> None:
+    def misses_file() -> None: ...
+
+    assert urgency(Driver(), misses_file) is FREES
