@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from csi_cinderlib.app import resealing
 from csi_cinderlib.app.backends import RunningBackends
+from csi_cinderlib.app.chores import every
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.app.persist import Stopping
@@ -192,18 +192,7 @@ class ControllerSide:
             self._every(departed.LOOK_SECONDS, "nodes", departed.Departed(client, self._nodes or self.store).look)
 
     def _every(self, seconds: float, name: str, work: Callable[[], object], *, first: float | None = None) -> None:
-        def run() -> None:
-            pause = seconds if first is None else first
-            while not self._stopping.wait(pause):
-                pause = seconds
-                try:
-                    work()
-                except DriverError as error:
-                    _log.warning(f"{name} failed", reason=str(error))
-                except Exception as error:  # a bug that meets one record must not end a chore for ever
-                    _log.exception(f"{name} failed", error)
-
-        threading.Thread(target=run, name=name, daemon=True).start()
+        every(seconds, name, work, self._stopping, first=first)
 
     def _settle(self) -> None:
         for settled in self._orphans().settle():

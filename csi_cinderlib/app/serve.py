@@ -182,7 +182,7 @@ class Loader:
         if self._settings.mode is not Mode.CONTROLLER:
             from csi_cinderlib.app.node import NodeSide
 
-            sides.append(NodeSide(self._settings, keys))
+            sides.append(NodeSide(self._settings, self._stopping, keys))
         if self._settings.mode is not Mode.NODE:
             from csi_cinderlib.app.controller import ControllerSide
 

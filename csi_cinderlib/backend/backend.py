@@ -9,12 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend import connections, convert, groups, loading, ratings, reports, reverts, snapshots, volumes
+from csi_cinderlib.backend import (
+    connections,
+    convert,
+    exports,
+    groups,
+    loading,
+    ratings,
+    reports,
+    reverts,
+    snapshots,
+    volumes,
+)
 from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Pool, Rating
-from csi_cinderlib.backend.work import routed, walk
+from csi_cinderlib.backend.work import routed
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.host import kernel
@@ -44,8 +55,8 @@ class Backend:
         owner: the name of this process in records under way.
         is_alive: tells whether another owner still works; the default takes over whatever others left unfinished.
         meter: times each call into the driver.
-        ensure_exports: export again at the start what is attached, as Cinder's volume manager does. For a process that lives
-            for one call only, that is too much.
+        ensure_exports: after each start, export again what is attached, as Cinder's volume manager does; `wait_for_exports`
+            tells when. For a process that lives for one call only, that is too much.
     """
 
     def __init__(  # noqa: PLR0913  # keyword-only: one for each thing that whoever builds a back end decides
@@ -63,6 +74,7 @@ class Backend:
     ) -> None:
         self.settings = settings
         self._ensure_exports = ensure_exports
+        self._exports: exports.Exports | None = None
         self.name = settings.name
         self.failure = NOT_STARTED
         self._types = volume_types
@@ -106,7 +118,7 @@ class Backend:
         return driver
 
     def start(self) -> None:
-        """Load and set up the driver, and export again what is attached. Does nothing when ready.
+        """Load and set up the driver, and begin to export again what is attached. Does nothing when ready.
 
         Raises:
             ConfigurationError: the driver, an option or a library is wrong or missing.
@@ -141,28 +153,39 @@ class Backend:
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
         driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
-        engine.limit(self.settings.max_concurrent_calls or loading.calls_at_a_time(driver))
+        own_limit = loading.calls_at_a_time(driver)
+        calls = self.settings.max_concurrent_calls or own_limit
+        engine.limit(calls, extra=0 if calls == own_limit else 1)
         loading.set_up(self.settings, driver, engine.context, engine.work())
+        # Before the first call is served, which may concern a volume that is to be exported again.
+        self._exports = exports.Exports(engine, driver) if self._exports_at_start(driver) else None
         engine.driver = driver
         try:
-            self._catch_up(driver)
+            if loading.overrides(driver, "update_provider_info"):  # a driver that keeps track of ids may correct them
+                reports.update_provider_info(engine)
             ratings.check(self.name, self._reports.stats(refresh=True))
         except BaseException:
-            engine.driver = None
+            engine.driver = self._exports = None
             raise
+        if self._exports is not None:
+            self._exports.start()
 
-    def _catch_up(self, driver: object) -> None:
-        """What was connected before this start is exported again; drivers that keep track of ids may correct them."""
-        if loading.overrides(driver, "update_provider_info"):
-            reports.update_provider_info(self._engine)
-        if self._ensure_exports:
-            attached = (one.volume_id for one in walk(self._store, Attachment, {"backend": self.name}))
-            connections.ensure_exports(self._engine, dict.fromkeys(attached))
+    def _exports_at_start(self, driver: object) -> bool:
+        return self._ensure_exports and loading.exports_at_start(driver)
+
+    def wait_for_exports(self) -> None:
+        """Wait until everything that is attached was exported again since the start, or failed to be."""
+        exporting = self._exports
+        if exporting is not None:
+            exporting.wait()
 
     def stop(self) -> None:
         """Forget the driver, and end the looping calls that it runs in the background. Its volumes and connections stay as they are."""
         with self._starting:
             self._engine.driver = None
+            if self._exports is not None:
+                self._exports.stop()
+                self._exports = None
             self.failure = "stopped"
             self._forget()
             if self._show_secrets is not None:
@@ -298,11 +321,18 @@ class Backend:
             check: called with the volume's other attachments once this one is visible to others, and before the node gets
                 anything. What it raises undoes the attachment.
         """
+        self._export(volume.id)
         return connections.connect(self._engine, volume, attachment, check)
 
     def disconnect(self, attachment: Attachment) -> None:
         """Fence the node off the volume; the export goes with the last attachment. Done already is fine."""
         with self._runtime.reserve.released_if_full():
+            try:
+                self._export(attachment.volume_id)
+            except DriverError as error:
+                _log.warning(
+                    "volume %s is detached although it could not be exported again: %s", attachment.volume_id, error
+                )
             connections.disconnect(self._engine, attachment)
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
@@ -310,6 +340,12 @@ class Backend:
         return self._engine.attachments(volume_id)
 
     # --- within
+
+    def _export(self, volume_id: str) -> None:
+        """Export the volume before its turn comes, if it is attached since before the start. Raises DriverError."""
+        exporting = self._exports
+        if exporting is not None:
+            exporting.ensure(volume_id)
 
     def _typed(self, record: Volume) -> Volume:
         kind = record.type

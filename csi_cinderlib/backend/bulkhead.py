@@ -36,32 +36,32 @@ class Bulkhead:
     """Thread-safe.
 
     Args:
-        threads: of the server, for calls that may reach a back end.
+        threads: of the server, for calls that create something, and as many for the others.
         back_ends: how many there are.
     """
 
     def __init__(self, threads: int, back_ends: Callable[[], int]) -> None:
         self._threads = threads
         self._back_ends = back_ends
-        self._in_use: Counter[str] = Counter()
+        self._creating: Counter[str] = Counter()
+        self._others: Counter[str] = Counter()
         self._guard = threading.Lock()
 
     @contextmanager
-    def entered(self, name: str, *, releases: bool = False) -> Iterator[None]:
+    def entered(self, name: str, *, creates: bool = False, releases: bool = False) -> Iterator[None]:
         """Count a call to that back end while this lasts.
 
         Raises:
             OperationPending: it has as many under way as it may have.
         """
+        in_use = self._creating if creates else self._others
         with self._guard:
-            count = self._in_use[name]
-            if count >= room(
-                +self._in_use, name, back_ends=self._back_ends(), threads=self._threads, releases=releases
-            ):
+            count, back_ends = in_use[name], self._back_ends()
+            if count >= room(+in_use, name, back_ends=back_ends, threads=self._threads, releases=creates or releases):
                 raise OperationPending(f"back end {name!r} is busy with {count} calls")
-            self._in_use[name] += 1
+            in_use[name] += 1
         try:
             yield
         finally:
             with self._guard:
-                self._in_use[name] -= 1
+                in_use[name] -= 1

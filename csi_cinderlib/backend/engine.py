@@ -15,6 +15,7 @@ from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, faults, leftovers, loading
 from csi_cinderlib.backend.api import GRACE
 from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.slots import Slots, urgency
 from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
@@ -78,12 +79,12 @@ class Engine:
         self._secrets = tuple(redact.secrets_in(settings.options))
         self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
-        self._slots: contextlib.AbstractContextManager[Any]
         self.limit(settings.max_concurrent_calls)
 
-    def limit(self, calls: int) -> None:
-        """Let so many calls run at a time; 0 is no limit."""
-        self._slots = threading.BoundedSemaphore(calls) if calls else contextlib.nullcontext()
+    def limit(self, calls: int, *, extra: int = 1) -> None:
+        """Let so many calls run at a time, and `extra` ones that free something; 0 is no limit."""
+        self.calls_at_a_time = calls
+        self._slots = Slots(calls, extra=extra)
 
     @property
     def host(self) -> str:
@@ -99,10 +100,11 @@ class Engine:
     def call(self, work: Work, operation: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Call into the driver, or anything else that may ask Cinder's database; errors come out as ours.
 
-        At most `max_concurrent_calls` run at a time; the others wait.
+        At most `max_concurrent_calls` run at a time; the others wait (`Slots`).
         """
         name = getattr(operation, "__name__", "call")
-        with self._slots, self._meter.backend_call(self.name, name), self._surrounded(work):
+        slot = self._slots.hold(urgency(self.driver, operation))
+        with slot, self._meter.backend_call(self.name, name), self._surrounded(work):
             return operation(*arguments, **named)
 
     def ask(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Mapping[str, Any]:

@@ -41,6 +41,11 @@ PROMPT_SECONDS = 1.0
 """How long `rated_stats` waits for an answer."""
 RECENT_SECONDS = 120.0
 """How long `remark` tells of the end of a process."""
+CREATING = frozenset(
+    {"create_volume", "resume_create_volume", "create_snapshot", "resume_create_snapshot", "create_group_snapshot"}
+    | {"resume_create_group_snapshot", "extend_volume"}
+)
+"""Calls that may take minutes and come in hundreds (`csi.server.CREATING`)."""
 RELEASING = frozenset({"delete_volume", "delete_snapshot", "delete_group_snapshot", "disconnect"})
 """Calls with slots of their own: they give back what others wait for."""
 STORE_THREADS = 32
@@ -367,7 +372,7 @@ class RemoteBackend:
     def _call(self, kind: type[T], verb: str, *arguments: Any) -> T:
         """What the driver's process answers, which is of that kind."""
         try:
-            with self._bulkhead.entered(self.name, releases=verb in RELEASING):
+            with self._bulkhead.entered(self.name, creates=verb in CREATING, releases=verb in RELEASING):
                 answer = self._begin(verb, *arguments).result()
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process ended during the call") from None

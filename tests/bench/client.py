@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,14 +62,17 @@ class Client:
     def delete(self, volume_id: str) -> None:
         self.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume_id))
 
+    def publish(self, volume_id: str, node_id: str, capability: csi_pb2.VolumeCapability = BLOCK) -> Mapping[str, str]:
+        request = csi_pb2.ControllerPublishVolumeRequest(
+            volume_id=volume_id, node_id=node_id, volume_capability=capability
+        )
+        return self.controller.ControllerPublishVolume(request).publish_context
+
     def attach(self, volume_id: str, capability: csi_pb2.VolumeCapability, node_id: str) -> None:
         staging, target = self._paths(volume_id)
         staging.mkdir(parents=True)
         target.parent.mkdir(parents=True)
-        publish = csi_pb2.ControllerPublishVolumeRequest(
-            volume_id=volume_id, node_id=node_id, volume_capability=capability
-        )
-        context = self.controller.ControllerPublishVolume(publish).publish_context
+        context = self.publish(volume_id, node_id, capability)
         self.node.NodeStageVolume(
             csi_pb2.NodeStageVolumeRequest(
                 volume_id=volume_id,

@@ -205,6 +205,19 @@ def test_ids_that_a_driver_corrects_at_the_start_are_kept(make: MakeBackend, sto
     assert store.get(Snapshot, known.id).provider.id == "old"
 
 
+def test_a_driver_is_asked_for_new_ids_without_a_query_for_each_volume(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make()
+    for _ in range(20):
+        volume = backend.create_volume(makers.volume())
+        backend.connect(volume, makers.attachment(volume))
+        backend.create_snapshot(makers.snapshot(volume))
+    backend.stop()
+    store.calls.clear()
+    make(driver=RENUMBERING, ensure_exports=False)
+    kinds = 4  # a look at whether there is a volume; then attachments, volumes, snapshots
+    assert (store.calls.count("page"), store.calls.count("get")) == (kinds, 0)
+
+
 def test_drivers_without_such_ids_are_not_bothered_with_all_volumes(make: MakeBackend, store: ObservedStore) -> None:
     from csi_cinderlib.backend import loading
 

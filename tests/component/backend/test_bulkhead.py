@@ -29,6 +29,17 @@ def test_some_room_is_left_for_detaching_and_for_every_back_end(busy: dict[str, 
     assert FEWEST <= others + FEWEST // 4 <= releasing
 
 
+def test_calls_that_create_and_others_do_not_count_for_each_other() -> None:
+    bulkhead = Bulkhead(RESERVED + 16, lambda: 1)
+    with ExitStack() as running:
+        for _ in range(16):
+            running.enter_context(bulkhead.entered("slow", creates=True))
+        for _ in range(14):
+            running.enter_context(bulkhead.entered("slow"))
+        with pytest.raises(OperationPending):
+            running.enter_context(bulkhead.entered("slow", creates=True))
+
+
 def test_calls_beyond_the_room_are_refused_and_counted_out_when_they_end() -> None:
     bulkhead = Bulkhead(RESERVED + 16, lambda: 2)
     with ExitStack() as running:

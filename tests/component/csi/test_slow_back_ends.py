@@ -12,7 +12,7 @@ import pytest
 
 from csi_cinderlib.csi.v1 import csi_pb2 as pb
 from tests.component.csi.harness import code
-from tests.component.csi.site import Site, creation
+from tests.component.csi.site import Site, creation, publication
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 WORKERS = 32
@@ -62,6 +62,19 @@ def test_claims_on_a_back_end_that_hangs_do_not_stop_another_back_end(site: Site
         creation("pvc", parameters={"backend": "quick"}), timeout=SECONDS
     ).volume
     assert volume.volume_id
+
+
+def test_a_volume_is_attached_and_deleted_beside_claims_that_hang(site: Site, flood: Flood) -> None:
+    site.add_nothing(name="quick")
+    volume = site.create(parameters={"backend": "quick"})
+    flood("slow")
+    publish, unpublish = (
+        site.client.controller.ControllerPublishVolume,
+        site.client.controller.ControllerUnpublishVolume,
+    )
+    assert publish(publication(volume, "a"), timeout=SECONDS).publish_context
+    unpublish(pb.ControllerUnpublishVolumeRequest(volume_id=volume.volume_id), timeout=SECONDS)
+    site.client.controller.DeleteVolume(pb.DeleteVolumeRequest(volume_id=volume.volume_id), timeout=SECONDS)
 
 
 @pytest.mark.xfail(strict=True, reason="promise 36: calls wait for a thread where a full back end should refuse them")

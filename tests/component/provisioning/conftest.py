@@ -115,6 +115,7 @@ class Site:
         backend = Backend(settings, store=self.store, runtime=self.runtime, owner="here")
         self.backends.add(backend)
         backend.start()
+        backend.wait_for_exports()
         return backend.driver
 
     def node(self, name: str) -> str:
