@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from csi_cinderlib.app import resealing
+from csi_cinderlib.app import leadership, resealing
 from csi_cinderlib.app.backends import RunningBackends
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
@@ -21,16 +21,18 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.csi.controller import Controller
 from csi_cinderlib.csi.group_controller import GroupController
+from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.server import Service
-from csi_cinderlib.errors import DriverError
+from csi_cinderlib.errors import DriverError, NotReady
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.lease import LeasedStore, unshared
 from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
-from csi_cinderlib.provisioning.owners import LEASE, Owners
+from csi_cinderlib.provisioning.owners import Owners
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
 
@@ -43,6 +45,8 @@ SETTLE_SECONDS = 60.0
 FIRST_SETTLE_SECONDS = 5.0
 """After a start, which may follow a kill."""
 
+SIGN_SECONDS = 5.0
+"""Between two looks at whether the others are to be told that this process lives, or that it seals with another key."""
 REFRESH_SECONDS = 5.0
 """Between two looks at the directory of back ends; the kubelet itself takes up to a minute to bring a changed Secret."""
 
@@ -52,9 +56,17 @@ _log = logs.logger(__name__)
 class ControllerSide:
     """See `app.serve.Side`."""
 
-    def __init__(self, settings: Settings, stopping: Stopping, keys: Keys, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stopping: Stopping,
+        keys: Keys,
+        readiness: Readiness,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._settings = settings
         self._keys = keys
+        self._readiness = readiness
         self._metrics = metrics
         self._stopping = stopping
         self._locks = KeyedLocks()
@@ -63,27 +75,28 @@ class ControllerSide:
         self.backends = Backends()
         self.store: Store
         self.owners: Owners
+        self._leadership: leadership.Leadership | None = None
+        self._settling = threading.Lock()
         self._nodes: Store | None = None
         self._ids: Namespace
         self._running: RunningBackends
 
     def open(self) -> None:
-        """Open the store, which may take a while to come up, and then let the back ends start.
+        """Open the store, which may take a while to come up, become the active controller, and then let the back ends start.
 
         Raises:
             ConfigurationError, StoreUnavailable.
+            NotReady: the process is to end before it became the active controller.
         """
         self.store = open_store(self._settings, self._keys.sealer)
         self._undo.callback(self.store.close)
         self._ids = installation.namespace(self.store)
         self._claim_store()
         self.owners = Owners(self.store, owner=self._owner, writer=lambda: self._keys.sealer.writer)
-        if self.store.traits.shared:
-            self.owners.beat()
-            self._undo.callback(self._leave)
         self._nodes = self._undo.enter_context(node_registry(self._settings))
         runtime = Runtime(self._settings.state_dir, owner=self._owner, defaults=self._settings.cinder_defaults)
         self._undo.callback(runtime.close)
+        check_lease = self._lead(runtime) if self.store.traits.shared else unshared
 
         def make(settings: BackendSettings) -> Backend:
             return Backend(
@@ -92,13 +105,27 @@ class ControllerSide:
                 runtime=runtime,
                 volume_types=self._settings.volume_types,
                 owner=self._owner,
-                is_alive=self.owners.alive,
                 meter=self._metrics,
+                check_lease=check_lease,
             )
 
         self._running = RunningBackends(self._settings, self._stopping, self.backends, make)
         self._running.start()
         self._start_chores()
+
+    def _lead(self, runtime: Runtime) -> Callable[[], None]:
+        """Stand by, with Cinder loaded, until this process is the active controller. What tells whether it still is."""
+        if self._leadership is None:
+            self.owners.beat()
+            self._undo.callback(self._leave)
+            self._every(SIGN_SECONDS, "sign of life", self.owners.refresh)
+            self._leadership = leadership.leadership(self._settings, self.store, self._undo)
+        runtime.start()
+        if not self._leadership.wait(self._stopping, self._readiness):
+            raise NotReady("the process is to end")
+        check = self._leadership.lease.check
+        self.store = LeasedStore(self.store, check)
+        return check
 
     def _claim_store(self) -> None:
         """In Kubernetes, see that the store is this cluster's. Raises ConfigurationError, StoreUnavailable."""
@@ -148,6 +175,8 @@ class ControllerSide:
     def close(self) -> None:
         for backend in self.backends.all():
             backend.stop()
+        if self._leadership is not None:
+            self._leadership.close(release=not self._stopping.is_busy and self._settling.acquire(blocking=False))
         self._undo.close()
 
     def _start_chores(self) -> None:
@@ -155,8 +184,6 @@ class ControllerSide:
         self._every(REFRESH_SECONDS, "back ends", self._running.refresh)
         sealing = resealing.Resealing(self.store, self._keys.sealer, lagging=self.owners.lagging)
         self._every(resealing.LOOK_SECONDS, "sealing", sealing.look)
-        if self.store.traits.shared:
-            self._every(LEASE / 3, "beat", self.owners.beat)
         observations = Observations(self.backends, unreadable=self._running.unreadable)
         if self._metrics is not None:
             from csi_cinderlib.app import figures
@@ -195,8 +222,9 @@ class ControllerSide:
         threading.Thread(target=run, name=name, daemon=True).start()
 
     def _settle(self) -> None:
-        for settled in self._orphans().settle():
-            _log.info("orphan settled", kind=settled.orphan.kind, id=settled.orphan.id, error=settled.error)
+        with self._settling:
+            for settled in self._orphans().settle():
+                _log.info("orphan settled", kind=settled.orphan.kind, id=settled.orphan.id, error=settled.error)
 
     def _orphans(self) -> Orphans:
         return Orphans(self.store, self.backends, self._locks, nodes=self._nodes)
