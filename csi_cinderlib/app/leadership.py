@@ -22,8 +22,8 @@ from csi_cinderlib.persistence.api import Store
 
 FILE = "lease"
 """In the state directory: what the processes that use this directory call themselves, one after the other."""
-ANSWER_SECONDS = 4.0
-"""For the store to answer a renewal: there is time for another attempt before the deadline."""
+ANSWER_SECONDS = 3.0
+"""For the store to answer a renewal."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _log = logs.logger(__name__)

@@ -27,19 +27,21 @@ UNREADABLE = "an unknown process"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """In seconds. With these, a standby takes over at most 20 s after the last renewal, and an idle holder makes 9 requests a minute.
+    """In seconds. With these, a standby takes over at most 19 s after the last renewal, and an idle holder makes 9 requests a minute.
 
     Attributes:
         duration: after the last renewal that was seen, until another process takes the lease over.
         deadline: after the last renewal, in which the holder may act. What it sent before has the rest of the duration to end.
-        renew: between two renewals: there are three attempts before the deadline.
-        retry: between two attempts to renew after a failure, and between two looks of a standby.
+        renew: between two renewals.
+        retry: after a renewal that failed. Two that get no answer, or six that are refused, fit before the deadline.
+        look: between two looks of a standby.
     """
 
-    duration: float = 18.0
+    duration: float = 17.0
     deadline: float = 13.0
     renew: float = 7.0
-    retry: float = 2.0
+    retry: float = 1.0
+    look: float = 2.0
 
 
 TIMING = Timing()
@@ -147,7 +149,7 @@ class Lease:
     def next_look(self) -> float:
         """Seconds until `acquire` is worth another attempt."""
         left = self._expires_in()
-        return min(self.timing.retry, left) if left > 0 else self.timing.retry
+        return min(self.timing.look, left) if left > 0 else self.timing.look
 
     def renew(self) -> None:
         """Raises LeaseLost when this process does not hold the lease any more, StoreUnavailable when it could not tell."""

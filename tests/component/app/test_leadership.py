@@ -16,7 +16,7 @@ from csi_cinderlib.errors import StoreUnavailable
 from csi_cinderlib.persistence.lease import Lease, State, StoredLease, Timing
 from csi_cinderlib.persistence.memory import MemoryStore
 
-QUICK = Timing(duration=0.9, deadline=0.65, renew=0.35, retry=0.1)
+QUICK = Timing(duration=0.9, deadline=0.65, renew=0.35, retry=0.05, look=0.1)
 
 
 class Flaky(StoredLease):

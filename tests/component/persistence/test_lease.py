@@ -109,7 +109,7 @@ def test_a_standby_that_looks_for_the_first_time_waits_the_whole_duration(a: Lea
     assert a.acquire()
     clock.now += 1000
     assert not b.acquire(), "it may have been renewed just now"
-    assert b.next_look() == TIMING.retry
+    assert b.next_look() == TIMING.look
     clock.now += TIMING.duration
     assert b.acquire()
 
