@@ -141,10 +141,13 @@ class Lease:
         self.holder = state.holder
         if state.holder not in ("", self.identity) and self._expires_in() > 0:
             return False
-        with suppress(StaleRecord):  # another one was quicker
-            self._write()
-            return True
-        return False
+        began = self._now()
+        try:
+            self._state = self._record.write(self.identity, self.timing.duration, self._state)
+        except StaleRecord:  # another one was quicker
+            return False
+        self._until = began + self.timing.deadline
+        return True
 
     def next_look(self) -> float:
         """Seconds until `acquire` is worth another attempt."""
@@ -154,10 +157,13 @@ class Lease:
     def renew(self) -> None:
         """Raises LeaseLost when this process does not hold the lease any more, StoreUnavailable when it could not tell."""
         self.check()
+        began = self._now()
         try:
-            self._write()
-        except StaleRecord:
-            self._write_again()
+            self._state = self._put(self.identity)
+        except LeaseLost:
+            self._until = -math.inf
+            raise
+        self._until = began + self.timing.deadline
 
     def remaining(self) -> float:
         """Seconds in which this process may still act; none or less once the lease is lost."""
@@ -174,24 +180,20 @@ class Lease:
             return
         self._until = -math.inf
         with suppress(DriverError):
-            self._record.write("", self._state.seconds, self._state)
+            self._put("")
 
     def _expires_in(self) -> float:
         return self._seen_at + self._state.seconds - self._now()
 
-    def _write(self) -> None:
-        began = self._now()
-        self._state = self._record.write(self.identity, self.timing.duration, self._state)
-        self.holder = self.identity
-        self._until = began + self.timing.deadline
-
-    def _write_again(self) -> None:
-        """A renewal whose answer was lost may have been carried out: then the record still names this process."""
-        self._state = self._record.read()
+    def _put(self, holder: str) -> State:
+        """Write as the holder. Raises LeaseLost when another process is."""
+        try:
+            return self._record.write(holder, self.timing.duration, self._state)
+        except StaleRecord:  # by a renewal whose answer was lost, or by a new key that seals all records
+            self._state = self._record.read()
         if self._state.holder != self.identity:
-            self._until = -math.inf
             raise LeaseLost(f"{self._state.holder or 'nobody'} holds the lease of the active controller")
-        self._write()
+        return self._record.write(holder, self.timing.duration, self._state)
 
 
 class LeasedStore:

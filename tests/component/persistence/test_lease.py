@@ -171,6 +171,26 @@ def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_lease(store: Store, a
     assert a.remaining() == TIMING.deadline
 
 
+def test_a_lease_whose_record_was_written_anew_is_released(store: Store, a: Lease, b: Lease) -> None:
+    assert a.acquire()
+    store.replace(store.get(KeyValue, KEY))  # as when a new key seals all records
+    a.release()
+    assert b.acquire()
+    store.replace(store.get(KeyValue, KEY))
+    a.release()
+    b.renew()
+
+
+def test_a_lease_that_another_one_has_is_not_released(store: Store, a: Lease, b: Lease, clock: Clock) -> None:
+    assert a.acquire()
+    assert not b.acquire()
+    clock.now += TIMING.duration
+    assert b.acquire()
+    a._until = clock.now + 1  # as a process that was stopped between the check and the request
+    a.release()
+    assert store.get(KeyValue, KEY).value.count('"b"') == 1
+
+
 def test_the_deadline_counts_from_before_the_request(clock: Clock) -> None:
     """The answer may take long, and others count from the write."""
     store = ObservedStore()

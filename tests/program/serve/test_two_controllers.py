@@ -71,6 +71,7 @@ def test_the_same_names_asked_of_both_at_once_are_one_volume_each(site: Site) ->
 def test_a_standby_takes_over_at_once_when_the_active_controller_is_stopped(site: Site) -> None:
     leader, standby = site.pair()
     Calls(leader).create("v")
+    wait_for_log(leader, "all records are sealed")  # the lease's among them
     leader.terminate()
     assert leader.wait(60) == 0
     assert seconds_until_ready(standby, time.monotonic()) < FAIL_OVER / 2
