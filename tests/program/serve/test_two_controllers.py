@@ -12,11 +12,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from csi_cinderlib.app.leadership import FILE
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.model import nodes
-from csi_cinderlib.persistence.lease import TIMING
-from tests.program.serve.conftest import RETRIED, Calls, Start
+from csi_cinderlib.persistence.lease import KEY, TIMING
+from tests.program.serve.conftest import RETRIED, Calls, Start, until
 from tests.program.serve.replicas import (
     FAIL_OVER,
     Rows,
@@ -180,3 +181,17 @@ def test_a_controller_that_was_stopped_past_its_lease_calls_no_driver_and_ends(s
     (attached,) = (lun for lun in Array(file).luns() if lun.name == f"volume-{volume}")
     assert len(attached.hosts) == 1
     assert "there" in attached.hosts.pop()
+
+
+def test_a_lease_is_not_released_while_a_driver_is_at_work(site: Site, database: PostgreSQL, tmp_path: Path) -> None:
+    """It is asked to end, and the call does not end in the time that it gets."""
+    leader = site.controller("leader", backend=array(tmp_path / "array.log", "create_volume:1=hang"))
+    leader.wait_until_ready()
+    with ThreadPoolExecutor(1) as pool:
+        creating = pool.submit(Calls(leader).create, "v")
+        until(lambda: [status for _, status in site.rows()] == ["creating"], leader)
+        leader.terminate()
+        assert leader.wait(60) == 0
+        assert isinstance(creating.exception(), grpc.RpcError)
+    ((lease,),) = database.query("SELECT body FROM key_values WHERE id = %s", KEY)
+    assert (leader.state_dir / FILE).read_text().split()[-1] in lease
