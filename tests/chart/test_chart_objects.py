@@ -120,6 +120,20 @@ def test_in_their_namespace_they_keep_capacity_where_it_is_wanted(
     assert _granted(rules) == {resource: sorted(verbs.split()) for resource, verbs in needs.items()}
 
 
+def test_a_standby_is_on_another_node_where_it_can_and_one_controller_is_evicted_at_a_time(render: Render) -> None:
+    objects = render("two-replicas")
+    deployment = one(objects, "Deployment", "-controller")["spec"]
+    assert deployment["replicas"] == 2
+    (preferred,) = deployment["template"]["spec"]["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    term = preferred["podAffinityTerm"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert term["labelSelector"]["matchLabels"] == deployment["selector"]["matchLabels"]
+    budget = one(objects, "PodDisruptionBudget", "-controller")["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": deployment["selector"]}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_sidecar_elects_a_leader_because_the_active_controller_is_one(name: str, render: Render) -> None:
     """Two elections could choose the sidecar of one pod and the controller of another."""
