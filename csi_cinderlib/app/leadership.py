@@ -55,7 +55,12 @@ class Leadership:
         ]
 
     def wait(self, stopping: Stopping, readiness: Readiness) -> bool:
-        """Stand by until this process holds the lease, and keep it from then on; False when the process is to end first."""
+        """Stand by until this process holds the lease, and keep it from then on; False when the process is to end first.
+
+        May be called again when what followed has failed.
+        """
+        if self._threads[0].is_alive():
+            return True
         while not self._acquired(readiness):
             if stopping.wait(self.lease.next_look()):
                 return False
@@ -81,7 +86,7 @@ class Leadership:
         self._done.set()
         if self._threads[0].is_alive():
             self._threads[0].join(ANSWER_SECONDS)
-        if release:
+        if release and not self._threads[0].is_alive():
             self.lease.release()
 
     def _renew(self) -> None:

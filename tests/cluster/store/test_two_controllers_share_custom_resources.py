@@ -31,7 +31,7 @@ def test_the_same_names_asked_of_both_at_once_are_one_volume_each(site: Site) ->
     ask_both(site, site.pair(), [f"pvc-{number}" for number in range(20)])
 
 
-def test_the_active_controller_is_shown_as_a_lease_and_makes_few_requests(site: Site, namespace: Namespace) -> None:
+def test_the_active_controller_is_shown_as_a_lease(site: Site, namespace: Namespace) -> None:
     leader, standby = site.pair()
     (lease,) = namespace.objects("leases", group="coordination.k8s.io/v1")
     assert lease["spec"]["holderIdentity"] in standby.log()

@@ -20,13 +20,15 @@ QUICK = Timing(duration=0.9, deadline=0.65, renew=0.35, retry=0.05, look=0.1)
 
 
 class Flaky(StoredLease):
-    """Fails while `away` is set; its writes hang until `answers` is."""
+    """Fails while `away` is set. While `answers` is not, one write hangs."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store, store)
         self.away = threading.Event()
         self.answers = threading.Event()
         self.answers.set()
+        self.asked = threading.Event()
+        """Whether a write has begun to hang."""
 
     def read(self) -> State:
         self._fail()
@@ -34,7 +36,9 @@ class Flaky(StoredLease):
 
     def write(self, holder: str, seconds: float, seen: State) -> State:
         self._fail()
-        self.answers.wait(60)
+        if not self.answers.is_set() and not self.asked.is_set():
+            self.asked.set()
+            self.answers.wait(60)
         return super().write(holder, seconds, seen)
 
     def _fail(self) -> None:
@@ -45,13 +49,13 @@ class Flaky(StoredLease):
 class Process:
     """One that wants the lease; its end is noted."""
 
-    def __init__(self, store: MemoryStore, name: str) -> None:
+    def __init__(self, store: MemoryStore, name: str, timing: Timing = QUICK) -> None:
         self.record = Flaky(store)
         self.ended = threading.Event()
         self.reason = ""
         self.readiness = Readiness()
         self.stopping = Stopping()
-        self.leadership = Leadership(Lease(self.record, name, timing=QUICK), end=self._end)
+        self.leadership = Leadership(Lease(self.record, name, timing=timing), end=self._end)
 
     def _end(self, reason: str) -> None:
         self.reason = reason
@@ -106,6 +110,27 @@ def test_a_lease_that_is_not_released_runs_out(a: Process, b: Process) -> None:
     a.leadership.lease.check()
     thread.join(60)
     b.leadership.lease.check()
+
+
+def test_a_holder_may_wait_again(a: Process, b: Process) -> None:
+    assert a.leads()
+    assert a.leads()
+    a.leadership.lease.check()
+    a.leadership.close(release=True)
+    assert b.leads()
+
+
+def test_a_lease_whose_renewal_hangs_is_not_released(store: MemoryStore) -> None:
+    """The renewal could be carried out after the release."""
+    a = Process(store, "a", Timing(renew=0.05))
+    assert a.leads()
+    a.record.answers.clear()
+    try:
+        assert a.record.asked.wait(60)
+        a.leadership.close(release=True)
+        assert StoredLease(store, store).read().holder == "a"
+    finally:
+        a.record.answers.set()
 
 
 def test_a_standby_ends_when_its_process_is_to_end(a: Process, b: Process) -> None:
