@@ -15,6 +15,7 @@
     ├── ResourceExhausted         no space, no slot on the node, quota
     ├── Unsupported               this back end cannot do that
     ├── NotReady                  this process is still starting, or could not
+    │   └── LeaseLost             it is not the active controller, or not any more
     ├── CorruptRecord             a stored record cannot be read (names the id)
     ├── StoreUnavailable          the metadata store cannot be reached right now
     ├── BackendError              the Cinder driver failed (keeps the driver's message)
@@ -138,6 +139,10 @@ class Unsupported(DriverError):
 
 class NotReady(DriverError):
     """This process is still starting, or could not: says which."""
+
+
+class LeaseLost(NotReady):
+    """This process does not hold the lease of the active controller, so it calls no driver and changes no record."""
 
 
 class CorruptRecord(DriverError):

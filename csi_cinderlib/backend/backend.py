@@ -34,6 +34,7 @@ from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Sou
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import redact
 from csi_cinderlib.observe.unmeasured import Meter
+from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
 
 _log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Backend:
         owner: the name of this process in records under way.
         is_alive: tells whether another owner still works; the default takes over whatever others left unfinished.
         meter: times each call into the driver.
+        check_lease: called before each call into the driver; raises LeaseLost when this process must not act any more.
         ensure_exports: after each start, export again what is attached, as Cinder's volume manager does; `wait_for_exports`
             tells when. For a process that lives for one call only, that is too much.
     """
@@ -70,6 +72,7 @@ class Backend:
         clock: Callable[[], datetime] = times.utc_now,
         is_alive: Callable[[str], bool] = _nobody_else,
         meter: Meter | None = None,
+        check_lease: Callable[[], None] = lease.unshared,
         ensure_exports: bool = True,
     ) -> None:
         self.settings = settings
@@ -91,6 +94,7 @@ class Backend:
             clock=clock,
             is_alive=is_alive,
             meter=meter,
+            check_lease=check_lease,
         )
         self._reports = reports.Reports(self._engine, time.monotonic)
 
@@ -147,6 +151,7 @@ class Backend:
 
     def _start(self) -> None:
         engine = self._engine
+        engine.check_lease()
         self._runtime.start()
         self._section = self._runtime.add_section(self.settings)
         self._runtime.routes.add(engine.route)

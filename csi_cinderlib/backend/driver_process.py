@@ -18,7 +18,10 @@ from csi_cinderlib.backend.frames import plain
 from csi_cinderlib.backend.remote_store import RemoteStore
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Rating
+from csi_cinderlib.backend.turn import Turn
 from csi_cinderlib.backend.wire import Peer
+from csi_cinderlib.errors import LeaseLost
+from csi_cinderlib.host.deadline import Deadline, now
 from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
@@ -43,25 +46,29 @@ VERBS = (
 """Of `api.BackEnd`: carried out as they are called."""
 
 
-def serve(connection: Connection, controller: int, assignment: Assignment) -> None:
+def serve(connection: Connection, controller: int, deadline: int, assignment: Assignment) -> None:
     """Never returns. Ends with the controller.
 
     Args:
         controller: its process id.
+        deadline: the file of `host.deadline.Deadline`: until then the controller may act.
     """
     faultpoints.join_controller(controller, is_first=assignment.is_first)
     logs.configure(format=assignment.log.format, level=assignment.log.level, relayed=True)
     redact.hide_in_process(redact.secrets_in(assignment.settings.options))
-    _Service(connection, assignment).run()
+    _Service(connection, Deadline(deadline), assignment).run()
 
 
 class _Service:
-    def __init__(self, connection: Connection, assignment: Assignment) -> None:
+    def __init__(self, connection: Connection, deadline: Deadline, assignment: Assignment) -> None:
+        self._deadline = deadline
+        self._turn = Turn(assignment.state_dir, assignment.settings.name)
         handlers: dict[str, Any] = {
             "start": self._start,
             "stats": self._stats,
             "rated_stats": self._rated_stats,
             "connect": self._connect,
+            "leave": self._turn.leave,
         }
         self._peer = Peer(connection, handlers, name="call", threads=THREADS, within=_within, gone=_end)
         self._backend = Backend(
@@ -70,16 +77,21 @@ class _Service:
             runtime=Runtime(assignment.state_dir, owner=assignment.owner, defaults=assignment.cinder_defaults),
             volume_types=assignment.volume_types,
             owner=assignment.owner,
-            is_alive=lambda owner: bool(self._peer.call("is_alive", owner)),
+            check_lease=self._check_lease,
             meter=_Meter(self._peer) if assignment.measured else Unmeasured(),
         )
         handlers.update((name, getattr(self._backend, name)) for name in VERBS)
+
+    def _check_lease(self) -> None:
+        if now() >= self._deadline.until:
+            raise LeaseLost("the controller does not hold the lease of the active controller")
 
     def run(self) -> None:
         self._peer.start()
         threading.Event().wait()
 
     def _start(self) -> tuple[BackendCapabilities, BackendStats]:
+        self._turn.take()
         self._backend.start()
         return self._backend.capabilities, self._stats(refresh=False)[0]
 

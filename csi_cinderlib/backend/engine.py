@@ -50,8 +50,8 @@ class Engine:
     """One back end's means. `driver` is None until the back end was started.
 
     Args:
-        is_alive: whether another owner of a record (a controller process) still works on it. The default knows of no other
-            process: whatever somebody else left unfinished is taken over.
+        is_alive: whether another owner of a record (a process) still works on it; what dead ones left unfinished is taken over.
+        check_lease: called before each call into the driver; raises LeaseLost when this process must not act any more.
     """
 
     def __init__(
@@ -63,11 +63,13 @@ class Engine:
         owner: str,
         clock: Callable[[], datetime],
         is_alive: Callable[[str], bool],
+        check_lease: Callable[[], None],
         meter: Meter | None = None,
     ) -> None:
         self.settings = settings
         self.name = settings.name
         self.store = store
+        self.check_lease = check_lease
         self.runtime = runtime
         self.owner = owner
         self.route = Route(settings.name, self.host, store)
@@ -105,6 +107,7 @@ class Engine:
         name = getattr(operation, "__name__", "call")
         slot = self._slots.hold(urgency(self.driver, operation))
         with slot, self._meter.backend_call(self.name, name), self._surrounded(work):
+            self.check_lease()  # after the wait for a slot
             return operation(*arguments, **named)
 
     def ask(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Mapping[str, Any]:
@@ -199,20 +202,20 @@ class Engine:
         return current.status is not Status.DELETING and current.owner != self.owner
 
     def remove(self, record: R) -> bool:
-        """Remove a record however often it changed meanwhile. Answers whether it was there still."""
-        for _ in range(_ATTEMPTS):
-            try:
-                self.store.remove(record)
-            except StaleRecord:
+        """Remove a record however often it changed meanwhile; whether it was there. Raises StaleRecord for one that was taken over."""
+        with contextlib.suppress(NotFound):
+            for _ in range(_ATTEMPTS):
                 try:
+                    self.store.remove(record)
+                except StaleRecord:
                     record = self.store.get(type(record), record.id)
-                except NotFound:
-                    return False
-            except NotFound:
-                return False
-            else:
-                return True
-        raise StaleRecord(type(record).__name__.lower(), record.id)
+                    status, owner = getattr(record, "status", ""), getattr(record, "owner", "")
+                    if owner not in ("", self.owner) and status is not Status.DELETING:
+                        raise
+                else:
+                    return True
+            raise StaleRecord(type(record).__name__.lower(), record.id)
+        return False
 
     def remove_snapshot(self, record: Snapshot) -> None:
         """Remove the record of a snapshot, and that of its volume if it was kept for this snapshot only."""

@@ -44,6 +44,11 @@ class _Warm:
             except OSError:  # it has ended just now: the reader of the status finds that out
                 return
 
+    def kill(self) -> None:
+        """All processes that were forked from it end with it, at once. Takes no lock: the process ends, too."""
+        if self._process is not None:
+            self._process.kill()
+
     def stop(self) -> None:
         with self._guard:
             if self._process is not None:
@@ -62,7 +67,7 @@ class _Warm:
 
 
 _warm = _Warm()
-warm_up, cool_down = _warm.start, _warm.stop
+warm_up, cool_down, abandon = _warm.start, _warm.stop, _warm.kill
 
 
 class Process:
@@ -72,13 +77,14 @@ class Process:
         target: `module:function`, by name because only the new process may import it. It is called with the connection, the number of
             this process, and `arguments`.
         name: as `ps` shows it.
+        shared: a file that it gets besides, whose number there is passed before `arguments`.
     """
 
-    def __init__(self, target: str, *arguments: Any, name: str) -> None:
+    def __init__(self, target: str, *arguments: Any, name: str, shared: int) -> None:
         self.connection, theirs = Pipe()
         output, printed = os.pipe()
         status, written = os.pipe()
-        _warm.fork(theirs.fileno(), printed, written)
+        _warm.fork(theirs.fileno(), printed, written, shared)
         theirs.close()
         os.close(printed)
         os.close(written)

@@ -21,6 +21,7 @@ from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Rating, has_functions
 from csi_cinderlib.backend.wire import PING, Gone, Peer, Unexpected
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
+from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import logs, redact
@@ -76,7 +77,7 @@ class RemoteBackend:
 
     Args:
         assign: what the process is told; given whether it is the first one.
-        is_alive: whether another owner of records still works.
+        deadline: until when this process may act.
         bulkhead: of all back ends.
         metrics: where the driver's figures go.
     """
@@ -86,7 +87,7 @@ class RemoteBackend:
         assign: Callable[[bool], Assignment],
         *,
         store: Store,
-        is_alive: Callable[[str], bool],
+        deadline: Deadline,
         bulkhead: Bulkhead,
         metrics: Measured | None = None,
     ) -> None:
@@ -95,7 +96,7 @@ class RemoteBackend:
         self.failure = NOT_STARTED
         self._assign = assign
         self._store = store
-        self._is_alive = is_alive
+        self._deadline = deadline
         self._bulkhead = bulkhead
         self._metrics = metrics
         self._last_end, self._last_end_at = "", -math.inf
@@ -190,7 +191,9 @@ class RemoteBackend:
         with self._guard:
             self._refuse_stopped()
             assignment, self._is_first = self._assign(self._is_first), False
-            self._process = process = forking.Process(SERVE, assignment, name=f"csi:{self.name}")
+            self._process = process = forking.Process(
+                SERVE, assignment, name=f"csi:{self.name}", shared=self._deadline.file
+            )
         threading.Thread(target=self._relay, args=(process,), name=f"output-{self.name}", daemon=True).start()
         return process
 
@@ -221,7 +224,6 @@ class RemoteBackend:
     def _handlers(self) -> dict[str, Any]:
         return {
             **remote_store.served(self._store),
-            "is_alive": self._is_alive,
             "check": self._check,
             "measured": self._measured,
         }
@@ -272,6 +274,7 @@ class RemoteBackend:
             self.kill()  # it may be in its set-up
             self._show_secrets()
         else:
+            line.peer.tell("leave")
             threading.Thread(target=self._drain, args=(line,), name=f"drain-{self.name}", daemon=True).start()
 
     def _drain(self, line: _Line) -> None:

@@ -59,18 +59,19 @@ class _Forks:
                 os.read(self._woken, 4096)
                 self._reap()
             if self._control.fileno() in readable:
-                request, files, _, _ = socket.recv_fds(self._control, 1, 3)
+                request, files, _, _ = socket.recv_fds(self._control, 1, 4)
                 if not request:
                     os._exit(0)
                 self._fork(*files)
 
-    def _fork(self, connection: int, printed: int, status: int) -> None:
+    def _fork(self, connection: int, printed: int, status: int, shared: int) -> None:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _begin(parent, connection, printed)
+            _begin(parent, connection, printed, shared)
         os.close(connection)
         os.close(printed)
+        os.close(shared)
         self._statuses[pid] = status
         _tell(status, pid)
 
@@ -91,7 +92,7 @@ def _tell(status: int, value: int) -> None:
         return
 
 
-def _begin(parent: int, connection: int, printed: int) -> NoReturn:
+def _begin(parent: int, connection: int, printed: int, shared: int) -> NoReturn:
     """In the new process."""
     try:
         _end_with(parent)
@@ -100,9 +101,9 @@ def _begin(parent: int, connection: int, printed: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
-            if number > 2 and number != connection:
+            if number > 2 and number not in (connection, shared):
                 _close(number)
-        _run(Connection(connection))
+        _run(Connection(connection), shared)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -117,13 +118,13 @@ def _close(number: int) -> None:
         return
 
 
-def _run(connection: Connection) -> None:
+def _run(connection: Connection, shared: int) -> None:
     assignment: tuple[str, str, tuple[Any, ...], int] = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the main process
     target, name, arguments, main_process = assignment
     kernel.call("prctl", PR_SET_NAME, name.encode()[:15])
     module, _, function = target.partition(":")
     run: Callable[..., None] = getattr(importlib.import_module(module), function)
-    run(connection, main_process, *arguments)
+    run(connection, main_process, shared, *arguments)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

@@ -46,7 +46,16 @@ def make(runtime: Runtime, store: ObservedStore) -> Iterator[MakeBackend]:
         own = {key: options.pop(key) for key in ("max_concurrent_calls", "stats_seconds", "topology") if key in options}
         given = {
             key: options.pop(key)
-            for key in ("store", "owner", "is_alive", "volume_types", "clock", "runtime", "ensure_exports")
+            for key in (
+                "store",
+                "owner",
+                "is_alive",
+                "volume_types",
+                "clock",
+                "runtime",
+                "ensure_exports",
+                "check_lease",
+            )
             if key in options
         }
         settings = BackendSettings(name=name, driver=driver, options=options, **own)

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.backend.stats import Candidate
 from csi_cinderlib.config.settings import BackendSettings, LogSettings
-from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, InvalidRequest, PreconditionFailed
+from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, InvalidRequest, LeaseLost, PreconditionFailed
+from csi_cinderlib.host.deadline import Deadline, now
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -54,12 +56,19 @@ def store() -> ObservedStore:
 
 
 @pytest.fixture
+def deadline() -> Deadline:
+    return Deadline()
+
+
+@pytest.fixture
 def array_file(tmp_path: Path) -> Path:
     return tmp_path / "array.log"
 
 
 @pytest.fixture
-def make(store: ObservedStore, figures: Figures, array_file: Path, tmp_path: Path) -> Iterator[Make]:
+def make(
+    store: ObservedStore, figures: Figures, deadline: Deadline, array_file: Path, tmp_path: Path
+) -> Iterator[Make]:
     made: list[RemoteBackend] = []
 
     def backend(*, start: bool = True, driver: str = ARRAY, **options: Any) -> RemoteBackend:
@@ -80,7 +89,7 @@ def make(store: ObservedStore, figures: Figures, array_file: Path, tmp_path: Pat
         one = RemoteBackend(
             assign,
             store=store,
-            is_alive=lambda owner: owner == "other",
+            deadline=deadline,
             bulkhead=Bulkhead(64, lambda: 1),
             metrics=figures,
         )
@@ -231,6 +240,33 @@ def test_an_array_that_hangs_when_it_is_asked_about_itself_holds_up_nobody_for_l
     assert time.monotonic() - began < 10
     assert waiting == []
     assert backend.create_volume(VOLUME).status is Status.AVAILABLE
+
+
+def test_a_driver_is_not_called_after_the_controllers_deadline(
+    make: Make, deadline: Deadline, array_file: Path
+) -> None:
+    """Also when the controller is stopped, and so cannot tell its drivers' processes anything."""
+    backend = make()
+    deadline.set(now() - 1)
+    with pytest.raises(LeaseLost):
+        backend.create_volume(VOLUME)
+    assert Array(array_file).luns() == []
+    deadline.set(now() + 60)
+    assert backend.create_volume(replace(VOLUME, id="1b6c6f52-3f5e-4a0e-9d0f-6f1d3c1c1a12")).status is Status.AVAILABLE
+
+
+def test_a_driver_does_not_start_beside_a_process_that_outlived_its_controller(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make()
+    second = make(start=False)
+    with pytest.raises(
+        BackendUnavailable, match=f"process {first.pid}, in which its driver ran before, has not ended yet"
+    ):
+        second.start()
+    first.stop()
+    second.start()
+    assert second.ready
 
 
 def test_calls_end_before_the_process_of_a_back_end_that_is_stopped(

@@ -110,8 +110,8 @@ def test_a_back_end_counts_as_ready_while_it_exports_again_what_is_attached(
     def look(volume_id: str) -> None:
         seen.append(empty_site.volumes.get(volume_id).condition.abnormal)
 
+    monkeypatch.setattr(type(driver), "meanwhile", [look])
     backend = cast(Backend, empty_site.backends.get("array"))
-    backend = empty_site.backends.get("array")
     backend.stop()
     backend.start()
     backend.wait_for_exports()

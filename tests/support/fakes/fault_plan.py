@@ -69,6 +69,7 @@ ENDS: Mapping[str, Callable[[], object]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exit": lambda: os._exit(3),
     "segfault": lambda: ctypes.string_at(0),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
 }
 """How a driver takes the process along: the out-of-memory killer, a vendor's C library that gives up, and one that crashes."""
 
