@@ -80,6 +80,7 @@ class RemoteBackend:
         deadline: until when this process may act.
         bulkhead: of all back ends.
         metrics: where the driver's figures go.
+        set_up_seconds: another limit than SET_UP_SECONDS.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class RemoteBackend:
         deadline: Deadline,
         bulkhead: Bulkhead,
         metrics: Measured | None = None,
+        set_up_seconds: float = 0.0,
     ) -> None:
         self.settings = assign(True).settings
         self.name = self.settings.name
@@ -99,6 +101,7 @@ class RemoteBackend:
         self._deadline = deadline
         self._bulkhead = bulkhead
         self._metrics = metrics
+        self._set_up_seconds = set_up_seconds
         self._last_end, self._last_end_at = "", -math.inf
         self._problem = ""
         self._capabilities: BackendCapabilities | None = None
@@ -198,10 +201,11 @@ class RemoteBackend:
         return process
 
     def _set_up(self, line: _Line) -> None:
+        limit = self._set_up_seconds or SET_UP_SECONDS
         try:
-            self._capabilities, self._last = line.peer.begin("start").result(SET_UP_SECONDS)
+            self._capabilities, self._last = line.peer.begin("start").result(limit)
         except TooLate as error:
-            why = f"its set-up did not end within {SET_UP_SECONDS:.0f} seconds"
+            why = f"its set-up did not end within {limit:.0f} seconds"
             raise BackendUnavailable(self.name, why) from error
         except Unexpected as error:
             raise BackendUnavailable(self.name, f"{error}; the log tells more") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -20,10 +22,10 @@ WRONG = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {vo
 AWAY = "away: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_group: not-there}}"
 
 
-def check(tmp_path: Path, *backends: str) -> subprocess.CompletedProcess[str]:
+def check(tmp_path: Path, *backends: str, words: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     config = tmp_path / "config.yaml"
     config.write_text("backends:\n" + "".join(f"  {backend}\n" for backend in backends))
-    words = ["check", "--config", str(config), "--state-dir", str(tmp_path / "state")]
+    words = ["check", "--config", str(config), "--state-dir", str(tmp_path / "state"), *words]
     return subprocess.run(
         [sys.executable, "-m", "csi_cinderlib", *words], capture_output=True, text=True, timeout=120, check=False
     )
@@ -71,6 +73,19 @@ def test_a_back_end_that_does_not_answer_is_named(tmp_path: Path) -> None:
     outcome = check(tmp_path, AWAY)
     assert outcome.returncode in (1, 2)
     assert "away: " in outcome.stdout and "FAILED: " in outcome.stdout
+
+
+def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_path: Path) -> None:
+    hanging = [
+        f"h{number}: {{driver: tests.support.fakes.array_driver.ArrayDriver, options: {{nothing_faults: ['get_volume_stats=hang']}}}}"
+        for number in range(6)
+    ]
+    began = time.monotonic()
+    outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "5"])
+    assert time.monotonic() - began < 25, "one after the other, they take 30 seconds"
+    assert outcome.returncode == 1
+    assert outcome.stdout.count("FAILED: its set-up did not end within 5 seconds") == 6
+    assert "pool one: " in outcome.stdout
 
 
 def test_what_a_back_end_can_and_cannot_do_is_said(tmp_path: Path) -> None:
