@@ -190,6 +190,7 @@ class ControllerSide:
     def close(self) -> None:
         if self._running is not None:
             self._running.close()
+        forking.cool_down()
         if self._leadership is not None:
             self._leadership.close(release=not self._stopping.is_busy and self._settling.acquire(blocking=False))
         self._undo.close()

@@ -50,9 +50,11 @@ class _Warm:
             self._process.kill()
 
     def stop(self) -> None:
+        """The same, and wait until it has ended."""
         with self._guard:
             if self._process is not None:
                 self._control.close()
+                self._process.kill()
                 self._process.wait()
                 self._process = None
 
