@@ -126,6 +126,8 @@ def _end(tracer: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         tracer.kill()
         tracer.wait()
+    with contextlib.suppress(ProcessLookupError):  # what it forks to try the kernel out, if it was ended meanwhile
+        os.killpg(tracer.pid, signal.SIGKILL)
 
 
 def _wait_for_end(process: subprocess.Popen[bytes], seconds: float, over: threading.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,12 @@ def test_a_flag_of_the_whole_file_system_must_be_that_of_the_stage(node: Node) -
 
 def fail(node: Node, volume: Volume) -> None:
     name = Path(device_of(node).path).name
-    Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("test")
+    known = Path(f"/sys/fs/ext4/{name}")
+    (known / "trigger_fs_error").write_text("test")
+    deadline = time.monotonic() + 10
+    while (known / "errors_count").read_text() == "0\n":  # the kernel counts it in a thread of its own
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("flags", [(), ("errors=remount-ro",)])
