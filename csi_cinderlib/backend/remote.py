@@ -222,11 +222,12 @@ class RemoteBackend:
         }
 
     def _relay(self, process: forking.Process) -> None:
-        with process.output:
-            for line in process.output:
-                logs.relay(line.rstrip("\n"), _log, backend=self.name, pid=process.pid)
+        with process.output, redact.hiding(redact.secrets_in(self.settings.options)):
+            for line in logs.lines(process.output):
+                logs.relay(line, _log, backend=self.name, pid=process.pid)
 
     def _gone(self, process: forking.Process, ended: threading.Event) -> None:
+        process.kill()  # mostly it is ending already; but no next one may run beside it
         process.wait(HUNG_SECONDS)
         ended.set()
         self._lose(process)
@@ -279,9 +280,7 @@ class RemoteBackend:
 
     def stats(self, *, refresh: bool = False) -> BackendStats:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
-        if refresh:
-            return self._answered(self._begin("stats", refresh=True))
-        return self._answered(self._question())
+        return self._answered(self._begin("stats", refresh=True) if refresh else self._question())
 
     def report(self) -> BackendStats:
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
+import resource
 import signal
 import threading
 import time
@@ -17,11 +20,13 @@ from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.config.settings import BackendSettings, LogSettings
-from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, InvalidRequest, PreconditionFailed
+from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, HostError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.observe import logs
 from tests.support.fakes.array import Array
+from tests.support.fakes.fault_plan import ORPHAN_SECONDS
 from tests.support.fakes.stores import ObservedStore
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
@@ -267,6 +272,95 @@ def test_a_bug_of_a_driver_is_an_error_of_its_call(make: Make) -> None:
     with pytest.raises(InvalidRequest):
         backend.validate_connector({})
     assert backend.ready
+
+
+def test_a_driver_that_leaves_a_child_with_all_its_files_has_ended_nevertheless(make: Make) -> None:
+    backend = make(nothing_faults=["create_volume@after=exit-and-leave-a-child"])
+    began = time.monotonic()
+    with pytest.raises(BackendUnavailable, match="driver's process ended during the call"):
+        backend.create_volume(VOLUME)
+    assert backend.wait_until_ended() == "its driver's process ended with exit code 3"
+    assert time.monotonic() - began < ORPHAN_SECONDS / 2
+    backend.start()
+    assert backend.ready
+
+
+def test_a_process_without_a_connection_ends_before_the_next_one_starts(make: Make) -> None:
+    """As when a library closes all the files that it did not open, and then hangs in native code."""
+    backend = make()
+    pid = backend.pid
+    os.kill(pid, signal.SIGSTOP)
+    assert backend._line is not None
+    backend._line.peer.close()
+    backend.wait_until_ended()
+    assert pid not in csi_processes()
+
+
+def test_a_process_that_cannot_be_forked_takes_no_other_one_along(make: Make) -> None:
+    first, second = make(), make(start=False)
+    warm = forking._warm._process
+    assert warm is not None
+    limits = resource.prlimit(warm.pid, resource.RLIMIT_NOFILE)
+    files = len(files_of(warm.pid))
+    resource.prlimit(warm.pid, resource.RLIMIT_NOFILE, (files + 1, limits[1]))
+    with pytest.raises(BackendUnavailable, match="could not be started"):
+        second.start()
+    resource.prlimit(warm.pid, resource.RLIMIT_NOFILE, limits)
+    assert len(files_of(warm.pid)) == files
+    assert first.create_volume(VOLUME).status is Status.AVAILABLE
+    second.start()
+    assert second.ready
+
+
+def test_a_start_without_files_to_spare_fails_and_keeps_none(make: Make) -> None:
+    backend = make(start=False)
+    forking.warm_up()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for spare in range(6):
+        before = files_of(os.getpid())
+        free = [number for number in range(1000) if number not in before]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[spare], limits[1]))
+        try:
+            with pytest.raises(HostError, match="Too many open files"):
+                backend.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert len(files_of(os.getpid())) <= len(before)
+    backend.start()
+    assert backend.ready
+
+
+def test_files_and_threads_do_not_pile_up_over_many_starts(make: Make) -> None:
+    backend = make()
+
+    def held() -> tuple[int, int]:
+        return len(files_of(os.getpid())), threading.active_count()
+
+    before = held()
+    for _ in range(20):
+        os.kill(backend.pid, signal.SIGKILL)
+        backend.wait_until_ended()
+        backend.start()
+    wait_for(lambda: held() <= before)
+
+
+def test_what_a_stopped_driver_still_prints_is_logged_without_its_passwords(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that it started may print after its end, too."""
+    backend = make(nothing_password="tr0ub4dor-and-3", nothing_traits=["prints-late"])
+    written = io.StringIO()
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    logs.configure(format="text", stream=written)
+    backend.stop()
+    wait_for(lambda: "raidcmd: logging out" in written.getvalue())
+    assert "raidcmd: logging out as admin with ***" in written.getvalue()
+
+
+def files_of(pid: int) -> set[int]:
+    return {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def csi_processes() -> list[int]:
