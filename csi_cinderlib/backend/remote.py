@@ -173,6 +173,7 @@ class RemoteBackend:
         line = _Line(process, peer, ended)
         peer.start()
         try:
+            self._refuse_stopped()  # while it was forked
             self._set_up(line)
             self._open(line)
         except BaseException:
@@ -185,7 +186,7 @@ class RemoteBackend:
         with self._guard:
             self._refuse_stopped()
             assignment, self._is_first = self._assign(self._is_first), False
-            self._process = process = forking.Process(SERVE, assignment, name=f"csi:{self.name}")
+        self._process = process = forking.Process(SERVE, assignment, name=f"csi:{self.name}")  # may take long
         threading.Thread(target=self._relay, args=(process,), name=f"output-{self.name}", daemon=True).start()
         return process
 

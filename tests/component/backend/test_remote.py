@@ -359,6 +359,24 @@ def test_what_a_stopped_driver_still_prints_is_logged_without_its_passwords(
     assert "raidcmd: logging out as admin with ***" in written.getvalue()
 
 
+def test_a_fork_that_hangs_holds_up_nobody_who_stops_the_back_end(make: Make) -> None:
+    make()
+    backend = make(start=False)
+    warm = forking._warm._process
+    assert warm is not None
+    os.kill(warm.pid, signal.SIGSTOP)
+    try:
+        starting = in_thread(backend.start)
+        time.sleep(0.5)
+        stopping = in_thread(backend.stop)
+        wait_for(lambda: stopping, 5)
+    finally:
+        os.kill(warm.pid, signal.SIGCONT)
+    wait_for(lambda: starting)
+    assert isinstance(starting[0], BackendUnavailable)
+    wait_for(lambda: len(csi_processes()) == 1)
+
+
 def files_of(pid: int) -> set[int]:
     return {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
 
