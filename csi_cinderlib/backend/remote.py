@@ -167,7 +167,7 @@ class RemoteBackend:
             self._handlers(),
             name=f"store-{self.name}",
             threads=STORE_THREADS,
-            context=_context,
+            context=lambda: (logs.request_id(), redact.hidden()),
             gone=partial(self._gone, process, ended),
         )
         line = _Line(process, peer, ended)
@@ -302,6 +302,9 @@ class RemoteBackend:
             self._last, self._problem = question.result(seconds)
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+        except Unexpected as error:
+            self._problem = self.without_secrets(BackendUnavailable(self.name, f"{error}; the log tells more"))
+            raise BackendUnavailable(self.name, self._problem) from None
         except DriverError as error:
             self._problem = self.without_secrets(error)
             raise
@@ -381,10 +384,6 @@ class RemoteBackend:
     def _measured(self, backend: str, operation: str, result: str, seconds: float) -> None:
         if self._metrics is not None:
             self._metrics.backend_called(backend, operation, result, seconds)
-
-
-def _context() -> tuple[str, tuple[str, ...]]:
-    return logs.request_id(), redact.hidden()
 
 
 def _runs(peer: Peer) -> bool:

@@ -59,7 +59,7 @@ class Peer:
         threads: how many of its calls run here at one time.
         context: what goes along with each call that this thread makes; picklable.
         within: what surrounds each call that is carried out here, given that context.
-        gone: called once, in the reading thread, when the other end is gone.
+        gone: called once, in a thread of this peer, when the other end is gone.
     """
 
     def __init__(
@@ -148,12 +148,13 @@ class Peer:
         self._outgoing.put(frame)
 
     def _write(self) -> None:
-        """A broken connection is found, and dealt with, by the thread that reads."""
-        while (frame := self._outgoing.get()) is not None:
-            try:
+        """Finds some broken connections before the thread that reads, and some that only the one or the other finds."""
+        try:
+            while (frame := self._outgoing.get()) is not None:
                 self._connection.send_bytes(frame)
-            except (OSError, ValueError):
-                self._end()
+        except (OSError, ValueError):
+            self._end()
+            self._leave()
 
     def _read(self) -> None:
         try:
@@ -167,7 +168,12 @@ class Peer:
         self._writer.join()
         with self._closing:
             self._connection.close()
-        self._gone()
+        self._leave()
+
+    def _leave(self) -> None:
+        with self._guard:
+            gone, self._gone = self._gone, _no_context
+        gone()
 
     def _receive(self) -> bytes | None:
         """None when there is no other end any more."""

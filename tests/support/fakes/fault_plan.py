@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -78,9 +79,11 @@ ENDS: Mapping[str, Callable[[], object]] = {
     "exit": lambda: os._exit(3),
     "segfault": lambda: ctypes.string_at(0),
     "exit-and-leave-a-child": _leave_a_child,
+    "close-files": lambda: os.closerange(3, 1024),
+    "exit-thread": sys.exit,
 }
-"""How a driver takes the process along: the out-of-memory killer, a vendor's C library that gives up, one that crashes, and one that
-leaves a process behind that has all its files."""
+"""How a driver takes the process along: the out-of-memory killer, a vendor's C library that gives up, one that crashes, one that
+leaves a process behind that has all its files, a library that closes files which are not its own, and one that gives up politely."""
 
 ANSWERS: Mapping[str, Callable[[Any], Any]] = {
     "none": lambda _answer: None,
