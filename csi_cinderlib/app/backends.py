@@ -13,7 +13,7 @@ from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
-from csi_cinderlib.errors import ConfigurationError, NotFound
+from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverError, NotFound
 from csi_cinderlib.observe import logs, redact
 
 SLOW_SECONDS = 5.0
@@ -71,6 +71,7 @@ class RunningBackends:
             if known.name not in wanted and not found.broken:
                 _log.info("back end removed", backend=known.name)
                 self._registry.remove(known.name)
+                self._latest.pop(known.name, None)
             elif known.name in wanted and wanted[known.name] == known.settings:
                 del wanted[known.name]
         for one in wanted.values():
@@ -122,9 +123,6 @@ class RunningBackends:
             except ConfigurationError as error:
                 _log.error("back end cannot work like this", backend=backend.name, reason=str(error))
                 self._is_wrong(backend, error)
-            except Exception as error:  # a driver's bug must not take the other back ends along
-                _log.exception("back end cannot start", error, backend=backend.name)
-                backend.failure = f"unexpected {type(error).__name__}: the controller's log tells more"
         self._tried(backend)
 
     def _keep(self, backend: RemoteBackend) -> None:
@@ -145,7 +143,7 @@ class RunningBackends:
     def _persist(self, backend: RemoteBackend) -> None:
         def attempt() -> None:
             if backend in self._registry.all():  # it may have been replaced meanwhile
-                backend.start()
+                _start(backend)
 
         event = f"back end {backend.name} is not ready"
         if persist(attempt, self._stopping, event, failed=lambda _why: self._tried(backend)):
@@ -178,3 +176,15 @@ class RunningBackends:
         self._files |= found.files
         self._unreadable = found.unreadable
         return found
+
+
+def _start(backend: RemoteBackend) -> None:
+    """What nobody foresaw is tried again as well: it may be a want of threads or memory that passes."""
+    try:
+        backend.start()
+    except DriverError:
+        raise
+    except Exception as error:
+        _log.exception("back end cannot start", error, backend=backend.name)
+        backend.failure = f"unexpected {type(error).__name__}: the controller's log tells more"
+        raise BackendUnavailable(backend.name, backend.failure) from error

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote, unquote
 
 from csi_cinderlib.app import state_dir
+from csi_cinderlib.config import check
 from csi_cinderlib.errors import DriverError, HostError, NotFound
 
 DIRECTORY = "restart"
@@ -27,12 +27,21 @@ def request(directory: Path, name: str, *, patience: float = PATIENCE) -> None:
     """
     if not _is_held(directory):
         raise HostError(f"no controller is running with state directory {directory}")
-    path = directory / DIRECTORY / quote(name, safe="")
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.write_text("")
+    if not check.BACKEND_NAME.fullmatch(name):
+        raise NotFound("back end", name)
+    path = directory / DIRECTORY / name
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_text("")
+        _await_answer(path, name, patience)
+    except OSError as error:
+        raise HostError(f"the controller cannot be asked: {error}") from error
+
+
+def _await_answer(path: Path, name: str, patience: float) -> None:
     deadline = time.monotonic() + patience
-    while path.exists():
-        if path.read_text() == _UNKNOWN:
+    while (said := _read(path)) is not None:
+        if said == _UNKNOWN:
             path.unlink(missing_ok=True)
             raise NotFound("back end", name)
         if time.monotonic() > deadline:
@@ -41,17 +50,25 @@ def request(directory: Path, name: str, *, patience: float = PATIENCE) -> None:
         time.sleep(0.1)
 
 
+def _read(path: Path) -> str | None:
+    """None once the controller has removed the file."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
 def requested(directory: Path) -> Iterator[str]:
     """In the controller: the names of back ends that are to be started anew. Each request is answered after its turn."""
     for path in sorted((directory / DIRECTORY).glob("*")):
         with suppress(OSError):
             if path.read_text() != _UNKNOWN:
-                yield unquote(path.name)
+                yield path.name
 
 
 def answer(directory: Path, name: str, error: DriverError | None = None) -> None:
     """Tell who asked that it is done, or that there is no such back end."""
-    path = directory / DIRECTORY / quote(name, safe="")
+    path = directory / DIRECTORY / name
     with suppress(OSError):
         if error is None:
             path.unlink(missing_ok=True)

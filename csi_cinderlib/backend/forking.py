@@ -6,19 +6,25 @@ The standard library's fork server was tried first. It listens at a path below /
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Pipe
 from typing import Any
 
+from csi_cinderlib.errors import HostError
+
 WARM = "import sys; sys.path[:] = sys.argv[2:]; from csi_cinderlib.backend.warm import main; main(int(sys.argv[1]))"
+BIRTH_SECONDS = 120.0
+"""For the warm process to import Cinder and to fork, where the machine is busy."""
 STATUS = struct.Struct("i")
 """What the warm process writes of each process: first its number, at its end the status that wait(2) tells."""
 
@@ -64,7 +70,10 @@ class _Warm:
         ours, theirs = socket.socketpair()
         with theirs:
             argv = [sys.executable, "-c", WARM, str(theirs.fileno()), *sys.path]
-            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            with ExitStack() as undo:
+                undo.callback(ours.close)
+                self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+                undo.pop_all()
         self._control = ours
 
 
@@ -83,20 +92,31 @@ class Process:
     """
 
     def __init__(self, target: str, *arguments: Any, name: str, shared: int) -> None:
-        self.connection, theirs = Pipe()
-        output, printed = os.pipe()
-        status, written = os.pipe()
-        _warm.fork(theirs.fileno(), printed, written, shared)
-        theirs.close()
-        os.close(printed)
-        os.close(written)
-        self.output = os.fdopen(output, "r", encoding="utf-8", errors="replace")
-        self._status = os.fdopen(status, "rb", buffering=0)
+        try:
+            with ExitStack() as undo:
+                with ExitStack() as theirs:
+                    self._open(undo, theirs, shared)
+                self._send(target, name, arguments)
+                self.pid, self._pidfd = self._born()
+                undo.pop_all()
+        except OSError as error:
+            raise HostError(f"no process can be started for {name}: {error}") from error
         self._ended = threading.Event()
         self._code: int | None = None
-        self._send(target, name, arguments)
-        self.pid, self._pidfd = self._born()
         threading.Thread(target=self._watch, name=f"{name}-status", daemon=True).start()
+
+    def _open(self, ours: ExitStack, theirs: ExitStack, shared: int) -> None:
+        self.connection, connection = Pipe()
+        ours.enter_context(self.connection)
+        theirs.enter_context(connection)
+        output, printed = os.pipe()
+        self.output = ours.enter_context(os.fdopen(output, "r", encoding="utf-8", errors="replace"))
+        theirs.callback(os.close, printed)
+        status, written = os.pipe()
+        self._status = ours.enter_context(os.fdopen(status, "rb", buffering=0))
+        theirs.callback(os.close, written)
+        self._end_of_line = ours.enter_context(socket.socket(fileno=os.dup(self.connection.fileno())))
+        _warm.fork(connection.fileno(), printed, written, shared)
 
     def _send(self, *assignment: Any) -> None:
         with suppress(OSError):  # then its end is on its way
@@ -104,6 +124,8 @@ class Process:
 
     def _born(self) -> tuple[int, int]:
         """Its number, and a file that stands for it; (0, -1) when there is none."""
+        if not select.select([self._status], [], [], BIRTH_SECONDS)[0]:
+            raise OSError(errno.ETIMEDOUT, f"it was not forked within {BIRTH_SECONDS:.0f} seconds")
         data = self._status.read(STATUS.size)
         if not data:
             return 0, -1
@@ -119,6 +141,8 @@ class Process:
         if data:
             self._code = os.waitstatus_to_exitcode(*STATUS.unpack(data))
         self._ended.set()
+        with self._end_of_line, suppress(OSError):  # programs that the driver left behind may hold the other end
+            self._end_of_line.shutdown(socket.SHUT_RDWR)
 
     def kill(self) -> None:
         """End it at once. Ended already is fine."""
@@ -133,6 +157,8 @@ class Process:
     @property
     def end(self) -> str:
         """How it ended, as a clause."""
+        if not self.pid:
+            return "could not be started"
         if not self._ended.is_set():
             return "is still running"
         if self._code is None:

@@ -9,17 +9,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
-from dataclasses import dataclass
-from functools import partial
 from types import NoneType
 from typing import Any, Protocol, TypeVar
 
-from csi_cinderlib.backend import forking, remote_store
+from csi_cinderlib.backend import remote_store
 from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
+from csi_cinderlib.backend.line import Line
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Rating, has_functions
-from csi_cinderlib.backend.wire import PING, Gone, Peer, Unexpected
+from csi_cinderlib.backend.wire import Gone, Unexpected
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Volume
@@ -28,16 +27,10 @@ from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.persistence.api import Store
 
 T = TypeVar("T")
-SERVE = "csi_cinderlib.backend.driver_process:serve"
-"""By name: this process must not import it."""
 SET_UP_SECONDS = 600.0
 """A set-up that takes longer is given up, its process ended, and tried again."""
 DRAIN_SECONDS = 120.0
 """How long calls go on in the process of a back end whose options were changed, or that was removed."""
-PING_SECONDS = 10.0
-"""Between two looks whether the process runs at all."""
-HUNG_SECONDS = 30.0
-"""Without an answer to that, a process is ended: a call into native code that never returns holds all its threads."""
 PROMPT_SECONDS = 1.0
 """How long `rated_stats` waits for an answer."""
 RECENT_SECONDS = 120.0
@@ -49,9 +42,6 @@ CREATING = frozenset(
 """Calls that may take minutes and come in hundreds (`csi.server.CREATING`)."""
 RELEASING = frozenset({"delete_volume", "delete_snapshot", "delete_group_snapshot", "disconnect"})
 """Calls with slots of their own: they give back what others wait for."""
-STORE_THREADS = 32
-"""For what one driver asks of the store at one time."""
-
 _log = logs.logger(__name__)
 
 
@@ -59,15 +49,6 @@ class Measured(Protocol):
     """Takes the figures of a driver's process: `observe.metrics.Metrics`."""
 
     def backend_called(self, backend: str, operation: str, result: str, seconds: float) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A driver's process and the calls to it."""
-
-    process: forking.Process
-    peer: Peer
-    ended: threading.Event
 
 
 class RemoteBackend:
@@ -108,8 +89,8 @@ class RemoteBackend:
         self._last: BackendStats | None = None
         self._asking = threading.Lock()
         self._asked: Future[Any] | None = None
-        self._process: forking.Process | None = None
-        self._line: _Line | None = None
+        self._latest: Line | None = None
+        self._line: Line | None = None
         self._starting = threading.Lock()
         self._guard = threading.Lock()
         self._is_stopped = False
@@ -169,56 +150,26 @@ class RemoteBackend:
             self.failure = ""
 
     def _start(self) -> None:
-        process = self._fork()
-        ended = threading.Event()
-        peer = Peer(
-            process.connection,
-            self._handlers(),
-            name=f"store-{self.name}",
-            threads=STORE_THREADS,
-            context=_context,
-            gone=partial(self._gone, process, ended),
-        )
-        line = _Line(process, peer, ended)
-        peer.start()
-        try:
-            self._set_up(line)
-            self._open(line)
-        except BaseException:
-            process.kill()
-            peer.close()
-            raise
-        _log.info("driver's process is ready", backend=self.name, pid=process.pid)
-
-    def _fork(self) -> forking.Process:
         with self._guard:
             self._refuse_stopped()
             assignment, self._is_first = self._assign(self._is_first), False
-            self._process = process = forking.Process(
-                SERVE, assignment, name=f"csi:{self.name}", shared=self._deadline.file
-            )
-        threading.Thread(target=self._relay, args=(process,), name=f"output-{self.name}", daemon=True).start()
-        return process
-
-    def _set_up(self, line: _Line) -> None:
-        limit = self._set_up_seconds or SET_UP_SECONDS
+        line = self._latest = Line(assignment, self._handlers(), shared=self._deadline.file, lost=self._lose)
+        line.open()
         try:
-            self._capabilities, self._last = line.peer.begin("start").result(limit)
-        except TooLate as error:
-            why = f"its set-up did not end within {limit:.0f} seconds"
-            raise BackendUnavailable(self.name, why) from error
-        except Unexpected as error:
-            raise BackendUnavailable(self.name, f"{error}; the log tells more") from error
-        except Gone as error:
-            line.process.wait(HUNG_SECONDS)
-            raise BackendUnavailable(self.name, f"its driver's process {line.process.end} during the set-up") from error
+            self._refuse_stopped()  # while it was forked
+            self._capabilities, self._last = line.set_up(self._set_up_seconds or SET_UP_SECONDS)
+            self._use(line)
+        except BaseException:
+            line.close()
+            raise
+        _log.info("driver's process is ready", backend=self.name, pid=line.process.pid)
 
-    def _open(self, line: _Line) -> None:
+    def _use(self, line: Line) -> None:
         with self._guard:
             self._refuse_stopped()
             self._line = line
         if line.ended.is_set():  # it ended just now
-            self._lose(line.process)
+            self._lose(line)
             raise BackendUnavailable(self.name, self.failure)
 
     def _refuse_stopped(self) -> None:
@@ -232,37 +183,23 @@ class RemoteBackend:
             "measured": self._measured,
         }
 
-    def _relay(self, process: forking.Process) -> None:
-        with process.output:
-            for line in process.output:
-                logs.relay(line.rstrip("\n"), _log, backend=self.name, pid=process.pid)
-
-    def _gone(self, process: forking.Process, ended: threading.Event) -> None:
-        process.wait(HUNG_SECONDS)
-        ended.set()
-        self._lose(process)
-
-    def _lose(self, process: forking.Process) -> None:
+    def _lose(self, line: Line) -> None:
         with self._guard:
-            if self._line is not None and self._line.process is process:
-                self.failure = self._last_end = f"its driver's process {process.end}"
+            if self._line is line:
+                self.failure = self._last_end = f"its driver's process {line.process.end}"
                 self._last_end_at = time.monotonic()
                 self._line = None
 
     def wait_until_ended(self) -> str:
         """Wait until the process ends, or hangs and is ended; how, as a clause, or "" after `stop`."""
-        line = self._line
-        while line is not None and not line.ended.wait(PING_SECONDS):
-            if self._line is line and not _runs(line.peer):
-                _log.error("driver's process hangs and is ended", backend=self.name, pid=line.process.pid)
-                line.process.kill()
+        if (line := self._line) is not None:
+            line.wait_until_ended()
         return "" if self._is_stopped else self.failure
 
     def kill(self) -> None:
         """End the process at once, whatever it does."""
-        if (process := self._process) is not None:
-            process.kill()
-            process.wait(HUNG_SECONDS)
+        if (line := self._latest) is not None:
+            line.kill()
 
     def stop(self) -> None:
         """Take no new calls, and end the process once those that run have ended, at the latest after DRAIN_SECONDS.
@@ -281,7 +218,7 @@ class RemoteBackend:
             line.peer.tell("leave")
             threading.Thread(target=self._drain, args=(line,), name=f"drain-{self.name}", daemon=True).start()
 
-    def _drain(self, line: _Line) -> None:
+    def _drain(self, line: Line) -> None:
         if not line.peer.wait_until_idle(DRAIN_SECONDS):
             _log.warning("calls were still at work and were left", backend=self.name, calls=line.peer.calls)
         self.kill()
@@ -291,9 +228,7 @@ class RemoteBackend:
 
     def stats(self, *, refresh: bool = False) -> BackendStats:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
-        if refresh:
-            return self._answered(self._begin("stats", refresh=True))
-        return self._answered(self._question())
+        return self._answered(self._begin("stats", refresh=True) if refresh else self._question())
 
     def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
         """Without waiting long for an array that hangs: the last report has to do then, if no function has a say."""
@@ -321,6 +256,9 @@ class RemoteBackend:
             self._last, self._problem = question.result()
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+        except Unexpected as error:
+            self._problem = self.without_secrets(BackendUnavailable(self.name, f"{error}; the log tells more"))
+            raise BackendUnavailable(self.name, self._problem) from None
         except DriverError as error:
             self._problem = self.without_secrets(error)
             raise
@@ -400,20 +338,3 @@ class RemoteBackend:
     def _measured(self, backend: str, operation: str, result: str, seconds: float) -> None:
         if self._metrics is not None:
             self._metrics.backend_called(backend, operation, result, seconds)
-
-
-def _context() -> tuple[str, tuple[str, ...]]:
-    return logs.request_id(), redact.hidden()
-
-
-def _runs(peer: Peer) -> bool:
-    """Whether it answers. Twice, for this process may have been stopped itself while the answer lay there."""
-    for seconds in (HUNG_SECONDS, 2.0):
-        try:
-            peer.begin(PING).result(seconds)
-        except TooLate:
-            continue
-        except Gone:
-            pass  # its end is on its way
-        return True
-    return False

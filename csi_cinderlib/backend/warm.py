@@ -62,18 +62,29 @@ class _Forks:
                 request, files, _, _ = socket.recv_fds(self._control, 1, 4)
                 if not request:
                     os._exit(0)
-                self._fork(*files)
+                self._answer(files)
 
-    def _fork(self, connection: int, printed: int, status: int, shared: int) -> None:
+    def _answer(self, files: list[int]) -> None:
+        """Whatever fails here must not end this process, and with it the drivers of all back ends: a file closed is the answer."""
+        try:
+            connection, printed, status, shared = files  # fewer arrive when this process may have no more
+            pid = self._fork(connection, printed, shared)
+        except (OSError, ValueError):
+            print("a driver's process cannot be started:", traceback.format_exc(), file=sys.stderr, flush=True)
+        else:
+            files.remove(status)
+            self._statuses[pid] = status
+            _tell(status, pid)
+        finally:
+            for number in files:
+                os.close(number)
+
+    def _fork(self, connection: int, printed: int, shared: int) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             _begin(parent, connection, printed, shared)
-        os.close(connection)
-        os.close(printed)
-        os.close(shared)
-        self._statuses[pid] = status
-        _tell(status, pid)
+        return pid
 
     def _reap(self) -> None:
         while self._statuses:

@@ -11,10 +11,12 @@ import logging
 import os
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any, Final
 
 from csi_cinderlib.backend import frames
@@ -57,7 +59,7 @@ class Peer:
         threads: how many of its calls run here at one time.
         context: what goes along with each call that this thread makes; picklable.
         within: what surrounds each call that is carried out here, given that context.
-        gone: called once, in the reading thread, when the other end is gone.
+        gone: called once, in a thread of this peer, when the other end is gone.
     """
 
     def __init__(
@@ -81,12 +83,15 @@ class Peer:
         self._waiting: dict[int, Future[Any]] = {}
         self._guard = threading.Lock()
         self._idle = threading.Condition(self._guard)
-        self._sending = threading.Lock()
+        self._closing = threading.Lock()
         self._is_closed = False
+        self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name=f"{name}-writer", daemon=True)
         self._reader = threading.Thread(target=self._read, name=f"{name}-reader", daemon=True)
 
     def start(self) -> None:
-        """Read from now on."""
+        """Read and write from now on."""
+        self._writer.start()
         self._reader.start()
 
     def call(self, name: str, /, *arguments: Any, **named: Any) -> Any:
@@ -132,16 +137,24 @@ class Peer:
         The thread that reads closes it: closed here, its number could be another file's before that thread knows.
         """
         self._end()
-        with self._sending, suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as line:
+        self._shut_down()
+
+    def _shut_down(self) -> None:
+        with self._closing, suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
 
     def _send(self, frame: bytes) -> None:
-        """A broken connection is found, and dealt with, by the thread that reads."""
-        with self._sending:
-            try:
+        """Never waits: the other process may have stopped reading."""
+        self._outgoing.put(frame)
+
+    def _write(self) -> None:
+        """Finds some broken connections before the thread that reads, and some that only the one or the other finds."""
+        try:
+            while (frame := self._outgoing.get()) is not None:
                 self._connection.send_bytes(frame)
-            except (OSError, ValueError):
-                self._end()
+        except (OSError, ValueError):
+            self._end()
+            self._leave()
 
     def _read(self) -> None:
         try:
@@ -149,10 +162,18 @@ class Peer:
                 self._take(frames.load(data))
         except Exception:
             _log.exception("what the other process sent cannot be read")
-        with self._sending:
-            self._connection.close()
         self._end()
-        self._gone()
+        self._shut_down()
+        self._outgoing.put(None)
+        self._writer.join()
+        with self._closing:
+            self._connection.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        with self._guard:
+            gone, self._gone = self._gone, _no_context
+        gone()
 
     def _receive(self) -> bytes | None:
         """None when there is no other end any more."""
@@ -166,7 +187,8 @@ class Peer:
         if what == _CALL and name == PING:
             self._send(frames.dump((_ANSWER, number, name, None, None)))
         elif what == _CALL:
-            self._pool.submit(self._carry_out, number, name, body, *rest)
+            with suppress(RuntimeError):  # the line ends just now
+                self._pool.submit(self._carry_out, number, name, body, *rest)
         elif what == _NOTE:
             self._handlers[name](*body)
         elif (future := self._taken(number)) is not None:
@@ -185,20 +207,16 @@ class Peer:
     def _carry_out(
         self, number: int, name: str, arguments: tuple[Any, ...], named: dict[str, Any], context: Any
     ) -> None:
+        """Answer whatever happens: the caller waits for it without limit."""
         try:
             with self._within(context):
                 answer = self._handlers[name](*arguments, **named)
                 frame = frames.dump((_ANSWER, number, name, answer, None))
-        except DriverError as error:
-            frame = frames.dump((_FAILURE, number, name, error, None))
         except Gone:
             return  # the question came from a process that is gone, or needs one
-        except Exception as error:  # a driver's bug: the caller must learn of it
+        except BaseException as error:  # also SystemExit, which would only end this thread
             with self._within(context):
-                _log.exception("unexpected error in %s", name)
-            frame = frames.dump(
-                (_FAILURE, number, name, Unexpected(f"unexpected {type(error).__name__}: {error}"), None)
-            )
+                frame = _failure(number, name, error)
         self._send(frame)
 
     def _end(self) -> None:
@@ -209,3 +227,12 @@ class Peer:
         for future in waiting.values():
             future.set_exception(Gone())
         self._pool.shutdown(wait=False)
+
+
+def _failure(number: int, name: str, error: BaseException) -> bytes:
+    if isinstance(error, DriverError):
+        with suppress(frames.Unsendable):
+            return frames.dump((_FAILURE, number, name, error, None))
+    _log.error("unexpected error in %s", name, exc_info=error)  # a driver's bug
+    words = "".join(traceback.format_exception_only(error)).strip()  # whose own text may raise as well
+    return frames.dump((_FAILURE, number, name, Unexpected(f"unexpected {words}"), None))

@@ -40,6 +40,8 @@ NOISY = (
 
 _START, _BREAK = "\x1e", "\x1f"
 """ASCII's record and unit separators: around and in what one process writes for another one to relay."""
+LONGEST_LINE = 1 << 20
+"""Of what another process writes: one that never ends a line must not fill the memory of this one."""
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
@@ -124,6 +126,18 @@ def configure(
 def resolve(format: str, stream: IO[str]) -> str:
     """ "json" or "text"."""
     return format if format != "auto" else "text" if stream.isatty() else "json"
+
+
+def lines(stream: IO[str]) -> Iterator[str]:
+    """What another process writes, line by line. Of a line that is too long, nothing: half of it could end within a password."""
+    is_inside = False
+    while part := stream.readline(LONGEST_LINE):
+        is_long = len(part) == LONGEST_LINE and not part.endswith("\n")
+        if is_long and not is_inside:
+            yield f"(a line of more than {LONGEST_LINE} characters is left out)"
+        if not is_long and not is_inside:
+            yield part.rstrip("\n")
+        is_inside = is_long
 
 
 def relay(line: str, source: Logger, **values: object) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from csi_cinderlib.backend.frames import Unsendable
 from csi_cinderlib.backend.wire import PING, Gone, Peer, Unexpected
-from csi_cinderlib.errors import NotFound
+from csi_cinderlib.errors import DriverError, NotFound
 
 Ends = Callable[..., tuple[Peer, Peer]]
 
@@ -124,3 +124,41 @@ def test_notes_are_taken_in_their_order(ends: Ends) -> None:
     for number in range(100):
         left.tell("note", number)
     assert left.call("taken") == list(range(100))
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class Laden(DriverError):
+    def __init__(self) -> None:
+        super().__init__("laden")
+        self.load = object()
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), Unprintable(), Laden(), RecursionError()])
+def test_a_call_is_answered_whatever_it_raises(ends: Ends, error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    left, _ = ends({}, {"fail": fail})
+    with pytest.raises(Unexpected, match=type(error).__name__):
+        left.begin("fail").result(10)
+
+
+def test_nobody_waits_to_speak_to_an_end_that_does_not_read() -> None:
+    one, other = multiprocessing.Pipe()
+    left = Peer(one, {}, name="left", threads=1)
+    left.start()
+    with other, ThreadPoolExecutor(1) as pool:
+        call = pool.submit(left.begin, "call", b"x" * 10_000_000)
+        try:
+            with pytest.raises(TooLate):
+                call.result(10).result(0.1)
+            with pytest.raises(TooLate):
+                left.begin(PING).result(0.1)
+        finally:
+            other.close()
+        with pytest.raises(Gone):
+            call.result(10).result(10)

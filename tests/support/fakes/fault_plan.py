@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SLOW_SECONDS = 2.0
+ORPHAN_SECONDS = 20.0
 ANOTHER_VOLUME = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
 
@@ -65,13 +67,24 @@ ERRORS: Mapping[str, Failure] = {
     "timed-out": _said("timed out waiting for the job of {name}", "dell_emc/powermax/rest.py"),
 }
 
+
+def _leave_a_child() -> None:
+    if os.fork() == 0:
+        time.sleep(ORPHAN_SECONDS)
+    os._exit(3)
+
+
 ENDS: Mapping[str, Callable[[], object]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exit": lambda: os._exit(3),
     "segfault": lambda: ctypes.string_at(0),
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "exit-and-leave-a-child": _leave_a_child,
+    "close-files": lambda: os.closerange(3, 1024),
+    "exit-thread": sys.exit,
 }
-"""How a driver takes the process along: the out-of-memory killer, a vendor's C library that gives up, and one that crashes."""
+"""How a driver takes the process along: the out-of-memory killer, a vendor's C library that gives up, one that crashes, one that
+leaves a process behind that has all its files, a library that closes files which are not its own, and one that gives up politely."""
 
 ANSWERS: Mapping[str, Callable[[Any], Any]] = {
     "none": lambda _answer: None,
