@@ -46,7 +46,7 @@ def _end_with(parent: int) -> None:
 
 
 def _be_first_without_memory() -> None:
-    """Let the kernel end a driver and the programs that it runs, and not the controller or all drivers with the warm process."""
+    """When memory runs out, the kernel is to kill a driver or its programs, not the controller or the warm process."""
     score = Path("/proc/self/oom_score_adj")
     with suppress(OSError):  # /proc may be read-only
         score.write_text(str(min(1000, int(score.read_text()) + OOM_SCORE)))
