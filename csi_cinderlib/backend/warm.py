@@ -12,6 +12,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,8 @@ from csi_cinderlib.host import kernel
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 """linux/prctl.h."""
+OOM_SCORE = 300
+"""As much as if a driver used three tenths more of the memory than it does (proc_pid_oom_score_adj(5))."""
 
 
 def main(control: int) -> NoReturn:
@@ -40,6 +43,13 @@ def _end_with(parent: int) -> None:
     kernel.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
+
+
+def _be_first_without_memory() -> None:
+    """When memory runs out, the kernel is to kill a driver or its programs, not the controller or the warm process."""
+    score = Path("/proc/self/oom_score_adj")
+    with suppress(OSError):  # /proc may be read-only
+        score.write_text(str(min(1000, int(score.read_text()) + OOM_SCORE)))
 
 
 class _Forks:
@@ -107,6 +117,7 @@ def _begin(parent: int, connection: int, printed: int, shared: int) -> NoReturn:
     """In the new process."""
     try:
         _end_with(parent)
+        _be_first_without_memory()
         os.dup2(printed, 1)
         os.dup2(printed, 2)
         signal.set_wakeup_fd(-1)

@@ -148,7 +148,7 @@ class Peer:
         self._outgoing.put(frame)
 
     def _write(self) -> None:
-        """Finds some broken connections before the thread that reads, and some that only the one or the other finds."""
+        """Either this thread or the one that reads may be the first, or the only one, to notice a broken connection."""
         try:
             while (frame := self._outgoing.get()) is not None:
                 self._connection.send_bytes(frame)

@@ -80,6 +80,12 @@ def test_drivers_processes_end_with_a_controller_that_is_killed(start: Start, tm
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), seconds=10)
 
 
+def test_a_driver_that_eats_the_memory_is_ended_before_the_controller(start: Start, tmp_path: Path) -> None:
+    driver = ready(start, array(tmp_path / "log"))
+    scores = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (driver.pid, pid_of(driver, "array"))]
+    assert scores[0] < scores[1]
+
+
 def test_a_driver_that_hangs_in_its_set_up_holds_up_no_other_back_end(start: Start, tmp_path: Path) -> None:
     driver = start(
         "--mode", "controller", config=config(array(tmp_path / "log", faults='["get_volume_stats=hang"]'), QUICK)
