@@ -17,7 +17,7 @@ PATIENCE = 5.0
 
 
 class Turn:
-    """A lock file, whose lock is held by the process that opened it and by those that it forked."""
+    """A lock file. Its lock is of the process that took it, and not of programs that the driver starts and leaves behind."""
 
     def __init__(self, state_dir: Path, back_end: str) -> None:
         self._back_end = back_end
@@ -51,8 +51,8 @@ class Turn:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):  # fcntl(2) names both
                 if time.monotonic() > deadline:
                     holder = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
                     why = f"process {holder}, in which its driver ran before, has not ended yet"

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend import looping
+from csi_cinderlib.backend import looping, ratings
 from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.errors import BackendUnavailable, DriverError
@@ -90,17 +90,15 @@ def test_failed_starts_leave_no_loop(make: MakeBackend, method: str) -> None:
         assert loops() == []
 
 
-def test_a_start_that_ends_by_a_bug_leaves_no_loop(make: MakeBackend, store: ObservedStore) -> None:
-    def fail(_: object) -> None:
+def test_a_start_that_ends_by_a_bug_leaves_no_loop(make: MakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    def fail_next(_: object) -> None:
-        store.before["page"] = fail
-
     backend = make(driver=LOOPING, start=False)
-    store.before["page"] = fail_next
-    with pytest.raises(RuntimeError, match="a bug"):
-        backend.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(ratings, "check", fail)
+        with pytest.raises(RuntimeError, match="a bug"):
+            backend.start()
     assert (loops(), backend.ready) == ([], False)
     backend.start()
     assert backend.ready

@@ -30,6 +30,7 @@ from tests.program.serve.replicas import (
     wait_for_log,
 )
 from tests.support.fakes.array import Array
+from tests.support.processes import drivers
 from tests.support.servers.postgresql import PostgreSQL
 from tests.support.servers.server import running
 
@@ -160,8 +161,10 @@ def test_a_controller_that_was_stopped_past_its_lease_calls_no_driver_and_ends(s
     here, there = (nodes.encode({"host": name, "initiator": f"iqn.{name}"}) for name in ("here", "there"))
     names = [f"pvc-{number}" for number in range(4)]
     with ThreadPoolExecutor(8) as pool:
+        driver = drivers(leader.pid)["shared"]
         publishing = pool.submit(Calls(leader).publish, volume, here)
-        wait_until_stopped(leader.pid)
+        wait_until_stopped(driver)
+        os.kill(leader.pid, signal.SIGSTOP)
         stopped = time.monotonic()
         try:
             assert seconds_until_ready(standby, stopped) < FAIL_OVER
@@ -171,12 +174,14 @@ def test_a_controller_that_was_stopped_past_its_lease_calls_no_driver_and_ends(s
             persist(lambda calls: calls.delete(doomed), [standby], codes)
             created = [patiently([standby], name, codes) for name in names]
         finally:
-            before = [event for event in Array(file).events() if event.pid == leader.pid]
+            before = [event for event in Array(file).events() if event.pid == driver]
+            os.kill(driver, signal.SIGCONT)  # it goes on alone for a moment
+            time.sleep(1)
             os.kill(leader.pid, signal.SIGCONT)
         assert leader.wait(30) == 1
         assert isinstance(publishing.exception(), grpc.RpcError)
     assert "this process is no longer the active controller and ends" in leader.log()
-    assert [event for event in Array(file).events() if event.pid == leader.pid] == before
+    assert [event for event in Array(file).events() if event.pid == driver] == before
     assert {lun.name for lun in Array(file).luns()} == {f"volume-{id}" for id in (volume, *created)}
     (attached,) = (lun for lun in Array(file).luns() if lun.name == f"volume-{volume}")
     assert len(attached.hosts) == 1

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import os
-import resource
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend import forking, line, remote
-from csi_cinderlib.backend.assignment import Assignment
-from csi_cinderlib.backend.bulkhead import Bulkhead
-from csi_cinderlib.backend.remote import RemoteBackend
+from csi_cinderlib.backend import line, remote
 from csi_cinderlib.backend.stats import Candidate
-from csi_cinderlib.config.settings import BackendSettings, LogSettings
 from csi_cinderlib.errors import (
     BackendUnavailable,
     ConfigurationError,
-    HostError,
     InvalidRequest,
     LeaseLost,
     PreconditionFailed,
@@ -34,109 +24,16 @@ from csi_cinderlib.host.deadline import Deadline, now
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.model.size import GiB
-from csi_cinderlib.observe import logs
+from tests.component.backend.processes.conftest import (
+    VOLUME,
+    Figures,
+    Make,
+    csi_processes,
+    in_thread,
+    wait_for,
+)
 from tests.support.fakes.array import Array
-from tests.support.fakes.fault_plan import ORPHAN_SECONDS
 from tests.support.fakes.stores import ObservedStore
-
-ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
-VOLUME = Volume(id="0b6c6f52-3f5e-4a0e-9d0f-6f1d3c1c1a11", name="pvc-1", backend="array", size=GiB(1))
-Make = Callable[..., RemoteBackend]
-
-
-class Figures(list[tuple[str, str, str]]):
-    def backend_called(self, backend: str, operation: str, result: str, seconds: float) -> None:
-        assert 0 <= seconds < 60
-        self.append((backend, operation, result))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_warm_process_left() -> Iterator[None]:
-    """A program ends it by ending itself."""
-    yield
-    forking.cool_down()
-
-
-@pytest.fixture
-def figures() -> Figures:
-    return Figures()
-
-
-@pytest.fixture
-def store() -> ObservedStore:
-    return ObservedStore()
-
-
-@pytest.fixture
-def deadline() -> Deadline:
-    return Deadline()
-
-
-@pytest.fixture
-def array_file(tmp_path: Path) -> Path:
-    return tmp_path / "array.log"
-
-
-@pytest.fixture
-def make(
-    store: ObservedStore, figures: Figures, deadline: Deadline, array_file: Path, tmp_path: Path
-) -> Iterator[Make]:
-    made: list[RemoteBackend] = []
-
-    def backend(*, start: bool = True, driver: str = ARRAY, **options: Any) -> RemoteBackend:
-        given = {"nothing_array_file": str(array_file), **options} if driver == ARRAY else options
-        settings = BackendSettings(name="array", driver=driver, options=given, stats_seconds=0)
-
-        def assign(is_first: bool) -> Assignment:
-            return Assignment(
-                settings=settings,
-                state_dir=tmp_path,
-                owner="me",
-                traits=store.traits,
-                log=LogSettings(format="text"),
-                measured=True,
-                is_first=is_first,
-            )
-
-        one = RemoteBackend(
-            assign,
-            store=store,
-            deadline=deadline,
-            bulkhead=Bulkhead(64, lambda: 1),
-            metrics=figures,
-        )
-        made.append(one)
-        if start:
-            one.start()
-        return one
-
-    yield backend
-    for one in made:
-        one.stop()
-        one.kill()
-
-
-def wait_for(holds: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def in_thread(work: Callable[[], object]) -> list[object]:
-    """Begin it; the list gets the exception that it ends with, or None."""
-    ended: list[object] = []
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:
-            ended.append(error)
-        else:
-            ended.append(None)
-
-    threading.Thread(target=run, daemon=True).start()
-    return ended
 
 
 def test_a_volume_lives_its_life_there_and_its_records_here(
@@ -316,129 +213,3 @@ def test_a_bug_of_a_driver_is_an_error_of_its_call(make: Make) -> None:
     with pytest.raises(InvalidRequest):
         backend.validate_connector({})
     assert backend.ready
-
-
-@pytest.mark.parametrize("fault", ["exit-and-leave-a-child", "close-files"])
-def test_a_process_has_ended_whoever_holds_or_closed_its_connection(make: Make, fault: str) -> None:
-    backend = make(nothing_faults=[f"create_volume@after={fault}"])
-    ended = in_thread(lambda: backend.create_volume(VOLUME))
-    wait_for(lambda: ended, ORPHAN_SECONDS / 2)
-    assert "driver's process ended during the call" in str(ended[0])
-    assert "ended with exit code" in backend.wait_until_ended()
-    backend.start()
-
-
-def test_a_process_without_a_connection_ends_before_the_next_one_starts(make: Make) -> None:
-    backend = make()
-    pid = backend.pid
-    os.kill(pid, signal.SIGSTOP)
-    assert backend._line is not None
-    backend._line.peer.close()
-    backend.wait_until_ended()
-    assert pid not in csi_processes()
-
-
-def test_a_process_that_cannot_be_forked_takes_no_other_one_along(make: Make) -> None:
-    first, second = make(), make(start=False)
-    warm = forking._warm._process
-    assert warm is not None
-    limits = resource.prlimit(warm.pid, resource.RLIMIT_NOFILE)
-    files = len(files_of(warm.pid))
-    resource.prlimit(warm.pid, resource.RLIMIT_NOFILE, (files + 1, limits[1]))
-    with pytest.raises(BackendUnavailable, match="could not be started"):
-        second.start()
-    resource.prlimit(warm.pid, resource.RLIMIT_NOFILE, limits)
-    wait_for(lambda: len(files_of(warm.pid)) == files)
-    assert first.create_volume(VOLUME).status is Status.AVAILABLE
-    second.start()
-
-
-def test_a_start_without_files_to_spare_fails_and_keeps_none(make: Make) -> None:
-    backend = make(start=False)
-    forking.warm_up()
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for spare in range(6):
-        before = files_of(os.getpid())
-        free = [number for number in range(1000) if number not in before]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (free[spare], limits[1]))
-        try:
-            with pytest.raises(HostError, match="Too many open files"):
-                backend.start()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        assert len(files_of(os.getpid())) <= len(before)
-    backend.start()
-
-
-def test_files_and_threads_do_not_pile_up_over_many_starts(make: Make) -> None:
-    backend = make()
-
-    before = len(files_of(os.getpid())), threading.active_count()
-    for _ in range(20):
-        os.kill(backend.pid, signal.SIGKILL)
-        backend.wait_until_ended()
-        backend.start()
-    wait_for(lambda: len(files_of(os.getpid())) <= before[0] and threading.active_count() <= before[1])
-
-
-def test_what_a_stopped_driver_still_prints_is_logged_without_its_passwords(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backend = make(nothing_password="tr0ub4dor-and-3", nothing_traits=["prints-late"])
-    written = io.StringIO()
-    root = logging.getLogger()
-    monkeypatch.setattr(root, "handlers", [])
-    monkeypatch.setattr(root, "level", root.level)
-    logs.configure(format="text", stream=written)
-    backend.stop()
-    wait_for(lambda: "raidcmd: logging out" in written.getvalue())
-    assert "raidcmd: logging out as admin with ***" in written.getvalue()
-
-
-def test_a_fork_that_hangs_holds_up_nobody_who_stops_the_back_end(make: Make) -> None:
-    make()
-    backend = make(start=False)
-    warm = forking._warm._process
-    assert warm is not None
-    os.kill(warm.pid, signal.SIGSTOP)
-    try:
-        starting = in_thread(backend.start)
-        time.sleep(0.5)
-        stopping = in_thread(backend.stop)
-        wait_for(lambda: stopping, 5)
-    finally:
-        os.kill(warm.pid, signal.SIGCONT)
-    wait_for(lambda: starting)
-    assert isinstance(starting[0], BackendUnavailable)
-    wait_for(lambda: len(csi_processes()) == 1)
-
-
-def test_a_report_that_fails_as_nobody_foresaw_is_the_back_ends_problem(make: Make) -> None:
-    backend = make(nothing_faults=["get_volume_stats:4=exit-thread"])
-    with pytest.raises(BackendUnavailable, match="SystemExit"):
-        backend.stats(refresh=True)
-    assert "SystemExit" in backend.problem
-    assert backend.stats(refresh=True).pools
-
-
-def files_of(pid: int) -> set[int]:
-    return {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
-
-
-def csi_processes() -> list[int]:
-    """The drivers' processes of this test."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if path.read_text() == "csi:array\n" and _is_ours(int(path.parent.name)):
-                found.append(int(path.parent.name))
-        except OSError:
-            continue  # it has ended
-    return found
-
-
-def _is_ours(pid: int) -> bool:
-    def parent(of: int) -> int:
-        return int(Path(f"/proc/{of}/stat").read_text().rpartition(") ")[2].split()[1])
-
-    return parent(parent(pid)) == os.getpid()
