@@ -25,6 +25,8 @@ from csi_cinderlib.errors import HostError
 WARM = "import sys; sys.path[:] = sys.argv[2:]; from csi_cinderlib.backend.warm import main; main(int(sys.argv[1]))"
 BIRTH_SECONDS = 120.0
 """For the warm process to import Cinder and to fork, where the machine is busy."""
+LEAVE_SECONDS = 1.0
+"""For the warm process to end the others and itself."""
 STATUS = struct.Struct("i")
 """What the warm process writes of each process: first its number, at its end the status that wait(2) tells."""
 
@@ -50,18 +52,23 @@ class _Warm:
             except OSError:  # it has ended just now: the reader of the status finds that out
                 return
 
-    def kill(self) -> None:
-        """All processes that were forked from it end with it, at once. Takes no lock: the process ends, too."""
-        if self._process is not None:
-            self._process.kill()
+    def abandon(self) -> None:
+        """End it, and with it all processes that it forked and the programs that these run. Takes no lock: this process ends, too."""
+        if (process := self._process) is not None:
+            with suppress(OSError):
+                self._control.shutdown(socket.SHUT_RDWR)
+            try:
+                process.wait(LEAVE_SECONDS)
+            except subprocess.TimeoutExpired:  # then the kernel ends the processes; programs go on
+                process.kill()
 
     def stop(self) -> None:
         """The same, and wait until it has ended."""
         with self._guard:
             if self._process is not None:
-                self._control.close()
-                self._process.kill()
+                self.abandon()
                 self._process.wait()
+                self._control.close()
                 self._process = None
 
     def _ensure(self) -> None:
@@ -78,7 +85,7 @@ class _Warm:
 
 
 _warm = _Warm()
-warm_up, cool_down, abandon = _warm.start, _warm.stop, _warm.kill
+warm_up, cool_down, abandon = _warm.start, _warm.stop, _warm.abandon
 
 
 class Process:

@@ -71,7 +71,7 @@ class _Forks:
             if self._control.fileno() in readable:
                 request, files, _, _ = socket.recv_fds(self._control, 1, 4)
                 if not request:
-                    os._exit(0)
+                    self._leave()
                 self._answer(files)
 
     def _answer(self, files: list[int]) -> None:
@@ -94,16 +94,32 @@ class _Forks:
         pid = os.fork()
         if pid == 0:
             _begin(parent, connection, printed, shared)
+        with suppress(OSError):  # it may have done so, and ended, already
+            os.setpgid(pid, pid)
         return pid
 
     def _reap(self) -> None:
         while self._statuses:
-            pid, ended = os.waitpid(-1, os.WNOHANG)
-            if not pid:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
                 return
+            _end_programs(found.si_pid)  # before its number is free, and before the next process starts
+            pid, ended = os.waitpid(found.si_pid, 0)
             status = self._statuses.pop(pid)
             _tell(status, ended)
             os.close(status)
+
+    def _leave(self) -> NoReturn:
+        """The main process has ended: so do the others, with the programs that they run."""
+        for pid in self._statuses:
+            _end_programs(pid)
+        os._exit(0)
+
+
+def _end_programs(pid: int) -> None:
+    """Kill the group of a driver's process. What a driver starts as a service of the machine has made a group of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _tell(status: int, value: int) -> None:
@@ -116,6 +132,7 @@ def _tell(status: int, value: int) -> None:
 def _begin(parent: int, connection: int, printed: int, shared: int) -> NoReturn:
     """In the new process."""
     try:
+        os.setpgid(0, 0)
         _end_with(parent)
         _be_first_without_memory()
         os.dup2(printed, 1)

@@ -118,9 +118,10 @@ class ArrayDriver(NothingDriver):
         subprocess.run(["/bin/sh", "-c", script, self.configuration.nothing_password], check=True)
 
     def _leave_program(self) -> None:
-        """It ends a moment after this process."""
+        """A service of the machine: it goes on after this process for a moment."""
         script = 'while [ -e /proc/$1 ]; do sleep 0.1; done; sleep 1; echo "raidcmd: logging out as admin with $0" >&2'
-        subprocess.Popen(["/bin/sh", "-c", script, self.configuration.nothing_password, str(os.getpid())])
+        argv = ["/bin/sh", "-c", script, self.configuration.nothing_password, str(os.getpid())]
+        subprocess.Popen(argv, start_new_session=True)
 
     def _keep_session(self) -> None:
         self.logins += 1

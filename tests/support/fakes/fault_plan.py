@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 SLOW_SECONDS = 2.0
+PROGRAM_SECONDS = "86399"
+"""Of a program that hangs, by which tests find it."""
 ORPHAN_SECONDS = 20.0
 ANOTHER_VOLUME = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
@@ -74,12 +77,18 @@ def _leave_a_child() -> None:
     os._exit(3)
 
 
+def _run_a_program() -> None:
+    """As lvcreate or a vendor's tool."""
+    subprocess.run(["sleep", PROGRAM_SECONDS], check=False)
+
+
 ENDS: Mapping[str, Callable[[], object]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exit": lambda: os._exit(3),
     "segfault": lambda: ctypes.string_at(0),
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "exit-and-leave-a-child": _leave_a_child,
+    "run-a-program": _run_a_program,
     "close-files": lambda: os.closerange(3, 1024),
     "exit-thread": sys.exit,
 }

@@ -9,6 +9,8 @@ import resource
 import signal
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +29,7 @@ from tests.component.backend.processes.conftest import (
     in_thread,
     wait_for,
 )
-from tests.support.fakes.fault_plan import ORPHAN_SECONDS
+from tests.support.fakes.fault_plan import ORPHAN_SECONDS, PROGRAM_SECONDS
 
 
 @pytest.mark.parametrize("fault", ["exit-and-leave-a-child", "close-files"])
@@ -132,3 +134,27 @@ def test_a_report_that_fails_as_nobody_foresaw_is_the_back_ends_problem(make: Ma
         backend.stats(refresh=True)
     assert "SystemExit" in backend.problem
     assert backend.stats(refresh=True).pools
+
+
+@pytest.mark.parametrize("ending", ["driver", "warm"])
+def test_programs_that_a_driver_runs_end_with_it(make: Make, ending: str) -> None:
+    """Else an `lvcreate` would go on beside the next attempt."""
+    backend = make(nothing_faults=["create_volume=run-a-program"])
+    ended = in_thread(lambda: backend.create_volume(VOLUME))
+    wait_for(programs)
+    if ending == "driver":
+        backend.kill()
+    else:
+        forking.cool_down()
+    wait_for(lambda: ended)
+    wait_for(lambda: not programs())
+
+
+def programs() -> list[str]:
+    """Those of the fault "run-a-program" that run."""
+    wanted, found = f"sleep\0{PROGRAM_SECONDS}\0", []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            if path.read_text() == wanted:
+                found.append(path.parent.name)
+    return found
