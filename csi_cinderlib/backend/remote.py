@@ -147,7 +147,6 @@ class RemoteBackend:
             except DriverError as error:
                 self.failure = "stopped" if self._is_stopped else self.without_secrets(error)
                 raise
-            self.failure = ""
 
     def _start(self) -> None:
         with self._guard:
@@ -167,7 +166,7 @@ class RemoteBackend:
     def _use(self, line: Line) -> None:
         with self._guard:
             self._refuse_stopped()
-            self._line = line
+            self._line, self.failure = line, ""
         if line.ended.is_set():  # it ended just now
             self._lose(line)
             raise BackendUnavailable(self.name, self.failure)
