@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ from tests.support.processes import descendants
 
 GIB = 2**30
 NOTHING = "backends: {nothing: {driver: tests.support.fakes.nothing.NothingDriver, options: {nothing_capacity_gb: infinite}}}\nlog: {level: warning}\n"
+REPEAT_SECONDS = 1.0
+"""The provisioner's first pause before it repeats a refused call."""
+PATIENCE = 120.0
+RETRIED = {grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE}
 LOOP_FILES = "log: {level: warning}\n"
 _MODE = csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER)
 BLOCK = csi_pb2.VolumeCapability(access_mode=_MODE, block=csi_pb2.VolumeCapability.BlockVolume())
@@ -79,6 +84,17 @@ class Client:
 
     def create(self, name: str, capability: csi_pb2.VolumeCapability = BLOCK, *, backend: str = "") -> str:
         return self.controller.CreateVolume(_creation(name, capability, backend)).volume.volume_id
+
+    def create_patiently(self, name: str, *, pause: float = REPEAT_SECONDS) -> str:
+        """As the provisioner does: refused calls are repeated."""
+        ends = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self.create(name)
+            except grpc.RpcError as error:
+                if error.code() not in RETRIED or time.monotonic() > ends:
+                    raise
+            time.sleep(pause)
 
     def begin_creation(self, name: str, *, backend: str) -> grpc.CallFuture[csi_pb2.CreateVolumeResponse]:
         """Without waiting for the answer."""
@@ -146,7 +162,6 @@ class Client:
 def creators(socket: str, callers: int, seconds: float, started: float) -> int:
     """In a process of its own: create volumes with so many threads until the time is over; how many."""
     import threading
-    import time
 
     channel = grpc.insecure_channel(f"unix:{socket}")
     create = csi_pb2_grpc.ControllerStub(channel).CreateVolume

@@ -16,7 +16,7 @@ from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.lease import KEY, TIMING
 from csi_cinderlib.persistence.plugins import open_store
-from tests.bench.client import NOTHING, Client, running
+from tests.bench.client import NOTHING, PATIENCE, REPEAT_SECONDS, Client, running
 from tests.bench.rows import Row
 from tests.support.servers.postgresql import PostgreSQL
 from tests.support.servers.server import Unavailable
@@ -30,9 +30,6 @@ backends:
     options: {nothing_capacity_gb: infinite, nothing_faults: create_volume=hang}
 log: {level: warning}
 """
-REPEAT_SECONDS = 1.0
-"""The provisioner's first pause before it repeats a refused call."""
-PATIENCE = 120.0
 
 
 def controllers(directory: Path) -> Iterator[Row]:
@@ -112,7 +109,7 @@ def _fail_over(directory: Path) -> Row:
         _wait_for_renewal(store)
         killed = time.monotonic()
         leader.kill()
-        _create_patiently(Client(standby), "after")
+        Client(standby).create_patiently("after", pause=0.05)
         seconds = time.monotonic() - killed
     return Row(
         "fail-over: leader killed to first CreateVolume", "s", seconds, 25, 20, TIMING.duration, "the lease's duration"
@@ -137,17 +134,3 @@ def _wait_until(is_done: Callable[[], bool]) -> None:
     while not is_done():
         assert time.monotonic() < ends, "it did not come about"
         time.sleep(0.02)
-
-
-def _create_patiently(client: Client, name: str) -> None:
-    """As the provisioner of the standby's pod does once its driver is ready."""
-    ends = time.monotonic() + PATIENCE
-    while True:
-        try:
-            client.create(name)
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > ends:
-                raise
-            time.sleep(0.05)
-        else:
-            return
