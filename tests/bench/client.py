@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -161,27 +162,16 @@ class Client:
 
 def creators(socket: str, callers: int, seconds: float, started: float) -> int:
     """In a process of its own: create volumes with so many threads until the time is over; how many."""
-    import threading
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        create = csi_pb2_grpc.ControllerStub(channel).CreateVolume
 
-    channel = grpc.insecure_channel(f"unix:{socket}")
-    create = csi_pb2_grpc.ControllerStub(channel).CreateVolume
-    counts = [0] * callers
+        def work(number: int) -> int:
+            count = 0
+            while time.time() < started + seconds:
+                create(_creation(f"load-{os.getpid()}-{number}-{count}", BLOCK, ""))
+                count += 1
+            return count
 
-    def work(number: int) -> None:
-        while time.time() < started + seconds:
-            name = f"load-{os.getpid()}-{number}-{counts[number]}"
-            create(
-                csi_pb2.CreateVolumeRequest(
-                    name=name, capacity_range=csi_pb2.CapacityRange(required_bytes=GIB), volume_capabilities=[BLOCK]
-                )
-            )
-            counts[number] += 1
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(callers)]
-    time.sleep(max(0.0, started - time.time()))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    channel.close()
-    return sum(counts)
+        time.sleep(max(0.0, started - time.time()))
+        with ThreadPoolExecutor(callers) as pool:
+            return sum(pool.map(work, range(callers)))
