@@ -74,7 +74,7 @@ def _publishing(directory: Path, limit: int) -> Row:
         with ThreadPoolExecutor(CREATIONS + PUBLICATIONS) as pool:
             volumes = list(pool.map(client.create, [f"volume-{number}" for number in range(2 * PUBLICATIONS)]))
             alone = _slowest(pool, client, volumes[:PUBLICATIONS], node_id)
-            creations = [pool.submit(client.create, f"slow-{number}") for number in range(CREATIONS)]
+            creations = [pool.submit(client.create_patiently, f"slow-{number}") for number in range(CREATIONS)]
             time.sleep(0.25)
             beside = _slowest(pool, client, volumes[PUBLICATIONS:], node_id)
             for creation in creations:
