@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,10 @@ from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
 
 THREADS = 1024
 """More than the controller lets through: they start as they are needed."""
+LATE_SECONDS = 2.0
+"""After the deadline, at which the controller ends this process, unless it is stopped itself."""
+LOOK_SECONDS = 5.0
+"""Between two looks at the deadline, at the longest."""
 VERBS = (
     "create_volume",
     "resume_create_volume",
@@ -87,8 +90,11 @@ class _Service:
             raise LeaseLost("the controller does not hold the lease of the active controller")
 
     def run(self) -> None:
+        """Serve until the deadline is over: a call with many steps must not go on beside the next controller."""
         self._peer.start()
-        threading.Event().wait()
+        while (left := self._deadline.until + LATE_SECONDS - now()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
+        os._exit(1)  # without a word: a controller that is stopped reads no log, and a full pipe would hold this up
 
     def _start(self) -> tuple[BackendCapabilities, BackendStats]:
         self._turn.take()

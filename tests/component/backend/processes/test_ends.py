@@ -19,6 +19,7 @@ from csi_cinderlib.errors import (
     BackendUnavailable,
     HostError,
 )
+from csi_cinderlib.host.deadline import Deadline, now
 from csi_cinderlib.model.records import Status
 from csi_cinderlib.observe import logs
 from tests.component.backend.processes.conftest import (
@@ -134,6 +135,18 @@ def test_a_report_that_fails_as_nobody_foresaw_is_the_back_ends_problem(make: Ma
         backend.stats(refresh=True)
     assert "SystemExit" in backend.problem
     assert backend.stats(refresh=True).pools
+
+
+def test_a_call_does_not_go_on_past_the_deadline_of_a_controller_that_is_stopped(
+    make: Make, deadline: Deadline
+) -> None:
+    backend = make(nothing_faults=["create_volume=run-a-program"])
+    ended = in_thread(lambda: backend.create_volume(VOLUME))
+    wait_for(programs)
+    deadline.set(now())
+    wait_for(lambda: ended)
+    assert backend.wait_until_ended() == "its driver's process ended with exit code 1"
+    wait_for(lambda: not programs())
 
 
 @pytest.mark.parametrize("ending", ["driver", "warm"])
