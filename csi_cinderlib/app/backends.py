@@ -44,6 +44,7 @@ class RunningBackends:
         self._registry = registry
         self._make = make
         self._latest: dict[str, RemoteBackend] = {}
+        self._keepers: dict[str, threading.Thread] = {}
         self._untried: set[str] = set()
         self._wrong: dict[str, ConfigurationError] = {}
         self._files: dict[str, Path] = {}
@@ -87,6 +88,8 @@ class RunningBackends:
                 continue
             _log.warning("back end is restarted as requested", backend=name)
             backend.kill()
+            if not self._keepers[name].is_alive():  # its configuration was wrong, as far as its driver could tell
+                self._start_keeper(backend)
             restarts.answer(directory, name)
 
     def unreadable(self) -> Mapping[str, str]:
@@ -112,9 +115,14 @@ class RunningBackends:
     def _begin(self, settings: BackendSettings) -> None:
         backend = self._latest[settings.name] = self._make(settings)
         self._registry.add(backend)
+        self._start_keeper(backend)
+
+    def _start_keeper(self, backend: RemoteBackend) -> None:
         with self._guard:
             self._wrong.pop(backend.name, None)
-        threading.Thread(target=self._start, args=(backend,), name=f"start-{backend.name}", daemon=True).start()
+        keeper = threading.Thread(target=self._start, args=(backend,), name=f"start-{backend.name}", daemon=True)
+        self._keepers[backend.name] = keeper
+        keeper.start()
 
     def _start(self, backend: RemoteBackend) -> None:
         with redact.hiding(redact.secrets_in(backend.settings.options)):
