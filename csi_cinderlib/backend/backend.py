@@ -184,6 +184,12 @@ class Backend:
         if exporting is not None:
             exporting.wait()
 
+    def leave_exports(self) -> None:
+        """Another process, which starts now, exports again what is attached."""
+        exporting = self._exports
+        if exporting is not None:
+            exporting.end_walk()
+
     def stop(self) -> None:
         """Forget the driver, and end the looping calls that it runs in the background. Its volumes and connections stay as they are."""
         with self._starting:

@@ -71,7 +71,7 @@ class _Service:
             "stats": self._stats,
             "rated_stats": self._rated_stats,
             "connect": self._connect,
-            "leave": self._turn.leave,
+            "leave": self._leave,
         }
         self._peer = Peer(connection, handlers, name="call", threads=THREADS, within=_within, gone=_end)
         self._backend = Backend(
@@ -100,6 +100,10 @@ class _Service:
         self._turn.take()
         self._backend.start()
         return self._backend.capabilities, self._stats(refresh=False)[0]
+
+    def _leave(self) -> None:
+        self._backend.leave_exports()
+        self._turn.leave()
 
     def _stats(self, *, refresh: bool) -> tuple[BackendStats, str]:
         """The report, and why there is no newer one."""

@@ -32,6 +32,7 @@ class Exports:
         self._driver = driver
         self._pause = pause
         self._stopped = threading.Event()
+        self._walk_ended = threading.Event()
         self._walked = threading.Event()
         self._guard = threading.Lock()
         self._done: set[str] = set()
@@ -44,6 +45,11 @@ class Exports:
     def stop(self) -> None:
         """Begin no further export. One that is running ends by itself."""
         self._stopped.set()
+        self.end_walk()
+
+    def end_walk(self) -> None:
+        """Leave the walk to the next process; the volumes of calls that run here are still exported."""
+        self._walk_ended.set()
         self._walked.set()
 
     def wait(self) -> None:
@@ -71,9 +77,11 @@ class Exports:
                 failures,
                 pause,
             )
-            if self._stopped.wait(pause):
+            if self._walk_ended.wait(pause):
                 return
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        if self._walk_ended.is_set():
+            return
         self._complete = True
         self._done.clear()
         self._walked.set()
@@ -119,7 +127,7 @@ class Exports:
     def _attached(self) -> Iterator[str]:
         """The ids of attached volumes, read in pages as they are needed."""
         for attachment in walk(self._engine.store, Attachment, {"backend": self._engine.name}):
-            if self._stopped.is_set():
+            if self._walk_ended.is_set():
                 return
             if self._is_due(attachment.volume_id):
                 yield attachment.volume_id

@@ -271,6 +271,23 @@ def test_the_walk_ends_with_its_back_end(make: MakeBackend, store: ObservedStore
     assert walk.has_begun(WORKERS)
 
 
+def test_a_walk_that_is_left_to_another_process_ends_and_calls_go_on(
+    make: MakeBackend, store: ObservedStore, walk: Walk
+) -> None:
+    made = attached_before(make, store, 2 * WORKERS)
+    backend = make(driver=INTERRUPTED, walked=False)
+    assert walk.has_begun(WORKERS)
+    backend.leave_exports()
+    walk.released.set()
+    assert walk.has_begun(WORKERS)
+    volume, attachment = next(one for one in made if one[0].id not in walk.begun)
+    backend.connect(volume, attachment)
+    for thread in threading.enumerate():
+        if thread.name == f"exports-{backend.name}":
+            thread.join(10)
+    assert driver(backend).exports == {*walk.begun, volume.id}
+
+
 def test_an_export_that_fails_does_not_stop_the_others(
     make: MakeBackend, store: ObservedStore, log: io.StringIO
 ) -> None:

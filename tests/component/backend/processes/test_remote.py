@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.backend import line, remote
+from csi_cinderlib.backend.exports import WORKERS
 from csi_cinderlib.backend.stats import Candidate
 from csi_cinderlib.errors import (
     BackendUnavailable,
@@ -32,6 +34,7 @@ from tests.component.backend.processes.conftest import (
     in_thread,
     wait_for,
 )
+from tests.support.fakes import makers
 from tests.support.fakes.array import Array
 from tests.support.fakes.stores import ObservedStore
 
@@ -192,6 +195,36 @@ def test_calls_end_before_the_process_of_a_back_end_that_is_stopped(
     assert store.get(Volume, VOLUME.id).status is Status.AVAILABLE
     wait_for(lambda: not csi_processes())
     assert backend.wait_until_ended() == ""
+
+
+def test_a_process_exports_nothing_again_beside_the_next_one(
+    make: Make, store: ObservedStore, figures: Figures, released: threading.Event
+) -> None:
+    for _ in range(50):
+        volume = store.add(replace(makers.volume(backend="array"), status=Status.AVAILABLE))
+        store.add(replace(makers.attachment(volume), status=Status.AVAILABLE))
+    backend = make(driver="tests.support.fakes.nothing.NothingDriver", nothing_delay=0.1)
+    volume = backend.create_volume(VOLUME)
+    reached = threading.Event()
+
+    def check(_others: Sequence[Attachment]) -> None:
+        reached.set()
+        released.wait(30)
+
+    in_thread(lambda: backend.connect(volume, makers.attachment(volume), check=check))
+    assert reached.wait(10)
+    backend.stop()
+    begun = figures.count(("array", "ensure_export", "ok")) + WORKERS
+    assert begun < 50
+    time.sleep(0.7)
+    assert 0 < figures.count(("array", "ensure_export", "ok")) <= begun
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
 
 
 def test_a_call_whose_process_dies_can_be_carried_on_in_the_next_one(
