@@ -241,6 +241,8 @@ class RemoteBackend:
             return self._last, {}
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+        except Unexpected as error:
+            raise BackendUnavailable(self.name, f"{error}; the log tells more") from None
         return rated
 
     def _question(self) -> Future[Any]:

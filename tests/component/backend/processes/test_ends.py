@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.backend import forking
+from csi_cinderlib.backend.stats import Candidate
 from csi_cinderlib.errors import (
     BackendUnavailable,
     HostError,
 )
 from csi_cinderlib.host.deadline import Deadline, now
 from csi_cinderlib.model.records import Status
+from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import logs
 from tests.component.backend.processes.conftest import (
     VOLUME,
@@ -135,6 +137,13 @@ def test_a_report_that_fails_as_nobody_foresaw_is_the_back_ends_problem(make: Ma
         backend.stats(refresh=True)
     assert "SystemExit" in backend.problem
     assert backend.stats(refresh=True).pools
+
+
+def test_a_report_that_fails_as_nobody_foresaw_keeps_volumes_from_its_back_end_alone(make: Make) -> None:
+    """Placement passes over a back end that raises an error of ours."""
+    backend = make(nothing_faults=["get_volume_stats:4=exit-thread"])
+    with pytest.raises(BackendUnavailable, match="SystemExit"):
+        backend.rated_stats(Candidate(size=GiB(1)))
 
 
 def test_a_call_does_not_go_on_past_the_deadline_of_a_controller_that_is_stopped(
