@@ -67,6 +67,7 @@ class Leadership:
         while not self._acquired(readiness):
             if stopping.wait(self.lease.next_look()):
                 return False
+        readiness.starting()
         _log.info("this process is the active controller", lease=self.lease.identity)
         for thread in self._threads:
             thread.start()

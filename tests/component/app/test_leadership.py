@@ -103,6 +103,16 @@ def test_a_standby_says_who_holds_the_lease_and_takes_over_when_it_is_released(a
     assert not a.ended.is_set()
 
 
+def test_a_standby_that_takes_over_is_starting(a: Process, b: Process) -> None:
+    """It may be long before its back ends are there, or they never are: it is not as good as ready any more."""
+    assert a.leads()
+    thread = standing_by(b)
+    assert b.readiness.stands_by
+    a.leadership.close(release=True)
+    thread.join(60)
+    assert (b.readiness.stands_by, b.readiness.why_not) == (False, "this process is still starting")
+
+
 def test_a_lease_that_is_not_released_runs_out(a: Process, b: Process) -> None:
     assert a.leads()
     thread = standing_by(b)
