@@ -56,6 +56,9 @@ SIGN_SECONDS = 5.0
 REFRESH_SECONDS = 5.0
 """Between two looks at the directory of back ends; the kubelet itself takes up to a minute to bring a changed Secret."""
 
+SETTLED_SECONDS = 2.0
+"""For the work on what was left half done to end, once the drivers' processes have."""
+
 OBEY_SECONDS = 1.0
 """Between two looks for requests to restart a back end."""
 
@@ -192,7 +195,8 @@ class ControllerSide:
             self._running.close()
         forking.cool_down()
         if self._leadership is not None:
-            self._leadership.close(release=not self._stopping.is_busy and self._settling.acquire(blocking=False))
+            idle = not self._stopping.is_busy and self._settling.acquire(timeout=SETTLED_SECONDS)
+            self._leadership.close(release=idle)
         self._undo.close()
 
     def _start_chores(self, running: RunningBackends) -> None:
