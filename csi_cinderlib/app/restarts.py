@@ -46,7 +46,9 @@ def _await_answer(path: Path, name: str, patience: float) -> None:
             raise NotFound("back end", name)
         if time.monotonic() > deadline:
             path.unlink(missing_ok=True)
-            raise HostError(f"the controller did not answer within {patience:.0f} seconds")
+            raise HostError(
+                f"the controller did not answer within {patience:.0f} seconds; if it stands by, ask the active one"
+            )
         time.sleep(0.1)
 
 
