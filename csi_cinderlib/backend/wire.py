@@ -90,7 +90,8 @@ class Peer:
         self._reader = threading.Thread(target=self._read, name=f"{name}-reader", daemon=True)
 
     def start(self) -> None:
-        """Read and write from now on."""
+        """Read and write from now on. Raises RuntimeError when no thread can be started."""
+        self._pool.submit(_no_context).result()  # one thread at least, so that no call is left lying
         self._writer.start()
         self._reader.start()
 
@@ -187,7 +188,9 @@ class Peer:
         if what == _CALL and name == PING:
             self._send(frames.dump((_ANSWER, number, name, None, None)))
         elif what == _CALL:
-            with suppress(RuntimeError):  # the line ends just now
+            with suppress(
+                RuntimeError
+            ):  # the line ends just now, or no further thread can be started: another one will do
                 self._pool.submit(self._carry_out, number, name, body, *rest)
         elif what == _NOTE:
             self._handlers[name](*body)
