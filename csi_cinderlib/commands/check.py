@@ -43,11 +43,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.configuration(parser)
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=TIMEOUT,
         metavar="SECONDS",
         help=f"for the set-up of each back end ({TIMEOUT:.0f})",
     )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:

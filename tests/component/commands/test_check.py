@@ -88,6 +88,13 @@ def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_
     assert "pool one: " in outcome.stdout
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_timeout_that_is_none_is_refused(tmp_path: Path, seconds: str) -> None:
+    outcome = check(tmp_path, GOOD % (tmp_path / "volumes"), words=["--timeout", seconds])
+    assert outcome.returncode == 2
+    assert "argument --timeout: " in outcome.stderr
+
+
 def test_what_a_back_end_can_and_cannot_do_is_said(tmp_path: Path) -> None:
     lines = check(tmp_path, GOOD % (tmp_path / "volumes")).stdout.splitlines()
     (can,) = [line for line in lines if line.startswith("  can: ")]
