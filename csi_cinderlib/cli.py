@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "serve": "run the driver until it is stopped",
         "demo": "watch volumes live their whole life on this machine; leaves nothing behind",
         "check": "read the configuration, look at the metadata store and set up every back end, then say what each can do",
+        "backends": "restart a back end whose driver hangs, without the others",
         "drivers": "list every driver there is, or one with its options and a back end to begin with",
         "volumes": "list the volumes that the metadata store knows",
         "orphans": "list what an interrupted call left half done",

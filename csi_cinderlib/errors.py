@@ -15,6 +15,7 @@
     ├── ResourceExhausted         no space, no slot on the node, quota
     ├── Unsupported               this back end cannot do that
     ├── NotReady                  this process is still starting, or could not
+    │   └── LeaseLost             it is not the active controller, or not any more
     ├── CorruptRecord             a stored record cannot be read (names the id)
     ├── StoreUnavailable          the metadata store cannot be reached right now
     ├── BackendError              the Cinder driver failed (keeps the driver's message)
@@ -26,9 +27,21 @@ No gRPC here: `csi_cinderlib.csi.status` maps these to codes, once.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DriverError(Exception):
-    """The root of all errors that this package raises on purpose."""
+    """The root of all errors that this package raises on purpose. They can be pickled, without what caused them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[DriverError], args: tuple[Any, ...], attributes: dict[str, Any]) -> DriverError:
+    """Its own constructor takes other arguments."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class InvalidRequest(DriverError):
@@ -126,6 +139,10 @@ class Unsupported(DriverError):
 
 class NotReady(DriverError):
     """This process is still starting, or could not: says which."""
+
+
+class LeaseLost(NotReady):
+    """This process does not hold the lease of the active controller, so it calls no driver and changes no record."""
 
 
 class CorruptRecord(DriverError):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from csi_cinderlib.app.persist import Stopping, persist
-from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.app import restarts
+from csi_cinderlib.app.persist import RETRY_SECONDS, Stopping, persist
 from csi_cinderlib.backend.registry import Backends
+from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
-from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverError, NotFound
 from csi_cinderlib.observe import logs, redact
 
 SLOW_SECONDS = 5.0
 """For back ends that are slow to start, once another one is ready."""
+
+LASTING_SECONDS = 60.0
+"""A driver's process that lived so long is started again at once; others wait a little longer each time."""
 
 _log = logs.logger(__name__)
 
@@ -28,12 +33,18 @@ class RunningBackends:
     """
 
     def __init__(
-        self, settings: Settings, stopping: Stopping, registry: Backends, make: Callable[[BackendSettings], Backend]
+        self,
+        settings: Settings,
+        stopping: Stopping,
+        registry: Backends,
+        make: Callable[[BackendSettings], RemoteBackend],
     ) -> None:
         self._settings = settings
         self._stopping = stopping
         self._registry = registry
         self._make = make
+        self._latest: dict[str, RemoteBackend] = {}
+        self._keepers: dict[str, threading.Thread] = {}
         self._untried: set[str] = set()
         self._wrong: dict[str, ConfigurationError] = {}
         self._files: dict[str, Path] = {}
@@ -61,11 +72,25 @@ class RunningBackends:
             if known.name not in wanted and not found.broken:
                 _log.info("back end removed", backend=known.name)
                 self._registry.remove(known.name)
+                self._latest.pop(known.name, None)
             elif known.name in wanted and wanted[known.name] == known.settings:
                 del wanted[known.name]
         for one in wanted.values():
             _log.info("back end is new or changed", backend=one.name)
             self._begin(one)
+
+    def obey(self) -> None:
+        """Restart the back ends that an administrator asks for."""
+        directory = self._settings.state_dir
+        for name in restarts.requested(directory):
+            if (backend := self._latest.get(name)) is None:
+                restarts.answer(directory, name, NotFound("back end", name))
+                continue
+            _log.warning("back end is restarted as requested", backend=name)
+            backend.kill()
+            if not self._keepers[name].is_alive():  # its configuration was wrong, as far as its driver could tell
+                self._start_keeper(backend)
+            restarts.answer(directory, name)
 
     def unreadable(self) -> Mapping[str, str]:
         """Why configuration cannot be read: by the names of the back ends that go on with what it said before, else by the file's."""
@@ -81,36 +106,60 @@ class RunningBackends:
         self._first.wait()
         self._all.wait(SLOW_SECONDS)
 
+    def close(self) -> None:
+        """End all of their processes; calls that still run are left."""
+        for backend in self._latest.values():
+            backend.stop()
+            backend.kill()
+
     def _begin(self, settings: BackendSettings) -> None:
-        backend = self._make(settings)
+        backend = self._latest[settings.name] = self._make(settings)
         self._registry.add(backend)
+        self._start_keeper(backend)
+
+    def _start_keeper(self, backend: RemoteBackend) -> None:
         with self._guard:
             self._wrong.pop(backend.name, None)
-        threading.Thread(target=self._start, args=(backend,), name=f"start-{backend.name}", daemon=True).start()
+        keeper = threading.Thread(target=self._start, args=(backend,), name=f"start-{backend.name}", daemon=True)
+        self._keepers[backend.name] = keeper
+        keeper.start()
 
-    def _start(self, backend: Backend) -> None:
+    def _start(self, backend: RemoteBackend) -> None:
         with redact.hiding(redact.secrets_in(backend.settings.options)):
             try:
-                self._persist(backend)
+                self._keep(backend)
             except ConfigurationError as error:
                 _log.error("back end cannot work like this", backend=backend.name, reason=str(error))
                 self._is_wrong(backend, error)
-            except Exception as error:  # a driver's bug must not take the other back ends along
-                _log.exception("back end cannot start", error, backend=backend.name)
-                backend.failure = f"unexpected {type(error).__name__}: the controller's log tells more"
         self._tried(backend)
 
-    def _persist(self, backend: Backend) -> None:
+    def _keep(self, backend: RemoteBackend) -> None:
+        """Keep it running, also when its process ends, until it is stopped."""
+        waits = iter((0.0, *RETRY_SECONDS))
+        while True:
+            self._persist(backend)
+            began = time.monotonic()
+            if not (how := backend.wait_until_ended()):
+                return
+            if time.monotonic() - began > LASTING_SECONDS:
+                waits = iter((0.0, *RETRY_SECONDS))
+            seconds = next(waits, RETRY_SECONDS[-1])
+            _log.error("back end is started again", backend=backend.name, reason=how, next_attempt_in_seconds=seconds)
+            if self._stopping.wait(seconds):
+                return
+
+    def _persist(self, backend: RemoteBackend) -> None:
         def attempt() -> None:
             if backend in self._registry.all():  # it may have been replaced meanwhile
-                backend.start()
+                _start(backend)
 
         event = f"back end {backend.name} is not ready"
         if persist(attempt, self._stopping, event, failed=lambda _why: self._tried(backend)):
             _log.info("back end ready", backend=backend.name)
             self._first.set()
+            self._tried(backend)
 
-    def _is_wrong(self, backend: Backend, error: ConfigurationError) -> None:
+    def _is_wrong(self, backend: RemoteBackend, error: ConfigurationError) -> None:
         """With nothing that can work, and nobody who could change it while this runs, the process had better end."""
         with self._guard:
             self._wrong[backend.name] = error
@@ -118,7 +167,7 @@ class RunningBackends:
         if hopeless and not self._settings.backends_directory:
             self._stopping.failed(error)
 
-    def _tried(self, backend: Backend) -> None:
+    def _tried(self, backend: RemoteBackend) -> None:
         """It is ready, or has failed at least once."""
         with self._guard:
             self._untried.discard(backend.name)
@@ -135,3 +184,15 @@ class RunningBackends:
         self._files |= found.files
         self._unreadable = found.unreadable
         return found
+
+
+def _start(backend: RemoteBackend) -> None:
+    """What nobody foresaw is tried again as well: it may be a want of threads or memory that passes."""
+    try:
+        backend.start()
+    except DriverError:
+        raise
+    except Exception as error:
+        _log.exception("back end cannot start", error, backend=backend.name)
+        backend.failure = f"unexpected {type(error).__name__}: the controller's log tells more"
+        raise BackendUnavailable(backend.name, backend.failure) from error

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from csi_cinderlib.app import resealing
+from csi_cinderlib.app import leadership, resealing
 from csi_cinderlib.app.backends import RunningBackends
+from csi_cinderlib.app.chores import every
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.app.persist import Stopping
 from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
-from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend import forking
+from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.csi.controller import Controller
 from csi_cinderlib.csi.group_controller import GroupController
+from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.server import Service
-from csi_cinderlib.errors import DriverError
+from csi_cinderlib.errors import DriverError, NotReady
+from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.lease import LeasedStore
 from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
-from csi_cinderlib.provisioning.owners import LEASE, Owners
+from csi_cinderlib.provisioning.owners import Owners
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
 
@@ -43,8 +51,16 @@ SETTLE_SECONDS = 60.0
 FIRST_SETTLE_SECONDS = 5.0
 """After a start, which may follow a kill."""
 
+SIGN_SECONDS = 5.0
+"""Between two looks at whether the others are to be told that this process lives, or that it seals with another key."""
 REFRESH_SECONDS = 5.0
 """Between two looks at the directory of back ends; the kubelet itself takes up to a minute to bring a changed Secret."""
+
+SETTLED_SECONDS = 2.0
+"""For the work on what was left half done to end, once the drivers' processes have."""
+
+OBEY_SECONDS = 1.0
+"""Between two looks for requests to restart a back end."""
 
 _log = logs.logger(__name__)
 
@@ -52,53 +68,81 @@ _log = logs.logger(__name__)
 class ControllerSide:
     """See `app.serve.Side`."""
 
-    def __init__(self, settings: Settings, stopping: Stopping, keys: Keys, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stopping: Stopping,
+        keys: Keys,
+        readiness: Readiness,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._settings = settings
         self._keys = keys
+        self._readiness = readiness
         self._metrics = metrics
         self._stopping = stopping
         self._locks = KeyedLocks()
         self._undo = ExitStack()
         self._owner = f"{socket.gethostname()}:{settings.state_dir}"
         self.backends = Backends()
+        self._bulkhead = Bulkhead(settings.workers, lambda: len(self.backends.all()))
         self.store: Store
         self.owners: Owners
+        self._leadership: leadership.Leadership | None = None
+        self._settling = threading.Lock()
         self._nodes: Store | None = None
         self._ids: Namespace
-        self._running: RunningBackends
+        self._running: RunningBackends | None = None
+        self._deadline = Deadline()
 
     def open(self) -> None:
-        """Open the store, which may take a while to come up, and then let the back ends start.
+        """Open the store, which may take a while to come up, become the active controller, and then let the back ends start.
 
         Raises:
             ConfigurationError, StoreUnavailable.
+            NotReady: the process is to end before it became the active controller.
         """
+        forking.warm_up()  # Cinder is imported there meanwhile
         self.store = open_store(self._settings, self._keys.sealer)
         self._undo.callback(self.store.close)
         self._ids = installation.namespace(self.store)
         self._claim_store()
         self.owners = Owners(self.store, owner=self._owner, writer=lambda: self._keys.sealer.writer)
+        self._nodes = self._undo.enter_context(node_registry(self._settings))
         if self.store.traits.shared:
+            self._lead()
+        self._running = RunningBackends(self._settings, self._stopping, self.backends, self._make)
+        self._running.start()
+        self._start_chores(self._running)
+
+    def _lead(self) -> None:
+        """Stand by, with Cinder loaded, until this process is the active controller."""
+        if self._leadership is None:
             self.owners.beat()
             self._undo.callback(self._leave)
-        self._nodes = self._undo.enter_context(node_registry(self._settings))
-        runtime = Runtime(self._settings.state_dir, owner=self._owner, defaults=self._settings.cinder_defaults)
-        self._undo.callback(runtime.close)
+            self._every(SIGN_SECONDS, "sign of life", self.owners.refresh)
+            self._leadership = leadership.leadership(self._settings, self.store, self._undo, self._deadline)
+        if not self._leadership.wait(self._stopping, self._readiness):
+            raise NotReady("the process is to end")
+        self.store = LeasedStore(self.store, self._leadership.lease.check)
 
-        def make(settings: BackendSettings) -> Backend:
-            return Backend(
-                settings,
-                store=self.store,
-                runtime=runtime,
+    def _make(self, settings: BackendSettings) -> RemoteBackend:
+        def assign(is_first: bool) -> Assignment:
+            return Assignment(
+                settings=settings,
                 volume_types=self._settings.volume_types,
+                state_dir=self._settings.state_dir,
                 owner=self._owner,
-                is_alive=self.owners.alive,
-                meter=self._metrics,
+                cinder_defaults=self._settings.cinder_defaults,
+                traits=self.store.traits,
+                log=replace(self._settings.log, format=logs.resolve(self._settings.log.format, sys.stderr)),
+                measured=self._metrics is not None,
+                is_first=is_first,
             )
 
-        self._running = RunningBackends(self._settings, self._stopping, self.backends, make)
-        self._running.start()
-        self._start_chores()
+        return RemoteBackend(
+            assign, store=self.store, deadline=self._deadline, bulkhead=self._bulkhead, metrics=self._metrics
+        )
 
     def _claim_store(self) -> None:
         """In Kubernetes, see that the store is this cluster's. Raises ConfigurationError, StoreUnavailable."""
@@ -143,21 +187,25 @@ class ControllerSide:
         return (controller, GroupController(Groups(*common, ids=self._ids)))
 
     def wait(self) -> None:
+        assert self._running is not None, "open() comes first"
         self._running.wait()
 
     def close(self) -> None:
-        for backend in self.backends.all():
-            backend.stop()
+        if self._running is not None:
+            self._running.close()
+        forking.cool_down()
+        if self._leadership is not None:
+            idle = not self._stopping.is_busy and self._settling.acquire(timeout=SETTLED_SECONDS)
+            self._leadership.close(release=idle)
         self._undo.close()
 
-    def _start_chores(self) -> None:
+    def _start_chores(self, running: RunningBackends) -> None:
         self._every(SETTLE_SECONDS, "orphans", self._settle, first=FIRST_SETTLE_SECONDS)
-        self._every(REFRESH_SECONDS, "back ends", self._running.refresh)
+        self._every(REFRESH_SECONDS, "back ends", running.refresh)
+        self._every(OBEY_SECONDS, "requests to restart", running.obey)
         sealing = resealing.Resealing(self.store, self._keys.sealer, lagging=self.owners.lagging)
         self._every(resealing.LOOK_SECONDS, "sealing", sealing.look)
-        if self.store.traits.shared:
-            self._every(LEASE / 3, "beat", self.owners.beat)
-        observations = Observations(self.backends, unreadable=self._running.unreadable)
+        observations = Observations(self.backends, unreadable=running.unreadable)
         if self._metrics is not None:
             from csi_cinderlib.app import figures
 
@@ -181,22 +229,12 @@ class ControllerSide:
             self._every(departed.LOOK_SECONDS, "nodes", departed.Departed(client, self._nodes or self.store).look)
 
     def _every(self, seconds: float, name: str, work: Callable[[], object], *, first: float | None = None) -> None:
-        def run() -> None:
-            pause = seconds if first is None else first
-            while not self._stopping.wait(pause):
-                pause = seconds
-                try:
-                    work()
-                except DriverError as error:
-                    _log.warning(f"{name} failed", reason=str(error))
-                except Exception as error:  # a bug that meets one record must not end a chore for ever
-                    _log.exception(f"{name} failed", error)
-
-        threading.Thread(target=run, name=name, daemon=True).start()
+        every(seconds, name, work, self._stopping, first=first)
 
     def _settle(self) -> None:
-        for settled in self._orphans().settle():
-            _log.info("orphan settled", kind=settled.orphan.kind, id=settled.orphan.id, error=settled.error)
+        with self._settling:
+            for settled in self._orphans().settle():
+                _log.info("orphan settled", kind=settled.orphan.kind, id=settled.orphan.id, error=settled.error)
 
     def _orphans(self) -> Orphans:
         return Orphans(self.store, self.backends, self._locks, nodes=self._nodes)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 
 from csi_cinderlib.app import registering
+from csi_cinderlib.app.chores import every
 from csi_cinderlib.app.keys import Keys
+from csi_cinderlib.app.persist import Stopping
 from csi_cinderlib.brick import Initiator, connector_properties, ensure_nvme_identity, tools
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import Settings
@@ -23,13 +26,19 @@ from csi_cinderlib.node.statistics import Statistics
 from csi_cinderlib.observe import logs
 
 _log = logs.logger(__name__)
+PRUNE_SECONDS = 24 * 3600.0
+"""Between two looks for format marks that nobody needs any more."""
 
 
 class NodeSide:
     """See `app.serve.Side`."""
 
-    def __init__(self, settings: Settings, keys: Keys) -> None:
+    def __init__(
+        self, settings: Settings, stopping: Stopping, keys: Keys, *, prune_seconds: float = PRUNE_SECONDS
+    ) -> None:
         self._settings = settings
+        self._stopping = stopping
+        self._prune_seconds = prune_seconds
         self._keys = keys
         self._locks = KeyedLocks()
         self._node_id = ""
@@ -91,6 +100,10 @@ class NodeSide:
                 failed=len(done.failed),
                 corrupt=len(done.corrupt),
             )
+        every(self._prune_seconds, "format marks", self._prune, self._stopping)
+
+    def _prune(self) -> None:
+        self._records.forget_old_marks(time.time())
 
     def close(self) -> None:
         """Nothing is held: what is staged stays staged."""

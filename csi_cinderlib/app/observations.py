@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from csi_cinderlib.backend.backend import NOT_STARTED, Backend
+from csi_cinderlib.backend.api import NOT_STARTED, BackEnd
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.stats import BackendStats
 from csi_cinderlib.errors import DriverError
@@ -60,7 +60,7 @@ class Observations:
         self._backends = backends
         self._unreadable = unreadable
         self._now = monotonic
-        self._questions: dict[Backend, _Question] = {}
+        self._questions: dict[BackEnd, _Question] = {}
         self._guard = threading.Lock()
 
     def look(self) -> tuple[Seen, ...]:
@@ -79,7 +79,7 @@ class Observations:
 class _Question:
     """To one back end, asked in a thread of its own and never a second time before the answer."""
 
-    def __init__(self, backend: Backend, monotonic: Callable[[], float]) -> None:
+    def __init__(self, backend: BackEnd, monotonic: Callable[[], float]) -> None:
         self._backend = backend
         self._now = monotonic
         self._born = monotonic()
@@ -98,7 +98,7 @@ class _Question:
         reason = f"does not answer for {PATIENCE:.0f} seconds" if self._waited() > PATIENCE else self._failure
         if reason:
             return replace(seen, reason=reason)
-        return replace(seen, ready=True, stats=self._stats)
+        return replace(seen, ready=True, stats=self._stats, reason=backend.remark)
 
     def _not_ready(self, seen: Seen) -> Seen:
         if self._backend.failure != NOT_STARTED:

@@ -26,6 +26,8 @@ class Stopping:
         os.set_blocking(self._wakes, True)
         self.reason = ""
         self.error: DriverError | None = None
+        self.is_busy = False
+        """Whether calls were still at work when their time to finish was over."""
 
     def listen(self) -> None:
         """Take SIGTERM and SIGINT as the request to end.
@@ -79,6 +81,8 @@ def persist(
         except ConfigurationError:
             raise
         except DriverError as error:
+            if stopping.wait(0):
+                return False
             seconds = next(waits, RETRY_SECONDS[-1])
             _log.warning(event, reason=str(error), next_attempt_in_seconds=seconds)
             failed(str(error))

@@ -84,10 +84,10 @@ def serve(settings: Settings) -> int:
         with reserve.released_if_full():
             server.start()
         _log.info("serving", endpoint=settings.endpoint, mode=settings.mode, version=__version__, pid=os.getpid())
-        undo.callback(_answer_health(settings, server))
+        undo.callback(_answer_health(settings, server, readiness))
         loader = Loader(settings, server, readiness, stopping)
         undo.callback(loader.close)
-        undo.callback(_stop, server)
+        undo.callback(_stop, server, stopping)
         loader.start()
         stopping.rest()
         _log.info("stopping", reason=stopping.reason)
@@ -96,12 +96,12 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def _answer_health(settings: Settings, server: Server) -> Callable[[], None]:
+def _answer_health(settings: Settings, server: Server, readiness: Readiness) -> Callable[[], None]:
     if not settings.health_address:
         return _nothing
     from csi_cinderlib.csi.kubelet import serve_health
 
-    return serve_health(settings.health_address, server.path)
+    return serve_health(settings.health_address, server.path, stands_by=lambda: readiness.stands_by)
 
 
 def _give_back() -> None:
@@ -116,8 +116,9 @@ def _nothing() -> None:
     """To undo."""
 
 
-def _stop(server: Server) -> None:
-    if not server.stop(STOP_SECONDS):
+def _stop(server: Server, stopping: Stopping) -> None:
+    stopping.is_busy = not server.stop(STOP_SECONDS)
+    if stopping.is_busy:
         _log.warning("some calls were still at work and were left; their retries will go on from their records")
 
 
@@ -182,11 +183,11 @@ class Loader:
         if self._settings.mode is not Mode.CONTROLLER:
             from csi_cinderlib.app.node import NodeSide
 
-            sides.append(NodeSide(self._settings, keys))
+            sides.append(NodeSide(self._settings, self._stopping, keys))
         if self._settings.mode is not Mode.NODE:
             from csi_cinderlib.app.controller import ControllerSide
 
-            sides.append(ControllerSide(self._settings, self._stopping, keys, metrics))
+            sides.append(ControllerSide(self._settings, self._stopping, keys, self._readiness, metrics))
         return sides
 
     def _watch(self, keys: Keys) -> None:

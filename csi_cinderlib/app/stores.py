@@ -8,9 +8,9 @@ from typing import Any
 
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Settings
-from csi_cinderlib.model.records import Record
+from csi_cinderlib.model.records import EMPTY, Record
 from csi_cinderlib.persistence import plugins
-from csi_cinderlib.persistence.api import KINDS, R, Store
+from csi_cinderlib.persistence.api import KINDS, Page, R, Store, Where
 from csi_cinderlib.persistence.codec import kind_name
 from csi_cinderlib.sealing import Sealer
 
@@ -40,6 +40,21 @@ def opened(settings: Settings) -> Iterator[Store]:
 
 
 @contextmanager
+def looked_at(settings: Settings) -> Iterator[tuple[str, Store | None]]:
+    """Where the store is, and the store for reading, or None if there is none yet. Raises what `open_store` raises."""
+    if settings.store.plugin != "sql":
+        with opened(settings) as store:
+            yield "can be opened", store
+        return
+    from csi_cinderlib.persistence import sql
+
+    sealer = Sealer(live.sealing_keys(settings))
+    options, state_dir = settings.store.options, settings.state_dir
+    with sql.look(options, state_dir=state_dir, sealer=sealer if sealer.active else None) as found:
+        yield found
+
+
+@contextmanager
 def node_registry(settings: Settings) -> Iterator[Store | None]:
     """Where nodes register, if that is not the store of the volumes: a node is given no database's password.
 
@@ -58,16 +73,22 @@ def node_registry(settings: Settings) -> Iterator[Store | None]:
         registry.close()
 
 
-def walk(store: Store, kind: type[R]) -> Iterator[R | str]:
-    """Every record of that kind in id order; the id alone of one that cannot be read."""
+def pages(store: Store, kind: type[R], where: Where = EMPTY) -> Iterator[Page[R]]:
+    """Every record of that kind in id order, page by page."""
     after = ""
     while True:
-        page = store.page(kind, after=after, limit=WALK)
-        yield from page.records
-        yield from page.corrupt
+        page = store.page(kind, after=after, limit=WALK, where=where)
+        yield page
         if not page.next:
             return
         after = page.next
+
+
+def walk(store: Store, kind: type[R], where: Where = EMPTY) -> Iterator[R | str]:
+    """Every record of that kind in id order; the id alone of one that cannot be read."""
+    for page in pages(store, kind, where):
+        yield from page.records
+        yield from page.corrupt
 
 
 def everything(store: Store, kinds: Iterable[type[Record]] = KINDS) -> Iterator[tuple[str, Record | str]]:

@@ -9,11 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend import connections, convert, groups, loading, reports, reverts, snapshots, volumes
+from csi_cinderlib.backend import (
+    connections,
+    convert,
+    exports,
+    groups,
+    loading,
+    ratings,
+    reports,
+    reverts,
+    snapshots,
+    volumes,
+)
+from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
-from csi_cinderlib.backend.work import routed, walk
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Pool, Rating
+from csi_cinderlib.backend.work import routed
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.host import kernel
@@ -22,12 +34,11 @@ from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Sou
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import redact
 from csi_cinderlib.observe.unmeasured import Meter
+from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
 
 _log = logging.getLogger(__name__)
 _NO_TYPES: Mapping[str, VolumeType] = {}
-NOT_STARTED = "not started"
-"""`Backend.failure` until the first attempt has ended."""
 
 
 def _nobody_else(_owner: str) -> bool:
@@ -45,8 +56,9 @@ class Backend:
         owner: the name of this process in records under way.
         is_alive: tells whether another owner still works; the default takes over whatever others left unfinished.
         meter: times each call into the driver.
-        ensure_exports: export again at the start what is attached, as Cinder's volume manager does. For a process that lives
-            for one call only, that is too much.
+        check_lease: called before each call into the driver; raises LeaseLost when this process must not act any more.
+        ensure_exports: after each start, export again what is attached, as Cinder's volume manager does; `wait_for_exports`
+            tells when. For a process that lives for one call only, that is too much.
     """
 
     def __init__(  # noqa: PLR0913  # keyword-only: one for each thing that whoever builds a back end decides
@@ -60,10 +72,12 @@ class Backend:
         clock: Callable[[], datetime] = times.utc_now,
         is_alive: Callable[[str], bool] = _nobody_else,
         meter: Meter | None = None,
+        check_lease: Callable[[], None] = lease.unshared,
         ensure_exports: bool = True,
     ) -> None:
         self.settings = settings
         self._ensure_exports = ensure_exports
+        self._exports: exports.Exports | None = None
         self.name = settings.name
         self.failure = NOT_STARTED
         self._types = volume_types
@@ -80,6 +94,7 @@ class Backend:
             clock=clock,
             is_alive=is_alive,
             meter=meter,
+            check_lease=check_lease,
         )
         self._reports = reports.Reports(self._engine, time.monotonic)
 
@@ -97,13 +112,17 @@ class Backend:
         return self.without_secrets(self._reports.failure) if self._reports.failure else ""
 
     @property
+    def remark(self) -> str:
+        return ""
+
+    @property
     def driver(self) -> object:
         """The Cinder driver itself, for the library's users. Raises BackendUnavailable."""
         driver: object = self._engine.ready_driver()
         return driver
 
     def start(self) -> None:
-        """Load and set up the driver, and export again what is attached. Does nothing when ready.
+        """Load and set up the driver, and begin to export again what is attached. Does nothing when ready.
 
         Raises:
             ConfigurationError: the driver, an option or a library is wrong or missing.
@@ -118,8 +137,9 @@ class Backend:
             try:
                 with routed(self._engine.route), kernel.named(f"starting back end {self.name}"):
                     self._start()
-            except DriverError as error:
-                self.failure = self.without_secrets(error)
+            except BaseException as error:
+                if isinstance(error, DriverError):
+                    self.failure = self.without_secrets(error)
                 self._forget()
                 raise
             self.failure = ""
@@ -131,34 +151,52 @@ class Backend:
 
     def _start(self) -> None:
         engine = self._engine
+        engine.check_lease()
         self._runtime.start()
         self._section = self._runtime.add_section(self.settings)
         self._runtime.routes.add(engine.route)
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
         driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
-        engine.limit(self.settings.max_concurrent_calls or loading.calls_at_a_time(driver))
+        own_limit = loading.calls_at_a_time(driver)
+        calls = self.settings.max_concurrent_calls or own_limit
+        engine.limit(calls, extra=0 if calls == own_limit else 1)
         loading.set_up(self.settings, driver, engine.context, engine.work())
+        # Before the first call is served, which may concern a volume that is to be exported again.
+        self._exports = exports.Exports(engine, driver) if self._exports_at_start(driver) else None
         engine.driver = driver
         try:
-            self._catch_up(driver)
-            self._reports.stats(refresh=True)
+            if loading.overrides(driver, "update_provider_info"):  # a driver that keeps track of ids may correct them
+                reports.update_provider_info(engine)
+            ratings.check(self.name, self._reports.stats(refresh=True))
         except BaseException:
-            engine.driver = None
+            engine.driver = self._exports = None
             raise
+        if self._exports is not None:
+            self._exports.start()
 
-    def _catch_up(self, driver: object) -> None:
-        """What was connected before this start is exported again; drivers that keep track of ids may correct them."""
-        if loading.overrides(driver, "update_provider_info"):
-            reports.update_provider_info(self._engine)
-        if self._ensure_exports:
-            attached = (one.volume_id for one in walk(self._store, Attachment, {"backend": self.name}))
-            connections.ensure_exports(self._engine, dict.fromkeys(attached))
+    def _exports_at_start(self, driver: object) -> bool:
+        return self._ensure_exports and loading.exports_at_start(driver)
+
+    def wait_for_exports(self) -> None:
+        """Wait until everything that is attached was exported again since the start, or failed to be."""
+        exporting = self._exports
+        if exporting is not None:
+            exporting.wait()
+
+    def leave_exports(self) -> None:
+        """Another process, which starts now, exports again what is attached."""
+        exporting = self._exports
+        if exporting is not None:
+            exporting.end_walk()
 
     def stop(self) -> None:
-        """Forget the driver. Its volumes and connections stay as they are."""
+        """Forget the driver, and end the looping calls that it runs in the background. Its volumes and connections stay as they are."""
         with self._starting:
             self._engine.driver = None
+            if self._exports is not None:
+                self._exports.stop()
+                self._exports = None
             self.failure = "stopped"
             self._forget()
             if self._show_secrets is not None:
@@ -167,6 +205,7 @@ class Backend:
 
     def _forget(self) -> None:
         self._runtime.routes.remove(self._engine.route)
+        self._engine.route.loops.stop(self.name)
         if self._section:
             self._runtime.remove_section(self._section)
             self._section = ""
@@ -179,6 +218,11 @@ class Backend:
     def stats(self, *, refresh: bool = False) -> BackendStats:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
         return self._reports.stats(refresh=refresh)
+
+    def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
+        """The report, and what the filter and goodness functions of its pools say of such a volume, for those that have one."""
+        stats = self.stats()
+        return stats, ratings.rate(self._engine.host, stats, candidate)
 
     # --- volumes
 
@@ -281,20 +325,25 @@ class Backend:
         """Raises InvalidRequest when a node with these connector properties cannot reach this back end."""
         connections.validate(self._engine, connector)
 
-    def connect(
-        self, volume: Volume, attachment: Attachment, *, check: connections.Check = connections.anybody
-    ) -> Attachment:
+    def connect(self, volume: Volume, attachment: Attachment, *, check: Check = anybody) -> Attachment:
         """Make the volume reachable from the attachment's node. The same attachment again is returned, or resumed.
 
         Args:
             check: called with the volume's other attachments once this one is visible to others, and before the node gets
                 anything. What it raises undoes the attachment.
         """
+        self._export(volume.id)
         return connections.connect(self._engine, volume, attachment, check)
 
     def disconnect(self, attachment: Attachment) -> None:
         """Fence the node off the volume; the export goes with the last attachment. Done already is fine."""
         with self._runtime.reserve.released_if_full():
+            try:
+                self._export(attachment.volume_id)
+            except DriverError as error:
+                _log.warning(
+                    "volume %s is detached although it could not be exported again: %s", attachment.volume_id, error
+                )
             connections.disconnect(self._engine, attachment)
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
@@ -302,6 +351,12 @@ class Backend:
         return self._engine.attachments(volume_id)
 
     # --- within
+
+    def _export(self, volume_id: str) -> None:
+        """Export the volume before its turn comes, if it is attached since before the start. Raises DriverError."""
+        exporting = self._exports
+        if exporting is not None:
+            exporting.ensure(volume_id)
 
     def _typed(self, record: Volume) -> Volume:
         kind = record.type

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, faults, reverts, rows
+from csi_cinderlib.backend.api import Check, anybody
 from csi_cinderlib.backend.engine import Engine
-from csi_cinderlib.backend.work import Work, change, walk
+from csi_cinderlib.backend.work import Work, change
 from csi_cinderlib.errors import BackendError, DriverError, NotFound, OperationPending, PreconditionFailed, StaleRecord
 from csi_cinderlib.model.records import Attachment, Status, Volume
 
@@ -27,17 +28,12 @@ _PER_GB_OPTIONS = (
 _BLOCK_SIZES = {"512": ("512", "512"), "512e": ("4096", "512"), "4k": ("4096", "4096")}
 
 
-Check = Callable[[Sequence[Attachment]], None]
-"""Raises when the volume's other attachments exclude one more."""
-
-
-def anybody(_others: Sequence[Attachment]) -> None:
-    """No attachment excludes another."""
-
-
 def validate(engine: Engine, connector: Mapping[str, object]) -> None:
-    """Raises InvalidRequest when a node with these properties cannot reach the back end."""
-    engine.call(engine.work(), engine.ready_driver().validate_connector, dict(connector))
+    """Raises InvalidRequest when a node with these properties cannot reach the back end.
+
+    It takes no slot: none of Cinder's drivers asks its storage here, they only look at the properties.
+    """
+    engine.call_quietly(engine.work(), engine.ready_driver().validate_connector, dict(connector))
 
 
 def connect(engine: Engine, volume: Volume, attachment: Attachment, check: Check = anybody) -> Attachment:
@@ -259,30 +255,6 @@ def _terminate(engine: Engine, work: Work, driver: Any, made: Any, record: Attac
             raise
         _log.warning("volume %s is gone from back end %s, and its mapping with it: %s", made.id, engine.name, error)
         return False
-
-
-def ensure_exports(engine: Engine, volume_ids: Iterable[str]) -> None:
-    """Export again, after a start, what nodes are connected to. One volume that fails does not hold up the others."""
-    for volume_id in volume_ids:
-        try:
-            with engine.turn(volume_id):
-                _ensure_export(engine, volume_id)
-        except DriverError as error:
-            _log.warning("volume %s could not be exported again: %s", volume_id, error)
-
-
-def _ensure_export(engine: Engine, volume_id: str) -> None:
-    """Another controller may take the last attachment away meanwhile: then nobody else takes this export away any more."""
-    volume = engine.store.get(Volume, volume_id)
-    work = engine.work(volume)
-    # One attachment that cannot be read does not cut off the others.
-    attached = work.attached[volume_id] = tuple(walk(engine.store, Attachment, {"volume_id": volume_id}))
-    if not any(one.status is Status.AVAILABLE for one in attached):
-        return
-    made = engine.volume_object(work, volume)
-    engine.call(work, engine.ready_driver().ensure_export, engine.context, made)
-    if all(one.status is Status.DELETING for one in engine.attachments(volume_id)):
-        engine.call(work, engine.ready_driver().remove_export, engine.context, made)
 
 
 def _defaults(driver: Any) -> Mapping[str, Any]:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from csi_cinderlib.backend import rows, volume_types
-from csi_cinderlib.backend.rows import Row
+from csi_cinderlib.backend import conditions, rows, volume_groups, volume_types
+from csi_cinderlib.backend.rows import Row, matching
 from csi_cinderlib.backend.work import Routes, Work, all_of, change, walk
 from csi_cinderlib.errors import AlreadyExists, NotFound, Unsupported
 from csi_cinderlib.model import times
@@ -73,25 +73,27 @@ class Database:
 
     def conditional_update(
         self,
-        context: Any,
+        _context: Any,
         model: str,
         values: Mapping[str, Any],
         expected_values: Mapping[str, Any],
+        filters: Iterable[Any] = (),
         *_: Any,
         **__: Any,
     ) -> bool:
         """Compare and swap, of columns that we keep; only plain values, no database expressions."""
-        id = expected_values["id"]
-        row = self.get_by_id(context, model, id)
-        for column, wanted in expected_values.items():
-            have = row.get(column)
-            if not (have in wanted if isinstance(wanted, list | tuple | set) else have == wanted):
-                return False
-        updates = {"Volume": self.volume_update, "Snapshot": self.snapshot_update}
-        if model not in updates:
+        swaps: Mapping[str, tuple[Callable[[str], tuple[Work, Any]], conditions.Swap]] = {
+            "Volume": (self._volume, conditions.swap_volume),
+            "Snapshot": (self._snapshot, conditions.swap_snapshot),
+        }
+        if model not in swaps:
             self.refuse(f"conditional_update({model})")
-        updates[model](context, id, values)
-        return True
+        find, swap = swaps[model]
+        work, _ = find(expected_values["id"])
+        try:
+            return swap(work, expected_values, values, filters)
+        except conditions.NotServable as problem:
+            self.refuse(f"conditional_update({model}, {problem})")
 
     # --- volumes
 
@@ -108,7 +110,7 @@ class Database:
             for volume in walk(route.store, Volume, {"backend": route.backend})
             if volume.status is not Status.DELETED and (not pool or volume.pool == pool)
         ]
-        return _matching(found, filters)
+        return matching(found, filters)
 
     def volume_get_all(
         self, context: Any, *_args: Any, filters: Mapping[str, Any] | None = None, **_: Any
@@ -126,7 +128,7 @@ class Database:
         found = [
             rows.volume_row(one, work.attachments(one.id)) for one in all_of(work.store, Volume, {"group_id": group_id})
         ]
-        return _matching(found, filters)
+        return matching(found, filters)
 
     volume_get_all_by_group = volume_get_all_by_generic_group
 
@@ -194,7 +196,7 @@ class Database:
             for work in (route.work(),)
             for snapshot in walk(route.store, Snapshot, {"backend": route.backend})
         ]
-        return _matching(found, filters)
+        return matching(found, filters)
 
     def snapshot_get_all_for_group_snapshot(self, _context: Any, group_snapshot_id: str) -> list[Row]:
         try:
@@ -296,11 +298,18 @@ class Database:
 
     # --- groups
 
-    def group_get(self, context: Any, group_id: str) -> Row:
-        members = self.volume_get_all_by_generic_group(context, group_id)
-        return rows.group_row(
-            self._group(group_id), [row["volume_type_id"] for row in members if row["volume_type_id"]]
-        )
+    def group_get(self, _context: Any, group_id: str) -> Row:
+        return volume_groups.find_group(self._routes, group_id)
+
+    def group_get_all(self, _context: Any, filters: Mapping[str, Any] | None = None, **paging: Any) -> list[Row]:
+        self._refuse_paging("group_get_all", paging)
+        return volume_groups.find_groups(self._routes, filters)
+
+    def group_snapshot_get_all_by_group(
+        self, _context: Any, group_id: str, filters: Mapping[str, Any] | None = None, **paging: Any
+    ) -> list[Row]:
+        self._refuse_paging("group_snapshot_get_all_by_group", paging)
+        return volume_groups.find_group_snapshots(self._routes, group_id, filters)
 
     def group_update(self, _context: Any, group_id: str, values: Mapping[str, Any]) -> None:
         work, group = self._routes.record(Group, group_id)
@@ -340,6 +349,10 @@ class Database:
         self.refused.add(call)
         raise NotServed(call)
 
+    def _refuse_paging(self, call: str, paging: Mapping[str, Any]) -> None:
+        if given := [name for name, value in paging.items() if value is not None]:
+            self.refuse(f"{call}({', '.join(given)})")
+
     def _volume(self, id: str) -> tuple[Work, Volume]:
         with _missing_as("VolumeNotFound", volume_id=id):
             return self._routes.volume(id)
@@ -374,7 +387,3 @@ def _missing_as(error: str, **details: str) -> Iterator[None]:
         yield
     except NotFound:
         raise getattr(exception, error)(**details) from None
-
-
-def _matching(found: Iterable[Row], filters: Mapping[str, Any] | None) -> list[Row]:
-    return [row for row in found if all(row.get(key) == value for key, value in (filters or {}).items())]

@@ -7,13 +7,15 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import convert, faults, leftovers, loading
+from csi_cinderlib.backend.api import GRACE
 from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.slots import Slots, urgency
 from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
@@ -41,8 +43,6 @@ S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 10
 _UNFINISHED = (Status.CREATING, Status.ERROR)
-GRACE = timedelta(minutes=10)
-"""How old an unfinished creation is when the controller undoes it. The provisioner retries within five minutes at most."""
 OUT_OF_REACH = "its creation did not end, and its driver may only find it by an id that was never answered"
 
 
@@ -50,8 +50,8 @@ class Engine:
     """One back end's means. `driver` is None until the back end was started.
 
     Args:
-        is_alive: whether another owner of a record (a controller process) still works on it. The default knows of no other
-            process: whatever somebody else left unfinished is taken over.
+        is_alive: whether another owner of a record (a process) still works on it; what dead ones left unfinished is taken over.
+        check_lease: called before each call into the driver; raises LeaseLost when this process must not act any more.
     """
 
     def __init__(
@@ -63,11 +63,13 @@ class Engine:
         owner: str,
         clock: Callable[[], datetime],
         is_alive: Callable[[str], bool],
+        check_lease: Callable[[], None],
         meter: Meter | None = None,
     ) -> None:
         self.settings = settings
         self.name = settings.name
         self.store = store
+        self.check_lease = check_lease
         self.runtime = runtime
         self.owner = owner
         self.route = Route(settings.name, self.host, store)
@@ -79,12 +81,12 @@ class Engine:
         self._secrets = tuple(redact.secrets_in(settings.options))
         self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
-        self._slots: contextlib.AbstractContextManager[Any]
         self.limit(settings.max_concurrent_calls)
 
-    def limit(self, calls: int) -> None:
-        """Let so many calls run at a time; 0 is no limit."""
-        self._slots = threading.BoundedSemaphore(calls) if calls else contextlib.nullcontext()
+    def limit(self, calls: int, *, extra: int = 1) -> None:
+        """Let so many calls run at a time, and `extra` ones that free something; 0 is no limit."""
+        self.calls_at_a_time = calls
+        self._slots = Slots(calls, extra=extra)
 
     @property
     def host(self) -> str:
@@ -100,10 +102,12 @@ class Engine:
     def call(self, work: Work, operation: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Call into the driver, or anything else that may ask Cinder's database; errors come out as ours.
 
-        At most `max_concurrent_calls` run at a time; the others wait.
+        At most `max_concurrent_calls` run at a time; the others wait (`Slots`).
         """
         name = getattr(operation, "__name__", "call")
-        with self._slots, self._meter.backend_call(self.name, name), self._surrounded(work):
+        slot = self._slots.hold(urgency(self.driver, operation))
+        with slot, self._meter.backend_call(self.name, name), self._surrounded(work):
+            self.check_lease()  # after the wait for a slot
             return operation(*arguments, **named)
 
     def ask(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Mapping[str, Any]:
@@ -198,20 +202,20 @@ class Engine:
         return current.status is not Status.DELETING and current.owner != self.owner
 
     def remove(self, record: R) -> bool:
-        """Remove a record however often it changed meanwhile. Answers whether it was there still."""
-        for _ in range(_ATTEMPTS):
-            try:
-                self.store.remove(record)
-            except StaleRecord:
+        """Remove a record however often it changed meanwhile; whether it was there. Raises StaleRecord for one that was taken over."""
+        with contextlib.suppress(NotFound):
+            for _ in range(_ATTEMPTS):
                 try:
+                    self.store.remove(record)
+                except StaleRecord:
                     record = self.store.get(type(record), record.id)
-                except NotFound:
-                    return False
-            except NotFound:
-                return False
-            else:
-                return True
-        raise StaleRecord(type(record).__name__.lower(), record.id)
+                    status, owner = getattr(record, "status", ""), getattr(record, "owner", "")
+                    if owner not in ("", self.owner) and status is not Status.DELETING:
+                        raise
+                else:
+                    return True
+            raise StaleRecord(type(record).__name__.lower(), record.id)
+        return False
 
     def remove_snapshot(self, record: Snapshot) -> None:
         """Remove the record of a snapshot, and that of its volume if it was kept for this snapshot only."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from csi_cinderlib.backend import libraries
+from csi_cinderlib.backend import causes, libraries
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -107,9 +107,11 @@ def translate_setup(backend: str, driver: str, error: BaseException, *, unset: S
     prefix = f"{type(error).__name__}: " if names & _PROGRAMMING else ""
     if names & (_CONFIGURATION | _PARAMETERS):
         return ConfigurationError(f"backends.{backend}", f"{words(error)}{hint}")
+    reason = causes.of_connection(error)
+    because = f" ({reason})" if reason else ""
     if isinstance(translated := translate(backend, error), BackendUnavailable):
-        return translated
-    return BackendUnavailable(backend, f"set-up failed: {prefix}{words(error)}{hint}")
+        return BackendUnavailable(backend, f"{translated.message}{because}")
+    return BackendUnavailable(backend, f"set-up failed: {prefix}{words(error)}{because}{hint}")
 
 
 def words(error: BaseException) -> str:

@@ -126,13 +126,15 @@ def _make(
 ) -> GroupSnapshot:
     try:
         update, updates = _take(engine, record, members)
+        by_id = {one["id"]: one for one in updates}
+        for member in members:  # an answer that no record can hold is a failure, too
+            rows.update_snapshot(member, by_id.get(member.id, {}))
     except DriverError as error:
         if (is_first or record.name_taken) and faults.is_name_taken(error.__cause__ or error):
             raise engine.leave_alone(record, error) from error
         _undo(engine, record, members, error)
         raise
     faultpoints.reach("create-group-snapshot.driver-done")
-    by_id = {one["id"]: one for one in updates}
     kept = {key: value for key, value in update.items() if key not in ("id", "status")}
 
     def finished(current: GroupSnapshot) -> GroupSnapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import logging
 import sys
 from collections.abc import Mapping
@@ -144,6 +145,18 @@ def overrides(driver: Any, method: str) -> bool:
     theirs = getattr(type(driver), method, None)
     bases = (getattr(cls, method, None) for cls in vars(base).values() if isinstance(cls, type))
     return theirs is not None and all(theirs is not one for one in bases)
+
+
+def exports_at_start(driver: Any) -> bool:
+    """Whether its `ensure_export` does anything: in most drivers it is empty."""
+    return overrides(driver, "ensure_export") and not _is_empty(type(driver).ensure_export)
+
+
+def _is_empty(method: Any) -> bool:
+    """Whether all that a method does is to answer a constant, None for example."""
+    code = getattr(method, "__code__", None)
+    steps = {step.opname for step in dis.get_instructions(code)} if code else {"unknown"}
+    return steps <= {"RESUME", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
 
 
 def capabilities(driver: Any, stats: BackendStats) -> BackendCapabilities:

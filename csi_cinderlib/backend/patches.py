@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.backend import eventlet_standin, threads
+from csi_cinderlib.backend import eventlet_standin, looping, threads
 from csi_cinderlib.concurrency import without_eventlet
 
 
@@ -94,6 +94,14 @@ def _threads_of_back_ends() -> None:
     thread.start = threads.starting(thread.start)
 
 
+def _looping_calls_of_back_ends() -> None:
+    from oslo_service.backend._threading import loopingcall
+
+    base: Any = loopingcall.LoopingCallBase
+    base._spawn_loop = threads.spawn_loop
+    base._create_done_event = lambda _call: looping.Done()
+
+
 def _pool_items_of_back_ends() -> None:
     """oslo.service's looping calls and taskflow use futurist's pools."""
     import concurrent.futures
@@ -155,6 +163,13 @@ PATCHES: tuple[Patch, ...] = (
         "Python 3.11 to 3.13, futurist 3",
         "test_threads.py",
         _pool_items_of_back_ends,
+    ),
+    Patch(
+        "oslo_service.backend._threading.loopingcall.LoopingCallBase",
+        "a driver's looping calls end with its back end, and do not keep the process, as threads of futurist do; until oslo.service can",
+        "oslo.service 4",
+        "test_looping_calls.py",
+        _looping_calls_of_back_ends,
     ),
 )
 """In the order of application; the first one before any of Cinder is imported, the others after."""

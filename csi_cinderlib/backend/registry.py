@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 
-from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.api import BackEnd
 from csi_cinderlib.backend.stats import Pool, usable_free
 from csi_cinderlib.errors import BackendUnavailable, DriverError, NotFound, ResourceExhausted, Unsupported
 from csi_cinderlib.model.requests import Topology
@@ -19,11 +19,11 @@ _log = logging.getLogger(__name__)
 class Backends:
     """Several back ends at once; they may come and go while the process runs."""
 
-    def __init__(self, backends: Iterable[Backend] = ()) -> None:
-        self._backends: dict[str, Backend] = {one.name: one for one in backends}
+    def __init__(self, backends: Iterable[BackEnd] = ()) -> None:
+        self._backends: dict[str, BackEnd] = {one.name: one for one in backends}
         self._guard = threading.Lock()
 
-    def get(self, name: str) -> Backend:
+    def get(self, name: str) -> BackEnd:
         """A back end that is ready.
 
         Raises:
@@ -37,7 +37,7 @@ class Backends:
             raise BackendUnavailable(name, found.failure)
         return found
 
-    def all(self) -> tuple[Backend, ...]:
+    def all(self) -> tuple[BackEnd, ...]:
         """In the order of the configuration, ready or not."""
         return tuple(self._backends.values())
 
@@ -46,7 +46,7 @@ class Backends:
         """From where each can be reached, as it is now and later."""
         return _Topologies(self)
 
-    def add(self, backend: Backend) -> None:
+    def add(self, backend: BackEnd) -> None:
         """Take in a back end, or replace the one of the same name, which is stopped."""
         with self._guard:
             old = self._backends.get(backend.name)
@@ -72,7 +72,7 @@ class Backends:
         multiattach: bool = False,
         topology: Topology | None = None,
         thin: bool = True,
-    ) -> tuple[Backend, Pool]:
+    ) -> tuple[BackEnd, Pool]:
         """The pool with most free space into which the volume fits.
 
         Args:
@@ -101,12 +101,12 @@ class Backends:
             )
         return max(fitting, key=lambda one: _rank(one[0], one[1], topology=topology, thin=thin))
 
-    def _candidates(self, backend: str, pool: str) -> list[tuple[Backend, Pool]]:
+    def _candidates(self, backend: str, pool: str) -> list[tuple[BackEnd, Pool]]:
         ready = [self.get(backend)] if backend else [one for one in self._backends.values() if one.ready]
         if not ready:
             reasons = "; ".join(f"{one.name}: {one.failure}" for one in self._backends.values())
             raise BackendUnavailable("", f"no back end is ready ({reasons or 'none is configured'})")
-        found: list[tuple[Backend, Pool]] = []
+        found: list[tuple[BackEnd, Pool]] = []
         failures: list[DriverError] = []
         for one in ready:
             try:
@@ -121,7 +121,7 @@ class Backends:
         return found
 
 
-def _rank(backend: Backend, pool: Pool, *, topology: Topology | None, thin: bool) -> tuple[int, float, float]:
+def _rank(backend: BackEnd, pool: Pool, *, topology: Topology | None, thin: bool) -> tuple[int, float, float]:
     """Preferred places first, then most free space, and among pools without a limit the one with fewer volumes."""
     free = usable_free(pool, thin=thin)
     return -preference(backend.settings.topology, topology), free, -pool.provisioned if math.isinf(free) else 0

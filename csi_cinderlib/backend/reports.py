@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from csi_cinderlib.backend import loading, rows
+from csi_cinderlib.backend import loading, ratings, rows
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, usable_free
@@ -29,6 +29,7 @@ class Reports:
         self._guard = threading.Lock()
         self._last: BackendStats | None = None
         self._asked_at = 0.0
+        self._answers = 0
         self.failure: DriverError | None = None
         """Why there was no new report when one was asked for last."""
         self._taken: Counter[str] = Counter()
@@ -37,12 +38,12 @@ class Reports:
     def stats(self, *, refresh: bool = False) -> BackendStats:
         """Raises BackendUnavailable, also when the driver cannot say."""
         self._engine.ready_driver()
-        before = self._asked_at
+        before = self._answers
         must = refresh or self._last is None
         # Who finds the report expired asks for a new one; the others meanwhile do with the old one, as an array may hang.
         if (must or self._expired()) and self._asking.acquire(blocking=must):
             try:
-                if self._asked_at == before or self._last is None:  # else another thread asked meanwhile
+                if self._answers == before:  # else another thread got one meanwhile
                     self._ask()
                     self.failure = None
             except DriverError as error:
@@ -72,6 +73,7 @@ class Reports:
         raw = engine.call(engine.work(), driver.get_volume_stats, refresh=self._last is not None)
         if not raw:
             raise BackendUnavailable(engine.name, "its driver reports nothing about itself")
+        raw = {**raw, **engine.call_quietly(engine.work(), ratings.functions, driver, raw)}
         pools = raw.get("pools") or [raw]
         if self._allocated is None and any("provisioned_capacity_gb" not in pool for pool in pools):
             self._allocated = self._count()
@@ -85,6 +87,7 @@ class Reports:
             raise BackendUnavailable(engine.name, "its driver reports a pool without a name")
         with self._guard:
             self._last = parsed
+            self._answers += 1
             self._taken -= before  # what came meanwhile may not be in the report; only positive counts stay
             self._asked_at = self._monotonic()
 

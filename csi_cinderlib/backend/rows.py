@@ -6,11 +6,13 @@ Pure, and without Cinder: a row is a dictionary whose items are attributes too, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
+from csi_cinderlib.errors import BackendError
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import (
     Attachment,
@@ -34,6 +36,8 @@ _PROVIDER = {
     "provider_id": "id",
     "provider_geometry": "geometry",
 }
+_TEXT = frozenset("replication_status replication_driver_data replication_extended_status".split())
+"""Other columns in which Cinder's database keeps text."""
 # What the record says better than a driver does, or what Cinder derives from other records.
 _NOT_KEPT = frozenset(
     "id name name_id status attach_status created_at updated_at deleted deleted_at terminated_at user_id project_id "
@@ -52,6 +56,10 @@ class Row(dict[str, Any]):
             return self[name]
         except KeyError:
             raise AttributeError(name) from None
+
+
+def matching(found: Iterable[Row], filters: Mapping[str, Any] | None) -> list[Row]:
+    return [row for row in found if all(row.get(key) == value for key, value in (filters or {}).items())]
 
 
 def served_type(volume: Volume) -> VolumeType | None:
@@ -221,10 +229,15 @@ def group_snapshot_row(snapshot: GroupSnapshot) -> Row:
 
 
 def update_volume(volume: Volume, columns: Mapping[str, Any]) -> Volume:
-    """The record with a driver's update (Cinder's column names) in it; columns that we do not know are kept in `fields`."""
-    changed, provider, fields = _sort(columns)
-    if "admin_metadata" in columns:
-        changed["admin_metadata"] = _strings(columns["admin_metadata"])
+    """The record with a driver's update (Cinder's column names) in it; columns that we do not know are kept in `fields`.
+
+    Raises:
+        BackendError: text is wanted, and the driver gave a collection; names the column.
+    """
+    with _blaming(volume.backend):
+        changed, provider, fields = _sort(columns)
+        if "admin_metadata" in columns:
+            changed["admin_metadata"] = _strings("admin_metadata", columns["admin_metadata"])
     if size := columns.get("size"):
         changed["size"] = GiB(int(size))
     if host := columns.get("host"):
@@ -241,7 +254,9 @@ def update_volume(volume: Volume, columns: Mapping[str, Any]) -> Volume:
 
 
 def update_snapshot(snapshot: Snapshot, columns: Mapping[str, Any]) -> Snapshot:
-    changed, provider, fields = _sort(columns)
+    """As `update_volume`."""
+    with _blaming(snapshot.backend):
+        changed, provider, fields = _sort(columns)
     return replace(
         snapshot,
         provider=replace(snapshot.provider, **provider),
@@ -262,41 +277,58 @@ def update_attachment(attachment: Attachment, columns: Mapping[str, Any]) -> Att
 
 def _sort(columns: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Split an update into what is ours, what the provider's, and the rest."""
-    changed = {"metadata": _strings(columns["metadata"])} if columns.get("metadata") is not None else {}
-    provider = {ours: _text(columns[theirs]) for theirs, ours in _PROVIDER.items() if theirs in columns}
+    changed = {"metadata": _strings("metadata", columns["metadata"])} if columns.get("metadata") is not None else {}
+    provider = {ours: _scalar(theirs, columns[theirs]) for theirs, ours in _PROVIDER.items() if theirs in columns}
     fields = {
-        name: _plain(value)
+        name: _scalar(name, value) if name in _TEXT else plain(value)
         for name, value in columns.items()
         if name not in _NOT_KEPT and name not in _PROVIDER and name != "metadata"
     }
     return changed, provider, fields
 
 
-def _strings(pairs: Any) -> dict[str, str]:
+@contextmanager
+def _blaming(backend: str) -> Iterator[None]:
+    try:
+        yield
+    except _NotTextError as error:
+        raise BackendError(backend, str(error)) from None
+
+
+class _NotTextError(ValueError):
+    pass
+
+
+def _strings(column: str, pairs: Any) -> dict[str, str]:
     """Metadata comes as a mapping, or as a list of key and value."""
-    if isinstance(pairs, Mapping):
-        return {str(key): str(value) for key, value in pairs.items()}
-    return {str(pair["key"]): str(pair["value"]) for pair in pairs or ()}
+    items = pairs.items() if isinstance(pairs, Mapping) else ((pair["key"], pair["value"]) for pair in pairs or ())
+    return {str(key): str(_scalar(f"{column}[{key}]", value)) for key, value in items}
 
 
-def _text(value: Any) -> str | None:
-    """Drivers answer ids as numbers, too; Cinder's database turns them into text."""
+def _scalar(column: str, value: Any) -> str | None:
+    if isinstance(value, Mapping | list | tuple | set):
+        raise _NotTextError(f"the driver gave {column} a {type(value).__name__}, and Cinder keeps text there")
+    return text(value)
+
+
+def text(value: Any) -> str | None:
+    """Drivers answer ids as numbers, too; Cinder's objects turn them into text."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return None if value is None else str(value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Something that JSON can carry, to any depth."""
     if isinstance(value, datetime | date):
         return value.isoformat()
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return _text(value)
+        return [plain(item) for item in value]
+    return text(value)
 
 
 def _pairs(values: Mapping[str, str]) -> list[Row]:
@@ -311,9 +343,9 @@ def _volume_status(status: Status, attached: bool) -> str:
     return "in-use" if attached and status is Status.AVAILABLE else status.value
 
 
-def _moment(text: str) -> datetime | None:
+def _moment(stamp: str) -> datetime | None:
     try:
-        return times.parse(text) if text else None
+        return times.parse(stamp) if stamp else None
     except ValueError:
         return None
 

@@ -101,6 +101,7 @@ def _make(engine: Engine, work: Work, record: Snapshot, *, is_first: bool = Fals
     made = engine.snapshot_object(work, record)
     try:
         update = engine.ask(work, engine.ready_driver().create_snapshot, made)
+        rows.update_snapshot(record, update)  # an answer that no record can hold is a failure, too
     except DriverError as error:
         if (is_first or record.name_taken) and faults.is_name_taken(error.__cause__ or error):
             raise engine.leave_alone(record, error) from error

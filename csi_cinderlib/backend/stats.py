@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from csi_cinderlib.model.records import NOTHING
+from csi_cinderlib.model.records import NOTHING, VolumeType
+from csi_cinderlib.model.size import GiB
 
 UNKNOWN = None
+FILTER, GOODNESS = "filter_function", "goodness_function"
+"""Cinder's names for what decides where volumes go; in the report of a pool, or of the whole back end."""
 _DEFAULT_RATIO = 20.0  # Cinder's
 _TRUE = frozenset({"true", "1", "yes", "on", "<is> true"})
 
@@ -102,6 +105,34 @@ class BackendCapabilities:
     snapshots: bool = True
     snapshot_attached: bool = True
     independent_snapshots: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What the functions of a pool say of a volume.
+
+    Attributes:
+        obstacle: the filter function that keeps it out, or "".
+        goodness: from 0 to 100.
+    """
+
+    obstacle: str = ""
+    goodness: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """The volume that is to be placed."""
+
+    size: GiB
+    type: VolumeType | None = None
+    multiattach: bool = False
+
+
+def has_functions(stats: BackendStats) -> bool:
+    """Whether a filter or goodness function has a say in where volumes go."""
+    reports = (stats.raw, *(pool.raw for pool in stats.pools))
+    return any(report.get(name) for report in reports for name in (FILTER, GOODNESS))
 
 
 def usable_free(pool: Pool, *, thin: bool = True) -> float:

@@ -15,7 +15,8 @@ from csi_cinderlib.model.records import Volume
 def find_type(routes: Routes, id: str) -> Row:
     from cinder import exception
 
-    if (row := rows.type_row(_carrier(routes, id))) is None:
+    volume = _carrier(routes, id)
+    if volume is None or (row := rows.type_row(volume)) is None:
         raise exception.VolumeTypeNotFound(volume_type_id=id)
     return row
 
@@ -37,15 +38,14 @@ def find_type_by_name(routes: Routes, name: str) -> Row:
 def find_qos(routes: Routes, id: str) -> Row:
     from cinder import exception
 
-    if (row := rows.qos_row(_carrier(routes, id))) is None:
+    volume = _carrier(routes, id)
+    if volume is None or (row := rows.qos_row(volume)) is None:
         raise exception.QoSSpecsNotFound(specs_id=id)
     return row
 
 
-def _carrier(routes: Routes, id: str) -> Volume:
-    from cinder import exception
-
+def _carrier(routes: Routes, id: str) -> Volume | None:
     try:
         return routes.volume(id)[1]
     except NotFound:
-        raise exception.VolumeTypeNotFound(volume_type_id=id) from None
+        return None

@@ -133,6 +133,7 @@ def _make(engine: Engine, work: Work, record: Volume, *, is_first: bool = False)
         _leave_file_alone(engine, work, record)
     try:
         update = _driver_create(engine, work, record, made)
+        rows.update_volume(record, update)  # an answer that no record can hold is a failure, too
     except DriverError as error:
         if (is_first or record.name_taken) and faults.is_name_taken(error.__cause__ or error):
             raise engine.leave_alone(record, error) from error

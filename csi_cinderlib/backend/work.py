@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from csi_cinderlib.backend.looping import LoopingCalls
 from csi_cinderlib.errors import CorruptRecord, DriverError, NotFound, StaleRecord
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.api import Page, R, Store
@@ -113,6 +114,11 @@ class Work:
         self.snapshots[id] = changed = change(self.store, self.snapshot(id), update)
         return changed
 
+    def forget_volume(self, id: str) -> None:
+        """Read the volume and its attachments anew when they are asked for next."""
+        self.volumes.pop(id, None)
+        self.forget_attachments(id)
+
     def forget_attachments(self, volume_id: str) -> None:
         self.attached.pop(volume_id, None)
         self.knows_all_attachments = False
@@ -120,11 +126,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where the records of one back end live. `host` is Cinder's `host@backend`."""
+    """Where the records of one back end live. `host` is Cinder's `host@backend`; `loops` are what its driver has started."""
 
     backend: str
     host: str
     store: Store
+    loops: LoopingCalls = field(default_factory=LoopingCalls, compare=False, repr=False)
 
     def work(self) -> Work:
         return Work(self.backend, self.store)

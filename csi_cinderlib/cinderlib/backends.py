@@ -83,6 +83,7 @@ class Backend:
             ensure_exports=library.ensure_exports,
         )
         made.core.start()
+        made.core.wait_for_exports()
         return made
 
     global_setup = staticmethod(default.setup)

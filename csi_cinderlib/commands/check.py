@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.commands import options
 from csi_cinderlib.config import live
-from csi_cinderlib.config.settings import Mode, Settings
+from csi_cinderlib.config.settings import BackendSettings, Mode, Settings
 from csi_cinderlib.errors import ConfigurationError, DriverError
 from csi_cinderlib.host import removal
 from csi_cinderlib.observe import redact
 
 if TYPE_CHECKING:
-    from csi_cinderlib.backend.backend import Backend
+    from csi_cinderlib.backend.remote import RemoteBackend
+
+TIMEOUT = 60.0
+"""Seconds for the set-up of each back end."""
 
 CAPABILITIES = (
     "multiattach",
@@ -33,52 +41,117 @@ CAPABILITIES = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.configuration(parser)
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help=f"for the set-up of each back end ({TIMEOUT:.0f})",
+    )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:
     """2 when a setting is wrong, 1 when something does not answer; each part is tried, whatever the others did."""
     settings = options.settings(args)
     code = 0 if settings.mode is Mode.NODE else _try_store(settings)
-    return max(code, _try_backends(settings))
+    return max(code, _try_backends(settings, args.timeout))
 
 
 def _try_store(settings: Settings) -> int:
     print(f"store: {settings.store.plugin}")
     try:
-        print(f"  {_store(settings)}")
+        _describe_store(settings)
     except DriverError as error:
         print(f"  FAILED: {error}")
         return 2 if isinstance(error, ConfigurationError) else 1
     return 0
 
 
-def _store(settings: Settings) -> str:
-    """What is to be said of it. Raises ConfigurationError or StoreUnavailable."""
-    if settings.store.plugin == "sql":
-        from csi_cinderlib.persistence import sql
-
-        return sql.check(settings.store.options, state_dir=settings.state_dir)
+def _describe_store(settings: Settings) -> None:
+    """Raises ConfigurationError or StoreUnavailable."""
     from csi_cinderlib.app import stores
+    from csi_cinderlib.provisioning import installation
 
-    with stores.opened(settings):
-        return "can be opened"
+    with stores.looked_at(settings) as (place, store):
+        print(f"  {place}")
+        namespace = None if store is None else installation.find(store)
+    print(
+        f"  namespace of ids: {namespace.uuid if namespace else 'none yet; the controller makes it at its first start'}"
+    )
 
 
-def _try_backends(settings: Settings) -> int:
-    from csi_cinderlib.backend.backend import Backend
-    from csi_cinderlib.backend.runtime import Runtime
+def _try_backends(settings: Settings, timeout: float) -> int:
+    """All at once, each in a process of its own, as in a controller; told in the order of the configuration."""
     from csi_cinderlib.observe import logs
-    from csi_cinderlib.persistence.memory import open_store
 
     logs.configure(format=settings.log.format, level="error")
     found = live.backends(settings)
     with removal.temporary_directory("csi-cinderlib-check-") as directory:
-        store = open_store({}, state_dir=directory, sealer=None)
-        runtime = Runtime(directory, defaults=settings.cinder_defaults)
-        types = settings.volume_types
-        codes = [_try(Backend(one, store=store, runtime=runtime, volume_types=types)) for one in found.backends]
-        runtime.close()
+        backends = [_make(one, settings, directory, len(found.backends), timeout) for one in found.backends]
+        with ThreadPoolExecutor(max(1, len(backends))) as pool:
+            started = [pool.submit(backend.start) for backend in backends]
+            codes = [_tell(backend, attempt, started) for backend, attempt in zip(backends, started, strict=True)]
+        for backend in backends:
+            backend.stop()
+            backend.kill()
     return max([*codes, *map(_unreadable, found.broken)], default=0)
+
+
+def _make(one: BackendSettings, settings: Settings, directory: Path, count: int, timeout: float) -> RemoteBackend:
+    from csi_cinderlib.backend.assignment import Assignment
+    from csi_cinderlib.backend.bulkhead import Bulkhead
+    from csi_cinderlib.backend.remote import RemoteBackend
+    from csi_cinderlib.host.deadline import Deadline
+    from csi_cinderlib.observe import logs
+    from csi_cinderlib.persistence.memory import open_store
+
+    store = open_store({}, state_dir=directory, sealer=None)
+
+    def assign(is_first: bool) -> Assignment:
+        return Assignment(
+            settings=one,
+            volume_types=settings.volume_types,
+            state_dir=directory,
+            owner="",
+            cinder_defaults=settings.cinder_defaults,
+            traits=store.traits,
+            log=replace(settings.log, format=logs.resolve(settings.log.format, sys.stderr), level="error"),
+            is_first=is_first,
+        )
+
+    bulkhead = Bulkhead(settings.workers, lambda: count)
+    return RemoteBackend(assign, store=store, deadline=Deadline(), bulkhead=bulkhead, set_up_seconds=timeout)
+
+
+def _tell(backend: RemoteBackend, attempt: Future[None], all_of_them: Sequence[Future[None]]) -> int:
+    """What came of a back end, once it is known."""
+    _show_progress(attempt, all_of_them)
+    print(f"{backend.name}: {backend.settings.driver}", flush=True)
+    try:
+        attempt.result()
+        _describe(backend)
+    except DriverError as error:
+        print(f"  FAILED: {backend.without_secrets(error)}", flush=True)
+        return 2 if isinstance(error, ConfigurationError) else 1
+    return 0
+
+
+def _show_progress(attempt: Future[None], all_of_them: Sequence[Future[None]]) -> None:
+    """On a terminal, how many back ends have answered, until this one has."""
+    shown = ""
+    while not attempt.done() and sys.stderr.isatty():
+        shown = f"{sum(one.done() for one in all_of_them)} of {len(all_of_them)} back ends have answered"
+        print(f"\r{shown}", end="", file=sys.stderr, flush=True)
+        wait([attempt], 0.5)
+    if shown:
+        print(f"\r{' ' * len(shown)}\r", end="", file=sys.stderr, flush=True)
 
 
 def _unreadable(error: ConfigurationError) -> int:
@@ -86,20 +159,7 @@ def _unreadable(error: ConfigurationError) -> int:
     return 2
 
 
-def _try(backend: Backend) -> int:
-    print(f"{backend.name}: {backend.settings.driver}")
-    try:
-        backend.start()
-        _describe(backend)
-    except DriverError as error:
-        print(f"  FAILED: {backend.without_secrets(error)}")
-        return 2 if isinstance(error, ConfigurationError) else 1
-    finally:
-        backend.stop()
-    return 0
-
-
-def _describe(backend: Backend) -> None:
+def _describe(backend: RemoteBackend) -> None:
     stats = backend.stats()
     can = {name.replace("_", " "): getattr(backend.capabilities, name) for name in CAPABILITIES}
     about = " ".join(filter(None, (stats.vendor, stats.version)))

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from csi_cinderlib.commands import options
 
@@ -26,8 +31,20 @@ def run(args: argparse.Namespace) -> int:
     sealer = given if given.active else None
     with stores.opened(settings) as store:
         if args.file == "-":
-            done = transfer.read(store, sys.stdin.buffer.read(), sealer=sealer, name="standard input")
+            with _rewindable(sys.stdin.buffer) as stream:
+                done = transfer.read(store, stream, sealer=sealer, name="standard input")
         else:
             done = transfer.import_(store, Path(args.file), sealer=sealer)
     print(done, file=sys.stderr)
     return 0
+
+
+@contextmanager
+def _rewindable(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """An import reads its file three times; what comes through a pipe is kept in a nameless file meanwhile."""
+    if stream.seekable():
+        yield stream
+        return
+    with tempfile.TemporaryFile() as file:
+        shutil.copyfileobj(stream, file)
+        yield file

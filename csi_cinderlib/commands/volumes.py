@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.commands import listing, options
 
 if TYPE_CHECKING:
     from csi_cinderlib.model.records import Attachment, Volume
+    from csi_cinderlib.persistence.api import Store
 
-    Attached = Mapping[str, Sequence[Attachment]]
+
+UNREADABLE = "unreadable"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,19 +25,37 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """1 when a record cannot be read."""
     from csi_cinderlib.app import stores
-    from csi_cinderlib.model.records import Attachment, Status, Volume
+
+    unreadable = 0
+
+    def rows(store: Store) -> Iterator[listing.Row]:
+        nonlocal unreadable
+        for row in _rows(store):
+            unreadable += row["status"] == UNREADABLE
+            yield row if args.json else _brief(row)
 
     with stores.opened(options.settings(args)) as store:
-        attached = _by_volume(stores.walk(store, Attachment))
-        volumes = [it for it in stores.walk(store, Volume) if isinstance(it, str) or it.status is not Status.DELETED]
-    full = [_unreadable(it) if isinstance(it, str) else _row(it, attached[it.id]) for it in volumes]
-    listing.show(full if args.json else [_brief(row) for row in full], as_json=args.json, nothing="no volumes")
-    return int(any(isinstance(volume, str) for volume in volumes))
+        listing.show(rows(store), as_json=args.json, nothing="no volumes")
+    return int(unreadable > 0)
 
 
-def _by_volume(attachments: Iterable[Attachment | str]) -> defaultdict[str, list[Attachment]]:
+def _rows(store: Store) -> Iterator[listing.Row]:
+    """In pages, so that any number of volumes takes the memory of one page."""
+    from csi_cinderlib.app import stores
+    from csi_cinderlib.model.records import Status, Volume
+
+    for page in stores.pages(store, Volume):
+        attached = _attached(store, [volume.id for volume in page.records])
+        yield from (_row(it, attached[it.id]) for it in page.records if it.status is not Status.DELETED)
+        yield from map(_unreadable, page.corrupt)
+
+
+def _attached(store: Store, volume_ids: Sequence[str]) -> defaultdict[str, list[Attachment]]:
+    from csi_cinderlib.app import stores
+    from csi_cinderlib.model.records import Attachment
+
     found = defaultdict(list)
-    for attachment in attachments:
+    for attachment in stores.walk(store, Attachment, {"volume_id": tuple(volume_ids)}):
         if not isinstance(attachment, str):
             found[attachment.volume_id].append(attachment)
     return found
@@ -77,7 +97,7 @@ def _attachment(attachment: Attachment) -> dict[str, Any]:
 
 
 def _unreadable(id: str) -> listing.Row:
-    return {"id": id, "status": "unreadable", "message": "its record cannot be read"}
+    return {"id": id, "status": UNREADABLE, "message": "its record cannot be read"}
 
 
 def _brief(row: Any) -> listing.Row:

@@ -12,7 +12,7 @@ LOG_FORMATS = ("auto", "json", "text")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _DRIVER_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?")  # spec: GetPluginInfoResponse.name
-_BACKEND_NAME = re.compile(
+BACKEND_NAME = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 )  # a section of the driver's configuration, and part of host@backend#pool
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -41,7 +41,7 @@ def settings(it: Settings) -> None:
 def backend(it: BackendSettings) -> None:
     """Raises ConfigurationError."""
     path = f"backends.{it.name}"
-    named = _BACKEND_NAME.fullmatch(it.name) and it.name not in _RESERVED
+    named = BACKEND_NAME.fullmatch(it.name) and it.name not in _RESERVED
     _require(named, path, "the name must be letters, digits, dots, dashes and underscores, and not DEFAULT")
     _require(
         _CLASS_PATH.fullmatch(it.driver),

@@ -31,7 +31,7 @@ class BackendSettings:
     Attributes:
         driver: the Cinder driver's class path (Cinder's `volume_driver`).
         options: the driver's options by their Cinder names. Holds passwords.
-        max_concurrent_calls: calls into the driver at one time; 0 is no limit (drivers on shares: one). Arrays with fragile management interfaces want 2 to 10.
+        max_concurrent_calls: calls into the driver at one time; 0 is no limit (drivers on shares: one). Creations take half of them at most, and one call more runs if it detaches or deletes. Arrays with fragile management interfaces want 2 to 10.
         stats_seconds: how long capacity figures are reused.
         topology: segments from which this back end can be reached; empty is everywhere.
     """

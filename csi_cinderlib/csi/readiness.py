@@ -6,13 +6,16 @@ import threading
 
 from csi_cinderlib.errors import NotReady
 
+STARTING = "this process is still starting"
+
 
 class Readiness:
     """Starting, then ready or failed. Thread-safe."""
 
     def __init__(self) -> None:
         self._ready = threading.Event()
-        self._why = "this process is still starting"
+        self._why = STARTING
+        self._stands_by = False
 
     @property
     def is_ready(self) -> bool:
@@ -27,9 +30,22 @@ class Readiness:
         """All services are there."""
         self._ready.set()
 
+    @property
+    def stands_by(self) -> bool:
+        """Whether it waits for another controller to end, and would go on at once."""
+        return self._stands_by and not self.is_ready
+
+    def standby(self, why: str) -> None:
+        """All is well, and another controller is the active one."""
+        self._why, self._stands_by = why, True
+
+    def starting(self) -> None:
+        """It is the active controller, and loads its back ends."""
+        self._why, self._stands_by = STARTING, False
+
     def failed(self, why: str) -> None:
         """The start failed; the process goes on answering, so that `why` is seen where users look: in their claims' events."""
-        self._why = why
+        self._why, self._stands_by = why, False
         self._ready.clear()
 
     def check(self) -> None:

@@ -27,6 +27,9 @@ QUICK_WORKERS = 4
 QUICK = frozenset({"ControllerGetCapabilities", "GroupControllerGetCapabilities", "NodeGetCapabilities", "NodeGetInfo"})
 """The quick calls, besides all of Identity."""
 
+CREATING = frozenset({"CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapshot", "ControllerExpandVolume"})
+"""Calls that may take minutes and come in hundreds. They have threads of their own, so that others do not wait behind them."""
+
 OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 1000),
@@ -48,7 +51,7 @@ class Server:
         endpoint: see `endpoint.parse`.
         identity: answers from the start.
         expected: names of the services that will be added; until then their calls get UNAVAILABLE with `readiness`' reason.
-        workers: threads for storage calls.
+        workers: threads for calls that create something, and as many for other storage calls.
 
     Raises:
         ConfigurationError: the endpoint is wrong.
@@ -67,8 +70,9 @@ class Server:
         self.path: Path = sockets.parse(endpoint)
         self._surroundings = Surroundings()
         self._quick = futures.ThreadPoolExecutor(QUICK_WORKERS, thread_name_prefix="quick")
+        self._creating = futures.ThreadPoolExecutor(workers, thread_name_prefix="creating")
         self._storage = futures.ThreadPoolExecutor(workers, thread_name_prefix="storage")
-        self._router = _Router(self._surroundings, readiness, descriptors, quick=self._quick)
+        self._router = _Router(self._surroundings, readiness, descriptors, quick=self._quick, creating=self._creating)
         for name in expected:
             self._router.expect(name)
         self._router.add(identity)
@@ -106,7 +110,8 @@ class Server:
         if self._bound:
             self._bound.remove()
         self._quick.shutdown(wait=False)
-        self._storage.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._creating, self._storage):
+            pool.shutdown(wait=False, cancel_futures=True)
         return self._surroundings.wait_until_idle(max(0.0, deadline - time.monotonic()))
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -139,11 +144,13 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in i
         descriptors: Mapping[str, ServiceDescriptor],
         *,
         quick: futures.ThreadPoolExecutor,
+        creating: futures.ThreadPoolExecutor,
     ) -> None:
         self._surroundings = surroundings
         self._readiness = readiness
         self._descriptors = descriptors
         self._quick = quick
+        self._creating = creating
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
@@ -165,7 +172,8 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in i
 
     def _put(self, method: MethodDescriptor, act: Callable[[Any], Message]) -> None:
         is_quick = method.containing_service.name == "Identity" or method.name in QUICK or act == self._not_ready
-        behavior = _Behavior(partial(self._surroundings.call, method.name, act), self._quick if is_quick else None)
+        pool = self._quick if is_quick else self._creating if method.name in CREATING else None
+        behavior = _Behavior(partial(self._surroundings.call, method.name, act), pool)
         response = GetMessageClass(method.output_type)
         self._handlers[_path(method)] = grpc.unary_unary_rpc_method_handler(
             behavior,

@@ -28,6 +28,7 @@ CODES: Mapping[type[errors.DriverError], grpc.StatusCode] = MappingProxyType(
         errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
         errors.Unsupported: grpc.StatusCode.INVALID_ARGUMENT,  # UNIMPLEMENTED would deny the whole call, not this use of it
         errors.NotReady: grpc.StatusCode.UNAVAILABLE,
+        errors.LeaseLost: grpc.StatusCode.UNAVAILABLE,
         errors.CorruptRecord: grpc.StatusCode.INTERNAL,
         errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,  # the provisioner takes this for "may still be going on"
         errors.BackendError: grpc.StatusCode.INTERNAL,

@@ -6,14 +6,17 @@ before mkfs runs a mark is written, and from then on the word of the controller 
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Container
+from contextlib import suppress
 from pathlib import Path
 
 from csi_cinderlib.host import kernel
 from csi_cinderlib.node import durable_files
 
 KEPT_SECONDS = 90 * 24 * 3600.0
-"""How long the mark of a volume that is not staged is kept: no attachment lasts that long without being staged."""
+"""How long a mark is kept after its volume was last seen staged: no attachment lasts that long without being staged."""
 
 
 class FormatMarks:
@@ -21,12 +24,13 @@ class FormatMarks:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._guard = threading.Lock()
         with kernel.named(f"preparing {directory}"):
             durable_files.prepare(directory)
 
     def set(self, volume_id: str, attachment: str) -> None:
         """Raises HostError when it cannot be stored: then nothing may be formatted."""
-        with kernel.named(f"noting that volume {volume_id} gets a file system"):
+        with self._guard, kernel.named(f"noting that volume {volume_id} gets a file system"):
             durable_files.store(self._path(volume_id), attachment.encode())
 
     def holds(self, volume_id: str, attachment: str) -> bool:
@@ -52,16 +56,20 @@ class FormatMarks:
             durable_files.remove(self._path(volume_id))
 
     def prune(self, now: float, *, in_use: Container[str]) -> None:
-        """Remove marks of volumes that went away for good.
+        """Remove marks of volumes that went away for good. Calls may be served meanwhile.
 
         Args:
             now: seconds since 1970.
-            in_use: names of files (`durable_files.name_of`) that stay however old they are.
+            in_use: names of files (`durable_files.name_of`) of volumes that are staged. Their time begins now: one that is unstaged
+                for a moment, when it is looked at next, keeps the mark that its attachment needs.
         """
         with kernel.named(f"looking through {self.directory}"):
             for path in self.directory.iterdir():
-                if path.name not in in_use and now - path.stat().st_mtime > KEPT_SECONDS:
-                    path.unlink()
+                with self._guard, suppress(FileNotFoundError):
+                    if path.name in in_use:
+                        os.utime(path, (now, now))
+                    elif now - path.stat().st_mtime > KEPT_SECONDS:
+                        path.unlink()
 
     def _path(self, volume_id: str) -> Path:
         return self.directory / durable_files.name_of(volume_id)

@@ -38,6 +38,10 @@ NOISY = (
 )
 """Libraries that tell of every step: only their warnings are of use."""
 
+_START, _BREAK = "\x1e", "\x1f"
+"""ASCII's record and unit separators: around and in what one process writes for another one to relay."""
+LONGEST_LINE = 1 << 20
+"""Of what another process writes: one that never ends a line must not fill the memory of this one."""
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
@@ -86,12 +90,20 @@ def request(id: str) -> Iterator[None]:
         _request_id.reset(token)
 
 
-def configure(*, format: str = "auto", level: str = "info", stream: IO[str] | None = None) -> None:
+def request_id() -> str:
+    """That of this thread's request; "" outside of one."""
+    return _request_id.get()
+
+
+def configure(
+    *, format: str = "auto", level: str = "info", stream: IO[str] | None = None, relayed: bool = False
+) -> None:
     """Send all logs of this process to `stream` (standard error); the root logger's other handlers go.
 
     Args:
         format: "json", "text", or "auto": text on a terminal, JSON elsewhere.
         level: "debug", "info", "warning" or "error".
+        relayed: the stream leads to another process of ours, which passes it to `relay` line by line.
 
     Raises:
         ConfigurationError: no such format or level.
@@ -101,9 +113,9 @@ def configure(*, format: str = "auto", level: str = "info", stream: IO[str] | No
         raise ConfigurationError("log.level", f"{level!r} is none of {', '.join(LEVELS)}")
     if format not in ("auto", "json", "text"):
         raise ConfigurationError("log.format", f"{format!r} is none of auto, json, text")
-    as_text = format == "text" or (format == "auto" and target.isatty())
+    formatter = TextFormatter() if resolve(format, target) == "text" else JsonFormatter()
     handler = logging.StreamHandler(target)
-    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    handler.setFormatter(_Relayed(formatter) if relayed else formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
@@ -111,10 +123,54 @@ def configure(*, format: str = "auto", level: str = "info", stream: IO[str] | No
         logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[level]))
 
 
+def resolve(format: str, stream: IO[str]) -> str:
+    """ "json" or "text"."""
+    return format if format != "auto" else "text" if stream.isatty() else "json"
+
+
+def lines(stream: IO[str]) -> Iterator[str]:
+    """What another process writes, line by line. Of a line that is too long, nothing: half of it could end within a password."""
+    is_inside = False
+    while part := stream.readline(LONGEST_LINE):
+        is_long = len(part) == LONGEST_LINE and not part.endswith("\n")
+        if is_long and not is_inside:
+            yield f"(a line of more than {LONGEST_LINE} characters is left out)"
+        if not is_long and not is_inside:
+            yield part.rstrip("\n")
+        is_inside = is_long
+
+
+def relay(line: str, source: Logger, **values: object) -> None:
+    """Write what another process of ours wrote to its output: a log line as it is, anything else as an event of its own.
+
+    Args:
+        source: writes whatever is no log line, as "output", with `values`.
+    """
+    if not line.startswith(_START):
+        if line.strip():
+            source.info("output", **values, line=line)
+        return
+    relayed = redact.known(line.removeprefix(_START).replace(_BREAK, "\n"))
+    logging.getLogger().handle(logging.makeLogRecord({"relayed": relayed, "levelno": logging.INFO}))
+
+
+class _Relayed(logging.Formatter):
+    """One line of output for each log line, also for one with a traceback, with a mark that other output does not have."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _START + self._formatter.format(record).replace("\n", _BREAK)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if relayed := getattr(record, "relayed", ""):
+            return str(relayed)
         line: dict[str, object] = {"time": _timestamp(record), "level": record.levelname.lower(), "logger": record.name}
         return json.dumps({**line, **_content(self, record)}, default=str, ensure_ascii=False)
 
@@ -123,6 +179,8 @@ class TextFormatter(logging.Formatter):
     """A line for people: time, level, event, values."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if relayed := getattr(record, "relayed", ""):
+            return str(relayed)
         content = _content(self, record)
         event, trace = content.pop("event"), content.pop("exception", None)
         values = " ".join(f"{key}={_brief(value)}" for key, value in content.items())

@@ -117,7 +117,11 @@ class Metrics:
             yield
             result = "ok"
         finally:
-            self._calls.labels(backend, operation, result).observe(perf_counter() - began)
+            self.backend_called(backend, operation, result, perf_counter() - began)
+
+    def backend_called(self, backend: str, operation: str, result: str, seconds: float) -> None:
+        """One call into a Cinder driver has ended, in whatever process."""
+        self._calls.labels(backend, operation, result).observe(seconds)
 
     def backend_ready(self, backend: str, ready: bool) -> None:
         self._ready.labels(backend).set(ready)

@@ -79,10 +79,21 @@ def _pairs(text: str) -> dict[str, object]:
     }
 
 
-def text(value: str) -> str:
-    """Text without the current call's secrets, `password=...` and `scheme://user:password@`."""
+def known(value: str) -> str:
+    """Text without the very values that are hidden now."""
     for secret in _longest_first((*_hidden.get(), *itertools.chain.from_iterable(_hidden_in_process))):
         value = value.replace(secret, HIDDEN)
+    return value
+
+
+def hidden() -> tuple[str, ...]:
+    """What `hiding` hides in this thread."""
+    return _hidden.get()
+
+
+def text(value: str) -> str:
+    """Text without the current call's secrets, `password=...` and `scheme://user:password@`."""
+    value = known(value)
     value = _BY_PLACE.sub(rf"\g<before> {HIDDEN}", value)
     return _IN_URL.sub(rf"\g<scheme>:{HIDDEN}@", _ASSIGNED.sub(rf"\g<key>{HIDDEN}", value))
 

@@ -14,9 +14,10 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count, groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,10 +80,11 @@ def export(store: Store, path: Path, *, sealer: Sealer | None = None, skip_corru
 def import_(store: Store, path: Path, *, sealer: Sealer | None = None) -> Transferred:
     """Add what `export` wrote. Raises what `read` raises."""
     try:
-        data = path.read_bytes()
+        stream = path.open("rb")
     except OSError as error:
         raise InvalidRequest(str(path), f"cannot be read: {error.strerror}") from None
-    return read(store, data, sealer=sealer, name=str(path))
+    with stream:
+        return read(store, stream, sealer=sealer, name=str(path))
 
 
 def write(store: Store, stream: BinaryIO, *, sealer: Sealer | None = None, skip_corrupt: bool = False) -> Transferred:
@@ -95,17 +97,22 @@ def write(store: Store, stream: BinaryIO, *, sealer: Sealer | None = None, skip_
         stream.write(text)
 
     line({"format": FORMAT, "v": VERSION})
-    counts, digests, corrupt = _walk(store, lambda record: line(codec.encode(record, sealer)))
+    exported, corrupt = Content(), list[Key]()
+    for record in _records(store, corrupt):
+        line(codec.encode(record, sealer))
+        exported.add(record)
     if corrupt and not skip_corrupt:
         raise CorruptRecord(*corrupt[0], "the export would lack it")
-    if _walk(store)[1] != digests:
+    if Content.of(_records(store)) != exported:
         raise OperationPending("somebody wrote to the store during the export: stop the controllers first")
-    line({"records": counts, "sha256": whole.hexdigest()})
-    return Transferred(counts, tuple(corrupt))
+    line({"records": dict(exported.counts), "sha256": whole.hexdigest()})
+    return Transferred(dict(exported.counts), tuple(corrupt))
 
 
-def read(store: Store, data: bytes, *, sealer: Sealer | None = None, name: str = "the file") -> Transferred:
+def read(store: Store, stream: BinaryIO, *, sealer: Sealer | None = None, name: str = "the file") -> Transferred:
     """Add the records of an export. One that was broken off can be repeated: what is there already must be the same.
+
+    The file is read from its start several times, one record at a time, so that its size does not matter.
 
     Raises:
         InvalidRequest: the data are damaged, cut, or not an export of this version; nothing was added.
@@ -113,41 +120,65 @@ def read(store: Store, data: bytes, *, sealer: Sealer | None = None, name: str =
         AlreadyExists: the store holds something that the export does not; nothing was added.
         PreconditionFailed: the store does not hold afterwards what was added.
     """
-    bodies, counts = _verified(data, name)
-    records = [_record(body, sealer) for body in bodies]
-    wanted = {_key(record): _digest(record) for record in records}
-    present = _walk(store)[1]
-    for key, digest in present.items():
-        if wanted.get(key) != digest:
-            raise AlreadyExists(
-                *key, f"the store has it and {name} " + ("says otherwise" if key in wanted else "does not")
-            )
-    _add(store, [record for record in records if _key(record) not in present])
-    if _walk(store)[1] != wanted:
+
+    def records() -> Iterator[Any]:
+        return (_record(body, sealer) for body in _verified(stream, name))
+
+    for _ in _verified(stream, name):  # to its end: nothing of a damaged file is looked at
+        pass
+    wanted = Content.of(records())
+    present = {_digest(record) for record in _records(store)}
+    if present:
+        _check_present(store, present, records, name)
+    _add(store, (record for record in records() if not present or _digest(record) not in present))
+    if Content.of(_records(store)) != wanted:
         raise PreconditionFailed("the store does not hold what was imported: is somebody else writing to it?")
-    return Transferred(counts)
+    return Transferred(dict(wanted.counts))
 
 
-def _walk(
-    store: Store, visit: Callable[[Any], None] | None = None
-) -> tuple[dict[str, int], dict[Key, bytes], list[Key]]:
-    """All records in an order in which they can be added; how many by kind, their digests, and which cannot be read."""
-    counts: Counter[str] = Counter()
-    digests: dict[Key, bytes] = {}
-    corrupt: list[Key] = []
+def _check_present(store: Store, present: Collection[bytes], records: Callable[[], Iterator[Any]], name: str) -> None:
+    """Raises AlreadyExists when the store holds a record that the export does not."""
+    foreign = set(present)
+    for record in records():
+        foreign.discard(_digest(record))
+    if not foreign:
+        return
+    key = next(_key(record) for record in _records(store) if _digest(record) in foreign)
+    is_known = any(_key(record) == key for record in records())
+    raise AlreadyExists(*key, f"the store has it and {name} " + ("says otherwise" if is_known else "does not"))
+
+
+@dataclass(slots=True)
+class Content:
+    """What a number of records amount to, in whatever order they come: two stores hold the same if this is the same."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    total: int = 0
+    """The sum of their digests."""
+
+    def add(self, record: Any) -> None:
+        self.counts[codec.kind_name(type(record))] += 1
+        self.total = (self.total + int.from_bytes(_digest(record))) % 2**256
+
+    @classmethod
+    def of(cls, records: Iterable[Any]) -> Content:
+        content = cls()
+        for record in records:
+            content.add(record)
+        return content
+
+
+def _records(store: Store, corrupt: list[Key] | None = None) -> Iterator[Any]:
+    """All records in an order in which they can be added; the keys of those that cannot be read are put into `corrupt`."""
     kinds: Sequence[Any] = KINDS
     for kind in kinds:
         after, more = "", True
         while more:
             page: Any = store.page(kind, after=after, limit=PAGE)
-            for record in page.records:
-                if visit is not None:
-                    visit(record)
-                digests[_key(record)] = _digest(record)
-                counts[codec.kind_name(kind)] += 1
-            corrupt += [(codec.kind_name(kind), id) for id in page.corrupt]
+            yield from page.records
+            if corrupt is not None:
+                corrupt += [(codec.kind_name(kind), id) for id in page.corrupt]
             after, more = page.next, bool(page.next)
-    return dict(counts), digests, corrupt
 
 
 def _key(record: Any) -> Key:
@@ -155,16 +186,17 @@ def _key(record: Any) -> Key:
 
 
 def _digest(record: Any) -> bytes:
-    """Of the content without the revision, which is each store's own."""
+    """Of the content, kind and id included, without the revision, which is each store's own."""
     return hashlib.sha256(json.dumps(codec.encode(record), sort_keys=True).encode()).digest()
 
 
-def _add(store: Store, records: Sequence[Any]) -> None:
-    """Kind by kind, because what belongs to a volume needs it."""
+def _add(store: Store, records: Iterable[Any]) -> None:
+    """Kind by kind, as an export has them, because what belongs to a volume needs it."""
     with ThreadPoolExecutor(WRITERS) as pool:
-        for kind in KINDS:
-            for _ in pool.map(store.add, [record for record in records if type(record) is kind]):
-                pass
+        for _, of_kind in groupby(records, type):
+            while batch := list(islice(of_kind, PAGE)):
+                for _ in pool.map(store.add, batch):
+                    pass
 
 
 def _record(body: dict[str, Any], sealer: Sealer | None) -> Any:
@@ -174,31 +206,53 @@ def _record(body: dict[str, Any], sealer: Sealer | None) -> Any:
     return codec.decode(kind, body, id=str(body.get("id", "")), sealer=sealer)
 
 
-def _verified(data: bytes, name: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The records' objects and their counts."""
-    *lines, last = data.splitlines(keepends=True) or [b""]
-    objects = list(_objects([*lines, last], name))
-    head, end = (objects[0], objects[-1]) if len(objects) > 1 else ({}, {})
+def _verified(stream: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
+    """The records' objects, one after the other. What is wrong with the file is raised at the latest after the last one."""
+    stream.seek(0)
+    whole, counts = hashlib.sha256(), Counter[str]()
+    body: dict[str, Any] = {}
+    line = b""
+    for number, line, is_last in _lines(stream):
+        body = _object(line, f"{name}:{number}")
+        if number == 1:
+            _check_head({} if is_last else body, name)
+        elif not is_last:
+            kind = str(body.get("kind"))
+            counts[kind] += 1
+            yield body
+        if not is_last:
+            whole.update(line)
+    if "sha256" not in body or not line.endswith(b"\n"):
+        raise InvalidRequest(name, "is cut: its last line is missing")
+    if body["sha256"] != whole.hexdigest():
+        raise InvalidRequest(name, "is damaged: its checksum does not fit")
+    if dict(counts) != body.get("records"):
+        raise InvalidRequest(name, f"holds {dict(counts)} and says that it holds {body.get('records')}")
+
+
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
+    """Each line with its number, and whether it is the last one. An empty file has one empty line."""
+    line = stream.readline()
+    for number in count(1):
+        following = stream.readline()
+        yield number, line, not following
+        if not following:
+            return
+        line = following
+
+
+def _check_head(head: Mapping[str, Any], name: str) -> None:
     if head.get("format") != FORMAT:
         raise InvalidRequest(name, f"is not of the format {FORMAT!r}")
     if head.get("v") != VERSION:
         raise InvalidRequest(name, f"is of version {head.get('v')!r}; this program reads version {VERSION}")
-    if "sha256" not in end or not last.endswith(b"\n"):
-        raise InvalidRequest(name, "is cut: its last line is missing")
-    if end["sha256"] != hashlib.sha256(b"".join(lines)).hexdigest():
-        raise InvalidRequest(name, "is damaged: its checksum does not fit")
-    counts = dict(Counter(str(body.get("kind")) for body in objects[1:-1]))
-    if counts != end.get("records"):
-        raise InvalidRequest(name, f"holds {counts} and says that it holds {end.get('records')}")
-    return objects[1:-1], counts
 
 
-def _objects(lines: Sequence[bytes], name: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        try:
-            body = json.loads(line)
-        except ValueError:
-            raise InvalidRequest(f"{name}:{number}", "is not JSON") from None
-        if not isinstance(body, dict):
-            raise InvalidRequest(f"{name}:{number}", "is not a JSON object")
-        yield body
+def _object(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        body = json.loads(line)
+    except ValueError:
+        raise InvalidRequest(place, "is not JSON") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest(place, "is not a JSON object")
+    return body

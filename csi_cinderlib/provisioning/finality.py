@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.api import BackEnd
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.errors import (
     BackendError,
@@ -21,7 +21,7 @@ from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Sta
 from csi_cinderlib.persistence.api import Store
 
 
-def home(backends: Backends, record: Volume | Snapshot | Attachment | GroupSnapshot) -> Backend:
+def home(backends: Backends, record: Volume | Snapshot | Attachment | GroupSnapshot) -> BackEnd:
     """The record's back end, ready.
 
     Raises:

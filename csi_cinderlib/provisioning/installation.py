@@ -36,6 +36,14 @@ def namespace(store: Store) -> ids.Namespace:
     return _read(store)
 
 
+def find(store: Store) -> ids.Namespace | None:
+    """What `namespace` would answer, without writing anything; None if it would make a new one. Raises what `namespace` raises."""
+    with suppress(NotFound):
+        return _read(store)
+    chosen = _choose(store)
+    return chosen if chosen == ids.SHARED else None
+
+
 def claim(store: Store, cluster: str, *, take_over_from: str = "") -> None:
     """Make the store this cluster's, or see that it is.
 

@@ -15,8 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from csi_cinderlib.backend import leftovers
-from csi_cinderlib.backend.backend import Backend
-from csi_cinderlib.backend.engine import GRACE
+from csi_cinderlib.backend.api import GRACE, BackEnd
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import (
@@ -303,7 +302,7 @@ def due(record: Stuck, now: datetime, grace: timedelta) -> bool:
         return True
 
 
-def finish(backend: Backend, record: Stuck) -> None:
+def finish(backend: BackEnd, record: Stuck) -> None:
     """Finish what was being deleted or extended, undo what was being made."""
     if isinstance(record, Attachment):
         backend.disconnect(record)

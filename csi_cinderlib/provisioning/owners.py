@@ -1,13 +1,13 @@
-"""Which controller processes are alive, so that one never finishes what another is still at work on (`Backend`'s `is_alive`).
+"""Which processes share a store, and with which key each of them seals.
 
-Locks cover one process. Records in an intent name their owner, and an owner that lives beats: it changes its own record
-every few seconds. Whether it does is judged by the observer's clock alone, as Kubernetes' leader election does, since
-the clocks of two machines differ.
+Each changes a record of its own every minute. Whether it does is judged by the observer's clock alone, since the clocks of two
+machines differ.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -17,8 +17,10 @@ from csi_cinderlib.errors import AlreadyExists, NotFound
 from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.api import Store
 
-LEASE = 30.0
-"""Seconds after which an owner that did not beat is taken for dead. Beat three times as often."""
+BEAT = 60.0
+"""Seconds between two signs of life."""
+LEASE = 5 * BEAT
+"""Seconds after which an owner that did not beat is taken for dead."""
 
 PREFIX = "owner."
 """Of the ids of owners' own records (key-values)."""
@@ -55,10 +57,21 @@ class Owners:
         self._seen: dict[str, tuple[str, float]] = {}
         self._guard = threading.Lock()
         self._beats = itertools.count(1)
+        self._told = ""
+        self._due = -math.inf
+
+    def refresh(self) -> None:
+        """Say that this process lives if the last time is a minute ago, or if it seals with another key than it said then."""
+        if self._now() >= self._due or self._writer() != self._told:
+            self.beat()
 
     def beat(self) -> None:
-        """Say that this process lives. Called every third of the lease where several controllers share a store."""
-        value = f"{time.time_ns()}.{next(self._beats)}.{self._writer()}"
+        """Say that this process lives."""
+        writer = self._writer()
+        self._write(f"{time.time_ns()}.{next(self._beats)}.{writer}")
+        self._told, self._due = writer, self._now() + BEAT
+
+    def _write(self, value: str) -> None:
         key = PREFIX + self.owner
         try:
             record = self._store.get(KeyValue, key)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.api import BackEnd
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.stats import usable_free
+from csi_cinderlib.backend.stats import Candidate, Rating, usable_free
 from csi_cinderlib.errors import BackendUnavailable, DriverError, NotReady, ResourceExhausted
 from csi_cinderlib.model.answers import CapacityAnswer
 from csi_cinderlib.model.records import EMPTY, Volume, VolumeType
@@ -113,7 +113,7 @@ class Placement:
         silent: dict[str, str] = {}
         for backend in concerned:
             try:
-                found += places(backend)
+                found += places(backend, wanted)
             except DriverError as error:
                 silent[backend.name] = backend.without_secrets(error)
         return found, silent
@@ -134,9 +134,10 @@ def _only(wanted: Wanted) -> str:
     return wanted.source[0] if wanted.source else wanted.backend
 
 
-def places(backend: Backend) -> list[Place]:
+def places(backend: BackEnd, wanted: Wanted) -> list[Place]:
     """The pools of a back end that is ready, from its cached statistics."""
-    stats = backend.stats()
+    candidate = Candidate(size=wanted.size, type=wanted.type, multiattach=wanted.multiattach)
+    stats, ratings = backend.rated_stats(candidate)
     return [
         Place(
             backend=backend.name,
@@ -148,8 +149,11 @@ def places(backend: Backend) -> list[Place]:
             qos=pool.qos,
             topology=backend.settings.topology,
             reported={**stats.raw, **pool.raw},
+            obstacle=rating.obstacle,
+            goodness=rating.goodness,
         )
         for pool in stats.pools
+        for rating in (ratings.get(pool.name, Rating()),)
     ]
 
 

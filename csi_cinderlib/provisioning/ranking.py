@@ -23,6 +23,8 @@ class Place:
         free_thin: GiB that a thin volume may have at most; infinite when the back end does not say.
         free_thick: the same for one that takes all its space at once.
         reported: what the driver says of the pool, by Cinder's names.
+        obstacle: the filter function that keeps the wanted volume out, or "".
+        goodness: what the goodness function says of it, from 0 to 100.
     """
 
     backend: str
@@ -34,6 +36,8 @@ class Place:
     qos: bool = False
     topology: Mapping[str, str] = EMPTY
     reported: Mapping[str, object] = NOTHING
+    obstacle: str = ""
+    goodness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,7 @@ def fitting(places: Sequence[Place], wanted: Wanted) -> list[Place]:
 
 
 def rank(places: Sequence[Place], wanted: Wanted) -> list[Place]:
-    """The places that can honour it: the preferred topology first, then the most free space.
+    """The places that can honour it: the preferred topology first, then the best goodness, then the most free space.
 
     Raises:
         InvalidRequest, ResourceExhausted: why there is none.
@@ -86,7 +90,14 @@ def rank(places: Sequence[Place], wanted: Wanted) -> list[Place]:
         most = max((free(place, wanted) for place in able), default=0)
         raise ResourceExhausted(f"no pool has {wanted.size} GiB free; the most is {most:.6g} GiB")
     return sorted(
-        roomy, key=lambda place: (_preference(place, wanted.topology), -free(place, wanted), place.backend, place.pool)
+        roomy,
+        key=lambda place: (
+            _preference(place, wanted.topology),
+            -place.goodness,
+            -free(place, wanted),
+            place.backend,
+            place.pool,
+        ),
     )
 
 
@@ -171,5 +182,11 @@ _RULES = (
     _Rule(
         lambda place, wanted: not extra_specs.unmet(wanted.extra_specs, place.reported),
         _unmet,
+    ),
+    _Rule(
+        lambda place, _wanted: not place.obstacle,
+        lambda places, _wanted: ResourceExhausted(
+            f"the filter function of each of these keeps the volume out: {_names(places)}; {places[0].obstacle}"
+        ),
     ),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,9 +13,14 @@ import grpc
 
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
+from tests.support.processes import descendants
 
 GIB = 2**30
 NOTHING = "backends: {nothing: {driver: tests.support.fakes.nothing.NothingDriver, options: {nothing_capacity_gb: infinite}}}\nlog: {level: warning}\n"
+REPEAT_SECONDS = 1.0
+"""The provisioner's first pause before it repeats a refused call."""
+PATIENCE = 120.0
+RETRIED = {grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE}
 LOOP_FILES = "log: {level: warning}\n"
 _MODE = csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER)
 BLOCK = csi_pb2.VolumeCapability(access_mode=_MODE, block=csi_pb2.VolumeCapability.BlockVolume())
@@ -21,50 +28,93 @@ EXT4 = csi_pb2.VolumeCapability(access_mode=_MODE, mount=csi_pb2.VolumeCapabilit
 
 
 @contextmanager
-def running(directory: Path, *arguments: str, config: str = LOOP_FILES) -> Iterator[DriverProcess]:
-    """A driver that is ready."""
+def running(directory: Path, *arguments: str, config: str = LOOP_FILES, ready: bool = True) -> Iterator[DriverProcess]:
+    """A driver that is ready, or has just been started."""
     directory.mkdir(exist_ok=True)
     (directory / "config.yaml").write_text(config)
     environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
     driver = DriverProcess(directory, (*arguments, "--config", str(directory / "config.yaml")), environment)
     try:
-        driver.wait_until_ready()
+        if ready:
+            driver.wait_until_ready()
         yield driver
     finally:
         driver.stop()
 
 
 def resident(driver: DriverProcess) -> float:
-    """MB of physical memory that the process holds."""
-    lines = Path(f"/proc/{driver.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+    """MB of physical memory of the process and those below it, what they share counted once (the sum of PSS)."""
+    return sum(_proportional(pid) for pid in (driver.pid, *descendants(driver.pid))) / 1024
+
+
+def cpu_seconds(driver: DriverProcess) -> float:
+    """Processor time, user and system, that the process and those below it have used, with those that have ended."""
+    return sum(_ticks(pid) for pid in (driver.pid, *descendants(driver.pid))) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> int:
+    """Its own ones and those of its children that were waited for (proc_pid_stat(5), fields 14 to 17)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return sum(map(int, fields[11:15]))
+
+
+def _proportional(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _creation(name: str, capability: csi_pb2.VolumeCapability, backend: str) -> csi_pb2.CreateVolumeRequest:
+    return csi_pb2.CreateVolumeRequest(
+        name=name,
+        capacity_range=csi_pb2.CapacityRange(required_bytes=GIB),
+        volume_capabilities=[capability],
+        parameters={"backend": backend} if backend else {},
+    )
 
 
 class Client:
     """Calls of one orchestrator and one kubelet."""
 
-    def __init__(self, driver: DriverProcess, node: DriverProcess | None = None) -> None:
+    def __init__(
+        self, driver: DriverProcess, node: DriverProcess | None = None, *, channel: grpc.Channel | None = None
+    ) -> None:
         self._directory = driver.state_dir
-        self.controller = csi_pb2_grpc.ControllerStub(driver.channel)
+        self.controller = csi_pb2_grpc.ControllerStub(channel or driver.channel)
         self.identity = csi_pb2_grpc.IdentityStub(driver.channel)
         self.node = csi_pb2_grpc.NodeStub((node or driver).channel)
 
-    def create(self, name: str, capability: csi_pb2.VolumeCapability = BLOCK) -> str:
-        size = csi_pb2.CapacityRange(required_bytes=GIB)
-        request = csi_pb2.CreateVolumeRequest(name=name, capacity_range=size, volume_capabilities=[capability])
-        return self.controller.CreateVolume(request).volume.volume_id
+    def create(self, name: str, capability: csi_pb2.VolumeCapability = BLOCK, *, backend: str = "") -> str:
+        return self.controller.CreateVolume(_creation(name, capability, backend)).volume.volume_id
+
+    def create_patiently(self, name: str, *, pause: float = REPEAT_SECONDS) -> str:
+        """As the provisioner does: refused calls are repeated."""
+        ends = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self.create(name)
+            except grpc.RpcError as error:
+                if error.code() not in RETRIED or time.monotonic() > ends:
+                    raise
+            time.sleep(pause)
+
+    def begin_creation(self, name: str, *, backend: str) -> grpc.CallFuture[csi_pb2.CreateVolumeResponse]:
+        """Without waiting for the answer."""
+        return self.controller.CreateVolume.future(_creation(name, BLOCK, backend))
 
     def delete(self, volume_id: str) -> None:
         self.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume_id))
+
+    def publish(self, volume_id: str, node_id: str, capability: csi_pb2.VolumeCapability = BLOCK) -> Mapping[str, str]:
+        request = csi_pb2.ControllerPublishVolumeRequest(
+            volume_id=volume_id, node_id=node_id, volume_capability=capability
+        )
+        return self.controller.ControllerPublishVolume(request).publish_context
 
     def attach(self, volume_id: str, capability: csi_pb2.VolumeCapability, node_id: str) -> None:
         staging, target = self._paths(volume_id)
         staging.mkdir(parents=True)
         target.parent.mkdir(parents=True)
-        publish = csi_pb2.ControllerPublishVolumeRequest(
-            volume_id=volume_id, node_id=node_id, volume_capability=capability
-        )
-        context = self.controller.ControllerPublishVolume(publish).publish_context
+        context = self.publish(volume_id, node_id, capability)
         self.node.NodeStageVolume(
             csi_pb2.NodeStageVolumeRequest(
                 volume_id=volume_id,
@@ -112,28 +162,16 @@ class Client:
 
 def creators(socket: str, callers: int, seconds: float, started: float) -> int:
     """In a process of its own: create volumes with so many threads until the time is over; how many."""
-    import threading
-    import time
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        create = csi_pb2_grpc.ControllerStub(channel).CreateVolume
 
-    channel = grpc.insecure_channel(f"unix:{socket}")
-    create = csi_pb2_grpc.ControllerStub(channel).CreateVolume
-    counts = [0] * callers
+        def work(number: int) -> int:
+            count = 0
+            while time.time() < started + seconds:
+                create(_creation(f"load-{os.getpid()}-{number}-{count}", BLOCK, ""))
+                count += 1
+            return count
 
-    def work(number: int) -> None:
-        while time.time() < started + seconds:
-            name = f"load-{os.getpid()}-{number}-{counts[number]}"
-            create(
-                csi_pb2.CreateVolumeRequest(
-                    name=name, capacity_range=csi_pb2.CapacityRange(required_bytes=GIB), volume_capabilities=[BLOCK]
-                )
-            )
-            counts[number] += 1
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(callers)]
-    time.sleep(max(0.0, started - time.time()))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    channel.close()
-    return sum(counts)
+        time.sleep(max(0.0, started - time.time()))
+        with ThreadPoolExecutor(callers) as pool:
+            return sum(pool.map(work, range(callers)))

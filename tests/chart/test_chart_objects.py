@@ -81,13 +81,13 @@ def test_the_roles_are_what_the_program_needs_and_no_more(render: Render) -> Non
 
 def _ours(objects: list[Json]) -> list[Json]:
     """The rules of the controller's role but for those of the sidecars."""
-    sidecars = {"leases", *CAPACITY}
+    sidecars = {*CAPACITY}
     rules = one(objects, "Role", "-controller")["rules"]
     return [rule for rule in rules if not sidecars.intersection(rule["resources"])]
 
 
 def test_with_a_database_the_controller_sees_no_record_among_our_objects_but_the_nodes(render: Render) -> None:
-    records = {"volumes", "volumes/status", "attachments"}
+    records = {"volumes", "volumes/status", "attachments", "leases"}
     assert _ours(render("database")) == [rule for rule in controller_rules() if not records & {*rule["resources"]}]
 
 
@@ -111,14 +111,34 @@ def test_the_sidecars_may_do_what_their_projects_state_and_no_more(
 
 
 @pytest.mark.parametrize(("capacity", "needs"), [(False, {}), (True, CAPACITY)])
-def test_in_their_namespace_they_elect_leaders_and_keep_capacity_where_it_is_wanted(
+def test_in_their_namespace_they_keep_capacity_where_it_is_wanted(
     capacity: bool, needs: Mapping[str, str], render: Render
 ) -> None:
     objects = render({"csiDriver": {"storageCapacity": capacity}})
     ours = _ours(objects)
     rules = [rule for rule in one(objects, "Role", "-controller")["rules"] if rule not in ours]
-    wanted = {"leases": "get list watch create update delete", **needs}
-    assert _granted(rules) == {resource: sorted(verbs.split()) for resource, verbs in wanted.items()}
+    assert _granted(rules) == {resource: sorted(verbs.split()) for resource, verbs in needs.items()}
+
+
+def test_a_standby_is_on_another_node_where_it_can_and_one_controller_is_evicted_at_a_time(render: Render) -> None:
+    objects = render("two-replicas")
+    deployment = one(objects, "Deployment", "-controller")["spec"]
+    assert deployment["replicas"] == 2
+    (preferred,) = deployment["template"]["spec"]["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    term = preferred["podAffinityTerm"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert term["labelSelector"]["matchLabels"] == deployment["selector"]["matchLabels"]
+    budget = one(objects, "PodDisruptionBudget", "-controller")["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": deployment["selector"]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_sidecar_elects_a_leader_because_the_active_controller_is_one(name: str, render: Render) -> None:
+    """Two elections could choose the sidecar of one pod and the controller of another."""
+    for item in one(render(name), "Deployment", "-controller")["spec"]["template"]["spec"]["containers"]:
+        assert not [argument for argument in item.get("args", ()) if "leader-election" in argument], item["name"]
 
 
 def _granted(rules: list[Json]) -> dict[str, list[str]]:

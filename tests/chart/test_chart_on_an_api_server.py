@@ -17,7 +17,10 @@ import pytest
 import yaml
 
 from csi_cinderlib.config.settings import SealingKey
+from csi_cinderlib.errors import LeaseLost, StaleRecord
+from csi_cinderlib.persistence.kubernetes.leases import NAME, KubernetesLease
 from csi_cinderlib.persistence.kubernetes.rest import Access, Client
+from csi_cinderlib.persistence.lease import TIMING, Lease, State
 from csi_cinderlib.sealing import Sealer, generate_key
 from scripts.generate.chart import CHART
 from tests.chart.conftest import Json
@@ -214,6 +217,49 @@ def test_the_controller_reads_no_secret(release: Release) -> None:
     for resource in ("secrets", "configmaps", "serviceaccounts", "rbac.authorization.k8s.io/roles"):
         assert allowed(release, token, resource) == [], resource
     assert allowed(release, token, "cinderlib.io/storagenodes") == ["get", "list", "delete"]
+
+
+def test_of_two_controllers_one_gets_the_lease_and_the_other_takes_over(release: Release) -> None:
+    access = Access(url=release.server.url, token=release.token("controller"), insecure=True)
+    a, b = (Client(access, connections=1) for _ in range(2))
+    now = [1000.0]
+    first, second = (
+        Lease(KubernetesLease(client, NAMESPACE), name, clock=lambda: now[0]) for client, name in ((a, "a"), (b, "b"))
+    )
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{NAME}"
+    assert first.acquire()
+    assert not second.acquire()
+    assert second.holder == "a"
+    for _ in range(3):
+        now[0] += TIMING.renew
+        sent = a.calls
+        first.renew()
+        assert a.calls == sent + 1
+        assert not second.acquire()
+    spec = release.server.admin.get(path)["spec"]
+    assert (spec["holderIdentity"], spec["leaseDurationSeconds"]) == ("a", TIMING.duration)
+    assert spec["renewTime"] > spec["acquireTime"]
+    release.server.admin.merge(path, {"metadata": {"labels": {"touched": "yes"}}})  # as a renewal whose answer was lost
+    first.renew()
+    assert not second.acquire()
+    now[0] += TIMING.duration
+    assert second.acquire()
+    with pytest.raises(LeaseLost):
+        first.renew()
+    second.release()
+    assert first.acquire()
+    assert release.server.admin.get(path)["spec"]["holderIdentity"] == "a"
+    with pytest.raises(StaleRecord):
+        KubernetesLease(b, NAMESPACE).write("b", TIMING.duration, State("a", TIMING.duration, "1"))
+    with pytest.raises(StaleRecord):
+        KubernetesLease(b, NAMESPACE).write("b", TIMING.duration, State())
+    for client in (a, b):
+        client.close()
+
+
+def test_the_controller_keeps_one_lease_and_removes_none(release: Release) -> None:
+    token = release.token("controller")
+    assert allowed(release, token, "coordination.k8s.io/leases") == ["get", "create", "patch"]
 
 
 def test_the_controller_removes_many_records_at_once_where_they_belong_to_one(release: Release) -> None:

@@ -66,6 +66,7 @@ WRONG: tuple[tuple[Json, str], ...] = (
     ({"controller": {"privileged": True}, "node": {"metricsPort": 9810}}, "node.healthPort, node.metricsPort"),
     ({"kubeletPath": "/" + "k" * 80}, "kubeletPath and driverName"),
     ({"controller": {"privileged": True, "replicaCount": 2}, "localBackend": {"node": "n1"}}, "controller.replicaCount: privileged"),
+    ({"controller": {"replicaCount": 2}, "sidecars": {"livenessProbe": {"enabled": True}}}, "official livenessprobe would kill"),
     ({"localBackend": {"path": "/var/lib/csi-cinderlib/state"}}, "localBackend.path: /var/lib/csi-cinderlib/state is"),
     ({"localBackend": {"path": "/var/lib/csi-cinderlib/state/a"}}, "is in, /var/lib/csi-cinderlib/state, which the driver's pods use"),
     ({"localBackend": {"path": "/var/lib/csi-cinderlib/a/../state"}}, "is in, /var/lib/csi-cinderlib/state,"),

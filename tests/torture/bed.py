@@ -15,6 +15,8 @@ from pathlib import Path
 
 from csi_cinderlib.host import kernel, loopctl, mounts
 from tests.support import loops
+from tests.support.processes import drivers
+from tests.torture import plan
 from tests.torture.processes import Keeper
 from tests.torture.truth import Truth
 
@@ -72,7 +74,12 @@ class Bed(ABC):
         return self.controller, self.node
 
     def keeper(self, name: str) -> Keeper:
-        return self.controller if name == "controller" else self.node
+        return self.node if name == "node" else self.controller
+
+    def pid(self, name: str) -> int:
+        """Of one of plan.PROCESSES; the controller's while there is no driver."""
+        pid = self.keeper(name).pid
+        return next(iter(drivers(pid).values()), pid) if name == plan.DRIVER else pid
 
     def staging(self, volume: str) -> Path:
         return self.root / "staging" / volume

@@ -45,11 +45,15 @@ class Disturber:
             self._acts[disturbance.name](disturbance, over)
 
     def _kill(self, disturbance: Disturbance, _: threading.Event) -> None:
-        self._bed.keeper(disturbance.process).kill()
+        if disturbance.process != plan.DRIVER:
+            self._bed.keeper(disturbance.process).kill()
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._bed.pid(disturbance.process), signal.SIGKILL)
 
     def _stop(self, disturbance: Disturbance, over: threading.Event) -> None:
         with contextlib.suppress(ProcessLookupError):
-            pidfd = os.pidfd_open(self._bed.keeper(disturbance.process).pid)
+            pidfd = os.pidfd_open(self._bed.pid(disturbance.process))
             try:
                 signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
                 over.wait(disturbance.seconds)
@@ -58,7 +62,7 @@ class Disturber:
                 os.close(pidfd)
 
     def _trace(self, disturbance: Disturbance, over: threading.Event) -> None:
-        pid = self._bed.keeper(disturbance.process).pid
+        pid = self._bed.pid(disturbance.process)
         if trace(pid, disturbance, self._bed.root / "strace.log", over):
             self._bed.truth.tell(f"the {disturbance.process} ended while it was traced", "ended at a system call")
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 KINDS = ("ext4", "xfs", "block")
 """How volumes are used: with a file system, or as a raw device."""
 
-PROCESSES = ("controller", "node")
+DRIVER = "driver"
+"""A process below the controller, which starts it again."""
+PROCESSES = ("controller", DRIVER, "node")
 
 KILLS = "kills"
 SYSCALL_KILLS = "syscall-kills"

@@ -7,6 +7,9 @@
 {{- if and $local.enabled (hasKey .Values.backends $local.name) }}
 {{- fail (printf "backends.%s has the name of the local back end: choose another one, or set localBackend.enabled=false" $local.name) }}
 {{- end }}
+{{- if and .Values.sidecars.livenessProbe.enabled (gt (int .Values.controller.replicaCount) 1) }}
+{{- fail "controller.replicaCount: the official livenessprobe would kill a controller that stands by: set sidecars.livenessProbe.enabled=false or controller.replicaCount=1" }}
+{{- end }}
 {{- if not (or $local.enabled .Values.backends .Values.backendSecrets) }}
 {{- fail "there is no back end: set backends, backendSecrets, or localBackend.enabled=true" }}
 {{- end }}

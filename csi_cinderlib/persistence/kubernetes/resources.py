@@ -252,6 +252,8 @@ def controller_rules() -> list[Json]:
             "resources": [f"{resource.plural}/status" for resource in written if resource.mirrored],
             "verbs": ["patch"],
         },
+        # Of the active controller.
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
         {"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "list", "delete"]},
         *status_rules(),
     ]

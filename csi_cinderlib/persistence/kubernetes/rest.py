@@ -166,9 +166,10 @@ class Client:
 
     Args:
         connections: kept open at most: as many as threads that call.
+        read_seconds: how long the server may take to answer.
     """
 
-    def __init__(self, access: Access, *, connections: int = 32) -> None:
+    def __init__(self, access: Access, *, connections: int = 32, read_seconds: float = READ_SECONDS) -> None:
         self._access = access
         self._token = (0.0, access.token)
         self.calls = 0
@@ -179,7 +180,7 @@ class Client:
         self._pool = urllib3.PoolManager(
             num_pools=2,
             maxsize=connections,
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
             retries=False,
             cert_reqs="CERT_NONE" if access.insecure else "CERT_REQUIRED",
             ca_certs=access.ca_file or None,

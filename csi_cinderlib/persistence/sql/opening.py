@@ -1,18 +1,25 @@
-"""The plugin `sql`, and the migration by hand."""
+"""The plugin `sql`, the migration by hand, and a look that changes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
 
 from csi_cinderlib.persistence.api import Sealer, Store
 from csi_cinderlib.persistence.sql import server, sqlite
+from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.location import Location, locate
 from csi_cinderlib.persistence.sql.migration import Migrated
 from csi_cinderlib.persistence.sql.server import ServerDatabase
 from csi_cinderlib.persistence.sql.sqlite import FileDatabase
 from csi_cinderlib.persistence.sql.store import SqlStore
+
+T = TypeVar("T")
 
 
 def open_store(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None) -> Store:
@@ -32,18 +39,38 @@ def migrate(options: Mapping[str, object], *, state_dir: Path) -> Migrated:
     return database.migrated
 
 
-def check(options: Mapping[str, object], *, state_dir: Path) -> str:
-    """Where `open_store` would find the database, without the password, once it is sure that it could; changes nothing.
+@contextmanager
+def look(
+    options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None
+) -> Iterator[tuple[str, Store | None]]:
+    """Where `open_store` would find the database, without the password, and a store for reading if there is one already.
+
+    Changes nothing.
 
     Raises:
         what `open_store` raises, except that a SQLite file may be in use.
     """
     location = locate(options, state_dir)
-    if location.is_file:
-        sqlite.look(location)
-    else:
-        server.look(location)
-    return location.shown
+    with (sqlite.look if location.is_file else server.look)(location) as connection:
+        yield location.shown, None if connection is None else SqlStore(_Reading(connection), sealer)
+
+
+class _Reading:
+    """See `sql.database.Database`; of one thread."""
+
+    shared = True
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        return work(self._connection)
+
+    def write(self, work: Write) -> None:
+        raise AssertionError(f"{work} while the store is only looked at")
+
+    def close(self) -> None:
+        """Whoever looks closes the connection."""
 
 
 def _database(location: Location) -> FileDatabase | ServerDatabase:

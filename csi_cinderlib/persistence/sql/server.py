@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -103,13 +103,16 @@ class ServerDatabase:
             return bring_up_to_date(connection, self._location)
 
 
-def look(location: Location) -> None:
-    """Whether a ServerDatabase would open, without changing anything. Raises what it raises."""
+@contextmanager
+def look(location: Location) -> Iterator[Connection | None]:
+    """A connection for reading; None if there is no schema of this program yet. Raises what ServerDatabase raises; changes nothing."""
     engine = _engine(location, poolclass=NullPool)
     try:
         with engine.connect() as connection:
-            if check_version(connection, location) == HEAD:
+            is_there = check_version(connection, location) == HEAD
+            if is_there:
                 check_rights(connection)
+            yield connection if is_there else None
     except DBAPIError as error:
         raise failures.at_start(error, location) from error
     finally:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from csi_cinderlib.persistence.sql.groupcommit import GroupCommit, Job
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
 from csi_cinderlib.persistence.sql.lockfile import LockFile
 from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, check_version
+from csi_cinderlib.persistence.sql.schema import HEAD
 
 T = TypeVar("T")
 BUSY_SECONDS = 10
@@ -187,9 +188,15 @@ class FileDatabase:
             raise
 
 
-def look(location: Location) -> None:
-    """Whether a FileDatabase would open, without changing anything; a file that is in use may be. Raises ConfigurationError."""
+@contextmanager
+def look(location: Location) -> Iterator[Connection | None]:
+    """A connection that only reads, also from a file that is in use; None if there is no schema of this program yet.
+
+    Raises:
+        ConfigurationError: a FileDatabase would not open.
+    """
     if not location.file.exists():
+        yield None
         return
     engine = create_engine(
         "sqlite+pysqlite://",
@@ -199,7 +206,7 @@ def look(location: Location) -> None:
     )
     try:
         with engine.connect() as connection:
-            check_version(connection, location)
+            yield connection if check_version(connection, location) == HEAD else None
     except DBAPIError as error:
         raise failures.at_start(error, location) from error
 

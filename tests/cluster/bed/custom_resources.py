@@ -81,7 +81,7 @@ class Namespace:
     def store(self, sealer: Sealer | None, role: str = "controller") -> KubernetesStore:
         return KubernetesStore(Client(from_kubeconfig(self.kubeconfigs[role])), self.name, sealer)
 
-    def objects(self, plural: str) -> list[dict[str, Any]]:
-        path = f"/apis/{API_VERSION}/namespaces/{self.name}/{plural}"
+    def objects(self, plural: str, *, group: str = API_VERSION) -> list[dict[str, Any]]:
+        path = f"/apis/{group}/namespaces/{self.name}/{plural}"
         found: list[dict[str, Any]] = self.server.admin.get(path)["items"]
         return found

@@ -56,7 +56,7 @@ class Step:
 
     @property
     def may_be_repeated(self) -> bool:
-        """A look, and a wait: its 30 seconds may be over before the sidecars have elected their leaders after an upgrade."""
+        """A look, and a wait: its 30 seconds may be over before the sidecars work again after an upgrade."""
         return self.prints is not None or self.command.startswith("kubectl wait ")
 
     def is_shown_by(self, output: str) -> bool:

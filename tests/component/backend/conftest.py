@@ -36,14 +36,26 @@ def store() -> ObservedStore:
 
 @pytest.fixture
 def make(runtime: Runtime, store: ObservedStore) -> Iterator[MakeBackend]:
-    """Make a back end: `make("name", driver=..., option=value, ...)`; started unless `start=False`."""
+    """Make a back end: `make("name", driver=..., option=value, ...)`; started unless `start=False`, and its exports walked unless
+    `walked=False`."""
     made: list[Backend] = []
 
-    def backend(name: str = "fake", *, driver: str = NOTHING, start: bool = True, **options: Any) -> Backend:
+    def backend(
+        name: str = "fake", *, driver: str = NOTHING, start: bool = True, walked: bool = True, **options: Any
+    ) -> Backend:
         own = {key: options.pop(key) for key in ("max_concurrent_calls", "stats_seconds", "topology") if key in options}
         given = {
             key: options.pop(key)
-            for key in ("store", "owner", "is_alive", "volume_types", "clock", "runtime", "ensure_exports")
+            for key in (
+                "store",
+                "owner",
+                "is_alive",
+                "volume_types",
+                "clock",
+                "runtime",
+                "ensure_exports",
+                "check_lease",
+            )
             if key in options
         }
         settings = BackendSettings(name=name, driver=driver, options=options, **own)
@@ -51,6 +63,8 @@ def make(runtime: Runtime, store: ObservedStore) -> Iterator[MakeBackend]:
         made.append(one)
         if start:
             one.start()
+            if walked:
+                one.wait_for_exports()
         return one
 
     yield backend

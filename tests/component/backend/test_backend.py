@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,30 @@ def test_many_callers_make_one_request_to_the_array(make: MakeBackend, tmp_path:
     assert calls(backend, "get_volume_stats") <= at_start + 2
 
 
+def test_a_caller_that_waited_for_a_report_in_vain_is_told(backend: Backend) -> None:
+    """The first question fails while a second caller waits for its answer: there is no new report for either."""
+    asked, answer = threading.Event(), threading.Event()
+    questions: list[bool] = []
+
+    def fail(refresh: bool) -> None:
+        questions.append(refresh)
+        asked.set()
+        answer.wait(60)
+        raise TimeoutError("no answer")
+
+    driver: Any = backend.driver
+    driver.get_volume_stats = fail
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(backend.stats, refresh=True)
+        assert asked.wait(60)
+        second = pool.submit(backend.stats, refresh=True)
+        time.sleep(0.1)  # it waits for the first caller, and nothing shows that
+        answer.set()
+        assert isinstance(first.exception(), BackendUnavailable)
+        assert isinstance(second.exception(), BackendUnavailable)
+    assert questions == [True, True]
+
+
 def test_what_is_created_is_taken_from_the_report_at_once(backend: Backend) -> None:
     before = backend.stats().pools[0]
     asked = calls(backend, "get_volume_stats")
@@ -177,6 +203,19 @@ def test_ids_that_a_driver_corrects_at_the_start_are_kept(make: MakeBackend, sto
     assert store.get(Volume, volume.id).provider.id == f"new-volume-{volume.id}"
     assert store.get(Snapshot, fresh.id).provider.id == f"new-snapshot-{fresh.id}"
     assert store.get(Snapshot, known.id).provider.id == "old"
+
+
+def test_a_driver_is_asked_for_new_ids_without_a_query_for_each_volume(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make()
+    for _ in range(20):
+        volume = backend.create_volume(makers.volume())
+        backend.connect(volume, makers.attachment(volume))
+        backend.create_snapshot(makers.snapshot(volume))
+    backend.stop()
+    store.calls.clear()
+    make(driver=RENUMBERING, ensure_exports=False)
+    kinds = 4  # a look at whether there is a volume; then attachments, volumes, snapshots
+    assert (store.calls.count("page"), store.calls.count("get")) == (kinds, 0)
 
 
 def test_drivers_without_such_ids_are_not_bothered_with_all_volumes(make: MakeBackend, store: ObservedStore) -> None:

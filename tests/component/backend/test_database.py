@@ -11,7 +11,7 @@ from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.database import NotServed
 from csi_cinderlib.backend.runtime import served
 from csi_cinderlib.errors import StaleRecord
-from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Volume, VolumeType
+from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume, VolumeType
 from tests.component.backend.conftest import MakeBackend
 from tests.component.backend.watching import observe
 from tests.support.fakes import makers
@@ -99,6 +99,8 @@ def test_missing_objects_are_cinders_own_exceptions(admin: Any) -> None:
         objects.Snapshot.get_by_id(admin, "nothing")
     with pytest.raises(exception.VolumeTypeNotFound):
         volume_types.get_volume_type(admin, "nothing")
+    with pytest.raises(exception.QoSSpecsNotFound):
+        objects.QualityOfServiceSpecs.get_by_id(admin, "nothing")
     with pytest.raises(exception.GroupNotFound):
         objects.Group.get_by_id(admin, "nothing")
     assert not objects.Volume.exists(admin, "nothing")
@@ -165,16 +167,6 @@ def test_a_record_that_never_stands_still_is_given_up_in_the_end(backend: Backen
         change(Restless(), created, lambda one: replace(one, message="x"))
 
 
-def test_a_conditional_update_compares_first(backend: Backend, store: ObservedStore, admin: Any) -> None:
-    from cinder import objects
-
-    created = backend.create_volume(makers.volume())
-    loaded = objects.Volume.get_by_id(admin, created.id)
-    assert not loaded.conditional_update({"replication_status": "x"}, {"status": "error"})
-    assert loaded.conditional_update({"replication_status": "enabled"}, {"status": ("available", "in-use")})
-    assert store.get(Volume, created.id).fields == {"replication_status": "enabled"}
-
-
 def test_snapshots_are_saved_found_and_described(backend: Backend, store: ObservedStore, admin: Any) -> None:
     from cinder import objects
 
@@ -226,6 +218,51 @@ def test_groups_and_their_types_are_served(backend: Backend, store: ObservedStor
     assert specs == {"consistent_group_snapshot_enabled": "<is> True"}
     taken = store.add(GroupSnapshot(id=makers.new_id(), backend="fake", group_id=group.id))
     assert objects.GroupSnapshot.get_by_id(admin, taken.id).group.id == group.id
+
+
+def test_groups_are_listed_as_ibms_ds8000_driver_asks(backend: Backend, store: ObservedStore, admin: Any) -> None:
+    """It looks for the logical subsystems that other groups, and their snapshots, use."""
+    from cinder import objects
+    from cinder.volume.drivers.ibm.ibm_storage import ds8k_proxy
+
+    def add(host: str, status: Status = Status.AVAILABLE) -> Group:
+        group = Group(id=makers.new_id(), backend="fake", host=host, status=status, consistent=True)
+        return store.add(group)
+
+    host = "csi-cinderlib@fake#one"
+    group, *_ = add(host), add("csi-cinderlib@fake#two"), add(host, Status.CREATING)
+    volume = store.add(replace(makers.volume(), group_id=group.id, type=GOLD))
+    taken = store.add(GroupSnapshot(id=makers.new_id(), backend="fake", group_id=group.id, status=Status.AVAILABLE))
+    member = store.add(replace(makers.snapshot(volume), group_snapshot_id=taken.id))
+
+    found = objects.GroupList.get_all(admin, filters={"host": host, "status": "available"})
+    (seen,) = map(ds8k_proxy.Group, found)
+    assert (seen.id, seen.consisgroup_snapshot_enabled, seen.failed_over) == (group.id, True, False)
+    assert [one.id for one in seen.volumes] == [volume.id] == found[0].volume_type_ids
+    snapshots = objects.GroupSnapshotList.get_all_by_group(admin, group.id, filters={"status": "available"})
+    (seen_snapshot,) = (ds8k_proxy.Group(one, True) for one in snapshots)
+    assert (seen_snapshot.id, [one.id for one in seen_snapshot.snapshots]) == (taken.id, [member.id])
+
+
+def test_groups_of_a_back_end_are_listed_newest_first(backend: Backend, store: ObservedStore, admin: Any) -> None:
+    from cinder import objects
+
+    ids = [makers.new_id() for _ in range(3)]
+    for hour, id in enumerate(ids):
+        host = f"csi-cinderlib@fake#{hour}"
+        store.add(Group(id=id, backend="fake", host=host, created_at=f"2026-01-01T0{hour}:00:00.000000Z"))
+    for filters in ({"host": "csi-cinderlib@fake"}, {}, None):
+        assert [one.id for one in objects.GroupList.get_all(admin, filters=filters)] == ids[::-1]
+    assert list(objects.GroupList.get_all(admin, filters={"host": "csi-cinderlib@elsewhere"})) == []
+    assert list(objects.GroupSnapshotList.get_all_by_group(admin, "nothing")) == []
+
+
+@pytest.mark.unserved
+def test_groups_are_not_listed_by_pages(admin: Any) -> None:
+    from cinder import objects
+
+    with pytest.raises(NotServed, match=r"group_get_all\(limit\)"):
+        objects.GroupList.get_all(admin, limit=1)
 
 
 def test_each_back_end_is_served_from_its_own_store(make: MakeBackend, admin: Any) -> None:

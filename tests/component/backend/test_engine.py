@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,11 +21,13 @@ from csi_cinderlib.errors import (
     BackendUnavailable,
     CorruptRecord,
     InUse,
+    LeaseLost,
     OperationPending,
     StaleRecord,
     StoreUnavailable,
 )
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.persistence.lease import unshared
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore, touch
 
@@ -57,6 +61,7 @@ def engine(store: ObservedStore, meter: Any) -> Engine:
         owner="me",
         clock=lambda: datetime(2026, 5, 1, tzinfo=UTC),
         is_alive=lambda owner: owner != "dead",  # also itself, and nobody
+        check_lease=unshared,
         meter=meter,
     )
 
@@ -143,12 +148,22 @@ def test_what_is_gone_is_taken_over_by_nobody(engine: Engine) -> None:
 
 
 def test_a_record_is_removed_however_often_it_changes(engine: Engine, store: ObservedStore) -> None:
-    record = store.add(makers.volume())
+    record = store.add(replace(makers.volume(), owner="me"))
     touch(store, record)
     store.before["remove"] = lambda _record: touch(store, record)
     assert engine.remove(record)
     assert store.page(Volume).records == ()
     assert not engine.remove(record)
+
+
+def test_a_record_that_another_process_has_taken_over_is_not_removed(engine: Engine, store: ObservedStore) -> None:
+    record = store.add(replace(makers.volume(), owner="me"))
+    taken_over = store.replace(replace(record, owner="other"))
+    with pytest.raises(StaleRecord):
+        engine.remove(record)
+    assert store.page(Volume).records == (taken_over,)
+    store.replace(replace(taken_over, status=Status.DELETING))
+    assert engine.remove(record), "the other process wants it gone, too"
 
 
 def test_a_record_that_is_gone_when_it_is_read_again_was_removed_by_another(
@@ -286,6 +301,44 @@ def test_calls_are_measured_by_the_name_of_the_method(engine: Engine, meter: Cal
     assert engine.call(engine.work(), partial(create_volume)) == "done"
     assert engine.call_quietly(engine.work(), create_volume) == "done"
     assert meter.seen == [("fake", "create_volume"), ("fake", "call")]
+
+
+def test_no_driver_is_called_once_the_lease_is_lost(engine: Engine, meter: Calls) -> None:
+    calls: list[str] = []
+
+    def lost() -> None:
+        raise LeaseLost("gone")
+
+    engine.call(engine.work(), calls.append, "first")
+    engine.check_lease = lost
+    with pytest.raises(LeaseLost, match=r"^gone$"):
+        engine.call(engine.work(), calls.append, "second")
+    with pytest.raises(LeaseLost):
+        engine.ask(engine.work(), calls.append, "third")
+    assert calls == ["first"]
+
+
+def test_the_lease_is_checked_after_the_wait_for_a_slot(engine: Engine) -> None:
+    calls: list[str] = []
+    busy, go_on = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        busy.set()
+        go_on.wait(60)
+
+    def lost() -> None:
+        raise LeaseLost("gone")
+
+    engine.limit(1)
+    with ThreadPoolExecutor(2) as pool:
+        running = pool.submit(engine.call, engine.work(), occupy)
+        busy.wait(60)
+        waiting = pool.submit(engine.call, engine.work(), calls.append, "late")
+        engine.check_lease = lost
+        go_on.set()
+        assert running.result() is None
+        assert isinstance(waiting.exception(), LeaseLost)
+    assert calls == []
 
 
 def test_a_driver_may_answer_a_dictionary_or_nothing(engine: Engine, meter: Calls) -> None:

@@ -69,6 +69,22 @@ def test_deleting_a_group_snapshot_leaves_nothing_and_may_be_repeated(make: Make
     assert left_over(store) == 0
 
 
+def test_one_whose_members_have_ids_that_are_no_text_leaves_nothing(make: MakeBackend, store: ObservedStore) -> None:
+    backend: Any = make(driver=GROUPS)
+    volumes = two_volumes(backend)
+    take = backend.driver.create_group_snapshot
+
+    def answer(*arguments: Any) -> Any:
+        update, updates = take(*arguments)
+        return update, [{**one, "provider_id": {"lun": 7}} for one in updates]
+
+    backend.driver.create_group_snapshot = answer
+    with pytest.raises(BackendError, match="gave provider_id a dict"):
+        backend.create_group_snapshot(record(), members(volumes))
+    assert (backend.driver.snapshots, backend.driver.groups, backend.driver.taken) == ({}, {}, {})
+    assert left_over(store) == 0
+
+
 def test_one_that_fails_leaves_nothing(make: MakeBackend, store: ObservedStore) -> None:
     backend: Any = make(driver=GROUPS, nothing_fail=["create_group_snapshot"])
     volumes = two_volumes(backend)

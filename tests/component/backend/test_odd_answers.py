@@ -45,6 +45,34 @@ def test_a_snapshot_whose_answer_is_no_mapping_fails_and_leaves_nothing(
     assert array(backend).luns("snapshot") == []
 
 
+def answer_without_text(driver: Any, method: str) -> None:
+    """Answer a mapping where Cinder keeps text, once it is done."""
+    original = getattr(driver, method)
+
+    def called(*arguments: Any) -> Any:
+        return {**(original(*arguments) or {}), "provider_id": {"lun": 7}}
+
+    setattr(driver, method, called)
+
+
+def test_a_volume_whose_id_is_no_text_fails_and_leaves_nothing(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=ARRAY)
+    answer_without_text(backend.driver, "create_volume")
+    with pytest.raises(DriverError, match="gave provider_id a dict"):
+        backend.create_volume(makers.volume())
+    assert store.page(Volume).records == ()
+    assert array(backend).luns() == []
+
+
+def test_a_snapshot_whose_id_is_no_text_fails_and_leaves_nothing(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=ARRAY)
+    answer_without_text(backend.driver, "create_snapshot")
+    with pytest.raises(DriverError, match="gave provider_id a dict"):
+        backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
+    assert store.page(Snapshot).records == ()
+    assert array(backend).luns("snapshot") == []
+
+
 @pytest.mark.parametrize("answer", ["pairs", "text", "none"])
 @pytest.mark.parametrize("method", ["create_export", "initialize_connection"])
 def test_a_connection_whose_answer_is_no_mapping_fails_and_leaves_nothing(

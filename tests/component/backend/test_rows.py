@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from csi_cinderlib.backend import rows
+from csi_cinderlib.errors import BackendError
 from csi_cinderlib.model.records import Provider, Source, SourceKind, Status, VolumeType
 from csi_cinderlib.model.size import GiB
 from tests.support.fakes import makers
@@ -89,6 +90,29 @@ def test_ids_of_any_type_are_kept_as_text() -> None:
     updated = rows.update_volume(makers.volume(), {"provider_location": 207, "provider_id": b"lun-7"})
     assert updated.provider == Provider(location="207", id="lun-7")
     assert rows.update_snapshot(makers.snapshot(updated), {"provider_id": None}).provider == Provider()
+
+
+@pytest.mark.parametrize("value", [{"lun": 7}, ["a"], ("a",), {"a"}], ids=["mapping", "list", "tuple", "set"])
+@pytest.mark.parametrize("column", ["provider_id", "provider_auth", "replication_driver_data"])
+def test_a_collection_where_text_is_kept_is_an_error_that_names_the_column(column: str, value: object) -> None:
+    volume = makers.volume("array")
+    with pytest.raises(BackendError, match=f"'array'.* gave {column} a {type(value).__name__}"):
+        rows.update_volume(volume, {column: value})
+    with pytest.raises(BackendError, match=f"'array'.* gave {column} a {type(value).__name__}"):
+        rows.update_snapshot(makers.snapshot(volume), {column: value})
+
+
+@pytest.mark.parametrize("column", ["metadata", "admin_metadata"])
+def test_a_collection_in_metadata_is_an_error_that_names_the_key(column: str) -> None:
+    with pytest.raises(BackendError, match=rf"gave {column}\[luns\] a list"):
+        rows.update_volume(makers.volume(), {column: {"luns": [1, 2]}})
+
+
+def test_numbers_and_booleans_become_text_as_in_cinders_objects() -> None:
+    given = {"provider_geometry": 7, "replication_driver_data": 8, "admin_metadata": {"lun": 9, "thin": True}}
+    updated = rows.update_volume(makers.volume(), given)
+    assert (updated.provider.geometry, updated.fields) == ("7", {"replication_driver_data": "8"})
+    assert updated.admin_metadata == {"lun": "9", "thin": "True"}
 
 
 def test_columns_that_no_store_could_keep_become_text_at_any_depth() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,18 +22,9 @@ CANARY = "canary-5e55"
 
 
 @pytest.fixture
-def talking(make: MakeBackend) -> Iterator[Callable[..., Backend]]:
-    """A back end whose driver logs its password from a looping call of its own, until the test ends."""
-    drivers: list[Any] = []
-
-    def start(**options: Any) -> Backend:
-        backend = make(driver=ARRAY, nothing_password=CANARY, nothing_traits=["keeps-session"], **options)
-        drivers.append(backend.driver)
-        return backend
-
-    yield start
-    for driver in drivers:
-        driver.end_session()
+def talking(make: MakeBackend) -> Callable[..., Backend]:
+    """A back end whose driver logs its password from a looping call of its own, until it is stopped."""
+    return functools.partial(make, driver=ARRAY, nothing_password=CANARY, nothing_traits=["keeps-session"])
 
 
 def until_logged(log: io.StringIO, lines: int) -> str:
@@ -60,9 +52,6 @@ def test_a_thread_of_one_driver_after_another_back_end_was_stopped(
     assert CANARY not in until_logged(log, 3)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="planned, one process per back end: looping calls of a driver outlive its back end"
-)
 def test_the_threads_of_a_driver_end_with_its_back_end(talking: Callable[..., Backend], log: io.StringIO) -> None:
     backend = talking()
     driver: Any = backend.driver

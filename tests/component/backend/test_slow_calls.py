@@ -17,7 +17,6 @@ from tests.support.fakes.stores import ObservedStore
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 SECONDS = 2.0
-SLOTS = "promise 36: detach and delete have no slots of their own beside max_concurrent_calls"
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,11 @@ def ends(call: Any, *arguments: object) -> bool:
     return not thread.is_alive()
 
 
-@pytest.mark.xfail(strict=True, reason=SLOTS)
 def test_a_volume_is_detached_beside_a_creation_that_hangs(busy: Busy, store: ObservedStore) -> None:
     assert ends(busy.backend.disconnect, busy.attachment)
     assert store.page(Attachment).records == ()
 
 
-@pytest.mark.xfail(strict=True, reason=SLOTS)
 def test_a_volume_is_deleted_beside_a_creation_that_hangs(busy: Busy) -> None:
     assert ends(busy.backend.delete_volume, busy.idle)
 
@@ -65,3 +62,24 @@ def test_a_volume_is_deleted_beside_a_creation_that_hangs(busy: Busy) -> None:
 def test_what_needs_no_call_is_answered_beside_a_creation_that_hangs(busy: Busy) -> None:
     assert ends(busy.backend.stats)
     assert busy.backend.capabilities.clone
+
+
+def test_a_connector_is_looked_at_beside_a_creation_that_hangs(busy: Busy) -> None:
+    assert ends(busy.backend.validate_connector, makers.attachment(busy.idle).connector)
+
+
+def test_a_volume_is_attached_beside_as_many_creations_as_there_are_slots(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    backend = make(driver=ARRAY, max_concurrent_calls=2, nothing_faults=["create_volume:2=hang"])
+    driver: Any = backend.driver
+    volume = backend.create_volume(makers.volume())
+    creations = [threading.Thread(target=backend.create_volume, args=(makers.volume(),)) for _ in range(2)]
+    for creation in creations:
+        creation.start()
+    assert driver.plan.hanging.wait(30)
+    assert ends(backend.connect, volume, makers.attachment(volume))
+    assert len(store.page(Attachment).records) == 1
+    driver.plan.released.set()
+    for creation in creations:
+        creation.join()

@@ -334,8 +334,8 @@ def test_a_type_that_the_driver_refuses_is_the_callers_mistake(make: MakeBackend
         backend.create_volume(makers.volume())
 
 
-def test_only_so_many_calls_at_a_time_reach_a_fragile_array(make: MakeBackend, tmp_path: Path) -> None:
-    backend = make(max_concurrent_calls=2, nothing_held=str(tmp_path / "held"))
+def test_only_so_many_creations_at_a_time_reach_a_fragile_array(make: MakeBackend, tmp_path: Path) -> None:
+    backend = make(max_concurrent_calls=4, nothing_held=str(tmp_path / "held"))
     (tmp_path / "held").touch()
     threads = [threading.Thread(target=backend.create_volume, args=(makers.volume(),)) for _ in range(8)]
     for one in threads:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from csi_cinderlib.model.records import KeyValue, Volume
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.provisioning import installation
+from csi_cinderlib.provisioning.installation import KEY
 
 GOOD = "good: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {loopfile_directories: [one:%s]}}"
 WRONG = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
 AWAY = "away: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_group: not-there}}"
 
 
-def check(tmp_path: Path, *backends: str) -> subprocess.CompletedProcess[str]:
+def check(tmp_path: Path, *backends: str, words: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     config = tmp_path / "config.yaml"
     config.write_text("backends:\n" + "".join(f"  {backend}\n" for backend in backends))
-    words = ["check", "--config", str(config), "--state-dir", str(tmp_path / "state")]
+    words = ["check", "--config", str(config), "--state-dir", str(tmp_path / "state"), *words]
     return subprocess.run(
         [sys.executable, "-m", "csi_cinderlib", *words], capture_output=True, text=True, timeout=120, check=False
     )
@@ -30,6 +39,29 @@ def test_a_good_one_is_described_with_its_pools(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
+def test_the_namespace_of_ids_is_shown_while_a_controller_runs(tmp_path: Path) -> None:
+    before = check(tmp_path, GOOD % (tmp_path / "volumes"))
+    assert before.returncode == 0, before.stdout
+    assert "namespace of ids: none yet" in before.stdout
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    with closing(open_store("sql", {}, state_dir=state_dir)) as store:
+        namespace = installation.namespace(store)
+        assert f"namespace of ids: {namespace.uuid}" in check(tmp_path, GOOD % (tmp_path / "volumes")).stdout
+
+
+def test_a_lost_namespace_is_a_wrong_configuration(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    with closing(open_store("sql", {}, state_dir=state_dir)) as store:
+        id = installation.namespace(store).volume_id("data")
+        store.add(Volume(id=id, name="data", backend="good", size=GiB(1)))
+        store.remove(store.get(KeyValue, KEY))
+    outcome = check(tmp_path, GOOD % (tmp_path / "volumes"))
+    assert outcome.returncode == 2
+    assert f"FAILED: store: it has volumes but no key-value {KEY!r}" in outcome.stdout
+
+
 def test_a_wrong_option_is_exit_code_2_and_the_others_are_tried(tmp_path: Path) -> None:
     outcome = check(tmp_path, WRONG, GOOD % (tmp_path / "volumes"))
     assert outcome.returncode == 2
@@ -41,6 +73,26 @@ def test_a_back_end_that_does_not_answer_is_named(tmp_path: Path) -> None:
     outcome = check(tmp_path, AWAY)
     assert outcome.returncode in (1, 2)
     assert "away: " in outcome.stdout and "FAILED: " in outcome.stdout
+
+
+def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_path: Path) -> None:
+    hanging = [
+        f"h{number}: {{driver: tests.support.fakes.array_driver.ArrayDriver, options: {{nothing_faults: ['get_volume_stats=hang']}}}}"
+        for number in range(6)
+    ]
+    began = time.monotonic()
+    outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "5"])
+    assert time.monotonic() - began < 25, "one after the other, they take 30 seconds"
+    assert outcome.returncode == 1
+    assert outcome.stdout.count("FAILED: its set-up did not end within 5 seconds") == 6
+    assert "pool one: " in outcome.stdout
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_timeout_that_is_none_is_refused(tmp_path: Path, seconds: str) -> None:
+    outcome = check(tmp_path, GOOD % (tmp_path / "volumes"), words=["--timeout", seconds])
+    assert outcome.returncode == 2
+    assert "argument --timeout: " in outcome.stderr
 
 
 def test_what_a_back_end_can_and_cannot_do_is_said(tmp_path: Path) -> None:

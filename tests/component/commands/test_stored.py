@@ -11,6 +11,7 @@ import pytest
 
 from csi_cinderlib import cli
 from csi_cinderlib.app.stores import everything
+from csi_cinderlib.commands import listing
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Provider, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -94,6 +95,15 @@ def test_a_volume_that_is_kept_for_its_snapshots_is_not_listed(state: Path, caps
     store.close()
     assert run("volumes", state, "--json") == 0
     assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == ["v2"]
+
+
+def test_a_table_of_several_chunks_is_aligned_as_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    row: listing.Row = {"id": "a", "name": "b"}
+    rows = [*[row] * listing.CHUNK, {**row, "id": "longer"}, row]
+    listing.show(iter(rows), as_json=False, nothing="")
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[:2], lines[-2:]) == (["ID  NAME", "a   b"], ["longer  b", "a       b"])
+    assert len(lines) == 1 + len(rows)
 
 
 def test_volumes_are_listed_for_programs(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

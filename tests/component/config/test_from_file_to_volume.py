@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -97,7 +97,7 @@ def volumes(back_ends: tuple[Volumes, Backends]) -> Volumes:
 
 
 def driver(back_ends: tuple[Volumes, Backends], name: str) -> Any:
-    return back_ends[1].get(name).driver
+    return cast(Backend, back_ends[1].get(name)).driver
 
 
 def create(volumes: Volumes, name: str, **parameters: str) -> Volume:

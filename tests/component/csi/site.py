@@ -95,6 +95,7 @@ class Site:
         backend = Backend(settings, store=self.store, runtime=self.runtime, owner="here", meter=self.metrics)
         self.backends.add(backend)
         backend.start()
+        backend.wait_for_exports()
         if topology:
             self.topologies[name] = topology
         return backend.driver

@@ -1,4 +1,5 @@
-"""Promise 36: a back end that is slow, or hangs, costs its own volumes only."""
+"""Promise 36: a back end that is slow, or hangs, costs its own volumes only. What keeps its calls from taking the server's threads is in the
+controller's calls to drivers' processes: tests/program/serve/test_driver_processes.py."""
 
 from __future__ import annotations
 
@@ -7,12 +8,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import grpc
 import pytest
 
 from csi_cinderlib.csi.v1 import csi_pb2 as pb
-from tests.component.csi.harness import code
-from tests.component.csi.site import Site, creation
+from tests.component.csi.site import Site, creation, publication
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 WORKERS = 32
@@ -54,22 +53,17 @@ def wait_until_full(driver: Any) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.xfail(strict=True, reason="promise 36: the calls of one back end may take all of the server's threads")
-def test_claims_on_a_back_end_that_hangs_do_not_stop_another_back_end(site: Site, flood: Flood) -> None:
+def test_a_volume_is_attached_and_deleted_beside_claims_that_hang(site: Site, flood: Flood) -> None:
     site.add_nothing(name="quick")
+    volume = site.create(parameters={"backend": "quick"})
     flood("slow")
-    volume = site.client.controller.CreateVolume(
-        creation("pvc", parameters={"backend": "quick"}), timeout=SECONDS
-    ).volume
-    assert volume.volume_id
-
-
-@pytest.mark.xfail(strict=True, reason="promise 36: calls wait for a thread where a full back end should refuse them")
-def test_more_claims_than_a_back_end_takes_are_refused_at_once(site: Site, flood: Flood) -> None:
-    flood("slow")
-    with pytest.raises(grpc.RpcError) as refused:
-        site.client.controller.CreateVolume(creation("one more", parameters={"backend": "slow"}), timeout=SECONDS)
-    assert code(refused.value) is grpc.StatusCode.ABORTED
+    publish, unpublish = (
+        site.client.controller.ControllerPublishVolume,
+        site.client.controller.ControllerUnpublishVolume,
+    )
+    assert publish(publication(volume, "a"), timeout=SECONDS).publish_context
+    unpublish(pb.ControllerUnpublishVolumeRequest(volume_id=volume.volume_id), timeout=SECONDS)
+    site.client.controller.DeleteVolume(pb.DeleteVolumeRequest(volume_id=volume.volume_id), timeout=SECONDS)
 
 
 def test_the_health_of_the_process_does_not_wait_for_a_back_end_that_hangs(site: Site, flood: Flood) -> None:

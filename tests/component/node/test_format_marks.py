@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,51 @@ def test_marks_of_volumes_that_went_away_are_pruned(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (now - age,) * 2)
     marks.prune(now, in_use={"old-and-staged"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["just-old-enough", "new", "old-and-staged"]
+
+
+def test_a_mark_is_kept_from_the_moment_its_volume_was_last_seen_staged(tmp_path: Path) -> None:
+    marks = FormatMarks(tmp_path)
+    marks.set("vol", "a@1")
+    later = time.time() + KEPT_SECONDS + 60
+    marks.prune(later, in_use={"vol"})
+    marks.prune(later + KEPT_SECONDS - 60, in_use=())
+    assert marks.holds("vol", "a@1")
+    marks.prune(later + KEPT_SECONDS + 60, in_use=())
+    assert not marks.holds("vol", "a@1")
+
+
+class Meanwhile(Container[str]):
+    """No volume is staged, and while the first mark is looked at its volume is formatted anew."""
+
+    def __init__(self, marks: FormatMarks) -> None:
+        self.setting = threading.Thread(target=marks.set, args=("vol", "a@2"))
+        self.waited = False
+
+    def __contains__(self, name: object) -> bool:
+        self.setting.start()
+        self.setting.join(0.2)
+        self.waited = self.setting.is_alive()
+        return False
+
+
+def test_a_volume_is_not_formatted_between_a_look_at_its_old_mark_and_its_removal(tmp_path: Path) -> None:
+    marks = FormatMarks(tmp_path)
+    marks.set("vol", "a@1")
+    meanwhile = Meanwhile(marks)
+    marks.prune(time.time() + KEPT_SECONDS + 60, in_use=meanwhile)
+    meanwhile.setting.join()
+    assert meanwhile.waited
+    assert marks.holds("vol", "a@2")
+
+
+def test_a_mark_that_goes_meanwhile_is_none_to_prune(tmp_path: Path) -> None:
+    class Cleared(Container[str]):
+        def __contains__(self, name: object) -> bool:
+            (tmp_path / str(name)).unlink()
+            return False
+
+    marks = FormatMarks(tmp_path)
+    for volume_id in ("one", "two"):
+        marks.set(volume_id, "a@1")
+    marks.prune(time.time(), in_use=Cleared())
+    assert list(tmp_path.iterdir()) == []

@@ -104,3 +104,12 @@ def test_logging_is_cheap_to_import() -> None:
     code = "import sys, csi_cinderlib.observe.logs; print(sorted({'structlog', 'asyncio', 'prometheus_client', 'grpc'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_line_that_never_ends_is_left_out_and_those_around_it_are_not() -> None:
+    longest = "x" * (logs.LONGEST_LINE - 1)
+    stream = io.StringIO(f"a\n{longest}\n{longest}y{longest}tr0ub4dor\n\nb\nc")
+    first, second, third, *rest = logs.lines(stream)
+    assert (first, second, rest) == ("a", longest, ["", "b", "c"])
+    assert "left out" in third
+    assert len(third) < 100

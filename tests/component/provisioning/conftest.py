@@ -115,6 +115,7 @@ class Site:
         backend = Backend(settings, store=self.store, runtime=self.runtime, owner="here")
         self.backends.add(backend)
         backend.start()
+        backend.wait_for_exports()
         return backend.driver
 
     def node(self, name: str) -> str:
@@ -192,6 +193,11 @@ def empty_site(store: Store, runtime: Runtime) -> Iterator[Site]:
         backend.stop()
 
 
+def driver_of(site: Site, name: str) -> Any:
+    """A back end's driver, which runs in this process."""
+    return cast(Backend, site.backends.get(name)).driver
+
+
 @pytest.fixture
 def site(empty_site: Site) -> Site:
     empty_site.add_backend("array")
@@ -200,7 +206,7 @@ def site(empty_site: Site) -> Site:
 
 @pytest.fixture
 def driver(site: Site) -> Any:
-    return site.backends.get("array").driver
+    return driver_of(site, "array")
 
 
 Configure = Callable[..., None]
@@ -245,7 +251,7 @@ def wait_until(holds: Callable[[], bool], problem: str) -> None:
 def configure(site: Site) -> Configure:
     """Change options of the fake driver while it runs."""
 
-    driver = cast(Any, site.backends.get("array").driver)
+    driver = driver_of(site, "array")
 
     def change(**options: Any) -> None:
         for name, value in options.items():

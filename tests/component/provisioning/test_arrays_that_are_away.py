@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendUnavailable, InvalidRequest, NotReady
 from csi_cinderlib.model.requests import ClassParameters, GetCapacity
-from tests.component.provisioning.conftest import Site
+from tests.component.provisioning.conftest import Site, driver_of
 
 
 @pytest.fixture
@@ -19,9 +20,9 @@ def away(empty_site: Site) -> Any:
     """The driver of a back end whose report is old, and which is beside one that is well."""
     for name in ("away", "well"):
         empty_site.add_backend(name, capacity_gb="100")
-        backend = empty_site.backends.get(name)
+        backend = cast(Backend, empty_site.backends.get(name))
         backend.settings = backend._engine.settings = replace(backend.settings, stats_seconds=0)
-    return empty_site.backends.get("away").driver
+    return driver_of(empty_site, "away")
 
 
 def refuse(*_: object, **__: object) -> None:

@@ -23,7 +23,7 @@ from csi_cinderlib.model.answers import GroupSnapshotState
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.provisioning.groups import Groups
 
-from .conftest import Site
+from .conftest import Site, driver_of
 
 LOOPFILE = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 
@@ -173,7 +173,7 @@ def test_a_member_that_is_in_use_keeps_the_record_until_all_members_are_deleted(
         raise exception.SnapshotIsBusy(snapshot_name="one")
 
     with monkeypatch.context() as patched:
-        patched.setattr(disks.backends.get("files").driver, "delete_group_snapshot", busy)
+        patched.setattr(driver_of(disks, "files"), "delete_group_snapshot", busy)
         with pytest.raises(InUse):
             groups.delete(taken.record.id, [])
     assert groups.get(taken.record.id, []).record.status is Status.DELETING

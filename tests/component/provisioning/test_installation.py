@@ -17,7 +17,7 @@ from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.persistence.stateless import StatelessStore
-from csi_cinderlib.provisioning.installation import CLUSTER_KEY, KEY, claim, namespace
+from csi_cinderlib.provisioning.installation import CLUSTER_KEY, KEY, claim, find, namespace
 from tests.component.provisioning.conftest import Damaged
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
@@ -66,6 +66,21 @@ def test_a_store_with_ids_of_the_shared_namespace_keeps_them(store: Store) -> No
     assert namespace(store) == SHARED
     store.remove(store.get(Volume, SHARED.volume_id(NAME)))
     assert namespace(store) == SHARED, "it is written down"
+
+
+def test_a_look_at_the_namespace_writes_nothing(store: Store) -> None:
+    assert find(store) is None
+    store.add(volume(SHARED.volume_id(NAME)))
+    assert find(store) == SHARED
+    assert store.page(KeyValue).records == ()
+    assert find(store) == namespace(store) == find(store)
+
+
+def test_a_look_finds_what_stops_a_start(store: Store) -> None:
+    store.add(volume(namespace(store).volume_id(NAME)))
+    store.remove(store.get(KeyValue, KEY))
+    with pytest.raises(ConfigurationError, match="volumes but no key-value"):
+        find(store)
 
 
 def test_volumes_of_the_library_alone_are_no_installation() -> None:

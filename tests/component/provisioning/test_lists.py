@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import (
     BackendUnavailable,
     CorruptRecord,
@@ -110,9 +111,10 @@ def test_a_back_end_counts_as_ready_while_it_exports_again_what_is_attached(
         seen.append(empty_site.volumes.get(volume_id).condition.abnormal)
 
     monkeypatch.setattr(type(driver), "meanwhile", [look])
-    backend = empty_site.backends.get("array")
+    backend = cast(Backend, empty_site.backends.get("array"))
     backend.stop()
     backend.start()
+    backend.wait_for_exports()
     assert seen == [False]
 
 

@@ -1,6 +1,9 @@
+import pytest
+
+from csi_cinderlib.errors import StoreUnavailable
 from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.memory import MemoryStore
-from csi_cinderlib.provisioning.owners import Owners
+from csi_cinderlib.provisioning.owners import BEAT, Owners
 from tests.support.fakes.stores import ObservedStore
 
 
@@ -73,6 +76,42 @@ def test_each_beat_is_another_one_and_takes_the_place_of_the_last() -> None:
         (record,) = store.page(KeyValue).records
         seen.add(record.value)
     assert (record.id, len(seen)) == ("owner.there", 3)
+
+
+def test_a_sign_of_life_is_given_every_minute_and_when_another_key_seals() -> None:
+    store, clock, keys = ObservedStore(), Clock(), ["old"]
+    there = Owners(store, owner="there", monotonic=clock, writer=lambda: keys[-1])
+    here = owners(store, "here", clock)
+    there.refresh()
+    assert here.lagging("new") == ("there",)
+    clock.now += BEAT - 1
+    store.calls.clear()
+    there.refresh()
+    assert store.calls == []
+    keys.append("new")
+    there.refresh()
+    assert here.lagging("new") == ()
+    clock.now += BEAT - 1
+    store.calls.clear()
+    there.refresh()
+    assert store.calls == []
+    clock.now += 1
+    there.refresh()
+    assert store.calls == ["get", "replace"]
+
+
+def test_a_sign_that_could_not_be_given_is_due_still() -> None:
+    store, clock = ObservedStore(), Clock()
+    there = owners(store, "there", clock)
+
+    def fails(_record: object) -> None:
+        raise StoreUnavailable("away")
+
+    store.before["add"] = fails
+    with pytest.raises(StoreUnavailable):
+        there.refresh()
+    there.refresh()
+    assert owners(store, "here", clock).alive("there")
 
 
 def test_two_processes_of_one_name_may_begin_to_beat_at_the_same_time() -> None:

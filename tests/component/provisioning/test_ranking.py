@@ -43,6 +43,22 @@ def test_a_pool_or_back_end_that_is_named_is_taken() -> None:
     assert best(wanted(backend="b")) == ("b", "")
 
 
+def test_goodness_wins_over_space_and_not_over_topology() -> None:
+    good = replace(SMALL, goodness=1.0)
+    assert rank((LARGE, good), wanted())[0] is good
+    near = replace(LARGE, backend="c", topology={"zone": "z1"})
+    far = replace(good, topology={"zone": "z2"})
+    topology = Topology(preferred=({"zone": "z1"}, {"zone": "z2"}))
+    assert rank((far, near), wanted(topology=topology))[0] is near
+
+
+def test_a_pool_whose_filter_function_keeps_the_volume_out_is_not_taken() -> None:
+    full = replace(LARGE, obstacle="capabilities.utilization < 70")
+    assert rank((full, SMALL), wanted()) == [SMALL]
+    with pytest.raises(ResourceExhausted, match=r"keeps the volume out: a/p2; capabilities\.utilization < 70"):
+        rank((full,), wanted())
+
+
 def test_the_preferred_topology_wins_over_space() -> None:
     near = replace(LARGE, backend="c", topology={"zone": "z2"})
     topology = Topology(requisite=({"zone": "z1"}, {"zone": "z2"}), preferred=({"zone": "z1"}, {"zone": "z2"}))

@@ -129,8 +129,8 @@ def sharing(tmp_path: Path, runtime: Runtime) -> Iterator[tuple[Site, Site]]:
     second.ids = first.ids
     yield first, second
     for site in sites:
-        for backend in site.backends.all():
-            backend.stop()
+        for one in site.backends.all():
+            one.stop()
         site.store.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,24 @@ POINTS = (
     "delete-volume.driver-done",
     "delete-snapshot.driver-done",
 )
+
+
+OF_DRIVERS = (
+    "create-volume.record-written",
+    "create-volume.driver-done",
+    "publish.record-written",
+    "publish.exported",
+    "publish.connected",
+    "create-snapshot.driver-done",
+    "expand.record-written",
+    "expand.driver-done",
+    "unpublish.terminated",
+    "delete-volume.record-written",
+    "delete-volume.driver-done",
+    "delete-snapshot.driver-done",
+    "delete-snapshot.record-removed",
+)
+"""Those that a driver's process passes."""
 
 
 class Program:
@@ -149,6 +168,30 @@ class Life:
         return directory / "staging", directory / "target"
 
 
+class ProgramThatLosesADriver(Program):
+    """A driver's process alone is killed: the program goes on, and a call that it was killed in is repeated."""
+
+    def _start(self, environment: dict[str, str]) -> None:
+        super()._start({**environment, "CINDERLIB_FAULT_SCOPE": "driver"})
+
+    def call(self, method: str, request: Any) -> Any:
+        deadline = time.monotonic() + 60
+        while True:
+            service = self._node if method.startswith("Node") else self._controller
+            try:
+                return getattr(service, method)(request, timeout=60)
+            except grpc.RpcError as error:
+                self.killed_in = self.killed_in or method
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        code = super().stop()
+        assert "was ended by SIGKILL" in (self.state_dir / "driver.log").read_text()
+        return code
+
+
 def write(path: Path) -> None:
     """So that a snapshot has it."""
     path.write_bytes(WORDS)
@@ -174,7 +217,16 @@ def loops_of(base: Path) -> list[str]:
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_volume_lives_on_when_the_program_is_killed(point: str, tmp_path: Path) -> None:
-    program = Program(tmp_path, point)
+    live(Program(tmp_path, point), point, tmp_path)
+
+
+@pytest.mark.parametrize("point", OF_DRIVERS)
+def test_a_volume_lives_on_when_its_drivers_process_is_killed(point: str, tmp_path: Path) -> None:
+    live(ProgramThatLosesADriver(tmp_path, point), point, tmp_path)
+
+
+def live(program: Program, point: str, tmp_path: Path) -> None:
+    """From creation to deletion, through the kill."""
     try:
         life = Life(program, tmp_path)
         volume = life.create("data")

@@ -16,8 +16,13 @@ from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 
 Start = Callable[..., DriverProcess]
-RETRIED = (grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-"""Codes after which the sidecars repeat a call."""
+RETRIED = (
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,  # by gRPC, of a call that arrives in the moment in which its server stops
+)
+"""Codes after which the sidecars repeat a call (external-provisioner's isFinalError)."""
 BLOCK = csi_pb2.VolumeCapability(
     block=csi_pb2.VolumeCapability.BlockVolume(),
     access_mode=csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER),

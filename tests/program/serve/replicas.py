@@ -1,25 +1,31 @@
-"""Controllers that share a store and a directory of volumes, and callers that are as patient as the sidecars."""
+"""Controllers that share a store and a back end, and callers that are as patient as the sidecars."""
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 
 from csi_cinderlib.demo.process import DriverProcess
-from csi_cinderlib.provisioning.owners import LEASE
 from csi_cinderlib.sealing import generate_key
 from tests.program.serve.conftest import RETRIED, Calls, Start
 
-PATIENCE = LEASE + 45
-"""Seconds until the survivor has dealt with everything that the other one left."""
+PATIENCE = 60
+"""Seconds until the standby has taken over and dealt with everything that the other one left."""
+FAIL_OVER = 25.0
+"""Seconds from the loss of the active controller until the standby is ready."""
 
 Rows = list[tuple[str, str]]
 """Id and status of each record of a volume, by id."""
+T = TypeVar("T")
 
 
 class Site:
@@ -34,16 +40,26 @@ class Site:
         self.rows = rows
         self._start = start
         self._volumes = base / "volumes"
-        self._config = (
-            f"store: {store}\n"
-            f"sealing_keys: [{{id: k, key: {generate_key()}}}]\n"
-            "backends: {shared: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver,"
-            f" options: {{loopfile_directories: [{self._volumes}]}}}}}}\n"
-        )
+        self._settings = f"store: {store}\nsealing_keys: [{{id: k, key: {generate_key()}}}]\n"
+        self._backend = f"{{driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {{loopfile_directories: [{self._volumes}]}}}}"
 
-    def controller(self, name: str, kill_at: str = "") -> DriverProcess:
+    def controller(self, name: str, kill_at: str = "", backend: str = "") -> DriverProcess:
+        """A controller that has just been started.
+
+        Args:
+            backend: instead of the loop files, in YAML's flow style.
+        """
         environment = {"CINDERLIB_FAULT_POINT": kill_at} if kill_at else {}
-        return self._start("--mode", "controller", name=name, config=self._config, environment=environment)
+        config = f"{self._settings}backends: {{shared: {backend or self._backend}}}\n"
+        return self._start("--mode", "controller", name=name, config=config, environment=environment)
+
+    def pair(self, kill_at: str = "") -> tuple[DriverProcess, DriverProcess]:
+        """The active controller and its standby."""
+        leader = self.controller("leader", kill_at)
+        leader.wait_until_ready()
+        standby = self.controller("standby")
+        wait_for_log(standby, "holds the lease")
+        return leader, standby
 
     def files(self) -> list[str]:
         """The volumes on the back end, whatever the database says."""
@@ -62,10 +78,13 @@ class Site:
 
 
 def ask_both(site: Site, both: Sequence[DriverProcess], names: Sequence[str]) -> None:
-    """Each name of each controller, twice, all at once; then delete them in the same way."""
+    """Ask both for each name, twice and all at once, and end the active controller (the first) meanwhile. Then delete in the same way."""
     codes: set[grpc.StatusCode] = set()
     with ThreadPoolExecutor(32) as pool:
-        asked = [(name, pool.submit(patiently, driver, name, codes)) for name in names for driver in (*both, *both)]
+        asked = [(name, pool.submit(patiently, order, name, codes)) for name in names for order in (both, both[::-1])]
+        while len(site.files()) < len(names) // 4:
+            time.sleep(0.005)
+        both[0].terminate()
         answers = defaultdict(set)
         for name, answer in asked:
             answers[name].add(answer.result())
@@ -73,34 +92,47 @@ def ask_both(site: Site, both: Sequence[DriverProcess], names: Sequence[str]) ->
     assert sorted(found) == [id for id, _ in site.rows()]
     assert codes <= set(RETRIED)
     assert site.is_whole(names)
-    for driver in both:
-        assert len(Calls(driver).volumes()) == len(names)
+    assert len(Calls(both[1]).volumes()) == len(names)
     with ThreadPoolExecutor(32) as pool:
-        deleted = [pool.submit(delete_patiently, driver, id) for id in found for driver in both]
+        deleted = [pool.submit(persist, lambda calls, id=id: calls.delete(id), both, codes) for id in (*found, *found)]
         for one in deleted:
             one.result()
     assert (site.everything(), site.rows()) == ([], [])
 
 
-def patiently(driver: DriverProcess, name: str, codes: set[grpc.StatusCode]) -> str:
-    """Create as the provisioner does: again and again, until there is an answer that is final."""
+def patiently(drivers: Sequence[DriverProcess], name: str, codes: set[grpc.StatusCode]) -> str:
+    """Create a volume."""
+    return persist(lambda calls: calls.create(name), drivers, codes)
+
+
+def persist(call: Callable[[Calls], T], drivers: Sequence[DriverProcess], codes: set[grpc.StatusCode]) -> T:
+    """Call as the sidecars in several pods do: again and again, until one controller gives an answer that is final."""
     deadline = time.monotonic() + PATIENCE
-    while True:
+    for driver in itertools.cycle(drivers):
         try:
-            return Calls(driver, timeout=60).create(name)
+            return call(Calls(driver, timeout=60))
         except grpc.RpcError as error:
             codes.add(error.code())
             if error.code() not in RETRIED or time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
+    raise AssertionError("no controller to ask")
 
 
-def delete_patiently(driver: DriverProcess, volume_id: str) -> None:
+def wait_for_log(driver: DriverProcess, text: str) -> None:
+    """Wait until the process has logged this."""
     deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return Calls(driver, timeout=60).delete(volume_id)
-        except grpc.RpcError as error:
-            if error.code() not in RETRIED or time.monotonic() > deadline:
-                raise
-        time.sleep(0.1)
+    while text not in driver.log():
+        assert time.monotonic() < deadline, driver.log()
+        time.sleep(0.02)
+
+
+def kill(driver: DriverProcess) -> float:
+    """End it without notice; when that was."""
+    os.kill(driver.pid, signal.SIGKILL)
+    return time.monotonic()
+
+
+def seconds_until_ready(driver: DriverProcess, since: float) -> float:
+    driver.wait_until_ready()
+    return time.monotonic() - since

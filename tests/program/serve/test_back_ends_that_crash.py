@@ -47,10 +47,6 @@ def serve(start: Start, array_file: Path) -> Serve:
 
 
 @pytest.mark.parametrize("how", ["segfault", "exit"])
-@pytest.mark.xfail(
-    strict=True,
-    reason="planned, one process per back end: a driver that crashes ends the process that serves all back ends",
-)
 def test_a_driver_that_crashes_costs_its_own_back_end_only(serve: Serve, how: str) -> None:
     calls = Calls(serve(f"create_volume={how}"), timeout=10)
     with pytest.raises(grpc.RpcError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import pytest
@@ -16,6 +17,7 @@ from csi_cinderlib.sealing import generate_key
 from tests.program.serve.conftest import BLOCK, Calls, Start, until
 
 pytestmark = pytest.mark.root
+T = TypeVar("T")
 
 
 class Site:
@@ -57,12 +59,12 @@ class Site:
 
     def live(self, name: str) -> str:
         """A volume's life; which key sealed its connection."""
-        volume = self.calls.create(name)
-        context = self.calls.publish(volume, self.node_id)
+        volume = repeated(lambda: self.calls.create(name))
+        context = repeated(lambda: self.calls.publish(volume, self.node_id))
         self.stage(volume, context)
         self.unstage(volume)
-        self.calls.unpublish(volume, self.node_id)
-        self.calls.delete(volume)
+        repeated(lambda: self.calls.unpublish(volume, self.node_id))
+        repeated(lambda: self.calls.delete(volume))
         return context["connection"].split(":")[1]
 
     def saw(self, *words: str, driver: DriverProcess) -> bool:
@@ -73,6 +75,16 @@ class Site:
         shown = '"ids": [' + ", ".join(f'"{id}"' for id in ids) + "]"
         for driver in (self.controller, self.node):
             until(lambda driver=driver: self.saw("sealing keys changed", shown, driver=driver), driver)  # type: ignore[misc]  # mypy cannot infer a lambda's default
+
+
+def repeated(call: Callable[[], T]) -> T:
+    """As the sidecars do: a record that is sealed anew under a call makes it ABORTED."""
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.ABORTED:
+                raise
 
 
 class Traffic:

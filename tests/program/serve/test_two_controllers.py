@@ -1,4 +1,4 @@
-"""Two controllers on one database and one directory of volumes: whoever is asked, and whoever dies, each name is one volume."""
+"""Two controllers on one database and one back end: one is active, the other stands by, and each name is one volume."""
 
 from __future__ import annotations
 
@@ -12,9 +12,25 @@ from pathlib import Path
 import grpc
 import pytest
 
-from csi_cinderlib.provisioning.owners import LEASE
-from tests.program.serve.conftest import RETRIED, Calls, Start
-from tests.program.serve.replicas import Rows, Site, ask_both, patiently
+from csi_cinderlib.app.leadership import FILE
+from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
+from csi_cinderlib.demo.process import DriverProcess
+from csi_cinderlib.model import nodes
+from csi_cinderlib.persistence.lease import KEY, TIMING
+from tests.program.serve.conftest import RETRIED, Calls, Start, until
+from tests.program.serve.replicas import (
+    FAIL_OVER,
+    Rows,
+    Site,
+    ask_both,
+    kill,
+    patiently,
+    persist,
+    seconds_until_ready,
+    wait_for_log,
+)
+from tests.support.fakes.array import Array
+from tests.support.processes import drivers
 from tests.support.servers.postgresql import PostgreSQL
 from tests.support.servers.server import running
 
@@ -34,61 +50,153 @@ def site(database: PostgreSQL, start: Start, tmp_path: Path) -> Site:
     return Site(f"{{plugin: sql, options: {{url: '{database.url}'}}}}", rows, start, tmp_path)
 
 
+def is_ready(driver: DriverProcess) -> bool:
+    return bool(csi_pb2_grpc.IdentityStub(driver.channel).Probe(csi_pb2.ProbeRequest(), timeout=10).ready.value)
+
+
+def test_a_standby_is_not_ready_and_names_the_active_controller(site: Site) -> None:
+    leader, standby = site.pair()
+    assert is_ready(leader)
+    assert not is_ready(standby)
+    with pytest.raises(grpc.RpcError, match=r"standby: \S+ holds the lease") as refused:
+        Calls(standby).create("v")
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert Calls(leader).create("v")
+    assert len(site.files()) == 1
+    assert "back end ready" not in standby.log()
+
+
 def test_the_same_names_asked_of_both_at_once_are_one_volume_each(site: Site) -> None:
-    both = [site.controller("c1"), site.controller("c2")]
-    for driver in both:
-        driver.wait_until_ready()
-    ask_both(site, both, [f"pvc-{number}" for number in range(NAMES)])
+    ask_both(site, site.pair(), [f"pvc-{number}" for number in range(NAMES)])
 
 
-def test_what_killed_controllers_were_making_the_other_one_finishes_after_their_lease(site: Site) -> None:
-    survivor = site.controller("survivor")
-    killed = {
-        "created": site.controller("a", "create-volume.driver-done:2"),
-        "written": site.controller("b", "create-volume.record-written:2"),
-    }
-    for driver in (survivor, *killed.values()):
-        driver.wait_until_ready()
-    for name, driver in killed.items():
-        whole = Calls(driver).create(f"whole-{name}")
-        assert Calls(survivor).volumes()[whole].volume.capacity_bytes == 1024**3
-        with pytest.raises(grpc.RpcError):
-            Calls(driver).create(name)
-        assert driver.wait(60) == -signal.SIGKILL
+def test_a_standby_takes_over_at_once_when_the_active_controller_is_stopped(site: Site) -> None:
+    leader, standby = site.pair()
+    Calls(leader).create("v")
+    wait_for_log(leader, "all records are sealed")  # the lease's among them
+    leader.terminate()
+    assert leader.wait(60) == 0
+    assert seconds_until_ready(standby, time.monotonic()) < FAIL_OVER / 2
+    assert len(Calls(standby).volumes()) == 1
+
+
+@pytest.mark.parametrize("point", ["create-volume.driver-done:2", "create-volume.record-written:2"])
+def test_what_a_killed_controller_was_making_the_standby_finishes(site: Site, point: str) -> None:
+    leader, standby = site.pair(point)
+    Calls(leader).create("whole")
+    with pytest.raises(grpc.RpcError):
+        Calls(leader).create("begun")
+    assert leader.wait(60) == -signal.SIGKILL
     died = time.monotonic()
-    creating = [id for id, status in site.rows() if status == "creating"]
-    assert len(creating) == len(killed)
-    assert len({f"volume-{id}" for id in creating} & set(site.files())) == 1, "only one of them reached the driver"
+    assert sorted(status for _, status in site.rows()) == ["available", "creating"]
+    assert seconds_until_ready(standby, died) < FAIL_OVER
+    Calls(standby).create("begun")
+    assert site.is_whole(["whole", "begun"])
 
-    codes: set[grpc.StatusCode] = set()
-    with pytest.raises(grpc.RpcError, match="is at work on volume") as refused:
-        Calls(survivor).create("created")
-    assert refused.value.code() is grpc.StatusCode.ABORTED, "the other one might live"
-    with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(lambda name: patiently(survivor, name, codes), killed))
-    assert sorted(answers) == creating
-    assert time.monotonic() - died > LEASE * 0.9
-    assert site.is_whole([*killed, *(f"whole-{name}" for name in killed)])
+
+def test_a_controller_that_starts_again_on_its_state_directory_need_not_wait_for_its_own_lease(site: Site) -> None:
+    leader = site.controller("leader")
+    leader.wait_until_ready()
+    killed = kill(leader)
+    leader.wait(60)
+    assert seconds_until_ready(site.controller("leader"), killed) < FAIL_OVER / 2
 
 
 def test_a_leader_killed_among_many_creates_leaves_no_volume_twice(site: Site) -> None:
-    """As with two replicas: the leader is asked, dies at some point, and all names are asked again of the next one."""
-    leader, follower = site.controller("leader"), site.controller("follower")
-    for driver in (leader, follower):
-        driver.wait_until_ready()
+    leader, standby = site.pair()
     names = [f"pvc-{number}" for number in range(NAMES)]
     with ThreadPoolExecutor(16) as pool:
         asked = [pool.submit(Calls(leader).create, name) for name in names]
         while len(site.files()) < NAMES // 4:
             time.sleep(0.005)
-        os.kill(leader.pid, signal.SIGKILL)
+        killed = kill(leader)
         interrupted = sum(isinstance(one.exception(), grpc.RpcError) for one in asked)
     assert interrupted, "it died too late to interrupt anything"
+    assert seconds_until_ready(standby, killed) < FAIL_OVER
     codes: set[grpc.StatusCode] = set()
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda name: patiently(follower, name, codes), names))
+        answers = list(pool.map(lambda name: patiently([standby], name, codes), names))
     assert sorted(answers) == [id for id, _ in site.rows()]
     assert codes <= set(RETRIED)
     assert site.is_whole(names)
+    standby.terminate()
+    assert standby.wait(60) == 0
     site.controller("leader").wait_until_ready()
     assert site.everything() == site.files(), "what was not finished goes at the next start"
+
+
+def test_a_controller_that_cannot_reach_the_store_ends_at_the_renew_deadline(site: Site, database: PostgreSQL) -> None:
+    leader = site.controller("leader")
+    leader.wait_until_ready()
+    database.kill()
+    away = time.monotonic()
+    assert leader.wait(60) == 1
+    assert time.monotonic() - away < TIMING.deadline + 5
+    assert "this process is no longer the active controller and ends" in leader.log()
+    database.start()
+    site.controller("leader").wait_until_ready()
+
+
+def array(file: Path, *faults: str) -> str:
+    """A back end that does one call at a time."""
+    options = f"{{nothing_array_file: {file}, nothing_faults: {list(faults)}}}"
+    return f"{{driver: tests.support.fakes.array_driver.ArrayDriver, max_concurrent_calls: 1, options: {options}}}"
+
+
+def wait_until_stopped(pid: int) -> None:
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_controller_that_was_stopped_past_its_lease_calls_no_driver_and_ends(site: Site, tmp_path: Path) -> None:
+    """It stops between two calls of one attachment, with creations and a deletion waiting behind it."""
+    file = tmp_path / "array.log"
+    leader = site.controller("leader", backend=array(file, "create_export:1@after=stop"))
+    leader.wait_until_ready()
+    standby = site.controller("standby", backend=array(file))
+    wait_for_log(standby, "holds the lease")
+    volume, doomed = Calls(leader).create("attached"), Calls(leader).create("deleted")
+    here, there = (nodes.encode({"host": name, "initiator": f"iqn.{name}"}) for name in ("here", "there"))
+    names = [f"pvc-{number}" for number in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        driver = drivers(leader.pid)["shared"]
+        publishing = pool.submit(Calls(leader).publish, volume, here)
+        wait_until_stopped(driver)
+        os.kill(leader.pid, signal.SIGSTOP)
+        stopped = time.monotonic()
+        try:
+            assert seconds_until_ready(standby, stopped) < FAIL_OVER
+            codes: set[grpc.StatusCode] = set()
+            persist(lambda calls: calls.unpublish(volume, here), [standby], codes)
+            persist(lambda calls: calls.publish(volume, there), [standby], codes)
+            persist(lambda calls: calls.delete(doomed), [standby], codes)
+            created = [patiently([standby], name, codes) for name in names]
+        finally:
+            before = [event for event in Array(file).events() if event.pid == driver]
+            os.kill(driver, signal.SIGCONT)  # it goes on alone for a moment
+            time.sleep(1)
+            os.kill(leader.pid, signal.SIGCONT)
+        assert leader.wait(30) == 1
+        assert isinstance(publishing.exception(), grpc.RpcError)
+    assert "this process is no longer the active controller and ends" in leader.log()
+    assert [event for event in Array(file).events() if event.pid == driver] == before
+    assert {lun.name for lun in Array(file).luns()} == {f"volume-{id}" for id in (volume, *created)}
+    (attached,) = (lun for lun in Array(file).luns() if lun.name == f"volume-{volume}")
+    assert len(attached.hosts) == 1
+    assert "there" in attached.hosts.pop()
+
+
+def test_a_lease_is_not_released_while_a_driver_is_at_work(site: Site, database: PostgreSQL, tmp_path: Path) -> None:
+    """It is asked to end, and the call does not end in the time that it gets."""
+    leader = site.controller("leader", backend=array(tmp_path / "array.log", "create_volume:1=hang"))
+    leader.wait_until_ready()
+    with ThreadPoolExecutor(1) as pool:
+        creating = pool.submit(Calls(leader).create, "v")
+        until(lambda: [status for _, status in site.rows()] == ["creating"], leader)
+        leader.terminate()
+        assert leader.wait(60) == 0
+        assert isinstance(creating.exception(), grpc.RpcError)
+    ((lease,),) = database.query("SELECT body FROM key_values WHERE id = %s", KEY)
+    assert (leader.state_dir / FILE).read_text().split()[-1] in lease

@@ -11,6 +11,7 @@ Its options, beside those of `nothing.NothingDriver`:
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,6 +38,7 @@ REFUSES_SAME_SIZE = "refuses-same-size"
 EXTENDS_BY_DIFFERENCE = "extends-by-difference"
 KEEPS_SESSION = "keeps-session"
 RUNS_PROGRAM = "runs-program"
+PRINTS_LATE = "prints-late"
 
 TRAITS: Mapping[str, str] = {
     ASSIGNED_IDS: """The array assigns ids, which are answered as `provider_location`, and the driver knows objects by them only:
@@ -54,6 +56,7 @@ TRAITS: Mapping[str, str] = {
         dell_emc/powerflex/rest_client.py, netapp/dataontap/utils/loopingcalls.py).""",
     RUNS_PROGRAM: """A vendor's program writes to this process' standard error (infortrend/raidcmd_cli/cli_factory.py,
         dell_emc/vnx/client.py).""",
+    PRINTS_LATE: "A vendor's program goes on after the end of the driver's process, and writes to its standard error.",
 }
 SESSION_SECONDS = 0.01
 
@@ -94,7 +97,6 @@ class ArrayDriver(NothingDriver):
         self.array = Array(path, by=settings.nothing_installation or settings.volume_backend_name)
         self.plan = FaultPlan(settings.nothing_faults)
         self.logins = 0
-        self._session: Any = None
 
     @staticmethod
     def get_driver_options() -> list[Any]:
@@ -106,23 +108,24 @@ class ArrayDriver(NothingDriver):
         super().do_setup(context)
         if RUNS_PROGRAM in self._traits:
             self._run_program()
+        if PRINTS_LATE in self._traits:
+            self._leave_program()
         if KEEPS_SESSION in self._traits:
-            self._session = loopingcall.FixedIntervalLoopingCall(self._keep_session)
-            self._session.start(interval=SESSION_SECONDS)
+            loopingcall.FixedIntervalLoopingCall(self._keep_session).start(interval=SESSION_SECONDS)
 
     def _run_program(self) -> None:
         script = 'echo "raidcmd: logging in as admin with $0" >&2'
         subprocess.run(["/bin/sh", "-c", script, self.configuration.nothing_password], check=True)
 
+    def _leave_program(self) -> None:
+        """A service of the machine: it goes on after this process for a moment."""
+        script = 'while [ -e /proc/$1 ]; do sleep 0.1; done; sleep 1; echo "raidcmd: logging out as admin with $0" >&2'
+        argv = ["/bin/sh", "-c", script, self.configuration.nothing_password, str(os.getpid())]
+        subprocess.Popen(argv, start_new_session=True)
+
     def _keep_session(self) -> None:
         self.logins += 1
         LOG.info("Session %d: logging in as admin with %s", self.logins, self.configuration.nothing_password)
-
-    def end_session(self) -> None:
-        """For tests: nothing in Cinder ends a driver's looping calls."""
-        if self._session is not None:
-            self._session.stop()
-            self._session.wait()
 
     def get_volume_stats(self, refresh: bool = False) -> Any:
         report = super().get_volume_stats(refresh)

@@ -10,6 +10,8 @@ import ctypes
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -18,6 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 SLOW_SECONDS = 2.0
+PROGRAM_SECONDS = "86399"
+"""Of a program that hangs, by which tests find it."""
+ORPHAN_SECONDS = 20.0
 ANOTHER_VOLUME = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
 
@@ -65,12 +70,30 @@ ERRORS: Mapping[str, Failure] = {
     "timed-out": _said("timed out waiting for the job of {name}", "dell_emc/powermax/rest.py"),
 }
 
+
+def _leave_a_child() -> None:
+    if os.fork() == 0:
+        time.sleep(ORPHAN_SECONDS)
+    os._exit(3)
+
+
+def _run_a_program() -> None:
+    """As lvcreate or a vendor's tool."""
+    subprocess.run(["sleep", PROGRAM_SECONDS], check=False)
+
+
 ENDS: Mapping[str, Callable[[], object]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exit": lambda: os._exit(3),
     "segfault": lambda: ctypes.string_at(0),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "exit-and-leave-a-child": _leave_a_child,
+    "run-a-program": _run_a_program,
+    "close-files": lambda: os.closerange(3, 1024),
+    "exit-thread": sys.exit,
 }
-"""How a driver takes the process along: the out-of-memory killer, a vendor's C library that gives up, and one that crashes."""
+"""How a driver takes the process along: the out-of-memory killer, a vendor's C library that gives up, one that crashes, one that
+leaves a process behind that has all its files, a library that closes files which are not its own, and one that gives up politely."""
 
 ANSWERS: Mapping[str, Callable[[Any], Any]] = {
     "none": lambda _answer: None,

@@ -268,6 +268,13 @@ class InterruptedDriver(NothingDriver):
         super().ensure_export(context, volume)
 
 
+class MappingDriver(NothingDriver):
+    """Has nothing to export, as most arrays: a volume is reachable once it is mapped."""
+
+    def ensure_export(self, context: Any, volume: Any) -> None:
+        """Nothing to do."""
+
+
 class NfsDriver(NothingDriver):
     """Has the class name of Cinder's NFS driver (cinder/volume/drivers/nfs.py): its clones have the size of their source, and
     its snapshots make a volume unusable."""

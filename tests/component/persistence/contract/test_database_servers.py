@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ from csi_cinderlib.errors import AlreadyExists, ConfigurationError, StoreUnavail
 from csi_cinderlib.model.records import KeyValue, Provider, Volume
 from csi_cinderlib.persistence.contract.samples import volume
 from csi_cinderlib.persistence.plugins import open_store
-from csi_cinderlib.persistence.sql import check, migrate
+from csi_cinderlib.persistence.sql import look, migrate
 from csi_cinderlib.persistence.sql.location import Location, locate
 from csi_cinderlib.persistence.sql.migration import Migrated, upgrade
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, VERSION_TABLE
@@ -171,13 +171,18 @@ def test_an_older_program_leaves_a_newer_schema_alone(server: Server, tmp_path: 
     assert PASSWORD not in str(caught.value)
 
 
+def look_at(options: Mapping[str, object], *, state_dir: Path) -> None:
+    with look(options, state_dir=state_dir, sealer=None):
+        pass
+
+
 def test_tables_of_another_program_are_refused_and_left_alone(server: Server, tmp_path: Path) -> None:
     owner = server.connect_as_owner()
     with owner.cursor() as cursor:  # as cinderlib made them, in oVirt's database say
         cursor.execute("CREATE TABLE snapshots (id VARCHAR(36) PRIMARY KEY, volume_id VARCHAR(36), deleted INT)")
         cursor.execute("CREATE TABLE key_value (id INT, value TEXT)")
     owner.close()
-    for call in (check, migrate, lambda options, state_dir: open_store("sql", options, state_dir=state_dir)):
+    for call in (look_at, migrate, lambda options, state_dir: open_store("sql", options, state_dir=state_dir)):
         with pytest.raises(
             ConfigurationError, match=r"holds tables of another program \(snapshots: .*its own"
         ) as caught:

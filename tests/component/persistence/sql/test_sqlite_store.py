@@ -5,7 +5,7 @@ import resource
 import sqlite3
 import stat
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from csi_cinderlib.model.records import Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.contract.samples import volume
 from csi_cinderlib.persistence.plugins import open_store
-from csi_cinderlib.persistence.sql import check, migrate
+from csi_cinderlib.persistence.sql import look, migrate
 from csi_cinderlib.persistence.sql.location import locate
 from csi_cinderlib.persistence.sql.migration import upgrade
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, REVISIONS, VERSION_TABLE
@@ -171,10 +171,15 @@ def test_an_older_program_leaves_a_newer_schema_alone(tmp_path: Path) -> None:
         assert connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() == [("9999",)]
 
 
+def look_at(options: Mapping[str, object], *, state_dir: Path) -> None:
+    with look(options, state_dir=state_dir, sealer=None):
+        pass
+
+
 def test_tables_of_another_program_are_refused_and_left_alone(tmp_path: Path) -> None:
     with raw(tmp_path) as connection:  # as cinderlib made it
         connection.execute("CREATE TABLE volumes (id VARCHAR(36) PRIMARY KEY, display_name VARCHAR(255))")
-    for call in (check, migrate, lambda options, state_dir: open_store("sql", options, state_dir=state_dir)):
+    for call in (look_at, migrate, lambda options, state_dir: open_store("sql", options, state_dir=state_dir)):
         with pytest.raises(
             ConfigurationError, match=r"metadata\.db holds tables of another program \(volumes: cinderlib"
         ):

@@ -1,0 +1,115 @@
+"""Cinder's `conditional_update` (compare and swap) on our records.
+
+No driver of Cinder 29 calls it. What cannot be compared or stored here is refused, since True means that everything was stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.rows import Row
+from csi_cinderlib.backend.work import Work
+from csi_cinderlib.model.records import Snapshot, Volume
+
+R = TypeVar("R", Volume, Snapshot)
+Columns = Mapping[str, Any]
+Swap = Callable[[Work, Columns, Columns, Iterable[object]], bool]
+
+
+class NotServable(Exception):
+    """Says what of the update: a filter, an expression, or a column that is not kept as given."""
+
+
+class _Differs(Exception):
+    """The record is not as expected."""
+
+
+def swap_volume(work: Work, expected: Columns, values: Columns, filters: Iterable[object]) -> bool:
+    """Whether the volume was as expected and was changed. Raises NotServable; then it was not changed."""
+    id = expected["id"]
+    work.forget_volume(id)  # what is compared must not be older than this call
+    change = _change(lambda one: rows.volume_row(one, work.attachments(id)), rows.update_volume, expected, values)
+    return _swap(lambda: work.change_volume(id, change), expected, values, filters)
+
+
+def swap_snapshot(work: Work, expected: Columns, values: Columns, filters: Iterable[object]) -> bool:
+    """As `swap_volume`."""
+    id = expected["id"]
+    volume = work.volume(work.snapshot(id).volume_id)
+    work.snapshots.pop(id)
+    change = _change(lambda one: rows.snapshot_row(one, volume), rows.update_snapshot, expected, values)
+    return _swap(lambda: work.change_snapshot(id, change), expected, values, filters)
+
+
+def _swap(store: Callable[[], object], expected: Columns, values: Columns, filters: Iterable[object]) -> bool:
+    _check(expected, values, filters)
+    try:
+        store()
+    except _Differs:
+        return False
+    return True
+
+
+def _check(expected: Columns, values: Columns, filters: Iterable[object]) -> None:
+    """Raises NotServable where there is something else than plain values and conditions on them."""
+    if any(True for _ in filters):
+        raise NotServable("filters")
+    for column, condition in expected.items():
+        _, wanted = _parse(condition)
+        if not all(map(_is_plain, wanted if _is_several(wanted) else (wanted,))):
+            raise NotServable(f"{column} compared with {type(wanted).__name__}")
+    for column, value in values.items():
+        if not _is_plain(value):
+            raise NotServable(f"{column} as {type(value).__name__}")
+
+
+def _change(
+    row: Callable[[R], Row], update: Callable[[R, Columns], R], expected: Columns, values: Columns
+) -> Callable[[R], R]:
+    """For `work.change`, which repeats it on the newest record if somebody else changed it meanwhile.
+
+    Args:
+        row: the record as Cinder sees it.
+    """
+
+    def change(record: R) -> R:
+        before = row(record)
+        if not all(_is_met(before.get(column), condition) for column, condition in expected.items()):
+            raise _Differs
+        changed = update(record, values)
+        after = row(changed)
+        for column, value in values.items():
+            if rows.plain(after.get(column)) not in (rows.plain(value), rows.text(value)):
+                raise NotServable(column)
+        return changed
+
+    return change
+
+
+def _is_met(have: object, condition: Any) -> bool:
+    """As by Cinder's filters: NULL differs from every value, unless `auto_none` is off."""
+    is_negated, wanted = _parse(condition)
+    is_equal = have in wanted if _is_several(wanted) else have == wanted
+    if not is_negated:
+        return is_equal
+    return not is_equal and (have is not None or condition.auto_none)
+
+
+def _parse(condition: Any) -> tuple[bool, Any]:
+    """Whether it is negated, and its value."""
+    from cinder.db import utils
+
+    if isinstance(condition, utils.Condition):
+        return isinstance(condition, utils.Not), condition.value
+    return False, condition
+
+
+def _is_several(wanted: object) -> bool:
+    return isinstance(wanted, list | tuple | set | frozenset)
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float | datetime)

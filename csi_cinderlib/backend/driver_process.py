@@ -1,0 +1,156 @@
+"""What runs in a driver's process: one back end, serving the calls of the controller until that is gone."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+from csi_cinderlib import faultpoints
+from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.frames import plain
+from csi_cinderlib.backend.remote_store import RemoteStore
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Rating
+from csi_cinderlib.backend.turn import Turn
+from csi_cinderlib.backend.wire import Peer
+from csi_cinderlib.errors import LeaseLost
+from csi_cinderlib.host.deadline import Deadline, now
+from csi_cinderlib.model.records import Attachment, Volume
+from csi_cinderlib.observe import logs, redact
+from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
+
+THREADS = 1024
+"""More than the controller lets through: they start as they are needed."""
+LATE_SECONDS = 2.0
+"""After the deadline, at which the controller ends this process, unless it is stopped itself."""
+LOOK_SECONDS = 5.0
+"""Between two looks at the deadline, at the longest."""
+VERBS = (
+    "create_volume",
+    "resume_create_volume",
+    "delete_volume",
+    "extend_volume",
+    "revert_volume",
+    "create_snapshot",
+    "resume_create_snapshot",
+    "delete_snapshot",
+    "create_group_snapshot",
+    "resume_create_group_snapshot",
+    "delete_group_snapshot",
+    "validate_connector",
+    "disconnect",
+)
+"""Of `api.BackEnd`: carried out as they are called."""
+
+
+def serve(connection: Connection, controller: int, deadline: int, assignment: Assignment) -> None:
+    """Never returns. Ends with the controller.
+
+    Args:
+        controller: its process id.
+        deadline: the file of `host.deadline.Deadline`: until then the controller may act.
+    """
+    faultpoints.join_controller(controller, is_first=assignment.is_first)
+    logs.configure(format=assignment.log.format, level=assignment.log.level, relayed=True)
+    redact.hide_in_process(redact.secrets_in(assignment.settings.options))
+    _Service(connection, Deadline(deadline), assignment).run()
+
+
+class _Service:
+    def __init__(self, connection: Connection, deadline: Deadline, assignment: Assignment) -> None:
+        self._deadline = deadline
+        self._turn = Turn(assignment.state_dir, assignment.settings.name)
+        handlers: dict[str, Any] = {
+            "start": self._start,
+            "stats": self._stats,
+            "rated_stats": self._rated_stats,
+            "connect": self._connect,
+            "leave": self._leave,
+        }
+        self._peer = Peer(connection, handlers, name="call", threads=THREADS, within=_within, gone=_end)
+        self._backend = Backend(
+            assignment.settings,
+            store=RemoteStore(self._peer, assignment.traits),
+            runtime=Runtime(assignment.state_dir, owner=assignment.owner, defaults=assignment.cinder_defaults),
+            volume_types=assignment.volume_types,
+            owner=assignment.owner,
+            check_lease=self._check_lease,
+            meter=_Meter(self._peer) if assignment.measured else Unmeasured(),
+        )
+        handlers.update((name, getattr(self._backend, name)) for name in VERBS)
+
+    def _check_lease(self) -> None:
+        if now() >= self._deadline.until:
+            raise LeaseLost("the controller does not hold the lease of the active controller")
+
+    def run(self) -> None:
+        """Serve until the deadline is over: a call with many steps must not go on beside the next controller."""
+        self._peer.start()
+        while (left := self._deadline.until + LATE_SECONDS - now()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
+        os._exit(1)  # without a word: a controller that is stopped reads no log, and a full pipe would hold this up
+
+    def _start(self) -> tuple[BackendCapabilities, BackendStats]:
+        self._turn.take()
+        self._backend.start()
+        return self._backend.capabilities, self._stats(refresh=False)[0]
+
+    def _leave(self) -> None:
+        self._backend.leave_exports()
+        self._turn.leave()
+
+    def _stats(self, *, refresh: bool) -> tuple[BackendStats, str]:
+        """The report, and why there is no newer one."""
+        return _plain(self._backend.stats(refresh=refresh)), self._backend.problem
+
+    def _rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
+        stats, ratings = self._backend.rated_stats(candidate)
+        return _plain(stats), ratings
+
+    def _connect(self, volume: Volume, attachment: Attachment, token: int) -> Attachment:
+        def check(others: Sequence[Attachment]) -> None:
+            self._peer.call("check", token, others)
+
+        return self._backend.connect(volume, attachment, check=check)
+
+
+def _plain(stats: BackendStats) -> BackendStats:
+    """With a report of the driver that can be sent."""
+    pools = tuple(replace(pool, raw=plain(pool.raw)) for pool in stats.pools)
+    own = {key: value for key, value in stats.raw.items() if key != "pools"}
+    return replace(stats, raw=plain(own), pools=pools)
+
+
+class _Meter(Meter):
+    """Sends the figures to the controller, whose metrics they belong to."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    @contextmanager
+    def backend_call(self, backend: str, operation: str) -> Iterator[None]:
+        began, result = time.perf_counter(), "error"
+        try:
+            yield
+            result = "ok"
+        finally:
+            self._peer.tell("measured", backend, operation, result, time.perf_counter() - began)
+
+
+@contextmanager
+def _within(context: tuple[str, tuple[str, ...]]) -> Iterator[None]:
+    """What the log shows and hides is as in the controller's thread that called."""
+    request, hidden = context
+    with logs.request(request), redact.hiding(hidden):
+        yield
+
+
+def _end() -> None:
+    """The controller is gone, or has no use for this process any more."""
+    os._exit(0)

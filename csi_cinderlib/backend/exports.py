@@ -1,0 +1,154 @@
+"""Exporting again, after a start, the volumes that nodes are attached to, beside the calls that are served meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.work import walk
+from csi_cinderlib.errors import CorruptRecord, DriverError, NotFound
+from csi_cinderlib.model.records import Attachment, Status, Volume
+
+_log = logging.getLogger(__name__)
+WORKERS = 4
+"""Exports at one time, and never more than half of `max_concurrent_calls`."""
+PAUSE_SECONDS = 60.0
+"""Before the volumes that could not be exported are tried again; doubled each time."""
+LONGEST_PAUSE_SECONDS = 15 * 60.0
+
+
+class Exports:
+    """One walk over all attached volumes, repeated for those that fail until none does. It ends with its back end.
+
+    A volume that is attached or detached before the walk has come to it is exported then (`ensure`): its node may need the
+    export at once, and drivers take a connection away from what is exported.
+    """
+
+    def __init__(self, engine: Engine, driver: Any, *, pause: float = PAUSE_SECONDS) -> None:
+        self._engine = engine
+        self._driver = driver
+        self._pause = pause
+        self._stopped = threading.Event()
+        self._walk_ended = threading.Event()
+        self._walked = threading.Event()
+        self._guard = threading.Lock()
+        self._done: set[str] = set()
+        self._warned: set[str] = set()
+        self._complete = False
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name=f"exports-{self._engine.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no further export. One that is running ends by itself."""
+        self._stopped.set()
+        self.end_walk()
+
+    def end_walk(self) -> None:
+        """Leave the walk to the next process; the volumes of calls that run here are still exported."""
+        self._walk_ended.set()
+        self._walked.set()
+
+    def wait(self) -> None:
+        """Until every volume was tried once."""
+        self._walked.wait()
+
+    def ensure(self, volume_id: str) -> None:
+        """Export this volume now, unless that is done. Raises DriverError."""
+        if self._is_due(volume_id):
+            with self._engine.turn(volume_id):
+                if self._is_due(volume_id):
+                    self._export(volume_id)
+                    self._done.add(volume_id)
+
+    def _is_due(self, volume_id: str) -> bool:
+        return not (self._complete or self._stopped.is_set() or volume_id in self._done)
+
+    def _run(self) -> None:
+        pause = self._pause
+        while failures := self._walk():
+            self._walked.set()
+            _log.warning(
+                "back end %s: %d attached volumes could not be exported again; next attempt in %d s",
+                self._engine.name,
+                failures,
+                pause,
+            )
+            if self._walk_ended.wait(pause):
+                return
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        if self._walk_ended.is_set():
+            return
+        self._complete = True
+        self._done.clear()
+        self._walked.set()
+
+    def _walk(self) -> int:
+        """Try all volumes that are due, several at a time; how many failed."""
+        volume_ids, failures = self._attached(), list[str]()
+        workers = [
+            threading.Thread(target=self._work, args=(volume_ids, failures), name=f"export-{number}", daemon=True)
+            for number in range(self._workers())
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return len(failures)
+
+    def _workers(self) -> int:
+        limit = self._engine.calls_at_a_time
+        return min(WORKERS, max(1, limit // 2)) if limit else WORKERS
+
+    def _work(self, volume_ids: Iterator[str], failures: list[str]) -> None:
+        while True:
+            volume_id = ""
+            try:
+                with self._guard:
+                    volume_id = next(volume_ids, "")
+                if not volume_id:
+                    return
+                self.ensure(volume_id)
+            except Exception as error:  # a bug that concerns one volume must not end the walk
+                failures.append(volume_id)
+                self._warn(volume_id, error)
+
+    def _warn(self, volume_id: str, error: Exception) -> None:
+        """Warn once for each volume; "" stands for the list of attachments."""
+        if volume_id in self._warned:
+            return
+        self._warned.add(volume_id)
+        subject = f"volume {volume_id}" if volume_id else "a page of attached volumes"
+        _log.warning("%s could not be exported again: %s", subject, error, exc_info=not isinstance(error, DriverError))
+
+    def _attached(self) -> Iterator[str]:
+        """The ids of attached volumes, read in pages as they are needed."""
+        for attachment in walk(self._engine.store, Attachment, {"backend": self._engine.name}):
+            if self._walk_ended.is_set():
+                return
+            if self._is_due(attachment.volume_id):
+                yield attachment.volume_id
+
+    def _export(self, volume_id: str) -> None:
+        """Another controller may take the last attachment away meanwhile: then nobody else takes this export away any more."""
+        engine = self._engine
+        try:
+            volume = engine.store.get(Volume, volume_id)
+        except NotFound:
+            return
+        work = engine.work(volume)
+        # One attachment that cannot be read does not cut off the others.
+        attached = work.attached[volume_id] = tuple(walk(engine.store, Attachment, {"volume_id": volume_id}))
+        if not any(attachment.status is Status.AVAILABLE for attachment in attached):
+            return
+        exported = engine.volume_object(work, volume)
+        engine.call(work, self._driver.ensure_export, engine.context, exported)
+        try:
+            left = engine.attachments(volume_id)
+        except CorruptRecord:
+            return  # a node may need the export
+        if all(attachment.status is Status.DELETING for attachment in left):
+            engine.call(work, self._driver.remove_export, engine.context, exported)

@@ -1,0 +1,84 @@
+"""What two processes of this program say to each other, as bytes: our own types and plain data, nothing else.
+
+So whoever reads a frame imports nothing for it. A driver answers with types of its own now and then; those that are text, numbers,
+mappings or lists arrive as such.
+"""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import io
+import pickle
+from collections.abc import Mapping, Set
+from types import FunctionType
+from typing import Any
+
+_OURS = "csi_cinderlib."
+_PLAIN = (str, bool, int, float, bytes)
+_BUILTINS = (*_PLAIN, dict, list)
+
+
+class Unsendable(Exception):
+    """A value of a type that the other process does not know."""
+
+
+class _Pickler(pickle.Pickler):
+    """Python's own types do not pass through here."""
+
+    def reducer_override(self, value: Any) -> Any:
+        source = value if isinstance(value, type | FunctionType) else type(value)
+        if isinstance(value, enum.Enum) and source.__module__.startswith(_OURS):
+            return source, (value.value,)
+        if source.__module__.startswith(_OURS) or source in _BUILTINS:
+            return NotImplemented
+        return _as_plain(value)
+
+
+def _as_plain(value: Any) -> tuple[Any, tuple[Any, ...]]:
+    if isinstance(value, str):
+        return str, (str.__str__(value),)
+    if isinstance(value, bytes):
+        return bytes, (bytes(value),)
+    for kind in (bool, int, float):
+        if isinstance(value, kind):
+            return kind, (kind(value),)
+    if isinstance(value, Mapping):
+        return dict, (list(value.items()),)
+    if isinstance(value, list | tuple | Set):
+        return list, (list(value),)
+    raise Unsendable(f"a {type(value).__name__} cannot be sent to another process")
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module.startswith(_OURS):
+            return super().find_class(module, name)
+        if module == "builtins" and (found := getattr(builtins, name, None)) in _BUILTINS:
+            return found
+        raise pickle.UnpicklingError(f"{module}.{name} is not known here")
+
+
+def dump(value: object) -> bytes:
+    """Raises Unsendable."""
+    written = io.BytesIO()
+    _Pickler(written, pickle.HIGHEST_PROTOCOL).dump(value)
+    return written.getvalue()
+
+
+def load(data: bytes) -> Any:
+    """What `dump` was given."""
+    return _Unpickler(io.BytesIO(data)).load()
+
+
+def plain(value: object) -> Any:
+    """The value as it can be sent: what is of no known type as its text. For what only people and reports look at."""
+    if value is None or type(value) in _PLAIN:
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | Set):
+        return [plain(item) for item in value]
+    if isinstance(value, _PLAIN):
+        return value
+    return str(value)

@@ -1,0 +1,130 @@
+"""A driver's process, the calls to it, and what it prints."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate
+from typing import Any
+
+from csi_cinderlib.backend import forking
+from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.wire import PING, Gone, Handlers, Peer, Unexpected
+from csi_cinderlib.errors import BackendUnavailable
+from csi_cinderlib.observe import logs, redact
+
+SERVE = "csi_cinderlib.backend.driver_process:serve"
+"""By name: this process must not import it."""
+PING_SECONDS = 10.0
+"""Between two looks whether the process runs at all."""
+HUNG_SECONDS = 30.0
+"""Without an answer to that, a process is ended: a call into native code that never returns holds all its threads."""
+STORE_THREADS = 32
+"""For what one driver asks of the store at one time."""
+
+_log = logs.logger(__name__)
+
+
+class Line:
+    """Making one forks the process, which may take long where the machine is busy. `open` begins the conversation.
+
+    Args:
+        handlers: what the process may call here.
+        shared: the file of the deadline.
+        lost: called once when the process has ended.
+    """
+
+    def __init__(
+        self, assignment: Assignment, handlers: Handlers, *, shared: int, lost: Callable[[Line], None]
+    ) -> None:
+        settings = assignment.settings
+        self.name = settings.name
+        self.process = forking.Process(SERVE, assignment, name=f"csi:{self.name}", shared=shared)
+        self.ended = threading.Event()
+        self._lost = lost
+        self._secrets = tuple(redact.secrets_in(settings.options))
+        self.peer = Peer(
+            self.process.connection,
+            handlers,
+            name=f"store-{self.name}",
+            threads=STORE_THREADS,
+            context=lambda: (logs.request_id(), redact.hidden()),
+            gone=self._gone,
+        )
+
+    def open(self) -> None:
+        """Read what it prints, and what it asks."""
+        threading.Thread(target=self._relay, name=f"output-{self.name}", daemon=True).start()
+        self.peer.start()
+
+    def set_up(self, seconds: float) -> Any:
+        """Have the process set its driver up; what it answers.
+
+        Raises:
+            ConfigurationError, HostError: as the process found out.
+            BackendUnavailable: the storage does not answer, or the process ended, or took longer.
+        """
+        try:
+            return self._answer_within(seconds, self.peer.begin("start"))
+        except TooLate as error:
+            raise BackendUnavailable(self.name, f"its set-up did not end within {seconds:.0f} seconds") from error
+        except Unexpected as error:
+            raise BackendUnavailable(self.name, f"{error}; the log tells more") from error
+        except Gone as error:
+            self.process.wait(HUNG_SECONDS)
+            raise BackendUnavailable(self.name, f"its driver's process {self.process.end} during the set-up") from error
+
+    def _answer_within(self, seconds: float, answer: Future[Any]) -> Any:
+        """Also end the process if it does not run meanwhile. Raises TooLate, or what the answer raises."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > PING_SECONDS:
+            try:
+                return answer.result(PING_SECONDS)
+            except TooLate:
+                self._end_if_hung()
+        return answer.result(left)
+
+    def wait_until_ended(self) -> None:
+        """Wait until the process ends, and end it when it does not run any more."""
+        while not self.ended.wait(PING_SECONDS):
+            self._end_if_hung()
+
+    def _end_if_hung(self) -> None:
+        if not self._runs() and not self.ended.is_set():
+            _log.error("driver's process hangs and is ended", backend=self.name, pid=self.process.pid)
+            self.process.kill()
+
+    def _runs(self) -> bool:
+        """Whether it answers. Twice, for this process may have been stopped itself while the answer lay there."""
+        for seconds in (HUNG_SECONDS, 2.0):
+            try:
+                self.peer.begin(PING).result(seconds)
+            except TooLate:
+                continue
+            except Gone:
+                pass  # its end is on its way
+            return True
+        return False
+
+    def kill(self) -> None:
+        """End the process at once, whatever it does, and wait for its end."""
+        self.process.kill()
+        self.process.wait(HUNG_SECONDS)
+
+    def close(self) -> None:
+        """The same, without waiting, and give the connection up."""
+        self.process.kill()
+        self.peer.close()
+
+    def _relay(self) -> None:
+        output = self.process.output
+        with output, redact.hiding(self._secrets):
+            for line in logs.lines(output):
+                logs.relay(line, _log, backend=self.name, pid=self.process.pid)
+
+    def _gone(self) -> None:
+        self.kill()  # mostly it is ending already; but no next one may run beside it
+        self.ended.set()
+        self._lost(self)

@@ -1,0 +1,110 @@
+"""The looping calls of oslo.service that a driver starts: they end with their back end.
+
+Drivers use them in two ways. Some go on in the background as long as the service runs: a session is kept alive, a token refreshed, a
+trash purged. Cinder ends its process to be rid of them. Others wait for the array in the middle of a call, which takes their result:
+these end with their call.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from types import TracebackType
+from typing import Any
+
+from csi_cinderlib.errors import BackendUnavailable
+
+_log = logging.getLogger(__name__)
+STOP_SECONDS = 2.0
+"""How long the end of a back end waits for its looping calls, which may hang at the array. Their threads do not keep the process."""
+
+
+class Done:
+    """What a looping call's `start` answers, in place of oslo.service's `FutureEvent`: its result, once it is there."""
+
+    def __init__(self) -> None:
+        self._result: Future[Any] = Future()
+        self._refusal: BackendUnavailable | None = None
+        self.is_awaited = False
+
+    def send(self, result: object) -> None:
+        self._result.set_result(result)
+
+    def send_exception(self, _type: object, error: BaseException, traceback: TracebackType | None) -> None:
+        self._result.set_exception(error.with_traceback(traceback))
+
+    def fail(self, error: BaseException) -> None:
+        """The looping call has ended without a result: nobody shall wait for one."""
+        if not self._result.done():
+            self._result.set_exception(error)
+
+    def refuse(self, backend: str) -> None:
+        """The back end is stopped: let nobody take the end of the looping call for its success."""
+        self._refusal = BackendUnavailable(backend, "it was stopped during the call")
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Raises BackendUnavailable after `refuse`, or what the function of the looping call raised."""
+        self.is_awaited = True
+        if self._refusal is None:
+            wait([self._result], timeout)
+        if self._refusal is not None:  # also when it came meanwhile
+            raise self._refusal
+        return self._result.result(0)
+
+
+class LoopingCalls:
+    """Those of one back end that run now. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._running: dict[Any, threading.Thread] = {}
+
+    def stop(self, backend: str) -> None:
+        """End those that no call waits for, and give them a short time to end.
+
+        Args:
+            backend: its name, for the log.
+        """
+        with self._guard:
+            stopped = {call: thread for call, thread in self._running.items() if not call.done.is_awaited}
+        for call in stopped:
+            call.done.refuse(backend)
+            call.stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for call, thread in stopped.items():
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                _log.warning(
+                    "looping call %s of back end %s is still at work and ends after that", _name(call), backend
+                )
+
+    def start(self, call: Any, loop: Callable[[], None]) -> threading.Thread:
+        """Run a looping call in a thread of its own."""
+
+        go = threading.Event()  # oslo.service notes the thread first, and its loop begins later there, too
+
+        def run() -> None:
+            go.wait()
+            try:
+                loop()
+            except BaseException as error:
+                call.done.fail(error)
+                raise
+            finally:
+                call._on_done()
+                with self._guard:
+                    self._running.pop(call, None)
+
+        thread = threading.Thread(target=run, name=f"looping call {_name(call)}", daemon=True)
+        with self._guard:
+            self._running[call] = thread
+        thread.start()
+        go.set()
+        return thread
+
+
+def _name(call: Any) -> str:
+    return str(getattr(call.f, "__qualname__", call.f))

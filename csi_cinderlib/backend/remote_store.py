@@ -1,0 +1,54 @@
+"""The metadata store as a driver's process sees it: the controller's own, asked over the line between them."""
+
+from __future__ import annotations
+
+from csi_cinderlib.backend.frames import Unsendable
+from csi_cinderlib.backend.wire import Peer
+from csi_cinderlib.persistence import codec
+from csi_cinderlib.persistence.api import Page, R, Store, Traits, Where
+
+_EVERYTHING: Where = {}
+
+
+class RemoteStore:
+    """See `persistence.api.Store`."""
+
+    def __init__(self, peer: Peer, traits: Traits) -> None:
+        self._peer = peer
+        self.traits = traits
+
+    def add(self, record: R) -> R:
+        return self._write("store.add", record)
+
+    def replace(self, record: R) -> R:
+        return self._write("store.replace", record)
+
+    def _write(self, name: str, record: R) -> R:
+        try:
+            written: R = self._peer.call(name, record)
+        except Unsendable:
+            codec.to_text(record, None)  # names the field
+            raise
+        return written
+
+    def get(self, kind: type[R], id: str) -> R:
+        found: R = self._peer.call("store.get", kind, id)
+        return found
+
+    def remove(self, record: R) -> None:
+        self._peer.call("store.remove", record)
+
+    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = _EVERYTHING) -> Page[R]:
+        found: Page[R] = self._peer.call("store.page", kind, after=after, limit=limit, where=where)
+        return found
+
+    def close(self) -> None:
+        """The controller closes it."""
+
+
+OPERATIONS = ("add", "get", "replace", "remove", "page")
+
+
+def served(store: Store) -> dict[str, object]:
+    """What the controller offers a driver's process for it."""
+    return {f"store.{name}": getattr(store, name) for name in OPERATIONS}

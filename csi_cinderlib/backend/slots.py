@@ -1,0 +1,106 @@
+"""Which calls into a driver run at one time, where their number is limited."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
+from types import MappingProxyType
+
+
+class Urgency(IntEnum):
+    """Of waiting calls, those of a lower number go first."""
+
+    FREES = 0
+    """Takes something away: a node waits for it to start a pod elsewhere, and a full array to get room."""
+    ATTACHES = 1
+    """A pod waits for it."""
+    CREATES = 2
+    """May take minutes, and often comes in numbers."""
+
+
+_FREES = "terminate_connection remove_export delete_volume delete_snapshot delete_group delete_group_snapshot misses_file".split()
+_ATTACHES = "create_export ensure_export initialize_connection get_volume_stats".split()
+URGENCIES: Mapping[str, Urgency] = MappingProxyType(
+    {**dict.fromkeys(_FREES, Urgency.FREES), **dict.fromkeys(_ATTACHES, Urgency.ATTACHES)}
+)
+"""By the names of a driver's methods. All others count as creations."""
+
+
+def urgency(driver: object, operation: Callable[..., object]) -> Urgency:
+    """By the operation's name, or, where a driver's decorator hides that (MacroSAN, Virtuozzo), by what it is called as."""
+    name = getattr(operation, "__name__", "")
+    if name not in URGENCIES:
+        name = next((known for known in URGENCIES if getattr(driver, known, None) == operation), "")
+    return URGENCIES.get(name, Urgency.CREATES)
+
+
+class Slots:
+    """Lets so many calls run at one time; the others wait, the most urgent first.
+
+    Creations take half of the slots at most, so that volumes are attached at once however many are being created.
+
+    Args:
+        calls: 0 is no limit.
+        extra: slots beside these for calls that free something.
+    """
+
+    def __init__(self, calls: int, *, extra: int = 1) -> None:
+        self._most = {
+            Urgency.FREES: calls + extra,
+            Urgency.ATTACHES: calls,
+            Urgency.CREATES: calls - calls // 2,
+        }
+        self._limited = calls > 0
+        self._guard = threading.Lock()
+        self._running: Counter[Urgency] = Counter()
+        self._waiting: Mapping[Urgency, deque[threading.Event]] = {urgency: deque() for urgency in Urgency}
+
+    @contextmanager
+    def hold(self, urgency: Urgency) -> Iterator[None]:
+        """Wait for a slot, and hold it."""
+        if not self._limited:
+            yield
+            return
+        self._enter(urgency)
+        try:
+            yield
+        finally:
+            self._leave(urgency)
+
+    def _enter(self, urgency: Urgency) -> None:
+        turn = threading.Event()
+        with self._guard:
+            self._waiting[urgency].append(turn)
+            self._admit()
+        try:
+            turn.wait()
+        except BaseException:  # a signal in the main thread of a program that uses the library
+            self._give_up(urgency, turn)
+            raise
+
+    def _give_up(self, urgency: Urgency, turn: threading.Event) -> None:
+        with self._guard:
+            if not turn.is_set():
+                self._waiting[urgency].remove(turn)
+                return
+        self._leave(urgency)
+
+    def _leave(self, urgency: Urgency) -> None:
+        with self._guard:
+            self._running[urgency] -= 1
+            self._admit()
+
+    def _admit(self) -> None:
+        for urgency, waiting in self._waiting.items():
+            while waiting and self._has_room(urgency):
+                self._running[urgency] += 1
+                waiting.popleft().set()
+
+    def _has_room(self, urgency: Urgency) -> bool:
+        """A creation must find room among all calls, and among the creations."""
+        if urgency is Urgency.CREATES:
+            return self._running[urgency] < self._most[urgency] and self._running.total() < self._most[Urgency.ATTACHES]
+        return self._running.total() < self._most[urgency]

@@ -1,0 +1,57 @@
+"""Groups and their snapshots as Cinder looks them up. Cinder is imported late, because `runtime` decides how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.rows import Row, matching
+from csi_cinderlib.backend.work import Routes, all_of, walk
+from csi_cinderlib.errors import NotFound
+from csi_cinderlib.model.records import Group, GroupSnapshot, Volume
+from csi_cinderlib.persistence.api import Store
+
+
+def find_group(routes: Routes, id: str) -> Row:
+    from cinder import exception
+
+    try:
+        work, group = routes.record(Group, id)
+    except NotFound:
+        raise exception.GroupNotFound(group_id=id) from None
+    return _row(work.store, group)
+
+
+def find_groups(routes: Routes, filters: Mapping[str, Any] | None) -> list[Row]:
+    """Those of a host, a back end or a pool, as the filter `host` says, the newest first."""
+    wanted = dict(filters or {})
+    host = str(wanted.pop("host", ""))
+    found = [
+        _row(route.store, group)
+        for route in (routes.of_host(host) if host else routes.all())
+        for group in walk(route.store, Group, {"backend": route.backend})
+        if "#" not in host or group.host == host
+    ]
+    return _newest_first(matching(found, wanted))
+
+
+def find_group_snapshots(routes: Routes, group_id: str, filters: Mapping[str, Any] | None) -> list[Row]:
+    """Those of one group, the newest first."""
+    try:
+        work, group = routes.record(Group, group_id)
+    except NotFound:
+        return []
+    taken = walk(work.store, GroupSnapshot, {"backend": group.backend})
+    found = [rows.group_snapshot_row(one) for one in taken if one.group_id == group_id]
+    return _newest_first(matching(found, filters))
+
+
+def _row(store: Store, group: Group) -> Row:
+    members = all_of(store, Volume, {"group_id": group.id})
+    return rows.group_row(group, [member.id for member in members if rows.served_type(member) is not None])
+
+
+def _newest_first(found: Iterable[Row]) -> list[Row]:
+    """Cinder's order where none is asked for."""
+    return sorted(found, key=lambda row: (str(row.created_at), row.id), reverse=True)

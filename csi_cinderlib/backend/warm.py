@@ -1,0 +1,170 @@
+"""The process that drivers' processes are forked from (see `forking`). It has imported what they share, and has no thread but one."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from csi_cinderlib.backend import driver_process  # noqa: F401  # with all that it imports
+from csi_cinderlib.backend.forking import STATUS
+from csi_cinderlib.backend.runtime import load_cinder
+from csi_cinderlib.host import kernel
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+"""linux/prctl.h."""
+OOM_SCORE = 300
+"""As much as if a driver used three tenths more of the memory than it does (proc_pid_oom_score_adj(5))."""
+
+
+def main(control: int) -> NoReturn:
+    """Fork until the main process has ended."""
+    load_cinder()
+    gc.collect()
+    gc.freeze()  # a collection in a forked process would write to the shared pages, and so copy them
+    _Forks(socket.socket(fileno=control)).serve()
+
+
+def _end_with(parent: int) -> None:
+    """Only of a parent with one thread: the kernel looks at the end of the thread that forked."""
+    kernel.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def _be_first_without_memory() -> None:
+    """When memory runs out, the kernel is to kill a driver or its programs, not the controller or the warm process."""
+    score = Path("/proc/self/oom_score_adj")
+    with suppress(OSError):  # /proc may be read-only
+        score.write_text(str(min(1000, int(score.read_text()) + OOM_SCORE)))
+
+
+class _Forks:
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._statuses: dict[int, int] = {}
+        self._woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _nothing)
+        for number in (signal.SIGINT, signal.SIGTERM):  # meant for the main process, which ends this one in good order
+            signal.signal(number, _nothing)
+
+    def serve(self) -> NoReturn:
+        while True:
+            readable, _, _ = select.select([self._control.fileno(), self._woken], [], [])
+            if self._woken in readable:
+                os.read(self._woken, 4096)
+                self._reap()
+            if self._control.fileno() in readable:
+                request, files, _, _ = socket.recv_fds(self._control, 1, 4)
+                if not request:
+                    self._leave()
+                self._answer(files)
+
+    def _answer(self, files: list[int]) -> None:
+        """Whatever fails here must not end this process, and with it the drivers of all back ends: a file closed is the answer."""
+        try:
+            connection, printed, status, shared = files  # fewer arrive when this process may have no more
+            pid = self._fork(connection, printed, shared)
+        except (OSError, ValueError):
+            print("a driver's process cannot be started:", traceback.format_exc(), file=sys.stderr, flush=True)
+        else:
+            files.remove(status)
+            self._statuses[pid] = status
+            _tell(status, pid)
+        finally:
+            for number in files:
+                os.close(number)
+
+    def _fork(self, connection: int, printed: int, shared: int) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _begin(parent, connection, printed, shared)
+        with suppress(OSError):  # it may have done so, and ended, already
+            os.setpgid(pid, pid)
+        return pid
+
+    def _reap(self) -> None:
+        while self._statuses:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
+                return
+            _end_programs(found.si_pid)  # before its number is free, and before the next process starts
+            pid, ended = os.waitpid(found.si_pid, 0)
+            status = self._statuses.pop(pid)
+            _tell(status, ended)
+            os.close(status)
+
+    def _leave(self) -> NoReturn:
+        """The main process has ended: so do the others, with the programs that they run."""
+        for pid in self._statuses:
+            _end_programs(pid)
+        os._exit(0)
+
+
+def _end_programs(pid: int) -> None:
+    """Kill the group of a driver's process. What a driver starts as a service of the machine has made a group of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _tell(status: int, value: int) -> None:
+    try:
+        os.write(status, STATUS.pack(value))
+    except BrokenPipeError:  # nobody wants to know
+        return
+
+
+def _begin(parent: int, connection: int, printed: int, shared: int) -> NoReturn:
+    """In the new process."""
+    try:
+        os.setpgid(0, 0)
+        _end_with(parent)
+        _be_first_without_memory()
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+            if number > 2 and number not in (connection, shared):
+                _close(number)
+        _run(Connection(connection), shared)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _close(number: int) -> None:
+    try:
+        os.close(number)
+    except OSError:  # the one of the list itself
+        return
+
+
+def _run(connection: Connection, shared: int) -> None:
+    assignment: tuple[str, str, tuple[Any, ...], int] = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the main process
+    target, name, arguments, main_process = assignment
+    kernel.call("prctl", PR_SET_NAME, name.encode()[:15])
+    module, _, function = target.partition(":")
+    run: Callable[..., None] = getattr(importlib.import_module(module), function)
+    run(connection, main_process, shared, *arguments)
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """A handler and not "ignore", which programs that a driver runs would inherit."""

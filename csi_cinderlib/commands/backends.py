@@ -1,0 +1,24 @@
+"""`csi-cinderlib backends restart NAME`: end the process of a back end that hangs, in the controller that runs here."""
+
+from __future__ import annotations
+
+import argparse
+
+from csi_cinderlib.commands import options
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.configuration(parser)
+    parser.add_argument(
+        "action", choices=("restart",), help="restart: end its process at once; the controller starts the next one"
+    )
+    parser.add_argument("name", metavar="NAME", help="the back end's name")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 once the process has ended. Raises NotFound or HostError."""
+    from csi_cinderlib.app import restarts
+
+    restarts.request(options.settings(args).state_dir, args.name)
+    print(f"back end {args.name}: its process was ended, and the next one is starting")
+    return 0

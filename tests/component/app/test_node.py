@@ -1,0 +1,41 @@
+"""What a node does now and then while it serves."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.app.keys import Keys
+from csi_cinderlib.app.node import NodeSide
+from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.node.format_marks import KEPT_SECONDS, FormatMarks
+
+
+@pytest.fixture
+def stopping() -> Iterator[Stopping]:
+    made = Stopping()
+    yield made
+    made.reason = "the test ends"
+    made.rest()
+
+
+def test_old_format_marks_are_removed_while_the_node_serves(tmp_path: Path, stopping: Stopping) -> None:
+    settings = Settings(state_dir=tmp_path)
+    node = NodeSide(settings, stopping, Keys(settings), prune_seconds=0.05)
+    node.open()
+    node.wait()
+    marks = FormatMarks(tmp_path / "formatted")
+    marks.set("new", "a@1")
+    marks.set("old", "a@1")
+    long_ago = time.time() - KEPT_SECONDS - 60
+    os.utime(marks.directory / "old", (long_ago, long_ago))
+    deadline = time.monotonic() + 10
+    while (marks.directory / "old").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert marks.holds("new", "a@1")

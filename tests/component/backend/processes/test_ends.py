@@ -1,0 +1,182 @@
+"""How drivers' processes end, whatever their drivers do, and what is left of them."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import resource
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.backend import forking
+from csi_cinderlib.backend.stats import Candidate
+from csi_cinderlib.errors import (
+    BackendUnavailable,
+    HostError,
+)
+from csi_cinderlib.host.deadline import Deadline, now
+from csi_cinderlib.model.records import Status
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.observe import logs
+from tests.component.backend.processes.conftest import (
+    VOLUME,
+    Make,
+    csi_processes,
+    files_of,
+    in_thread,
+    wait_for,
+)
+from tests.support.fakes.fault_plan import ORPHAN_SECONDS, PROGRAM_SECONDS
+
+
+@pytest.mark.parametrize("fault", ["exit-and-leave-a-child", "close-files"])
+def test_a_process_has_ended_whoever_holds_or_closed_its_connection(make: Make, fault: str) -> None:
+    backend = make(nothing_faults=[f"create_volume@after={fault}"])
+    ended = in_thread(lambda: backend.create_volume(VOLUME))
+    wait_for(lambda: ended, ORPHAN_SECONDS / 2)
+    assert "driver's process ended during the call" in str(ended[0])
+    assert "ended with exit code" in backend.wait_until_ended()
+    backend.start()
+
+
+def test_a_process_without_a_connection_ends_before_the_next_one_starts(make: Make) -> None:
+    backend = make()
+    pid = backend.pid
+    os.kill(pid, signal.SIGSTOP)
+    assert backend._line is not None
+    backend._line.peer.close()
+    backend.wait_until_ended()
+    assert pid not in csi_processes()
+
+
+def test_a_process_that_cannot_be_forked_takes_no_other_one_along(make: Make) -> None:
+    first, second = make(), make(start=False)
+    warm = forking._warm._process
+    assert warm is not None
+    limits = resource.prlimit(warm.pid, resource.RLIMIT_NOFILE)
+    files = len(files_of(warm.pid))
+    resource.prlimit(warm.pid, resource.RLIMIT_NOFILE, (files + 1, limits[1]))
+    with pytest.raises(BackendUnavailable, match="could not be started"):
+        second.start()
+    resource.prlimit(warm.pid, resource.RLIMIT_NOFILE, limits)
+    wait_for(lambda: len(files_of(warm.pid)) == files)
+    assert first.create_volume(VOLUME).status is Status.AVAILABLE
+    first.stop()
+    second.start()
+
+
+def test_a_start_without_files_to_spare_fails_and_keeps_none(make: Make) -> None:
+    backend = make(start=False)
+    forking.warm_up()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for spare in range(6):
+        before = files_of(os.getpid())
+        free = [number for number in range(1000) if number not in before]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[spare], limits[1]))
+        try:
+            with pytest.raises(HostError, match="Too many open files"):
+                backend.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert len(files_of(os.getpid())) <= len(before)
+    backend.start()
+
+
+def test_files_and_threads_do_not_pile_up_over_many_starts(make: Make) -> None:
+    backend = make()
+
+    before = len(files_of(os.getpid())), threading.active_count()
+    for _ in range(20):
+        os.kill(backend.pid, signal.SIGKILL)
+        backend.wait_until_ended()
+        backend.start()
+    wait_for(lambda: len(files_of(os.getpid())) <= before[0] and threading.active_count() <= before[1])
+
+
+def test_what_a_stopped_driver_still_prints_is_logged_without_its_passwords(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = make(nothing_password="tr0ub4dor-and-3", nothing_traits=["prints-late"])
+    written = io.StringIO()
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    logs.configure(format="text", stream=written)
+    backend.stop()
+    wait_for(lambda: "raidcmd: logging out" in written.getvalue())
+    assert "raidcmd: logging out as admin with ***" in written.getvalue()
+
+
+def test_a_fork_that_hangs_holds_up_nobody_who_stops_the_back_end(make: Make) -> None:
+    make()
+    backend = make(start=False)
+    warm = forking._warm._process
+    assert warm is not None
+    os.kill(warm.pid, signal.SIGSTOP)
+    try:
+        starting = in_thread(backend.start)
+        time.sleep(0.5)
+        stopping = in_thread(backend.stop)
+        wait_for(lambda: stopping, 5)
+    finally:
+        os.kill(warm.pid, signal.SIGCONT)
+    wait_for(lambda: starting)
+    assert isinstance(starting[0], BackendUnavailable)
+    wait_for(lambda: len(csi_processes()) == 1)
+
+
+def test_a_report_that_fails_as_nobody_foresaw_is_the_back_ends_problem(make: Make) -> None:
+    backend = make(nothing_faults=["get_volume_stats:4=exit-thread"])
+    with pytest.raises(BackendUnavailable, match="SystemExit"):
+        backend.stats(refresh=True)
+    assert "SystemExit" in backend.problem
+    assert backend.stats(refresh=True).pools
+
+
+def test_a_report_that_fails_as_nobody_foresaw_keeps_volumes_from_its_back_end_alone(make: Make) -> None:
+    """Placement passes over a back end that raises an error of ours."""
+    backend = make(nothing_faults=["get_volume_stats:4=exit-thread"])
+    with pytest.raises(BackendUnavailable, match="SystemExit"):
+        backend.rated_stats(Candidate(size=GiB(1)))
+
+
+def test_a_call_does_not_go_on_past_the_deadline_of_a_controller_that_is_stopped(
+    make: Make, deadline: Deadline
+) -> None:
+    backend = make(nothing_faults=["create_volume=run-a-program"])
+    ended = in_thread(lambda: backend.create_volume(VOLUME))
+    wait_for(programs)
+    deadline.set(now())
+    wait_for(lambda: ended)
+    assert backend.wait_until_ended() == "its driver's process ended with exit code 1"
+    wait_for(lambda: not programs())
+
+
+@pytest.mark.parametrize("ending", ["driver", "warm"])
+def test_programs_that_a_driver_runs_end_with_it(make: Make, ending: str) -> None:
+    """Else an `lvcreate` would go on beside the next attempt."""
+    backend = make(nothing_faults=["create_volume=run-a-program"])
+    ended = in_thread(lambda: backend.create_volume(VOLUME))
+    wait_for(programs)
+    if ending == "driver":
+        backend.kill()
+    else:
+        forking.cool_down()
+    wait_for(lambda: ended)
+    wait_for(lambda: not programs())
+
+
+def programs() -> list[str]:
+    """Those of the fault "run-a-program" that run."""
+    wanted, found = f"sleep\0{PROGRAM_SECONDS}\0", []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            if path.read_text() == wanted:
+                found.append(path.parent.name)
+    return found

@@ -1,0 +1,32 @@
+"""The processes that the program starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DRIVER = "csi:"
+"""The names of drivers' processes begin so; the name of the back end follows."""
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """The processes below that one, and their names."""
+    parents: dict[int, tuple[int, str]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            number, _, rest = path.read_text().partition(" (")
+        except OSError:
+            continue  # it has ended
+        name, _, fields = rest.rpartition(") ")
+        parents[int(number)] = int(fields.split()[1]), name
+    found: dict[int, str] = {}
+    generation = {pid}
+    while generation:
+        children = {child: name for child, (parent, name) in parents.items() if parent in generation}
+        found |= children
+        generation = set(children)
+    return found
+
+
+def drivers(pid: int) -> dict[str, int]:
+    """The drivers' processes of a controller, by the names of their back ends."""
+    return {name.removeprefix(DRIVER): child for child, name in descendants(pid).items() if name.startswith(DRIVER)}
