@@ -31,7 +31,13 @@ from typing import Any
 
 
 class DriverError(Exception):
-    """The root of all errors that this package raises on purpose. They can be pickled, without what caused them."""
+    """The root of all errors that this package raises on purpose. They can be pickled, without what caused them.
+
+    Attributes:
+        name_exists: of a creation: the back end may have an object of that name already.
+    """
+
+    name_exists = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.args, self.__dict__)

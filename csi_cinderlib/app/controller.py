@@ -21,7 +21,6 @@ from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.csi.controller import Controller
@@ -30,6 +29,7 @@ from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.server import Service
 from csi_cinderlib.errors import DriverError, NotReady
 from csi_cinderlib.host.deadline import Deadline
+from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.api import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -12,16 +12,16 @@ from typing import Any
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.assignment import Assignment
-from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.backend.cinder_driver import CinderDriver
 from csi_cinderlib.backend.frames import plain
 from csi_cinderlib.backend.remote_store import RemoteStore
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Rating
+from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
 from csi_cinderlib.backend.turn import Turn
+from csi_cinderlib.backend.verbs import Report, Started
 from csi_cinderlib.backend.wire import Peer
 from csi_cinderlib.errors import LeaseLost
 from csi_cinderlib.host.deadline import Deadline, now
-from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
 
@@ -32,21 +32,29 @@ LATE_SECONDS = 2.0
 LOOK_SECONDS = 5.0
 """Between two looks at the deadline, at the longest."""
 VERBS = (
+    "name_of",
+    "find_file",
+    "misses_file",
     "create_volume",
-    "resume_create_volume",
     "delete_volume",
     "extend_volume",
+    "size_of_volume",
     "revert_volume",
     "create_snapshot",
-    "resume_create_snapshot",
     "delete_snapshot",
+    "create_group",
+    "update_group",
     "create_group_snapshot",
-    "resume_create_group_snapshot",
     "delete_group_snapshot",
+    "delete_group",
     "validate_connector",
-    "disconnect",
+    "export_again",
+    "create_export",
+    "initialize_connection",
+    "terminate_connection",
+    "remove_export",
 )
-"""Of `api.BackEnd`: carried out as they are called."""
+"""Of `verbs.Driver`: carried out as they are called."""
 
 
 def serve(connection: Connection, controller: int, deadline: int, assignment: Assignment) -> None:
@@ -68,22 +76,19 @@ class _Service:
         self._turn = Turn(assignment.state_dir, assignment.settings.name)
         handlers: dict[str, Any] = {
             "start": self._start,
-            "stats": self._stats,
-            "rated_stats": self._rated_stats,
-            "connect": self._connect,
+            "report": self._report,
+            "rate": self._rate,
             "leave": self._leave,
         }
         self._peer = Peer(connection, handlers, name="call", threads=THREADS, within=_within, gone=_end)
-        self._backend = Backend(
+        self._driver = CinderDriver(
             assignment.settings,
             store=RemoteStore(self._peer, assignment.traits),
             runtime=Runtime(assignment.state_dir, owner=assignment.owner, defaults=assignment.cinder_defaults),
-            volume_types=assignment.volume_types,
-            owner=assignment.owner,
             check_lease=self._check_lease,
             meter=_Meter(self._peer) if assignment.measured else Unmeasured(),
         )
-        handlers.update((name, getattr(self._backend, name)) for name in VERBS)
+        handlers.update((name, getattr(self._driver, name)) for name in VERBS)
 
     def _check_lease(self) -> None:
         if now() >= self._deadline.until:
@@ -96,35 +101,26 @@ class _Service:
             time.sleep(min(left, LOOK_SECONDS))
         os._exit(1)  # without a word: a controller that is stopped reads no log, and a full pipe would hold this up
 
-    def _start(self) -> tuple[BackendCapabilities, BackendStats]:
+    def _start(self) -> Started:
         self._turn.take()
-        self._backend.start()
-        return self._backend.capabilities, self._stats(refresh=False)[0]
+        started = self._driver.start()
+        assert started is not None, "it is asked once"
+        return replace(started, report=_plain(started.report))
 
     def _leave(self) -> None:
-        self._backend.leave_exports()
+        self._driver.leave_exports()
         self._turn.leave()
 
-    def _stats(self, *, refresh: bool) -> tuple[BackendStats, str]:
-        """The report, and why there is no newer one."""
-        return _plain(self._backend.stats(refresh=refresh)), self._backend.problem
+    def _report(self) -> Report:
+        return _plain(self._driver.report())
 
-    def _rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
-        stats, ratings = self._backend.rated_stats(candidate)
-        return _plain(stats), ratings
-
-    def _connect(self, volume: Volume, attachment: Attachment, token: int) -> Attachment:
-        def check(others: Sequence[Attachment]) -> None:
-            self._peer.call("check", token, others)
-
-        return self._backend.connect(volume, attachment, check=check)
+    def _rate(self, stats: BackendStats, candidate: Candidate) -> Mapping[str, Rating]:
+        return self._driver.rate(stats, candidate, patience=0)
 
 
-def _plain(stats: BackendStats) -> BackendStats:
+def _plain(report: Report) -> Report:
     """With a report of the driver that can be sent."""
-    pools = tuple(replace(pool, raw=plain(pool.raw)) for pool in stats.pools)
-    own = {key: value for key, value in stats.raw.items() if key != "pools"}
-    return replace(stats, raw=plain(own), pools=pools)
+    return Report(raw=plain(report.raw), ratio=plain(report.ratio))
 
 
 class _Meter(Meter):

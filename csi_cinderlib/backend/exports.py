@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from csi_cinderlib.backend.engine import Engine
-from csi_cinderlib.backend.work import walk
+from csi_cinderlib.backend.work import all_of, walk
 from csi_cinderlib.errors import CorruptRecord, DriverError, NotFound
 from csi_cinderlib.model.records import Attachment, Status, Volume
 
@@ -147,7 +147,7 @@ class Exports:
         exported = engine.volume_object(work, volume)
         engine.call(work, self._driver.ensure_export, engine.context, exported)
         try:
-            left = engine.attachments(volume_id)
+            left = all_of(engine.store, Attachment, {"volume_id": volume_id})
         except CorruptRecord:
             return  # a node may need the export
         if all(attachment.status is Status.DELETING for attachment in left):

@@ -10,7 +10,7 @@ from typing import Any
 
 from csi_cinderlib.backend import conf, faults, shares, standins
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats
+from csi_cinderlib.backend.stats import Traits
 from csi_cinderlib.backend.work import Work, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
@@ -159,25 +159,23 @@ def _is_empty(method: Any) -> bool:
     return steps <= {"RESUME", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
 
 
-def capabilities(driver: Any, stats: BackendStats) -> BackendCapabilities:
-    raw: Mapping[str, Any] = stats.raw
-    groups = overrides(driver, "create_group_snapshot")
-    consistent = any(pool.raw.get("consistent_group_snapshot_enabled") for pool in stats.pools)
-    return BackendCapabilities(
-        multiattach=any(pool.multiattach for pool in stats.pools),
-        online_extend=stats.online_extend and not _refuses_growth_in_use(driver),
-        thin=any(pool.thin for pool in stats.pools),
-        qos=any(pool.qos for pool in stats.pools),
+def traits(driver: Any, host: str) -> Traits:
+    """What the driver is, by its class."""
+    return Traits(
+        host=host,
         revert=overrides(driver, "revert_to_snapshot"),
-        group_snapshots=groups,
-        consistent_group_snapshots=groups and bool(consistent or raw.get("consistent_group_snapshot_enabled")),
-        snapshots=takes_snapshots(driver),
-        snapshot_attached=takes_snapshots(driver) and not _needs_nova(driver),
-        independent_snapshots=snapshots_are_independent(driver),
+        group_snapshots=overrides(driver, "create_group_snapshot"),
+        takes_snapshots=_takes_snapshots(driver),
+        needs_nova=_needs_nova(driver),
+        refuses_growth_in_use=_refuses_growth_in_use(driver),
+        independent_snapshots=_snapshots_are_independent(driver),
+        overwrites_files=shares.has_shares(driver),
+        deletes_by_rm=shares.deletes_by_rm(driver),
+        exports_at_start=exports_at_start(driver),
     )
 
 
-def takes_snapshots(driver: Any) -> bool:
+def _takes_snapshots(driver: Any) -> bool:
     """Not so where each snapshot puts a qcow2 file over the volume's own (`remotefs`): no kernel can attach that."""
     return _definer(driver, "create_snapshot") not in {
         "NfsDriver",
@@ -187,7 +185,7 @@ def takes_snapshots(driver: Any) -> bool:
     }
 
 
-def snapshots_are_independent(driver: Any) -> bool:
+def _snapshots_are_independent(driver: Any) -> bool:
     """Whether its snapshots outlive their volume. Cinder's manager keeps such volumes, so that only our own drivers can say so."""
     return bool(getattr(driver, "SNAPSHOTS_ARE_INDEPENDENT", False))
 

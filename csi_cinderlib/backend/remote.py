@@ -1,27 +1,26 @@
-"""A back end whose driver runs in a process of its own: what the controller calls, and how that process lives and ends."""
+"""A driver in a process of its own, as the controller's process sees it: its verbs, and how that process lives and ends."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate
 from types import NoneType
 from typing import Any, Protocol, TypeVar
 
+from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import remote_store
-from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
+from csi_cinderlib.backend.api import NOT_STARTED
 from csi_cinderlib.backend.assignment import Assignment
-from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.line import Line
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Rating, has_functions
+from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
+from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Report, Started
 from csi_cinderlib.backend.wire import Gone, Unexpected
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
 from csi_cinderlib.host.deadline import Deadline
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Volume
+from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.persistence.api import Store
@@ -31,17 +30,8 @@ SET_UP_SECONDS = 600.0
 """A set-up that takes longer is given up, its process ended, and tried again."""
 DRAIN_SECONDS = 120.0
 """How long calls go on in the process of a back end whose options were changed, or that was removed."""
-PROMPT_SECONDS = 1.0
-"""How long `rated_stats` waits for an answer."""
 RECENT_SECONDS = 120.0
 """How long `remark` tells of the end of a process."""
-CREATING = frozenset(
-    {"create_volume", "resume_create_volume", "create_snapshot", "resume_create_snapshot", "create_group_snapshot"}
-    | {"resume_create_group_snapshot", "extend_volume"}
-)
-"""Calls that may take minutes and come in hundreds (`csi.server.CREATING`)."""
-RELEASING = frozenset({"delete_volume", "delete_snapshot", "delete_group_snapshot", "disconnect"})
-"""Calls with slots of their own: they give back what others wait for."""
 _log = logs.logger(__name__)
 
 
@@ -51,15 +41,12 @@ class Measured(Protocol):
     def backend_called(self, backend: str, operation: str, result: str, seconds: float) -> None: ...
 
 
-class RemoteBackend:
-    """See `api.BackEnd`; what the calls do and raise, `backend.Backend` says.
-
-    A call whose process ends under it raises BackendUnavailable: its record says how far it came, and a retry goes on from there.
+class RemoteDriver:
+    """See `verbs.Driver`. A call whose process ends under it raises BackendUnavailable.
 
     Args:
         assign: what the process is told; given whether it is the first one.
         deadline: until when this process may act.
-        bulkhead: of all back ends.
         metrics: where the driver's figures go.
         set_up_seconds: another limit than SET_UP_SECONDS.
     """
@@ -70,7 +57,6 @@ class RemoteBackend:
         *,
         store: Store,
         deadline: Deadline,
-        bulkhead: Bulkhead,
         metrics: Measured | None = None,
         set_up_seconds: float = 0.0,
     ) -> None:
@@ -80,13 +66,9 @@ class RemoteBackend:
         self._assign = assign
         self._store = store
         self._deadline = deadline
-        self._bulkhead = bulkhead
         self._metrics = metrics
         self._set_up_seconds = set_up_seconds
         self._last_end, self._last_end_at = "", -math.inf
-        self._problem = ""
-        self._capabilities: BackendCapabilities | None = None
-        self._last: BackendStats | None = None
         self._asking = threading.Lock()
         self._asked: Future[Any] | None = None
         self._latest: Line | None = None
@@ -95,8 +77,6 @@ class RemoteBackend:
         self._guard = threading.Lock()
         self._is_stopped = False
         self._is_first = True
-        self._checks: dict[int, Check] = {}
-        self._tokens = itertools.count()
         self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
 
     # --- being there
@@ -104,10 +84,6 @@ class RemoteBackend:
     @property
     def ready(self) -> bool:
         return self._line is not None
-
-    @property
-    def problem(self) -> str:
-        return self._problem if self.ready else self.failure
 
     @property
     def remark(self) -> str:
@@ -121,19 +97,13 @@ class RemoteBackend:
         line = self._line
         return line.process.pid if line else 0
 
-    @property
-    def capabilities(self) -> BackendCapabilities:
-        if self._capabilities is None or not self.ready:
-            raise BackendUnavailable(self.name, self.failure)
-        return self._capabilities
-
     def without_secrets(self, error: DriverError) -> str:
         """What an error says, fit to be shown: drivers quote what they were given."""
         with redact.hiding(redact.secrets_in(self.settings.options)):
             return redact.text(error.message if isinstance(error, BackendError) else str(error))
 
-    def start(self) -> None:
-        """Start the driver's process and set the driver up. Does nothing when ready.
+    def start(self) -> Started | None:
+        """Start the driver's process and set the driver up. None when ready.
 
         Raises:
             ConfigurationError, HostError: as the process found out.
@@ -141,14 +111,14 @@ class RemoteBackend:
         """
         with self._starting:
             if self.ready:
-                return
+                return None
             try:
-                self._start()
+                return self._start()
             except DriverError as error:
                 self.failure = "stopped" if self._is_stopped else self.without_secrets(error)
                 raise
 
-    def _start(self) -> None:
+    def _start(self) -> Started:
         with self._guard:
             self._refuse_stopped()
             assignment, self._is_first = self._assign(self._is_first), False
@@ -156,12 +126,14 @@ class RemoteBackend:
         line.open()
         try:
             self._refuse_stopped()  # while it was forked
-            self._capabilities, self._last = line.set_up(self._set_up_seconds or SET_UP_SECONDS)
+            faultpoints.add_driver(line.process.pid)
+            started: Started = line.set_up(self._set_up_seconds or SET_UP_SECONDS)
             self._use(line)
         except BaseException:
             line.close()
             raise
         _log.info("driver's process is ready", backend=self.name, pid=line.process.pid)
+        return started
 
     def _use(self, line: Line) -> None:
         with self._guard:
@@ -178,7 +150,6 @@ class RemoteBackend:
     def _handlers(self) -> dict[str, Any]:
         return {
             **remote_store.served(self._store),
-            "check": self._check,
             "measured": self._measured,
         }
 
@@ -223,103 +194,113 @@ class RemoteBackend:
         self.kill()
         self._show_secrets()
 
-    # --- verbs
+    # --- its report
 
-    def stats(self, *, refresh: bool = False) -> BackendStats:
-        """The driver's report, at most `stats_seconds` old, less what was created since."""
-        return self._answered(self._begin("stats", refresh=True) if refresh else self._question())
-
-    def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
-        """Without waiting long for an array that hangs: the last report has to do then, if no function has a say."""
-        question = self._begin("rated_stats", candidate)
+    def report(self, *, patience: float | None = None) -> Report:
+        with self._asking:  # no driver is asked twice at a time
+            if self._asked is None:
+                self._asked = self._begin("report")
+            question = self._asked
         try:
-            rated: tuple[BackendStats, Mapping[str, Rating]] = question.result(PROMPT_SECONDS)
-        except TooLate:
-            assert self._last is not None, "the set-up brought one"
-            if has_functions(self._last):
-                raise BackendUnavailable(self.name, "it does not answer") from None
-            return self._last, {}
+            report: Report = self._answered(question, patience)
+        finally:
+            if question.done():
+                self._asked = None
+        return report
+
+    def rate(self, stats: BackendStats, candidate: Candidate, *, patience: float) -> Mapping[str, Rating]:
+        rated: Mapping[str, Rating] = self._answered(self._begin("rate", stats, candidate), patience)
+        return rated
+
+    def _answered(self, question: Future[Any], patience: float | None) -> Any:
+        try:
+            return question.result(patience)
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
         except Unexpected as error:
             raise BackendUnavailable(self.name, f"{error}; the log tells more") from None
-        return rated
 
-    def _question(self) -> Future[Any]:
-        """The one that is under way, or a new one: no driver is asked twice at a time."""
-        with self._asking:
-            if self._asked is None or self._asked.done():
-                self._asked = self._begin("stats", refresh=False)
-            return self._asked
+    # --- verbs
 
-    def _answered(self, question: Future[Any]) -> BackendStats:
-        try:
-            self._last, self._problem = question.result()
-        except Gone:
-            raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
-        except Unexpected as error:
-            self._problem = self.without_secrets(BackendUnavailable(self.name, f"{error}; the log tells more"))
-            raise BackendUnavailable(self.name, self._problem) from None
-        except DriverError as error:
-            self._problem = self.without_secrets(error)
-            raise
-        assert self._last is not None
-        return self._last
+    def name_of(self, record: Volume | Snapshot) -> str:
+        return self._call(str, "name_of", record)
 
-    def create_volume(self, record: Volume) -> Volume:
-        return self._call(Volume, "create_volume", record)
+    def find_file(self, volume: Volume) -> str:
+        return self._call(str, "find_file", volume)
 
-    def resume_create_volume(self, record: Volume) -> Volume:
-        return self._call(Volume, "resume_create_volume", record)
+    def misses_file(self, volume: Volume) -> bool:
+        return self._call(bool, "misses_file", volume)
 
-    def delete_volume(self, record: Volume) -> None:
-        self._call(NoneType, "delete_volume", record)
+    def create_volume(self, volume: Volume) -> Columns:
+        return self._call(dict, "create_volume", volume)
 
-    def extend_volume(self, record: Volume, size: GiB) -> Volume:
-        return self._call(Volume, "extend_volume", record, size)
+    def delete_volume(self, volume: Volume, *, unfinished: bool) -> Outcome:
+        return self._call(Outcome, "delete_volume", volume, unfinished=unfinished)
 
-    def revert_volume(self, record: Volume, snapshot: Snapshot) -> Volume:
-        return self._call(Volume, "revert_volume", record, snapshot)
+    def extend_volume(self, volume: Volume, attachments: Attachments, size: GiB) -> None:
+        self._call(NoneType, "extend_volume", volume, attachments, size)
 
-    def create_snapshot(self, record: Snapshot) -> Snapshot:
-        return self._call(Snapshot, "create_snapshot", record)
+    def size_of_volume(self, volume: Volume, attachments: Attachments) -> GiB:
+        return GiB(self._call(int, "size_of_volume", volume, attachments))
 
-    def resume_create_snapshot(self, record: Snapshot) -> Snapshot:
-        return self._call(Snapshot, "resume_create_snapshot", record)
+    def revert_volume(self, volume: Volume, snapshot: Snapshot) -> None:
+        self._call(NoneType, "revert_volume", volume, snapshot)
 
-    def delete_snapshot(self, record: Snapshot) -> None:
-        self._call(NoneType, "delete_snapshot", record)
+    def create_snapshot(self, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns:
+        return self._call(dict, "create_snapshot", snapshot, volume, attachments)
 
-    def create_group_snapshot(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
-        return self._call(GroupSnapshot, "create_group_snapshot", record, members)
+    def delete_snapshot(self, snapshot: Snapshot, *, unfinished: bool) -> Outcome:
+        return self._call(Outcome, "delete_snapshot", snapshot, unfinished=unfinished)
 
-    def resume_create_group_snapshot(self, record: GroupSnapshot) -> GroupSnapshot:
-        return self._call(GroupSnapshot, "resume_create_group_snapshot", record)
+    def create_group(self, group: Group, volumes: Sequence[Volume]) -> None:
+        self._call(NoneType, "create_group", group, volumes)
 
-    def delete_group_snapshot(self, record: GroupSnapshot) -> None:
-        self._call(NoneType, "delete_group_snapshot", record)
+    def update_group(
+        self, group: Group, volumes: Sequence[Volume], *, add: Sequence[Volume] = (), remove: Sequence[Volume] = ()
+    ) -> Mapping[str, Columns]:
+        return self._call(dict, "update_group", group, volumes, add=add, remove=remove)
+
+    def create_group_snapshot(
+        self, record: GroupSnapshot, group: Group, volumes: Sequence[Volume], members: Sequence[Snapshot]
+    ) -> tuple[Columns, Mapping[str, Columns]]:
+        return self._call(tuple, "create_group_snapshot", record, group, volumes, members)
+
+    def delete_group_snapshot(
+        self, record: GroupSnapshot, group: Group, members: Sequence[Snapshot]
+    ) -> Mapping[str, Outcome]:
+        return self._call(dict, "delete_group_snapshot", record, group, members)
+
+    def delete_group(self, group: Group) -> None:
+        self._call(NoneType, "delete_group", group)
 
     def validate_connector(self, connector: Mapping[str, object]) -> None:
         self._call(NoneType, "validate_connector", connector)
 
-    def connect(self, volume: Volume, attachment: Attachment, *, check: Check = anybody) -> Attachment:
-        token = next(self._tokens)
-        self._checks[token] = check
-        try:
-            return self._call(Attachment, "connect", volume, attachment, token)
-        finally:
-            del self._checks[token]
+    def export_again(self, volume_id: str) -> None:
+        self._call(NoneType, "export_again", volume_id)
 
-    def disconnect(self, attachment: Attachment) -> None:
-        self._call(NoneType, "disconnect", attachment)
+    def create_export(self, volume: Volume, attachment: Attachment, attachments: Attachments) -> Exported:
+        return self._call(Exported, "create_export", volume, attachment, attachments)
+
+    def initialize_connection(
+        self, volume: Volume, attachment: Attachment, attachments: Attachments
+    ) -> Mapping[str, object]:
+        return self._call(dict, "initialize_connection", volume, attachment, attachments)
+
+    def terminate_connection(
+        self, volume: Volume, attachment: Attachment, attachments: Attachments, *, forced: bool | None = False
+    ) -> bool:
+        return self._call(bool, "terminate_connection", volume, attachment, attachments, forced=forced)
+
+    def remove_export(self, volume: Volume, attachments: Attachments) -> None:
+        self._call(NoneType, "remove_export", volume, attachments)
 
     # --- within
 
-    def _call(self, kind: type[T], verb: str, *arguments: Any) -> T:
+    def _call(self, kind: type[T], verb: str, *arguments: Any, **named: Any) -> T:
         """What the driver's process answers, which is of that kind."""
         try:
-            with self._bulkhead.entered(self.name, creates=verb in CREATING, releases=verb in RELEASING):
-                answer = self._begin(verb, *arguments).result()
+            answer = self._begin(verb, *arguments, **named).result()
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
         assert isinstance(answer, kind)
@@ -332,9 +313,6 @@ class RemoteBackend:
             return line.peer.begin(verb, *arguments, **named)
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process has ended") from None
-
-    def _check(self, token: int, others: Sequence[Attachment]) -> None:
-        self._checks[token](others)
 
     def _measured(self, backend: str, operation: str, result: str, seconds: float) -> None:
         if self._metrics is not None:

@@ -22,7 +22,6 @@ from csi_cinderlib.backend.patches import PATCHES
 from csi_cinderlib.backend.work import Routes
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host.reserve import Reserve
 
 HOST = "csi-cinderlib"
 
@@ -146,7 +145,6 @@ class Runtime:
         self.lock_dir = lock_dir or state_dir / "cinder" / "locks"
         self.host = host
         self.owner = owner
-        self.reserve = Reserve(state_dir / "cinder" / "reserve")
         self._defaults = dict(defaults or {})
         self._file: conf.ConfFile | None = None
 
@@ -172,7 +170,6 @@ class Runtime:
             (directory / "cinder.conf").unlink(missing_ok=True)  # with passwords, by a process of an earlier version
             file = conf.ConfFile(self._base(directory, wanted))
             file.write()
-            self.reserve.fill()
             self._file = file
             _process.files[self._file.path] = self._file
             _process.defaults[self._file.path] = wanted

@@ -107,6 +107,53 @@ class BackendCapabilities:
     independent_snapshots: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What a driver is, by its class (`loading.traits`).
+
+    Attributes:
+        host: Cinder's `host@backend`.
+        revert: it goes back to a snapshot by itself.
+        group_snapshots: it takes snapshots of several volumes in one call.
+        takes_snapshots: a volume can be used on after a snapshot of it was taken.
+        needs_nova: it takes a snapshot of an attached volume by way of Nova.
+        refuses_growth_in_use: without saying so in its report.
+        independent_snapshots: its snapshots outlive their volume.
+        overwrites_files: to create a volume writes over a file of that name.
+        deletes_by_rm: to delete a volume succeeds where there is no file.
+        exports_at_start: what is attached must be exported again after each start.
+    """
+
+    host: str
+    revert: bool = False
+    group_snapshots: bool = False
+    takes_snapshots: bool = True
+    needs_nova: bool = False
+    refuses_growth_in_use: bool = False
+    independent_snapshots: bool = False
+    overwrites_files: bool = False
+    deletes_by_rm: bool = False
+    exports_at_start: bool = False
+
+
+def capabilities(traits: Traits, stats: BackendStats) -> BackendCapabilities:
+    """What a back end can do, by what its driver is and what it reports."""
+    consistent = any(pool.raw.get("consistent_group_snapshot_enabled") for pool in stats.pools)
+    consistent = consistent or bool(stats.raw.get("consistent_group_snapshot_enabled"))
+    return BackendCapabilities(
+        multiattach=any(pool.multiattach for pool in stats.pools),
+        online_extend=stats.online_extend and not traits.refuses_growth_in_use,
+        thin=any(pool.thin for pool in stats.pools),
+        qos=any(pool.qos for pool in stats.pools),
+        revert=traits.revert,
+        group_snapshots=traits.group_snapshots,
+        consistent_group_snapshots=traits.group_snapshots and consistent,
+        snapshots=traits.takes_snapshots,
+        snapshot_attached=traits.takes_snapshots and not traits.needs_nova,
+        independent_snapshots=traits.independent_snapshots,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Rating:
     """What the functions of a pool say of a volume.

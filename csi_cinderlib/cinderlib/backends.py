@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib.backend.backend import Backend as Core
 from csi_cinderlib.cinderlib import default, exception
 from csi_cinderlib.cinderlib.class_attributes import OfSetUp
 from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.lifecycle.local import LocalBackend as Core
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.library import Library
@@ -60,7 +60,7 @@ class Backend:
     _volumes: list[Volume] | None
     _stats: dict[str, Any] | None
     core: Core
-    """What works on the storage (`csi_cinderlib.backend.backend.Backend`)."""
+    """What works on the storage (`csi_cinderlib.lifecycle.local.LocalBackend`)."""
 
     def __new__(cls, volume_backend_name: str, **driver_cfg: Any) -> Backend:
         return default.library().backend(volume_backend_name, **driver_cfg)

@@ -16,9 +16,9 @@ from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 
 if TYPE_CHECKING:
-    from csi_cinderlib.backend.backend import Backend as Core
     from csi_cinderlib.cinderlib.backends import Backend
     from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.lifecycle.local import LocalBackend as Core
 
 T = TypeVar("T", Volume, Snapshot, Attachment)
 

@@ -103,7 +103,7 @@ class Presence:
             self._thread.join(timeout=_PATIENCE)
 
     def alive(self, owner: str) -> bool:
-        """Whether another process of that name may still be at work (`csi_cinderlib.backend.backend.Backend`'s `is_alive`).
+        """Whether another process of that name may still be at work (`csi_cinderlib.lifecycle.local.LocalBackend`'s `is_alive`).
 
         Raises:
             StoreUnavailable: nobody knows right now.

@@ -19,7 +19,7 @@ from csi_cinderlib.host import removal
 from csi_cinderlib.observe import redact
 
 if TYPE_CHECKING:
-    from csi_cinderlib.backend.remote import RemoteBackend
+    from csi_cinderlib.lifecycle.remote import RemoteBackend
 
 TIMEOUT = 60.0
 """Seconds for the set-up of each back end."""
@@ -107,8 +107,8 @@ def _try_backends(settings: Settings, timeout: float) -> int:
 def _make(one: BackendSettings, settings: Settings, directory: Path, count: int, timeout: float) -> RemoteBackend:
     from csi_cinderlib.backend.assignment import Assignment
     from csi_cinderlib.backend.bulkhead import Bulkhead
-    from csi_cinderlib.backend.remote import RemoteBackend
     from csi_cinderlib.host.deadline import Deadline
+    from csi_cinderlib.lifecycle.remote import RemoteBackend
     from csi_cinderlib.observe import logs
     from csi_cinderlib.persistence.memory import open_store
 

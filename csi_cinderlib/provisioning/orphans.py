@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from csi_cinderlib.backend import leftovers
 from csi_cinderlib.backend.api import GRACE, BackEnd
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
@@ -28,6 +27,7 @@ from csi_cinderlib.errors import (
     PreconditionFailed,
     StaleRecord,
 )
+from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.model import labels, nodes, times
 from csi_cinderlib.model.records import EMPTY, Attachment, Group, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store

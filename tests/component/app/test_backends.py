@@ -18,9 +18,9 @@ from csi_cinderlib.backend.api import NOT_STARTED
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.config.settings import BackendSettings, LogSettings, Settings
 from csi_cinderlib.host.deadline import Deadline
+from csi_cinderlib.lifecycle.remote import RemoteBackend
 from tests.support.fakes.stores import ObservedStore
 
 NOTHING = "tests.support.fakes.nothing.NothingDriver"

@@ -10,11 +10,11 @@ import pytest
 
 from csi_cinderlib.app.figures import WALK_EVERY, Figures
 from csi_cinderlib.app.observations import Observations
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe.metrics import Metrics
@@ -40,7 +40,7 @@ def backends(store: Store, tmp_path: Path) -> Iterator[Backends]:
         BackendSettings(name="figured", driver="tests.support.fakes.nothing.NothingDriver", options=options),
         BackendSettings(name="unfigured", driver="tests.support.fakes.nothing.NothingDriver"),
     ]
-    backends = Backends(Backend(one, store=store, runtime=runtime) for one in settings)
+    backends = Backends(LocalBackend(one, store=store, runtime=runtime) for one in settings)
     first = backends.all()[0]
     first.start()
     yield backends

@@ -10,27 +10,27 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.app.observations import ASK_SECONDS, PATIENCE, Observations, Seen
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.persistence.plugins import open_store
 
-Make = Callable[..., Backend]
+Make = Callable[..., LocalBackend]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     runtime = Runtime(tmp_path / "cinder", owner="here")
     store = open_store("memory", {}, state_dir=tmp_path)
-    made: list[Backend] = []
+    made: list[LocalBackend] = []
 
-    def backend(name: str, *, start: bool = True, **options: object) -> Backend:
+    def backend(name: str, *, start: bool = True, **options: object) -> LocalBackend:
         settings = BackendSettings(
             name=name, driver="tests.support.fakes.nothing.NothingDriver", options=options, stats_seconds=0
         )
-        made.append(Backend(settings, store=store, runtime=runtime))
+        made.append(LocalBackend(settings, store=store, runtime=runtime))
         if start:
             made[-1].start()
         return made[-1]

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime, served
 from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.observe import logs
 from tests.support.fakes.stores import ObservedStore
 
 NOTHING = "tests.support.fakes.nothing.NothingDriver"
 
-MakeBackend = Callable[..., Backend]
+MakeBackend = Callable[..., LocalBackend]
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +38,11 @@ def store() -> ObservedStore:
 def make(runtime: Runtime, store: ObservedStore) -> Iterator[MakeBackend]:
     """Make a back end: `make("name", driver=..., option=value, ...)`; started unless `start=False`, and its exports walked unless
     `walked=False`."""
-    made: list[Backend] = []
+    made: list[LocalBackend] = []
 
     def backend(
         name: str = "fake", *, driver: str = NOTHING, start: bool = True, walked: bool = True, **options: Any
-    ) -> Backend:
+    ) -> LocalBackend:
         own = {key: options.pop(key) for key in ("max_concurrent_calls", "stats_seconds", "topology") if key in options}
         given = {
             key: options.pop(key)
@@ -59,7 +59,7 @@ def make(runtime: Runtime, store: ObservedStore) -> Iterator[MakeBackend]:
             if key in options
         }
         settings = BackendSettings(name=name, driver=driver, options=options, **own)
-        one = Backend(settings, **{"store": store, "runtime": runtime, "owner": "me", **given})
+        one = LocalBackend(settings, **{"store": store, "runtime": runtime, "owner": "me", **given})
         made.append(one)
         if start:
             one.start()
@@ -73,7 +73,7 @@ def make(runtime: Runtime, store: ObservedStore) -> Iterator[MakeBackend]:
 
 
 @pytest.fixture
-def backend(make: MakeBackend) -> Backend:
+def backend(make: MakeBackend) -> LocalBackend:
     return make()
 
 

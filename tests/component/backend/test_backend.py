@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, HostError
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Provider, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -23,7 +23,7 @@ LEGACY = "tests.support.fakes.legacy.LegacyDriver"
 RENUMBERING = "tests.support.fakes.nothing.RenumberingDriver"
 
 
-def calls(backend: Backend, method: str) -> int:
+def calls(backend: LocalBackend, method: str) -> int:
     driver: Any = backend.driver
     return int(driver.calls[method])
 
@@ -60,7 +60,7 @@ def test_a_start_may_be_tried_again_after_the_host_had_no_room_for_it(make: Make
     assert (backend.ready, backend.failure) == (True, "")
 
 
-def test_a_stopped_back_end_refuses_and_can_be_started_again(backend: Backend) -> None:
+def test_a_stopped_back_end_refuses_and_can_be_started_again(backend: LocalBackend) -> None:
     backend.stop()
     assert (backend.ready, backend.failure) == (False, "stopped")
     with pytest.raises(BackendUnavailable):
@@ -109,7 +109,7 @@ def test_many_callers_make_one_request_to_the_array(make: MakeBackend, tmp_path:
     assert calls(backend, "get_volume_stats") <= at_start + 2
 
 
-def test_a_caller_that_waited_for_a_report_in_vain_is_told(backend: Backend) -> None:
+def test_a_caller_that_waited_for_a_report_in_vain_is_told(backend: LocalBackend) -> None:
     """The first question fails while a second caller waits for its answer: there is no new report for either."""
     asked, answer = threading.Event(), threading.Event()
     questions: list[bool] = []
@@ -133,7 +133,7 @@ def test_a_caller_that_waited_for_a_report_in_vain_is_told(backend: Backend) -> 
     assert questions == [True, True]
 
 
-def test_what_is_created_is_taken_from_the_report_at_once(backend: Backend) -> None:
+def test_what_is_created_is_taken_from_the_report_at_once(backend: LocalBackend) -> None:
     before = backend.stats().pools[0]
     asked = calls(backend, "get_volume_stats")
     volume = backend.create_volume(makers.volume(size=7))
@@ -144,7 +144,7 @@ def test_what_is_created_is_taken_from_the_report_at_once(backend: Backend) -> N
     assert calls(backend, "get_volume_stats") == asked
 
 
-def test_what_was_never_created_is_not_given_back_to_the_report(backend: Backend, store: ObservedStore) -> None:
+def test_what_was_never_created_is_not_given_back_to_the_report(backend: LocalBackend, store: ObservedStore) -> None:
     before = backend.stats().pools[0].provisioned
     backend.delete_volume(store.add(replace(makers.volume(size=7), status=Status.ERROR)))
     volume = backend.create_volume(makers.volume(size=5))
@@ -154,7 +154,7 @@ def test_what_was_never_created_is_not_given_back_to_the_report(backend: Backend
 
 
 def test_what_is_created_while_the_driver_reports_is_not_forgotten(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver: Any = backend.driver
     original = driver.get_volume_stats

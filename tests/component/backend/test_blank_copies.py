@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
 from tests.component.backend.conftest import NOTHING, MakeBackend
 from tests.support.fakes import makers
@@ -20,22 +20,22 @@ ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 GROUPS = "tests.support.fakes.nothing.GroupDriver"
 LOOP_FILE = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 
-Copy = Callable[[Backend, ObservedStore, Volume], Volume]
+Copy = Callable[[LocalBackend, ObservedStore, Volume], Volume]
 
 
-def clone(backend: Backend, _store: ObservedStore, source: Volume) -> Volume:
+def clone(backend: LocalBackend, _store: ObservedStore, source: Volume) -> Volume:
     return backend.create_volume(makers.volume(source=source))
 
 
-def restore(backend: Backend, _store: ObservedStore, source: Volume) -> Volume:
+def restore(backend: LocalBackend, _store: ObservedStore, source: Volume) -> Volume:
     return backend.create_volume(makers.volume(source=backend.create_snapshot(makers.snapshot(source))))
 
 
-def restore_member(backend: Backend, store: ObservedStore, source: Volume) -> Volume:
+def restore_member(backend: LocalBackend, store: ObservedStore, source: Volume) -> Volume:
     return backend.create_volume(makers.volume(source=members(backend, store, source)[0]))
 
 
-def members(backend: Backend, store: ObservedStore, *sources: Volume) -> list[Snapshot]:
+def members(backend: LocalBackend, store: ObservedStore, *sources: Volume) -> list[Snapshot]:
     record = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
     taken = backend.create_group_snapshot(record, [makers.snapshot(source) for source in sources])
     return [store.get(Snapshot, id) for id in taken.snapshot_ids]
@@ -54,7 +54,7 @@ DRIVER_CALL: dict[Copy, str] = {
 
 
 @pytest.fixture
-def start(make: MakeBackend, tmp_path: Path) -> Callable[[str], Backend]:
+def start(make: MakeBackend, tmp_path: Path) -> Callable[[str], LocalBackend]:
     options = {LOOP_FILE: {"loopfile_directories": str(tmp_path)}}
     return lambda driver: make(driver=driver, **options.get(driver, {}))
 
@@ -63,14 +63,14 @@ def again(store: ObservedStore, volume: Volume) -> Volume:
     return store.get(Volume, volume.id)
 
 
-def use(backend: Backend, store: ObservedStore, volume: Volume, **attachment: Any) -> Attachment:
+def use(backend: LocalBackend, store: ObservedStore, volume: Volume, **attachment: Any) -> Attachment:
     """Attach the volume to a node, which may write to it from then on, and take it away."""
     made = backend.connect(again(store, volume), replace(makers.attachment(volume), **attachment))
     backend.disconnect(made)
     return made
 
 
-def when_called(backend: Backend, method: str, action: Callable[[], object], *, after: bool = False) -> None:
+def when_called(backend: LocalBackend, method: str, action: Callable[[], object], *, after: bool = False) -> None:
     """Let something happen right before or after the driver's next call of that method."""
     driver: Any = backend.driver
     original = getattr(driver, method)
@@ -89,7 +89,7 @@ def when_called(backend: Backend, method: str, action: Callable[[], object], *, 
 
 @pytest.mark.parametrize(("driver", "copy"), CASES)
 def test_a_copy_of_a_volume_that_was_never_formatted_is_as_new(
-    start: Callable[[str], Backend], store: ObservedStore, driver: str, copy: Copy
+    start: Callable[[str], LocalBackend], store: ObservedStore, driver: str, copy: Copy
 ) -> None:
     backend = start(driver)
     source = backend.create_volume(makers.volume())
@@ -103,7 +103,7 @@ def test_a_copy_of_a_volume_that_was_never_formatted_is_as_new(
 @pytest.mark.parametrize(("driver", "copy"), FAKES)
 @pytest.mark.parametrize("block", [False, True], ids=["mounted", "raw"])
 def test_a_copy_of_what_a_node_may_have_written_to_is_not_new(
-    start: Callable[[str], Backend], store: ObservedStore, driver: str, copy: Copy, block: bool
+    start: Callable[[str], LocalBackend], store: ObservedStore, driver: str, copy: Copy, block: bool
 ) -> None:
     backend = start(driver)
     source = backend.create_volume(makers.volume())
@@ -115,7 +115,7 @@ def test_a_copy_of_what_a_node_may_have_written_to_is_not_new(
 @pytest.mark.parametrize(("driver", "copy"), FAKES)
 @pytest.mark.parametrize("after", [False, True], ids=["before the driver copies", "after the driver copied"])
 def test_a_source_that_is_attached_while_it_is_copied_leaves_the_copy_without_the_mark(
-    start: Callable[[str], Backend], store: ObservedStore, driver: str, copy: Copy, after: bool
+    start: Callable[[str], LocalBackend], store: ObservedStore, driver: str, copy: Copy, after: bool
 ) -> None:
     backend = start(driver)
     source = backend.create_volume(makers.volume())
@@ -126,14 +126,16 @@ def test_a_source_that_is_attached_while_it_is_copied_leaves_the_copy_without_th
 
 @pytest.mark.parametrize("copy", [clone, restore])
 def test_a_read_only_attachment_of_the_source_writes_nothing(
-    backend: Backend, store: ObservedStore, copy: Copy
+    backend: LocalBackend, store: ObservedStore, copy: Copy
 ) -> None:
     source = backend.create_volume(makers.volume())
     use(backend, store, source, read_only=True)
     assert copy(backend, store, source).blank
 
 
-def test_a_source_that_is_deleted_while_it_is_copied_proves_nothing(backend: Backend, store: ObservedStore) -> None:
+def test_a_source_that_is_deleted_while_it_is_copied_proves_nothing(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
     source = backend.create_volume(makers.volume())
     when_called(backend, DRIVER_CALL[clone], lambda: store.remove(again(store, source)), after=True)
     assert not clone(backend, store, source).blank
@@ -141,7 +143,7 @@ def test_a_source_that_is_deleted_while_it_is_copied_proves_nothing(backend: Bac
 
 @pytest.mark.parametrize("copy", [clone, restore])
 def test_a_source_whose_record_cannot_be_read_any_more_proves_nothing(
-    backend: Backend, store: ObservedStore, copy: Copy
+    backend: LocalBackend, store: ObservedStore, copy: Copy
 ) -> None:
     source = backend.create_volume(makers.volume())
     when_called(backend, DRIVER_CALL[copy], lambda: store._put_raw(Volume, source.id, "9", "damaged"), after=True)
@@ -150,7 +152,7 @@ def test_a_source_whose_record_cannot_be_read_any_more_proves_nothing(
 
 
 def test_a_snapshot_of_an_empty_volume_stays_one_whatever_becomes_of_the_volume(
-    backend: Backend, store: ObservedStore
+    backend: LocalBackend, store: ObservedStore
 ) -> None:
     source = backend.create_volume(makers.volume())
     empty = backend.create_snapshot(makers.snapshot(source))
@@ -204,7 +206,7 @@ def test_a_member_that_is_taken_anew_is_not_blank_meanwhile(make: MakeBackend, s
     assert not store.get(Snapshot, member.id).blank
 
 
-def test_of_a_new_copy_too_one_attachment_takes_the_mark(backend: Backend, store: ObservedStore) -> None:
+def test_of_a_new_copy_too_one_attachment_takes_the_mark(backend: LocalBackend, store: ObservedStore) -> None:
     copy = clone(backend, store, backend.create_volume(makers.volume()))
     assert use(backend, store, copy).blank
     assert not backend.connect(again(store, copy), makers.attachment(copy, "node-2")).blank
@@ -214,7 +216,7 @@ def test_of_a_new_copy_too_one_attachment_takes_the_mark(backend: Backend, store
 @pytest.mark.parametrize("gone", [False, True], ids=["attached still", "detached since"])
 @pytest.mark.parametrize("block", [False, True], ids=["mounted", "raw"])
 def test_the_mark_is_not_given_back_after_another_node_could_write(
-    backend: Backend, store: ObservedStore, gone: bool, block: bool
+    backend: LocalBackend, store: ObservedStore, gone: bool, block: bool
 ) -> None:
     """The first attachment died before it was answered, and is taken away after a second node has written."""
     volume = backend.create_volume(makers.volume(multiattach=True))

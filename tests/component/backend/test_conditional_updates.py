@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.database import NotServed
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, Snapshot, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.watching import observe
@@ -20,14 +20,14 @@ GOLD = VolumeType(name="gold", extra_specs={"tier": "1"}, qos_specs={"maxIOPS": 
 
 
 @pytest.fixture
-def admin(backend: Backend) -> Any:
+def admin(backend: LocalBackend) -> Any:
     from cinder import context
 
     assert backend.ready
     return context.get_admin_context()
 
 
-def test_a_conditional_update_compares_first(backend: Backend, store: ObservedStore, admin: Any) -> None:
+def test_a_conditional_update_compares_first(backend: LocalBackend, store: ObservedStore, admin: Any) -> None:
     from cinder import objects
 
     created = backend.create_volume(makers.volume())
@@ -40,7 +40,7 @@ def test_a_conditional_update_compares_first(backend: Backend, store: ObservedSt
 @pytest.mark.unserved
 @pytest.mark.parametrize("column", ["status", "display_name", "use_quota"])
 def test_a_conditional_update_of_a_column_that_is_not_kept_is_refused(
-    backend: Backend, store: ObservedStore, admin: Any, column: str
+    backend: LocalBackend, store: ObservedStore, admin: Any, column: str
 ) -> None:
     from cinder import objects
 
@@ -52,7 +52,9 @@ def test_a_conditional_update_of_a_column_that_is_not_kept_is_refused(
 
 
 @pytest.mark.unserved
-def test_a_conditional_update_by_an_expression_is_refused(backend: Backend, store: ObservedStore, admin: Any) -> None:
+def test_a_conditional_update_by_an_expression_is_refused(
+    backend: LocalBackend, store: ObservedStore, admin: Any
+) -> None:
     from cinder import objects
 
     created = backend.create_volume(makers.volume())
@@ -68,7 +70,7 @@ def test_a_conditional_update_by_an_expression_is_refused(backend: Backend, stor
 
 
 def test_a_conditional_update_knows_the_conditions_of_cinder(
-    backend: Backend, store: ObservedStore, admin: Any
+    backend: LocalBackend, store: ObservedStore, admin: Any
 ) -> None:
     from cinder import objects
 
@@ -85,7 +87,7 @@ def test_a_conditional_update_knows_the_conditions_of_cinder(
 
 
 def test_a_conditional_update_compares_with_what_another_process_wrote(
-    backend: Backend, store: ObservedStore, admin: Any
+    backend: LocalBackend, store: ObservedStore, admin: Any
 ) -> None:
     from cinder import objects
 
@@ -105,7 +107,7 @@ def test_a_conditional_update_compares_with_what_another_process_wrote(
 
 
 def test_a_conditional_update_that_meets_another_change_compares_again(
-    backend: Backend, store: ObservedStore, admin: Any
+    backend: LocalBackend, store: ObservedStore, admin: Any
 ) -> None:
     from cinder import objects
 
@@ -121,7 +123,7 @@ def test_a_conditional_update_that_meets_another_change_compares_again(
     assert store.get(Volume, created.id).fields == {"replication_status": "of another process"}
 
 
-def test_a_snapshot_can_be_updated_conditionally(backend: Backend, store: ObservedStore, admin: Any) -> None:
+def test_a_snapshot_can_be_updated_conditionally(backend: LocalBackend, store: ObservedStore, admin: Any) -> None:
     from cinder import objects
 
     taken = backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
@@ -132,7 +134,7 @@ def test_a_snapshot_can_be_updated_conditionally(backend: Backend, store: Observ
 
 
 @pytest.mark.unserved
-def test_other_objects_are_not_updated_conditionally(backend: Backend, store: ObservedStore, admin: Any) -> None:
+def test_other_objects_are_not_updated_conditionally(backend: LocalBackend, store: ObservedStore, admin: Any) -> None:
     from cinder import objects
 
     group = store.add(Group(id=makers.new_id(), backend="fake", host="csi-cinderlib@fake"))

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, InUse, InvalidRequest, NotFound, PreconditionFailed
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 
 
-def driver(backend: Backend) -> Any:
+def driver(backend: LocalBackend) -> Any:
     return backend.driver
 
 
@@ -23,7 +23,7 @@ def again(store: ObservedStore, volume: Volume) -> Volume:
     return store.get(Volume, volume.id)
 
 
-def test_a_connection_tells_the_node_where_the_volume_is(backend: Backend, store: ObservedStore) -> None:
+def test_a_connection_tells_the_node_where_the_volume_is(backend: LocalBackend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, makers.attachment(volume))
     assert (made.status, made.owner) == (Status.AVAILABLE, "")
@@ -48,7 +48,9 @@ def test_the_connection_is_made_with_what_the_export_answered(make: MakeBackend,
     assert again(store, volume).provider.auth == "CHAP node-1 password-of-the-target"
 
 
-def test_the_same_attachment_again_returns_it_without_asking_the_driver(backend: Backend, store: ObservedStore) -> None:
+def test_the_same_attachment_again_returns_it_without_asking_the_driver(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
     volume = backend.create_volume(makers.volume())
     first = backend.connect(volume, makers.attachment(volume))
     assert backend.connect(again(store, volume), makers.attachment(volume)) == first
@@ -73,7 +75,7 @@ def test_an_export_that_the_driver_says_is_shared_stays(make: MakeBackend) -> No
     assert driver(backend).exports == {volume.id}
 
 
-def test_the_export_goes_with_the_last_attachment_only(backend: Backend, store: ObservedStore) -> None:
+def test_the_export_goes_with_the_last_attachment_only(backend: LocalBackend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     one = backend.connect(volume, makers.attachment(volume, "node-1"))
     two = backend.connect(again(store, volume), makers.attachment(volume, "node-2"))
@@ -91,7 +93,7 @@ def second(volume: Volume, **connector: object) -> Attachment:
 
 
 def test_of_two_connections_to_one_host_the_first_to_go_leaves_the_other_its_mapping(
-    backend: Backend, store: ObservedStore
+    backend: LocalBackend, store: ObservedStore
 ) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     one = backend.connect(volume, makers.attachment(volume))
@@ -108,7 +110,7 @@ def test_of_two_connections_to_one_host_the_first_to_go_leaves_the_other_its_map
     [{"initiator": "iqn.2010-10.test:another"}, {"nqn": "nqn.another"}, {"wwpns": ["5001"]}, {"host": "another"}],
 )
 def test_another_host_does_not_keep_one_in_whatever_they_have_in_common(
-    backend: Backend, store: ObservedStore, differs: dict[str, object]
+    backend: LocalBackend, store: ObservedStore, differs: dict[str, object]
 ) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     one = backend.connect(volume, makers.attachment(volume))
@@ -117,7 +119,9 @@ def test_another_host_does_not_keep_one_in_whatever_they_have_in_common(
     assert driver(backend).calls["terminate_connection"] == 1
 
 
-def test_of_two_disconnections_from_one_host_at_once_both_lock_it_out(backend: Backend, store: ObservedStore) -> None:
+def test_of_two_disconnections_from_one_host_at_once_both_lock_it_out(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     one = backend.connect(volume, makers.attachment(volume))
     two = backend.connect(again(store, volume), second(volume))
@@ -156,7 +160,7 @@ def test_a_failed_connection_leaves_the_export_to_one_that_came_meanwhile(
 
 
 def test_an_attachment_without_a_connector_has_no_mapping_and_may_have_an_export(
-    backend: Backend, store: ObservedStore
+    backend: LocalBackend, store: ObservedStore
 ) -> None:
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, makers.attachment(volume))
@@ -165,7 +169,7 @@ def test_an_attachment_without_a_connector_has_no_mapping_and_may_have_an_export
     assert driver(backend).exports == set()
 
 
-def test_a_disconnection_is_never_forced(backend: Backend) -> None:
+def test_a_disconnection_is_never_forced(backend: LocalBackend) -> None:
     """By force a driver takes away the mappings of all hosts."""
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, makers.attachment(volume))
@@ -175,7 +179,7 @@ def test_a_disconnection_is_never_forced(backend: Backend) -> None:
     assert asked == [{"force": False}]
 
 
-def test_disconnecting_twice_is_fine(backend: Backend) -> None:
+def test_disconnecting_twice_is_fine(backend: LocalBackend) -> None:
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, makers.attachment(volume))
     backend.disconnect(made)
@@ -253,13 +257,15 @@ def test_a_failed_second_connection_leaves_the_first_one_its_export(make: MakeBa
     assert [one.node_id for one in backend.attachments(volume.id)] == ["node-1"]
 
 
-def test_an_interrupted_connection_is_made_again(backend: Backend, store: ObservedStore) -> None:
+def test_an_interrupted_connection_is_made_again(backend: LocalBackend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     store.add(replace(makers.attachment(volume), owner="dead"))
     assert backend.connect(volume, makers.attachment(volume)).status is Status.AVAILABLE
 
 
-def test_an_interrupted_connection_is_made_again_as_it_is_asked_for_now(backend: Backend, store: ObservedStore) -> None:
+def test_an_interrupted_connection_is_made_again_as_it_is_asked_for_now(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
     volume = backend.create_volume(makers.volume())
     left = store.add(replace(makers.attachment(volume), owner="dead", message="it failed", blank=True))
     wanted = makers.attachment(volume, connector={"initiator": "iqn.2010-10.test:new"}, read_only=True)
@@ -269,14 +275,14 @@ def test_an_interrupted_connection_is_made_again_as_it_is_asked_for_now(backend:
     assert store.get(Attachment, made.id) == made
 
 
-def test_an_attachment_tells_when_it_was_made_and_keeps_that(backend: Backend, store: ObservedStore) -> None:
+def test_an_attachment_tells_when_it_was_made_and_keeps_that(backend: LocalBackend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     assert backend.connect(volume, makers.attachment(volume)).created_at
     given = replace(makers.attachment(volume, "node-2"), created_at="2020-01-01T00:00:00.000000Z")
     assert backend.connect(again(store, volume), given).created_at == given.created_at
 
 
-def test_while_it_is_made_an_attachment_names_its_owner(backend: Backend, store: ObservedStore) -> None:
+def test_while_it_is_made_an_attachment_names_its_owner(backend: LocalBackend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     seen: list[Attachment] = []
     original = driver(backend).create_export
@@ -290,7 +296,7 @@ def test_while_it_is_made_an_attachment_names_its_owner(backend: Backend, store:
     assert [(one.status, one.owner) for one in seen] == [(Status.CREATING, "me")]
 
 
-def test_the_first_attachment_takes_the_never_formatted_mark_over(backend: Backend, store: ObservedStore) -> None:
+def test_the_first_attachment_takes_the_never_formatted_mark_over(backend: LocalBackend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     one = backend.connect(volume, makers.attachment(volume, "node-1"))
     two = backend.connect(again(store, volume), makers.attachment(volume, "node-2"))
@@ -298,7 +304,7 @@ def test_the_first_attachment_takes_the_never_formatted_mark_over(backend: Backe
 
 
 def test_a_node_that_had_the_volume_takes_the_never_formatted_mark_with_it(
-    backend: Backend, store: ObservedStore
+    backend: LocalBackend, store: ObservedStore
 ) -> None:
     """It may have made a file system."""
     volume = backend.create_volume(makers.volume())
@@ -309,14 +315,16 @@ def test_a_node_that_had_the_volume_takes_the_never_formatted_mark_with_it(
     assert not backend.connect(again(store, volume), makers.attachment(volume, "node-2")).blank
 
 
-def test_an_attachment_that_no_node_was_told_of_gives_the_mark_back(backend: Backend, store: ObservedStore) -> None:
+def test_an_attachment_that_no_node_was_told_of_gives_the_mark_back(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, makers.attachment(volume))
     backend.disconnect(store.replace(replace(made, status=Status.CREATING, owner="dead")))
     assert again(store, volume).blank
 
 
-def test_a_raw_attachment_that_may_write_is_noted_on_the_volume(backend: Backend, store: ObservedStore) -> None:
+def test_a_raw_attachment_that_may_write_is_noted_on_the_volume(backend: LocalBackend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     backend.disconnect(backend.connect(volume, replace(makers.attachment(volume), block=True, read_only=True)))
     assert not again(store, volume).raw
@@ -324,14 +332,16 @@ def test_a_raw_attachment_that_may_write_is_noted_on_the_volume(backend: Backend
     assert (again(store, volume).raw, again(store, volume).blank) == (True, False)
 
 
-def test_a_raw_attachment_that_no_node_was_told_of_leaves_no_note(backend: Backend, store: ObservedStore) -> None:
+def test_a_raw_attachment_that_no_node_was_told_of_leaves_no_note(backend: LocalBackend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, replace(makers.attachment(volume), block=True))
     backend.disconnect(store.replace(replace(made, status=Status.CREATING, owner="dead")))
     assert (again(store, volume).raw, again(store, volume).blank) == (False, True)
 
 
-def test_a_read_only_attachment_leaves_the_mark_for_one_that_may_format(backend: Backend, store: ObservedStore) -> None:
+def test_a_read_only_attachment_leaves_the_mark_for_one_that_may_format(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
     volume = backend.create_volume(makers.volume(multiattach=True))
     assert not backend.connect(volume, makers.attachment(volume, "reader", read_only=True)).blank
     assert backend.connect(again(store, volume), makers.attachment(volume, "writer")).blank
@@ -348,7 +358,7 @@ def test_after_an_unfinished_disconnection_the_device_is_not_new_any_more(
 
 
 def test_a_node_that_cannot_reach_the_back_end_is_told_so_and_leaves_nothing(
-    backend: Backend, store: ObservedStore
+    backend: LocalBackend, store: ObservedStore
 ) -> None:
     volume = backend.create_volume(makers.volume())
     with pytest.raises(InvalidRequest, match="cannot reach back end 'fake'"):
@@ -359,7 +369,7 @@ def test_a_node_that_cannot_reach_the_back_end_is_told_so_and_leaves_nothing(
     assert again(store, volume).blank
 
 
-def test_no_connection_to_a_volume_that_is_being_deleted(backend: Backend, store: ObservedStore) -> None:
+def test_no_connection_to_a_volume_that_is_being_deleted(backend: LocalBackend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     marked = store.replace(replace(volume, blank=False))
     store.before["add"] = lambda _record: store.replace(replace(again(store, volume), status=Status.DELETING))
@@ -370,7 +380,7 @@ def test_no_connection_to_a_volume_that_is_being_deleted(backend: Backend, store
 
 
 def test_a_connection_that_met_a_deletion_gives_the_never_formatted_mark_back(
-    backend: Backend, store: ObservedStore
+    backend: LocalBackend, store: ObservedStore
 ) -> None:
     """The deletion may be refused, because of this very attachment."""
     volume = backend.create_volume(makers.volume())
@@ -381,7 +391,7 @@ def test_a_connection_that_met_a_deletion_gives_the_never_formatted_mark_back(
     assert again(store, volume).blank
 
 
-def test_an_attached_volume_is_not_deleted(backend: Backend, store: ObservedStore) -> None:
+def test_an_attached_volume_is_not_deleted(backend: LocalBackend, store: ObservedStore) -> None:
     volume = backend.create_volume(makers.volume())
     backend.connect(volume, makers.attachment(volume))
     with pytest.raises(InUse, match="attached to node-1"):
@@ -389,7 +399,7 @@ def test_an_attached_volume_is_not_deleted(backend: Backend, store: ObservedStor
     assert again(store, volume).status is Status.AVAILABLE
 
 
-def test_connecting_an_unknown_volume_is_not_found(backend: Backend) -> None:
+def test_connecting_an_unknown_volume_is_not_found(backend: LocalBackend) -> None:
     volume = replace(makers.volume(), blank=False)
     with pytest.raises(NotFound):
         backend.connect(volume, makers.attachment(volume))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.database import NotServed
 from csi_cinderlib.backend.runtime import served
 from csi_cinderlib.errors import StaleRecord
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume, VolumeType
 from tests.component.backend.conftest import MakeBackend
 from tests.component.backend.watching import observe
@@ -22,7 +22,7 @@ GOLD = VolumeType(name="gold", extra_specs={"tier": "1"}, qos_specs={"maxIOPS": 
 
 
 @pytest.fixture
-def admin(backend: Backend) -> Any:
+def admin(backend: LocalBackend) -> Any:
     from cinder import context
 
     assert backend.ready
@@ -58,7 +58,7 @@ def test_a_driver_sees_attachments_and_snapshots_of_its_volumes(make: MakeBacken
 
 
 def test_a_question_about_the_volume_that_the_driver_works_on_costs_no_store_access(
-    backend: Backend, admin: Any, store: ObservedStore
+    backend: LocalBackend, admin: Any, store: ObservedStore
 ) -> None:
     from cinder import objects
 
@@ -82,7 +82,7 @@ def test_a_call_that_is_not_served_names_itself_and_is_remembered_though_the_dri
 
 
 @pytest.mark.unserved
-def test_objects_that_do_not_exist_here_are_refused_by_name(backend: Backend, admin: Any) -> None:
+def test_objects_that_do_not_exist_here_are_refused_by_name(backend: LocalBackend, admin: Any) -> None:
     from cinder import objects
 
     with pytest.raises(NotServed, match=r"get_by_id\(Backup\)"):
@@ -124,7 +124,7 @@ def test_volumes_are_found_by_host_and_by_pool(make: MakeBackend, admin: Any) ->
 
 
 def test_a_walk_over_all_volumes_reads_their_attachments_at_once(
-    backend: Backend, store: ObservedStore, admin: Any
+    backend: LocalBackend, store: ObservedStore, admin: Any
 ) -> None:
     from cinder import objects
 
@@ -137,7 +137,7 @@ def test_a_walk_over_all_volumes_reads_their_attachments_at_once(
 
 
 def test_an_objects_save_reaches_the_record_though_somebody_changed_it_meanwhile(
-    backend: Backend, store: ObservedStore, admin: Any
+    backend: LocalBackend, store: ObservedStore, admin: Any
 ) -> None:
     from cinder import objects
 
@@ -151,7 +151,7 @@ def test_an_objects_save_reaches_the_record_though_somebody_changed_it_meanwhile
     assert (saved.provider.id, saved.metadata, saved.labels) == ("7", {"a": "b"}, {"touched": "yes"})
 
 
-def test_a_record_that_never_stands_still_is_given_up_in_the_end(backend: Backend, store: ObservedStore) -> None:
+def test_a_record_that_never_stands_still_is_given_up_in_the_end(backend: LocalBackend, store: ObservedStore) -> None:
     created = backend.create_volume(makers.volume())
 
     class Restless(ObservedStore):
@@ -167,7 +167,7 @@ def test_a_record_that_never_stands_still_is_given_up_in_the_end(backend: Backen
         change(Restless(), created, lambda one: replace(one, message="x"))
 
 
-def test_snapshots_are_saved_found_and_described(backend: Backend, store: ObservedStore, admin: Any) -> None:
+def test_snapshots_are_saved_found_and_described(backend: LocalBackend, store: ObservedStore, admin: Any) -> None:
     from cinder import objects
 
     volume = backend.create_volume(makers.volume())
@@ -184,7 +184,7 @@ def test_snapshots_are_saved_found_and_described(backend: Backend, store: Observ
     assert loaded.volume.name == f"volume-{volume.id}"
 
 
-def test_metadata_keys_can_be_deleted(backend: Backend, store: ObservedStore, admin: Any) -> None:
+def test_metadata_keys_can_be_deleted(backend: LocalBackend, store: ObservedStore, admin: Any) -> None:
     from cinder import objects
 
     created = backend.create_volume(makers.volume())
@@ -206,7 +206,7 @@ def test_a_driver_keeps_secrets_per_initiator(backend: Any, admin: Any) -> None:
     assert utils.get_driver_initiator_data("iqn.y") == []
 
 
-def test_groups_and_their_types_are_served(backend: Backend, store: ObservedStore, admin: Any) -> None:
+def test_groups_and_their_types_are_served(backend: LocalBackend, store: ObservedStore, admin: Any) -> None:
     from cinder import objects
     from cinder.volume import group_types
 
@@ -220,7 +220,7 @@ def test_groups_and_their_types_are_served(backend: Backend, store: ObservedStor
     assert objects.GroupSnapshot.get_by_id(admin, taken.id).group.id == group.id
 
 
-def test_groups_are_listed_as_ibms_ds8000_driver_asks(backend: Backend, store: ObservedStore, admin: Any) -> None:
+def test_groups_are_listed_as_ibms_ds8000_driver_asks(backend: LocalBackend, store: ObservedStore, admin: Any) -> None:
     """It looks for the logical subsystems that other groups, and their snapshots, use."""
     from cinder import objects
     from cinder.volume.drivers.ibm.ibm_storage import ds8k_proxy
@@ -244,7 +244,7 @@ def test_groups_are_listed_as_ibms_ds8000_driver_asks(backend: Backend, store: O
     assert (seen_snapshot.id, [one.id for one in seen_snapshot.snapshots]) == (taken.id, [member.id])
 
 
-def test_groups_of_a_back_end_are_listed_newest_first(backend: Backend, store: ObservedStore, admin: Any) -> None:
+def test_groups_of_a_back_end_are_listed_newest_first(backend: LocalBackend, store: ObservedStore, admin: Any) -> None:
     from cinder import objects
 
     ids = [makers.new_id() for _ in range(3)]
@@ -280,7 +280,7 @@ def test_each_back_end_is_served_from_its_own_store(make: MakeBackend, admin: An
 
 
 def test_a_driver_may_take_a_snapshot_for_itself_and_drop_it(
-    backend: Backend, store: ObservedStore, admin: Any
+    backend: LocalBackend, store: ObservedStore, admin: Any
 ) -> None:
     """As the drivers on shares do while they clone; a type is asked for then, and Cinder always has a default one."""
     from cinder import objects

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.component.backend.watching import failing, observe
@@ -29,12 +29,12 @@ METHODS = (
 
 
 @pytest.fixture
-def backend(make: MakeBackend) -> Backend:
+def backend(make: MakeBackend) -> LocalBackend:
     return make(driver="tests.support.fakes.nothing.GroupDriver")
 
 
 @pytest.fixture
-def contexts(backend: Backend) -> dict[str, list[Any]]:
+def contexts(backend: LocalBackend) -> dict[str, list[Any]]:
     """By method, those that the driver got."""
     driver: Any = backend.driver
     return {method: observe(driver, method, lambda context, *_: context) for method in METHODS}
@@ -48,19 +48,19 @@ def check(contexts: dict[str, list[Any]], *methods: str) -> None:
         assert all(isinstance(given, context.RequestContext) and given.is_admin for given in contexts[method])
 
 
-def test_when_a_volume_is_exported_and_taken_away(backend: Backend, contexts: dict[str, list[Any]]) -> None:
+def test_when_a_volume_is_exported_and_taken_away(backend: LocalBackend, contexts: dict[str, list[Any]]) -> None:
     volume = backend.create_volume(makers.volume())
     backend.disconnect(backend.connect(volume, makers.attachment(volume)))
     check(contexts, "create_export", "remove_export")
 
 
-def test_when_a_volume_is_deleted(backend: Backend, contexts: dict[str, list[Any]]) -> None:
+def test_when_a_volume_is_deleted(backend: LocalBackend, contexts: dict[str, list[Any]]) -> None:
     backend.delete_volume(backend.create_volume(makers.volume()))
     check(contexts, "remove_export")
 
 
 def test_when_a_start_exports_again_and_meets_a_disconnection(
-    make: MakeBackend, backend: Backend, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+    make: MakeBackend, backend: LocalBackend, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, makers.attachment(volume))
@@ -78,7 +78,7 @@ def test_when_a_start_exports_again_and_meets_a_disconnection(
     check(seen, *seen)
 
 
-def test_when_a_failed_connection_is_undone(backend: Backend, contexts: dict[str, list[Any]]) -> None:
+def test_when_a_failed_connection_is_undone(backend: LocalBackend, contexts: dict[str, list[Any]]) -> None:
     volume = backend.create_volume(makers.volume())
     failing(backend.driver, "initialize_connection", RuntimeError("no"))
     with pytest.raises(BackendError):
@@ -86,7 +86,9 @@ def test_when_a_failed_connection_is_undone(backend: Backend, contexts: dict[str
     check(contexts, "create_export", "remove_export")
 
 
-def test_in_group_snapshots_and_reverts(backend: Backend, contexts: dict[str, list[Any]], store: ObservedStore) -> None:
+def test_in_group_snapshots_and_reverts(
+    backend: LocalBackend, contexts: dict[str, list[Any]], store: ObservedStore
+) -> None:
     volume = backend.create_volume(makers.volume())
     backend.revert_volume(volume, backend.create_snapshot(makers.snapshot(volume)))
     volume = store.get(Volume, volume.id)
@@ -95,7 +97,7 @@ def test_in_group_snapshots_and_reverts(backend: Backend, contexts: dict[str, li
     check(contexts, *METHODS[3:])
 
 
-def test_in_the_volumes_and_snapshots_that_a_driver_gets(backend: Backend) -> None:
+def test_in_the_volumes_and_snapshots_that_a_driver_gets(backend: LocalBackend) -> None:
     """Cinder's objects load what is missing by the context that they carry."""
     seen = observe(backend.driver, "create_volume", lambda volume: volume._context)
     taken = observe(backend.driver, "create_snapshot", lambda snapshot: snapshot._context)

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend import loading
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.exports import WORKERS, Exports
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, StoreUnavailable
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -37,17 +37,17 @@ def meanwhile(runtime: Runtime) -> Iterator[Meanwhile]:
     InterruptedDriver.meanwhile.clear()
 
 
-def driver(backend: Backend) -> Any:
+def driver(backend: LocalBackend) -> Any:
     return backend.driver
 
 
-def exported(backend: Backend) -> Any:
+def exported(backend: LocalBackend) -> Any:
     """The driver, once the walk is over."""
     backend.wait_for_exports()
     return driver(backend)
 
 
-def attached(backend: Backend, store: ObservedStore) -> tuple[Volume, Attachment]:
+def attached(backend: LocalBackend, store: ObservedStore) -> tuple[Volume, Attachment]:
     volume = backend.create_volume(makers.volume(multiattach=True))
     made = backend.connect(volume, makers.attachment(volume))
     return store.get(Volume, volume.id), made
@@ -277,7 +277,7 @@ def test_a_walk_that_is_left_to_another_process_ends_and_calls_go_on(
     made = attached_before(make, store, 2 * WORKERS)
     backend = make(driver=INTERRUPTED, walked=False)
     assert walk.has_begun(WORKERS)
-    backend.leave_exports()
+    backend.verbs.leave_exports()
     walk.released.set()
     assert walk.has_begun(WORKERS)
     volume, attachment = next(one for one in made if one[0].id not in walk.begun)
@@ -302,7 +302,7 @@ def test_an_export_that_fails_does_not_stop_the_others(
 def test_an_export_that_failed_is_tried_again(make: MakeBackend, store: ObservedStore, log: io.StringIO) -> None:
     attached_before(make, store, 3)
     backend = make(ensure_exports=False, nothing_fail=["ensure_export:1", "ensure_export:4"])
-    exports = Exports(backend._engine, driver(backend), pause=0.01)
+    exports = Exports(backend.verbs._engine, driver(backend), pause=0.01)
     exports.start()
     for thread in threading.enumerate():
         if thread.name == f"exports-{backend.name}":
@@ -320,7 +320,7 @@ def test_a_list_of_attachments_that_cannot_be_read_is_read_again(make: MakeBacke
         raise StoreUnavailable("the database is away")
 
     store.before["page"] = fail
-    exports = Exports(backend._engine, driver(backend), pause=0.01)
+    exports = Exports(backend.verbs._engine, driver(backend), pause=0.01)
     exports.start()
     for thread in threading.enumerate():
         if thread.name == f"exports-{backend.name}":

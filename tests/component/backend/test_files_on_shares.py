@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend import leftovers
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, NameTaken
+from csi_cinderlib.lifecycle import leftovers
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.persistence.memory import MemoryStore
 from tests.component.backend.conftest import MakeBackend
@@ -36,7 +36,7 @@ def options(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def backend(make: MakeBackend, options: dict[str, Any]) -> Backend:
+def backend(make: MakeBackend, options: dict[str, Any]) -> LocalBackend:
     return make(driver=DRIVER, **options)
 
 
@@ -62,7 +62,7 @@ def holds_data(path: Path, size: int) -> bool:
 
 @pytest.mark.parametrize("source", [False, True], ids=["new", "clone"])
 def test_a_file_of_that_name_is_left_alone(
-    backend: Backend, make: MakeBackend, options: dict[str, Any], tmp_path: Path, source: bool
+    backend: LocalBackend, make: MakeBackend, options: dict[str, Any], tmp_path: Path, source: bool
 ) -> None:
     """Another installation's, or one that a restored copy of the store does not know any more."""
     volume = backend.create_volume(makers.volume())
@@ -85,7 +85,7 @@ def test_a_file_of_that_name_is_left_alone(
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_a_clone_is_a_copy_and_leaves_its_source_alone(backend: Backend, tmp_path: Path, size: int) -> None:
+def test_a_clone_is_a_copy_and_leaves_its_source_alone(backend: LocalBackend, tmp_path: Path, size: int) -> None:
     """A kill amid a clone by a temporary snapshot leaves a qcow2 file in the place of the source, which no node can attach."""
     source = backend.create_volume(makers.volume())
     path = find(tmp_path, source)
@@ -105,7 +105,7 @@ def test_a_clone_is_a_copy_and_leaves_its_source_alone(backend: Backend, tmp_pat
 
 
 def test_a_volume_whose_file_was_not_there_when_it_was_deleted_is_noted(
-    backend: Backend, store: ObservedStore, tmp_path: Path
+    backend: LocalBackend, store: ObservedStore, tmp_path: Path
 ) -> None:
     """As on a server whose disk is not mounted: the file is back with the disk."""
     volume = backend.create_volume(makers.volume())
@@ -119,7 +119,7 @@ def test_a_volume_whose_file_was_not_there_when_it_was_deleted_is_noted(
 
 
 def test_a_volume_whose_file_was_there_is_deleted_and_not_noted(
-    backend: Backend, store: ObservedStore, tmp_path: Path
+    backend: LocalBackend, store: ObservedStore, tmp_path: Path
 ) -> None:
     volume = backend.create_volume(makers.volume())
     path = find(tmp_path, volume)
@@ -129,7 +129,7 @@ def test_a_volume_whose_file_was_there_is_deleted_and_not_noted(
 
 
 def test_a_file_is_left_alone_by_a_retry_after_the_shares_could_not_be_looked_at(
-    backend: Backend, make: MakeBackend, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backend: LocalBackend, make: MakeBackend, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = backend.create_volume(makers.volume())
     path = find(tmp_path, volume)

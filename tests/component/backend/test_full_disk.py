@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.errors import ResourceExhausted
+from csi_cinderlib.lifecycle import room
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
@@ -35,7 +36,7 @@ def own(tmp_path: Path) -> Iterator[Runtime]:
 
 
 @pytest.fixture
-def backend(make: MakeBackend, own: Runtime) -> Backend:
+def backend(make: MakeBackend, own: Runtime) -> LocalBackend:
     return make(driver="tests.support.fakes.nothing.GroupDriver", runtime=own)
 
 
@@ -43,7 +44,7 @@ def reserved(own: Runtime) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in (own.state_dir / "cinder" / "reserve").iterdir()}
 
 
-BEGINNINGS: dict[str, Callable[[Backend, Volume], object]] = {
+BEGINNINGS: dict[str, Callable[[LocalBackend, Volume], object]] = {
     "a volume": lambda backend, _: backend.create_volume(makers.volume()),
     "a growth": lambda backend, volume: backend.extend_volume(volume, GiB(volume.size + 1)),
     "a snapshot": lambda backend, volume: backend.create_snapshot(makers.snapshot(volume)),
@@ -56,10 +57,13 @@ BEGINNINGS: dict[str, Callable[[Backend, Volume], object]] = {
 
 @pytest.mark.parametrize("begin", BEGINNINGS.values(), ids=BEGINNINGS)
 def test_nothing_is_begun_while_the_reserve_is_not_whole(
-    begin: Callable[[Backend, Volume], object], backend: Backend, own: Runtime, store: ObservedStore
+    begin: Callable[[LocalBackend, Volume], object], backend: LocalBackend, own: Runtime, store: ObservedStore
 ) -> None:
     volume = backend.create_volume(makers.volume())
-    with own.reserve.released(), pytest.raises(ResourceExhausted, match=f"state directory {own.state_dir} is full"):
+    with (
+        room.of(own.state_dir).reserve.released(),
+        pytest.raises(ResourceExhausted, match=f"state directory {own.state_dir} is full"),
+    ):
         begin(backend, volume)
     assert [store.get(Volume, volume.id)] == [volume] == list(store.page(Volume).records)
     for kind in DEPENDENTS:
@@ -77,7 +81,7 @@ INTERRUPTED: dict[str, Callable[[Volume], Any]] = {
 }
 
 
-def resume(backend: Backend, volume: Volume, record: Any) -> None:
+def resume(backend: LocalBackend, volume: Volume, record: Any) -> None:
     if isinstance(record, Volume):
         backend.resume_create_volume(record)
     elif isinstance(record, Snapshot):
@@ -90,30 +94,33 @@ def resume(backend: Backend, volume: Volume, record: Any) -> None:
 
 @pytest.mark.parametrize("make_record", INTERRUPTED.values(), ids=INTERRUPTED)
 def test_nothing_is_resumed_while_the_reserve_is_not_whole(
-    make_record: Callable[[Volume], Any], backend: Backend, own: Runtime, store: ObservedStore
+    make_record: Callable[[Volume], Any], backend: LocalBackend, own: Runtime, store: ObservedStore
 ) -> None:
     volume = backend.create_volume(makers.volume())
     record = store.add(replace(make_record(volume), status=Status.CREATING, created_at=NOW))
-    with own.reserve.released(), pytest.raises(ResourceExhausted, match=f"state directory {own.state_dir} is full"):
+    with (
+        room.of(own.state_dir).reserve.released(),
+        pytest.raises(ResourceExhausted, match=f"state directory {own.state_dir} is full"),
+    ):
         resume(backend, volume, record)
     assert store.get(type(record), record.id) == record
 
 
 def test_a_growth_is_not_resumed_while_the_reserve_is_not_whole(
-    backend: Backend, own: Runtime, store: ObservedStore
+    backend: LocalBackend, own: Runtime, store: ObservedStore
 ) -> None:
     volume = backend.create_volume(makers.volume())
     growing = store.replace(replace(volume, status=Status.EXTENDING, target_size=GiB(volume.size + 1)))
-    with own.reserve.released(), pytest.raises(ResourceExhausted):
+    with room.of(own.state_dir).reserve.released(), pytest.raises(ResourceExhausted):
         backend.extend_volume(growing, GiB(volume.size + 1))
     assert store.get(Volume, volume.id) == growing
 
 
-def test_what_is_done_is_answered_on_a_full_disk(backend: Backend, own: Runtime) -> None:
+def test_what_is_done_is_answered_on_a_full_disk(backend: LocalBackend, own: Runtime) -> None:
     volume = backend.create_volume(makers.volume())
     snapshot = backend.create_snapshot(makers.snapshot(volume))
     attachment = backend.connect(volume, makers.attachment(volume))
-    with own.reserve.released():
+    with room.of(own.state_dir).reserve.released():
         assert backend.resume_create_volume(volume) == volume
         assert backend.extend_volume(volume, volume.size) == volume
         assert backend.resume_create_snapshot(snapshot) == snapshot
@@ -121,7 +128,7 @@ def test_what_is_done_is_answered_on_a_full_disk(backend: Backend, own: Runtime)
 
 
 def test_everything_is_taken_down_while_the_reserve_is_used(
-    backend: Backend, own: Runtime, store: ObservedStore
+    backend: LocalBackend, own: Runtime, store: ObservedStore
 ) -> None:
     volume = backend.create_volume(makers.volume())
     attachment = backend.connect(volume, makers.attachment(volume))
@@ -129,7 +136,7 @@ def test_everything_is_taken_down_while_the_reserve_is_used(
     together = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
     together = backend.create_group_snapshot(together, [makers.snapshot(volume)])
     assert reserved(own) == RESERVED
-    with own.reserve.released():
+    with room.of(own.state_dir).reserve.released():
         backend.disconnect(attachment)
         backend.delete_snapshot(snapshot)
         backend.delete_group_snapshot(together)

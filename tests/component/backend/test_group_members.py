@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, BackendUnavailable, Unsupported
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.component.backend.watching import failing, observe
@@ -19,17 +19,17 @@ GROUPS = "tests.support.fakes.nothing.GroupDriver"
 
 
 @pytest.fixture
-def backend(make: MakeBackend) -> Backend:
+def backend(make: MakeBackend) -> LocalBackend:
     return make(driver=GROUPS)
 
 
 @pytest.fixture
-def driver(backend: Backend) -> Any:
+def driver(backend: LocalBackend) -> Any:
     return backend.driver
 
 
 @pytest.fixture
-def volumes(backend: Backend) -> list[Volume]:
+def volumes(backend: LocalBackend) -> list[Volume]:
     return [backend.create_volume(makers.volume()) for _ in range(2)]
 
 
@@ -74,7 +74,7 @@ def have(driver: Any, volumes: list[Volume]) -> bool:
 def test_a_group_whose_volumes_cannot_be_taken_out_is_not_deleted(
     driver: Any,
     doors: Doors,
-    backend: Backend,
+    backend: LocalBackend,
     volumes: list[Volume],
     members: list[Snapshot],
     store: ObservedStore,
@@ -96,7 +96,7 @@ def test_a_group_whose_volumes_cannot_be_taken_out_is_not_deleted(
 
 
 def test_volumes_that_cannot_leave_a_group_together_leave_it_one_by_one(
-    driver: Any, doors: Doors, backend: Backend, members: list[Snapshot], store: ObservedStore
+    driver: Any, doors: Doors, backend: LocalBackend, members: list[Snapshot], store: ObservedStore
 ) -> None:
     doors.most_out, doors.strict = 1, True
     made = backend.create_group_snapshot(record(), members)
@@ -109,7 +109,7 @@ def test_volumes_that_cannot_leave_a_group_together_leave_it_one_by_one(
 def test_volumes_of_which_only_some_came_into_a_group_leave_it_before_it_is_deleted(
     driver: Any,
     doors: Doors,
-    backend: Backend,
+    backend: LocalBackend,
     volumes: list[Volume],
     members: list[Snapshot],
     store: ObservedStore,
@@ -127,7 +127,12 @@ def test_volumes_of_which_only_some_came_into_a_group_leave_it_before_it_is_dele
 
 
 def test_volumes_leave_a_group_whose_snapshot_fails_for_a_taken_name(
-    driver: Any, doors: Doors, backend: Backend, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
+    driver: Any,
+    doors: Doors,
+    backend: LocalBackend,
+    volumes: list[Volume],
+    members: list[Snapshot],
+    store: ObservedStore,
 ) -> None:
     """The words of an error say so. What is there under that name is left alone, and the volumes are not to stay in the group."""
     doors.most_in = 1
@@ -149,7 +154,12 @@ def test_volumes_leave_a_group_whose_snapshot_fails_for_a_taken_name(
 
 
 def test_a_volume_that_is_in_another_group_meanwhile_keeps_its_label(
-    driver: Any, doors: Doors, backend: Backend, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
+    driver: Any,
+    doors: Doors,
+    backend: LocalBackend,
+    volumes: list[Volume],
+    members: list[Snapshot],
+    store: ObservedStore,
 ) -> None:
     """One group snapshot may be deleted while another one of the same volumes is taken."""
     doors.most_out = 0
@@ -163,7 +173,7 @@ def test_a_volume_that_is_in_another_group_meanwhile_keeps_its_label(
 
 
 def test_a_driver_that_moves_no_volumes_leaves_nothing_of_a_group(
-    driver: Any, backend: Backend, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
+    driver: Any, backend: LocalBackend, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
 ) -> None:
     failing(driver, "update_group", NotImplementedError())
     with pytest.raises(Unsupported):
@@ -173,7 +183,7 @@ def test_a_driver_that_moves_no_volumes_leaves_nothing_of_a_group(
 
 
 def test_a_record_of_an_older_version_says_by_its_volumes_who_is_in_the_group(
-    driver: Any, backend: Backend, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
+    driver: Any, backend: LocalBackend, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
 ) -> None:
     made = backend.create_group_snapshot(record(), members)
     driver.groups[made.group_id] = {volume.id for volume in volumes}
@@ -185,7 +195,7 @@ def test_a_record_of_an_older_version_says_by_its_volumes_who_is_in_the_group(
 
 
 def test_a_group_snapshot_that_is_taken_late_is_deleted_when_nobody_wants_it(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     original = driver.create_group_snapshot
     failing(driver, "create_group_snapshot", TimeoutError("no answer within 60 seconds"))

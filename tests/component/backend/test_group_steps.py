@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import AlreadyExists, BackendError, BackendUnavailable, InUse, PreconditionFailed
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.component.backend.watching import AWAY, cinders, failing, observe
@@ -20,17 +20,17 @@ GROUPS = "tests.support.fakes.nothing.GroupDriver"
 
 
 @pytest.fixture
-def backend(make: MakeBackend) -> Backend:
+def backend(make: MakeBackend) -> LocalBackend:
     return make(driver=GROUPS)
 
 
 @pytest.fixture
-def driver(backend: Backend) -> Any:
+def driver(backend: LocalBackend) -> Any:
     return backend.driver
 
 
 @pytest.fixture
-def volumes(backend: Backend) -> list[Volume]:
+def volumes(backend: LocalBackend) -> list[Volume]:
     return [backend.create_volume(makers.volume()) for _ in range(2)]
 
 
@@ -57,7 +57,7 @@ def answering(driver: Any, method: str, change: Callable[[Any], Any]) -> None:
 
 
 def test_everything_is_written_down_before_the_driver_is_asked(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     wanted = record()
     (seen,) = [observe(driver, "create_group", lambda *_: stored(store))]
@@ -76,7 +76,7 @@ def test_everything_is_written_down_before_the_driver_is_asked(
 
 
 def test_volumes_are_labelled_with_their_group_for_the_moment_of_the_snapshot(
-    backend: Backend, driver: Any, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
 ) -> None:
     seen = observe(driver, "create_group_snapshot", lambda *_: groups_of(store, volumes))
     made = backend.create_group_snapshot(record(), members)
@@ -84,14 +84,14 @@ def test_volumes_are_labelled_with_their_group_for_the_moment_of_the_snapshot(
     assert groups_of(store, volumes) == ["", ""]
 
 
-def test_what_the_caller_gives_is_kept(backend: Backend, members: list[Snapshot]) -> None:
+def test_what_the_caller_gives_is_kept(backend: LocalBackend, members: list[Snapshot]) -> None:
     wanted = replace(record(), group_id=makers.new_id(), created_at="2020-01-01T00:00:00.000000Z")
     made = backend.create_group_snapshot(wanted, members)
     assert (made.group_id, made.created_at) == (wanted.group_id, wanted.created_at)
 
 
 def test_what_the_driver_says_of_the_whole_and_of_each_member_is_kept(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     answering(driver, "create_group_snapshot", lambda said: ({**said[0], "id": "x", "vendor": "y"}, said[1]))
     made = backend.create_group_snapshot(record(), members)
@@ -103,7 +103,7 @@ def test_what_the_driver_says_of_the_whole_and_of_each_member_is_kept(
 
 
 def test_a_finished_group_snapshot_and_its_members_have_no_message(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     def note(*_arguments: object) -> None:
         (whole,), parts, _groups = stored(store)
@@ -116,7 +116,7 @@ def test_a_finished_group_snapshot_and_its_members_have_no_message(
 
 
 def test_a_driver_that_says_nothing_has_succeeded(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     for method in ("create_group", "update_group", "delete_group"):
         answering(driver, method, lambda _said: None)
@@ -129,7 +129,7 @@ def test_a_driver_that_says_nothing_has_succeeded(
 
 
 def test_what_a_driver_says_of_volumes_that_come_and_go_is_kept(
-    backend: Backend, driver: Any, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
 ) -> None:
     original = driver.update_group
 
@@ -159,7 +159,7 @@ ERROR = {"status": "error"}
     ],
 )
 def test_a_failure_that_is_told_as_a_status_is_one(
-    backend: Backend,
+    backend: LocalBackend,
     driver: Any,
     volumes: list[Volume],
     members: list[Snapshot],
@@ -177,7 +177,7 @@ def test_a_failure_that_is_told_as_a_status_is_one(
 
 
 def test_a_member_that_exists_already_leaves_nothing_of_the_group(
-    backend: Backend, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, members: list[Snapshot], store: ObservedStore
 ) -> None:
     there = store.add(members[1])
     with pytest.raises(AlreadyExists):
@@ -186,7 +186,7 @@ def test_a_member_that_exists_already_leaves_nothing_of_the_group(
 
 
 def test_what_could_not_be_undone_has_a_record_that_says_so(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     failing(driver, "create_group_snapshot", RuntimeError("no space"))
     failing(driver, "delete_group", RuntimeError("stuck"))
@@ -206,7 +206,7 @@ def leave(store: ObservedStore, made: GroupSnapshot, status: Status) -> GroupSna
 
 @pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR])
 def test_what_may_be_there_is_deleted_before_it_is_taken_anew(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore, status: Status
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore, status: Status
 ) -> None:
     left = leave(store, backend.create_group_snapshot(record(), members), status)
     seen = observe(driver, "create_group_snapshot", lambda *_: (dict(driver.taken), stored(store)[0][0].owner))
@@ -217,7 +217,7 @@ def test_what_may_be_there_is_deleted_before_it_is_taken_anew(
 
 
 def test_what_is_whole_is_not_taken_anew_and_what_is_being_deleted_neither(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     made = backend.create_group_snapshot(record(), members)
     assert backend.resume_create_group_snapshot(made) is made
@@ -227,7 +227,7 @@ def test_what_is_whole_is_not_taken_anew_and_what_is_being_deleted_neither(
 
 
 def test_a_clean_up_that_fails_does_not_keep_it_from_being_taken_unless_the_array_is_away(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     left = leave(store, backend.create_group_snapshot(record(), members), Status.CREATING)
     failing(driver, "delete_group_snapshot", cinders("VolumeDriverException", message="there is none"))
@@ -241,7 +241,7 @@ def test_a_clean_up_that_fails_does_not_keep_it_from_being_taken_unless_the_arra
 
 
 def test_of_one_that_died_between_its_records_nothing_stays(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     left = leave(store, backend.create_group_snapshot(record(), members), Status.CREATING)
     store.remove(store.get(Snapshot, members[0].id))
@@ -252,7 +252,7 @@ def test_of_one_that_died_between_its_records_nothing_stays(
 
 
 def test_a_deletion_takes_volumes_out_of_a_group_in_which_a_crash_left_them(
-    backend: Backend, driver: Any, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, volumes: list[Volume], members: list[Snapshot], store: ObservedStore
 ) -> None:
     made = backend.create_group_snapshot(record(), members)
     for volume in volumes:
@@ -269,7 +269,13 @@ def test_a_deletion_takes_volumes_out_of_a_group_in_which_a_crash_left_them(
     ],
 )
 def test_what_the_array_does_not_have_is_deleted(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore, method: str, error: str, detail: str
+    backend: LocalBackend,
+    driver: Any,
+    members: list[Snapshot],
+    store: ObservedStore,
+    method: str,
+    error: str,
+    detail: str,
 ) -> None:
     made = backend.create_group_snapshot(record(), members)
     missing = made.id if method == "delete_group_snapshot" else made.group_id
@@ -287,7 +293,7 @@ def test_what_the_array_does_not_have_is_deleted(
     ],
 )
 def test_a_deletion_whose_failure_is_told_as_a_status_keeps_the_records(
-    backend: Backend,
+    backend: LocalBackend,
     driver: Any,
     members: list[Snapshot],
     store: ObservedStore,
@@ -305,7 +311,7 @@ def test_a_deletion_whose_failure_is_told_as_a_status_keeps_the_records(
 
 
 def test_one_that_the_driver_calls_in_use_is_not_whole_any_more(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     """Drivers delete one member after the other."""
     made = backend.create_group_snapshot(record(), members)
@@ -318,7 +324,7 @@ def test_one_that_the_driver_calls_in_use_is_not_whole_any_more(
 
 
 def test_a_stale_record_deletes_nothing(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     made = backend.create_group_snapshot(record(), members)
     touch(store, made)
@@ -329,7 +335,7 @@ def test_a_stale_record_deletes_nothing(
 
 @pytest.mark.parametrize("method", ["create_group_snapshot", "delete_group_snapshot"])
 def test_the_driver_sees_group_and_members_in_the_group_snapshot_and_may_load_more(
-    backend: Backend, driver: Any, members: list[Snapshot], method: str
+    backend: LocalBackend, driver: Any, members: list[Snapshot], method: str
 ) -> None:
     """Cinder's objects load what is missing by the context that they carry."""
     seen = observe(driver, method, lambda _context, given, _snapshots: given)
@@ -345,7 +351,12 @@ def test_the_driver_sees_group_and_members_in_the_group_snapshot_and_may_load_mo
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.AVAILABLE])
 def test_a_volume_that_is_not_whole_is_in_no_group(
-    backend: Backend, driver: Any, volumes: list[Volume], members: list[Snapshot], store: ObservedStore, status: Status
+    backend: LocalBackend,
+    driver: Any,
+    volumes: list[Volume],
+    members: list[Snapshot],
+    store: ObservedStore,
+    status: Status,
 ) -> None:
     store.replace(replace(volumes[1], status=status))
     with pytest.raises(PreconditionFailed, match=f"volume '{volumes[1].id}' is {status}"):
@@ -355,7 +366,7 @@ def test_a_volume_that_is_not_whole_is_in_no_group(
 
 
 def test_an_unfinished_one_whose_deletion_is_refused_is_not_taken_for_whole(
-    backend: Backend, driver: Any, members: list[Snapshot], store: ObservedStore
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     left = leave(store, backend.create_group_snapshot(record(), members), Status.CREATING)
     member = store.get(Snapshot, left.snapshot_ids[0])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, NotFound, PreconditionFailed, Unsupported
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -27,7 +27,7 @@ def left_over(store: ObservedStore) -> int:
     return sum(len(page) for page in pages)
 
 
-def two_volumes(backend: Backend) -> list[Volume]:
+def two_volumes(backend: LocalBackend) -> list[Volume]:
     return [backend.create_volume(makers.volume()) for _ in range(2)]
 
 
@@ -156,6 +156,6 @@ def test_a_volume_that_is_not_available_is_not_snapshotted(make: MakeBackend, st
     assert store.page(GroupSnapshot).records == ()
 
 
-def test_a_back_end_that_cannot_promise_one_point_in_time_says_so(backend: Backend) -> None:
+def test_a_back_end_that_cannot_promise_one_point_in_time_says_so(backend: LocalBackend) -> None:
     with pytest.raises(Unsupported, match="at one point in time"):
         backend.create_group_snapshot(record(), members(two_volumes(backend)))

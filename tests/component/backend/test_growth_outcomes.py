@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
@@ -19,12 +19,12 @@ from tests.support.fakes.stores import ObservedStore
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 
 
-def sizes(backend: Backend) -> list[int]:
+def sizes(backend: LocalBackend) -> list[int]:
     driver: Any = backend.driver
     return [lun.size for lun in driver.array.luns()]
 
 
-def failing(make: MakeBackend, error: str) -> Backend:
+def failing(make: MakeBackend, error: str) -> LocalBackend:
     return make(driver=ARRAY, nothing_faults=[f"extend_volume={error}"])
 
 
@@ -57,7 +57,7 @@ def test_a_growth_that_was_interrupted_and_is_refused_has_failed(
     assert (store.get(Volume, volume.id).size, sizes(backend)) == (1, [1])
 
 
-def lost(make: MakeBackend, *traits: str, more: Sequence[str] = ()) -> Backend:
+def lost(make: MakeBackend, *traits: str, more: Sequence[str] = ()) -> LocalBackend:
     """The first growth takes effect, and its answer is an error."""
     faults = ["extend_volume:1@after=timed-out", *more]
     return make(driver=ARRAY, nothing_traits=list(traits), nothing_faults=faults)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendUnavailable
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -19,7 +19,7 @@ ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 
 
 @pytest.fixture(params=[["unique-names"], []], ids=["unique names", "names that repeat"])
-def backend(request: pytest.FixtureRequest, make: MakeBackend) -> Backend:
+def backend(request: pytest.FixtureRequest, make: MakeBackend) -> LocalBackend:
     return make(driver=ARRAY, nothing_traits=request.param)
 
 
@@ -41,7 +41,7 @@ def answer_late(driver: Any, method: str) -> Callable[[], object]:
     return carry_out
 
 
-def test_a_volume_that_is_created_late_is_found_again(backend: Backend, store: ObservedStore) -> None:
+def test_a_volume_that_is_created_late_is_found_again(backend: LocalBackend, store: ObservedStore) -> None:
     driver: Any = backend.driver
     carry_out = answer_late(driver, "create_volume")
     wanted = makers.volume()
@@ -55,7 +55,9 @@ def test_a_volume_that_is_created_late_is_found_again(backend: Backend, store: O
     assert len(driver.array.luns(VOLUME)) == 1
 
 
-def test_a_volume_that_is_created_late_is_deleted_when_nobody_wants_it(backend: Backend, store: ObservedStore) -> None:
+def test_a_volume_that_is_created_late_is_deleted_when_nobody_wants_it(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
     driver: Any = backend.driver
     carry_out = answer_late(driver, "create_volume")
     wanted = makers.volume()
@@ -66,7 +68,7 @@ def test_a_volume_that_is_created_late_is_deleted_when_nobody_wants_it(backend: 
     assert (driver.array.luns(VOLUME), store.page(Volume).records) == ([], ())
 
 
-def test_a_snapshot_that_is_taken_late_is_found_again(backend: Backend, store: ObservedStore) -> None:
+def test_a_snapshot_that_is_taken_late_is_found_again(backend: LocalBackend, store: ObservedStore) -> None:
     driver: Any = backend.driver
     volume = backend.create_volume(makers.volume())
     carry_out = answer_late(driver, "create_snapshot")

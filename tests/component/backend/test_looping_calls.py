@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend import looping, ratings
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.errors import BackendUnavailable, DriverError
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -50,7 +50,7 @@ def no_loop_is_left() -> Iterator[None]:
     until(lambda: not loops())
 
 
-def ticks(backend: Backend) -> int:
+def ticks(backend: LocalBackend) -> int:
     from tests.support.fakes.looping import LoopingDriver
 
     return LoopingDriver.ticks.get(f"csi-cinderlib@{backend.name}", 0)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendUnavailable, LeaseLost
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.persistence.lease import LeasedStore
 from tests.component.backend.conftest import MakeBackend
@@ -27,7 +27,7 @@ class Held:
         if self.lost:
             raise LeaseLost("another process holds the lease")
 
-    def lose_after(self, backend: Backend, method: str) -> None:
+    def lose_after(self, backend: LocalBackend, method: str) -> None:
         """Lose it while the driver is at work on this."""
         driver: Any = backend.driver
         original = getattr(driver, method)
@@ -46,11 +46,11 @@ def held() -> Held:
 
 
 @pytest.fixture
-def backend(make: MakeBackend, store: ObservedStore, held: Held) -> Backend:
+def backend(make: MakeBackend, store: ObservedStore, held: Held) -> LocalBackend:
     return make(store=LeasedStore(store, held.check), check_lease=held.check)
 
 
-def calls(backend: Backend) -> Counter[str]:
+def calls(backend: LocalBackend) -> Counter[str]:
     driver: Any = backend.driver
     return Counter(driver.calls)
 
@@ -60,7 +60,7 @@ def contents(store: ObservedStore) -> list[object]:
 
 
 def what_is_left(
-    backend: Backend, store: ObservedStore, held: Held, method: str, operation: Callable[[], object]
+    backend: LocalBackend, store: ObservedStore, held: Held, method: str, operation: Callable[[], object]
 ) -> tuple[Counter[str], list[object]]:
     """The driver's calls and the records' changes since the lease was lost within `method`."""
     known: list[tuple[Counter[str], list[object]]] = []
@@ -82,7 +82,7 @@ def what_is_left(
 
 @pytest.mark.parametrize("method", ["create_export", "initialize_connection"])
 def test_an_attachment_is_neither_finished_nor_undone(
-    backend: Backend, store: ObservedStore, held: Held, method: str
+    backend: LocalBackend, store: ObservedStore, held: Held, method: str
 ) -> None:
     volume = backend.create_volume(makers.volume())
     attachment = makers.attachment(volume)
@@ -92,7 +92,7 @@ def test_an_attachment_is_neither_finished_nor_undone(
     assert record.status is Status.CREATING
 
 
-def test_a_detachment_stops(backend: Backend, store: ObservedStore, held: Held) -> None:
+def test_a_detachment_stops(backend: LocalBackend, store: ObservedStore, held: Held) -> None:
     volume = backend.create_volume(makers.volume())
     attachment = backend.connect(volume, makers.attachment(volume))
     left = what_is_left(backend, store, held, "terminate_connection", lambda: backend.disconnect(attachment))
@@ -100,13 +100,13 @@ def test_a_detachment_stops(backend: Backend, store: ObservedStore, held: Held) 
     assert [record.status for record in store.page(Attachment).records] == [Status.DELETING]
 
 
-def test_a_creation_is_neither_finished_nor_undone(backend: Backend, store: ObservedStore, held: Held) -> None:
+def test_a_creation_is_neither_finished_nor_undone(backend: LocalBackend, store: ObservedStore, held: Held) -> None:
     left = what_is_left(backend, store, held, "create_volume", lambda: backend.create_volume(makers.volume()))
     assert left == (Counter(), [])
     assert [record.status for record in store.page(Volume).records] == [Status.CREATING]
 
 
-def test_the_record_of_a_deleted_volume_stays(backend: Backend, store: ObservedStore, held: Held) -> None:
+def test_the_record_of_a_deleted_volume_stays(backend: LocalBackend, store: ObservedStore, held: Held) -> None:
     volume = backend.create_volume(makers.volume())
     left = what_is_left(backend, store, held, "delete_volume", lambda: backend.delete_volume(volume))
     assert left == (Counter(), [])

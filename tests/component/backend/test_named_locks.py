@@ -10,36 +10,36 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Volume
 from tests.component.backend.watching import failing
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 
 Call = Callable[[], object]
-Case = Callable[[Backend], tuple[Call, str, str]]
+Case = Callable[[LocalBackend], tuple[Call, str, str]]
 """A call, the driver's method that works in it, and the lock that it needs."""
 
 
-def a_clone(backend: Backend) -> tuple[Call, str, str]:
+def a_clone(backend: LocalBackend) -> tuple[Call, str, str]:
     source = backend.create_volume(makers.volume())
     clone = makers.volume(source=source)
     return lambda: backend.create_volume(clone), "create_cloned_volume", f"{source.id}-delete_volume"
 
 
-def a_restore(backend: Backend) -> tuple[Call, str, str]:
+def a_restore(backend: LocalBackend) -> tuple[Call, str, str]:
     snapshot = backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
     restored = makers.volume(source=snapshot)
     return lambda: backend.create_volume(restored), "create_volume_from_snapshot", f"{snapshot.id}-delete_snapshot"
 
 
-def a_deletion(backend: Backend) -> tuple[Call, str, str]:
+def a_deletion(backend: LocalBackend) -> tuple[Call, str, str]:
     volume = backend.create_volume(makers.volume())
     return lambda: backend.delete_volume(volume), "delete_volume", f"{volume.id}-delete_volume"
 
 
-def a_deletion_of_a_snapshot(backend: Backend) -> tuple[Call, str, str]:
+def a_deletion_of_a_snapshot(backend: LocalBackend) -> tuple[Call, str, str]:
     snapshot = backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
     return lambda: backend.delete_snapshot(snapshot), "delete_snapshot", f"{snapshot.id}-delete_snapshot"
 
@@ -63,7 +63,7 @@ def is_free(name: str) -> bool:
 
 
 @pytest.mark.parametrize("case", [a_clone, a_restore, a_deletion, a_deletion_of_a_snapshot])
-def test_the_lock_is_held_while_the_driver_works_and_free_afterwards(backend: Backend, case: Case) -> None:
+def test_the_lock_is_held_while_the_driver_works_and_free_afterwards(backend: LocalBackend, case: Case) -> None:
     call, method, lock = case(backend)
     free = []
     driver: Any = backend.driver
@@ -79,7 +79,7 @@ def test_the_lock_is_held_while_the_driver_works_and_free_afterwards(backend: Ba
     assert is_free(lock)
 
 
-def test_a_driver_that_cannot_clean_its_locks_hinders_no_deletion(backend: Backend, store: ObservedStore) -> None:
+def test_a_driver_that_cannot_clean_its_locks_hinders_no_deletion(backend: LocalBackend, store: ObservedStore) -> None:
     driver: Any = backend.driver
     for method in ("clean_volume_file_locks", "clean_snapshot_file_locks"):
         failing(driver, method, PermissionError("not yours"))
@@ -96,7 +96,7 @@ def lock_files(id: str) -> list[str]:
     return [file.name for file in Path(COORDINATOR._file_path).parent.iterdir() if id in file.name]
 
 
-def test_an_id_that_is_a_pattern_takes_no_locks_of_others_along(backend: Backend) -> None:
+def test_an_id_that_is_a_pattern_takes_no_locks_of_others_along(backend: LocalBackend) -> None:
     """Cinder looks for the files by a pattern, and a user of the library may choose an id."""
     other = backend.create_volume(makers.volume())
     snapshot = backend.create_snapshot(makers.snapshot(other))
@@ -120,7 +120,7 @@ def _runtimes(request: pytest.FixtureRequest, runtime: Runtime, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("_runtimes")
-def test_the_files_of_locks_go_with_what_they_are_named_after(backend: Backend) -> None:
+def test_the_files_of_locks_go_with_what_they_are_named_after(backend: LocalBackend) -> None:
     driver: Any = backend.driver
     cleaned: list[tuple[str, str]] = []
     driver.clean_volume_file_locks = lambda id: cleaned.append(("volume", id))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import DriverError
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -17,7 +17,7 @@ from tests.support.fakes.stores import ObservedStore
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 
 
-def array(backend: Backend) -> Array:
+def array(backend: LocalBackend) -> Array:
     driver: Any = backend.driver
     found: Array = driver.array
     return found

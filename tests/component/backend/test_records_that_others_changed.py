@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, StaleRecord
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
@@ -43,11 +43,11 @@ gone = pytest.mark.parametrize("happens", [is_deleted, is_being_deleted])
 carried_on = pytest.mark.parametrize("happens", [is_made_by_another, is_ready])
 
 
-def driver(backend: Backend) -> Any:
+def driver(backend: LocalBackend) -> Any:
     return backend.driver
 
 
-def afterwards(backend: Backend, method: str, action: Callable[[], object]) -> None:
+def afterwards(backend: LocalBackend, method: str, action: Callable[[], object]) -> None:
     """Let something happen when the driver has done what it was asked for, or has failed."""
     original = getattr(driver(backend), method)
 
@@ -62,7 +62,7 @@ def afterwards(backend: Backend, method: str, action: Callable[[], object]) -> N
 
 @gone
 def test_a_volume_whose_record_is_gone_is_not_left_on_the_array(
-    backend: Backend, store: ObservedStore, happens: Action
+    backend: LocalBackend, store: ObservedStore, happens: Action
 ) -> None:
     volume = makers.volume()
     afterwards(backend, "create_volume", lambda: happens(store, volume))
@@ -72,7 +72,9 @@ def test_a_volume_whose_record_is_gone_is_not_left_on_the_array(
     assert store.page(Volume).records == ()
 
 
-def test_the_driver_is_told_where_the_volume_lies_that_it_shall_delete(backend: Backend, store: ObservedStore) -> None:
+def test_the_driver_is_told_where_the_volume_lies_that_it_shall_delete(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
     volume, seen = makers.volume(), []
     afterwards(backend, "create_volume", lambda: is_deleted(store, volume))
     driver(backend).delete_volume = lambda doomed: seen.append(doomed.provider_location)
@@ -110,7 +112,7 @@ def test_a_volume_that_another_process_carries_on_with_is_left_to_it(
 
 @pytest.mark.parametrize("happens", [is_being_deleted, is_made_by_another, is_ready])
 def test_a_growth_does_not_finish_what_another_process_has_taken_over(
-    backend: Backend, store: ObservedStore, happens: Action
+    backend: LocalBackend, store: ObservedStore, happens: Action
 ) -> None:
     volume = backend.create_volume(makers.volume())
     left = []
@@ -127,7 +129,7 @@ def test_a_growth_does_not_finish_what_another_process_has_taken_over(
 
 @gone
 def test_a_snapshot_whose_record_is_gone_is_not_left_on_the_array(
-    backend: Backend, store: ObservedStore, happens: Action
+    backend: LocalBackend, store: ObservedStore, happens: Action
 ) -> None:
     snapshot = makers.snapshot(backend.create_volume(makers.volume()))
     afterwards(backend, "create_snapshot", lambda: happens(store, snapshot))
@@ -138,7 +140,7 @@ def test_a_snapshot_whose_record_is_gone_is_not_left_on_the_array(
 
 
 def test_the_driver_is_told_where_the_snapshot_lies_that_it_shall_delete(
-    backend: Backend, store: ObservedStore
+    backend: LocalBackend, store: ObservedStore
 ) -> None:
     snapshot = makers.snapshot(backend.create_volume(makers.volume()))
     afterwards(backend, "create_snapshot", lambda: is_deleted(store, snapshot))
@@ -150,7 +152,7 @@ def test_the_driver_is_told_where_the_snapshot_lies_that_it_shall_delete(
 
 @carried_on
 def test_a_snapshot_that_another_process_carries_on_with_is_left_to_it(
-    backend: Backend, store: ObservedStore, happens: Action
+    backend: LocalBackend, store: ObservedStore, happens: Action
 ) -> None:
     snapshot = makers.snapshot(backend.create_volume(makers.volume()))
     afterwards(backend, "create_snapshot", lambda: happens(store, snapshot))
@@ -239,7 +241,7 @@ def test_a_group_snapshot_that_another_process_carries_on_with_is_left_to_it(
 
 @gone
 def test_a_node_is_not_let_in_by_a_connection_that_was_taken_away_meanwhile(
-    backend: Backend, store: ObservedStore, happens: Action
+    backend: LocalBackend, store: ObservedStore, happens: Action
 ) -> None:
     volume = backend.create_volume(makers.volume())
     attachment = makers.attachment(volume)
@@ -252,7 +254,7 @@ def test_a_node_is_not_let_in_by_a_connection_that_was_taken_away_meanwhile(
 
 @carried_on
 def test_a_connection_that_another_process_carries_on_with_is_left_to_it(
-    backend: Backend, store: ObservedStore, happens: Action
+    backend: LocalBackend, store: ObservedStore, happens: Action
 ) -> None:
     volume = backend.create_volume(makers.volume())
     attachment = makers.attachment(volume)

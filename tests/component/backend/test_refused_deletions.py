@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, CorruptRecord, InUse, PreconditionFailed
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
@@ -22,16 +22,16 @@ OTHER = "another process"
 
 
 @pytest.fixture
-def backend(make: MakeBackend) -> Backend:
+def backend(make: MakeBackend) -> LocalBackend:
     return make(driver=GROUPS)
 
 
 @pytest.fixture
-def driver(backend: Backend) -> Any:
+def driver(backend: LocalBackend) -> Any:
     return backend.driver
 
 
-def made(backend: Backend, kind: str, volumes: int = 2) -> Any:
+def made(backend: LocalBackend, kind: str, volumes: int = 2) -> Any:
     """A volume, a snapshot, or a group snapshot of so many volumes."""
     if kind == "group snapshot":
         sources = [backend.create_volume(makers.volume()) for _ in range(volumes)]
@@ -41,7 +41,7 @@ def made(backend: Backend, kind: str, volumes: int = 2) -> Any:
     return volume if kind == "volume" else backend.create_snapshot(makers.snapshot(volume))
 
 
-def delete(backend: Backend, record: Any) -> None:
+def delete(backend: LocalBackend, record: Any) -> None:
     deletions: dict[type, Callable[[Any], None]] = {
         Volume: backend.delete_volume,
         Snapshot: backend.delete_snapshot,
@@ -50,7 +50,7 @@ def delete(backend: Backend, record: Any) -> None:
     deletions[type(record)](record)
 
 
-def answer_deletions(backend: Backend, record: Any, monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None:
+def answer_deletions(backend: LocalBackend, record: Any, monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None:
     """The driver's answers to the next deletions of it; later ones are carried out."""
     name = f"delete_{record.__class__.__name__.lower()}".replace("groupsnapshot", "group_snapshot")
     answers, original = list(errors), getattr(backend.driver, name)
@@ -71,7 +71,7 @@ def busy() -> Exception:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_deletion_has_begun_on_is_not_given_back_when_the_next_attempt_is_refused(
-    backend: Backend, store: ObservedStore, kind: str, monkeypatch: pytest.MonkeyPatch
+    backend: LocalBackend, store: ObservedStore, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = made(backend, kind)
     answer_deletions(backend, record, monkeypatch, RuntimeError("lost the connection half-way"), busy())
@@ -88,7 +88,7 @@ def test_what_a_deletion_has_begun_on_is_not_given_back_when_the_next_attempt_is
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_another_process_has_begun_to_delete_is_not_given_back(
-    backend: Backend, store: ObservedStore, kind: str, monkeypatch: pytest.MonkeyPatch
+    backend: LocalBackend, store: ObservedStore, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first process was slow; its lease ended, and another one has taken the deletion over."""
     record = made(backend, kind, volumes=1)
@@ -110,7 +110,7 @@ def _method(record: Any) -> str:
 
 
 def test_a_growth_that_fails_does_not_give_back_what_another_process_deletes(
-    backend: Backend, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+    backend: LocalBackend, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = made(backend, "volume")
 
@@ -127,7 +127,7 @@ def test_a_growth_that_fails_does_not_give_back_what_another_process_deletes(
 
 @pytest.mark.parametrize("dependent", ["snapshot", "attachment"])
 def test_a_volume_whose_deletion_was_killed_before_it_reached_the_driver_is_given_back(
-    backend: Backend, store: ObservedStore, dependent: str
+    backend: LocalBackend, store: ObservedStore, dependent: str
 ) -> None:
     """A dependent that came to an end proves that: none begins once a deletion has, and none is there when the driver is asked."""
     volume = made(backend, "volume")
@@ -142,7 +142,7 @@ def test_a_volume_whose_deletion_was_killed_before_it_reached_the_driver_is_give
 
 
 def test_a_snapshot_that_only_begins_does_not_give_its_volume_back(
-    backend: Backend, driver: Any, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+    backend: LocalBackend, driver: Any, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = made(backend, "volume")
     answer_deletions(backend, volume, monkeypatch, RuntimeError("lost the connection half-way"))
@@ -162,7 +162,7 @@ def test_a_snapshot_that_only_begins_does_not_give_its_volume_back(
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_a_group_snapshot_is_not_taken_of_a_volume_that_is_being_deleted(
-    backend: Backend, driver: Any, store: ObservedStore, resumed: bool, monkeypatch: pytest.MonkeyPatch
+    backend: LocalBackend, driver: Any, store: ObservedStore, resumed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process begins the deletion after the volume was looked at first."""
     record = made(backend, "group snapshot")
@@ -187,7 +187,7 @@ def test_a_group_snapshot_is_not_taken_of_a_volume_that_is_being_deleted(
 
 
 def test_a_refused_deletion_of_a_group_leaves_the_group_snapshot_being_deleted(
-    backend: Backend, driver: Any, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+    backend: LocalBackend, driver: Any, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its members are gone by then."""
     record = made(backend, "group snapshot")
@@ -208,7 +208,7 @@ def test_a_refused_deletion_of_a_group_leaves_the_group_snapshot_being_deleted(
 
 @pytest.mark.parametrize("first", ["copy", "deletion"])
 def test_a_member_is_not_deleted_with_its_group_under_a_copy(
-    backend: Backend, driver: Any, store: ObservedStore, first: str, monkeypatch: pytest.MonkeyPatch
+    backend: LocalBackend, driver: Any, store: ObservedStore, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A member's own record does not show that its group snapshot is being deleted."""
     record = made(backend, "group snapshot")
@@ -228,7 +228,7 @@ def test_a_member_is_not_deleted_with_its_group_under_a_copy(
 
 
 def test_a_group_snapshot_stays_usable_when_a_creation_that_may_copy_a_member_cannot_be_read(
-    backend: Backend, driver: Any, store: ObservedStore
+    backend: LocalBackend, driver: Any, store: ObservedStore
 ) -> None:
     record = made(backend, "group snapshot")
     source = makers.volume(source=store.get(Snapshot, record.snapshot_ids[0]))

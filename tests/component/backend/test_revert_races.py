@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, InUse, OperationPending, StoreUnavailable
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
@@ -19,26 +19,26 @@ from tests.support.fakes.stores import ObservedStore
 
 
 @pytest.fixture
-def here(make: MakeBackend) -> Backend:
+def here(make: MakeBackend) -> LocalBackend:
     return make("fake", owner="here", is_alive=lambda _owner: True)
 
 
 @pytest.fixture
-def there(make: MakeBackend) -> Backend:
+def there(make: MakeBackend) -> LocalBackend:
     return make("fake", owner="there", is_alive=lambda _owner: True)
 
 
 @pytest.fixture
-def volume(here: Backend) -> Volume:
+def volume(here: LocalBackend) -> Volume:
     return here.create_volume(makers.volume())
 
 
 @pytest.fixture
-def snapshot(here: Backend, volume: Volume) -> Snapshot:
+def snapshot(here: LocalBackend, volume: Volume) -> Snapshot:
     return here.create_snapshot(makers.snapshot(volume))
 
 
-CALLS: dict[str, Callable[[Backend, Volume, Snapshot], object]] = {
+CALLS: dict[str, Callable[[LocalBackend, Volume, Snapshot], object]] = {
     "connect": lambda backend, volume, _: backend.connect(volume, makers.attachment(volume)),
     "extend": lambda backend, volume, _: backend.extend_volume(volume, GiB(2)),
     "revert": lambda backend, volume, snapshot: backend.revert_volume(volume, snapshot),
@@ -47,7 +47,7 @@ CALLS: dict[str, Callable[[Backend, Volume, Snapshot], object]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_what_another_process_reverts_is_left_to_it(
-    here: Backend, there: Backend, volume: Volume, snapshot: Snapshot, store: ObservedStore, name: str
+    here: LocalBackend, there: LocalBackend, volume: Volume, snapshot: Snapshot, store: ObservedStore, name: str
 ) -> None:
     outcome: list[Exception] = []
 
@@ -67,7 +67,7 @@ def test_what_another_process_reverts_is_left_to_it(
 
 
 def test_a_volume_that_was_attached_since_it_was_looked_at_is_not_reverted(
-    here: Backend, there: Backend, volume: Volume, snapshot: Snapshot, store: ObservedStore
+    here: LocalBackend, there: LocalBackend, volume: Volume, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     was = store.get(Volume, volume.id)
     there.connect(was, makers.attachment(was))
@@ -79,7 +79,7 @@ def test_a_volume_that_was_attached_since_it_was_looked_at_is_not_reverted(
 
 
 def test_a_revert_that_failed_says_so_and_holds_nobody_up(
-    here: Backend, there: Backend, volume: Volume, snapshot: Snapshot, store: ObservedStore
+    here: LocalBackend, there: LocalBackend, volume: Volume, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     failing(here.driver, "revert_to_snapshot", RuntimeError("half of it is done"))
     with pytest.raises(BackendError, match="half of it"):
@@ -91,7 +91,7 @@ def test_a_revert_that_failed_says_so_and_holds_nobody_up(
 
 
 def test_threads_of_one_process_exclude_each_other_as_well(
-    here: Backend, volume: Volume, snapshot: Snapshot, store: ObservedStore
+    here: LocalBackend, volume: Volume, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
@@ -115,7 +115,7 @@ def test_threads_of_one_process_exclude_each_other_as_well(
 
 @pytest.mark.parametrize("fails", [True, False], ids=["driver fails", "driver succeeds"])
 def test_a_store_that_fails_at_the_end_of_a_revert_holds_nobody_up_for_ever(
-    here: Backend,
+    here: LocalBackend,
     volume: Volume,
     snapshot: Snapshot,
     store: ObservedStore,

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.config.cinder_conf import Verbatim
 from csi_cinderlib.errors import DriverError
+from csi_cinderlib.lifecycle.local import LocalBackend
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
 
@@ -22,7 +22,7 @@ CANARY = "canary-5e55"
 
 
 @pytest.fixture
-def talking(make: MakeBackend) -> Callable[..., Backend]:
+def talking(make: MakeBackend) -> Callable[..., LocalBackend]:
     """A back end whose driver logs its password from a looping call of its own, until it is stopped."""
     return functools.partial(make, driver=ARRAY, nothing_password=CANARY, nothing_traits=["keeps-session"])
 
@@ -37,7 +37,7 @@ def until_logged(log: io.StringIO, lines: int) -> str:
     return log.getvalue()
 
 
-def test_a_thread_of_the_driver(talking: Callable[..., Backend], log: io.StringIO) -> None:
+def test_a_thread_of_the_driver(talking: Callable[..., LocalBackend], log: io.StringIO) -> None:
     talking()
     said = until_logged(log, 3)
     assert "logging in as admin with ***" in said
@@ -45,14 +45,14 @@ def test_a_thread_of_the_driver(talking: Callable[..., Backend], log: io.StringI
 
 
 def test_a_thread_of_one_driver_after_another_back_end_was_stopped(
-    talking: Callable[..., Backend], make: MakeBackend, log: io.StringIO
+    talking: Callable[..., LocalBackend], make: MakeBackend, log: io.StringIO
 ) -> None:
     talking()
     make("other", nothing_password=CANARY).stop()
     assert CANARY not in until_logged(log, 3)
 
 
-def test_the_threads_of_a_driver_end_with_its_back_end(talking: Callable[..., Backend], log: io.StringIO) -> None:
+def test_the_threads_of_a_driver_end_with_its_back_end(talking: Callable[..., LocalBackend], log: io.StringIO) -> None:
     backend = talking()
     driver: Any = backend.driver
     until_logged(log, 2)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -23,7 +23,7 @@ SECONDS = 2.0
 class Busy:
     """A back end whose only slot is taken by a creation that hangs, and what was there before."""
 
-    backend: Backend
+    backend: LocalBackend
     idle: Volume
     attachment: Attachment
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendError, BackendUnavailable, InUse, PreconditionFailed, Unsupported
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.component.backend.watching import AWAY, cinders, failing, observe
@@ -20,23 +20,23 @@ UNUSABLE = [Status.CREATING, Status.DELETING, Status.ERROR]
 
 
 @pytest.fixture
-def driver(backend: Backend) -> Any:
+def driver(backend: LocalBackend) -> Any:
     return backend.driver
 
 
 @pytest.fixture
-def volume(backend: Backend) -> Volume:
+def volume(backend: LocalBackend) -> Volume:
     return backend.create_volume(makers.volume())
 
 
 @pytest.fixture
-def snapshot(backend: Backend, volume: Volume) -> Snapshot:
+def snapshot(backend: LocalBackend, volume: Volume) -> Snapshot:
     return backend.create_snapshot(makers.snapshot(volume))
 
 
 @pytest.mark.parametrize("status", UNUSABLE)
 def test_there_is_no_snapshot_of_what_is_not_whole(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore, status: Status
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore, status: Status
 ) -> None:
     store.replace(replace(volume, status=status))
     with pytest.raises(PreconditionFailed, match=f"is {status}"):
@@ -54,7 +54,7 @@ def test_a_driver_whose_snapshots_make_a_volume_unusable_takes_none(make: MakeBa
 
 
 def test_a_snapshot_names_its_owner_and_its_time_from_the_start(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     seen = observe(driver, "create_snapshot", lambda taken: store.get(Snapshot, taken.id))
     taken = backend.create_snapshot(replace(makers.snapshot(volume), status=Status.ERROR))
@@ -67,7 +67,7 @@ def test_a_snapshot_names_its_owner_and_its_time_from_the_start(
 
 
 def test_a_finished_snapshot_has_no_message(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     observe(
         driver,
@@ -79,7 +79,7 @@ def test_a_finished_snapshot_has_no_message(
 
 @pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR])
 def test_a_resumed_snapshot_is_ones_own_before_anything_is_deleted(
-    backend: Backend, driver: Any, snapshot: Snapshot, store: ObservedStore, status: Status
+    backend: LocalBackend, driver: Any, snapshot: Snapshot, store: ObservedStore, status: Status
 ) -> None:
     left = store.replace(replace(snapshot, status=status, owner="dead", message="no space", unfinished=True))
     seen = observe(driver, "delete_snapshot", lambda doomed: store.get(Snapshot, doomed.id))
@@ -89,7 +89,7 @@ def test_a_resumed_snapshot_is_ones_own_before_anything_is_deleted(
 
 
 def test_only_the_taking_of_a_snapshot_is_resumed(
-    backend: Backend, driver: Any, snapshot: Snapshot, store: ObservedStore
+    backend: LocalBackend, driver: Any, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     assert backend.resume_create_snapshot(snapshot) is snapshot
     with pytest.raises(PreconditionFailed, match="is deleting: its creation cannot be resumed"):
@@ -98,7 +98,7 @@ def test_only_the_taking_of_a_snapshot_is_resumed(
 
 
 def test_a_clean_up_that_fails_does_not_keep_a_snapshot_from_being_taken_unless_the_array_is_away(
-    backend: Backend, driver: Any, snapshot: Snapshot, store: ObservedStore
+    backend: LocalBackend, driver: Any, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     failing(driver, "delete_snapshot", RuntimeError("there is none"))
     taken = backend.resume_create_snapshot(store.replace(replace(snapshot, status=Status.ERROR)))
@@ -111,7 +111,7 @@ def test_a_clean_up_that_fails_does_not_keep_a_snapshot_from_being_taken_unless_
 
 
 def test_a_snapshot_that_could_not_be_undone_has_a_record_that_says_so(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     failing(driver, "create_snapshot", RuntimeError("no space"))
     failing(driver, "delete_snapshot", RuntimeError("stuck"))
@@ -123,7 +123,7 @@ def test_a_snapshot_that_could_not_be_undone_has_a_record_that_says_so(
 
 
 def test_a_failed_snapshot_that_the_array_does_not_have_leaves_no_record(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     record = makers.snapshot(volume)
     failing(driver, "create_snapshot", RuntimeError("no space"))
@@ -137,7 +137,7 @@ def test_a_failed_snapshot_that_the_array_does_not_have_leaves_no_record(
     ("status", "unfinished"), [(Status.AVAILABLE, False), (Status.CREATING, True), (Status.ERROR, True)]
 )
 def test_an_intent_to_delete_a_snapshot_knows_whether_it_was_whole(
-    backend: Backend, driver: Any, snapshot: Snapshot, store: ObservedStore, status: Status, unfinished: bool
+    backend: LocalBackend, driver: Any, snapshot: Snapshot, store: ObservedStore, status: Status, unfinished: bool
 ) -> None:
     seen = observe(driver, "delete_snapshot", lambda doomed: store.get(Snapshot, doomed.id))
     backend.delete_snapshot(store.replace(replace(snapshot, status=status)))
@@ -148,7 +148,7 @@ def test_an_intent_to_delete_a_snapshot_knows_whether_it_was_whole(
 
 
 def test_a_failed_deletion_of_a_snapshot_says_why(
-    backend: Backend, driver: Any, snapshot: Snapshot, store: ObservedStore
+    backend: LocalBackend, driver: Any, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     failing(driver, "delete_snapshot", RuntimeError("stuck"))
     with pytest.raises(BackendError, match="stuck"):
@@ -158,7 +158,7 @@ def test_a_failed_deletion_of_a_snapshot_says_why(
 
 
 def test_a_snapshot_that_the_array_does_not_have_is_deleted(
-    backend: Backend, driver: Any, snapshot: Snapshot, store: ObservedStore
+    backend: LocalBackend, driver: Any, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     failing(driver, "delete_snapshot", cinders("SnapshotNotFound", snapshot_id=snapshot.id))
     for _ in range(2):
@@ -167,7 +167,7 @@ def test_a_snapshot_that_the_array_does_not_have_is_deleted(
 
 
 def test_a_snapshot_in_use_stays_whole_and_belongs_to_nobody(
-    backend: Backend, driver: Any, snapshot: Snapshot, store: ObservedStore
+    backend: LocalBackend, driver: Any, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     left = store.replace(replace(snapshot, message="looked after"))
     failing(driver, "delete_snapshot", cinders("SnapshotIsBusy", snapshot_name="one"))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import CorruptRecord, InUse, NotFound, PreconditionFailed
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -20,12 +20,12 @@ LOOPFILE = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 KINDS = ["volume", "snapshot"]
 
 
-def source_of(backend: Backend, kind: str) -> Any:
+def source_of(backend: LocalBackend, kind: str) -> Any:
     volume = backend.create_volume(makers.volume())
     return volume if kind == "volume" else backend.create_snapshot(makers.snapshot(volume))
 
 
-def delete(backend: Backend, source: Volume | Snapshot) -> None:
+def delete(backend: LocalBackend, source: Volume | Snapshot) -> None:
     if isinstance(source, Volume):
         backend.delete_volume(source)
     else:
@@ -44,7 +44,7 @@ def test_a_source_is_not_deleted_while_it_is_copied(
 
     def copy(*arguments: Any) -> Any:
         """Another process, which does not share the locks of this one, deletes the source."""
-        monkeypatch.setattr(backend._engine, "lock", without_locks)
+        monkeypatch.setattr(backend.verbs._engine, "lock", without_locks)
         with pytest.raises(InUse, match=f"{kind} .* is the source of volume .*, which is being created"):
             delete(backend, source)
         refused.append(True)
@@ -142,14 +142,14 @@ def test_a_creation_is_not_resumed_from_what_is_being_deleted(
 
 
 @pytest.fixture
-def files(make: MakeBackend, tmp_path: Path) -> Backend:
+def files(make: MakeBackend, tmp_path: Path) -> LocalBackend:
     """A back end whose snapshots outlive their volumes."""
     return make(driver=LOOPFILE, loopfile_directories=[str(tmp_path / "files")])
 
 
 @pytest.mark.parametrize("how", ["begins", "ends"])
 def test_a_snapshot_of_what_is_deleted_at_that_moment_is_refused_and_leaves_nothing(
-    files: Backend, store: ObservedStore, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: LocalBackend, store: ObservedStore, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = files.create_volume(makers.volume())
     add = store.add
@@ -171,7 +171,7 @@ def test_a_snapshot_of_what_is_deleted_at_that_moment_is_refused_and_leaves_noth
 
 
 def test_a_deletion_that_meets_the_record_of_a_new_snapshot_says_so_to_its_creation(
-    files: Backend, store: ObservedStore
+    files: LocalBackend, store: ObservedStore
 ) -> None:
     volume = files.create_volume(makers.volume())
     late = makers.snapshot(volume)
@@ -181,7 +181,7 @@ def test_a_deletion_that_meets_the_record_of_a_new_snapshot_says_so_to_its_creat
 
 
 def test_the_last_snapshot_goes_while_its_volume_is_deleted(
-    files: Backend, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+    files: LocalBackend, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = files.create_volume(makers.volume())
     snapshot = files.create_snapshot(makers.snapshot(volume))
@@ -199,7 +199,7 @@ def test_the_last_snapshot_goes_while_its_volume_is_deleted(
         store.get(Volume, volume.id)
 
 
-def test_a_deletion_of_a_deleted_volume_asks_nothing_of_its_back_end(files: Backend, store: ObservedStore) -> None:
+def test_a_deletion_of_a_deleted_volume_asks_nothing_of_its_back_end(files: LocalBackend, store: ObservedStore) -> None:
     volume = files.create_volume(makers.volume())
     files.create_snapshot(makers.snapshot(volume))
     files.delete_volume(volume)
@@ -211,7 +211,7 @@ def test_a_deletion_of_a_deleted_volume_asks_nothing_of_its_back_end(files: Back
     assert [pool.allocated for pool in files.stats().pools] == [pool.allocated for pool in before]
 
 
-def test_a_driver_is_not_told_of_volumes_that_are_kept_for_their_snapshots(files: Backend) -> None:
+def test_a_driver_is_not_told_of_volumes_that_are_kept_for_their_snapshots(files: LocalBackend) -> None:
     from cinder import context, objects
 
     volumes = [files.create_volume(makers.volume()) for _ in range(2)]

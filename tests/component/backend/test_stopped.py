@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendUnavailable
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
@@ -23,7 +23,7 @@ KINDS: tuple[Any, ...] = (Volume, Snapshot, Attachment, GroupSnapshot, Group)
 class Site:
     """A back end, and a record of each kind on it."""
 
-    backend: Backend
+    backend: LocalBackend
     volume: Volume
     snapshot: Snapshot
     attachment: Attachment
@@ -73,13 +73,13 @@ def test_a_stopped_back_end_changes_no_record(
 ) -> None:
     before = [store.page(kind).records for kind in KINDS]
     site.backend.stop()
-    with pytest.raises(BackendUnavailable, match="not set up"):
+    with pytest.raises(BackendUnavailable, match="stopped"):
         operation(site)
     assert [store.page(kind).records for kind in KINDS] == before
 
 
 def test_a_back_end_that_was_never_started_writes_no_record(make: MakeBackend, store: ObservedStore) -> None:
     backend = make(start=False)
-    with pytest.raises(BackendUnavailable, match="not set up"):
+    with pytest.raises(BackendUnavailable, match="not started"):
         backend.create_volume(replace(makers.volume(), host="h", pool="one"))
     assert store.page(Volume).records == ()

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.config.settings import SealingKey
 from csi_cinderlib.errors import CorruptRecord
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.plugins import open_store
@@ -35,12 +35,12 @@ def sql(sealer: Sealer, tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def backend(make: MakeBackend, sql: Store) -> Backend:
+def backend(make: MakeBackend, sql: Store) -> LocalBackend:
     return make(driver="tests.support.fakes.nothing.GroupDriver", store=sql)
 
 
 @pytest.fixture
-def volume(backend: Backend, sql: Store, sealer: Sealer) -> Volume:
+def volume(backend: LocalBackend, sql: Store, sealer: Sealer) -> Volume:
     """One that can be read, attached to n1 by a record that can and to n2 by one that cannot; without a password of its own."""
     made = backend.create_volume(makers.volume(multiattach=True))
     backend.connect(made, makers.attachment(made, "n1"))
@@ -60,12 +60,12 @@ def again(store: Store, volume: Volume) -> Volume:
     return store.get(Volume, volume.id)
 
 
-def driver(backend: Backend) -> Any:
+def driver(backend: LocalBackend) -> Any:
     return backend.driver
 
 
 def test_a_volume_with_an_attachment_that_cannot_be_read_is_not_deleted(
-    backend: Backend, sql: Store, volume: Volume
+    backend: LocalBackend, sql: Store, volume: Volume
 ) -> None:
     sql.remove(next(one for one in sql.page(Attachment).records if one.node_id == "n1"))
     with pytest.raises(CorruptRecord, match="attachment"):
@@ -77,7 +77,7 @@ def test_a_volume_with_an_attachment_that_cannot_be_read_is_not_deleted(
 
 
 def test_a_disconnection_beside_one_that_cannot_be_read_leaves_export_and_record(
-    backend: Backend, sql: Store, volume: Volume
+    backend: LocalBackend, sql: Store, volume: Volume
 ) -> None:
     (readable,) = sql.page(Attachment).records
     with pytest.raises(CorruptRecord):
@@ -88,7 +88,7 @@ def test_a_disconnection_beside_one_that_cannot_be_read_leaves_export_and_record
 
 
 def test_what_was_refused_goes_on_when_the_key_is_there_again(
-    backend: Backend, sql: Store, volume: Volume, sealer: Sealer
+    backend: LocalBackend, sql: Store, volume: Volume, sealer: Sealer
 ) -> None:
     (readable,) = sql.page(Attachment).records
     with pytest.raises(CorruptRecord):
@@ -100,14 +100,16 @@ def test_what_was_refused_goes_on_when_the_key_is_there_again(
     assert (driver(backend).mapped, driver(backend).exports, driver(backend).volumes) == (set(), set(), {})
 
 
-def test_nobody_else_is_connected_and_nothing_is_left_of_the_try(backend: Backend, sql: Store, volume: Volume) -> None:
+def test_nobody_else_is_connected_and_nothing_is_left_of_the_try(
+    backend: LocalBackend, sql: Store, volume: Volume
+) -> None:
     with pytest.raises(CorruptRecord):
         backend.connect(volume, makers.attachment(volume, "n3"))
     assert [one.node_id for one in sql.page(Attachment).records] == ["n1"]
     assert driver(backend).calls["initialize_connection"] == 2
 
 
-def test_snapshots_are_refused_before_anything_is_written(backend: Backend, sql: Store, volume: Volume) -> None:
+def test_snapshots_are_refused_before_anything_is_written(backend: LocalBackend, sql: Store, volume: Volume) -> None:
     with pytest.raises(CorruptRecord):
         backend.create_snapshot(makers.snapshot(volume))
     group = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
@@ -118,7 +120,7 @@ def test_snapshots_are_refused_before_anything_is_written(backend: Backend, sql:
 
 
 def test_a_start_exports_again_what_can_be_read(
-    make: MakeBackend, backend: Backend, sql: Store, volume: Volume
+    make: MakeBackend, backend: LocalBackend, sql: Store, volume: Volume
 ) -> None:
     backend.stop()
     assert driver(make(store=sql)).exports == {volume.id}

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -17,6 +16,7 @@ from csi_cinderlib.errors import (
     PreconditionFailed,
     Unsupported,
 )
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence import codec
@@ -30,17 +30,17 @@ UNUSABLE = [Status.CREATING, Status.DELETING, Status.ERROR]
 
 
 @pytest.fixture
-def driver(backend: Backend) -> Any:
+def driver(backend: LocalBackend) -> Any:
     return backend.driver
 
 
 @pytest.fixture
-def volume(backend: Backend) -> Volume:
+def volume(backend: LocalBackend) -> Volume:
     return backend.create_volume(makers.volume())
 
 
 @pytest.fixture
-def snapshot(backend: Backend, volume: Volume) -> Snapshot:
+def snapshot(backend: LocalBackend, volume: Volume) -> Snapshot:
     return backend.create_snapshot(makers.snapshot(volume))
 
 
@@ -48,7 +48,7 @@ def snapshot(backend: Backend, volume: Volume) -> Snapshot:
 
 
 def test_a_creation_names_its_owner_and_its_time_from_the_start(
-    backend: Backend, driver: Any, store: ObservedStore
+    backend: LocalBackend, driver: Any, store: ObservedStore
 ) -> None:
     seen = observe(driver, "create_volume", lambda made: store.get(Volume, made.id))
     made = backend.create_volume(replace(makers.volume(), status=Status.ERROR, message="old"))
@@ -64,7 +64,7 @@ def test_a_creation_names_its_owner_and_its_time_from_the_start(
 
 @pytest.mark.parametrize("status", UNUSABLE)
 def test_what_is_not_whole_is_no_source(
-    backend: Backend, volume: Volume, snapshot: Snapshot, store: ObservedStore, status: Status
+    backend: LocalBackend, volume: Volume, snapshot: Snapshot, store: ObservedStore, status: Status
 ) -> None:
     sources: list[Any] = [volume, snapshot]
     for source in sources:
@@ -74,13 +74,13 @@ def test_what_is_not_whole_is_no_source(
     assert [record.id for record in store.page(Volume).records] == [volume.id]
 
 
-def test_a_source_that_grows_is_one(backend: Backend, volume: Volume, store: ObservedStore) -> None:
+def test_a_source_that_grows_is_one(backend: LocalBackend, volume: Volume, store: ObservedStore) -> None:
     store.replace(replace(volume, status=Status.EXTENDING, target_size=GiB(1)))
     assert backend.create_volume(makers.volume(source=volume)).status is Status.AVAILABLE
 
 
 def test_a_snapshot_is_a_source_on_its_own_back_end_and_of_its_size(
-    make: MakeBackend, backend: Backend, store: ObservedStore
+    make: MakeBackend, backend: LocalBackend, store: ObservedStore
 ) -> None:
     snapshot = backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume(size=3))))
     with pytest.raises(OutOfRange, match=f"{2 << 30} bytes is less than the snapshot's {3 << 30}"):
@@ -106,7 +106,7 @@ def test_only_a_clone_made_at_its_sources_size_is_extended_to_the_requested_size
 
 @pytest.mark.parametrize("status", [Status.DELETING, Status.EXTENDING])
 def test_only_a_creation_is_resumed(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore, status: Status
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore, status: Status
 ) -> None:
     left = store.replace(replace(volume, status=status))
     with pytest.raises(PreconditionFailed, match=f"is {status}: its creation cannot be resumed"):
@@ -115,7 +115,7 @@ def test_only_a_creation_is_resumed(
 
 
 def test_a_resumed_creation_is_ones_own_before_anything_is_deleted(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     left = store.replace(replace(volume, status=Status.ERROR, owner="dead", message="no space", unfinished=True))
     seen = observe(driver, "delete_volume", lambda doomed: store.get(Volume, doomed.id))
@@ -125,7 +125,7 @@ def test_a_resumed_creation_is_ones_own_before_anything_is_deleted(
 
 
 def test_a_clean_up_that_fails_does_not_keep_a_volume_from_being_made_unless_the_array_is_away(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     failing(driver, "delete_volume", RuntimeError("there is none"))
     made = backend.resume_create_volume(store.replace(replace(volume, status=Status.ERROR)))
@@ -138,7 +138,7 @@ def test_a_clean_up_that_fails_does_not_keep_a_volume_from_being_made_unless_the
 
 
 def test_what_the_array_does_not_have_leaves_no_record_of_a_failed_creation(
-    backend: Backend, driver: Any, store: ObservedStore
+    backend: LocalBackend, driver: Any, store: ObservedStore
 ) -> None:
     record = makers.volume()
     failing(driver, "create_volume", RuntimeError("no space"))
@@ -149,7 +149,7 @@ def test_what_the_array_does_not_have_leaves_no_record_of_a_failed_creation(
 
 
 def test_what_could_not_be_deleted_has_a_record_that_says_so(
-    backend: Backend, driver: Any, store: ObservedStore
+    backend: LocalBackend, driver: Any, store: ObservedStore
 ) -> None:
     failing(driver, "create_volume", RuntimeError("no space"))
     failing(driver, "delete_volume", RuntimeError("stuck"))
@@ -164,7 +164,7 @@ def test_what_could_not_be_deleted_has_a_record_that_says_so(
 
 
 def test_an_intent_to_delete_is_visible_to_the_driver_and_others(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     seen = observe(driver, "delete_volume", lambda doomed: store.get(Volume, doomed.id))
     order = observe(driver, "remove_export", lambda _context, doomed: driver.calls["delete_volume"])
@@ -175,7 +175,7 @@ def test_an_intent_to_delete_is_visible_to_the_driver_and_others(
 
 @pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR])
 def test_what_was_never_made_was_never_exported(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore, status: Status
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore, status: Status
 ) -> None:
     backend.delete_volume(store.replace(replace(volume, status=status)))
     assert (driver.calls["remove_export"], driver.calls["delete_volume"]) == (0, 1)
@@ -183,7 +183,7 @@ def test_what_was_never_made_was_never_exported(
 
 
 def test_a_volume_with_an_attachment_that_cannot_be_read_stays_as_it_was(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     left = store.replace(replace(volume, status=Status.ERROR, message="no space", owner="dead"))
     store._put_raw(Attachment, "broken", "1-x", f'{{"volume_id": "{volume.id}"}}')
@@ -195,7 +195,7 @@ def test_a_volume_with_an_attachment_that_cannot_be_read_stays_as_it_was(
 
 
 def test_a_deletion_that_could_not_read_an_attachment_ends_although_the_record_is_repaired_meanwhile(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     attachment = makers.attachment(volume)
 
@@ -214,7 +214,7 @@ def test_a_deletion_that_could_not_read_an_attachment_ends_although_the_record_i
 
 
 def test_no_intent_to_delete_an_attached_volume_is_written(
-    backend: Backend, volume: Volume, store: ObservedStore
+    backend: LocalBackend, volume: Volume, store: ObservedStore
 ) -> None:
     """A kill amid the refusal would leave a volume that is in use as one that is being deleted."""
     attachment = backend.connect(volume, makers.attachment(volume))
@@ -228,7 +228,9 @@ def test_no_intent_to_delete_an_attached_volume_is_written(
     assert store.get(Volume, volume.id).revision == volume.revision
 
 
-def test_a_refused_deletion_leaves_the_volume_to_nobody(backend: Backend, volume: Volume, store: ObservedStore) -> None:
+def test_a_refused_deletion_leaves_the_volume_to_nobody(
+    backend: LocalBackend, volume: Volume, store: ObservedStore
+) -> None:
     backend.create_snapshot(makers.snapshot(volume))
     with pytest.raises(InUse, match="has snapshots"):
         backend.delete_volume(volume)
@@ -236,7 +238,7 @@ def test_a_refused_deletion_leaves_the_volume_to_nobody(backend: Backend, volume
     assert (kept.status, kept.owner, kept.message) == (Status.AVAILABLE, "", "")
 
 
-def test_a_refused_deletion_of_what_failed_says_so(backend: Backend, volume: Volume, store: ObservedStore) -> None:
+def test_a_refused_deletion_of_what_failed_says_so(backend: LocalBackend, volume: Volume, store: ObservedStore) -> None:
     backend.create_snapshot(makers.snapshot(volume))
     with pytest.raises(InUse):
         backend.delete_volume(store.replace(replace(volume, status=Status.ERROR)))
@@ -246,7 +248,7 @@ def test_a_refused_deletion_of_what_failed_says_so(backend: Backend, volume: Vol
 
 
 def test_a_failed_deletion_says_why_and_whose_it_is(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     failing(driver, "remove_export", RuntimeError("stuck"))
     with pytest.raises(BackendError, match="stuck"):
@@ -261,7 +263,7 @@ def test_a_failed_deletion_says_why_and_whose_it_is(
 
 @pytest.mark.parametrize("status", [Status.CREATING, Status.DELETING, Status.ERROR])
 def test_what_is_not_whole_does_not_grow(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore, status: Status
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore, status: Status
 ) -> None:
     with pytest.raises(PreconditionFailed, match=f"is {status}"):
         backend.extend_volume(store.replace(replace(volume, status=status)), GiB(2))
@@ -269,7 +271,7 @@ def test_what_is_not_whole_does_not_grow(
 
 
 def test_how_far_a_volume_is_to_grow_is_written_down_first(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     seen = observe(driver, "extend_volume", lambda grown, size: (store.get(Volume, grown.id), size))
     grown = backend.extend_volume(volume, GiB(3))
@@ -284,7 +286,9 @@ def test_how_far_a_volume_is_to_grow_is_written_down_first(
     )
 
 
-def test_a_finished_growth_has_no_message(backend: Backend, driver: Any, volume: Volume, store: ObservedStore) -> None:
+def test_a_finished_growth_has_no_message(
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
+) -> None:
     observe(
         driver,
         "extend_volume",
@@ -303,7 +307,7 @@ def test_a_growth_after_a_failed_one_goes_as_far_as_it_is_asked(make: MakeBacken
 
 @pytest.mark.parametrize(("target", "asked", "size"), [(4, 2, 4), (2, 4, 4), (None, 3, 3)])
 def test_a_resumed_growth_goes_as_far_as_either_asked(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore, target: int | None, asked: int, size: int
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore, target: int | None, asked: int, size: int
 ) -> None:
     aim = GiB(target) if target else None
     left = store.replace(replace(volume, status=Status.EXTENDING, target_size=aim, owner="dead"))
@@ -312,14 +316,16 @@ def test_a_resumed_growth_goes_as_far_as_either_asked(
 
 
 def test_a_resumed_growth_to_the_size_that_was_found_already_only_ends(
-    backend: Backend, driver: Any, volume: Volume, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
 ) -> None:
     left = store.replace(replace(volume, status=Status.EXTENDING, target_size=GiB(1), owner="dead"))
     assert backend.extend_volume(left, GiB(1)).status is Status.AVAILABLE
     assert driver.calls["extend_volume"] == 0
 
 
-def test_a_failed_growth_belongs_to_nobody(backend: Backend, driver: Any, volume: Volume, store: ObservedStore) -> None:
+def test_a_failed_growth_belongs_to_nobody(
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore
+) -> None:
     failing(driver, "extend_volume", RuntimeError("no space"))
     with pytest.raises(BackendError):
         backend.extend_volume(volume, GiB(2))
@@ -332,7 +338,7 @@ def test_a_failed_growth_belongs_to_nobody(backend: Backend, driver: Any, volume
 
 
 def test_a_revert_is_noted_while_it_runs(
-    backend: Backend, driver: Any, volume: Volume, snapshot: Snapshot, store: ObservedStore
+    backend: LocalBackend, driver: Any, volume: Volume, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     seen = observe(
         driver, "revert_to_snapshot", lambda _context, record, taken: (store.get(Volume, record.id).message, taken.id)
@@ -342,7 +348,7 @@ def test_a_revert_is_noted_while_it_runs(
 
 
 def test_a_driver_reverts_the_volume_of_the_snapshot_and_no_copy_of_it(
-    backend: Backend, driver: Any, volume: Volume, snapshot: Snapshot
+    backend: LocalBackend, driver: Any, volume: Volume, snapshot: Snapshot
 ) -> None:
     same = observe(driver, "revert_to_snapshot", lambda _context, record, taken: taken.volume is record)
     backend.revert_volume(volume, snapshot)
@@ -350,7 +356,7 @@ def test_a_driver_reverts_the_volume_of_the_snapshot_and_no_copy_of_it(
 
 
 def test_only_what_is_whole_is_reverted_and_to_a_snapshot_of_its_own(
-    backend: Backend, driver: Any, volume: Volume, snapshot: Snapshot
+    backend: LocalBackend, driver: Any, volume: Volume, snapshot: Snapshot
 ) -> None:
     other = backend.create_volume(makers.volume())
     for record, taken in (

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import (
     AlreadyExists,
     BackendError,
@@ -24,6 +23,7 @@ from csi_cinderlib.errors import (
     StaleRecord,
     Unsupported,
 )
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Snapshot, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.conftest import MakeBackend
@@ -31,11 +31,11 @@ from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore, touch
 
 
-def driver(backend: Backend) -> Any:
+def driver(backend: LocalBackend) -> Any:
     return backend.driver
 
 
-def test_the_record_is_written_before_the_driver_is_called(backend: Backend, store: ObservedStore) -> None:
+def test_the_record_is_written_before_the_driver_is_called(backend: LocalBackend, store: ObservedStore) -> None:
     seen = []
     original = driver(backend).create_volume
 
@@ -48,13 +48,13 @@ def test_the_record_is_written_before_the_driver_is_called(backend: Backend, sto
     assert seen == [Status.CREATING]
 
 
-def test_creating_costs_two_writes_and_no_read(backend: Backend, store: ObservedStore) -> None:
+def test_creating_costs_two_writes_and_no_read(backend: LocalBackend, store: ObservedStore) -> None:
     store.calls.clear()
     backend.create_volume(makers.volume())
     assert store.calls == ["add", "replace"]
 
 
-def test_what_the_driver_says_is_kept(backend: Backend, store: ObservedStore) -> None:
+def test_what_the_driver_says_is_kept(backend: LocalBackend, store: ObservedStore) -> None:
     created = backend.create_volume(makers.volume())
     assert created.provider.location == f"nowhere/volume-{created.id}"
     assert created.host == "csi-cinderlib@fake#one"
@@ -90,14 +90,14 @@ def test_a_creation_that_failed_and_could_not_be_undone_succeeds_later(make: Mak
     assert backend.resume_create_volume(store.get(Volume, record.id)).status is Status.AVAILABLE
 
 
-def test_an_interrupted_creation_is_undone_and_begun_again(backend: Backend, store: ObservedStore) -> None:
+def test_an_interrupted_creation_is_undone_and_begun_again(backend: LocalBackend, store: ObservedStore) -> None:
     left = store.add(replace(makers.volume(), host="csi-cinderlib@fake#one", pool="one", owner="a process that died"))
     created = backend.resume_create_volume(left)
     assert (created.status, created.owner) == (Status.AVAILABLE, "")
     assert driver(backend).calls["delete_volume"] == 1
 
 
-def test_resuming_what_is_finished_touches_nothing(backend: Backend) -> None:
+def test_resuming_what_is_finished_touches_nothing(backend: LocalBackend) -> None:
     created = backend.create_volume(makers.volume())
     assert backend.resume_create_volume(created) is created
     assert driver(backend).calls["create_volume"] == 1
@@ -114,7 +114,7 @@ def test_a_creation_that_another_living_process_works_on_is_left_to_it(make: Mak
     )
 
 
-def test_the_same_id_twice_is_refused_before_the_driver_hears_of_it(backend: Backend) -> None:
+def test_the_same_id_twice_is_refused_before_the_driver_hears_of_it(backend: LocalBackend) -> None:
     record = makers.volume()
     backend.create_volume(record)
     with pytest.raises(AlreadyExists):
@@ -122,7 +122,9 @@ def test_the_same_id_twice_is_refused_before_the_driver_hears_of_it(backend: Bac
     assert driver(backend).calls["create_volume"] == 1
 
 
-def test_a_record_changed_by_somebody_else_meanwhile_keeps_his_change(backend: Backend, store: ObservedStore) -> None:
+def test_a_record_changed_by_somebody_else_meanwhile_keeps_his_change(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
     record = makers.volume()
     original = driver(backend).create_volume
 
@@ -136,7 +138,7 @@ def test_a_record_changed_by_somebody_else_meanwhile_keeps_his_change(backend: B
 
 
 def test_a_volume_that_somebody_else_began_to_delete_is_not_made_available(
-    backend: Backend, store: ObservedStore
+    backend: LocalBackend, store: ObservedStore
 ) -> None:
     original = driver(backend).create_volume
 
@@ -236,14 +238,14 @@ def test_a_volume_that_vanished_from_the_array_can_be_deleted(make: MakeBackend,
     assert store.page(Volume).records == ()
 
 
-def test_deleting_what_is_gone_is_fine(backend: Backend) -> None:
+def test_deleting_what_is_gone_is_fine(backend: LocalBackend) -> None:
     created = backend.create_volume(makers.volume())
     backend.delete_volume(created)
     backend.delete_volume(created)
     assert driver(backend).calls["delete_volume"] == 1
 
 
-def test_a_stale_record_does_not_delete(backend: Backend, store: ObservedStore) -> None:
+def test_a_stale_record_does_not_delete(backend: LocalBackend, store: ObservedStore) -> None:
     created = backend.create_volume(makers.volume())
     touch(store, created)
     with pytest.raises(StaleRecord):
@@ -252,7 +254,7 @@ def test_a_stale_record_does_not_delete(backend: Backend, store: ObservedStore) 
 
 
 def test_a_snapshot_begun_while_a_deletion_begins_does_not_lose_its_volume(
-    backend: Backend, store: ObservedStore
+    backend: LocalBackend, store: ObservedStore
 ) -> None:
     """Two processes: whichever writes its intent second sees the other's."""
     created = backend.create_volume(makers.volume())
@@ -278,7 +280,7 @@ def test_a_size_that_was_never_tried_is_not_taken_for_done(make: MakeBackend) ->
         backend.extend_volume(backend.create_volume(makers.volume()), GiB(2))
 
 
-def test_an_interrupted_growth_is_finished(backend: Backend, store: ObservedStore) -> None:
+def test_an_interrupted_growth_is_finished(backend: LocalBackend, store: ObservedStore) -> None:
     created = backend.create_volume(makers.volume())
     left = store.replace(replace(created, status=Status.EXTENDING, target_size=GiB(4), owner="dead"))
     grown = backend.extend_volume(left, GiB(3))
@@ -290,7 +292,7 @@ def test_a_target_that_was_not_told_of_the_growth_does_not_matter(make: MakeBack
     assert backend.extend_volume(backend.create_volume(makers.volume()), GiB(2)).size == 2
 
 
-def test_growing_to_the_present_size_does_nothing(backend: Backend) -> None:
+def test_growing_to_the_present_size_does_nothing(backend: LocalBackend) -> None:
     created = backend.create_volume(makers.volume(size=2))
     assert backend.extend_volume(created, GiB(2)) is created
     assert driver(backend).calls["extend_volume"] == 0
@@ -304,7 +306,7 @@ def test_an_attached_volume_does_not_grow_where_the_driver_cannot(make: MakeBack
         backend.extend_volume(store.get(Volume, created.id), GiB(2))
 
 
-def test_reverting_asks_the_driver_and_nobody_may_be_attached(backend: Backend, store: ObservedStore) -> None:
+def test_reverting_asks_the_driver_and_nobody_may_be_attached(backend: LocalBackend, store: ObservedStore) -> None:
     created = backend.create_volume(makers.volume())
     taken = backend.create_snapshot(makers.snapshot(created))
     assert backend.revert_volume(created, taken).message == ""
@@ -315,7 +317,7 @@ def test_reverting_asks_the_driver_and_nobody_may_be_attached(backend: Backend, 
         backend.revert_volume(store.get(Volume, created.id), taken)
 
 
-def test_a_snapshot_of_another_size_is_not_reverted_to(backend: Backend) -> None:
+def test_a_snapshot_of_another_size_is_not_reverted_to(backend: LocalBackend) -> None:
     created = backend.create_volume(makers.volume())
     taken = backend.create_snapshot(makers.snapshot(created))
     with pytest.raises(PreconditionFailed):
@@ -357,7 +359,7 @@ def test_a_failed_snapshot_leaves_nothing(make: MakeBackend, store: ObservedStor
     assert driver(backend).calls["delete_snapshot"] == 1
 
 
-def test_an_interrupted_snapshot_is_taken_anew(backend: Backend, store: ObservedStore) -> None:
+def test_an_interrupted_snapshot_is_taken_anew(backend: LocalBackend, store: ObservedStore) -> None:
     created = backend.create_volume(makers.volume())
     left = store.add(replace(makers.snapshot(created), owner="dead"))
     assert backend.resume_create_snapshot(left).status is Status.AVAILABLE
@@ -372,7 +374,7 @@ def test_a_snapshot_that_something_depends_on_stays(make: MakeBackend, store: Ob
     assert store.get(Snapshot, taken.id).status is Status.AVAILABLE
 
 
-def test_no_snapshot_of_a_volume_that_is_being_deleted(backend: Backend, store: ObservedStore) -> None:
+def test_no_snapshot_of_a_volume_that_is_being_deleted(backend: LocalBackend, store: ObservedStore) -> None:
     created = backend.create_volume(makers.volume())
     store.before["add"] = lambda _record: store.replace(replace(created, status=Status.DELETING))
     with pytest.raises(PreconditionFailed, match="is being deleted"):

@@ -42,7 +42,7 @@ def test_what_was_dumped_can_be_loaded_elsewhere_and_worked_with(backend: Backen
     elsewhere = Library()
     try:
         there = elsewhere.backend(backend.id, **cfg)
-        there.core._engine.driver = driver  # the same storage: the fake keeps its world in the driver
+        there.core.verbs._engine.driver = driver  # the same storage: the fake keeps its world in the driver
         volume = elsewhere.load(text)
         assert elsewhere.persistence.get_volumes() == []
         assert (volume.size, volume.metadata["m"], volume.volume_type.extra_specs) == (2, "n", {"a": "b"})

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime, _process
 from csi_cinderlib.config import load
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.persistence.memory import MemoryStore
 
 CINDER_CONF = """
@@ -42,7 +42,7 @@ class Process:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._runtimes: list[Runtime] = []
-        self._backends: list[Backend] = []
+        self._backends: list[LocalBackend] = []
 
     def start(self, name: str, cinder_conf: str, yaml: str = "") -> Any:
         """The back end of this cinder.conf."""
@@ -53,7 +53,7 @@ class Process:
         settings = load.load(state / "settings.yaml", environment={"CINDERLIB_STATE_DIR": str(state)})
         runtime = Runtime(state, defaults=settings.cinder_defaults)
         self._runtimes.append(runtime)
-        backend = Backend(settings.backends[-1], store=MemoryStore(), runtime=runtime)
+        backend = LocalBackend(settings.backends[-1], store=MemoryStore(), runtime=runtime)
         self._backends.append(backend)
         backend.start()
         return backend

@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config import load
 from csi_cinderlib.csi.requests.parameters import storage_class
 from csi_cinderlib.errors import DriverError, InvalidRequest
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model import ids
 from csi_cinderlib.model.capability import AccessMode, Block, Capability
 from csi_cinderlib.model.records import Volume
@@ -76,7 +76,7 @@ def back_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Volume
     )
     store, runtime = MemoryStore(), Runtime(directory)
     made = Backends(
-        Backend(one, store=store, runtime=runtime, volume_types=settings.volume_types) for one in settings.backends
+        LocalBackend(one, store=store, runtime=runtime, volume_types=settings.volume_types) for one in settings.backends
     )
     for one in made.all():
         one.start()
@@ -97,7 +97,7 @@ def volumes(back_ends: tuple[Volumes, Backends]) -> Volumes:
 
 
 def driver(back_ends: tuple[Volumes, Backends], name: str) -> Any:
-    return cast(Backend, back_ends[1].get(name)).driver
+    return cast(LocalBackend, back_ends[1].get(name)).driver
 
 
 def create(volumes: Volumes, name: str, **parameters: str) -> Volume:

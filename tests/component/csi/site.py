@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
@@ -16,6 +15,7 @@ from csi_cinderlib.config.settings import BackendSettings, SealingKey
 from csi_cinderlib.csi.controller import Controller
 from csi_cinderlib.csi.group_controller import GroupController
 from csi_cinderlib.csi.v1 import csi_pb2 as pb
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model import nodes
 from csi_cinderlib.observe.metrics import Metrics
 from csi_cinderlib.persistence.api import Store
@@ -92,7 +92,7 @@ class Site:
 
     def _add(self, name: str, driver: str, options: Mapping[str, object], topology: Mapping[str, str] | None) -> Any:
         settings = BackendSettings(name=name, driver=driver, options=options, topology=topology or {})
-        backend = Backend(settings, store=self.store, runtime=self.runtime, owner="here", meter=self.metrics)
+        backend = LocalBackend(settings, store=self.store, runtime=self.runtime, owner="here", meter=self.metrics)
         self.backends.add(backend)
         backend.start()
         backend.wait_for_exports()

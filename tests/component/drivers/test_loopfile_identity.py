@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.drivers import identities
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, NotFound
 from csi_cinderlib.host import mounts
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.memory import MemoryStore
@@ -195,13 +195,13 @@ class Site:
         self._number = 0
         self._end: list[Callable[[], None]] = []
 
-    def start(self, directory: Path, pool: str = "pool", *, state: str = "") -> Backend:
+    def start(self, directory: Path, pool: str = "pool", *, state: str = "") -> LocalBackend:
         """In a new process, with a new state directory unless one is named."""
         self._number += 1
         runtime = Runtime(self.base / f"state-{state or self._number}")
         options = {"loopfile_directories": [f"{pool}:{directory}"], "max_over_subscription_ratio": 1000}
         settings = BackendSettings(name="files", driver=DRIVER, options=options)
-        backend = Backend(settings, store=self.store, runtime=runtime)
+        backend = LocalBackend(settings, store=self.store, runtime=runtime)
         self._end += [runtime.close, backend.stop]
         backend.start()
         return backend
@@ -218,7 +218,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made.end()
 
 
-def create(backend: Backend) -> Volume:
+def create(backend: LocalBackend) -> Volume:
     return backend.create_volume(replace(makers.volume("files"), pool=""))
 
 

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, SealingKey
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.ids import Namespace
@@ -112,7 +112,7 @@ class Site:
             topology=topology,
             max_concurrent_calls=0,
         )
-        backend = Backend(settings, store=self.store, runtime=self.runtime, owner="here")
+        backend = LocalBackend(settings, store=self.store, runtime=self.runtime, owner="here")
         self.backends.add(backend)
         backend.start()
         backend.wait_for_exports()
@@ -195,7 +195,7 @@ def empty_site(store: Store, runtime: Runtime) -> Iterator[Site]:
 
 def driver_of(site: Site, name: str) -> Any:
     """A back end's driver, which runs in this process."""
-    return cast(Backend, site.backends.get(name)).driver
+    return cast(LocalBackend, site.backends.get(name)).driver
 
 
 @pytest.fixture

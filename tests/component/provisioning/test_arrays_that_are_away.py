@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import BackendUnavailable, InvalidRequest, NotReady
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.requests import ClassParameters, GetCapacity
 from tests.component.provisioning.conftest import Site, driver_of
 
@@ -20,8 +20,8 @@ def away(empty_site: Site) -> Any:
     """The driver of a back end whose report is old, and which is beside one that is well."""
     for name in ("away", "well"):
         empty_site.add_backend(name, capacity_gb="100")
-        backend = cast(Backend, empty_site.backends.get(name))
-        backend.settings = backend._engine.settings = replace(backend.settings, stats_seconds=0)
+        backend = cast(LocalBackend, empty_site.backends.get(name))
+        backend._reports._seconds = 0
     return driver_of(empty_site, "away")
 
 

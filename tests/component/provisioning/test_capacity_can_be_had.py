@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ResourceExhausted
 from csi_cinderlib.host import mounts
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Volume
 from csi_cinderlib.model.requests import GetCapacity
 
@@ -36,7 +36,7 @@ def start(site: Site, disk: Path, ratio: float, reserved: int) -> None:
         "max_over_subscription_ratio": ratio,
         "reserved_percentage": reserved,
     }
-    backend = Backend(
+    backend = LocalBackend(
         BackendSettings(name="files", driver=LOOPFILE, options=options),
         store=site.store,
         runtime=site.runtime,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ResourceExhausted
+from csi_cinderlib.lifecycle.local import LocalBackend
 
 from .conftest import NOTHING, Site
 
@@ -14,7 +14,7 @@ from .conftest import NOTHING, Site
 def start(site: Site, name: str, free: int, **options: str) -> None:
     given = {"nothing_capacity_gb": str(free), **options}
     settings = BackendSettings(name=name, driver=NOTHING, options=given, max_concurrent_calls=0)
-    backend = Backend(settings, store=site.store, runtime=site.runtime, owner="here")
+    backend = LocalBackend(settings, store=site.store, runtime=site.runtime, owner="here")
     site.backends.add(backend)
     backend.start()
 

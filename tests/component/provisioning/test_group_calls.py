@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
     AlreadyExists,
@@ -19,6 +18,7 @@ from csi_cinderlib.errors import (
     OperationPending,
     Unsupported,
 )
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.answers import GroupSnapshotState
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.provisioning.groups import Groups
@@ -39,7 +39,7 @@ def files(tmp_path: Path) -> Path:
 def disks(empty_site: Site, files: Path) -> Site:
     """A site on loop files, whose driver takes group snapshots."""
     settings = BackendSettings(name="files", driver=LOOPFILE, options={"loopfile_directories": str(files)})
-    backend = Backend(settings, store=empty_site.store, runtime=empty_site.runtime, owner="here")
+    backend = LocalBackend(settings, store=empty_site.store, runtime=empty_site.runtime, owner="here")
     empty_site.backends.add(backend)
     backend.start()
     return empty_site

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend import leftovers
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -19,6 +18,7 @@ from csi_cinderlib.errors import (
     PreconditionFailed,
     StoreUnavailable,
 )
+from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.model.records import EMPTY, KeyValue, Snapshot, Status, Volume
 from csi_cinderlib.pages import ORPHAN_PAGE
 from csi_cinderlib.persistence.memory import MemoryStore

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import (
     BackendUnavailable,
     CorruptRecord,
@@ -17,6 +16,7 @@ from csi_cinderlib.errors import (
     NotFound,
     OperationPending,
 )
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.model.requests import ClassParameters, GetCapacity, ListSnapshots
@@ -111,7 +111,7 @@ def test_a_back_end_counts_as_ready_while_it_exports_again_what_is_attached(
         seen.append(empty_site.volumes.get(volume_id).condition.abnormal)
 
     monkeypatch.setattr(type(driver), "meanwhile", [look])
-    backend = cast(Backend, empty_site.backends.get("array"))
+    backend = cast(LocalBackend, empty_site.backends.get("array"))
     backend.stop()
     backend.start()
     backend.wait_for_exports()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.host import mounts
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Volume
 from csi_cinderlib.model.requests import GetCapacity
 
@@ -31,10 +31,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def backend(empty_site: Site, disk: Path) -> Backend:
+def backend(empty_site: Site, disk: Path) -> LocalBackend:
     options = {"loopfile_directories": str(disk), "max_over_subscription_ratio": 1000}
     settings = BackendSettings(name="files", driver="csi_cinderlib.drivers.loopfile.LoopFileDriver", options=options)
-    backend = Backend(settings, store=empty_site.store, runtime=empty_site.runtime, owner="here")
+    backend = LocalBackend(settings, store=empty_site.store, runtime=empty_site.runtime, owner="here")
     empty_site.backends.add(backend)
     backend.start()
     return backend
@@ -42,7 +42,7 @@ def backend(empty_site: Site, disk: Path) -> Backend:
 
 @pytest.mark.parametrize("when", ["at the start", "while the driver runs"])
 def test_a_pool_whose_disk_is_not_there_is_told_and_keeps_its_volumes(
-    empty_site: Site, backend: Backend, disk: Path, when: str
+    empty_site: Site, backend: LocalBackend, disk: Path, when: str
 ) -> None:
     volume = empty_site.create()
     mounts.unmount(str(disk))

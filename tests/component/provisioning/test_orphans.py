@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.errors import OperationPending
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Node, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.model.times import stamp
@@ -194,7 +194,7 @@ def test_one_whose_owner_lives_elsewhere_is_left_alone(site: Site, status: Statu
     there = Owners(site.store, owner="there")
     there.beat()
     old = site.backends.get("array")
-    watchful = Backend(
+    watchful = LocalBackend(
         old.settings,
         store=site.store,
         runtime=site.runtime,

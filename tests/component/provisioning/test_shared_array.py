@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError, NameTaken, NotFound
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.persistence.plugins import open_store
 from tests.component.provisioning.conftest import Site, snapshotting
@@ -121,7 +121,7 @@ def sharing(tmp_path: Path, runtime: Runtime) -> Iterator[tuple[Site, Site]]:
         site = Site(open_store("memory", {}, state_dir=tmp_path / name), runtime)
         options = {"loopfile_directories": [str(tmp_path / "files")]}
         settings = BackendSettings(name=f"files-of-{name}", driver=LOOPFILE, options=options)
-        backend = Backend(settings, store=site.store, runtime=runtime, owner=name)
+        backend = LocalBackend(settings, store=site.store, runtime=runtime, owner=name)
         site.backends.add(backend)
         backend.start()
         sites.append(site)

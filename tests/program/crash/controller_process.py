@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import AlreadyExists, DriverError
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import AccessMode, Capability, Mount
 from csi_cinderlib.model.connection import Connection
@@ -66,7 +66,7 @@ class Controller:
             own = {f"nothing_{name}": value for name, value in array.items()}
             options = {"nothing_array_file": str(state_dir / "array.log"), **own}
             settings = BackendSettings(name="array", driver=ARRAY_DRIVER, options=options)
-        backend = Backend(settings, store=self.store, runtime=runtime, owner="me")
+        backend = LocalBackend(settings, store=self.store, runtime=runtime, owner="me")
         backend.start()
         backends, locks = Backends([backend]), KeyedLocks()
         with suppress(AlreadyExists):

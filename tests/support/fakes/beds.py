@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.model.size import BYTES_PER_GIB
@@ -83,10 +83,10 @@ class Place:
     def _open(self) -> Store:
         return open_store(self.bed.store, dict(self.bed.store_options), state_dir=self.directory / "store")
 
-    def _backend(self) -> Backend:
+    def _backend(self) -> LocalBackend:
         volumes = self.directory / "volumes"
         volumes.mkdir(exist_ok=True, parents=True)
-        backend = Backend(
+        backend = LocalBackend(
             self.bed.settings(volumes), store=self.store, runtime=self._runtime, owner=f"process {os.getpid()}"
         )
         backend.start()

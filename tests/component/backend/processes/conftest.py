@@ -14,9 +14,9 @@ import pytest
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
-from csi_cinderlib.backend.remote import RemoteBackend
 from csi_cinderlib.config.settings import BackendSettings, LogSettings
 from csi_cinderlib.host.deadline import Deadline
+from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.model.records import Volume
 from csi_cinderlib.model.size import GiB
 from tests.support.fakes.stores import ObservedStore

@@ -49,8 +49,8 @@ def test_a_process_without_a_connection_ends_before_the_next_one_starts(make: Ma
     backend = make()
     pid = backend.pid
     os.kill(pid, signal.SIGSTOP)
-    assert backend._line is not None
-    backend._line.peer.close()
+    assert backend.verbs._line is not None
+    backend.verbs._line.peer.close()
     backend.wait_until_ended()
     assert pid not in csi_processes()
 
@@ -132,7 +132,7 @@ def test_a_fork_that_hangs_holds_up_nobody_who_stops_the_back_end(make: Make) ->
 
 
 def test_a_report_that_fails_as_nobody_foresaw_is_the_back_ends_problem(make: Make) -> None:
-    backend = make(nothing_faults=["get_volume_stats:4=exit-thread"])
+    backend = make(nothing_faults=["get_volume_stats:3=exit-thread"])
     with pytest.raises(BackendUnavailable, match="SystemExit"):
         backend.stats(refresh=True)
     assert "SystemExit" in backend.problem
@@ -141,7 +141,7 @@ def test_a_report_that_fails_as_nobody_foresaw_is_the_back_ends_problem(make: Ma
 
 def test_a_report_that_fails_as_nobody_foresaw_keeps_volumes_from_its_back_end_alone(make: Make) -> None:
     """Placement passes over a back end that raises an error of ours."""
-    backend = make(nothing_faults=["get_volume_stats:4=exit-thread"])
+    backend = make(nothing_faults=["get_volume_stats:3=exit-thread"])
     with pytest.raises(BackendUnavailable, match="SystemExit"):
         backend.rated_stats(Candidate(size=GiB(1)))
 

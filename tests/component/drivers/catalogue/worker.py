@@ -50,11 +50,11 @@ class Trial:
         self.runtime, self.store = runtime, store
 
     def outcome(self, path: str, options: dict[str, Any]) -> list[str]:
-        from csi_cinderlib.backend.backend import Backend
         from csi_cinderlib.config.settings import BackendSettings
+        from csi_cinderlib.lifecycle.local import LocalBackend
 
         settings = BackendSettings(name="tried", driver=path, options=options)
-        backend = Backend(settings, store=self.store, runtime=self.runtime)
+        backend = LocalBackend(settings, store=self.store, runtime=self.runtime)
         try:
             backend.start()
         except BaseException as error:

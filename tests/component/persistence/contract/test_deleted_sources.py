@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.backend.backend import Backend
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import AlreadyExists, InUse, NotFound
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import (
     CreateSnapshot,
@@ -59,9 +59,9 @@ def site(store: Store, runtime: Runtime, files: Path) -> Iterator[Site]:
         backend.stop()
 
 
-def start(site: Site, files: Path) -> Backend:
+def start(site: Site, files: Path) -> LocalBackend:
     settings = BackendSettings(name="files", driver=LOOPFILE, options={"loopfile_directories": str(files)})
-    backend = Backend(settings, store=site.store, runtime=site.runtime, owner="here")
+    backend = LocalBackend(settings, store=site.store, runtime=site.runtime, owner="here")
     site.backends.add(backend)
     backend.start()
     return backend

@@ -1,47 +1,45 @@
-"""One back end: a Cinder driver, set up, and the life of volumes on it."""
+"""One back end: the life of the volumes, snapshots and attachments on it, wherever its driver runs."""
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend import (
-    connections,
-    convert,
-    exports,
-    groups,
-    loading,
-    ratings,
-    reports,
-    reverts,
-    snapshots,
-    volumes,
+from csi_cinderlib.backend.api import Check, anybody
+from csi_cinderlib.backend.stats import (
+    BackendCapabilities,
+    BackendStats,
+    Candidate,
+    Pool,
+    Rating,
+    Traits,
+    capabilities,
+    usable_free,
 )
-from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
-from csi_cinderlib.backend.engine import Engine
-from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Pool, Rating
-from csi_cinderlib.backend.work import routed
+from csi_cinderlib.backend.verbs import Driver
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
-from csi_cinderlib.host import kernel
+from csi_cinderlib.lifecycle import reports, reverts
+from csi_cinderlib.lifecycle.attachments import Attachments
+from csi_cinderlib.lifecycle.groups import GroupSnapshots
+from csi_cinderlib.lifecycle.ledger import Ledger
+from csi_cinderlib.lifecycle.room import Room
+from csi_cinderlib.lifecycle.snapshots import Snapshots
+from csi_cinderlib.lifecycle.volumes import Volumes
 from csi_cinderlib.model import times
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Volume, VolumeType
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import redact
-from csi_cinderlib.observe.unmeasured import Meter
-from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
 
 _log = logging.getLogger(__name__)
-_NO_TYPES: Mapping[str, VolumeType] = {}
+NO_TYPES: Mapping[str, VolumeType] = {}
 
 
-def _nobody_else(_owner: str) -> bool:
+def nobody_else(_owner: str) -> bool:
     return False
 
 
@@ -55,54 +53,48 @@ class Backend:
         volume_types: named types; a record whose type has a name only gets that type's specs.
         owner: the name of this process in records under way.
         is_alive: tells whether another owner still works; the default takes over whatever others left unfinished.
-        meter: times each call into the driver.
-        check_lease: called before each call into the driver; raises LeaseLost when this process must not act any more.
-        ensure_exports: after each start, export again what is attached, as Cinder's volume manager does; `wait_for_exports`
-            tells when. For a process that lives for one call only, that is too much.
     """
 
-    def __init__(  # noqa: PLR0913  # keyword-only: one for each thing that whoever builds a back end decides
+    def __init__(  # keyword-only: one for each thing that whoever builds a back end decides
         self,
         settings: BackendSettings,
+        driver: Driver,
         *,
         store: Store,
-        runtime: Runtime,
-        volume_types: Mapping[str, VolumeType] = _NO_TYPES,
-        owner: str = "",
+        room: Room,
+        owner: str,
+        volume_types: Mapping[str, VolumeType] = NO_TYPES,
         clock: Callable[[], datetime] = times.utc_now,
-        is_alive: Callable[[str], bool] = _nobody_else,
-        meter: Meter | None = None,
-        check_lease: Callable[[], None] = lease.unshared,
-        ensure_exports: bool = True,
+        is_alive: Callable[[str], bool] = nobody_else,
     ) -> None:
         self.settings = settings
-        self._ensure_exports = ensure_exports
-        self._exports: exports.Exports | None = None
         self.name = settings.name
-        self.failure = NOT_STARTED
-        self._types = volume_types
-        self._runtime = runtime
+        self.verbs = driver
         self._store = store
-        self._section = ""
-        self._show_secrets: Callable[[], None] | None = None
-        self._starting = threading.Lock()
-        self._engine = Engine(
-            settings,
-            store=store,
-            runtime=runtime,
-            owner=owner or runtime.owner,
-            clock=clock,
-            is_alive=is_alive,
-            meter=meter,
-            check_lease=check_lease,
-        )
-        self._reports = reports.Reports(self._engine, time.monotonic)
+        self._room = room
+        self._types = volume_types
+        self._traits: Traits | None = None
+        self._ledger = Ledger(settings.name, store, owner=owner, clock=clock, is_alive=is_alive)
+        self._reports = reports.Reports(driver, store, seconds=settings.stats_seconds)
+        self._volumes = Volumes(self._ledger, driver, room, self._ready)
+        self._snapshots = Snapshots(self._ledger, driver, room, self._ready)
+        self._attachments = Attachments(self._ledger, driver, room)
+        self._groups = GroupSnapshots(self._ledger, driver, room)
 
     # --- being there
 
     @property
     def ready(self) -> bool:
-        return self._engine.driver is not None
+        return self.verbs.ready
+
+    @property
+    def failure(self) -> str:
+        """Why it is not ready, without secrets."""
+        return self.verbs.failure
+
+    @failure.setter
+    def failure(self, reason: str) -> None:
+        self.verbs.failure = reason
 
     @property
     def problem(self) -> str:
@@ -113,107 +105,41 @@ class Backend:
 
     @property
     def remark(self) -> str:
+        """What people should know about it although it is ready; "" mostly."""
         return ""
 
-    @property
-    def driver(self) -> object:
-        """The Cinder driver itself, for the library's users. Raises BackendUnavailable."""
-        driver: object = self._engine.ready_driver()
-        return driver
-
     def start(self) -> None:
-        """Load and set up the driver, and begin to export again what is attached. Does nothing when ready.
+        """Set the driver up. Does nothing when ready.
 
         Raises:
             ConfigurationError: the driver, an option or a library is wrong or missing.
             BackendUnavailable: the storage does not answer; start again later.
             HostError: this host cannot start it now, its disk being full, say; start again later.
         """
-        with self._starting:
-            if self.ready:
-                return
-            if self._show_secrets is None:
-                self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
-            try:
-                with routed(self._engine.route), kernel.named(f"starting back end {self.name}"):
-                    self._start()
-            except BaseException as error:
-                if isinstance(error, DriverError):
-                    self.failure = self.without_secrets(error)
-                self._forget()
-                raise
-            self.failure = ""
+        started = self.verbs.start()
+        if started is not None:
+            self._traits = started.traits
+            self._reports.take(started.report)
+
+    def stop(self) -> None:
+        """Forget the driver. Its volumes and connections stay as they are."""
+        self.verbs.stop()
 
     def without_secrets(self, error: DriverError) -> str:
         """What an error says, fit to be shown: drivers quote what they were given."""
         with redact.hiding(redact.secrets_in(self.settings.options)):
             return redact.text(error.message if isinstance(error, BackendError) else str(error))
 
-    def _start(self) -> None:
-        engine = self._engine
-        engine.check_lease()
-        self._runtime.start()
-        self._section = self._runtime.add_section(self.settings)
-        self._runtime.routes.add(engine.route)
-        engine.context = convert.admin_context()
-        is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
-        driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
-        own_limit = loading.calls_at_a_time(driver)
-        calls = self.settings.max_concurrent_calls or own_limit
-        engine.limit(calls, extra=0 if calls == own_limit else 1)
-        loading.set_up(self.settings, driver, engine.context, engine.work())
-        # Before the first call is served, which may concern a volume that is to be exported again.
-        self._exports = exports.Exports(engine, driver) if self._exports_at_start(driver) else None
-        engine.driver = driver
-        try:
-            if loading.overrides(driver, "update_provider_info"):  # a driver that keeps track of ids may correct them
-                reports.update_provider_info(engine)
-            ratings.check(self.name, self._reports.stats(refresh=True))
-        except BaseException:
-            engine.driver = self._exports = None
-            raise
-        if self._exports is not None:
-            self._exports.start()
-
-    def _exports_at_start(self, driver: object) -> bool:
-        return self._ensure_exports and loading.exports_at_start(driver)
-
-    def wait_for_exports(self) -> None:
-        """Wait until everything that is attached was exported again since the start, or failed to be."""
-        exporting = self._exports
-        if exporting is not None:
-            exporting.wait()
-
-    def leave_exports(self) -> None:
-        """Another process, which starts now, exports again what is attached."""
-        exporting = self._exports
-        if exporting is not None:
-            exporting.end_walk()
-
-    def stop(self) -> None:
-        """Forget the driver, and end the looping calls that it runs in the background. Its volumes and connections stay as they are."""
-        with self._starting:
-            self._engine.driver = None
-            if self._exports is not None:
-                self._exports.stop()
-                self._exports = None
-            self.failure = "stopped"
-            self._forget()
-            if self._show_secrets is not None:
-                self._show_secrets()
-                self._show_secrets = None
-
-    def _forget(self) -> None:
-        self._runtime.routes.remove(self._engine.route)
-        self._engine.route.loops.stop(self.name)
-        if self._section:
-            self._runtime.remove_section(self._section)
-            self._section = ""
-
     @property
     def capabilities(self) -> BackendCapabilities:
         """Raises BackendUnavailable before the start."""
-        return self._reports.capabilities()
+        return capabilities(self._ready(), self._reports.last)
+
+    def _ready(self) -> Traits:
+        """Raises BackendUnavailable."""
+        if not self.ready or self._traits is None:
+            raise BackendUnavailable(self.name, self.failure)
+        return self._traits
 
     def stats(self, *, refresh: bool = False) -> BackendStats:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
@@ -221,8 +147,11 @@ class Backend:
 
     def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
         """The report, and what the filter and goodness functions of its pools say of such a volume, for those that have one."""
-        stats = self.stats()
-        return stats, ratings.rate(self._engine.host, stats, candidate)
+        return self._reports.rated(candidate)
+
+    def _admitted(self, *, creates: bool = False, releases: bool = False) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Held while a call is under way. Raises OperationPending when there are too many."""
+        return nullcontext()
 
     # --- volumes
 
@@ -235,14 +164,17 @@ class Backend:
                 cleaning up failed, too: then the record is in ERROR.
             BackendUnavailable: the record is in ERROR, because the back end may still create the volume.
         """
-        record = self._placed(self._typed(record))
-        created = volumes.create(self._engine, record)
+        with self._admitted(creates=True):
+            self._ready()
+            created = self._volumes.create(self._placed(self._typed(record)))
         self._reports.taken(created.pool, created.size)
         return created
 
     def resume_create_volume(self, record: Volume) -> Volume:
         """Finish the creation of a record that is CREATING or ERROR. One that is AVAILABLE is returned as it is."""
-        created = volumes.resume(self._engine, record)
+        with self._admitted(creates=True):
+            self._ready()
+            created = self._volumes.resume(record)
         if created is not record:
             self._reports.taken(created.pool, created.size)
         return created
@@ -255,8 +187,10 @@ class Backend:
                 end says that something depends on it.
             CorruptRecord: it has an attachment that cannot be read; the volume is left as it is.
         """
-        with self._runtime.reserve.released_if_full():
-            was_there = volumes.delete(self._engine, record)
+        with self._admitted(releases=True), self._room.released_if_full():
+            if record.status is not Status.DELETED:
+                self._ready()
+            was_there = self._volumes.delete(record)
         if was_there and reports.is_counted(record):
             self._reports.taken(record.pool, -record.size)
 
@@ -266,9 +200,12 @@ class Backend:
         Raises:
             InUse: it is attached, and this back end cannot grow attached volumes.
         """
-        if size > record.size and not self.capabilities.online_extend and self.attachments(record.id):
-            raise InUse(f"volume {record.id!r} is attached, and back end {self.name!r} grows only volumes that are not")
-        grown = volumes.extend(self._engine, record, size)
+        with self._admitted(creates=True):
+            if size > record.size and not self.capabilities.online_extend and self.attachments(record.id):
+                raise InUse(
+                    f"volume {record.id!r} is attached, and back end {self.name!r} grows only volumes that are not"
+                )
+            grown = self._volumes.extend(record, size)
         self._reports.taken(grown.pool, grown.size - record.size)
         return grown
 
@@ -278,25 +215,32 @@ class Backend:
         Raises:
             Unsupported: the driver cannot.
         """
-        if not self.capabilities.revert:
-            raise Unsupported(f"back end {self.name!r} cannot revert a volume to a snapshot")
-        return reverts.revert(self._engine, record, snapshot)
+        with self._admitted():
+            if not self.capabilities.revert:
+                raise Unsupported(f"back end {self.name!r} cannot revert a volume to a snapshot")
+            return reverts.revert(self._ledger, self.verbs, self._room, record, snapshot)
 
     # --- snapshots
 
     def create_snapshot(self, record: Snapshot) -> Snapshot:
         """Take a snapshot, also of an attached volume. Errors as `create_volume`."""
-        if not self.capabilities.snapshot_attached and self.attachments(record.volume_id):
-            raise InUse(f"volume {record.volume_id!r} is attached, and back end {self.name!r} cannot snapshot it then")
-        return snapshots.create(self._engine, record)
+        with self._admitted(creates=True):
+            if not self.capabilities.snapshot_attached and self.attachments(record.volume_id):
+                raise InUse(
+                    f"volume {record.volume_id!r} is attached, and back end {self.name!r} cannot snapshot it then"
+                )
+            return self._snapshots.create(record)
 
     def resume_create_snapshot(self, record: Snapshot) -> Snapshot:
-        return snapshots.resume(self._engine, record)
+        with self._admitted(creates=True):
+            self._ready()
+            return self._snapshots.resume(record)
 
     def delete_snapshot(self, record: Snapshot) -> None:
         """Delete a snapshot in any state. Raises InUse when volumes depend on it."""
-        with self._runtime.reserve.released_if_full():
-            snapshots.delete(self._engine, record)
+        with self._admitted(releases=True), self._room.released_if_full():
+            self._ready()
+            self._snapshots.delete(record)
 
     # --- snapshots of several volumes at one point in time
 
@@ -306,24 +250,29 @@ class Backend:
         Raises:
             Unsupported: this back end cannot promise one point in time.
         """
-        if not self.capabilities.consistent_group_snapshots:
-            raise Unsupported(f"back end {self.name!r} takes no snapshots of several volumes at one point in time")
-        return groups.create(self._engine, record, members)
+        with self._admitted(creates=True):
+            if not self.capabilities.consistent_group_snapshots:
+                raise Unsupported(f"back end {self.name!r} takes no snapshots of several volumes at one point in time")
+            return self._groups.create_with(record, members)
 
     def resume_create_group_snapshot(self, record: GroupSnapshot) -> GroupSnapshot:
         """As `resume_create_volume`. Raises NotFound when it died too early to know its members: create it anew then."""
-        return groups.resume(self._engine, record)
+        with self._admitted(creates=True):
+            self._ready()
+            return self._groups.resume(record)
 
     def delete_group_snapshot(self, record: GroupSnapshot) -> None:
         """Delete a group snapshot with all its members, in any state."""
-        with self._runtime.reserve.released_if_full():
-            groups.delete(self._engine, record)
+        with self._admitted(releases=True), self._room.released_if_full():
+            self._ready()
+            self._groups.delete(record)
 
     # --- connections
 
     def validate_connector(self, connector: Mapping[str, object]) -> None:
         """Raises InvalidRequest when a node with these connector properties cannot reach this back end."""
-        connections.validate(self._engine, connector)
+        with self._admitted():
+            self.verbs.validate_connector(connector)
 
     def connect(self, volume: Volume, attachment: Attachment, *, check: Check = anybody) -> Attachment:
         """Make the volume reachable from the attachment's node. The same attachment again is returned, or resumed.
@@ -332,31 +281,32 @@ class Backend:
             check: called with the volume's other attachments once this one is visible to others, and before the node gets
                 anything. What it raises undoes the attachment.
         """
-        self._export(volume.id)
-        return connections.connect(self._engine, volume, attachment, check)
+        with self._admitted():
+            self._export_again(volume.id)
+            return self._attachments.connect(volume, attachment, check)
 
     def disconnect(self, attachment: Attachment) -> None:
         """Fence the node off the volume; the export goes with the last attachment. Done already is fine."""
-        with self._runtime.reserve.released_if_full():
+        with self._admitted(releases=True), self._room.released_if_full():
+            self._ready()
             try:
-                self._export(attachment.volume_id)
+                self._export_again(attachment.volume_id)
             except DriverError as error:
                 _log.warning(
                     "volume %s is detached although it could not be exported again: %s", attachment.volume_id, error
                 )
-            connections.disconnect(self._engine, attachment)
+            self._attachments.disconnect(attachment)
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
         """Raises CorruptRecord when one cannot be read."""
-        return self._engine.attachments(volume_id)
+        return self._ledger.attachments(volume_id)
 
     # --- within
 
-    def _export(self, volume_id: str) -> None:
-        """Export the volume before its turn comes, if it is attached since before the start. Raises DriverError."""
-        exporting = self._exports
-        if exporting is not None:
-            exporting.ensure(volume_id)
+    def _export_again(self, volume_id: str) -> None:
+        """Have the volume exported before its turn comes, if it is attached since before the start. Raises DriverError."""
+        if self._ready().exports_at_start:
+            self.verbs.export_again(volume_id)
 
     def _typed(self, record: Volume) -> Volume:
         kind = record.type
@@ -368,8 +318,9 @@ class Backend:
         """A volume with a source goes where the source is, others where the record says, else where most is free."""
         if record.host:
             return record
+        host = self._ready().host
         pool = record.pool or self._pool_of_source(record) or self._roomiest(record).name
-        return replace(record, backend=self.name, pool=pool, host=f"{self._engine.host}#{pool}")
+        return replace(record, backend=self.name, pool=pool, host=f"{host}#{pool}")
 
     def _pool_of_source(self, record: Volume) -> str:
         if record.source is None:
@@ -384,9 +335,9 @@ class Backend:
         if len(pools) == 1:
             return pools[0]
         thin = reports.wants_thin(record.type)
-        best = max(pools, key=lambda pool: reports.usable_free(pool, thin=thin), default=None)
+        best = max(pools, key=lambda pool: usable_free(pool, thin=thin), default=None)
         if best is None:
             raise BackendUnavailable(self.name, "it reports no pool")
-        if reports.usable_free(best, thin=thin) < record.size:
+        if usable_free(best, thin=thin) < record.size:
             raise ResourceExhausted(f"no pool of back end {self.name!r} has {record.size} GiB free")
         return best

@@ -1,0 +1,68 @@
+"""What drivers answer and raise, made fit for records and for another process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from csi_cinderlib.backend import faults, rows, versioned
+from csi_cinderlib.backend.verbs import Outcome
+from csi_cinderlib.backend.work import Work
+from csi_cinderlib.errors import BackendUnavailable, DriverError, InUse
+from csi_cinderlib.model.records import Snapshot, Volume
+
+_IDS = frozenset({"provider_location", "provider_auth", "provider_id", "metadata"})
+"""Columns in which drivers keep what they find an object by."""
+
+
+def plain(update: Mapping[str, Any]) -> dict[str, Any]:
+    """A driver's update as JSON values."""
+    return {str(name): rows.plain(value) for name, value in update.items()}
+
+
+@contextmanager
+def told_by_name() -> Iterator[None]:
+    """Mark a failure of the block that may come from an object with the same name (`DriverError.name_exists`)."""
+    try:
+        yield
+    except DriverError as error:
+        error.name_exists = faults.is_name_taken(error.__cause__ or error)
+        raise
+
+
+@contextmanager
+def ids_kept(work: Work, record: Volume | Snapshot, attempted: Any) -> Iterator[None]:
+    """When the block fails, write down the ids that the driver has put on Cinder's object without saving them: clean-up needs them."""
+    try:
+        yield
+    except DriverError:
+        with suppress(DriverError):
+            _keep_ids(work, record, attempted)
+        raise
+
+
+def _keep_ids(work: Work, record: Volume | Snapshot, attempted: Any) -> None:
+    """A record that another process has taken over meanwhile stays as it is."""
+    changed = {name: value for name, value in versioned.changes(attempted).items() if name in _IDS}
+
+    def is_own(current: Volume | Snapshot) -> bool:
+        return (current.owner, current.status) == (record.owner, record.status)
+
+    if isinstance(record, Volume):
+        work.change_volume(record.id, lambda one: rows.update_volume(one, changed) if is_own(one) else one)
+    else:
+        work.change_snapshot(record.id, lambda one: rows.update_snapshot(one, changed) if is_own(one) else one)
+
+
+def failed_deletion(doomed: Any, record: Volume | Snapshot, error: DriverError, *, unfinished: bool) -> Outcome:
+    """What a failure says about the object. Raises it where it says nothing but that.
+
+    Drivers that know objects by the id that the array assigned answer a deletion without one as done, or do not find them.
+    """
+    missed = unfinished and bool(doomed.missed_id) and not isinstance(error, BackendUnavailable | InUse)
+    if faults.is_missing(error.__cause__ or error, record):
+        return Outcome(name=doomed.name, missing=str(error), out_of_reach=missed)
+    if not missed:
+        raise error
+    return Outcome(name=doomed.name, out_of_reach=True, failure=error)

@@ -1,0 +1,308 @@
+"""A Cinder driver in this process: how it comes and goes, and its verbs (`verbs.Driver`)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from csi_cinderlib.backend import (
+    connection_calls,
+    convert,
+    exports,
+    group_calls,
+    loading,
+    ratings,
+    rows,
+    snapshot_calls,
+    volume_calls,
+)
+from csi_cinderlib.backend import stats as capacities
+from csi_cinderlib.backend.api import NOT_STARTED
+from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
+from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Report, Started
+from csi_cinderlib.backend.work import routed, walk
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
+from csi_cinderlib.host import kernel
+from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.observe import redact
+from csi_cinderlib.observe.unmeasured import Meter
+from csi_cinderlib.persistence import lease
+from csi_cinderlib.persistence.api import Store
+
+_log = logging.getLogger(__name__)
+
+
+class CinderDriver:
+    """See `verbs.Driver`.
+
+    Args:
+        meter: times each call into the driver.
+        check_lease: called before each call into the driver; raises LeaseLost when this process must not act any more.
+        ensure_exports: after each start, export again what is attached, as Cinder's volume manager does; `wait_for_exports`
+            tells when. For a process that lives for one call only, that is too much.
+    """
+
+    def __init__(
+        self,
+        settings: BackendSettings,
+        *,
+        store: Store,
+        runtime: Runtime,
+        meter: Meter | None = None,
+        check_lease: Callable[[], None] = lease.unshared,
+        ensure_exports: bool = True,
+    ) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.failure = NOT_STARTED
+        self._ensure_exports = ensure_exports
+        self._exports: exports.Exports | None = None
+        self._runtime = runtime
+        self._store = store
+        self._section = ""
+        self._show_secrets: Callable[[], None] | None = None
+        self._starting = threading.Lock()
+        self._is_first_report = True
+        self._engine = Engine(settings, store=store, runtime=runtime, meter=meter, check_lease=check_lease)
+
+    # --- being there
+
+    @property
+    def ready(self) -> bool:
+        return self._engine.driver is not None
+
+    @property
+    def driver(self) -> Any:
+        """The Cinder driver itself. Raises BackendUnavailable."""
+        return self._engine.ready_driver()
+
+    def start(self) -> Started | None:
+        """Load and set up the driver, and begin to export again what is attached. None when ready.
+
+        Raises:
+            ConfigurationError: the driver, an option or a library is wrong or missing.
+            BackendUnavailable: the storage does not answer; start again later.
+            HostError: this host cannot start it now, its disk being full, say; start again later.
+        """
+        with self._starting:
+            if self.ready:
+                return None
+            if self._show_secrets is None:
+                self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
+            try:
+                with routed(self._engine.route), kernel.named(f"starting back end {self.name}"):
+                    started = self._start()
+            except BaseException as error:
+                if isinstance(error, DriverError):
+                    self.failure = self.without_secrets(error)
+                self._forget()
+                raise
+            self.failure = ""
+            return started
+
+    def without_secrets(self, error: DriverError) -> str:
+        """What an error says, fit to be shown: drivers quote what they were given."""
+        with redact.hiding(redact.secrets_in(self.settings.options)):
+            return redact.text(error.message if isinstance(error, BackendError) else str(error))
+
+    def _start(self) -> Started:
+        engine = self._engine
+        engine.check_lease()
+        self._runtime.start()
+        self._section = self._runtime.add_section(self.settings)
+        self._runtime.routes.add(engine.route)
+        engine.context = convert.admin_context()
+        is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
+        driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
+        own_limit = loading.calls_at_a_time(driver)
+        calls = self.settings.max_concurrent_calls or own_limit
+        engine.limit(calls, extra=0 if calls == own_limit else 1)
+        loading.set_up(self.settings, driver, engine.context, engine.work())
+        # Before the first call is served, which may concern a volume that is to be exported again.
+        self._exports = exports.Exports(engine, driver) if self._exports_at_start(driver) else None
+        engine.driver = driver
+        try:
+            if loading.overrides(driver, "update_provider_info"):  # a driver that keeps track of ids may correct them
+                update_provider_info(engine)
+            self._is_first_report = True
+            report = self.report()
+            ratings.check(self.name, self._parsed(report))
+        except BaseException:
+            engine.driver = self._exports = None
+            raise
+        if self._exports is not None:
+            self._exports.start()
+        return Started(traits=loading.traits(driver, engine.host), report=report)
+
+    def _exports_at_start(self, driver: object) -> bool:
+        return self._ensure_exports and loading.exports_at_start(driver)
+
+    def wait_for_exports(self) -> None:
+        """Wait until everything that is attached was exported again since the start, or failed to be."""
+        exporting = self._exports
+        if exporting is not None:
+            exporting.wait()
+
+    def leave_exports(self) -> None:
+        """Another process, which starts now, exports again what is attached."""
+        exporting = self._exports
+        if exporting is not None:
+            exporting.end_walk()
+
+    def stop(self) -> None:
+        """Forget the driver, and end the looping calls that it runs in the background. Its volumes and connections stay as they are."""
+        with self._starting:
+            self._engine.driver = None
+            if self._exports is not None:
+                self._exports.stop()
+                self._exports = None
+            self.failure = "stopped"
+            self._forget()
+            if self._show_secrets is not None:
+                self._show_secrets()
+                self._show_secrets = None
+
+    def _forget(self) -> None:
+        self._runtime.routes.remove(self._engine.route)
+        self._engine.route.loops.stop(self.name)
+        if self._section:
+            self._runtime.remove_section(self._section)
+            self._section = ""
+
+    # --- its report
+
+    def report(self, *, patience: float | None = None) -> Report:  # noqa: ARG002  # see below
+        """`patience` has no say here: whoever asks in this process waits for the driver."""
+        engine = self._engine
+        driver = engine.ready_driver()
+        # Set-up has just made the driver ask its array for the report; the first time, that one will do.
+        refresh, self._is_first_report = not self._is_first_report, False
+        raw = engine.call(engine.work(), driver.get_volume_stats, refresh=refresh)
+        if not raw:
+            raise BackendUnavailable(engine.name, "its driver reports nothing about itself")
+        raw = {**raw, **engine.call_quietly(engine.work(), ratings.functions, driver, raw)}
+        report = Report(raw=raw, ratio=driver.configuration.safe_get("max_over_subscription_ratio"))
+        if not all(pool.name for pool in self._parsed(report).pools):
+            raise BackendUnavailable(engine.name, "its driver reports a pool without a name")
+        return report
+
+    def _parsed(self, report: Report) -> BackendStats:
+        return capacities.parse(report.raw, backend=self.name, ratio=report.ratio, allocated={})
+
+    def rate(self, stats: BackendStats, candidate: Candidate, *, patience: float) -> Mapping[str, Rating]:  # noqa: ARG002  # see `report`
+        return ratings.rate(self._engine.host, stats, candidate)
+
+    # --- volumes
+
+    def name_of(self, record: Volume | Snapshot) -> str:
+        if isinstance(record, Volume):
+            return volume_calls.name(self._engine, record)
+        return snapshot_calls.name(self._engine, record)
+
+    def find_file(self, volume: Volume) -> str:
+        return volume_calls.find_file(self._engine, volume)
+
+    def misses_file(self, volume: Volume) -> bool:
+        return volume_calls.misses_file(self._engine, volume)
+
+    def create_volume(self, volume: Volume) -> Columns:
+        return volume_calls.create(self._engine, volume)
+
+    def delete_volume(self, volume: Volume, *, unfinished: bool) -> Outcome:
+        return volume_calls.delete(self._engine, volume, unfinished=unfinished)
+
+    def extend_volume(self, volume: Volume, attachments: Attachments, size: GiB) -> None:
+        volume_calls.extend(self._engine, volume, attachments, size)
+
+    def size_of_volume(self, volume: Volume, attachments: Attachments) -> GiB:
+        return volume_calls.size_of(self._engine, volume, attachments)
+
+    def revert_volume(self, volume: Volume, snapshot: Snapshot) -> None:
+        volume_calls.revert(self._engine, volume, snapshot)
+
+    # --- snapshots
+
+    def create_snapshot(self, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns:
+        return snapshot_calls.create(self._engine, snapshot, volume, attachments)
+
+    def delete_snapshot(self, snapshot: Snapshot, *, unfinished: bool) -> Outcome:
+        return snapshot_calls.delete(self._engine, snapshot, unfinished=unfinished)
+
+    def create_group(self, group: Group, volumes: Sequence[Volume]) -> None:
+        group_calls.create_group(self._engine, group, volumes)
+
+    def update_group(
+        self, group: Group, volumes: Sequence[Volume], *, add: Sequence[Volume] = (), remove: Sequence[Volume] = ()
+    ) -> Mapping[str, Columns]:
+        return group_calls.update_group(self._engine, group, volumes, add, remove)
+
+    def create_group_snapshot(
+        self, record: GroupSnapshot, group: Group, volumes: Sequence[Volume], members: Sequence[Snapshot]
+    ) -> tuple[Columns, Mapping[str, Columns]]:
+        return group_calls.create_snapshot(self._engine, record, group, volumes, members)
+
+    def delete_group_snapshot(
+        self, record: GroupSnapshot, group: Group, members: Sequence[Snapshot]
+    ) -> Mapping[str, Outcome]:
+        return group_calls.delete_snapshot(self._engine, record, group, members)
+
+    def delete_group(self, group: Group) -> None:
+        group_calls.delete_group(self._engine, group)
+
+    # --- connections
+
+    def validate_connector(self, connector: Mapping[str, object]) -> None:
+        connection_calls.validate(self._engine, connector)
+
+    def export_again(self, volume_id: str) -> None:
+        exporting = self._exports
+        if exporting is not None:
+            exporting.ensure(volume_id)
+
+    def create_export(self, volume: Volume, attachment: Attachment, attachments: Attachments) -> Exported:
+        with self._engine.turn(volume.id):
+            return connection_calls.create_export(self._engine, volume, attachment, attachments)
+
+    def initialize_connection(
+        self, volume: Volume, attachment: Attachment, attachments: Attachments
+    ) -> Mapping[str, object]:
+        with self._engine.turn(volume.id):
+            return connection_calls.initialize(self._engine, volume, attachment, attachments)
+
+    def terminate_connection(
+        self, volume: Volume, attachment: Attachment, attachments: Attachments, *, forced: bool | None = False
+    ) -> bool:
+        with self._engine.turn(volume.id):
+            return connection_calls.terminate(self._engine, volume, attachment, attachments, forced=forced)
+
+    def remove_export(self, volume: Volume, attachments: Attachments) -> None:
+        with self._engine.turn(volume.id):
+            connection_calls.remove_export(self._engine, volume, attachments)
+
+
+def update_provider_info(engine: Engine) -> None:
+    """Let the driver correct the ids that it gave out earlier, as Cinder's volume manager does at each start."""
+    work = engine.work().learn_all_attachments()
+    volumes = [one for one in walk(engine.store, Volume, {"backend": engine.name}) if one.status is not Status.DELETED]
+    work.volumes.update({one.id: one for one in volumes})
+    taken = list(walk(engine.store, Snapshot, {"backend": engine.name}))
+    volume_objects = [engine.volume_object(work, one) for one in volumes]
+    snapshot_objects = [engine.snapshot_object(work, one) for one in taken]
+    updates, snapshot_updates = engine.call(
+        work, engine.ready_driver().update_provider_info, volume_objects, snapshot_objects
+    )
+    for update in updates or ():
+        if update["id"] in work.volumes:
+            columns = {"provider_id": update["provider_id"]}
+            work.change_volume(update["id"], lambda one, columns=columns: rows.update_volume(one, columns))  # type: ignore[misc]
+    for update in snapshot_updates or ():
+        known = work.snapshots.get(update["id"])
+        if known is not None and not known.provider.id:  # Cinder updates only those that have none
+            columns = {"provider_id": update["provider_id"]}
+            work.change_snapshot(known.id, lambda one, columns=columns: rows.update_snapshot(one, columns))  # type: ignore[misc]

@@ -1,0 +1,107 @@
+"""What is asked of a driver about groups of volumes, and about snapshots of such a group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from csi_cinderlib.backend import answers, convert, faults, rows
+from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.verbs import Columns, Outcome
+from csi_cinderlib.backend.work import Work
+from csi_cinderlib.errors import BackendError, DriverError
+from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
+
+
+def create_group(engine: Engine, group: Group, volumes: Sequence[Volume]) -> None:
+    driver = engine.ready_driver()
+    work, subject, _ = _group(engine, group, volumes)
+    with answers.told_by_name():
+        _check(engine, engine.call(work, driver.create_group, engine.context, subject))
+
+
+def update_group(
+    engine: Engine, group: Group, volumes: Sequence[Volume], add: Sequence[Volume], remove: Sequence[Volume]
+) -> Mapping[str, Columns]:
+    update = engine.ready_driver().update_group
+    work, subject, by_id = _group(engine, group, volumes)
+    added, removed = ([by_id[volume.id] for volume in those] for those in (add, remove))
+    with answers.told_by_name():
+        answer = engine.call(work, update, engine.context, subject, add_volumes=added, remove_volumes=removed)
+        said, *updates = answer or (None, None, None)
+        _check(engine, said)
+    return {update["id"]: answers.plain(update) for several in updates for update in several or ()}
+
+
+def create_snapshot(
+    engine: Engine, record: GroupSnapshot, group: Group, volumes: Sequence[Volume], members: Sequence[Snapshot]
+) -> tuple[Columns, Mapping[str, Columns]]:
+    driver = engine.ready_driver()
+    work, subject, by_id = _group(engine, group, volumes)
+    taken = [engine.snapshot_object(work, member, by_id[member.volume_id]) for member in members]
+    created = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, subject, taken)
+    with answers.told_by_name():
+        update, updates = engine.call(work, driver.create_group_snapshot, engine.context, created, taken)
+        for said in (update, *(updates or ())):
+            _check(engine, said)
+        by_member = {said["id"]: said for said in updates or ()}
+        for member in members:  # an answer that no record can hold is a failure, too
+            rows.update_snapshot(member, by_member.get(member.id, {}))
+    return answers.plain(update or {}), {id: answers.plain(said) for id, said in by_member.items()}
+
+
+def delete_snapshot(
+    engine: Engine, record: GroupSnapshot, group: Group, members: Sequence[Snapshot]
+) -> Mapping[str, Outcome]:
+    driver = engine.ready_driver()
+    work, subject, _ = _group(engine, group, ())
+    doomed = {member.id: engine.snapshot_object(work, member) for member in members}
+    deleted = engine.call_quietly(
+        work, convert.group_snapshot_object, engine.context, record, subject, list(doomed.values())
+    )
+    for snapshot in doomed.values():
+        snapshot.missed_id = False
+    failure: DriverError | None = None
+    try:
+        _gone_is_fine(engine, work, record, driver.delete_group_snapshot, deleted, list(doomed.values()))
+    except DriverError as error:
+        failure = error
+    missed = {member.id for member in members if doomed[member.id].missed_id and member.status is not Status.AVAILABLE}
+    if failure is not None and not missed:
+        raise failure
+    return {
+        id: Outcome(name=snapshot.name, out_of_reach=id in missed, failure=failure) for id, snapshot in doomed.items()
+    }
+
+
+def delete_group(engine: Engine, group: Group) -> None:
+    driver = engine.ready_driver()
+    work, subject, _ = _group(engine, group, ())
+    _gone_is_fine(engine, work, group, driver.delete_group, subject, [])
+
+
+def _group(engine: Engine, group: Group, volumes: Sequence[Volume]) -> tuple[Work, Any, dict[str, Any]]:
+    """Cinder's object of the group with its volumes, and these by their ids."""
+    work = engine.work(*volumes)
+    by_id = {volume.id: engine.volume_object(work, volume) for volume in volumes}
+    subject = engine.call_quietly(work, convert.group_object, engine.context, group, list(by_id.values()))
+    return work, subject, by_id
+
+
+def _check(engine: Engine, update: Mapping[str, Any] | None) -> None:
+    """Drivers may report a failure as a status instead of raising."""
+    if update and str(update.get("status")).startswith("error"):
+        raise BackendError(engine.name, f"the driver reports {update['status']!r}")
+
+
+def _gone_is_fine(
+    engine: Engine, work: Work, record: GroupSnapshot | Group, operation: Callable[..., Any], *arguments: Any
+) -> None:
+    try:
+        update, updates = engine.call(work, operation, engine.context, *arguments) or (None, None)
+    except DriverError as error:
+        if not faults.is_missing(error.__cause__ or error, record):
+            raise
+        return
+    for said in (update, *(updates or ())):
+        _check(engine, said)

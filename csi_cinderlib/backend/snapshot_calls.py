@@ -1,0 +1,40 @@
+"""What is asked of a driver about snapshots."""
+
+from __future__ import annotations
+
+from csi_cinderlib.backend import answers, lock_files, rows
+from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.verbs import Attachments, Columns, Outcome
+from csi_cinderlib.errors import DriverError
+from csi_cinderlib.model.records import Snapshot, Volume
+
+
+def create(engine: Engine, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns:
+    driver = engine.ready_driver()
+    work = engine.work(volume, attachments=attachments)
+    created = engine.snapshot_object(work, snapshot)
+    with answers.told_by_name(), answers.ids_kept(work, snapshot, created):
+        update = engine.ask(work, driver.create_snapshot, created)
+        rows.update_snapshot(snapshot, update)  # an answer that no record can hold is a failure, too
+    return answers.plain(update)
+
+
+def name(engine: Engine, snapshot: Snapshot) -> str:
+    return str(engine.snapshot_object(engine.work(), snapshot).name)
+
+
+def delete(engine: Engine, snapshot: Snapshot, *, unfinished: bool) -> Outcome:
+    driver = engine.ready_driver()
+    work = engine.work()
+    doomed = engine.snapshot_object(work, snapshot)
+    doomed.missed_id = False
+    with engine.lock(f"{snapshot.id}-delete_snapshot"):
+        try:
+            engine.call(work, driver.delete_snapshot, doomed)
+        except DriverError as error:
+            outcome = answers.failed_deletion(doomed, snapshot, error, unfinished=unfinished)
+        else:
+            outcome = Outcome(name=doomed.name, out_of_reach=unfinished and doomed.missed_id)
+    if outcome.failure is None:
+        lock_files.forget(driver, snapshot_id=snapshot.id)
+    return outcome

@@ -1,0 +1,140 @@
+"""What is asked of a driver about volumes: create, delete, extend, revert."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from csi_cinderlib.backend import answers, faults, loading, lock_files, rows, shares
+from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.verbs import Attachments, Columns, Outcome
+from csi_cinderlib.backend.work import Work
+from csi_cinderlib.errors import BackendError, DriverError, Unsupported
+from csi_cinderlib.model.records import Snapshot, SourceKind, Volume
+from csi_cinderlib.model.size import GiB
+
+_log = logging.getLogger(__name__)
+
+
+def create(engine: Engine, volume: Volume) -> Columns:
+    engine.ready_driver()
+    work = engine.work(volume, attachments=())
+    created = engine.volume_object(work, volume)
+    with answers.told_by_name(), answers.ids_kept(work, volume, created):
+        update = _create(engine, work, volume, created)
+        rows.update_volume(volume, update)  # an answer that no record can hold is a failure, too
+    return answers.plain(update)
+
+
+def _create(engine: Engine, work: Work, volume: Volume, created: Any) -> Mapping[str, Any]:
+    driver = engine.ready_driver()
+    if volume.source is None:
+        update = engine.ask(work, driver.create_volume, created)
+    elif volume.source.kind is SourceKind.SNAPSHOT:
+        # Cinder's manager holds this lock, too, so that the snapshot is not deleted meanwhile.
+        with engine.lock(f"{volume.source.id}-delete_snapshot"):
+            snapshot = engine.snapshot_object(work, work.snapshot(volume.source.id))
+            update = engine.ask(work, driver.create_volume_from_snapshot, created, snapshot)
+    else:
+        with engine.lock(f"{volume.source.id}-delete_volume"):
+            source = engine.volume_object(work, work.volume(volume.source.id))
+            update = engine.ask(work, driver.create_cloned_volume, created, source)
+        if loading.clones_at_source_size(driver) and created.size > source.size:
+            created.update(update)  # where the clone lies
+            engine.call(work, driver.extend_volume, created, int(created.size))
+    return update
+
+
+def find_file(engine: Engine, volume: Volume) -> str:
+    driver = engine.ready_driver()
+    work = engine.work(volume, attachments=())
+    path = engine.call(work, shares.find_file, driver, engine.volume_object(work, volume).name)
+    return str(path or "")
+
+
+def misses_file(engine: Engine, volume: Volume) -> bool:
+    driver = engine.ready_driver()
+    work = engine.work(volume, attachments=())
+    return bool(engine.call(work, shares.misses_file, driver, engine.volume_object(work, volume)))
+
+
+def name(engine: Engine, volume: Volume) -> str:
+    return str(engine.volume_object(engine.work(volume, attachments=()), volume).name)
+
+
+def delete(engine: Engine, volume: Volume, *, unfinished: bool) -> Outcome:
+    driver = engine.ready_driver()
+    work = engine.work(volume, attachments=())
+    doomed = engine.volume_object(work, volume)
+    doomed.missed_id = False
+    with engine.lock(f"{volume.id}-delete_volume"):
+        try:
+            if not unfinished:
+                _remove_export(engine, work, driver, doomed)
+            engine.call(work, driver.delete_volume, doomed)
+        except DriverError as error:
+            outcome = answers.failed_deletion(doomed, volume, error, unfinished=unfinished)
+        else:
+            outcome = Outcome(name=doomed.name, out_of_reach=unfinished and doomed.missed_id)
+    if outcome.failure is None:
+        lock_files.forget(driver, volume_id=volume.id)
+    return outcome
+
+
+def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None:
+    """An export without a mapping or target to find is gone. Whether the volume is, only its deletion tells."""
+    try:
+        engine.call(work, driver.remove_export, engine.context, doomed)
+    except DriverError as error:
+        if not faults.is_not_found(error.__cause__ or error):
+            raise
+        _log.warning("volume %s has no export on back end %s: %s", doomed.id, engine.name, error)
+
+
+def size_of(engine: Engine, volume: Volume, attachments: Attachments) -> GiB:
+    """By the id that the back end assigned if it did, else by name: the only way that Cinder's drivers have in common."""
+    driver = engine.ready_driver()
+    work = engine.work(volume, attachments=attachments)
+    subject = engine.volume_object(work, volume)
+    references = [{"source-name": subject.name}]
+    if assigned := volume.provider.id or volume.provider.location:
+        references.insert(0, {"source-id": assigned})
+    failure: DriverError = Unsupported("it cannot be referred to")
+    for reference in references:
+        try:
+            answer = engine.call(work, driver.manage_existing_get_size, subject, reference)
+        except DriverError as error:
+            failure = error
+            continue
+        if isinstance(answer, int) and answer >= volume.size:
+            return GiB(answer)
+        failure = BackendError(engine.name, f"the driver answered {answer!r} as the size of {reference}")
+    raise failure
+
+
+def extend(engine: Engine, volume: Volume, attachments: Attachments, size: GiB) -> None:
+    driver = engine.ready_driver()
+    work = engine.work(volume, attachments=attachments)
+    try:
+        engine.call(work, driver.extend_volume, engine.volume_object(work, volume), int(size))
+    except DriverError as error:
+        if not _target_only(error):
+            raise
+        _log.warning("volume %s: %s", volume.id, error)
+
+
+def _target_only(error: DriverError) -> bool:
+    """The volume grew, only its iSCSI target was not told: the next connection will see it (so does Cinder's manager).
+
+    Only lvm.py raises this type, after the volume has grown.
+    """
+    return type(error.__cause__).__name__ == "TargetUpdateFailed"
+
+
+def revert(engine: Engine, volume: Volume, snapshot: Snapshot) -> None:
+    driver = engine.ready_driver()
+    work = engine.work(volume, attachments=())
+    subject = engine.volume_object(work, volume)
+    taken = engine.snapshot_object(work, snapshot, subject)
+    engine.call(work, driver.revert_to_snapshot, engine.context, subject, taken)

@@ -1,0 +1,266 @@
+"""Snapshots of several volumes at one point in time, by Cinder's generic groups: what is particular in their life.
+
+A driver takes such a snapshot of a group only, so the volumes are put into a group for just that moment: a volume that stays in
+one could be in no other group snapshot, and some arrays refuse to delete it. The emptied group lives as long as the group
+snapshot, because drivers find the snapshot by its group.
+
+Some arrays delete the volumes in a group with the group (dell_emc/unity/adapter.py, dell_emc/powermax/common.py). So the group's
+record names the volumes before they are put into it, until the driver has taken them out, and no group is deleted before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+
+from csi_cinderlib import faultpoints
+from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.verbs import Columns
+from csi_cinderlib.backend.work import all_of, change
+from csi_cinderlib.errors import BackendUnavailable, DriverError, NotFound, PreconditionFailed, Unsupported
+from csi_cinderlib.lifecycle import blank_copies, leftovers
+from csi_cinderlib.lifecycle.life import Life
+from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a driver wants to be kept of a group snapshot, and of its members by their ids."""
+
+    columns: Columns
+    by_member: Mapping[str, Columns]
+    members: tuple[Snapshot, ...]
+
+
+class GroupSnapshots(Life[GroupSnapshot, Answer]):
+    point = "group-snapshot"
+
+    def create_with(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
+        """Write down the group snapshot and its members, take it, and write down what the driver said."""
+        self.room.check()
+        for member in members:
+            self._check_volume(member.volume_id)
+            self.ledger.attachments(member.volume_id)  # one that cannot be read ends it before anything is begun
+        record = replace(
+            record,
+            group_id=record.group_id or record.id,
+            snapshot_ids=tuple(member.id for member in members),
+            volume_ids=tuple(member.volume_id for member in members),
+        )
+        with ExitStack() as undo:
+            record = self.store.add(self.begun(record))
+            undo.callback(self.ledger.remove, record)
+            begun = {"status": Status.CREATING, "owner": record.owner, "created_at": record.created_at}
+            for member in members:
+                added = self.store.add(replace(member, group_snapshot_id=record.id, **begun))  # type: ignore[arg-type]  # values by name
+                undo.callback(self.ledger.remove, added)
+            undo.pop_all()
+        return self.create(record)
+
+    def begin(self, record: GroupSnapshot) -> GroupSnapshot:
+        """`create_with` has written the intent, and those of the members."""
+        faultpoints.reach("create-group-snapshot.record-written")
+        return record
+
+    def _check_volume(self, id: str) -> None:
+        """Raises PreconditionFailed when no snapshot of it can be taken."""
+        volume = self.store.get(Volume, id)
+        if volume.status is not Status.AVAILABLE:
+            raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
+
+    def obstacle(self, record: GroupSnapshot) -> str:
+        for id in record.volume_ids:
+            self._check_volume(id)
+        return ""
+
+    def taken_up(self, record: GroupSnapshot) -> GroupSnapshot:
+        members = self.members(record)
+        if len(members) != len(record.snapshot_ids):
+            # It died between the records: nothing was asked of the driver yet, and nobody knows the other members.
+            for member in members:
+                self.ledger.remove(member)
+            self.ledger.remove(record)
+            raise NotFound("group snapshot", record.id)
+        # Taken anew, a member may have other content than before: whoever is copying one must not take it for blank.
+        for member in members:
+            change(self.store, member, lambda current: replace(current, blank=False))
+        return record
+
+    def members(self, record: GroupSnapshot) -> tuple[Snapshot, ...]:
+        """Raises CorruptRecord when one cannot be read."""
+        return all_of(self.store, Snapshot, {"group_snapshot_id": record.id})
+
+    # --- creation
+
+    def make(self, record: GroupSnapshot) -> Answer:
+        """Gather the volumes in a group, snapshot it, and let them go."""
+        members = self.members(record)
+        group = self._group(record)
+        volumes = self._volumes(record.volume_ids)
+        self.driver.create_group(group, volumes)
+        group = change(self.store, group, lambda current: replace(current, volume_ids=record.volume_ids))
+        faultpoints.reach("create-group-snapshot.members-written")
+        try:
+            self._move(group, volumes, add=volumes)
+            self._label(record.volume_ids, group.id)
+            said = self.driver.create_group_snapshot(record, group, self._volumes(record.volume_ids), members)
+        except DriverError:
+            with suppress(DriverError):  # tried again before the group is deleted; the first error tells what to do
+                self._empty(group, volumes)
+            raise
+        self._empty(group, volumes)
+        return Answer(*said, members)
+
+    def with_answer(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
+        kept = {key: value for key, value in answer.columns.items() if key not in ("id", "status")}
+        return replace(record, fields={**record.fields, **kept})
+
+    def finish(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
+        for member in self.members(record):
+            blank = blank_copies.is_blank(self.store, Source(SourceKind.VOLUME, member.volume_id))
+            columns = answer.by_member.get(member.id, {})
+            change(self.store, member, lambda one, columns=columns, blank=blank: _finished(one, columns, blank=blank))  # type: ignore[misc]  # bound at once
+        return super().finish(record, answer)
+
+    def _group(self, record: GroupSnapshot) -> Group:
+        try:
+            return self.store.get(Group, record.group_id)
+        except NotFound:
+            return self.store.add(
+                Group(
+                    id=record.group_id,
+                    name=record.name,
+                    backend=self.driver.name,
+                    host=self.store.get(Volume, record.volume_ids[0]).host,
+                    status=Status.AVAILABLE,
+                    consistent=True,
+                    created_at=self.ledger.now(),
+                )
+            )
+
+    def _volumes(self, ids: Sequence[str]) -> list[Volume]:
+        return [self.store.get(Volume, id) for id in ids]
+
+    def _move(
+        self, group: Group, volumes: Sequence[Volume], *, add: Sequence[Volume] = (), remove: Sequence[Volume] = ()
+    ) -> None:
+        """Put volumes into a group, or take them out."""
+        for id, columns in self.driver.update_group(group, volumes, add=add, remove=remove).items():
+            volume = self.store.get(Volume, id)
+            change(self.store, volume, lambda one, columns=columns: rows.update_volume(one, columns))  # type: ignore[misc]  # bound at once
+
+    def _label(self, volume_ids: Sequence[str], group_id: str) -> None:
+        """Write on the volumes' records which group they are in."""
+        for id in volume_ids:
+            with suppress(NotFound):  # deleted meanwhile
+                change(self.store, self.store.get(Volume, id), lambda one: replace(one, group_id=group_id))
+
+    # --- out of the group
+
+    def _empty(self, group: Group, volumes: Sequence[Volume]) -> Group:
+        """Take out of the array's group all volumes that may be in it."""
+        if not volumes:
+            return group
+        try:
+            self._move(group, volumes, remove=volumes)
+        except BackendUnavailable:
+            raise
+        except DriverError as error:
+            _log.info("taking the volumes out of group %s one by one: %s", group.id, error)
+            for volume in volumes:
+                self._take_out(group, volumes, volume)
+        for volume in volumes:
+            with suppress(NotFound):  # deleted meanwhile
+                current = self.store.get(Volume, volume.id)
+                change(self.store, current, lambda one: replace(one, group_id="") if one.group_id == group.id else one)
+        with suppress(NotFound):  # another process has deleted the group snapshot
+            group = change(self.store, group, lambda one: replace(one, volume_ids=()))
+        return group
+
+    def _take_out(self, group: Group, volumes: Sequence[Volume], volume: Volume) -> None:
+        try:
+            self._move(group, volumes, remove=[volume])
+        except BackendUnavailable:
+            raise
+        except DriverError:  # perhaps because it is not in the group: what has come in can be taken out
+            try:
+                self._move(group, volumes, add=[volume])
+            except Unsupported:  # so it has never come in
+                return
+            self._move(group, volumes, remove=[volume])
+
+    def _volumes_in(self, group: Group) -> list[Volume]:
+        """What may be in the array's group; versions before the record named them only labelled the volumes."""
+        labelled = (volume.id for volume in all_of(self.store, Volume, {"group_id": group.id}))
+        try:
+            return self._volumes(list(dict.fromkeys((*group.volume_ids, *labelled))))
+        except NotFound as error:
+            raise PreconditionFailed(
+                f"{error}, and it may be in group {group.id!r} on the back end, which may delete it with the group"
+            ) from None
+
+    # --- deletion
+
+    def refuse_dependents(self, record: GroupSnapshot) -> None:
+        self.ledger.refuse_copies(*self.members(record))
+
+    def is_untouched(self, was: GroupSnapshot) -> bool:
+        return was.status is Status.AVAILABLE
+
+    def is_whole_when_refused(self, was: GroupSnapshot) -> bool:  # noqa: ARG002  # whatever it was
+        """A driver deletes one member after the other, and may find one in use at last."""
+        return False
+
+    def destroy(self, record: GroupSnapshot, *, was: GroupSnapshot | None = None) -> None:  # noqa: ARG002  # the members tell
+        self._destroy(record, self.members(record))
+
+    def unmake(self, record: GroupSnapshot, error: DriverError, answer: Answer | None) -> None:
+        # What the back end carries out late is found by the group's record.
+        keeps_group = isinstance(error, BackendUnavailable)
+        if answer is None:
+            self._destroy(record, self.members(record), keeps_group=keeps_group)
+            return
+        with suppress(DriverError):
+            self._group(record)  # its record went with the group snapshot's, and so did the members'
+        taken = [rows.update_snapshot(member, answer.by_member.get(member.id, {})) for member in answer.members]
+        self._destroy(replace(record, name_taken=""), taken, keeps_group=keeps_group)
+
+    def _destroy(self, record: GroupSnapshot, members: Sequence[Snapshot], *, keeps_group: bool = False) -> None:
+        try:
+            group = self.store.get(Group, record.group_id)
+        except NotFound:
+            return  # the driver was not asked for anything yet, or everything is gone
+        group = self._empty(group, self._volumes_in(group))
+        if record.name_taken:
+            # The group stays, too: an array that has such members may have had such a group, and answered OK.
+            for member in members:
+                name = self.driver.name_of(member)
+                self.ledger.note_leftover(member, name, leftovers.why(record.name_taken))
+            self.ledger.remove(group)
+            return
+        self._delete_snapshots(record, group, members)
+        self.driver.delete_group(group)
+        if not keeps_group:
+            self.ledger.remove(group)
+
+    def _delete_snapshots(self, record: GroupSnapshot, group: Group, members: Sequence[Snapshot]) -> None:
+        outcomes = self.driver.delete_group_snapshot(record, group, members)
+        for member in members:
+            self.ledger.note_outcome(member, None, replace(outcomes[member.id], failure=None))
+        for outcome in outcomes.values():
+            if outcome.failure is not None:
+                raise outcome.failure
+
+    def remove(self, record: GroupSnapshot) -> None:
+        for member in self.members(record):
+            self.ledger.remove_snapshot(member)
+        self.ledger.remove(record)
+
+
+def _finished(current: Snapshot, columns: Columns, *, blank: bool) -> Snapshot:
+    done = rows.update_snapshot(current, columns)
+    return replace(done, status=Status.AVAILABLE, owner="", message="", blank=blank)

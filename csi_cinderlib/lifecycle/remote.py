@@ -1,0 +1,70 @@
+"""A back end whose driver runs in a process of its own, for the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.bulkhead import Bulkhead
+from csi_cinderlib.backend.remote import Measured, RemoteDriver
+from csi_cinderlib.host.deadline import Deadline
+from csi_cinderlib.lifecycle import room
+from csi_cinderlib.lifecycle.backend import Backend
+from csi_cinderlib.persistence.api import Store
+
+
+class RemoteBackend(Backend):
+    """See `lifecycle.backend.Backend`. After the end of its process, a record says how far a call came, and a retry goes on from there.
+
+    Args:
+        assign: what the process is told; given whether it is the first one.
+        deadline: until when this process may act.
+        bulkhead: of all back ends.
+        metrics: where the driver's figures go.
+        set_up_seconds: another limit than `backend.remote.SET_UP_SECONDS`.
+    """
+
+    verbs: RemoteDriver
+
+    def __init__(
+        self,
+        assign: Callable[[bool], Assignment],
+        *,
+        store: Store,
+        deadline: Deadline,
+        bulkhead: Bulkhead,
+        metrics: Measured | None = None,
+        set_up_seconds: float = 0.0,
+    ) -> None:
+        self._bulkhead = bulkhead
+        assignment = assign(True)
+        driver = RemoteDriver(assign, store=store, deadline=deadline, metrics=metrics, set_up_seconds=set_up_seconds)
+        super().__init__(
+            assignment.settings,
+            driver,
+            store=store,
+            room=room.of(assignment.state_dir),
+            owner=assignment.owner,
+            volume_types=assignment.volume_types,
+        )
+
+    def _admitted(self, *, creates: bool = False, releases: bool = False) -> AbstractContextManager[None]:
+        return self._bulkhead.entered(self.name, creates=creates, releases=releases)
+
+    @property
+    def remark(self) -> str:
+        return self.verbs.remark
+
+    @property
+    def pid(self) -> int:
+        """Of the driver's process; 0 while there is none."""
+        return self.verbs.pid
+
+    def wait_until_ended(self) -> str:
+        """Wait until the process ends, or hangs and is ended; how, as a clause, or "" after `stop`."""
+        return self.verbs.wait_until_ended()
+
+    def kill(self) -> None:
+        """End the process at once, whatever it does."""
+        self.verbs.kill()

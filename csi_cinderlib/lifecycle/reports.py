@@ -1,0 +1,154 @@
+"""A back end's report, kept for a while, and what was taken from it since."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from csi_cinderlib.backend import stats as capacities
+from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating, has_functions
+from csi_cinderlib.backend.verbs import Driver, Report
+from csi_cinderlib.backend.work import walk
+from csi_cinderlib.errors import BackendUnavailable, DriverError
+from csi_cinderlib.model.records import Status, Volume, VolumeType
+from csi_cinderlib.persistence.api import Store
+
+PROMPT_SECONDS = 1.0
+"""How long `rated` waits for a driver's answer."""
+
+
+class Reports:
+    """The last report of a driver. One thread at a time asks for a new one; that is all an array sees of many callers."""
+
+    def __init__(
+        self, driver: Driver, store: Store, *, seconds: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._driver = driver
+        self._store = store
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self._asking = threading.Lock()
+        self._guard = threading.Lock()
+        self._last: BackendStats | None = None
+        self._asked_at = -math.inf
+        self._answers = 0
+        self.failure: DriverError | None = None
+        """Why there was no new report when one was asked for last."""
+        self._taken: Counter[str] = Counter()
+        self._allocated: Counter[str] | None = None
+
+    def stats(self, *, refresh: bool = False, patience: float | None = None) -> BackendStats:
+        """Raises BackendUnavailable, also when the driver cannot say.
+
+        Args:
+            patience: seconds; after that, the last report has to do.
+        """
+        if not self._driver.ready:
+            raise BackendUnavailable(self._driver.name, self._driver.failure)
+        before = self._answers
+        must = refresh or self._last is None
+        # Who finds the report expired asks for a new one; the others meanwhile do with the old one, as an array may hang.
+        if (must or self._expired()) and self._asking.acquire(blocking=must):
+            try:
+                if self._answers == before:  # else another thread got one meanwhile
+                    self._ask(patience)
+            finally:
+                self._asking.release()
+        return self._left()
+
+    def _left(self) -> BackendStats:
+        """The last report, less what was taken since."""
+        with self._guard:
+            last, taken = self._last, self._taken.copy()
+        assert last is not None
+        if not taken:
+            return last
+        return replace(
+            last, pools=tuple(pool.less(taken[pool.name]) if taken[pool.name] else pool for pool in last.pools)
+        )
+
+    def rated(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
+        """The report, and what the filter and goodness functions of its pools say of such a volume, for those that have one.
+
+        Without waiting long for an array that hangs: the last report has to do then, if no function has a say.
+        """
+        stats = self.stats(patience=PROMPT_SECONDS)
+        if not has_functions(stats):
+            return stats, {}
+        try:
+            return stats, self._driver.rate(stats, candidate, patience=PROMPT_SECONDS)
+        except TimeoutError:
+            raise BackendUnavailable(self._driver.name, "it does not answer") from None
+
+    def _expired(self) -> bool:
+        return self._last is None or self._monotonic() - self._asked_at >= self._seconds
+
+    def _ask(self, patience: float | None) -> None:
+        with self._guard:
+            before = self._taken.copy()
+        try:
+            report = self._driver.report(patience=patience)
+        except TimeoutError:
+            if self._last is None:
+                raise BackendUnavailable(self._driver.name, "it does not answer") from None
+            return
+        except DriverError as error:
+            self.failure = error
+            self._asked_at = -math.inf  # the old report says nothing any more of what there is
+            raise
+        self.take(report, before)
+
+    def take(self, report: Report, before: Counter[str] | None = None) -> None:
+        """The driver's newest report.
+
+        Args:
+            before: what had been taken when it was asked for; what came since may not be in it.
+        """
+        pools = report.raw.get("pools") or [report.raw]
+        if self._allocated is None and any("provisioned_capacity_gb" not in pool for pool in pools):
+            self._allocated = self._count()
+        parsed = capacities.parse(
+            report.raw, backend=self._driver.name, ratio=report.ratio, allocated=self._allocated or {}
+        )
+        with self._guard:
+            self._last = parsed
+            self._answers += 1
+            self._taken -= before or Counter()  # only positive counts stay
+            self._asked_at = self._monotonic()
+            self.failure = None
+
+    def _count(self) -> Counter[str]:
+        """The sizes of our volumes by pool, for drivers that do not report them; counted once, then kept up."""
+        sizes: Counter[str] = Counter()
+        for volume in walk(self._store, Volume, {"backend": self._driver.name}):
+            if is_counted(volume):
+                sizes[volume.pool] += volume.size
+        return sizes
+
+    def taken(self, pool: str, size: int) -> None:
+        """A volume of that size came (or went, if negative) since the last report."""
+        with self._guard:
+            self._taken[pool] += size
+            if self._allocated is not None:
+                self._allocated[pool] += size
+            if size < 0 and self._last is not None and any(math.isfinite(one.largest) for one in self._last.pools):
+                self._asked_at = -math.inf  # our own driver knows better at once, and is cheap to ask
+
+    @property
+    def last(self) -> BackendStats:
+        """However old; asks where there is none."""
+        return self._last or self.stats()
+
+
+def is_counted(volume: Volume) -> bool:
+    """Whether `taken` was told of it, which is done when a creation has ended, and its storage is there still."""
+    return not volume.unfinished and volume.status not in (Status.CREATING, Status.ERROR, Status.DELETED)
+
+
+def wants_thin(kind: VolumeType | None) -> bool:
+    """Whether Cinder's capacity rules for thin volumes apply: unless the type asks for a thick one."""
+    return kind is None or kind.extra_specs.get("provisioning:type") != "thick"

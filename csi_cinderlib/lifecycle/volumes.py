@@ -1,0 +1,225 @@
+"""Volumes: what is particular in their life, and their growth."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from csi_cinderlib import faultpoints
+from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.stats import Traits
+from csi_cinderlib.backend.verbs import Columns, Driver
+from csi_cinderlib.backend.work import change
+from csi_cinderlib.errors import (
+    AlreadyExists,
+    BackendError,
+    DriverError,
+    InUse,
+    NotFound,
+    OutOfRange,
+    PreconditionFailed,
+    Unsupported,
+)
+from csi_cinderlib.lifecycle import blank_copies, leftovers
+from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
+from csi_cinderlib.lifecycle.life import Life
+from csi_cinderlib.lifecycle.room import Room
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume
+from csi_cinderlib.model.size import GiB, to_bytes
+
+_log = logging.getLogger(__name__)
+
+
+class Volumes(Life[Volume, Columns]):
+    point = "volume"
+
+    def __init__(self, ledger: Ledger, driver: Driver, room: Room, traits: Callable[[], Traits]) -> None:
+        super().__init__(ledger, driver, room)
+        self._traits = traits
+
+    def begun(self, record: Volume) -> Volume:
+        return replace(super().begun(record), blank=record.source is None)
+
+    def create(self, record: Volume) -> Volume:
+        self.room.check()
+        self._check_source(record)
+        self._leave_file_alone(
+            self.begun(record)
+        )  # before there is a record: a retry with one takes the file for its own
+        return super().create(record)
+
+    def _check_source(self, record: Volume) -> None:
+        """A source that cannot be copied, or is too large, leaves no record behind."""
+        source = record.source
+        if source is None:
+            return
+        found: Volume | Snapshot
+        if source.kind is SourceKind.SNAPSHOT:
+            found = self.store.get(Snapshot, source.id)
+        else:
+            found = self.store.get(Volume, source.id)
+        subject = f"{source.kind} {found.id!r}"
+        if found.backend != record.backend:
+            raise Unsupported(f"{subject} is on back end {found.backend!r}, not on {record.backend!r}")
+        if found.status in (Status.CREATING, Status.DELETING, Status.DELETED, Status.ERROR):
+            raise PreconditionFailed(f"{subject} is {found.status}")
+        if record.size < found.size:
+            least = f"the {source.kind}'s {to_bytes(found.size)}"
+            raise OutOfRange("capacity_range", f"{to_bytes(record.size)} bytes is less than {least}")
+
+    def obstacle(self, record: Volume) -> str:
+        """Why its source cannot be copied any more."""
+        source = record.source
+        if source is None:
+            return ""
+        found: Snapshot | Volume | GroupSnapshot
+        try:
+            if source.kind is SourceKind.SNAPSHOT:
+                found = self.store.get(Snapshot, source.id)
+                if found.group_snapshot_id:  # a member's own record does not show the deletion of its group snapshot
+                    found = self.store.get(GroupSnapshot, found.group_snapshot_id)
+            else:
+                found = self.store.get(Volume, source.id)
+        except NotFound:
+            return f"{source.kind} {source.id!r} was deleted meanwhile"
+        gone = found.status in (Status.DELETING, Status.DELETED)
+        return f"{source.kind} {source.id!r} is being deleted" if gone else ""
+
+    def make(self, record: Volume) -> Columns:
+        if record.name_taken:
+            self._leave_file_alone(record)
+        return self.driver.create_volume(record)
+
+    def _leave_file_alone(self, record: Volume) -> None:
+        """Raises NameTaken when another volume's file would be overwritten, AlreadyExists when the file is that of a known volume."""
+        if self._traits().overwrites_files and (path := self.driver.find_file(record)):
+            if not record.name_taken and self.ledger.has(record):
+                raise AlreadyExists("volume", record.id)
+            raise self.ledger.leave_alone(record, BackendError(self.driver.name, f"{path} exists"))
+
+    def with_answer(self, record: Volume, answer: Columns) -> Volume:
+        return rows.update_volume(record, answer)
+
+    def finish(self, record: Volume, answer: Columns) -> Volume:
+        source_blank = blank_copies.is_blank(self.store, record.source)
+
+        def finished(current: Volume) -> Volume:
+            self.ledger.check_own(current, Status.CREATING)
+            done = self.with_answer(current, answer)
+            done = replace(done, blank=done.blank or source_blank, source_blank=source_blank, unfinished=False)
+            return replace(done, status=Status.AVAILABLE, name_taken="", owner="", message="")
+
+        return change(self.store, record, finished)
+
+    # --- deletion
+
+    def delete(self, record: Volume) -> bool:
+        """Independent snapshots stay, and with them the record, as DELETED: it says where and what they are."""
+        if record.status is Status.DELETED:
+            self.ledger.forget_deleted_volume(record.id)
+            return False
+        if record.status is Status.AVAILABLE:  # a kill must leave no intent to delete a volume that is in use
+            refuse_attached(record, self.ledger.attachments(record.id))
+        return super().delete(record)
+
+    def doomed(self, record: Volume) -> Volume:
+        unfinished = record.unfinished or record.status in UNFINISHED
+        return self.ledger.intend(record, Status.DELETING, unfinished=unfinished)
+
+    def refuse_dependents(self, record: Volume) -> None:
+        self.ledger.refuse_copies(record)
+        self.ledger.refuse_snapshots(record.id, independent=self._traits().independent_snapshots)
+        refuse_attached(record, self.ledger.attachments(record.id))
+
+    def is_untouched(self, was: Volume) -> bool:
+        """None has if there is a finished dependent: a deletion asks the driver only when it counted none after its intent was visible,
+        and a dependent is not finished once that intent is. Independent snapshots are not counted."""
+        if was.status is not Status.DELETING:
+            return True
+        finished = {"volume_id": was.id, "status": str(Status.AVAILABLE)}
+        if self.store.page(Attachment, limit=1, where=finished).records:
+            return True
+        counted = not self._traits().independent_snapshots
+        return counted and bool(self.store.page(Snapshot, limit=1, where=finished).records)
+
+    def destroy(self, record: Volume, *, was: Volume | None = None) -> None:
+        if was is not None and record.name_taken:
+            self.ledger.note_leftover(record, self.driver.name_of(record), leftovers.why(record.name_taken))
+            return
+        unfinished = was is None or record.unfinished
+        if was is not None and not unfinished and was.status is not Status.DELETING:
+            self._note_missing_file(record)  # after an earlier attempt, that may have removed it
+        outcome = self.driver.delete_volume(record, unfinished=unfinished)
+        self.ledger.note_outcome(record, was, outcome)
+
+    def _note_missing_file(self, record: Volume) -> None:
+        if self._traits().deletes_by_rm and self.driver.misses_file(record):
+            reason = "its file was not found on its share when it was deleted"
+            self.ledger.note_leftover(record, self.driver.name_of(record), reason)
+
+    def remove(self, record: Volume) -> bool:
+        try:
+            return self.ledger.remove(record)
+        except InUse:  # has snapshots
+            change(self.store, record, lambda one: replace(one, status=Status.DELETED, owner="", message=""))
+            self.ledger.forget_deleted_volume(record.id)  # the last snapshot may have gone meanwhile
+            return True
+
+    # --- growth
+
+    def extend(self, record: Volume, size: GiB) -> Volume:
+        """Grow the volume to `size`; smaller or equal does nothing.
+
+        An answered error is a failure. After one, and after a call that was never answered, the back end is looked at first: drivers
+        that grow by a difference would add it again.
+        """
+        resumed = record.status is Status.EXTENDING
+        if record.status not in (Status.AVAILABLE, Status.EXTENDING):
+            raise PreconditionFailed(f"volume {record.id!r} is {record.status}")
+        if size <= record.size and not resumed:
+            return record
+        self.room.check()
+        attachments = self.ledger.attachments(record.id)
+        tried = record.target_size
+        size = max(size, tried or size) if resumed else size
+        record = self.ledger.intend(record, Status.EXTENDING, target_size=size)
+        faultpoints.reach("expand.record-written")
+        doubt = ""
+        if tried is not None:
+            record, doubt = self._look(record, attachments)
+        if record.size < size:
+            self._extend(record, attachments, size, doubt)
+        faultpoints.reach("expand.driver-done")
+
+        def finished(current: Volume) -> Volume:
+            self.ledger.check_own(current, Status.EXTENDING)
+            grown = max(size, current.size)
+            return replace(current, status=Status.AVAILABLE, size=grown, target_size=None, owner="", message="")
+
+        return change(self.store, record, finished)
+
+    def _look(self, record: Volume, attachments: tuple[Attachment, ...]) -> tuple[Volume, str]:
+        """The record with its size on the back end, and why that could not be looked at, or ""."""
+        try:
+            size = self.driver.size_of_volume(record, attachments)
+        except DriverError as error:
+            _log.info("the size of volume %s: %s", record.id, error)
+            return record, f"; an earlier attempt may have succeeded, and its size could not be looked at: {error}"
+        return change(self.store, record, lambda one: replace(one, size=size)), ""
+
+    def _extend(self, record: Volume, attachments: tuple[Attachment, ...], size: GiB, doubt: str) -> None:
+        try:
+            self.driver.extend_volume(record, attachments, size)
+        except DriverError as error:
+            self.ledger.give_back(record, Status.AVAILABLE, f"extend failed: {error}{doubt}")
+            if doubt and isinstance(error, BackendError):
+                raise type(error)(error.backend, f"{error.message}{doubt}") from error
+            raise
+
+
+def refuse_attached(record: Volume, attachments: Sequence[Attachment]) -> None:
+    """Raises InUse when there is an attachment."""
+    if attachments:
+        nodes = ", ".join(attachment.node_id for attachment in attachments)
+        raise InUse(f"volume {record.id!r} is attached to {nodes}")

@@ -1,0 +1,263 @@
+"""What every operation of a back end relies on: whose record it is, and that records are written on top of others' changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.errors import (
+    CorruptRecord,
+    InUse,
+    OperationPending,
+    StaleRecord,
+    StoreUnavailable,
+)
+from csi_cinderlib.lifecycle.ledger import Ledger
+from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
+from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore, touch
+
+UNFINISHED = [status for status in Status if status is not Status.AVAILABLE]
+
+
+@pytest.fixture
+def store() -> ObservedStore:
+    return ObservedStore()
+
+
+@pytest.fixture
+def ledger(store: ObservedStore) -> Ledger:
+    return Ledger(
+        "fake",
+        store,
+        owner="me",
+        clock=lambda: datetime(2026, 5, 1, tzinfo=UTC),
+        is_alive=lambda owner: owner != "dead",  # also itself, and nobody
+    )
+
+
+def records() -> list[Any]:
+    volume = makers.volume()
+    group = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
+    return [volume, makers.snapshot(volume), makers.attachment(volume), group]
+
+
+@pytest.mark.parametrize("status", UNFINISHED)
+@pytest.mark.parametrize("record", records())
+def test_what_another_living_process_works_on_is_refused(ledger: Ledger, record: Any, status: Status) -> None:
+    kind = type(record).__name__.lower()
+    with pytest.raises(OperationPending, match=rf"^'living' is at work on {kind} '{record.id}' \({status}\)$"):
+        ledger.claim(replace(record, status=status, owner="living"))
+
+
+@pytest.mark.parametrize("owner", ["", "me", "dead"])
+@pytest.mark.parametrize("status", UNFINISHED)
+def test_what_nobody_else_works_on_is_taken(ledger: Ledger, owner: str, status: Status) -> None:
+    ledger.claim(replace(makers.volume(), status=status, owner=owner))
+
+
+def test_what_another_process_reverts_is_left_to_it(ledger: Ledger) -> None:
+    with pytest.raises(OperationPending, match="is at work on volume"):
+        ledger.claim(replace(makers.volume(), status=Status.AVAILABLE, owner="living"))
+
+
+def test_an_intent_is_written_with_its_owner_and_without_an_old_message(ledger: Ledger, store: ObservedStore) -> None:
+    record = store.add(replace(makers.volume(), status=Status.ERROR, owner="dead", message="the array was full"))
+    intended = ledger.intend(record, Status.DELETING, unfinished=True)
+    assert (intended.status, intended.owner, intended.message, intended.unfinished) == (Status.DELETING, "me", "", True)
+    assert store.get(Volume, record.id) == intended
+
+
+def test_an_intent_that_is_there_already_is_not_written_again(ledger: Ledger, store: ObservedStore) -> None:
+    record = ledger.intend(store.add(makers.volume()), Status.DELETING)
+    store.calls.clear()
+    assert ledger.intend(record, Status.DELETING) is record
+    assert store.calls == []
+
+
+def test_no_intent_is_written_over_a_living_process_or_a_changed_record(ledger: Ledger, store: ObservedStore) -> None:
+    record = store.add(replace(makers.volume(), owner="living"))
+    with pytest.raises(OperationPending):
+        ledger.intend(record, Status.DELETING)
+    assert store.get(Volume, record.id) == record
+    changed = touch(store, record)
+    with pytest.raises(StaleRecord):
+        ledger.intend(replace(record, owner=""), Status.DELETING)
+    assert store.get(Volume, record.id) == changed
+
+
+def test_ones_own_intent_is_known_by_status_and_owner(ledger: Ledger) -> None:
+    own = replace(makers.volume(), status=Status.CREATING, owner="me")
+    ledger.check_own(own, Status.CREATING)
+    for other in (replace(own, owner="living"), replace(own, owner=""), replace(own, status=Status.DELETING)):
+        with pytest.raises(StaleRecord, match=own.id):
+            ledger.check_own(other, Status.CREATING)
+
+
+@pytest.mark.parametrize(
+    ("status", "owner", "taken"),
+    [
+        (Status.CREATING, "me", False),
+        (Status.CREATING, "other", True),
+        (Status.AVAILABLE, "", True),
+        (Status.ERROR, "other", True),
+        (Status.DELETING, "me", False),
+        (Status.DELETING, "other", False),
+    ],
+)
+def test_what_another_process_carries_on_with_is_taken_over(
+    ledger: Ledger, store: ObservedStore, status: Status, owner: str, taken: bool
+) -> None:
+    record = store.add(replace(makers.volume(), owner="me"))
+    store.replace(replace(record, status=status, owner=owner))
+    assert ledger.is_taken_over(record) is taken
+
+
+def test_what_is_gone_is_taken_over_by_nobody(ledger: Ledger) -> None:
+    assert not ledger.is_taken_over(makers.volume())
+
+
+def test_a_record_is_removed_however_often_it_changes(ledger: Ledger, store: ObservedStore) -> None:
+    record = store.add(replace(makers.volume(), owner="me"))
+    touch(store, record)
+    store.before["remove"] = lambda _record: touch(store, record)
+    assert ledger.remove(record)
+    assert store.page(Volume).records == ()
+    assert not ledger.remove(record)
+
+
+def test_a_record_that_another_process_has_taken_over_is_not_removed(ledger: Ledger, store: ObservedStore) -> None:
+    record = store.add(replace(makers.volume(), owner="me"))
+    taken_over = store.replace(replace(record, owner="other"))
+    with pytest.raises(StaleRecord):
+        ledger.remove(record)
+    assert store.page(Volume).records == (taken_over,)
+    store.replace(replace(taken_over, status=Status.DELETING))
+    assert ledger.remove(record), "the other process wants it gone, too"
+
+
+def test_a_record_that_is_gone_when_it_is_read_again_was_removed_by_another(
+    ledger: Ledger, store: ObservedStore
+) -> None:
+    record = store.add(makers.volume())
+    touch(store, record)
+    store.before["get"] = lambda _id: store.remove(store.page(Volume).records[0])
+    assert not ledger.remove(record)
+
+
+def test_a_record_that_never_stops_changing_is_not_called_removed(ledger: Ledger, store: ObservedStore) -> None:
+    record = store.add(makers.volume())
+
+    def change(_record: object) -> None:
+        touch(store, record)
+        store.before["remove"] = change
+
+    change(record)
+    with pytest.raises(StaleRecord, match=record.id):
+        ledger.remove(record)
+
+
+def test_a_note_keeps_what_others_changed_meanwhile(ledger: Ledger, store: ObservedStore) -> None:
+    record = store.add(replace(makers.volume(), owner="me"))
+    touch(store, record)
+    ledger.note(record, Status.ERROR, "it failed", owner="")
+    noted = store.get(Volume, record.id)
+    assert (noted.status, noted.message, noted.owner, noted.labels) == (
+        Status.ERROR,
+        "it failed",
+        "",
+        {"touched": "yes"},
+    )
+
+
+def unavailable(_record: object) -> None:
+    raise StoreUnavailable("the database is away")
+
+
+def test_a_note_that_cannot_be_stored_hides_no_other_error(
+    ledger: Ledger, store: ObservedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = store.add(makers.volume())
+    store.before["replace"] = unavailable
+    ledger.note(record, Status.ERROR, "it failed")
+    assert "it failed" in caplog.text
+    assert "the database is away" in caplog.text
+
+
+def test_what_stays_on_the_back_end_keeps_its_record(ledger: Ledger, store: ObservedStore) -> None:
+    record = store.add(replace(makers.volume(), owner="me"))
+    ledger.leave(record, "it could not be deleted")
+    left = store.get(Volume, record.id)
+    assert (left.status, left.message) == (Status.ERROR, "it could not be deleted")
+
+
+def test_what_stays_on_the_back_end_gets_its_record_back(ledger: Ledger, store: ObservedStore) -> None:
+    record = store.add(replace(makers.volume(), owner="me"))
+    store.remove(record)
+    ledger.leave(record, "it could not be deleted")
+    left = store.get(Volume, record.id)
+    assert (left.status, left.message, left.owner) == (Status.ERROR, "it could not be deleted", "")
+
+
+def test_a_record_that_cannot_be_given_back_is_at_least_in_the_log(
+    ledger: Ledger, store: ObservedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.before["add"] = unavailable
+    record = makers.volume()
+    ledger.leave(record, "it could not be deleted")
+    assert record.id in caplog.text
+    assert "it could not be deleted" in caplog.text
+
+
+def test_a_volume_has_the_snapshots_and_attachments_that_the_store_knows(ledger: Ledger, store: ObservedStore) -> None:
+    volume, other = store.add(makers.volume()), store.add(makers.volume())
+    ledger.refuse_snapshots(volume.id, independent=False)
+    assert ledger.attachments(volume.id) == ()
+    store.add(makers.snapshot(volume))
+    attachment = store.add(makers.attachment(volume))
+    with pytest.raises(InUse, match=f"volume '{volume.id}' has snapshots"):
+        ledger.refuse_snapshots(volume.id, independent=False)
+    assert ledger.attachments(volume.id) == (attachment,)
+    ledger.refuse_snapshots(other.id, independent=False)
+    assert ledger.attachments(other.id) == ()
+
+
+@pytest.mark.parametrize(("independent", "error"), [(False, InUse), (True, CorruptRecord)])
+def test_a_snapshot_that_cannot_be_read_keeps_its_volume(
+    ledger: Ledger, store: ObservedStore, independent: bool, error: type[Exception]
+) -> None:
+    volume = store.add(makers.volume())
+    store._put_raw(Snapshot, "broken", "1-x", f'{{"volume_id": "{volume.id}"}}')
+    with pytest.raises(error):
+        ledger.refuse_snapshots(volume.id, independent=independent)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_an_independent_snapshot_keeps_its_volume_only_while_it_is_not_finished(
+    ledger: Ledger, store: ObservedStore, status: Status
+) -> None:
+    volume = store.add(makers.volume())
+    snapshot = store.add(replace(makers.snapshot(volume), status=status))
+    if status in (Status.CREATING, Status.ERROR):
+        with pytest.raises(InUse, match=f"snapshot '{snapshot.id}' of volume '{volume.id}' is not finished"):
+            ledger.refuse_snapshots(volume.id, independent=True)
+    else:
+        ledger.refuse_snapshots(volume.id, independent=True)
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.AVAILABLE, Status.DELETING, None])
+def test_a_member_keeps_its_volume_as_long_as_its_group_snapshot_may_be_taken_anew(
+    ledger: Ledger, store: ObservedStore, status: Status | None
+) -> None:
+    volume = store.add(makers.volume())
+    if status is not None:
+        store.add(GroupSnapshot(id="g", backend=volume.backend, status=status))
+    store.add(replace(makers.snapshot(volume), status=Status.AVAILABLE, group_snapshot_id="g"))
+    if status in (Status.CREATING, Status.ERROR):
+        with pytest.raises(InUse, match="is not finished"):
+            ledger.refuse_snapshots(volume.id, independent=True)
+    else:
+        ledger.refuse_snapshots(volume.id, independent=True)
