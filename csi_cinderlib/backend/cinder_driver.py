@@ -23,7 +23,7 @@ from csi_cinderlib.backend.api import NOT_STARTED
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
-from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Report, Started
+from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Released, Report, Started
 from csi_cinderlib.backend.work import routed, walk
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
@@ -211,8 +211,8 @@ class CinderDriver:
     def misses_file(self, volume: Volume) -> bool:
         return volume_calls.misses_file(self._engine, volume)
 
-    def create_volume(self, volume: Volume) -> Columns:
-        return volume_calls.create(self._engine, volume)
+    def create_volume(self, volume: Volume, source: Snapshot | Volume | None) -> Columns:
+        return volume_calls.create(self._engine, volume, source)
 
     def delete_volume(self, volume: Volume, *, unfinished: bool) -> Outcome:
         return volume_calls.delete(self._engine, volume, unfinished=unfinished)
@@ -277,7 +277,7 @@ class CinderDriver:
 
     def terminate_connection(
         self, volume: Volume, attachment: Attachment, attachments: Attachments, *, forced: bool | None = False
-    ) -> bool:
+    ) -> Released:
         with self._engine.turn(volume.id):
             return connection_calls.terminate(self._engine, volume, attachment, attachments, forced=forced)
 

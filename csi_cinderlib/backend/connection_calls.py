@@ -9,7 +9,7 @@ from typing import Any
 
 from csi_cinderlib.backend import answers, faults, rows
 from csi_cinderlib.backend.engine import Engine
-from csi_cinderlib.backend.verbs import Attachments, Exported
+from csi_cinderlib.backend.verbs import Attachments, Exported, Released
 from csi_cinderlib.errors import BackendError, DriverError
 from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.persistence import codec
@@ -57,18 +57,19 @@ def initialize(
 
 def terminate(
     engine: Engine, volume: Volume, attachment: Attachment, attachments: Attachments, *, forced: bool | None
-) -> bool:
+) -> Released:
     driver = engine.ready_driver()
     work = engine.work(volume, attachments=attachments)
     named = {} if forced is None else {"force": forced}
     subject, connector = engine.volume_object(work, volume), dict(attachment.connector)
     try:
-        return engine.call(work, driver.terminate_connection, subject, connector, **named) is True
+        needed = engine.call(work, driver.terminate_connection, subject, connector, **named) is True
     except DriverError as error:
         if not faults.is_missing(error.__cause__ or error, work.volume(volume.id)):
             raise
         _log.warning("volume %s is gone from back end %s, and its mapping with it: %s", volume.id, engine.name, error)
-        return False
+        needed = False
+    return Released(export_is_needed=needed, volume=work.volume(volume.id))
 
 
 def remove_export(engine: Engine, volume: Volume, attachments: Attachments) -> None:

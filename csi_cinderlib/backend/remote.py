@@ -16,7 +16,7 @@ from csi_cinderlib.backend.api import NOT_STARTED
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.line import Line
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
-from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Report, Started
+from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Released, Report, Started
 from csi_cinderlib.backend.wire import Gone, Unexpected
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
 from csi_cinderlib.host.deadline import Deadline
@@ -231,8 +231,8 @@ class RemoteDriver:
     def misses_file(self, volume: Volume) -> bool:
         return self._call(bool, "misses_file", volume)
 
-    def create_volume(self, volume: Volume) -> Columns:
-        return self._call(dict, "create_volume", volume)
+    def create_volume(self, volume: Volume, source: Snapshot | Volume | None) -> Columns:
+        return self._call(dict, "create_volume", volume, source)
 
     def delete_volume(self, volume: Volume, *, unfinished: bool) -> Outcome:
         return self._call(Outcome, "delete_volume", volume, unfinished=unfinished)
@@ -289,8 +289,8 @@ class RemoteDriver:
 
     def terminate_connection(
         self, volume: Volume, attachment: Attachment, attachments: Attachments, *, forced: bool | None = False
-    ) -> bool:
-        return self._call(bool, "terminate_connection", volume, attachment, attachments, forced=forced)
+    ) -> Released:
+        return self._call(Released, "terminate_connection", volume, attachment, attachments, forced=forced)
 
     def remove_export(self, volume: Volume, attachments: Attachments) -> None:
         self._call(NoneType, "remove_export", volume, attachments)

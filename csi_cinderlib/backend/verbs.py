@@ -47,6 +47,19 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """What came of `terminate_connection`.
+
+    Attributes:
+        export_is_needed: by others, as the driver says (and Cinder's volume manager asks).
+        volume: its record, which the driver may have changed meanwhile.
+    """
+
+    export_is_needed: bool
+    volume: Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of a deletion.
 
@@ -107,8 +120,8 @@ class Driver(Protocol):
     def misses_file(self, volume: Volume) -> bool:
         """Whether deleting the volume would delete no file; for drivers with `Traits.deletes_by_rm`."""
 
-    def create_volume(self, volume: Volume) -> Columns:
-        """New, from a snapshot, or as a clone, as `volume.source` says."""
+    def create_volume(self, volume: Volume, source: Snapshot | Volume | None) -> Columns:
+        """New, from a snapshot, or as a clone."""
 
     def delete_volume(self, volume: Volume, *, unfinished: bool) -> Outcome:
         """Delete a volume that nobody is attached to, and its export unless it is `unfinished`, which was never exported."""
@@ -155,8 +168,8 @@ class Driver(Protocol):
 
     def terminate_connection(
         self, volume: Volume, attachment: Attachment, attachments: Attachments, *, forced: bool | None = False
-    ) -> bool:
-        """Whether the driver says that others need the export. A volume that is gone has no mapping any more.
+    ) -> Released:
+        """A volume that is gone has no mapping any more.
 
         Args:
             forced: as the driver's argument `force`; None leaves it out.

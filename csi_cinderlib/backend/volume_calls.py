@@ -11,38 +11,43 @@ from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.verbs import Attachments, Columns, Outcome
 from csi_cinderlib.backend.work import Work
 from csi_cinderlib.errors import BackendError, DriverError, Unsupported
-from csi_cinderlib.model.records import Snapshot, SourceKind, Volume
+from csi_cinderlib.model.records import Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 
 _log = logging.getLogger(__name__)
 
 
-def create(engine: Engine, volume: Volume) -> Columns:
+def create(engine: Engine, volume: Volume, source: Snapshot | Volume | None) -> Columns:
     engine.ready_driver()
     work = engine.work(volume, attachments=())
     created = engine.volume_object(work, volume)
     with answers.told_by_name(), answers.ids_kept(work, volume, created):
-        update = _create(engine, work, volume, created)
+        if source is None:
+            update = engine.ask(work, engine.driver.create_volume, created)
+        elif isinstance(source, Snapshot):
+            update = _restore(engine, work, created, source)
+        else:
+            update = _clone(engine, work, created, source)
         rows.update_volume(volume, update)  # an answer that no record can hold is a failure, too
     return answers.plain(update)
 
 
-def _create(engine: Engine, work: Work, volume: Volume, created: Any) -> Mapping[str, Any]:
-    driver = engine.ready_driver()
-    if volume.source is None:
-        update = engine.ask(work, driver.create_volume, created)
-    elif volume.source.kind is SourceKind.SNAPSHOT:
-        # Cinder's manager holds this lock, too, so that the snapshot is not deleted meanwhile.
-        with engine.lock(f"{volume.source.id}-delete_snapshot"):
-            snapshot = engine.snapshot_object(work, work.snapshot(volume.source.id))
-            update = engine.ask(work, driver.create_volume_from_snapshot, created, snapshot)
-    else:
-        with engine.lock(f"{volume.source.id}-delete_volume"):
-            source = engine.volume_object(work, work.volume(volume.source.id))
-            update = engine.ask(work, driver.create_cloned_volume, created, source)
-        if loading.clones_at_source_size(driver) and created.size > source.size:
-            created.update(update)  # where the clone lies
-            engine.call(work, driver.extend_volume, created, int(created.size))
+def _restore(engine: Engine, work: Work, created: Any, source: Snapshot) -> Mapping[str, Any]:
+    # Cinder's manager holds this lock, too, so that the snapshot is not deleted meanwhile.
+    with engine.lock(f"{source.id}-delete_snapshot"):
+        snapshot = engine.snapshot_object(work, source)
+        return engine.ask(work, engine.driver.create_volume_from_snapshot, created, snapshot)
+
+
+def _clone(engine: Engine, work: Work, created: Any, source: Volume) -> Mapping[str, Any]:
+    driver = engine.driver
+    with engine.lock(f"{source.id}-delete_volume"):
+        work.volumes[source.id] = source
+        original = engine.volume_object(work, source)
+        update = engine.ask(work, driver.create_cloned_volume, created, original)
+    if loading.clones_at_source_size(driver) and created.size > original.size:
+        created.update(update)  # where the clone lies
+        engine.call(work, driver.extend_volume, created, int(created.size))
     return update
 
 

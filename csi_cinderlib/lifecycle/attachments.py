@@ -9,7 +9,7 @@ from dataclasses import replace
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.api import Check
-from csi_cinderlib.backend.verbs import Driver
+from csi_cinderlib.backend.verbs import Driver, Released
 from csi_cinderlib.backend.work import change
 from csi_cinderlib.errors import DriverError, NotFound, OperationPending, PreconditionFailed, StaleRecord
 from csi_cinderlib.lifecycle import reverts
@@ -48,11 +48,11 @@ class Attachments:
         record = self._begin(volume, attachment) if known is None else self._resume(known, attachment)
         faultpoints.reach("publish.record-written")
         try:
-            volume = self._checked(record, check)
+            volume, attachments = self._checked(record, check)
         except DriverError:
             self._forget(record)
             raise
-        return self._connect(volume, record)
+        return self._connect(volume, record, attachments)
 
     def _begin(self, volume: Volume, attachment: Attachment) -> Attachment:
         blank = not attachment.read_only and self._take_mark(volume, attachment)
@@ -83,25 +83,25 @@ class Attachments:
         change(self.store, volume, take)
         return was_there
 
-    def _checked(self, record: Attachment, check: Check) -> Volume:
-        """The volume, once this attachment is visible: of two processes that attach to two nodes, or of which one deletes or reverts
+    def _checked(self, record: Attachment, check: Check) -> tuple[Volume, tuple[Attachment, ...]]:
+        """The volume and all its attachments, once this one is visible: of two processes that attach to two nodes, or of which one deletes or reverts
         the volume, one sees the other. Raises what speaks against it."""
         volume = self.store.get(Volume, record.volume_id)
         if volume.status in (Status.DELETING, Status.DELETED, Status.CREATING, Status.ERROR):
             raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
         if volume.status is Status.AVAILABLE and reverts.is_running(self.ledger, volume):
             raise OperationPending(f"{volume.owner!r} is at work on volume {volume.id!r} ({volume.message})")
-        others = self._others(record)
+        attachments = self.ledger.attachments(volume.id)
+        others = _others(record, attachments)
         for other in others:
             if other.status is Status.DELETING:  # else that process might take away the export which is made now
                 self.ledger.claim(other)
         check(others)
-        return volume
+        return volume, attachments
 
-    def _connect(self, volume: Volume, record: Attachment) -> Attachment:
+    def _connect(self, volume: Volume, record: Attachment, attachments: tuple[Attachment, ...]) -> Attachment:
         try:
-            volume = self._export(volume, record)
-            attachments = self.ledger.attachments(volume.id)
+            volume = self._export(volume, record, attachments)
             info = self.driver.initialize_connection(volume, record, attachments)
         except DriverError as error:
             self._undo(record, error)
@@ -118,9 +118,9 @@ class Attachments:
             self._undo(record, error)
             raise StaleRecord("attachment", record.id) from error
 
-    def _export(self, volume: Volume, record: Attachment) -> Volume:
+    def _export(self, volume: Volume, record: Attachment, attachments: tuple[Attachment, ...]) -> Volume:
         """Written down before the node is let in: whoever takes the export away needs it."""
-        exported = self.driver.create_export(volume, record, self.ledger.attachments(volume.id))
+        exported = self.driver.create_export(volume, record, attachments)
         volume = change(self.store, exported.volume, lambda one: rows.update_volume(one, exported.columns))
         faultpoints.reach("publish.exported")
         return volume
@@ -134,7 +134,8 @@ class Attachments:
             attachments = self.ledger.attachments(record.volume_id)  # others may have come while the driver worked
             if not _shares_connection(record, attachments):
                 self.driver.terminate_connection(volume, record, attachments, forced=None)
-            if not self._others(record):
+            attachments = self.ledger.attachments(record.volume_id)
+            if not _others(record, attachments):
                 self.driver.remove_export(volume, attachments)
         except DriverError as second:
             self.ledger.note(record, Status.ERROR, f"{error}; cleaning up failed, too: {second}")
@@ -169,11 +170,12 @@ class Attachments:
             return
         faultpoints.reach("unpublish.record-written")
         try:
-            export_is_needed = self._terminate(volume, record)
+            released = self._terminate(volume, record)
             faultpoints.reach("unpublish.terminated")
             # Counted once more: another node may have been given the volume while the driver worked.
-            if not (export_is_needed or self._others(record)):
-                self._remove_export(volume, record)
+            attachments = self.ledger.attachments(volume.id)
+            if not (released.export_is_needed or _others(record, attachments)):
+                self._remove_export(released.volume, attachments)
         except DriverError as error:
             self.ledger.note(record, Status.DELETING, str(error))
             raise
@@ -182,24 +184,19 @@ class Attachments:
         else:
             self._forget(record)
 
-    def _terminate(self, volume: Volume, record: Attachment) -> bool:
-        """Take the mapping away; whether the driver says that others need the export, as Cinder's manager asks it."""
+    def _terminate(self, volume: Volume, record: Attachment) -> Released:
+        """Take the mapping away."""
         attachments = self.ledger.attachments(volume.id)
         if not record.connector or _shares_connection(record, attachments):
-            return False
+            return Released(export_is_needed=False, volume=volume)
         return self.driver.terminate_connection(volume, record, attachments)
 
-    def _remove_export(self, volume: Volume, record: Attachment) -> None:
+    def _remove_export(self, volume: Volume, attachments: tuple[Attachment, ...]) -> None:
         """The node is locked out already. Cinder, too, only warns: deletion removes the export again."""
-        volume = self.ledger.current(volume)
         try:
-            self.driver.remove_export(volume, (record,))
+            self.driver.remove_export(volume, attachments)
         except DriverError as error:
             _log.warning("volume %s stays exported on back end %s: %s", volume.id, self.driver.name, error)
-
-    def _others(self, record: Attachment) -> list[Attachment]:
-        """As they are now. Raises CorruptRecord when one cannot be read."""
-        return [other for other in self.ledger.attachments(record.volume_id) if other.id != record.id]
 
 
 def _marked_again(volume: Volume) -> Volume:
@@ -211,8 +208,12 @@ def _shares_connection(record: Attachment, attachments: tuple[Attachment, ...]) 
 
     A host that has the name alone in common is another one, and must be locked out.
     """
-    others = (other for other in attachments if other.id != record.id)
+    others = _others(record, attachments)
     return any(other.status is not Status.DELETING and _host(other) == _host(record) for other in others)
+
+
+def _others(record: Attachment, attachments: tuple[Attachment, ...]) -> list[Attachment]:
+    return [other for other in attachments if other.id != record.id]
 
 
 def _host(attachment: Attachment) -> tuple[object, ...]:

@@ -201,6 +201,7 @@ class Backend:
             InUse: it is attached, and this back end cannot grow attached volumes.
         """
         with self._admitted(creates=True):
+            self._ready()
             if size > record.size and not self.capabilities.online_extend and self.attachments(record.id):
                 raise InUse(
                     f"volume {record.id!r} is attached, and back end {self.name!r} grows only volumes that are not"

@@ -36,14 +36,14 @@ class Answer:
     members: tuple[Snapshot, ...]
 
 
-class GroupSnapshots(Life[GroupSnapshot, Answer]):
+class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     point = "group-snapshot"
 
     def create_with(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
         """Write down the group snapshot and its members, take it, and write down what the driver said."""
         self.room.check()
         for member in members:
-            self._check_volume(member.volume_id)
+            self._usable(member.volume_id)
             self.ledger.attachments(member.volume_id)  # one that cannot be read ends it before anything is begun
         record = replace(
             record,
@@ -66,16 +66,15 @@ class GroupSnapshots(Life[GroupSnapshot, Answer]):
         faultpoints.reach("create-group-snapshot.record-written")
         return record
 
-    def _check_volume(self, id: str) -> None:
-        """Raises PreconditionFailed when no snapshot of it can be taken."""
+    def _usable(self, id: str) -> Volume:
+        """The volume. Raises PreconditionFailed when no snapshot of it can be taken."""
         volume = self.store.get(Volume, id)
         if volume.status is not Status.AVAILABLE:
             raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
+        return volume
 
-    def obstacle(self, record: GroupSnapshot) -> str:
-        for id in record.volume_ids:
-            self._check_volume(id)
-        return ""
+    def look(self, record: GroupSnapshot) -> list[Volume]:
+        return [self._usable(id) for id in record.volume_ids]
 
     def taken_up(self, record: GroupSnapshot) -> GroupSnapshot:
         members = self.members(record)
@@ -96,11 +95,10 @@ class GroupSnapshots(Life[GroupSnapshot, Answer]):
 
     # --- creation
 
-    def make(self, record: GroupSnapshot) -> Answer:
+    def make(self, record: GroupSnapshot, volumes: list[Volume]) -> Answer:
         """Gather the volumes in a group, snapshot it, and let them go."""
         members = self.members(record)
         group = self._group(record)
-        volumes = self._volumes(record.volume_ids)
         self.driver.create_group(group, volumes)
         group = change(self.store, group, lambda current: replace(current, volume_ids=record.volume_ids))
         faultpoints.reach("create-group-snapshot.members-written")

@@ -31,12 +31,14 @@ from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 
 S = TypeVar("S", Volume, Snapshot, GroupSnapshot)
+L = TypeVar("L")
+"""What it depends on."""
 A = TypeVar("A")
 """What a driver answers to a creation."""
 _log = logging.getLogger(__name__)
 
 
-class Life(ABC, Generic[S, A]):
+class Life(ABC, Generic[S, L, A]):
     """The life of volumes, snapshots or group snapshots on one back end.
 
     Attributes:
@@ -54,14 +56,17 @@ class Life(ABC, Generic[S, A]):
     # --- what is particular to the kind
 
     @abstractmethod
-    def obstacle(self, record: S) -> str:
-        """Why the creation must not go on, once its intent is visible; "" when nothing is in the way.
+    def look(self, record: S) -> L:
+        """What it depends on, once its intent is visible.
 
-        Whoever deletes what it depends on counts the dependents after his own intent is visible: so each looks at the other's.
+        Whoever deletes that counts the dependents after his own intent is visible: so each looks at the other's.
+
+        Raises:
+            PreconditionFailed: it is gone, or being deleted.
         """
 
     @abstractmethod
-    def make(self, record: S) -> A:
+    def make(self, record: S, seen: L) -> A:
         """Have the driver create it. Raises what the driver raises, and NameTaken where it must not be asked."""
 
     @abstractmethod
@@ -112,15 +117,11 @@ class Life(ABC, Generic[S, A]):
         """Write the intent, create it, and write down what the driver said."""
         record = self.begin(record)
         try:
-            self._refuse(record)
+            seen = self.look(record)
         except DriverError:
             self.remove(record)
             raise
-        return self._make(record, is_first=True)
-
-    def _refuse(self, record: S) -> None:
-        if problem := self.obstacle(record):
-            raise PreconditionFailed(problem)
+        return self._make(record, seen, is_first=True)
 
     def resume(self, record: S) -> S:
         """Finish a creation that ended in the middle: undo what may be there, and start over.
@@ -135,13 +136,13 @@ class Life(ABC, Generic[S, A]):
         self.room.check()
         record = self.taken_up(self.ledger.intend(record, Status.CREATING))
         try:
-            self._refuse(record)
+            seen = self.look(record)
         except DriverError as error:
             self.ledger.note(record, Status.ERROR, str(error), owner="")  # what an earlier attempt left may be there
             raise
         if not record.name_taken:  # else what is there is not this one's; perhaps it is gone by now
             self._clean_up(record)
-        return self._make(self.ledger.current(record))
+        return self._make(self.ledger.current(record), seen)
 
     def taken_up(self, record: S) -> S:
         """Prepare a record whose creation begins anew."""
@@ -156,9 +157,9 @@ class Life(ABC, Generic[S, A]):
             # Most likely there was nothing to delete. If something is there, creating it again fails, and says so.
             _log.info("clean-up before creating %s %s again: %s", noun(record), record.id, error)
 
-    def _make(self, record: S, *, is_first: bool = False) -> S:
+    def _make(self, record: S, seen: L, *, is_first: bool = False) -> S:
         try:
-            answer = self.make(record)
+            answer = self.make(record, seen)
         except DriverError as error:
             if error.name_exists and (is_first or record.name_taken):
                 raise self.ledger.leave_alone(record, error) from error
@@ -224,7 +225,7 @@ class Life(ABC, Generic[S, A]):
             self.ledger.note(self.ledger.current(record), Status.DELETING, str(error))
             raise
         faultpoints.reach(f"delete-{self.point}.driver-done")
-        return bool(self.remove(self.ledger.current(record)))
+        return bool(self.remove(record))
 
     def doomed(self, record: S) -> S:
         """The record with the intent to delete."""

@@ -17,7 +17,7 @@ from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
 
 
-class Snapshots(Life[Snapshot, Columns]):
+class Snapshots(Life[Snapshot, Volume, Columns]):
     point = "snapshot"
 
     def __init__(self, ledger: Ledger, driver: Driver, room: Room, traits: Callable[[], Traits]) -> None:
@@ -38,13 +38,13 @@ class Snapshots(Life[Snapshot, Columns]):
         self.ledger.attachments(volume.id)  # one that cannot be read ends it before anything is begun
         return super().create(record)
 
-    def obstacle(self, record: Snapshot) -> str:
+    def look(self, record: Snapshot) -> Volume:
         volume = self.store.get(Volume, record.volume_id)
-        gone = volume.status in (Status.DELETING, Status.DELETED)
-        return f"volume {volume.id!r} is being deleted" if gone else ""
+        if volume.status in (Status.DELETING, Status.DELETED):
+            raise PreconditionFailed(f"volume {volume.id!r} is being deleted")
+        return volume
 
-    def make(self, record: Snapshot) -> Columns:
-        volume = self.store.get(Volume, record.volume_id)
+    def make(self, record: Snapshot, volume: Volume) -> Columns:
         return self.driver.create_snapshot(record, volume, self.ledger.attachments(volume.id))
 
     def with_answer(self, record: Snapshot, answer: Columns) -> Snapshot:

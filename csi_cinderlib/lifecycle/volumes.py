@@ -31,7 +31,7 @@ from csi_cinderlib.model.size import GiB, to_bytes
 _log = logging.getLogger(__name__)
 
 
-class Volumes(Life[Volume, Columns]):
+class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
     point = "volume"
 
     def __init__(self, ledger: Ledger, driver: Driver, room: Room, traits: Callable[[], Traits]) -> None:
@@ -68,28 +68,30 @@ class Volumes(Life[Volume, Columns]):
             least = f"the {source.kind}'s {to_bytes(found.size)}"
             raise OutOfRange("capacity_range", f"{to_bytes(record.size)} bytes is less than {least}")
 
-    def obstacle(self, record: Volume) -> str:
-        """Why its source cannot be copied any more."""
+    def look(self, record: Volume) -> Snapshot | Volume | None:
+        """At the source, which may not be there to be copied any more."""
         source = record.source
         if source is None:
-            return ""
-        found: Snapshot | Volume | GroupSnapshot
+            return None
+        found: Snapshot | Volume
+        holder: Snapshot | Volume | GroupSnapshot
         try:
             if source.kind is SourceKind.SNAPSHOT:
-                found = self.store.get(Snapshot, source.id)
+                holder = found = self.store.get(Snapshot, source.id)
                 if found.group_snapshot_id:  # a member's own record does not show the deletion of its group snapshot
-                    found = self.store.get(GroupSnapshot, found.group_snapshot_id)
+                    holder = self.store.get(GroupSnapshot, found.group_snapshot_id)
             else:
-                found = self.store.get(Volume, source.id)
+                holder = found = self.store.get(Volume, source.id)
         except NotFound:
-            return f"{source.kind} {source.id!r} was deleted meanwhile"
-        gone = found.status in (Status.DELETING, Status.DELETED)
-        return f"{source.kind} {source.id!r} is being deleted" if gone else ""
+            raise PreconditionFailed(f"{source.kind} {source.id!r} was deleted meanwhile") from None
+        if holder.status in (Status.DELETING, Status.DELETED):
+            raise PreconditionFailed(f"{source.kind} {source.id!r} is being deleted")
+        return found
 
-    def make(self, record: Volume) -> Columns:
+    def make(self, record: Volume, source: Snapshot | Volume | None) -> Columns:
         if record.name_taken:
             self._leave_file_alone(record)
-        return self.driver.create_volume(record)
+        return self.driver.create_volume(record, source)
 
     def _leave_file_alone(self, record: Volume) -> None:
         """Raises NameTaken when another volume's file would be overwritten, AlreadyExists when the file is that of a known volume."""

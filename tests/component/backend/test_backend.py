@@ -82,7 +82,7 @@ def test_back_ends_can_start_side_by_side(make: MakeBackend) -> None:
     for one in threads:
         one.join()
     assert all(one.ready for one in backends)
-    assert {one.driver.host for one in backends} == {f"csi-cinderlib@array{number}" for number in range(6)}  # type: ignore[attr-defined]  # Cinder's
+    assert {one.driver.host for one in backends} == {f"csi-cinderlib@array{number}" for number in range(6)}
 
 
 def test_the_report_is_asked_for_once_in_a_while(make: MakeBackend) -> None:

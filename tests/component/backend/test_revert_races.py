@@ -73,7 +73,7 @@ def test_a_volume_that_was_attached_since_it_was_looked_at_is_not_reverted(
     there.connect(was, makers.attachment(was))
     with pytest.raises(InUse):
         here.revert_volume(was, snapshot)
-    assert here.driver.calls["revert_to_snapshot"] == 0  # type: ignore[attr-defined]  # a fake
+    assert here.driver.calls["revert_to_snapshot"] == 0
     after = store.get(Volume, volume.id)
     assert (after.owner, after.message) == ("", "")
 
@@ -122,7 +122,7 @@ def test_a_store_that_fails_at_the_end_of_a_revert_holds_nobody_up_for_ever(
     fails: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = here.driver.revert_to_snapshot  # type: ignore[attr-defined]  # a fake
+    original = here.driver.revert_to_snapshot
 
     def lose_store(*arguments: Any) -> None:
         def fail(*_arguments: object) -> None:

@@ -40,7 +40,7 @@ def test_what_a_driver_logs_while_it_works(make: MakeBackend, log: io.StringIO) 
     def talk(_volume: object) -> None:
         logging.getLogger("cinder.volume.drivers.some").warning("logging in with %s", PASSWORD)
 
-    backend.driver.create_volume = talk  # type: ignore[attr-defined]  # Cinder's
+    backend.driver.create_volume = talk
     backend.create_volume(makers.volume())
     assert "logging in with ***" in log.getvalue()
     assert PASSWORD not in log.getvalue()
@@ -56,7 +56,7 @@ def test_a_call_that_ends_after_its_back_end_was_stopped(
         logging.getLogger("cinder.volume.drivers.some").warning("logging in with %s", PASSWORD)
         raise RuntimeError(SAID["nothing_error"])
 
-    backend.driver.create_volume = outlive  # type: ignore[attr-defined]  # Cinder's
+    backend.driver.create_volume = outlive
     with pytest.raises(BackendError, match=r"no session for admin/\*\*\* at"):
         backend.create_volume(makers.volume())
     (left,) = store.page(Volume).records
