@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.errors import PreconditionFailed
+from csi_cinderlib.errors import NotFound, OperationPending, PreconditionFailed
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from tests.component.backend.conftest import MakeBackend
@@ -92,3 +92,40 @@ def test_a_connection_waits_for_the_turn_of_its_volume(backend: LocalBackend, vo
         assert (thread.is_alive(), set(driver.calls) - {"validate_connector"}) == (True, set())
     thread.join()
     assert set(driver.calls) - {"validate_connector"}
+
+
+def test_connecting_an_unknown_volume_is_not_found(backend: LocalBackend) -> None:
+    volume = replace(makers.volume(), blank=False)
+    with pytest.raises(NotFound):
+        backend.connect(volume, makers.attachment(volume))
+
+
+def test_an_export_stays_for_a_node_that_got_the_volume_while_another_lost_it(
+    backend: LocalBackend, store: ObservedStore, volume: Volume
+) -> None:
+    """Another process may attach it while `terminate_connection` runs."""
+    attachment = backend.connect(volume, makers.attachment(volume))
+    arrives = replace(makers.attachment(volume, "node-2"), status=Status.AVAILABLE)
+    observe(backend.driver, "terminate_connection", lambda *_: store.add(arrives))
+    removed = observe(backend.driver, "remove_export", lambda *_: True)
+    backend.disconnect(attachment)
+    assert removed == []
+    assert store.page(Attachment).records == (store.get(Attachment, arrives.id),)
+    backend.disconnect(store.get(Attachment, arrives.id))
+    assert removed == [True]
+
+
+@pytest.mark.parametrize("living", [True, False])
+def test_nobody_exports_a_volume_whose_export_another_process_takes_away(
+    make: MakeBackend, store: ObservedStore, living: bool
+) -> None:
+    backend = make(is_alive=lambda owner: living and owner == "other")
+    volume = backend.create_volume(makers.volume(multiattach=True))
+    leaving = replace(makers.attachment(volume, "node-2"), status=Status.DELETING, owner="other")
+    store.add(leaving)
+    if living:
+        with pytest.raises(OperationPending, match="'other' is at work on attachment"):
+            backend.connect(volume, makers.attachment(volume))
+        assert [record.id for record in store.page(Attachment).records] == [leaving.id]
+    else:
+        assert backend.connect(volume, makers.attachment(volume)).status is Status.AVAILABLE

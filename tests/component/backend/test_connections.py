@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.errors import BackendError, InUse, InvalidRequest, NotFound, PreconditionFailed
+from csi_cinderlib.errors import BackendError, InUse, InvalidRequest, PreconditionFailed
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from tests.component.backend.conftest import MakeBackend
@@ -397,9 +397,3 @@ def test_an_attached_volume_is_not_deleted(backend: LocalBackend, store: Observe
     with pytest.raises(InUse, match="attached to node-1"):
         backend.delete_volume(again(store, volume))
     assert again(store, volume).status is Status.AVAILABLE
-
-
-def test_connecting_an_unknown_volume_is_not_found(backend: LocalBackend) -> None:
-    volume = replace(makers.volume(), blank=False)
-    with pytest.raises(NotFound):
-        backend.connect(volume, makers.attachment(volume))

@@ -367,3 +367,34 @@ def test_only_what_is_whole_is_reverted_and_to_a_snapshot_of_its_own(
         with pytest.raises(PreconditionFailed):
             backend.revert_volume(record, taken)
     assert driver.calls["revert_to_snapshot"] == 0
+
+
+def test_an_id_that_a_driver_did_not_save_before_it_failed_is_known_to_the_clean_up(backend: LocalBackend) -> None:
+    driver: Any = backend.driver
+
+    def assign_and_fail(volume: Any) -> None:
+        volume.provider_id = "lun-7"
+        raise RuntimeError("the array is full")
+
+    driver.create_volume = assign_and_fail
+    deleted = observe(driver, "delete_volume", lambda volume: volume.provider_id)
+    with pytest.raises(BackendError, match="the array is full"):
+        backend.create_volume(makers.volume())
+    assert deleted == ["lun-7"]
+
+
+def test_an_id_of_a_failed_attempt_is_not_given_to_who_has_taken_the_record_over(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
+    driver: Any = backend.driver
+
+    def lose_and_fail(volume: Any) -> None:
+        volume.provider_id = "lun-7"
+        store.replace(replace(store.get(Volume, volume.id), owner="other"))
+        raise RuntimeError("the array is full")
+
+    driver.create_volume = lose_and_fail
+    wanted = makers.volume()
+    with pytest.raises(BackendError, match="the array is full"):
+        backend.create_volume(wanted)
+    assert store.get(Volume, wanted.id).provider.id is None

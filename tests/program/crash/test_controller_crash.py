@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from csi_cinderlib.lifecycle.groups import GroupSnapshots
+from csi_cinderlib.lifecycle.snapshots import Snapshots
+from csi_cinderlib.lifecycle.volumes import Volumes
 from tests.program.crash.conftest import Action, Array, Processes, State
 
 REPOSITORY = Path(__file__).parents[3]
@@ -230,8 +233,11 @@ def test_when_nobody_asks_again_it_is_finished_or_undone(
 
 def test_every_fault_point_of_the_controller_is_reached_by_some_call_here() -> None:
     sources = [
-        *(REPOSITORY / "csi_cinderlib/backend").glob("*.py"),
+        *(REPOSITORY / "csi_cinderlib/lifecycle").glob("*.py"),
         *(REPOSITORY / "csi_cinderlib/provisioning").glob("*.py"),
     ]
-    found = {name for path in sources for name in re.findall(r'reach\("([^"]+)"\)', path.read_text())}
+    named = {name for path in sources for name in re.findall(r'reach\(f?"([^"]+)"\)', path.read_text())}
+    found = {
+        name.replace("{self.point}", kind.point) for name in named for kind in (Volumes, Snapshots, GroupSnapshots)
+    }
     assert found == {point for _, point in CASES}
