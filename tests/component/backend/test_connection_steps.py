@@ -106,8 +106,13 @@ def test_an_export_stays_for_a_node_that_got_the_volume_while_another_lost_it(
     """Another process may attach it while `terminate_connection` runs."""
     attachment = backend.connect(volume, makers.attachment(volume))
     arrives = replace(makers.attachment(volume, "node-2"), status=Status.AVAILABLE)
-    observe(backend.driver, "terminate_connection", lambda *_: store.add(arrives))
     removed = observe(backend.driver, "remove_export", lambda *_: True)
+
+    def arrive(*_: object) -> None:
+        if store.page(Attachment).records[0].id == attachment.id:
+            store.add(arrives)
+
+    observe(backend.driver, "terminate_connection", arrive)
     backend.disconnect(attachment)
     assert removed == []
     assert store.page(Attachment).records == (store.get(Attachment, arrives.id),)
