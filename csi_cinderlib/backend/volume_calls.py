@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from csi_cinderlib.backend import answers, faults, loading, lock_files, rows, shares
@@ -73,7 +74,8 @@ def delete(engine: Engine, volume: Volume, *, unfinished: bool) -> Outcome:
     work = engine.work(volume, attachments=())
     doomed = engine.volume_object(work, volume)
     doomed.missed_id = False
-    with engine.lock(f"{volume.id}-delete_volume"):
+    # What is not finished has no copies to wait for, and a full disk has no room for the file of a lock.
+    with nullcontext() if unfinished else engine.lock(f"{volume.id}-delete_volume"):
         try:
             if not unfinished:
                 _remove_export(engine, work, driver, doomed)
