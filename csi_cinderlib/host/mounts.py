@@ -37,6 +37,7 @@ __all__ = [
     "thaw",
     "unmount",
     "unmount_uppermost",
+    "write_out",
 ]
 
 _MS_RDONLY = 1
@@ -356,6 +357,12 @@ def _thaw(path: str, answer: list[bool | OSError]) -> None:
     except OSError as error:
         # EINVAL: it is not frozen. EOPNOTSUPP: it cannot be. EIO: an error stopped it, so that it waits for nothing.
         answer.append(False if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.EIO) else error)
+
+
+def write_out(path: str) -> None:
+    """Write everything of a file system out, and hear about failures, which unmounting does not tell. Raises HostError."""
+    with kernel.named(f"writing out {path}"), kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        kernel.call("syncfs", fd)
 
 
 def set_propagation(path: str, kind: str, *, recursive: bool = False) -> None:

@@ -45,7 +45,8 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
         return _make(records, record, device, decision)
     if record.connection.formatting is Formatting.NEVER_FORMATTED and not marked:
         records.formatted.set(record.volume_id, record.connection.attachment)  # whoever made it
-    record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED))
+    # What it carries is found again after the loss of power; a process that ends must know the device that is mounted or changed.
+    record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED), this_boot=True)
     return record, _prepared(records, record, device, found)
 
 
@@ -153,7 +154,9 @@ def _make(
     _log.info("volume %s: making %s on %s (%s)", record.volume_id, decision.fs_type, device.path, device.wwid)
     made = filesystems.make(device.path, decision.fs_type, record.connection.mkfs_options)
     reach("stage.mkfs-done")
-    record = records.save(replace(record, state=State.FORMATTED))
+    record = records.note(
+        replace(record, state=State.FORMATTED)
+    )  # until it is staged nobody writes to it, so mkfs may run again
     reach("stage.formatted")
     return record, made
 

@@ -58,7 +58,8 @@ class Publishing:
             _only_target(record, targets, wanted.capability)
             _healthy(record)
             is_known = record.publication(request.target_path) is not None
-            record = self._records.save(_without_ended(record, targets).published(wanted))
+            # Mounts end with the kernel's run, so this need not outlive it.
+            record = self._records.save(_without_ended(record, targets).published(wanted), this_boot=True)
             self._carry_out(record, wanted, is_known=is_known)
 
     def _resolved(self, request: NodePublishVolume) -> NodePublishVolume:
@@ -89,7 +90,7 @@ class Publishing:
         """Args: is_known: an earlier call meant to publish there, so that an empty target, or a dead mount, is its own."""
         target = wanted.target_path
         with ExitStack() as undo:
-            undo.callback(self._records.save, record.unpublished(target), frees=True)
+            undo.callback(self._records.note, record.unpublished(target))
             if mounted.unmount_own(self._records, record, target, recorded=is_known):
                 raise AlreadyExists("target path", target, "something else is mounted there")
             if _make_target(target, block=record.capability.is_block) or is_known:
@@ -132,7 +133,7 @@ class Publishing:
             if is_target or is_removed:
                 _remove_target(target)
             if record and record.publication(target):
-                self._records.save(record.unpublished(target), frees=True)
+                self._records.note(record.unpublished(target))  # what a crash brings back, the next publish forgets
 
     def _unmount(self, record: StageRecord | None, volume_id: str, target: str, *, is_target: bool) -> bool:
         """Unmount each layer that is proven to be the volume's; whether there was one, and nothing is left."""

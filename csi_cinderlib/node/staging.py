@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -59,9 +58,8 @@ class Staging:
             HostError: the device, a tool or a mount failed.
         """
         connection = self._open(request)
-        path = self._paths.resolve(request.staging_path, "staging_target_path")
-        request = replace(request, staging_path=path)
-        with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(path)):
+        request = replace(request, staging_path=self._paths.resolve(request.staging_path, "staging_target_path"))
+        with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(request.staging_path)):
             self._refuse_occupied(request)
             previous = self._records.find(request.volume_id)
             if previous and not previous.is_of(connection):
@@ -212,8 +210,7 @@ class Staging:
     def _replay(self, record: StageRecord, device: Device, found: Signature) -> StageRecord:
         """Let the kernel replay the journal, with the device writable for that long."""
         if device.file:  # attached read-only
-            self._initiator.disconnect(record.connection, device)
-            record = self._accept(record, self._initiator.connect(replace(record.connection, read_only=False)))
+            record = self._reattach(record, read_only=False)
         else:
             devices.set_read_only(device.path, False)
         assert record.device
@@ -227,21 +224,28 @@ class Staging:
         mounts.unmount(record.staging_path)
         devices.flush(record.device.path)
         if device.file:
-            self._initiator.disconnect(record.connection, record.device)
-            record = self._accept(record, self._initiator.connect(record.connection))
+            record = self._reattach(record, read_only=True)
         assert record.device
         devices.set_read_only(record.device.path, True)
         return record
 
+    def _reattach(self, record: StageRecord, *, read_only: bool) -> StageRecord:
+        self._initiator.disconnect(record.connection, record.device)
+        found = self._initiator.connect(replace(record.connection, read_only=read_only))
+        return self._records.save(self._accept(record, found), this_boot=True)
+
     def _accept(self, record: StageRecord, device: Device) -> StageRecord:
-        """Record the device, unless it is not the one that this volume had (promise 2)."""
+        """Note the device, unless it is not the one that this volume had (promise 2).
+
+        It is stored with the next state, before it is mounted; until then the stored connection is enough to let it go.
+        """
         known = record.device
         if known and known.wwid and device.wwid != known.wwid:
             raise PreconditionFailed(
                 f"{device.path} is {device.wwid or 'unknown'}, and volume {record.volume_id} was {known.wwid} before: not touched"
             )
         state = State.CONNECTED if record.state is State.INTENT else record.state
-        return self._records.save(replace(record, device=device, state=state))
+        return self._records.note(replace(record, device=device, state=state))
 
     def _grow_device(self, record: StageRecord, device: Device) -> None:
         """A device that was found again may show the size of before the volume's growth (promise 13)."""
@@ -252,6 +256,8 @@ class Staging:
         """Undo a failed stage. What cannot be undone now stays in the record, for the retry or NodeUnstageVolume."""
         with contextlib.suppress(DriverError):
             current = self._records.find(record.volume_id) or record
+            with contextlib.suppress(HostError):  # some of it was only noted
+                self._records.save(current, frees=True)
             if mounted.layers(current, mounts.table()):
                 return
             file_system.undo_growth(self._records, current)
@@ -391,10 +397,4 @@ def _write_out(record: StageRecord, here: mounts.Mount) -> None:
     if broken := health.mount_problem(here, read_only=file_system.is_read_only(record)):
         _log.warning("volume %s: unwritten data is lost: %s", record.volume_id, broken)
     else:
-        _sync(record.staging_path)
-
-
-def _sync(path: str) -> None:
-    """Write everything out, and hear about failures, which unmounting does not tell."""
-    with kernel.named(f"writing out {path}"), kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
-        kernel.call("syncfs", fd)
+        mounts.write_out(record.staging_path)
