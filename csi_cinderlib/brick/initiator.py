@@ -123,8 +123,8 @@ class Initiator:
 
     def _disconnect(self, connection: Connection, data: dict[str, Any], device: Device | None, *, force: bool) -> None:
         self._detach_loop(connection, device)
-        if connection.protocol in SHARES:
-            return
+        if connection.protocol in (*SHARES, "local"):
+            return  # nothing but the loop device was attached here
         info = dict(device.info) if device else {}
         if device and _is_another(device):
             info.pop("path", None)  # after a reboot that path may be somebody else's disk
@@ -231,8 +231,7 @@ def _detach_unreached(file: str) -> None:
     Raises:
         HostError: there is one on a file of that name, of which nobody can tell whether it is this one.
     """
-    for number in loopctl.attached_numbers():
-        shown = loopctl.backing_path(number)
+    for number, shown in loopctl.attached().items():
         node = loopctl.node(number)
         if shown == f"{file} (deleted)":
             devices.detach_file(node, expected=devices.identity(node))
@@ -254,7 +253,7 @@ def _is_another(device: Device) -> bool:
 
 
 def _attached_files() -> tuple[str, ...]:
-    return tuple(loopctl.backing_path(number) for number in loopctl.attached_numbers())
+    return tuple(loopctl.attached().values())
 
 
 def _plain(info: dict[str, Any]) -> dict[str, object]:

@@ -26,6 +26,16 @@ def store(path: Path, content: bytes) -> None:
     Raises:
         OSError: it could not be stored; the previous one is still there.
     """
+    replace(path, content)
+    _sync(path.parent)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write the file so that it survives the end of this process. After the loss of power the previous one may be there instead.
+
+    Raises:
+        OSError: it could not be written; the previous one is still there.
+    """
     unfinished = path.with_name(path.name + _UNFINISHED)
     fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -38,7 +48,6 @@ def store(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise
-    _sync(path.parent)
 
 
 def remove(path: Path) -> None:

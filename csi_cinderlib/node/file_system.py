@@ -45,7 +45,8 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
         return _make(records, record, device, decision)
     if record.connection.formatting is Formatting.NEVER_FORMATTED and not marked:
         records.formatted.set(record.volume_id, record.connection.attachment)  # whoever made it
-    record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED))
+    # What it carries is found again after the loss of power; a process that ends must know the device that is mounted or changed.
+    record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED), this_boot=True)
     return record, _prepared(records, record, device, found)
 
 
@@ -123,6 +124,22 @@ def mount(record: StageRecord, device: Device, found: Signature | None = None) -
     mounts.mount(device.path, record.staging_path, record.fs_type, options)
 
 
+def thaw(record: StageRecord) -> None:
+    """A pod that died may have left its file system frozen. Only once nothing on this node uses it any more."""
+    if mounts.thaw(record.staging_path):
+        _log.warning(
+            "volume %s: its file system was left frozen by a program that used it, and was thawed", record.volume_id
+        )
+
+
+def write_out(record: StageRecord, here: mounts.Mount) -> None:
+    """Flush the file system, unless an error stopped it for good: it told its users then, and would refuse to sync for ever."""
+    if broken := health.mount_problem(here, read_only=is_read_only(record)):
+        _log.warning("volume %s: unwritten data is lost: %s", record.volume_id, broken)
+    else:
+        mounts.write_out(record.staging_path)
+
+
 def grow_mounted(record: StageRecord, device: Device, found: Signature | None = None) -> None:
     """Let a file system that grows only mounted (or best so) cover its device: after a restore to a larger volume, say.
 
@@ -153,7 +170,9 @@ def _make(
     _log.info("volume %s: making %s on %s (%s)", record.volume_id, decision.fs_type, device.path, device.wwid)
     made = filesystems.make(device.path, decision.fs_type, record.connection.mkfs_options)
     reach("stage.mkfs-done")
-    record = records.save(replace(record, state=State.FORMATTED))
+    record = records.note(
+        replace(record, state=State.FORMATTED)
+    )  # until it is staged nobody writes to it, so mkfs may run again
     reach("stage.formatted")
     return record, made
 

@@ -26,7 +26,7 @@ class State(enum.StrEnum):
     INTENT = "intent"
     CONNECTED = "connected"
     FORMATTING = "formatting"
-    """mkfs was about to run. Nobody mounted the device since, so it may run again."""
+    """mkfs was about to run. Nobody was given the volume since, so it may run again."""
     FORMATTED = "formatted"
     STAGED = "staged"
 

@@ -43,8 +43,7 @@ class StageRecords:
         self._names = names or Paths()
         self.directory = state_dir / "stage"
         self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        self._devices: dict[str, str] = {}
-        self._paths: dict[str, str] = {}
+        self._known: dict[str, tuple[bytes, StageRecord]] = {}
         self._guard = threading.Lock()
         with kernel.named(f"preparing {self.directory}"):
             durable_files.prepare(self.directory)
@@ -53,7 +52,7 @@ class StageRecords:
         self.formatted = FormatMarks(state_dir / "formatted")
         self.growth = Growth(state_dir / "growth", self._boot_id)
         for record in self.all().records:
-            self._note(record)
+            self._remember(self._path(record.volume_id).read_bytes(), record)
 
     @property
     def boot_id(self) -> str:
@@ -64,23 +63,37 @@ class StageRecords:
         """Raises CorruptRecord (naming the file) when there is one that cannot be read."""
         return self._read(self._path(volume_id), volume_id)
 
-    def save(self, record: StageRecord, *, frees: bool = False) -> StageRecord:
+    def save(self, record: StageRecord, *, frees: bool = False, this_boot: bool = False) -> StageRecord:
         """Store the record so that it survives the loss of power right afterwards.
 
         Args:
-            frees: on the way to unpublish or unstage, which has to go on when the disk is full.
+            frees: on the way to unstage, which has to go on when the disk is full.
+            this_boot: what changed is of use only as long as the kernel runs, as mounts and paths of devices are. It survives the
+                end of this process; after the loss of power the record may be the previous one.
 
         Raises:
             HostError: it could not be stored; the previous one is still there.
         """
         record = replace(record, boot_id=self._boot_id)
+        path, content = self._path(record.volume_id), encode(record)
+        write = durable_files.replace if this_boot else durable_files.store
         with kernel.named(f"storing the stage record of volume {record.volume_id} in {self.directory}"):
             if frees:
-                self._reserve.run(lambda: durable_files.store(self._path(record.volume_id), encode(record)))
+                self._reserve.run(lambda: write(path, content))
             else:
-                durable_files.store(self._path(record.volume_id), encode(record))
-        self._note(record)
-        return record
+                write(path, content)
+        return self._remember(content, record)
+
+    def note(self, record: StageRecord) -> StageRecord:
+        """Change a stored record for this process alone: `find` answers it until the record is saved, or its file changes.
+
+        For what a later process finds out by itself, or does not need.
+        """
+        with self._guard:
+            known = self._known.get(record.volume_id)
+        if known is None:
+            return self.save(record, this_boot=True)
+        return self._remember(known[0], replace(record, boot_id=self._boot_id))
 
     def remove(self, volume_id: str) -> None:
         """Forget the volume for good; nothing happens when it is forgotten already."""
@@ -90,8 +103,7 @@ class StageRecords:
             durable_files.remove(self._path(volume_id))
         self._reserve.fill()
         with self._guard:
-            self._devices.pop(volume_id, None)
-            self._paths.pop(volume_id, None)
+            self._known.pop(volume_id, None)
 
     def all(self) -> AllRecords:
         """Every record there is."""
@@ -110,27 +122,40 @@ class StageRecords:
 
     def owner_of(self, wwid: str, *, other_than: str) -> str:
         """The volume, other than that one, whose record names this device; "" when none does."""
-        with self._guard:
-            owners = (volume for volume, known in self._devices.items() if known == wwid and volume != other_than)
-            return next(owners, "") if wwid else ""
+        owners = (
+            record.volume_id for record in self._others(other_than) if record.device and record.device.wwid == wwid
+        )
+        return next(owners, "") if wwid else ""
 
     def staged_at(self, path: str, *, other_than: str) -> str:
         """The volume, other than that one, whose record names this staging path; "" when none does."""
-        with self._guard:
-            return next((id for id, known in self._paths.items() if known == path and id != other_than), "")
+        return next((record.volume_id for record in self._others(other_than) if record.staging_path == path), "")
 
-    def _note(self, record: StageRecord) -> None:
+    def _others(self, volume_id: str) -> tuple[StageRecord, ...]:
         with self._guard:
-            self._devices[record.volume_id] = record.device.wwid if record.device else ""
-            self._paths[record.volume_id] = record.staging_path
+            return tuple(record for _, record in self._known.values() if record.volume_id != volume_id)
+
+    def _remember(self, content: bytes, record: StageRecord) -> StageRecord:
+        with self._guard:
+            self._known[record.volume_id] = (content, record)
+        return record
 
     def _read(self, path: Path, volume_id: str) -> StageRecord | None:
         try:
-            record = decode(path.read_bytes())
+            content = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise HostError(f"reading {path}: {error.strerror}") from error
+        with self._guard:
+            known = self._known.get(volume_id)
+        if known and known[0] == content:
+            return known[1]
+        return self._decoded(content, path, volume_id)  # not remembered: the caller may hold no lock
+
+    def _decoded(self, content: bytes, path: Path, volume_id: str) -> StageRecord:
+        try:
+            record = decode(content)
         except (ValueError, KeyError, TypeError, AttributeError, InvalidRequest) as error:
             problem = error if isinstance(error, (ValueError, InvalidRequest)) else f"{type(error).__name__} {error}"
             raise CorruptRecord("stage", volume_id, f"{path}: {problem}") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -59,18 +58,18 @@ class Staging:
             HostError: the device, a tool or a mount failed.
         """
         connection = self._open(request)
-        path = self._paths.resolve(request.staging_path, "staging_target_path")
-        request = replace(request, staging_path=path)
-        with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(path)):
+        request = replace(request, staging_path=self._paths.resolve(request.staging_path, "staging_target_path"))
+        with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(request.staging_path)):
             self._refuse_occupied(request)
             previous = self._records.find(request.volume_id)
             if previous and not previous.is_of(connection):
                 self._leave(previous)
                 previous = None
-            if previous and self._is_settled(previous, request):
-                return
             if previous:
-                self._clear_away(previous)
+                seen = mounted.observe(previous)
+                if self._is_settled(previous, request, seen):
+                    return
+                self._clear_away(previous, seen)
             self._carry_out(_intent(request, connection, previous), fresh=previous is None)
 
     def _refuse_occupied(self, request: StageVolume) -> None:
@@ -89,9 +88,9 @@ class Staging:
             raise InvalidRequest("publish_context", f"belongs to volume {connection.volume_id!r}")
         return connection
 
-    def _is_settled(self, record: StageRecord, request: StageVolume) -> bool:
+    def _is_settled(self, record: StageRecord, request: StageVolume, seen: mounted.Observation) -> bool:
         """Whether the volume is staged and works, just as it is asked for."""
-        here = mounted.staged_mount(record)
+        here, _ = seen.places()
         block = record.capability.is_block
         if not record.device or not (record.state is State.STAGED if block else here):
             return False
@@ -114,45 +113,51 @@ class Staging:
         """Give up an earlier attachment whose unstage never came. Another node may have had the volume since: what is seen
         here is out of date, and what was not written must not be written now.
         """
-        if targets := mounted.published(record):
+        seen = mounted.observe(record)
+        _, targets = seen.places()
+        if targets:
             raise PreconditionFailed(
                 f"volume {record.volume_id} is still published at {', '.join(sorted(targets))} under an earlier attachment: "
                 "unpublish it there first"
             )
         _log.warning("volume %s was attached anew since it was staged: taking that stage down", record.volume_id)
-        device = record.device
-        if device and not mounted.is_another_device(record):
-            self._initiator.give_up(device)
-            scsi.take_offline(device.path)  # the other kinds of device cannot be told to fail
-        mounted.unmount_own(self._records, record, record.staging_path)
+        if record.device and seen.is_here:
+            self._initiator.give_up(record.device)
+            scsi.take_offline(record.device.path)  # the other kinds of device cannot be told to fail
+        mounted.unmount_own(self._records, record, record.staging_path, seen=seen)
         self._disconnect(record, force=True)
 
-    def _clear_away(self, record: StageRecord) -> None:
+    def _clear_away(self, record: StageRecord, seen: mounted.Observation) -> None:
         """Take down what an earlier, unfinished or broken stage left; what still works and is published stays."""
-        targets = mounted.published(record)
+        here, targets = seen.places()
         device = record.device
-        if targets and device and not health.device_problem(device) and mounted.staged_mount(record):
+        if targets and device and not health.device_problem(device) and here:
             raise HostError(f"volume {record.volume_id} does not work and is published at {', '.join(targets)}")
         dead = health.lost(device) if device else ""
         if not dead:
-            mounted.refuse_covered(record)
-        elif device and not mounted.is_another_device(record):
+            seen.refuse_covered()
+        elif device and seen.is_here:
             self._initiator.give_up(device)
-        if not targets and not dead and mounted.staged_mount(record):
-            _thaw(record)
-        mounted.unmount_own(self._records, record, record.staging_path)
+        if not targets and not dead and here:
+            file_system.thaw(record)
+        mounted.unmount_own(self._records, record, record.staging_path, seen=seen)
         if device and not targets:
             self._disconnect(record, force=bool(dead))
 
     def _disconnect(self, record: StageRecord, *, force: bool) -> None:
-        """Disconnect the volume, unless its address is that of another volume which is staged here by now."""
+        """Disconnect the volume, unless its address is that of another volume which is staged here by now.
+
+        Args:
+            force: its device does not work. One that does was compared a moment ago.
+        """
+        device = record.device
         with contextlib.suppress(HostError):
-            name = devices.identity(record.device.path) if record.device else ""
+            name = (devices.identity(device.path) if force else device.wwid) if device else ""
             if owner := self._records.owner_of(name, other_than=record.volume_id):
                 _log.warning("volume %s: its device is volume %s now and stays connected", record.volume_id, owner)
                 return
         _make_writable(record)
-        self._initiator.disconnect(record.connection, record.device, force=force)
+        self._initiator.disconnect(record.connection, device, force=force)
 
     def _carry_out(self, record: StageRecord, *, fresh: bool) -> None:
         with ExitStack() as undo:
@@ -178,10 +183,11 @@ class Staging:
         self._grow_device(record, device)
         with kernel.named(f"making the staging path {record.staging_path}"):
             Path(record.staging_path).mkdir(parents=True, exist_ok=True)
-        mounted.require_none_below(record.staging_path)
-        if here := mounts.find(record.staging_path):
-            mounted.require_reached(here)
-            if here not in mounts.by_device(device.path):
+        table = mounts.table()
+        mounted.require_none_below(record.staging_path, table)
+        if here := mounts.find(record.staging_path, among=table):
+            mounted.require_reached(here, table)
+            if here not in mounts.by_device(device.path, among=table):
                 raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
             return replace(record, fs_type=here.fs_type)  # mounted before the record was lost
         record, found = file_system.ensure(self._records, record, device)
@@ -212,8 +218,7 @@ class Staging:
     def _replay(self, record: StageRecord, device: Device, found: Signature) -> StageRecord:
         """Let the kernel replay the journal, with the device writable for that long."""
         if device.file:  # attached read-only
-            self._initiator.disconnect(record.connection, device)
-            record = self._accept(record, self._initiator.connect(replace(record.connection, read_only=False)))
+            record = self._reattach(record, read_only=False)
         else:
             devices.set_read_only(device.path, False)
         assert record.device
@@ -227,21 +232,28 @@ class Staging:
         mounts.unmount(record.staging_path)
         devices.flush(record.device.path)
         if device.file:
-            self._initiator.disconnect(record.connection, record.device)
-            record = self._accept(record, self._initiator.connect(record.connection))
+            record = self._reattach(record, read_only=True)
         assert record.device
         devices.set_read_only(record.device.path, True)
         return record
 
+    def _reattach(self, record: StageRecord, *, read_only: bool) -> StageRecord:
+        self._initiator.disconnect(record.connection, record.device)
+        found = self._initiator.connect(replace(record.connection, read_only=read_only))
+        return self._records.save(self._accept(record, found), this_boot=True)
+
     def _accept(self, record: StageRecord, device: Device) -> StageRecord:
-        """Record the device, unless it is not the one that this volume had (promise 2)."""
+        """Note the device, unless it is not the one that this volume had (promise 2).
+
+        It is stored with the next state, before it is mounted; until then the stored connection is enough to let it go.
+        """
         known = record.device
         if known and known.wwid and device.wwid != known.wwid:
             raise PreconditionFailed(
                 f"{device.path} is {device.wwid or 'unknown'}, and volume {record.volume_id} was {known.wwid} before: not touched"
             )
         state = State.CONNECTED if record.state is State.INTENT else record.state
-        return self._records.save(replace(record, device=device, state=state))
+        return self._records.note(replace(record, device=device, state=state))
 
     def _grow_device(self, record: StageRecord, device: Device) -> None:
         """A device that was found again may show the size of before the volume's growth (promise 13)."""
@@ -252,7 +264,9 @@ class Staging:
         """Undo a failed stage. What cannot be undone now stays in the record, for the retry or NodeUnstageVolume."""
         with contextlib.suppress(DriverError):
             current = self._records.find(record.volume_id) or record
-            if mounted.layers(current, mounts.table()):
+            with contextlib.suppress(HostError):  # some of it was only noted
+                self._records.save(current, frees=True)
+            if mounted.observe(current).own:
                 return
             file_system.undo_growth(self._records, current)
             if file_system.clear_remains(self._records, current):
@@ -282,8 +296,6 @@ class Staging:
                         f"{volume_id} there: not unmounted"
                     )
                 return
-            if targets := mounted.published(record):
-                raise PreconditionFailed(f"volume {volume_id} is still published at {', '.join(sorted(targets))}")
             self.take_down(self._found_again(record))
 
     def _found_again(self, record: StageRecord) -> StageRecord:
@@ -307,18 +319,22 @@ class Staging:
         return record
 
     def take_down(self, record: StageRecord) -> None:
-        """`unstage` for one who holds the volume's lock, without its look at records and publications."""
+        """`unstage` for one who holds the volume's lock, without its look at records."""
         device = record.device
         dead = health.lost(device) if device else ""
+        seen = mounted.observe(record, lost=dead)
+        _, targets = seen.places()
+        if targets:
+            raise PreconditionFailed(f"volume {record.volume_id} is still published at {', '.join(sorted(targets))}")
         if not dead:
-            mounted.refuse_covered(record)
-        elif device and not mounted.is_another_device(record):
+            seen.refuse_covered()
+        elif device and seen.is_here:
             self._initiator.give_up(device)
-        here = mounts.find(record.staging_path)
-        if here and not dead and mounted.is_own(self._records, record, here):
-            _thaw(record)
-            _write_out(record, here)
-        if other := mounted.unmount_own(self._records, record, record.staging_path):
+        here = seen.at(record.staging_path)
+        if here and not dead and (here in seen.own or mounted.is_own(self._records, record, here)):
+            file_system.thaw(record)
+            file_system.write_out(record, here)
+        if other := mounted.unmount_own(self._records, record, record.staging_path, seen=seen):
             _log.warning("%s is not volume %s and stays mounted: %s", other.target, record.volume_id, other.source)
         reach("unstage.unmounted")
         if dead:
@@ -327,7 +343,8 @@ class Staging:
             file_system.undo_growth(self._records, record)
             file_system.clear_remains(self._records, record)
             reach("unstage.cleared")
-            mounted.detach_read_only_view(record)
+            if seen.view:
+                mounted.detach_read_only_view(record)
             if not devices.is_read_only(device.path):
                 devices.flush(device.path)
         self._disconnect(record, force=bool(dead))
@@ -375,26 +392,5 @@ def _same_place(record: StageRecord, staging_path: str) -> bool:
     """Whether the record is about that path, or about one that is of no use any more."""
     if record.staging_path == staging_path:
         return True
-    return not mounted.visible(record) and not mounts.find(record.staging_path)
-
-
-def _thaw(record: StageRecord) -> None:
-    """A pod that died may have left its file system frozen. Only once nothing on this node uses it any more."""
-    if mounts.thaw(record.staging_path):
-        _log.warning(
-            "volume %s: its file system was left frozen by a program that used it, and was thawed", record.volume_id
-        )
-
-
-def _write_out(record: StageRecord, here: mounts.Mount) -> None:
-    """Flush the file system, unless an error stopped it for good: it told its users then, and would refuse to sync for ever."""
-    if broken := health.mount_problem(here, read_only=file_system.is_read_only(record)):
-        _log.warning("volume %s: unwritten data is lost: %s", record.volume_id, broken)
-    else:
-        _sync(record.staging_path)
-
-
-def _sync(path: str) -> None:
-    """Write everything out, and hear about failures, which unmounting does not tell."""
-    with kernel.named(f"writing out {path}"), kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
-        kernel.call("syncfs", fd)
+    seen = mounted.observe(record)
+    return not seen.visible() and not seen.at(record.staging_path)

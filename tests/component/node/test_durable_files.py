@@ -54,6 +54,13 @@ def test_stage_records_and_format_marks_are_durable_when_they_are_answered(tmp_p
     assert [call.split()[0] for call in calls] == ["fsync", "rename", "fsync"]
     assert calls[-1] == "fsync stage/"
     calls.clear()
+    records.save(RECORD, this_boot=True)
+    assert [call.split()[0] for call in calls] == ["fsync", "rename"], (
+        "whole also after the loss of power, this or the last"
+    )
+    calls.clear()
+    records.note(RECORD)
+    assert calls == []
     records.remove("vol")
     assert calls == ["unlink vol.json", "fsync stage/"]
     calls.clear()

@@ -63,6 +63,35 @@ def test_a_record_survives_the_process(tmp_path: Path) -> None:
     assert list((tmp_path / "stage").iterdir()) == []
 
 
+def test_a_noted_change_ends_with_the_process(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    saved = records.save(replace(RECORD, device=None))
+    noted = records.note(RECORD)
+    assert records.find("vol") == noted == replace(RECORD, boot_id=records.boot_id)
+    assert records.owner_of("3600a", other_than="other") == "vol"
+    assert StageRecords(tmp_path).find("vol") == saved
+    records.save(noted)
+    assert StageRecords(tmp_path).find("vol") == noted
+
+
+def test_a_noted_change_does_not_hide_what_is_in_the_file(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    records.save(RECORD)
+    records.note(replace(RECORD, fs_type="ext4"))
+    restored = replace(RECORD, fs_type="btrfs")
+    (tmp_path / "stage" / "vol.json").write_bytes(encode(restored))
+    assert records.find("vol") == restored
+    (tmp_path / "stage" / "vol.json").unlink()
+    assert records.find("vol") is None
+
+
+def test_a_change_of_a_record_that_was_put_back_by_hand_is_stored(tmp_path: Path) -> None:
+    records = StageRecords(tmp_path)
+    (tmp_path / "stage" / "vol.json").write_bytes(encode(replace(RECORD, device=None)))
+    noted = records.note(RECORD)
+    assert records.find("vol") == StageRecords(tmp_path).find("vol") == noted
+
+
 def test_no_secret_is_shown_when_a_record_is_printed() -> None:
     assert "canary" not in repr(RECORD)
 

@@ -14,7 +14,7 @@ import pytest
 from csi_cinderlib.brick import Initiator
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import AlreadyExists, HostError, InvalidRequest
-from csi_cinderlib.host import devices, identities, kernel, mounts
+from csi_cinderlib.host import devices, filesystems, identities, kernel, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.requests import StageVolume
@@ -44,6 +44,17 @@ def mount_at(path: str) -> mounts.Mount:
     found = mounts.find(path)
     assert found
     return found
+
+
+def test_a_file_system_that_could_not_be_mounted_is_not_made_again_by_the_next_process(node: Node) -> None:
+    volume = node.volume()
+    with pytest.raises(InvalidRequest, match="ext4 does not know bogus"):
+        node.stage(volume, mount_capability("ext4", "bogus"))
+    device = devices.attach_file(str(volume.file))
+    made = filesystems.probe(device)
+    assert made
+    Node(node.base).stage(volume)
+    assert filesystems.probe(device).uuid == made.uuid  # type: ignore[union-attr] # mounted, or the test fails before
 
 
 def set_read_only(path: str) -> None:
@@ -362,8 +373,9 @@ def test_the_disk_of_an_earlier_attachment_takes_no_writes_any_more(
     node.stage(volume, BLOCK)
     device = device_of(node)
     number = Path(device.path).stat().st_rdev
-    disk = node.base / "sys" / f"{os.major(number)}:{os.minor(number)}"
+    disk = node.base / "sys" / "sdx"
     (disk / "device" / "scsi_disk").mkdir(parents=True)
+    (disk.parent / f"{os.major(number)}:{os.minor(number)}").symlink_to(disk.name)
     for file, content in (("device/state", "running\n"), ("device/wwid", device.wwid), ("ro", "0\n")):
         (disk / file).write_text(content)
     monkeypatch.setattr(identities, "SYSFS", disk.parent)
