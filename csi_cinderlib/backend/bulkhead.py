@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from csi_cinderlib.errors import OperationPending
+from csi_cinderlib.errors import BackendBusy
 
 RESERVED = 16
 """Threads that no back end gets: for calls that only read records."""
@@ -52,13 +52,13 @@ class Bulkhead:
         """Count a call to that back end while this lasts.
 
         Raises:
-            OperationPending: it has as many under way as it may have.
+            BackendBusy: it has as many under way as it may have.
         """
         in_use = self._creating if creates else self._others
         with self._guard:
             count, back_ends = in_use[name], self._back_ends()
             if count >= room(+in_use, name, back_ends=back_ends, threads=self._threads, releases=creates or releases):
-                raise OperationPending(f"back end {name!r} is busy with {count} calls")
+                raise BackendBusy(f"back end {name!r} is busy with {count} calls")
             in_use[name] += 1
         try:
             yield
