@@ -24,7 +24,7 @@ from csi_cinderlib.backend import (
 from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Pool, Rating
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Pool, RatedStats
 from csi_cinderlib.backend.work import routed
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
@@ -219,10 +219,14 @@ class Backend:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
         return self._reports.stats(refresh=refresh)
 
-    def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
-        """The report, and what the filter and goodness functions of its pools say of such a volume, for those that have one."""
+    def rated_stats(self, candidate: Candidate) -> RatedStats:
+        """The report, and what the filter and goodness functions of its pools say of such a volume."""
         stats = self.stats()
         return stats, ratings.rate(self._engine.host, stats, candidate)
+
+    def ask_rated_stats(self, candidate: Candidate) -> Callable[[float], RatedStats]:
+        """See `api.BackEnd`. Waits as long as the driver takes: who shares a process with it has to."""
+        return lambda _seconds: self.rated_stats(candidate)
 
     # --- volumes
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
+from functools import partial
 from types import NoneType
 from typing import Any, Protocol, TypeVar
 
@@ -17,7 +18,7 @@ from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.line import Line
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Rating, has_functions
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, RatedStats, has_functions
 from csi_cinderlib.backend.wire import Gone, Unexpected
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
 from csi_cinderlib.host.deadline import Deadline
@@ -31,8 +32,6 @@ SET_UP_SECONDS = 600.0
 """A set-up that takes longer is given up, its process ended, and tried again."""
 DRAIN_SECONDS = 120.0
 """How long calls go on in the process of a back end whose options were changed, or that was removed."""
-PROMPT_SECONDS = 1.0
-"""How long `rated_stats` waits for an answer."""
 RECENT_SECONDS = 120.0
 """How long `remark` tells of the end of a process."""
 CREATING = frozenset(
@@ -229,11 +228,13 @@ class RemoteBackend:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
         return self._answered(self._begin("stats", refresh=True) if refresh else self._question())
 
-    def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
-        """Without waiting long for an array that hangs: the last report has to do then, if no function has a say."""
-        question = self._begin("rated_stats", candidate)
+    def ask_rated_stats(self, candidate: Candidate) -> Callable[[float], RatedStats]:
+        """See `api.BackEnd`. Of an array that hangs the last report has to do, if no function has a say."""
+        return partial(self._rated, self._begin("rated_stats", candidate))
+
+    def _rated(self, question: Future[Any], seconds: float) -> RatedStats:
         try:
-            rated: tuple[BackendStats, Mapping[str, Rating]] = question.result(PROMPT_SECONDS)
+            rated: RatedStats = question.result(seconds)
         except TooLate:
             assert self._last is not None, "the set-up brought one"
             if has_functions(self._last):
