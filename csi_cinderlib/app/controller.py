@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.app import leadership, resealing
-from csi_cinderlib.app.backends import RunningBackends
+from csi_cinderlib.app.backends import RunningBackends, unmeasured
 from csi_cinderlib.app.chores import every
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
@@ -111,7 +111,8 @@ class ControllerSide:
         self._nodes = self._undo.enter_context(node_registry(self._settings))
         if self.store.traits.shared:
             self._lead()
-        self._running = RunningBackends(self._settings, self._stopping, self.backends, self._make)
+        restarted = self._metrics.backend_restarted if self._metrics is not None else unmeasured
+        self._running = RunningBackends(self._settings, self._stopping, self.backends, self._make, restarted=restarted)
         self._running.start()
         self._start_chores(self._running)
 

@@ -177,3 +177,8 @@ class Process:
     def __del__(self) -> None:
         if getattr(self, "_pidfd", -1) >= 0:
             os.close(self._pidfd)
+    @property
+    def was_killed(self) -> bool:
+        """Whether SIGKILL ended it, or the end of the process that it was forked from."""
+        return bool(self.pid) and self._ended.is_set() and self._code in (None, -signal.SIGKILL)
+

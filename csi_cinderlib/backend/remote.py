@@ -17,7 +17,7 @@ from csi_cinderlib.backend import remote_store
 from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
-from csi_cinderlib.backend.line import Line
+from csi_cinderlib.backend.line import Cause, Line
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, RatedStats, has_functions
 from csi_cinderlib.backend.wire import Gone, Unexpected
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
@@ -83,6 +83,8 @@ class RemoteBackend:
         self._metrics = metrics
         self._set_up_seconds = set_up_seconds
         self._last_end, self._last_end_at = "", -math.inf
+        self.last_cause = Cause.CRASHED
+        """Why the last process ended that was not stopped."""
         self._problem = ""
         self._capabilities: BackendCapabilities | None = None
         self._last: BackendStats | None = None
@@ -184,7 +186,8 @@ class RemoteBackend:
     def _lose(self, line: Line) -> None:
         with self._guard:
             if self._line is line:
-                self.failure = self._last_end = f"its driver's process {line.process.end}"
+                self.failure = self._last_end = f"its driver's process {line.end}"
+                self.last_cause = line.cause
                 self._last_end_at = time.monotonic()
                 self._line = None
 
@@ -194,10 +197,10 @@ class RemoteBackend:
             line.wait_until_ended()
         return "" if self._is_stopped else self.failure
 
-    def kill(self) -> None:
+    def kill(self, why: Cause | None = None) -> None:
         """End the process at once, whatever it does."""
         if (line := self._latest) is not None:
-            line.kill()
+            line.kill(why)
 
     def stop(self) -> None:
         """Take no new calls, and end the process once those that run have ended, at the latest after DRAIN_SECONDS.

@@ -122,12 +122,13 @@ def test_a_process_that_is_stopped_is_found_and_ended(make: Make, monkeypatch: p
     monkeypatch.setattr(line, "HUNG_SECONDS", 1.0)
     backend = make()
     os.kill(backend.pid, signal.SIGSTOP)
-    assert backend.wait_until_ended() == "its driver's process was ended by SIGKILL"
-    with pytest.raises(BackendUnavailable, match="ended by SIGKILL"):
+    assert backend.wait_until_ended() == "its driver's process stopped responding and was ended"
+    assert backend.last_cause is line.Cause.HUNG
+    with pytest.raises(BackendUnavailable, match="stopped responding"):
         backend.create_volume(VOLUME)
     backend.start()
     assert backend.ready
-    assert backend.remark == "its driver's process was ended by SIGKILL, and was started again"
+    assert backend.remark == "its driver's process stopped responding and was ended, and was started again"
     assert backend.problem == ""
 
 
