@@ -32,6 +32,7 @@ from csi_cinderlib.errors import DriverError, NotReady
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.observe import logs
+from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.lease import LeasedStore
 from csi_cinderlib.provisioning import installation
@@ -214,9 +215,9 @@ class ControllerSide:
             update = figures.Figures(self._metrics, self.store, observations, orphans).update
             self._every(figures.SECONDS, "figures", update, first=figures.FIRST_SECONDS)
         if self._is_in_kubernetes:
-            self._show_backends(observations)
+            self._show_backends(observations, running.restart)
 
-    def _show_backends(self, observations: Observations) -> None:
+    def _show_backends(self, observations: Observations, restart: Callable[[str], None]) -> None:
         """Where `kubectl` shows them, whichever store holds the records."""
         from csi_cinderlib.app import backend_status, departed
         from csi_cinderlib.persistence.kubernetes.statuses import Statuses
@@ -224,7 +225,14 @@ class ControllerSide:
         settings, host = self._settings, socket.gethostname()
         client, namespace = self._api()
         statuses = Statuses(client, namespace, driver_name=settings.driver_name, instance=host)
-        update = backend_status.BackendStatus(statuses, observations, self.store, controller=host).update
+        update = backend_status.BackendStatus(
+            statuses,
+            observations,
+            self.store,
+            restart=restart,
+            check_lease=self._leadership.lease.check if self._leadership is not None else lease.unshared,
+            controller=host,
+        ).update
         self._every(backend_status.LOOK_SECONDS, "back ends' status", update, first=backend_status.FIRST_SECONDS)
         if settings.kubernetes:
             self._every(departed.LOOK_SECONDS, "nodes", departed.Departed(client, self._nodes or self.store).look)
