@@ -60,6 +60,9 @@ REFRESH_SECONDS = 5.0
 SETTLED_SECONDS = 2.0
 """For the work on what was left half done to end, once the drivers' processes have."""
 
+FORKLESS_SECONDS = 30.0
+"""After which it is not taken for a passing want of memory or processes that no driver's process can be started."""
+
 OBEY_SECONDS = 1.0
 """Between two looks for requests to restart a back end."""
 
@@ -80,6 +83,7 @@ class ControllerSide:
         self._settings = settings
         self._keys = keys
         self._readiness = readiness
+        readiness.watch(self._trouble)
         self._metrics = metrics
         self._stopping = stopping
         self._locks = KeyedLocks()
@@ -170,6 +174,17 @@ class ControllerSide:
         client = Client(reached, connections=1)
         self._undo.callback(client.close)
         return client, reached.namespace
+
+    def waiting(self) -> frozenset[int]:
+        """The threads whose calls wait for a back end now."""
+        return self._bulkhead.waiting()
+
+    def _trouble(self) -> str:
+        """A restart would end the drivers' processes that run, so one that does is worth more."""
+        back_ends, seconds = self.backends.all(), forking.failing_for()
+        if seconds < FORKLESS_SECONDS or any(one.ready for one in back_ends) or not back_ends:
+            return ""
+        return f"no driver's process could be started for {FORKLESS_SECONDS:.0f} s, and no back end has one"
 
     def services(self) -> tuple[Service, ...]:
         settings, common = self._settings, (self.store, self.backends, self._locks)

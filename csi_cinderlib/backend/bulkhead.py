@@ -45,7 +45,13 @@ class Bulkhead:
         self._back_ends = back_ends
         self._creating: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
+        self._waiting: set[int] = set()
         self._guard = threading.Lock()
+
+    def waiting(self) -> frozenset[int]:
+        """The threads whose calls wait for a back end now."""
+        with self._guard:
+            return frozenset(self._waiting)
 
     @contextmanager
     def entered(self, name: str, *, creates: bool = False, releases: bool = False) -> Iterator[None]:
@@ -60,8 +66,10 @@ class Bulkhead:
             if count >= room(+in_use, name, back_ends=back_ends, threads=self._threads, releases=creates or releases):
                 raise BackendBusy(f"back end {name!r} is busy with {count} calls")
             in_use[name] += 1
+            self._waiting.add(threading.get_ident())
         try:
             yield
         finally:
             with self._guard:
                 in_use[name] -= 1
+                self._waiting.discard(threading.get_ident())
