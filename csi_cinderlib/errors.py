@@ -8,6 +8,7 @@
     ├── AlreadyExists             that id or path is taken by something that differs
     │   └── NameTaken             by an object on the back end that this driver did not create
     ├── OperationPending          another call works on this object: retry later
+    │   ├── BackendBusy           the back end has as many calls under way as it may have
     │   └── StaleRecord           somebody else changed the record first: read again
     ├── PreconditionFailed        the object is in a state that forbids the call
     │   ├── InUse                 attached, or has dependents
@@ -112,6 +113,10 @@ class NameTaken(AlreadyExists):
 
 class OperationPending(DriverError):
     """Another call already works on this object; the caller retries."""
+
+
+class BackendBusy(OperationPending):
+    """The back end has as many calls under way as it may have. Nothing of the refused call was begun."""
 
 
 class StaleRecord(OperationPending):

@@ -1,4 +1,5 @@
-"""Keeps the StorageBackend objects as the back ends are, and tells by events when one becomes ready or breaks.
+"""Keeps the StorageBackend objects as the back ends are, tells by events when one becomes ready or breaks, and restarts those whose
+objects are annotated so.
 
 Several controllers may see the same back ends. Each writes what has changed for itself, at once; while nothing changes, the one that
 wrote last goes on saying that it is still so, and the others take that over only once it has fallen silent. So the last news is
@@ -11,6 +12,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -18,11 +20,13 @@ from typing import Any
 
 from csi_cinderlib.app.observations import Observations, Seen
 from csi_cinderlib.app.stores import walk
-from csi_cinderlib.errors import DriverError
+from csi_cinderlib.errors import DriverError, NotFound
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.observe import logs, redact
+from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.kubernetes.resources import RESTARTED_AT
 from csi_cinderlib.persistence.kubernetes.statuses import Statuses, object_name
 
 LOOK_SECONDS = 5.0
@@ -78,6 +82,8 @@ class BackendStatus:
     """Call `update` now and then, from one thread. That the API server refuses or is away is logged once, and harms nothing.
 
     Args:
+        restart: restarts the driver's process of a back end. Raises NotFound.
+        check_lease: raises LeaseLost when this process must not act any more.
         controller: this process, as people know it: the name of its pod.
     """
 
@@ -87,6 +93,8 @@ class BackendStatus:
         observations: Observations,
         store: Store,
         *,
+        restart: Callable[[str], None],
+        check_lease: Callable[[], None] = lease.unshared,
         controller: str,
         clock: Callable[[], datetime] = times.utc_now,
         monotonic: Callable[[], float] = time.monotonic,
@@ -94,6 +102,8 @@ class BackendStatus:
         self._statuses = statuses
         self._observations = observations
         self._store = store
+        self._restart = restart
+        self._check_lease = check_lease
         self._controller = controller
         self._clock = clock
         self._now = monotonic
@@ -108,7 +118,8 @@ class BackendStatus:
     def update(self) -> None:
         """Show what is new."""
         seen = {one.name: _presentable(one) for one in self._observations.look()}
-        steps = [partial(self._show, one) for one in seen.values() if not one.starting]
+        steps = [partial(self._obey, seen)]
+        steps += [partial(self._show, one) for one in seen.values() if not one.starting]
         steps += [partial(self._remove_gone, seen), partial(self._sweep, seen)]
         worked = [self._works(step) for step in steps]
         if all(worked) and self._failing:
@@ -124,6 +135,22 @@ class BackendStatus:
             self._failing = True
             return False
         return True
+
+    def _obey(self, seen: Mapping[str, Seen]) -> None:
+        """Restart the back ends whose objects ask for it. That it is done is noted before: should this process end in between, the driver's
+        process ends with it."""
+        names = {object_name(name): name for name in seen}
+        for found in self._statuses.all():
+            metadata, status = found["metadata"], found.get("status") or {}
+            name = names.get(metadata["name"], "")
+            wanted = (metadata.get("annotations") or {}).get(RESTARTED_AT, "")
+            if not name or wanted in {"", status.get("restartedAt")}:
+                continue
+            self._check_lease()
+            self._statuses.write(found, {**status, "restartedAt": wanted})
+            with suppress(NotFound):  # a file that cannot be read is shown as well
+                self._restart(name)
+                self._send(found, "BackendRestarting", f"Back end {name} is restarted as requested")
 
     def _show(self, seen: Seen) -> None:
         shown, now = self._shown.setdefault(seen.name, _Shown()), self._now()
@@ -147,20 +174,23 @@ class BackendStatus:
         if first or known == news:
             shown.told = known
         if first or (known != news if changed else mine or silent):
-            status = self._status(seen, news)
+            status = self._status(seen, news) | {key: present[key] for key in ("restartedAt",) if key in present}
             self._statuses.write(found, status)
             shown.sign.read(status["observedAt"], self._now())
 
     def _tell(self, seen: Seen) -> bool:
         note = f"Back end {seen.name} is {'ready' if seen.ready else 'not ready'}"
+        return self._send(
+            self._statuses.ensure(seen.name, seen.driver),
+            "BackendReady" if seen.ready else "BackendNotReady",
+            f"{note}: {seen.reason}" if seen.reason else note,
+            warning=bool(seen.reason),
+        )
+
+    def _send(self, found: Json, reason: str, note: str, *, warning: bool = False) -> bool:
+        """An event; whether it could be sent."""
         try:
-            self._statuses.tell(
-                self._statuses.ensure(seen.name, seen.driver),
-                reason="BackendReady" if seen.ready else "BackendNotReady",
-                note=f"{note}: {seen.reason}" if seen.reason else note,
-                warning=bool(seen.reason),
-                now=self._clock(),
-            )
+            self._statuses.tell(found, reason=reason, note=note, warning=warning, now=self._clock())
         except DriverError as error:
             if not self._mute:
                 _log.warning("events on the back ends cannot be sent to Kubernetes", reason=str(error))

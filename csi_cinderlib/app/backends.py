@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_cinderlib.app import restarts
 from csi_cinderlib.app.persist import RETRY_SECONDS, Stopping, persist
+from csi_cinderlib.backend.line import Cause
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
@@ -25,11 +27,36 @@ LASTING_SECONDS = 60.0
 _log = logs.logger(__name__)
 
 
+def unmeasured(_name: str, _reason: str) -> None:
+    """No figure is wanted."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A back end that a thread keeps running.
+
+    Attributes:
+        hurry: the next attempt is to be made now.
+        has_worked: its configuration was right once.
+        is_over: it was replaced or removed, or all are.
+    """
+
+    backend: RemoteBackend
+    hurry: threading.Event = field(default_factory=threading.Event)
+    has_worked: bool = False
+    is_over: bool = False
+
+    def end(self) -> None:
+        self.is_over = True
+        self.hurry.set()
+
+
 class RunningBackends:
     """Keeps the registry as the settings and the directory of back ends say. A broken back end holds up nobody.
 
     Args:
         make: a back end, not started, of its settings.
+        restarted: told the name of each back end whose driver's process is started again, and why: one of `metrics.RESTARTS`.
     """
 
     def __init__(
@@ -38,13 +65,15 @@ class RunningBackends:
         stopping: Stopping,
         registry: Backends,
         make: Callable[[BackendSettings], RemoteBackend],
+        *,
+        restarted: Callable[[str, str], None] = unmeasured,
     ) -> None:
         self._settings = settings
         self._stopping = stopping
         self._registry = registry
         self._make = make
-        self._latest: dict[str, RemoteBackend] = {}
-        self._keepers: dict[str, threading.Thread] = {}
+        self._restarted = restarted
+        self._kept: dict[str, _Kept] = {}
         self._untried: set[str] = set()
         self._wrong: dict[str, ConfigurationError] = {}
         self._files: dict[str, Path] = {}
@@ -71,26 +100,38 @@ class RunningBackends:
         for known in self._registry.all():
             if known.name not in wanted and not found.broken:
                 _log.info("back end removed", backend=known.name)
+                self._kept.pop(known.name).end()
                 self._registry.remove(known.name)
-                self._latest.pop(known.name, None)
             elif known.name in wanted and wanted[known.name] == known.settings:
                 del wanted[known.name]
         for one in wanted.values():
             _log.info("back end is new or changed", backend=one.name)
+            if one.name in self._kept:
+                self._restarted(one.name, "reconfigured")
             self._begin(one)
 
     def obey(self) -> None:
         """Restart the back ends that an administrator asks for."""
         directory = self._settings.state_dir
         for name in restarts.requested(directory):
-            if (backend := self._latest.get(name)) is None:
-                restarts.answer(directory, name, NotFound("back end", name))
-                continue
-            _log.warning("back end is restarted as requested", backend=name)
-            backend.kill()
-            if not self._keepers[name].is_alive():  # its configuration was wrong, as far as its driver could tell
-                self._start_keeper(backend)
-            restarts.answer(directory, name)
+            try:
+                self.restart(name)
+            except NotFound as error:
+                restarts.answer(directory, name, error)
+            else:
+                restarts.answer(directory, name)
+
+    def restart(self, name: str) -> None:
+        """End the driver's process of a back end at once, whatever it does; the next one starts.
+
+        Raises:
+            NotFound: there is no back end of that name.
+        """
+        if (kept := self._kept.get(name)) is None:
+            raise NotFound("back end", name)
+        _log.warning("back end is restarted as requested", backend=name)
+        kept.backend.kill(Cause.REQUESTED)
+        kept.hurry.set()
 
     def unreadable(self) -> Mapping[str, str]:
         """Why configuration cannot be read: by the names of the back ends that go on with what it said before, else by the file's."""
@@ -108,36 +149,28 @@ class RunningBackends:
 
     def close(self) -> None:
         """End all of their processes; calls that still run are left."""
-        for backend in self._latest.values():
-            backend.stop()
-            backend.kill()
+        for kept in self._kept.values():
+            kept.end()
+            kept.backend.stop()
+            kept.backend.kill()
 
     def _begin(self, settings: BackendSettings) -> None:
-        backend = self._latest[settings.name] = self._make(settings)
-        self._registry.add(backend)
-        self._start_keeper(backend)
+        if (old := self._kept.get(settings.name)) is not None:
+            old.end()
+        kept = self._kept[settings.name] = _Kept(self._make(settings))
+        self._is_not_wrong(kept)
+        self._registry.add(kept.backend)
+        threading.Thread(target=self._start, args=(kept,), name=f"start-{settings.name}", daemon=True).start()
 
-    def _start_keeper(self, backend: RemoteBackend) -> None:
-        with self._guard:
-            self._wrong.pop(backend.name, None)
-        keeper = threading.Thread(target=self._start, args=(backend,), name=f"start-{backend.name}", daemon=True)
-        self._keepers[backend.name] = keeper
-        keeper.start()
+    def _start(self, kept: _Kept) -> None:
+        with redact.hiding(redact.secrets_in(kept.backend.settings.options)):
+            self._keep(kept)
+        self._tried(kept.backend)
 
-    def _start(self, backend: RemoteBackend) -> None:
-        with redact.hiding(redact.secrets_in(backend.settings.options)):
-            try:
-                self._keep(backend)
-            except ConfigurationError as error:
-                _log.error("back end cannot work like this", backend=backend.name, reason=str(error))
-                self._is_wrong(backend, error)
-        self._tried(backend)
-
-    def _keep(self, backend: RemoteBackend) -> None:
+    def _keep(self, kept: _Kept) -> None:
         """Keep it running, also when its process ends, until it is stopped."""
-        waits = iter((0.0, *RETRY_SECONDS))
-        while True:
-            self._persist(backend)
+        backend, waits = kept.backend, iter((0.0, *RETRY_SECONDS))
+        while self._persist(kept):
             began = time.monotonic()
             if not (how := backend.wait_until_ended()):
                 return
@@ -145,27 +178,66 @@ class RunningBackends:
                 waits = iter((0.0, *RETRY_SECONDS))
             seconds = next(waits, RETRY_SECONDS[-1])
             _log.error("back end is started again", backend=backend.name, reason=how, next_attempt_in_seconds=seconds)
-            if self._stopping.wait(seconds):
+            self._restarted(backend.name, backend.last_cause)
+            if self._wait(kept, seconds):
                 return
 
-    def _persist(self, backend: RemoteBackend) -> None:
-        def attempt() -> None:
-            if backend in self._registry.all():  # it may have been replaced meanwhile
-                _start(backend)
+    def _wait(self, kept: _Kept, seconds: float) -> bool:
+        """Wait for the next attempt; whether there is to be none."""
+        kept.hurry.wait(seconds)
+        kept.hurry.clear()
+        return kept.is_over or self._stopping.wait(0)
 
+    def _persist(self, kept: _Kept) -> bool:
+        """Start it until that succeeds; False when it is not wanted any more."""
+        backend = kept.backend
         event = f"back end {backend.name} is not ready"
-        if persist(attempt, self._stopping, event, failed=lambda _why: self._tried(backend)):
-            _log.info("back end ready", backend=backend.name)
-            self._first.set()
-            self._tried(backend)
+        started = persist(
+            lambda: self._attempt(kept),
+            self._stopping,
+            event,
+            failed=lambda _why: self._tried(backend),
+            wait=lambda seconds: self._wait(kept, seconds),
+        )
+        if not started or kept.is_over:
+            return False
+        _log.info("back end ready", backend=backend.name)
+        kept.has_worked = True
+        self._first.set()
+        self._tried(backend)
+        return True
 
-    def _is_wrong(self, backend: RemoteBackend, error: ConfigurationError) -> None:
-        """With nothing that can work, and nobody who could change it while this runs, the process had better end."""
+    def _attempt(self, kept: _Kept) -> None:
+        """A configuration that is refused is tried again as well: a file or a library may be there later."""
+        if kept.is_over:
+            return
+        try:
+            _start(kept.backend)
+        except ConfigurationError as error:
+            self._is_wrong(kept, error)
+            raise BackendUnavailable(kept.backend.name, str(error)) from error
+        except DriverError:
+            self._is_not_wrong(kept)
+            raise
+        self._is_not_wrong(kept)
+
+    def _is_wrong(self, kept: _Kept, error: ConfigurationError) -> None:
+        """With nothing that ever worked, and nobody who could change it while this runs, the process had better end."""
+        if kept.has_worked:
+            return
+        name = kept.backend.name
         with self._guard:
-            self._wrong[backend.name] = error
+            is_news = name not in self._wrong
+            self._wrong[name] = error
             hopeless = len(self._wrong) == len(self._registry.all())
+        if is_news:
+            _log.error("back end cannot work like this", backend=name, reason=str(error))
         if hopeless and not self._settings.backends_directory:
             self._stopping.failed(error)
+
+    def _is_not_wrong(self, kept: _Kept) -> None:
+        with self._guard:
+            self._wrong.pop(kept.backend.name, None)
 
     def _tried(self, backend: RemoteBackend) -> None:
         """It is ready, or has failed at least once."""

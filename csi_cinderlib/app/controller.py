@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.app import leadership, resealing
-from csi_cinderlib.app.backends import RunningBackends
+from csi_cinderlib.app.backends import RunningBackends, unmeasured
 from csi_cinderlib.app.chores import every
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
@@ -32,6 +32,7 @@ from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.observe import logs
+from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.lease import LeasedStore
 from csi_cinderlib.provisioning import installation
@@ -59,6 +60,9 @@ REFRESH_SECONDS = 5.0
 SETTLED_SECONDS = 2.0
 """For the work on what was left half done to end, once the drivers' processes have."""
 
+FORKLESS_SECONDS = 30.0
+"""After which it is not taken for a passing want of memory or processes that no driver's process can be started."""
+
 OBEY_SECONDS = 1.0
 """Between two looks for requests to restart a back end."""
 
@@ -79,6 +83,7 @@ class ControllerSide:
         self._settings = settings
         self._keys = keys
         self._readiness = readiness
+        readiness.watch(self._trouble)
         self._metrics = metrics
         self._stopping = stopping
         self._locks = KeyedLocks()
@@ -111,7 +116,8 @@ class ControllerSide:
         self._nodes = self._undo.enter_context(node_registry(self._settings))
         if self.store.traits.shared:
             self._lead()
-        self._running = RunningBackends(self._settings, self._stopping, self.backends, self._make)
+        restarted = self._metrics.backend_restarted if self._metrics is not None else unmeasured
+        self._running = RunningBackends(self._settings, self._stopping, self.backends, self._make, restarted=restarted)
         self._running.start()
         self._start_chores(self._running)
 
@@ -169,6 +175,17 @@ class ControllerSide:
         self._undo.callback(client.close)
         return client, reached.namespace
 
+    def waiting(self) -> frozenset[int]:
+        """The threads whose calls wait for a back end now."""
+        return self._bulkhead.waiting()
+
+    def _trouble(self) -> str:
+        """A restart would end the drivers' processes that run, so one that does is worth more."""
+        back_ends, seconds = self.backends.all(), forking.failing_for()
+        if seconds < FORKLESS_SECONDS or any(one.ready for one in back_ends) or not back_ends:
+            return ""
+        return f"no driver's process could be started for {FORKLESS_SECONDS:.0f} s, and no back end has one"
+
     def services(self) -> tuple[Service, ...]:
         settings, common = self._settings, (self.store, self.backends, self._locks)
         attachments = Attachments(
@@ -213,9 +230,9 @@ class ControllerSide:
             update = figures.Figures(self._metrics, self.store, observations, orphans).update
             self._every(figures.SECONDS, "figures", update, first=figures.FIRST_SECONDS)
         if self._is_in_kubernetes:
-            self._show_backends(observations)
+            self._show_backends(observations, running.restart)
 
-    def _show_backends(self, observations: Observations) -> None:
+    def _show_backends(self, observations: Observations, restart: Callable[[str], None]) -> None:
         """Where `kubectl` shows them, whichever store holds the records."""
         from csi_cinderlib.app import backend_status, departed
         from csi_cinderlib.persistence.kubernetes.statuses import Statuses
@@ -223,7 +240,14 @@ class ControllerSide:
         settings, host = self._settings, socket.gethostname()
         client, namespace = self._api()
         statuses = Statuses(client, namespace, driver_name=settings.driver_name, instance=host)
-        update = backend_status.BackendStatus(statuses, observations, self.store, controller=host).update
+        update = backend_status.BackendStatus(
+            statuses,
+            observations,
+            self.store,
+            restart=restart,
+            check_lease=self._leadership.lease.check if self._leadership is not None else lease.unshared,
+            controller=host,
+        ).update
         self._every(backend_status.LOOK_SECONDS, "back ends' status", update, first=backend_status.FIRST_SECONDS)
         if settings.kubernetes:
             self._every(departed.LOOK_SECONDS, "nodes", departed.Departed(client, self._nodes or self.store).look)

@@ -63,13 +63,19 @@ def _nobody(_why: str) -> None:
 
 
 def persist(
-    attempt: Callable[[], None], stopping: Stopping, event: str, *, failed: Callable[[str], None] = _nobody
+    attempt: Callable[[], None],
+    stopping: Stopping,
+    event: str,
+    *,
+    failed: Callable[[str], None] = _nobody,
+    wait: Callable[[float], bool] | None = None,
 ) -> bool:
     """Repeat an attempt until it succeeds (True) or the process is to end (False).
 
     Args:
         event: what the log calls a failure.
         failed: told of each failure.
+        wait: waits between two attempts; whether there is to be no further one. The default: `stopping` tells.
 
     Raises:
         ConfigurationError: no repetition mends that.
@@ -88,5 +94,5 @@ def persist(
             failed(str(error))
         else:
             return True
-        if stopping.wait(seconds):
+        if (wait or stopping.wait)(seconds):
             return False

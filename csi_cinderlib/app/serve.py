@@ -101,7 +101,7 @@ def _answer_health(settings: Settings, server: Server, readiness: Readiness) -> 
         return _nothing
     from csi_cinderlib.csi.kubelet import serve_health
 
-    return serve_health(settings.health_address, server.path, stands_by=lambda: readiness.stands_by)
+    return serve_health(settings.health_address, server.path, readiness)
 
 
 def _give_back() -> None:
@@ -187,7 +187,9 @@ class Loader:
         if self._settings.mode is not Mode.NODE:
             from csi_cinderlib.app.controller import ControllerSide
 
-            sides.append(ControllerSide(self._settings, self._stopping, keys, self._readiness, metrics))
+            controller = ControllerSide(self._settings, self._stopping, keys, self._readiness, metrics)
+            self._readiness.watch(lambda: self._server.stuck(controller.waiting()))
+            sides.append(controller)
         return sides
 
     def _watch(self, keys: Keys) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, Rating
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Candidate, RatedStats
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Volume
@@ -54,7 +54,9 @@ class BackEnd(Protocol):
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def stats(self, *, refresh: bool = False) -> BackendStats: ...
-    def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]: ...
+    def ask_rated_stats(self, candidate: Candidate) -> Callable[[float], RatedStats]:
+        """Ask for the report, and what the functions of its pools say of such a volume. What is returned waits for the answer, so many
+        seconds at most."""
 
     def create_volume(self, record: Volume) -> Volume: ...
     def resume_create_volume(self, record: Volume) -> Volume: ...

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from csi_cinderlib.errors import OperationPending
+from csi_cinderlib.errors import BackendBusy
 
 RESERVED = 16
 """Threads that no back end gets: for calls that only read records."""
@@ -45,23 +45,31 @@ class Bulkhead:
         self._back_ends = back_ends
         self._creating: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
+        self._waiting: set[int] = set()
         self._guard = threading.Lock()
+
+    def waiting(self) -> frozenset[int]:
+        """The threads whose calls wait for a back end now."""
+        with self._guard:
+            return frozenset(self._waiting)
 
     @contextmanager
     def entered(self, name: str, *, creates: bool = False, releases: bool = False) -> Iterator[None]:
         """Count a call to that back end while this lasts.
 
         Raises:
-            OperationPending: it has as many under way as it may have.
+            BackendBusy: it has as many under way as it may have.
         """
         in_use = self._creating if creates else self._others
         with self._guard:
             count, back_ends = in_use[name], self._back_ends()
             if count >= room(+in_use, name, back_ends=back_ends, threads=self._threads, releases=creates or releases):
-                raise OperationPending(f"back end {name!r} is busy with {count} calls")
+                raise BackendBusy(f"back end {name!r} is busy with {count} calls")
             in_use[name] += 1
+            self._waiting.add(threading.get_ident())
         try:
             yield
         finally:
             with self._guard:
                 in_use[name] -= 1
+                self._waiting.discard(threading.get_ident())

@@ -177,6 +177,9 @@ class CinderDriver:
 
     # --- its report
 
+    def ask(self) -> None:
+        """`report` does, in the thread that wants it."""
+
     def report(self, *, patience: float | None = None) -> Report:  # noqa: ARG002  # see below
         """`patience` has no say here: whoever asks in this process waits for the driver."""
         engine = self._engine

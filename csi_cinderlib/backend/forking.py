@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack, suppress
 from multiprocessing.connection import Pipe
 from typing import Any
@@ -38,6 +39,7 @@ class _Warm:
         self._guard = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket
+        self._failing_since: float | None = None
 
     def start(self) -> None:
         with self._guard:
@@ -51,6 +53,18 @@ class _Warm:
                 socket.send_fds(self._control, [b"!"], files)
             except OSError:  # it has ended just now: the reader of the status finds that out
                 return
+
+    def note(self, *, forked: bool) -> None:
+        """Whether a process that was asked for came into being."""
+        if forked:
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = time.monotonic()
+
+    def failing_for(self) -> float:
+        """For how many seconds every process that was asked for has failed to come into being; 0 when the last one did. Takes no lock."""
+        since = self._failing_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def abandon(self) -> None:
         """End it, and with it all processes that it forked and the programs that these run. Takes no lock: this process ends, too."""
@@ -85,7 +99,7 @@ class _Warm:
 
 
 _warm = _Warm()
-warm_up, cool_down, abandon = _warm.start, _warm.stop, _warm.abandon
+warm_up, cool_down, abandon, failing_for = _warm.start, _warm.stop, _warm.abandon, _warm.failing_for
 
 
 class Process:
@@ -107,7 +121,9 @@ class Process:
                 self.pid, self._pidfd = self._born()
                 undo.pop_all()
         except OSError as error:
+            _warm.note(forked=False)
             raise HostError(f"no process can be started for {name}: {error}") from error
+        _warm.note(forked=bool(self.pid))
         self._ended = threading.Event()
         self._code: int | None = None
         threading.Thread(target=self._watch, name=f"{name}-status", daemon=True).start()
@@ -173,6 +189,11 @@ class Process:
         if self._code < 0:
             return f"was ended by {signal.Signals(-self._code).name}"
         return f"ended with exit code {self._code}"
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether SIGKILL ended it, or the end of the process that it was forked from."""
+        return bool(self.pid) and self._ended.is_set() and self._code in (None, -signal.SIGKILL)
 
     def __del__(self) -> None:
         if getattr(self, "_pidfd", -1) >= 0:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
+from enum import StrEnum
 from typing import Any
 
 from csi_cinderlib.backend import forking
@@ -27,6 +28,19 @@ STORE_THREADS = 32
 _log = logs.logger(__name__)
 
 
+class Cause(StrEnum):
+    """Why a driver's process ended."""
+
+    CRASHED = "crashed"
+    KILLED = "killed"
+    """By SIGKILL from elsewhere, as the kernel sends when memory runs out."""
+    HUNG = "hung"
+    REQUESTED = "requested"
+
+
+_ENDS = {Cause.HUNG: "stopped responding and was ended", Cause.REQUESTED: "was ended as requested"}
+
+
 class Line:
     """Making one forks the process, which may take long where the machine is busy. `open` begins the conversation.
 
@@ -43,6 +57,7 @@ class Line:
         self.name = settings.name
         self.process = forking.Process(SERVE, assignment, name=f"csi:{self.name}", shared=shared)
         self.ended = threading.Event()
+        self._why: Cause | None = None
         self._lost = lost
         self._secrets = tuple(redact.secrets_in(settings.options))
         self.peer = Peer(
@@ -74,7 +89,7 @@ class Line:
             raise BackendUnavailable(self.name, f"{error}; the log tells more") from error
         except Gone as error:
             self.process.wait(HUNG_SECONDS)
-            raise BackendUnavailable(self.name, f"its driver's process {self.process.end} during the set-up") from error
+            raise BackendUnavailable(self.name, f"its driver's process {self.end} during the set-up") from error
 
     def _answer_within(self, seconds: float, answer: Future[Any]) -> Any:
         """Also end the process if it does not run meanwhile. Raises TooLate, or what the answer raises."""
@@ -94,6 +109,7 @@ class Line:
     def _end_if_hung(self) -> None:
         if not self._runs() and not self.ended.is_set():
             _log.error("driver's process hangs and is ended", backend=self.name, pid=self.process.pid)
+            self._why = Cause.HUNG
             self.process.kill()
 
     def _runs(self) -> bool:
@@ -108,8 +124,19 @@ class Line:
             return True
         return False
 
-    def kill(self) -> None:
+    @property
+    def cause(self) -> Cause:
+        """Why the process ended."""
+        return self._why or (Cause.KILLED if self.process.was_killed else Cause.CRASHED)
+
+    @property
+    def end(self) -> str:
+        """How it ended, as a clause."""
+        return _ENDS.get(self.cause, self.process.end)
+
+    def kill(self, why: Cause | None = None) -> None:
         """End the process at once, whatever it does, and wait for its end."""
+        self._why = self._why or why
         self.process.kill()
         self.process.wait(HUNG_SECONDS)
 

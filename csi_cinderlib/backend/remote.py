@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from types import NoneType
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +15,7 @@ from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import remote_store
 from csi_cinderlib.backend.api import NOT_STARTED
 from csi_cinderlib.backend.assignment import Assignment
-from csi_cinderlib.backend.line import Line
+from csi_cinderlib.backend.line import Cause, Line
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
 from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Released, Report, Started
 from csi_cinderlib.backend.wire import Gone, Unexpected
@@ -30,6 +31,8 @@ SET_UP_SECONDS = 600.0
 """A set-up that takes longer is given up, its process ended, and tried again."""
 DRAIN_SECONDS = 120.0
 """How long calls go on in the process of a back end whose options were changed, or that was removed."""
+FRESH_SECONDS = 2.0
+"""How long a report is worth having that somebody asked for and did not wait for."""
 RECENT_SECONDS = 120.0
 """How long `remark` tells of the end of a process."""
 _log = logs.logger(__name__)
@@ -69,8 +72,11 @@ class RemoteDriver:
         self._metrics = metrics
         self._set_up_seconds = set_up_seconds
         self._last_end, self._last_end_at = "", -math.inf
+        self.last_cause = Cause.CRASHED
+        """Why the last process ended that was not stopped."""
         self._asking = threading.Lock()
         self._asked: Future[Any] | None = None
+        self._outdated_at = math.inf
         self._latest: Line | None = None
         self._line: Line | None = None
         self._starting = threading.Lock()
@@ -156,7 +162,8 @@ class RemoteDriver:
     def _lose(self, line: Line) -> None:
         with self._guard:
             if self._line is line:
-                self.failure = self._last_end = f"its driver's process {line.process.end}"
+                self.failure = self._last_end = f"its driver's process {line.end}"
+                self.last_cause = line.cause
                 self._last_end_at = time.monotonic()
                 self._line = None
 
@@ -166,10 +173,10 @@ class RemoteDriver:
             line.wait_until_ended()
         return "" if self._is_stopped else self.failure
 
-    def kill(self) -> None:
+    def kill(self, why: Cause | None = None) -> None:
         """End the process at once, whatever it does."""
         if (line := self._latest) is not None:
-            line.kill()
+            line.kill(why)
 
     def stop(self) -> None:
         """Take no new calls, and end the process once those that run have ended, at the latest after DRAIN_SECONDS.
@@ -197,16 +204,29 @@ class RemoteDriver:
     # --- its report
 
     def report(self, *, patience: float | None = None) -> Report:
-        with self._asking:  # no driver is asked twice at a time
-            if self._asked is None:
-                self._asked = self._begin("report")
-            question = self._asked
+        question = self._question()
         try:
             report: Report = self._answered(question, patience)
         finally:
             if question.done():
                 self._asked = None
         return report
+
+    def ask(self) -> None:
+        with suppress(BackendUnavailable):  # `report` says so
+            self._question()
+
+    def _question(self) -> Future[Any]:
+        """The one that is under way or was answered just now, or a new one: no driver is asked twice at a time."""
+        with self._asking:
+            if self._asked is None or time.monotonic() > self._outdated_at:
+                self._outdated_at = math.inf
+                self._asked = self._begin("report")
+                self._asked.add_done_callback(self._note_answer)
+            return self._asked
+
+    def _note_answer(self, _question: Future[Any]) -> None:
+        self._outdated_at = time.monotonic() + FRESH_SECONDS
 
     def rate(self, stats: BackendStats, candidate: Candidate, *, patience: float) -> Mapping[str, Rating]:
         rated: Mapping[str, Rating] = self._answered(self._begin("rate", stats, candidate), patience)

@@ -176,6 +176,10 @@ class Candidate:
     multiattach: bool = False
 
 
+RatedStats = tuple[BackendStats, Mapping[str, Rating]]
+"""A report, and what the functions of its pools say of a volume, by pool, for those that have one."""
+
+
 def has_functions(stats: BackendStats) -> bool:
     """Whether a filter or goodness function has a say in where volumes go."""
     reports = (stats.raw, *(pool.raw for pool in stats.pools))

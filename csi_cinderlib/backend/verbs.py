@@ -98,6 +98,9 @@ class Driver(Protocol):
         """Load and set up the driver; None when it is ready already."""
 
     def stop(self) -> None: ...
+    def ask(self) -> None:
+        """Begin to ask for the report, where that does not take this thread."""
+
     def report(self, *, patience: float | None = None) -> Report:
         """Ask the driver for its report.
 

@@ -55,4 +55,5 @@ class Identity:
 
     def Probe(self, _request: csi_pb2.ProbeRequest) -> csi_pb2.ProbeResponse:
         """Never an error: FAILED_PRECONDITION would make the sidecars exit."""
-        return csi_pb2.ProbeResponse(ready=BoolValue(value=self._readiness.is_ready))
+        ready = self._readiness.is_ready and not self._readiness.trouble
+        return csi_pb2.ProbeResponse(ready=BoolValue(value=ready))

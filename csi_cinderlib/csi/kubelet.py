@@ -68,26 +68,24 @@ def registration_server(directory: Path, *, name: str, socket: Path) -> Server:
     )
 
 
-def _never() -> bool:
-    return False
-
-
-def serve_health(address: str, socket: Path, *, stands_by: Callable[[], bool] = _never) -> Callable[[], None]:
-    """Answer GET /healthz (it answers) and /readyz (it can work) at `HOST:PORT`; call the result to stop.
+def serve_health(address: str, socket: Path, readiness: Readiness) -> Callable[[], None]:
+    """Answer GET /healthz (a restart would not help) and /readyz (it can work) at `HOST:PORT`; call the result to stop.
 
     Both ask over the CSI socket, by a connection of their own, as the sidecar livenessprobe does: that a thread of this
     process is alive says nothing of the others.
 
     Args:
-        stands_by: whether it is not ready because another controller is active. That is all that a standby can do, so /readyz is
-            good: a Deployment would otherwise never be complete, and a disruption budget would never let the active one go.
+        readiness: a standby can do no more than wait, so its /readyz is good: a Deployment would otherwise never be complete, and
+            a disruption budget would never let the active one go.
 
     Raises:
         ConfigurationError: that is no address, or it cannot be listened on.
     """
 
     def page(*, must_be_ready: bool) -> web.Answer:
-        healthy, said = _probe(socket, must_be_ready=must_be_ready and not stands_by())
+        if trouble := readiness.trouble:
+            return 503, TEXT, f"{trouble}\n".encode()
+        healthy, said = _probe(socket, must_be_ready=must_be_ready and not readiness.stands_by)
         return (200 if healthy else 503), TEXT, f"{said}\n".encode()
 
     pages = {"/healthz": lambda: page(must_be_ready=False), "/readyz": lambda: page(must_be_ready=True)}

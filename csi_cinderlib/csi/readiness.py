@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from csi_cinderlib.errors import NotReady
+from csi_cinderlib.observe import logs
 
 STARTING = "this process is still starting"
+Check = Callable[[], str]
+"""Why this process can serve nothing any more, although a new one could; "" otherwise. It never waits."""
+_log = logs.logger(__name__)
 
 
 class Readiness:
@@ -16,6 +21,8 @@ class Readiness:
         self._ready = threading.Event()
         self._why = STARTING
         self._stands_by = False
+        self._checks: tuple[Check, ...] = ()
+        self._logged = ""
 
     @property
     def is_ready(self) -> bool:
@@ -47,6 +54,19 @@ class Readiness:
         """The start failed; the process goes on answering, so that `why` is seen where users look: in their claims' events."""
         self._why, self._stands_by = why, False
         self._ready.clear()
+
+    def watch(self, check: Check) -> None:
+        """Ask this, too, whenever somebody asks for `trouble`."""
+        self._checks = (*self._checks, check)
+
+    @property
+    def trouble(self) -> str:
+        """Why only a restart of this process helps; "" mostly. What one back end does is never a reason."""
+        trouble = next(filter(None, (check() for check in self._checks)), "")
+        if trouble and trouble != self._logged:
+            _log.error("this process can serve nothing and has to be restarted", reason=trouble)
+        self._logged = trouble
+        return trouble
 
     def check(self) -> None:
         """Raises NotReady."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from concurrent import futures
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -29,6 +31,9 @@ QUICK = frozenset({"ControllerGetCapabilities", "GroupControllerGetCapabilities"
 
 CREATING = frozenset({"CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapshot", "ControllerExpandVolume"})
 """Calls that may take minutes and come in hundreds. They have threads of their own, so that others do not wait behind them."""
+
+STUCK_SECONDS = 300.0
+"""After which calls that have all threads, and of which none ends, are not taken for work any more."""
 
 OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),
@@ -69,14 +74,21 @@ class Server:
     ) -> None:
         self.path: Path = sockets.parse(endpoint)
         self._surroundings = Surroundings()
-        self._quick = futures.ThreadPoolExecutor(QUICK_WORKERS, thread_name_prefix="quick")
-        self._creating = futures.ThreadPoolExecutor(workers, thread_name_prefix="creating")
-        self._storage = futures.ThreadPoolExecutor(workers, thread_name_prefix="storage")
-        self._router = _Router(self._surroundings, readiness, descriptors, quick=self._quick, creating=self._creating)
+        self._quick = _Threads("quick", QUICK_WORKERS)
+        self._creating = _Threads("creating", workers)
+        self._storage = _Threads("storage", workers)
+        self._router = _Router(
+            self._surroundings,
+            readiness,
+            descriptors,
+            quick=self._quick,
+            creating=self._creating,
+            storage=self._storage,
+        )
         for name in expected:
             self._router.expect(name)
         self._router.add(identity)
-        self._server = grpc.server(self._storage, handlers=[self._router], options=OPTIONS)
+        self._server = grpc.server(self._storage.pool, handlers=[self._router], options=OPTIONS)
         self._bound: sockets.Bound | None = None
 
     def start(self) -> None:
@@ -99,6 +111,14 @@ class Server:
         """Send figures there from now on."""
         self._surroundings.metrics = metrics
 
+    def stuck(self, waiting: Set[int]) -> str:
+        """Why no further call is carried out: calls have all threads of a pool, and none of them ends; "" otherwise.
+
+        Args:
+            waiting: threads whose calls wait for back ends, which is no fault of this process.
+        """
+        return self._creating.stuck(waiting) or self._storage.stuck(waiting)
+
     def stop(self, grace: float) -> bool:
         """Take no new calls and let those that run finish within `grace` seconds, then remove the socket; whether they did.
 
@@ -109,9 +129,9 @@ class Server:
         self._server.stop(grace).wait()
         if self._bound:
             self._bound.remove()
-        self._quick.shutdown(wait=False)
-        for pool in (self._creating, self._storage):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._quick.pool.shutdown(wait=False)
+        for threads in (self._creating, self._storage):
+            threads.pool.shutdown(wait=False, cancel_futures=True)
         return self._surroundings.wait_until_idle(max(0.0, deadline - time.monotonic()))
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -119,19 +139,52 @@ class Server:
         return not self._server.wait_for_termination(seconds)
 
 
-class _Behavior:
-    """One RPC as gRPC calls it. gRPC runs it in `experimental_thread_pool` when it has one (grpcio's _server.py; a test
-    watches that this holds)."""
+class _Threads:
+    """A pool of threads for calls."""
 
-    def __init__(
-        self, run: Callable[[Any, grpc.ServicerContext], Message], pool: futures.ThreadPoolExecutor | None
-    ) -> None:
+    def __init__(self, name: str, count: int) -> None:
+        self.pool = futures.ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._name = name
+        self._count = count
+        self._at_work: set[int] = set()
+        self._changed_at = time.monotonic()
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """A call is at work in this thread of the pool."""
+        thread = threading.get_ident()
+        with self._guard:
+            self._at_work.add(thread)
+            self._changed_at = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._at_work.remove(thread)
+                self._changed_at = time.monotonic()
+
+    def stuck(self, waiting: Set[int]) -> str:
+        """See `Server.stuck`."""
+        with self._guard:
+            is_taken = len(self._at_work) == self._count and time.monotonic() - self._changed_at > STUCK_SECONDS
+            others = self._at_work - waiting
+        if not is_taken or not others:
+            return ""
+        return f"none of the calls in the {self._count} threads of the pool {self._name!r} has ended for {STUCK_SECONDS:.0f} s"
+
+
+class _Behavior:
+    """One RPC as gRPC calls it. gRPC runs it in `experimental_thread_pool` (grpcio's _server.py; a test watches that this holds)."""
+
+    def __init__(self, run: Callable[[Any, grpc.ServicerContext], Message], threads: _Threads) -> None:
         self._run = run
-        if pool is not None:
-            self.experimental_thread_pool = pool
+        self._threads = threads
+        self.experimental_thread_pool = threads.pool
 
     def __call__(self, request: Message | Undecodable, context: grpc.ServicerContext) -> Message:
-        return self._run(request, context)
+        with self._threads.taken():
+            return self._run(request, context)
 
 
 class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
@@ -143,14 +196,16 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in i
         readiness: Readiness,
         descriptors: Mapping[str, ServiceDescriptor],
         *,
-        quick: futures.ThreadPoolExecutor,
-        creating: futures.ThreadPoolExecutor,
+        quick: _Threads,
+        creating: _Threads,
+        storage: _Threads,
     ) -> None:
         self._surroundings = surroundings
         self._readiness = readiness
         self._descriptors = descriptors
         self._quick = quick
         self._creating = creating
+        self._storage = storage
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
@@ -172,8 +227,8 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in i
 
     def _put(self, method: MethodDescriptor, act: Callable[[Any], Message]) -> None:
         is_quick = method.containing_service.name == "Identity" or method.name in QUICK or act == self._not_ready
-        pool = self._quick if is_quick else self._creating if method.name in CREATING else None
-        behavior = _Behavior(partial(self._surroundings.call, method.name, act), pool)
+        threads = self._quick if is_quick else self._creating if method.name in CREATING else self._storage
+        behavior = _Behavior(partial(self._surroundings.call, method.name, act), threads)
         response = GetMessageClass(method.output_type)
         self._handlers[_path(method)] = grpc.unary_unary_rpc_method_handler(
             behavior,

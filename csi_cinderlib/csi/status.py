@@ -21,6 +21,7 @@ CODES: Mapping[type[errors.DriverError], grpc.StatusCode] = MappingProxyType(
         errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
         errors.NameTaken: grpc.StatusCode.ALREADY_EXISTS,
         errors.OperationPending: grpc.StatusCode.ABORTED,  # general scheme, "Operation pending for volume"
+        errors.BackendBusy: grpc.StatusCode.ABORTED,
         errors.StaleRecord: grpc.StatusCode.ABORTED,
         errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,
         errors.InUse: grpc.StatusCode.FAILED_PRECONDITION,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from csi_cinderlib.backend.api import Check, anybody
 from csi_cinderlib.backend.stats import (
@@ -14,7 +15,7 @@ from csi_cinderlib.backend.stats import (
     BackendStats,
     Candidate,
     Pool,
-    Rating,
+    RatedStats,
     Traits,
     capabilities,
     usable_free,
@@ -145,12 +146,13 @@ class Backend:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
         return self._reports.stats(refresh=refresh)
 
-    def rated_stats(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
-        """The report, and what the filter and goodness functions of its pools say of such a volume, for those that have one."""
-        return self._reports.rated(candidate)
+    def ask_rated_stats(self, candidate: Candidate) -> Callable[[float], RatedStats]:
+        """See `api.BackEnd`."""
+        self._reports.ask()
+        return partial(self._reports.rated, candidate)
 
     def _admitted(self, *, creates: bool = False, releases: bool = False) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Held while a call is under way. Raises OperationPending when there are too many."""
+        """Held while a call is under way. Raises BackendBusy when there are too many."""
         return nullcontext()
 
     # --- volumes

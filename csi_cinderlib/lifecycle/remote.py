@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
+from csi_cinderlib.backend.line import Cause
 from csi_cinderlib.backend.remote import Measured, RemoteDriver
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.lifecycle import room
@@ -65,6 +66,11 @@ class RemoteBackend(Backend):
         """Wait until the process ends, or hangs and is ended; how, as a clause, or "" after `stop`."""
         return self.verbs.wait_until_ended()
 
-    def kill(self) -> None:
+    @property
+    def last_cause(self) -> Cause:
+        """Why the last process ended that was not stopped."""
+        return self.verbs.last_cause
+
+    def kill(self, why: Cause | None = None) -> None:
         """End the process at once, whatever it does."""
-        self.verbs.kill()
+        self.verbs.kill(why)

@@ -6,19 +6,16 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from csi_cinderlib.backend import stats as capacities
-from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating, has_functions
+from csi_cinderlib.backend.stats import BackendStats, Candidate, RatedStats, has_functions
 from csi_cinderlib.backend.verbs import Driver, Report
 from csi_cinderlib.backend.work import walk
 from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.model.records import Status, Volume, VolumeType
 from csi_cinderlib.persistence.api import Store
-
-PROMPT_SECONDS = 1.0
-"""How long `rated` waits for a driver's answer."""
 
 
 class Reports:
@@ -71,16 +68,21 @@ class Reports:
             last, pools=tuple(pool.less(taken[pool.name]) if taken[pool.name] else pool for pool in last.pools)
         )
 
-    def rated(self, candidate: Candidate) -> tuple[BackendStats, Mapping[str, Rating]]:
-        """The report, and what the filter and goodness functions of its pools say of such a volume, for those that have one.
+    def ask(self) -> None:
+        """Have the driver report while the caller does something else, if the last report has expired."""
+        if self._expired():
+            self._driver.ask()
 
-        Without waiting long for an array that hangs: the last report has to do then, if no function has a say.
+    def rated(self, candidate: Candidate, patience: float) -> RatedStats:
+        """The report, and what the filter and goodness functions of its pools say of such a volume.
+
+        Of an array that hangs the last report has to do, if no function has a say.
         """
-        stats = self.stats(patience=PROMPT_SECONDS)
+        stats = self.stats(patience=patience)
         if not has_functions(stats):
             return stats, {}
         try:
-            return stats, self._driver.rate(stats, candidate, patience=PROMPT_SECONDS)
+            return stats, self._driver.rate(stats, candidate, patience=patience)
         except TimeoutError:
             raise BackendUnavailable(self._driver.name, "it does not answer") from None
 

@@ -10,11 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 """From a repeated call that finds everything done to the two minutes that the kubelet waits."""
+
+
+RESTARTS = ("crashed", "killed", "hung", "requested", "reconfigured")
+"""Why a driver's process is started again: `backend.line.Cause`, or its options were changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,13 @@ BACKEND_READY = Figure(
     ("backend",),
     "controller",
 )
+BACKEND_RESTARTS = Figure(
+    "csi_cinderlib_backend_restarts_total",
+    "counter",
+    f"Times that a ready driver's process ended and the next one was started; reason is {', '.join(RESTARTS[:-1])} or {RESTARTS[-1]}",
+    ("backend", "reason"),
+    "controller",
+)
 POOL_BYTES = Figure(
     "csi_cinderlib_pool_bytes",
     "gauge",
@@ -72,6 +83,7 @@ FIGURES = (
     RPCS_IN_FLIGHT,
     BACKEND_CALL_SECONDS,
     BACKEND_READY,
+    BACKEND_RESTARTS,
     POOL_BYTES,
     VOLUMES,
     ORPHANS,
@@ -93,6 +105,9 @@ class Metrics:
 
         self._rpcs, self._running = histogram(RPC_SECONDS), gauge(RPCS_IN_FLIGHT)
         self._calls, self._ready = histogram(BACKEND_CALL_SECONDS), gauge(BACKEND_READY)
+        self._restarts = Counter(
+            BACKEND_RESTARTS.name, BACKEND_RESTARTS.meaning, BACKEND_RESTARTS.labels, registry=registry
+        )
         self._capacity, self._volumes, self._orphans = gauge(POOL_BYTES), gauge(VOLUMES), gauge(ORPHANS)
         self._pools: dict[str, set[tuple[str, str]]] = {}
         build = Info(BUILD.name.removesuffix("_info"), BUILD.meaning, registry=registry)
@@ -125,6 +140,12 @@ class Metrics:
 
     def backend_ready(self, backend: str, ready: bool) -> None:
         self._ready.labels(backend).set(ready)
+        for reason in RESTARTS:  # from 0 on, or the first one would be no increase
+            self._restarts.labels(backend, reason)
+
+    def backend_restarted(self, backend: str, reason: str) -> None:
+        """A driver's process is started again, for one of RESTARTS."""
+        self._restarts.labels(backend, reason).inc()
 
     def pools(self, backend: str, bytes_by_kind: Mapping[str, Mapping[str, float]]) -> None:
         """Set the figures of each pool: `total`, `free`, `allocated`, `provisioned`. What is not among them shows no more."""
@@ -136,8 +157,10 @@ class Metrics:
         self._pools[backend] = known
 
     def forget_backend(self, backend: str) -> None:
-        """Of a back end that is not configured any more nothing is said about readiness and pools."""
+        """Of a back end that is not configured any more nothing is said about readiness, restarts and pools."""
         self._ready.remove(backend)
+        for reason in RESTARTS:
+            self._restarts.remove(backend, reason)
         self.pools(backend, {})
         del self._pools[backend]
 

@@ -9,6 +9,9 @@ from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import (
     AlreadyExists,
+    BackendBusy,
+    BackendUnavailable,
+    DriverError,
     InvalidRequest,
     NotFound,
     OperationPending,
@@ -25,7 +28,7 @@ from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import access, locking, sizes
 from csi_cinderlib.provisioning.attachments import FS_TYPE
-from csi_cinderlib.provisioning.finality import existing_volume, home, retried
+from csi_cinderlib.provisioning.finality import existing_volume, exists, home, retried
 from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
 from csi_cinderlib.provisioning.sameness import Step, check_same, next_step
@@ -93,13 +96,25 @@ class Creation:
         if near:
             self._check_file_system(near, request)
         size = sizes.new_size(request.size, source=source.size if source else None)
-        choice = self._placement.choose(request, size, near=near)
-        for place in choice.places[:-1]:
+        return self._make_somewhere(self._placement.choose(request, size, near=near), request, size)
+
+    def _make_somewhere(self, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
+        """At the best place that takes the volume. What was known of the places may have changed since.
+
+        A back end that became unavailable has begun nothing if there is no record: the record comes first, and only one attempt can add it.
+        """
+        refusals: list[DriverError] = []
+        for place in choice.places:
             try:
                 return self._make_at(place, choice, request, size)
-            except ResourceExhausted:
-                continue  # free space is known as of some seconds ago: it may be gone by now
-        return self._make_at(choice.places[-1], choice, request, size)
+            except (ResourceExhausted, BackendBusy) as error:
+                refusals.append(error)
+            except BackendUnavailable as error:
+                if exists(self._store, Volume, self._ids.volume_id(request.name)):
+                    raise
+                refusals.append(error)
+        passing = (error for error in refusals if not isinstance(error, ResourceExhausted))
+        raise next(passing, refusals[-1])  # nothing final while a place may take it later
 
     def _make_at(self, place: Place, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
         _check_mkfs_options(place, request, size)

@@ -53,13 +53,14 @@ def retried(store: Store, backend: str, kind: type[Volume | Snapshot | GroupSnap
     except (OperationPending, StoreUnavailable, BackendUnavailable, NameTaken):
         raise
     except DriverError as error:
-        if not _exists(store, kind, id):
+        if not exists(store, kind, id):
             raise
         message = error.message if isinstance(error, BackendError) else str(error)
         raise BackendUnavailable(backend, f"{message} (a retry cleans up first)") from error
 
 
-def _exists(store: Store, kind: type[Volume | Snapshot | GroupSnapshot], id: str) -> bool:
+def exists(store: Store, kind: type[Volume | Snapshot | GroupSnapshot], id: str) -> bool:
+    """Whether there is a record with that id, also one that cannot be read."""
     try:
         store.get(kind, id)  # type: ignore[type-var]  # one of the three
     except NotFound:

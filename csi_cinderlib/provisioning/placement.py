@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from csi_cinderlib.backend.api import BackEnd
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.stats import Candidate, Rating, usable_free
+from csi_cinderlib.backend.stats import BackendStats, Candidate, RatedStats, Rating, usable_free
 from csi_cinderlib.errors import BackendUnavailable, DriverError, NotReady, ResourceExhausted
 from csi_cinderlib.model.answers import CapacityAnswer
 from csi_cinderlib.model.records import EMPTY, Volume, VolumeType
@@ -16,6 +18,8 @@ from csi_cinderlib.model.size import BYTES_PER_GIB, Bytes, GiB, to_bytes
 from csi_cinderlib.provisioning import access, ranking, volume_types
 from csi_cinderlib.provisioning.ranking import Place, Wanted
 
+PROMPT_SECONDS = 1.0
+"""How long a call waits for the reports of all back ends together."""
 SMALLEST = GiB(1)
 MOST = Bytes((2**63 - 1) // BYTES_PER_GIB * BYTES_PER_GIB)
 """What "without limit" is on the wire, where sizes are int64."""
@@ -109,13 +113,17 @@ class Placement:
         ready = [backend for backend in self._backends.all() if backend.ready]
         named = {wanted.backend, wanted.source[0] if wanted.source else ""}
         concerned = [backend for backend in ready if backend.name in named] or ready
+        candidate = Candidate(size=wanted.size, type=wanted.type, multiattach=wanted.multiattach)
         found: list[Place] = []
         silent: dict[str, str] = {}
+        asked: list[tuple[BackEnd, Callable[[float], RatedStats]]] = []
         for backend in concerned:
-            try:
-                found += places(backend, wanted)
-            except DriverError as error:
-                silent[backend.name] = backend.without_secrets(error)
+            with _noted(backend, silent):
+                asked.append((backend, backend.ask_rated_stats(candidate)))
+        until = time.monotonic() + PROMPT_SECONDS
+        for backend, answer in asked:
+            with _noted(backend, silent):
+                found += places(backend, *answer(max(0.0, until - time.monotonic())))
         return found, silent
 
     def _check_ready(self, wanted: Wanted, silent: dict[str, str], error: DriverError | None) -> None:
@@ -134,10 +142,17 @@ def _only(wanted: Wanted) -> str:
     return wanted.source[0] if wanted.source else wanted.backend
 
 
-def places(backend: BackEnd, wanted: Wanted) -> list[Place]:
-    """The pools of a back end that is ready, from its cached statistics."""
-    candidate = Candidate(size=wanted.size, type=wanted.type, multiattach=wanted.multiattach)
-    stats, ratings = backend.rated_stats(candidate)
+@contextmanager
+def _noted(backend: BackEnd, silent: dict[str, str]) -> Iterator[None]:
+    """Note why the back end does not answer."""
+    try:
+        yield
+    except DriverError as error:
+        silent[backend.name] = backend.without_secrets(error)
+
+
+def places(backend: BackEnd, stats: BackendStats, ratings: Mapping[str, Rating]) -> list[Place]:
+    """The pools of a back end."""
     return [
         Place(
             backend=backend.name,

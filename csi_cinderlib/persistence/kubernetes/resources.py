@@ -110,7 +110,9 @@ BACKEND = Resource(
         _AGE,
     ),
 )
-"""How a back end is, for people. No record: the controller writes it, and nothing depends on it."""
+"""How a back end is, for people. No record: the controller writes it, and reads back only what it has done about RESTARTED_AT."""
+RESTARTED_AT = f"{LABEL}restartedAt"
+"""The annotation with which an administrator has the driver's process of a back end restarted: once for each value."""
 
 
 def definitions() -> list[Json]:
@@ -213,12 +215,13 @@ def _backend_schema() -> Json:
         "volumes": field("integer", "Volume records, counted every few minutes.", format="int64"),
         "observedAt": field("string", "When this was last found to be so.", format="date-time"),
         "controller": field("string", "Which controller found it: the name of its pod."),
+        "restartedAt": field("string", f"The last value of the annotation {RESTARTED_AT} that was acted upon."),
     }
     return _schema(
         spec=_object(
             "A configured back end, shown by csi-cinderlib. The configuration is elsewhere; do not edit.", spec
         ),
-        status=_object("How it is. Nothing reads it back.", status),
+        status=_object("How it is, as the controller sees it.", status),
     )
 
 

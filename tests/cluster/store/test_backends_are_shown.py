@@ -13,6 +13,7 @@ from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.persistence.kubernetes.resources import BACKEND
 from csi_cinderlib.sealing import generate_key
 from tests.cluster.bed.custom_resources import Namespace
+from tests.support.processes import drivers
 
 pytestmark = pytest.mark.cluster
 
@@ -166,3 +167,25 @@ def test_a_standby_that_takes_over_keeps_the_one_object_of_each_back_end(
     site.until(lambda: site.ready() == {"well": False}, ended[1])
     (site.directory / "a.yaml").unlink()
     site.until(lambda: site.statuses() == {}, ended[1])
+
+
+def test_an_annotation_restarts_a_driver_once_also_over_a_restart_of_the_controller(
+    site: Site, ended: list[DriverProcess]
+) -> None:
+    (site.directory / "a.yaml").write_text(f"well: {GOOD}\nother: {GOOD}\n")
+    ended.append(site.start("c1"))
+    site.until(lambda: site.ready() == {"well": True, "other": True}, ended[0])
+    before = drivers(ended[0].pid)
+    site.kubectl("annotate", "storagebackend", "well", "cinderlib.io/restartedAt=2026-01-01")
+    site.until(lambda: site.statuses()["well"].get("restartedAt") == "2026-01-01", ended[0])
+    site.until(lambda: drivers(ended[0].pid).get("well", before["well"]) != before["well"], ended[0])
+    assert drivers(ended[0].pid)["other"] == before["other"]
+    event = ("well", "BackendRestarting", "Back end well is restarted as requested")
+    site.until(lambda: event in site.events(), ended[0])
+    ended[0].stop()
+    ended.append(site.start("c2"))
+    ended[1].wait_until_ready()
+    first = drivers(ended[1].pid)
+    time.sleep(11)  # two looks
+    assert drivers(ended[1].pid) == first
+    assert site.statuses()["well"]["restartedAt"] == "2026-01-01"

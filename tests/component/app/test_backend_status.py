@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from csi_cinderlib.app.backend_status import (
 )
 from csi_cinderlib.app.observations import Seen
 from csi_cinderlib.backend.stats import BackendStats, Pool
-from csi_cinderlib.errors import StoreUnavailable
+from csi_cinderlib.errors import LeaseLost, NotFound, StoreUnavailable
 from csi_cinderlib.model.records import Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.kubernetes.resources import definitions
 from csi_cinderlib.persistence.kubernetes.statuses import Statuses, object_name
 from csi_cinderlib.persistence.plugins import open_store
 
@@ -86,6 +88,20 @@ class Site:
     now: float = 0.0
     seen: dict[str, tuple[Seen, ...]] = field(default_factory=dict)
     controllers: dict[str, BackendStatus] = field(default_factory=dict)
+    restarted: list[tuple[str, str]] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
+
+    def restart(self, controller: str, backend: str) -> None:
+        if backend not in {"array", "other"}:
+            raise NotFound("back end", backend)
+        self.restarted.append((controller, backend))
+
+    def check_lease(self, controller: str) -> None:
+        if controller in self.lost:
+            raise LeaseLost("another controller is active")
+
+    def annotate(self, value: str, name: str = "array") -> None:
+        self.shelf.objects[name]["metadata"]["annotations"] = {"cinderlib.io/restartedAt": value}
 
     def look(self, name: str, *seen: Seen) -> None:
         self.seen[name] = seen
@@ -94,6 +110,8 @@ class Site:
                 self.shelf,
                 _Views(self, name),  # type: ignore[arg-type]  # all that it needs of observations
                 self.store,
+                restart=partial(self.restart, name),
+                check_lease=partial(self.check_lease, name),
                 controller=name,
                 clock=lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.now),
                 monotonic=lambda: self.now,
@@ -299,3 +317,78 @@ def test_every_name_of_a_back_end_makes_an_object_of_its_own(backend: str) -> No
     label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
     assert re.fullmatch(rf"{label}(\.{label})*", name)
     assert name == backend or name not in ("netapp-1", backend.lower())
+
+
+def test_a_back_end_is_restarted_once_for_each_value_of_its_annotation(site: Site) -> None:
+    site.look("c1", GOOD)
+    site.annotate("2026-01-01T00:00:00Z")
+    for _ in range(3):
+        site.look("c1", GOOD)
+    assert site.restarted == [("c1", "array")]
+    assert site.shelf.events[1:] == ["Normal BackendRestarting: Back end array is restarted as requested"]
+    site.annotate("2026-01-02T00:00:00Z")
+    for _ in range(3):
+        site.look("c1", GOOD)
+    assert site.restarted == [("c1", "array")] * 2
+
+
+def test_the_next_controller_does_not_restart_again(site: Site) -> None:
+    site.look("c1", GOOD)
+    site.annotate("a")
+    site.look("c1", GOOD)
+    site.look("c2", GOOD)
+    site.pass_time(REFRESH_SECONDS * 2, c2=GOOD)
+    site.look("c2", BROKEN)
+    assert site.restarted == [("c1", "array")]
+    assert site.shelf.status() | {"restartedAt": "a", "ready": False, "controller": "c2"} == site.shelf.status()
+
+
+def test_a_back_end_that_hangs_in_its_set_up_is_restarted_too(site: Site) -> None:
+    site.look("c1", GOOD)
+    site.annotate("a")
+    site.look("c2", Seen(name="array", driver="x.Driver", reason="is still starting", starting=True))
+    assert site.restarted == [("c2", "array")]
+
+
+def test_a_restart_that_cannot_be_noted_is_not_begun_but_tried_later(site: Site) -> None:
+    """Else it would be repeated for as long as the API server refuses."""
+    site.look("c1", GOOD)
+    site.annotate("a")
+    site.shelf.refuses = {"write"}
+    site.look("c1", GOOD)
+    assert site.restarted == []
+    site.shelf.refuses = set()
+    site.look("c1", GOOD)
+    assert site.restarted == [("c1", "array")]
+
+
+def test_only_the_active_controller_restarts(site: Site) -> None:
+    site.look("c1", GOOD)
+    site.annotate("a")
+    site.lost = {"c1"}
+    site.look("c1", GOOD)
+    assert (site.restarted, "restartedAt" in site.shelf.status()) == ([], False)
+    site.look("c2", GOOD)
+    assert site.restarted == [("c2", "array")]
+
+
+def test_requests_for_what_is_no_back_end_here_hold_up_no_other(site: Site) -> None:
+    file = Seen(name="file-that-cannot-be-read", reason="no YAML")
+    other = Seen(name="other", driver="x.Driver", ready=True)
+    site.look("c1", file, other)
+    site.shelf.objects["gone"] = {"metadata": {"name": "gone"}, "spec": {"name": "gone"}, "status": {}}
+    for name in ("gone", "file-that-cannot-be-read", "other"):
+        site.annotate("a", name)
+    site.look("c1", file, other)
+    assert site.restarted == [("c1", "other")]
+    assert site.shelf.status("gone") == {}
+
+
+def test_the_definition_of_the_resource_has_every_field_of_the_status(site: Site) -> None:
+    """The API server drops others."""
+    site.look("c1", GOOD)
+    site.annotate("a")
+    site.look("c1", GOOD)
+    (definition,) = [one for one in definitions() if one["spec"]["names"]["kind"] == "StorageBackend"]
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    assert set(site.shelf.status()) == set(schema["properties"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,24 +11,35 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.app import persist, restarts
+from csi_cinderlib.app import backends, persist, restarts
 from csi_cinderlib.app.backends import RunningBackends
 from csi_cinderlib.app.persist import Stopping
 from csi_cinderlib.backend import forking
-from csi_cinderlib.backend.api import NOT_STARTED
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
+from csi_cinderlib.backend.line import Cause
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.config.settings import BackendSettings, LogSettings, Settings
+from csi_cinderlib.errors import NotFound
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.lifecycle.remote import RemoteBackend
+from csi_cinderlib.observe.metrics import RESTARTS
 from tests.support.fakes.stores import ObservedStore
 
 NOTHING = "tests.support.fakes.nothing.NothingDriver"
 
 
+Run = Callable[..., tuple[RunningBackends, Backends]]
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., tuple[RunningBackends, Backends]]]:
+def counted() -> list[tuple[str, str]]:
+    """The restarts that were counted, with their reasons."""
+    return []
+
+
+@pytest.fixture
+def run(tmp_path: Path, counted: list[tuple[str, str]]) -> Iterator[Run]:
     """Begin to run the back ends of these settings."""
     store, begun = ObservedStore(), list[RunningBackends]()
 
@@ -38,9 +50,12 @@ def run(tmp_path: Path) -> Iterator[Callable[..., tuple[RunningBackends, Backend
 
         return RemoteBackend(assign, store=store, deadline=Deadline(), bulkhead=Bulkhead(64, lambda: 1))
 
-    def run(*back_ends: BackendSettings) -> tuple[RunningBackends, Backends]:
+    def run(*back_ends: BackendSettings, directory: str = "") -> tuple[RunningBackends, Backends]:
         registry = Backends()
-        running = RunningBackends(Settings(backends=back_ends, state_dir=tmp_path), Stopping(), registry, make)
+        settings = Settings(backends=back_ends, backends_directory=directory, state_dir=tmp_path)
+        running = RunningBackends(
+            settings, Stopping(), registry, make, restarted=lambda name, why: counted.append((name, why))
+        )
         begun.append(running)
         running.start()
         return running, registry
@@ -58,9 +73,7 @@ def wait_for(holds: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_a_start_that_fails_as_nobody_foresaw_is_tried_again(
-    run: Callable[..., tuple[RunningBackends, Backends]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_start_that_fails_as_nobody_foresaw_is_tried_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the limit of processes and threads is reached for a while."""
     failures = iter([RuntimeError("can't start new thread")] * 2)
 
@@ -76,26 +89,113 @@ def test_a_start_that_fails_as_nobody_foresaw_is_tried_again(
     wait_for(lambda: registry.all()[0].ready)
 
 
-def test_a_back_end_that_was_given_up_is_started_when_an_administrator_asks_for_it(
-    run: Callable[..., tuple[RunningBackends, Backends]], tmp_path: Path
+LATE = "from tests.support.fakes.nothing import NothingDriver\n\n\nclass LateDriver(NothingDriver):\n    pass\n"
+
+
+@pytest.fixture
+def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The module of a driver, which is not there yet, where drivers' processes look for modules."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    forking.cool_down()  # its successor has the new path
+    return tmp_path / f"late_{tmp_path.name}.py"
+
+
+def late_driver(file: Path) -> BackendSettings:
+    return BackendSettings(name="late", driver=f"{file.stem}.LateDriver")
+
+
+WELL = BackendSettings(name="well", driver=NOTHING)
+
+
+def test_a_back_end_whose_library_is_installed_later_is_started_then(
+    run: Run, late: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its array may have refused a value that is right by now."""
-    journal = tmp_path / "journal"
-    refused = {
-        "nothing_fail": ["check_for_setup_error"],
-        "nothing_exception": "InvalidParameterValue",
-        "nothing_journal": str(journal),
-    }
-    running, registry = run(
-        BackendSettings(name="refused", driver=NOTHING, options=refused), BackendSettings(name="well", driver=NOTHING)
-    )
-    back_end = registry.all()[0]
-    wait_for(lambda: back_end.failure != NOT_STARTED)
-    assert "the array says no" in back_end.failure
-    request = tmp_path / restarts.DIRECTORY / "refused"
+    monkeypatch.setattr(persist, "RETRY_SECONDS", (0.01,))
+    _, registry = run(late_driver(late), WELL)
+    wait_for(lambda: registry.all()[1].ready and "there is no driver" in registry.all()[0].failure)
+    late.write_text(LATE)
+    wait_for(lambda: registry.all()[0].ready)
+
+
+def test_a_back_end_that_cannot_be_started_again_as_configured_is_tried_until_it_can(
+    run: Run, late: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller goes on: another start of it would not be better off."""
+    monkeypatch.setattr(persist, "RETRY_SECONDS", (0.01,))
+    late.write_text(LATE)
+    running, registry = run(late_driver(late))
+    (backend,) = registry.all()
+    wait_for(lambda: backend.ready)
+    late.unlink()
+    running.restart("late")
+    wait_for(lambda: "there is no driver" in backend.failure)
+    late.write_text(LATE)
+    wait_for(lambda: backend.ready)
+    assert running._stopping.error is None
+
+
+def test_a_controller_none_of_whose_back_ends_ever_worked_ends_with_the_reason(run: Run, late: Path) -> None:
+    running, _ = run(late_driver(late))
+    wait_for(lambda: running._stopping.error is not None)
+    assert "there is no driver" in str(running._stopping.error)
+
+
+def test_a_back_end_that_waits_for_its_next_attempt_is_started_at_once_when_an_administrator_asks(
+    run: Run, late: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persist, "RETRY_SECONDS", (3600.0,))
+    running, registry = run(late_driver(late), WELL)
+    wait_for(lambda: "there is no driver" in registry.all()[0].failure)
+    late.write_text(LATE)
+    request = tmp_path / restarts.DIRECTORY / "late"
     request.parent.mkdir()
     request.write_text("")
-    wait_for(lambda: "start-refused" not in {thread.name for thread in threading.enumerate()})
     running.obey()
     assert not request.exists()
-    wait_for(lambda: journal.read_text().count("check_for_setup_error") == 2)
+    wait_for(lambda: registry.all()[0].ready)
+
+
+def test_a_restart_of_an_unknown_back_end_is_refused(run: Run) -> None:
+    running, _ = run(WELL)
+    with pytest.raises(NotFound):
+        running.restart("nothing")
+
+
+def test_each_restart_is_counted_with_its_reason(
+    run: Run, counted: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "RETRY_SECONDS", (0.0,))
+    running, registry = run(WELL)
+    backend = registry.all()[0]
+    assert isinstance(backend, RemoteBackend)
+    ends: list[tuple[str, Callable[[int], object]]] = [
+        ("requested", lambda _pid: running.restart("well")),
+        ("killed", lambda pid: os.kill(pid, signal.SIGKILL)),
+        ("crashed", lambda pid: os.kill(pid, signal.SIGSEGV)),
+    ]
+    for number, (_, end) in enumerate(ends):
+        wait_for(lambda: backend.ready)
+        end(backend.pid)
+        wait_for(lambda number=number: len(counted) > number)  # type: ignore[misc]
+    assert counted == [("well", reason) for reason, _ in ends]
+    wait_for(lambda: backend.ready)
+
+
+def test_a_back_end_whose_options_change_is_counted_as_reconfigured(
+    run: Run, counted: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "backends" / "well.yaml"
+    file.parent.mkdir()
+    file.write_text(f"well: {{driver: {NOTHING}}}\n")
+    running, registry = run(directory=str(file.parent))
+    wait_for(lambda: registry.all()[0].ready)
+    running.refresh()
+    assert counted == []
+    file.write_text(f"well: {{driver: {NOTHING}, options: {{nothing_pools: [another]}}}}\n")
+    running.refresh()
+    assert counted == [("well", "reconfigured")]
+    wait_for(lambda: registry.all()[0].ready)
+
+
+def test_every_reason_has_a_figure() -> None:
+    assert {*Cause, "reconfigured"} == set(RESTARTS)

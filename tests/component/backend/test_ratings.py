@@ -22,7 +22,7 @@ POOLS = ["a", "b"]
 
 
 def rate(backend: Any, candidate: Candidate = SMALL) -> Mapping[str, Rating]:
-    _, ratings = backend.rated_stats(candidate)
+    _, ratings = backend.ask_rated_stats(candidate)(60)
     found: Mapping[str, Rating] = ratings
     return found
 

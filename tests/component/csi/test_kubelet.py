@@ -94,13 +94,14 @@ def test_health_asks_over_the_socket_and_tells_alive_from_ready(directory: Path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    readiness = Readiness()
+    readiness, trouble = Readiness(), ""
+    readiness.watch(lambda: trouble)
     path = directory / "csi.sock"
     server = Server(
         str(path), identity=Identity(name="n", version="1", readiness=readiness, services=()), readiness=readiness
     )
     server.start()
-    stop = kubelet.serve_health(f"127.0.0.1:{port}", path, stands_by=lambda: readiness.stands_by)
+    stop = kubelet.serve_health(f"127.0.0.1:{port}", path, readiness)
     try:
         assert get(port, "/healthz") == (200, "ok\n")
         assert get(port, "/readyz") == (503, "starting\n")
@@ -110,6 +111,10 @@ def test_health_asks_over_the_socket_and_tells_alive_from_ready(directory: Path)
         assert get(port, "/readyz") == (503, "starting\n")
         readiness.ready()
         assert get(port, "/readyz") == (200, "ok\n")
+        trouble = "all is lost"
+        assert (get(port, "/healthz"), get(port, "/readyz")) == ((503, "all is lost\n"), (503, "all is lost\n"))
+        trouble = ""
+        assert get(port, "/healthz") == (200, "ok\n")
         server.stop(0.1)
         assert get(port, "/healthz")[0] == 503
     finally:

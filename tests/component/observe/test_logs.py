@@ -56,6 +56,42 @@ def test_text_for_people_shows_the_values_behind_the_event(stream: io.StringIO) 
     assert stream.getvalue().endswith(' WARNING disk full  pool="/data dir" free=0 seconds=0.123\n')
 
 
+CONTROLS = "\x1b]0;title\x07 \x1b[2J\r\x7f\x9b31m"
+
+
+def test_text_escapes_what_would_control_a_terminal(stream: io.StringIO) -> None:
+    """What an array answers ends up in a driver's messages and errors."""
+    logs.configure(format="text", stream=stream)
+    log = logs.logger("x")
+    log.info(f"event {CONTROLS}", reason=CONTROLS, values={"a": CONTROLS})
+    logging.getLogger("cinder.volume").warning("the array said %s", CONTROLS)
+    try:
+        raise ValueError(CONTROLS)
+    except ValueError as error:
+        logs.logger("x").exception("unexpected", error)
+    logs.relay(f"\x1etext of a driver's process {CONTROLS}", log)
+    logs.relay(f"print {CONTROLS}", log)
+    written = stream.getvalue()
+    assert not [character for character in written if not character.isprintable() and character != "\n"]
+    assert "the array said \\u001b]0;title\\u0007 \\u001b[2J\\u000d\\u007f\\u009b31m" in written
+
+
+def test_a_value_of_several_lines_stays_on_one_line_of_text(stream: io.StringIO) -> None:
+    logs.configure(format="text", stream=stream)
+    logs.logger("x").info("call", reason="one\n12:00:00.000\tINFO\tforged")
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith(r'call  reason="one\n12:00:00.000\tINFO\tforged"')
+
+
+def test_json_escapes_what_would_control_a_terminal(stream: io.StringIO) -> None:
+    logs.configure(format="json", stream=stream)
+    log = logs.logger("x")
+    log.info("call", reason=CONTROLS)
+    assert json.loads(stream.getvalue())["reason"] == CONTROLS
+    logs.relay(f"\x1e{CONTROLS}", log)
+    assert not [character for character in stream.getvalue() if not character.isprintable() and character != "\n"]
+
+
 def test_what_other_libraries_log_is_redacted_too(stream: io.StringIO) -> None:
     logs.configure(format="json", stream=stream)
     with redact.hiding(["s3cr3t-of-this-call"]):

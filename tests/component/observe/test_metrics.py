@@ -60,6 +60,18 @@ def test_gauges_show_what_was_set_last(metrics: Metrics) -> None:
     assert 'csi_cinderlib_build_info{driver_name="d",mode="all",version="1.2.3"} 1.0' in shown
 
 
+def test_restarts_are_counted_from_0_on_as_long_as_the_back_end_is_configured(metrics: Metrics) -> None:
+    metrics.backend_ready("array", True)
+    metrics.pools("array", {})
+    crashed = 'csi_cinderlib_backend_restarts_total{backend="array",reason="crashed"}'
+    assert f"{crashed} 0.0" in lines(metrics)
+    metrics.backend_restarted("array", "crashed")
+    metrics.backend_ready("array", False)
+    assert f"{crashed} 1.0" in lines(metrics)
+    metrics.forget_backend("array")
+    assert not [line for line in lines(metrics) if "restarts_total{" in line]
+
+
 def test_a_pool_that_is_not_reported_any_more_is_not_shown_any_more(metrics: Metrics) -> None:
     metrics.pools("array", {"p1": {"total": 10.0, "free": 4.0}, "p2": {"total": 5.0}})
     metrics.pools("array", {"p1": {"total": 11.0}})

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
+from csi_cinderlib.backend.stats import Candidate, RatedStats
+from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendUnavailable, InvalidRequest, NotReady
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.requests import ClassParameters, GetCapacity
-from tests.component.provisioning.conftest import Site, driver_of
+from csi_cinderlib.provisioning.placement import PROMPT_SECONDS
+from tests.component.provisioning.conftest import NOTHING, Site, driver_of
 
 
 @pytest.fixture
@@ -77,6 +81,37 @@ def test_an_array_that_hangs_holds_up_one_call_and_no_other(hanging: Hanging, em
     assert victim.is_alive()
     hanging.over.set()
     victim.join()
+
+
+class Silent(LocalBackend):
+    """Does not answer what it is asked about its capacity."""
+
+    events: list[tuple[str, str, float]]
+
+    def ask_rated_stats(self, candidate: Candidate) -> Callable[[float], RatedStats]:
+        self.events.append(("ask", self.name, 0.0))
+
+        def wait(seconds: float) -> RatedStats:
+            self.events.append(("wait", self.name, seconds))
+            time.sleep(seconds)
+            raise BackendUnavailable(self.name, "it does not answer")
+
+        return wait
+
+
+def test_several_arrays_that_hang_hold_up_a_call_as_long_as_one(empty_site: Site) -> None:
+    events: list[tuple[str, str, float]] = []
+    names = ["one", "two", "three"]
+    for name in names:
+        settings = BackendSettings(name=name, driver=NOTHING)
+        silent = Silent(settings, store=empty_site.store, runtime=empty_site.runtime, owner="here")
+        silent.events = events
+        empty_site.backends.add(silent)
+        silent.start()
+    empty_site.add_backend("well")
+    assert empty_site.create().backend == "well"
+    assert [(what, name) for what, name, _ in events] == [(what, name) for what in ("ask", "wait") for name in names]
+    assert sum(seconds for _, _, seconds in events) <= PROMPT_SECONDS
 
 
 def test_without_any_back_end_nothing_final_is_said(empty_site: Site) -> None:

@@ -141,10 +141,11 @@ def test_many_calls_to_a_slow_back_end_leave_room_for_another_one_and_for_deleti
     start: Start, tmp_path: Path
 ) -> None:
     """200 claims at once; what is beyond the back end's share is refused at once, and tried again by the sidecar."""
+    small = "quick: {driver: tests.support.fakes.nothing.NothingDriver, options: {nothing_capacity_gb: '500'}}"
     driver = start(
         "--mode",
         "controller",
-        config=config(array(tmp_path / "log", faults='["create_volume=hang"]'), QUICK) + "workers: 64\n",
+        config=config(array(tmp_path / "log", faults='["create_volume=hang"]'), small) + "workers: 64\n",
     )
     driver.wait_until_ready()
     calls = Calls(driver)
@@ -165,6 +166,7 @@ def test_many_calls_to_a_slow_back_end_leave_room_for_another_one_and_for_deleti
     for number in range(20):
         calls.delete(calls.create(f"quick-{number}", backend="quick"))
     calls.delete(kept)
+    calls.delete(calls.create("anywhere"))  # the slow one has more space
     for call in waiting:
         call.cancel()
     os.kill(pid_of(driver, "array"), signal.SIGKILL)  # else the end waits for them

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import urllib.error
 import urllib.request
@@ -16,6 +18,7 @@ from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.observe.metrics import FIGURES
 from tests.program.serve.conftest import Calls, Start, until
+from tests.support.processes import drivers
 
 GIB = 1024**3
 BACKENDS = """
@@ -117,6 +120,14 @@ def test_back_ends_pools_volumes_and_orphans_are_shown_soon_after_the_start(cont
     assert controller.shows("csi_cinderlib_pool_bytes", 100 * GIB, kind="total", **pool)
     assert controller.shows("csi_cinderlib_pool_bytes", 1 * GIB, kind="allocated", **pool)
     assert controller.shows("csi_cinderlib_orphans", 0, backend="array")
+
+
+def test_a_driver_that_is_started_again_is_counted_with_the_reason(controller: Scraped) -> None:
+    name = "csi_cinderlib_backend_restarts_total"
+    until(lambda: controller.shows(name, 0, backend="array", reason="killed"), controller.driver)
+    os.kill(drivers(controller.driver.pid)["array"], signal.SIGKILL)
+    until(lambda: controller.shows(name, 1, backend="array", reason="killed"), controller.driver)
+    assert controller.shows(name, 0, backend="failing", reason="killed")
 
 
 def test_a_node_shows_its_calls_and_what_it_is(node: Scraped) -> None:

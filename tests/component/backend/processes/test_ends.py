@@ -143,7 +143,7 @@ def test_a_report_that_fails_as_nobody_foresaw_keeps_volumes_from_its_back_end_a
     """Placement passes over a back end that raises an error of ours."""
     backend = make(nothing_faults=["get_volume_stats:3=exit-thread"])
     with pytest.raises(BackendUnavailable, match="SystemExit"):
-        backend.rated_stats(Candidate(size=GiB(1)))
+        backend.ask_rated_stats(Candidate(size=GiB(1)))(20)
 
 
 def test_a_call_does_not_go_on_past_the_deadline_of_a_controller_that_is_stopped(

@@ -1,0 +1,105 @@
+"""When a process says that only a restart helps."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.backend.bulkhead import Bulkhead
+from csi_cinderlib.csi import server
+from csi_cinderlib.csi.v1 import csi_pb2
+from tests.component.csi.harness import Running, Serve
+from tests.component.csi.test_server import Slow, delete
+
+WORKERS = 2
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    monkeypatch.setattr(server, "STUCK_SECONDS", 0.5)
+    slow = Slow()
+    yield slow
+    slow.go_on.set()
+
+
+def watched(serve: Serve, slow: Slow, bulkhead: Bulkhead | None = None) -> Running:
+    running = serve(slow, workers=WORKERS)
+    waiting = bulkhead.waiting if bulkhead else frozenset
+    running.readiness.watch(lambda: running.server.stuck(waiting()))
+    return running
+
+
+def is_ready(running: Running) -> bool:
+    return bool(running.client.identity.Probe(csi_pb2.ProbeRequest(), timeout=60).ready.value)
+
+
+def begin(running: Running, slow: Slow, calls: int) -> list[Any]:
+    waiting = [delete(running) for _ in range(calls)]
+    for _ in waiting:
+        assert slow.begun.acquire(timeout=60)
+    return waiting
+
+
+def test_calls_that_have_all_threads_for_long_are_a_reason_to_restart(serve: Serve, slow: Slow) -> None:
+    running = watched(serve, slow)
+    waiting = begin(running, slow, WORKERS)
+    assert is_ready(running)
+    time.sleep(0.6)
+    assert running.readiness.trouble == "none of the calls in the 2 threads of the pool 'storage' has ended for 0 s"
+    assert not is_ready(running)
+    slow.go_on.set()
+    for call in waiting:
+        call.result(timeout=60)
+    assert running.readiness.trouble == ""
+    assert is_ready(running)
+
+
+def test_calls_that_all_wait_for_back_ends_are_none(serve: Serve, slow: Slow) -> None:
+    """A new process would wait for them just so."""
+    bulkhead = Bulkhead(64, lambda: 1)
+
+    class Waiting(Slow):
+        def DeleteVolume(self, request: csi_pb2.DeleteVolumeRequest) -> csi_pb2.DeleteVolumeResponse:
+            if request.volume_id == "v":
+                with bulkhead.entered("array"):
+                    return slow.DeleteVolume(request)
+            return slow.DeleteVolume(request)
+
+    running = watched(serve, Waiting(), bulkhead)
+    begin(running, slow, WORKERS)
+    time.sleep(0.6)
+    assert running.readiness.trouble == ""
+    slow.go_on.set()
+    slow.go_on = threading.Event()
+    begin(running, slow, WORKERS - 1)
+    running.client.controller.DeleteVolume.future(csi_pb2.DeleteVolumeRequest(volume_id="w"))
+    assert slow.begun.acquire(timeout=60)
+    time.sleep(0.6)
+    assert "none of the calls" in running.readiness.trouble
+
+
+def test_calls_that_leave_a_thread_free_are_none(serve: Serve, slow: Slow) -> None:
+    running = watched(serve, slow)
+    begin(running, slow, WORKERS - 1)
+    time.sleep(0.6)
+    assert running.readiness.trouble == ""
+    running.client.controller.CreateVolume(csi_pb2.CreateVolumeRequest(name="v"), timeout=60)
+
+
+def test_calls_that_have_all_threads_and_end_in_turn_are_none(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STUCK_SECONDS", 0.5)
+
+    class Busy(Slow):
+        def DeleteVolume(self, _request: csi_pb2.DeleteVolumeRequest) -> csi_pb2.DeleteVolumeResponse:
+            time.sleep(0.1)
+            return csi_pb2.DeleteVolumeResponse()
+
+    running = watched(serve, Busy())
+    waiting = [delete(running) for _ in range(20)]
+    while not all(call.done() for call in waiting):
+        assert running.readiness.trouble == ""
+        time.sleep(0.05)

@@ -1,0 +1,83 @@
+"""/healthz of a controller: bad when only a restart helps, good whatever its arrays do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from csi_cinderlib import cli
+from csi_cinderlib.demo.process import DriverProcess
+from tests.program.serve.conftest import Start, until
+from tests.program.serve.test_metrics_are_scraped import free_port
+from tests.support.processes import descendants, drivers
+
+AWAY = "away: {driver: tests.support.fakes.nothing.NothingDriver, options: {nothing_fail: [check_for_setup_error]}}"
+QUICK = "quick: {driver: tests.support.fakes.nothing.NothingDriver}"
+
+
+class Health:
+    """What a kubelet sees."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+
+    def __call__(self, page: str = "healthz") -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"{self._url}/{page}", timeout=5) as answer:
+                return answer.status, answer.read().decode().strip()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode().strip()
+
+
+def begin(start: Start, *back_ends: str, environment: dict[str, str] | None = None) -> tuple[DriverProcess, Health]:
+    port = free_port()
+    config = f"health_address: 127.0.0.1:{port}\nbackends:\n" + "".join(f"  {one}\n" for one in back_ends)
+    driver = start("--mode", "controller", config=config, environment=environment)
+    driver.wait_until_ready()
+    return driver, Health(port)
+
+
+def warm_process(driver: DriverProcess) -> int:
+    """The one that drivers' processes are forked from."""
+    (pid,) = {pid for pid, name in descendants(driver.pid).items() if not name.startswith("csi:")}
+    return pid
+
+
+def test_health_is_bad_when_no_process_for_any_driver_can_be_started_any_more(start: Start, tmp_path: Path) -> None:
+    """As with an installation that is damaged, or a container without a process left."""
+    customize = tmp_path / "python" / "sitecustomize.py"
+    customize.parent.mkdir()
+    customize.write_text("")
+    path = f"{customize.parent}:{os.environ.get('PYTHONPATH', '')}"
+    driver, health = begin(start, AWAY, QUICK, environment={"PYTHONPATH": path})
+    assert health() == (200, "ok")
+    customize.write_text("import os\n\nos._exit(3)\n")
+    os.kill(warm_process(driver), signal.SIGKILL)
+    until(lambda: not drivers(driver.pid), driver)
+    until(lambda: health() != (200, "ok"), driver, seconds=90)
+    said = "no driver's process could be started for 30 s, and no back end has one"
+    assert (health(), health("readyz")) == ((503, said), (503, said))
+    assert f'"reason": "{said}"' in driver.log()
+    customize.write_text("")
+    state = ["--state-dir", str(driver.state_dir), "--config", str(driver.state_dir / "config.yaml")]
+    assert cli.main(["backends", "restart", "quick", *state]) == 0
+    until(lambda: health() == (200, "ok"), driver)
+    assert driver.stop() == 0
+
+
+def test_health_is_good_while_drivers_are_started_again_or_cannot_be(start: Start) -> None:
+    driver, health = begin(start, AWAY, QUICK)
+    os.kill(warm_process(driver), signal.SIGKILL)
+    until(lambda: not drivers(driver.pid).get("quick"), driver)
+    assert health() == (200, "ok")
+    until(lambda: bool(drivers(driver.pid).get("quick")), driver)
+    assert health() == (200, "ok")
+
+
+def test_health_is_bad_when_the_socket_is_gone(start: Start) -> None:
+    driver, health = begin(start, QUICK)
+    driver.socket.unlink()
+    until(lambda: health()[0] == 503, driver)
