@@ -26,8 +26,6 @@ CONTROLLER: Sequence[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.ControllerServiceCapability.RPC.SINGLE_NODE_MULTI_WRITER,
     csi_pb2.ControllerServiceCapability.RPC.GET_SNAPSHOT,
 )
-MODIFY_VOLUME = csi_pb2.ControllerServiceCapability.RPC.MODIFY_VOLUME
-"""Told only where the controller was given something that modifies."""
 
 NODE: Sequence[csi_pb2.NodeServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME,

@@ -27,7 +27,7 @@ def resolve(
     """
     base = _named(parameters.type, named)
     extra_specs = {**base.extra_specs, **parameters.extra_specs}
-    qos = {**base.qos_specs, **parameters.qos, **mutable_qos(mutable)}
+    qos = {**base.qos_specs, **parameters.qos, **_mutable_qos(mutable)}
     if multiattach:
         extra_specs[MULTIATTACH] = YES
     _check_consumer(base, parameters.type)
@@ -60,8 +60,8 @@ def _check_consumer(base: VolumeType, name: str) -> None:
         )
 
 
-def mutable_qos(mutable: Mapping[str, str]) -> dict[str, str]:
-    """The QoS keys of mutable parameters; nothing else can be changed on a volume that exists.
+def _mutable_qos(mutable: Mapping[str, str]) -> dict[str, str]:
+    """The QoS keys of mutable parameters; nothing else is mutable.
 
     Raises:
         InvalidRequest: names the first key that is not one.

@@ -19,14 +19,6 @@ class List:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Modify:
-    """ControllerModifyVolume."""
-
-    volume_id: str
-    mutable_parameters: dict[str, str]
-
-
 def create_volume(request: csi_pb2.CreateVolumeRequest) -> requests.CreateVolume:
     name, wanted = fields.name(request.name), capabilities(request.volume_capabilities)
     return requests.CreateVolume(
@@ -135,13 +127,6 @@ def expand_volume(request: csi_pb2.ControllerExpandVolumeRequest) -> requests.Ex
 
 def get_volume(request: csi_pb2.ControllerGetVolumeRequest) -> str:
     return fields.required(request.volume_id, "volume_id")
-
-
-def modify_volume(request: csi_pb2.ControllerModifyVolumeRequest) -> Modify:
-    volume_id = fields.required(request.volume_id, "volume_id")
-    _need(bool(request.mutable_parameters), "mutable_parameters")
-    fields.mapping(request.secrets, "secrets")
-    return Modify(volume_id, parameters.mutable(request.mutable_parameters))
 
 
 def _need(given: bool, field: str) -> None:
