@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 
 from csi_cinderlib.backend import conditions, rows, volume_groups, volume_types
 from csi_cinderlib.backend.rows import Row, matching
-from csi_cinderlib.backend.work import Routes, Work, all_of, change, walk
+from csi_cinderlib.backend.work import Routes, Work, change
 from csi_cinderlib.errors import AlreadyExists, NotFound, Unsupported
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, InitiatorData, Snapshot, Status, Volume
+from csi_cinderlib.persistence.iteration import all_of, walk
 
 
 class NotServed(Unsupported):

@@ -16,7 +16,7 @@ from csi_cinderlib.backend import convert, faults, leftovers, loading
 from csi_cinderlib.backend.api import GRACE
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.slots import Slots, urgency
-from csi_cinderlib.backend.work import Route, Work, all_of, change, routed, working
+from csi_cinderlib.backend.work import Route, Work, change, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
     AlreadyExists,
@@ -36,6 +36,7 @@ from csi_cinderlib.observe import redact
 from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
 from csi_cinderlib.pages import ORPHAN_PAGE
 from csi_cinderlib.persistence.api import R, Store
+from csi_cinderlib.persistence.iteration import all_of
 
 S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
 """A record with a status and a message."""

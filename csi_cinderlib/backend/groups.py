@@ -19,7 +19,7 @@ from typing import Any
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import blank_copies, convert, faults, leftovers, rows
 from csi_cinderlib.backend.engine import OUT_OF_REACH, Engine
-from csi_cinderlib.backend.work import Work, all_of, change
+from csi_cinderlib.backend.work import Work, change
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -33,6 +33,7 @@ from csi_cinderlib.errors import (
     Unsupported,
 )
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
+from csi_cinderlib.persistence.iteration import all_of
 
 _log = logging.getLogger(__name__)
 

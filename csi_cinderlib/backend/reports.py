@@ -12,9 +12,9 @@ from csi_cinderlib.backend import loading, ratings, rows
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, usable_free
-from csi_cinderlib.backend.work import walk
 from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.model.records import Snapshot, Status, Volume, VolumeType
+from csi_cinderlib.persistence.iteration import walk
 
 __all__ = ["Reports", "update_provider_info", "usable_free", "wants_thin"]
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.rows import Row, matching
-from csi_cinderlib.backend.work import Routes, all_of, walk
+from csi_cinderlib.backend.work import Routes
 from csi_cinderlib.errors import NotFound
 from csi_cinderlib.model.records import Group, GroupSnapshot, Volume
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.iteration import all_of, walk
 
 
 def find_group(routes: Routes, id: str) -> Row:

@@ -19,7 +19,8 @@ from csi_cinderlib.model.requests import PublishVolume
 from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import access, fencing, locking, paging
+from csi_cinderlib.persistence.iteration import all_of
+from csi_cinderlib.provisioning import access, fencing, locking
 from csi_cinderlib.provisioning.finality import existing_volume, home
 from csi_cinderlib.sealing import Sealer
 
@@ -143,7 +144,7 @@ class Attachments:
         return dict(self._nodes.get(Node, node_id).connector)
 
     def _attachments(self, volume_id: str) -> list[Attachment]:
-        return list(paging.walk(self._store, Attachment, {"volume_id": volume_id}))
+        return list(all_of(self._store, Attachment, {"volume_id": volume_id}))
 
     def _check_slots(self, node_id: str, *, own: int = 0) -> None:
         """That the node has a slot left, `own` of those in use being this call's."""

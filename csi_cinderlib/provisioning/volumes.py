@@ -16,6 +16,7 @@ from csi_cinderlib.model.requests import CreateVolume, Expanded, ExpandVolume, G
 from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.model.times import utc_now
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import access, listing, locking, paging, sizes
 from csi_cinderlib.provisioning.creation import Creation
 from csi_cinderlib.provisioning.finality import existing_volume, home
@@ -151,7 +152,7 @@ class Volumes:
     def _attachments(self, volume_ids: tuple[str, ...]) -> tuple[Attachment, ...]:
         if not volume_ids:
             return ()
-        return tuple(paging.walk(self._store, Attachment, {"volume_id": volume_ids}))
+        return all_of(self._store, Attachment, {"volume_id": volume_ids})
 
     def _failures(self, volumes: Iterable[Volume]) -> dict[str, str]:
         """Why back ends of these do not work, by name."""
