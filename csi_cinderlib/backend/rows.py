@@ -15,6 +15,8 @@ from typing import Any
 from csi_cinderlib.errors import BackendError
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import (
+    MULTIATTACH,
+    YES,
     Attachment,
     Group,
     GroupSnapshot,
@@ -44,7 +46,6 @@ _NOT_KEPT = frozenset(
     "display_name volume_type volume_type_id volume_attachment snapshots group group_id volume volume_id group_snapshot "
     "group_snapshot_id snapshot_id source_volid multiattach cluster cluster_name volume_size progress".split()
 )
-_MULTIATTACH = "multiattach"
 DEFAULT_TYPE, DEFAULT_TYPE_ID = "__DEFAULT__", "00000000-0000-4000-8000-000000000000"
 
 
@@ -65,10 +66,10 @@ def matching(found: Iterable[Row], filters: Mapping[str, Any] | None) -> list[Ro
 def served_type(volume: Volume) -> VolumeType | None:
     """The volume's type as drivers see it: a volume for several hosts says so in its extra specs, as Cinder's do."""
     kind = volume.type
-    if not volume.multiattach or (kind and _MULTIATTACH in kind.extra_specs):
+    if not volume.multiattach or (kind and MULTIATTACH in kind.extra_specs):
         return kind
     kind = kind or VolumeType()
-    return replace(kind, extra_specs={**kind.extra_specs, _MULTIATTACH: "<is> True"})
+    return replace(kind, extra_specs={**kind.extra_specs, MULTIATTACH: YES})
 
 
 def type_row(volume: Volume) -> Row | None:
@@ -208,7 +209,7 @@ def group_row(group: Group, volume_type_ids: Iterable[str] = ()) -> Row:
 
 
 def group_type_row(group: Group) -> Row:
-    specs = {"consistent_group_snapshot_enabled": "<is> True"} if group.consistent else {}
+    specs = {"consistent_group_snapshot_enabled": YES} if group.consistent else {}
     return Row(
         _persistent(""), id=group.id, name=group.name or group.id, description=None, is_public=True, group_specs=specs
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
+from csi_cinderlib.model.capability import FILE_SYSTEMS, AccessMode, Block, Capability, Mount
 from csi_cinderlib.pages import JOURNAL_PAGE
 
 CONTROLLER: Sequence[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType] = (
@@ -39,9 +39,6 @@ NODE: Sequence[csi_pb2.NodeServiceCapability.RPC.Type.ValueType] = (
 GROUP: Sequence[csi_pb2.GroupControllerServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.GroupControllerServiceCapability.RPC.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT,
 )
-
-FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
-"""The first is the default."""
 
 OWN_FLAGS = frozenset({"bind", "rbind", "move", "remount", "loop"})
 PROPAGATION = frozenset(
@@ -118,7 +115,9 @@ def _mode(value: csi_pb2.VolumeCapability, field: str) -> AccessMode:
 
 def _mount(value: csi_pb2.VolumeCapability.MountVolume, field: str) -> Mount:
     if value.fs_type and value.fs_type not in FILE_SYSTEMS:
-        raise CapabilityRefused(f"{field}.fs_type", f"{value.fs_type!r} is none of {', '.join(FILE_SYSTEMS)}")
+        raise CapabilityRefused(
+            f"{field}.fs_type", f"unsupported file system {value.fs_type!r}; supported: {', '.join(FILE_SYSTEMS)}"
+        )
     if value.volume_mount_group:
         raise CapabilityRefused(
             f"{field}.volume_mount_group", "this driver leaves ownership to the container orchestrator"

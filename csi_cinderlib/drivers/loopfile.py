@@ -26,8 +26,7 @@ from csi_cinderlib.drivers.identities import Memory
 from csi_cinderlib.drivers.loopfile_options import OPTIONS, parse_directories
 from csi_cinderlib.drivers.wording import in_words
 from csi_cinderlib.host import devices
-
-GIB = 1024**3
+from csi_cinderlib.model.size import BYTES_PER_GIB
 
 
 @interface.volumedriver
@@ -77,7 +76,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         """A hole of the volume's size."""
         pool = self._pool_of(volume)
         with in_words(f"creating {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as made:
-            os.ftruncate(made[0], volume.size * GIB)
+            os.ftruncate(made[0], volume.size * BYTES_PER_GIB)
             pool.publish(made, volume.name)
 
     def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> None:
@@ -96,7 +95,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         """Works on attached volumes too: the node refreshes its loop device."""
         pool = self._home(volume)
         with in_words(f"extending {volume.name} in pool {pool.name!r}"):
-            pool.resize(volume.name, new_size * GIB)
+            pool.resize(volume.name, new_size * BYTES_PER_GIB)
 
     def local_path(self, volume: Any) -> str:
         return self._home(volume).file(volume.name)
@@ -165,7 +164,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         doing = f"taking the group snapshot {group_snapshot.id}"
         with in_words(doing), contextlib.ExitStack() as files:
             for home, snapshot in zip(homes, snapshots, strict=True):
-                home.check_room(snapshot.volume_size * GIB)
+                home.check_room(snapshot.volume_size * BYTES_PER_GIB)
             made = [
                 files.enter_context(home.incomplete(snapshot.name))
                 for home, snapshot in zip(homes, snapshots, strict=True)
@@ -173,7 +172,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
             def copy_all() -> None:
                 for source, (target, _), snapshot in zip(sources, made, snapshots, strict=True):
-                    sparse.clone_path(source, target, _snapshot_gib(snapshot, source) * GIB)
+                    sparse.clone_path(source, target, _snapshot_gib(snapshot, source) * BYTES_PER_GIB)
 
             if not sparse.undisturbed(sources, copy_all):
                 raise exception.InvalidVolume(
@@ -235,7 +234,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         pool, name = self._existing(volume, existing_ref)
         volume_utils.check_already_managed_volume(name)
         with in_words(f"managing {name} in pool {pool.name!r}"):
-            pool.resize(name, _whole_gib(pool.file(name)) * GIB)
+            pool.resize(name, _whole_gib(pool.file(name)) * BYTES_PER_GIB)
             if name != volume.name:
                 pool.rename(name, volume.name)
 
@@ -267,7 +266,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         entries = [
             {
                 "reference": {"source-name": name},
-                "size": -(-size // GIB),
+                "size": -(-size // BYTES_PER_GIB),
                 "safe_to_manage": name not in ids,
                 "reason_not_safe": "already managed" if name in ids else None,
                 "cinder_id": ids.get(name),
@@ -304,10 +303,10 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
             now = pool.capacity(count_anew=True)
         return {
             "pool_name": pool.name,
-            "total_capacity_gb": now.total / GIB,
-            "free_capacity_gb": now.free / GIB,
-            "provisioned_capacity_gb": now.provisioned / GIB,
-            "largest_volume_gb": pool.limits.largest(now) / GIB,
+            "total_capacity_gb": now.total / BYTES_PER_GIB,
+            "free_capacity_gb": now.free / BYTES_PER_GIB,
+            "provisioned_capacity_gb": now.provisioned / BYTES_PER_GIB,
+            "largest_volume_gb": pool.limits.largest(now) / BYTES_PER_GIB,
             "reserved_percentage": pool.limits.reserved_percentage,
             "max_over_subscription_ratio": pool.limits.max_over_subscription_ratio,
             "thin_provisioning_support": True,
@@ -327,11 +326,11 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         doing, source = f"copying {name} to {new_name} in pool {pool.name!r}", home.file(name)
         with in_words(doing):
             have = Path(source).stat().st_size
-            if have > size * GIB:
+            if have > size * BYTES_PER_GIB:
                 raise exception.InvalidInput(reason=f"{doing}: {size} GiB do not hold its {have} bytes")
-            pool.check_room(size * GIB)
+            pool.check_room(size * BYTES_PER_GIB)
             with pool.incomplete(new_name) as made:
-                if not sparse.clone_at_one_moment(source, made[0], size * GIB):
+                if not sparse.clone_at_one_moment(source, made[0], size * BYTES_PER_GIB):
                     raise exception.InvalidVolume(
                         reason=f"{doing}: it is written to all the time, and without reflink (XFS, btrfs) in {pool.path} "
                         "a copy takes time; pause the writers or detach the volume"
@@ -393,4 +392,4 @@ def _snapshot_gib(snapshot: Any, path: str) -> int:
 
 
 def _whole_gib(path: str) -> int:
-    return -(-Path(path).stat().st_size // GIB)
+    return -(-Path(path).stat().st_size // BYTES_PER_GIB)

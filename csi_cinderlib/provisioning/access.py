@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model.capability import AccessMode, Capability, Mount
+from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM, FILE_SYSTEMS, AccessMode, Capability, Mount
 from csi_cinderlib.model.records import Volume
-
-FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
-DEFAULT_FILE_SYSTEM = "ext4"
 
 
 def many_nodes(capabilities: Sequence[Capability]) -> bool:

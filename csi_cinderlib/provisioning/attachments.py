@@ -15,7 +15,7 @@ from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Attachment, Node, Status, Volume
-from csi_cinderlib.model.requests import PublishVolume
+from csi_cinderlib.model.requests import FS_TYPE, PublishVolume
 from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
@@ -25,7 +25,6 @@ from csi_cinderlib.provisioning.finality import existing_volume, home
 from csi_cinderlib.sealing import Sealer
 
 CONTEXT_KEY = "connection"
-FS_TYPE = "csi.storage.k8s.io/fstype"
 MKFS_OPTIONS = "mkfsOptions"
 MAX_CONTEXT = 4096
 """Bytes of publish_context, keys and values together (spec: "Size Limits")."""

@@ -12,13 +12,11 @@ from csi_cinderlib.errors import BackendUnavailable, DriverError, NotReady, Reso
 from csi_cinderlib.model.answers import CapacityAnswer
 from csi_cinderlib.model.records import EMPTY, Volume, VolumeType
 from csi_cinderlib.model.requests import ClassParameters, CreateVolume, GetCapacity, Topology
-from csi_cinderlib.model.size import BYTES_PER_GIB, Bytes, GiB, to_bytes
+from csi_cinderlib.model.size import BYTES_PER_GIB, MAX_SIZE, Bytes, GiB, to_bytes
 from csi_cinderlib.provisioning import access, ranking, volume_types
 from csi_cinderlib.provisioning.ranking import Place, Wanted
 
 SMALLEST = GiB(1)
-MOST = Bytes((2**63 - 1) // BYTES_PER_GIB * BYTES_PER_GIB)
-"""What "without limit" is on the wire, where sizes are int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ def places(backend: BackEnd, wanted: Wanted) -> list[Place]:
 
 def answer(free: float) -> CapacityAnswer:
     """GiB as GetCapacity's answer. Pure."""
-    if free * BYTES_PER_GIB >= MOST:
-        return CapacityAnswer(available=MOST, minimum=to_bytes(SMALLEST))
+    if free * BYTES_PER_GIB >= MAX_SIZE:
+        return CapacityAnswer(available=MAX_SIZE, minimum=to_bytes(SMALLEST))
     whole = to_bytes(GiB(int(free)))
     return CapacityAnswer(available=Bytes(int(free * BYTES_PER_GIB)), maximum=whole, minimum=to_bytes(SMALLEST))

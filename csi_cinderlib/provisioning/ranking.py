@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from csi_cinderlib.errors import DriverError, InvalidRequest, ResourceExhausted
 from csi_cinderlib.model.records import EMPTY, NOTHING, VolumeType
-from csi_cinderlib.model.requests import Topology
+from csi_cinderlib.model.requests import QOS, Topology
 from csi_cinderlib.model.size import GiB
-from csi_cinderlib.provisioning import extra_specs, sameness, volume_types
+from csi_cinderlib.provisioning import extra_specs, sameness
 
 _PROVISIONING = "provisioning:type"
 
@@ -176,7 +176,7 @@ _RULES = (
     _Rule(
         lambda place, wanted: place.qos or not _qos(wanted),
         lambda places, wanted: InvalidRequest(
-            f"parameters[{volume_types.QOS_PREFIX}{min(_qos(wanted))}]", f"these have no QoS: {_names(places)}"
+            f"parameters[{QOS}{min(_qos(wanted))}]", f"these have no QoS: {_names(places)}"
         ),
     ),
     _Rule(

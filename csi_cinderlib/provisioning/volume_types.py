@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model.records import VolumeType
-from csi_cinderlib.model.requests import ClassParameters
-
-MULTIATTACH = "multiattach"
-YES = "<is> True"
-QOS_PREFIX = "qos/"
+from csi_cinderlib.model.records import MULTIATTACH, YES, VolumeType
+from csi_cinderlib.model.requests import QOS, ClassParameters
 
 
 def resolve(
@@ -67,6 +63,6 @@ def _mutable_qos(mutable: Mapping[str, str]) -> dict[str, str]:
         InvalidRequest: names the first key that is not one.
     """
     for key in sorted(mutable):
-        if not key.startswith(QOS_PREFIX) or key == QOS_PREFIX:
-            raise InvalidRequest(f"mutable_parameters[{key}]", f"is unknown; known: {QOS_PREFIX}KEY")
-    return {key.removeprefix(QOS_PREFIX): value for key, value in mutable.items()}
+        if not key.startswith(QOS) or key == QOS:
+            raise InvalidRequest(f"mutable_parameters[{key}]", f"is unknown; known: {QOS}KEY")
+    return {key.removeprefix(QOS): value for key, value in mutable.items()}

@@ -9,6 +9,7 @@ from csi_cinderlib.csi.requests import fields, parameters
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import requests
+from csi_cinderlib.model.nodes import MAX_NODE_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def delete_volume(request: csi_pb2.DeleteVolumeRequest) -> str:
 
 def publish_volume(request: csi_pb2.ControllerPublishVolumeRequest) -> requests.PublishVolume:
     volume_id = fields.required(request.volume_id, "volume_id")
-    node_id = fields.required(request.node_id, "node_id", limit=fields.MAX_NODE_ID)
+    node_id = fields.required(request.node_id, "node_id", limit=MAX_NODE_ID)
     _need(request.HasField("volume_capability"), "volume_capability")
     fields.mapping(request.secrets, "secrets")
     return requests.PublishVolume(
@@ -57,7 +58,7 @@ def unpublish_volume(request: csi_pb2.ControllerUnpublishVolumeRequest) -> tuple
     fields.mapping(request.secrets, "secrets")
     return (
         fields.required(request.volume_id, "volume_id"),
-        fields.text(request.node_id, "node_id", limit=fields.MAX_NODE_ID),
+        fields.text(request.node_id, "node_id", limit=MAX_NODE_ID),
     )
 
 

@@ -24,6 +24,7 @@ from csi_cinderlib.errors import (
     StoreUnavailable,
 )
 from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Volume
+from csi_cinderlib.model.requests import SIDECARS
 from csi_cinderlib.persistence.api import INDEXED, Page, R, Sealer, Traits, Where
 from csi_cinderlib.persistence.codec import decode, encode, keys, kind_name
 from csi_cinderlib.persistence.kubernetes.names import label_value, name_at, object_name, place
@@ -180,7 +181,7 @@ class KubernetesStore:
         labels = {f"{LABEL}{name}": label_value(found[name]) for name in INDEXED[type(record)]}
         shown: Mapping[str, str] = getattr(record, "labels", EMPTY)
         for key, value in shown.items():
-            name = key.rpartition("csi.storage.k8s.io/")[2].replace("/", "-")
+            name = key.rpartition(SIDECARS)[2].replace("/", "-")
             labels.setdefault(f"{LABEL}{name}", label_value(value))
         return labels
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.commands import multipath_conf
-from csi_cinderlib.commands.doctor import Finding, Level, examine
+from csi_cinderlib.commands.doctor import FILE_SYSTEMS, Finding, Level, examine
+from csi_cinderlib.host import mkfsoptions
+from csi_cinderlib.model import capability
+from csi_cinderlib.node import formatting
 
 GOOD = """
 defaults {
@@ -36,6 +39,12 @@ def host(tmp_path: Path, **files: str) -> Path:
 
 def findings(root: Path, *required: str, multipath: bool = False) -> dict[str, Finding]:
     return {finding.what: finding for finding in examine(required=frozenset(required), multipath=multipath, root=root)}
+
+
+def test_every_supported_file_system_can_be_made_mounted_and_examined() -> None:
+    supported = set(capability.FILE_SYSTEMS)
+    assert {name for name, _ in FILE_SYSTEMS} == set(mkfsoptions.TOOLS) == supported
+    assert supported <= formatting.MOUNTABLE
 
 
 def test_a_good_multipath_conf_gets_no_advice() -> None:

@@ -92,7 +92,7 @@ WRONG_CAPABILITIES: list[tuple[pb.VolumeCapability, str]] = [
     (pb.VolumeCapability(access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)), "access type"),
     (pb.VolumeCapability(block=pb.VolumeCapability.BlockVolume()), "access_mode.mode"),
     (mount(mode=MODE.UNKNOWN), "access_mode.mode"),
-    (mount("ntfs"), "mount.fs_type: 'ntfs' is none of ext4, xfs, btrfs"),
+    (mount("ntfs"), "mount.fs_type: unsupported file system 'ntfs'; supported: ext4, xfs, btrfs"),
     (mount("ext4", "bind"), "mount_flags: bind"),
     (mount("ext4", "noatime,remount"), "mount_flags: remount"),
     (mount("ext4", "rshared"), "mount_flags: rshared"),
@@ -151,7 +151,10 @@ def class_parameters(call: str) -> Iterator[Case]:
         ({"mkfsOptions": "--bogus"}, "parameters[mkfsOptions]: option"),
         ({"mkfsOptions": "-qF"}, "parameters[mkfsOptions]: option -F not recognized"),
         ({"mkfsOptions": "-d /root"}, "parameters[mkfsOptions]: "),
-        ({"csi.storage.k8s.io/fstype": "ntfs"}, "parameters[csi.storage.k8s.io/fstype]: 'ntfs'"),
+        (
+            {"csi.storage.k8s.io/fstype": "ntfs"},
+            "parameters[csi.storage.k8s.io/fstype]: unsupported file system 'ntfs'",
+        ),
     ]:
         yield Case(call, "parameters", wrong, named)
 

@@ -11,7 +11,7 @@ from csi_cinderlib.model.answers import CapacityAnswer, VolumeState
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import Condition, NodeStats, Usage
-from csi_cinderlib.model.size import Bytes, GiB
+from csi_cinderlib.model.size import MAX_SIZE, Bytes, GiB
 
 GIB = 1024**3
 TIME = "2026-01-02T03:04:05.678900Z"
@@ -145,5 +145,5 @@ def test_exactly_the_promised_capabilities_are_advertised() -> None:
 
 
 def test_the_largest_size_that_is_accepted_can_be_answered() -> None:
-    size = fields.size_range(pb.CapacityRange(required_bytes=fields.MAX_SIZE)).choose()
-    assert responses.volume(volume(size=size)).capacity_bytes == fields.MAX_SIZE
+    size = fields.size_range(pb.CapacityRange(required_bytes=MAX_SIZE)).choose()
+    assert responses.volume(volume(size=size)).capacity_bytes == MAX_SIZE
