@@ -92,17 +92,6 @@ def capability(value: csi_pb2.VolumeCapability, field: str = "volume_capability"
     return Capability(access_type, mode)
 
 
-def to_proto(value: Capability) -> csi_pb2.VolumeCapability:
-    """The same on the wire."""
-    mode = csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.Mode.Value(value.access_mode))
-    match value.access_type:
-        case Mount(fs_type, flags, group):
-            mount = csi_pb2.VolumeCapability.MountVolume(fs_type=fs_type, mount_flags=flags, volume_mount_group=group)
-            return csi_pb2.VolumeCapability(mount=mount, access_mode=mode)
-        case Block():
-            return csi_pb2.VolumeCapability(block=csi_pb2.VolumeCapability.BlockVolume(), access_mode=mode)
-
-
 def _mode(value: csi_pb2.VolumeCapability, field: str) -> AccessMode:
     path = f"{field}.access_mode.mode"
     if not value.HasField("access_mode") or not value.access_mode.mode:
