@@ -14,7 +14,7 @@ def many_nodes(capabilities: Sequence[Capability]) -> bool:
     return any(capability.access_mode.multi_node for capability in capabilities)
 
 
-def problem(capability: Capability) -> str:
+def find_obstacle(capability: Capability) -> str:
     """Why no volume of this driver can be used so, or "" if one can.
 
     A file system on a block device is written by one node at a time: a second writer, or a reader whose cache a
@@ -37,14 +37,14 @@ def problem(capability: Capability) -> str:
 def check_possible(capabilities: Sequence[Capability]) -> None:
     """Raises InvalidRequest when one of them cannot be honoured by any back end."""
     for index, capability in enumerate(capabilities):
-        if why := problem(capability):
+        if why := find_obstacle(capability):
             raise InvalidRequest(f"volume_capabilities[{index}]", why)
 
 
 def unsupported(volume: Volume, capabilities: Sequence[Capability]) -> str:
     """Why this volume cannot be used so, or "" if it can."""
     for capability in capabilities:
-        if why := problem(capability):
+        if why := find_obstacle(capability):
             return why
         if capability.access_mode.multi_node and not volume.multiattach:
             return f"access mode {capability.access_mode}: the volume was not made for several nodes"

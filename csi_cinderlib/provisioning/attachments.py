@@ -105,8 +105,8 @@ class Attachments:
             self._check_slots(request.node_id, own=1)
 
         fencing.check_alone(volume, attachments, request)
-        found = fencing.own(attachments, request.node_id)
-        if found is not None and not fencing.keep(found, request):
+        found = fencing.attachment_on(attachments, request.node_id)
+        if found is not None and not fencing.is_reusable(found, request):
             self._detach(found)
             volume, found = self._store.get(Volume, volume.id), None
         if found is None:

@@ -25,10 +25,10 @@ from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import access, locking, sizes
+from csi_cinderlib.provisioning.comparison import Step, check_same, next_step
 from csi_cinderlib.provisioning.finality import existing_volume, home, retried
 from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
-from csi_cinderlib.provisioning.sameness import Step, check_same, next_step
 
 SECTOR_SIZE = "logical_block_size"
 """In the report of a pool: bytes of a sector as nodes will see it. Only our own drivers tell it."""

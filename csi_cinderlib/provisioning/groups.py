@@ -17,8 +17,8 @@ from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import locking
+from csi_cinderlib.provisioning.comparison import mapping_difference
 from csi_cinderlib.provisioning.finality import existing_volume, home, retried
-from csi_cinderlib.provisioning.sameness import mapping_difference
 
 
 class Groups:

@@ -91,7 +91,7 @@ class Placement:
             able = []
         if not able:
             self._check_ready(wanted, silent, None)
-        return answer(max((ranking.free(place, wanted) for place in able), default=0.0))
+        return to_capacity(max((ranking.free(place, wanted) for place in able), default=0.0))
 
     def _kind(
         self, parameters: ClassParameters, mutable: Mapping[str, str], many: bool
@@ -155,7 +155,7 @@ def places(backend: BackEnd, wanted: Wanted) -> list[Place]:
     ]
 
 
-def answer(free: float) -> CapacityAnswer:
+def to_capacity(free: float) -> CapacityAnswer:
     """GiB as GetCapacity's answer. Pure."""
     if free * BYTES_PER_GIB >= MAX_SIZE:
         return CapacityAnswer(available=MAX_SIZE, minimum=to_bytes(SMALLEST))

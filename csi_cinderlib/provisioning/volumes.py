@@ -18,10 +18,10 @@ from csi_cinderlib.model.times import utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import access, listing, locking, paging, sizes
+from csi_cinderlib.provisioning.comparison import mapping_difference
 from csi_cinderlib.provisioning.creation import Creation
 from csi_cinderlib.provisioning.finality import existing_volume, home
 from csi_cinderlib.provisioning.placement import Placement
-from csi_cinderlib.provisioning.sameness import mapping_difference
 
 PAGE_LIMIT = 1000
 

@@ -205,7 +205,7 @@ def test_a_crash_between_the_mark_and_the_change_costs_a_count_only(volumes: Pat
 def test_the_rule_is_cinders(provisioned: int, free: int, more: int, fits: bool) -> None:
     limits = directories.Limits(max_over_subscription_ratio=2)
     now = directories.Capacity(total=10, free=free, provisioned=provisioned)
-    assert (limits.problem(now, more) == "") is fits
+    assert (limits.find_obstacle(now, more) == "") is fits
 
 
 def test_a_deletion_that_cannot_tell_others_of_itself_on_a_full_disk_goes_on(

@@ -3,7 +3,7 @@ import pytest
 from csi_cinderlib.errors import StoreUnavailable
 from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.memory import MemoryStore
-from csi_cinderlib.provisioning.owners import BEAT, Owners
+from csi_cinderlib.provisioning.heartbeats import BEAT, Owners
 from tests.support.fakes.stores import ObservedStore
 
 
