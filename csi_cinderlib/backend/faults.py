@@ -98,7 +98,7 @@ def translate_setup(backend: str, driver: str, error: BaseException, *, unset: S
         return error
     key = f"backends.{backend}.driver"
     if lacking := libraries.missing(driver):
-        return ConfigurationError(key, "; ".join(one.advice for one in lacking) + f" ({words(error)})")
+        return ConfigurationError(key, "; ".join(library.advice for library in lacking) + f" ({words(error)})")
     if isinstance(error, ImportError):
         library = libraries.of_module(error.name or "")
         return ConfigurationError(key, library.advice if library else f"{driver} cannot be imported: {words(error)}")

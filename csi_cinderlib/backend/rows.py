@@ -121,7 +121,7 @@ def qos_row(volume: Volume) -> Row | None:
 
 def volume_row(volume: Volume, attachments: Iterable[Attachment] = ()) -> Row:
     """Cinder's volume; `attachments` are all of the volume's, and decide whether it is in use."""
-    attached = [attachment_row(one) for one in attachments]
+    attached = [attachment_row(attachment) for attachment in attachments]
     source = volume.source
     kind = type_row(volume)
     return Row(
@@ -134,7 +134,7 @@ def volume_row(volume: Volume, attachments: Iterable[Attachment] = ()) -> Row:
         host=volume.host,
         size=int(volume.size),
         status=_volume_status(volume.status, bool(attached)),
-        attach_status="attached" if any(one.attach_status == "attached" for one in attached) else "detached",
+        attach_status="attached" if any(row.attach_status == "attached" for row in attached) else "detached",
         snapshot_id=source.id if source and source.kind is SourceKind.SNAPSHOT else None,
         source_volid=source.id if source and source.kind is SourceKind.VOLUME else None,
         group_id=volume.group_id or None,
@@ -177,19 +177,19 @@ def snapshot_row(snapshot: Snapshot, volume: Volume) -> Row:
 
 def attachment_row(attachment: Attachment) -> Row:
     """Cinder's attachment. While it is being made Cinder's own manager leaves connector and host empty, too."""
-    made = attachment.status in (Status.AVAILABLE, Status.DELETING)
+    is_attached = attachment.status in (Status.AVAILABLE, Status.DELETING)
     return Row(
         _persistent(attachment.created_at),
         id=attachment.id,
         volume_id=attachment.volume_id,
         instance_uuid=None,
-        attached_host=str(attachment.connector.get("host", "")) if made else None,
+        attached_host=str(attachment.connector.get("host", "")) if is_attached else None,
         mountpoint=None,
-        attach_time=_moment(attachment.created_at) if made else None,
-        attach_status="attached" if made else "attaching",
+        attach_time=_moment(attachment.created_at) if is_attached else None,
+        attach_status="attached" if is_attached else "attaching",
         attach_mode="ro" if attachment.read_only else "rw",
-        connector=json.dumps(dict(attachment.connector)) if made else None,
-        connection_info=json.dumps(dict(attachment.connection_info)) if made else None,
+        connector=json.dumps(dict(attachment.connector)) if is_attached else None,
+        connection_info=json.dumps(dict(attachment.connection_info)) if is_attached else None,
     )
 
 

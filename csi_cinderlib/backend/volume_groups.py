@@ -44,7 +44,7 @@ def find_group_snapshots(routes: Routes, group_id: str, filters: Mapping[str, An
     except NotFound:
         return []
     taken = walk(work.store, GroupSnapshot, {"backend": group.backend})
-    found = [rows.group_snapshot_row(one) for one in taken if one.group_id == group_id]
+    found = [rows.group_snapshot_row(snapshot) for snapshot in taken if snapshot.group_id == group_id]
     return _newest_first(matching(found, filters))
 
 

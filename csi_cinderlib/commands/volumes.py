@@ -69,8 +69,8 @@ def _row(volume: Volume, attachments: Sequence[Attachment]) -> listing.Row:
         "status": volume.status.value,
         "backend": volume.backend,
         "pool": volume.pool,
-        "nodes": [nodes.shown(one.node_id, one.connector) for one in attachments],
-        "attachments": [_attachment(one) for one in attachments],
+        "nodes": [nodes.shown(attachment.node_id, attachment.connector) for attachment in attachments],
+        "attachments": [_attachment(attachment) for attachment in attachments],
         "claim": labels.claim(volume.labels),
         "name": volume.name,
         "created_at": volume.created_at,
@@ -101,7 +101,7 @@ def _unreadable(id: str) -> listing.Row:
 
 def _brief(row: Any) -> listing.Row:
     place = f"{row['backend']}#{row['pool']}" if row.get("pool") else row.get("backend", "")
-    states = {one["node"]: one["status"] for one in row.get("attachments", ())}
+    states = {attachment["node"]: attachment["status"] for attachment in row.get("attachments", ())}
     nodes = [node if state == "available" else f"{node}({state})" for node, state in states.items()]
     return {
         "volume": row["id"],

@@ -212,14 +212,14 @@ class Directory:
                     os.unlink(file, dir_fd=directory)
                 os.close(fd)
 
-    def publish(self, made: tuple[int, str], name: str) -> None:
+    def publish(self, file: tuple[int, str], name: str) -> None:
         """Give a complete file its name in the directory, durably.
 
         Raises:
             FileExistsError: the name is taken.
             NoRoom: the limits forbid it.
         """
-        fd, path = made
+        fd, path = file
         state = os.fstat(fd)
         hole = not state.st_blocks  # no data to lose: one commit of the journal does for the file and its name
         if not hole:
@@ -233,9 +233,9 @@ class Directory:
             os.fsync(fd)
         self.sync()
 
-    def replace(self, made: tuple[int, str], name: str) -> None:
+    def replace(self, file: tuple[int, str], name: str) -> None:
         """Put a complete file in the place of another one of the same size, durably."""
-        fd, path = made
+        fd, path = file
         os.fsync(fd)
         with self._changing():
             Path(path).replace(self.file(name))

@@ -121,7 +121,9 @@ class Placement:
         everything = self._backends.all()
         if not everything:
             raise NotReady("no back end is configured") from error
-        away = {one.name: one.failure or "it is not ready yet" for one in everything if not one.ready} | silent
+        away = {
+            backend.name: backend.failure or "it is not ready yet" for backend in everything if not backend.ready
+        } | silent
         for name, reason in away.items():
             if _only(wanted) in {"", name}:
                 raise BackendUnavailable(name, reason) from error

@@ -154,7 +154,9 @@ class KubernetesStore:
                 corrupt.append(error.id)
                 last = place(kind, item["metadata"]["name"])  # what it holds for an id may be anything
         more = found["metadata"].get("continue")
-        return Page(tuple(one for one in records if _matches(one, where)), last if more else "", tuple(corrupt))
+        return Page(
+            tuple(record for record in records if _matches(record, where)), last if more else "", tuple(corrupt)
+        )
 
     def close(self) -> None:
         self._client.close()
@@ -225,14 +227,14 @@ class KubernetesStore:
         while True:
             uid = uid or self._look_up(record.volume_id)
             body["metadata"]["ownerReferences"] = [_owner(object_name(Volume, record.volume_id), uid)]
-            made = self._create(record, body)
+            created = self._create(record, body)
             try:
                 if self._belongs(record, uid):
                     return
             except ApiError as error:
-                self._withdraw(record, made)
+                self._withdraw(record, created)
                 raise _translate("volume", record.volume_id, error) from None
-            self._withdraw(record, made)
+            self._withdraw(record, created)
             uid = ""
 
     def _look_up(self, volume_id: str) -> str:
@@ -263,9 +265,9 @@ class KubernetesStore:
             return False
         return bool(found["metadata"]["uid"] == uid)
 
-    def _withdraw(self, record: Record, made: Json) -> None:
+    def _withdraw(self, record: Record, created: Json) -> None:
         """Remove what was just added, unless the garbage collector has; what somebody else has added since under that name stays."""
-        kind, same = type(record), {"preconditions": {"uid": made["metadata"]["uid"]}}
+        kind, same = type(record), {"preconditions": {"uid": created["metadata"]["uid"]}}
         with suppress(NotFound, StaleRecord):
             self._try(kind, record.id, lambda: self._client.delete(self._path(kind, record.id), same))
 
