@@ -14,10 +14,10 @@ from collections.abc import Mapping
 import pytest
 
 from csi_cinderlib.backend import catalogue, libraries
-from csi_cinderlib.backend.registered import registered
 from tests.component.drivers.catalogue.conftest import Once
 from tests.component.drivers.catalogue.walk import Tried, walk
 from tests.support import tables
+from tests.support.registered import registered
 
 KNOWN = catalogue.load()
 PATHS = [one.path for one in KNOWN.drivers]
