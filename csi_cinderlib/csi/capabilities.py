@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model.capability import FILE_SYSTEMS, AccessMode, Block, Capability, Mount
+from csi_cinderlib.model.capability import FILE_SYSTEMS, AccessMode, Block, Capability, Mount, find_unsupported
 from csi_cinderlib.pages import JOURNAL_PAGE
 
 CONTROLLER: Sequence[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType] = (
@@ -103,10 +103,8 @@ def _mode(value: csi_pb2.VolumeCapability, field: str) -> AccessMode:
 
 
 def _mount(value: csi_pb2.VolumeCapability.MountVolume, field: str) -> Mount:
-    if value.fs_type and value.fs_type not in FILE_SYSTEMS:
-        raise CapabilityRefused(
-            f"{field}.fs_type", f"unsupported file system {value.fs_type!r}; supported: {', '.join(FILE_SYSTEMS)}"
-        )
+    if why := find_unsupported(value.fs_type):
+        raise CapabilityRefused(f"{field}.fs_type", why)
     if value.volume_mount_group:
         raise CapabilityRefused(
             f"{field}.volume_mount_group", "this driver leaves ownership to the container orchestrator"

@@ -9,6 +9,13 @@ FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
 DEFAULT_FILE_SYSTEM = "ext4"
 
 
+def find_unsupported(fs_type: str) -> str:
+    """Why no volume can have this file system; "" where one can, or where the choice is the driver's."""
+    if not fs_type or fs_type in FILE_SYSTEMS:
+        return ""
+    return f"unsupported file system {fs_type!r}; supported: {', '.join(FILE_SYSTEMS)}"
+
+
 class AccessMode(enum.StrEnum):
     """CSI's access modes by their names in the specification; UNKNOWN never gets this far."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM, FILE_SYSTEMS, AccessMode, Capability, Mount
+from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM, AccessMode, Capability, Mount, find_unsupported
 from csi_cinderlib.model.records import Volume
 
 
@@ -28,10 +28,7 @@ def find_obstacle(capability: Capability) -> str:
             f"access mode {mode} with a file system would destroy it, since each node caches it on its own: "
             "use a raw block volume (volumeMode: Block), or one node at a time"
         )
-    fs_type = capability.access_type.fs_type
-    if fs_type and fs_type not in FILE_SYSTEMS:
-        return f"unsupported file system {fs_type!r}; supported: {', '.join(FILE_SYSTEMS)}"
-    return ""
+    return find_unsupported(capability.access_type.fs_type)
 
 
 def check_possible(capabilities: Sequence[Capability]) -> None:

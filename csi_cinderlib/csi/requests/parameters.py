@@ -13,7 +13,7 @@ from csi_cinderlib.config.near import unknown
 from csi_cinderlib.csi.requests.fields import mapping
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.host import mkfsoptions
-from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM, FILE_SYSTEMS, Capability, Mount
+from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM, FILE_SYSTEMS, Capability, Mount, find_unsupported
 from csi_cinderlib.model.requests import EXTRA_SPECS, FS_TYPE, QOS, SIDECARS, ClassParameters
 
 FORCING = frozenset({"-F", "-FF", "-f", "-ff", "--force"})
@@ -81,10 +81,8 @@ def storage_class(
     given, labels = _apart(mapping(values, field))
     fs_type = next((given.pop(key) for key in (FS_TYPE, *_OLD_FS_TYPE) if key in given), "")
     _check_keys(given, STORAGE_CLASS, field)
-    if fs_type and fs_type not in FILE_SYSTEMS:
-        raise InvalidRequest(
-            f"{field}[{FS_TYPE}]", f"unsupported file system {fs_type!r}; supported: {', '.join(FILE_SYSTEMS)}"
-        )
+    if why := find_unsupported(fs_type):
+        raise InvalidRequest(f"{field}[{FS_TYPE}]", why)
     return ClassParameters(
         backend=given.get("backend", ""),
         pool=given.get("pool", ""),
