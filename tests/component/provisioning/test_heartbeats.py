@@ -131,8 +131,8 @@ def test_owners_that_live_and_do_not_say_that_they_seal_with_a_key_are_named() -
     here = owners(store, "here", clock)
     old = Owners(store, owner="with old", monotonic=clock, writer=lambda: "old")
     new = Owners(store, owner="with new", monotonic=clock, writer=lambda: "k.new")
-    for one in (here, old, new):
-        one.beat()
+    for process in (here, old, new):
+        process.beat()
     for id in [f"before.{number}" for number in range(1001)]:
         store.add(KeyValue(id=id, value="1.1.old"))
     assert here.lagging("k.new") == ("with old",)
