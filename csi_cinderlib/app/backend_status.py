@@ -19,13 +19,13 @@ from functools import partial
 from typing import Any
 
 from csi_cinderlib.app.observations import Observations, Seen
-from csi_cinderlib.app.stores import walk
 from csi_cinderlib.errors import DriverError, NotFound
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.persistence.kubernetes.resources import RESTARTED_AT
 from csi_cinderlib.persistence.kubernetes.statuses import Statuses, object_name
 
@@ -212,7 +212,7 @@ class BackendStatus:
 
     def _count(self) -> Mapping[str, int]:
         if self._now() - self._counted_at >= COUNT_SECONDS:
-            records = [record for record in walk(self._store, Volume) if isinstance(record, Volume)]
+            records = list(walk(self._store, Volume))
             self._volumes = Counter(record.backend for record in records if record.status is not Status.DELETED)
             self._counted_at = self._now()
         return self._volumes

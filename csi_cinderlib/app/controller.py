@@ -38,8 +38,8 @@ from csi_cinderlib.persistence.lease import LeasedStore
 from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.groups import Groups
+from csi_cinderlib.provisioning.heartbeats import Owners
 from csi_cinderlib.provisioning.orphans import Orphans
-from csi_cinderlib.provisioning.owners import Owners
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
 

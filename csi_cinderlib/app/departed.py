@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from csi_cinderlib.app.stores import walk
 from csi_cinderlib.errors import NotFound, StaleRecord
 from csi_cinderlib.model.records import Node
 from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.persistence.kubernetes.rest import Client
 
 LOOK_SECONDS = 600.0
@@ -33,7 +33,7 @@ class Departed:
 
     def look(self) -> None:
         """Raises ApiError, StoreUnavailable."""
-        registered = [record for record in walk(self._registry, Node) if isinstance(record, Node)]
+        registered = list(walk(self._registry, Node))
         present = frozenset(self._present()) if registered else frozenset()
         missing = [node for node in registered if node.id not in present]
         for node in missing:

@@ -7,12 +7,12 @@ import math
 from collections import Counter
 
 from csi_cinderlib.app.observations import Observations, Seen
-from csi_cinderlib.app.stores import walk
 from csi_cinderlib.backend.stats import Pool
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.model.size import BYTES_PER_GIB
 from csi_cinderlib.observe.metrics import Metrics
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.iteration import walk_with_unreadable
 from csi_cinderlib.provisioning.orphans import Orphans
 
 SECONDS = 60.0
@@ -60,7 +60,7 @@ class Figures:
     def _count_volumes(self) -> None:
         counts = Counter(
             (UNREADABLE, UNREADABLE) if isinstance(record, str) else (record.backend, record.status.value)
-            for record in walk(self._store, Volume)
+            for record in walk_with_unreadable(self._store, Volume)
             if isinstance(record, str) or record.status is not Status.DELETED
         )
         self._seen |= set(counts)

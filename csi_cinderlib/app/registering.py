@@ -10,9 +10,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 from csi_cinderlib import errors
-from csi_cinderlib.errors import ConfigurationError, DriverError, HostError
+from csi_cinderlib.errors import ConfigurationError, DriverError, HostError, NotReady
+
+if TYPE_CHECKING:
+    from csi_cinderlib.persistence.kubernetes.rest import Client
 
 SECONDS = 60.0
 
@@ -74,7 +78,6 @@ def _error(answer: Mapping[str, str]) -> DriverError:
 
 def register(request: Request) -> dict[str, str]:
     """The same in this process."""
-    from csi_cinderlib.app import node_labels
     from csi_cinderlib.model.records import Node
     from csi_cinderlib.node import registration
     from csi_cinderlib.persistence.kubernetes import access, open_for_node
@@ -83,12 +86,25 @@ def register(request: Request) -> dict[str, str]:
     topology = dict(request.topology)
     if request.labels:
         client = Client(access(request.options), connections=1)
-        topology |= node_labels.segments(client, request.node, request.labels)
+        topology |= topology_of(client, request.node, request.labels)
         client.close()
     registry = open_for_node(request.options)
     registration.register(registry, Node(id=request.node, connector=request.connector, topology=topology))
     registry.close()
     return topology
+
+
+def topology_of(client: Client, node: str, labels: Sequence[str]) -> dict[str, str]:
+    """The values of these labels of a Node object.
+
+    Raises:
+        NotReady: one is missing; a cloud's controller sets them a while after a node has joined.
+        ApiError, StoreUnavailable: the object cannot be read.
+    """
+    present = client.get(f"/api/v1/nodes/{node}")["metadata"].get("labels") or {}
+    if missing := [label for label in labels if not present.get(label)]:
+        raise NotReady(f"node {node} has no label {', '.join(missing)} (topology_labels)")
+    return {label: present[label] for label in labels}
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from csi_cinderlib.app.stores import walk
 from csi_cinderlib.errors import AlreadyExists, DriverError, NotFound, StaleRecord
 from csi_cinderlib.model.records import KeyValue, Record
 from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.api import KINDS, Store
 from csi_cinderlib.persistence.codec import FORMS, kind_name
+from csi_cinderlib.persistence.iteration import walk_with_unreadable
 from csi_cinderlib.sealing import Sealer
 
 LOOK_SECONDS = 5.0
@@ -74,9 +74,9 @@ class Resealing:
 
     def _rewrite(self) -> tuple[int, list[str]]:
         written, unreadable = 0, []
-        kind: Any  # mypy cannot take a union of types for `walk`'s type variable
+        kind: Any  # mypy cannot take a union of types for the type variable
         for kind in KINDS:
-            for record in walk(self._store, kind) if FORMS[kind].secrets else ():
+            for record in walk_with_unreadable(self._store, kind) if FORMS[kind].secrets else ():
                 if isinstance(record, str):
                     unreadable.append(f"{kind_name(kind)} {record}")
                 elif holds_secret(record):

@@ -8,16 +8,15 @@ from typing import Any
 
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Settings
-from csi_cinderlib.model.records import EMPTY, Record
+from csi_cinderlib.model.records import Record
 from csi_cinderlib.persistence import plugins
-from csi_cinderlib.persistence.api import KINDS, Page, R, Store, Where
+from csi_cinderlib.persistence.api import KINDS, Store
 from csi_cinderlib.persistence.codec import kind_name
+from csi_cinderlib.persistence.iteration import walk_with_unreadable
 from csi_cinderlib.sealing import Sealer
 
 KUBERNETES = "kubernetes"
 """The plugin whose store nodes can reach, too."""
-WALK = 500
-"""Records a page when all of them are read."""
 
 
 def open_store(settings: Settings, sealer: Sealer | None = None) -> Store:
@@ -73,27 +72,9 @@ def node_registry(settings: Settings) -> Iterator[Store | None]:
         registry.close()
 
 
-def pages(store: Store, kind: type[R], where: Where = EMPTY) -> Iterator[Page[R]]:
-    """Every record of that kind in id order, page by page."""
-    after = ""
-    while True:
-        page = store.page(kind, after=after, limit=WALK, where=where)
-        yield page
-        if not page.next:
-            return
-        after = page.next
-
-
-def walk(store: Store, kind: type[R], where: Where = EMPTY) -> Iterator[R | str]:
-    """Every record of that kind in id order; the id alone of one that cannot be read."""
-    for page in pages(store, kind, where):
-        yield from page.records
-        yield from page.corrupt
-
-
 def everything(store: Store, kinds: Iterable[type[Record]] = KINDS) -> Iterator[tuple[str, Record | str]]:
     """The records of several kinds, each with its kind's name, in an order in which they can be added again."""
-    kind: Any  # mypy cannot take a union of types for `walk`'s type variable
+    kind: Any  # mypy cannot take a union of types for the type variable
     for kind in kinds:
-        for record in walk(store, kind):
+        for record in walk_with_unreadable(store, kind):
             yield kind_name(kind), record

@@ -89,7 +89,7 @@ class Driver:
         """Options to begin with: where the storage is, who we are, and what is required."""
         if self.path.startswith("csi_cinderlib."):
             return {"loopfile_directories": ["fast:/srv/fast", "big:/srv/big"]}
-        known = {one.name: one for one in self.options}
+        known = {option.name: option for option in self.options}
         chosen = starters.of(f"{self.module}.{self.name}")
         unsupported = {} if self.supported else {"enable_unsupported_driver": True}
         return {**unsupported, **{name: _placeholder(name, text, known.get(name)) for name, text in chosen.items()}}
@@ -111,12 +111,12 @@ class Catalogue:
         """
         wanted = name.lower()
         for spelling in (_path, _place, _class):
-            found = [one for one in self.drivers if spelling(one) == wanted]
+            found = [driver for driver in self.drivers if spelling(driver) == wanted]
             if len(found) == 1:
                 return found[0]
             if found:
-                raise InvalidRequest("driver", f"{name!r} may be {' or '.join(one.path for one in found)}")
-        raise InvalidRequest("driver", unknown("driver", name, {one.name for one in self.drivers}))
+                raise InvalidRequest("driver", f"{name!r} may be {' or '.join(driver.path for driver in found)}")
+        raise InvalidRequest("driver", unknown("driver", name, {driver.name for driver in self.drivers}))
 
 
 def _path(driver: Driver) -> str:
@@ -147,8 +147,8 @@ def _placeholder(name: str, text: str, option: Option | None) -> Any:
 def load() -> Catalogue:
     """The catalogue of the Cinder that this version is made for."""
     raw = json.loads(FILE.read_text())
-    options = [Option(**{**one, "choices": tuple(one.get("choices", ())), "former_names": tuple(one.get("former_names", ()))}) for one in raw["options"]]  # fmt: skip
-    drivers = tuple(_driver(one, options) for one in raw["drivers"])
+    options = [Option(**{**option, "choices": tuple(option.get("choices", ())), "former_names": tuple(option.get("former_names", ()))}) for option in raw["options"]]  # fmt: skip
+    drivers = tuple(_driver(driver, options) for driver in raw["drivers"])
     return Catalogue(raw["cinder"], drivers, tuple(options[index] for index in raw["common"]))
 
 
@@ -161,12 +161,12 @@ def to_json(catalogue: Catalogue) -> str:
     numbers: dict[str, int] = {}
 
     def numbered(options: Iterable[Option]) -> list[int]:
-        return [numbers.setdefault(json.dumps(_told(one), sort_keys=True), len(numbers)) for one in options]
+        return [numbers.setdefault(json.dumps(_told(option), sort_keys=True), len(numbers)) for option in options]
 
     common = numbered(catalogue.common)
-    drivers = [{**_told(one), "options": numbered(one.options)} for one in catalogue.drivers]
+    drivers = [{**_told(driver), "options": numbered(driver.options)} for driver in catalogue.drivers]
     lines = [f'{{"cinder": {json.dumps(catalogue.cinder)}, "common": {common},', '"drivers": [']
-    lines += [",\n".join(json.dumps(one, sort_keys=True) for one in drivers), '],\n"options": [']
+    lines += [",\n".join(json.dumps(driver, sort_keys=True) for driver in drivers), '],\n"options": [']
     return "\n".join([*lines, ",\n".join(numbers), "]}\n"])
 
 

@@ -24,7 +24,8 @@ from csi_cinderlib.backend.engine import Engine
 from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
 from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Released, Report, Started
-from csi_cinderlib.backend.work import routed, walk
+from csi_cinderlib.backend.work import routed
+from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
 from csi_cinderlib.host import kernel

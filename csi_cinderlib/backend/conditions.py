@@ -31,7 +31,7 @@ def swap_volume(work: Work, expected: Columns, values: Columns, filters: Iterabl
     """Whether the volume was as expected and was changed. Raises NotServable; then it was not changed."""
     id = expected["id"]
     work.forget_volume(id)  # what is compared must not be older than this call
-    change = _change(lambda one: rows.volume_row(one, work.attachments(id)), rows.update_volume, expected, values)
+    change = _change(lambda volume: rows.volume_row(volume, work.attachments(id)), rows.update_volume, expected, values)
     return _swap(lambda: work.change_volume(id, change), expected, values, filters)
 
 
@@ -40,7 +40,7 @@ def swap_snapshot(work: Work, expected: Columns, values: Columns, filters: Itera
     id = expected["id"]
     volume = work.volume(work.snapshot(id).volume_id)
     work.snapshots.pop(id)
-    change = _change(lambda one: rows.snapshot_row(one, volume), rows.update_snapshot, expected, values)
+    change = _change(lambda snapshot: rows.snapshot_row(snapshot, volume), rows.update_snapshot, expected, values)
     return _swap(lambda: work.change_snapshot(id, change), expected, values, filters)
 
 

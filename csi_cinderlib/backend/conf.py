@@ -34,9 +34,9 @@ def text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return ",".join(f"{key}:{text(one)}" for key, one in value.items())
+        return ",".join(f"{key}:{text(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return ",".join(text(one) for one in value)
+        return ",".join(text(item) for item in value)
     plain = str(value).replace("$", "$$").replace("\n", "\n    ")
     plain = _BEFORE_DOLLAR.sub(lambda found: f"${{{_BACKSLASH}}}" * len(found[0]), plain)
     quoted = plain != "" and plain[0] == plain[-1] and plain[0] in "\"'"
@@ -47,8 +47,8 @@ def lines(key: str, value: object) -> list[str]:
     """The lines of one option; several mappings (`replication_device`), or lines of a cinder.conf, become one line each."""
     if value is None:
         return []
-    if isinstance(value, list | tuple) and any(isinstance(one, Mapping | Verbatim) for one in value):
-        return [f"{key} = {text(one)}" for one in value]
+    if isinstance(value, list | tuple) and any(isinstance(item, Mapping | Verbatim) for item in value):
+        return [f"{key} = {text(item)}" for item in value]
     return [f"{key} = {text(value)}"]
 
 

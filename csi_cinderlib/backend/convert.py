@@ -30,17 +30,17 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
 
     row = rows.volume_row(volume, work.attachments(volume.id))
     empty = _watched(objects.Volume)(context)
-    made = objects.Volume._from_db_object(context, empty, row, expected_attrs=_VOLUME_ATTRIBUTES)
+    versioned = objects.Volume._from_db_object(context, empty, row, expected_attrs=_VOLUME_ATTRIBUTES)
     attached = [
-        objects.VolumeAttachment._from_db_object(context, objects.VolumeAttachment(context), one)
-        for one in row["volume_attachment"]
+        objects.VolumeAttachment._from_db_object(context, objects.VolumeAttachment(context), attachment)
+        for attachment in row["volume_attachment"]
     ]
-    made.volume_attachment = objects.VolumeAttachmentList(context, objects=attached)
-    made.obj_reset_changes(["volume_attachment"])
-    if made.volume_type_id is None:
-        made.volume_type = None  # so that no driver asks the database for it
-        made.obj_reset_changes(["volume_type"])
-    return made
+    versioned.volume_attachment = objects.VolumeAttachmentList(context, objects=attached)
+    versioned.obj_reset_changes(["volume_attachment"])
+    if versioned.volume_type_id is None:
+        versioned.volume_type = None  # so that no driver asks the database for it
+        versioned.obj_reset_changes(["volume_type"])
+    return versioned
 
 
 def snapshot_object(context: Any, work: Work, snapshot: Snapshot, volume: Any = None) -> Any:
@@ -50,10 +50,10 @@ def snapshot_object(context: Any, work: Work, snapshot: Snapshot, volume: Any = 
     record = work.volume(snapshot.volume_id)
     row = rows.snapshot_row(snapshot, record)
     empty = _watched(objects.Snapshot)(context)
-    made = objects.Snapshot._from_db_object(context, empty, row, expected_attrs=["metadata"])
-    made.volume = volume if volume is not None else volume_object(context, work, record)
-    made.obj_reset_changes(["volume"])
-    return made
+    versioned = objects.Snapshot._from_db_object(context, empty, row, expected_attrs=["metadata"])
+    versioned.volume = volume if volume is not None else volume_object(context, work, record)
+    versioned.obj_reset_changes(["volume"])
+    return versioned
 
 
 @functools.cache
@@ -63,10 +63,10 @@ def _watched(kind: Any) -> Any:
     def watch(name: str) -> property:
         plain = getattr(kind, name)
 
-        def read(made: Any) -> Any:
-            value = plain.fget(made)
+        def read(versioned: Any) -> Any:
+            value = plain.fget(versioned)
             if not value:
-                made.missed_id = True
+                versioned.missed_id = True
             return value
 
         return property(read, plain.fset, plain.fdel)
@@ -80,23 +80,25 @@ def group_object(context: Any, group: Group, volumes: Iterable[Any] = ()) -> Any
     from cinder import objects
 
     members = list(volumes)
-    row = rows.group_row(group, [one.volume_type_id for one in members if one.volume_type_id])
-    made = objects.Group._from_db_object(context, objects.Group(context), row)
-    made.volumes = objects.VolumeList(context, objects=members)
-    made.volume_types = objects.VolumeTypeList(context, objects=[one.volume_type for one in members if one.volume_type])
-    made.obj_reset_changes()
-    return made
+    row = rows.group_row(group, [member.volume_type_id for member in members if member.volume_type_id])
+    versioned = objects.Group._from_db_object(context, objects.Group(context), row)
+    versioned.volumes = objects.VolumeList(context, objects=members)
+    versioned.volume_types = objects.VolumeTypeList(
+        context, objects=[member.volume_type for member in members if member.volume_type]
+    )
+    versioned.obj_reset_changes()
+    return versioned
 
 
 def group_snapshot_object(context: Any, snapshot: GroupSnapshot, group: Any, snapshots: Iterable[Any] = ()) -> Any:
     from cinder import objects
 
     row = rows.group_snapshot_row(snapshot)
-    made = objects.GroupSnapshot._from_db_object(context, objects.GroupSnapshot(context), row)
-    made.group = group
-    made.snapshots = objects.SnapshotList(context, objects=list(snapshots))
-    made.obj_reset_changes()
-    return made
+    versioned = objects.GroupSnapshot._from_db_object(context, objects.GroupSnapshot(context), row)
+    versioned.group = group
+    versioned.snapshots = objects.SnapshotList(context, objects=list(snapshots))
+    versioned.obj_reset_changes()
+    return versioned
 
 
 def update_object(versioned: Any, model_update: Mapping[str, Any] | None) -> None:

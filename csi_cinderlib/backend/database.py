@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 
 from csi_cinderlib.backend import conditions, rows, volume_groups, volume_types
 from csi_cinderlib.backend.rows import Row, matching
-from csi_cinderlib.backend.work import Routes, Work, all_of, change, walk
+from csi_cinderlib.backend.work import Routes, Work, change
 from csi_cinderlib.errors import AlreadyExists, NotFound, Unsupported
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, InitiatorData, Snapshot, Status, Volume
+from csi_cinderlib.persistence.iteration import all_of, walk
 
 
 class NotServed(Unsupported):
@@ -126,7 +127,8 @@ class Database:
         except NotFound:
             return []
         found = [
-            rows.volume_row(one, work.attachments(one.id)) for one in all_of(work.store, Volume, {"group_id": group_id})
+            rows.volume_row(volume, work.attachments(volume.id))
+            for volume in all_of(work.store, Volume, {"group_id": group_id})
         ]
         return matching(found, filters)
 
@@ -179,7 +181,9 @@ class Database:
 
     def snapshot_get_all_for_volume(self, _context: Any, volume_id: str) -> list[Row]:
         work, volume = self._volume(volume_id)
-        return [rows.snapshot_row(one, volume) for one in all_of(work.store, Snapshot, {"volume_id": volume_id})]
+        return [
+            rows.snapshot_row(snapshot, volume) for snapshot in all_of(work.store, Snapshot, {"volume_id": volume_id})
+        ]
 
     def snapshot_get_latest_for_volume(self, context: Any, volume_id: str) -> Row:
         from cinder import exception
@@ -204,7 +208,7 @@ class Database:
         except NotFound:
             return []
         members = all_of(work.store, Snapshot, {"group_snapshot_id": group_snapshot_id})
-        return [rows.snapshot_row(one, work.volume(one.volume_id)) for one in members]
+        return [rows.snapshot_row(snapshot, work.volume(snapshot.volume_id)) for snapshot in members]
 
     def snapshot_create(self, _context: Any, values: Mapping[str, Any]) -> Row:
         """A snapshot that a driver takes for itself while it clones. Recorded, so that a crash leaves no orphan unknown."""
@@ -217,8 +221,8 @@ class Database:
             size=volume.size,
             created_at=times.stamp(times.utc_now()),
         )
-        made = work.snapshots[record.id] = work.store.add(record)
-        return rows.snapshot_row(made, volume)
+        snapshot = work.snapshots[record.id] = work.store.add(record)
+        return rows.snapshot_row(snapshot, volume)
 
     def snapshot_destroy(self, _context: Any, snapshot_id: str) -> dict[str, Any]:
         work, snapshot = self._snapshot(snapshot_id)
@@ -253,7 +257,7 @@ class Database:
 
     def volume_attachment_get_all_by_volume_id(self, _context: Any, volume_id: str) -> list[Row]:
         work, _ = self._volume(volume_id)
-        return [rows.attachment_row(one) for one in work.attachments(volume_id)]
+        return [rows.attachment_row(attachment) for attachment in work.attachments(volume_id)]
 
     def volume_attachment_get_all_by_host(self, _context: Any, host: str, _filters: Any = None) -> list[Row]:
         """Attachments to the node that calls itself `host`."""
@@ -328,7 +332,9 @@ class Database:
     def driver_initiator_data_get(self, _context: Any, initiator: str, namespace: str) -> list[Row]:
         store = self._routes.current(f"the data of initiator {initiator!r}").store
         found = walk(store, InitiatorData, {"initiator": initiator, "namespace": namespace})
-        return [Row(initiator=one.initiator, namespace=one.namespace, key=one.key, value=one.value) for one in found]
+        return [
+            Row(initiator=data.initiator, namespace=data.namespace, key=data.key, value=data.value) for data in found
+        ]
 
     def driver_initiator_data_insert_by_key(
         self, _context: Any, initiator: str, namespace: str, key: str, value: str

@@ -13,10 +13,10 @@ def module(database: Database) -> types.ModuleType:
     """`cinder.db.api`, with the options that Cinder's own registers."""
     from oslo_config import cfg
 
-    made = _Module(database)
+    module = _Module(database)
     for name in dir(Database):
         if not name.startswith("_"):
-            setattr(made, name, getattr(database, name))
+            setattr(module, name, getattr(database, name))
     options = [
         cfg.BoolOpt("enable_new_services", default=True, help="Services to be added to the available pool on create"),
         cfg.StrOpt(
@@ -35,8 +35,8 @@ def module(database: Database) -> types.ModuleType:
     ]
     cfg.CONF.register_opts(options)
     cfg.CONF.register_opts(backup)
-    vars(made).update(CONF=cfg.CONF, db_opts=options, backup_opts=backup)
-    return made
+    vars(module).update(CONF=cfg.CONF, db_opts=options, backup_opts=backup)
+    return module
 
 
 class _Module(types.ModuleType):

@@ -132,7 +132,7 @@ class GreenPool:
                 self._slots.release()
 
         thread = GreenThread(run)
-        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
+        self._threads = [other for other in self._threads if other.is_alive()] + [thread]
         return thread
 
     spawn_n = spawn
@@ -152,18 +152,18 @@ def _public(module: types.ModuleType) -> Mapping[str, Any]:
 
 def modules() -> Mapping[str, types.ModuleType]:
     """The stand-in modules by name, to be put into `sys.modules` by the runtime."""
-    made: dict[str, types.ModuleType] = {}
+    modules_by_name: dict[str, types.ModuleType] = {}
 
     def module(name: str, **attributes: Any) -> types.ModuleType:
-        one = types.ModuleType(name, __doc__)
-        one.__path__ = []
-        one.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
-        vars(one).update(attributes)
-        made[name] = one
+        new = types.ModuleType(name, __doc__)
+        new.__path__ = []
+        new.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
+        vars(new).update(attributes)
+        modules_by_name[name] = new
         parent, _, leaf = name.rpartition(".")
         if parent:
-            setattr(made[parent], leaf, one)
-        return one
+            setattr(modules_by_name[parent], leaf, new)
+        return new
 
     module(
         "eventlet",
@@ -189,4 +189,4 @@ def modules() -> Mapping[str, types.ModuleType]:
     )
     module("eventlet.green")
     module("eventlet.green.threading", **_public(threading))
-    return made
+    return modules_by_name

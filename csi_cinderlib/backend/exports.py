@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from csi_cinderlib.backend.engine import Engine
-from csi_cinderlib.backend.work import all_of, walk
 from csi_cinderlib.errors import CorruptRecord, DriverError, NotFound
 from csi_cinderlib.model.records import Attachment, Status, Volume
+from csi_cinderlib.persistence.iteration import all_of, walk
 
 _log = logging.getLogger(__name__)
 WORKERS = 4

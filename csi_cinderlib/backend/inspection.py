@@ -65,10 +65,10 @@ def classes() -> list[Any]:
 
     for name in itertools.chain(modules(), [OURS]):
         importlib.import_module(name)
-    registered = {f"{one.__module__}.{one.__name__}": one for one in interface._volume_register}
+    registered = {f"{cls.__module__}.{cls.__name__}": cls for cls in interface._volume_register}
 
     def is_base(cls: Any) -> bool:
-        has_heirs = any(issubclass(one, cls) and one is not cls for one in registered.values())
+        has_heirs = any(issubclass(other, cls) and other is not cls for other in registered.values())
         connects = getattr(cls, "initialize_connection", None) is not driver.VolumeDriver.initialize_connection
         return has_heirs and ("Base" in cls.__name__ or not connects)
 
@@ -86,7 +86,7 @@ def catalogue() -> Catalogue:
 
         manager = sys.modules["cinder.volume.manager"]
         lists = [getattr(driver, name) for name in dir(driver) if name.endswith("_opts")]
-        common = {one.dest: one for one in itertools.chain(*lists, manager.volume_backend_opts)}
+        common = {option.dest: option for option in itertools.chain(*lists, manager.volume_backend_opts)}
         common.pop("volume_driver", None)
         found = {f"{cls.__module__}.{cls.__name__}": cls for cls in classes()}
         for path in FRONT_DOORS:
@@ -94,13 +94,13 @@ def catalogue() -> Catalogue:
             found[path] = getattr(importlib.import_module(module), name)
         drivers = [_driver(cls, path, _own(cls, path, runtime, common)) for path, cls in found.items()]
         runtime.close()
-    ordered = sorted(drivers, key=lambda one: (one.path.startswith("csi_cinderlib."), one.path))
+    ordered = sorted(drivers, key=lambda driver: (driver.path.startswith("csi_cinderlib."), driver.path))
     return Catalogue(version("cinder"), tuple(ordered), tuple(_options(common.values())))
 
 
 def _own(cls: Any, path: str, runtime: Runtime, common: Mapping[str, Any]) -> list[Any]:
-    found = {one.dest: one for one in [*_registered(path, runtime), *_said(cls)]}
-    return [one for name, one in found.items() if name not in common and name != "volume_driver"]
+    found = {option.dest: option for option in [*_registered(path, runtime), *_said(cls)]}
+    return [option for name, option in found.items() if name not in common and name != "volume_driver"]
 
 
 def _driver(cls: Any, path: str, options: list[Any]) -> Driver:
@@ -142,13 +142,13 @@ def _first_sentence(text: str) -> str:
 
 
 def _options(options: Iterable[Any]) -> list[Option]:
-    return sorted((describe(one) for one in options), key=lambda one: one.name)
+    return sorted((describe(option) for option in options), key=lambda option: option.name)
 
 
 def describe(option: Any) -> Option:
     """One of oslo's options as one of ours."""
     kind = option.type
-    choices = tuple(str(one) for one in (getattr(kind, "choices", None) or ()))
+    choices = tuple(str(choice) for choice in (getattr(kind, "choices", None) or ()))
     named = type(kind).__name__
     plain = named not in ("Boolean", "Integer", "Float", "Port")
     return Option(
@@ -167,7 +167,9 @@ def describe(option: Any) -> Option:
         required=bool(option.required),
         multiple=bool(getattr(option, "multi", False)),
         deprecated=bool(option.deprecated_for_removal),
-        former_names=tuple(one.name for one in option.deprecated_opts if one.name and one.name != option.name),
+        former_names=tuple(
+            former.name for former in option.deprecated_opts if former.name and former.name != option.name
+        ),
     )
 
 
@@ -176,7 +178,7 @@ def _default(option: Any) -> Any:
     value = option.sample_default if option.sample_default is not None else option.default
     if value is None or isinstance(value, bool | int | float | str | list | dict):
         return value
-    return [str(one) for one in value] if isinstance(value, tuple | set) else str(value)
+    return [str(item) for item in value] if isinstance(value, tuple | set) else str(value)
 
 
 def supported(output_version: int) -> dict[str, Any]:
@@ -186,7 +188,7 @@ def supported(output_version: int) -> dict[str, Any]:
     found = {}
     keyring = cfg.StrOpt(loading.RBD_KEYRING, default="", help=loading.RBD_KEYRING_HELP)
     for cls in classes():
-        options = [one for one in _said(cls) if one.dest != loading.RBD_KEYRING]
+        options = [option for option in _said(cls) if option.dest != loading.RBD_KEYRING]
         options += [keyring] if cls.__name__ == "RBDDriver" else []
         found[cls.__name__] = {
             "desc": cls.__doc__,
@@ -195,7 +197,7 @@ def supported(output_version: int) -> dict[str, Any]:
             "version": getattr(cls, "VERSION", None),
             "ci_wiki_name": getattr(cls, "CI_WIKI_NAME", None),
             "supported": getattr(cls, "SUPPORTED", True),
-            "driver_options": [_as_mapping(one, output_version) for one in options],
+            "driver_options": [_as_mapping(option, output_version) for option in options],
         }
     return found
 

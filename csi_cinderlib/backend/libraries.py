@@ -73,10 +73,10 @@ def missing(driver: str, *, installed: Callable[[str], bool] = installed) -> tup
     if not driver.startswith(_DRIVERS):
         return ()
     name = driver.removeprefix(_DRIVERS)
-    return tuple(one for one in LIBRARIES if name.startswith(one.drivers) and not installed(one.module))
+    return tuple(library for library in LIBRARIES if name.startswith(library.drivers) and not installed(library.module))
 
 
 def of_module(module: str) -> Library | None:
     """The library that an ImportError of that module is about."""
     root = module.partition(".")[0]
-    return next((one for one in LIBRARIES if one.module.partition(".")[0] == root), None)
+    return next((library for library in LIBRARIES if library.module.partition(".")[0] == root), None)

@@ -1,26 +1,19 @@
-"""All back ends of a process, and the choice among them."""
+"""All back ends of a process."""
 
 from __future__ import annotations
 
-import logging
-import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 from csi_cinderlib.backend.api import BackEnd
-from csi_cinderlib.backend.stats import Pool, usable_free
-from csi_cinderlib.errors import BackendUnavailable, DriverError, NotFound, ResourceExhausted, Unsupported
-from csi_cinderlib.model.requests import Topology
-from csi_cinderlib.model.size import GiB
-
-_log = logging.getLogger(__name__)
+from csi_cinderlib.errors import BackendUnavailable, NotFound
 
 
 class Backends:
     """Several back ends at once; they may come and go while the process runs."""
 
     def __init__(self, backends: Iterable[BackEnd] = ()) -> None:
-        self._backends: dict[str, BackEnd] = {one.name: one for one in backends}
+        self._backends: dict[str, BackEnd] = {backend.name: backend for backend in backends}
         self._guard = threading.Lock()
 
     def get(self, name: str) -> BackEnd:
@@ -30,12 +23,12 @@ class Backends:
             NotFound: there is none of that name.
             BackendUnavailable: it is not ready; says why.
         """
-        found = self._backends.get(name)
-        if found is None:
+        backend = self._backends.get(name)
+        if backend is None:
             raise NotFound("back end", name)
-        if not found.ready:
-            raise BackendUnavailable(name, found.failure)
-        return found
+        if not backend.ready:
+            raise BackendUnavailable(name, backend.failure)
+        return backend
 
     def all(self) -> tuple[BackEnd, ...]:
         """In the order of the configuration, ready or not."""
@@ -63,69 +56,6 @@ class Backends:
         if old is not None:
             old.stop()
 
-    def choose(
-        self,
-        size: GiB,
-        *,
-        backend: str = "",
-        pool: str = "",
-        multiattach: bool = False,
-        topology: Topology | None = None,
-        thin: bool = True,
-    ) -> tuple[BackEnd, Pool]:
-        """The pool with most free space into which the volume fits.
-
-        Args:
-            backend, pool: only this one, where given.
-            multiattach: the volume is for several nodes at once.
-            topology: where it must be reachable from; earlier preferred places go before more space.
-            thin: False when the volume asks for thick provisioning.
-
-        Raises:
-            NotFound: no such back end or pool.
-            BackendUnavailable: none is ready.
-            Unsupported: none can be attached to several nodes.
-            ResourceExhausted: it fits nowhere, or nothing is reachable from the places asked for.
-        """
-        candidates = self._candidates(backend, pool)
-        if multiattach and not (candidates := [(one, room) for one, room in candidates if room.multiattach]):
-            raise Unsupported(f"{_which(backend, pool)} cannot attach a volume to several nodes")
-        candidates = [(one, room) for one, room in candidates if accessible(one.settings.topology, topology)]
-        if not candidates:
-            raise ResourceExhausted(f"{_which(backend, pool)} cannot be reached from where the volume is wanted")
-        fitting = [one for one in candidates if usable_free(one[1], thin=thin) >= size]
-        if not fitting:
-            most = max(usable_free(room, thin=thin) for _, room in candidates)
-            raise ResourceExhausted(
-                f"{_which(backend, pool)} has no room for {size} GiB; the most that fits is {most:g} GiB"
-            )
-        return max(fitting, key=lambda one: _rank(one[0], one[1], topology=topology, thin=thin))
-
-    def _candidates(self, backend: str, pool: str) -> list[tuple[BackEnd, Pool]]:
-        ready = [self.get(backend)] if backend else [one for one in self._backends.values() if one.ready]
-        if not ready:
-            reasons = "; ".join(f"{one.name}: {one.failure}" for one in self._backends.values())
-            raise BackendUnavailable("", f"no back end is ready ({reasons or 'none is configured'})")
-        found: list[tuple[BackEnd, Pool]] = []
-        failures: list[DriverError] = []
-        for one in ready:
-            try:
-                found += [(one, room) for room in one.stats().pools if pool in ("", room.name)]
-            except DriverError as error:
-                _log.warning("back end %s says nothing about its capacity: %s", one.name, error)
-                failures.append(error)
-        if not found and failures:
-            raise failures[0]
-        if not found:
-            raise NotFound("pool", f"{backend}#{pool}" if backend else pool)
-        return found
-
-
-def _rank(backend: BackEnd, pool: Pool, *, topology: Topology | None, thin: bool) -> tuple[int, float, float]:
-    """Preferred places first, then most free space, and among pools without a limit the one with fewer volumes."""
-    free = usable_free(pool, thin=thin)
-    return -preference(backend.settings.topology, topology), free, -pool.provisioned if math.isinf(free) else 0
-
 
 class _Topologies(Mapping[str, Mapping[str, str]]):
     """A view of the registry."""
@@ -144,27 +74,3 @@ class _Topologies(Mapping[str, Mapping[str, str]]):
 
     def __len__(self) -> int:
         return len(self._backends.all())
-
-
-def accessible(segments: Mapping[str, str], topology: Topology | None) -> bool:
-    """Whether a back end in these segments can be reached from one of the required places (CSI: TopologyRequirement)."""
-    if topology is None or not segments:
-        return True
-    places = topology.requisite or topology.preferred
-    return not places or any(_within(segments, place) for place in places)
-
-
-def preference(segments: Mapping[str, str], topology: Topology | None) -> int:
-    """The rank of the first preferred place that fits; lower is better."""
-    preferred = topology.preferred if topology else ()
-    return next((rank for rank, place in enumerate(preferred) if _within(segments, place)), len(preferred))
-
-
-def _within(segments: Mapping[str, str], place: Mapping[str, str]) -> bool:
-    return all(place.get(key, value) == value for key, value in segments.items())
-
-
-def _which(backend: str, pool: str) -> str:
-    if not backend:
-        return f"no back end with pool {pool!r}" if pool else "no back end"
-    return f"pool {pool!r} of back end {backend!r}" if pool else f"back end {backend!r}"

@@ -15,6 +15,8 @@ from typing import Any
 from csi_cinderlib.errors import BackendError
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import (
+    MULTIATTACH,
+    YES,
     Attachment,
     Group,
     GroupSnapshot,
@@ -44,7 +46,6 @@ _NOT_KEPT = frozenset(
     "display_name volume_type volume_type_id volume_attachment snapshots group group_id volume volume_id group_snapshot "
     "group_snapshot_id snapshot_id source_volid multiattach cluster cluster_name volume_size progress".split()
 )
-_MULTIATTACH = "multiattach"
 DEFAULT_TYPE, DEFAULT_TYPE_ID = "__DEFAULT__", "00000000-0000-4000-8000-000000000000"
 
 
@@ -65,10 +66,10 @@ def matching(found: Iterable[Row], filters: Mapping[str, Any] | None) -> list[Ro
 def served_type(volume: Volume) -> VolumeType | None:
     """The volume's type as drivers see it: a volume for several hosts says so in its extra specs, as Cinder's do."""
     kind = volume.type
-    if not volume.multiattach or (kind and _MULTIATTACH in kind.extra_specs):
+    if not volume.multiattach or (kind and MULTIATTACH in kind.extra_specs):
         return kind
     kind = kind or VolumeType()
-    return replace(kind, extra_specs={**kind.extra_specs, _MULTIATTACH: "<is> True"})
+    return replace(kind, extra_specs={**kind.extra_specs, MULTIATTACH: YES})
 
 
 def type_row(volume: Volume) -> Row | None:
@@ -120,7 +121,7 @@ def qos_row(volume: Volume) -> Row | None:
 
 def volume_row(volume: Volume, attachments: Iterable[Attachment] = ()) -> Row:
     """Cinder's volume; `attachments` are all of the volume's, and decide whether it is in use."""
-    attached = [attachment_row(one) for one in attachments]
+    attached = [attachment_row(attachment) for attachment in attachments]
     source = volume.source
     kind = type_row(volume)
     return Row(
@@ -133,7 +134,7 @@ def volume_row(volume: Volume, attachments: Iterable[Attachment] = ()) -> Row:
         host=volume.host,
         size=int(volume.size),
         status=_volume_status(volume.status, bool(attached)),
-        attach_status="attached" if any(one.attach_status == "attached" for one in attached) else "detached",
+        attach_status="attached" if any(row.attach_status == "attached" for row in attached) else "detached",
         snapshot_id=source.id if source and source.kind is SourceKind.SNAPSHOT else None,
         source_volid=source.id if source and source.kind is SourceKind.VOLUME else None,
         group_id=volume.group_id or None,
@@ -176,19 +177,19 @@ def snapshot_row(snapshot: Snapshot, volume: Volume) -> Row:
 
 def attachment_row(attachment: Attachment) -> Row:
     """Cinder's attachment. While it is being made Cinder's own manager leaves connector and host empty, too."""
-    made = attachment.status in (Status.AVAILABLE, Status.DELETING)
+    is_attached = attachment.status in (Status.AVAILABLE, Status.DELETING)
     return Row(
         _persistent(attachment.created_at),
         id=attachment.id,
         volume_id=attachment.volume_id,
         instance_uuid=None,
-        attached_host=str(attachment.connector.get("host", "")) if made else None,
+        attached_host=str(attachment.connector.get("host", "")) if is_attached else None,
         mountpoint=None,
-        attach_time=_moment(attachment.created_at) if made else None,
-        attach_status="attached" if made else "attaching",
+        attach_time=_moment(attachment.created_at) if is_attached else None,
+        attach_status="attached" if is_attached else "attaching",
         attach_mode="ro" if attachment.read_only else "rw",
-        connector=json.dumps(dict(attachment.connector)) if made else None,
-        connection_info=json.dumps(dict(attachment.connection_info)) if made else None,
+        connector=json.dumps(dict(attachment.connector)) if is_attached else None,
+        connection_info=json.dumps(dict(attachment.connection_info)) if is_attached else None,
     )
 
 
@@ -208,7 +209,7 @@ def group_row(group: Group, volume_type_ids: Iterable[str] = ()) -> Row:
 
 
 def group_type_row(group: Group) -> Row:
-    specs = {"consistent_group_snapshot_enabled": "<is> True"} if group.consistent else {}
+    specs = {"consistent_group_snapshot_enabled": YES} if group.consistent else {}
     return Row(
         _persistent(""), id=group.id, name=group.name or group.id, description=None, is_public=True, group_specs=specs
     )

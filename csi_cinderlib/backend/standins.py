@@ -50,11 +50,11 @@ class StandIn:
         """A new module object to be installed under `target`."""
         if self.kind is Kind.LAZY:
             return LazyModule(self.target, self.attributes() if self.attributes else {})
-        made = _Partial(self.target)
-        made.__path__ = []
-        made.__spec__ = importlib.machinery.ModuleSpec(self.target, None, is_package=True)
-        vars(made).update(self.attributes() if self.attributes else {})
-        return made
+        module = _Partial(self.target)
+        module.__path__ = []
+        module.__spec__ = importlib.machinery.ModuleSpec(self.target, None, is_package=True)
+        vars(module).update(self.attributes() if self.attributes else {})
+        return module
 
 
 class _Partial(types.ModuleType):

@@ -30,10 +30,10 @@ def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | Non
     if attachments is not None:
         work.attached[record.id] = tuple(attachments)
     with working(work):
-        made = convert.volume_object(convert.admin_context(), work, record)
-        if made.volume_type is not None and made.volume_type.qos_specs_id:
-            made.volume_type.qos_specs  # noqa: B018  # loads them
-        return made
+        volume = convert.volume_object(convert.admin_context(), work, record)
+        if volume.volume_type is not None and volume.volume_type.qos_specs_id:
+            volume.volume_type.qos_specs  # noqa: B018  # loads them
+        return volume
 
 
 def snapshot(store: Store, record: Snapshot, of: Volume) -> Any:
@@ -51,10 +51,10 @@ def attachment(record: Attachment, connection_info: Mapping[str, Any]) -> Any:
 
     context = convert.admin_context()
     row = rows.attachment_row(record)
-    made = objects.VolumeAttachment._from_db_object(context, objects.VolumeAttachment(context), row)
-    made.connection_info = dict(connection_info)
-    made.obj_reset_changes(["connection_info"])
-    return made
+    attachment = objects.VolumeAttachment._from_db_object(context, objects.VolumeAttachment(context), row)
+    attachment.connection_info = dict(connection_info)
+    attachment.obj_reset_changes(["connection_info"])
+    return attachment
 
 
 def settable(kind: type[Volume] | type[Snapshot]) -> frozenset[str]:
@@ -85,8 +85,8 @@ def primitive(versioned: Any, without: Iterable[str] = (), _above: frozenset[int
         if name in without or not versioned.obj_attr_is_set(name):
             continue
         value = getattr(versioned, name)
-        if isinstance(value, list) and all(hasattr(one, "obj_to_primitive") for one in value):
-            data[name] = [primitive(one, (), above) for one in value if id(one) not in above]
+        if isinstance(value, list) and all(hasattr(item, "obj_to_primitive") for item in value):
+            data[name] = [primitive(item, (), above) for item in value if id(item) not in above]
         elif hasattr(value, "obj_to_primitive"):
             if id(value) not in above:
                 data[name] = primitive(value, (), above)

@@ -7,10 +7,11 @@ from typing import Any
 
 from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.rows import Row, matching
-from csi_cinderlib.backend.work import Routes, all_of, walk
+from csi_cinderlib.backend.work import Routes
 from csi_cinderlib.errors import NotFound
 from csi_cinderlib.model.records import Group, GroupSnapshot, Volume
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.iteration import all_of, walk
 
 
 def find_group(routes: Routes, id: str) -> Row:
@@ -43,7 +44,7 @@ def find_group_snapshots(routes: Routes, group_id: str, filters: Mapping[str, An
     except NotFound:
         return []
     taken = walk(work.store, GroupSnapshot, {"backend": group.backend})
-    found = [rows.group_snapshot_row(one) for one in taken if one.group_id == group_id]
+    found = [rows.group_snapshot_row(snapshot) for snapshot in taken if snapshot.group_id == group_id]
     return _newest_first(matching(found, filters))
 
 

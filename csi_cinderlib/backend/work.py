@@ -12,49 +12,18 @@ there is no doubt about the store.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from csi_cinderlib.backend.looping import LoopingCalls
-from csi_cinderlib.errors import CorruptRecord, DriverError, NotFound, StaleRecord
+from csi_cinderlib.errors import DriverError, NotFound, StaleRecord
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
-from csi_cinderlib.persistence.api import Page, R, Store
+from csi_cinderlib.persistence.api import R, Store
+from csi_cinderlib.persistence.iteration import all_of, walk
 
 _ATTEMPTS = 10
-_PAGE = 1000
-
-
-def walk(store: Store, kind: type[R], where: Mapping[str, str]) -> Iterator[R]:
-    """All records of that kind; unreadable ones are left out, so that one of them does not stop a whole back end."""
-    for page in _pages(store, kind, where):
-        yield from page.records
-
-
-def all_of(store: Store, kind: type[R], where: Mapping[str, str]) -> tuple[R, ...]:
-    """What belongs to one volume or group.
-
-    Raises:
-        CorruptRecord: one cannot be read. Whoever decides on all of them must not decide on a part.
-    """
-    found: list[R] = []
-    for page in _pages(store, kind, where):
-        if page.corrupt:
-            (name, id), *_ = where.items()
-            raise CorruptRecord(kind.__name__.lower(), page.corrupt[0], f"and its {name} is {id!r}")
-        found += page.records
-    return tuple(found)
-
-
-def _pages(store: Store, kind: type[R], where: Mapping[str, str]) -> Iterator[Page[R]]:
-    after = ""
-    while True:
-        page = store.page(kind, after=after, limit=_PAGE, where=where)
-        yield page
-        if not page.next:
-            return
-        after = page.next
 
 
 def change(store: Store, record: R, change: Callable[[R], R]) -> R:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
 from csi_cinderlib.backend import versioned
-from csi_cinderlib.backend.work import walk
 from csi_cinderlib.cinderlib import connection_record, default, exception
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.handle import Object, let_go
@@ -18,6 +17,7 @@ from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import connection as connections
 from csi_cinderlib.model.records import Attachment
 from csi_cinderlib.model.size import GiB, to_bytes
+from csi_cinderlib.persistence.iteration import walk
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.backends import Backend

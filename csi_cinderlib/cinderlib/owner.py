@@ -21,7 +21,7 @@ from pathlib import Path
 from csi_cinderlib.errors import DriverError, NotFound
 from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import owners
+from csi_cinderlib.provisioning import heartbeats
 
 BEAT = 60.0
 """Seconds between two signs of life. A process that lives shorter than that gives none."""
@@ -86,7 +86,7 @@ class Presence:
         self._now = now
         self._beat = beat
         self._place = _place()
-        self._signs = owners.Owners(store, owner=name)
+        self._signs = heartbeats.Owners(store, owner=name)
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -119,7 +119,7 @@ class Presence:
     def _last_sign(self, owner: str) -> float:
         """In seconds since 1970."""
         try:
-            value = self._store.get(KeyValue, owners.PREFIX + owner).value
+            value = self._store.get(KeyValue, heartbeats.PREFIX + owner).value
         except NotFound:
             return 0.0
         nanoseconds = value.partition(".")[0]
@@ -138,7 +138,7 @@ class Presence:
 
 def is_sign(key: str) -> bool:
     """Whether a key-value of this name is a process's sign of life, and nothing of a user's."""
-    return key.startswith(owners.PREFIX) and Process.parse(key.removeprefix(owners.PREFIX)) is not None
+    return key.startswith(heartbeats.PREFIX) and Process.parse(key.removeprefix(heartbeats.PREFIX)) is not None
 
 
 def _place() -> str:

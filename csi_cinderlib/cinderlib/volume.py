@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
 from csi_cinderlib.backend import versioned
-from csi_cinderlib.backend.work import change, walk
+from csi_cinderlib.backend.work import change
 from csi_cinderlib.cinderlib import connection_record, default, exception
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
@@ -19,6 +19,7 @@ from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment, Source, SourceKind, VolumeType
 from csi_cinderlib.model.size import GiB, to_bytes
+from csi_cinderlib.persistence.iteration import walk
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.backends import Backend

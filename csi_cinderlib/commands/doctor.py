@@ -7,14 +7,14 @@ import enum
 import importlib.metadata
 import os
 import platform
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from csi_cinderlib import __version__
 from csi_cinderlib.brick import tools
-from csi_cinderlib.commands import multipath_conf
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.errors import HostError, InvalidRequest
 from csi_cinderlib.host import commands
@@ -31,6 +31,8 @@ _VERSION_OPTIONS = {
     "xfs_growfs": "-V",
     "mount.nfs": "-V",
 }
+_LINE = re.compile(r'^\s*(?P<key>[\w-]+)\s+"?(?P<value>[^"\s{}]+)"?\s*$')
+_OPEN = re.compile(r"^\s*(?P<section>[\w-]+)\s*\{\s*(?P<rest>.*)$")
 
 
 class Level(enum.StrEnum):
@@ -166,7 +168,7 @@ def _multipath(root: Path, *, needed: bool) -> Iterator[Finding]:
     yield _multipathd(level)
     path = (tools.HOST_ROOT if tools.of_host("multipath") else root) / "etc/multipath.conf"
     try:
-        found = multipath_conf.advice(path.read_text(errors="replace"))
+        found = multipath_advice(path.read_text(errors="replace"))
     except FileNotFoundError:
         yield Finding(level, "multipath.conf", "does not exist: no multipathing")
         return
@@ -184,3 +186,38 @@ def _multipathd(level: Level) -> Finding:
     except HostError as error:
         return Finding(level, "multipathd", f"does not answer, so it does not run ({error})")
     return Finding(Level.OK, "multipathd", said)
+
+
+def multipath_advice(text: str) -> tuple[str, ...]:
+    """One clause for each setting of multipath.conf's [defaults] that makes volumes go wrong; none when all is well."""
+    values, crowded = _multipath_defaults(text)
+    clauses = [f"line {number}: only one keyword a line is understood" for number in crowded]
+    if values.get("find_multipaths", "strict") in ("no", "off", "greedy"):
+        clauses.append(
+            f"find_multipaths {values['find_multipaths']} lets multipathd take disks that have one path only; use yes or strict"
+        )
+    if values.get("recheck_wwid", "no") == "no":
+        clauses.append("recheck_wwid yes is missing: a reused LUN could be taken for the old volume")
+    if values.get("skip_kpartx", "no") == "no":
+        clauses.append(
+            "skip_kpartx yes is missing: partitions inside a raw block volume would be mapped and hold it open"
+        )
+    return tuple(clauses)
+
+
+def _multipath_defaults(text: str) -> tuple[Mapping[str, str], tuple[int, ...]]:
+    """The settings of the section `defaults`, and the lines on which more stands than the program reads."""
+    section, depth = "", 0
+    values: dict[str, str] = {}
+    crowded: list[int] = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = re.sub(r"[#!].*", "", raw)
+        if opened := _OPEN.match(line):
+            depth += 1
+            section = opened["section"] if depth == 1 else section
+            crowded += [number] if opened["rest"].strip() else []
+        elif line.strip() == "}":
+            depth -= 1
+        elif depth == 1 and section == "defaults" and (setting := _LINE.match(line)):
+            values[setting["key"]] = setting["value"]
+    return values, tuple(crowded)

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
     known = catalogue.load()
     if not args.name:
-        rows = [_row(one) for one in known.drivers]
+        rows = [_row(driver) for driver in known.drivers]
         listing.show(rows, as_json=args.json, nothing="no drivers")
         return 0
     driver = known.find(args.name)
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _row(driver: Driver) -> listing.Row:
-    missing = ", ".join(one.module for one in _missing(driver))
+    missing = ", ".join(library.module for library in _missing(driver))
     return {
         "driver": driver.path,
         "supported": "yes" if driver.supported else "no",
@@ -55,11 +55,11 @@ def _missing(driver: Driver) -> tuple[Any, ...]:
 
 
 def _whole(driver: Driver, known: Catalogue) -> dict[str, Any]:
-    values = {**dataclasses.asdict(driver), "common_options": [dataclasses.asdict(one) for one in known.common]}
+    values = {**dataclasses.asdict(driver), "common_options": [dataclasses.asdict(option) for option in known.common]}
     return {
         **values,
         "example": driver.example(),
-        "libraries": [{"module": one.module, "install": one.advice} for one in driver.libraries],
+        "libraries": [{"module": library.module, "install": library.advice} for library in driver.libraries],
     }
 
 

@@ -41,23 +41,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _rows(store: Store) -> Iterator[listing.Row]:
     """In pages, so that any number of volumes takes the memory of one page."""
-    from csi_cinderlib.app import stores
     from csi_cinderlib.model.records import Status, Volume
+    from csi_cinderlib.persistence.iteration import pages
 
-    for page in stores.pages(store, Volume):
+    for page in pages(store, Volume):
         attached = _attached(store, [volume.id for volume in page.records])
         yield from (_row(it, attached[it.id]) for it in page.records if it.status is not Status.DELETED)
         yield from map(_unreadable, page.corrupt)
 
 
 def _attached(store: Store, volume_ids: Sequence[str]) -> defaultdict[str, list[Attachment]]:
-    from csi_cinderlib.app import stores
     from csi_cinderlib.model.records import Attachment
+    from csi_cinderlib.persistence.iteration import walk
 
     found = defaultdict(list)
-    for attachment in stores.walk(store, Attachment, {"volume_id": tuple(volume_ids)}):
-        if not isinstance(attachment, str):
-            found[attachment.volume_id].append(attachment)
+    for attachment in walk(store, Attachment, {"volume_id": tuple(volume_ids)}):
+        found[attachment.volume_id].append(attachment)
     return found
 
 
@@ -70,8 +69,8 @@ def _row(volume: Volume, attachments: Sequence[Attachment]) -> listing.Row:
         "status": volume.status.value,
         "backend": volume.backend,
         "pool": volume.pool,
-        "nodes": [nodes.shown(one.node_id, one.connector) for one in attachments],
-        "attachments": [_attachment(one) for one in attachments],
+        "nodes": [nodes.shown(attachment.node_id, attachment.connector) for attachment in attachments],
+        "attachments": [_attachment(attachment) for attachment in attachments],
         "claim": labels.claim(volume.labels),
         "name": volume.name,
         "created_at": volume.created_at,
@@ -102,7 +101,7 @@ def _unreadable(id: str) -> listing.Row:
 
 def _brief(row: Any) -> listing.Row:
     place = f"{row['backend']}#{row['pool']}" if row.get("pool") else row.get("backend", "")
-    states = {one["node"]: one["status"] for one in row.get("attachments", ())}
+    states = {attachment["node"]: attachment["status"] for attachment in row.get("attachments", ())}
     nodes = [node if state == "available" else f"{node}({state})" for node, state in states.items()]
     return {
         "volume": row["id"],

@@ -34,8 +34,8 @@ def settings(it: Settings) -> None:
     for key, address in (("metrics_address", it.metrics_address), ("health_address", it.health_address)):
         _require(not address or _is_address(address), key, "must be HOST:PORT, as in 0.0.0.0:9090")
     _require(not it.kubelet_directory or it.kubelet_directory.startswith("/"), "kubelet_directory", "must be absolute")
-    for one in it.backends:
-        backend(one)
+    for settings in it.backends:
+        backend(settings)
 
 
 def backend(it: BackendSettings) -> None:

@@ -38,7 +38,7 @@ class Found:
 
 def backends(settings: Settings, environment: Mapping[str, str] = os.environ) -> Found:
     """The back ends of `settings` and of its directory. One broken file does not hide the others."""
-    found = {one.name: one for one in settings.backends}
+    found = {backend.name: backend for backend in settings.backends}
     files: dict[str, Path] = {}
     unreadable = {}
     directory = Path(settings.backends_directory) if settings.backends_directory else None
@@ -47,8 +47,8 @@ def backends(settings: Settings, environment: Mapping[str, str] = os.environ) ->
     for path in sorted(directory.glob("*.yaml")) if directory else ():
         try:
             read = {
-                one.name: replace(one, topology=segments(settings, one.topology))
-                for one in _in_file(path, environment, taken=found)
+                backend.name: replace(backend, topology=segments(settings, backend.topology))
+                for backend in _in_file(path, environment, taken=found)
             }
         except ConfigurationError as error:
             unreadable[path] = error
@@ -77,11 +77,11 @@ def sealing_keys(settings: Settings, environment: Mapping[str, str] = os.environ
 def _in_file(path: Path, environment: Mapping[str, str], *, taken: Container[str]) -> tuple[BackendSettings, ...]:
     read = Reader(environment).value(tuple[BackendSettings, ...], read_yaml(path), f"{path}: backends")
     assert isinstance(read, tuple)
-    for one in read:
+    for backend in read:
         try:
-            check.backend(one)
+            check.backend(backend)
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}: {error.key}", error.problem) from None
-        if one.name in taken:
-            raise ConfigurationError(f"{path}: {one.name}", "is configured elsewhere already")
+        if backend.name in taken:
+            raise ConfigurationError(f"{path}: {backend.name}", "is configured elsewhere already")
     return read

@@ -83,7 +83,7 @@ def parse(raw: Mapping[str, object], *, environment: Mapping[str, str], director
 def _completed(settings: Settings) -> Settings:
     """Absolute paths, and topology keys as they are on the wire: `zone` is `topology.DRIVER_NAME/zone`."""
     state_dir = settings.state_dir.absolute()
-    backends = tuple(replace(one, topology=segments(settings, one.topology)) for one in settings.backends)
+    backends = tuple(replace(backend, topology=segments(settings, backend.topology)) for backend in settings.backends)
     return replace(
         settings,
         state_dir=state_dir,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
+from csi_cinderlib.model.capability import FILE_SYSTEMS, AccessMode, Block, Capability, Mount, find_unsupported
 from csi_cinderlib.pages import JOURNAL_PAGE
 
 CONTROLLER: Sequence[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType] = (
@@ -26,8 +26,6 @@ CONTROLLER: Sequence[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.ControllerServiceCapability.RPC.SINGLE_NODE_MULTI_WRITER,
     csi_pb2.ControllerServiceCapability.RPC.GET_SNAPSHOT,
 )
-MODIFY_VOLUME = csi_pb2.ControllerServiceCapability.RPC.MODIFY_VOLUME
-"""Told only where the controller was given something that modifies."""
 
 NODE: Sequence[csi_pb2.NodeServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME,
@@ -41,9 +39,6 @@ NODE: Sequence[csi_pb2.NodeServiceCapability.RPC.Type.ValueType] = (
 GROUP: Sequence[csi_pb2.GroupControllerServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.GroupControllerServiceCapability.RPC.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT,
 )
-
-FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
-"""The first is the default."""
 
 OWN_FLAGS = frozenset({"bind", "rbind", "move", "remount", "loop"})
 PROPAGATION = frozenset(
@@ -97,17 +92,6 @@ def capability(value: csi_pb2.VolumeCapability, field: str = "volume_capability"
     return Capability(access_type, mode)
 
 
-def to_proto(value: Capability) -> csi_pb2.VolumeCapability:
-    """The same on the wire."""
-    mode = csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.Mode.Value(value.access_mode))
-    match value.access_type:
-        case Mount(fs_type, flags, group):
-            mount = csi_pb2.VolumeCapability.MountVolume(fs_type=fs_type, mount_flags=flags, volume_mount_group=group)
-            return csi_pb2.VolumeCapability(mount=mount, access_mode=mode)
-        case Block():
-            return csi_pb2.VolumeCapability(block=csi_pb2.VolumeCapability.BlockVolume(), access_mode=mode)
-
-
 def _mode(value: csi_pb2.VolumeCapability, field: str) -> AccessMode:
     path = f"{field}.access_mode.mode"
     if not value.HasField("access_mode") or not value.access_mode.mode:
@@ -119,8 +103,8 @@ def _mode(value: csi_pb2.VolumeCapability, field: str) -> AccessMode:
 
 
 def _mount(value: csi_pb2.VolumeCapability.MountVolume, field: str) -> Mount:
-    if value.fs_type and value.fs_type not in FILE_SYSTEMS:
-        raise CapabilityRefused(f"{field}.fs_type", f"{value.fs_type!r} is none of {', '.join(FILE_SYSTEMS)}")
+    if why := find_unsupported(value.fs_type):
+        raise CapabilityRefused(f"{field}.fs_type", why)
     if value.volume_mount_group:
         raise CapabilityRefused(
             f"{field}.volume_mount_group", "this driver leaves ownership to the container orchestrator"

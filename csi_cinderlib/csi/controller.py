@@ -24,7 +24,6 @@ class Controller:
 
     Args:
         topologies: by back end, from where it can be reached; one that is not named can be reached from everywhere.
-        modifies: whether ControllerModifyVolume is advertised.
     """
 
     SERVICE: ClassVar[str] = "Controller"
@@ -36,13 +35,11 @@ class Controller:
         attachments: Attachments,
         *,
         topologies: Mapping[str, Mapping[str, str]] = NO_TOPOLOGIES,
-        modifies: bool = False,
     ) -> None:
         self._volumes = volumes
         self._snapshots = snapshots
         self._attachments = attachments
         self._topologies = topologies
-        self._modifies = modifies
 
     def CreateVolume(self, request: csi_pb2.CreateVolumeRequest) -> csi_pb2.CreateVolumeResponse:
         record = self._volumes.create(requests.create_volume(request))
@@ -97,9 +94,8 @@ class Controller:
     def ControllerGetCapabilities(
         self, _request: csi_pb2.ControllerGetCapabilitiesRequest
     ) -> csi_pb2.ControllerGetCapabilitiesResponse:
-        offered = (*capabilities.CONTROLLER, *((capabilities.MODIFY_VOLUME,) if self._modifies else ()))
         answer = csi_pb2.ControllerGetCapabilitiesResponse()
-        for kind in offered:
+        for kind in capabilities.CONTROLLER:
             answer.capabilities.add(rpc=csi_pb2.ControllerServiceCapability.RPC(type=kind))
         return answer
 
@@ -132,13 +128,6 @@ class Controller:
     def ControllerGetVolume(self, request: csi_pb2.ControllerGetVolumeRequest) -> csi_pb2.ControllerGetVolumeResponse:
         state = self._volumes.get(requests.get_volume(request))
         return responses.got_volume(state, self._topology(state.record.backend))
-
-    def ControllerModifyVolume(
-        self, request: csi_pb2.ControllerModifyVolumeRequest
-    ) -> csi_pb2.ControllerModifyVolumeResponse:
-        asked = requests.modify_volume(request)
-        self._volumes.modify(asked.volume_id, asked.mutable_parameters)
-        return csi_pb2.ControllerModifyVolumeResponse()
 
     def _topology(self, backend: str) -> Mapping[str, str]:
         return self._topologies.get(backend, EMPTY)

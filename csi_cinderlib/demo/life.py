@@ -12,8 +12,8 @@ import grpc
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.report import Report
 from csi_cinderlib.errors import PreconditionFailed
+from csi_cinderlib.model.size import BYTES_PER_GIB
 
-GIB = 1024**3
 DATA = 16 * 1024**2
 SINGLE_NODE_WRITER = csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
 
@@ -82,7 +82,7 @@ class Life:
         with self._report.step(f"create a volume of {gib} GiB{origin}") as step:
             request = csi_pb2.CreateVolumeRequest(
                 name=f"{name}-{self._kind}",
-                capacity_range=csi_pb2.CapacityRange(required_bytes=gib * GIB),
+                capacity_range=csi_pb2.CapacityRange(required_bytes=gib * BYTES_PER_GIB),
                 volume_capabilities=[self._capability],
                 volume_content_source=source,
             )
@@ -154,7 +154,7 @@ class Life:
             answer = self._controller.ControllerExpandVolume(
                 csi_pb2.ControllerExpandVolumeRequest(
                     volume_id=used.volume_id,
-                    capacity_range=csi_pb2.CapacityRange(required_bytes=gib * GIB),
+                    capacity_range=csi_pb2.CapacityRange(required_bytes=gib * BYTES_PER_GIB),
                     volume_capability=self._capability,
                 )
             )
@@ -191,9 +191,9 @@ class Life:
                 size = file.seek(0, os.SEEK_END) if self._kind == "block" else _total(used.target)
             if found != checksum:
                 raise PreconditionFailed(f"the data differs: sha256 {found[:16]}, not {checksum[:16]}")
-            if not 0.9 * gib * GIB <= size <= gib * GIB:  # a file system keeps some for itself
-                raise PreconditionFailed(f"the size is {size / GIB:.2f} GiB, not {gib}")
-            step.note = f"sha256 {found[:16]}, {size / GIB:.2f} GiB"
+            if not 0.9 * gib * BYTES_PER_GIB <= size <= gib * BYTES_PER_GIB:  # a file system keeps some for itself
+                raise PreconditionFailed(f"the size is {size / BYTES_PER_GIB:.2f} GiB, not {gib}")
+            step.note = f"sha256 {found[:16]}, {size / BYTES_PER_GIB:.2f} GiB"
 
     def _file(self, used: Attached) -> Path:
         return used.target if self._kind == "block" else used.target / "data"

@@ -60,10 +60,10 @@ class Limits:
         return max(0.0, now.free - reserved) * self.max_over_subscription_ratio
 
     def largest(self, now: Capacity) -> float:
-        """The most bytes that may be promised in addition: what `problem` has nothing against."""
+        """The most bytes that may be promised in addition: those to which `find_obstacle` finds none."""
         return max(0.0, min(self._promisable(now), self._backed(now)))
 
-    def problem(self, now: Capacity, more: int) -> str:
+    def find_obstacle(self, now: Capacity, more: int) -> str:
         """Why `more` bytes may not be promised in addition; "" when they may."""
         ratio = self.max_over_subscription_ratio
         if more > self._promisable(now):
@@ -118,10 +118,10 @@ class Directory:
         )
         id = self.initialise() if is_new else str(found)
         if id != remembered:
-            memory.keep(self.path, id)
+            memory.remember(self.path, id)
         if id != used:
             with _full_disk_ignored():  # then the records are asked again at the next start
-                memory.keep(place, id)
+                memory.remember(place, id)
         self.prepare(id)
 
     def find_id(self) -> str | None:
@@ -212,14 +212,14 @@ class Directory:
                     os.unlink(file, dir_fd=directory)
                 os.close(fd)
 
-    def publish(self, made: tuple[int, str], name: str) -> None:
+    def publish(self, file: tuple[int, str], name: str) -> None:
         """Give a complete file its name in the directory, durably.
 
         Raises:
             FileExistsError: the name is taken.
             NoRoom: the limits forbid it.
         """
-        fd, path = made
+        fd, path = file
         state = os.fstat(fd)
         hole = not state.st_blocks  # no data to lose: one commit of the journal does for the file and its name
         if not hole:
@@ -233,9 +233,9 @@ class Directory:
             os.fsync(fd)
         self.sync()
 
-    def replace(self, made: tuple[int, str], name: str) -> None:
+    def replace(self, file: tuple[int, str], name: str) -> None:
         """Put a complete file in the place of another one of the same size, durably."""
-        fd, path = made
+        fd, path = file
         os.fsync(fd)
         with self._changing():
             Path(path).replace(self.file(name))
@@ -307,8 +307,8 @@ class Directory:
 
     def _promise(self, lock: int, more: int) -> int:
         known = self._provisioned(lock)
-        if problem := self.limits.problem(self._capacity(known), more):
-            raise NoRoom(f"pool {self.name!r} ({self.path}): {problem}")
+        if obstacle := self.limits.find_obstacle(self._capacity(known), more):
+            raise NoRoom(f"pool {self.name!r} ({self.path}): {obstacle}")
         return known
 
     def _provisioned(self, lock: int) -> int:

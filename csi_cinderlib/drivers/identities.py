@@ -52,8 +52,8 @@ class Memory:
         except FileNotFoundError:
             return ""
 
-    def keep(self, path: str, id: str) -> None:
-        """Remember it durably. Raises OSError."""
+    def remember(self, path: str, id: str) -> None:
+        """Durably. Raises OSError."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file, new = self.file(path), self._directory / f".{uuid.uuid4()}"
         with new.open("w") as written:

@@ -26,8 +26,7 @@ from csi_cinderlib.drivers.identities import Memory
 from csi_cinderlib.drivers.loopfile_options import OPTIONS, parse_directories
 from csi_cinderlib.drivers.wording import in_words
 from csi_cinderlib.host import devices
-
-GIB = 1024**3
+from csi_cinderlib.model.size import BYTES_PER_GIB
 
 
 @interface.volumedriver
@@ -75,16 +74,18 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def create_volume(self, volume: Any) -> None:
         """A hole of the volume's size."""
-        pool = self._pool_of(volume)
-        with in_words(f"creating {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as made:
-            os.ftruncate(made[0], volume.size * GIB)
-            pool.publish(made, volume.name)
+        pool = self._assigned_pool(volume)
+        with in_words(f"creating {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as file:
+            os.ftruncate(file[0], volume.size * BYTES_PER_GIB)
+            pool.publish(file, volume.name)
 
     def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> None:
-        self._copy(snapshot.name, self._home_of_snapshot(snapshot), volume.name, self._pool_of(volume), volume.size)
+        self._copy(
+            snapshot.name, self._find_snapshot_pool(snapshot), volume.name, self._assigned_pool(volume), volume.size
+        )
 
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> None:
-        self._copy(src_vref.name, self._home(src_vref), volume.name, self._pool_of(volume), volume.size)
+        self._copy(src_vref.name, self._find_pool(src_vref), volume.name, self._assigned_pool(volume), volume.size)
 
     def delete_volume(self, volume: Any) -> None:
         """Raises VolumeNotFound when it is in none of the pools, each of which is there."""
@@ -94,19 +95,19 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def extend_volume(self, volume: Any, new_size: int) -> None:
         """Works on attached volumes too: the node refreshes its loop device."""
-        pool = self._home(volume)
+        pool = self._find_pool(volume)
         with in_words(f"extending {volume.name} in pool {pool.name!r}"):
-            pool.resize(volume.name, new_size * GIB)
+            pool.resize(volume.name, new_size * BYTES_PER_GIB)
 
     def local_path(self, volume: Any) -> str:
-        return self._home(volume).file(volume.name)
+        return self._find_pool(volume).file(volume.name)
 
     # Snapshots
 
     def create_snapshot(self, snapshot: Any) -> None:
-        home = self._home(snapshot.volume)
-        size = _snapshot_gib(snapshot, home.file(snapshot.volume.name))
-        self._copy(snapshot.volume.name, home, snapshot.name, home, size)
+        pool = self._find_pool(snapshot.volume)
+        size = _snapshot_gib(snapshot, pool.file(snapshot.volume.name))
+        self._copy(snapshot.volume.name, pool, snapshot.name, pool, size)
 
     def delete_snapshot(self, snapshot: Any) -> None:
         """Raises SnapshotNotFound as `delete_volume` does VolumeNotFound."""
@@ -116,14 +117,14 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
         """The volume keeps its size. A new file takes the old one's place, so it must not be attached here."""
-        home, origin = self._home(volume), self._home_of_snapshot(snapshot)
+        pool, origin = self._find_pool(volume), self._find_snapshot_pool(snapshot)
         doing = f"reverting {volume.name} to {snapshot.name}"
-        with in_words(doing), home.incomplete(volume.name) as made:
-            path = home.file(volume.name)
+        with in_words(doing), pool.incomplete(volume.name) as file:
+            path = pool.file(volume.name)
             if device := devices.find_attached(path):
                 raise exception.InvalidVolume(reason=f"{doing}: {path} is still on {device} of this host")
-            sparse.clone_path(origin.file(snapshot.name), made[0], Path(path).stat().st_size)
-            home.replace(made, volume.name)
+            sparse.clone_path(origin.file(snapshot.name), file[0], Path(path).stat().st_size)
+            pool.replace(file, volume.name)
 
     # Groups: a snapshot of a group shows all its volumes at one point in time
 
@@ -160,29 +161,29 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         return None, None
 
     def create_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Sequence[Any]) -> tuple[Any, Any]:
-        homes = [self._home(snapshot.volume) for snapshot in snapshots]
-        sources = [home.file(snapshot.volume.name) for home, snapshot in zip(homes, snapshots, strict=True)]
+        pools = [self._find_pool(snapshot.volume) for snapshot in snapshots]
+        sources = [pool.file(snapshot.volume.name) for pool, snapshot in zip(pools, snapshots, strict=True)]
         doing = f"taking the group snapshot {group_snapshot.id}"
-        with in_words(doing), contextlib.ExitStack() as files:
-            for home, snapshot in zip(homes, snapshots, strict=True):
-                home.check_room(snapshot.volume_size * GIB)
-            made = [
-                files.enter_context(home.incomplete(snapshot.name))
-                for home, snapshot in zip(homes, snapshots, strict=True)
+        with in_words(doing), contextlib.ExitStack() as cleanup:
+            for pool, snapshot in zip(pools, snapshots, strict=True):
+                pool.check_room(snapshot.volume_size * BYTES_PER_GIB)
+            files = [
+                cleanup.enter_context(pool.incomplete(snapshot.name))
+                for pool, snapshot in zip(pools, snapshots, strict=True)
             ]
 
             def copy_all() -> None:
-                for source, (target, _), snapshot in zip(sources, made, snapshots, strict=True):
-                    sparse.clone_path(source, target, _snapshot_gib(snapshot, source) * GIB)
+                for source, (target, _), snapshot in zip(sources, files, snapshots, strict=True):
+                    sparse.clone_path(source, target, _snapshot_gib(snapshot, source) * BYTES_PER_GIB)
 
             if not sparse.undisturbed(sources, copy_all):
                 raise exception.InvalidVolume(
                     reason=f"{doing}: the volumes are written to all the time; pause the writers"
                 )
             with contextlib.ExitStack() as undo:
-                for home, snapshot, file in zip(homes, snapshots, made, strict=True):
-                    home.publish(file, snapshot.name)
-                    undo.callback(home.remove, snapshot.name)
+                for pool, snapshot, file in zip(pools, snapshots, files, strict=True):
+                    pool.publish(file, snapshot.name)
+                    undo.callback(pool.remove, snapshot.name)
                 undo.pop_all()
         return {"status": "available"}, [{"id": snapshot.id, "status": "available"} for snapshot in snapshots]
 
@@ -211,12 +212,12 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def initialize_connection(self, volume: Any, connector: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
         """The file, for a node that has the directory at the same place."""
-        return self._connection(self._home(volume).file(volume.name), "rw")
+        return self._connection(self._find_pool(volume).file(volume.name), "rw")
 
     def initialize_connection_snapshot(
         self, snapshot: Any, connector: Mapping[str, Any], **kwargs: Any
     ) -> dict[str, Any]:
-        return self._connection(self._home_of_snapshot(snapshot).file(snapshot.name), "ro")
+        return self._connection(self._find_snapshot_pool(snapshot).file(snapshot.name), "ro")
 
     def _connection(self, path: str, access_mode: str) -> dict[str, Any]:
         data = {
@@ -235,7 +236,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         pool, name = self._existing(volume, existing_ref)
         volume_utils.check_already_managed_volume(name)
         with in_words(f"managing {name} in pool {pool.name!r}"):
-            pool.resize(name, _whole_gib(pool.file(name)) * GIB)
+            pool.resize(name, _whole_gib(pool.file(name)) * BYTES_PER_GIB)
             if name != volume.name:
                 pool.rename(name, volume.name)
 
@@ -244,7 +245,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         return _whole_gib(pool.file(name))
 
     def _existing(self, volume: Any, existing_ref: Mapping[str, str]) -> tuple[Directory, str]:
-        pool, name = self._pool_of(volume), existing_ref.get("source-name", "")
+        pool, name = self._assigned_pool(volume), existing_ref.get("source-name", "")
         if not name or "/" in name or name.startswith("."):
             reason = "source-name must be the name of a file in the pool's directory"
         elif not sparse.is_plain_file(pool.file(name)):
@@ -267,7 +268,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         entries = [
             {
                 "reference": {"source-name": name},
-                "size": -(-size // GIB),
+                "size": -(-size // BYTES_PER_GIB),
                 "safe_to_manage": name not in ids,
                 "reason_not_safe": "already managed" if name in ids else None,
                 "cinder_id": ids.get(name),
@@ -286,7 +287,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         return host["host"] == volume.host, None
 
     def get_pool(self, volume: Any) -> str:
-        return self._home(volume).name
+        return self._find_pool(volume).name
 
     def _update_volume_stats(self) -> None:
         self._stats = {
@@ -304,10 +305,10 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
             now = pool.capacity(count_anew=True)
         return {
             "pool_name": pool.name,
-            "total_capacity_gb": now.total / GIB,
-            "free_capacity_gb": now.free / GIB,
-            "provisioned_capacity_gb": now.provisioned / GIB,
-            "largest_volume_gb": pool.limits.largest(now) / GIB,
+            "total_capacity_gb": now.total / BYTES_PER_GIB,
+            "free_capacity_gb": now.free / BYTES_PER_GIB,
+            "provisioned_capacity_gb": now.provisioned / BYTES_PER_GIB,
+            "largest_volume_gb": pool.limits.largest(now) / BYTES_PER_GIB,
             "reserved_percentage": pool.limits.reserved_percentage,
             "max_over_subscription_ratio": pool.limits.max_over_subscription_ratio,
             "thin_provisioning_support": True,
@@ -322,21 +323,21 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     # Files and pools
 
-    def _copy(self, name: str, home: Directory, new_name: str, pool: Directory, size: int) -> None:
+    def _copy(self, name: str, origin: Directory, new_name: str, pool: Directory, size: int) -> None:
         """A new file with what another one holds, `size` GiB long."""
-        doing, source = f"copying {name} to {new_name} in pool {pool.name!r}", home.file(name)
+        doing, source = f"copying {name} to {new_name} in pool {pool.name!r}", origin.file(name)
         with in_words(doing):
             have = Path(source).stat().st_size
-            if have > size * GIB:
+            if have > size * BYTES_PER_GIB:
                 raise exception.InvalidInput(reason=f"{doing}: {size} GiB do not hold its {have} bytes")
-            pool.check_room(size * GIB)
-            with pool.incomplete(new_name) as made:
-                if not sparse.clone_at_one_moment(source, made[0], size * GIB):
+            pool.check_room(size * BYTES_PER_GIB)
+            with pool.incomplete(new_name) as file:
+                if not sparse.clone_at_one_moment(source, file[0], size * BYTES_PER_GIB):
                     raise exception.InvalidVolume(
                         reason=f"{doing}: it is written to all the time, and without reflink (XFS, btrfs) in {pool.path} "
                         "a copy takes time; pause the writers or detach the volume"
                     )
-                pool.publish(made, new_name)
+                pool.publish(file, new_name)
 
     def _remove(self, name: str) -> bool:
         """Whether it was in one of the pools. Where one of them is not there, nobody knows, and nothing is removed."""
@@ -349,7 +350,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
                 removed = pool.remove(name) or removed
         return removed
 
-    def _pool_of(self, volume: Any) -> Directory:
+    def _assigned_pool(self, volume: Any) -> Directory:
         """Where the scheduler put the volume."""
         name = _pool_name(volume)
         if name in self._pools:
@@ -366,11 +367,11 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
                 data=f"{name} lies in pool {pool!r}, which is not configured: it is neither deleted nor gone"
             )
 
-    def _home(self, volume: Any) -> Directory:
+    def _find_pool(self, volume: Any) -> Directory:
         """Where the volume is."""
         return self._holder(volume.name) or _missing(exception.VolumeNotFound(volume_id=volume.id))
 
-    def _home_of_snapshot(self, snapshot: Any) -> Directory:
+    def _find_snapshot_pool(self, snapshot: Any) -> Directory:
         return self._holder(snapshot.name) or _missing(exception.SnapshotNotFound(snapshot_id=snapshot.id))
 
     def _holder(self, name: str) -> Directory | None:
@@ -393,4 +394,4 @@ def _snapshot_gib(snapshot: Any, path: str) -> int:
 
 
 def _whole_gib(path: str) -> int:
-    return -(-Path(path).stat().st_size // GIB)
+    return -(-Path(path).stat().st_size // BYTES_PER_GIB)

@@ -70,7 +70,6 @@ def run(
     timeout: float,
     input: bytes | None = None,
     ok: Collection[int] = (0,),
-    secret: Sequence[str] = (),
     files: Sequence[int] = (),
     environment: Mapping[str, str] = EMPTY,
 ) -> Output:
@@ -81,7 +80,6 @@ def run(
         timeout: seconds; then the command and its children are killed.
         input: written to its standard input, which is otherwise empty.
         ok: exit codes that are no error.
-        secret: texts that must appear in no error message.
         files: open files that the command inherits.
         environment: variables besides those of this process.
 
@@ -89,7 +87,7 @@ def run(
         HostError: not installed, timed out, or another exit code; shows the command and what it wrote to stderr.
     """
     tool = find_tool(argv[0])
-    shown = _redact(shlex.join(argv), secret)
+    shown = shlex.join(argv)
     try:
         # No preexec_fn, user or group: with any of them Python forks instead of using vfork, ten times slower in a large process.
         process = subprocess.Popen(
@@ -113,7 +111,7 @@ def run(
         raise
     output = Output(out.decode(errors="replace"), err.decode(errors="replace"), process.returncode)
     if output.code not in ok:
-        raise HostError(_redact(f"{shown}: {_outcome(output)}", secret))
+        raise HostError(f"{shown}: {_outcome(output)}")
     return output
 
 
@@ -130,9 +128,3 @@ def _outcome(output: Output) -> str:
     ended = f"exit code {output.code}" if output.code >= 0 else f"ended by {signal.Signals(-output.code).name}"
     said = (output.stderr.strip() or output.stdout.strip())[-2000:]
     return f"{ended}: {said}" if said else ended
-
-
-def _redact(text: str, secret: Sequence[str]) -> str:
-    for word in sorted(filter(None, secret), key=len, reverse=True):
-        text = text.replace(shlex.quote(word), "***").replace(word, "***")
-    return text

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.api import GRACE
 from csi_cinderlib.backend.verbs import Outcome
-from csi_cinderlib.backend.work import all_of, change
+from csi_cinderlib.backend.work import change
+from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.errors import (
     AlreadyExists,
     BackendUnavailable,

@@ -5,6 +5,16 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
+DEFAULT_FILE_SYSTEM = "ext4"
+
+
+def find_unsupported(fs_type: str) -> str:
+    """Why no volume can have this file system; "" where one can, or where the choice is the driver's."""
+    if not fs_type or fs_type in FILE_SYSTEMS:
+        return ""
+    return f"unsupported file system {fs_type!r}; supported: {', '.join(FILE_SYSTEMS)}"
+
 
 class AccessMode(enum.StrEnum):
     """CSI's access modes by their names in the specification; UNKNOWN never gets this far."""
@@ -31,7 +41,7 @@ class Mount:
     """The volume is used through a file system.
 
     Attributes:
-        fs_type: "ext4", "xfs" or "btrfs"; "" leaves the choice to the driver (ext4).
+        fs_type: one of FILE_SYSTEMS; "" leaves the choice to the driver.
         flags: mount options as given, in order. May hold what a user regards as private: no repr.
         group: gid as text, or "".
     """

@@ -36,6 +36,10 @@ EMPTY: Mapping[str, str] = _Nothing()
 NOTHING: Mapping[str, object] = _Nothing()
 OWN_KEYS = "csi-cinderlib."
 """The ids of key-values that begin so are this program's; the library's users neither see nor change them."""
+MULTIATTACH = "multiattach"
+"""The extra spec of volumes that several nodes may attach at once; its value is YES."""
+YES = "<is> True"
+"""Cinder's spelling of a capability that is required."""
 SECRET: Mapping[str, object] = MappingProxyType({"secret": True})
 """The metadata of a dataclass field that may hold credentials."""
 

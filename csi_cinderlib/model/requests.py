@@ -12,6 +12,12 @@ from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.records import EMPTY, Source
 from csi_cinderlib.model.size import Bytes, SizeRange
 
+SIDECARS = "csi.storage.k8s.io/"
+"""Kubernetes' own sidecars put keys with this prefix, and refuse those that they do not know."""
+FS_TYPE = f"{SIDECARS}fstype"
+EXTRA_SPECS = "extraSpecs/"
+QOS = "qos/"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassParameters:
@@ -21,10 +27,10 @@ class ClassParameters:
         backend: the back end's name, or "" for the one with most free space that fits.
         pool: a pool of it, or "".
         type: a named volume type of the configuration, or "".
-        extra_specs: Cinder extra specs, from `extraSpecs/KEY` (a prefix that is taken off).
-        qos: Cinder QoS specs, from `qos/KEY`.
+        extra_specs: Cinder extra specs, from keys with the prefix EXTRA_SPECS, which is taken off.
+        qos: Cinder QoS specs, from keys with the prefix QOS, which is taken off.
         mkfs_options: extra arguments to mkfs, split as a shell splits words.
-        fs_type: `csi.storage.k8s.io/fstype`, or "".
+        fs_type: the value of FS_TYPE, or "".
         labels: claim and volume names that the provisioner adds; never compared.
         given: all of it as given, less the labels: what is compared when the call is repeated.
     """

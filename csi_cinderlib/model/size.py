@@ -13,6 +13,8 @@ GiB = NewType("GiB", int)
 BYTES_PER_GIB = 1024**3
 DEFAULT_SIZE = GiB(1)
 """What a caller gets who asks for no size at all."""
+MAX_SIZE = Bytes((2**63 - 1) // BYTES_PER_GIB * BYTES_PER_GIB)
+"""The largest whole GiB that CSI's messages can hold: sizes are int64 there."""
 
 
 def gib_ceil(size: Bytes) -> GiB:

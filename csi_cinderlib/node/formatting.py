@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat, Unsupported
 from csi_cinderlib.host.magics import Kind
 from csi_cinderlib.host.signatures import Signature
+from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.pages import REFUSAL_PAGE
 
-DEFAULT_FILE_SYSTEM = "ext4"
 MOUNTABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
 
 

@@ -119,9 +119,9 @@ def _maker(kind: type) -> Callable[[Mapping[str, Any]], Any]:
     open_class = make_dataclass(kind.__name__, same, slots=True, kw_only=True, eq=False, repr=False)
 
     def make(values: Mapping[str, Any]) -> Any:
-        made = open_class(**values)
-        made.__class__ = kind
-        return made
+        instance = open_class(**values)
+        instance.__class__ = kind
+        return instance
 
     return make
 

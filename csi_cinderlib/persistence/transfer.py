@@ -24,10 +24,10 @@ from typing import Any, BinaryIO
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, InvalidRequest, OperationPending, PreconditionFailed
 from csi_cinderlib.persistence import codec
 from csi_cinderlib.persistence.api import KINDS, Sealer, Store
+from csi_cinderlib.persistence.iteration import PAGE, pages
 
 FORMAT = "csi-cinderlib/export"
 VERSION = 1
-PAGE = 500
 WRITERS = 8
 """Threads that import: a server answers one caller at a time slowly, several at once well."""
 
@@ -172,13 +172,10 @@ def _records(store: Store, corrupt: list[Key] | None = None) -> Iterator[Any]:
     """All records in an order in which they can be added; the keys of those that cannot be read are put into `corrupt`."""
     kinds: Sequence[Any] = KINDS
     for kind in kinds:
-        after, more = "", True
-        while more:
-            page: Any = store.page(kind, after=after, limit=PAGE)
+        for page in pages(store, kind):
             yield from page.records
             if corrupt is not None:
                 corrupt += [(codec.kind_name(kind), id) for id in page.corrupt]
-            after, more = page.next, bool(page.next)
 
 
 def _key(record: Any) -> Key:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model.capability import AccessMode, Capability, Mount
+from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM, AccessMode, Capability, Mount, find_unsupported
 from csi_cinderlib.model.records import Volume
-
-FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
-DEFAULT_FILE_SYSTEM = "ext4"
 
 
 def many_nodes(capabilities: Sequence[Capability]) -> bool:
@@ -17,7 +14,7 @@ def many_nodes(capabilities: Sequence[Capability]) -> bool:
     return any(capability.access_mode.multi_node for capability in capabilities)
 
 
-def problem(capability: Capability) -> str:
+def find_obstacle(capability: Capability) -> str:
     """Why no volume of this driver can be used so, or "" if one can.
 
     A file system on a block device is written by one node at a time: a second writer, or a reader whose cache a
@@ -31,23 +28,20 @@ def problem(capability: Capability) -> str:
             f"access mode {mode} with a file system would destroy it, since each node caches it on its own: "
             "use a raw block volume (volumeMode: Block), or one node at a time"
         )
-    fs_type = capability.access_type.fs_type
-    if fs_type and fs_type not in FILE_SYSTEMS:
-        return f"unsupported file system {fs_type!r}; supported: {', '.join(FILE_SYSTEMS)}"
-    return ""
+    return find_unsupported(capability.access_type.fs_type)
 
 
 def check_possible(capabilities: Sequence[Capability]) -> None:
     """Raises InvalidRequest when one of them cannot be honoured by any back end."""
     for index, capability in enumerate(capabilities):
-        if why := problem(capability):
+        if why := find_obstacle(capability):
             raise InvalidRequest(f"volume_capabilities[{index}]", why)
 
 
 def unsupported(volume: Volume, capabilities: Sequence[Capability]) -> str:
     """Why this volume cannot be used so, or "" if it can."""
     for capability in capabilities:
-        if why := problem(capability):
+        if why := find_obstacle(capability):
             return why
         if capability.access_mode.multi_node and not volume.multiattach:
             return f"access mode {capability.access_mode}: the volume was not made for several nodes"

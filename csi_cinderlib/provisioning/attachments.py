@@ -15,16 +15,16 @@ from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Attachment, Node, Status, Volume
-from csi_cinderlib.model.requests import PublishVolume
+from csi_cinderlib.model.requests import FS_TYPE, PublishVolume
 from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import access, fencing, locking, paging
+from csi_cinderlib.persistence.iteration import all_of
+from csi_cinderlib.provisioning import access, fencing, locking
 from csi_cinderlib.provisioning.finality import existing_volume, home
 from csi_cinderlib.sealing import Sealer
 
 CONTEXT_KEY = "connection"
-FS_TYPE = "csi.storage.k8s.io/fstype"
 MKFS_OPTIONS = "mkfsOptions"
 MAX_CONTEXT = 4096
 """Bytes of publish_context, keys and values together (spec: "Size Limits")."""
@@ -105,8 +105,8 @@ class Attachments:
             self._check_slots(request.node_id, own=1)
 
         fencing.check_alone(volume, attachments, request)
-        found = fencing.own(attachments, request.node_id)
-        if found is not None and not fencing.keep(found, request):
+        found = fencing.attachment_on(attachments, request.node_id)
+        if found is not None and not fencing.is_reusable(found, request):
             self._detach(found)
             volume, found = self._store.get(Volume, volume.id), None
         if found is None:
@@ -143,7 +143,7 @@ class Attachments:
         return dict(self._nodes.get(Node, node_id).connector)
 
     def _attachments(self, volume_id: str) -> list[Attachment]:
-        return list(paging.walk(self._store, Attachment, {"volume_id": volume_id}))
+        return list(all_of(self._store, Attachment, {"volume_id": volume_id}))
 
     def _check_slots(self, node_id: str, *, own: int = 0) -> None:
         """That the node has a slot left, `own` of those in use being this call's."""

@@ -20,18 +20,18 @@ from csi_cinderlib.errors import (
 )
 from csi_cinderlib.host import mkfstrial
 from csi_cinderlib.host.devices import SECTOR
+from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
-from csi_cinderlib.model.requests import CreateVolume
+from csi_cinderlib.model.requests import FS_TYPE, CreateVolume
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import access, locking, sizes
-from csi_cinderlib.provisioning.attachments import FS_TYPE
+from csi_cinderlib.provisioning.comparison import Step, check_same, next_step
 from csi_cinderlib.provisioning.finality import existing_volume, exists, home, retried
 from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
-from csi_cinderlib.provisioning.sameness import Step, check_same, next_step
 
 SECTOR_SIZE = "logical_block_size"
 """In the report of a pool: bytes of a sector as nodes will see it. Only our own drivers tell it."""
@@ -158,7 +158,7 @@ class Creation:
             if asked or not any(not item.is_block for item in volume.capabilities):
                 return asked
             if volume.source is None or volume.source_blank:  # a copy of nothing is formatted as a new volume
-                return access.DEFAULT_FILE_SYSTEM
+                return DEFAULT_FILE_SYSTEM
             try:
                 origin = volume.source.id
                 if volume.source.kind is SourceKind.SNAPSHOT:

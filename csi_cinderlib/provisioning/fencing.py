@@ -23,11 +23,11 @@ def check_usable(volume: Volume, request: PublishVolume) -> None:
         raise PreconditionFailed(
             f"volume {volume.id!r} is {volume.status}" + (f": {volume.message}" if volume.message else "")
         )
-    if why := access.problem(request.capability):
+    if why := access.find_obstacle(request.capability):
         raise PreconditionFailed(f"volume {volume.id!r}: {why}")
 
 
-def own(attachments: Sequence[Attachment], node_id: str) -> Attachment | None:
+def attachment_on(attachments: Sequence[Attachment], node_id: str) -> Attachment | None:
     """The attachment of that very node."""
     return next((attachment for attachment in attachments if attachment.node_id == node_id), None)
 
@@ -45,7 +45,7 @@ def difference(attachment: Attachment, request: PublishVolume) -> str:
     return ""
 
 
-def keep(attachment: Attachment, request: PublishVolume) -> bool:
+def is_reusable(attachment: Attachment, request: PublishVolume) -> bool:
     """Whether to answer or finish this attachment of the same node; if not, it is to be undone and made anew.
 
     One that was answered may be in use, so it is never undone here; one that was not, nobody can use.

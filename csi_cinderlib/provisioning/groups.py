@@ -15,9 +15,10 @@ from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import locking, paging
+from csi_cinderlib.persistence.iteration import all_of
+from csi_cinderlib.provisioning import locking
+from csi_cinderlib.provisioning.comparison import mapping_difference
 from csi_cinderlib.provisioning.finality import existing_volume, home, retried
-from csi_cinderlib.provisioning.sameness import mapping_difference
 
 
 class Groups:
@@ -123,7 +124,7 @@ class Groups:
 
     def _state(self, found: GroupSnapshot) -> GroupSnapshotState:
         where = {"group_snapshot_id": found.id}
-        return GroupSnapshotState(found, tuple(paging.walk(self._store, Snapshot, where)))
+        return GroupSnapshotState(found, all_of(self._store, Snapshot, where))
 
     def _volume(self, id: str) -> Volume:
         """Raises OperationPending while a call works on it. A volume in another state is refused by its back end."""

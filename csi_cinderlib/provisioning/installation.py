@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from csi_cinderlib.errors import AlreadyExists, ConfigurationError, CorruptRecord, NotFound, StaleRecord
 from csi_cinderlib.model import ids
-from csi_cinderlib.model.records import EMPTY, OWN_KEYS, KeyValue, Volume
+from csi_cinderlib.model.records import OWN_KEYS, KeyValue, Volume
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import paging
+from csi_cinderlib.persistence.iteration import pages
 
 KEY = f"{OWN_KEYS}installation"
 """The id of the key-value that holds the namespace as a UUID."""
@@ -104,6 +104,6 @@ def _choose(store: Store) -> ids.Namespace:
 
 def _volumes(store: Store) -> Iterator[tuple[str, str]]:
     """Ids and names; a record that cannot be read has no name."""
-    for page in paging.pages(store, Volume, EMPTY):
+    for page in pages(store, Volume):
         yield from ((record.id, record.name) for record in page.records)
         yield from ((id, "") for id in page.corrupt)

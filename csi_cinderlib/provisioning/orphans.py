@@ -29,9 +29,10 @@ from csi_cinderlib.errors import (
 )
 from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.model import labels, nodes, times
-from csi_cinderlib.model.records import EMPTY, Attachment, Group, GroupSnapshot, Node, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import locking, paging
+from csi_cinderlib.persistence.iteration import pages, walk, walk_all
+from csi_cinderlib.provisioning import locking
 from csi_cinderlib.provisioning.finality import home
 
 Stuck = Volume | Snapshot | GroupSnapshot | Attachment
@@ -144,7 +145,7 @@ class Orphans:
     def _remove(self, record: Any) -> None:
         """With what goes with it."""
         if isinstance(record, GroupSnapshot):
-            for member in paging.walk(self._store, Snapshot, {"group_snapshot_id": record.id}):
+            for member in walk_all(self._store, Snapshot, {"group_snapshot_id": record.id}):
                 self._store.remove(member)
             with suppress(NotFound):
                 self._store.remove(self._store.get(Group, record.group_id))
@@ -202,10 +203,10 @@ class Orphans:
 
     def _forget_deleted_volumes(self) -> None:
         """Remove records that were kept for snapshots which are gone: a kill came between the two removals."""
-        deleted = list(paging.walk(self._store, Volume, {"status": str(Status.DELETED)}))
+        deleted = list(walk_all(self._store, Volume, {"status": str(Status.DELETED)}))
         if not deleted:
             return
-        needed = {snapshot.volume_id for snapshot in paging.walk(self._store, Snapshot, EMPTY)}
+        needed = {snapshot.volume_id for snapshot in walk_all(self._store, Snapshot)}
         for record in deleted:
             if record.id not in needed:
                 with suppress(InUse, NotFound, StaleRecord):  # a snapshot that cannot be read keeps its volume, too
@@ -236,20 +237,14 @@ class Orphans:
 
     def _stuck(self) -> Iterator[Stuck]:
         """Attachments first and snapshots next, since volumes cannot go before them."""
-        attachments = (
-            record for page in paging.pages(self._store, Attachment, {"status": _STUCK}) for record in page.records
+        where = {"status": _STUCK}
+        snapshots = (record for record in walk(self._store, Snapshot, where) if not record.group_snapshot_id)
+        return itertools.chain(
+            walk(self._store, Attachment, where),
+            snapshots,
+            walk(self._store, GroupSnapshot, where),
+            walk(self._store, Volume, where),
         )
-        snapshots = (
-            record
-            for page in paging.pages(self._store, Snapshot, {"status": _STUCK})
-            for record in page.records
-            if not record.group_snapshot_id
-        )
-        groups = (
-            record for page in paging.pages(self._store, GroupSnapshot, {"status": _STUCK}) for record in page.records
-        )
-        volumes = (record for page in paging.pages(self._store, Volume, {"status": _STUCK}) for record in page.records)
-        return itertools.chain(attachments, snapshots, groups, volumes)
 
     def _describe(self, record: Stuck) -> Orphan:
         is_due = due(record, self._clock(), self._grace)
@@ -262,26 +257,25 @@ class Orphans:
         return _orphan(record, record.message or f"it is {record.status} {idle}", due=is_due)
 
     def _unreadable(self) -> Iterator[Orphan]:
-        for kind, walk in (
-            ("volume", paging.pages(self._store, Volume, EMPTY)),
-            ("snapshot", paging.pages(self._store, Snapshot, EMPTY)),
-            ("group snapshot", paging.pages(self._store, GroupSnapshot, EMPTY)),
-            ("attachment", paging.pages(self._store, Attachment, EMPTY)),
+        for kind, all_pages in (
+            ("volume", pages(self._store, Volume)),
+            ("snapshot", pages(self._store, Snapshot)),
+            ("group snapshot", pages(self._store, GroupSnapshot)),
+            ("attachment", pages(self._store, Attachment)),
         ):
-            for page in walk:
+            for page in all_pages:
                 for id in page.corrupt:
                     yield Orphan(kind=kind, id=id, reason="its record cannot be read")
 
     def _nodes_gone(self) -> Iterator[Orphan]:
         """Only listed: whether the node is really off is for the orchestrator to say, which then unpublishes."""
         known: dict[str, bool] = {}
-        for page in paging.pages(self._store, Attachment, EMPTY):
-            for record in page.records:
-                if record.node_id not in known:
-                    known[record.node_id] = self._knows(record.node_id)
-                if record.status is Status.AVAILABLE and not known[record.node_id]:
-                    reason = f"node {record.node_id!r} is not registered"
-                    yield _orphan(record, reason)
+        for record in walk(self._store, Attachment):
+            if record.node_id not in known:
+                known[record.node_id] = self._knows(record.node_id)
+            if record.status is Status.AVAILABLE and not known[record.node_id]:
+                reason = f"node {record.node_id!r} is not registered"
+                yield _orphan(record, reason)
 
     def _knows(self, node_id: str) -> bool:
         try:

@@ -1,27 +1,10 @@
-"""Tokens and limits of the list calls, and walks over whole lists."""
+"""Tokens and limits of the list calls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeVar
-
-from csi_cinderlib.errors import CorruptRecord, OperationPending
-from csi_cinderlib.model.records import (
-    Attachment,
-    Group,
-    GroupSnapshot,
-    InitiatorData,
-    KeyValue,
-    Node,
-    Snapshot,
-    Volume,
-)
-from csi_cinderlib.persistence.api import Page, Store, Where
-
-R = TypeVar("R", Volume, Snapshot, Attachment, Group, GroupSnapshot, InitiatorData, KeyValue, Node)
+from csi_cinderlib.errors import OperationPending
 
 _AFTER = "after:"
-_WALK = 1000
 
 
 def start(token: str) -> str:
@@ -47,25 +30,3 @@ def token(next: str) -> str:
 def size(limit: int, most: int) -> int:
     """How many entries a page has: never more than `most`, since an answer must fit into a gRPC message."""
     return min(limit, most) if limit else most
-
-
-def walk(store: Store, kind: type[R], where: Where) -> Iterator[R]:
-    """All records with these fields.
-
-    Raises:
-        CorruptRecord: one cannot be read. Callers that decide on "all of them" must not decide on a part.
-    """
-    for page in pages(store, kind, where):
-        if page.corrupt:
-            raise CorruptRecord(kind.__name__.lower(), page.corrupt[0], "it may be one of those asked for")
-        yield from page.records
-
-
-def pages(store: Store, kind: type[R], where: Where) -> Iterator[Page[R]]:
-    after = ""
-    while True:
-        page = store.page(kind, after=after, limit=_WALK, where=where)
-        yield page
-        if not page.next:
-            return
-        after = page.next

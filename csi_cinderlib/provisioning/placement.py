@@ -14,15 +14,13 @@ from csi_cinderlib.errors import BackendUnavailable, DriverError, NotReady, Reso
 from csi_cinderlib.model.answers import CapacityAnswer
 from csi_cinderlib.model.records import EMPTY, Volume, VolumeType
 from csi_cinderlib.model.requests import ClassParameters, CreateVolume, GetCapacity, Topology
-from csi_cinderlib.model.size import BYTES_PER_GIB, Bytes, GiB, to_bytes
+from csi_cinderlib.model.size import BYTES_PER_GIB, MAX_SIZE, Bytes, GiB, to_bytes
 from csi_cinderlib.provisioning import access, ranking, volume_types
 from csi_cinderlib.provisioning.ranking import Place, Wanted
 
 PROMPT_SECONDS = 1.0
 """How long a call waits for the reports of all back ends together."""
 SMALLEST = GiB(1)
-MOST = Bytes((2**63 - 1) // BYTES_PER_GIB * BYTES_PER_GIB)
-"""What "without limit" is on the wire, where sizes are int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class Placement:
             able = []
         if not able:
             self._check_ready(wanted, silent, None)
-        return answer(max((ranking.free(place, wanted) for place in able), default=0.0))
+        return to_capacity(max((ranking.free(place, wanted) for place in able), default=0.0))
 
     def _kind(
         self, parameters: ClassParameters, mutable: Mapping[str, str], many: bool
@@ -131,7 +129,9 @@ class Placement:
         everything = self._backends.all()
         if not everything:
             raise NotReady("no back end is configured") from error
-        away = {one.name: one.failure or "it is not ready yet" for one in everything if not one.ready} | silent
+        away = {
+            backend.name: backend.failure or "it is not ready yet" for backend in everything if not backend.ready
+        } | silent
         for name, reason in away.items():
             if _only(wanted) in {"", name}:
                 raise BackendUnavailable(name, reason) from error
@@ -172,9 +172,9 @@ def places(backend: BackEnd, stats: BackendStats, ratings: Mapping[str, Rating])
     ]
 
 
-def answer(free: float) -> CapacityAnswer:
+def to_capacity(free: float) -> CapacityAnswer:
     """GiB as GetCapacity's answer. Pure."""
-    if free * BYTES_PER_GIB >= MOST:
-        return CapacityAnswer(available=MOST, minimum=to_bytes(SMALLEST))
+    if free * BYTES_PER_GIB >= MAX_SIZE:
+        return CapacityAnswer(available=MAX_SIZE, minimum=to_bytes(SMALLEST))
     whole = to_bytes(GiB(int(free)))
     return CapacityAnswer(available=Bytes(int(free * BYTES_PER_GIB)), maximum=whole, minimum=to_bytes(SMALLEST))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from csi_cinderlib.errors import DriverError, InvalidRequest, ResourceExhausted
 from csi_cinderlib.model.records import EMPTY, NOTHING, VolumeType
-from csi_cinderlib.model.requests import Topology
+from csi_cinderlib.model.requests import QOS, Topology
 from csi_cinderlib.model.size import GiB
-from csi_cinderlib.provisioning import extra_specs, sameness, volume_types
+from csi_cinderlib.provisioning import comparison, extra_specs
 
 _PROVISIONING = "provisioning:type"
 
@@ -104,7 +104,7 @@ def rank(places: Sequence[Place], wanted: Wanted) -> list[Place]:
 def _preference(place: Place, topology: Topology | None) -> int:
     preferred = topology.preferred if topology else ()
     for index, segments in enumerate(preferred):
-        if sameness.fits(place.topology, segments):
+        if comparison.fits(place.topology, segments):
             return index
     return len(preferred)
 
@@ -162,7 +162,7 @@ _RULES = (
         ),
     ),
     _Rule(
-        lambda place, wanted: sameness.reachable(place.topology, wanted.topology),
+        lambda place, wanted: comparison.reachable(place.topology, wanted.topology),
         lambda places, _wanted: ResourceExhausted(
             f"none of these can be reached from the requested topology: {_names(places)}"
         ),
@@ -176,7 +176,7 @@ _RULES = (
     _Rule(
         lambda place, wanted: place.qos or not _qos(wanted),
         lambda places, wanted: InvalidRequest(
-            f"parameters[{volume_types.QOS_PREFIX}{min(_qos(wanted))}]", f"these have no QoS: {_names(places)}"
+            f"parameters[{QOS}{min(_qos(wanted))}]", f"these have no QoS: {_names(places)}"
         ),
     ),
     _Rule(

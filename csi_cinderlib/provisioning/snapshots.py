@@ -15,8 +15,8 @@ from csi_cinderlib.model.requests import CreateSnapshot, ListSnapshots
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import locking, paging
+from csi_cinderlib.provisioning.comparison import Step, check_same_snapshot, next_step
 from csi_cinderlib.provisioning.finality import existing_volume, home, retried
-from csi_cinderlib.provisioning.sameness import Step, check_same_snapshot, next_step
 
 PAGE_LIMIT = 1000
 

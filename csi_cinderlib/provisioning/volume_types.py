@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model.records import VolumeType
-from csi_cinderlib.model.requests import ClassParameters
-
-MULTIATTACH = "multiattach"
-YES = "<is> True"
-QOS_PREFIX = "qos/"
+from csi_cinderlib.model.records import MULTIATTACH, YES, VolumeType
+from csi_cinderlib.model.requests import QOS, ClassParameters
 
 
 def resolve(
@@ -27,7 +23,7 @@ def resolve(
     """
     base = _named(parameters.type, named)
     extra_specs = {**base.extra_specs, **parameters.extra_specs}
-    qos = {**base.qos_specs, **parameters.qos, **mutable_qos(mutable)}
+    qos = {**base.qos_specs, **parameters.qos, **_mutable_qos(mutable)}
     if multiattach:
         extra_specs[MULTIATTACH] = YES
     _check_consumer(base, parameters.type)
@@ -60,13 +56,13 @@ def _check_consumer(base: VolumeType, name: str) -> None:
         )
 
 
-def mutable_qos(mutable: Mapping[str, str]) -> dict[str, str]:
-    """The QoS keys of mutable parameters; nothing else can be changed on a volume that exists.
+def _mutable_qos(mutable: Mapping[str, str]) -> dict[str, str]:
+    """The QoS keys of mutable parameters; nothing else is mutable.
 
     Raises:
         InvalidRequest: names the first key that is not one.
     """
     for key in sorted(mutable):
-        if not key.startswith(QOS_PREFIX) or key == QOS_PREFIX:
-            raise InvalidRequest(f"mutable_parameters[{key}]", f"is unknown; known: {QOS_PREFIX}KEY")
-    return {key.removeprefix(QOS_PREFIX): value for key, value in mutable.items()}
+        if not key.startswith(QOS) or key == QOS:
+            raise InvalidRequest(f"mutable_parameters[{key}]", f"is unknown; known: {QOS}KEY")
+    return {key.removeprefix(QOS): value for key, value in mutable.items()}

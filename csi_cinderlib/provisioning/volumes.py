@@ -7,7 +7,7 @@ from datetime import datetime
 
 from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import NotFound, OperationPending, PreconditionFailed
+from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model.answers import CapacityAnswer, Listing, VolumeState
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.ids import Namespace
@@ -16,11 +16,12 @@ from csi_cinderlib.model.requests import CreateVolume, Expanded, ExpandVolume, G
 from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.model.times import utc_now
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import access, listing, locking, modification, paging, sizes
+from csi_cinderlib.persistence.iteration import all_of
+from csi_cinderlib.provisioning import access, listing, locking, paging, sizes
+from csi_cinderlib.provisioning.comparison import mapping_difference
 from csi_cinderlib.provisioning.creation import Creation
 from csi_cinderlib.provisioning.finality import existing_volume, home
 from csi_cinderlib.provisioning.placement import Placement
-from csi_cinderlib.provisioning.sameness import mapping_difference
 
 PAGE_LIMIT = 1000
 
@@ -144,21 +145,6 @@ class Volumes:
         """What the largest volume of that class at that place may have."""
         return self._placement.capacity(request)
 
-    def modify(self, volume_id: str, mutable_parameters: Mapping[str, str]) -> Volume:
-        """Give the volume these mutable parameters; keys that are not named stay as they are.
-
-        Raises:
-            NotFound: the volume.
-            InvalidRequest: an unknown key; nothing is changed then.
-            Unsupported: the back end cannot change that on a volume that exists; names the keys.
-        """
-        with self._locks.hold(locking.volume(volume_id)):
-            volume = existing_volume(self._store, volume_id)
-            if volume.status is not Status.AVAILABLE:
-                raise OperationPending(f"volume {volume_id!r} is {volume.status}")
-            modification.check_none(volume, modification.changes(volume, mutable_parameters))
-            return volume
-
     def _attached(self, volume_id: str) -> bool:
         page = self._store.page(Attachment, limit=1, where={"volume_id": volume_id})
         return bool(page.records or page.corrupt)
@@ -166,7 +152,7 @@ class Volumes:
     def _attachments(self, volume_ids: tuple[str, ...]) -> tuple[Attachment, ...]:
         if not volume_ids:
             return ()
-        return tuple(paging.walk(self._store, Attachment, {"volume_id": volume_ids}))
+        return all_of(self._store, Attachment, {"volume_id": volume_ids})
 
     def _failures(self, volumes: Iterable[Volume]) -> dict[str, str]:
         """Why back ends of these do not work, by name."""

@@ -88,15 +88,15 @@ def _operations(bed: Bed) -> Mapping[str, tuple[Call, Call]]:
         stored[record.id] = record
 
     return {
-        "create": (lambda one: put(store.add(one)), raw.create),
-        "get": (lambda one: store.get(Volume, one.id), raw.get),
-        "get by name": (lambda one: store.page(Volume, where={"name": one.name}), raw.get_by_name),
-        "update": (lambda one: put(store.replace(stored[one.id])), raw.update),
+        "create": (lambda subject: put(store.add(subject)), raw.create),
+        "get": (lambda subject: store.get(Volume, subject.id), raw.get),
+        "get by name": (lambda subject: store.page(Volume, where={"name": subject.name}), raw.get_by_name),
+        "update": (lambda subject: put(store.replace(stored[subject.id])), raw.update),
         "page of 100": (
-            lambda one: store.page(Volume, after=one.id, where={"backend": "array1"}),
-            lambda one: raw.page(one.id, 100),
+            lambda subject: store.page(Volume, after=subject.id, where={"backend": "array1"}),
+            lambda subject: raw.page(subject.id, 100),
         ),
-        "delete": (lambda one: store.remove(stored.pop(one.id)), raw.delete),
+        "delete": (lambda subject: store.remove(stored.pop(subject.id)), raw.delete),
     }
 
 
@@ -105,9 +105,9 @@ def _take_turns(*sides: tuple[Call, list[Volume]]) -> list[float]:
     taken: list[list[float]] = [[] for _ in sides]
     for start in range(0, ROUNDS * EACH, EACH):
         for (call, subjects), times in zip(sides, taken, strict=True):
-            for one in subjects[start : start + EACH]:
+            for subject in subjects[start : start + EACH]:
                 started = time.perf_counter()
-                call(one)
+                call(subject)
                 times.append(time.perf_counter() - started)
     return [sorted(times)[len(times) // 4] for times in taken]
 

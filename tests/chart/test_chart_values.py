@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from csi_cinderlib.csi.requests.parameters import SIDECARS, STORAGE_CLASS
+from csi_cinderlib.csi.requests.parameters import STORAGE_CLASS
+from csi_cinderlib.model.requests import SIDECARS
 from scripts.generate import chart
 from tests.chart.conftest import Json, Refused, Render, objects, one, pod
 

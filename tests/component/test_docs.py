@@ -133,7 +133,7 @@ def messages(package: Path) -> Iterator[str]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
             elif isinstance(node, ast.JoinedStr):
-                yield "".join(str(one.value) if isinstance(one, ast.Constant) else "..." for one in node.values)
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
 
 
 def anchors(page: Path) -> set[str]:

@@ -30,7 +30,7 @@ def wrong(validator: Any, settings: Any) -> Iterator[str]:
     return (error.message for error in validator.iter_errors(settings))
 
 
-@pytest.mark.parametrize("driver", KNOWN.drivers, ids=lambda one: one.slug)
+@pytest.mark.parametrize("driver", KNOWN.drivers, ids=lambda driver: driver.slug)
 def test_each_example_is_valid_and_is_read(driver: catalogue.Driver, validator: Any) -> None:
     block = yaml.safe_load(command.block(driver))
     assert list(wrong(validator, block)) == []

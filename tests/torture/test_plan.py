@@ -18,11 +18,11 @@ def test_another_seed_or_round_gives_another_plan() -> None:
 
 def test_a_plan_has_every_action_and_every_disturbance_asked_for() -> None:
     rounds = [make_round(7, number, tuple(plan.DISTURBANCES)) for number in range(5)]
-    actions = {action.name for one in rounds for client in one.actions for action in client}
-    disturbances = {disturbance.name for one in rounds for disturbance in one.disturbances}
+    actions = {action.name for round in rounds for client in round.actions for action in client}
+    disturbances = {disturbance.name for round in rounds for disturbance in round.disturbances}
     assert actions == set(plan.ACTIONS)
     assert disturbances == set(plan.DISTURBANCES) - {plan.DRIVER_FAULTS, plan.EXT4_GROWTH}
-    assert {name for one in rounds for name, _ in one.hostile} == set(plan.HOSTILE)
+    assert {name for round in rounds for name, _ in round.hostile} == set(plan.HOSTILE)
 
 
 def test_disturbances_not_asked_for_are_left_out() -> None:

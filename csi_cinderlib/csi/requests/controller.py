@@ -9,6 +9,7 @@ from csi_cinderlib.csi.requests import fields, parameters
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import requests
+from csi_cinderlib.model.nodes import MAX_NODE_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +18,6 @@ class List:
 
     token: str
     limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Modify:
-    """ControllerModifyVolume."""
-
-    volume_id: str
-    mutable_parameters: dict[str, str]
 
 
 def create_volume(request: csi_pb2.CreateVolumeRequest) -> requests.CreateVolume:
@@ -48,7 +41,7 @@ def delete_volume(request: csi_pb2.DeleteVolumeRequest) -> str:
 
 def publish_volume(request: csi_pb2.ControllerPublishVolumeRequest) -> requests.PublishVolume:
     volume_id = fields.required(request.volume_id, "volume_id")
-    node_id = fields.required(request.node_id, "node_id", limit=fields.MAX_NODE_ID)
+    node_id = fields.required(request.node_id, "node_id", limit=MAX_NODE_ID)
     _need(request.HasField("volume_capability"), "volume_capability")
     fields.mapping(request.secrets, "secrets")
     return requests.PublishVolume(
@@ -65,7 +58,7 @@ def unpublish_volume(request: csi_pb2.ControllerUnpublishVolumeRequest) -> tuple
     fields.mapping(request.secrets, "secrets")
     return (
         fields.required(request.volume_id, "volume_id"),
-        fields.text(request.node_id, "node_id", limit=fields.MAX_NODE_ID),
+        fields.text(request.node_id, "node_id", limit=MAX_NODE_ID),
     )
 
 
@@ -135,13 +128,6 @@ def expand_volume(request: csi_pb2.ControllerExpandVolumeRequest) -> requests.Ex
 
 def get_volume(request: csi_pb2.ControllerGetVolumeRequest) -> str:
     return fields.required(request.volume_id, "volume_id")
-
-
-def modify_volume(request: csi_pb2.ControllerModifyVolumeRequest) -> Modify:
-    volume_id = fields.required(request.volume_id, "volume_id")
-    _need(bool(request.mutable_parameters), "mutable_parameters")
-    fields.mapping(request.secrets, "secrets")
-    return Modify(volume_id, parameters.mutable(request.mutable_parameters))
 
 
 def _need(given: bool, field: str) -> None:

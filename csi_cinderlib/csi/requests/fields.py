@@ -13,15 +13,12 @@ from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.errors import InvalidRequest, OutOfRange
 from csi_cinderlib.model.records import Source, SourceKind
 from csi_cinderlib.model.requests import Topology
-from csi_cinderlib.model.size import BYTES_PER_GIB, Bytes, SizeRange
+from csi_cinderlib.model.size import MAX_SIZE, Bytes, SizeRange
 
 MAX_TEXT = 128
 MAX_MAP = 4096
-MAX_NODE_ID = 256
 MAX_PATH = 4095
 """The kernel's PATH_MAX less the closing NUL; the specification overrides its 128 bytes for paths."""
-MAX_SIZE = Bytes((2**63 - 1) // BYTES_PER_GIB * BYTES_PER_GIB)
-"""The largest whole GiB that the wire's int64 can answer."""
 
 # Spec, CreateVolumeRequest.name: control characters other than usual white space are banned.
 _BANNED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")

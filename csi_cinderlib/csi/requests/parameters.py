@@ -10,18 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from csi_cinderlib.config.near import unknown
-from csi_cinderlib.csi.capabilities import FILE_SYSTEMS
 from csi_cinderlib.csi.requests.fields import mapping
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.host import mkfsoptions
-from csi_cinderlib.model.capability import Capability, Mount
-from csi_cinderlib.model.requests import ClassParameters
-
-EXTRA_SPECS = "extraSpecs/"
-QOS = "qos/"
-SIDECARS = "csi.storage.k8s.io/"
-"""Kubernetes' own sidecars put keys with this prefix, and refuse those that they do not know."""
-FS_TYPE = f"{SIDECARS}fstype"
+from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM, FILE_SYSTEMS, Capability, Mount, find_unsupported
+from csi_cinderlib.model.requests import EXTRA_SPECS, FS_TYPE, QOS, SIDECARS, ClassParameters
 
 FORCING = frozenset({"-F", "-FF", "-f", "-ff", "--force"})
 """mkfs options that overwrite what is on a device. Whether a device may be formatted is never a parameter."""
@@ -63,7 +56,7 @@ STORAGE_CLASS: Sequence[Parameter] = (
     ),
     Parameter(
         FS_TYPE,
-        f"The file system: {', '.join(FILE_SYSTEMS)}; left out, {FILE_SYSTEMS[0]}, and that of the source for a copy.",
+        f"The file system: {', '.join(FILE_SYSTEMS)}; left out, {DEFAULT_FILE_SYSTEM}, and that of the source for a copy.",
         "xfs",
     ),
 )
@@ -88,8 +81,8 @@ def storage_class(
     given, labels = _apart(mapping(values, field))
     fs_type = next((given.pop(key) for key in (FS_TYPE, *_OLD_FS_TYPE) if key in given), "")
     _check_keys(given, STORAGE_CLASS, field)
-    if fs_type and fs_type not in FILE_SYSTEMS:
-        raise InvalidRequest(f"{field}[{FS_TYPE}]", f"{fs_type!r} is none of {', '.join(FILE_SYSTEMS)}")
+    if why := find_unsupported(fs_type):
+        raise InvalidRequest(f"{field}[{FS_TYPE}]", why)
     return ClassParameters(
         backend=given.get("backend", ""),
         pool=given.get("pool", ""),
@@ -147,7 +140,7 @@ def _below(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
 def _file_systems(capabilities: Sequence[Capability], fs_type: str) -> frozenset[str]:
     """Those that mkfs may have to make; none when nothing is said about it."""
     kinds = [item.access_type for item in capabilities]
-    asked = {kind.fs_type or fs_type or FILE_SYSTEMS[0] for kind in kinds if isinstance(kind, Mount)}
+    asked = {kind.fs_type or fs_type or DEFAULT_FILE_SYSTEM for kind in kinds if isinstance(kind, Mount)}
     return frozenset(asked or {fs_type} - {""})
 
 

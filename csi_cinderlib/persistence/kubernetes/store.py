@@ -24,6 +24,7 @@ from csi_cinderlib.errors import (
     StoreUnavailable,
 )
 from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Volume
+from csi_cinderlib.model.requests import SIDECARS
 from csi_cinderlib.persistence.api import INDEXED, Page, R, Sealer, Traits, Where
 from csi_cinderlib.persistence.codec import decode, encode, keys, kind_name
 from csi_cinderlib.persistence.kubernetes.names import label_value, name_at, object_name, place
@@ -153,7 +154,9 @@ class KubernetesStore:
                 corrupt.append(error.id)
                 last = place(kind, item["metadata"]["name"])  # what it holds for an id may be anything
         more = found["metadata"].get("continue")
-        return Page(tuple(one for one in records if _matches(one, where)), last if more else "", tuple(corrupt))
+        return Page(
+            tuple(record for record in records if _matches(record, where)), last if more else "", tuple(corrupt)
+        )
 
     def close(self) -> None:
         self._client.close()
@@ -180,7 +183,7 @@ class KubernetesStore:
         labels = {f"{LABEL}{name}": label_value(found[name]) for name in INDEXED[type(record)]}
         shown: Mapping[str, str] = getattr(record, "labels", EMPTY)
         for key, value in shown.items():
-            name = key.rpartition("csi.storage.k8s.io/")[2].replace("/", "-")
+            name = key.rpartition(SIDECARS)[2].replace("/", "-")
             labels.setdefault(f"{LABEL}{name}", label_value(value))
         return labels
 
@@ -224,14 +227,14 @@ class KubernetesStore:
         while True:
             uid = uid or self._look_up(record.volume_id)
             body["metadata"]["ownerReferences"] = [_owner(object_name(Volume, record.volume_id), uid)]
-            made = self._create(record, body)
+            created = self._create(record, body)
             try:
                 if self._belongs(record, uid):
                     return
             except ApiError as error:
-                self._withdraw(record, made)
+                self._withdraw(record, created)
                 raise _translate("volume", record.volume_id, error) from None
-            self._withdraw(record, made)
+            self._withdraw(record, created)
             uid = ""
 
     def _look_up(self, volume_id: str) -> str:
@@ -262,9 +265,9 @@ class KubernetesStore:
             return False
         return bool(found["metadata"]["uid"] == uid)
 
-    def _withdraw(self, record: Record, made: Json) -> None:
+    def _withdraw(self, record: Record, created: Json) -> None:
         """Remove what was just added, unless the garbage collector has; what somebody else has added since under that name stays."""
-        kind, same = type(record), {"preconditions": {"uid": made["metadata"]["uid"]}}
+        kind, same = type(record), {"preconditions": {"uid": created["metadata"]["uid"]}}
         with suppress(NotFound, StaleRecord):
             self._try(kind, record.id, lambda: self._client.delete(self._path(kind, record.id), same))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,6 @@ from csi_cinderlib.persistence.sql import failures
 from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.groupcommit import GroupCommit, Job
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
-from csi_cinderlib.persistence.sql.lockfile import LockFile
 from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, check_version
 from csi_cinderlib.persistence.sql.schema import HEAD
 
@@ -51,7 +51,7 @@ class FileDatabase:
         self._path = location.file.absolute()  # the process may change its working directory later
         self._reserve = Reserve(Path(f"{self._path}-reserve"), files=RESERVED_FILES, size=RESERVED_SIZE)
         with ExitStack() as undo:
-            self._lock = LockFile(location.file)
+            self._lock = _LockFile(location.file)
             undo.callback(self._lock.close)
             self._reserve.fill()
             try:
@@ -226,3 +226,39 @@ def _prepare(driver: sqlite3.Connection, _record: object) -> None:
     driver.execute("PRAGMA synchronous=FULL")
     driver.execute("PRAGMA foreign_keys=ON")
     driver.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
+
+
+class _LockFile:
+    """One process per file. Holds FILE.lock until `close` or the end of the process, however that ends.
+
+    Raises:
+        ConfigurationError: another process holds it; names the file and the process.
+    """
+
+    def __init__(self, database: Path) -> None:
+        path = Path(f"{database}.lock")
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(URL_KEY, f"{path} cannot be opened: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip()
+            os.close(self._fd)
+            if not isinstance(error, BlockingIOError):
+                raise ConfigurationError(URL_KEY, f"{path} cannot be locked: {error.strerror}") from error
+            raise ConfigurationError(URL_KEY, _refusal(database, holder)) from None
+        with suppress(OSError):  # on a full disk the refusal of a second process names none
+            os.pwrite(self._fd, f"{os.getpid():<31}\n".encode(), 0)
+
+    def close(self) -> None:
+        """The file stays: removing it would let two processes lock two different files of that name."""
+        os.close(self._fd)
+
+
+def _refusal(database: Path, holder: str) -> str:
+    return (
+        f"{database} is in use by another process{f' (pid {holder})' if holder else ''}: stop that one first, give this one another "
+        "state directory, or use a database server, which several processes may share"
+    )

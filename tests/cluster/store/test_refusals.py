@@ -224,19 +224,19 @@ def test_each_call_takes_the_requests_that_are_promised(namespace: Namespace) ->
     record = volume()
     unread = [snapshot("5000", of=record.id), attachment("a000", of=record.id)]
     dependents = [snapshot("5001", of=record.id), attachment("a001", of=record.id)]
-    others = [one for one in RECORDS if not isinstance(one, Volume | Snapshot | Attachment | Node)]
-    assert [requests(lambda one=one: store.add(one)) for one in (record, *others)] == [1] * (1 + len(others))
-    assert [requests(lambda one=one: store.add(one)) for one in unread] == [3, 2]
+    others = [new for new in RECORDS if not isinstance(new, Volume | Snapshot | Attachment | Node)]
+    assert [requests(lambda new=new: store.add(new)) for new in (record, *others)] == [1] * (1 + len(others))
+    assert [requests(lambda new=new: store.add(new)) for new in unread] == [3, 2]
     assert requests(lambda: store.get(Volume, record.id)) == 1
-    assert [requests(lambda one=one: store.add(one)) for one in dependents] == [2, 2]
-    for one in (record, *others, *dependents):
-        kind: Any = type(one)
-        stored = store.get(kind, one.id)
+    assert [requests(lambda new=new: store.add(new)) for new in dependents] == [2, 2]
+    for new in (record, *others, *dependents):
+        kind: Any = type(new)
+        stored = store.get(kind, new.id)
         assert requests(lambda kind=kind: store.page(kind, limit=100)) == 1
-        assert requests(lambda kind=kind, one=one: store.page(kind, after=one.id, limit=100)) == 1
+        assert requests(lambda kind=kind, new=new: store.page(kind, after=new.id, limit=100)) == 1
         assert requests(lambda stored=stored: store.replace(stored)) <= 2
-    for one in (*unread, *dependents, *others):
-        stored = store.get(type(one), one.id)
+    for new in (*unread, *dependents, *others):
+        stored = store.get(type(new), new.id)
         assert requests(lambda stored=stored: store.remove(stored)) == 2
     stored = store.get(Volume, record.id)
     assert requests(lambda: store.remove(stored)) == 4

@@ -56,7 +56,9 @@ def account(server: ApiServer, folder: Path, *, rights: bool = True) -> tuple[Pa
             },
         ]
         metadata = {"name": "controller", "namespace": namespace}
-        server.apply(*({"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": metadata, **one} for one in objects))
+        server.apply(
+            *({"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": metadata, **content} for content in objects)
+        )
     return server.write_kubeconfig(folder / "kubeconfig", token), token
 
 

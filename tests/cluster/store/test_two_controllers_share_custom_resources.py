@@ -48,7 +48,7 @@ def test_a_leader_killed_among_many_creates_leaves_no_volume_twice(site: Site) -
     names = [f"pvc-{number}" for number in range(20)]
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(Calls(leader).create, name) for name in names]
-        assert sum(isinstance(one.exception(), grpc.RpcError) for one in asked)
+        assert sum(isinstance(call.exception(), grpc.RpcError) for call in asked)
     assert leader.wait(60) == -signal.SIGKILL
     died = time.monotonic()
     assert "creating" in {status for _, status in site.rows()}

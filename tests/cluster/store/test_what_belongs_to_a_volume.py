@@ -82,7 +82,7 @@ def test_what_somebody_else_adds_under_the_same_id_meanwhile_stays(namespace: Na
 
     with pytest.raises(AlreadyExists):
         interrupted(namespace, make_anew).add(record)
-    assert [one.id for one in other.page(type(record)).records] == [record.id]
+    assert [found.id for found in other.page(type(record)).records] == [record.id]
 
 
 @each_dependent

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from csi_cinderlib.app import node_labels
+from csi_cinderlib.app import registering
 from csi_cinderlib.errors import NotReady
 from csi_cinderlib.observe import web
 from csi_cinderlib.persistence.kubernetes.rest import Access, ApiError, Client
@@ -40,14 +40,16 @@ def unused_port() -> int:
 
 
 def test_the_labels_that_are_asked_for_are_the_segments(client: Client) -> None:
-    assert node_labels.segments(client, "n1", ["topology.kubernetes.io/zone"]) == {"topology.kubernetes.io/zone": "a"}
+    assert registering.topology_of(client, "n1", ["topology.kubernetes.io/zone"]) == {
+        "topology.kubernetes.io/zone": "a"
+    }
 
 
 def test_a_missing_label_is_waited_for_and_named(client: Client) -> None:
     with pytest.raises(NotReady, match=r"node n1 has no label topology\.kubernetes\.io/region"):
-        node_labels.segments(client, "n1", ["topology.kubernetes.io/region", "disk"])
+        registering.topology_of(client, "n1", ["topology.kubernetes.io/region", "disk"])
 
 
 def test_a_node_that_cannot_be_read_is_told_in_the_servers_words(client: Client) -> None:
     with pytest.raises(ApiError, match='nodes "n2" not found'):
-        node_labels.segments(client, "n2", ["disk"])
+        registering.topology_of(client, "n2", ["disk"])

@@ -17,7 +17,7 @@ from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.persistence.plugins import open_store
-from csi_cinderlib.provisioning.owners import Owners
+from csi_cinderlib.provisioning.heartbeats import Owners
 from csi_cinderlib.sealing import Sealer, generate_key
 
 OLD, NEW = SealingKey(id="old", key=generate_key()), SealingKey(id="new", key=generate_key())

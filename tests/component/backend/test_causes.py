@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from csi_cinderlib.backend import causes, faults
+from csi_cinderlib.backend import faults
 
 
 def closed_port() -> int:
@@ -39,21 +39,21 @@ def test_a_refused_connection_is_named_with_its_address() -> None:
     error = caught(
         lambda: requests.get(f"http://127.0.0.1:{port}/api", timeout=5), DriverError("NetApp API failed. unknown")
     )
-    assert causes.of_connection(error) == f"connection refused to 127.0.0.1:{port}"
+    assert faults.connection_cause(error) == f"connection refused to 127.0.0.1:{port}"
     translated = faults.translate_setup("array", "x.Driver", error)
     assert str(translated).endswith(f"NetApp API failed. unknown (connection refused to 127.0.0.1:{port})")
 
 
 def test_without_an_address_the_reason_alone_is_given() -> None:
     error = caught(lambda: socket.create_connection(("127.0.0.1", closed_port())), DriverError("login failed"))
-    assert causes.of_connection(error) == "connection refused"
+    assert faults.connection_cause(error) == "connection refused"
 
 
 def test_what_the_driver_says_itself_is_not_said_again() -> None:
     error = caught(
         lambda: socket.create_connection(("127.0.0.1", closed_port())), DriverError("Connection refused by 10.0.0.1")
     )
-    assert causes.of_connection(error) == ""
+    assert faults.connection_cause(error) == ""
 
 
 def fail(error: Exception) -> None:
@@ -72,7 +72,7 @@ def fail(error: Exception) -> None:
     ],
 )
 def test_reasons_of_the_operating_system(error: Exception, reason: str) -> None:
-    found = causes.of_connection(caught(lambda: fail(error), DriverError("set-up failed")))
+    found = faults.connection_cause(caught(lambda: fail(error), DriverError("set-up failed")))
     assert found.startswith(reason)
     assert bool(found) is bool(reason)
 
@@ -80,4 +80,4 @@ def test_reasons_of_the_operating_system(error: Exception, reason: str) -> None:
 def test_an_endless_chain_ends() -> None:
     first, second = DriverError("a"), DriverError("b")
     first.__cause__, second.__cause__ = second, first
-    assert causes.of_connection(first) == ""
+    assert faults.connection_cause(first) == ""

@@ -1,25 +1,16 @@
-"""Records at hand for a driver: changed on top of others' changes, and never decided on by a part of them."""
+"""Records at hand for a driver: changed on top of others' changes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from types import MappingProxyType
 
 import pytest
 
-from csi_cinderlib.backend.work import Route, Routes, UnknownBackend, Work, all_of, change, routed, walk, working
+from csi_cinderlib.backend.work import Route, Routes, UnknownBackend, Work, change, routed, working
 from csi_cinderlib.errors import CorruptRecord, NotFound, StaleRecord
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
-from csi_cinderlib.persistence.api import Page, R, Where
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore, touch
-
-
-class SmallPages(ObservedStore):
-    """One record on a page, whatever is asked for."""
-
-    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = MappingProxyType({})) -> Page[R]:
-        return super().page(kind, after=after, limit=1, where=where)
 
 
 def renamed(volume: Volume) -> Volume:
@@ -67,26 +58,6 @@ def test_a_record_that_never_stops_changing_is_given_up(store: ObservedStore) ->
     interfere(record)
     with pytest.raises(StaleRecord, match=f"volume '{record.id}'"):
         change(store, record, renamed)
-
-
-def test_a_walk_goes_over_all_pages_and_leaves_out_what_cannot_be_read() -> None:
-    store = SmallPages()
-    volume = store.add(makers.volume())
-    ids = sorted(store.add(makers.snapshot(volume)).id for _ in range(3))
-    store._put_raw(Snapshot, "0", "1-x", f'{{"volume_id": "{volume.id}"}}')
-    other = store.add(makers.snapshot(store.add(makers.volume())))
-    assert [record.id for record in walk(store, Snapshot, {"volume_id": volume.id})] == ids
-    assert [record.id for record in walk(store, Snapshot, {"volume_id": other.volume_id})] == [other.id]
-
-
-def test_all_of_a_volume_are_all_or_an_error() -> None:
-    store = SmallPages()
-    volume = store.add(makers.volume())
-    ids = sorted(store.add(makers.snapshot(volume)).id for _ in range(3))
-    assert [record.id for record in all_of(store, Snapshot, {"volume_id": volume.id})] == ids
-    store._put_raw(Snapshot, "zzz", "1-x", f'{{"volume_id": "{volume.id}"}}')
-    with pytest.raises(CorruptRecord, match=rf"snapshot 'zzz' cannot be read: and its volume_id is '{volume.id}'"):
-        all_of(store, Snapshot, {"volume_id": volume.id})
 
 
 @pytest.fixture

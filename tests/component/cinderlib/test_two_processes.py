@@ -17,7 +17,7 @@ from csi_cinderlib import errors
 from csi_cinderlib.cinderlib import KeyValue, Library, owner
 from csi_cinderlib.model import records
 from csi_cinderlib.persistence.memory import MemoryStore
-from csi_cinderlib.provisioning.owners import Owners
+from csi_cinderlib.provisioning.heartbeats import Owners
 from tests.component.cinderlib.conftest import NOTHING
 from tests.support.servers.postgresql import PostgreSQL
 from tests.support.servers.server import running

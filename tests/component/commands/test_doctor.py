@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.commands import multipath_conf
-from csi_cinderlib.commands.doctor import Finding, Level, examine
+from csi_cinderlib.commands.doctor import FILE_SYSTEMS, Finding, Level, examine, multipath_advice
+from csi_cinderlib.host import mkfsoptions
+from csi_cinderlib.model import capability
+from csi_cinderlib.node import formatting
 
 GOOD = """
 defaults {
@@ -38,28 +40,34 @@ def findings(root: Path, *required: str, multipath: bool = False) -> dict[str, F
     return {finding.what: finding for finding in examine(required=frozenset(required), multipath=multipath, root=root)}
 
 
+def test_every_supported_file_system_can_be_made_mounted_and_examined() -> None:
+    supported = set(capability.FILE_SYSTEMS)
+    assert {name for name, _ in FILE_SYSTEMS} == set(mkfsoptions.TOOLS) == supported
+    assert supported <= formatting.MOUNTABLE
+
+
 def test_a_good_multipath_conf_gets_no_advice() -> None:
-    assert multipath_conf.advice(GOOD) == ()
+    assert multipath_advice(GOOD) == ()
 
 
 @pytest.mark.parametrize("value", ["no", "off", "greedy"])
 def test_a_multipathd_that_takes_single_disks_is_found(value: str) -> None:
-    (clause,) = multipath_conf.advice(GOOD.replace("strict", value))
+    (clause,) = multipath_advice(GOOD.replace("strict", value))
     assert clause.startswith(f"find_multipaths {value}")
 
 
 def test_missing_protections_are_named() -> None:
-    clauses = multipath_conf.advice("defaults {\n}\n")
+    clauses = multipath_advice("defaults {\n}\n")
     assert [clause.split()[0] for clause in clauses] == ["recheck_wwid", "skip_kpartx"]
 
 
 def test_settings_of_other_sections_do_not_count() -> None:
     text = GOOD + "overrides {\n    find_multipaths no\n}\n"
-    assert multipath_conf.advice(text) == ()
+    assert multipath_advice(text) == ()
 
 
 def test_a_section_written_on_one_line_is_named_by_its_line() -> None:
-    assert "line 1: only one keyword a line is understood" in multipath_conf.advice("defaults { find_multipaths no }")
+    assert "line 1: only one keyword a line is understood" in multipath_advice("defaults { find_multipaths no }")
 
 
 def test_a_host_without_an_initiator_name_is_bad_only_when_iscsi_is_needed(tmp_path: Path) -> None:

@@ -31,10 +31,10 @@ def test_one_driver_is_described_for_people(capsys: pytest.CaptureFixture[str]) 
 def test_one_driver_is_described_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["drivers", "rbd.RBDDriver", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    options = {one["name"]: one for one in told["options"]}
+    options = {option["name"]: option for option in told["options"]}
     assert options["rbd_max_clone_depth"]["default"] == 5
     assert options["rbd_store_chunk_size"]["type"] == "whole number"
-    assert {one["module"] for one in told["libraries"]} == {"rados", "rbd"}
+    assert {library["module"] for library in told["libraries"]} == {"rados", "rbd"}
     assert told["example"]["rbd_pool"] == "volumes"
 
 

@@ -30,7 +30,7 @@ def test_back_ends_of_all_files_join_those_of_the_settings(tmp_path: Path, direc
     (directory / "README").write_text("not a back end")
     own = BackendSettings(name="own", driver=DRIVER)
     found = live.backends(settings(tmp_path, backends=(own,)))
-    assert [one.name for one in found.backends] == ["own", "one", "two", "three"]
+    assert [back_end.name for back_end in found.backends] == ["own", "one", "two", "three"]
     assert found.backends[3].options == {"a": 1}
     assert found.broken == ()
 
@@ -40,7 +40,7 @@ def test_a_broken_file_is_named_and_hides_no_other(tmp_path: Path, directory: Pa
     (directory / "b.yaml").write_text(f"two: {{driver: {DRIVER}}}\n")
     (directory / "c.yaml").write_text("three: [\n")
     found = live.backends(settings(tmp_path))
-    assert [one.name for one in found.backends] == ["two"]
+    assert [back_end.name for back_end in found.backends] == ["two"]
     first, second = map(str, found.broken)
     assert "a.yaml" in first
     assert "optoins" in first
@@ -52,7 +52,7 @@ def test_a_name_that_is_used_twice_is_refused_and_the_first_one_goes_on(tmp_path
     (directory / "a.yaml").write_text(f"one: {{driver: {DRIVER}, options: {{size: 1}}}}\n")
     (directory / "b.yaml").write_text(f"one: {{driver: {DRIVER}, options: {{size: 2}}}}\n")
     found = live.backends(settings(tmp_path))
-    assert [one.options for one in found.backends] == [{"size": 1}]
+    assert [back_end.options for back_end in found.backends] == [{"size": 1}]
     assert "configured elsewhere" in str(found.broken[0])
 
 

@@ -92,7 +92,7 @@ WRONG_CAPABILITIES: list[tuple[pb.VolumeCapability, str]] = [
     (pb.VolumeCapability(access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)), "access type"),
     (pb.VolumeCapability(block=pb.VolumeCapability.BlockVolume()), "access_mode.mode"),
     (mount(mode=MODE.UNKNOWN), "access_mode.mode"),
-    (mount("ntfs"), "mount.fs_type: 'ntfs' is none of ext4, xfs, btrfs"),
+    (mount("ntfs"), "mount.fs_type: unsupported file system 'ntfs'; supported: ext4, xfs, btrfs"),
     (mount("ext4", "bind"), "mount_flags: bind"),
     (mount("ext4", "noatime,remount"), "mount_flags: remount"),
     (mount("ext4", "rshared"), "mount_flags: rshared"),
@@ -151,7 +151,10 @@ def class_parameters(call: str) -> Iterator[Case]:
         ({"mkfsOptions": "--bogus"}, "parameters[mkfsOptions]: option"),
         ({"mkfsOptions": "-qF"}, "parameters[mkfsOptions]: option -F not recognized"),
         ({"mkfsOptions": "-d /root"}, "parameters[mkfsOptions]: "),
-        ({"csi.storage.k8s.io/fstype": "ntfs"}, "parameters[csi.storage.k8s.io/fstype]: 'ntfs'"),
+        (
+            {"csi.storage.k8s.io/fstype": "ntfs"},
+            "parameters[csi.storage.k8s.io/fstype]: unsupported file system 'ntfs'",
+        ),
     ]:
         yield Case(call, "parameters", wrong, named)
 
@@ -224,10 +227,6 @@ CASES: list[Case] = [
     *capability("ControllerExpandVolume", required=False),
     *maps("ControllerExpandVolume", "secrets"),
     *ids("ControllerGetVolume", "volume_id"),
-    *ids("ControllerModifyVolume", "volume_id"),
-    Case("ControllerModifyVolume", "mutable_parameters", None),
-    Case("ControllerModifyVolume", "mutable_parameters", {"type": "gold"}, "'type'"),
-    *maps("ControllerModifyVolume", "mutable_parameters", "secrets"),
     *names("CreateVolumeGroupSnapshot"),
     Case("CreateVolumeGroupSnapshot", "source_volume_ids", []),
     Case("CreateVolumeGroupSnapshot", "source_volume_ids", ["a", ""], "source_volume_ids[1]"),
@@ -296,6 +295,7 @@ def test_every_field_of_every_request_is_in_the_table() -> None:
         method.name: method.input_type
         for name in ("Controller", "GroupController", "Node")
         for method in pb.DESCRIPTOR.services_by_name[name].methods
+        if method.name != "ControllerModifyVolume"  # not implemented
     }
     fields = {f"{call}.{field.name}" for call, message in requests.items() for field in message.fields}
     tried = {f"{case.call}.{case.field}" for case in CASES}

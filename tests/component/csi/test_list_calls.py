@@ -161,8 +161,8 @@ class TestCapacity:
         site.add_nothing(topology={"zone": "a"})
         where = [pb.Topology(segments={"zone": zone}) for zone in ("a", "b")]
         found = [
-            site.client.controller.GetCapacity(pb.GetCapacityRequest(accessible_topology=one), timeout=60)
-            for one in where
+            site.client.controller.GetCapacity(pb.GetCapacityRequest(accessible_topology=topology), timeout=60)
+            for topology in where
         ]
         assert found[0].available_capacity > 0
         assert found[1].available_capacity == 0

@@ -204,8 +204,6 @@ class TestOrder:
             (controller.CreateVolume, creation(clone="nothing")),
             (controller.ValidateVolumeCapabilities,
              pb.ValidateVolumeCapabilitiesRequest(volume_id="nothing", volume_capabilities=[mount()])),
-            (controller.ControllerModifyVolume,
-             pb.ControllerModifyVolumeRequest(volume_id="nothing", mutable_parameters={"qos/a": "1"})),
         ):  # fmt: skip
             error = failed(call, request)
             assert code(error) is NOT_FOUND, request
@@ -314,13 +312,12 @@ class TestBadChoices:
         assert not refused.HasField("confirmed")
         assert refused.message
 
-    def test_modification_of_what_cannot_change_is_refused_and_changes_nothing(self, site: Site) -> None:
-        site.add_nothing()
-        volume = site.create()
-        request = pb.ControllerModifyVolumeRequest(volume_id=volume.volume_id, mutable_parameters={"qos/maxIOPS": "5"})
-        error = failed(site.client.controller.ControllerModifyVolume, request)
-        assert code(error) is INVALID
-        assert "qos/maxIOPS" in (error.details() or "")
+    def test_modify_volume_is_neither_advertised_nor_implemented(self, site: Site) -> None:
+        controller = site.client.controller
+        offered = controller.ControllerGetCapabilities(pb.ControllerGetCapabilitiesRequest(), timeout=60).capabilities
+        assert pb.ControllerServiceCapability.RPC.MODIFY_VOLUME not in {item.rpc.type for item in offered}
+        request = pb.ControllerModifyVolumeRequest(volume_id="v", mutable_parameters={"qos/maxIOPS": "5"})
+        assert code(failed(controller.ControllerModifyVolume, request)) is grpc.StatusCode.UNIMPLEMENTED
 
     def test_a_volume_says_from_where_it_is_reached(self, site: Site) -> None:
         site.add_nothing(topology={"zone": "a"})

@@ -38,7 +38,6 @@ VALID: dict[str, Message] = {
         volume_id="v", capacity_range=pb.CapacityRange(required_bytes=1)
     ),
     "ControllerGetVolume": pb.ControllerGetVolumeRequest(volume_id="v"),
-    "ControllerModifyVolume": pb.ControllerModifyVolumeRequest(volume_id="v", mutable_parameters={"qos/maxIOPS": "5"}),
     "CreateVolumeGroupSnapshot": pb.CreateVolumeGroupSnapshotRequest(name="g", source_volume_ids=["v", "w"]),
     "DeleteVolumeGroupSnapshot": pb.DeleteVolumeGroupSnapshotRequest(group_snapshot_id="g", snapshot_ids=["s"]),
     "GetVolumeGroupSnapshot": pb.GetVolumeGroupSnapshotRequest(group_snapshot_id="g", snapshot_ids=["s"]),

@@ -187,8 +187,8 @@ def test_files_that_others_put_there_are_counted_at_the_next_report(set_up: Make
 def test_a_crash_between_the_mark_and_the_change_costs_a_count_only(volumes: Path) -> None:
     pool = directories.Directory("pool", str(volumes), directories.Limits())
     other = directories.Directory("pool", str(volumes), directories.Limits())
-    for one in (pool, other):
-        one.prepare(one.initialise())
+    for directory in (pool, other):
+        directory.prepare(directory.initialise())
     assert other.capacity().provisioned == 0
     with pool._changing() as lock:
         pool._changed(lock, 0)
@@ -205,7 +205,7 @@ def test_a_crash_between_the_mark_and_the_change_costs_a_count_only(volumes: Pat
 def test_the_rule_is_cinders(provisioned: int, free: int, more: int, fits: bool) -> None:
     limits = directories.Limits(max_over_subscription_ratio=2)
     now = directories.Capacity(total=10, free=free, provisioned=provisioned)
-    assert (limits.problem(now, more) == "") is fits
+    assert (limits.find_obstacle(now, more) == "") is fits
 
 
 def test_a_deletion_that_cannot_tell_others_of_itself_on_a_full_disk_goes_on(

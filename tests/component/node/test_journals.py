@@ -16,6 +16,7 @@ from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.pages import JOURNAL_PAGE
+from tests.component.csi import valid_requests
 from tests.component.node.bed import Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 
@@ -147,6 +148,6 @@ def test_an_option_that_hides_files_is_refused(node: Node, disk: Disk, fs_type: 
     device, target = devices.attach_file(str(disk.file)), node.staging_path(disk)
     mounts.mount(device, target, fs_type, ("nouuid", *flags) if fs_type == "xfs" else flags)
     assert shown(target) != FILES
-    asked = capabilities.to_proto(mount_capability(fs_type, *flags))
+    asked = valid_requests.mount(fs_type, *flags)
     with pytest.raises(capabilities.CapabilityRefused, match="files that were on stable storage would be missing"):
         capabilities.capability(asked)

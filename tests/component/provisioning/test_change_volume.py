@@ -1,4 +1,4 @@
-"""DeleteVolume, ControllerExpandVolume, ControllerModifyVolume, ValidateVolumeCapabilities."""
+"""DeleteVolume, ControllerExpandVolume, ValidateVolumeCapabilities."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
     InUse,
-    InvalidRequest,
     NotFound,
-    OperationPending,
     OutOfRange,
     PreconditionFailed,
-    Unsupported,
 )
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.records import Attachment, Status, Volume
@@ -220,27 +217,6 @@ def test_mutable_parameters_are_given_at_creation(site: Site) -> None:
     volume = site.create(mutable_parameters={"qos/maxIOPS": "500"})
     assert volume.type is not None
     assert volume.type.qos_specs == {"maxIOPS": "500"}
-    assert site.volumes.modify(volume.id, {"qos/maxIOPS": "500"}) == volume
-    assert site.volumes.modify(volume.id, {}) == volume
-
-
-def test_a_change_that_cannot_be_made_is_named_and_nothing_is_changed(site: Site) -> None:
-    volume = site.create(mutable_parameters={"qos/maxIOPS": "500"})
-    with pytest.raises(Unsupported, match="qos/maxIOPS"):
-        site.volumes.modify(volume.id, {"qos/maxIOPS": "900"})
-    with pytest.raises(InvalidRequest, match="colour"):
-        site.volumes.modify(volume.id, {"qos/maxIOPS": "900", "colour": "blue"})
-    with pytest.raises(NotFound):
-        site.volumes.modify("nowhere", {})
-    assert stored(site, volume) == volume
-
-
-@pytest.mark.parametrize("status", sorted({*Status} - {Status.AVAILABLE, Status.DELETED}))
-def test_a_volume_that_is_not_available_is_not_modified_yet(site: Site, status: Status) -> None:
-    volume = site.create()
-    site.store.replace(replace(volume, status=status))
-    with pytest.raises(OperationPending, match=f"is {status}"):
-        site.volumes.modify(volume.id, {})
 
 
 def test_block_for_readers_on_several_nodes_is_made_for_several(site: Site) -> None:

@@ -278,6 +278,11 @@ def test_full_back_ends_are_passed_over_for_the_next(empty_site: Site, roomy: in
     assert [driver.calls["create_volume"] for driver in drivers] == [1] * (roomy + 1) + [0] * (2 - roomy)
 
 
+def test_volumes_spread_over_pools_before_the_driver_reports_again(empty_site: Site) -> None:
+    empty_site.add_backend("array", pools=["a", "b"], capacity_gb="50")
+    assert {empty_site.create(name, gib=5).pool for name in ("first", "second")} == {"a", "b"}
+
+
 def test_no_volume_is_left_where_all_back_ends_are_full(empty_site: Site) -> None:
     for capacity in ("9000", "500"):
         empty_site.add_backend(capacity_gb=capacity, **FULL)

@@ -62,14 +62,14 @@ def test_a_file_system_is_never_published_for_writers_on_several_nodes() -> None
 
 
 def test_the_same_publish_again_keeps_the_attachment() -> None:
-    assert fencing.keep(attached(), publish())
-    assert fencing.keep(attached(mode=READERS, read_only=True), publish(mode=READERS))
+    assert fencing.is_reusable(attached(), publish())
+    assert fencing.is_reusable(attached(mode=READERS, read_only=True), publish(mode=READERS))
 
 
 @pytest.mark.parametrize("request_", [publish(read_only=True), publish(mode=MANY), publish(block=False)])
 def test_another_way_on_the_same_node_is_refused(request_: PublishVolume) -> None:
     with pytest.raises(AlreadyExists):
-        fencing.keep(attached(), request_)
+        fencing.is_reusable(attached(), request_)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_what_differs_is_told(request_: PublishVolume, differs: str) -> None:
     assert fencing.difference(attached(), request_) == differs
     assert fencing.difference(attached(), publish()) == ""
     with pytest.raises(AlreadyExists, match="v on n1.*" + differs):
-        fencing.keep(attached(), request_)
+        fencing.is_reusable(attached(), request_)
 
 
 def test_a_node_is_named_as_people_know_it_and_by_its_id() -> None:
@@ -97,13 +97,13 @@ def test_a_node_is_named_as_people_know_it_and_by_its_id() -> None:
 
 def test_an_attach_that_died_is_finished_when_it_is_the_same_and_undone_when_not() -> None:
     died = attached(status=Status.CREATING)
-    assert fencing.keep(died, publish())
-    assert not fencing.keep(died, publish(read_only=True))
+    assert fencing.is_reusable(died, publish())
+    assert not fencing.is_reusable(died, publish(read_only=True))
 
 
 @pytest.mark.parametrize("status", [Status.DELETING, Status.ERROR])
 def test_a_detach_that_died_is_finished_before_the_node_gets_the_volume_again(status: Status) -> None:
-    assert not fencing.keep(attached(status=status), publish())
+    assert not fencing.is_reusable(attached(status=status), publish())
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -133,8 +133,8 @@ def test_the_nodes_own_attachment_excludes_nobody() -> None:
 def test_another_nodes_attachment_counts_beside_the_nodes_own() -> None:
     with pytest.raises(PreconditionFailed, match="'n2'"):
         fencing.check_alone(VOLUME, [attached("n1"), attached("n2")], publish("n1"))
-    assert fencing.own([attached("n2"), attached("n1")], "n1") == attached("n1")
-    assert fencing.own([attached("n2")], "n1") is None
+    assert fencing.attachment_on([attached("n2"), attached("n1")], "n1") == attached("n1")
+    assert fencing.attachment_on([attached("n2")], "n1") is None
 
 
 @pytest.mark.parametrize(

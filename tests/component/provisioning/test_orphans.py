@@ -20,8 +20,8 @@ from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning import locking
 from csi_cinderlib.provisioning.groups import Groups
+from csi_cinderlib.provisioning.heartbeats import Owners
 from csi_cinderlib.provisioning.orphans import Orphans
-from csi_cinderlib.provisioning.owners import Owners
 
 from .conftest import Configure, Site, snapshotting
 

@@ -69,7 +69,6 @@ CASES = {
         lambda w: w.site.volumes.expand(ExpandVolume(volume_id=w.volume.id, size=EXPANSION, capability=MOUNT)),
         lambda w: [volume(w.volume.id)],
     ),
-    "modify a volume": Case(lambda w: w.site.volumes.modify(w.volume.id, {}), lambda w: [volume(w.volume.id)]),
     "publish a volume": Case(
         lambda w: w.site.publish(w.volume, "n1"),
         lambda w: [attachments(w.volume.id)],

@@ -45,10 +45,6 @@ class FaultyDevice:
     def fail_head(self, sectors: int = 2048) -> None:
         self._load(f"0 {sectors} error\n{sectors} {self._sectors() - sectors} linear {self.beneath} {sectors}\n")
 
-    def fail_at_times(self, up: int, down: int) -> None:
-        """Works for `up` seconds, fails for `down` seconds, and again."""
-        self._load(f"0 {self._sectors()} flakey {self.beneath} 0 {up} {down}\n")
-
     def fail_writes(self) -> None:
         """Reads go well, writes fail."""
         self._load(f"0 {self._sectors()} flakey {self.beneath} 0 0 3600 1 error_writes\n")

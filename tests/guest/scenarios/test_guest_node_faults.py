@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import DriverError, HostError
-from csi_cinderlib.host import luks
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.size import Bytes
 from tests.guest.inside import faults
 from tests.guest.inside.faults import FaultyDevice
 from tests.guest.inside.footprint import Footprint
-from tests.guest.inside.shell import modprobe, run, settle
+from tests.guest.inside.shell import modprobe, run
 from tests.guest.inside.staged import Node
 
 pytestmark = pytest.mark.guest("files")
@@ -113,21 +112,3 @@ def test_a_write_that_was_lost_is_told_once_and_then_the_volume_can_go(node: Nod
         with contextlib.suppress(HostError):
             node.unstage("volume")
     assert node.records.find("volume") is None
-
-
-def test_an_encrypted_volume_shows_its_data_to_the_right_key_only(device: FaultyDevice, tmp_path: Path) -> None:
-    before = Footprint.now()
-    luks.make(device.path, b"right key")
-    inside = luks.unlock(device.path, "secret", b"right key")
-    where = tmp_path / "mounted"
-    where.mkdir()
-    run("mkfs.ext4", "-q", inside)
-    run("mount", inside, where)
-    (where / "file").write_text("a secret text")
-    run("umount", where)
-    settle()
-    luks.lock("secret")
-    with pytest.raises(HostError, match="the key does not fit"):
-        luks.unlock(device.path, "secret", b"wrong key")
-    assert b"a secret text" not in content(device)
-    assert Footprint.now().left_since(before) == {}

@@ -95,8 +95,8 @@ def ask_both(site: Site, both: Sequence[DriverProcess], names: Sequence[str]) ->
     assert len(Calls(both[1]).volumes()) == len(names)
     with ThreadPoolExecutor(32) as pool:
         deleted = [pool.submit(persist, lambda calls, id=id: calls.delete(id), both, codes) for id in (*found, *found)]
-        for one in deleted:
-            one.result()
+        for call in deleted:
+            call.result()
     assert (site.everything(), site.rows()) == ([], [])
 
 

@@ -56,7 +56,6 @@ NOT_YET_ON_NODES = (
     "email",
     "difflib",
     "multiprocessing",
-    "csi_cinderlib.host.luks",
 )
 
 OF_DRIVERS = (

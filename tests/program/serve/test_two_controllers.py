@@ -110,7 +110,7 @@ def test_a_leader_killed_among_many_creates_leaves_no_volume_twice(site: Site) -
         while len(site.files()) < NAMES // 4:
             time.sleep(0.005)
         killed = kill(leader)
-        interrupted = sum(isinstance(one.exception(), grpc.RpcError) for one in asked)
+        interrupted = sum(isinstance(call.exception(), grpc.RpcError) for call in asked)
     assert interrupted, "it died too late to interrupt anything"
     assert seconds_until_ready(standby, killed) < FAIL_OVER
     codes: set[grpc.StatusCode] = set()

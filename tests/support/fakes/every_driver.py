@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.backend.registered import registered
+from tests.support.registered import registered
 
 SECONDS = 60
 """A driver that tries to reach something longer than this counts as trying."""

@@ -61,7 +61,9 @@ class GroupArrayDriver(ArrayDriver):
     @_call
     def create_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Any) -> Any:
         parents = [self._require(VOLUME, snapshot.volume) for snapshot in snapshots]
-        if UNIQUE_NAMES in self._traits and any(self.array.luns(SNAPSHOT, name=one.name) for one in snapshots):
+        if UNIQUE_NAMES in self._traits and any(
+            self.array.luns(SNAPSHOT, name=snapshot.name) for snapshot in snapshots
+        ):
             raise name_taken("group snapshot")
         ids = [
             self.array.create(SNAPSHOT, snapshot.name, snapshot.volume_size, parent=parent.id)

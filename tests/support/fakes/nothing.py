@@ -249,10 +249,14 @@ class AskingDriver(NothingDriver):
 
         admin = context.get_admin_context()
         volume = snapshot.volume
-        self.heard["attached"] = [(one.attached_host, one.attach_status) for one in volume.volume_attachment]
+        self.heard["attached"] = [
+            (attachment.attached_host, attachment.attach_status) for attachment in volume.volume_attachment
+        ]
         self.heard["status"] = volume.status
-        self.heard["by host"] = [one.id for one in objects.VolumeList.get_all_by_host(admin, volume.host)]
-        self.heard["snapshots"] = [one.id for one in objects.SnapshotList.get_all_for_volume(admin, volume.id)]
+        self.heard["by host"] = [other.id for other in objects.VolumeList.get_all_by_host(admin, volume.host)]
+        self.heard["snapshots"] = [
+            snapshot.id for snapshot in objects.SnapshotList.get_all_for_volume(admin, volume.id)
+        ]
         volume.refresh()
         return super().create_snapshot(snapshot)
 
@@ -320,8 +324,8 @@ class GroupDriver(NothingDriver):
 
     def update_group(self, context: Any, group: Any, add_volumes: Any = None, remove_volumes: Any = None) -> Any:
         self._called("update_group", group.id)
-        self.groups[group.id] |= {one.id for one in add_volumes}
-        self.groups[group.id] -= {one.id for one in remove_volumes}
+        self.groups[group.id] |= {volume.id for volume in add_volumes}
+        self.groups[group.id] -= {volume.id for volume in remove_volumes}
         return None, None, None
 
     def delete_group(self, context: Any, group: Any, volumes: Any) -> Any:
@@ -333,21 +337,21 @@ class GroupDriver(NothingDriver):
 
     def create_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Any) -> Any:
         self._called("create_group_snapshot", group_snapshot.id)
-        assert {one.volume.id for one in snapshots} == self.groups[group_snapshot.group_id]
-        assert all(one.volume.group_id == group_snapshot.group_id for one in snapshots)
-        self.snapshots.update({one.id: one.volume_size for one in snapshots})
-        self.taken[group_snapshot.id] = {one.id for one in snapshots}
+        assert {snapshot.volume.id for snapshot in snapshots} == self.groups[group_snapshot.group_id]
+        assert all(snapshot.volume.group_id == group_snapshot.group_id for snapshot in snapshots)
+        self.snapshots.update({snapshot.id: snapshot.volume_size for snapshot in snapshots})
+        self.taken[group_snapshot.id] = {snapshot.id for snapshot in snapshots}
         return {"status": "available"}, [
-            {"id": one.id, "status": "available", "provider_id": f"{group_snapshot.id}/{one.volume_id}"}
-            for one in snapshots
+            {"id": snapshot.id, "status": "available", "provider_id": f"{group_snapshot.id}/{snapshot.volume_id}"}
+            for snapshot in snapshots
         ]
 
     def delete_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Any) -> Any:
         self._called("delete_group_snapshot", group_snapshot.id)
-        for one in snapshots:
-            self.snapshots.pop(one.id, None)
+        for snapshot in snapshots:
+            self.snapshots.pop(snapshot.id, None)
         self.taken.pop(group_snapshot.id, None)
-        return {"status": "deleted"}, [{"id": one.id, "status": "deleted"} for one in snapshots]
+        return {"status": "deleted"}, [{"id": snapshot.id, "status": "deleted"} for snapshot in snapshots]
 
 
 class RenumberingDriver(NothingDriver):
@@ -356,6 +360,6 @@ class RenumberingDriver(NothingDriver):
     def update_provider_info(self, volumes: Any, snapshots: Any) -> Any:
         self._called("update_provider_info")
         return (
-            [{"id": one.id, "provider_id": f"new-{one.name}"} for one in volumes],
-            [{"id": one.id, "provider_id": f"new-{one.name}"} for one in snapshots],
+            [{"id": volume.id, "provider_id": f"new-{volume.name}"} for volume in volumes],
+            [{"id": snapshot.id, "provider_id": f"new-{snapshot.name}"} for snapshot in snapshots],
         )

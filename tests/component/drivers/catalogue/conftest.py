@@ -27,8 +27,8 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
         with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not file.exists():
-                file.write_text(json.dumps({key: asdict(one) for key, one in make().items()}))
-        return {key: _tried(one) for key, one in json.loads(file.read_text()).items()}
+                file.write_text(json.dumps({key: asdict(outcome) for key, outcome in make().items()}))
+        return {key: _tried(outcome) for key, outcome in json.loads(file.read_text()).items()}
 
     return answer
 

@@ -14,14 +14,14 @@ from collections.abc import Mapping
 import pytest
 
 from csi_cinderlib.backend import catalogue, libraries
-from csi_cinderlib.backend.registered import registered
 from tests.component.drivers.catalogue.conftest import Once
 from tests.component.drivers.catalogue.walk import Tried, walk
 from tests.support import tables
+from tests.support.registered import registered
 
 KNOWN = catalogue.load()
-PATHS = [one.path for one in KNOWN.drivers]
-FROM_CINDER = [one for one in KNOWN.drivers if one.path.startswith("cinder.")]
+PATHS = [driver.path for driver in KNOWN.drivers]
+FROM_CINDER = [driver for driver in KNOWN.drivers if driver.path.startswith("cinder.")]
 FRONT_DOOR = "cinder.volume.drivers.netapp.common.NetAppDriver"
 
 CONNECTION = re.compile(
@@ -44,11 +44,11 @@ UNCLEAR: Mapping[str, str] = {
 @pytest.fixture(scope="module")
 def tried(request: pytest.FixtureRequest, once: Once) -> dict[str, Tried]:
     found = once("walk", lambda: walk(PATHS))
-    rows = [(one, found[one.path]) for one in KNOWN.drivers]
+    rows = [(driver, found[driver.path]) for driver in KNOWN.drivers]
     lines = [
-        f"{one.module + '.' + one.name:<66} {len(one.options):>3} options  {result.example[0]:<19} "
+        f"{driver.module + '.' + driver.name:<66} {len(driver.options):>3} options  {result.example[0]:<19} "
         f"{textwrap.shorten(result.example[1].rpartition('set-up failed: ')[2], 90, placeholder=' ...')}"
-        for one, result in rows
+        for driver, result in rows
     ]
     tables.add(request.config, f"{len(rows)} drivers, set up with the options of their examples", lines)
     return found
@@ -56,25 +56,25 @@ def tried(request: pytest.FixtureRequest, once: Once) -> dict[str, Tried]:
 
 def named(driver: catalogue.Driver, message: str) -> str:
     """What a message says is missing: "library", "option", "tool" or "connection"; "" when it says nothing."""
-    if any(one.advice in message for one in libraries.missing(driver.path)):
+    if any(library.advice in message for library in libraries.missing(driver.path)):
         return "library"
     words = set(re.findall(r"\w+", message))
     if CONNECTION.search(message):
         return "connection"
     if TOOL.search(message):
         return "tool"
-    return "option" if words & {one.name for one in (*driver.options, *KNOWN.common)} else ""
+    return "option" if words & {option.name for option in (*driver.options, *KNOWN.common)} else ""
 
 
 def test_the_catalogue_has_every_driver_of_cinder() -> None:
-    assert len([one for one in FROM_CINDER if one.path != FRONT_DOOR]) == 101
+    assert len([driver for driver in FROM_CINDER if driver.path != FRONT_DOOR]) == 101
     bases = {path for path in registered() if path not in PATHS}
     assert {path.rpartition(".")[2] for path in bases} == {"DataCoreVolumeDriver", "PowerFlexBaseDriver"}
-    assert len({one.slug for one in KNOWN.drivers}) == len(KNOWN.drivers) == 103
-    assert sum(one.supported for one in FROM_CINDER if one.path != FRONT_DOOR) == 90
+    assert len({driver.slug for driver in KNOWN.drivers}) == len(KNOWN.drivers) == 103
+    assert sum(driver.supported for driver in FROM_CINDER if driver.path != FRONT_DOOR) == 90
 
 
-@pytest.mark.parametrize("driver", KNOWN.drivers, ids=lambda one: one.slug)
+@pytest.mark.parametrize("driver", KNOWN.drivers, ids=lambda driver: driver.slug)
 def test_a_driver_tells_its_options(driver: catalogue.Driver) -> None:
     assert driver.options, driver.path
     assert driver.summary or driver.name
@@ -86,9 +86,9 @@ def test_a_driver_tells_its_options(driver: catalogue.Driver) -> None:
             assert option.secret, option
 
 
-@pytest.mark.parametrize("driver", KNOWN.drivers, ids=lambda one: one.slug)
+@pytest.mark.parametrize("driver", KNOWN.drivers, ids=lambda driver: driver.slug)
 def test_the_example_holds_options_of_the_driver_only(driver: catalogue.Driver) -> None:
-    known = {one.name: one for one in (*driver.options, *KNOWN.common)}
+    known = {option.name: option for option in (*driver.options, *KNOWN.common)}
     assert driver.example()
     assert set(driver.example()) <= {*known, "enable_unsupported_driver"}
     plain = [
@@ -124,24 +124,24 @@ def test_without_options_a_driver_names_what_it_needs(tried: dict[str, Tried]) -
 
 def test_every_option_of_an_example_has_a_value_that_fits(tried: dict[str, Tried]) -> None:
     refused = {
-        path: one.example[1]
-        for path, one in tried.items()
-        if re.search("is not an option|does not fit", one.example[1])
+        path: outcome.example[1]
+        for path, outcome in tried.items()
+        if re.search("is not an option|does not fit", outcome.example[1])
     }
     assert refused == {}
 
 
 def test_no_driver_asks_the_database_for_what_is_not_served(tried: dict[str, Tried]) -> None:
-    assert {path: one.refused for path, one in tried.items() if one.refused} == {}
+    assert {path: outcome.refused for path, outcome in tried.items() if outcome.refused} == {}
 
 
 def test_stand_ins_change_nothing_of_what_comes_of_a_driver(tried: dict[str, Tried]) -> None:
     """The same walk with the real eventlet and Cinder's own modules instead of the stand-ins."""
     stock = walk(PATHS, "stock")
     differing = {
-        path: (one.bare, stock[path].bare, one.example, stock[path].example)
-        for path, one in tried.items()
-        if (_told(one.bare), _told(one.example)) != (_told(stock[path].bare), _told(stock[path].example))
+        path: (outcome.bare, stock[path].bare, outcome.example, stock[path].example)
+        for path, outcome in tried.items()
+        if (_told(outcome.bare), _told(outcome.example)) != (_told(stock[path].bare), _told(stock[path].example))
     }
     assert differing == {}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.registered import registered
+from tests.support.registered import registered
 
 ROOT = Path(__file__).parents[4]
 

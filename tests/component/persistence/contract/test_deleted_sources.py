@@ -121,7 +121,6 @@ def test_a_volume_that_is_kept_for_its_snapshots_is_not_seen(site: Site) -> None
     calls: list[Callable[[], object]] = [
         lambda: site.volumes.get(volume.id),
         lambda: site.volumes.expand(ExpandVolume(volume_id=volume.id, size=SizeRange(Bytes(2 * GIB)))),
-        lambda: site.volumes.modify(volume.id, {}),
         lambda: site.volumes.validate(ValidateCapabilities(volume_id=volume.id, capabilities=(BLOCK,))),
         lambda: site.attachments.publish(PublishVolume(volume_id=volume.id, node_id=node, capability=BLOCK)),
         lambda: site.snapshots.create(CreateSnapshot(name="another", volume_id=volume.id)),

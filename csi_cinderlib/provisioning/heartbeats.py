@@ -89,7 +89,7 @@ class Owners:
     def lagging(self, writer: str) -> tuple[str, ...]:
         """The other owners that live and, as far as they have told, do not seal with this key yet."""
         records = self._store.page(KeyValue, after=PREFIX, limit=_MOST).records
-        beats = {one.id.removeprefix(PREFIX): one.value for one in records if one.id.startswith(PREFIX)}
+        beats = {record.id.removeprefix(PREFIX): record.value for record in records if record.id.startswith(PREFIX)}
         return tuple(owner for owner, beat in beats.items() if beat.split(".", 2)[2:] != [writer] and self.alive(owner))
 
     def alive(self, owner: str) -> bool:

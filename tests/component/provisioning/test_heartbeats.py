@@ -3,7 +3,7 @@ import pytest
 from csi_cinderlib.errors import StoreUnavailable
 from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.memory import MemoryStore
-from csi_cinderlib.provisioning.owners import BEAT, Owners
+from csi_cinderlib.provisioning.heartbeats import BEAT, Owners
 from tests.support.fakes.stores import ObservedStore
 
 
@@ -131,8 +131,8 @@ def test_owners_that_live_and_do_not_say_that_they_seal_with_a_key_are_named() -
     here = owners(store, "here", clock)
     old = Owners(store, owner="with old", monotonic=clock, writer=lambda: "old")
     new = Owners(store, owner="with new", monotonic=clock, writer=lambda: "k.new")
-    for one in (here, old, new):
-        one.beat()
+    for process in (here, old, new):
+        process.beat()
     for id in [f"before.{number}" for number in range(1001)]:
         store.add(KeyValue(id=id, value="1.1.old"))
     assert here.lagging("k.new") == ("with old",)

@@ -1,0 +1,76 @@
+"""Reading many records: over all pages, and what becomes of one that cannot be read."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import pytest
+
+from csi_cinderlib.errors import CorruptRecord
+from csi_cinderlib.model.records import Snapshot, Volume
+from csi_cinderlib.persistence.api import Page, R, Where
+from csi_cinderlib.persistence.iteration import all_of, pages, walk, walk_all, walk_with_unreadable
+from tests.support.fakes import makers
+from tests.support.fakes.stores import ObservedStore
+
+
+class SmallPages(ObservedStore):
+    """One record on a page, whatever is asked for."""
+
+    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = MappingProxyType({})) -> Page[R]:
+        return super().page(kind, after=after, limit=1, where=where)
+
+
+class Snapshots:
+    """Three of a volume, and one of another."""
+
+    def __init__(self) -> None:
+        self.store = SmallPages()
+        self.volume = self.store.add(makers.volume())
+        self.ids = sorted(self.store.add(makers.snapshot(self.volume)).id for _ in range(3))
+        self.other = self.store.add(makers.snapshot(self.store.add(makers.volume())))
+        self.of_volume = {"volume_id": self.volume.id}
+
+    def corrupt(self, id: str) -> None:
+        self.store._put_raw(Snapshot, id, "1-x", f'{{"volume_id": "{self.volume.id}"}}')
+
+
+@pytest.fixture
+def snapshots() -> Snapshots:
+    return Snapshots()
+
+
+def test_a_walk_reads_all_pages_and_leaves_out_what_cannot_be_read(snapshots: Snapshots) -> None:
+    snapshots.corrupt("0")
+    where = {"volume_id": snapshots.other.volume_id}
+    assert [record.id for record in walk(snapshots.store, Snapshot, snapshots.of_volume)] == snapshots.ids
+    assert [record.id for record in walk(snapshots.store, Snapshot, where)] == [snapshots.other.id]
+    assert [record.id for record in walk(snapshots.store, Snapshot)] == sorted([*snapshots.ids, snapshots.other.id])
+
+
+def test_unreadable_records_are_named_by_their_ids(snapshots: Snapshots) -> None:
+    snapshots.corrupt("zzz")
+    found = list(walk_with_unreadable(snapshots.store, Snapshot, snapshots.of_volume))
+    assert [record if isinstance(record, str) else record.id for record in found] == [*snapshots.ids, "zzz"]
+    assert [page.corrupt for page in pages(snapshots.store, Snapshot, snapshots.of_volume)][-1] == ("zzz",)
+
+
+def test_all_of_a_volume_are_all_or_an_error(snapshots: Snapshots) -> None:
+    assert [record.id for record in all_of(snapshots.store, Snapshot, snapshots.of_volume)] == snapshots.ids
+    snapshots.corrupt("zzz")
+    needed = f"snapshot 'zzz' cannot be read: all records with volume_id '{snapshots.volume.id}' are needed"
+    with pytest.raises(CorruptRecord, match=needed):
+        all_of(snapshots.store, Snapshot, snapshots.of_volume)
+
+
+@pytest.mark.parametrize("where", [{}, {"volume_id": ("a", "zzz")}])
+def test_a_decision_on_a_whole_list_fails_for_one_that_cannot_be_read(where: Where) -> None:
+    store = SmallPages()
+    store._put_raw(Snapshot, "zzz", "1-x", '{"volume_id": "zzz"}')
+    with pytest.raises(CorruptRecord, match="snapshot 'zzz' cannot be read: all records are needed"):
+        list(walk_all(store, Snapshot, where))
+
+
+def test_an_empty_store_has_nothing_to_walk_over() -> None:
+    assert list(walk(SmallPages(), Volume)) == []
+    assert all_of(SmallPages(), Volume) == ()
