@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Here and not above: a forked copy of this process is a run of its own. A worker's mark begins with that of the run.
     os.environ[_MARK] = f"{os.environ[_MARK]}.{worker}" if worker else str(uuid.uuid4())
     config.pluginmanager.register(leftovers.Leftovers())
-    _loops_before.update({number: loopctl.backing_path(number) for number in loopctl.attached_numbers()})
+    _loops_before.update({number: loopctl.backing_path(number) for number in loopctl.attached()})
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -231,8 +231,7 @@ def _detach_unreached(file: str) -> None:
     Raises:
         HostError: there is one on a file of that name, of which nobody can tell whether it is this one.
     """
-    for number in loopctl.attached_numbers():
-        shown = loopctl.backing_path(number)
+    for number, shown in loopctl.attached().items():
         node = loopctl.node(number)
         if shown == f"{file} (deleted)":
             devices.detach_file(node, expected=devices.identity(node))
@@ -254,7 +253,7 @@ def _is_another(device: Device) -> bool:
 
 
 def _attached_files() -> tuple[str, ...]:
-    return tuple(loopctl.backing_path(number) for number in loopctl.attached_numbers())
+    return tuple(loopctl.attached().values())
 
 
 def _plain(info: dict[str, Any]) -> dict[str, object]:

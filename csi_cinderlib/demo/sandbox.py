@@ -81,4 +81,4 @@ def _mounts(root: Path) -> list[str]:
 
 
 def _loops(root: Path) -> list[int]:
-    return [number for number in loopctl.attached_numbers() if loopctl.backing_path(number).startswith(f"{root}/")]
+    return [number for number, path in loopctl.attached().items() if path.startswith(f"{root}/")]

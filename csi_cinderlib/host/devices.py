@@ -9,15 +9,17 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel, loopctl
-from csi_cinderlib.host.identities import identity, sysfs
+from csi_cinderlib.host.identities import identity, of_loop, sysfs
 from csi_cinderlib.model.size import Bytes
 
 __all__ = [
     "BLOCK_SIZE",
+    "ShownFile",
     "attach_file",
     "detach_file",
     "detach_from",
@@ -31,7 +33,7 @@ __all__ = [
     "open_size",
     "refresh_size",
     "set_read_only",
-    "shows_file",
+    "shown_file",
     "size",
     "written_out",
 ]
@@ -139,8 +141,7 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
     with kernel.named(f"looking for the loop device of {path}"):
         found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
         name = Path(path).resolve().name
-        for number in sorted(loopctl.attached_numbers()):
-            shown = loopctl.backing_path(number)
+        for number, shown in loopctl.attached().items():
             if _surely_another(shown, name, found):
                 continue
             status = _status(number)
@@ -152,7 +153,7 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
 def _surely_another(shown: str, name: str, file: os.stat_result) -> bool:
     # A new name shows in sysfs at once, so another last name is another file: unless it has, or had, several names.
     several = file.st_nlink > 1 or file.st_rdev or shown.endswith(" (deleted)")
-    return not several and Path(shown).name != name
+    return not several and os.path.basename(shown) != name  # noqa: PTH119
 
 
 def _status(number: int) -> loopctl.Status | None:
@@ -173,19 +174,37 @@ def _shows(status: loopctl.Status, file: os.stat_result) -> bool:
     return (status.device, status.inode) == (file.st_dev, file.st_ino)
 
 
-def shows_file(device: str, path: str) -> bool:
-    """Whether a loop device shows the file that is at `path` now, and not one that was deleted or replaced.
+@dataclass(frozen=True, slots=True)
+class ShownFile:
+    """What a loop device shows at one moment.
 
-    Raises:
-        HostError: there is no such loop device, or no asking about the path.
+    Attributes:
+        identity: see `identities.identity`.
+        file: device and inode of its file, as os.stat names them.
     """
-    with kernel.named(f"comparing {device} with {path}"), kernel.opened(device, os.O_RDONLY) as fd:
-        status = loopctl.status(fd)
-        try:
-            found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
-        except FileNotFoundError:
-            return False
-    return status is not None and (status.device, status.inode) == (found.st_dev, found.st_ino)
+
+    identity: str
+    size: Bytes
+    file: tuple[int, int]
+
+    def is_at(self, path: str) -> bool:
+        """Whether it is the file at `path` now, and not one that was deleted or replaced. Raises HostError."""
+        with kernel.named(f"looking for the file of a loop device at {path}"):
+            try:
+                found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
+            except FileNotFoundError:
+                return False
+        return self.file == (found.st_dev, found.st_ino)
+
+
+def shown_file(device: str) -> ShownFile | None:
+    """Of a loop device; None for any other one. Raises HostError: there is no such device."""
+    with kernel.named(f"identifying {device}"):
+        if not sysfs(device).name.startswith("loop"):
+            return None
+        with kernel.opened(device, os.O_RDONLY) as fd:
+            status, size = loopctl.status(fd), open_size(fd, device)
+    return ShownFile(of_loop(status), size, (status.device, status.inode) if status else (0, 0))
 
 
 def attach_file(path: str, *, read_only: bool = False, direct_io: bool = True, block_size: int = BLOCK_SIZE) -> str:
@@ -211,7 +230,8 @@ def attach_file(path: str, *, read_only: bool = False, direct_io: bool = True, b
         return _first_of_racers(path, state, number, read_only=read_only)
 
 
-def _already_attached(path: str, state: os.stat_result, *, read_only: bool) -> str | None:
+def _already_attached(path: str, state: os.stat_result, *, read_only: bool, mine: str = "") -> str | None:
+    """Args: mine: one that was attached a moment ago."""
     if stat.S_ISREG(state.st_mode):
         if state.st_size < SECTOR:
             raise HostError(f"attaching {path}: the file holds {state.st_size} bytes, too few for a block device")
@@ -220,8 +240,8 @@ def _already_attached(path: str, state: os.stat_result, *, read_only: bool) -> s
         found = find_attached(path, read_only=read_only)
     else:
         raise HostError(f"attaching {path}: it is neither a regular file nor a block device")
-    if found is None:
-        return None
+    if found is None or found == mine:
+        return found
     return found if _keep(found, path, read_only=read_only) else None
 
 
@@ -270,7 +290,7 @@ def _first_of_racers(path: str, state: os.stat_result, number: int, *, read_only
     mine = loopctl.node(number)
     first = ""
     try:
-        first = _already_attached(path, state, read_only=read_only) or mine
+        first = _already_attached(path, state, read_only=read_only, mine=mine) or mine
     finally:
         if first != mine:  # also when the file is out of reach by now
             _detach(mine, lambda status: _shows(status, state))
@@ -289,7 +309,7 @@ def detach_file(device: str, *, expected: str) -> None:
     """
     # Asked first, since opening another user's disk exclusively fails; and again once nobody else can change it.
     if _is_still(device, expected):
-        _detach(device, lambda _: _is_still(device, expected))
+        _detach(device, lambda status: _has_identity(status, expected))
 
 
 def detach_from(path: str, *, read_only: bool | None = None) -> None:
@@ -335,6 +355,13 @@ def _detach(device: str, is_right: Callable[[loopctl.Status], bool]) -> None:
 def _is_still(device: str, expected: str) -> bool:
     try:
         return identity(device) == expected
+    except HostError:
+        return False
+
+
+def _has_identity(status: loopctl.Status, expected: str) -> bool:
+    try:
+        return of_loop(status) == expected
     except HostError:
         return False
 

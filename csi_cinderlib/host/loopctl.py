@@ -36,6 +36,8 @@ MODULE = Path("/sys/class/misc/loop-control")
 """There while the kernel has the driver, built in or as a module."""
 _BLOCK = "/sys/block"
 _MAJOR = 7
+_LONGEST = 8192
+"""Bytes; the kernel writes a page at most."""
 _NOT_KNOWN = (errno.EINVAL, errno.ENOTTY)
 
 
@@ -164,17 +166,18 @@ def node(number: int) -> str:
     return str(path)
 
 
-def attached_numbers() -> list[int]:
-    """The loop devices that have a backing file."""
+def attached() -> dict[int, str]:
+    """The loop devices that have a backing file, in the order of their numbers, with `backing_path`."""
     # Asked several times in each volume's life, and a machine may have hundreds: plain calls take half the time of Path's.
-    names = [name for name in os.listdir(_BLOCK) if name.startswith("loop")]  # noqa: PTH208
-    return [int(name[4:]) for name in names if os.path.exists(f"{_BLOCK}/{name}/loop")]  # noqa: PTH110
+    numbers = sorted(int(name[4:]) for name in os.listdir(_BLOCK) if name.startswith("loop"))  # noqa: PTH208
+    return {number: path for number in numbers if (path := backing_path(number))}
 
 
 def backing_path(number: int) -> str:
     """The backing file's path as this mount namespace sees it, with the kernel's " (deleted)"; "" when free."""
     try:
-        raw = Path(f"{_BLOCK}/loop{number}/loop/backing_file").read_bytes()
+        with kernel.opened(f"{_BLOCK}/loop{number}/loop/backing_file", os.O_RDONLY) as fd:
+            raw = os.read(fd, _LONGEST)
     except OSError:
         return ""
     return os.fsdecode(raw.removesuffix(b"\n"))

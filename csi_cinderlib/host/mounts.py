@@ -256,7 +256,9 @@ def _is_of(item: Mount, number: int) -> bool:
         return True
     if node := bound_node(item):  # the table has the number of the file system that the node lies in
         return node == number
-    return _number_of(item.source) == number  # btrfs shows a number of its own in the table
+    return (
+        not os.major(item.device) and _number_of(item.source) == number
+    )  # btrfs shows a number of its own in the table
 
 
 def bound_node(item: Mount) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -69,6 +70,9 @@ def _readable(lines: Iterable[str]) -> Iterator[Mount]:
             yield parse_line(line)
 
 
+@functools.lru_cache(
+    maxsize=2048
+)  # most lines are those of the last time, and parsing costs more than the kernel's writing them
 def parse_line(line: str) -> Mount:
     """One line of mountinfo, octal escapes undone.
 

@@ -24,12 +24,7 @@ _BROKEN = frozenset({"emergency_ro", "shutdown"})
 
 def device_problem(device: Device) -> str:
     """Why this is not the device that was connected, or not a working one; "" when it is."""
-    if problem := lost(device):
-        return problem
-    try:
-        return _paths_problem(device, _WORKING)
-    except HostError as error:
-        return str(error)
+    return _problem(device, _WORKING)
 
 
 def replaced(device: Device) -> str:
@@ -47,17 +42,22 @@ def replaced(device: Device) -> str:
 
 def lost(device: Device) -> str:
     """Why nothing can be written to it any more; "" while a path works, or the kernel still tries to bring one back."""
+    return _problem(device, _WORKING | _RECOVERING)
+
+
+def _problem(device: Device, usable: frozenset[str]) -> str:
     if not devices_exists(device.path):
         return f"the device {device.path} is gone"
     try:
-        now = devices.identity(device.path)
+        shown = devices.shown_file(device.path)
+        now = shown.identity if shown else devices.identity(device.path)
         if now != device.wwid:
             return f"{device.path} is {now or 'unknown'} and no longer {device.wwid or 'unknown'}"
-        if not devices.size(device.path):
+        if not (shown.size if shown else devices.size(device.path)):
             return f"the device {device.path} shows a size of 0"
-        if device.file and not devices.shows_file(device.path, device.file):
+        if device.file and not (shown and shown.is_at(device.file)):
             return f"{device.file} is gone, or was replaced by another file"
-        return _paths_problem(device, _WORKING | _RECOVERING)
+        return _paths_problem(device, usable)
     except HostError as error:
         return str(error)
 

@@ -10,7 +10,7 @@ from csi_cinderlib.host import kernel, loopctl
 
 def below(folder: str) -> dict[int, str]:
     """Their numbers and backing files, those last on which others lie. Devices that come or go meanwhile may be missing."""
-    backing = {number: loopctl.backing_path(number) for number in loopctl.attached_numbers()}
+    backing = {number: loopctl.backing_path(number) for number in loopctl.attached()}
     outer = {number: path for number, path in backing.items() if path.startswith(folder)}
     if not outer:  # nor is any device opened that somebody else may be about to detach
         return {}

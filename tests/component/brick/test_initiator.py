@@ -233,4 +233,4 @@ def test_a_loop_device_on_a_file_that_was_deleted_is_detached(tmp_path: Path) ->
 
 
 def loops_of(name: str) -> list[str]:
-    return [loopctl.node(number) for number in loopctl.attached_numbers() if f"/{name}" in loopctl.backing_path(number)]
+    return [loopctl.node(number) for number in loopctl.attached() if f"/{name}" in loopctl.backing_path(number)]

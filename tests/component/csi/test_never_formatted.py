@@ -35,7 +35,7 @@ def volume(machine: Machine, request: pytest.FixtureRequest) -> Iterator[pb.Volu
 
 def file_of(volume: pb.Volume) -> Path:
     """The volume's file, while a node has it attached."""
-    (path,) = filter(lambda one: volume.volume_id in one, map(loopctl.backing_path, loopctl.attached_numbers()))
+    (path,) = filter(lambda one: volume.volume_id in one, map(loopctl.backing_path, loopctl.attached()))
     return Path(path)
 
 

@@ -125,7 +125,7 @@ def sweep(base: Path) -> list[str]:
         if item.target.startswith(str(base)):
             left.append(item.target)
             mounts.unmount(item.target, lazy=True)
-    for number in loopctl.attached_numbers():
+    for number in loopctl.attached():
         if loopctl.backing_path(number).startswith(str(base)):
             device = loopctl.node(number)
             left.append(device)
@@ -294,7 +294,7 @@ def test_a_volume_is_not_unpublished_under_a_call_that_works_on_it(
         outcomes = set(pool.map(stage, range(8)))
     assert outcomes <= {"OK", "ABORTED"}
     assert "OK" in outcomes
-    devices = [number for number in loopctl.attached_numbers() if volume.volume_id in loopctl.backing_path(number)]
+    devices = [number for number in loopctl.attached() if volume.volume_id in loopctl.backing_path(number)]
     assert len(devices) == 1
     machine.detach(volume)
     machine.delete(volume)

@@ -28,6 +28,12 @@ def backing(device: str) -> loopctl.Status:
     return status
 
 
+def shows(device: str, file: Path) -> bool:
+    shown = devices.shown_file(device)
+    assert shown
+    return shown.is_at(str(file))
+
+
 def refuses_writes(device: str) -> bool:
     """Older kernels refuse to open it, newer ones to write."""
     try:
@@ -184,13 +190,13 @@ def test_detaching_from_a_file_takes_its_own_device_and_no_other(loop: Loop, tmp
     view = devices.attach_file(device, read_only=True)
     devices.detach_from(device, read_only=True)
     assert devices.find_attached(device) is None
-    assert devices.shows_file(device, str(tmp_path / "disk.img"))
+    assert shows(device, tmp_path / "disk.img")
     devices.detach_from(str(tmp_path / "disk.img"), read_only=True)
-    assert devices.shows_file(device, str(tmp_path / "disk.img")), "it is writable"
+    assert shows(device, tmp_path / "disk.img"), "it is writable"
     devices.detach_from(str(tmp_path / "disk.img"))
     devices.detach_from(str(tmp_path / "disk.img"))
     assert devices.find_attached(str(tmp_path / "disk.img")) is None
-    assert devices.shows_file(other, str(tmp_path / "other.img"))
+    assert shows(other, tmp_path / "other.img")
     assert view not in (device, other)
 
 
@@ -340,13 +346,16 @@ def test_a_regular_file_is_no_block_device(tmp_path: Path) -> None:
 
 def test_a_file_that_was_replaced_is_not_the_one_that_is_shown(loop: Loop, tmp_path: Path) -> None:
     device, file = loop(8), tmp_path / "disk.img"
-    assert devices.shows_file(device, str(file))
+    assert shows(device, file)
+    assert devices.shown_file(device).size == 8 * MIB  # type: ignore[union-attr] # it shows a file
     file.unlink()
-    assert not devices.shows_file(device, str(file))
+    assert not shows(device, file)
     file.write_bytes(bytes(8 * MIB))
-    assert not devices.shows_file(device, str(file))
-    with pytest.raises(HostError, match="comparing"):
-        devices.shows_file("/dev/loop987654", str(file))
+    assert not shows(device, file)
+    with pytest.raises(HostError, match="looking for the file"):
+        shows(device, file / "below")
+    with pytest.raises(HostError, match="identifying"):
+        shows("/dev/loop987654", file)
 
 
 @pytest.mark.root

@@ -23,7 +23,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
             with contextlib.suppress(Exception):
                 mounts.unmount(item.target, lazy=True)
     for _ in range(2):  # views first, then what they show
-        for number in loopctl.attached_numbers():
+        for number in loopctl.attached():
             if leftovers(tmp_path, number):
                 with contextlib.suppress(Exception):
                     device = loopctl.node(number)
@@ -52,7 +52,7 @@ def mounted_below(base: Path) -> list[str]:
 
 
 def loops_of(base: Path) -> list[str]:
-    return [loopctl.node(number) for number in loopctl.attached_numbers() if leftovers(base, number)]
+    return [loopctl.node(number) for number in loopctl.attached() if leftovers(base, number)]
 
 
 def assert_nothing_left(base: Path) -> None:

@@ -116,8 +116,9 @@ def write(base: Path, files: Mapping[str, str]) -> None:
 def sysfs(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands for the device's directory in /sys, where a loop device has no paths."""
     number = Path(device.path).stat().st_rdev
-    directory = tmp_path / "sys" / f"{os.major(number)}:{os.minor(number)}"
+    directory = tmp_path / "sys" / "sdx"
     directory.mkdir(parents=True)
+    (tmp_path / "sys" / f"{os.major(number)}:{os.minor(number)}").symlink_to(directory.name)
     monkeypatch.setattr(identities, "SYSFS", directory.parent)
     return directory
 
@@ -139,6 +140,7 @@ def test_a_disk_that_the_kernel_waits_for_does_not_work_and_is_not_lost(
     device: Device, sysfs: Path, state: str, works: bool, lost: bool
 ) -> None:
     write(sysfs, {"device/scsi_disk/x": "", "device/state": f"{state}\n", "device/wwid": device.wwid})
+    device = replace(device, file="")  # a disk
     problem = f"no path of {device.path} works: {sysfs.name} {state}"
     assert health.device_problem(device) == ("" if works else problem)
     assert health.lost(device) == (problem if lost else "")
@@ -152,6 +154,7 @@ def test_a_map_works_as_long_as_one_path_does(device: Device, sysfs: Path, secon
         write(sysfs.parent / name, {"device/scsi_disk/x": "", "device/state": state})
         (sysfs / "slaves").mkdir(exist_ok=True)
         (sysfs / "slaves" / name).symlink_to(sysfs.parent / name)
+    device = replace(device, file="")  # a disk
     problem = f"no path of {device.path} works: sda offline, sdb {second}"
     assert health.lost(replace(device, multipath=True)) == (problem if lost else "")
     assert health.device_problem(device) == ("" if second == "running" else problem)

@@ -373,8 +373,9 @@ def test_the_disk_of_an_earlier_attachment_takes_no_writes_any_more(
     node.stage(volume, BLOCK)
     device = device_of(node)
     number = Path(device.path).stat().st_rdev
-    disk = node.base / "sys" / f"{os.major(number)}:{os.minor(number)}"
+    disk = node.base / "sys" / "sdx"
     (disk / "device" / "scsi_disk").mkdir(parents=True)
+    (disk.parent / f"{os.major(number)}:{os.minor(number)}").symlink_to(disk.name)
     for file, content in (("device/state", "running\n"), ("device/wwid", device.wwid), ("ro", "0\n")):
         (disk / file).write_text(content)
     monkeypatch.setattr(identities, "SYSFS", disk.parent)
