@@ -183,16 +183,20 @@ def unmount(path: str, *, lazy: bool = False) -> int:
     return layers
 
 
-def unmount_uppermost(path: str) -> None:
+def unmount_uppermost(path: str, *, among: Sequence[Mount] | None = None) -> None:
     """Unmount one layer, the uppermost.
+
+    Args:
+        among: the mount table, if it was read since the last mount or unmount there.
 
     Raises:
         HostError: nothing is mounted there, it is in use, or it cannot be unmounted.
     """
-    here = find(path)
-    if here and (cover := cover_of(here)):  # umount2 would follow the path to something else
-        raise HostError(hidden(here, cover))
-    if not _unmount_one(_normal(path), _UMOUNT_NOFOLLOW):
+    where = _normal(path)
+    layers = [item for item in (table() if among is None else among) if item.target == where]
+    if layers and (cover := cover_of(layers[-1], among=among)):  # umount2 would follow the path to something else
+        raise HostError(hidden(layers[-1], cover))
+    if not _unmount_one(where, _UMOUNT_NOFOLLOW):
         raise HostError(f"unmounting {path}: the kernel does not release this mount")
 
 
@@ -223,15 +227,15 @@ def _unmount_one(path: str, flags: int) -> bool:
         return True
 
 
-def find(path: str) -> Mount | None:
-    """The uppermost mount on exactly this path."""
-    return (find_all(path) or (None,))[-1]
+def find(path: str, *, among: Sequence[Mount] | None = None) -> Mount | None:
+    """The uppermost mount on exactly this path. See `by_device` for `among`."""
+    return (find_all(path, among=among) or (None,))[-1]
 
 
-def find_all(path: str) -> tuple[Mount, ...]:
-    """All layers mounted on exactly this path, the uppermost last."""
+def find_all(path: str, *, among: Sequence[Mount] | None = None) -> tuple[Mount, ...]:
+    """All layers mounted on exactly this path, the uppermost last. See `by_device` for `among`."""
     where = _normal(path)
-    return tuple(item for item in table() if item.target == where)
+    return tuple(item for item in (table() if among is None else among) if item.target == where)
 
 
 def _normal(path: str) -> str:
@@ -272,8 +276,11 @@ def bound_node(item: Mount) -> int:
     return named if shown != named and cover_of(item) else shown
 
 
-def cover_of(item: Mount) -> Mount | None:
-    """The later mount, at the same path or above it, to which the path of a mount leads instead; None while it leads to that mount."""
+def cover_of(item: Mount, *, among: Sequence[Mount] | None = None) -> Mount | None:
+    """The later mount, at the same path or above it, to which the path of a mount leads instead; None while it leads to that mount.
+
+    See `by_device` for `among`.
+    """
     path = item.target
     while True:
         try:
@@ -284,7 +291,9 @@ def cover_of(item: Mount) -> Mount | None:
             return None  # a mount that no longer answers hides nothing
         else:
             break
-    return None if reached == item.id else next((other for other in table() if other.id == reached), None)
+    if reached == item.id:
+        return None
+    return next((other for other in (table() if among is None else among) if other.id == reached), None)
 
 
 def _mount_id(path: str) -> int:

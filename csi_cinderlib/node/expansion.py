@@ -15,7 +15,7 @@ from csi_cinderlib.node import file_system, health, mounted
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord
 from csi_cinderlib.node.stage_records import StageRecords
-from csi_cinderlib.node.statistics import shown_at
+from csi_cinderlib.node.statistics import is_shown_at
 from csi_cinderlib.pages import ERRORS_PAGE
 
 
@@ -48,7 +48,8 @@ class Expansion:
             record = self._records.find(request.volume_id)
             if record is None or record.device is None:
                 raise NotFound("volume", request.volume_id)
-            if not shown_at(record, self._paths.locate(request.volume_path, "volume_path")):
+            seen = mounted.observe(record)
+            if not is_shown_at(self._paths.locate(request.volume_path, "volume_path"), seen):
                 raise NotFound("volume path", request.volume_path)
             size = self._initiator.extend(record.connection, record.device, expected=request.size.required)
             if request.size.limit and size > request.size.limit:
@@ -57,20 +58,20 @@ class Expansion:
                 record = self._records.save(replace(record, connection=replace(record.connection, size=size)))
             self._refresh_view(record)
             if not record.capability.is_block:
-                self._grow_file_system(record)
+                self._grow_file_system(record, seen)
             return size
 
     def _refresh_view(self, record: StageRecord) -> None:
         if view := mounted.read_only_view(record):
             devices.refresh_size(view)
 
-    def _grow_file_system(self, record: StageRecord) -> None:
+    def _grow_file_system(self, record: StageRecord, seen: mounted.Observation) -> None:
         device = record.device
         if device is None or file_system.is_read_only(record):
             return
         # Where the staging mount is gone while a target still shows the file system, it grows through any of its mounts.
-        candidates = [mounted.staged_mount(record), *mounted.published(record).values()]
-        if here := next((item for item in candidates if item), None):
+        staged, targets = seen.places()
+        if here := staged or next(iter(targets.values()), None):
             _refuse_stopped(record, here)
             filesystems.grow(device.path, here.target)
 

@@ -124,6 +124,22 @@ def mount(record: StageRecord, device: Device, found: Signature | None = None) -
     mounts.mount(device.path, record.staging_path, record.fs_type, options)
 
 
+def thaw(record: StageRecord) -> None:
+    """A pod that died may have left its file system frozen. Only once nothing on this node uses it any more."""
+    if mounts.thaw(record.staging_path):
+        _log.warning(
+            "volume %s: its file system was left frozen by a program that used it, and was thawed", record.volume_id
+        )
+
+
+def write_out(record: StageRecord, here: mounts.Mount) -> None:
+    """Flush the file system, unless an error stopped it for good: it told its users then, and would refuse to sync for ever."""
+    if broken := health.mount_problem(here, read_only=is_read_only(record)):
+        _log.warning("volume %s: unwritten data is lost: %s", record.volume_id, broken)
+    else:
+        mounts.write_out(record.staging_path)
+
+
 def grow_mounted(record: StageRecord, device: Device, found: Signature | None = None) -> None:
     """Let a file system that grows only mounted (or best so) cover its device: after a restore to a larger volume, say.
 

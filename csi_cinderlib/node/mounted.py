@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from csi_cinderlib.errors import AlreadyExists, HostError, PreconditionFailed
 from csi_cinderlib.host import devices, mounts
@@ -22,76 +23,87 @@ def path_key(path: str) -> str:
     return f"node-path:{path}"
 
 
-def visible(record: StageRecord) -> Mapping[str, Mount]:
-    """Mount points of the volume's device, and of its read-only view, by path; empty when the device is not there."""
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one call sees of a volume on this node. It is read once, and again only after something was changed.
+
+    Attributes:
+        table: every mount.
+        is_here: the recorded path of the device leads to that very device.
+        own: the mounts of the volume's device, and of its read-only view, those below another mount too; none while it is not here.
+    """
+
+    record: StageRecord
+    table: tuple[Mount, ...]
+    is_here: bool
+    own: tuple[Mount, ...]
+
+    def at(self, path: str) -> Mount | None:
+        """The uppermost mount on exactly this path."""
+        return mounts.find(path, among=self.table)
+
+    def visible(self) -> Mapping[str, Mount]:
+        """Those of `own` that are uppermost at their path, by path."""
+        uppermost = {item.target: item for item in self.table}
+        return {item.target: item for item in self.own if uppermost[item.target] == item}
+
+    def places(self) -> tuple[Mount | None, Mapping[str, Mount]]:
+        """The mount at the staging path, if it shows the volume's own device, and by path where else the volume is visible.
+
+        Raises:
+            HostError: another mount hides the former (see `require_reached`).
+        """
+        seen = self.visible()
+        here = self.at(self.record.staging_path)
+        if here is None or seen.get(here.target) != here:
+            return None, seen
+        require_reached(here, self.table)
+        return here, {path: item for path, item in seen.items() if item != here}
+
+    def refuse_covered(self) -> None:
+        """A disk may go although it is mounted, and with it what its file system has not written yet.
+
+        Raises:
+            PreconditionFailed: the volume is mounted below something else, which this driver does not unmount.
+        """
+        for item in self.own:
+            above = (other for other in self.table[self.table.index(item) + 1 :] if other.target == item.target)
+            if other := next((other for other in above if other not in self.own), None):
+                raise PreconditionFailed(
+                    f"volume {self.record.volume_id} is still mounted at {item.target}, below {other.fs_type} from {other.source}: "
+                    "unmount that first"
+                )
+
+
+def observe(record: StageRecord, *, lost: str | None = None) -> Observation:
+    """Look at the volume once.
+
+    Args:
+        lost: what `health.lost` or `health.device_problem` said of its device a moment ago: "" says that it is here.
+    """
     table = mounts.table()
-    uppermost = {item.target: item for item in table}
-    return {item.target: item for item in layers(record, table) if uppermost[item.target] == item}
-
-
-def layers(record: StageRecord, table: Sequence[Mount]) -> Sequence[Mount]:
-    """What `visible` finds, and in addition what lies below another mount."""
     device = record.device
-    if device is None or is_another_device(record):
-        return ()
-    view = read_only_view(record)
-    return (*mounts.by_device(device.path, among=table), *(mounts.by_device(view, among=table) if view else ()))
+    if device is None or (lost != "" and is_another_device(record)):
+        return Observation(record, table, is_here=False, own=())
+    own = mounts.by_device(device.path, among=table)
+    if view := read_only_view(record):
+        own += mounts.by_device(view, among=table)
+    return Observation(record, table, is_here=True, own=own)
 
 
-def refuse_covered(record: StageRecord) -> None:
-    """A disk may go although it is mounted, and with it what its file system has not written yet.
-
-    Raises:
-        PreconditionFailed: the volume is mounted below something else, which this driver does not unmount.
-    """
-    table = mounts.table()
-    own = layers(record, table)
-    for item in own:
-        above = (other for other in table[table.index(item) + 1 :] if other.target == item.target)
-        if other := next((other for other in above if other not in own), None):
-            raise PreconditionFailed(
-                f"volume {record.volume_id} is still mounted at {item.target}, below {other.fs_type} from {other.source}: "
-                "unmount that first"
-            )
-
-
-def staged_mount(record: StageRecord) -> Mount | None:
-    """The mount at the staging path, if it shows the volume's own device.
-
-    Raises:
-        HostError: another mount hides it (see `require_reached`).
-    """
-    return _staged(record, visible(record))
-
-
-def published(record: StageRecord) -> Mapping[str, Mount]:
-    """Where the volume is visible besides its staging path. Raises HostError when another mount hides the staging path."""
-    seen = visible(record)
-    here = _staged(record, seen)
-    return {path: item for path, item in seen.items() if item != here}
-
-
-def _staged(record: StageRecord, seen: Mapping[str, Mount]) -> Mount | None:
-    here = mounts.find(record.staging_path)
-    if here is None or seen.get(here.target) != here:
-        return None
-    require_reached(here)
-    return here
-
-
-def require_reached(here: Mount) -> None:
+def require_reached(here: Mount, table: Sequence[Mount]) -> None:
     """See that the path of a mount leads to it: a bind, or a question about the path, would reach somebody else's files.
 
     Raises:
         HostError: a later mount above it hides it; the message names both.
     """
-    if cover := mounts.cover_of(here):
+    if cover := mounts.cover_of(here, among=table):
         raise HostError(mounts.hidden(here, cover))
 
 
-def require_none_below(path: str) -> None:
+def require_none_below(path: str, table: Sequence[Mount]) -> None:
     """Raises AlreadyExists when a mount at the path would hide others below it."""
-    if below := [item.target for item in mounts.table() if item.target.startswith(f"{path}/")]:
+    if below := [item.target for item in table if item.target.startswith(f"{path}/")]:
         raise AlreadyExists("staging path", path, f"a mount there would hide {', '.join(below)}")
 
 
@@ -128,33 +140,44 @@ def identity(here: Mount) -> str:
     return ""
 
 
-def is_own(records: StageRecords, record: StageRecord, here: Mount) -> bool:
+def is_own(records: StageRecords, record: StageRecord, here: Mount, *, name: str | None = None) -> bool:
     """Whether a mount shows this volume: its device, under whatever path; or the device under the recorded path, although it
     says by now that it is another one, unless that is another volume of this node.
+
+    Args:
+        name: what `identity` said of the mount a moment ago.
     """
     device = record.device
     if device is None:
         return False
-    name = identity(here)
+    name = identity(here) if name is None else name
     if name and name == device.wwid:
         return True
     with contextlib.suppress(HostError):
-        return here in mounts.by_device(device.path) and not records.owner_of(name, other_than=record.volume_id)
+        return here in mounts.by_device(device.path, among=(here,)) and not records.owner_of(
+            name, other_than=record.volume_id
+        )
     return False
 
 
-def unmount_own(records: StageRecords, record: StageRecord, path: str, *, recorded: bool = True) -> Mount | None:
+def unmount_own(
+    records: StageRecords, record: StageRecord, path: str, *, recorded: bool = True, seen: Observation | None = None
+) -> Mount | None:
     """Unmount the volume from a path, layer by layer. What else is mounted there stays, and is returned.
 
     Args:
         recorded: the record says that the volume is, or was, mounted there. Only then a mount whose device is gone, so that
             it can no longer be compared, counts as the volume's.
+        seen: what was observed since the last change.
 
     Raises:
         HostError: in use, or it cannot be unmounted.
     """
-    while here := mounts.find(path):
-        if not (is_own(records, record, here) or (recorded and mounts.is_dead(here))):
+    own = seen.own if seen else ()
+    table = seen.table if seen else mounts.table()
+    while here := mounts.find(path, among=table):
+        if not (here in own or is_own(records, record, here) or (recorded and mounts.is_dead(here))):
             return here
-        mounts.unmount_uppermost(path)
+        mounts.unmount_uppermost(path, among=table)
+        table = mounts.table()
     return None

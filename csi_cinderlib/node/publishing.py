@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -50,17 +50,20 @@ class Publishing:
         wanted = _publication(request)
         with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(request.target_path)):
             record = self._staged(request)
-            targets = mounted.published(record)
-            if here := _at(targets, request.target_path):
-                mounted.require_reached(here)
+            seen = mounted.observe(record, lost="")
+            staged, targets = seen.places()
+            _require_mounted(record, staged)
+            if here := _at(request.target_path, targets, seen):
+                mounted.require_reached(here, seen.table)
                 _same(record, here, wanted)
                 return
             _only_target(record, targets, wanted.capability)
-            _healthy(record)
-            is_known = record.publication(request.target_path) is not None
+            _healthy(record, staged)
             # Mounts end with the kernel's run, so this need not outlive it.
-            record = self._records.save(_without_ended(record, targets).published(wanted), this_boot=True)
-            self._carry_out(record, wanted, is_known=is_known)
+            record = self._records.save(_without_ended(targets, seen).published(wanted), this_boot=True)
+            # An earlier call meant to publish there: then an empty target, or a dead mount, is its own.
+            is_known = seen.record.publication(request.target_path) is not None
+            self._carry_out(record, wanted, seen, is_known=is_known)
 
     def _resolved(self, request: NodePublishVolume) -> NodePublishVolume:
         target = self._paths.resolve(request.target_path, "target_path")
@@ -80,18 +83,15 @@ class Publishing:
         _compatible(record, request.capability)
         if problem := health.device_problem(record.device) or health.replaced(record.device):
             raise PreconditionFailed(f"volume {request.volume_id} must be staged again: {problem}")
-        if not record.capability.is_block and not mounted.staged_mount(record):
-            raise PreconditionFailed(
-                f"volume {request.volume_id} must be staged again: nothing of it is mounted at {record.staging_path}"
-            )
         return record
 
-    def _carry_out(self, record: StageRecord, wanted: Publication, *, is_known: bool) -> None:
-        """Args: is_known: an earlier call meant to publish there, so that an empty target, or a dead mount, is its own."""
+    def _carry_out(
+        self, record: StageRecord, wanted: Publication, seen: mounted.Observation, *, is_known: bool
+    ) -> None:
         target = wanted.target_path
         with ExitStack() as undo:
             undo.callback(self._records.note, record.unpublished(target))
-            if mounted.unmount_own(self._records, record, target, recorded=is_known):
+            if mounted.unmount_own(self._records, record, target, recorded=is_known, seen=seen):
                 raise AlreadyExists("target path", target, "something else is mounted there")
             if _make_target(target, block=record.capability.is_block) or is_known:
                 undo.callback(_remove_target, target)
@@ -123,9 +123,10 @@ class Publishing:
             with contextlib.suppress(CorruptRecord):
                 record = self._records.find(volume_id)
             is_target = bool(record and record.publication(target)) or is_noted_by_kubelet(target, volume_id)
-            viewed = _viewed(record, mounts.find(target))
+            table = mounts.table()
+            viewed = _viewed(record, mounts.find(target, among=table))
             try:
-                is_removed = self._unmount(record, volume_id, target, is_target=is_target)
+                is_removed = self._unmount(record, volume_id, target, table, is_target=is_target)
             finally:
                 reach("node-unpublish.unmounted")
                 for device in viewed:
@@ -135,29 +136,34 @@ class Publishing:
             if record and record.publication(target):
                 self._records.note(record.unpublished(target))  # what a crash brings back, the next publish forgets
 
-    def _unmount(self, record: StageRecord | None, volume_id: str, target: str, *, is_target: bool) -> bool:
+    def _unmount(
+        self, record: StageRecord | None, volume_id: str, target: str, table: Sequence[Mount], *, is_target: bool
+    ) -> bool:
         """Unmount each layer that is proven to be the volume's; whether there was one, and nothing is left."""
         count = 0
-        while here := mounts.find(target):
-            if self._records.owner_of(mounted.identity(here), other_than=volume_id):
+        while here := mounts.find(target, among=table):
+            name = mounted.identity(here)
+            if self._records.owner_of(name, other_than=volume_id):
                 return False
-            if not self._is_proven(record, here, is_target=is_target):
+            if not self._is_proven(record, here, name, is_target=is_target):
                 raise PreconditionFailed(
                     f"{target} is not unmounted: {here.fs_type} from {here.source} is mounted there, which is not known to be "
                     f"volume {volume_id}"
                 )
-            mounts.unmount_uppermost(target)
+            mounts.unmount_uppermost(target, among=table)
+            table = mounts.table()
             count += 1
         return count > 0
 
-    def _is_proven(self, record: StageRecord | None, here: Mount, *, is_target: bool) -> bool:
+    def _is_proven(self, record: StageRecord | None, here: Mount, name: str, *, is_target: bool) -> bool:
         """Whether a mount at a target shows the volume.
 
         Args:
+            name: see `mounted.identity`.
             is_target: the record, or the kubelet, says that the path is a target of the volume. That decides about a device that
                 is gone; and, where the record is lost, about any whole block device that no other record names.
         """
-        if record and mounted.is_own(self._records, record, here):
+        if record and mounted.is_own(self._records, record, here, name=name):
             return True
         if not is_target:
             return False
@@ -184,16 +190,22 @@ def _mount_options(wanted: Publication) -> tuple[str, ...]:
     return (*flags, "ro") if wanted.read_only else flags
 
 
-def _healthy(record: StageRecord) -> None:
+def _require_mounted(record: StageRecord, staged: Mount | None) -> None:
+    if not record.capability.is_block and not staged:
+        raise PreconditionFailed(
+            f"volume {record.volume_id} must be staged again: nothing of it is mounted at {record.staging_path}"
+        )
+
+
+def _healthy(record: StageRecord, staged: Mount | None) -> None:
     """Refuse to hand a file system that failed to one more user.
 
     One that is staged read-only may have errors: reading it may be the only way to its data.
     """
-    here = None if record.capability.is_block else mounted.staged_mount(record)
-    if here is None or record.device is None:
+    if staged is None or record.device is None or record.capability.is_block:
         return
     read_only = file_system.is_read_only(record)
-    problem = health.mount_problem(here, read_only=read_only)
+    problem = health.mount_problem(staged, read_only=read_only)
     if not problem and not read_only:
         problem = health.errors_noted(record.device.path)
     if problem:
@@ -203,8 +215,8 @@ def _healthy(record: StageRecord) -> None:
         )
 
 
-def _at(targets: Mapping[str, Mount], path: str) -> Mount | None:
-    here = mounts.find(path)
+def _at(path: str, targets: Mapping[str, Mount], seen: mounted.Observation) -> Mount | None:
+    here = seen.at(path)
     return here if here and targets.get(here.target) == here else None
 
 
@@ -246,10 +258,11 @@ def _only_target(record: StageRecord, targets: Mapping[str, Mount], capability: 
         )
 
 
-def _without_ended(record: StageRecord, targets: Mapping[str, Mount]) -> StageRecord:
+def _without_ended(targets: Mapping[str, Mount], seen: mounted.Observation) -> StageRecord:
     """Forget publications that a reboot ended."""
+    record = seen.record
     for item in record.publications:
-        if not _at(targets, item.target_path):
+        if not _at(item.target_path, targets, seen):
             record = record.unpublished(item.target_path)
     return record
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import DriverError, OperationPending
-from csi_cinderlib.host import mounts
 from csi_cinderlib.node import mounted
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
@@ -69,7 +68,8 @@ def is_orphan(record: StageRecord) -> bool:
     """Whether nothing uses the volume and nobody will ask for it: its staging path, which the caller makes and removes, is
     gone; or staging never came as far as the device's content. One that was being formatted is kept: its retry needs it.
     """
-    if mounts.find(record.staging_path) or mounted.visible(record):
+    seen = mounted.observe(record)
+    if seen.at(record.staging_path) or seen.visible():
         return False
     if record.state in (State.INTENT, State.CONNECTED):
         return True

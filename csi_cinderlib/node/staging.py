@@ -65,10 +65,11 @@ class Staging:
             if previous and not previous.is_of(connection):
                 self._leave(previous)
                 previous = None
-            if previous and self._is_settled(previous, request):
-                return
             if previous:
-                self._clear_away(previous)
+                seen = mounted.observe(previous)
+                if self._is_settled(previous, request, seen):
+                    return
+                self._clear_away(previous, seen)
             self._carry_out(_intent(request, connection, previous), fresh=previous is None)
 
     def _refuse_occupied(self, request: StageVolume) -> None:
@@ -87,9 +88,9 @@ class Staging:
             raise InvalidRequest("publish_context", f"belongs to volume {connection.volume_id!r}")
         return connection
 
-    def _is_settled(self, record: StageRecord, request: StageVolume) -> bool:
+    def _is_settled(self, record: StageRecord, request: StageVolume, seen: mounted.Observation) -> bool:
         """Whether the volume is staged and works, just as it is asked for."""
-        here = mounted.staged_mount(record)
+        here, _ = seen.places()
         block = record.capability.is_block
         if not record.device or not (record.state is State.STAGED if block else here):
             return False
@@ -112,45 +113,51 @@ class Staging:
         """Give up an earlier attachment whose unstage never came. Another node may have had the volume since: what is seen
         here is out of date, and what was not written must not be written now.
         """
-        if targets := mounted.published(record):
+        seen = mounted.observe(record)
+        _, targets = seen.places()
+        if targets:
             raise PreconditionFailed(
                 f"volume {record.volume_id} is still published at {', '.join(sorted(targets))} under an earlier attachment: "
                 "unpublish it there first"
             )
         _log.warning("volume %s was attached anew since it was staged: taking that stage down", record.volume_id)
-        device = record.device
-        if device and not mounted.is_another_device(record):
-            self._initiator.give_up(device)
-            scsi.take_offline(device.path)  # the other kinds of device cannot be told to fail
-        mounted.unmount_own(self._records, record, record.staging_path)
+        if record.device and seen.is_here:
+            self._initiator.give_up(record.device)
+            scsi.take_offline(record.device.path)  # the other kinds of device cannot be told to fail
+        mounted.unmount_own(self._records, record, record.staging_path, seen=seen)
         self._disconnect(record, force=True)
 
-    def _clear_away(self, record: StageRecord) -> None:
+    def _clear_away(self, record: StageRecord, seen: mounted.Observation) -> None:
         """Take down what an earlier, unfinished or broken stage left; what still works and is published stays."""
-        targets = mounted.published(record)
+        here, targets = seen.places()
         device = record.device
-        if targets and device and not health.device_problem(device) and mounted.staged_mount(record):
+        if targets and device and not health.device_problem(device) and here:
             raise HostError(f"volume {record.volume_id} does not work and is published at {', '.join(targets)}")
         dead = health.lost(device) if device else ""
         if not dead:
-            mounted.refuse_covered(record)
-        elif device and not mounted.is_another_device(record):
+            seen.refuse_covered()
+        elif device and seen.is_here:
             self._initiator.give_up(device)
-        if not targets and not dead and mounted.staged_mount(record):
-            _thaw(record)
-        mounted.unmount_own(self._records, record, record.staging_path)
+        if not targets and not dead and here:
+            file_system.thaw(record)
+        mounted.unmount_own(self._records, record, record.staging_path, seen=seen)
         if device and not targets:
             self._disconnect(record, force=bool(dead))
 
     def _disconnect(self, record: StageRecord, *, force: bool) -> None:
-        """Disconnect the volume, unless its address is that of another volume which is staged here by now."""
+        """Disconnect the volume, unless its address is that of another volume which is staged here by now.
+
+        Args:
+            force: its device does not work. One that does was compared a moment ago.
+        """
+        device = record.device
         with contextlib.suppress(HostError):
-            name = devices.identity(record.device.path) if record.device else ""
+            name = (devices.identity(device.path) if force else device.wwid) if device else ""
             if owner := self._records.owner_of(name, other_than=record.volume_id):
                 _log.warning("volume %s: its device is volume %s now and stays connected", record.volume_id, owner)
                 return
         _make_writable(record)
-        self._initiator.disconnect(record.connection, record.device, force=force)
+        self._initiator.disconnect(record.connection, device, force=force)
 
     def _carry_out(self, record: StageRecord, *, fresh: bool) -> None:
         with ExitStack() as undo:
@@ -176,10 +183,11 @@ class Staging:
         self._grow_device(record, device)
         with kernel.named(f"making the staging path {record.staging_path}"):
             Path(record.staging_path).mkdir(parents=True, exist_ok=True)
-        mounted.require_none_below(record.staging_path)
-        if here := mounts.find(record.staging_path):
-            mounted.require_reached(here)
-            if here not in mounts.by_device(device.path):
+        table = mounts.table()
+        mounted.require_none_below(record.staging_path, table)
+        if here := mounts.find(record.staging_path, among=table):
+            mounted.require_reached(here, table)
+            if here not in mounts.by_device(device.path, among=table):
                 raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
             return replace(record, fs_type=here.fs_type)  # mounted before the record was lost
         record, found = file_system.ensure(self._records, record, device)
@@ -258,7 +266,7 @@ class Staging:
             current = self._records.find(record.volume_id) or record
             with contextlib.suppress(HostError):  # some of it was only noted
                 self._records.save(current, frees=True)
-            if mounted.layers(current, mounts.table()):
+            if mounted.observe(current).own:
                 return
             file_system.undo_growth(self._records, current)
             if file_system.clear_remains(self._records, current):
@@ -288,8 +296,6 @@ class Staging:
                         f"{volume_id} there: not unmounted"
                     )
                 return
-            if targets := mounted.published(record):
-                raise PreconditionFailed(f"volume {volume_id} is still published at {', '.join(sorted(targets))}")
             self.take_down(self._found_again(record))
 
     def _found_again(self, record: StageRecord) -> StageRecord:
@@ -313,18 +319,22 @@ class Staging:
         return record
 
     def take_down(self, record: StageRecord) -> None:
-        """`unstage` for one who holds the volume's lock, without its look at records and publications."""
+        """`unstage` for one who holds the volume's lock, without its look at records."""
         device = record.device
         dead = health.lost(device) if device else ""
+        seen = mounted.observe(record, lost=dead)
+        _, targets = seen.places()
+        if targets:
+            raise PreconditionFailed(f"volume {record.volume_id} is still published at {', '.join(sorted(targets))}")
         if not dead:
-            mounted.refuse_covered(record)
-        elif device and not mounted.is_another_device(record):
+            seen.refuse_covered()
+        elif device and seen.is_here:
             self._initiator.give_up(device)
-        here = mounts.find(record.staging_path)
-        if here and not dead and mounted.is_own(self._records, record, here):
-            _thaw(record)
-            _write_out(record, here)
-        if other := mounted.unmount_own(self._records, record, record.staging_path):
+        here = seen.at(record.staging_path)
+        if here and not dead and (here in seen.own or mounted.is_own(self._records, record, here)):
+            file_system.thaw(record)
+            file_system.write_out(record, here)
+        if other := mounted.unmount_own(self._records, record, record.staging_path, seen=seen):
             _log.warning("%s is not volume %s and stays mounted: %s", other.target, record.volume_id, other.source)
         reach("unstage.unmounted")
         if dead:
@@ -381,20 +391,5 @@ def _same_place(record: StageRecord, staging_path: str) -> bool:
     """Whether the record is about that path, or about one that is of no use any more."""
     if record.staging_path == staging_path:
         return True
-    return not mounted.visible(record) and not mounts.find(record.staging_path)
-
-
-def _thaw(record: StageRecord) -> None:
-    """A pod that died may have left its file system frozen. Only once nothing on this node uses it any more."""
-    if mounts.thaw(record.staging_path):
-        _log.warning(
-            "volume %s: its file system was left frozen by a program that used it, and was thawed", record.volume_id
-        )
-
-
-def _write_out(record: StageRecord, here: mounts.Mount) -> None:
-    """Flush the file system, unless an error stopped it for good: it told its users then, and would refuse to sync for ever."""
-    if broken := health.mount_problem(here, read_only=file_system.is_read_only(record)):
-        _log.warning("volume %s: unwritten data is lost: %s", record.volume_id, broken)
-    else:
-        mounts.write_out(record.staging_path)
+    seen = mounted.observe(record)
+    return not seen.visible() and not seen.at(record.staging_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from csi_cinderlib.errors import HostError, NotFound
-from csi_cinderlib.host import devices, filesystems, mounts
+from csi_cinderlib.host import devices, filesystems
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.model.requests import Condition, NodeStats, Usage
 from csi_cinderlib.node import file_system, health, mounted
@@ -39,9 +39,10 @@ class Statistics:
         if staging_path and self._paths.resolve(staging_path, "staging_target_path") != record.staging_path:
             raise NotFound("staging path", staging_path)
         volume_path = self._paths.locate(volume_path, "volume_path")
-        if not shown_at(record, volume_path):
+        seen = mounted.observe(record)
+        if not is_shown_at(volume_path, seen):
             raise NotFound("volume path", volume_path)
-        problem = self._problem(record, mounts.find(volume_path))
+        problem = self._problem(record, seen.at(volume_path))
         condition = Condition(abnormal=True, message=problem) if problem else _FINE
         return NodeStats(usage=_usage(record, volume_path), condition=condition)
 
@@ -55,19 +56,20 @@ class Statistics:
         return problem
 
 
-def shown_at(record: StageRecord, path: str) -> bool:
+def is_shown_at(path: str, seen: mounted.Observation) -> bool:
     """Whether the volume is staged or published at a resolved path. Raises HostError when another mount hides it there."""
+    record = seen.record
     if record.capability.is_block and path == record.staging_path:
         return True
-    here = mounts.find(path)
+    here = seen.at(path)
     if here is None:
         return False
-    if mounted.is_another_device(record):
+    if not seen.is_here:
         # The device is gone, so the mount table cannot be matched with it: what the record says must do.
         return path == record.staging_path or record.publication(path) is not None
-    if mounted.visible(record).get(here.target) != here:
+    if seen.visible().get(here.target) != here:
         return False
-    mounted.require_reached(here)
+    mounted.require_reached(here, seen.table)
     return True
 
 

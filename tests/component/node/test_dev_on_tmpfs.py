@@ -52,7 +52,7 @@ def test_a_published_block_volume_is_seen(node: Node, read_only: bool) -> None:
     assert (here.fs_type, mounts.bound_node(here)) == ("tmpfs", Path(target).stat().st_rdev)
     record = node.records.find("vol")
     assert record
-    assert set(mounted.published(record)) == {target}
+    assert set(mounted.observe(record).places()[1]) == {target}
     assert node.publish(volume, BLOCK, read_only=read_only) == target
     assert mounts.find_all(target) == (here,)
     with pytest.raises(PreconditionFailed, match=r"is published at .* allows one target"):

@@ -40,16 +40,16 @@ def test_a_volume_is_visible_where_it_is_uppermost(node: Node, fs_type: str) -> 
     staged = node.stage(volume, capability)
     target = node.publish(volume, capability)
     record = record_of(node)
-    assert set(mounted.visible(record)) == {staged, target}
-    assert set(mounted.published(record)) == {target}
+    assert set(mounted.observe(record).visible()) == {staged, target}
+    assert set(mounted.observe(record).places()[1]) == {target}
     mounts.mount("/", target, "tmpfs")  # the source of a tmpfs may be any text, a directory's path too
-    assert set(mounted.visible(record)) == {staged}
+    assert set(mounted.observe(record).visible()) == {staged}
     mounts.mount("tmpfs", staged, "tmpfs")
-    assert mounted.visible(record) == {}
-    assert mounted.staged_mount(record) is None
+    assert mounted.observe(record).visible() == {}
+    assert mounted.observe(record).places()[0] is None
     for path in (staged, target):
         mounts.unmount_uppermost(path)
-    assert mounted.staged_mount(record) == mounts.find(staged)
+    assert mounted.observe(record).places()[0] == mounts.find(staged)
 
 
 def test_what_is_mounted_from_another_device_of_the_same_name_is_not_visible(node: Node) -> None:
@@ -62,7 +62,7 @@ def test_what_is_mounted_from_another_device_of_the_same_name_is_not_visible(nod
     elsewhere = [at_path(record, path) for path in (path_of(other), str(unknown), "/dev/missing")]
     for moved in (*elsewhere, replace(record, device=None)):
         assert mounted.is_another_device(moved)
-        assert mounted.visible(moved) == {}
+        assert mounted.observe(moved).visible() == {}
     assert not mounted.is_another_device(record)
 
 
@@ -72,7 +72,7 @@ def test_a_target_of_a_read_only_view_is_visible(node: Node) -> None:
     assert mounted.read_only_view(record_of(node)) == ""
     target = node.publish(volume, BLOCK, read_only=True)
     record = record_of(node)
-    assert set(mounted.published(record)) == {target}
+    assert set(mounted.observe(record).places()[1]) == {target}
     assert devices.is_read_only(mounted.read_only_view(record))
     assert mounted.read_only_view(replace(record, device=None)) == ""
     assert mounted.read_only_view(replace(record, capability=mount_capability())) == ""
