@@ -176,11 +176,15 @@ def attached() -> dict[int, str]:
 def backing_path(number: int) -> str:
     """The backing file's path as this mount namespace sees it, with the kernel's " (deleted)"; "" when free."""
     try:
-        with kernel.opened(f"{_BLOCK}/loop{number}/loop/backing_file", os.O_RDONLY) as fd:
-            raw = os.read(fd, _LONGEST)
+        fd = os.open(f"{_BLOCK}/loop{number}/loop/backing_file", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
-    return os.fsdecode(raw.removesuffix(b"\n"))
+    try:
+        return os.fsdecode(os.read(fd, _LONGEST).removesuffix(b"\n"))
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
 
 
 def keep(fd: int, name: str) -> None:
