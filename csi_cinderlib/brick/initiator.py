@@ -123,8 +123,8 @@ class Initiator:
 
     def _disconnect(self, connection: Connection, data: dict[str, Any], device: Device | None, *, force: bool) -> None:
         self._detach_loop(connection, device)
-        if connection.protocol in SHARES:
-            return
+        if connection.protocol in (*SHARES, "local"):
+            return  # nothing but the loop device was attached here
         info = dict(device.info) if device else {}
         if device and _is_another(device):
             info.pop("path", None)  # after a reboot that path may be somebody else's disk

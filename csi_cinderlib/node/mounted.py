@@ -31,12 +31,14 @@ class Observation:
         table: every mount.
         is_here: the recorded path of the device leads to that very device.
         own: the mounts of the volume's device, and of its read-only view, those below another mount too; none while it is not here.
+        view: see `read_only_view`.
     """
 
     record: StageRecord
     table: tuple[Mount, ...]
     is_here: bool
-    own: tuple[Mount, ...]
+    own: tuple[Mount, ...] = ()
+    view: str = ""
 
     def at(self, path: str) -> Mount | None:
         """The uppermost mount on exactly this path."""
@@ -84,11 +86,11 @@ def observe(record: StageRecord, *, lost: str | None = None) -> Observation:
     table = mounts.table()
     device = record.device
     if device is None or (lost != "" and is_another_device(record)):
-        return Observation(record, table, is_here=False, own=())
+        return Observation(record, table, is_here=False)
     own = mounts.by_device(device.path, among=table)
     if view := read_only_view(record):
         own += mounts.by_device(view, among=table)
-    return Observation(record, table, is_here=True, own=own)
+    return Observation(record, table, is_here=True, own=own, view=view)
 
 
 def require_reached(here: Mount, table: Sequence[Mount]) -> None:

@@ -343,7 +343,8 @@ class Staging:
             file_system.undo_growth(self._records, record)
             file_system.clear_remains(self._records, record)
             reach("unstage.cleared")
-            mounted.detach_read_only_view(record)
+            if seen.view:
+                mounted.detach_read_only_view(record)
             if not devices.is_read_only(device.path):
                 devices.flush(device.path)
         self._disconnect(record, force=bool(dead))

@@ -39,17 +39,18 @@ class Statistics:
         if staging_path and self._paths.resolve(staging_path, "staging_target_path") != record.staging_path:
             raise NotFound("staging path", staging_path)
         volume_path = self._paths.locate(volume_path, "volume_path")
-        seen = mounted.observe(record)
+        problem = health.device_problem(record.device)
+        seen = mounted.observe(record, lost=problem)
         if not is_shown_at(volume_path, seen):
             raise NotFound("volume path", volume_path)
-        problem = self._problem(record, seen.at(volume_path))
+        problem = problem or self._problem(record, seen.at(volume_path))
         condition = Condition(abnormal=True, message=problem) if problem else _FINE
         return NodeStats(usage=_usage(record, volume_path), condition=condition)
 
     def _problem(self, record: StageRecord, mount: Mount | None) -> str:
         device = record.device
         assert device
-        problem = health.device_problem(device) or self._reader.problem(device.path)
+        problem = self._reader.problem(device.path)
         if not problem and mount and not record.capability.is_block:
             read_only = file_system.is_read_only(record)
             problem = health.mount_problem(mount, read_only=read_only) or health.errors_noted(device.path)
