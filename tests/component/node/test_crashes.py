@@ -110,6 +110,23 @@ def test_a_killed_stage_can_be_unstaged_instead_and_another_node_can_have_the_vo
     Node(node.base / "other").stage(elsewhere(node.volume()), capability(kind))
 
 
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("fault", ["stage.intent", "stage.connected", "stage.mounted"])
+@pytest.mark.parametrize("then", [("stage", "unstage"), ("unstage",)])
+def test_a_kill_while_a_file_system_is_staged_again_changes_nothing_in_the_end(
+    node: Node, kind: str, fault: str, then: tuple[str, ...]
+) -> None:
+    assert run(node.base, "stage", kind) == 0
+    (Path(node.staging_path(node.volume())) / "data").write_text("kept")
+    assert run(node.base, "unstage", kind) == 0
+    assert run(node.base, "stage", kind, fault) == -signal.SIGKILL
+    for step in then:
+        assert run(node.base, step, kind) == 0
+    assert_nothing_left(node.base)
+    node.stage(node.volume(), capability(kind))
+    assert (Path(node.staging_path(node.volume())) / "data").read_text() == "kept"
+
+
 BEGINNINGS = {
     "ext4": ((0, bytes(2048)),),  # all but the superblock, which mke2fs writes last
     "xfs": ((126, b"\1"),),  # sb_inprogress
