@@ -25,7 +25,6 @@ from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
 from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Released, Report, Started
 from csi_cinderlib.backend.work import routed
-from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
 from csi_cinderlib.host import kernel
@@ -35,6 +34,7 @@ from csi_cinderlib.observe import redact
 from csi_cinderlib.observe.unmeasured import Meter
 from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.iteration import walk
 
 _log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.verbs import Columns
 from csi_cinderlib.backend.work import change
-from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.errors import BackendUnavailable, DriverError, NotFound, PreconditionFailed, Unsupported
 from csi_cinderlib.lifecycle import blank_copies, leftovers
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
+from csi_cinderlib.persistence.iteration import all_of
 
 _log = logging.getLogger(__name__)
 

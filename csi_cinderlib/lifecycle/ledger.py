@@ -13,7 +13,6 @@ from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.api import GRACE
 from csi_cinderlib.backend.verbs import Outcome
 from csi_cinderlib.backend.work import change
-from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.errors import (
     AlreadyExists,
     BackendUnavailable,
@@ -29,6 +28,7 @@ from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.pages import ORPHAN_PAGE
 from csi_cinderlib.persistence.api import R, Store
+from csi_cinderlib.persistence.iteration import all_of
 
 S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
 """A record with a status and a message."""

@@ -12,10 +12,10 @@ from dataclasses import replace
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.stats import BackendStats, Candidate, RatedStats, has_functions
 from csi_cinderlib.backend.verbs import Driver, Report
-from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.model.records import Status, Volume, VolumeType
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.iteration import walk
 
 
 class Reports:

@@ -15,10 +15,10 @@ from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.leadership import Leadership
 from csi_cinderlib.app.persist import Stopping
 from csi_cinderlib.backend import forking
-from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.errors import BackendUnavailable
+from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.persistence.lease import Lease, StoredLease
 from csi_cinderlib.persistence.memory import MemoryStore
 from tests.support.fakes.stores import ObservedStore

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from csi_cinderlib.lifecycle.local import LocalBackend
 
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
@@ -16,6 +15,7 @@ from csi_cinderlib.errors import (
     ResourceExhausted,
     StaleRecord,
 )
+from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.persistence.memory import MemoryStore
 from tests.component.provisioning.conftest import NOTHING, Site, driver_of
