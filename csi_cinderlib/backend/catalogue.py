@@ -1,4 +1,4 @@
-"""Every driver with its options, as data: read from a file that is made from Cinder (`python -m csi_cinderlib.backend.inspection`).
+"""Every driver with its options, as data: read from a file that is made from Cinder (`python -m csi_cinderlib.cinder.inspection`).
 
 So that whoever only wants to know needs no Cinder, and no ten seconds. A test compares the file with the Cinder installed.
 """
@@ -183,7 +183,7 @@ def described_in_another_process(output_version: int) -> dict[str, Any]:
     import sys
 
     done = subprocess.run(
-        [sys.executable, "-m", "csi_cinderlib.backend.inspection", "--supported", str(output_version)],
+        [sys.executable, "-m", "csi_cinderlib.cinder.inspection", "--supported", str(output_version)],
         stdout=subprocess.PIPE,
         check=True,
     )

@@ -23,7 +23,7 @@ from typing import Any
 
 from csi_cinderlib.errors import HostError
 
-WARM = "import sys; sys.path[:] = sys.argv[2:]; from csi_cinderlib.backend.warm import main; main(int(sys.argv[1]))"
+WARM = "import sys; sys.path[:] = sys.argv[2:]; from csi_cinderlib.cinder.warm import main; main(int(sys.argv[1]))"
 BIRTH_SECONDS = 120.0
 """For the warm process to import Cinder and to fork, where the machine is busy."""
 LEAVE_SECONDS = 1.0

@@ -16,7 +16,7 @@ from csi_cinderlib.backend.wire import PING, Gone, Handlers, Peer, Unexpected
 from csi_cinderlib.errors import BackendUnavailable
 from csi_cinderlib.observe import logs, redact
 
-SERVE = "csi_cinderlib.backend.driver_process:serve"
+SERVE = "csi_cinderlib.cinder.driver_process:serve"
 """By name: this process must not import it."""
 PING_SECONDS = 10.0
 """Between two looks whether the process runs at all."""

@@ -17,7 +17,7 @@ from csi_cinderlib.model.records import NOTHING, Attachment, Group, GroupSnapsho
 from csi_cinderlib.model.size import GiB
 
 Columns = Mapping[str, Any]
-"""What a driver wants to be kept, by the names of Cinder's columns; JSON values (`rows.update_volume`)."""
+"""What a driver wants to be kept, by the names of Cinder's columns; JSON values (`update_volume`)."""
 Attachments = tuple[Attachment, ...]
 """All attachments of the volume concerned, as drivers see them."""
 

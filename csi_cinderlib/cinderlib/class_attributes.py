@@ -39,7 +39,7 @@ def ovo_class(name: str) -> Late:
     """A class of Cinder's versioned objects."""
 
     def find() -> Any:
-        from csi_cinderlib.backend.runtime import load_cinder
+        from csi_cinderlib.cinder.runtime import load_cinder
 
         load_cinder()
         from cinder import objects
@@ -51,7 +51,7 @@ def ovo_class(name: str) -> Late:
 
 def context() -> Any:
     """Cinder's context of an administrator, which drivers take for whoever asks."""
-    from csi_cinderlib.backend import convert, runtime
+    from csi_cinderlib.cinder import convert, runtime
 
     runtime.load_cinder()
     return convert.admin_context()

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
-from csi_cinderlib.backend import versioned
+from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, exception
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.handle import Object, let_go

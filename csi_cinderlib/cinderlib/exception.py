@@ -56,7 +56,7 @@ class NotLocal(Exception):
 
 
 def _cinder() -> Any:
-    from csi_cinderlib.backend import runtime
+    from csi_cinderlib.cinder import runtime
 
     runtime.load_cinder()
     from cinder import exception
@@ -99,11 +99,11 @@ def _told(error: errors.DriverError) -> Exception:
 
 
 def _of_driver(error: errors.DriverError) -> Exception | None:
-    """The driver's exception that `backend.faults` has translated.
+    """The driver's exception that `cinder.faults` has translated.
 
     Any other cause is kept in: what a database's library says of a failure is neither Cinder's nor the user's business.
     """
-    from csi_cinderlib.backend import faults
+    from csi_cinderlib.cinder import faults
 
     cause = error.__cause__
     if not isinstance(cause, Exception) or isinstance(cause, errors.DriverError):

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from csi_cinderlib.backend import rows, versioned
-from csi_cinderlib.backend.work import change
+from csi_cinderlib.backend.columns import update_snapshot, update_volume
+from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, exception
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.backends import Backend
@@ -315,12 +316,12 @@ def now() -> str:
 
 def updated_volume(record: Volume, given: Mapping[str, Any]) -> Volume:
     """The record with a user's columns, also those that a driver may not set."""
-    changed = rows.update_volume(record, given)
+    changed = update_volume(record, given)
     return replace(changed, name=str(given.get("display_name", record.name) or ""))
 
 
 def updated_snapshot(record: Snapshot, given: Mapping[str, Any]) -> Snapshot:
-    changed = rows.update_snapshot(record, given)
+    changed = update_snapshot(record, given)
     return replace(changed, name=str(given.get("display_name", record.name) or ""))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from csi_cinderlib.backend import versioned
+from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib.handle import Object
 from csi_cinderlib.model.records import Attachment, Snapshot
 

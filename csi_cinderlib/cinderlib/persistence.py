@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib.backend.work import change
 from csi_cinderlib.cinderlib import owner
 from csi_cinderlib.cinderlib.exception import InvalidPersistence
 from csi_cinderlib.config.reader import Reader
@@ -17,6 +16,7 @@ from csi_cinderlib.model.records import Attachment
 from csi_cinderlib.persistence import plugins
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk
+from csi_cinderlib.persistence.optimistic import change
 from csi_cinderlib.sealing import Sealer
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Persistence:
     @property
     def db(self) -> Any:
         """What stands in for Cinder's database in this process."""
-        from csi_cinderlib.backend.runtime import served
+        from csi_cinderlib.cinder.runtime import served
 
         return served()
 

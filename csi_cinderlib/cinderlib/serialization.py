@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.cinderlib import connection_record, default
 from csi_cinderlib.model import records, times
 from csi_cinderlib.model.capability import AccessMode
@@ -132,7 +132,7 @@ def volume_record(data: Primitive, backend: str) -> records.Volume:
         blank=False,
         created_at=_moment(data.get("created_at")),
     )
-    return _with_rest(record, rows.update_volume(record, _rest(data)), data)
+    return _with_rest(record, update_volume(record, _rest(data)), data)
 
 
 def snapshot_record(data: Primitive, backend: str) -> records.Snapshot:
@@ -146,7 +146,7 @@ def snapshot_record(data: Primitive, backend: str) -> records.Snapshot:
         status=_STATUSES.get(str(data.get("status")), Status.AVAILABLE),
         created_at=_moment(data.get("created_at")),
     )
-    return _with_rest(record, rows.update_snapshot(record, _rest(data)), data)
+    return _with_rest(record, update_snapshot(record, _rest(data)), data)
 
 
 def attachment_record(data: Primitive, backend: str) -> Attachment:

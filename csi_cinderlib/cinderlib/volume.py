@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
-from csi_cinderlib.backend import versioned
-from csi_cinderlib.backend.work import change
+from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, exception
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
@@ -20,6 +19,7 @@ from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment, Source, SourceKind, VolumeType
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.persistence.iteration import walk
+from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.backends import Backend

@@ -7,15 +7,15 @@ import logging
 from dataclasses import replace
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.api import Check
+from csi_cinderlib.backend.columns import update_volume
 from csi_cinderlib.backend.verbs import Driver, Released
-from csi_cinderlib.backend.work import change
 from csi_cinderlib.errors import DriverError, NotFound, OperationPending, PreconditionFailed, StaleRecord
 from csi_cinderlib.lifecycle import reverts
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Attachment, Status, Volume
+from csi_cinderlib.persistence.optimistic import change
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Attachments:
     def _export(self, volume: Volume, record: Attachment, attachments: tuple[Attachment, ...]) -> Volume:
         """Written down before the node is let in: whoever takes the export away needs it."""
         exported = self.driver.create_export(volume, record, attachments)
-        volume = change(self.store, exported.volume, lambda one: rows.update_volume(one, exported.columns))
+        volume = change(self.store, exported.volume, lambda one: update_volume(one, exported.columns))
         faultpoints.reach("publish.exported")
         return volume
 

@@ -16,14 +16,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.verbs import Columns
-from csi_cinderlib.backend.work import change
 from csi_cinderlib.errors import BackendUnavailable, DriverError, NotFound, PreconditionFailed, Unsupported
 from csi_cinderlib.lifecycle import blank_copies, leftovers
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.persistence.iteration import all_of
+from csi_cinderlib.persistence.optimistic import change
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         """Put volumes into a group, or take them out."""
         for id, columns in self.driver.update_group(group, volumes, add=add, remove=remove).items():
             volume = self.store.get(Volume, id)
-            change(self.store, volume, lambda one, columns=columns: rows.update_volume(one, columns))  # type: ignore[misc]  # bound at once
+            change(self.store, volume, lambda one, columns=columns: update_volume(one, columns))  # type: ignore[misc]  # bound at once
 
     def _label(self, volume_ids: Sequence[str], group_id: str) -> None:
         """Write on the volumes' records which group they are in."""
@@ -225,7 +225,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
             return
         with suppress(DriverError):
             self._group(record)  # its record went with the group snapshot's, and so did the members'
-        taken = [rows.update_snapshot(member, answer.by_member.get(member.id, {})) for member in answer.members]
+        taken = [update_snapshot(member, answer.by_member.get(member.id, {})) for member in answer.members]
         self._destroy(replace(record, name_taken=""), taken, keeps_group=keeps_group)
 
     def _destroy(self, record: GroupSnapshot, members: Sequence[Snapshot], *, keeps_group: bool = False) -> None:
@@ -261,5 +261,5 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
 
 
 def _finished(current: Snapshot, columns: Columns, *, blank: bool) -> Snapshot:
-    done = rows.update_snapshot(current, columns)
+    done = update_snapshot(current, columns)
     return replace(done, status=Status.AVAILABLE, owner="", message="", blank=blank)

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.api import GRACE
 from csi_cinderlib.backend.verbs import Outcome
-from csi_cinderlib.backend.work import change
 from csi_cinderlib.errors import (
     AlreadyExists,
     BackendUnavailable,
@@ -29,6 +28,7 @@ from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Sta
 from csi_cinderlib.pages import ORPHAN_PAGE
 from csi_cinderlib.persistence.api import R, Store
 from csi_cinderlib.persistence.iteration import all_of
+from csi_cinderlib.persistence.optimistic import change
 
 S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
 """A record with a status and a message."""

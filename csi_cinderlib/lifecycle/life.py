@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.verbs import Driver
-from csi_cinderlib.backend.work import change
 from csi_cinderlib.errors import (
     BackendUnavailable,
     CorruptRecord,
@@ -29,6 +28,7 @@ from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger, noun
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.persistence.optimistic import change
 
 S = TypeVar("S", Volume, Snapshot, GroupSnapshot)
 L = TypeVar("L")

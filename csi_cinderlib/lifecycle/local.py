@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from csi_cinderlib.backend.cinder_driver import CinderDriver
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.cinder_driver import CinderDriver
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle import backend, room
 from csi_cinderlib.lifecycle.backend import NO_TYPES, nobody_else
@@ -19,7 +19,7 @@ from csi_cinderlib.persistence.api import Store
 
 
 class LocalBackend(backend.Backend):
-    """See `lifecycle.backend.Backend`, and `backend.cinder_driver.CinderDriver` for the other arguments."""
+    """See `lifecycle.backend.Backend`, and `cinder.cinder_driver.CinderDriver` for the other arguments."""
 
     verbs: CinderDriver
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from csi_cinderlib.backend.verbs import Driver
-from csi_cinderlib.backend.work import change
 from csi_cinderlib.errors import InUse, OperationPending, PreconditionFailed
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Snapshot, Status, Volume
+from csi_cinderlib.persistence.optimistic import change
 
 _guard = threading.Lock()
 _running: set[tuple[str, str]] = set()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.columns import update_snapshot
 from csi_cinderlib.backend.stats import Traits
 from csi_cinderlib.backend.verbs import Columns, Driver
-from csi_cinderlib.backend.work import change
 from csi_cinderlib.errors import PreconditionFailed, Unsupported
 from csi_cinderlib.lifecycle import blank_copies, leftovers
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
+from csi_cinderlib.persistence.optimistic import change
 
 
 class Snapshots(Life[Snapshot, Volume, Columns]):
@@ -48,7 +48,7 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
         return self.driver.create_snapshot(record, volume, self.ledger.attachments(volume.id))
 
     def with_answer(self, record: Snapshot, answer: Columns) -> Snapshot:
-        return rows.update_snapshot(record, answer)
+        return update_snapshot(record, answer)
 
     def finish(self, record: Snapshot, answer: Columns) -> Snapshot:
         blank = blank_copies.is_blank(self.store, Source(SourceKind.VOLUME, record.volume_id))

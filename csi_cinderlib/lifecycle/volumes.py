@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.columns import update_volume
 from csi_cinderlib.backend.stats import Traits
 from csi_cinderlib.backend.verbs import Columns, Driver
-from csi_cinderlib.backend.work import change
 from csi_cinderlib.errors import (
     AlreadyExists,
     BackendError,
@@ -27,6 +26,7 @@ from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume
 from csi_cinderlib.model.size import GiB, to_bytes
+from csi_cinderlib.persistence.optimistic import change
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
             raise self.ledger.leave_alone(record, BackendError(self.driver.name, f"{path} exists"))
 
     def with_answer(self, record: Volume, answer: Columns) -> Volume:
-        return rows.update_volume(record, answer)
+        return update_volume(record, answer)
 
     def finish(self, record: Volume, answer: Columns) -> Volume:
         source_blank = blank_copies.is_blank(self.store, record.source)

@@ -10,8 +10,8 @@ from scripts.generate.output import Output
 
 
 def output() -> Output:
-    """Inspect the drivers in another process, because loading Cinder changes the whole process (backend/runtime.py)."""
-    command = [sys.executable, "-W", "ignore", "-m", "csi_cinderlib.backend.inspection"]
+    """Inspect the drivers in another process, because loading Cinder changes the whole process (cinder/runtime.py)."""
+    command = [sys.executable, "-W", "ignore", "-m", "csi_cinderlib.cinder.inspection"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     json.loads(text)  # a warning on standard output must not end up in the file
     return Output({"csi_cinderlib/backend/catalogue.json": text})

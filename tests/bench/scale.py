@@ -16,7 +16,7 @@ from tests.support.peak import peak
 
 ATTACHED, CALL_SECONDS = 200, 0.1
 WALKERS = 4
-"""Exports at one time (`backend.exports.WORKERS`; this process has no Cinder)."""
+"""Exports at one time (`cinder.exports.WORKERS`; this process has no Cinder)."""
 CREATIONS, PUBLICATIONS = 200, 5
 VOLUMES = 10_000
 PROGRAM = (sys.executable, "-m", "csi_cinderlib")

@@ -57,7 +57,7 @@ def _log_handlers() -> Iterator[logging.Handler]:
 
 
 def _of_cinder() -> Iterator[Thing]:
-    if (runtime := sys.modules.get("csi_cinderlib.backend.runtime")) is None:
+    if (runtime := sys.modules.get("csi_cinderlib.cinder.runtime")) is None:
         return
     for path in runtime._process.files:
         yield Thing(f"the runtime of {path}", path)

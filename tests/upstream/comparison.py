@@ -15,8 +15,8 @@ INTENDED: Mapping[Mode, Surroundings] = {
     Mode.PRODUCT: Surroundings(
         patched=False,
         threads="threading",
-        pool="csi_cinderlib.backend.eventlet_standin",
-        manager="csi_cinderlib.backend.standins",
+        pool="csi_cinderlib.cinder.eventlet_standin",
+        manager="csi_cinderlib.cinder.standins",
     ),
 }
 """A run proves something only on these: two runs on the same Cinder would be equal as well."""

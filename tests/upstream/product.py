@@ -18,7 +18,7 @@ _DRIVERS = ("cinder.volume.drivers.", "cinder.zonemanager.")
 
 
 def load_cinder() -> None:
-    from csi_cinderlib.backend import runtime
+    from csi_cinderlib.cinder import runtime
 
     runtime.load_cinder()
     _serve_http_nowhere()
@@ -29,7 +29,7 @@ def load_cinder() -> None:
 
 def _remove_replaced() -> Mapping[str, types.ModuleType]:
     """Take the stand-ins of services out of the way, so that the next import gets the real module."""
-    from csi_cinderlib.backend import standins
+    from csi_cinderlib.cinder import standins
 
     removed = {}
     for row in standins.TABLE:

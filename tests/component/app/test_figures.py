@@ -11,7 +11,7 @@ import pytest
 from csi_cinderlib.app.figures import WALK_EVERY, Figures
 from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle.local import LocalBackend

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime, served
+from csi_cinderlib.cinder.runtime import Runtime, served
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.observe import logs

@@ -219,7 +219,7 @@ def test_a_driver_is_asked_for_new_ids_without_a_query_for_each_volume(make: Mak
 
 
 def test_drivers_without_such_ids_are_not_bothered_with_all_volumes(make: MakeBackend, store: ObservedStore) -> None:
-    from csi_cinderlib.backend import loading
+    from csi_cinderlib.cinder import loading
 
     backend = make()
     assert not loading.overrides(backend.driver, "update_provider_info")

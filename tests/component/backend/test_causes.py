@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from csi_cinderlib.backend import faults
+from csi_cinderlib.cinder import faults
 
 
 def closed_port() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.database import NotServed
+from csi_cinderlib.cinder.database import NotServed
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, Snapshot, Volume, VolumeType
 from csi_cinderlib.model.size import GiB

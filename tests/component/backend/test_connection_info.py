@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.connection_calls import complete, front_end_qos
+from csi_cinderlib.cinder.connection_calls import complete, front_end_qos
 from csi_cinderlib.model.records import VolumeType
 from tests.support.fakes import makers
 

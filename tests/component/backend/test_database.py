@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.database import NotServed
-from csi_cinderlib.backend.runtime import served
+from csi_cinderlib.cinder.database import NotServed
+from csi_cinderlib.cinder.runtime import served
 from csi_cinderlib.errors import StaleRecord
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume, VolumeType
@@ -161,7 +161,7 @@ def test_a_record_that_never_stands_still_is_given_up_in_the_end(backend: LocalB
         def replace(self, record: Any) -> Any:
             raise StaleRecord("volume", record.id)
 
-    from csi_cinderlib.backend.work import change
+    from csi_cinderlib.persistence.optimistic import change
 
     with pytest.raises(StaleRecord):
         change(Restless(), created, lambda one: replace(one, message="x"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import (
     BackendError,

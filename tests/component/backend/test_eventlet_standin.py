@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from csi_cinderlib.backend import eventlet_standin
-from csi_cinderlib.backend.eventlet_standin import GreenPool, GreenThread, Pool
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder import eventlet_standin
+from csi_cinderlib.cinder.eventlet_standin import GreenPool, GreenThread, Pool
+from csi_cinderlib.cinder.runtime import Runtime
 
 
 def test_a_pool_makes_no_more_than_its_size_and_wakes_a_waiting_thread() -> None:

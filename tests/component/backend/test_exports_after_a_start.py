@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend import loading
-from csi_cinderlib.backend.exports import WORKERS, Exports
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder import loading
+from csi_cinderlib.cinder.exports import WORKERS, Exports
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, StoreUnavailable
 from csi_cinderlib.lifecycle.local import LocalBackend

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend import faults, libraries
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.backend import libraries
+from csi_cinderlib.cinder import faults
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,

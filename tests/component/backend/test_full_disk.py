@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.errors import ResourceExhausted
 from csi_cinderlib.lifecycle import room
 from csi_cinderlib.lifecycle.local import LocalBackend
@@ -150,7 +150,7 @@ def test_everything_is_taken_down_while_the_reserve_is_used(
 START_TWICE = """
 import sys
 from pathlib import Path
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.errors import HostError
 
 obstacle = Path(sys.argv[1]) / "cinder" / "locks" / "groups"

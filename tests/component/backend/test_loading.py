@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from csi_cinderlib.backend import loading
+from csi_cinderlib.cinder import loading
 from tests.component.backend.conftest import MakeBackend
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend import looping, ratings
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder import looping, ratings
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Status, Volume

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Volume
 from tests.component.backend.watching import failing

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from csi_cinderlib.backend import conf
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder import conf
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.cinder_conf import Inherited, Verbatim
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError

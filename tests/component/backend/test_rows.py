@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from csi_cinderlib.backend import rows
+from csi_cinderlib.backend.columns import update_attachment, update_snapshot, update_volume
+from csi_cinderlib.cinder import rows
 from csi_cinderlib.errors import BackendError
 from csi_cinderlib.model.records import Provider, Source, SourceKind, Status, VolumeType
 from csi_cinderlib.model.size import GiB
@@ -55,7 +56,7 @@ def test_a_volume_for_several_nodes_says_so_in_its_extra_specs() -> None:
 
 def test_a_drivers_update_lands_where_it_belongs() -> None:
     moment = datetime(2026, 1, 2, tzinfo=UTC)
-    updated = rows.update_volume(
+    updated = update_volume(
         makers.volume(),
         {
             "provider_location": "here",
@@ -81,15 +82,15 @@ def test_a_drivers_update_lands_where_it_belongs() -> None:
 
 
 def test_columns_that_a_driver_set_come_back_to_it() -> None:
-    updated = rows.update_volume(makers.volume(), {"replication_driver_data": "xyz", "provider_auth": "CHAP a b"})
+    updated = update_volume(makers.volume(), {"replication_driver_data": "xyz", "provider_auth": "CHAP a b"})
     row = rows.volume_row(updated)
     assert (row["replication_driver_data"], row["provider_auth"]) == ("xyz", "CHAP a b")
 
 
 def test_ids_of_any_type_are_kept_as_text() -> None:
-    updated = rows.update_volume(makers.volume(), {"provider_location": 207, "provider_id": b"lun-7"})
+    updated = update_volume(makers.volume(), {"provider_location": 207, "provider_id": b"lun-7"})
     assert updated.provider == Provider(location="207", id="lun-7")
-    assert rows.update_snapshot(makers.snapshot(updated), {"provider_id": None}).provider == Provider()
+    assert update_snapshot(makers.snapshot(updated), {"provider_id": None}).provider == Provider()
 
 
 @pytest.mark.parametrize("value", [{"lun": 7}, ["a"], ("a",), {"a"}], ids=["mapping", "list", "tuple", "set"])
@@ -97,50 +98,50 @@ def test_ids_of_any_type_are_kept_as_text() -> None:
 def test_a_collection_where_text_is_kept_is_an_error_that_names_the_column(column: str, value: object) -> None:
     volume = makers.volume("array")
     with pytest.raises(BackendError, match=f"'array'.* gave {column} a {type(value).__name__}"):
-        rows.update_volume(volume, {column: value})
+        update_volume(volume, {column: value})
     with pytest.raises(BackendError, match=f"'array'.* gave {column} a {type(value).__name__}"):
-        rows.update_snapshot(makers.snapshot(volume), {column: value})
+        update_snapshot(makers.snapshot(volume), {column: value})
 
 
 @pytest.mark.parametrize("column", ["metadata", "admin_metadata"])
 def test_a_collection_in_metadata_is_an_error_that_names_the_key(column: str) -> None:
     with pytest.raises(BackendError, match=rf"gave {column}\[luns\] a list"):
-        rows.update_volume(makers.volume(), {column: {"luns": [1, 2]}})
+        update_volume(makers.volume(), {column: {"luns": [1, 2]}})
 
 
 def test_numbers_and_booleans_become_text_as_in_cinders_objects() -> None:
     given = {"provider_geometry": 7, "replication_driver_data": 8, "admin_metadata": {"lun": 9, "thin": True}}
-    updated = rows.update_volume(makers.volume(), given)
+    updated = update_volume(makers.volume(), given)
     assert (updated.provider.geometry, updated.fields) == ("7", {"replication_driver_data": "8"})
     assert updated.admin_metadata == {"lun": "9", "thin": "True"}
 
 
 def test_columns_that_no_store_could_keep_become_text_at_any_depth() -> None:
-    updated = rows.update_volume(makers.volume(), {"vendor": {"pool": {"a set"}, 7: (b"wwn", datetime(2026, 1, 2))}})
+    updated = update_volume(makers.volume(), {"vendor": {"pool": {"a set"}, 7: (b"wwn", datetime(2026, 1, 2))}})
     assert updated.fields == {"vendor": {"pool": "{'a set'}", "7": ["wwn", "2026-01-02T00:00:00"]}}
 
 
 def test_metadata_may_come_as_a_list_of_pairs() -> None:
-    updated = rows.update_volume(makers.volume(), {"metadata": [{"key": "a", "value": "b"}]})
+    updated = update_volume(makers.volume(), {"metadata": [{"key": "a", "value": "b"}]})
     assert updated.metadata == {"a": "b"}
 
 
 def test_a_failover_moves_the_volume() -> None:
-    moved = rows.update_volume(makers.volume(pool="p"), {"host": "csi-cinderlib@other#q"})
+    moved = update_volume(makers.volume(pool="p"), {"host": "csi-cinderlib@other#q"})
     assert (moved.host, moved.pool) == ("csi-cinderlib@other#q", "q")
 
 
 def test_an_update_of_nothing_changes_nothing() -> None:
     volume = makers.volume()
-    assert rows.update_volume(volume, {}) == volume
+    assert update_volume(volume, {}) == volume
 
 
 def test_a_snapshots_update_is_kept() -> None:
     snapshot = makers.snapshot(makers.volume())
-    updated = rows.update_snapshot(snapshot, {"provider_location": "x", "metadata": {"a": "b"}, "progress": "100%"})
+    updated = update_snapshot(snapshot, {"provider_location": "x", "metadata": {"a": "b"}, "progress": "100%"})
     assert (updated.provider.location, updated.metadata, updated.fields) == ("x", {"a": "b"}, {})
 
 
 def test_connector_and_connection_may_come_as_text() -> None:
-    attachment = rows.update_attachment(makers.attachment(makers.volume()), {"connector": '{"host": "x"}'})
+    attachment = update_attachment(makers.attachment(makers.volume()), {"connector": '{"host": "x"}'})
     assert attachment.connector == {"host": "x"}

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend import standins
-from csi_cinderlib.backend.patches import PATCHES
-from csi_cinderlib.backend.runtime import Runtime, _process
+from csi_cinderlib.cinder import standins
+from csi_cinderlib.cinder.patches import PATCHES
+from csi_cinderlib.cinder.runtime import Runtime, _process
 
 ROOT = Path(__file__).parents[3]
 START = """
@@ -24,7 +24,7 @@ import json, logging, sys, threading
 from pathlib import Path
 root = logging.getLogger()
 before = list(root.handlers), root.level, sys.excepthook
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 imported = [name for name in sys.modules if name.partition(".")[0] in ("cinder", "os_brick", "oslo_config")]
 runtime = Runtime(Path(sys.argv[1]))
 runtime.start()

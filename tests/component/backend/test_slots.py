@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.slots import Slots, Urgency, urgency
+from csi_cinderlib.cinder.slots import Slots, Urgency, urgency
 
 FREES, ATTACHES, CREATES = Urgency
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import Pool, capacity, parse, truth, usable_free
+from csi_cinderlib.cinder.runtime import Runtime
 
 PARSE = {"backend": "array", "ratio": "20.0", "allocated": {}}
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.work import Route, UnknownBackend, current_route, routed
+from csi_cinderlib.cinder.runtime import Runtime
+from csi_cinderlib.cinder.work import Route, UnknownBackend, current_route, routed
 from csi_cinderlib.model.records import Group, InitiatorData, Volume
 from tests.component.backend.conftest import MakeBackend
 from tests.support.fakes import makers
@@ -179,7 +179,7 @@ def test_an_item_of_a_pool_belongs_to_the_back_end_that_submits_it_or_to_none(ru
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of a module of a driver that nobody has imported."""
     (tmp_path / "imported_once.py").write_text(
-        "from csi_cinderlib.backend.work import current_route\n"
+        "from csi_cinderlib.cinder.work import current_route\n"
         "from tests.support.fakes.nothing import NothingDriver as Driver\n"
         "ROUTE = current_route()\n"
     )

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from csi_cinderlib.backend.work import Route, Routes, UnknownBackend, Work, change, routed, working
+from csi_cinderlib.cinder.work import Route, Routes, UnknownBackend, Work, routed, working
 from csi_cinderlib.errors import CorruptRecord, NotFound, StaleRecord
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+from csi_cinderlib.persistence.optimistic import change
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore, touch
 

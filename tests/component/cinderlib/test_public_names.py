@@ -134,7 +134,7 @@ def test_the_classes_tell_of_the_set_up(process_wide: Any) -> None:
 
 
 def test_cinders_classes_are_there_by_the_names_of_before() -> None:
-    from csi_cinderlib.backend.runtime import load_cinder
+    from csi_cinderlib.cinder.runtime import load_cinder
 
     load_cinder()
     from cinder import context
@@ -149,7 +149,7 @@ def test_cinders_classes_are_there_by_the_names_of_before() -> None:
 
 
 def test_the_exceptions_are_cinders_own() -> None:
-    from csi_cinderlib.backend.runtime import load_cinder
+    from csi_cinderlib.cinder.runtime import load_cinder
 
     load_cinder()
     from cinder import exception

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime, _process
+from csi_cinderlib.cinder.runtime import Runtime, _process
 from csi_cinderlib.config import load
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.lifecycle.local import LocalBackend

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config import load
 from csi_cinderlib.csi.requests.parameters import storage_class

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.csi.identity import Identity
 from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.server import Server, Service

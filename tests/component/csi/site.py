@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, SealingKey
 from csi_cinderlib.csi.controller import Controller

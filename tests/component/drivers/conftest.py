@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend import loading
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder import loading
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.host import devices, filesystems, mounts
 

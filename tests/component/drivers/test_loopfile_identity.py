@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.drivers import identities
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, NotFound

@@ -89,7 +89,7 @@ def test_a_run_that_leaves_a_loop_device_fails_and_names_it(tmp_path: Path) -> N
             "the thread 't'",
         ),
         (
-            "from pathlib import Path; from csi_cinderlib.backend.runtime import Runtime; from csi_cinderlib.backend.work import Route\n"
+            "from pathlib import Path; from csi_cinderlib.cinder.runtime import Runtime; from csi_cinderlib.cinder.work import Route\n"
             "    Runtime(Path()).routes.add(Route('a', 'h@a', None))",
             "the back end 'h@a'",
         ),

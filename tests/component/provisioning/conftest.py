@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, SealingKey
 from csi_cinderlib.lifecycle.local import LocalBackend

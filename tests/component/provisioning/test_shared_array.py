@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError, NameTaken, NotFound
 from csi_cinderlib.lifecycle.local import LocalBackend

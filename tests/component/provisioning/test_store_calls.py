@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.errors import PreconditionFailed, ResourceExhausted
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind
 from tests.component.provisioning.conftest import BLOCK, Site, snapshotting

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from tests.guest.inside import ceph as ceph_cluster
 from tests.guest.inside import iscsi, lio, lvm, multipath, network, nfs
 

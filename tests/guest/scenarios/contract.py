@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime, served
+from csi_cinderlib.cinder.runtime import Runtime, served
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from tests.guest.inside import ceph
 from tests.guest.inside.backends import OPTIONS

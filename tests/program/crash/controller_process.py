@@ -23,7 +23,7 @@ from typing import Any
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.registry import Backends
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import AlreadyExists, DriverError

@@ -59,7 +59,7 @@ NOT_YET_ON_NODES = (
 )
 
 OF_DRIVERS = (
-    "cinder", "oslo_config", "oslo_concurrency", "eventlet", "tooz", "taskflow", "csi_cinderlib.backend.cinder_driver",
+    "cinder", "oslo_config", "oslo_concurrency", "eventlet", "tooz", "taskflow", "csi_cinderlib.cinder.cinder_driver",
     "csi_cinderlib.drivers",
 )  # fmt: skip
 """They have processes of their own."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 from tests.support.fakes import makers

@@ -22,7 +22,7 @@ SECONDS = 60
 
 
 def start_ours(directory: Path) -> None:
-    from csi_cinderlib.backend.runtime import Runtime
+    from csi_cinderlib.cinder.runtime import Runtime
 
     Runtime(directory).start()
 

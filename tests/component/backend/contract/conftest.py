@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.backend.runtime import Runtime, served
+from csi_cinderlib.cinder.runtime import Runtime, served
 from tests.support.fakes.beds import Bed, Place, beds
 from tests.support.fakes.crashing import Killed
 

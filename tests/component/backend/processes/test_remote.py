@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.backend import line, remote
-from csi_cinderlib.backend.exports import WORKERS
 from csi_cinderlib.backend.stats import Candidate
+from csi_cinderlib.cinder.exports import WORKERS
 from csi_cinderlib.errors import (
     BackendUnavailable,
     ConfigurationError,

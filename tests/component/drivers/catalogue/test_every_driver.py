@@ -153,7 +153,7 @@ def _told(outcome: tuple[str, str]) -> tuple[str, str]:
 
 def test_the_catalogue_is_that_of_the_cinder_installed() -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "csi_cinderlib.backend.inspection"],
+        [sys.executable, "-W", "ignore", "-m", "csi_cinderlib.cinder.inspection"],
         capture_output=True,
         text=True,
         check=True,

@@ -24,7 +24,7 @@ IMPATIENT: dict[str, dict[str, Any]] = {
 
 def stock() -> None:
     """Take Cinder as it is."""
-    from csi_cinderlib.backend import eventlet_standin, standins
+    from csi_cinderlib.cinder import eventlet_standin, standins
 
     standins.TABLE = ()
     eventlet_standin.modules = dict
@@ -68,7 +68,7 @@ def main() -> None:
     if KIND == "stock":
         stock()
     from csi_cinderlib.backend import catalogue
-    from csi_cinderlib.backend.runtime import Runtime, served
+    from csi_cinderlib.cinder.runtime import Runtime, served
     from csi_cinderlib.persistence.memory import MemoryStore
 
     known = catalogue.load()

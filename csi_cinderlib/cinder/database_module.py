@@ -6,7 +6,7 @@ import types
 from collections.abc import Callable
 from typing import NoReturn
 
-from csi_cinderlib.backend.database import Database
+from csi_cinderlib.cinder.database import Database
 
 
 def module(database: Database) -> types.ModuleType:

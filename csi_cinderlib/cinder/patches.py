@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.backend import eventlet_standin, looping, threads
+from csi_cinderlib.cinder import eventlet_standin, looping, threads
 from csi_cinderlib.concurrency import without_eventlet
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from csi_cinderlib.backend import driver_process  # noqa: F401  # with all that it imports
 from csi_cinderlib.backend.forking import STATUS
-from csi_cinderlib.backend.runtime import load_cinder
+from csi_cinderlib.cinder import driver_process  # noqa: F401  # with all that it imports
+from csi_cinderlib.cinder.runtime import load_cinder
 from csi_cinderlib.host import kernel
 
 PR_SET_PDEATHSIG = 1

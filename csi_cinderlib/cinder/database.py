@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from csi_cinderlib.backend import conditions, rows, volume_groups, volume_types
-from csi_cinderlib.backend.rows import Row, matching
-from csi_cinderlib.backend.work import Routes, Work, change
+from csi_cinderlib.backend.columns import update_attachment, update_snapshot, update_volume
+from csi_cinderlib.cinder import conditions, rows, volume_groups, volume_types
+from csi_cinderlib.cinder.rows import Row, matching
+from csi_cinderlib.cinder.work import Routes, Work
 from csi_cinderlib.errors import AlreadyExists, NotFound, Unsupported
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, InitiatorData, Snapshot, Status, Volume
 from csi_cinderlib.persistence.iteration import all_of, walk
+from csi_cinderlib.persistence.optimistic import change
 
 
 class NotServed(Unsupported):
@@ -136,7 +138,7 @@ class Database:
 
     def volume_update(self, _context: Any, volume_id: str, values: Mapping[str, Any]) -> None:
         work, _ = self._volume(volume_id)
-        work.change_volume(volume_id, lambda record: rows.update_volume(record, values))
+        work.change_volume(volume_id, lambda record: update_volume(record, values))
 
     def volume_metadata_get(self, _context: Any, volume_id: str) -> dict[str, str]:
         return dict(self._volume(volume_id)[1].metadata)
@@ -232,7 +234,7 @@ class Database:
 
     def snapshot_update(self, _context: Any, snapshot_id: str, values: Mapping[str, Any]) -> None:
         work, _ = self._snapshot(snapshot_id)
-        work.change_snapshot(snapshot_id, lambda record: rows.update_snapshot(record, values))
+        work.change_snapshot(snapshot_id, lambda record: update_snapshot(record, values))
 
     def snapshot_metadata_get(self, _context: Any, snapshot_id: str) -> dict[str, str]:
         return dict(self._snapshot(snapshot_id)[1].metadata)
@@ -267,7 +269,7 @@ class Database:
 
     def volume_attachment_update(self, _context: Any, attachment_id: str, values: Mapping[str, Any]) -> None:
         work, attachment = self._routes.record(Attachment, attachment_id)
-        changed = change(work.store, attachment, lambda record: rows.update_attachment(record, values))
+        changed = change(work.store, attachment, lambda record: update_attachment(record, values))
         work.forget_attachments(changed.volume_id)
 
     def attachment_specs_get(self, _context: Any, _attachment_id: str) -> dict[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from csi_cinderlib.backend import convert, rows
-from csi_cinderlib.backend.runtime import load_cinder
-from csi_cinderlib.backend.work import Work, working
+from csi_cinderlib.cinder import convert, rows
+from csi_cinderlib.cinder.runtime import load_cinder
+from csi_cinderlib.cinder.work import Work, working
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.api import Store
 

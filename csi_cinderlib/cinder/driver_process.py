@@ -12,14 +12,14 @@ from typing import Any
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.assignment import Assignment
-from csi_cinderlib.backend.cinder_driver import CinderDriver
 from csi_cinderlib.backend.frames import plain
 from csi_cinderlib.backend.remote_store import RemoteStore
-from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
-from csi_cinderlib.backend.turn import Turn
 from csi_cinderlib.backend.verbs import Report, Started
 from csi_cinderlib.backend.wire import Peer
+from csi_cinderlib.cinder.cinder_driver import CinderDriver
+from csi_cinderlib.cinder.runtime import Runtime
+from csi_cinderlib.cinder.turn import Turn
 from csi_cinderlib.errors import LeaseLost
 from csi_cinderlib.host.deadline import Deadline, now
 from csi_cinderlib.observe import logs, redact

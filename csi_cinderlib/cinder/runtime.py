@@ -16,10 +16,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from csi_cinderlib.backend import conf, database, database_module, standins
-from csi_cinderlib.backend import defaults as default_section
-from csi_cinderlib.backend.patches import PATCHES
-from csi_cinderlib.backend.work import Routes
+from csi_cinderlib.cinder import conf, database, database_module, standins
+from csi_cinderlib.cinder import defaults as default_section
+from csi_cinderlib.cinder.patches import PATCHES
+from csi_cinderlib.cinder.work import Routes
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import HostError
 

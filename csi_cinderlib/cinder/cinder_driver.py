@@ -7,24 +7,24 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from csi_cinderlib.backend import (
+from csi_cinderlib.backend import stats as capacities
+from csi_cinderlib.backend.api import NOT_STARTED
+from csi_cinderlib.backend.columns import update_snapshot, update_volume
+from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
+from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Released, Report, Started
+from csi_cinderlib.cinder import (
     connection_calls,
     convert,
     exports,
     group_calls,
     loading,
     ratings,
-    rows,
     snapshot_calls,
     volume_calls,
 )
-from csi_cinderlib.backend import stats as capacities
-from csi_cinderlib.backend.api import NOT_STARTED
-from csi_cinderlib.backend.engine import Engine
-from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
-from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Released, Report, Started
-from csi_cinderlib.backend.work import routed
+from csi_cinderlib.cinder.engine import Engine
+from csi_cinderlib.cinder.runtime import Runtime
+from csi_cinderlib.cinder.work import routed
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
 from csi_cinderlib.host import kernel
@@ -304,9 +304,9 @@ def update_provider_info(engine: Engine) -> None:
     for update in updates or ():
         if update["id"] in work.volumes:
             columns = {"provider_id": update["provider_id"]}
-            work.change_volume(update["id"], lambda one, columns=columns: rows.update_volume(one, columns))  # type: ignore[misc]
+            work.change_volume(update["id"], lambda one, columns=columns: update_volume(one, columns))  # type: ignore[misc]
     for update in snapshot_updates or ():
         known = work.snapshots.get(update["id"])
         if known is not None and not known.provider.id:  # Cinder updates only those that have none
             columns = {"provider_id": update["provider_id"]}
-            work.change_snapshot(known.id, lambda one, columns=columns: rows.update_snapshot(one, columns))  # type: ignore[misc]
+            work.change_snapshot(known.id, lambda one, columns=columns: update_snapshot(one, columns))  # type: ignore[misc]

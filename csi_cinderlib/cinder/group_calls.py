@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from csi_cinderlib.backend import answers, convert, faults, rows
-from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.columns import update_snapshot
 from csi_cinderlib.backend.verbs import Columns, Outcome
-from csi_cinderlib.backend.work import Work
+from csi_cinderlib.cinder import answers, convert, faults
+from csi_cinderlib.cinder.engine import Engine
+from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.errors import BackendError, DriverError
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 
@@ -46,7 +47,7 @@ def create_snapshot(
             _check(engine, said)
         by_member = {said["id"]: said for said in updates or ()}
         for member in members:  # an answer that no record can hold is a failure, too
-            rows.update_snapshot(member, by_member.get(member.id, {}))
+            update_snapshot(member, by_member.get(member.id, {}))
     return answers.plain(update or {}), {id: answers.plain(said) for id, said in by_member.items()}
 
 

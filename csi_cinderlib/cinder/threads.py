@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from csi_cinderlib.backend.looping import LoopingCalls
-from csi_cinderlib.backend.work import Route, current_route, routed
+from csi_cinderlib.cinder.looping import LoopingCalls
+from csi_cinderlib.cinder.work import Route, current_route, routed
 
 _OF_NO_BACK_END = LoopingCalls()
 

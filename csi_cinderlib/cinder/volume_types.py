@@ -5,9 +5,9 @@ Raises what Cinder's database raises. Cinder is imported late, because `runtime`
 
 from __future__ import annotations
 
-from csi_cinderlib.backend import rows
-from csi_cinderlib.backend.rows import Row
-from csi_cinderlib.backend.work import Routes
+from csi_cinderlib.cinder import rows
+from csi_cinderlib.cinder.rows import Row
+from csi_cinderlib.cinder.work import Routes
 from csi_cinderlib.errors import NotFound
 from csi_cinderlib.model.records import Volume
 

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from csi_cinderlib.backend import rows
-from csi_cinderlib.backend.work import Work
+from csi_cinderlib.cinder import rows
+from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Volume
 
 _ASSIGNED = ("provider_location", "provider_id", "metadata")

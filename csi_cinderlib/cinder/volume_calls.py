@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
-from csi_cinderlib.backend import answers, faults, loading, lock_files, rows, shares
-from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.columns import update_volume
 from csi_cinderlib.backend.verbs import Attachments, Columns, Outcome
-from csi_cinderlib.backend.work import Work
+from csi_cinderlib.cinder import answers, faults, loading, lock_files, shares
+from csi_cinderlib.cinder.engine import Engine
+from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.errors import BackendError, DriverError, Unsupported
 from csi_cinderlib.model.records import Snapshot, Volume
 from csi_cinderlib.model.size import GiB
@@ -29,7 +30,7 @@ def create(engine: Engine, volume: Volume, source: Snapshot | Volume | None) -> 
             update = _restore(engine, work, created, source)
         else:
             update = _clone(engine, work, created, source)
-        rows.update_volume(volume, update)  # an answer that no record can hold is a failure, too
+        update_volume(volume, update)  # an answer that no record can hold is a failure, too
     return answers.plain(update)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import convert, faults
-from csi_cinderlib.backend.runtime import Runtime
-from csi_cinderlib.backend.slots import Slots, urgency
-from csi_cinderlib.backend.work import Route, Work, routed, working
+from csi_cinderlib.cinder import convert, faults
+from csi_cinderlib.cinder.runtime import Runtime
+from csi_cinderlib.cinder.slots import Slots, urgency
+from csi_cinderlib.cinder.work import Route, Work, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume

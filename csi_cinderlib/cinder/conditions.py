@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from csi_cinderlib.backend import rows
-from csi_cinderlib.backend.rows import Row
-from csi_cinderlib.backend.work import Work
+from csi_cinderlib.backend import columns
+from csi_cinderlib.backend.columns import update_snapshot, update_volume
+from csi_cinderlib.cinder import rows
+from csi_cinderlib.cinder.rows import Row
+from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.model.records import Snapshot, Volume
 
 R = TypeVar("R", Volume, Snapshot)
@@ -31,7 +33,7 @@ def swap_volume(work: Work, expected: Columns, values: Columns, filters: Iterabl
     """Whether the volume was as expected and was changed. Raises NotServable; then it was not changed."""
     id = expected["id"]
     work.forget_volume(id)  # what is compared must not be older than this call
-    change = _change(lambda volume: rows.volume_row(volume, work.attachments(id)), rows.update_volume, expected, values)
+    change = _change(lambda volume: rows.volume_row(volume, work.attachments(id)), update_volume, expected, values)
     return _swap(lambda: work.change_volume(id, change), expected, values, filters)
 
 
@@ -40,7 +42,7 @@ def swap_snapshot(work: Work, expected: Columns, values: Columns, filters: Itera
     id = expected["id"]
     volume = work.volume(work.snapshot(id).volume_id)
     work.snapshots.pop(id)
-    change = _change(lambda snapshot: rows.snapshot_row(snapshot, volume), rows.update_snapshot, expected, values)
+    change = _change(lambda snapshot: rows.snapshot_row(snapshot, volume), update_snapshot, expected, values)
     return _swap(lambda: work.change_snapshot(id, change), expected, values, filters)
 
 
@@ -82,7 +84,7 @@ def _change(
         changed = update(record, values)
         after = row(changed)
         for column, value in values.items():
-            if rows.plain(after.get(column)) not in (rows.plain(value), rows.text(value)):
+            if columns.plain(after.get(column)) not in (columns.plain(value), columns.text(value)):
                 raise NotServable(column)
         return changed
 

@@ -1,4 +1,4 @@
-"""Looks at every driver of the Cinder that is installed: `python -m csi_cinderlib.backend.inspection` prints the catalogue.
+"""Looks at every driver of the Cinder that is installed: `python -m csi_cinderlib.cinder.inspection` prints the catalogue.
 
 Loads hundreds of modules: for a process of its own.
 """
@@ -18,9 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.backend import loading
 from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option, to_json
-from csi_cinderlib.backend.runtime import Runtime
+from csi_cinderlib.cinder import loading
+from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.host import removal
@@ -220,7 +220,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
     if args.supported:
-        from csi_cinderlib.backend.runtime import load_cinder
+        from csi_cinderlib.cinder.runtime import load_cinder
 
         load_cinder()
         sys.stdout.buffer.write(pickle.dumps(supported(args.supported)))

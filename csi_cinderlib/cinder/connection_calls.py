@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from csi_cinderlib.backend import answers, faults, rows
-from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.columns import update_volume
 from csi_cinderlib.backend.verbs import Attachments, Exported, Released
+from csi_cinderlib.cinder import answers, faults
+from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.errors import BackendError, DriverError
 from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.persistence import codec
@@ -37,7 +38,7 @@ def create_export(engine: Engine, volume: Volume, attachment: Attachment, attach
     exported = engine.volume_object(work, volume)
     with answers.ids_kept(work, volume, exported):
         update = engine.ask(work, driver.create_export, engine.context, exported, dict(attachment.connector))
-        rows.update_volume(volume, update)  # an answer that no record can hold is a failure, too
+        update_volume(volume, update)  # an answer that no record can hold is a failure, too
     return Exported(columns=answers.plain(update), volume=work.volume(volume.id))
 
 

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.stats import FILTER, GOODNESS, BackendStats, Candidate, Pool, Rating
+from csi_cinderlib.cinder import rows
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.records import EMPTY
 

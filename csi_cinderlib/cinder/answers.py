@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from csi_cinderlib.backend import faults, rows, versioned
+from csi_cinderlib.backend import columns
+from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.verbs import Outcome
-from csi_cinderlib.backend.work import Work
+from csi_cinderlib.cinder import faults, versioned
+from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.errors import BackendUnavailable, DriverError, InUse
 from csi_cinderlib.model.records import Snapshot, Volume
 
@@ -18,7 +20,7 @@ _IDS = frozenset({"provider_location", "provider_auth", "provider_id", "metadata
 
 def plain(update: Mapping[str, Any]) -> dict[str, Any]:
     """A driver's update as JSON values."""
-    return {str(name): rows.plain(value) for name, value in update.items()}
+    return {str(name): columns.plain(value) for name, value in update.items()}
 
 
 @contextmanager
@@ -50,9 +52,9 @@ def _keep_ids(work: Work, record: Volume | Snapshot, attempted: Any) -> None:
         return (current.owner, current.status) == (record.owner, record.status)
 
     if isinstance(record, Volume):
-        work.change_volume(record.id, lambda one: rows.update_volume(one, changed) if is_own(one) else one)
+        work.change_volume(record.id, lambda one: update_volume(one, changed) if is_own(one) else one)
     else:
-        work.change_snapshot(record.id, lambda one: rows.update_snapshot(one, changed) if is_own(one) else one)
+        work.change_snapshot(record.id, lambda one: update_snapshot(one, changed) if is_own(one) else one)
 
 
 def failed_deletion(doomed: Any, record: Volume | Snapshot, error: DriverError, *, unfinished: bool) -> Outcome:

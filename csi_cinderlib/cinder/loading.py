@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from csi_cinderlib.backend import conf, faults, shares, standins
-from csi_cinderlib.backend.runtime import Runtime
 from csi_cinderlib.backend.stats import Traits
-from csi_cinderlib.backend.work import Work, routed, working
+from csi_cinderlib.cinder import conf, faults, shares, standins
+from csi_cinderlib.cinder.runtime import Runtime
+from csi_cinderlib.cinder.work import Work, routed, working
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from csi_cinderlib.backend import rows
-from csi_cinderlib.backend.rows import Row, matching
-from csi_cinderlib.backend.work import Routes
+from csi_cinderlib.cinder import rows
+from csi_cinderlib.cinder.rows import Row, matching
+from csi_cinderlib.cinder.work import Routes
 from csi_cinderlib.errors import NotFound
 from csi_cinderlib.model.records import Group, GroupSnapshot, Volume
 from csi_cinderlib.persistence.api import Store

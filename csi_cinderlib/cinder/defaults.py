@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
-from csi_cinderlib.backend import conf
+from csi_cinderlib.cinder import conf
 from csi_cinderlib.config.cinder_conf import Referenced
 from csi_cinderlib.errors import ConfigurationError
 

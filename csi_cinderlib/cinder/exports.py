@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.errors import CorruptRecord, DriverError, NotFound
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.persistence.iteration import all_of, walk

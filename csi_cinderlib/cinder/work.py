@@ -17,26 +17,12 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from csi_cinderlib.backend.looping import LoopingCalls
-from csi_cinderlib.errors import DriverError, NotFound, StaleRecord
+from csi_cinderlib.cinder.looping import LoopingCalls
+from csi_cinderlib.errors import DriverError, NotFound
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.api import R, Store
 from csi_cinderlib.persistence.iteration import all_of, walk
-
-_ATTEMPTS = 10
-
-
-def change(store: Store, record: R, change: Callable[[R], R]) -> R:
-    """Store `change(record)`. Whoever changed the record meanwhile keeps what he did: `change` is applied on top of it."""
-    for _ in range(_ATTEMPTS):
-        changed = change(record)
-        if changed == record:
-            return record
-        try:
-            return store.replace(changed)
-        except StaleRecord:
-            record = store.get(type(record), record.id)
-    raise StaleRecord(type(record).__name__.lower(), record.id)
+from csi_cinderlib.persistence.optimistic import change
 
 
 @dataclass(slots=True)

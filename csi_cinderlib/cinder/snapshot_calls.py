@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from csi_cinderlib.backend import answers, lock_files, rows
-from csi_cinderlib.backend.engine import Engine
+from csi_cinderlib.backend.columns import update_snapshot
 from csi_cinderlib.backend.verbs import Attachments, Columns, Outcome
+from csi_cinderlib.cinder import answers, lock_files
+from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model.records import Snapshot, Volume
 
@@ -17,7 +18,7 @@ def create(engine: Engine, snapshot: Snapshot, volume: Volume, attachments: Atta
     created = engine.snapshot_object(work, snapshot)
     with answers.told_by_name(), answers.ids_kept(work, snapshot, created):
         update = engine.ask(work, driver.create_snapshot, created)
-        rows.update_snapshot(snapshot, update)  # an answer that no record can hold is a failure, too
+        update_snapshot(snapshot, update)  # an answer that no record can hold is a failure, too
     return answers.plain(update)
 
 

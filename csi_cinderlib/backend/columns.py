@@ -1,0 +1,132 @@
+"""What drivers want to be kept, by the names of Cinder's columns, as changes of our records. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any
+
+from csi_cinderlib.errors import BackendError
+from csi_cinderlib.model.records import Attachment, Snapshot, Volume
+from csi_cinderlib.model.size import GiB
+
+PROVIDER = {
+    "provider_location": "location",
+    "provider_auth": "auth",
+    "provider_id": "id",
+    "provider_geometry": "geometry",
+}
+_TEXT = frozenset("replication_status replication_driver_data replication_extended_status".split())
+"""Other columns in which Cinder's database keeps text."""
+# What the record says better than a driver does, or what Cinder derives from other records.
+_NOT_KEPT = frozenset(
+    "id name name_id status attach_status created_at updated_at deleted deleted_at terminated_at user_id project_id "
+    "display_name volume_type volume_type_id volume_attachment snapshots group group_id volume volume_id group_snapshot "
+    "group_snapshot_id snapshot_id source_volid multiattach cluster cluster_name volume_size progress".split()
+)
+
+
+def update_volume(volume: Volume, columns: Mapping[str, Any]) -> Volume:
+    """The record with a driver's update (Cinder's column names) in it; columns that we do not know are kept in `fields`.
+
+    Raises:
+        BackendError: text is wanted, and the driver gave a collection; names the column.
+    """
+    with _blaming(volume.backend):
+        changed, provider, fields = _sort(columns)
+        if "admin_metadata" in columns:
+            changed["admin_metadata"] = _strings("admin_metadata", columns["admin_metadata"])
+    if size := columns.get("size"):
+        changed["size"] = GiB(int(size))
+    if host := columns.get("host"):
+        changed["host"] = str(host)
+        changed["pool"] = str(host).partition("#")[2] or volume.pool
+    for column in ("admin_metadata", "size", "host"):
+        fields.pop(column, None)
+    return replace(
+        volume,
+        provider=replace(volume.provider, **provider),
+        fields={**volume.fields, **fields} if fields else volume.fields,
+        **changed,
+    )
+
+
+def update_snapshot(snapshot: Snapshot, columns: Mapping[str, Any]) -> Snapshot:
+    """As `update_volume`."""
+    with _blaming(snapshot.backend):
+        changed, provider, fields = _sort(columns)
+    return replace(
+        snapshot,
+        provider=replace(snapshot.provider, **provider),
+        fields={**snapshot.fields, **fields} if fields else snapshot.fields,
+        **changed,
+    )
+
+
+def update_attachment(attachment: Attachment, columns: Mapping[str, Any]) -> Attachment:
+    """Drivers may write connector and connection info only; Cinder hands both over as JSON text."""
+    changed: dict[str, Any] = {
+        name: json.loads(columns[name]) if isinstance(columns[name], str) else dict(columns[name])
+        for name in ("connector", "connection_info")
+        if columns.get(name)
+    }
+    return replace(attachment, **changed)
+
+
+def _sort(columns: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Split an update into what is ours, what the provider's, and the rest."""
+    changed = {"metadata": _strings("metadata", columns["metadata"])} if columns.get("metadata") is not None else {}
+    provider = {ours: _scalar(theirs, columns[theirs]) for theirs, ours in PROVIDER.items() if theirs in columns}
+    fields = {
+        name: _scalar(name, value) if name in _TEXT else plain(value)
+        for name, value in columns.items()
+        if name not in _NOT_KEPT and name not in PROVIDER and name != "metadata"
+    }
+    return changed, provider, fields
+
+
+@contextmanager
+def _blaming(backend: str) -> Iterator[None]:
+    try:
+        yield
+    except _NotTextError as error:
+        raise BackendError(backend, str(error)) from None
+
+
+class _NotTextError(ValueError):
+    pass
+
+
+def _strings(column: str, pairs: Any) -> dict[str, str]:
+    """Metadata comes as a mapping, or as a list of key and value."""
+    items = pairs.items() if isinstance(pairs, Mapping) else ((pair["key"], pair["value"]) for pair in pairs or ())
+    return {str(key): str(_scalar(f"{column}[{key}]", value)) for key, value in items}
+
+
+def _scalar(column: str, value: Any) -> str | None:
+    if isinstance(value, Mapping | list | tuple | set):
+        raise _NotTextError(f"the driver gave {column} a {type(value).__name__}, and Cinder keeps text there")
+    return text(value)
+
+
+def text(value: Any) -> str | None:
+    """Drivers answer ids as numbers, too; Cinder's objects turn them into text."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return None if value is None else str(value)
+
+
+def plain(value: Any) -> Any:
+    """Something that JSON can carry, to any depth."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return text(value)
