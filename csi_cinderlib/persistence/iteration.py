@@ -1,7 +1,7 @@
 """Reading many records, page by page.
 
-A record that cannot be read must neither stop the others nor be overlooked by a decision. Which of the two counts depends on
-the caller, so there is a function for each:
+A record that cannot be read must not stop work on the others, and a decision that needs all records must not overlook it. The
+caller chooses by function:
 
 - `walk` leaves it out: for work that is done for each record by itself.
 - `walk_all` and `all_of` raise CorruptRecord: for a decision that needs all of them.

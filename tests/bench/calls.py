@@ -2,8 +2,8 @@
 
     # python -m tests.bench.calls
 
-A function counts once for each RPC, however often it is called. What is not called in each of several lives is background work, and
-does not count.
+A function counts once for each RPC, however often it is called. Functions that are not called in every recorded life are background
+work, and are left out.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def recorded(directory: Path) -> Iterator[tuple[DriverProcess, Window]]:
 
 
 def measure(directory: Path) -> Calls:
-    """Live a few times to fill caches, then record."""
+    """Record several lives, after one that fills caches."""
     with recorded(directory) as (driver, window):
         client = Client(driver)
         node_id = client.node_id()

@@ -1,4 +1,4 @@
-"""No module imports itself by way of others, neither at once nor by an import in a function or for types only."""
+"""There is no import cycle, counting imports inside functions and those for types only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_order(graph: grimp.ImportGraph) -> None:
     order.prepare()
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
+def test_the_package_has_no_import_cycle() -> None:
     graph = grimp.build_graph("csi_cinderlib", cache_dir=None)
     assert len(graph.modules) > 200
     check_order(graph)

@@ -63,11 +63,19 @@ def test_all_of_a_volume_are_all_or_an_error(snapshots: Snapshots) -> None:
         all_of(snapshots.store, Snapshot, snapshots.of_volume)
 
 
-@pytest.mark.parametrize("where", [{}, {"volume_id": ("a", "zzz")}])
-def test_a_decision_on_a_whole_list_fails_for_one_that_cannot_be_read(where: Where) -> None:
-    store = SmallPages()
-    store._put_raw(Snapshot, "zzz", "1-x", '{"volume_id": "zzz"}')
-    with pytest.raises(CorruptRecord, match="snapshot 'zzz' cannot be read: all records are needed"):
+@pytest.mark.parametrize(
+    ("where", "needed"),
+    [
+        ({}, "all records are needed"),
+        ({"volume_id": ("a", "v")}, "all records are needed"),
+        ({"volume_id": "v", "status": "creating"}, "all records with volume_id 'v' and status 'creating' are needed"),
+    ],
+)
+def test_a_decision_on_a_whole_list_fails_and_names_the_first_that_cannot_be_read(where: Where, needed: str) -> None:
+    store = ObservedStore()
+    for id in ("zzz", "yyy"):
+        store._put_raw(Snapshot, id, "1-x", '{"volume_id": "v", "status": "creating"}')
+    with pytest.raises(CorruptRecord, match=f"snapshot 'yyy' cannot be read: {needed}"):
         list(walk_all(store, Snapshot, where))
 
 
