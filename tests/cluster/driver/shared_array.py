@@ -17,12 +17,15 @@ from typing import Any
 from csi_cinderlib.persistence.kubernetes.leases import NAME
 from tests.cluster.bed import images
 from tests.cluster.bed.inside import NODE
-from tests.cluster.bed.installation import NAMESPACE, RELEASE, Installation
+from tests.cluster.bed.installation import NAMESPACE, Installation
 from tests.support.fakes.array import Array, Event
 
 BACKEND = "array"
-DELAY = 0.5
-"""Seconds of each call, of which one at a time creates something: so there is always one under way."""
+DELAY = 0.3
+"""Seconds of each call."""
+CALLS = 6
+"""At a time; half of them create something. So all claims of a test take some seconds, and the undoing of what a lost controller began
+does not take long before the next one creates something."""
 DRIVER = "csi.cinderlib.io"
 _MOUNTED = "/opt/array"
 _TESTS = "/opt/fakes"
@@ -39,7 +42,7 @@ def values(folder: Path) -> dict[str, Any]:
             BACKEND: {
                 "driver": "tests.support.fakes.array_driver.ArrayDriver",
                 "options": options,
-                "max_concurrent_calls": 2,
+                "max_concurrent_calls": CALLS,
             }
         },
         "controller": {
@@ -163,13 +166,6 @@ def killed(installation: Installation, pod: str) -> Iterator[None]:
     _signal(installation, pod, signal.SIGKILL)
     path = ("-n", NAMESPACE, "delete", "pod", pod)
     installation.cluster.kubectl(*path, "--force", "--grace-period=0", "--wait=false")
-    yield
-
-
-@contextmanager
-def replaced(installation: Installation, pod: str) -> Iterator[None]:
-    """By an upgrade, one controller after the other."""
-    installation.cluster.kubectl("-n", NAMESPACE, "rollout", "restart", f"deployment/{RELEASE}-controller")
     yield
 
 
