@@ -19,7 +19,7 @@ demo: $(VENV) .venv/.packages-host ## Watch a volume live its whole life, on rea
 test: $(VENV) $(UPSTREAM_VENV) .venv/.packages-test tools ## Lint, then every test; what continuous integration runs
 	@scripts/run-tests
 
-cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (once; 15 minutes), then use the driver in a real cluster (25 minutes)
+cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (once; 15 minutes), then use the driver in a real cluster (30 minutes)
 	@$(BIN)/python -m tools --required cluster-test
 	@$(BIN)/python -m tests.cluster.bed.images
 	@CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver

@@ -21,7 +21,7 @@ from csi_cinderlib.cinder.cinder_driver import CinderDriver
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.turn import Turn
 from csi_cinderlib.errors import LeaseLost
-from csi_cinderlib.host.deadline import Deadline, now
+from csi_cinderlib.host.deadline import Deadline, KillTimer, now
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
 
@@ -29,6 +29,8 @@ THREADS = 1024
 """More than the controller lets through: they start as they are needed."""
 LATE_SECONDS = 2.0
 """After the deadline, at which the controller ends this process, unless it is stopped itself."""
+STOPPED_SECONDS = 3.0
+"""After the deadline, at which the kernel ends this process if it is stopped, too. The next controller begins a second later."""
 LOOK_SECONDS = 5.0
 """Between two looks at the deadline, at the longest."""
 VERBS = (
@@ -97,7 +99,9 @@ class _Service:
     def run(self) -> None:
         """Serve until the deadline is over: a call with many steps must not go on beside the next controller."""
         self._peer.start()
+        timer = KillTimer()
         while (left := self._deadline.until + LATE_SECONDS - now()) > 0:
+            timer.set(self._deadline.until + STOPPED_SECONDS)
             time.sleep(min(left, LOOK_SECONDS))
         os._exit(1)  # without a word: a controller that is stopped reads no log, and a full pipe would hold this up
 

@@ -120,6 +120,31 @@ def test_in_their_namespace_they_keep_capacity_where_it_is_wanted(
     assert _granted(rules) == {resource: sorted(verbs.split()) for resource, verbs in needs.items()}
 
 
+NO_LOCAL = {"localBackend": {"enabled": False}}
+ARRAY = {"a": {"driver": "example.Driver"}}
+FILES = {"f": {"driver": "csi_cinderlib.drivers.loopfile.LoopFileDriver"}}
+
+
+@pytest.mark.parametrize(
+    ("values", "replicas"),
+    [
+        ({**NO_LOCAL, "backends": ARRAY}, 2),
+        ({**NO_LOCAL, "backendSecrets": ["arrays"]}, 2),
+        ({"localBackend": {"shared": True}}, 2),
+        ({}, 1),
+        ({"localBackend": {"node": "n1"}, "backends": ARRAY}, 1),
+        ({**NO_LOCAL, "backends": {**ARRAY, **FILES}}, 1),
+        ({**NO_LOCAL, "backendSecrets": ["lvm"], "controller": {"privileged": True}}, 1),
+        ({**NO_LOCAL, "backends": ARRAY, "sidecars": {"livenessProbe": {"enabled": True}}}, 1),
+        ({"controller": {"replicaCount": 2}}, 2),
+        ({**NO_LOCAL, "backends": ARRAY, "controller": {"replicaCount": 1}}, 1),
+        ({**NO_LOCAL, "backends": ARRAY, "controller": {"replicaCount": 0}}, 0),
+    ],
+)
+def test_a_standby_is_the_default_where_it_can_reach_the_back_ends(values: Json, replicas: int, render: Render) -> None:
+    assert one(render(values), "Deployment")["spec"]["replicas"] == replicas
+
+
 def test_a_standby_is_on_another_node_where_it_can_and_one_controller_is_evicted_at_a_time(render: Render) -> None:
     objects = render("two-replicas")
     deployment = one(objects, "Deployment", "-controller")["spec"]
@@ -130,6 +155,7 @@ def test_a_standby_is_on_another_node_where_it_can_and_one_controller_is_evicted
     term = preferred["podAffinityTerm"]
     assert term["topologyKey"] == "kubernetes.io/hostname"
     assert term["labelSelector"]["matchLabels"] == deployment["selector"]["matchLabels"]
+    assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}
     budget = one(objects, "PodDisruptionBudget", "-controller")["spec"]
     assert budget == {"maxUnavailable": 1, "selector": deployment["selector"]}
 

@@ -21,6 +21,7 @@ WRONG: tuple[tuple[Json, str], ...] = (
     ({"controler": {}}, "'controler' not allowed"),
     ({"controller": {"replicas": 2}}, "at '/controller': additional properties 'replicas'"),
     ({"controller": {"replicaCount": "two"}}, "/controller/replicaCount"),
+    ({"controller": {"replicaCount": -1}}, "/controller/replicaCount"),
     ({"controller": {"workers": 0}}, "/controller/workers"),
     ({"controller": {"image": "mine"}}, "/controller/image"),
     ({"controller": {"image": {"pullPolicy": "Sometimes"}}}, "/controller/image/pullPolicy"),

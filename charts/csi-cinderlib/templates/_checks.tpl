@@ -2,12 +2,13 @@
 {{- define "cinderlib.check" -}}
 {{- $values := .Values }}
 {{- $local := .Values.localBackend }}
+{{- $replicas := include "cinderlib.replicas" . | int }}
 {{- include "cinderlib.checkPrivileges" . }}
 {{- include "cinderlib.checkKeys" . }}
 {{- if and $local.enabled (hasKey .Values.backends $local.name) }}
 {{- fail (printf "backends.%s has the name of the local back end: choose another one, or set localBackend.enabled=false" $local.name) }}
 {{- end }}
-{{- if and .Values.sidecars.livenessProbe.enabled (gt (int .Values.controller.replicaCount) 1) }}
+{{- if and .Values.sidecars.livenessProbe.enabled (gt $replicas 1) }}
 {{- fail "controller.replicaCount: the official livenessprobe would kill a controller that stands by: set sidecars.livenessProbe.enabled=false or controller.replicaCount=1" }}
 {{- end }}
 {{- if not (or $local.enabled .Values.backends .Values.backendSecrets) }}
@@ -22,8 +23,8 @@
 {{- fail (printf "localBackend.path: %s is, or is in, %s, which the driver's pods use themselves: choose another directory" $local.path $used) }}
 {{- end }}
 {{- end }}
-{{- if and .Values.controller.privileged $local.node (gt (int .Values.controller.replicaCount) 1) }}
-{{- fail (printf "controller.replicaCount: privileged controllers use ports of their node, and localBackend.node keeps all %d on one: set controller.replicaCount=1" (int .Values.controller.replicaCount)) }}
+{{- if and .Values.controller.privileged $local.node (gt $replicas 1) }}
+{{- fail (printf "controller.replicaCount: privileged controllers use ports of their node, and localBackend.node keeps all %d on one: set controller.replicaCount=1" $replicas) }}
 {{- end }}
 {{- $nodes := (lookup "v1" "Node" "" "").items | default list }}
 {{- if and (gt (len $nodes) 1) (not (or $local.node $local.shared)) }}

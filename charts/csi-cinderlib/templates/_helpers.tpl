@@ -37,6 +37,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- toYaml (ne .type "RollingUpdate" | ternary (omit . "rollingUpdate") .) }}
 {{- end }}
 
+{{- /* A standby is of no use if it cannot reach the back ends from another node. Drivers such as LVM, which use disks of their node, are
+       privileged; what a Secret holds is not known here. The official livenessprobe would kill a standby. */ -}}
+{{- define "cinderlib.replicas" -}}
+{{- $local := .Values.localBackend }}
+{{- $alone := or (and $local.enabled (not $local.shared)) .Values.controller.privileged .Values.sidecars.livenessProbe.enabled }}
+{{- range .Values.backends }}
+{{- $alone = or $alone (eq .driver "csi_cinderlib.drivers.loopfile.LoopFileDriver") }}
+{{- end }}
+{{- eq (toString .Values.controller.replicaCount) "auto" | ternary ($alone | ternary 1 2) (int .Values.controller.replicaCount) }}
+{{- end }}
+
 {{- define "cinderlib.image" -}}
 {{ .image.repository }}:{{ .image.tag | default .version }}
 {{- end }}

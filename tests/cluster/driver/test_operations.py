@@ -1,4 +1,4 @@
-"""What happens to a cluster in its life: pods killed, upgrades, lost nodes, two controllers, a hundred claims, an uninstall."""
+"""What happens to a cluster in its life: pods killed, upgrades, lost nodes, a hundred claims, an uninstall."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.persistence.kubernetes.leases import NAME
 from tests.cluster.bed.inside import NODE
 from tests.cluster.bed.installation import NAMESPACE, RELEASE, Installation
 from tests.cluster.driver.conftest import Kube, until, volume_files
 from tests.cluster.driver.test_volumes import SUM, WRITE
-from tests.program.serve.replicas import FAIL_OVER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -101,41 +99,6 @@ def test_the_attachment_of_a_node_that_was_deleted_vanishes(kube: Kube) -> None:
 
 def attachments(installation: Installation) -> list[dict[str, Any]]:
     return installation.items("attachments.cinderlib.io", "-n", NAMESPACE)
-
-
-def test_two_controllers_make_each_volume_once_also_when_the_leader_is_lost(kube: Kube) -> None:
-    installation, kubectl = kube.installation, kube.installation.cluster.kubectl
-    before = volume_files(installation)
-    scale = ("-n", NAMESPACE, "scale", f"deployment/{RELEASE}-controller")
-    kubectl(*scale, "--replicas=2")
-    installation.wait_ready()
-    until(lambda: bool(leader(installation)), installation)
-    lost = leader(installation)
-    storage_class = kube.storage_class({})
-    claims = [claim_of(storage_class, kube.name("shared")) for _ in range(40)]
-    names = {claim["metadata"]["name"] for claim in claims}
-    kube.made += [("persistentvolumeclaim", name) for name in names]
-    installation.apply(*claims)
-    until(lambda: bool(volume_files(installation) - before), installation)
-    kubectl("-n", NAMESPACE, "delete", "pod", lost, "--force", "--grace-period=0", "--wait=false")
-    since = time.monotonic()
-    phases = {item["metadata"]["name"]: item["status"]["phase"] for item in installation.items("pvc")}
-    assert "Pending" in {phases[name] for name in names}, "it was lost while it had work"
-    until(lambda: leader(installation) not in ("", lost), installation)
-    assert time.monotonic() - since < FAIL_OVER
-    wait_bound(installation, names)
-    found = installation.items("pvc")
-    volumes = {item["spec"]["volumeName"] for item in found if item["metadata"]["name"] in names}
-    assert len(volumes) == len(volume_files(installation) - before) == len(claims)
-    kubectl(*scale, "--replicas=1")
-    installation.wait_ready()
-
-
-def leader(installation: Installation) -> str:
-    """The pod of the active controller."""
-    lease = installation.get("lease", NAME, "-n", NAMESPACE)
-    pods = [pod["metadata"]["name"] for pod in installation.items("pod", "-n", NAMESPACE)]
-    return next((pod for pod in pods if pod in lease["spec"]["holderIdentity"]), "")
 
 
 def test_a_hundred_claims_at_once_are_bound_and_then_gone(kube: Kube) -> None:

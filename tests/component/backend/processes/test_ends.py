@@ -16,6 +16,7 @@ import pytest
 
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.stats import Candidate
+from csi_cinderlib.cinder.driver_process import LATE_SECONDS
 from csi_cinderlib.errors import (
     BackendUnavailable,
     HostError,
@@ -32,6 +33,7 @@ from tests.component.backend.processes.conftest import (
     in_thread,
     wait_for,
 )
+from tests.support.fakes.array import Array
 from tests.support.fakes.fault_plan import ORPHAN_SECONDS, PROGRAM_SECONDS
 
 
@@ -156,6 +158,25 @@ def test_a_call_does_not_go_on_past_the_deadline_of_a_controller_that_is_stopped
     wait_for(lambda: ended)
     assert backend.wait_until_ended() == "its driver's process ended with exit code 1"
     wait_for(lambda: not programs())
+
+
+def test_a_driver_that_is_stopped_past_the_deadline_never_goes_on(
+    make: Make, deadline: Deadline, array_file: Path, tmp_path: Path
+) -> None:
+    """As on a machine that hangs, with its controller: later the call would go on beside the next controller."""
+    deadline.set(now() + 8)
+    held, journal = tmp_path / "held", tmp_path / "journal"
+    backend = make(nothing_held=str(held), nothing_journal=str(journal))
+    held.touch()
+    ended = in_thread(lambda: backend.create_volume(VOLUME))
+    time.sleep(1)
+    os.kill(backend.pid, signal.SIGSTOP)
+    held.unlink()
+    wait_for(lambda: ended)
+    assert now() > deadline.until + LATE_SECONDS
+    assert "SIGKILL" in backend.wait_until_ended()
+    assert "create_volume" not in journal.read_text()
+    assert Array(array_file).events() == []
 
 
 @pytest.mark.parametrize("ending", ["driver", "warm"])
