@@ -49,8 +49,11 @@ class Attachments:
         faultpoints.reach("publish.record-written")
         try:
             volume, attachments = self._checked(record, check)
-        except DriverError:
-            self._forget(record)
+        except DriverError as error:
+            if known is None:
+                self._forget(record)
+            else:  # what an earlier attempt made may be there
+                self.ledger.give_back(record, known.status, str(error))
             raise
         return self._connect(volume, record, attachments)
 
@@ -84,8 +87,10 @@ class Attachments:
         return was_there
 
     def _checked(self, record: Attachment, check: Check) -> tuple[Volume, tuple[Attachment, ...]]:
-        """The volume and all its attachments, once this one is visible: of two processes that attach to two nodes, or of which one deletes or reverts
-        the volume, one sees the other. Raises what speaks against it."""
+        """The volume and all its attachments, once this one is visible. Raises what speaks against it.
+
+        Of two processes that attach to two nodes, or of which one deletes or reverts the volume, one sees the other.
+        """
         volume = self.store.get(Volume, record.volume_id)
         if volume.status in (Status.DELETING, Status.DELETED, Status.CREATING, Status.ERROR):
             raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
@@ -133,7 +138,7 @@ class Attachments:
             volume = self.store.get(Volume, record.volume_id)
             attachments = self.ledger.attachments(record.volume_id)  # others may have come while the driver worked
             if not _shares_connection(record, attachments):
-                self.driver.terminate_connection(volume, record, attachments, forced=None)
+                volume = self.driver.terminate_connection(volume, record, attachments, forced=None).volume
             attachments = self.ledger.attachments(record.volume_id)
             if not _others(record, attachments):
                 self.driver.remove_export(volume, attachments)
