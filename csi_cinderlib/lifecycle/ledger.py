@@ -140,11 +140,12 @@ class Ledger:
             raise StaleRecord(type(record).__name__.lower(), record.id)
         return False
 
-    def remove_snapshot(self, record: Snapshot) -> None:
-        """Remove the record of a snapshot, and that of its volume if it was kept for this snapshot only."""
-        self.remove(record)
+    def remove_snapshot(self, record: Snapshot) -> bool:
+        """Remove the record of a snapshot, and that of its volume if it was kept for this snapshot only; whether it was there."""
+        was_there = self.remove(record)
         faultpoints.reach("delete-snapshot.record-removed")
         self.forget_deleted_volume(record.volume_id)
+        return was_there
 
     def forget_deleted_volume(self, volume_id: str) -> None:
         """Remove the record of a DELETED volume that has no snapshots any more. What fails here is repeated by the clean-up."""

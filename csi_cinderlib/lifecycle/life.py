@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.verbs import Driver
@@ -20,6 +20,7 @@ from csi_cinderlib.errors import (
     CorruptRecord,
     DriverError,
     InUse,
+    NameTaken,
     NotFound,
     PreconditionFailed,
     StaleRecord,
@@ -86,8 +87,8 @@ class Life(ABC, Generic[S, L, A]):
         self.destroy(record)
 
     @abstractmethod
-    def remove(self, record: S) -> Any:
-        """Remove the record, and what goes with it."""
+    def remove(self, record: S) -> bool:
+        """Remove the record, and what goes with it; whether it was there."""
 
     @abstractmethod
     def refuse_dependents(self, record: S) -> None:
@@ -135,14 +136,18 @@ class Life(ABC, Generic[S, L, A]):
         leftovers.refuse_restored(noun(record), record.id, record.name_taken)
         self.room.check()
         record = self.taken_up(self.ledger.intend(record, Status.CREATING))
+        seen = self._look_again(record)
+        if not record.name_taken:  # else what is there is not this one's; perhaps it is gone by now
+            self._clean_up(record)
+            record, seen = self.ledger.current(record), self._look_again(record)  # the driver may have changed both
+        return self._make(record, seen)
+
+    def _look_again(self, record: S) -> L:
         try:
-            seen = self.look(record)
+            return self.look(record)
         except DriverError as error:
             self.ledger.note(record, Status.ERROR, str(error), owner="")  # what an earlier attempt left may be there
             raise
-        if not record.name_taken:  # else what is there is not this one's; perhaps it is gone by now
-            self._clean_up(record)
-        return self._make(self.ledger.current(record), seen)
 
     def taken_up(self, record: S) -> S:
         """Prepare a record whose creation begins anew."""
@@ -160,6 +165,8 @@ class Life(ABC, Generic[S, L, A]):
     def _make(self, record: S, seen: L, *, is_first: bool = False) -> S:
         try:
             answer = self.make(record, seen)
+        except NameTaken:
+            raise  # the driver was not asked, and the record says why
         except DriverError as error:
             if error.name_exists and (is_first or record.name_taken):
                 raise self.ledger.leave_alone(record, error) from error
@@ -169,7 +176,7 @@ class Life(ABC, Generic[S, L, A]):
         try:
             return self.finish(record, answer)
         except (NotFound, StaleRecord) as error:
-            self._undo(self.with_answer(record, answer), error, answer)
+            self._undo(record, error, answer)
             raise StaleRecord(noun(record), record.id) from error
 
     def finish(self, record: S, answer: A) -> S:
@@ -188,14 +195,16 @@ class Life(ABC, Generic[S, L, A]):
         Args:
             answer: the driver's, if only the record got lost.
         """
-        current = self.ledger.current(record)
+        current = self.ledger.current(record)  # with what the driver has written down meanwhile
         if self.ledger.is_of_another(current):
             return
-        if record.name_taken:
+        if answer is not None:
+            record = replace(self.with_answer(current, answer), name_taken="")  # this call certainly made it
+        elif record.name_taken:
             self.ledger.leave(record, str(error))
             return
-        if answer is None:
-            record = current  # with what the driver has written down meanwhile
+        else:
+            record = current
         try:
             self.unmake(record, error, answer)
         except DriverError as second:
@@ -218,14 +227,13 @@ class Life(ABC, Generic[S, L, A]):
         try:
             self.destroy(record, was=was)
         except InUse as error:
-            current = self.ledger.current(record)
-            self.ledger.note_refusal(current, was, error, is_whole=self.is_whole_when_refused(was))
+            self.ledger.note_refusal(record, was, error, is_whole=self.is_whole_when_refused(was))
             raise
         except DriverError as error:
-            self.ledger.note(self.ledger.current(record), Status.DELETING, str(error))
+            self.ledger.note(record, Status.DELETING, str(error))
             raise
         faultpoints.reach(f"delete-{self.point}.driver-done")
-        return bool(self.remove(record))
+        return self.remove(record)
 
     def doomed(self, record: S) -> S:
         """The record with the intent to delete."""

@@ -74,5 +74,5 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
         outcome = self.driver.delete_snapshot(record, unfinished=was is None or record.unfinished)
         self.ledger.note_outcome(record, was, outcome)
 
-    def remove(self, record: Snapshot) -> None:
-        self.ledger.remove_snapshot(record)
+    def remove(self, record: Snapshot) -> bool:
+        return self.ledger.remove_snapshot(record)
