@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from types import NoneType
 from typing import Any, Protocol, TypeVar
 
@@ -73,6 +74,9 @@ class RemoteDriver:
         self._asked: Future[Any] | None = None
         self._latest: Line | None = None
         self._line: Line | None = None
+        self._leaving: Line | None = None
+        self._users = 0
+        self._unused = threading.Condition()
         self._starting = threading.Lock()
         self._guard = threading.Lock()
         self._is_stopped = False
@@ -138,7 +142,7 @@ class RemoteDriver:
     def _use(self, line: Line) -> None:
         with self._guard:
             self._refuse_stopped()
-            self._line, self.failure = line, ""
+            self._line, self.failure, self._asked = line, "", None
         if line.ended.is_set():  # it ended just now
             self._lose(line)
             raise BackendUnavailable(self.name, self.failure)
@@ -172,7 +176,7 @@ class RemoteDriver:
             line.kill()
 
     def stop(self) -> None:
-        """Take no new calls, and end the process once those that run have ended, at the latest after DRAIN_SECONDS.
+        """End the process once the calls that run (`in_use`) have ended, at the latest after DRAIN_SECONDS. It is not ready meanwhile.
 
         Its volumes and connections stay as they are.
         """
@@ -180,17 +184,32 @@ class RemoteDriver:
             if self._is_stopped:
                 return
             self._is_stopped, self.failure = True, "stopped"
-            line, self._line = self._line, None
+            line = self._leaving = self._line
+            self._line = None
         if line is None:
             self.kill()  # it may be in its set-up
             self._show_secrets()
         else:
             line.peer.tell("leave")
-            threading.Thread(target=self._drain, args=(line,), name=f"drain-{self.name}", daemon=True).start()
+            threading.Thread(target=self._drain, name=f"drain-{self.name}", daemon=True).start()
 
-    def _drain(self, line: Line) -> None:
-        if not line.peer.wait_until_idle(DRAIN_SECONDS):
-            _log.warning("calls were still at work and were left", backend=self.name, calls=line.peer.calls)
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Held during a call that may take several verbs: `stop` lets it end."""
+        with self._unused:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._unused:
+                self._users -= 1
+                self._unused.notify_all()
+
+    def _drain(self) -> None:
+        with self._unused:
+            is_unused = self._unused.wait_for(lambda: not self._users, DRAIN_SECONDS)
+        if not is_unused:
+            _log.warning("calls were still at work and were left", backend=self.name, calls=self._users)
         self.kill()
         self._show_secrets()
 
@@ -198,13 +217,12 @@ class RemoteDriver:
 
     def report(self, *, patience: float | None = None) -> Report:
         with self._asking:  # no driver is asked twice at a time
-            if self._asked is None:
+            if self._asked is None or _has_failed(self._asked):  # with a process that has ended since, say
                 self._asked = self._begin("report")
             question = self._asked
-        try:
-            report: Report = self._answered(question, patience)
-        finally:
-            if question.done():
+        report: Report = self._answered(question, patience)
+        with self._asking:
+            if self._asked is question:
                 self._asked = None
         return report
 
@@ -307,7 +325,7 @@ class RemoteDriver:
         return answer
 
     def _begin(self, verb: str, *arguments: Any, **named: Any) -> Future[Any]:
-        if (line := self._line) is None:
+        if (line := self._line or self._leaving) is None:
             raise BackendUnavailable(self.name, self.failure)
         try:
             return line.peer.begin(verb, *arguments, **named)
@@ -317,3 +335,7 @@ class RemoteDriver:
     def _measured(self, backend: str, operation: str, result: str, seconds: float) -> None:
         if self._metrics is not None:
             self._metrics.backend_called(backend, operation, result, seconds)
+
+
+def _has_failed(question: Future[Any]) -> bool:
+    return question.done() and question.exception() is not None

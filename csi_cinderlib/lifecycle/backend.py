@@ -76,8 +76,8 @@ class Backend:
         self._traits: Traits | None = None
         self._ledger = Ledger(settings.name, store, owner=owner, clock=clock, is_alive=is_alive)
         self._reports = reports.Reports(driver, store, seconds=settings.stats_seconds)
-        self._volumes = Volumes(self._ledger, driver, room, self._ready)
-        self._snapshots = Snapshots(self._ledger, driver, room, self._ready)
+        self._volumes = Volumes(self._ledger, driver, room, self._known_traits)
+        self._snapshots = Snapshots(self._ledger, driver, room, self._known_traits)
         self._attachments = Attachments(self._ledger, driver, room)
         self._groups = GroupSnapshots(self._ledger, driver, room)
 
@@ -116,10 +116,12 @@ class Backend:
             BackendUnavailable: the storage does not answer; start again later.
             HostError: this host cannot start it now, its disk being full, say; start again later.
         """
+        question = self._reports.question()
         started = self.verbs.start()
         if started is not None:
             self._traits = started.traits
-            self._reports.take(started.report)
+            self._reports.take(started.report, question)
+            self._room.fill()
 
     def stop(self) -> None:
         """Forget the driver. Its volumes and connections stay as they are."""
@@ -139,6 +141,11 @@ class Backend:
         """Raises BackendUnavailable."""
         if not self.ready or self._traits is None:
             raise BackendUnavailable(self.name, self.failure)
+        return self._traits
+
+    def _known_traits(self) -> Traits:
+        """Within a call, which has found it ready when it began; it may have been stopped since."""
+        assert self._traits is not None
         return self._traits
 
     def stats(self, *, refresh: bool = False) -> BackendStats:

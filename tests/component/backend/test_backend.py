@@ -144,6 +144,14 @@ def test_what_is_created_is_taken_from_the_report_at_once(backend: LocalBackend)
     assert calls(backend, "get_volume_stats") == asked
 
 
+def test_what_is_in_the_report_of_a_new_start_is_not_taken_from_it_again(backend: LocalBackend) -> None:
+    reported = backend.stats().pools[0].free
+    backend.create_volume(makers.volume(size=7))
+    backend.stop()
+    backend.start()
+    assert backend.stats().pools[0].free == reported
+
+
 def test_what_was_never_created_is_not_given_back_to_the_report(backend: LocalBackend, store: ObservedStore) -> None:
     before = backend.stats().pools[0].provisioned
     backend.delete_volume(store.add(replace(makers.volume(size=7), status=Status.ERROR)))

@@ -79,6 +79,11 @@ def test_a_check_of_other_attachments_is_made_here_and_refuses_there(make: Make,
     assert backend.connect(volume, attachment).status is Status.AVAILABLE
 
 
+def test_room_for_clean_up_is_kept_back_from_the_start_on(make: Make, tmp_path: Path) -> None:
+    make()
+    assert len(list((tmp_path / "cinder" / "reserve").iterdir())) > 1
+
+
 def test_a_wrong_option_is_named(make: Make) -> None:
     backend = make(start=False, nothing_arry_file="x")
     with pytest.raises(ConfigurationError, match=r"backends\.array\.options\.nothing_arry_file|nothing_arry_file"):
@@ -196,6 +201,31 @@ def test_calls_end_before_the_process_of_a_back_end_that_is_stopped(
     assert store.get(Volume, VOLUME.id).status is Status.AVAILABLE
     wait_for(lambda: not csi_processes())
     assert backend.wait_until_ended() == ""
+
+
+def test_a_call_of_several_steps_ends_in_the_process_of_a_back_end_that_is_stopped(
+    make: Make, store: ObservedStore, released: threading.Event
+) -> None:
+    backend = make(driver="tests.support.fakes.nothing.NothingDriver")
+    volume = backend.create_volume(VOLUME)
+    reached = threading.Event()
+
+    def check(_others: Sequence[Attachment]) -> None:
+        reached.set()
+        released.wait(30)
+
+    attachment = makers.attachment(volume)
+    connecting = in_thread(lambda: backend.connect(volume, attachment, check=check))
+    assert reached.wait(10)
+    backend.stop()
+    with pytest.raises(BackendUnavailable, match="stopped"):
+        backend.disconnect(attachment)
+    assert csi_processes()
+    released.set()
+    wait_for(lambda: connecting)
+    assert connecting == [None]
+    assert store.get(Attachment, attachment.id).status is Status.AVAILABLE
+    wait_for(lambda: not csi_processes())
 
 
 def test_a_process_exports_nothing_again_beside_the_next_one(
