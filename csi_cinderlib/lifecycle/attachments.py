@@ -11,9 +11,16 @@ from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.api import Check
 from csi_cinderlib.backend.verbs import Driver, Released
 from csi_cinderlib.backend.work import change
-from csi_cinderlib.errors import DriverError, NotFound, OperationPending, PreconditionFailed, StaleRecord
+from csi_cinderlib.errors import (
+    BackendUnavailable,
+    DriverError,
+    NotFound,
+    OperationPending,
+    PreconditionFailed,
+    StaleRecord,
+)
 from csi_cinderlib.lifecycle import reverts
-from csi_cinderlib.lifecycle.ledger import Ledger
+from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Attachment, Status, Volume
 
@@ -167,7 +174,7 @@ class Attachments:
         Raises:
             CorruptRecord: another attachment of the volume cannot be read, so that nobody knows what it needs.
         """
-        answered = attachment.status is not Status.CREATING
+        answered = attachment.status not in UNFINISHED
         try:
             record = self.ledger.intend(attachment, Status.DELETING)
             volume = self.store.get(Volume, record.volume_id)
@@ -197,9 +204,15 @@ class Attachments:
         return self.driver.terminate_connection(volume, record, attachments)
 
     def _remove_export(self, volume: Volume, attachments: tuple[Attachment, ...]) -> None:
-        """The node is locked out already. Cinder, too, only warns: deletion removes the export again."""
+        """The node is locked out already. Cinder, too, only warns: deletion removes the export again.
+
+        Raises:
+            BackendUnavailable: there was no answer; perhaps the driver's process ended.
+        """
         try:
             self.driver.remove_export(volume, attachments)
+        except BackendUnavailable:
+            raise
         except DriverError as error:
             _log.warning("volume %s stays exported on back end %s: %s", volume.id, self.driver.name, error)
 
