@@ -76,7 +76,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     def look(self, record: GroupSnapshot) -> list[Volume]:
         return [self._usable(id) for id in record.volume_ids]
 
-    def taken_up(self, record: GroupSnapshot) -> GroupSnapshot:
+    def begin_again(self, record: GroupSnapshot) -> GroupSnapshot:
         members = self.members(record)
         if len(members) != len(record.snapshot_ids):
             # It died between the records: nothing was asked of the driver yet, and nobody knows the other members.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.verbs import Driver
@@ -135,7 +135,7 @@ class Life(ABC, Generic[S, L, A]):
             raise PreconditionFailed(f"{noun(record)} {record.id!r} is {record.status}: its creation cannot be resumed")
         leftovers.refuse_restored(noun(record), record.id, record.name_taken)
         self.room.check()
-        record = self.taken_up(self.ledger.intend(record, Status.CREATING))
+        record = self.begin_again(self.ledger.intend(record, Status.CREATING))
         seen = self._look_again(record)
         if not record.name_taken:  # else what is there is not this one's; perhaps it is gone by now
             self._clean_up(record)
@@ -149,8 +149,8 @@ class Life(ABC, Generic[S, L, A]):
             self.ledger.note(record, Status.ERROR, str(error), owner="")  # what an earlier attempt left may be there
             raise
 
-    def taken_up(self, record: S) -> S:
-        """Prepare a record whose creation begins anew."""
+    def begin_again(self, record: S) -> S:
+        """Prepare a record whose creation starts over, and what goes with it."""
         return record
 
     def _clean_up(self, record: S) -> None:
@@ -181,11 +181,15 @@ class Life(ABC, Generic[S, L, A]):
 
     def finish(self, record: S, answer: A) -> S:
         """Write the result. Raises NotFound or StaleRecord when another process has taken the record over."""
+        return self.write_result(record, answer)
+
+    def write_result(self, record: S, answer: A, **values: Any) -> S:
+        """As `finish`, with these values besides."""
 
         def finished(current: S) -> S:
             self.ledger.check_own(current, Status.CREATING)
             done = self.with_answer(current, answer)
-            return replace(done, status=Status.AVAILABLE, name_taken="", owner="", message="")
+            return replace(done, status=Status.AVAILABLE, name_taken="", owner="", message="", **values)
 
         return change(self.store, record, finished)
 
@@ -219,7 +223,7 @@ class Life(ABC, Generic[S, L, A]):
         """Delete it and its record; whether it was there still."""
         was = record
         try:
-            record = self.doomed(record)
+            record = self.intend_deletion(record)
         except NotFound:
             return False
         faultpoints.reach(f"delete-{self.point}.record-written")
@@ -235,8 +239,7 @@ class Life(ABC, Generic[S, L, A]):
         faultpoints.reach(f"delete-{self.point}.driver-done")
         return self.remove(record)
 
-    def doomed(self, record: S) -> S:
-        """The record with the intent to delete."""
+    def intend_deletion(self, record: S) -> S:
         return self.ledger.intend(record, Status.DELETING)
 
     def _refuse_dependents(self, record: S, was: S) -> None:

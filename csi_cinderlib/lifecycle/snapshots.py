@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from csi_cinderlib.backend import rows
 from csi_cinderlib.backend.stats import Traits
 from csi_cinderlib.backend.verbs import Columns, Driver
-from csi_cinderlib.backend.work import change
 from csi_cinderlib.errors import PreconditionFailed, Unsupported
 from csi_cinderlib.lifecycle import blank_copies, leftovers
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
@@ -52,15 +50,9 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
 
     def finish(self, record: Snapshot, answer: Columns) -> Snapshot:
         blank = blank_copies.is_blank(self.store, Source(SourceKind.VOLUME, record.volume_id))
+        return self.write_result(record, answer, blank=blank, unfinished=False)
 
-        def finished(current: Snapshot) -> Snapshot:
-            self.ledger.check_own(current, Status.CREATING)
-            done = replace(self.with_answer(current, answer), blank=blank, unfinished=False)
-            return replace(done, status=Status.AVAILABLE, name_taken="", owner="", message="")
-
-        return change(self.store, record, finished)
-
-    def doomed(self, record: Snapshot) -> Snapshot:
+    def intend_deletion(self, record: Snapshot) -> Snapshot:
         unfinished = record.unfinished or record.status in UNFINISHED
         return self.ledger.intend(record, Status.DELETING, unfinished=unfinished)
 
