@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend.api import Check, anybody
+from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
 from csi_cinderlib.backend.stats import (
     BackendCapabilities,
     BackendStats,
@@ -85,12 +85,12 @@ class Backend:
 
     @property
     def ready(self) -> bool:
-        return self.verbs.ready
+        return self.verbs.ready and self._traits is not None
 
     @property
     def failure(self) -> str:
         """Why it is not ready, without secrets."""
-        return self.verbs.failure
+        return self.verbs.failure or ("" if self.ready else NOT_STARTED)
 
     @failure.setter
     def failure(self, reason: str) -> None:
@@ -280,6 +280,7 @@ class Backend:
     def validate_connector(self, connector: Mapping[str, object]) -> None:
         """Raises InvalidRequest when a node with these connector properties cannot reach this back end."""
         with self._admitted():
+            self._ready()
             self.verbs.validate_connector(connector)
 
     def connect(self, volume: Volume, attachment: Attachment, *, check: Check = anybody) -> Attachment:

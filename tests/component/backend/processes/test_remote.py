@@ -220,6 +220,8 @@ def test_a_call_of_several_steps_ends_in_the_process_of_a_back_end_that_is_stopp
     backend.stop()
     with pytest.raises(BackendUnavailable, match="stopped"):
         backend.disconnect(attachment)
+    with pytest.raises(BackendUnavailable, match="stopped"):
+        backend.validate_connector(attachment.connector)
     assert csi_processes()
     released.set()
     wait_for(lambda: connecting)
