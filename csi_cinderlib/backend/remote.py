@@ -198,7 +198,7 @@ class RemoteDriver:
 
     def report(self, *, patience: float | None = None) -> Report:
         with self._asking:  # no driver is asked twice at a time
-            if self._asked is None:
+            if self._asked is None or _is_lost(self._asked):
                 self._asked = self._begin("report")
             question = self._asked
         try:
@@ -317,3 +317,8 @@ class RemoteDriver:
     def _measured(self, backend: str, operation: str, result: str, seconds: float) -> None:
         if self._metrics is not None:
             self._metrics.backend_called(backend, operation, result, seconds)
+
+
+def _is_lost(question: Future[Any]) -> bool:
+    """Whether the process that was asked has ended before it answered."""
+    return question.done() and isinstance(question.exception(), Gone)

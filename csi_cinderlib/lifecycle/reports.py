@@ -40,6 +40,8 @@ class Reports:
         """Why there was no new report when one was asked for last."""
         self._taken: Counter[str] = Counter()
         self._allocated: Counter[str] | None = None
+        self._late: tuple[Counter[str], float] | None = None
+        """What had been taken, and when, as the driver was asked for a report that is still to come."""
 
     def stats(self, *, refresh: bool = False, patience: float | None = None) -> BackendStats:
         """Raises BackendUnavailable, also when the driver cannot say.
@@ -88,25 +90,33 @@ class Reports:
         return self._last is None or self._monotonic() - self._asked_at >= self._seconds
 
     def _ask(self, patience: float | None) -> None:
-        with self._guard:
-            before = self._taken.copy()
+        before, asked_at = self._late or (self.so_far(), None)
+        now = self._monotonic()
         try:
             report = self._driver.report(patience=patience)
         except TimeoutError:
+            self._late = self._late or (before, now)
             if self._last is None:
                 raise BackendUnavailable(self._driver.name, "it does not answer") from None
             return
         except DriverError as error:
+            self._late = None
             self.failure = error
             self._asked_at = -math.inf  # the old report says nothing any more of what there is
             raise
-        self.take(report, before)
+        self.take(report, before, asked_at)
 
-    def take(self, report: Report, before: Counter[str] | None = None) -> None:
+    def so_far(self) -> Counter[str]:
+        """What was taken up to now, for `take`."""
+        with self._guard:
+            return self._taken.copy()
+
+    def take(self, report: Report, before: Counter[str], asked_at: float | None = None) -> None:
         """The driver's newest report.
 
         Args:
             before: what had been taken when it was asked for; what came since may not be in it.
+            asked_at: when that was, if the answer may have lain there for a while.
         """
         pools = report.raw.get("pools") or [report.raw]
         if self._allocated is None and any("provisioned_capacity_gb" not in pool for pool in pools):
@@ -117,8 +127,9 @@ class Reports:
         with self._guard:
             self._last = parsed
             self._answers += 1
-            self._taken -= before or Counter()  # only positive counts stay
-            self._asked_at = self._monotonic()
+            self._taken -= before  # only positive counts stay
+            self._asked_at = self._monotonic() if asked_at is None else asked_at
+            self._late = None
             self.failure = None
 
     def _count(self) -> Counter[str]:

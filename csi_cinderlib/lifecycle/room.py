@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from csi_cinderlib.errors import ResourceExhausted
@@ -19,7 +19,8 @@ class Room:
 
     def fill(self) -> None:
         """Keep the room back, as far as there is any."""
-        (self._state_dir / "cinder").mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(OSError):
+            (self._state_dir / "cinder").mkdir(parents=True, exist_ok=True, mode=0o700)
         self.reserve.fill()
 
     def check(self) -> None:
