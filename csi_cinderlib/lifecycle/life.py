@@ -218,11 +218,10 @@ class Life(ABC, Generic[S, L, A]):
         try:
             self.destroy(record, was=was)
         except InUse as error:
-            current = self.ledger.current(record)
-            self.ledger.note_refusal(current, was, error, is_whole=self.is_whole_when_refused(was))
+            self.ledger.note_refusal(record, was, error, is_whole=self.is_whole_when_refused(was))
             raise
         except DriverError as error:
-            self.ledger.note(self.ledger.current(record), Status.DELETING, str(error))
+            self.ledger.note(record, Status.DELETING, str(error))
             raise
         faultpoints.reach(f"delete-{self.point}.driver-done")
         return bool(self.remove(record))
