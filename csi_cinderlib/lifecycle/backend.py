@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend.api import NOT_STARTED, Check, anybody
+from csi_cinderlib.backend.api import Check, anybody
 from csi_cinderlib.backend.stats import (
     BackendCapabilities,
     BackendStats,
@@ -74,6 +75,7 @@ class Backend:
         self._room = room
         self._types = volume_types
         self._traits: Traits | None = None
+        self._starting = threading.Lock()
         self._ledger = Ledger(settings.name, store, owner=owner, clock=clock, is_alive=is_alive)
         self._reports = reports.Reports(driver, store, seconds=settings.stats_seconds)
         self._volumes = Volumes(self._ledger, driver, room, self._known_traits)
@@ -85,12 +87,12 @@ class Backend:
 
     @property
     def ready(self) -> bool:
-        return self.verbs.ready and self._traits is not None
+        return self.verbs.ready
 
     @property
     def failure(self) -> str:
         """Why it is not ready, without secrets."""
-        return self.verbs.failure or ("" if self.ready else NOT_STARTED)
+        return self.verbs.failure
 
     @failure.setter
     def failure(self, reason: str) -> None:
@@ -116,12 +118,13 @@ class Backend:
             BackendUnavailable: the storage does not answer; start again later.
             HostError: this host cannot start it now, its disk being full, say; start again later.
         """
-        question = self._reports.question()
-        started = self.verbs.start()
-        if started is not None:
-            self._traits = started.traits
-            self._reports.take(started.report, question)
-            self._room.fill()
+        with self._starting:
+            question = self._reports.question()
+            started = self.verbs.start()
+            if started is not None:
+                self._traits = started.traits
+                self._reports.take(started.report, question)
+                self._room.fill()
 
     def stop(self) -> None:
         """Forget the driver. Its volumes and connections stay as they are."""
@@ -139,6 +142,9 @@ class Backend:
 
     def _ready(self) -> Traits:
         """Raises BackendUnavailable."""
+        if self.ready and self._traits is None:
+            with self._starting:  # the driver is ready just now
+                pass
         if not self.ready or self._traits is None:
             raise BackendUnavailable(self.name, self.failure)
         return self._traits

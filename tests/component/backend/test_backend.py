@@ -85,6 +85,23 @@ def test_back_ends_can_start_side_by_side(make: MakeBackend) -> None:
     assert {one.driver.host for one in backends} == {f"csi-cinderlib@array{number}" for number in range(6)}
 
 
+def test_a_call_in_the_moment_in_which_the_driver_becomes_ready_is_served(make: MakeBackend) -> None:
+    backend = make(start=False)
+    start, called = backend.verbs.start, list[object]()
+    caller = threading.Thread(target=lambda: called.append(backend.create_volume(makers.volume()).status))
+
+    def begin() -> object:
+        started = start()
+        caller.start()
+        caller.join(0.2)
+        return started
+
+    backend.verbs.start = begin  # type: ignore[method-assign,assignment]  # watched
+    backend.start()
+    caller.join()
+    assert called == [Status.AVAILABLE]
+
+
 def test_the_report_is_asked_for_once_in_a_while(make: MakeBackend) -> None:
     patient, hasty = make("patient"), make("hasty", stats_seconds=0)
     at_start = calls(patient, "get_volume_stats")
