@@ -150,7 +150,9 @@ class Attachments:
             if not _others(record, attachments):
                 self.driver.remove_export(volume, attachments)
         except DriverError as second:
-            self.ledger.note(record, Status.ERROR, f"{error}; cleaning up failed, too: {second}")
+            self.ledger.give_back(
+                record, Status.ERROR, f"{error}; cleaning up failed, too: {second}", owner=record.owner
+            )
             return
         self._forget(record)
 

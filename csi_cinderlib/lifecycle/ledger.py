@@ -163,7 +163,7 @@ class Ledger:
         self._try(record, lambda one: replace(one, status=status, message=message, **values), message)
 
     def give_back(self, record: S, status: Status, message: str, *, owner: str = "") -> None:
-        """Take back this process's intent to delete or grow. A record that another process has taken over stays as it is."""
+        """Take back this process's intent, or say what became of it. A record that another process has taken over stays as it is."""
 
         def undo(current: S) -> S:
             self.check_own(current, record.status)

@@ -66,3 +66,25 @@ def test_a_connection_that_may_have_left_a_mapping_is_not_forgotten_when_it_is_r
     assert (kept.status, kept.owner, kept.message) == (Status.ERROR, "", "another node has it")
     backend.disconnect(kept)
     assert (store.page(Attachment).records, driver(backend).mapped) == ((), set())
+
+
+def test_a_failed_connection_does_not_hide_that_another_process_takes_it_away(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    """As an unfinished one, it would give the mark back of a volume that its node may have formatted meanwhile."""
+    backend = make(nothing_fail=["terminate_connection:1"])
+    volume = backend.create_volume(makers.volume())
+    attachment = makers.attachment(volume)
+
+    def is_taken_away(*_arguments: object) -> None:
+        record = store.get(Attachment, attachment.id)
+        store.replace(replace(record, status=Status.DELETING, owner="other"))
+        raise RuntimeError("no mapping")
+
+    driver(backend).initialize_connection = is_taken_away
+    with pytest.raises(BackendError, match="no mapping"):
+        backend.connect(volume, attachment)
+    left = store.get(Attachment, attachment.id)
+    assert (left.status, left.owner) == (Status.DELETING, "other")
+    backend.disconnect(left)
+    assert not store.get(Volume, volume.id).blank
