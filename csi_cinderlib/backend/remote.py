@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from types import NoneType
 from typing import Any, Protocol, TypeVar
 
@@ -75,6 +76,9 @@ class RemoteDriver:
         self._line: Line | None = None
         self._starting = threading.Lock()
         self._guard = threading.Lock()
+        self._operations = 0
+        self._idle = threading.Condition(self._guard)
+        self._own = threading.local()
         self._is_stopped = False
         self._is_first = True
         self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
@@ -83,7 +87,25 @@ class RemoteDriver:
 
     @property
     def ready(self) -> bool:
-        return self._line is not None
+        return self._usable() is not None
+
+    def _usable(self) -> Line | None:
+        """The process for this thread."""
+        return self._line or (getattr(self._own, "line", None) if self._is_stopped else None)
+
+    @contextmanager
+    def operation(self) -> Iterator[None]:
+        """Held during several calls of this thread that belong together: they go on also after `stop`, which waits for them."""
+        with self._guard:
+            self._own.line = self._line
+            self._operations += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._own.line = None
+                self._operations -= 1
+                self._idle.notify_all()
 
     @property
     def remark(self) -> str:
@@ -189,7 +211,10 @@ class RemoteDriver:
             threading.Thread(target=self._drain, args=(line,), name=f"drain-{self.name}", daemon=True).start()
 
     def _drain(self, line: Line) -> None:
-        if not line.peer.wait_until_idle(DRAIN_SECONDS):
+        began = time.monotonic()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._operations, DRAIN_SECONDS)
+        if not line.peer.wait_until_idle(began + DRAIN_SECONDS - time.monotonic()):
             _log.warning("calls were still at work and were left", backend=self.name, calls=line.peer.calls)
         self.kill()
         self._show_secrets()
@@ -307,7 +332,7 @@ class RemoteDriver:
         return answer
 
     def _begin(self, verb: str, *arguments: Any, **named: Any) -> Future[Any]:
-        if (line := self._line) is None:
+        if (line := self._usable()) is None:
             raise BackendUnavailable(self.name, self.failure)
         try:
             return line.peer.begin(verb, *arguments, **named)

@@ -198,6 +198,24 @@ def test_calls_end_before_the_process_of_a_back_end_that_is_stopped(
     assert backend.wait_until_ended() == ""
 
 
+def test_an_operation_of_several_calls_ends_before_the_process_of_a_back_end_that_is_stopped(
+    make: Make, store: ObservedStore, array_file: Path
+) -> None:
+    backend = make(nothing_faults=["create_export@after=slow"])
+    volume = backend.create_volume(VOLUME)
+    connecting = in_thread(lambda: backend.connect(volume, makers.attachment(volume)))
+    wait_for(lambda: store.page(Attachment).records)
+    time.sleep(0.5)
+    backend.stop()
+    with pytest.raises(BackendUnavailable, match="stopped"):
+        backend.delete_volume(volume)
+    wait_for(lambda: connecting)
+    assert connecting == [None]
+    assert [record.status for record in store.page(Attachment).records] == [Status.AVAILABLE]
+    assert [lun.hosts for lun in Array(array_file).luns()] == [{"node-1"}]
+    wait_for(lambda: not csi_processes())
+
+
 def test_a_process_exports_nothing_again_beside_the_next_one(
     make: Make, store: ObservedStore, figures: Figures, released: threading.Event
 ) -> None:
