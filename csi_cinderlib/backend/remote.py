@@ -74,11 +74,11 @@ class RemoteDriver:
         self._asked: Future[Any] | None = None
         self._latest: Line | None = None
         self._line: Line | None = None
-        self._leaving: Line | None = None
-        self._users = 0
-        self._unused = threading.Condition()
         self._starting = threading.Lock()
         self._guard = threading.Lock()
+        self._operations = 0
+        self._idle = threading.Condition(self._guard)
+        self._own = threading.local()
         self._is_stopped = False
         self._is_first = True
         self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
@@ -87,7 +87,25 @@ class RemoteDriver:
 
     @property
     def ready(self) -> bool:
-        return self._line is not None
+        return self._usable() is not None
+
+    def _usable(self) -> Line | None:
+        """The process for this thread."""
+        return self._line or (getattr(self._own, "line", None) if self._is_stopped else None)
+
+    @contextmanager
+    def operation(self) -> Iterator[None]:
+        """Held during several calls of this thread that belong together: they go on also after `stop`, which waits for them."""
+        with self._guard:
+            self._own.line = self._line
+            self._operations += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._own.line = None
+                self._operations -= 1
+                self._idle.notify_all()
 
     @property
     def remark(self) -> str:
@@ -176,7 +194,7 @@ class RemoteDriver:
             line.kill()
 
     def stop(self) -> None:
-        """End the process once the calls that run (`in_use`) have ended, at the latest after DRAIN_SECONDS. It is not ready meanwhile.
+        """Take no new calls, and end the process once those that run have ended, at the latest after DRAIN_SECONDS.
 
         Its volumes and connections stay as they are.
         """
@@ -184,32 +202,20 @@ class RemoteDriver:
             if self._is_stopped:
                 return
             self._is_stopped, self.failure = True, "stopped"
-            line = self._leaving = self._line
-            self._line = None
+            line, self._line = self._line, None
         if line is None:
             self.kill()  # it may be in its set-up
             self._show_secrets()
         else:
             line.peer.tell("leave")
-            threading.Thread(target=self._drain, name=f"drain-{self.name}", daemon=True).start()
+            threading.Thread(target=self._drain, args=(line,), name=f"drain-{self.name}", daemon=True).start()
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Held during a call that may take several verbs: `stop` lets it end."""
-        with self._unused:
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._unused:
-                self._users -= 1
-                self._unused.notify_all()
-
-    def _drain(self) -> None:
-        with self._unused:
-            is_unused = self._unused.wait_for(lambda: not self._users, DRAIN_SECONDS)
-        if not is_unused:
-            _log.warning("calls were still at work and were left", backend=self.name, calls=self._users)
+    def _drain(self, line: Line) -> None:
+        began = time.monotonic()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._operations, DRAIN_SECONDS)
+        if not line.peer.wait_until_idle(began + DRAIN_SECONDS - time.monotonic()):
+            _log.warning("calls were still at work and were left", backend=self.name, calls=line.peer.calls)
         self.kill()
         self._show_secrets()
 
@@ -325,7 +331,7 @@ class RemoteDriver:
         return answer
 
     def _begin(self, verb: str, *arguments: Any, **named: Any) -> Future[Any]:
-        if (line := self._line or self._leaving) is None:
+        if (line := self._usable()) is None:
             raise BackendUnavailable(self.name, self.failure)
         try:
             return line.peer.begin(verb, *arguments, **named)

@@ -82,6 +82,7 @@ class Peer:
         self._numbers = itertools.count()
         self._waiting: dict[int, Future[Any]] = {}
         self._guard = threading.Lock()
+        self._idle = threading.Condition(self._guard)
         self._closing = threading.Lock()
         self._is_closed = False
         self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
@@ -120,6 +121,16 @@ class Peer:
     def tell(self, name: str, /, *arguments: Any) -> None:
         """As `call`, without an answer. Does nothing when the other end is gone."""
         self._send(frames.dump((_NOTE, 0, name, arguments, None)))
+
+    @property
+    def calls(self) -> int:
+        """How many calls are waiting for their answers."""
+        return len(self._waiting)
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until no call waits for its answer; False when the time was over first."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._waiting, seconds)
 
     def close(self) -> None:
         """Give the connection up; calls that wait for an answer end with Gone.
@@ -191,7 +202,10 @@ class Peer:
 
     def _taken(self, number: int) -> Future[Any] | None:
         with self._guard:
-            return self._waiting.pop(number, None)
+            future = self._waiting.pop(number, None)
+            if not self._waiting:
+                self._idle.notify_all()
+        return future
 
     def _carry_out(
         self, number: int, name: str, arguments: tuple[Any, ...], named: dict[str, Any], context: Any
@@ -212,6 +226,7 @@ class Peer:
         with self._guard:
             self._is_closed = True
             waiting, self._waiting = self._waiting, {}
+            self._idle.notify_all()
         for future in waiting.values():
             future.set_exception(Gone())
         self._pool.shutdown(wait=False)

@@ -78,8 +78,8 @@ class Backend:
         self._starting = threading.Lock()
         self._ledger = Ledger(settings.name, store, owner=owner, clock=clock, is_alive=is_alive)
         self._reports = reports.Reports(driver, store, seconds=settings.stats_seconds)
-        self._volumes = Volumes(self._ledger, driver, room, self._known_traits)
-        self._snapshots = Snapshots(self._ledger, driver, room, self._known_traits)
+        self._volumes = Volumes(self._ledger, driver, room, self._ready)
+        self._snapshots = Snapshots(self._ledger, driver, room, self._ready)
         self._attachments = Attachments(self._ledger, driver, room)
         self._groups = GroupSnapshots(self._ledger, driver, room)
 
@@ -147,11 +147,6 @@ class Backend:
                 pass
         if not self.ready or self._traits is None:
             raise BackendUnavailable(self.name, self.failure)
-        return self._traits
-
-    def _known_traits(self) -> Traits:
-        """Within a call, which has found it ready when it began; it may have been stopped since."""
-        assert self._traits is not None
         return self._traits
 
     def stats(self, *, refresh: bool = False) -> BackendStats:

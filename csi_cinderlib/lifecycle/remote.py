@@ -51,7 +51,7 @@ class RemoteBackend(Backend):
 
     @contextmanager
     def _admitted(self, *, creates: bool = False, releases: bool = False) -> Iterator[None]:
-        with self._bulkhead.entered(self.name, creates=creates, releases=releases), self.verbs.in_use():
+        with self._bulkhead.entered(self.name, creates=creates, releases=releases), self.verbs.operation():
             yield
 
     @property

@@ -79,6 +79,7 @@ def test_calls_that_wait_end_when_the_other_end_goes(ends: Ends) -> None:
     gone, hold = threading.Event(), threading.Event()
     left, right = ends({}, {"hold": hold.wait}, gone=gone.set)
     waiting = [left.begin("hold") for _ in range(3)]
+    assert left.calls == 3
     right.close()
     for call in waiting:
         with pytest.raises(Gone):
@@ -97,7 +98,9 @@ def test_an_end_answers_that_it_runs_while_all_its_threads_are_busy(ends: Ends) 
     assert left.begin(PING).result(10) is None
     with pytest.raises(TooLate):
         waiting[0].result(0.01)
+    assert not left.wait_until_idle(0.01)
     hold.set()
+    assert left.wait_until_idle(10)
     assert all(call.result(10) for call in waiting)
 
 
