@@ -1,7 +1,6 @@
-"""What a back end is to the rest of the program: verbs on records, answers as plain data.
+"""What a back end is to the rest of the program. `lifecycle.backend.Backend` is one.
 
-`backend.Backend` runs a Cinder driver in this process, for users of the library; `remote.RemoteBackend` stands for one in a
-process of its own, for the controller. Nothing here, and nothing that this module imports, imports Cinder.
+Nothing here, and nothing that this module imports, imports Cinder.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def anybody(_others: Sequence[Attachment]) -> None:
 class BackEnd(Protocol):
     """A back end. Thread-safe; whoever calls holds the lock of the volume or snapshot concerned.
 
-    `backend.Backend` says what each call does and raises.
+    `lifecycle.backend.Backend` says what each call does and raises.
     """
 
     settings: BackendSettings

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import NoneType
 from typing import Any, Protocol, TypeVar
 
@@ -31,8 +31,6 @@ SET_UP_SECONDS = 600.0
 """A set-up that takes longer is given up, its process ended, and tried again."""
 DRAIN_SECONDS = 120.0
 """How long calls go on in the process of a back end whose options were changed, or that was removed."""
-FRESH_SECONDS = 2.0
-"""How long a report is worth having that somebody asked for and did not wait for."""
 RECENT_SECONDS = 120.0
 """How long `remark` tells of the end of a process."""
 _log = logs.logger(__name__)
@@ -76,11 +74,13 @@ class RemoteDriver:
         """Why the last process ended that was not stopped."""
         self._asking = threading.Lock()
         self._asked: Future[Any] | None = None
-        self._outdated_at = math.inf
         self._latest: Line | None = None
         self._line: Line | None = None
         self._starting = threading.Lock()
         self._guard = threading.Lock()
+        self._operations = 0
+        self._idle = threading.Condition(self._guard)
+        self._own = threading.local()
         self._is_stopped = False
         self._is_first = True
         self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
@@ -89,7 +89,25 @@ class RemoteDriver:
 
     @property
     def ready(self) -> bool:
-        return self._line is not None
+        return self._usable() is not None
+
+    def _usable(self) -> Line | None:
+        """The process for this thread."""
+        return self._line or (getattr(self._own, "line", None) if self._is_stopped else None)
+
+    @contextmanager
+    def operation(self) -> Iterator[None]:
+        """Held during several calls of this thread that belong together: they go on also after `stop`, which waits for them."""
+        with self._guard:
+            self._own.line = self._line
+            self._operations += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._own.line = None
+                self._operations -= 1
+                self._idle.notify_all()
 
     @property
     def remark(self) -> str:
@@ -144,7 +162,7 @@ class RemoteDriver:
     def _use(self, line: Line) -> None:
         with self._guard:
             self._refuse_stopped()
-            self._line, self.failure = line, ""
+            self._line, self.failure, self._asked = line, "", None
         if line.ended.is_set():  # it ended just now
             self._lose(line)
             raise BackendUnavailable(self.name, self.failure)
@@ -196,7 +214,10 @@ class RemoteDriver:
             threading.Thread(target=self._drain, args=(line,), name=f"drain-{self.name}", daemon=True).start()
 
     def _drain(self, line: Line) -> None:
-        if not line.peer.wait_until_idle(DRAIN_SECONDS):
+        began = time.monotonic()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._operations, DRAIN_SECONDS)
+        if not line.peer.wait_until_idle(began + DRAIN_SECONDS - time.monotonic()):
             _log.warning("calls were still at work and were left", backend=self.name, calls=line.peer.calls)
         self.kill()
         self._show_secrets()
@@ -205,10 +226,9 @@ class RemoteDriver:
 
     def report(self, *, patience: float | None = None) -> Report:
         question = self._question()
-        try:
-            report: Report = self._answered(question, patience)
-        finally:
-            if question.done():
+        report: Report = self._answered(question, patience)
+        with self._asking:
+            if self._asked is question:
                 self._asked = None
         return report
 
@@ -217,16 +237,11 @@ class RemoteDriver:
             self._question()
 
     def _question(self) -> Future[Any]:
-        """The one that is under way or was answered just now, or a new one: no driver is asked twice at a time."""
+        """The one that is under way, or a new one: no driver is asked twice at a time."""
         with self._asking:
-            if self._asked is None or time.monotonic() > self._outdated_at:
-                self._outdated_at = math.inf
+            if self._asked is None or _has_failed(self._asked):  # with a process that has ended since, say
                 self._asked = self._begin("report")
-                self._asked.add_done_callback(self._note_answer)
             return self._asked
-
-    def _note_answer(self, _question: Future[Any]) -> None:
-        self._outdated_at = time.monotonic() + FRESH_SECONDS
 
     def rate(self, stats: BackendStats, candidate: Candidate, *, patience: float) -> Mapping[str, Rating]:
         rated: Mapping[str, Rating] = self._answered(self._begin("rate", stats, candidate), patience)
@@ -327,7 +342,7 @@ class RemoteDriver:
         return answer
 
     def _begin(self, verb: str, *arguments: Any, **named: Any) -> Future[Any]:
-        if (line := self._line) is None:
+        if (line := self._usable()) is None:
             raise BackendUnavailable(self.name, self.failure)
         try:
             return line.peer.begin(verb, *arguments, **named)
@@ -337,3 +352,7 @@ class RemoteDriver:
     def _measured(self, backend: str, operation: str, result: str, seconds: float) -> None:
         if self._metrics is not None:
             self._metrics.backend_called(backend, operation, result, seconds)
+
+
+def _has_failed(question: Future[Any]) -> bool:
+    return question.done() and question.exception() is not None

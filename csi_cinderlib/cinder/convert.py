@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from csi_cinderlib.cinder import rows
@@ -99,13 +99,3 @@ def group_snapshot_object(context: Any, snapshot: GroupSnapshot, group: Any, sna
     versioned.snapshots = objects.SnapshotList(context, objects=list(snapshots))
     versioned.obj_reset_changes()
     return versioned
-
-
-def update_object(versioned: Any, model_update: Mapping[str, Any] | None) -> None:
-    """Show a driver's update in the object, for the next call with the same object."""
-    if not model_update:
-        return
-    known = {key: value for key, value in model_update.items() if key in versioned.fields}
-    for key, value in known.items():
-        setattr(versioned, key, value)
-    versioned.obj_reset_changes(known.keys())

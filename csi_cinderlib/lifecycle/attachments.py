@@ -10,9 +10,16 @@ from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.api import Check
 from csi_cinderlib.backend.columns import update_volume
 from csi_cinderlib.backend.verbs import Driver, Released
-from csi_cinderlib.errors import DriverError, NotFound, OperationPending, PreconditionFailed, StaleRecord
+from csi_cinderlib.errors import (
+    BackendUnavailable,
+    DriverError,
+    NotFound,
+    OperationPending,
+    PreconditionFailed,
+    StaleRecord,
+)
 from csi_cinderlib.lifecycle import reverts
-from csi_cinderlib.lifecycle.ledger import Ledger
+from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
@@ -49,8 +56,11 @@ class Attachments:
         faultpoints.reach("publish.record-written")
         try:
             volume, attachments = self._checked(record, check)
-        except DriverError:
-            self._forget(record)
+        except DriverError as error:
+            if known is None:
+                self._forget(record)
+            else:  # what an earlier attempt made may be there
+                self.ledger.give_back(record, known.status, str(error))
             raise
         return self._connect(volume, record, attachments)
 
@@ -84,8 +94,10 @@ class Attachments:
         return was_there
 
     def _checked(self, record: Attachment, check: Check) -> tuple[Volume, tuple[Attachment, ...]]:
-        """The volume and all its attachments, once this one is visible: of two processes that attach to two nodes, or of which one deletes or reverts
-        the volume, one sees the other. Raises what speaks against it."""
+        """The volume and all its attachments, once this one is visible. Raises what speaks against it.
+
+        Of two processes that attach to two nodes, or of which one deletes or reverts the volume, one sees the other.
+        """
         volume = self.store.get(Volume, record.volume_id)
         if volume.status in (Status.DELETING, Status.DELETED, Status.CREATING, Status.ERROR):
             raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
@@ -133,12 +145,14 @@ class Attachments:
             volume = self.store.get(Volume, record.volume_id)
             attachments = self.ledger.attachments(record.volume_id)  # others may have come while the driver worked
             if not _shares_connection(record, attachments):
-                self.driver.terminate_connection(volume, record, attachments, forced=None)
+                volume = self.driver.terminate_connection(volume, record, attachments, forced=None).volume
             attachments = self.ledger.attachments(record.volume_id)
             if not _others(record, attachments):
                 self.driver.remove_export(volume, attachments)
         except DriverError as second:
-            self.ledger.note(record, Status.ERROR, f"{error}; cleaning up failed, too: {second}")
+            self.ledger.give_back(
+                record, Status.ERROR, f"{error}; cleaning up failed, too: {second}", owner=record.owner
+            )
             return
         self._forget(record)
 
@@ -162,7 +176,7 @@ class Attachments:
         Raises:
             CorruptRecord: another attachment of the volume cannot be read, so that nobody knows what it needs.
         """
-        answered = attachment.status is not Status.CREATING
+        answered = attachment.status not in UNFINISHED
         try:
             record = self.ledger.intend(attachment, Status.DELETING)
             volume = self.store.get(Volume, record.volume_id)
@@ -192,9 +206,15 @@ class Attachments:
         return self.driver.terminate_connection(volume, record, attachments)
 
     def _remove_export(self, volume: Volume, attachments: tuple[Attachment, ...]) -> None:
-        """The node is locked out already. Cinder, too, only warns: deletion removes the export again."""
+        """The node is locked out already. Cinder, too, only warns: deletion removes the export again.
+
+        Raises:
+            BackendUnavailable: there was no answer; perhaps the driver's process ended.
+        """
         try:
             self.driver.remove_export(volume, attachments)
+        except BackendUnavailable:
+            raise
         except DriverError as error:
             _log.warning("volume %s stays exported on back end %s: %s", volume.id, self.driver.name, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -75,6 +76,7 @@ class Backend:
         self._room = room
         self._types = volume_types
         self._traits: Traits | None = None
+        self._starting = threading.Lock()
         self._ledger = Ledger(settings.name, store, owner=owner, clock=clock, is_alive=is_alive)
         self._reports = reports.Reports(driver, store, seconds=settings.stats_seconds)
         self._volumes = Volumes(self._ledger, driver, room, self._ready)
@@ -117,10 +119,13 @@ class Backend:
             BackendUnavailable: the storage does not answer; start again later.
             HostError: this host cannot start it now, its disk being full, say; start again later.
         """
-        started = self.verbs.start()
-        if started is not None:
-            self._traits = started.traits
-            self._reports.take(started.report)
+        with self._starting:
+            question = self._reports.question()
+            started = self.verbs.start()
+            if started is not None:
+                self._traits = started.traits
+                self._reports.take(started.report, question)
+                self._room.fill()
 
     def stop(self) -> None:
         """Forget the driver. Its volumes and connections stay as they are."""
@@ -138,6 +143,9 @@ class Backend:
 
     def _ready(self) -> Traits:
         """Raises BackendUnavailable."""
+        if self.ready and self._traits is None:
+            with self._starting:  # the driver is ready just now
+                pass
         if not self.ready or self._traits is None:
             raise BackendUnavailable(self.name, self.failure)
         return self._traits
@@ -275,6 +283,7 @@ class Backend:
     def validate_connector(self, connector: Mapping[str, object]) -> None:
         """Raises InvalidRequest when a node with these connector properties cannot reach this back end."""
         with self._admitted():
+            self._ready()
             self.verbs.validate_connector(connector)
 
     def connect(self, volume: Volume, attachment: Attachment, *, check: Check = anybody) -> Attachment:

@@ -77,7 +77,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     def look(self, record: GroupSnapshot) -> list[Volume]:
         return [self._usable(id) for id in record.volume_ids]
 
-    def taken_up(self, record: GroupSnapshot) -> GroupSnapshot:
+    def begin_again(self, record: GroupSnapshot) -> GroupSnapshot:
         members = self.members(record)
         if len(members) != len(record.snapshot_ids):
             # It died between the records: nothing was asked of the driver yet, and nobody knows the other members.
@@ -119,7 +119,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         return replace(record, fields={**record.fields, **kept})
 
     def finish(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
-        for member in self.members(record):
+        for member in answer.members:  # raises NotFound when another process has removed one
             blank = blank_copies.is_blank(self.store, Source(SourceKind.VOLUME, member.volume_id))
             columns = answer.by_member.get(member.id, {})
             change(self.store, member, lambda one, columns=columns, blank=blank: _finished(one, columns, blank=blank))  # type: ignore[misc]  # bound at once
@@ -147,7 +147,8 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     def _move(
         self, group: Group, volumes: Sequence[Volume], *, add: Sequence[Volume] = (), remove: Sequence[Volume] = ()
     ) -> None:
-        """Put volumes into a group, or take them out."""
+        """Put volumes into a group, or take them out. The driver sees them as the last move has left them."""
+        volumes = [self.ledger.current(volume) for volume in volumes]
         for id, columns in self.driver.update_group(group, volumes, add=add, remove=remove).items():
             volume = self.store.get(Volume, id)
             change(self.store, volume, lambda one, columns=columns: update_volume(one, columns))  # type: ignore[misc]  # bound at once
@@ -226,7 +227,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         with suppress(DriverError):
             self._group(record)  # its record went with the group snapshot's, and so did the members'
         taken = [update_snapshot(member, answer.by_member.get(member.id, {})) for member in answer.members]
-        self._destroy(replace(record, name_taken=""), taken, keeps_group=keeps_group)
+        self._destroy(record, taken, keeps_group=keeps_group)
 
     def _destroy(self, record: GroupSnapshot, members: Sequence[Snapshot], *, keeps_group: bool = False) -> None:
         try:
@@ -254,10 +255,10 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
             if outcome.failure is not None:
                 raise outcome.failure
 
-    def remove(self, record: GroupSnapshot) -> None:
+    def remove(self, record: GroupSnapshot) -> bool:
         for member in self.members(record):
             self.ledger.remove_snapshot(member)
-        self.ledger.remove(record)
+        return self.ledger.remove(record)
 
 
 def _finished(current: Snapshot, columns: Columns, *, blank: bool) -> Snapshot:

@@ -141,11 +141,12 @@ class Ledger:
             raise StaleRecord(type(record).__name__.lower(), record.id)
         return False
 
-    def remove_snapshot(self, record: Snapshot) -> None:
-        """Remove the record of a snapshot, and that of its volume if it was kept for this snapshot only."""
-        self.remove(record)
+    def remove_snapshot(self, record: Snapshot) -> bool:
+        """Remove the record of a snapshot, and that of its volume if it was kept for this snapshot only; whether it was there."""
+        was_there = self.remove(record)
         faultpoints.reach("delete-snapshot.record-removed")
         self.forget_deleted_volume(record.volume_id)
+        return was_there
 
     def forget_deleted_volume(self, volume_id: str) -> None:
         """Remove the record of a DELETED volume that has no snapshots any more. What fails here is repeated by the clean-up."""
@@ -163,7 +164,7 @@ class Ledger:
         self._try(record, lambda one: replace(one, status=status, message=message, **values), message)
 
     def give_back(self, record: S, status: Status, message: str, *, owner: str = "") -> None:
-        """Take back this process's intent to delete or grow. A record that another process has taken over stays as it is."""
+        """Take back this process's intent, or say what became of it. A record that another process has taken over stays as it is."""
 
         def undo(current: S) -> S:
             self.check_own(current, record.status)

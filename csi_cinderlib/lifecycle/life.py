@@ -19,6 +19,7 @@ from csi_cinderlib.errors import (
     CorruptRecord,
     DriverError,
     InUse,
+    NameTaken,
     NotFound,
     PreconditionFailed,
     StaleRecord,
@@ -86,8 +87,8 @@ class Life(ABC, Generic[S, L, A]):
         self.destroy(record)
 
     @abstractmethod
-    def remove(self, record: S) -> Any:
-        """Remove the record, and what goes with it."""
+    def remove(self, record: S) -> bool:
+        """Remove the record, and what goes with it; whether it was there."""
 
     @abstractmethod
     def refuse_dependents(self, record: S) -> None:
@@ -134,18 +135,22 @@ class Life(ABC, Generic[S, L, A]):
             raise PreconditionFailed(f"{noun(record)} {record.id!r} is {record.status}: its creation cannot be resumed")
         leftovers.refuse_restored(noun(record), record.id, record.name_taken)
         self.room.check()
-        record = self.taken_up(self.ledger.intend(record, Status.CREATING))
+        record = self.begin_again(self.ledger.intend(record, Status.CREATING))
+        seen = self._look_again(record)
+        if not record.name_taken:  # else what is there is not this one's; perhaps it is gone by now
+            self._clean_up(record)
+            record, seen = self.ledger.current(record), self._look_again(record)  # the driver may have changed both
+        return self._make(record, seen)
+
+    def _look_again(self, record: S) -> L:
         try:
-            seen = self.look(record)
+            return self.look(record)
         except DriverError as error:
             self.ledger.note(record, Status.ERROR, str(error), owner="")  # what an earlier attempt left may be there
             raise
-        if not record.name_taken:  # else what is there is not this one's; perhaps it is gone by now
-            self._clean_up(record)
-        return self._make(self.ledger.current(record), seen)
 
-    def taken_up(self, record: S) -> S:
-        """Prepare a record whose creation begins anew."""
+    def begin_again(self, record: S) -> S:
+        """Prepare a record whose creation starts over, and what goes with it."""
         return record
 
     def _clean_up(self, record: S) -> None:
@@ -160,6 +165,8 @@ class Life(ABC, Generic[S, L, A]):
     def _make(self, record: S, seen: L, *, is_first: bool = False) -> S:
         try:
             answer = self.make(record, seen)
+        except NameTaken:
+            raise  # the driver was not asked, and the record says why
         except DriverError as error:
             if error.name_exists and (is_first or record.name_taken):
                 raise self.ledger.leave_alone(record, error) from error
@@ -169,16 +176,20 @@ class Life(ABC, Generic[S, L, A]):
         try:
             return self.finish(record, answer)
         except (NotFound, StaleRecord) as error:
-            self._undo(self.with_answer(record, answer), error, answer)
+            self._undo(record, error, answer)
             raise StaleRecord(noun(record), record.id) from error
 
     def finish(self, record: S, answer: A) -> S:
         """Write the result. Raises NotFound or StaleRecord when another process has taken the record over."""
+        return self.write_result(record, answer)
+
+    def write_result(self, record: S, answer: A, **values: Any) -> S:
+        """As `finish`, with these values besides."""
 
         def finished(current: S) -> S:
             self.ledger.check_own(current, Status.CREATING)
             done = self.with_answer(current, answer)
-            return replace(done, status=Status.AVAILABLE, name_taken="", owner="", message="")
+            return replace(done, status=Status.AVAILABLE, name_taken="", owner="", message="", **values)
 
         return change(self.store, record, finished)
 
@@ -188,14 +199,16 @@ class Life(ABC, Generic[S, L, A]):
         Args:
             answer: the driver's, if only the record got lost.
         """
-        current = self.ledger.current(record)
+        current = self.ledger.current(record)  # with what the driver has written down meanwhile
         if self.ledger.is_of_another(current):
             return
-        if record.name_taken:
+        if answer is not None:
+            record = replace(self.with_answer(current, answer), name_taken="")  # this call certainly made it
+        elif record.name_taken:
             self.ledger.leave(record, str(error))
             return
-        if answer is None:
-            record = current  # with what the driver has written down meanwhile
+        else:
+            record = current
         try:
             self.unmake(record, error, answer)
         except DriverError as second:
@@ -210,7 +223,7 @@ class Life(ABC, Generic[S, L, A]):
         """Delete it and its record; whether it was there still."""
         was = record
         try:
-            record = self.doomed(record)
+            record = self.intend_deletion(record)
         except NotFound:
             return False
         faultpoints.reach(f"delete-{self.point}.record-written")
@@ -218,17 +231,15 @@ class Life(ABC, Generic[S, L, A]):
         try:
             self.destroy(record, was=was)
         except InUse as error:
-            current = self.ledger.current(record)
-            self.ledger.note_refusal(current, was, error, is_whole=self.is_whole_when_refused(was))
+            self.ledger.note_refusal(record, was, error, is_whole=self.is_whole_when_refused(was))
             raise
         except DriverError as error:
-            self.ledger.note(self.ledger.current(record), Status.DELETING, str(error))
+            self.ledger.note(record, Status.DELETING, str(error))
             raise
         faultpoints.reach(f"delete-{self.point}.driver-done")
-        return bool(self.remove(record))
+        return self.remove(record)
 
-    def doomed(self, record: S) -> S:
-        """The record with the intent to delete."""
+    def intend_deletion(self, record: S) -> S:
         return self.ledger.intend(record, Status.DELETING)
 
     def _refuse_dependents(self, record: S, was: S) -> None:

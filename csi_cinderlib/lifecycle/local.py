@@ -56,10 +56,6 @@ class LocalBackend(backend.Backend):
             is_alive=is_alive,
         )
 
-    def start(self) -> None:
-        self._room.fill()
-        super().start()
-
     @property
     def driver(self) -> Any:
         """The Cinder driver itself. Raises BackendUnavailable."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
@@ -50,8 +50,10 @@ class RemoteBackend(Backend):
             volume_types=assignment.volume_types,
         )
 
-    def _admitted(self, *, creates: bool = False, releases: bool = False) -> AbstractContextManager[None]:
-        return self._bulkhead.entered(self.name, creates=creates, releases=releases)
+    @contextmanager
+    def _admitted(self, *, creates: bool = False, releases: bool = False) -> Iterator[None]:
+        with self._bulkhead.entered(self.name, creates=creates, releases=releases), self.verbs.operation():
+            yield
 
     @property
     def remark(self) -> str:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.stats import BackendStats, Candidate, RatedStats, has_functions
@@ -16,6 +16,17 @@ from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.model.records import Status, Volume, VolumeType
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk
+
+FRESH_SECONDS = 2.0
+"""A report is worth having that was asked for so long ago, however short the time that reports are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A report that was asked for. What was taken since may not be in the answer."""
+
+    asked_at: float
+    taken: Counter[str]
 
 
 class Reports:
@@ -33,6 +44,7 @@ class Reports:
         self._last: BackendStats | None = None
         self._asked_at = -math.inf
         self._answers = 0
+        self._unanswered: _Question | None = None
         self.failure: DriverError | None = None
         """Why there was no new report when one was asked for last."""
         self._taken: Counter[str] = Counter()
@@ -70,8 +82,14 @@ class Reports:
 
     def ask(self) -> None:
         """Have the driver report while the caller does something else, if the last report has expired."""
-        if self._expired():
-            self._driver.ask()
+        if not (self._expired() and self._asking.acquire(blocking=False)):
+            return
+        try:
+            if self._unanswered is None:
+                self._unanswered = self.question()
+                self._driver.ask()
+        finally:
+            self._asking.release()
 
     def rated(self, candidate: Candidate, patience: float) -> RatedStats:
         """The report, and what the filter and goodness functions of its pools say of such a volume.
@@ -90,26 +108,32 @@ class Reports:
         return self._last is None or self._monotonic() - self._asked_at >= self._seconds
 
     def _ask(self, patience: float | None) -> None:
-        with self._guard:
-            before = self._taken.copy()
+        late = self._unanswered
+        question = late or self.question()
         try:
             report = self._driver.report(patience=patience)
         except TimeoutError:
+            self._unanswered = question
             if self._last is None:
                 raise BackendUnavailable(self._driver.name, "it does not answer") from None
             return
         except DriverError as error:
-            self.failure = error
+            self.failure, self._unanswered = error, None
             self._asked_at = -math.inf  # the old report says nothing any more of what there is
             raise
-        self.take(report, before)
+        self.take(report, question)
+        if late is not None and self._monotonic() - late.asked_at >= max(
+            self._seconds, FRESH_SECONDS
+        ):  # nobody has asked for long
+            self._ask(patience)
 
-    def take(self, report: Report, before: Counter[str] | None = None) -> None:
-        """The driver's newest report.
+    def question(self) -> _Question:
+        """To be kept from before a report is asked for until it is taken."""
+        with self._guard:
+            return _Question(self._monotonic(), self._taken.copy())
 
-        Args:
-            before: what had been taken when it was asked for; what came since may not be in it.
-        """
+    def take(self, report: Report, question: _Question) -> None:
+        """The driver's newest report."""
         pools = report.raw.get("pools") or [report.raw]
         if self._allocated is None and any("provisioned_capacity_gb" not in pool for pool in pools):
             self._allocated = self._count()
@@ -119,7 +143,8 @@ class Reports:
         with self._guard:
             self._last = parsed
             self._answers += 1
-            self._taken -= before or Counter()  # only positive counts stay
+            self._unanswered = None
+            self._taken -= question.taken  # only positive counts stay
             self._asked_at = self._monotonic()
             self.failure = None
 

@@ -52,7 +52,7 @@ def _revert(ledger: Ledger, driver: Driver, record: Volume, snapshot: Snapshot) 
         message = record.message  # also when the driver fails: nobody knows what it has done
         driver.revert_volume(record, snapshot)
     except BaseException:
-        ledger.give_back(ledger.current(record), record.status, message)
+        ledger.give_back(record, record.status, message)
         raise
     return change(ledger.store, record, lambda one: replace(one, owner="", message=""))
 

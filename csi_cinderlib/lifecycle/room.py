@@ -18,8 +18,7 @@ class Room:
         self.reserve = Reserve(state_dir / "cinder" / "reserve")
 
     def fill(self) -> None:
-        """Keep the room back, as far as there is any."""
-        (self._state_dir / "cinder").mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Keep the room back, as far as there is any. A driver's start has made the directory."""
         self.reserve.fill()
 
     def check(self) -> None:

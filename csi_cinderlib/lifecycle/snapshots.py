@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from csi_cinderlib.backend.columns import update_snapshot
 from csi_cinderlib.backend.stats import Traits
@@ -14,7 +13,6 @@ from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
-from csi_cinderlib.persistence.optimistic import change
 
 
 class Snapshots(Life[Snapshot, Volume, Columns]):
@@ -52,15 +50,9 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
 
     def finish(self, record: Snapshot, answer: Columns) -> Snapshot:
         blank = blank_copies.is_blank(self.store, Source(SourceKind.VOLUME, record.volume_id))
+        return self.write_result(record, answer, blank=blank, unfinished=False)
 
-        def finished(current: Snapshot) -> Snapshot:
-            self.ledger.check_own(current, Status.CREATING)
-            done = replace(self.with_answer(current, answer), blank=blank, unfinished=False)
-            return replace(done, status=Status.AVAILABLE, name_taken="", owner="", message="")
-
-        return change(self.store, record, finished)
-
-    def doomed(self, record: Snapshot) -> Snapshot:
+    def intend_deletion(self, record: Snapshot) -> Snapshot:
         unfinished = record.unfinished or record.status in UNFINISHED
         return self.ledger.intend(record, Status.DELETING, unfinished=unfinished)
 
@@ -74,5 +66,5 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
         outcome = self.driver.delete_snapshot(record, unfinished=was is None or record.unfinished)
         self.ledger.note_outcome(record, was, outcome)
 
-    def remove(self, record: Snapshot) -> None:
-        self.ledger.remove_snapshot(record)
+    def remove(self, record: Snapshot) -> bool:
+        return self.ledger.remove_snapshot(record)

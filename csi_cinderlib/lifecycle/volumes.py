@@ -44,9 +44,8 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
     def create(self, record: Volume) -> Volume:
         self.room.check()
         self._check_source(record)
-        self._leave_file_alone(
-            self.begun(record)
-        )  # before there is a record: a retry with one takes the file for its own
+        # Before there is a record: a retry with one takes the file for its own.
+        self._leave_file_alone(self.begun(record))
         return super().create(record)
 
     def _check_source(self, record: Volume) -> None:
@@ -105,14 +104,8 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
 
     def finish(self, record: Volume, answer: Columns) -> Volume:
         source_blank = blank_copies.is_blank(self.store, record.source)
-
-        def finished(current: Volume) -> Volume:
-            self.ledger.check_own(current, Status.CREATING)
-            done = self.with_answer(current, answer)
-            done = replace(done, blank=done.blank or source_blank, source_blank=source_blank, unfinished=False)
-            return replace(done, status=Status.AVAILABLE, name_taken="", owner="", message="")
-
-        return change(self.store, record, finished)
+        blank = record.blank or source_blank
+        return self.write_result(record, answer, blank=blank, source_blank=source_blank, unfinished=False)
 
     # --- deletion
 
@@ -125,7 +118,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
             refuse_attached(record, self.ledger.attachments(record.id))
         return super().delete(record)
 
-    def doomed(self, record: Volume) -> Volume:
+    def intend_deletion(self, record: Volume) -> Volume:
         unfinished = record.unfinished or record.status in UNFINISHED
         return self.ledger.intend(record, Status.DELETING, unfinished=unfinished)
 

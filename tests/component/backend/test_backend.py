@@ -85,6 +85,23 @@ def test_back_ends_can_start_side_by_side(make: MakeBackend) -> None:
     assert {one.driver.host for one in backends} == {f"csi-cinderlib@array{number}" for number in range(6)}
 
 
+def test_a_call_in_the_moment_in_which_the_driver_becomes_ready_is_served(make: MakeBackend) -> None:
+    backend = make(start=False)
+    start, called = backend.verbs.start, list[object]()
+    caller = threading.Thread(target=lambda: called.append(backend.create_volume(makers.volume()).status))
+
+    def begin() -> object:
+        started = start()
+        caller.start()
+        caller.join(0.2)
+        return started
+
+    backend.verbs.start = begin  # type: ignore[method-assign,assignment]  # watched
+    backend.start()
+    caller.join()
+    assert called == [Status.AVAILABLE]
+
+
 def test_the_report_is_asked_for_once_in_a_while(make: MakeBackend) -> None:
     patient, hasty = make("patient"), make("hasty", stats_seconds=0)
     at_start = calls(patient, "get_volume_stats")
@@ -142,6 +159,14 @@ def test_what_is_created_is_taken_from_the_report_at_once(backend: LocalBackend)
     backend.delete_volume(volume)
     assert backend.stats().pools[0].free == before.free
     assert calls(backend, "get_volume_stats") == asked
+
+
+def test_what_is_in_the_report_of_a_new_start_is_not_taken_from_it_again(backend: LocalBackend) -> None:
+    reported = backend.stats().pools[0].free
+    backend.create_volume(makers.volume(size=7))
+    backend.stop()
+    backend.start()
+    assert backend.stats().pools[0].free == reported
 
 
 def test_what_was_never_created_is_not_given_back_to_the_report(backend: LocalBackend, store: ObservedStore) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.errors import NotFound, OperationPending, PreconditionFailed
+from csi_cinderlib.errors import BackendError, NotFound, OperationPending, PreconditionFailed
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from tests.component.backend.conftest import MakeBackend
@@ -134,3 +134,40 @@ def test_nobody_exports_a_volume_whose_export_another_process_takes_away(
         assert [record.id for record in store.page(Attachment).records] == [leaving.id]
     else:
         assert backend.connect(volume, makers.attachment(volume)).status is Status.AVAILABLE
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.DELETING, Status.ERROR])
+def test_a_refused_attachment_that_an_earlier_attempt_began_keeps_its_record(
+    backend: LocalBackend, volume: Volume, store: ObservedStore, status: Status
+) -> None:
+    """Its node may have the volume still, and only the record tells."""
+    begun = store.replace(replace(backend.connect(volume, makers.attachment(volume)), status=status, owner="dead"))
+
+    def refuse(_others: Sequence[Attachment]) -> None:
+        raise PreconditionFailed("another node has it")
+
+    with pytest.raises(PreconditionFailed, match="another node has it"):
+        backend.connect(store.get(Volume, volume.id), begun, check=refuse)
+    kept = store.get(Attachment, begun.id)
+    assert (kept.status, kept.owner, kept.message) == (status, "", "another node has it")
+    backend.disconnect(kept)
+    assert (backend.driver.mapped, store.page(Attachment).records) == (set(), ())
+
+
+def test_an_export_is_removed_with_what_the_driver_changed_when_it_let_the_node_go(
+    backend: LocalBackend, volume: Volume, store: ObservedStore
+) -> None:
+    driver: Any = backend.driver
+
+    def move(subject: Any, _connector: Any, **_named: Any) -> None:
+        subject.provider_location = "moved"
+        subject.save()
+
+    def fail(*_arguments: Any) -> None:
+        raise RuntimeError("no mapping")
+
+    driver.terminate_connection, driver.initialize_connection = move, fail
+    seen = observe(driver, "remove_export", lambda _context, subject: subject.provider_location)
+    with pytest.raises(BackendError, match="no mapping"):
+        backend.connect(volume, makers.attachment(volume))
+    assert seen == ["moved"]

@@ -77,7 +77,7 @@ def test_a_file_of_that_name_is_left_alone(
     with pytest.raises(NameTaken, match="not created by this driver and left alone"):
         other.resume_create_volume(records.get(Volume, volume.id))
     left = records.get(Volume, volume.id)
-    assert left.status is Status.ERROR
+    assert (left.status, left.message) == (Status.ERROR, f"back end 'other': {path} exists")
     other.delete_volume(left)
     assert holds_data(path, 3 * GIB)
     path.unlink()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.errors import BackendError, BackendUnavailable, Unsupported
+from csi_cinderlib.errors import BackendError, BackendUnavailable, StaleRecord, Unsupported
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
@@ -208,3 +208,48 @@ def test_a_group_snapshot_that_is_taken_late_is_deleted_when_nobody_wants_it(
     backend.delete_group_snapshot(left)
     assert asked == [left.id]
     assert (store.page(GroupSnapshot).records, store.page(Group).records, store.page(Snapshot).records) == ((), (), ())
+
+
+def test_a_driver_sees_volumes_as_their_last_move_has_left_them(
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
+) -> None:
+    original, seen = driver.update_group, []
+
+    def update_group(context: Any, group: Any, add_volumes: Any, remove_volumes: Any) -> Any:
+        original(context, group, add_volumes, remove_volumes)
+        seen.append({volume.provider_location for volume in (*add_volumes, *remove_volumes)})
+        where = "in the group" if add_volumes else "outside"
+        moved = [{"id": volume.id, "provider_location": where} for volume in (*add_volumes, *remove_volumes)]
+        return {"status": "available"}, moved, []
+
+    driver.update_group = update_group
+    failing(driver, "create_group_snapshot", BackendUnavailable("fake", "away"))
+    with pytest.raises(BackendUnavailable):
+        backend.create_group_snapshot(wanted := record(), members)
+    assert seen[1:] == [{"in the group"}]
+    del driver.create_group_snapshot
+    left = store.get(GroupSnapshot, wanted.id)
+    assert backend.resume_create_group_snapshot(left).status is Status.AVAILABLE
+    assert seen[2:] == [{"outside"}, {"in the group"}]
+
+
+def test_a_group_snapshot_one_of_whose_members_was_removed_meanwhile_is_not_whole(
+    backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
+) -> None:
+    def remove_one(*_: object) -> None:
+        store.remove(store.get(Snapshot, members[0].id))
+
+    original = driver.create_group_snapshot
+
+    def take(*arguments: Any) -> Any:
+        said = original(*arguments)
+        remove_one()
+        return said
+
+    driver.create_group_snapshot = take
+    with pytest.raises(StaleRecord):
+        backend.create_group_snapshot(record(), members)
+    assert store.page(Snapshot).records == ()
+    assert store.page(Group).records == ()
+    assert store.page(GroupSnapshot).records == ()
+    assert (driver.taken, driver.snapshots) == ({}, {})

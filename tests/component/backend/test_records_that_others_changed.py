@@ -295,3 +295,33 @@ def test_a_late_end_does_not_call_a_volume_new_that_another_node_has_formatted_s
     with pytest.raises(BackendError if fail else StaleRecord):
         backend.connect(volume, attachment)
     assert not store.get(Volume, volume.id).blank
+
+
+@gone
+def test_what_was_created_in_place_of_a_taken_name_goes_with_its_record(
+    make: MakeBackend, store: ObservedStore, happens: Action
+) -> None:
+    """The driver has answered, so the object is this call's own, and no longer the one that had the name."""
+    backend = make(driver=GROUPS)
+    volume = backend.create_volume(makers.volume())
+    wanted = store.add(replace(makers.volume(), host=volume.host, status=Status.ERROR, name_taken="it exists"))
+    afterwards(backend, "create_volume", lambda: happens(store, wanted))
+    with pytest.raises(StaleRecord):
+        backend.resume_create_volume(wanted)
+    snapshot = store.add(replace(makers.snapshot(volume), status=Status.ERROR, name_taken="it exists"))
+    afterwards(backend, "create_snapshot", lambda: happens(store, snapshot))
+    with pytest.raises(StaleRecord):
+        backend.resume_create_snapshot(snapshot)
+    group = backend.create_group_snapshot(
+        GroupSnapshot(id=makers.new_id(), name="together", backend="fake"), [makers.snapshot(volume)]
+    )
+    driver(backend).delete_group_snapshot(None, group, [])
+    left = store.replace(replace(group, status=Status.ERROR, name_taken="it exists"))
+    afterwards(backend, "create_group_snapshot", lambda: happens(store, group))
+    with pytest.raises(StaleRecord):
+        backend.resume_create_group_snapshot(left)
+    assert set(driver(backend).volumes) == {volume.id}
+    assert (driver(backend).snapshots, driver(backend).taken) == ({}, {})
+    assert store.page(Volume).records == (store.get(Volume, volume.id),)
+    assert store.page(Snapshot).records == ()
+    assert store.page(GroupSnapshot).records == ()

@@ -147,7 +147,7 @@ def test_a_process_whose_threads_are_all_busy_is_not_taken_for_one_that_hangs(
 
 def test_an_array_that_hangs_when_it_is_asked_about_itself_holds_up_nobody_for_long(make: Make) -> None:
     """The last report has to do meanwhile; who waits for the answer sees that there is none."""
-    backend = make(nothing_faults=["get_volume_stats:4=hang"])
+    backend = make(nothing_faults=["get_volume_stats:3=hang"])
     waiting = in_thread(backend.stats)
     assert backend.ask_rated_stats(Candidate(size=GiB(1)))(0.1)[0].pools
     assert waiting == []
@@ -195,6 +195,24 @@ def test_calls_end_before_the_process_of_a_back_end_that_is_stopped(
     assert store.get(Volume, VOLUME.id).status is Status.AVAILABLE
     wait_for(lambda: not csi_processes())
     assert backend.wait_until_ended() == ""
+
+
+def test_an_operation_of_several_calls_ends_before_the_process_of_a_back_end_that_is_stopped(
+    make: Make, store: ObservedStore, array_file: Path
+) -> None:
+    backend = make(nothing_faults=["create_export@after=slow"])
+    volume = backend.create_volume(VOLUME)
+    connecting = in_thread(lambda: backend.connect(volume, makers.attachment(volume)))
+    wait_for(lambda: store.page(Attachment).records)
+    time.sleep(0.5)
+    backend.stop()
+    with pytest.raises(BackendUnavailable, match="stopped"):
+        backend.delete_volume(volume)
+    wait_for(lambda: connecting)
+    assert connecting == [None]
+    assert [record.status for record in store.page(Attachment).records] == [Status.AVAILABLE]
+    assert [lun.hosts for lun in Array(array_file).luns()] == [{"node-1"}]
+    wait_for(lambda: not csi_processes())
 
 
 def test_a_process_exports_nothing_again_beside_the_next_one(
