@@ -54,25 +54,56 @@ def create_snapshot(
 def delete_snapshot(
     engine: Engine, record: GroupSnapshot, group: Group, members: Sequence[Snapshot]
 ) -> Mapping[str, Outcome]:
-    driver = engine.ready_driver()
+    engine.ready_driver()
     work, subject, _ = _group(engine, group, ())
     doomed = {member.id: engine.snapshot_object(work, member) for member in members}
-    deleted = engine.call_quietly(
-        work, convert.group_snapshot_object, engine.context, record, subject, list(doomed.values())
-    )
     for snapshot in doomed.values():
         snapshot.missed_id = False
+    missing: dict[str, str] = {}
     failure: DriverError | None = None
     try:
-        _gone_is_fine(engine, work, record, driver.delete_group_snapshot, deleted, list(doomed.values()))
+        _delete_members(engine, work, record, subject, members, doomed, missing)
     except DriverError as error:
         failure = error
     missed = {member.id for member in members if doomed[member.id].missed_id and member.status is not Status.AVAILABLE}
     if failure is not None and not missed:
         raise failure
     return {
-        id: Outcome(name=snapshot.name, out_of_reach=id in missed, failure=failure) for id, snapshot in doomed.items()
+        id: Outcome(name=snapshot.name, missing=missing.get(id, ""), out_of_reach=id in missed, failure=failure)
+        for id, snapshot in doomed.items()
     }
+
+
+def _delete_members(
+    engine: Engine,
+    work: Work,
+    record: GroupSnapshot,
+    subject: Any,
+    members: Sequence[Snapshot],
+    doomed: Mapping[str, Any],
+    missing: dict[str, str],
+) -> None:
+    """Once more without each member that is gone already: a driver ends at the first one, and the others may be there still.
+
+    Args:
+        missing: gets the driver's words by the ids of those members.
+    """
+    left, reached = list(members), 0
+    while True:
+        snapshots = [doomed[member.id] for member in left]
+        deleted = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, subject, snapshots)
+        try:
+            _gone_is_fine(engine, work, record, engine.driver.delete_group_snapshot, deleted, snapshots)
+        except DriverError as error:
+            gone = next((member for member in left if faults.is_missing(error.__cause__ or error, member)), None)
+            if gone is None:
+                raise
+            if members.index(gone) >= reached:  # else this very call has deleted it
+                missing[gone.id] = str(error)
+            reached = max(reached, members.index(gone))
+            left.remove(gone)
+        else:
+            return
 
 
 def delete_group(engine: Engine, group: Group) -> None:

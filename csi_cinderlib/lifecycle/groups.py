@@ -215,8 +215,8 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         """A driver deletes one member after the other, and may find one in use at last."""
         return False
 
-    def destroy(self, record: GroupSnapshot, *, was: GroupSnapshot | None = None) -> None:  # noqa: ARG002  # the members tell
-        self._destroy(record, self.members(record))
+    def destroy(self, record: GroupSnapshot, *, was: GroupSnapshot | None = None) -> None:
+        self._destroy(record, self.members(record), was=was)
 
     def unmake(self, record: GroupSnapshot, error: DriverError, answer: Answer | None) -> None:
         # What the back end carries out late is found by the group's record.
@@ -229,7 +229,14 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         taken = [update_snapshot(member, answer.by_member.get(member.id, {})) for member in answer.members]
         self._destroy(record, taken, keeps_group=keeps_group)
 
-    def _destroy(self, record: GroupSnapshot, members: Sequence[Snapshot], *, keeps_group: bool = False) -> None:
+    def _destroy(
+        self,
+        record: GroupSnapshot,
+        members: Sequence[Snapshot],
+        *,
+        was: GroupSnapshot | None = None,
+        keeps_group: bool = False,
+    ) -> None:
         try:
             group = self.store.get(Group, record.group_id)
         except NotFound:
@@ -242,15 +249,18 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
                 self.ledger.note_leftover(member, name, leftovers.why(record.name_taken))
             self.ledger.remove(group)
             return
-        self._delete_snapshots(record, group, members)
+        self._delete_snapshots(record, group, members, was)
         self.driver.delete_group(group)
         if not keeps_group:
             self.ledger.remove(group)
 
-    def _delete_snapshots(self, record: GroupSnapshot, group: Group, members: Sequence[Snapshot]) -> None:
+    def _delete_snapshots(
+        self, record: GroupSnapshot, group: Group, members: Sequence[Snapshot], was: GroupSnapshot | None
+    ) -> None:
         outcomes = self.driver.delete_group_snapshot(record, group, members)
         for member in members:
-            self.ledger.note_outcome(member, None, replace(outcomes[member.id], failure=None))
+            before = replace(member, status=was.status) if was is not None else None  # a member's own status stays
+            self.ledger.note_outcome(member, before, replace(outcomes[member.id], failure=None))
         for outcome in outcomes.values():
             if outcome.failure is not None:
                 raise outcome.failure

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.errors import BackendError, NotFound, PreconditionFailed, Unsupported
+from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from tests.component.backend.conftest import MakeBackend
+from tests.component.backend.watching import cinders
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 
@@ -159,3 +161,45 @@ def test_a_volume_that_is_not_available_is_not_snapshotted(make: MakeBackend, st
 def test_a_back_end_that_cannot_promise_one_point_in_time_says_so(backend: LocalBackend) -> None:
     with pytest.raises(Unsupported, match="at one point in time"):
         backend.create_group_snapshot(record(), members(two_volumes(backend)))
+
+
+class StrictArray:
+    """Its driver deletes one member after the other, and ends at the first one that is not there."""
+
+    def __init__(self, there: set[str]) -> None:
+        self.there = there
+
+    def delete_group_snapshot(self, _context: object, _group_snapshot: object, snapshots: Any) -> Any:
+        for snapshot in snapshots:
+            if snapshot.id not in self.there:
+                raise cinders("SnapshotNotFound", snapshot_id=snapshot.id)
+            self.there.remove(snapshot.id)
+        return {"status": "deleted"}, []
+
+
+@pytest.mark.parametrize("gone", [{0}, {1}, {0, 1}])
+def test_a_deletion_that_died_goes_on_past_members_that_are_gone(
+    make: MakeBackend, store: ObservedStore, gone: set[int]
+) -> None:
+    backend: Any = make(driver=GROUPS)
+    made = backend.create_group_snapshot(record(), members(two_volumes(backend)))
+    array = StrictArray({id for number, id in enumerate(made.snapshot_ids) if number not in gone})
+    backend.driver.delete_group_snapshot = array.delete_group_snapshot
+    backend.delete_group_snapshot(store.replace(replace(made, status=Status.DELETING, owner="me")))
+    assert (array.there, left_over(store)) == (set(), 0)
+    assert list(leftovers.walk(store)) == []
+
+
+@pytest.mark.parametrize("first", ["there", "missed"])
+def test_a_member_that_is_missed_at_the_first_deletion_is_told_to_operators(
+    make: MakeBackend, store: ObservedStore, first: str
+) -> None:
+    backend: Any = make(driver=GROUPS)
+    made = backend.create_group_snapshot(record(), members(two_volumes(backend)))
+    there, missed = made.snapshot_ids if first == "there" else reversed(made.snapshot_ids)
+    backend.driver.delete_group_snapshot = StrictArray({there}).delete_group_snapshot
+    backend.delete_group_snapshot(made)
+    ((_, noted),) = leftovers.walk(store)
+    assert noted is not None
+    assert (noted.kind, noted.id) == ("snapshot", missed)
+    assert "did not find it" in noted.reason
