@@ -11,10 +11,10 @@ from pathlib import Path
 from csi_cinderlib.app import restarts
 from csi_cinderlib.app.persist import RETRY_SECONDS, Stopping, persist
 from csi_cinderlib.backend.line import Cause
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverError, NotFound
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.observe import logs, redact
 

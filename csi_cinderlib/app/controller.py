@@ -20,7 +20,6 @@ from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.csi.controller import Controller
@@ -29,6 +28,7 @@ from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.server import Service
 from csi_cinderlib.errors import DriverError, NotReady
 from csi_cinderlib.host.deadline import Deadline
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.observe import logs

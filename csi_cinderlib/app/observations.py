@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from csi_cinderlib.backend.api import NOT_STARTED, BackEnd
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.stats import BackendStats
+from csi_cinderlib.backend.verbs import NOT_STARTED
 from csi_cinderlib.errors import DriverError
+from csi_cinderlib.lifecycle.backend import Backend
+from csi_cinderlib.lifecycle.registry import Backends
 
 ASK_SECONDS = 60.0
 """Between two questions to an array that is well. A look costs it nothing in between."""
@@ -60,7 +61,7 @@ class Observations:
         self._backends = backends
         self._unreadable = unreadable
         self._now = monotonic
-        self._questions: dict[BackEnd, _Question] = {}
+        self._questions: dict[Backend, _Question] = {}
         self._guard = threading.Lock()
 
     def look(self) -> tuple[Seen, ...]:
@@ -79,7 +80,7 @@ class Observations:
 class _Question:
     """To one back end, asked in a thread of its own and never a second time before the answer."""
 
-    def __init__(self, backend: BackEnd, monotonic: Callable[[], float]) -> None:
+    def __init__(self, backend: Backend, monotonic: Callable[[], float]) -> None:
         self._backend = backend
         self._now = monotonic
         self._born = monotonic()

@@ -13,11 +13,10 @@ from typing import Any, Protocol, TypeVar
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import remote_store
-from csi_cinderlib.backend.api import NOT_STARTED
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.line import Cause, Line
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
-from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Released, Report, Started
+from csi_cinderlib.backend.verbs import NOT_STARTED, Attachments, Columns, Exported, Outcome, Released, Report, Started
 from csi_cinderlib.backend.wire import Gone, Unexpected
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
 from csi_cinderlib.host.deadline import Deadline

@@ -16,6 +16,8 @@ from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model.records import NOTHING, Attachment, Group, GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 
+NOT_STARTED = "not started"
+"""`Driver.failure` until the first attempt has ended."""
 Columns = Mapping[str, Any]
 """What a driver wants to be kept, by the names of Cinder's columns; JSON values (`update_volume`)."""
 Attachments = tuple[Attachment, ...]

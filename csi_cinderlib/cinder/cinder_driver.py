@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from csi_cinderlib.backend import stats as capacities
-from csi_cinderlib.backend.api import NOT_STARTED
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
-from csi_cinderlib.backend.verbs import Attachments, Columns, Exported, Outcome, Released, Report, Started
+from csi_cinderlib.backend.verbs import NOT_STARTED, Attachments, Columns, Exported, Outcome, Released, Report, Started
 from csi_cinderlib.cinder import (
     connection_calls,
     convert,

@@ -30,8 +30,8 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from csi_cinderlib.app import stores
-    from csi_cinderlib.backend.registry import Backends
     from csi_cinderlib.concurrency import KeyedLocks
+    from csi_cinderlib.lifecycle.registry import Backends
     from csi_cinderlib.provisioning.orphans import Orphans
 
     settings = options.settings(args)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend.api import Check
 from csi_cinderlib.backend.columns import update_volume
 from csi_cinderlib.backend.verbs import Driver, Released
 from csi_cinderlib.errors import (
@@ -24,7 +24,13 @@ from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 
+Check = Callable[[Sequence[Attachment]], None]
+"""Raises when the volume's other attachments exclude one more."""
 _log = logging.getLogger(__name__)
+
+
+def anybody(_others: Sequence[Attachment]) -> None:
+    """No attachment excludes another."""
 
 
 class Attachments:

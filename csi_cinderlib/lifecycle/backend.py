@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from csi_cinderlib.backend.api import Check, anybody
 from csi_cinderlib.backend.stats import (
     BackendCapabilities,
     BackendStats,
@@ -25,7 +24,7 @@ from csi_cinderlib.backend.verbs import Driver
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.lifecycle import reports, reverts
-from csi_cinderlib.lifecycle.attachments import Attachments
+from csi_cinderlib.lifecycle.attachments import Attachments, Check, anybody
 from csi_cinderlib.lifecycle.groups import GroupSnapshots
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.room import Room
@@ -155,7 +154,8 @@ class Backend:
         return self._reports.stats(refresh=refresh)
 
     def ask_rated_stats(self, candidate: Candidate) -> Callable[[float], RatedStats]:
-        """See `api.BackEnd`."""
+        """Ask for the report, and what the functions of its pools say of such a volume. What is returned waits for the answer, so many
+        seconds at most."""
         self._reports.ask()
         return partial(self._reports.rated, candidate)
 

@@ -6,11 +6,10 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend.api import GRACE
 from csi_cinderlib.backend.verbs import Outcome
 from csi_cinderlib.errors import (
     AlreadyExists,
@@ -30,6 +29,8 @@ from csi_cinderlib.persistence.api import R, Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.persistence.optimistic import change
 
+GRACE = timedelta(minutes=10)
+"""How old an unfinished creation is when the controller undoes it. The provisioner retries within five minutes at most."""
 S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
 """A record with a status and a message."""
 

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import ResourceExhausted, Unsupported
 from csi_cinderlib.faultpoints import reach
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Connection

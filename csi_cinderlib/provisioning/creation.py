@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import (
     AlreadyExists,
@@ -20,6 +19,7 @@ from csi_cinderlib.errors import (
 )
 from csi_cinderlib.host import mkfstrial
 from csi_cinderlib.host.devices import SECTOR
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume

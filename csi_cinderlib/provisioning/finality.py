@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from csi_cinderlib.backend.api import BackEnd
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -17,11 +15,13 @@ from csi_cinderlib.errors import (
     OperationPending,
     StoreUnavailable,
 )
+from csi_cinderlib.lifecycle.backend import Backend
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
 
 
-def home(backends: Backends, record: Volume | Snapshot | Attachment | GroupSnapshot) -> BackEnd:
+def home(backends: Backends, record: Volume | Snapshot | Attachment | GroupSnapshot) -> Backend:
     """The record's back end, ready.
 
     Raises:

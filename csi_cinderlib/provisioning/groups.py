@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound, OperationPending
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import GroupSnapshotState
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume

@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from csi_cinderlib.backend.api import GRACE, BackEnd
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import (
     CorruptRecord,
@@ -28,6 +26,9 @@ from csi_cinderlib.errors import (
     StaleRecord,
 )
 from csi_cinderlib.lifecycle import leftovers
+from csi_cinderlib.lifecycle.backend import Backend
+from csi_cinderlib.lifecycle.ledger import GRACE
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model import labels, nodes, times
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
@@ -296,7 +297,7 @@ def due(record: Stuck, now: datetime, grace: timedelta) -> bool:
         return True
 
 
-def finish(backend: BackEnd, record: Stuck) -> None:
+def finish(backend: Backend, record: Stuck) -> None:
     """Finish what was being deleted or extended, undo what was being made."""
     if isinstance(record, Attachment):
         backend.disconnect(record)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from csi_cinderlib.backend.api import BackEnd
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.backend.stats import BackendStats, Candidate, RatedStats, Rating, usable_free
 from csi_cinderlib.errors import BackendUnavailable, DriverError, NotReady, ResourceExhausted
+from csi_cinderlib.lifecycle.backend import Backend
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import CapacityAnswer
 from csi_cinderlib.model.records import EMPTY, Volume, VolumeType
 from csi_cinderlib.model.requests import ClassParameters, CreateVolume, GetCapacity, Topology
@@ -114,7 +114,7 @@ class Placement:
         candidate = Candidate(size=wanted.size, type=wanted.type, multiattach=wanted.multiattach)
         found: list[Place] = []
         silent: dict[str, str] = {}
-        asked: list[tuple[BackEnd, Callable[[float], RatedStats]]] = []
+        asked: list[tuple[Backend, Callable[[float], RatedStats]]] = []
         for backend in concerned:
             with _noted(backend, silent):
                 asked.append((backend, backend.ask_rated_stats(candidate)))
@@ -143,7 +143,7 @@ def _only(wanted: Wanted) -> str:
 
 
 @contextmanager
-def _noted(backend: BackEnd, silent: dict[str, str]) -> Iterator[None]:
+def _noted(backend: Backend, silent: dict[str, str]) -> Iterator[None]:
     """Note why the back end does not answer."""
     try:
         yield
@@ -151,7 +151,7 @@ def _noted(backend: BackEnd, silent: dict[str, str]) -> Iterator[None]:
         silent[backend.name] = backend.without_secrets(error)
 
 
-def places(backend: BackEnd, stats: BackendStats, ratings: Mapping[str, Rating]) -> list[Place]:
+def places(backend: Backend, stats: BackendStats, ratings: Mapping[str, Rating]) -> list[Place]:
     """The pools of a back end."""
     return [
         Place(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import Listing
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Snapshot, Status, Volume

@@ -18,10 +18,10 @@ from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.line import Cause
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.config.settings import BackendSettings, LogSettings, Settings
 from csi_cinderlib.errors import NotFound
 from csi_cinderlib.host.deadline import Deadline
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.observe.metrics import RESTARTS
 from tests.support.fakes.stores import ObservedStore

@@ -10,11 +10,11 @@ import pytest
 
 from csi_cinderlib.app.figures import WALK_EVERY, Figures
 from csi_cinderlib.app.observations import Observations
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle.local import LocalBackend
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe.metrics import Metrics

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.app.observations import ASK_SECONDS, PATIENCE, Observations, Seen
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.lifecycle.local import LocalBackend
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.persistence.plugins import open_store
 
 Make = Callable[..., LocalBackend]

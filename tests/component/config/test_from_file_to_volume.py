@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config import load
 from csi_cinderlib.csi.requests.parameters import storage_class
 from csi_cinderlib.errors import DriverError, InvalidRequest
 from csi_cinderlib.lifecycle.local import LocalBackend
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model import ids
 from csi_cinderlib.model.capability import AccessMode, Block, Capability
 from csi_cinderlib.model.records import Volume

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, SealingKey
@@ -16,6 +15,7 @@ from csi_cinderlib.csi.controller import Controller
 from csi_cinderlib.csi.group_controller import GroupController
 from csi_cinderlib.csi.v1 import csi_pb2 as pb
 from csi_cinderlib.lifecycle.local import LocalBackend
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model import nodes
 from csi_cinderlib.observe.metrics import Metrics
 from csi_cinderlib.persistence.api import Store

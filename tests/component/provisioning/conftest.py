@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, SealingKey
 from csi_cinderlib.lifecycle.local import LocalBackend
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.ids import Namespace

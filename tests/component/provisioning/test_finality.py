@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -15,6 +14,7 @@ from csi_cinderlib.errors import (
     OperationPending,
     StoreUnavailable,
 )
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.memory import MemoryStore

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB

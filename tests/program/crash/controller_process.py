@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import AlreadyExists, DriverError
 from csi_cinderlib.lifecycle.local import LocalBackend
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import AccessMode, Capability, Mount
 from csi_cinderlib.model.connection import Connection

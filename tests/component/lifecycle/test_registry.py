@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from csi_cinderlib.backend.registry import Backends
 from csi_cinderlib.errors import BackendUnavailable, NotFound
+from csi_cinderlib.lifecycle.registry import Backends
 from tests.component.backend.conftest import MakeBackend
 
 

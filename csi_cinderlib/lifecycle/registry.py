@@ -5,18 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 
-from csi_cinderlib.backend.api import BackEnd
 from csi_cinderlib.errors import BackendUnavailable, NotFound
+from csi_cinderlib.lifecycle.backend import Backend
 
 
 class Backends:
     """Several back ends at once; they may come and go while the process runs."""
 
-    def __init__(self, backends: Iterable[BackEnd] = ()) -> None:
-        self._backends: dict[str, BackEnd] = {backend.name: backend for backend in backends}
+    def __init__(self, backends: Iterable[Backend] = ()) -> None:
+        self._backends: dict[str, Backend] = {backend.name: backend for backend in backends}
         self._guard = threading.Lock()
 
-    def get(self, name: str) -> BackEnd:
+    def get(self, name: str) -> Backend:
         """A back end that is ready.
 
         Raises:
@@ -30,7 +30,7 @@ class Backends:
             raise BackendUnavailable(name, backend.failure)
         return backend
 
-    def all(self) -> tuple[BackEnd, ...]:
+    def all(self) -> tuple[Backend, ...]:
         """In the order of the configuration, ready or not."""
         return tuple(self._backends.values())
 
@@ -39,7 +39,7 @@ class Backends:
         """From where each can be reached, as it is now and later."""
         return _Topologies(self)
 
-    def add(self, backend: BackEnd) -> None:
+    def add(self, backend: Backend) -> None:
         """Take in a back end, or replace the one of the same name, which is stopped."""
         with self._guard:
             old = self._backends.get(backend.name)
