@@ -76,10 +76,11 @@ def test_calls_that_all_wait_for_back_ends_are_none(serve: Serve, slow: Slow) ->
     slow.go_on.set()
     slow.go_on = threading.Event()
     begin(running, slow, WORKERS - 1)
-    running.client.controller.DeleteVolume.future(csi_pb2.DeleteVolumeRequest(volume_id="w"))
+    other = running.client.controller.DeleteVolume.future(csi_pb2.DeleteVolumeRequest(volume_id="w"))
     assert slow.begun.acquire(timeout=60)
     time.sleep(0.6)
     assert "none of the calls" in running.readiness.trouble
+    assert not other.done()
 
 
 def test_calls_that_leave_a_thread_free_are_none(serve: Serve, slow: Slow) -> None:
