@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.commands import options
@@ -95,13 +98,28 @@ def _try_backends(settings: Settings, timeout: float) -> int:
     found = live.backends(settings)
     with removal.temporary_directory("csi-cinderlib-check-") as directory:
         backends = [_make(one, settings, directory, len(found.backends), timeout) for one in found.backends]
-        with ThreadPoolExecutor(max(1, len(backends))) as pool:
+        with ThreadPoolExecutor(max(1, len(backends))) as pool, _ended(backends):
             started = [pool.submit(backend.start) for backend in backends]
             codes = [_tell(backend, attempt, started) for backend, attempt in zip(backends, started, strict=True)]
+    return max([*codes, *map(_unreadable, found.broken)], default=0)
+
+
+@contextmanager
+def _ended(backends: Sequence[RemoteBackend]) -> Iterator[None]:
+    """End all drivers' processes, also after Ctrl-C or SIGTERM: the threads that wait for them would delay the end."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # else nohup has it ignored
+            signal.signal(number, _stopped)
+    try:
+        yield
+    finally:
         for backend in backends:
             backend.stop()
             backend.kill()
-    return max([*codes, *map(_unreadable, found.broken)], default=0)
+
+
+def _stopped(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _make(one: BackendSettings, settings: Settings, directory: Path, count: int, timeout: float) -> RemoteBackend:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,9 +18,16 @@ from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.installation import KEY
+from tests.support.processes import drivers
 
 GOOD = "good: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {loopfile_directories: [one:%s]}}"
 WRONG = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
+HEEDING = (
+    "import signal, sys; "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "from csi_cinderlib import cli; sys.exit(cli.main())"
+)
+"""As from a shell's foreground, wherever the tests run: the background ignores SIGINT, and nohup SIGHUP."""
 AWAY = "away: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_group: not-there}}"
 
 
@@ -86,6 +95,37 @@ def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_
     assert outcome.returncode == 1
     assert outcome.stdout.count("FAILED: its set-up did not end within 5 seconds") == 6
     assert "pool one: " in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["int", "term", "hup"]
+)
+def test_a_signal_ends_it_at_once_also_while_a_back_end_hangs_and_leaves_nothing(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    config = tmp_path / "config.yaml"
+    options = "{nothing_faults: ['get_volume_stats=hang']}"
+    config.write_text(
+        f"backends: {{hangs: {{driver: tests.support.fakes.array_driver.ArrayDriver, options: {options}}}}}\n"
+    )
+    words = ["check", "--config", str(config), "--state-dir", str(tmp_path / "state")]
+    checking = subprocess.Popen(
+        [sys.executable, "-c", HEEDING, *words],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    try:
+        while not (driver := drivers(checking.pid).get("hangs")):
+            assert checking.poll() is None
+            time.sleep(0.05)
+        checking.send_signal(number)
+        assert checking.wait(20) == code
+    finally:
+        checking.kill()
+    assert list(temporary.iterdir()) == []
+    assert not Path(f"/proc/{driver}").exists()
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
