@@ -31,8 +31,9 @@ LATE_SECONDS = 2.0
 """After the deadline, at which the controller ends this process, unless it is stopped itself."""
 STOPPED_SECONDS = 3.0
 """After the deadline, at which the kernel ends this process if it is stopped, too. The next controller begins a second later."""
-LOOK_SECONDS = 5.0
-"""Between two looks at the deadline, at the longest."""
+LOOK_SECONDS = 1.0
+"""Between two looks at the deadline, at the longest. Native code that keeps the interpreter's lock delays the next one, and the kernel
+ends the process at the deadline of the last one: a call has 8 s of it at least, whatever the moment."""
 VERBS = (
     "name_of",
     "find_file",

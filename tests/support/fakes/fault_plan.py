@@ -1,7 +1,7 @@
 """What a fake driver's calls do instead of working: fail, hang, end the process, or answer something of the wrong type.
 
 A fault is written as `METHOD[:N][@after]=ACTION`: at the Nth call only (otherwise at each), before the call has any effect or
-after it. ACTION is a name in ERRORS, ENDS or ANSWERS, or "hang", or "slow".
+after it. ACTION is a name in ERRORS, ENDS or ANSWERS, or "hang", "slow" or "block".
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 SLOW_SECONDS = 2.0
+BLOCK_SECONDS = 6
+"""In which no thread of the process runs Python code: a library in C that does not release the interpreter's lock."""
 PROGRAM_SECONDS = "86399"
 """Of a program that hangs, by which tests find it."""
 ORPHAN_SECONDS = 20.0
@@ -163,6 +165,8 @@ class FaultPlan:
             self.released.wait()
         elif action == "slow":
             time.sleep(SLOW_SECONDS)
+        elif action == "block":
+            ctypes.PyDLL(None).sleep(BLOCK_SECONDS)
         elif action in ENDS:
             ENDS[action]()
         elif action in ANSWERS:
@@ -176,6 +180,6 @@ def _parse(text: str) -> _Fault:
     match = _FAULT.match(text)
     assert match, f"not a fault: {text!r}"
     fault = _Fault(match["method"], int(match["nth"] or 0), bool(match["after"]), match["action"])
-    assert fault.action in {"hang", "slow", *ERRORS, *ENDS, *ANSWERS}, f"unknown action: {text!r}"
+    assert fault.action in {"hang", "slow", "block", *ERRORS, *ENDS, *ANSWERS}, f"unknown action: {text!r}"
     assert fault.after or fault.action not in ANSWERS, f"there is no answer before the call: {text!r}"
     return fault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import resource
 import signal
@@ -177,6 +178,17 @@ def test_a_driver_that_is_stopped_past_the_deadline_never_goes_on(
     assert "SIGKILL" in backend.wait_until_ended()
     assert "create_volume" not in journal.read_text()
     assert Array(array_file).events() == []
+
+
+def test_a_call_that_blocks_its_process_for_some_seconds_survives_a_renewed_deadline(
+    make: Make, deadline: Deadline
+) -> None:
+    """Of the deadline before, which would be over meanwhile, the process has heard at its last look."""
+    deadline.set(now() + 4)
+    backend = make(nothing_faults=["create_volume=block"])
+    deadline.set(math.inf)
+    time.sleep(1.5)
+    assert backend.create_volume(VOLUME).status is Status.AVAILABLE
 
 
 @pytest.mark.parametrize("ending", ["driver", "warm"])
