@@ -35,10 +35,12 @@ def sandbox() -> Iterator[Sandbox]:
     """Enter a private mount namespace, start the driver, and remove every trace afterwards.
 
     Raises:
-        HostError: not root.
+        HostError: not root, or in a container that may not mount.
     """
     if os.geteuid() != 0:
         raise HostError("the demo mounts file systems on loop devices: run it as root")
+    if not kernel.has_capability(kernel.CAP_SYS_ADMIN):
+        raise HostError("the demo needs the capability CAP_SYS_ADMIN to mount: run the container with --privileged")
     private_mounts()
     root = Path(tempfile.mkdtemp(prefix="csi-cinderlib-demo-")).resolve()  # a node takes no path through a link
     driver = None

@@ -35,6 +35,7 @@ def _as_c(value: int | bytes | None) -> object:
     return ctypes.c_ulong(value & 0xFFFFFFFFFFFFFFFF) if isinstance(value, int) else value
 
 
+CAP_SYS_ADMIN = 21
 CAP_SYS_RESOURCE = 24
 STATUS = Path("/proc/self/status")
 """Names this process's capabilities (proc_pid_status(5))."""

@@ -92,3 +92,10 @@ def test_a_failing_driver_is_told_with_its_reason_and_leaves_nothing_behind(envi
     assert outcome.returncode == 1
     assert "csi-cinderlib demo: the driver ended with code" in outcome.stderr
     assert "is deliberately broken" in outcome.stderr
+
+
+def test_a_container_that_may_not_mount_is_told_what_it_lacks(environment: dict[str, str]) -> None:
+    argv = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", *DEMO]
+    outcome = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert outcome.returncode == 1
+    assert "the demo needs the capability CAP_SYS_ADMIN to mount" in outcome.stderr
