@@ -253,7 +253,8 @@ class RunningBackends:
         before = set(map(str, self._unreadable.values()))
         for reason in sorted(set(map(str, found.broken)) - before):
             _log.error("back ends cannot be read; those of before go on", reason=reason)
-        self._files |= found.files
+        unread = {name: file for name, file in self._files.items() if {file, file.parent} & found.unreadable.keys()}
+        self._files = {**unread, **found.files}
         self._unreadable = found.unreadable
         return found
 

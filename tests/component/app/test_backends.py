@@ -197,5 +197,18 @@ def test_a_back_end_whose_options_change_is_counted_as_reconfigured(
     wait_for(lambda: registry.all()[0].ready)
 
 
+def test_a_file_that_breaks_is_the_trouble_of_the_back_ends_that_were_in_it_last(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "backends" / "all.yaml"
+    file.parent.mkdir()
+    file.write_text(f"kept: {{driver: {NOTHING}}}\nremoved: {{driver: {NOTHING}}}\n")
+    running, registry = run(directory=str(file.parent))
+    file.write_text(f"kept: {{driver: {NOTHING}}}\n")
+    running.refresh()
+    file.write_text("kept: {\n")
+    running.refresh()
+    assert [backend.name for backend in registry.all()] == ["kept"]
+    assert list(running.unreadable()) == ["kept"]
+
+
 def test_every_reason_has_a_figure() -> None:
     assert {*Cause, "reconfigured"} == set(RESTARTS)
