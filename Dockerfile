@@ -10,7 +10,7 @@ FROM ${BASE} AS python
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3 ca-certificates \
     && rm -rf /usr/lib/python3.*/pydoc_data /usr/lib/python3.*/lib2to3 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
 
 # Both roles have the same mkfs: the controller tries a StorageClass's mkfsOptions with it, the node makes the file systems.
 FROM python AS mkfs
@@ -19,7 +19,7 @@ RUN apt-get update \
     # 36 MB of Unicode data that only xfs_scrub would use; tools of a file system's doctor, who is not called from here.
     && rm -f /usr/lib/*/libicu*.so.* /usr/sbin/xfs_scrub* \
        /usr/bin/btrfs-convert /usr/bin/btrfs-image /usr/bin/btrfs-find-root /usr/bin/btrfs-map-logical /usr/bin/btrfs-select-super \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
 
 FROM python AS builder
 RUN apt-get update \
@@ -53,7 +53,7 @@ ARG DRIVER_PACKAGES=""
 RUN [ -z "$DRIVER_PACKAGES" ] || { apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --reinstall \
        $(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' 'libicu*' | sed -n 's/^ii //p') $DRIVER_PACKAGES \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin; }
+    && apt-get clean && rm -rf /var/lib/apt/lists/*; }
 COPY --from=builder-controller /opt/csi-cinderlib /opt/csi-cinderlib
 ENV PATH=/opt/csi-cinderlib/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -70,7 +70,7 @@ LABEL org.opencontainers.image.title="csi-cinderlib node" \
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
        util-linux mount cryptsetup-bin nfs-common \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=builder-node /opt/csi-cinderlib /opt/csi-cinderlib
 COPY --chmod=755 deploy/host-tool /usr/local/sbin/host-tool
 RUN for tool in iscsiadm multipath multipathd nvme rbd lsscsi mdadm; do \

@@ -33,6 +33,11 @@ def test_an_image_has_bytecode_and_nothing_that_builds_or_installs(installation:
     assert absent(tag, "/usr/bin/python3", "pip", "setuptools") == ["pip", "setuptools"]
 
 
+@pytest.mark.parametrize("tag", [*images.OWN.values(), images.EXTENDED])
+def test_an_image_has_no_package_files_and_lists(installation: Installation, tag: str) -> None:
+    assert images.ran(tag, "find", "/var/cache/apt", "/var/lib/apt/lists", "-type", "f", "-size", "+0") == ""
+
+
 def test_the_node_has_neither_cinder_nor_a_store(installation: Installation) -> None:
     unwanted = ["cinder", "sqlalchemy", "psycopg", "pymysql", "kubernetes"]
     assert absent(images.OWN["node"], "python", *unwanted) == unwanted
