@@ -178,11 +178,19 @@ def test_a_standby_is_ready_beside_the_active_controller(site: Site) -> None:
     installation = site.installation
     status = installation.get("deployment", f"{RELEASE}-controller", "-n", NAMESPACE)["status"]
     assert (status["replicas"], status["readyReplicas"]) == (2, 2)
-    pods = installation.items("pod", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=controller")
-    (standby,) = {pod["metadata"]["name"] for pod in pods} - {leader(installation)}
+    until(
+        lambda: len(controllers(installation)) == 2 and leader(installation) in controllers(installation), installation
+    )
+    (standby,) = controllers(installation) - {leader(installation)}
     log = installation.cluster.kubectl("-n", NAMESPACE, "logs", standby, "-c", "cinderlib", "--tail=-1")
     assert "holds the lease" in log
     assert "back end ready" not in log
+
+
+def controllers(installation: Installation) -> set[str]:
+    """The pods of controllers, also those of before an upgrade that are about to end."""
+    found = installation.items("pod", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=controller")
+    return {pod["metadata"]["name"] for pod in found}
 
 
 def test_a_second_volume_of_a_name_and_a_second_mapping_are_noticed() -> None:
