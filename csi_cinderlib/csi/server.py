@@ -97,6 +97,8 @@ class Server:
         Raises:
             ConfigurationError: the socket cannot be had; says why.
         """
+        for threads in (self._quick, self._creating, self._storage):
+            threads.pool.start()
         with sockets.taking(self.path):
             self._server.add_insecure_port(f"unix:{self.path}")
             self._server.start()
@@ -139,11 +141,33 @@ class Server:
         return not self._server.wait_for_termination(seconds)
 
 
+class _Pool(futures.ThreadPoolExecutor):
+    """Leaves calls to the threads that it has when no further one can be started, as at the limit of a pod's processes.
+
+    An error would end gRPC's own thread, and with it the service for good (grpcio's _server.py, `_serve`).
+    """
+
+    def start(self) -> None:
+        """Have one thread in any case. Raises RuntimeError."""
+        self.submit(_nothing).result()
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            if not self._threads:
+                raise
+
+
+def _nothing() -> None:
+    """To do."""
+
+
 class _Threads:
     """A pool of threads for calls."""
 
     def __init__(self, name: str, count: int) -> None:
-        self.pool = futures.ThreadPoolExecutor(count, thread_name_prefix=name)
+        self.pool = _Pool(count, thread_name_prefix=name)
         self._name = name
         self._count = count
         self._at_work: set[int] = set()

@@ -74,6 +74,21 @@ class TestQuickAnswers:
         for call in waiting:
             assert call.result(timeout=60) == csi_pb2.DeleteVolumeResponse()
 
+    def test_calls_are_carried_out_by_the_threads_there_are_when_no_other_can_be_started(self, serve: Serve) -> None:
+        slow = Slow()
+        running = serve(slow, workers=4)
+        waiting = [delete(running)]
+        assert slow.begun.acquire(timeout=60)
+        usual = threading.stack_size(1 << 46)  # more than any machine has: each start of a thread fails
+        try:
+            waiting += [delete(running) for _ in range(3)]
+            assert running.client.identity.Probe(csi_pb2.ProbeRequest(), timeout=60).ready.value
+            slow.go_on.set()
+            for call in waiting:
+                assert call.result(timeout=60) == csi_pb2.DeleteVolumeResponse()
+        finally:
+            threading.stack_size(usual)
+
     def test_calls_whose_caller_gave_up_while_they_waited_are_not_carried_out(self, serve: Serve) -> None:
         slow = Slow()
         running = serve(slow, workers=1)
