@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib.cinderlib import default, exception
+from csi_cinderlib.cinderlib import default, drivers, exception
 from csi_cinderlib.cinderlib.class_attributes import OfSetUp
+from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle.local import LocalBackend as Core
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.library import Library
-    from csi_cinderlib.cinderlib.volume import Volume
+    from csi_cinderlib.cinderlib.types import Library
 
 DEFAULT_DRIVER = "cinder.volume.drivers.lvm.LVMVolumeDriver"
 """Cinder's own default of `volume_driver`."""
@@ -156,8 +156,6 @@ class Backend:
             size: in GiB.
             kwargs: as of `Volume`: `id`, `pool_name`, `extra_specs`, `qos_specs`, `metadata` ...
         """
-        from csi_cinderlib.cinderlib.volume import Volume
-
         made = Volume(self, size=size, name=name, description=description, bootable=bootable, **kwargs)
         made.create()
         return made
@@ -206,9 +204,7 @@ class Backend:
     @staticmethod
     def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
         """See the function of that name."""
-        from csi_cinderlib.cinderlib.drivers import list_supported_drivers
-
-        return list_supported_drivers(output_version)
+        return drivers.list_supported_drivers(output_version)
 
     # --- what handles tell it
 

@@ -20,9 +20,7 @@ from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.persistence.iteration import walk
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.backends import Backend
-    from csi_cinderlib.cinderlib.library import Library
-    from csi_cinderlib.cinderlib.volume import Volume
+    from csi_cinderlib.cinderlib.types import Backend, Library, Volume
 
 
 class Connection(LazyVolumeAttr[Attachment]):

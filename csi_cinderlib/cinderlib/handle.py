@@ -17,8 +17,7 @@ from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.backends import Backend
-    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.types import Backend, Library
     from csi_cinderlib.lifecycle.local import LocalBackend as Core
 
 T = TypeVar("T", Volume, Snapshot, Attachment)

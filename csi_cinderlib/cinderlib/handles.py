@@ -12,7 +12,7 @@ from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.types import Library
 
 
 class Handles:

@@ -10,7 +10,7 @@ from csi_cinderlib.cinderlib.handle import Object
 from csi_cinderlib.model.records import Attachment, Snapshot
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.volume import Volume
+    from csi_cinderlib.cinderlib.types import Volume
 
 C = TypeVar("C", Snapshot, Attachment)
 

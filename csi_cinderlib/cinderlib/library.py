@@ -12,7 +12,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinderlib import exception, serialization, state
@@ -63,6 +63,7 @@ class Library:
         cinder_config_params: options of Cinder's DEFAULT section, `my_ip` say.
     """
 
+    backend_class: ClassVar[type[Backend]] = Backend
     _is_set_up = True
     """`Backend.global_initialization` tells it."""
 

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.cinderlib import owner
+from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.exception import InvalidPersistence
+from csi_cinderlib.cinderlib.snapshot import Snapshot
+from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.config.reader import Reader
 from csi_cinderlib.config.settings import SealingKey
 from csi_cinderlib.errors import AlreadyExists, ConfigurationError, InvalidRequest, NotFound
@@ -20,10 +23,7 @@ from csi_cinderlib.persistence.optimistic import change
 from csi_cinderlib.sealing import Sealer
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.connection import Connection
-    from csi_cinderlib.cinderlib.library import Library
-    from csi_cinderlib.cinderlib.snapshot import Snapshot
-    from csi_cinderlib.cinderlib.volume import Volume
+    from csi_cinderlib.cinderlib.types import Library
 
 DEFAULT_STORAGE = "memory"
 _DATABASE_OPTIONS = frozenset({"sqlite_synchronous", "soft_deletes"})

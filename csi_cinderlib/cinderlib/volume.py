@@ -22,8 +22,7 @@ from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.backends import Backend
-    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.types import Backend, Library
 
 _OWN = ("name", "description", "extra_specs", "qos_specs")
 _SPENT = ("id", "size", "host", "name", "display_name", "extra_specs", "qos_specs", "snapshot_id", "source_volid")
@@ -219,6 +218,13 @@ class Volume(NamedObject[records.Volume]):
         """Bring its content back to that of its snapshot. Not in cinderlib. It must not be attached."""
         with exception.about(self), self._library.busy(self.id):
             self._take(self._core.revert_volume(self._current(), snapshot._current()))
+
+    def _restored(self, snapshot: Snapshot, **new_vol_attrs: Any) -> Volume:
+        """Another volume with the content of a snapshot of this one; what is not given is as here."""
+        new_vol_attrs.setdefault("size", int(snapshot._record.size))
+        volume = Volume(self, snapshot_id=snapshot.id, **new_vol_attrs)
+        volume.create()
+        return volume
 
     # --- reaching it
 
