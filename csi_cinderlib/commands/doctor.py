@@ -15,6 +15,7 @@ from pathlib import Path
 
 from csi_cinderlib import __version__
 from csi_cinderlib.brick import tools
+from csi_cinderlib.commands import output
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.errors import HostError, InvalidRequest
 from csi_cinderlib.host import commands
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             raise InvalidRequest("--protocol", unknown("protocol", protocol, tools.PROTOCOLS))
     bad = False
     for finding in examine(required=frozenset(args.protocol), multipath=args.multipath):
-        print(f"{finding.level:<5} {finding.what:<18} {finding.detail}")
+        output.print_text(f"{finding.level:<5} {finding.what:<18} {finding.detail}")
         bad |= finding.level is Level.BAD
     return int(bad)
 
@@ -135,10 +136,10 @@ def _runs(what: str, tool: str, level: Level) -> Finding:
     if not option:
         return Finding(Level.OK, what, tool)
     try:
-        output = commands.run([tool, option], timeout=10)
+        ran = commands.run([tool, option], timeout=10)
     except HostError as error:
         return Finding(level, what, str(error))
-    lines = (output.stdout + output.stderr).strip().splitlines()
+    lines = (ran.stdout + ran.stderr).strip().splitlines()
     return Finding(Level.OK, what, lines[0] if lines else tool)
 
 
