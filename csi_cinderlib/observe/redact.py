@@ -6,6 +6,7 @@ wherever they turn up. Which fields of a CSI message are secret, `csi.secrets` k
 
 from __future__ import annotations
 
+import base64
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,8 @@ SHORTEST_SECRET = 4
 
 _SECRET_KEY = re.compile(
     r"passw(or)?d|passphrase|secret|credential|(^|[_\-.])pass$|(^|[_\-.])(token|pin|otp)$"
-    r"|(private|auth|access|api|encryption|sealing|keyring|chap)[_\-.]?keys?$|^keyring$",
+    r"|(private|auth|access|api|encryption|sealing|keyring|chap)[_\-.]?keys?$|^keyring$"
+    r"|^(proxy-)?authorization$",
     re.IGNORECASE,
 )
 # Every repetition is bounded: a driver's message of a megabyte must not cost more than its length.
@@ -33,10 +35,16 @@ _ASSIGNED = re.compile(
         ){_VALUE}""",
     re.IGNORECASE | re.VERBOSE,
 )
+_IN_HEADER = re.compile(  # Basic is base64 of user:password
+    r"""(?P<scheme>authorization["']?\s{0,9}:\s{0,9}b?["']?(?:Basic|Bearer|Token)\s{1,9})[^\s"'\\]{1,9999}""",
+    re.IGNORECASE,
+)
 _IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]{0,30}://[^\s/:@]{0,200}):[^\s/@]{1,500}@", re.IGNORECASE)
 _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Cinder logs its command when it fails
     r"(?P<before>\bcinder-rtstool\s(?:create\s\S{1,300}|add-initiator)\s\S{1,300}\s\S{1,300})\s\S{1,300}"
 )
+
+_URL_SAFE = str.maketrans("+/", "-_")
 
 _hidden: ContextVar[tuple[str, ...]] = ContextVar("hidden", default=())
 _hidden_in_process: list[tuple[str, ...]] = []
@@ -65,11 +73,26 @@ def secrets_in(values: Mapping[str, object]) -> Iterator[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """As configured; and without the quotes, blanks and doubled dollar signs that a cinder.conf may have around and in it."""
+    """As configured; without the quotes, blanks and doubled dollar signs that a cinder.conf may have around and in it; and in base64."""
     bare = secret.strip()
     if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
         bare = bare[1:-1].strip()
-    yield from dict.fromkeys((secret, bare, bare.replace("$$", "$")))
+    plain = dict.fromkeys((secret, bare, bare.replace("$$", "$")))
+    yield from plain
+    for value in plain:
+        yield from _in_base64(value)
+
+
+def _in_base64(secret: str) -> Iterator[str]:
+    """What base64 makes of it within a longer text, `user:password` for example, wherever it begins there.
+
+    A character at either end that also depends on what stands beside it is left out.
+    """
+    octets = secret.encode(errors="replace")
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + octets).decode()
+        own = encoded[-(-8 * before // 6) : 8 * (before + len(octets)) // 6]
+        yield from dict.fromkeys((own, own.translate(_URL_SAFE)))
 
 
 def _pairs(text: str) -> dict[str, object]:
@@ -92,9 +115,10 @@ def hidden() -> tuple[str, ...]:
 
 
 def text(value: str) -> str:
-    """Text without the current call's secrets, `password=...` and `scheme://user:password@`."""
+    """Text without the current call's secrets, `password=...`, `Authorization: ...` and `scheme://user:password@`."""
     value = known(value)
     value = _BY_PLACE.sub(rf"\g<before> {HIDDEN}", value)
+    value = _IN_HEADER.sub(rf"\g<scheme>{HIDDEN}", value)
     return _IN_URL.sub(rf"\g<scheme>:{HIDDEN}@", _ASSIGNED.sub(rf"\g<key>{HIDDEN}", value))
 
 
