@@ -240,7 +240,10 @@ def test_a_node_gets_no_secret_but_the_key(name: str, render: Render) -> None:
 
 def test_of_the_hosts_namespaces_a_node_shares_network_and_processes(render: Render) -> None:
     spec = pod(render("default"), "node")
-    assert {key for key, value in spec.items() if key.startswith("host") and value is True} == {"hostNetwork", "hostPID"}
+    assert {key for key, value in spec.items() if key.startswith("host") and value is True} == {
+        "hostNetwork",
+        "hostPID",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
