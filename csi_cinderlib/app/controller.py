@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from csi_cinderlib.app import leadership, resealing
 from csi_cinderlib.app.backends import RunningBackends, unmeasured
-from csi_cinderlib.app.chores import every
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
-from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.app.persist import Stopping, every
 from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
@@ -234,7 +233,7 @@ class ControllerSide:
 
     def _show_backends(self, observations: Observations, restart: Callable[[str], None]) -> None:
         """Where `kubectl` shows them, whichever store holds the records."""
-        from csi_cinderlib.app import backend_status, departed
+        from csi_cinderlib.app import backend_status, cluster
         from csi_cinderlib.persistence.kubernetes.statuses import Statuses
 
         settings, host = self._settings, socket.gethostname()
@@ -250,7 +249,7 @@ class ControllerSide:
         ).update
         self._every(backend_status.LOOK_SECONDS, "back ends' status", update, first=backend_status.FIRST_SECONDS)
         if settings.kubernetes:
-            self._every(departed.LOOK_SECONDS, "nodes", departed.Departed(client, self._nodes or self.store).look)
+            self._every(cluster.LOOK_SECONDS, "nodes", cluster.DepartedNodes(client, self._nodes or self.store).look)
 
     def _every(self, seconds: float, name: str, work: Callable[[], object], *, first: float | None = None) -> None:
         every(seconds, name, work, self._stopping, first=first)

@@ -1,4 +1,4 @@
-"""Going on until it works, or until the process is to end."""
+"""Work that goes on until it succeeds, or now and then, until the process is to end."""
 
 from __future__ import annotations
 
@@ -96,3 +96,22 @@ def persist(
             return True
         if (wait or stopping.wait)(seconds):
             return False
+
+
+def every(
+    seconds: float, name: str, work: Callable[[], object], stopping: Stopping, *, first: float | None = None
+) -> None:
+    """Do it in a thread until the process is to end; for the first time after `first` seconds."""
+
+    def run() -> None:
+        pause = seconds if first is None else first
+        while not stopping.wait(pause):
+            pause = seconds
+            try:
+                work()
+            except DriverError as error:
+                _log.warning(f"{name} failed", reason=str(error))
+            except Exception as error:  # a bug that meets one record must not end a chore for ever
+                _log.exception(f"{name} failed", error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
