@@ -135,9 +135,7 @@ class ControllerSide:
         def assign(is_first: bool) -> Assignment:
             return Assignment(
                 settings=settings,
-                volume_types=self._settings.volume_types,
                 state_dir=self._settings.state_dir,
-                owner=self._owner,
                 cinder_defaults=self._settings.cinder_defaults,
                 traits=self.store.traits,
                 log=replace(self._settings.log, format=logs.resolve(self._settings.log.format, sys.stderr)),
@@ -146,7 +144,13 @@ class ControllerSide:
             )
 
         return RemoteBackend(
-            assign, store=self.store, deadline=self._deadline, bulkhead=self._bulkhead, metrics=self._metrics
+            assign,
+            store=self.store,
+            deadline=self._deadline,
+            bulkhead=self._bulkhead,
+            metrics=self._metrics,
+            owner=self._owner,
+            volume_types=self._settings.volume_types,
         )
 
     def _claim_store(self) -> None:

@@ -19,14 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_cinderlib.errors import DriverError, NotFound
+from csi_cinderlib.host import kernel
 from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import heartbeats
+from csi_cinderlib.provisioning.heartbeats import BEAT, LEASE
 
-BEAT = 60.0
-"""Seconds between two signs of life. A process that lives shorter than that gives none."""
-LEASE = 5 * BEAT
-"""Seconds that a process elsewhere counts as alive after its last sign of life. Its clock and ours may differ by some of that."""
 _PATIENCE = 10.0
 """Seconds for the last sign to be taken back. One that stays runs out with its lease."""
 _PARTS = 5
@@ -76,7 +74,7 @@ class Presence:
 
     Args:
         name: `str(Process.this(...))`.
-        now: seconds since 1970.
+        now: seconds since 1970. The clocks of two machines may differ by some of the lease.
         beat: seconds between two signs of life.
     """
 
@@ -144,7 +142,7 @@ def is_sign(key: str) -> bool:
 def _place() -> str:
     """One of its own for each call where the kernel does not say: then nobody's process is judged by its number."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = kernel.boot_id()
         namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # it is no path
     except OSError:
         return secrets.token_hex(8)

@@ -117,9 +117,7 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
     def assign(is_first: bool) -> Assignment:
         return Assignment(
             settings=one,
-            volume_types=settings.volume_types,
             state_dir=directory,
-            owner="",
             cinder_defaults=settings.cinder_defaults,
             traits=store.traits,
             log=replace(settings.log, format=logs.resolve(settings.log.format, sys.stderr), level="error"),

@@ -35,6 +35,15 @@ def _as_c(value: int | bytes | None) -> object:
     return ctypes.c_ulong(value & 0xFFFFFFFFFFFFFFFF) if isinstance(value, int) else value
 
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Another text after each start of the machine (random(4))."""
+
+
+def boot_id(path: Path = BOOT_ID) -> str:
+    """The name of the kernel's present run. Raises OSError where /proc is hidden."""
+    return path.read_text().strip()
+
+
 CAP_SYS_RESOURCE = 24
 STATUS = Path("/proc/self/status")
 """Names this process's capabilities (proc_pid_status(5))."""

@@ -46,9 +46,9 @@ def run(tmp_path: Path, counted: list[tuple[str, str]]) -> Iterator[Run]:
     def make(settings: BackendSettings) -> RemoteBackend:
         def assign(is_first: bool) -> Assignment:
             log = LogSettings(format="text")
-            return Assignment(settings=settings, state_dir=tmp_path, owner="me", traits=store.traits, log=log)
+            return Assignment(settings=settings, state_dir=tmp_path, traits=store.traits, log=log)
 
-        return RemoteBackend(assign, store=store, deadline=Deadline(), bulkhead=Bulkhead(64, lambda: 1))
+        return RemoteBackend(assign, store=store, deadline=Deadline(), bulkhead=Bulkhead(64, lambda: 1), owner="me")
 
     def run(*back_ends: BackendSettings, directory: str = "") -> tuple[RunningBackends, Backends]:
         registry = Backends()

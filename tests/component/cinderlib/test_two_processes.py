@@ -17,6 +17,7 @@ from csi_cinderlib import errors
 from csi_cinderlib.cinderlib import KeyValue, Library, owner
 from csi_cinderlib.model import records
 from csi_cinderlib.persistence.memory import MemoryStore
+from csi_cinderlib.provisioning import heartbeats
 from csi_cinderlib.provisioning.heartbeats import Owners
 from tests.component.cinderlib.conftest import NOTHING
 from tests.support.servers.postgresql import PostgreSQL
@@ -159,7 +160,7 @@ def test_a_process_elsewhere_lives_for_a_lease_after_its_last_sign() -> None:
     assert not presence.alive(old)
     Owners(store, owner=old).beat()
     assert presence.alive(old)
-    clock[0] += owner.LEASE + 1
+    clock[0] += heartbeats.LEASE + 1
     assert not presence.alive(young)
     assert not presence.alive(old)
     assert not presence.alive("a-controller-of-before")
