@@ -83,11 +83,11 @@ class RunningBackends:
         self._all = threading.Event()
 
     def start(self) -> None:
-        found = self._read()
-        self._untried = {one.name for one in found.backends}
-        for one in found.backends:
-            self._begin(one)
-        if not found.backends:  # none yet: the directory may get some
+        configured = self._read()
+        self._untried = {backend.name for backend in configured.backends}
+        for backend in configured.backends:
+            self._begin(backend)
+        if not configured.backends:  # none yet: the directory may get some
             self._first.set()
             self._all.set()
 
@@ -95,20 +95,20 @@ class RunningBackends:
         """Take over what the directory holds now; what did not change goes on undisturbed."""
         if not self._settings.backends_directory:
             return
-        found = self._read()
-        wanted = {one.name: one for one in found.backends}
+        configured = self._read()
+        wanted = {backend.name: backend for backend in configured.backends}
         for known in self._registry.all():
-            if known.name not in wanted and not found.broken:
+            if known.name not in wanted and not configured.broken:
                 _log.info("back end removed", backend=known.name)
                 self._kept.pop(known.name).end()
                 self._registry.remove(known.name)
             elif known.name in wanted and wanted[known.name] == known.settings:
                 del wanted[known.name]
-        for one in wanted.values():
-            _log.info("back end is new or changed", backend=one.name)
-            if one.name in self._kept:
-                self._restarted(one.name, "reconfigured")
-            self._begin(one)
+        for backend in wanted.values():
+            _log.info("back end is new or changed", backend=backend.name)
+            if backend.name in self._kept:
+                self._restarted(backend.name, "reconfigured")
+            self._begin(backend)
 
     def obey(self) -> None:
         """Restart the back ends that an administrator asks for."""
@@ -249,13 +249,13 @@ class RunningBackends:
 
     def _read(self) -> live.Found:
         """What is configured now. Each trouble is told once, not at every look."""
-        found = live.backends(self._settings)
+        configured = live.backends(self._settings)
         before = set(map(str, self._unreadable.values()))
-        for reason in sorted(set(map(str, found.broken)) - before):
+        for reason in sorted(set(map(str, configured.broken)) - before):
             _log.error("back ends cannot be read; those of before go on", reason=reason)
-        self._files |= found.files
-        self._unreadable = found.unreadable
-        return found
+        self._files |= configured.files
+        self._unreadable = configured.unreadable
+        return configured
 
 
 def _start(backend: RemoteBackend) -> None:

@@ -185,7 +185,7 @@ class ControllerSide:
     def _trouble(self) -> str:
         """A restart would end the drivers' processes that run, so one that does is worth more."""
         back_ends, seconds = self.backends.all(), forking.failing_for()
-        if seconds < FORKLESS_SECONDS or any(one.ready for one in back_ends) or not back_ends:
+        if seconds < FORKLESS_SECONDS or any(backend.ready for backend in back_ends) or not back_ends:
             return ""
         return f"no driver's process could be started for {FORKLESS_SECONDS:.0f} s, and no back end has one"
 

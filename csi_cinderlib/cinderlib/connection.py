@@ -40,11 +40,11 @@ class Connection(LazyVolumeAttr[Attachment]):
         cls, library: Library, record: Attachment, backend: Backend | str, volume: Volume | None = None
     ) -> Connection:
         """A handle of a record that exists."""
-        made = cls.__new__(cls)
-        Object.__init__(made, library, record, backend)
-        made._volume = volume
-        made._set_here = {}
-        return made
+        connection = cls.__new__(cls)
+        Object.__init__(connection, library, record, backend)
+        connection._volume = volume
+        connection._set_here = {}
+        return connection
 
     # --- finding
 
@@ -164,12 +164,12 @@ class Connection(LazyVolumeAttr[Attachment]):
         )
 
     def _versioned(self) -> Any:
-        made = versioned.attachment(self._record, self.connection_info)
+        attachment = versioned.attachment(self._record, self.connection_info)
         for name, value in connection_record.given(self._record).items():
             if name in connection_record.COLUMNS:
-                setattr(made, name, value)
-        made.obj_reset_changes(connection_record.COLUMNS)
-        return made
+                setattr(attachment, name, value)
+        attachment.obj_reset_changes(connection_record.COLUMNS)
+        return attachment
 
     # --- what was set and is not stored
 
@@ -266,7 +266,9 @@ class Connection(LazyVolumeAttr[Attachment]):
     def _shares_device(self) -> bool:
         """Whether another connection of this volume is attached on the same host: both have one device."""
         others = walk(self._library.store, Attachment, {"volume_id": self.volume_id})
-        return any(one.id != self.id and self._is_beside(one) and connection_record.device(one) for one in others)
+        return any(
+            other.id != self.id and self._is_beside(other) and connection_record.device(other) for other in others
+        )
 
     def _is_beside(self, other: Attachment) -> bool:
         return bool(other.connector.get("host") == self._record.connector.get("host"))

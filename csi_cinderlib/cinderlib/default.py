@@ -99,6 +99,6 @@ def close() -> None:
 def loaded_backend(name_or_backend: Backend | str) -> Backend:
     """A back end by itself, or by its name in the process-wide set-up. Raises KeyError."""
     if isinstance(name_or_backend, str):
-        found: Backend = library().backends[name_or_backend]
-        return found
+        backend: Backend = library().backends[name_or_backend]
+        return backend
     return name_or_backend

@@ -160,7 +160,7 @@ class Library:
     def set_persistence(self, config: Mapping[str, Any] | None) -> None:
         """Keep metadata elsewhere from now on; the back ends are set up again on it."""
         with self._at_rest():
-            before = [(one.id, one._cfg) for one in self.backends.values()]
+            before = [(backend.id, backend._cfg) for backend in self.backends.values()]
             self._stop()
             self._open(config)
             for name, cfg in before:
@@ -218,7 +218,7 @@ class Library:
         """The objects that `json` or `dump` described, from the text or what it stands for: one, or a list."""
         source = json_text.loads(json_src) if isinstance(json_src, str) else json_src
         if isinstance(source, list):
-            return [self.load(one, save) for one in source]
+            return [self.load(item, save) for item in source]
         if source["class"] == "Backend":
             return self.load_backend(source, save=save)
         kinds = {"Volume": Volume, "Snapshot": Snapshot, "Connection": Connection}
@@ -227,16 +227,16 @@ class Library:
     def load_backend(self, source: Mapping[str, Any], *, save: bool = False) -> Backend | str:
         backend = self.backend_of(source["backend"])
         if isinstance(backend, Backend) and source.get("volumes"):
-            backend._volumes = [self.load_object(Volume, one, save) for one in source["volumes"]]
+            backend._volumes = [self.load_object(Volume, volume, save) for volume in source["volumes"]]
         return backend
 
     def load_object(self, kind: type[O], source: Any, save: bool) -> O:
         """One volume, snapshot or connection. Without `save` it is stored when it is first worked with."""
         source = json_text.loads(source) if isinstance(source, str) else source
-        made: O = serialization.load_object(self, kind, source["ovo"], self.backend_of(source["backend"]))
+        handle: O = serialization.load_object(self, kind, source["ovo"], self.backend_of(source["backend"]))
         if save:
-            made._take(made._store_all())
-        return made
+            handle._take(handle._store_all())
+        return handle
 
     def json(self) -> list[dict[str, Any]]:
         """Everything on the loaded back ends."""
@@ -277,5 +277,5 @@ def _hush(requests: bool, logs: bool, ids: bool) -> None:
         warnings.filterwarnings("ignore", message=".*is an invalid UUID")
     for name in _QUIET if logs else ():
         logger = logging.getLogger(name)
-        if not any(isinstance(one, logging.NullHandler) for one in logger.handlers):
+        if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
             logger.addHandler(logging.NullHandler())

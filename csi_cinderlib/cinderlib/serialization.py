@@ -72,17 +72,17 @@ def load_object(library: Library, kind: type[Any], ovo: Primitive, backend: Back
 
 def _volume(library: Library, data: Primitive, backend: Backend | str) -> Volume:
     name = _name(backend)
-    made = Volume._of(library, volume_record(data, name), backend)
+    volume = Volume._of(library, volume_record(data, name), backend)
     if "snapshots" in data:
-        made._snapshots = [
-            Snapshot._of(library, snapshot_record(one, name), backend, made) for one in _listed(data["snapshots"])
+        volume._snapshots = [
+            Snapshot._of(library, snapshot_record(item, name), backend, volume) for item in _listed(data["snapshots"])
         ]
     if "volume_attachment" in data:
-        made._connections = [
-            Connection._of(library, attachment_record(one, name), backend, made)
-            for one in _listed(data["volume_attachment"])
+        volume._connections = [
+            Connection._of(library, attachment_record(item, name), backend, volume)
+            for item in _listed(data["volume_attachment"])
         ]
-    return made
+    return volume
 
 
 def _snapshot(library: Library, data: Primitive, backend: Backend | str) -> Snapshot:
@@ -103,7 +103,7 @@ def _name(backend: Backend | str) -> str:
 
 
 def _listed(primitive: Primitive | None) -> list[Primitive]:
-    return [one[_DATA] for one in (primitive or {_DATA: {"objects": []}})[_DATA]["objects"]]
+    return [item[_DATA] for item in (primitive or {_DATA: {"objects": []}})[_DATA]["objects"]]
 
 
 def volume_record(data: Primitive, backend: str) -> records.Volume:

@@ -50,10 +50,10 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
         cls, library: Library, record: records.Snapshot, backend: Backend | str, volume: Volume | None = None
     ) -> Snapshot:
         """A handle of a record that exists."""
-        made = cls.__new__(cls)
-        NamedObject.__init__(made, library, record, backend)
-        made._volume = volume
-        return made
+        snapshot = cls.__new__(cls)
+        NamedObject.__init__(snapshot, library, record, backend)
+        snapshot._volume = volume
+        return snapshot
 
     # --- finding
 

@@ -92,19 +92,21 @@ def _try_backends(settings: Settings, timeout: float) -> int:
     from csi_cinderlib.observe import logs
 
     logs.configure(format=settings.log.format, level="error")
-    found = live.backends(settings)
+    configured = live.backends(settings)
     with removal.temporary_directory("csi-cinderlib-check-") as directory:
-        backends = [_make(one, settings, directory, len(found.backends), timeout) for one in found.backends]
+        backends = [
+            _make(backend, settings, directory, len(configured.backends), timeout) for backend in configured.backends
+        ]
         with ThreadPoolExecutor(max(1, len(backends))) as pool:
             started = [pool.submit(backend.start) for backend in backends]
             codes = [_tell(backend, attempt, started) for backend, attempt in zip(backends, started, strict=True)]
         for backend in backends:
             backend.stop()
             backend.kill()
-    return max([*codes, *map(_unreadable, found.broken)], default=0)
+    return max([*codes, *map(_unreadable, configured.broken)], default=0)
 
 
-def _make(one: BackendSettings, settings: Settings, directory: Path, count: int, timeout: float) -> RemoteBackend:
+def _make(backend: BackendSettings, settings: Settings, directory: Path, count: int, timeout: float) -> RemoteBackend:
     from csi_cinderlib.backend.assignment import Assignment
     from csi_cinderlib.backend.bulkhead import Bulkhead
     from csi_cinderlib.host.deadline import Deadline
@@ -116,7 +118,7 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
 
     def assign(is_first: bool) -> Assignment:
         return Assignment(
-            settings=one,
+            settings=backend,
             state_dir=directory,
             cinder_defaults=settings.cinder_defaults,
             traits=store.traits,
@@ -145,7 +147,7 @@ def _show_progress(attempt: Future[None], all_of_them: Sequence[Future[None]]) -
     """On a terminal, how many back ends have answered, until this one has."""
     shown = ""
     while not attempt.done() and sys.stderr.isatty():
-        shown = f"{sum(one.done() for one in all_of_them)} of {len(all_of_them)} back ends have answered"
+        shown = f"{sum(future.done() for future in all_of_them)} of {len(all_of_them)} back ends have answered"
         print(f"\r{shown}", end="", file=sys.stderr, flush=True)  # noqa: T201  # the carriage return is meant
         wait([attempt], 0.5)
     if shown:

@@ -169,13 +169,13 @@ def _multipath(root: Path, *, needed: bool) -> Iterator[Finding]:
     yield _multipathd(level)
     path = (tools.HOST_ROOT if tools.of_host("multipath") else root) / "etc/multipath.conf"
     try:
-        found = multipath_advice(path.read_text(errors="replace"))
+        clauses = multipath_advice(path.read_text(errors="replace"))
     except FileNotFoundError:
         yield Finding(level, "multipath.conf", "does not exist: no multipathing")
         return
-    for clause in found:
+    for clause in clauses:
         yield Finding(level, "multipath.conf", clause)
-    if not found:
+    if not clauses:
         yield Finding(Level.OK, "multipath.conf", "nothing in it hurts")
 
 

@@ -54,10 +54,10 @@ def _attached(store: Store, volume_ids: Sequence[str]) -> defaultdict[str, list[
     from csi_cinderlib.model.records import Attachment
     from csi_cinderlib.persistence.iteration import walk
 
-    found = defaultdict(list)
+    attachments = defaultdict(list)
     for attachment in walk(store, Attachment, {"volume_id": tuple(volume_ids)}):
-        found[attachment.volume_id].append(attachment)
-    return found
+        attachments[attachment.volume_id].append(attachment)
+    return attachments
 
 
 def _row(volume: Volume, attachments: Sequence[Attachment]) -> output.Row:
