@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_cinderlib.app import restarts
-from csi_cinderlib.app.persist import RETRY_SECONDS, Stopping, persist
+from csi_cinderlib.app.stopping import RETRY_SECONDS, Stopping, retry
 from csi_cinderlib.backend.line import Cause
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
@@ -170,7 +170,7 @@ class RunningBackends:
     def _keep(self, kept: _Kept) -> None:
         """Keep it running, also when its process ends, until it is stopped."""
         backend, waits = kept.backend, iter((0.0, *RETRY_SECONDS))
-        while self._persist(kept):
+        while self._retry(kept):
             began = time.monotonic()
             if not (how := backend.wait_until_ended()):
                 return
@@ -188,11 +188,11 @@ class RunningBackends:
         kept.hurry.clear()
         return kept.is_over or self._stopping.wait(0)
 
-    def _persist(self, kept: _Kept) -> bool:
+    def _retry(self, kept: _Kept) -> bool:
         """Start it until that succeeds; False when it is not wanted any more."""
         backend = kept.backend
         event = f"back end {backend.name} is not ready"
-        started = persist(
+        started = retry(
             lambda: self._attempt(kept),
             self._stopping,
             event,

@@ -14,7 +14,7 @@ from csi_cinderlib.app import leadership, resealing
 from csi_cinderlib.app.backends import RunningBackends, unmeasured
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
-from csi_cinderlib.app.persist import Stopping, every
+from csi_cinderlib.app.stopping import Stopping, every
 from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment

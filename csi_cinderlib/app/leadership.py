@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.app.stores import KUBERNETES
 from csi_cinderlib.backend import forking
 from csi_cinderlib.config.settings import Settings

@@ -63,7 +63,7 @@ class Connection(LazyVolumeAttr[Attachment]):
     @property
     def conn_info(self) -> dict[str, Any]:
         """The driver's answer: `driver_volume_type` and `data`; empty when disconnected. Holds credentials."""
-        info = connection_record.answer(self._record)
+        info = connection_record.driver_answer(self._record)
         data = info.get("data")
         if self._record.read_only and isinstance(data, Mapping):
             info["data"] = {**data, "access_mode": "ro"}

@@ -50,8 +50,8 @@ def new(volume: Volume, connector: Mapping[str, Any], fields: Mapping[str, Any],
     return changed(record, {name: value for name, value in fields.items() if name != "id" and value is not None})
 
 
-def answer(record: Attachment) -> dict[str, Any]:
-    """The driver's."""
+def driver_answer(record: Attachment) -> dict[str, Any]:
+    """What the driver said about how to reach the volume."""
     return {name: value for name, value in record.connection_info.items() if name not in (_DEVICE, _GIVEN)}
 
 

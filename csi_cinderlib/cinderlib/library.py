@@ -20,8 +20,8 @@ from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
 from csi_cinderlib.cinderlib.handles import Handles
-from csi_cinderlib.cinderlib.owner import Presence, Process
 from csi_cinderlib.cinderlib.persistence import Persistence, open_store
+from csi_cinderlib.cinderlib.presence import Presence, Process
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.errors import NotFound

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib.cinderlib import owner
+from csi_cinderlib.cinderlib import presence
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.exception import InvalidPersistence
 from csi_cinderlib.cinderlib.snapshot import Snapshot
@@ -199,7 +199,7 @@ class Persistence:
 
 
 def _is_own(key: str) -> bool:
-    return key.startswith(records.OWN_KEYS) or owner.is_sign(key)
+    return key.startswith(records.OWN_KEYS) or presence.is_sign(key)
 
 
 def _refuse_own(key_value: KeyValue) -> None:

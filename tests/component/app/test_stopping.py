@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from csi_cinderlib.app import persist as module
-from csi_cinderlib.app.persist import Stopping, persist
+from csi_cinderlib.app import stopping as module
+from csi_cinderlib.app.stopping import Stopping, retry
 from csi_cinderlib.errors import ConfigurationError, StoreUnavailable
 
 
@@ -38,7 +38,7 @@ def test_it_goes_on_until_it_works_and_tells_of_each_failure() -> None:
         if error := next(answers):
             raise error
 
-    assert persist(attempt, Stopping(), "no store yet", failed=told.append)
+    assert retry(attempt, Stopping(), "no store yet", failed=told.append)
     assert told == ["one", "two", "three"]
 
 
@@ -50,7 +50,7 @@ def test_a_wrong_setting_is_not_tried_again() -> None:
         raise ConfigurationError("store", "is wrong")
 
     with pytest.raises(ConfigurationError):
-        persist(attempt, Stopping(), "no store yet")
+        retry(attempt, Stopping(), "no store yet")
     assert tries == [1]
 
 
@@ -58,7 +58,7 @@ def test_it_gives_up_when_the_process_is_to_end() -> None:
     def attempt() -> None:
         raise StoreUnavailable("never there")
 
-    assert not persist(attempt, ended(), "no store yet")
+    assert not retry(attempt, ended(), "no store yet")
 
 
 def test_an_error_ends_the_process_with_that_error() -> None:
@@ -75,7 +75,7 @@ def test_a_signal_is_seen_whichever_thread_gets_it(number: int) -> None:
     """Python runs its handlers in the main thread, and the kernel may interrupt another one."""
     program = f"""
 import os, threading
-from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.app.stopping import Stopping
 stopping = Stopping()
 stopping.listen()
 threading.Timer(0.2, lambda: os.kill(os.getpid(), {int(number)})).start()

@@ -62,7 +62,7 @@ def _nobody(_why: str) -> None:
     """Told of a failure, does nothing."""
 
 
-def persist(
+def retry(
     attempt: Callable[[], None],
     stopping: Stopping,
     event: str,
