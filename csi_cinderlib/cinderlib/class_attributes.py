@@ -58,4 +58,4 @@ def context() -> Any:
 
 
 def backend_class() -> Any:
-    return default.library_class().backend_class
+    return default.library_class()._backend_class

@@ -63,7 +63,8 @@ class Library:
         cinder_config_params: options of Cinder's DEFAULT section, `my_ip` say.
     """
 
-    backend_class: ClassVar[type[Backend]] = Backend
+    _backend_class: ClassVar[type[Backend]] = Backend
+    """`Object.backend_class` shows it."""
     _is_set_up = True
     """`Backend.global_initialization` tells it."""
 

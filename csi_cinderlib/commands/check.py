@@ -92,21 +92,19 @@ def _try_backends(settings: Settings, timeout: float) -> int:
     from csi_cinderlib.observe import logs
 
     logs.configure(format=settings.log.format, level="error")
-    configured = live.backends(settings)
+    found = live.backends(settings)
     with removal.temporary_directory("csi-cinderlib-check-") as directory:
-        backends = [
-            _make(backend, settings, directory, len(configured.backends), timeout) for backend in configured.backends
-        ]
+        backends = [_make(one, settings, directory, len(found.backends), timeout) for one in found.backends]
         with ThreadPoolExecutor(max(1, len(backends))) as pool:
             started = [pool.submit(backend.start) for backend in backends]
             codes = [_tell(backend, attempt, started) for backend, attempt in zip(backends, started, strict=True)]
         for backend in backends:
             backend.stop()
             backend.kill()
-    return max([*codes, *map(_unreadable, configured.broken)], default=0)
+    return max([*codes, *map(_unreadable, found.broken)], default=0)
 
 
-def _make(backend: BackendSettings, settings: Settings, directory: Path, count: int, timeout: float) -> RemoteBackend:
+def _make(one: BackendSettings, settings: Settings, directory: Path, count: int, timeout: float) -> RemoteBackend:
     from csi_cinderlib.backend.assignment import Assignment
     from csi_cinderlib.backend.bulkhead import Bulkhead
     from csi_cinderlib.host.deadline import Deadline
@@ -118,7 +116,7 @@ def _make(backend: BackendSettings, settings: Settings, directory: Path, count: 
 
     def assign(is_first: bool) -> Assignment:
         return Assignment(
-            settings=backend,
+            settings=one,
             state_dir=directory,
             cinder_defaults=settings.cinder_defaults,
             traits=store.traits,
