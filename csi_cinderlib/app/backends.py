@@ -249,13 +249,13 @@ class RunningBackends:
 
     def _read(self) -> live.Found:
         """What is configured now. Each trouble is told once, not at every look."""
-        configured = live.backends(self._settings)
+        found = live.backends(self._settings)
         before = set(map(str, self._unreadable.values()))
-        for reason in sorted(set(map(str, configured.broken)) - before):
+        for reason in sorted(set(map(str, found.broken)) - before):
             _log.error("back ends cannot be read; those of before go on", reason=reason)
-        self._files |= configured.files
-        self._unreadable = configured.unreadable
-        return configured
+        self._files |= found.files
+        self._unreadable = found.unreadable
+        return found
 
 
 def _start(backend: RemoteBackend) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import itertools
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,12 +33,9 @@ _ASSIGNED = re.compile(
         |{_NAME}\s{{0,9}}:\s{{0,9}}(?=u?["'])            # password: "x"; bare words after a colon are prose
         |--[\w\-]{{0,40}}?{_NAME}["']?,?\s{{1,9}}["']?   # --password x, also as a list of arguments
         |{_NAME}["']?,?\s{{1,9}}["']?-v["']?,?\s{{1,9}}["']?  # iscsiadm's -n node.session.auth.password -v x
+        |authorization["']?\s{{0,9}}:\s{{0,9}}b?["']?(?:Basic|Bearer|Token)\s{{1,9}}  # Basic is base64 of user:password
         ){_VALUE}""",
     re.IGNORECASE | re.VERBOSE,
-)
-_IN_HEADER = re.compile(  # Basic is base64 of user:password
-    r"""(?P<scheme>authorization["']?\s{0,9}:\s{0,9}b?["']?(?:Basic|Bearer|Token)\s{1,9})[^\s"'\\]{1,9999}""",
-    re.IGNORECASE,
 )
 _IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]{0,30}://[^\s/:@]{0,200}):[^\s/@]{1,500}@", re.IGNORECASE)
 _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Cinder logs its command when it fails
@@ -47,7 +45,10 @@ _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Ci
 _URL_SAFE = str.maketrans("+/", "-_")
 
 _hidden: ContextVar[tuple[str, ...]] = ContextVar("hidden", default=())
+_guard = threading.Lock()
 _hidden_in_process: list[tuple[str, ...]] = []
+_longest_in_process: list[str] = []
+"""All of these in order: hundreds, with many back ends, and each line of a log needs them."""
 
 
 def is_secret_key(key: str) -> bool:
@@ -104,7 +105,8 @@ def _pairs(text: str) -> dict[str, object]:
 
 def known(value: str) -> str:
     """Text without the very values that are hidden now."""
-    for secret in _longest_first((*_hidden.get(), *itertools.chain.from_iterable(_hidden_in_process))):
+    hidden = _hidden.get()
+    for secret in _longest_first((*_longest_in_process, *hidden)) if hidden else _longest_in_process:
         value = value.replace(secret, HIDDEN)
     return value
 
@@ -115,10 +117,9 @@ def hidden() -> tuple[str, ...]:
 
 
 def text(value: str) -> str:
-    """Text without the current call's secrets, `password=...`, `Authorization: ...` and `scheme://user:password@`."""
+    """Text without the current call's secrets, `password=...` and `scheme://user:password@`."""
     value = known(value)
     value = _BY_PLACE.sub(rf"\g<before> {HIDDEN}", value)
-    value = _IN_HEADER.sub(rf"\g<scheme>{HIDDEN}", value)
     return _IN_URL.sub(rf"\g<scheme>:{HIDDEN}@", _ASSIGNED.sub(rf"\g<key>{HIDDEN}", value))
 
 
@@ -139,8 +140,15 @@ def hide_in_process(values: Iterable[str]) -> Callable[[], None]:
         ends it.
     """
     hidden = _long_enough(values)
-    _hidden_in_process.append(hidden)
-    return lambda: _hidden_in_process.remove(hidden)
+    _change_in_process(_hidden_in_process.append, hidden)
+    return lambda: _change_in_process(_hidden_in_process.remove, hidden)
+
+
+def _change_in_process(change: Callable[[tuple[str, ...]], None], hidden: tuple[str, ...]) -> None:
+    global _longest_in_process  # noqa: PLW0603  # it follows from the list beside it
+    with _guard:
+        change(hidden)
+        _longest_in_process = _longest_first(set(itertools.chain.from_iterable(_hidden_in_process)))
 
 
 def _long_enough(values: Iterable[str]) -> tuple[str, ...]:
@@ -149,7 +157,7 @@ def _long_enough(values: Iterable[str]) -> tuple[str, ...]:
 
 def _longest_first(values: Iterable[str]) -> list[str]:
     """So that one which contains another is hidden whole."""
-    return sorted(set(values), key=len, reverse=True)
+    return sorted(values, key=len, reverse=True)
 
 
 def _any(value: object) -> object:

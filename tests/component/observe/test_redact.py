@@ -113,6 +113,18 @@ def test_the_values_of_the_current_call_are_hidden_wherever_they_turn_up() -> No
     assert CANARY in redact.text(f"the array said {CANARY!r}")
 
 
+def test_what_is_hidden_in_the_process_is_hidden_until_it_is_taken_back() -> None:
+    ends = [redact.hide_in_process([word]) for word in ("canary", "canary-long", "other-word")]
+    assert redact.text("canary-long canary other-word") == "*** *** ***"
+    with redact.hiding(["canary-long-too"]):
+        assert redact.text("canary-long-too canary") == "*** ***"
+    for end in ends[:2]:
+        end()
+    assert redact.text("canary-long canary other-word") == "canary-long canary ***"
+    ends[2]()
+    assert redact.text("other-word") == "other-word"
+
+
 def test_a_secret_that_contains_another_is_hidden_whole() -> None:
     with redact.hiding(["canary", "canary-long"]):
         assert redact.text("canary-long canary") == "*** ***"
