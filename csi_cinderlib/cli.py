@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Protocol, cast
 
 from csi_cinderlib import __version__
+from csi_cinderlib.commands import output
 from csi_cinderlib.errors import ConfigurationError, DriverError, InvalidRequest
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -59,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _command(args.command).run(args)
     except (ConfigurationError, InvalidRequest) as error:
-        print(f"csi-cinderlib {args.command}: {error}", file=sys.stderr)
+        output.print_text(f"csi-cinderlib {args.command}: {error}", sys.stderr)
         return 2
     except DriverError as error:
-        print(f"csi-cinderlib {args.command}: {error}", file=sys.stderr)
+        output.print_text(f"csi-cinderlib {args.command}: {error}", sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -117,9 +117,9 @@ class BackendStatus:
 
     def update(self) -> None:
         """Show what is new."""
-        seen = {one.name: _presentable(one) for one in self._observations.look()}
+        seen = {look.name: _presentable(look) for look in self._observations.look()}
         steps = [partial(self._obey, seen)]
-        steps += [partial(self._show, one) for one in seen.values() if not one.starting]
+        steps += [partial(self._show, look) for look in seen.values() if not look.starting]
         steps += [partial(self._remove_gone, seen), partial(self._sweep, seen)]
         worked = [self._works(step) for step in steps]
         if all(worked) and self._failing:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_cinderlib.app import restarts
-from csi_cinderlib.app.persist import RETRY_SECONDS, Stopping, persist
+from csi_cinderlib.app.stopping import RETRY_SECONDS, Stopping, retry
 from csi_cinderlib.backend.line import Cause
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
@@ -83,11 +83,11 @@ class RunningBackends:
         self._all = threading.Event()
 
     def start(self) -> None:
-        found = self._read()
-        self._untried = {one.name for one in found.backends}
-        for one in found.backends:
-            self._begin(one)
-        if not found.backends:  # none yet: the directory may get some
+        configured = self._read()
+        self._untried = {backend.name for backend in configured.backends}
+        for backend in configured.backends:
+            self._begin(backend)
+        if not configured.backends:  # none yet: the directory may get some
             self._first.set()
             self._all.set()
 
@@ -95,20 +95,20 @@ class RunningBackends:
         """Take over what the directory holds now; what did not change goes on undisturbed."""
         if not self._settings.backends_directory:
             return
-        found = self._read()
-        wanted = {one.name: one for one in found.backends}
+        configured = self._read()
+        wanted = {backend.name: backend for backend in configured.backends}
         for known in self._registry.all():
-            if known.name not in wanted and not found.broken:
+            if known.name not in wanted and not configured.broken:
                 _log.info("back end removed", backend=known.name)
                 self._kept.pop(known.name).end()
                 self._registry.remove(known.name)
             elif known.name in wanted and wanted[known.name] == known.settings:
                 del wanted[known.name]
-        for one in wanted.values():
-            _log.info("back end is new or changed", backend=one.name)
-            if one.name in self._kept:
-                self._restarted(one.name, "reconfigured")
-            self._begin(one)
+        for backend in wanted.values():
+            _log.info("back end is new or changed", backend=backend.name)
+            if backend.name in self._kept:
+                self._restarted(backend.name, "reconfigured")
+            self._begin(backend)
 
     def obey(self) -> None:
         """Restart the back ends that an administrator asks for."""
@@ -170,7 +170,7 @@ class RunningBackends:
     def _keep(self, kept: _Kept) -> None:
         """Keep it running, also when its process ends, until it is stopped."""
         backend, waits = kept.backend, iter((0.0, *RETRY_SECONDS))
-        while self._persist(kept):
+        while self._retry(kept):
             began = time.monotonic()
             if not (how := backend.wait_until_ended()):
                 return
@@ -188,11 +188,11 @@ class RunningBackends:
         kept.hurry.clear()
         return kept.is_over or self._stopping.wait(0)
 
-    def _persist(self, kept: _Kept) -> bool:
+    def _retry(self, kept: _Kept) -> bool:
         """Start it until that succeeds; False when it is not wanted any more."""
         backend = kept.backend
         event = f"back end {backend.name} is not ready"
-        started = persist(
+        started = retry(
             lambda: self._attempt(kept),
             self._stopping,
             event,

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from csi_cinderlib.app import leadership, resealing
 from csi_cinderlib.app.backends import RunningBackends, unmeasured
-from csi_cinderlib.app.chores import every
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.observations import Observations
-from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.app.stopping import Stopping, every
 from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
@@ -136,9 +135,7 @@ class ControllerSide:
         def assign(is_first: bool) -> Assignment:
             return Assignment(
                 settings=settings,
-                volume_types=self._settings.volume_types,
                 state_dir=self._settings.state_dir,
-                owner=self._owner,
                 cinder_defaults=self._settings.cinder_defaults,
                 traits=self.store.traits,
                 log=replace(self._settings.log, format=logs.resolve(self._settings.log.format, sys.stderr)),
@@ -147,7 +144,13 @@ class ControllerSide:
             )
 
         return RemoteBackend(
-            assign, store=self.store, deadline=self._deadline, bulkhead=self._bulkhead, metrics=self._metrics
+            assign,
+            store=self.store,
+            deadline=self._deadline,
+            bulkhead=self._bulkhead,
+            metrics=self._metrics,
+            owner=self._owner,
+            volume_types=self._settings.volume_types,
         )
 
     def _claim_store(self) -> None:
@@ -182,7 +185,7 @@ class ControllerSide:
     def _trouble(self) -> str:
         """A restart would end the drivers' processes that run, so one that does is worth more."""
         back_ends, seconds = self.backends.all(), forking.failing_for()
-        if seconds < FORKLESS_SECONDS or any(one.ready for one in back_ends) or not back_ends:
+        if seconds < FORKLESS_SECONDS or any(backend.ready for backend in back_ends) or not back_ends:
             return ""
         return f"no driver's process could be started for {FORKLESS_SECONDS:.0f} s, and no back end has one"
 
@@ -234,7 +237,7 @@ class ControllerSide:
 
     def _show_backends(self, observations: Observations, restart: Callable[[str], None]) -> None:
         """Where `kubectl` shows them, whichever store holds the records."""
-        from csi_cinderlib.app import backend_status, departed
+        from csi_cinderlib.app import backend_status, cluster
         from csi_cinderlib.persistence.kubernetes.statuses import Statuses
 
         settings, host = self._settings, socket.gethostname()
@@ -250,7 +253,7 @@ class ControllerSide:
         ).update
         self._every(backend_status.LOOK_SECONDS, "back ends' status", update, first=backend_status.FIRST_SECONDS)
         if settings.kubernetes:
-            self._every(departed.LOOK_SECONDS, "nodes", departed.Departed(client, self._nodes or self.store).look)
+            self._every(cluster.LOOK_SECONDS, "nodes", cluster.DepartedNodes(client, self._nodes or self.store).look)
 
     def _every(self, seconds: float, name: str, work: Callable[[], object], *, first: float | None = None) -> None:
         every(seconds, name, work, self._stopping, first=first)

@@ -39,11 +39,11 @@ class Figures:
 
     def update(self) -> None:
         """Raises StoreUnavailable."""
-        found = self._observations.look()
-        for seen in found:
-            self._metrics.backend_ready(seen.name, seen.ready)
-            self._metrics.pools(seen.name, _pools(seen))
-        names = {seen.name for seen in found}
+        views = self._observations.look()
+        for view in views:
+            self._metrics.backend_ready(view.name, view.ready)
+            self._metrics.pools(view.name, _pools(view))
+        names = {view.name for view in views}
         for gone in self._shown - names:
             self._metrics.forget_backend(gone)
         self._shown = names

@@ -27,16 +27,16 @@ class Keys:
     def refresh(self) -> None:
         """Take over what the file holds now; what cannot be used is logged, and the keys of before go on."""
         try:
-            found = live.sealing_keys(self._settings)
-            if found != self._known:
-                self.sealer.rotate(found)
+            keys = live.sealing_keys(self._settings)
+            if keys != self._known:
+                self.sealer.rotate(keys)
         except ConfigurationError as error:
             if str(error) != self._trouble:
                 _log.error("sealing keys cannot be read again; those of before go on", reason=str(error))
             self._trouble = str(error)
             return
         self._trouble = ""
-        if found == self._known:
+        if keys == self._known:
             return
-        self._known = found
-        _log.info("sealing keys changed", ids=[key.id for key in found], writes=found[0].id if found else "")
+        self._known = keys
+        _log.info("sealing keys changed", ids=[key.id for key in keys], writes=keys[0].id if keys else "")

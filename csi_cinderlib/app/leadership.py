@@ -11,12 +11,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.app.stores import KUBERNETES
 from csi_cinderlib.backend import forking
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.errors import DriverError, LeaseLost
+from csi_cinderlib.host import kernel
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence import lease, plugins
@@ -26,7 +27,6 @@ FILE = "lease"
 """In the state directory: what the processes that use this directory call themselves, one after the other."""
 ANSWER_SECONDS = 3.0
 """For the store to answer a renewal."""
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _log = logs.logger(__name__)
 
@@ -157,14 +157,14 @@ def _open_plain(settings: Settings) -> Store:
     return plugins.open_store(settings.store.plugin, options, state_dir=settings.state_dir, sealer=None)
 
 
-def identity(state_dir: Path, boot_id: Path = _BOOT_ID) -> str:
+def identity(state_dir: Path, boot_id: Path = kernel.BOOT_ID) -> str:
     """A name for the process that has locked the state directory.
 
     The next one that locks it on this machine has the same: its predecessor has ended, so it need not wait for that one's lease.
     """
     file, boot = state_dir / FILE, ""
     with suppress(OSError):
-        boot = boot_id.read_text().strip()
+        boot = kernel.boot_id(boot_id)
     with suppress(OSError, UnicodeError):
         kept_boot, _, kept = file.read_text().strip().partition(" ")
         if boot and kept_boot == boot and kept:  # a copy of the directory on another machine is not this one

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from csi_cinderlib.app import registering
-from csi_cinderlib.app.chores import every
 from csi_cinderlib.app.keys import Keys
-from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.app.stopping import Stopping, every
 from csi_cinderlib.brick import Initiator, connector_properties, ensure_nvme_identity, tools
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import Settings

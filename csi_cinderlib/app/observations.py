@@ -68,12 +68,14 @@ class Observations:
         """All back ends, also those whose configuration cannot be read."""
         with self._guard:
             known = self._questions
-            self._questions = {one: known.get(one) or _Question(one, self._now) for one in self._backends.all()}
-            looks = [one.look() for one in self._questions.values()]
-        seen = {found.name: found for found in looks}
+            self._questions = {
+                backend: known.get(backend) or _Question(backend, self._now) for backend in self._backends.all()
+            }
+            looks = [question.look() for question in self._questions.values()]
+        seen = {look.name: look for look in looks}
         for name, reason in self._unreadable().items():
-            found = seen.get(name, Seen(name=name))
-            seen[name] = replace(found, reason=f"{found.reason}; {reason}" if found.reason else reason)
+            look = seen.get(name, Seen(name=name))
+            seen[name] = replace(look, reason=f"{look.reason}; {reason}" if look.reason else reason)
         return tuple(seen.values())
 
 

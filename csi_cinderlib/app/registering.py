@@ -72,7 +72,9 @@ def in_child(request: Request) -> dict[str, str]:
 def _error(answer: Mapping[str, str]) -> DriverError:
     if answer["error"] == ConfigurationError.__name__:
         return ConfigurationError(answer["key"], answer["message"])
-    kind = {one.__name__: one for one in (errors.StoreUnavailable, errors.NotReady)}.get(answer["error"], HostError)
+    kind = {error.__name__: error for error in (errors.StoreUnavailable, errors.NotReady)}.get(
+        answer["error"], HostError
+    )
     return kind(answer["message"])
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from csi_cinderlib import __version__
 from csi_cinderlib.app import state_dir
 from csi_cinderlib.app.keys import Keys
-from csi_cinderlib.app.persist import Stopping, persist
+from csi_cinderlib.app.stopping import Stopping, retry
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.csi.identity import Identity
@@ -209,7 +209,7 @@ class Loader:
 
     def _open(self, side: Side) -> bool:
         """Try until it opens; False when the process is to end first."""
-        return persist(side.open, self._stopping, "cannot start yet", failed=self._readiness.failed)
+        return retry(side.open, self._stopping, "cannot start yet", failed=self._readiness.failed)
 
     def _metrics(self) -> Metrics | None:
         if not self._settings.metrics_address:

@@ -108,7 +108,7 @@ class BackendCapabilities:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traits:
+class DriverTraits:
     """What a driver is, by its class (`loading.traits`).
 
     Attributes:
@@ -136,7 +136,7 @@ class Traits:
     exports_at_start: bool = False
 
 
-def capabilities(traits: Traits, stats: BackendStats) -> BackendCapabilities:
+def capabilities(traits: DriverTraits, stats: BackendStats) -> BackendCapabilities:
     """What a back end can do, by what its driver is and what it reports."""
     consistent = any(pool.raw.get("consistent_group_snapshot_enabled") for pool in stats.pools)
     consistent = consistent or bool(stats.raw.get("consistent_group_snapshot_enabled"))

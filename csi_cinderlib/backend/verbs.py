@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating, Traits
+from csi_cinderlib.backend.stats import BackendStats, Candidate, DriverTraits, Rating
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model.records import NOTHING, Attachment, Group, GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
@@ -82,7 +82,7 @@ class Outcome:
 class Started:
     """What is known of a driver once it was set up."""
 
-    traits: Traits
+    traits: DriverTraits
     report: Report
 
 
@@ -120,10 +120,10 @@ class Driver(Protocol):
         """What the driver calls the object on the array."""
 
     def find_file(self, volume: Volume) -> str:
-        """The path of the file that creating the volume would overwrite, or ""; for drivers with `Traits.overwrites_files`."""
+        """The path of the file that creating the volume would overwrite, or ""; for drivers with `DriverTraits.overwrites_files`."""
 
     def misses_file(self, volume: Volume) -> bool:
-        """Whether deleting the volume would delete no file; for drivers with `Traits.deletes_by_rm`."""
+        """Whether deleting the volume would delete no file; for drivers with `DriverTraits.deletes_by_rm`."""
 
     def create_volume(self, volume: Volume, source: Snapshot | Volume | None) -> Columns:
         """New, from a snapshot, or as a clone."""
@@ -163,7 +163,7 @@ class Driver(Protocol):
         """Raises InvalidRequest when a node with these properties cannot reach the back end."""
 
     def export_again(self, volume_id: str) -> None:
-        """Export the volume before its turn comes, if it is attached since before the start; for `Traits.exports_at_start`."""
+        """Export the volume before its turn comes, if it is attached since before the start; for `DriverTraits.exports_at_start`."""
 
     def create_export(self, volume: Volume, attachment: Attachment, attachments: Attachments) -> Exported: ...
     def initialize_connection(

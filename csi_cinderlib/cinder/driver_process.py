@@ -87,7 +87,7 @@ class _Service:
         self._driver = CinderDriver(
             assignment.settings,
             store=RemoteStore(self._peer, assignment.traits),
-            runtime=Runtime(assignment.state_dir, owner=assignment.owner, defaults=assignment.cinder_defaults),
+            runtime=Runtime(assignment.state_dir, defaults=assignment.cinder_defaults),
             check_lease=self._check_lease,
             meter=_Meter(self._peer) if assignment.measured else Unmeasured(),
         )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from csi_cinderlib.backend.stats import Traits
+from csi_cinderlib.backend.stats import DriverTraits
 from csi_cinderlib.cinder import conf, faults, shares, standins
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import Work, routed, working
@@ -159,9 +159,9 @@ def _is_empty(method: Any) -> bool:
     return steps <= {"RESUME", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
 
 
-def traits(driver: Any, host: str) -> Traits:
+def traits(driver: Any, host: str) -> DriverTraits:
     """What the driver is, by its class."""
-    return Traits(
+    return DriverTraits(
         host=host,
         revert=overrides(driver, "revert_to_snapshot"),
         group_snapshots=overrides(driver, "create_group_snapshot"),

@@ -273,7 +273,7 @@ TABLE: tuple[StandIn, ...] = (
     StandIn("os_brick.initiator.connector", L, "imports every connector, VMware's too; drivers seldom attach"),
     StandIn("os_brick.encryptors", L, "only for encrypted images"),
 )
-"""Each row is exercised by tests/component/backend/test_runtime.py; valid for Cinder 29."""
+"""Each row is exercised by tests/component/cinder/test_runtime.py; valid for Cinder 29."""
 
 
 @contextlib.contextmanager

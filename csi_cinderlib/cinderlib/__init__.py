@@ -14,7 +14,7 @@ others beside it.
 from __future__ import annotations
 
 from csi_cinderlib import __version__
-from csi_cinderlib.cinderlib import cinderlib, exception, objects, persistence, serialization
+from csi_cinderlib.cinderlib import cinderlib, default, exception, objects, persistence, serialization
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID, close, setup
@@ -51,3 +51,5 @@ __all__ = [
     "serialization",
     "setup",
 ]
+
+default.set_library_class(Library)

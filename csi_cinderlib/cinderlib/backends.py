@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib.cinderlib import default, exception
+from csi_cinderlib.cinderlib import default, drivers, exception
 from csi_cinderlib.cinderlib.class_attributes import OfSetUp
+from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle.local import LocalBackend as Core
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.library import Library
-    from csi_cinderlib.cinderlib.volume import Volume
+    from csi_cinderlib.cinderlib.types import Library
 
 DEFAULT_DRIVER = "cinder.volume.drivers.lvm.LVMVolumeDriver"
 """Cinder's own default of `volume_driver`."""
@@ -68,23 +68,23 @@ class Backend:
     @classmethod
     def _of(cls, library: Library, name: str, cfg: Mapping[str, Any]) -> Backend:
         """Set up; the library sees to it that there is one of that name."""
-        made = object.__new__(cls)
-        made._library, made._cfg = library, dict(cfg)
-        made._volumes = made._stats = None
+        backend = object.__new__(cls)
+        backend._library, backend._cfg = library, dict(cfg)
+        backend._volumes = backend._stats = None
         known = {**library.cinder_options, **cfg}
         options = {key: _filled_in(value, known) for key, value in cfg.items()}
         driver = str(options.pop("volume_driver", DEFAULT_DRIVER))
         settings = BackendSettings(name=name, driver=driver, options=options)
-        made.core = Core(
+        backend.core = Core(
             settings,
             store=library.store,
             runtime=library.runtime,
             is_alive=library.presence.alive,
             ensure_exports=library.ensure_exports,
         )
-        made.core.start()
-        made.core.wait_for_exports()
-        return made
+        backend.core.start()
+        backend.core.wait_for_exports()
+        return backend
 
     global_setup = staticmethod(default.setup)
 
@@ -156,11 +156,9 @@ class Backend:
             size: in GiB.
             kwargs: as of `Volume`: `id`, `pool_name`, `extra_specs`, `qos_specs`, `metadata` ...
         """
-        from csi_cinderlib.cinderlib.volume import Volume
-
-        made = Volume(self, size=size, name=name, description=description, bootable=bootable, **kwargs)
-        made.create()
-        return made
+        volume = Volume(self, size=size, name=name, description=description, bootable=bootable, **kwargs)
+        volume.create()
+        return volume
 
     # --- JSON
 
@@ -206,9 +204,7 @@ class Backend:
     @staticmethod
     def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
         """See the function of that name."""
-        from csi_cinderlib.cinderlib.drivers import list_supported_drivers
-
-        return list_supported_drivers(output_version)
+        return drivers.list_supported_drivers(output_version)
 
     # --- what handles tell it
 
@@ -218,7 +214,7 @@ class Backend:
 
     def _volume_deleted(self, volume: Volume) -> None:
         if self._volumes is not None:
-            self._volumes = [one for one in self._volumes if one.id != volume.id]
+            self._volumes = [known for known in self._volumes if known.id != volume.id]
 
 
 def _filled_in(value: Any, known: Mapping[str, Any]) -> Any:
@@ -226,9 +222,9 @@ def _filled_in(value: Any, known: Mapping[str, Any]) -> Any:
     if not isinstance(value, str):
         return value
 
-    def given(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
-        return str(known[name]) if name in known else found[0]
+    def given(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        return str(known[name]) if name in known else match[0]
 
     return re.sub(r"\$(?:\{(\w+)\}|(\w+))", given, value)
 
@@ -237,6 +233,6 @@ def _with_pools(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     stats = {key: value for key, value in raw.items() if key not in _OURS}
     if not stats.get("pools"):
         stats["pools"] = [
-            {**{key: one for key, one in stats.items() if key not in _NOT_OF_A_POOL | {"pools"}}, "pool_name": name}
+            {**{key: value for key, value in stats.items() if key not in _NOT_OF_A_POOL | {"pools"}}, "pool_name": name}
         ]
     return stats

@@ -58,6 +58,4 @@ def context() -> Any:
 
 
 def backend_class() -> Any:
-    from csi_cinderlib.cinderlib.backends import Backend
-
-    return Backend
+    return default.library_class()._backend_class

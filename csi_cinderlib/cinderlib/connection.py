@@ -20,9 +20,7 @@ from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.persistence.iteration import walk
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.backends import Backend
-    from csi_cinderlib.cinderlib.library import Library
-    from csi_cinderlib.cinderlib.volume import Volume
+    from csi_cinderlib.cinderlib.types import Backend, Library, Volume
 
 
 class Connection(LazyVolumeAttr[Attachment]):
@@ -42,11 +40,11 @@ class Connection(LazyVolumeAttr[Attachment]):
         cls, library: Library, record: Attachment, backend: Backend | str, volume: Volume | None = None
     ) -> Connection:
         """A handle of a record that exists."""
-        made = cls.__new__(cls)
-        Object.__init__(made, library, record, backend)
-        made._volume = volume
-        made._set_here = {}
-        return made
+        connection = cls.__new__(cls)
+        Object.__init__(connection, library, record, backend)
+        connection._volume = volume
+        connection._set_here = {}
+        return connection
 
     # --- finding
 
@@ -65,7 +63,7 @@ class Connection(LazyVolumeAttr[Attachment]):
     @property
     def conn_info(self) -> dict[str, Any]:
         """The driver's answer: `driver_volume_type` and `data`; empty when disconnected. Holds credentials."""
-        info = connection_record.answer(self._record)
+        info = connection_record.driver_answer(self._record)
         data = info.get("data")
         if self._record.read_only and isinstance(data, Mapping):
             info["data"] = {**data, "access_mode": "ro"}
@@ -166,12 +164,12 @@ class Connection(LazyVolumeAttr[Attachment]):
         )
 
     def _versioned(self) -> Any:
-        made = versioned.attachment(self._record, self.connection_info)
+        attachment = versioned.attachment(self._record, self.connection_info)
         for name, value in connection_record.given(self._record).items():
             if name in connection_record.COLUMNS:
-                setattr(made, name, value)
-        made.obj_reset_changes(connection_record.COLUMNS)
-        return made
+                setattr(attachment, name, value)
+        attachment.obj_reset_changes(connection_record.COLUMNS)
+        return attachment
 
     # --- what was set and is not stored
 
@@ -268,7 +266,9 @@ class Connection(LazyVolumeAttr[Attachment]):
     def _shares_device(self) -> bool:
         """Whether another connection of this volume is attached on the same host: both have one device."""
         others = walk(self._library.store, Attachment, {"volume_id": self.volume_id})
-        return any(one.id != self.id and self._is_beside(one) and connection_record.device(one) for one in others)
+        return any(
+            other.id != self.id and self._is_beside(other) and connection_record.device(other) for other in others
+        )
 
     def _is_beside(self, other: Attachment) -> bool:
         return bool(other.connector.get("host") == self._record.connector.get("host"))

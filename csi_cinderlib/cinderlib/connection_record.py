@@ -50,8 +50,8 @@ def new(volume: Volume, connector: Mapping[str, Any], fields: Mapping[str, Any],
     return changed(record, {name: value for name, value in fields.items() if name != "id" and value is not None})
 
 
-def answer(record: Attachment) -> dict[str, Any]:
-    """The driver's."""
+def driver_answer(record: Attachment) -> dict[str, Any]:
+    """What the driver said about how to reach the volume."""
     return {name: value for name, value in record.connection_info.items() if name not in (_DEVICE, _GIVEN)}
 
 
@@ -62,8 +62,8 @@ def device(record: Attachment) -> Any:
 
 def given(record: Attachment) -> Mapping[str, Any]:
     """What the user gave, by field."""
-    found = record.connection_info.get(_GIVEN)
-    return found if isinstance(found, Mapping) else {}
+    values = record.connection_info.get(_GIVEN)
+    return values if isinstance(values, Mapping) else {}
 
 
 def with_given(record: Attachment, values: Mapping[str, Any]) -> Attachment:
@@ -87,12 +87,12 @@ def changed(record: Attachment, values: Mapping[str, Any]) -> Attachment:
 
 
 def _with(record: Attachment, name: str, value: Any) -> Attachment:
-    rest = {key: one for key, one in record.connection_info.items() if key != name}
+    rest = {key: item for key, item in record.connection_info.items() if key != name}
     return replace(record, connection_info={**rest, name: value} if value else rest)
 
 
 def _with_answer(record: Attachment, value: Mapping[str, Any] | None) -> Attachment:
-    kept = {name: one for name, one in record.connection_info.items() if name in (_DEVICE, _GIVEN)}
+    kept = {name: item for name, item in record.connection_info.items() if name in (_DEVICE, _GIVEN)}
     return replace(record, connection_info={**(value or {}), **kept})
 
 

@@ -7,14 +7,26 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.backends import Backend
-    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.types import Backend, Library
 
 DEFAULT_PROJECT_ID = "cinderlib"
 DEFAULT_USER_ID = "cinderlib"
 
 _guard = threading.RLock()
 _library: Library | None = None
+_library_class: type[Library]
+"""Named by the package, since `Library` is made of modules that look for the set-up here."""
+
+
+def set_library_class(library_class: type[Library]) -> None:
+    """Name the class of which `setup` makes the process-wide set-up."""
+    global _library_class  # noqa: PLW0603  # this is the one place that holds it
+    _library_class = library_class
+
+
+def library_class() -> type[Library]:
+    """The class of set-ups."""
+    return _library_class
 
 
 def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
@@ -41,12 +53,10 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
         InvalidPersistence, ConfigurationError, StoreUnavailable: the metadata store cannot be used.
     """
     global _library  # noqa: PLW0603  # this is the one place that holds it
-    from csi_cinderlib.cinderlib.library import Library
-
     with _guard:
         if _library is not None:
             raise RuntimeError("Already setup")
-        _library = Library(
+        _library = _library_class(
             file_locks_path=file_locks_path,
             root_helper=root_helper,
             suppress_requests_ssl_warnings=suppress_requests_ssl_warnings,
@@ -89,6 +99,6 @@ def close() -> None:
 def loaded_backend(name_or_backend: Backend | str) -> Backend:
     """A back end by itself, or by its name in the process-wide set-up. Raises KeyError."""
     if isinstance(name_or_backend, str):
-        found: Backend = library().backends[name_or_backend]
-        return found
+        backend: Backend = library().backends[name_or_backend]
+        return backend
     return name_or_backend

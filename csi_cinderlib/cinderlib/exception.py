@@ -74,7 +74,7 @@ def about(resource: object) -> Iterator[None]:
     try:
         yield
     except errors.DriverError as error:
-        failure = _told(error)
+        failure = _translate(error)
     except Exception as error:
         failure = error
     else:
@@ -83,18 +83,18 @@ def about(resource: object) -> Iterator[None]:
     raise failure
 
 
-def _told(error: errors.DriverError) -> Exception:
+def _translate(error: errors.DriverError) -> Exception:
     if (of_driver := _of_driver(error)) is not None:
         return of_driver
     if isinstance(error, errors.NotFound):
         kinds = {"volume": "VolumeNotFound", "snapshot": "SnapshotNotFound", "attachment": "VolumeAttachmentNotFound"}
         if error.kind in kinds:
             key = "filter" if error.kind == "attachment" else f"{error.kind}_id"
-            found: Exception = getattr(_cinder(), kinds[error.kind])(**{key: error.id})
-            return found
+            not_found: Exception = getattr(_cinder(), kinds[error.kind])(**{key: error.id})
+            return not_found
     if isinstance(error, errors.PreconditionFailed):
-        invalid: Exception = _cinder().InvalidVolume(reason=str(error))
-        return invalid
+        refusal: Exception = _cinder().InvalidVolume(reason=str(error))
+        return refusal
     return error
 
 

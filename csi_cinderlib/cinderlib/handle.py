@@ -17,8 +17,7 @@ from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.backends import Backend
-    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.types import Backend, Library
     from csi_cinderlib.lifecycle.local import LocalBackend as Core
 
 T = TypeVar("T", Volume, Snapshot, Attachment)
@@ -67,12 +66,12 @@ class Object(Generic[T]):
         return self._object
 
     def _make(self) -> Any:
-        made = self._versioned()
-        if self._outcome and "status" in made.fields:
-            made.status = self._outcome
-            made.deleted = self._outcome == "deleted"
-            made.obj_reset_changes(["status", "deleted"])
-        return made
+        versioned_object = self._versioned()
+        if self._outcome and "status" in versioned_object.fields:
+            versioned_object.status = self._outcome
+            versioned_object.deleted = self._outcome == "deleted"
+            versioned_object.obj_reset_changes(["status", "deleted"])
+        return versioned_object
 
     def _versioned(self) -> Any:
         raise NotImplementedError
@@ -153,7 +152,7 @@ class Object(Generic[T]):
             unsaved, store = self._unsaved(), self._library.store
             if self._record.revision:
                 stored = store.get(type(self._record), self.id)
-                self._take(change(store, stored, lambda one: self._changed(one, unsaved)))
+                self._take(change(store, stored, lambda record: self._changed(record, unsaved)))
             else:
                 self._take(self._put(self._changed(self._record, unsaved)))
 
@@ -211,8 +210,8 @@ class Object(Generic[T]):
 
     def to_dict(self) -> dict[str, Any]:
         """The fields' values alone, by the kind of object."""
-        found: dict[str, Any] = _bare(self.json["ovo"])
-        return found
+        fields: dict[str, Any] = _bare(self.json["ovo"])
+        return fields
 
 
 N = TypeVar("N", Volume, Snapshot)
@@ -266,7 +265,11 @@ def let_go(library: Library, record: T) -> T | None:
         stored = library.store.get(type(record), record.id)
         if not _is_same(stored, record):
             return None
-        return change(library.store, stored, lambda one: replace(one, owner="") if one.owner == library.owner else one)
+        return change(
+            library.store,
+            stored,
+            lambda current: replace(current, owner="") if current.owner == library.owner else current,
+        )
     except DriverError:
         return None
 
@@ -327,12 +330,12 @@ def updated_snapshot(record: Snapshot, given: Mapping[str, Any]) -> Snapshot:
 
 def _bare(value: Any) -> Any:
     if isinstance(value, list):
-        return [_bare(one) for one in value]
+        return [_bare(item) for item in value]
     if not isinstance(value, dict):
         return value
     if "versioned_object.data" in value:
         data = value["versioned_object.data"]
         if set(data) == {"objects"}:
             return _bare(data["objects"])
-        return {value["versioned_object.name"].lower(): {key: _bare(one) for key, one in data.items()}}
-    return {key: _bare(one) for key, one in value.items()}
+        return {value["versioned_object.name"].lower(): {key: _bare(item) for key, item in data.items()}}
+    return {key: _bare(item) for key, item in value.items()}

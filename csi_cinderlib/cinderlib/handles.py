@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
@@ -12,7 +13,9 @@ from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.types import Library
+
+O = TypeVar("O", Volume, Snapshot, Connection)  # noqa: E741  # object
 
 
 class Handles:
@@ -33,34 +36,27 @@ class Handles:
         self._connections: dict[str, Connection] = {}
 
     def volume(self, record: records.Volume) -> Volume:
-        known = self._volumes.get(record.id)
-        if known is None:
-            known = Volume._of(self._library, record, self._library.backend_named(record.backend))
-            if self._one_each:
-                self._volumes[record.id] = known
-        elif known._record != record:
-            known._take(record)
-        return known
+        return self._handle(self._volumes, record, lambda backend: Volume._of(self._library, record, backend))
 
     def snapshot(self, record: records.Snapshot, volume: Volume | None = None) -> Snapshot:
-        known = self._snapshots.get(record.id)
-        if known is None:
-            known = Snapshot._of(self._library, record, self._library.backend_named(record.backend), volume)
-            if self._one_each:
-                self._snapshots[record.id] = known
-        elif known._record != record:
-            known._take(record)
-        return known
+        return self._handle(
+            self._snapshots, record, lambda backend: Snapshot._of(self._library, record, backend, volume)
+        )
 
     def connection(self, record: Attachment, volume: Volume | None = None) -> Connection:
-        known = self._connections.get(record.id)
-        if known is None:
-            known = Connection._of(self._library, record, self._library.backend_named(record.backend), volume)
+        return self._handle(
+            self._connections, record, lambda backend: Connection._of(self._library, record, backend, volume)
+        )
+
+    def _handle(self, known: dict[str, O], record: Any, make: Callable[[Backend | str], O]) -> O:
+        handle = known.get(record.id)
+        if handle is None:
+            handle = make(self._library.backend_named(record.backend))
             if self._one_each:
-                self._connections[record.id] = known
-        elif known._record != record:
-            known._take(record)
-        return known
+                known[record.id] = handle
+        elif handle._record != record:
+            handle._take(record)
+        return handle
 
     def volume_created(self, volume: Volume) -> None:
         if self._one_each:
@@ -84,7 +80,7 @@ class Handles:
         self._snapshots.pop(snapshot.id, None)
         if snapshot._volume is not None and snapshot._volume._snapshots is not None:
             known = snapshot._volume._snapshots
-            snapshot._volume._snapshots = [one for one in known if one.id != snapshot.id]
+            snapshot._volume._snapshots = [other for other in known if other.id != snapshot.id]
 
     def connection_deleted(self, connection: Connection) -> None:
         self._connections.pop(connection.id, None)

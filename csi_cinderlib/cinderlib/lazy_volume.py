@@ -10,7 +10,7 @@ from csi_cinderlib.cinderlib.handle import Object
 from csi_cinderlib.model.records import Attachment, Snapshot
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.volume import Volume
+    from csi_cinderlib.cinderlib.types import Volume
 
 C = TypeVar("C", Snapshot, Attachment)
 
@@ -38,10 +38,10 @@ class LazyVolumeAttr(Object[C]):
         return self._record.volume_id
 
     def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
-        made = versioned.primitive(self._ovo, {"volume", *without})
+        primitive = versioned.primitive(self._ovo, {"volume", *without})
         if "volume" not in without and self._volume is not None:
-            made["versioned_object.data"]["volume"] = self._volume._primitive(self._volume.SIMPLE_JSON_IGNORE)
-        return made
+            primitive["versioned_object.data"]["volume"] = self._volume._primitive(self._volume.SIMPLE_JSON_IGNORE)
+        return primitive
 
     def _store_all(self) -> C:
         if self._volume is not None:

@@ -12,7 +12,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinderlib import exception, serialization, state
@@ -20,8 +20,8 @@ from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
 from csi_cinderlib.cinderlib.handles import Handles
-from csi_cinderlib.cinderlib.owner import Presence, Process
 from csi_cinderlib.cinderlib.persistence import Persistence, open_store
+from csi_cinderlib.cinderlib.presence import Presence, Process
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.errors import NotFound
@@ -63,6 +63,8 @@ class Library:
         cinder_config_params: options of Cinder's DEFAULT section, `my_ip` say.
     """
 
+    _backend_class: ClassVar[type[Backend]] = Backend
+    """`Object.backend_class` shows it."""
     _is_set_up = True
     """`Backend.global_initialization` tells it."""
 
@@ -159,7 +161,7 @@ class Library:
     def set_persistence(self, config: Mapping[str, Any] | None) -> None:
         """Keep metadata elsewhere from now on; the back ends are set up again on it."""
         with self._at_rest():
-            before = [(one.id, one._cfg) for one in self.backends.values()]
+            before = [(backend.id, backend._cfg) for backend in self.backends.values()]
             self._stop()
             self._open(config)
             for name, cfg in before:
@@ -217,7 +219,7 @@ class Library:
         """The objects that `json` or `dump` described, from the text or what it stands for: one, or a list."""
         source = json_text.loads(json_src) if isinstance(json_src, str) else json_src
         if isinstance(source, list):
-            return [self.load(one, save) for one in source]
+            return [self.load(item, save) for item in source]
         if source["class"] == "Backend":
             return self.load_backend(source, save=save)
         kinds = {"Volume": Volume, "Snapshot": Snapshot, "Connection": Connection}
@@ -226,16 +228,16 @@ class Library:
     def load_backend(self, source: Mapping[str, Any], *, save: bool = False) -> Backend | str:
         backend = self.backend_of(source["backend"])
         if isinstance(backend, Backend) and source.get("volumes"):
-            backend._volumes = [self.load_object(Volume, one, save) for one in source["volumes"]]
+            backend._volumes = [self.load_object(Volume, volume, save) for volume in source["volumes"]]
         return backend
 
     def load_object(self, kind: type[O], source: Any, save: bool) -> O:
         """One volume, snapshot or connection. Without `save` it is stored when it is first worked with."""
         source = json_text.loads(source) if isinstance(source, str) else source
-        made: O = serialization.load_object(self, kind, source["ovo"], self.backend_of(source["backend"]))
+        handle: O = serialization.load_object(self, kind, source["ovo"], self.backend_of(source["backend"]))
         if save:
-            made._take(made._store_all())
-        return made
+            handle._take(handle._store_all())
+        return handle
 
     def json(self) -> list[dict[str, Any]]:
         """Everything on the loaded back ends."""
@@ -276,5 +278,5 @@ def _hush(requests: bool, logs: bool, ids: bool) -> None:
         warnings.filterwarnings("ignore", message=".*is an invalid UUID")
     for name in _QUIET if logs else ():
         logger = logging.getLogger(name)
-        if not any(isinstance(one, logging.NullHandler) for one in logger.handlers):
+        if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
             logger.addHandler(logging.NullHandler())

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib.cinderlib import owner
+from csi_cinderlib.cinderlib import presence
+from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.exception import InvalidPersistence
+from csi_cinderlib.cinderlib.snapshot import Snapshot
+from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.config.reader import Reader
 from csi_cinderlib.config.settings import SealingKey
 from csi_cinderlib.errors import AlreadyExists, ConfigurationError, InvalidRequest, NotFound
@@ -20,10 +23,7 @@ from csi_cinderlib.persistence.optimistic import change
 from csi_cinderlib.sealing import Sealer
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.connection import Connection
-    from csi_cinderlib.cinderlib.library import Library
-    from csi_cinderlib.cinderlib.snapshot import Snapshot
-    from csi_cinderlib.cinderlib.volume import Volume
+    from csi_cinderlib.cinderlib.types import Library
 
 DEFAULT_STORAGE = "memory"
 _DATABASE_OPTIONS = frozenset({"sqlite_synchronous", "soft_deletes"})
@@ -66,10 +66,10 @@ def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_named: b
     if isinstance(storage, Store) and not isinstance(storage, type):
         return storage
     if isinstance(storage, type):
-        made = storage(**options)
-        if not isinstance(made, Store):
+        store = storage(**options)
+        if not isinstance(store, Store):
             raise InvalidPersistence(storage)
-        return made
+        return store
     if not isinstance(storage, str):
         raise InvalidPersistence(storage)
     name, options = _named(storage, options)
@@ -128,24 +128,26 @@ class Persistence:
         self, volume_id: str | None = None, volume_name: str | None = None, backend_name: str | None = None
     ) -> list[Volume]:
         where = {key: value for key, value in (("name", volume_name), ("backend", backend_name)) if value}
-        found = _matching(self._library.store, records.Volume, volume_id, where)
-        return [self._library.handles.volume(one) for one in found if one.status is not records.Status.DELETED]
+        volumes = _matching(self._library.store, records.Volume, volume_id, where)
+        return [
+            self._library.handles.volume(volume) for volume in volumes if volume.status is not records.Status.DELETED
+        ]
 
     def get_snapshots(
         self, snapshot_id: str | None = None, snapshot_name: str | None = None, volume_id: str | None = None
     ) -> list[Snapshot]:
         where = {key: value for key, value in (("name", snapshot_name), ("volume_id", volume_id)) if value}
-        found = _matching(self._library.store, records.Snapshot, snapshot_id, where)
-        return [self._library.handles.snapshot(one) for one in found]
+        snapshots = _matching(self._library.store, records.Snapshot, snapshot_id, where)
+        return [self._library.handles.snapshot(snapshot) for snapshot in snapshots]
 
     def get_connections(self, connection_id: str | None = None, volume_id: str | None = None) -> list[Connection]:
         where = {"volume_id": volume_id} if volume_id else {}
-        found = _matching(self._library.store, Attachment, connection_id, where)
-        return [self._library.handles.connection(one) for one in found]
+        attachments = _matching(self._library.store, Attachment, connection_id, where)
+        return [self._library.handles.connection(attachment) for attachment in attachments]
 
     def get_key_values(self, key: str | None = None) -> list[KeyValue]:
-        found = _matching(self._library.store, records.KeyValue, key, {})
-        return [KeyValue(one.id, one.value) for one in found if not _is_own(one.id)]
+        key_values = _matching(self._library.store, records.KeyValue, key, {})
+        return [KeyValue(item.id, item.value) for item in key_values if not _is_own(item.id)]
 
     def set_volume(self, volume: Volume) -> None:
         volume.save()
@@ -165,7 +167,11 @@ class Persistence:
             store.add(wanted)
         except AlreadyExists:
             known = store.get(records.KeyValue, wanted.id)
-            change(store, known, lambda one: records.KeyValue(id=one.id, value=wanted.value, revision=one.revision))
+            change(
+                store,
+                known,
+                lambda current: records.KeyValue(id=current.id, value=wanted.value, revision=current.revision),
+            )
 
     def delete_volume(self, volume: Volume) -> None:
         """Forget it; on the storage it stays."""
@@ -193,7 +199,7 @@ class Persistence:
 
 
 def _is_own(key: str) -> bool:
-    return key.startswith(records.OWN_KEYS) or owner.is_sign(key)
+    return key.startswith(records.OWN_KEYS) or presence.is_sign(key)
 
 
 def _refuse_own(key_value: KeyValue) -> None:

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.cinderlib import connection_record, default
+from csi_cinderlib.cinderlib.connection import Connection
+from csi_cinderlib.cinderlib.snapshot import Snapshot
+from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.model import records, times
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Source, SourceKind, Status, VolumeType
 from csi_cinderlib.model.size import GiB
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.backends import Backend
-    from csi_cinderlib.cinderlib.connection import Connection
-    from csi_cinderlib.cinderlib.library import Library
-    from csi_cinderlib.cinderlib.snapshot import Snapshot
-    from csi_cinderlib.cinderlib.volume import Volume
+    from csi_cinderlib.cinderlib.types import Backend, Library
 
 R = TypeVar("R", records.Volume, records.Snapshot)
 
@@ -72,33 +71,25 @@ def load_object(library: Library, kind: type[Any], ovo: Primitive, backend: Back
 
 
 def _volume(library: Library, data: Primitive, backend: Backend | str) -> Volume:
-    from csi_cinderlib.cinderlib.connection import Connection
-    from csi_cinderlib.cinderlib.snapshot import Snapshot
-    from csi_cinderlib.cinderlib.volume import Volume
-
     name = _name(backend)
-    made = Volume._of(library, volume_record(data, name), backend)
+    volume = Volume._of(library, volume_record(data, name), backend)
     if "snapshots" in data:
-        made._snapshots = [
-            Snapshot._of(library, snapshot_record(one, name), backend, made) for one in _listed(data["snapshots"])
+        volume._snapshots = [
+            Snapshot._of(library, snapshot_record(item, name), backend, volume) for item in _listed(data["snapshots"])
         ]
     if "volume_attachment" in data:
-        made._connections = [
-            Connection._of(library, attachment_record(one, name), backend, made)
-            for one in _listed(data["volume_attachment"])
+        volume._connections = [
+            Connection._of(library, attachment_record(item, name), backend, volume)
+            for item in _listed(data["volume_attachment"])
         ]
-    return made
+    return volume
 
 
 def _snapshot(library: Library, data: Primitive, backend: Backend | str) -> Snapshot:
-    from csi_cinderlib.cinderlib.snapshot import Snapshot
-
     return Snapshot._of(library, snapshot_record(data, _name(backend)), backend, _parent(library, data, backend))
 
 
 def _connection(library: Library, data: Primitive, backend: Backend | str) -> Connection:
-    from csi_cinderlib.cinderlib.connection import Connection
-
     return Connection._of(library, attachment_record(data, _name(backend)), backend, _parent(library, data, backend))
 
 
@@ -112,7 +103,7 @@ def _name(backend: Backend | str) -> str:
 
 
 def _listed(primitive: Primitive | None) -> list[Primitive]:
-    return [one[_DATA] for one in (primitive or {_DATA: {"objects": []}})[_DATA]["objects"]]
+    return [item[_DATA] for item in (primitive or {_DATA: {"objects": []}})[_DATA]["objects"]]
 
 
 def volume_record(data: Primitive, backend: str) -> records.Volume:

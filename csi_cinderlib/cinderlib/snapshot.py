@@ -14,9 +14,7 @@ from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.backends import Backend
-    from csi_cinderlib.cinderlib.library import Library
-    from csi_cinderlib.cinderlib.volume import Volume
+    from csi_cinderlib.cinderlib.types import Backend, Library, Volume
 
 
 class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
@@ -52,10 +50,10 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
         cls, library: Library, record: records.Snapshot, backend: Backend | str, volume: Volume | None = None
     ) -> Snapshot:
         """A handle of a record that exists."""
-        made = cls.__new__(cls)
-        NamedObject.__init__(made, library, record, backend)
-        made._volume = volume
-        return made
+        snapshot = cls.__new__(cls)
+        NamedObject.__init__(snapshot, library, record, backend)
+        snapshot._volume = volume
+        return snapshot
 
     # --- finding
 
@@ -109,11 +107,6 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
 
     def create_volume(self, **new_vol_params: Any) -> Volume:
         """A new volume with its content; what is not given is as the snapshot's volume."""
-        from csi_cinderlib.cinderlib.volume import Volume
-
-        new_vol_params.setdefault("size", int(self._record.size))
         with exception.about(self):
             self._current()
-        made = Volume(self.volume, snapshot_id=self.id, **new_vol_params)
-        made.create()
-        return made
+        return self.volume._restored(self, **new_vol_params)

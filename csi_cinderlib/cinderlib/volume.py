@@ -22,8 +22,7 @@ from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.backends import Backend
-    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.types import Backend, Library
 
 _OWN = ("name", "description", "extra_specs", "qos_specs")
 _SPENT = ("id", "size", "host", "name", "display_name", "extra_specs", "qos_specs", "snapshot_id", "source_volid")
@@ -64,9 +63,9 @@ class Volume(NamedObject[records.Volume]):
     @classmethod
     def _of(cls, library: Library, record: records.Volume, backend: Backend | str) -> Volume:
         """A handle of a record that exists."""
-        made = cls.__new__(cls)
-        made._begin(library, record, backend)
-        return made
+        volume = cls.__new__(cls)
+        volume._begin(library, record, backend)
+        return volume
 
     # --- finding
 
@@ -94,35 +93,35 @@ class Volume(NamedObject[records.Volume]):
     @property
     def snapshots(self) -> list[Snapshot]:
         if self._snapshots is None:
-            found = walk(self._library.store, records.Snapshot, {"volume_id": self.id})
-            self._snapshots = [self._library.handles.snapshot(one, volume=self) for one in found]
+            stored = walk(self._library.store, records.Snapshot, {"volume_id": self.id})
+            self._snapshots = [self._library.handles.snapshot(snapshot, volume=self) for snapshot in stored]
         return self._snapshots
 
     @property
     def connections(self) -> list[Connection]:
         if self._connections is None:
-            found = walk(self._library.store, Attachment, {"volume_id": self.id})
-            self._connections = [self._library.handles.connection(one, volume=self) for one in found]
+            stored = walk(self._library.store, Attachment, {"volume_id": self.id})
+            self._connections = [self._library.handles.connection(attachment, volume=self) for attachment in stored]
         return self._connections
 
     def _attached(self) -> list[Attachment] | None:
-        return None if self._connections is None else [one._record for one in self._connections]
+        return None if self._connections is None else [connection._record for connection in self._connections]
 
     def _versioned(self) -> Any:
         return versioned.volume(self._library.store, self._record, self._attached())
 
     def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
-        made = versioned.primitive(self._ovo, {*without, *self.SIMPLE_JSON_IGNORE})
+        primitive = versioned.primitive(self._ovo, {*without, *self.SIMPLE_JSON_IGNORE})
         for name, kind, loaded in (
             ("snapshots", "SnapshotList", self._snapshots),
             ("volume_attachment", "VolumeAttachmentList", self._connections),
         ):
             if name not in without and loaded is not None:
-                items = [one._primitive(("volume",)) for one in loaded]
+                items = [child._primitive(("volume",)) for child in loaded]
                 head = {"versioned_object.name": kind, "versioned_object.namespace": "cinder"}
                 body = {"versioned_object.version": "1.0", "versioned_object.data": {"objects": items}}
-                made["versioned_object.data"][name] = {**head, **body}
-        return made
+                primitive["versioned_object.data"][name] = {**head, **body}
+        return primitive
 
     def _changed(self, record: records.Volume, given: Mapping[str, Any]) -> records.Volume:
         return replace(updated_volume(record, given), status=new_status(record, given))
@@ -203,22 +202,29 @@ class Volume(NamedObject[records.Volume]):
     def clone(self, **new_vol_attrs: Any) -> Volume:
         """Another volume with the same content; what is not given is as here."""
         new_vol_attrs.setdefault("size", self.size)
-        made = Volume(self, source_volid=self.id, **new_vol_attrs)
+        volume = Volume(self, source_volid=self.id, **new_vol_attrs)
         with exception.about(self):
             self._current()
-        made.create()
-        return made
+        volume.create()
+        return volume
 
     def create_snapshot(self, name: str = "", description: str = "", **kwargs: Any) -> Snapshot:
         """Take a snapshot, also while the volume is attached."""
-        made = Snapshot(self, name=name, description=description, **kwargs)
-        made.create()
-        return made
+        snapshot = Snapshot(self, name=name, description=description, **kwargs)
+        snapshot.create()
+        return snapshot
 
     def revert_to_snapshot(self, snapshot: Snapshot) -> None:
         """Bring its content back to that of its snapshot. Not in cinderlib. It must not be attached."""
         with exception.about(self), self._library.busy(self.id):
             self._take(self._core.revert_volume(self._current(), snapshot._current()))
+
+    def _restored(self, snapshot: Snapshot, **new_vol_attrs: Any) -> Volume:
+        """Another volume with the content of a snapshot of this one; what is not given is as here."""
+        new_vol_attrs.setdefault("size", int(snapshot._record.size))
+        volume = Volume(self, snapshot_id=snapshot.id, **new_vol_attrs)
+        volume.create()
+        return volume
 
     # --- reaching it
 
@@ -240,12 +246,12 @@ class Volume(NamedObject[records.Volume]):
                 let_go(self._library, wanted)
                 raise
             given = connection_record.given(wanted)
-            record = change(self._library.store, record, lambda one: connection_record.with_given(one, given))
-            made = self._library.handles.connection(record, volume=self)
+            record = change(self._library.store, record, lambda current: connection_record.with_given(current, given))
+            connection = self._library.handles.connection(record, volume=self)
             if self._connections is not None:
-                self._connections.append(made)
+                self._connections.append(connection)
             self._reload()
-            return made
+            return connection
 
     def disconnect(self, connection: Connection, force: bool = False) -> None:
         """Take the volume away from that host; the export goes with the last connection."""
@@ -253,15 +259,15 @@ class Volume(NamedObject[records.Volume]):
 
     def _disconnected(self, connection: Connection) -> None:
         if self._connections is not None:
-            self._connections = [one for one in self._connections if one.id != connection.id]
+            self._connections = [known for known in self._connections if known.id != connection.id]
         self._detached(connection)
         self._reload()
 
     def _detached(self, connection: Connection) -> None:
         """`local_attach` is then another one that this object knows to be attached here, if there is one."""
         if self.local_attach is not None and self.local_attach.id == connection.id:
-            others = (one for one in self._connections or () if one.id != connection.id)
-            self.local_attach = next((one for one in others if one.attached and one._is_here), None)
+            others = (other for other in self._connections or () if other.id != connection.id)
+            self.local_attach = next((other for other in others if other.attached and other._is_here), None)
 
     def attach(self) -> Connection:
         """Connect this host and attach the volume to it: `path` of what is returned is a block device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from csi_cinderlib.commands import options
+from csi_cinderlib.commands import options, output
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,5 +20,5 @@ def run(args: argparse.Namespace) -> int:
     from csi_cinderlib.app import restarts
 
     restarts.request(options.settings(args).state_dir, args.name)
-    print(f"back end {args.name}: its process was ended, and the next one is starting")
+    output.print_text(f"back end {args.name}: its process was ended, and the next one is starting")
     return 0

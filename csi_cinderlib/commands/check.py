@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from csi_cinderlib.commands import options
+from csi_cinderlib.commands import options, output
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Mode, Settings
 from csi_cinderlib.errors import ConfigurationError, DriverError
@@ -68,11 +68,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _try_store(settings: Settings) -> int:
-    print(f"store: {settings.store.plugin}")
+    output.print_text(f"store: {settings.store.plugin}")
     try:
         _describe_store(settings)
     except DriverError as error:
-        print(f"  FAILED: {error}")
+        output.print_text(f"  FAILED: {error}")
         return 2 if isinstance(error, ConfigurationError) else 1
     return 0
 
@@ -83,9 +83,9 @@ def _describe_store(settings: Settings) -> None:
     from csi_cinderlib.provisioning import installation
 
     with stores.looked_at(settings) as (place, store):
-        print(f"  {place}")
+        output.print_text(f"  {place}")
         namespace = None if store is None else installation.find(store)
-    print(
+    output.print_text(
         f"  namespace of ids: {namespace.uuid if namespace else 'none yet; the controller makes it at its first start'}"
     )
 
@@ -135,9 +135,7 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
     def assign(is_first: bool) -> Assignment:
         return Assignment(
             settings=one,
-            volume_types=settings.volume_types,
             state_dir=directory,
-            owner="",
             cinder_defaults=settings.cinder_defaults,
             traits=store.traits,
             log=replace(settings.log, format=logs.resolve(settings.log.format, sys.stderr), level="error"),
@@ -151,12 +149,12 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
 def _tell(backend: RemoteBackend, attempt: Future[None], all_of_them: Sequence[Future[None]]) -> int:
     """What came of a back end, once it is known."""
     _show_progress(attempt, all_of_them)
-    print(f"{backend.name}: {backend.settings.driver}", flush=True)
+    output.print_text(f"{backend.name}: {backend.settings.driver}", flush=True)
     try:
         attempt.result()
         _describe(backend)
     except DriverError as error:
-        print(f"  FAILED: {backend.without_secrets(error)}", flush=True)
+        output.print_text(f"  FAILED: {backend.without_secrets(error)}", flush=True)
         return 2 if isinstance(error, ConfigurationError) else 1
     return 0
 
@@ -165,15 +163,15 @@ def _show_progress(attempt: Future[None], all_of_them: Sequence[Future[None]]) -
     """On a terminal, how many back ends have answered, until this one has."""
     shown = ""
     while not attempt.done() and sys.stderr.isatty():
-        shown = f"{sum(one.done() for one in all_of_them)} of {len(all_of_them)} back ends have answered"
-        print(f"\r{shown}", end="", file=sys.stderr, flush=True)
+        shown = f"{sum(future.done() for future in all_of_them)} of {len(all_of_them)} back ends have answered"
+        print(f"\r{shown}", end="", file=sys.stderr, flush=True)  # noqa: T201  # the carriage return is meant
         wait([attempt], 0.5)
     if shown:
-        print(f"\r{' ' * len(shown)}\r", end="", file=sys.stderr, flush=True)
+        print(f"\r{' ' * len(shown)}\r", end="", file=sys.stderr, flush=True)  # noqa: T201  # as above
 
 
 def _unreadable(error: ConfigurationError) -> int:
-    print(f"back ends that cannot be read\n  FAILED: {redact.text(str(error))}")
+    output.print_text(f"back ends that cannot be read\n  FAILED: {redact.text(str(error))}")
     return 2
 
 
@@ -181,12 +179,12 @@ def _describe(backend: RemoteBackend) -> None:
     stats = backend.stats()
     can = {name.replace("_", " "): getattr(backend.capabilities, name) for name in CAPABILITIES}
     about = " ".join(filter(None, (stats.vendor, stats.version)))
-    print(f"  protocol {stats.protocol or 'unknown'}{f'; {about}' if about else ''}")
-    print(f"  can: {', '.join(name for name, offered in can.items() if offered) or 'the basics'}")
+    output.print_text(f"  protocol {stats.protocol or 'unknown'}{f'; {about}' if about else ''}")
+    output.print_text(f"  can: {', '.join(name for name, offered in can.items() if offered) or 'the basics'}")
     if missing := [name for name, offered in can.items() if not offered]:
-        print(f"  cannot: {', '.join(missing)}")
+        output.print_text(f"  cannot: {', '.join(missing)}")
     for pool in stats.pools:
-        print(f"  pool {pool.name}: {_gib(pool.free)} free of {_gib(pool.total)}")
+        output.print_text(f"  pool {pool.name}: {_gib(pool.free)} free of {_gib(pool.total)}")
 
 
 def _gib(size: float | None) -> str:

@@ -6,6 +6,7 @@ import argparse
 
 import yaml
 
+from csi_cinderlib.commands import output
 from csi_cinderlib.persistence.kubernetes.resources import definitions
 
 HEADER = "# Made by `csi-cinderlib crds` from the model; do not edit.\n"
@@ -18,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     del args
-    print(text(), end="")
+    output.print_text(text().removesuffix("\n"))
     return 0
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from csi_cinderlib import __version__
 from csi_cinderlib.brick import tools
+from csi_cinderlib.commands import output
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.errors import HostError, InvalidRequest
 from csi_cinderlib.host import commands
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             raise InvalidRequest("--protocol", unknown("protocol", protocol, tools.PROTOCOLS))
     bad = False
     for finding in examine(required=frozenset(args.protocol), multipath=args.multipath):
-        print(f"{finding.level:<5} {finding.what:<18} {finding.detail}")
+        output.print_text(f"{finding.level:<5} {finding.what:<18} {finding.detail}")
         bad |= finding.level is Level.BAD
     return int(bad)
 
@@ -135,10 +136,10 @@ def _runs(what: str, tool: str, level: Level) -> Finding:
     if not option:
         return Finding(Level.OK, what, tool)
     try:
-        output = commands.run([tool, option], timeout=10)
+        ran = commands.run([tool, option], timeout=10)
     except HostError as error:
         return Finding(level, what, str(error))
-    lines = (output.stdout + output.stderr).strip().splitlines()
+    lines = (ran.stdout + ran.stderr).strip().splitlines()
     return Finding(Level.OK, what, lines[0] if lines else tool)
 
 
@@ -168,13 +169,13 @@ def _multipath(root: Path, *, needed: bool) -> Iterator[Finding]:
     yield _multipathd(level)
     path = (tools.HOST_ROOT if tools.of_host("multipath") else root) / "etc/multipath.conf"
     try:
-        found = multipath_advice(path.read_text(errors="replace"))
+        clauses = multipath_advice(path.read_text(errors="replace"))
     except FileNotFoundError:
         yield Finding(level, "multipath.conf", "does not exist: no multipathing")
         return
-    for clause in found:
+    for clause in clauses:
         yield Finding(level, "multipath.conf", clause)
-    if not found:
+    if not clauses:
         yield Finding(Level.OK, "multipath.conf", "nothing in it hurts")
 
 

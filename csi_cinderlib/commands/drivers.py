@@ -8,7 +8,7 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib.commands import listing
+from csi_cinderlib.commands import output
 
 if TYPE_CHECKING:
     from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
@@ -28,17 +28,17 @@ def run(args: argparse.Namespace) -> int:
     known = catalogue.load()
     if not args.name:
         rows = [_row(driver) for driver in known.drivers]
-        listing.show(rows, as_json=args.json, nothing="no drivers")
+        output.print_list(rows, as_json=args.json, nothing="no drivers")
         return 0
     driver = known.find(args.name)
     if args.json:
-        print(json.dumps(_whole(driver, known), ensure_ascii=False))
+        output.print_text(json.dumps(_whole(driver, known), ensure_ascii=False))
     else:
         _describe(driver, known)
     return 0
 
 
-def _row(driver: Driver) -> listing.Row:
+def _row(driver: Driver) -> output.Row:
     missing = ", ".join(library.module for library in _missing(driver))
     return {
         "driver": driver.path,
@@ -64,24 +64,28 @@ def _whole(driver: Driver, known: Catalogue) -> dict[str, Any]:
 
 
 def _describe(driver: Driver, known: Catalogue) -> None:
-    print(driver.path)
-    print(textwrap.fill(driver.summary or "no description", _WIDTH, initial_indent="  ", subsequent_indent="  "))
-    print(f"  version {driver.version or 'unknown'}, {'supported' if driver.supported else 'not supported'} by Cinder")
+    output.print_text(driver.path)
+    output.print_text(
+        textwrap.fill(driver.summary or "no description", _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    )
+    output.print_text(
+        f"  version {driver.version or 'unknown'}, {'supported' if driver.supported else 'not supported'} by Cinder"
+    )
     for library in driver.libraries:
-        print(f"  {library.advice.replace(', which is not installed', '')}")
+        output.print_text(f"  {library.advice.replace(', which is not installed', '')}")
     for missing in _missing(driver):
-        print(f"  MISSING HERE: {missing.module}")
-    print("\na back end to begin with:\n")
-    print(textwrap.indent(block(driver), "  "))
+        output.print_text(f"  MISSING HERE: {missing.module}")
+    output.print_text("\na back end to begin with:\n")
+    output.print_text(textwrap.indent(block(driver), "  "))
     for title, options in (("its options", driver.options), ("options of every driver", known.common)):
-        print(f"\n{title}:\n")
+        output.print_text(f"\n{title}:\n")
         for option in options:
             _option(option)
 
 
 def _option(option: Option) -> None:
-    print(f"  {option.name}  ({traits(option)})")
-    print(textwrap.fill(option.help, _WIDTH, initial_indent="      ", subsequent_indent="      "))
+    output.print_text(f"  {option.name}  ({traits(option)})")
+    output.print_text(textwrap.fill(option.help, _WIDTH, initial_indent="      ", subsequent_indent="      "))
 
 
 def traits(option: Option) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from csi_cinderlib.commands import options
+from csi_cinderlib.commands import options, output
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,6 @@ def run(args: argparse.Namespace) -> int:
         else:
             done = transfer.export(store, Path(args.file), **how)
     for kind, id in done.corrupt:
-        print(f"left out: {kind} {id}", file=sys.stderr)
-    print(done, file=sys.stderr)
+        output.print_text(f"left out: {kind} {id}", sys.stderr)
+    output.print_text(str(done), sys.stderr)
     return 0

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from csi_cinderlib.commands import options
+from csi_cinderlib.commands import options, output
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
                 done = transfer.read(store, stream, sealer=sealer, name="standard input")
         else:
             done = transfer.import_(store, Path(args.file), sealer=sealer)
-    print(done, file=sys.stderr)
+    output.print_text(str(done), sys.stderr)
     return 0
 
 

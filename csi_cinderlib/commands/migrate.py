@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from csi_cinderlib.commands import options
+from csi_cinderlib.commands import options, output
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,13 +15,13 @@ def run(args: argparse.Namespace) -> int:
     """Raises ConfigurationError or StoreUnavailable."""
     settings = options.settings(args)
     if settings.store.plugin != "sql":
-        print(f"the store {settings.store.plugin} has no tables: nothing to do")
+        output.print_text(f"the store {settings.store.plugin} has no tables: nothing to do")
         return 0
     from csi_cinderlib.persistence.sql import migrate
 
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     done = migrate(settings.store.options, state_dir=settings.state_dir)
-    print(
+    output.print_text(
         "the tables are those of this version"
         if done.before == done.after
         else f"schema {done.before or 'none'} -> {done.after}"

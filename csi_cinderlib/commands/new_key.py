@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from csi_cinderlib.commands import output
 from csi_cinderlib.sealing import generate_key
 
 
@@ -13,5 +14,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(_args: argparse.Namespace) -> int:
     """Print it."""
-    print(generate_key())
+    output.print_text(generate_key())
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from csi_cinderlib.commands import listing, options
+from csi_cinderlib.commands import options, output
 
 if TYPE_CHECKING:
     from csi_cinderlib.provisioning.orphans import Orphan
@@ -39,18 +39,18 @@ def run(args: argparse.Namespace) -> int:
         orphans = Orphans(store, Backends(), KeyedLocks(), nodes=nodes)
         if args.forget:
             for forgotten in orphans.forget(args.forget):
-                print(f"forgotten: {forgotten}")
+                output.print_text(f"forgotten: {forgotten}")
             return 0
         if args.restored:
             for marked in orphans.leave_alone():
-                print(f"left alone: {marked}")
+                output.print_text(f"left alone: {marked}")
         found = orphans.find()
     rows = [asdict(orphan) if args.json else _brief(orphan) for orphan in found]
-    listing.show(rows, as_json=args.json, nothing="nothing is half done")
+    output.print_list(rows, as_json=args.json, nothing="nothing is half done")
     return 0
 
 
-def _brief(orphan: Orphan) -> listing.Row:
+def _brief(orphan: Orphan) -> output.Row:
     return {
         "kind": orphan.kind,
         "id": orphan.id,
@@ -59,7 +59,7 @@ def _brief(orphan: Orphan) -> listing.Row:
         "node": orphan.node,
         "claim": orphan.claim,
         "name": orphan.name or orphan.volume_id,
-        "since": listing.moment(orphan.created_at),
+        "since": output.moment(orphan.created_at),
         "due": "now" if orphan.due else "not yet",
         "owner": orphan.owner,
         "reason": orphan.reason,

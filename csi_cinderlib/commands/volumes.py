@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib.commands import listing, options
+from csi_cinderlib.commands import options, output
 
 if TYPE_CHECKING:
     from csi_cinderlib.model.records import Attachment, Volume
@@ -28,18 +28,18 @@ def run(args: argparse.Namespace) -> int:
 
     unreadable = 0
 
-    def rows(store: Store) -> Iterator[listing.Row]:
+    def rows(store: Store) -> Iterator[output.Row]:
         nonlocal unreadable
         for row in _rows(store):
             unreadable += row["status"] == UNREADABLE
             yield row if args.json else _brief(row)
 
     with stores.opened(options.settings(args)) as store:
-        listing.show(rows(store), as_json=args.json, nothing="no volumes")
+        output.print_list(rows(store), as_json=args.json, nothing="no volumes")
     return int(unreadable > 0)
 
 
-def _rows(store: Store) -> Iterator[listing.Row]:
+def _rows(store: Store) -> Iterator[output.Row]:
     """In pages, so that any number of volumes takes the memory of one page."""
     from csi_cinderlib.model.records import Status, Volume
     from csi_cinderlib.persistence.iteration import pages
@@ -54,13 +54,13 @@ def _attached(store: Store, volume_ids: Sequence[str]) -> defaultdict[str, list[
     from csi_cinderlib.model.records import Attachment
     from csi_cinderlib.persistence.iteration import walk
 
-    found = defaultdict(list)
+    attachments = defaultdict(list)
     for attachment in walk(store, Attachment, {"volume_id": tuple(volume_ids)}):
-        found[attachment.volume_id].append(attachment)
-    return found
+        attachments[attachment.volume_id].append(attachment)
+    return attachments
 
 
-def _row(volume: Volume, attachments: Sequence[Attachment]) -> listing.Row:
+def _row(volume: Volume, attachments: Sequence[Attachment]) -> output.Row:
     from csi_cinderlib.model import labels, nodes
 
     return {
@@ -95,11 +95,11 @@ def _attachment(attachment: Attachment) -> dict[str, Any]:
     }
 
 
-def _unreadable(id: str) -> listing.Row:
+def _unreadable(id: str) -> output.Row:
     return {"id": id, "status": UNREADABLE, "message": "its record cannot be read"}
 
 
-def _brief(row: Any) -> listing.Row:
+def _brief(row: Any) -> output.Row:
     place = f"{row['backend']}#{row['pool']}" if row.get("pool") else row.get("backend", "")
     states = {attachment["node"]: attachment["status"] for attachment in row.get("attachments", ())}
     nodes = [node if state == "available" else f"{node}({state})" for node, state in states.items()]
@@ -111,6 +111,6 @@ def _brief(row: Any) -> listing.Row:
         "nodes": ",".join(nodes),
         "claim": row.get("claim", ""),
         "name": row.get("name", ""),
-        "since": listing.moment(row.get("created_at", "")),
+        "since": output.moment(row.get("created_at", "")),
         "message": row["message"],
     }

@@ -38,7 +38,7 @@ class Found:
 
 def backends(settings: Settings, environment: Mapping[str, str] = os.environ) -> Found:
     """The back ends of `settings` and of its directory. One broken file does not hide the others."""
-    found = {backend.name: backend for backend in settings.backends}
+    known = {backend.name: backend for backend in settings.backends}
     files: dict[str, Path] = {}
     unreadable = {}
     directory = Path(settings.backends_directory) if settings.backends_directory else None
@@ -48,14 +48,14 @@ def backends(settings: Settings, environment: Mapping[str, str] = os.environ) ->
         try:
             read = {
                 backend.name: replace(backend, topology=segments(settings, backend.topology))
-                for backend in _in_file(path, environment, taken=found)
+                for backend in _in_file(path, environment, taken=known)
             }
         except ConfigurationError as error:
             unreadable[path] = error
         else:
-            found |= read
+            known |= read
             files |= dict.fromkeys(read, path)
-    return Found(tuple(found.values()), files, unreadable)
+    return Found(tuple(known.values()), files, unreadable)
 
 
 def sealing_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> tuple[SealingKey, ...]:

@@ -139,10 +139,10 @@ def _choice(kind: type[enum.Enum], raw: object, path: str) -> enum.Enum:
 
 def _wrong(wanted: type, raw: object, path: str) -> ConfigurationError:
     """Says the type only, never the value: it may be a password in the wrong place."""
-    found = "nothing" if raw is None else _NAMES.get(type(raw), type(raw).__name__)
+    given = "nothing" if raw is None else _NAMES.get(type(raw), type(raw).__name__)
     hint = "; put it in quotes" if wanted is str and isinstance(raw, (int, float, bool)) else ""
     return ConfigurationError(
-        path or "the settings", f"must be {_NAMES.get(wanted, wanted.__name__)}, not {found}{hint}"
+        path or "the settings", f"must be {_NAMES.get(wanted, wanted.__name__)}, not {given}{hint}"
     )
 
 

@@ -13,9 +13,16 @@ from csi_cinderlib.errors import HostError
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Another text after each start of the machine (random(4))."""
 FSOPEN = 430
 FSCONFIG = 431
 """The same numbers on every architecture: calls younger than Linux 5.0 have common ones."""
+
+
+def boot_id(path: Path = BOOT_ID) -> str:
+    """The name of the kernel's present run. Raises OSError where /proc is hidden."""
+    return path.read_text().strip()
 
 
 def call(name: str, *arguments: int | bytes | None) -> int:

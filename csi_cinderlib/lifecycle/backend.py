@@ -14,9 +14,9 @@ from csi_cinderlib.backend.stats import (
     BackendCapabilities,
     BackendStats,
     Candidate,
+    DriverTraits,
     Pool,
     RatedStats,
-    Traits,
     capabilities,
     usable_free,
 )
@@ -74,7 +74,7 @@ class Backend:
         self._store = store
         self._room = room
         self._types = volume_types
-        self._traits: Traits | None = None
+        self._traits: DriverTraits | None = None
         self._starting = threading.Lock()
         self._ledger = Ledger(settings.name, store, owner=owner, clock=clock, is_alive=is_alive)
         self._reports = reports.Reports(driver, store, seconds=settings.stats_seconds)
@@ -140,7 +140,7 @@ class Backend:
         """Raises BackendUnavailable before the start."""
         return capabilities(self._ready(), self._reports.last)
 
-    def _ready(self) -> Traits:
+    def _ready(self) -> DriverTraits:
         """Raises BackendUnavailable."""
         if self.ready and self._traits is None:
             with self._starting:  # the driver is ready just now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from csi_cinderlib.backend.assignment import Assignment
@@ -11,7 +11,8 @@ from csi_cinderlib.backend.line import Cause
 from csi_cinderlib.backend.remote import Measured, RemoteDriver
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.lifecycle import room
-from csi_cinderlib.lifecycle.backend import Backend
+from csi_cinderlib.lifecycle.backend import NO_TYPES, Backend
+from csi_cinderlib.model.records import VolumeType
 from csi_cinderlib.persistence.api import Store
 
 
@@ -24,6 +25,8 @@ class RemoteBackend(Backend):
         bulkhead: of all back ends.
         metrics: where the driver's figures go.
         set_up_seconds: another limit than `backend.remote.SET_UP_SECONDS`.
+        owner: the controller's name in records under way.
+        volume_types: as of `Backend`.
     """
 
     verbs: RemoteDriver
@@ -37,6 +40,8 @@ class RemoteBackend(Backend):
         bulkhead: Bulkhead,
         metrics: Measured | None = None,
         set_up_seconds: float = 0.0,
+        owner: str = "",
+        volume_types: Mapping[str, VolumeType] = NO_TYPES,
     ) -> None:
         self._bulkhead = bulkhead
         assignment = assign(True)
@@ -46,8 +51,8 @@ class RemoteBackend(Backend):
             driver,
             store=store,
             room=room.of(assignment.state_dir),
-            owner=assignment.owner,
-            volume_types=assignment.volume_types,
+            owner=owner,
+            volume_types=volume_types,
         )
 
     @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from csi_cinderlib.backend.columns import update_snapshot
-from csi_cinderlib.backend.stats import Traits
+from csi_cinderlib.backend.stats import DriverTraits
 from csi_cinderlib.backend.verbs import Columns, Driver
 from csi_cinderlib.errors import PreconditionFailed, Unsupported
 from csi_cinderlib.lifecycle import blank_copies, leftovers
@@ -18,7 +18,7 @@ from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Vo
 class Snapshots(Life[Snapshot, Volume, Columns]):
     point = "snapshot"
 
-    def __init__(self, ledger: Ledger, driver: Driver, room: Room, traits: Callable[[], Traits]) -> None:
+    def __init__(self, ledger: Ledger, driver: Driver, room: Room, traits: Callable[[], DriverTraits]) -> None:
         super().__init__(ledger, driver, room)
         self._traits = traits
 

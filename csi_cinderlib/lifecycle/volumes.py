@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.columns import update_volume
-from csi_cinderlib.backend.stats import Traits
+from csi_cinderlib.backend.stats import DriverTraits
 from csi_cinderlib.backend.verbs import Columns, Driver
 from csi_cinderlib.errors import (
     AlreadyExists,
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
     point = "volume"
 
-    def __init__(self, ledger: Ledger, driver: Driver, room: Room, traits: Callable[[], Traits]) -> None:
+    def __init__(self, ledger: Ledger, driver: Driver, room: Room, traits: Callable[[], DriverTraits]) -> None:
         super().__init__(ledger, driver, room)
         self._traits = traits
 

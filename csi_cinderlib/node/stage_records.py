@@ -42,7 +42,7 @@ class StageRecords:
     def __init__(self, state_dir: Path, names: Paths | None = None) -> None:
         self._names = names or Paths()
         self.directory = state_dir / "stage"
-        self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._boot_id = kernel.boot_id()
         self._known: dict[str, tuple[bytes, StageRecord]] = {}
         self._guard = threading.Lock()
         with kernel.named(f"preparing {self.directory}"):

@@ -49,6 +49,11 @@ LONGEST_LINE = 1 << 20
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
+def escape_controls(text: str) -> str:
+    """Text with what a terminal acts on, but for line ends and tabs, as JSON escapes it."""
+    return text.translate(_CONTROLS)
+
+
 class Logger:
     """Writes events. The event is a fixed phrase, all that varies is a value with a key."""
 

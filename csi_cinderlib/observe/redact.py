@@ -6,8 +6,10 @@ wherever they turn up. Which fields of a CSI message are secret, `csi.secrets` k
 
 from __future__ import annotations
 
+import base64
 import itertools
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +20,8 @@ SHORTEST_SECRET = 4
 
 _SECRET_KEY = re.compile(
     r"passw(or)?d|passphrase|secret|credential|(^|[_\-.])pass$|(^|[_\-.])(token|pin|otp)$"
-    r"|(private|auth|access|api|encryption|sealing|keyring|chap)[_\-.]?keys?$|^keyring$",
+    r"|(private|auth|access|api|encryption|sealing|keyring|chap)[_\-.]?keys?$|^keyring$"
+    r"|^(proxy-)?authorization$",
     re.IGNORECASE,
 )
 # Every repetition is bounded: a driver's message of a megabyte must not cost more than its length.
@@ -30,6 +33,7 @@ _ASSIGNED = re.compile(
         |{_NAME}\s{{0,9}}:\s{{0,9}}(?=u?["'])            # password: "x"; bare words after a colon are prose
         |--[\w\-]{{0,40}}?{_NAME}["']?,?\s{{1,9}}["']?   # --password x, also as a list of arguments
         |{_NAME}["']?,?\s{{1,9}}["']?-v["']?,?\s{{1,9}}["']?  # iscsiadm's -n node.session.auth.password -v x
+        |authorization["']?\s{{0,9}}:\s{{0,9}}b?["']?(?:Basic|Bearer|Token)\s{{1,9}}  # Basic is base64 of user:password
         ){_VALUE}""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -38,8 +42,13 @@ _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Ci
     r"(?P<before>\bcinder-rtstool\s(?:create\s\S{1,300}|add-initiator)\s\S{1,300}\s\S{1,300})\s\S{1,300}"
 )
 
+_URL_SAFE = str.maketrans("+/", "-_")
+
 _hidden: ContextVar[tuple[str, ...]] = ContextVar("hidden", default=())
+_guard = threading.Lock()
 _hidden_in_process: list[tuple[str, ...]] = []
+_longest_in_process: list[str] = []
+"""All of these in order: hundreds, with many back ends, and each line of a log needs them."""
 
 
 def is_secret_key(key: str) -> bool:
@@ -65,11 +74,26 @@ def secrets_in(values: Mapping[str, object]) -> Iterator[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """As configured; and without the quotes, blanks and doubled dollar signs that a cinder.conf may have around and in it."""
+    """As configured; without the quotes, blanks and doubled dollar signs that a cinder.conf may have around and in it; and in base64."""
     bare = secret.strip()
     if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
         bare = bare[1:-1].strip()
-    yield from dict.fromkeys((secret, bare, bare.replace("$$", "$")))
+    plain = dict.fromkeys((secret, bare, bare.replace("$$", "$")))
+    yield from plain
+    for value in plain:
+        yield from _in_base64(value)
+
+
+def _in_base64(secret: str) -> Iterator[str]:
+    """What base64 makes of it within a longer text, `user:password` for example, wherever it begins there.
+
+    A character at either end that also depends on what stands beside it is left out.
+    """
+    octets = secret.encode(errors="replace")
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + octets).decode()
+        own = encoded[-(-8 * before // 6) : 8 * (before + len(octets)) // 6]
+        yield from dict.fromkeys((own, own.translate(_URL_SAFE)))
 
 
 def _pairs(text: str) -> dict[str, object]:
@@ -81,7 +105,8 @@ def _pairs(text: str) -> dict[str, object]:
 
 def known(value: str) -> str:
     """Text without the very values that are hidden now."""
-    for secret in _longest_first((*_hidden.get(), *itertools.chain.from_iterable(_hidden_in_process))):
+    hidden = _hidden.get()
+    for secret in _longest_first((*_longest_in_process, *hidden)) if hidden else _longest_in_process:
         value = value.replace(secret, HIDDEN)
     return value
 
@@ -115,8 +140,15 @@ def hide_in_process(values: Iterable[str]) -> Callable[[], None]:
         ends it.
     """
     hidden = _long_enough(values)
-    _hidden_in_process.append(hidden)
-    return lambda: _hidden_in_process.remove(hidden)
+    _change_in_process(_hidden_in_process.append, hidden)
+    return lambda: _change_in_process(_hidden_in_process.remove, hidden)
+
+
+def _change_in_process(change: Callable[[tuple[str, ...]], None], hidden: tuple[str, ...]) -> None:
+    global _longest_in_process  # noqa: PLW0603  # it follows from the list beside it
+    with _guard:
+        change(hidden)
+        _longest_in_process = _longest_first(set(itertools.chain.from_iterable(_hidden_in_process)))
 
 
 def _long_enough(values: Iterable[str]) -> tuple[str, ...]:
@@ -125,7 +157,7 @@ def _long_enough(values: Iterable[str]) -> tuple[str, ...]:
 
 def _longest_first(values: Iterable[str]) -> list[str]:
     """So that one which contains another is hidden whole."""
-    return sorted(set(values), key=len, reverse=True)
+    return sorted(values, key=len, reverse=True)
 
 
 def _any(value: object) -> object:

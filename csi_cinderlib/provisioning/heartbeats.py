@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from csi_cinderlib.errors import AlreadyExists, NotFound
+from csi_cinderlib.errors import AlreadyExists, NotFound, StaleRecord
 from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.api import Store
 
@@ -25,6 +26,8 @@ LEASE = 5 * BEAT
 PREFIX = "owner."
 """Of the ids of owners' own records (key-values)."""
 
+_BEAT = re.compile(r"\d+\.\d+\..*")
+"""The value of such a record, told from the value of a user of the library under a key that begins so."""
 _MOST = 1000
 """Records looked through for those of owners; controllers are a few."""
 
@@ -61,9 +64,11 @@ class Owners:
         self._due = -math.inf
 
     def refresh(self) -> None:
-        """Say that this process lives if the last time is a minute ago, or if it seals with another key than it said then."""
+        """Say that this process lives if the last time is a minute ago, or if it seals with another key than it said then. Of those that
+        live no more the records are removed."""
         if self._now() >= self._due or self._writer() != self._told:
             self.beat()
+            self._prune()
 
     def beat(self) -> None:
         """Say that this process lives."""
@@ -75,11 +80,10 @@ class Owners:
         key = PREFIX + self.owner
         try:
             record = self._store.get(KeyValue, key)
-        except NotFound:
+            self._store.replace(KeyValue(id=key, value=value, revision=record.revision))
+        except NotFound:  # the first beat, or another process took this one for dead
             with suppress(AlreadyExists):
                 self._store.add(KeyValue(id=key, value=value))
-            return
-        self._store.replace(KeyValue(id=key, value=value, revision=record.revision))
 
     def leave(self) -> None:
         """Say that this process ends, so that its successor need not wait for the lease."""
@@ -88,9 +92,21 @@ class Owners:
 
     def lagging(self, writer: str) -> tuple[str, ...]:
         """The other owners that live and, as far as they have told, do not seal with this key yet."""
+        owners = self._records().items()
+        return tuple(
+            owner for owner, record in owners if record.value.split(".", 2)[2:] != [writer] and self.alive(owner)
+        )
+
+    def _prune(self) -> None:
+        """Remove the records of owners that are dead, since a killed process cannot: nobody is to wait for a lease of theirs again."""
+        for owner, record in self._records().items():
+            if _BEAT.fullmatch(record.value) and owner not in {"", self.owner} and not self.alive(owner):
+                with suppress(NotFound, StaleRecord):  # another process was faster, or it beats again
+                    self._store.remove(record)
+
+    def _records(self) -> dict[str, KeyValue]:
         records = self._store.page(KeyValue, after=PREFIX, limit=_MOST).records
-        beats = {record.id.removeprefix(PREFIX): record.value for record in records if record.id.startswith(PREFIX)}
-        return tuple(owner for owner, beat in beats.items() if beat.split(".", 2)[2:] != [writer] and self.alive(owner))
+        return {record.id.removeprefix(PREFIX): record for record in records if record.id.startswith(PREFIX)}
 
     def alive(self, owner: str) -> bool:
         """Whether another process of that name may still be at work.

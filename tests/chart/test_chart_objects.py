@@ -238,6 +238,14 @@ def test_a_node_gets_no_secret_but_the_key(name: str, render: Render) -> None:
     assert "secretKeyRef" not in yaml.safe_dump(spec)
 
 
+def test_of_the_hosts_namespaces_a_node_shares_network_and_processes(render: Render) -> None:
+    spec = pod(render("default"), "node")
+    assert {key for key, value in spec.items() if key.startswith("host") and value is True} == {
+        "hostNetwork",
+        "hostPID",
+    }
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_ports_of_the_host_are_taken_once(name: str, render: Render) -> None:
     objects = render(name)

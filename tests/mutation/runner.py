@@ -16,7 +16,7 @@ from mutmut.utils.file_utils import change_cwd
 from mutmut.utils.format_utils import get_module_from_key
 from mutmut.workers import isolation
 
-LOADS_CINDER = "tests/component/backend/test_volumes.py::test_what_the_driver_says_is_kept"
+LOADS_CINDER = "tests/component/lifecycle/test_volumes.py::test_what_the_driver_says_is_kept"
 
 
 _SEEN = "tests-seen.json"

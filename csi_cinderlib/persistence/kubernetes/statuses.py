@@ -12,6 +12,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
+from csi_cinderlib.errors import PreconditionFailed
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.kubernetes.names import label_value
 from csi_cinderlib.persistence.kubernetes.resources import API_VERSION, BACKEND, LABEL
@@ -19,6 +20,8 @@ from csi_cinderlib.persistence.kubernetes.rest import ApiError, Client
 
 Json = dict[str, Any]
 
+OWNER = f"{LABEL}csi-driver"
+"""The label with the name of the CSI driver whose back end an object shows. Two drivers in one namespace may have back ends of one name."""
 LONGEST_NOTE = 1000
 """Characters of an event's note; Kubernetes takes 1024."""
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
@@ -26,10 +29,10 @@ _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 class Statuses:
-    """The StorageBackend objects of a namespace. Everything may raise ApiError or StoreUnavailable.
+    """The StorageBackend objects of a CSI driver in a namespace. Everything may raise ApiError or StoreUnavailable.
 
     Args:
-        driver_name: who reports events.
+        driver_name: whose objects they are; it also reports the events.
         instance: which of its processes does.
     """
 
@@ -40,27 +43,45 @@ class Statuses:
         self._instance = instance
 
     def ensure(self, backend: str, driver: str) -> Json:
-        """The object of a back end, made or corrected if need be."""
+        """The object of a back end, made or corrected if need be. Raises PreconditionFailed: it is another CSI driver's."""
         path, spec = BACKEND.path(self._namespace, object_name(backend)), {"name": backend, "driver": driver}
+        found = self._find(path) or self._create(backend, spec) or self._client.get(path)
+        if not self._owns(found):
+            raise PreconditionFailed(
+                f"StorageBackend {object_name(backend)!r} belongs to the CSI driver {_owner(found)!r}: rename one of the two back ends, or "
+                "delete the object if that driver is gone"
+            )
+        labels = {**found["metadata"].get("labels", {}), OWNER: label_value(self._driver_name)}
+        if found.get("spec") == spec and found["metadata"].get("labels") == labels:
+            return found
+        changes = {"/spec": spec, "/metadata/labels": labels}
+        return self._client.patch(
+            path, [{"op": "add", "path": where, "value": value} for where, value in changes.items()]
+        )
+
+    def _find(self, path: str) -> Json | None:
         try:
-            found = self._client.get(path)
+            return self._client.get(path)
         except ApiError as error:
             if error.status != 404:
                 raise
-            return self._create(backend, spec)
-        if found.get("spec") == spec:
-            return found
-        return self._client.patch(path, [{"op": "add", "path": "/spec", "value": spec}])
+        return None
 
-    def _create(self, backend: str, spec: Json) -> Json:
-        metadata = {"name": object_name(backend), "labels": {f"{LABEL}backend": label_value(backend)}}
+    def _create(self, backend: str, spec: Json) -> Json | None:
+        """None when another controller was quicker."""
+        labels = {f"{LABEL}backend": label_value(backend), OWNER: label_value(self._driver_name)}
+        metadata = {"name": object_name(backend), "labels": labels}
         body = {"apiVersion": API_VERSION, "kind": BACKEND.kind, "metadata": metadata, "spec": spec}
         try:
             return self._client.post(BACKEND.path(self._namespace), body)
         except ApiError as error:
             if error.status != 409:
                 raise
-        return self._client.get(BACKEND.path(self._namespace, object_name(backend)))  # another controller was quicker
+        return None
+
+    def _owns(self, found: Json) -> bool:
+        """Whether it is this driver's, or an earlier version's, which marked none."""
+        return _owner(found) in {"", label_value(self._driver_name)}
 
     def write(self, found: Json, status: Json) -> None:
         """Replace the status as a whole."""
@@ -68,13 +89,16 @@ class Statuses:
         self._client.patch(path, [{"op": "add", "path": "/status", "value": status}])
 
     def all(self) -> list[Json]:
-        found: list[Json] = self._client.get(BACKEND.path(self._namespace))["items"]
-        return found
+        return [found for found in self._client.get(BACKEND.path(self._namespace))["items"] if self._owns(found)]
 
     def remove(self, name: str) -> None:
-        """By the object's name. Gone already is fine."""
+        """By the object's name. Gone already is fine; another CSI driver's stays."""
+        path = BACKEND.path(self._namespace, name)
+        found = self._find(path)
+        if found is None or not self._owns(found):
+            return
         try:
-            self._client.delete(BACKEND.path(self._namespace, name))
+            self._client.delete(path)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -105,6 +129,10 @@ class Statuses:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _owner(found: Json) -> str:
+    return str(found["metadata"].get("labels", {}).get(OWNER, ""))
 
 
 def object_name(backend: str) -> str:

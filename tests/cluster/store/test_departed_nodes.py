@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from csi_cinderlib.app.departed import Departed
+from csi_cinderlib.app.cluster import DepartedNodes
 from csi_cinderlib.model.records import Node
 from csi_cinderlib.node.registration import register
 from csi_cinderlib.persistence.kubernetes.rest import Client, from_kubeconfig
@@ -21,7 +21,7 @@ def test_a_registration_goes_once_its_node_was_missed_twice(namespace: Namespace
         admin.post("/api/v1/nodes", {"metadata": {"name": name}})
         register(namespace.store(None, "node"), Node(id=name, connector={"host": name}))
     namespace.grant_in_cluster("controller", "list", "nodes")
-    departed = Departed(Client(from_kubeconfig(namespace.kubeconfigs["controller"])), namespace.store(None))
+    departed = DepartedNodes(Client(from_kubeconfig(namespace.kubeconfigs["controller"])), namespace.store(None))
     for name in (leaves, returns):
         admin.delete(f"/api/v1/nodes/{name}")
     departed.look()

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.app import backends, persist, restarts
+from csi_cinderlib.app import backends, restarts, stopping
 from csi_cinderlib.app.backends import RunningBackends
-from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
@@ -46,9 +46,9 @@ def run(tmp_path: Path, counted: list[tuple[str, str]]) -> Iterator[Run]:
     def make(settings: BackendSettings) -> RemoteBackend:
         def assign(is_first: bool) -> Assignment:
             log = LogSettings(format="text")
-            return Assignment(settings=settings, state_dir=tmp_path, owner="me", traits=store.traits, log=log)
+            return Assignment(settings=settings, state_dir=tmp_path, traits=store.traits, log=log)
 
-        return RemoteBackend(assign, store=store, deadline=Deadline(), bulkhead=Bulkhead(64, lambda: 1))
+        return RemoteBackend(assign, store=store, deadline=Deadline(), bulkhead=Bulkhead(64, lambda: 1), owner="me")
 
     def run(*back_ends: BackendSettings, directory: str = "") -> tuple[RunningBackends, Backends]:
         registry = Backends()
@@ -83,7 +83,7 @@ def test_a_start_that_fails_as_nobody_foresaw_is_tried_again(run: Run, monkeypat
                 raise failure
             super().__init__(*arguments, **named)
 
-    monkeypatch.setattr(persist, "RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr(stopping, "RETRY_SECONDS", (0.01,))
     monkeypatch.setattr(forking, "Process", Process)
     _, registry = run(BackendSettings(name="quick", driver=NOTHING))
     wait_for(lambda: registry.all()[0].ready)
@@ -110,7 +110,7 @@ WELL = BackendSettings(name="well", driver=NOTHING)
 def test_a_back_end_whose_library_is_installed_later_is_started_then(
     run: Run, late: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(persist, "RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr(stopping, "RETRY_SECONDS", (0.01,))
     _, registry = run(late_driver(late), WELL)
     wait_for(lambda: registry.all()[1].ready and "there is no driver" in registry.all()[0].failure)
     late.write_text(LATE)
@@ -121,7 +121,7 @@ def test_a_back_end_that_cannot_be_started_again_as_configured_is_tried_until_it
     run: Run, late: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The controller goes on: another start of it would not be better off."""
-    monkeypatch.setattr(persist, "RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr(stopping, "RETRY_SECONDS", (0.01,))
     late.write_text(LATE)
     running, registry = run(late_driver(late))
     (backend,) = registry.all()
@@ -143,7 +143,7 @@ def test_a_controller_none_of_whose_back_ends_ever_worked_ends_with_the_reason(r
 def test_a_back_end_that_waits_for_its_next_attempt_is_started_at_once_when_an_administrator_asks(
     run: Run, late: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(persist, "RETRY_SECONDS", (3600.0,))
+    monkeypatch.setattr(stopping, "RETRY_SECONDS", (3600.0,))
     running, registry = run(late_driver(late), WELL)
     wait_for(lambda: "there is no driver" in registry.all()[0].failure)
     late.write_text(LATE)

@@ -13,7 +13,7 @@ from csi_cinderlib.app import controller
 from csi_cinderlib.app.controller import ControllerSide
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.leadership import Leadership
-from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.backend import forking
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.csi.readiness import Readiness

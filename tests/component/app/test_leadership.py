@@ -10,7 +10,7 @@ import pytest
 
 from csi_cinderlib.app import leadership
 from csi_cinderlib.app.leadership import Leadership
-from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.errors import StoreUnavailable
 from csi_cinderlib.persistence.lease import Lease, State, StoredLease, Timing

@@ -11,7 +11,7 @@ import pytest
 
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.node import NodeSide
-from csi_cinderlib.app.persist import Stopping
+from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.node.format_marks import KEPT_SECONDS, FormatMarks
 

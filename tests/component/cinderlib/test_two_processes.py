@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib import errors
-from csi_cinderlib.cinderlib import KeyValue, Library, owner
+from csi_cinderlib.cinderlib import KeyValue, Library
+from csi_cinderlib.cinderlib.presence import Presence, Process, _ticks
 from csi_cinderlib.model import records
 from csi_cinderlib.persistence.memory import MemoryStore
+from csi_cinderlib.provisioning import heartbeats
 from csi_cinderlib.provisioning.heartbeats import Owners
 from tests.component.cinderlib.conftest import NOTHING
 from tests.support.servers.postgresql import PostgreSQL
@@ -125,24 +127,24 @@ def test_two_set_ups_of_one_process_are_two(library: Library) -> None:
 
 def elsewhere(**changes: object) -> str:
     """A process of another machine."""
-    known = owner.Process.this("other-host")
+    known = Process.this("other-host")
     values = {"place": "elsewhere", "pid": 1, "ticks": 1, "since": known.since, **changes}
-    return str(owner.Process(host="other-host", **values))  # type: ignore[arg-type]  # as above
+    return str(Process(host="other-host", **values))  # type: ignore[arg-type]  # as above
 
 
 def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
-    me = owner.Process.this("here")
-    presence = owner.Presence(MemoryStore(), str(me))
-    assert owner.Process.parse(str(me)) == me
+    me = Process.this("here")
+    presence = Presence(MemoryStore(), str(me))
+    assert Process.parse(str(me)) == me
     assert not presence.alive(str(me))
     assert not presence.alive("")
-    other = owner.Process(me.host, me.place, me.pid, me.ticks, me.since + 1)
+    other = Process(me.host, me.place, me.pid, me.ticks, me.since + 1)
     assert presence.alive(str(other))
-    assert not presence.alive(str(owner.Process(me.host, me.place, me.pid, me.ticks - 1, me.since)))
+    assert not presence.alive(str(Process(me.host, me.place, me.pid, me.ticks - 1, me.since)))
     child = subprocess.Popen(["sleep", "60"])
-    ticks = owner._ticks(child.pid)
+    ticks = _ticks(child.pid)
     assert ticks is not None
-    name = str(owner.Process(me.host, me.place, child.pid, ticks, me.since))
+    name = str(Process(me.host, me.place, child.pid, ticks, me.since))
     assert presence.alive(name)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -153,13 +155,13 @@ def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
 
 def test_a_process_elsewhere_lives_for_a_lease_after_its_last_sign() -> None:
     store, clock = MemoryStore(), [time.time()]
-    presence = owner.Presence(store, str(owner.Process.this("here")), now=lambda: clock[0])
+    presence = Presence(store, str(Process.this("here")), now=lambda: clock[0])
     young, old = elsewhere(), elsewhere(since=1)
     assert presence.alive(young)
     assert not presence.alive(old)
     Owners(store, owner=old).beat()
     assert presence.alive(old)
-    clock[0] += owner.LEASE + 1
+    clock[0] += heartbeats.LEASE + 1
     assert not presence.alive(young)
     assert not presence.alive(old)
     assert not presence.alive("a-controller-of-before")
@@ -167,7 +169,7 @@ def test_a_process_elsewhere_lives_for_a_lease_after_its_last_sign() -> None:
 
 def test_signs_of_life_are_given_and_taken_back_and_users_do_not_see_them(library: Library) -> None:
     name = elsewhere()
-    presence = owner.Presence(library.store, name, beat=0.05)
+    presence = Presence(library.store, name, beat=0.05)
     presence.start()
     key = f"owner.{name}"
     library.persistence.set_key_value(KeyValue("owner.of-the-dog", "me"))

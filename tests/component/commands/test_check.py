@@ -84,6 +84,16 @@ def test_a_back_end_that_does_not_answer_is_named(tmp_path: Path) -> None:
     assert "away: " in outcome.stdout and "FAILED: " in outcome.stdout
 
 
+def test_what_an_array_says_is_shown_without_control_characters(tmp_path: Path) -> None:
+    driver = "driver: tests.support.fakes.array_driver.ArrayDriver"
+    named = f'named: {{{driver}, options: {{nothing_pools: ["one\\e[2J"]}}}}'
+    failing = f'failing: {{{driver}, options: {{nothing_fail: [do_setup], nothing_error: "no\\e]0;x\\a"}}}}'
+    outcome = check(tmp_path, named, failing)
+    assert "pool one\\u001b[2J: " in outcome.stdout
+    assert "no\\u001b]0;x\\u0007" in outcome.stdout
+    assert "\x1b" not in outcome.stdout + outcome.stderr
+
+
 def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_path: Path) -> None:
     hanging = [
         f"h{number}: {{driver: tests.support.fakes.array_driver.ArrayDriver, options: {{nothing_faults: ['get_volume_stats=hang']}}}}"

@@ -11,7 +11,7 @@ import pytest
 
 from csi_cinderlib import cli
 from csi_cinderlib.app.stores import everything
-from csi_cinderlib.commands import listing
+from csi_cinderlib.commands import output
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Provider, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -98,12 +98,36 @@ def test_a_volume_that_is_kept_for_its_snapshots_is_not_listed(state: Path, caps
 
 
 def test_a_table_of_several_chunks_is_aligned_as_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
-    row: listing.Row = {"id": "a", "name": "b"}
-    rows = [*[row] * listing.CHUNK, {**row, "id": "longer"}, row]
-    listing.show(iter(rows), as_json=False, nothing="")
+    row: output.Row = {"id": "a", "name": "b"}
+    rows = [*[row] * output.CHUNK, {**row, "id": "longer"}, row]
+    output.print_list(iter(rows), as_json=False, nothing="")
     lines = capsys.readouterr().out.splitlines()
     assert (lines[:2], lines[-2:]) == (["ID  NAME", "a   b"], ["longer  b", "a       b"])
     assert len(lines) == 1 + len(rows)
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_list_shows_control_characters_escaped(
+    words: tuple[str, ...], state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b]0;title\x07\x9b2J\x7f\r\n0 volumes\tall well"
+    store = open_store("sql", state_dir=state)
+    store.add(replace(VOLUME, id="v3", name=hostile, message=hostile))
+    store.add(replace(HALF, id="v4", message=hostile))
+    store.close()
+    for command, rows in (("volumes", 4), ("orphans", 3)):
+        assert run(command, state, *words) == 0
+        out = capsys.readouterr().out
+        assert [character for character in out if not character.isprintable() and character != "\n"] == []
+        assert "\\u001b]0;title\\u0007\\u009b2J\\u007f" in out
+        assert len(out.splitlines()) == rows + (not words)
+
+
+def test_an_error_shows_control_characters_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("orphans", tmp_path / "state", "--config", "/no/such\x1b[2Jx") == 2
+    error = capsys.readouterr().err
+    assert "\\u001b[2Jx" in error
+    assert "\x1b" not in error
 
 
 def test_volumes_are_listed_for_programs(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

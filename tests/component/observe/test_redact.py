@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import math
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +17,7 @@ CANARY = "hunter2-canary"
 @pytest.mark.parametrize(
     "key",
     ["auth_password", "san_password", "chap_password", "password", "token", "session_token", "client_secret", "secrets",
-     "encryption_key", "private_key", "discovery_auth_password", "keyring", "passphrase", "db-pass"],
+     "encryption_key", "private_key", "discovery_auth_password", "keyring", "passphrase", "db-pass", "Authorization"],
 )  # fmt: skip
 def test_a_key_that_names_a_secret_hides_its_value(key: str) -> None:
     assert redact.mapping({key: CANARY, "other": "seen"}) == {key: "***", "other": "seen"}
@@ -54,10 +57,42 @@ def test_text_is_shown_without_the_values_that_are_called_secret(text: str) -> N
 @pytest.mark.parametrize(
     "text",
     [
+        f"send: b'GET / HTTP/1.1\\r\\nAuthorization: Basic {CANARY}\\r\\nHost: a'",
+        f"{{'Authorization': 'Bearer {CANARY}', 'Host': 'a'}}",
+        f'curl -H "Proxy-Authorization: Basic {CANARY}" a',
+    ],
+)
+def test_a_header_is_shown_without_its_credentials(text: str) -> None:
+    shown = redact.text(text)
+    assert CANARY not in shown
+    assert "***" in shown and "a" in shown.rpartition("***")[2]
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("before", [b"", b"a:", b"ab:", b"abc:", b"admin:"])
+@pytest.mark.parametrize("after", [b"", b"\n", b":realm"])
+@pytest.mark.parametrize("password", [CANARY, "~~~?>?>?x", "pässwörd"])
+def test_an_option_that_is_secret_is_hidden_in_base64(
+    encode: Callable[[bytes], bytes], before: bytes, after: bytes, password: str
+) -> None:
+    whole = encode(before + password.encode() + after).decode()
+    with redact.hiding(redact.secrets_in({"san_password": password})):
+        shown = redact.text(f"sent {whole} to the array")
+    assert shown.startswith("sent ") and shown.endswith(" to the array")
+    assert "***" in shown
+    left, right = shown.split()[1].split("***")
+    assert len(left) <= math.ceil(len(before) * 8 / 6)
+    assert len(right) <= len(whole) - len(before + password.encode()) * 8 // 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "secrets: holds 5000 bytes, and 4096 are allowed",
         "starting_token: is not one of this driver's",
         "http://host:8080/path",
         "volume x=1",
+        "Basic authentication failed",
     ],
 )
 def test_prose_about_secrets_stays_readable(text: str) -> None:
@@ -76,6 +111,18 @@ def test_the_values_of_the_current_call_are_hidden_wherever_they_turn_up() -> No
     with redact.hiding([CANARY, "on"]):
         assert redact.text(f"the array said {CANARY!r}, go on") == "the array said '***', go on"
     assert CANARY in redact.text(f"the array said {CANARY!r}")
+
+
+def test_what_is_hidden_in_the_process_is_hidden_until_it_is_taken_back() -> None:
+    ends = [redact.hide_in_process([word]) for word in ("canary", "canary-long", "other-word")]
+    assert redact.text("canary-long canary other-word") == "*** *** ***"
+    with redact.hiding(["canary-long-too"]):
+        assert redact.text("canary-long-too canary") == "*** ***"
+    for end in ends[:2]:
+        end()
+    assert redact.text("canary-long canary other-word") == "canary-long canary ***"
+    ends[2]()
+    assert redact.text("other-word") == "other-word"
 
 
 def test_a_secret_that_contains_another_is_hidden_whole() -> None:

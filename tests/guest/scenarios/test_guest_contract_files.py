@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.cinder.runtime import Runtime
-from tests.component.backend.contract.test_back_ends_keep_the_contract import *  # noqa: F403  # every test of the suite
+from tests.component.lifecycle.contract.test_back_ends_keep_the_contract import *  # noqa: F403  # every test of the suite
 from tests.guest.scenarios import contract
 from tests.support.fakes.beds import Bed, Place
 

@@ -73,7 +73,6 @@ def make(
             return Assignment(
                 settings=settings,
                 state_dir=tmp_path,
-                owner="me",
                 traits=store.traits,
                 log=LogSettings(format="text"),
                 measured=True,
@@ -86,6 +85,7 @@ def make(
             deadline=deadline,
             bulkhead=Bulkhead(64, lambda: 1),
             metrics=figures,
+            owner="me",
         )
         made.append(one)
         if start:

@@ -1,0 +1,12 @@
+"""The classes of the library that modules below them name in annotations. Nothing is imported at run time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.backends import Backend
+    from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.volume import Volume
+
+__all__ = ["Backend", "Library", "Volume"]

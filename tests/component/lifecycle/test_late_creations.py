@@ -1,0 +1,80 @@
+"""A creation that got no answer may be carried out after everything was cleaned up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.errors import BackendUnavailable
+from csi_cinderlib.lifecycle.local import LocalBackend
+from csi_cinderlib.model.records import Snapshot, Status, Volume
+from tests.support.fakes import makers
+from tests.support.fakes.array import SNAPSHOT, VOLUME
+from tests.support.fakes.stores import ObservedStore
+from tests.support.local_backends import MakeBackend
+
+ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
+
+
+@pytest.fixture(params=[["unique-names"], []], ids=["unique names", "names that repeat"])
+def backend(request: pytest.FixtureRequest, make: MakeBackend) -> LocalBackend:
+    return make(driver=ARRAY, nothing_traits=request.param)
+
+
+def answer_late(driver: Any, method: str) -> Callable[[], object]:
+    """The next call gets no answer. What is returned lets the array carry it out."""
+    original = getattr(driver, method)
+    waiting: list[Callable[[], object]] = []
+
+    def no_answer(*arguments: Any) -> Any:
+        setattr(driver, method, original)
+        waiting.append(lambda: original(*arguments))
+        raise TimeoutError("no answer within 60 seconds")
+
+    setattr(driver, method, no_answer)
+
+    def carry_out() -> object:
+        return waiting.pop()()
+
+    return carry_out
+
+
+def test_a_volume_that_is_created_late_is_found_again(backend: LocalBackend, store: ObservedStore) -> None:
+    driver: Any = backend.driver
+    carry_out = answer_late(driver, "create_volume")
+    wanted = makers.volume()
+    with pytest.raises(BackendUnavailable, match="no answer"):
+        backend.create_volume(wanted)
+    carry_out()
+    left = store.get(Volume, wanted.id)
+    assert left.status is Status.ERROR
+    assert "may carry it out late" in left.message
+    assert backend.resume_create_volume(left).status is Status.AVAILABLE
+    assert len(driver.array.luns(VOLUME)) == 1
+
+
+def test_a_volume_that_is_created_late_is_deleted_when_nobody_wants_it(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
+    driver: Any = backend.driver
+    carry_out = answer_late(driver, "create_volume")
+    wanted = makers.volume()
+    with pytest.raises(BackendUnavailable):
+        backend.create_volume(wanted)
+    carry_out()
+    backend.delete_volume(store.get(Volume, wanted.id))
+    assert (driver.array.luns(VOLUME), store.page(Volume).records) == ([], ())
+
+
+def test_a_snapshot_that_is_taken_late_is_found_again(backend: LocalBackend, store: ObservedStore) -> None:
+    driver: Any = backend.driver
+    volume = backend.create_volume(makers.volume())
+    carry_out = answer_late(driver, "create_snapshot")
+    wanted = makers.snapshot(volume)
+    with pytest.raises(BackendUnavailable, match="no answer"):
+        backend.create_snapshot(wanted)
+    carry_out()
+    assert backend.resume_create_snapshot(store.get(Snapshot, wanted.id)).status is Status.AVAILABLE
+    assert len(driver.array.luns(SNAPSHOT)) == 1

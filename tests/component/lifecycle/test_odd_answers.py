@@ -1,0 +1,112 @@
+"""Drivers answer other types than Cinder's base class documents. No volume is lost by it, and the error says what was wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from csi_cinderlib.errors import DriverError
+from csi_cinderlib.lifecycle.local import LocalBackend
+from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+from tests.support.fakes import makers
+from tests.support.fakes.array import Array
+from tests.support.fakes.stores import ObservedStore
+from tests.support.local_backends import MakeBackend
+
+ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
+
+
+def array(backend: LocalBackend) -> Array:
+    driver: Any = backend.driver
+    found: Array = driver.array
+    return found
+
+
+@pytest.mark.parametrize("answer", ["pairs", "text"])
+def test_a_creation_whose_answer_is_no_mapping_fails_and_leaves_nothing(
+    make: MakeBackend, store: ObservedStore, answer: str
+) -> None:
+    backend = make(driver=ARRAY, nothing_faults=[f"create_volume@after={answer}"])
+    with pytest.raises(DriverError, match="answered"):
+        backend.create_volume(makers.volume())
+    assert store.page(Volume).records == ()
+    assert array(backend).luns() == []
+
+
+@pytest.mark.parametrize("answer", ["pairs", "text"])
+def test_a_snapshot_whose_answer_is_no_mapping_fails_and_leaves_nothing(
+    make: MakeBackend, store: ObservedStore, answer: str
+) -> None:
+    backend = make(driver=ARRAY, nothing_faults=[f"create_snapshot@after={answer}"])
+    with pytest.raises(DriverError, match="answered"):
+        backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
+    assert store.page(Snapshot).records == ()
+    assert array(backend).luns("snapshot") == []
+
+
+def answer_without_text(driver: Any, method: str) -> None:
+    """Answer a mapping where Cinder keeps text, once it is done."""
+    original = getattr(driver, method)
+
+    def called(*arguments: Any) -> Any:
+        return {**(original(*arguments) or {}), "provider_id": {"lun": 7}}
+
+    setattr(driver, method, called)
+
+
+def test_a_volume_whose_id_is_no_text_fails_and_leaves_nothing(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=ARRAY)
+    answer_without_text(backend.driver, "create_volume")
+    with pytest.raises(DriverError, match="gave provider_id a dict"):
+        backend.create_volume(makers.volume())
+    assert store.page(Volume).records == ()
+    assert array(backend).luns() == []
+
+
+def test_a_snapshot_whose_id_is_no_text_fails_and_leaves_nothing(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver=ARRAY)
+    answer_without_text(backend.driver, "create_snapshot")
+    with pytest.raises(DriverError, match="gave provider_id a dict"):
+        backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
+    assert store.page(Snapshot).records == ()
+    assert array(backend).luns("snapshot") == []
+
+
+@pytest.mark.parametrize("answer", ["pairs", "text", "none"])
+@pytest.mark.parametrize("method", ["create_export", "initialize_connection"])
+def test_a_connection_whose_answer_is_no_mapping_fails_and_leaves_nothing(
+    make: MakeBackend, store: ObservedStore, method: str, answer: str
+) -> None:
+    backend = make(driver=ARRAY, nothing_faults=[f"{method}@after={answer}"])
+    volume = backend.create_volume(makers.volume())
+    with pytest.raises(DriverError):
+        backend.connect(volume, makers.attachment(volume))
+    assert store.page(Attachment).records == ()
+    assert [lun.hosts for lun in array(backend).luns()] == [set()]
+    backend.delete_volume(store.get(Volume, volume.id))
+    assert array(backend).luns() == []
+
+
+@pytest.mark.parametrize("answer", ["none", "text", "pairs", "nameless-pools"])
+def test_a_report_that_makes_no_sense_keeps_the_back_end_from_starting(make: MakeBackend, answer: str) -> None:
+    backend = make(driver=ARRAY, nothing_faults=[f"get_volume_stats@after={answer}"], start=False)
+    with pytest.raises(DriverError):
+        backend.start()
+    assert not backend.ready
+    assert backend.failure
+
+
+def test_a_report_without_pools_is_one_pool(make: MakeBackend) -> None:
+    backend = make(driver=ARRAY, nothing_faults=["get_volume_stats@after=no-pools"])
+    assert [pool.name for pool in backend.stats().pools] == ["fake"]
+    assert backend.create_volume(makers.volume()).status is Status.AVAILABLE
+
+
+def test_capacities_may_be_text_or_unknown(make: MakeBackend) -> None:
+    pools = make(driver=ARRAY, nothing_faults=["get_volume_stats@after=text-capacities"]).stats().pools
+    assert [(pool.name, pool.total, pool.free) for pool in pools] == [
+        ("a", float("inf"), None),
+        ("b", 1000.0, 1000.5),
+        ("c", None, None),
+    ]
