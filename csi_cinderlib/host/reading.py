@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 
 from csi_cinderlib.errors import HostError
 
+_HUGE_PAGE = 2 * 1024 * 1024
+
 
 @contextmanager
 def open_direct(device: str) -> Iterator[int]:
@@ -37,11 +39,21 @@ def read(fd: int, device: str, offset: int, length: int) -> bytes:
         OSError
         HostError: the device gave fewer.
     """
-    # Memory that is aligned to pages, as O_DIRECT wants it. Huge ones where the kernel has them: page faults cost more than reading.
-    with mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as buffer:
-        with suppress(OSError):
-            buffer.madvise(mmap.MADV_HUGEPAGE)
-        got = os.preadv(fd, [buffer], offset)
+    with _aligned(length) as buffer, memoryview(buffer)[:length] as part:
+        got = os.preadv(fd, [part], offset)
         if got != length:
             raise HostError(f"reading {device}: {got} bytes instead of {length} at offset {offset}")
-        return buffer[:]
+        return bytes(part)
+
+
+def _aligned(length: int) -> mmap.mmap:
+    """Memory that is aligned to pages, as O_DIRECT wants it.
+
+    Whole huge pages where the kernel has them: page faults cost more than reading, and it aligns nothing else to huge pages.
+    """
+    if length < _HUGE_PAGE:
+        return mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    buffer = mmap.mmap(-1, -(-length // _HUGE_PAGE) * _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):
+        buffer.madvise(mmap.MADV_HUGEPAGE)
+    return buffer
