@@ -140,7 +140,7 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
     """
     with kernel.named(f"looking for the loop device of {path}"):
         found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
-        name = Path(path).resolve().name
+        name = os.path.basename(os.path.realpath(path) if os.path.islink(path) else path)  # noqa: PTH114, PTH119
         for number, shown in loopctl.attached().items():
             if _surely_another(shown, name, found):
                 continue
