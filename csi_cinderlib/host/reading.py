@@ -39,21 +39,29 @@ def read(fd: int, device: str, offset: int, length: int) -> bytes:
         OSError
         HostError: the device gave fewer.
     """
-    with _aligned(length) as buffer, memoryview(buffer)[:length] as part:
+    with load(fd, device, offset, length) as buffer:
+        return buffer[:]
+
+
+def load(fd: int, device: str, offset: int, length: int) -> mmap.mmap:
+    """`read` without a copy, for parts so large that other threads would wait while it is made."""
+    buffer = _aligned(length)
+    with memoryview(buffer)[:length] as part:
         got = os.preadv(fd, [part], offset)
-        if got != length:
-            raise HostError(f"reading {device}: {got} bytes instead of {length} at offset {offset}")
-        return bytes(part)
+    if got != length:
+        raise HostError(f"reading {device}: {got} bytes instead of {length} at offset {offset}")
+    buffer.resize(length)
+    return buffer
 
 
 def _aligned(length: int) -> mmap.mmap:
     """Memory that is aligned to pages, as O_DIRECT wants it.
 
-    Whole huge pages where the kernel has them: page faults cost more than reading, and it aligns nothing else to huge pages.
+    Huge pages where the kernel has them, since page faults cost more than reading. It aligns only a whole number of them.
     """
     if length < _HUGE_PAGE:
         return mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     buffer = mmap.mmap(-1, -(-length // _HUGE_PAGE) * _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):
-        buffer.madvise(mmap.MADV_HUGEPAGE)
+        buffer.madvise(mmap.MADV_HUGEPAGE, 0, length // _HUGE_PAGE * _HUGE_PAGE)
     return buffer
