@@ -10,8 +10,6 @@ from contextlib import contextmanager, suppress
 
 from csi_cinderlib.errors import HostError
 
-_HUGE_PAGE = 2 * 1024 * 1024
-
 
 @contextmanager
 def open_direct(device: str) -> Iterator[int]:
@@ -39,29 +37,21 @@ def read(fd: int, device: str, offset: int, length: int) -> bytes:
         OSError
         HostError: the device gave fewer.
     """
-    with load(fd, device, offset, length) as buffer:
+    with memory(length) as buffer:
+        fill(buffer, fd, device, offset)
         return buffer[:]
 
 
-def load(fd: int, device: str, offset: int, length: int) -> mmap.mmap:
-    """`read` without a copy, for parts so large that other threads would wait while it is made."""
-    buffer = _aligned(length)
-    with memoryview(buffer)[:length] as part:
-        got = os.preadv(fd, [part], offset)
+def fill(buffer: mmap.mmap, fd: int, device: str, offset: int) -> None:
+    """`read` into memory that is there, all of it."""
+    length, got = len(buffer), os.preadv(fd, [buffer], offset)
     if got != length:
         raise HostError(f"reading {device}: {got} bytes instead of {length} at offset {offset}")
-    buffer.resize(length)
-    return buffer
 
 
-def _aligned(length: int) -> mmap.mmap:
-    """Memory that is aligned to pages, as O_DIRECT wants it.
-
-    Huge pages where the kernel has them, since page faults cost more than reading. It aligns only a whole number of them.
-    """
-    if length < _HUGE_PAGE:
-        return mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    buffer = mmap.mmap(-1, -(-length // _HUGE_PAGE) * _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+def memory(length: int) -> mmap.mmap:
+    """Memory that is aligned to pages, as O_DIRECT wants it."""
+    buffer = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):
-        buffer.madvise(mmap.MADV_HUGEPAGE, 0, length // _HUGE_PAGE * _HUGE_PAGE)
+        buffer.madvise(mmap.MADV_HUGEPAGE)  # page faults cost more than reading
     return buffer
