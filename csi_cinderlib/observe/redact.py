@@ -34,8 +34,8 @@ _ASSIGNED = re.compile(
         ){_VALUE}""",
     re.IGNORECASE | re.VERBOSE,
 )
-_WORDS = ("passw", "passphrase", "secret", "credential", "token", "key")
-"""One of these is in all that `_ASSIGNED` finds."""
+_PARTS = ("pass", "secret", "cred", "token", "key")
+"""One of these is in all that `_ASSIGNED` finds, once the case is folded."""
 _IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]{0,30}://[^\s/:@]{0,200}):[^\s/@]{1,500}@", re.IGNORECASE)
 _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Cinder logs its command when it fails
     r"(?P<before>\bcinder-rtstool\s(?:create\s\S{1,300}|add-initiator)\s\S{1,300}\s\S{1,300})\s\S{1,300}"
@@ -102,7 +102,7 @@ def text(value: str) -> str:
     if "cinder-rtstool" in value:
         value = _BY_PLACE.sub(rf"\g<before> {HIDDEN}", value)
     folded = value.casefold()
-    if any(word in folded for word in _WORDS):
+    if any(part in folded for part in _PARTS):
         value = _ASSIGNED.sub(rf"\g<key>{HIDDEN}", value)
     return _IN_URL.sub(rf"\g<scheme>:{HIDDEN}@", value) if "://" in value else value
 

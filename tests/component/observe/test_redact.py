@@ -47,6 +47,8 @@ def test_secrets_are_hidden_at_any_depth() -> None:
         f"SAN_PASSWORD={CANARY}",
         f"pa\u017f\u017fword={CANARY}",
         f"API_\u212aEY={CANARY}",
+        f"CREDENT\u0130AL={CANARY}",
+        f"credent\u0131al={CANARY}",
         f"passphrase={CANARY}",
         f"--credential-file {CANARY}",
     ],
