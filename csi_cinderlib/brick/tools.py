@@ -27,6 +27,7 @@ _HOST_TOOL = "host-tool"
 PACKAGES: Mapping[str, str] = MappingProxyType(
     {
         **commands.PACKAGES,
+        "blkid": "util-linux",
         "blockdev": "util-linux",
         "dmidecode": "dmidecode",
         "lsblk": "util-linux",

@@ -21,7 +21,6 @@ _KILL_GRACE = 2.0
 """Seconds that a killed process gets to vanish; one that hangs in the kernel is left behind rather than waited for."""
 
 PACKAGES = {
-    "blkid": "util-linux",
     "fallocate": "util-linux",
     "btrfs": "btrfs-progs",
     "cryptsetup": "cryptsetup-bin",

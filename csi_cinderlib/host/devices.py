@@ -44,6 +44,9 @@ direct I/O needs at least the block size of the disk below. So a volume may move
 
 SECTOR = 512
 DETACH_SECONDS = 10.0
+CLAIM_SECONDS = 2.0
+"""For a file system that was unmounted here to end elsewhere, too: a container that is being started has a copy of all mounts for a
+moment."""
 _ATTEMPTS = 100
 _GONE = (errno.ENXIO, errno.ENOENT)
 """The device was detached, or removed, since it was found."""
@@ -140,7 +143,7 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
     """
     with kernel.named(f"looking for the loop device of {path}"):
         found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
-        name = Path(path).resolve().name
+        name = os.path.basename(os.path.realpath(path) if os.path.islink(path) else path)  # noqa: PTH114, PTH119
         for number, shown in loopctl.attached().items():
             if _surely_another(shown, name, found):
                 continue
@@ -330,7 +333,7 @@ def detach_from(path: str, *, read_only: bool | None = None) -> None:
 def _detach(device: str, is_right: Callable[[loopctl.Status], bool]) -> None:
     """Detach the loop device if it is the right one once it is open: it may have become another file's since it was found."""
     try:
-        with kernel.opened(device, os.O_RDONLY | os.O_EXCL) as fd:
+        with kernel.opened(device, os.O_RDONLY | os.O_EXCL, patience=CLAIM_SECONDS) as fd:
             status = loopctl.status(fd)
             if status is None or not is_right(status):
                 return
@@ -340,7 +343,8 @@ def _detach(device: str, is_right: Callable[[loopctl.Status], bool]) -> None:
     except OSError as error:
         if error.errno in _GONE:
             return
-        reason = "it is in use: mounted, or part of another device" if error.errno == errno.EBUSY else error.strerror
+        in_use = "it is in use: mounted, here or in another mount namespace, or part of another device"
+        reason = in_use if error.errno == errno.EBUSY else error.strerror
         raise HostError(f"detaching {device}: {reason}") from error
     # The kernel answers yes and waits for the last opener when there is another one: see it gone.
     deadline = time.monotonic() + DETACH_SECONDS

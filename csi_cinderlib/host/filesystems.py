@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csi_cinderlib.errors import HostError, UnsafeToFormat
-from csi_cinderlib.host import commands, devices, identities, kernel, mkfsoptions
+from csi_cinderlib.host import commands, devices, identities, kernel, libblkid, mkfsoptions
 from csi_cinderlib.host.magics import Kind
 from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, probe
 from csi_cinderlib.model.requests import Usage
@@ -67,7 +67,7 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
         raise UnsafeToFormat(
             f"{device} carries {found.name} ({found.kind}): no file system is made on it; see {REFUSAL_PAGE}"
         )
-    if known := _known_to_libblkid(device):
+    if known := libblkid.known_as(device):  # a second opinion
         raise UnsafeToFormat(
             f"{device} carries {known}, according to blkid: no file system is made on it; see {REFUSAL_PAGE}"
         )
@@ -80,15 +80,6 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
     if made is None or made.name != fs_type:
         raise HostError(f"{argv[0]} succeeded, but {device} carries {made.name if made else 'no'} file system")
     return made
-
-
-def _known_to_libblkid(device: str) -> str:
-    """The second opinion: libblkid knows formats that our table does not. It exits with 2 where it finds nothing."""
-    output = commands.run(["blkid", "-p", "-o", "export", device], timeout=CHECK_SECONDS, ok=(0, 2, 8))
-    if output.code == 2:
-        return ""
-    told = dict(line.split("=", 1) for line in output.stdout.splitlines() if "=" in line)
-    return told.get("TYPE") or told.get("PTTYPE") or "several signatures at once"
 
 
 def mount_options(fs_type: str) -> tuple[str, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,13 +64,29 @@ def ioctl(fd: int, request: int, argument: int | bytearray = 0) -> int:
 
 
 @contextmanager
-def opened(path: str, flags: int) -> Iterator[int]:
-    """A file descriptor of `path`, closed afterwards. Raises OSError."""
-    fd = os.open(path, flags | os.O_CLOEXEC)
+def opened(path: str, flags: int, *, patience: float = 0.0) -> Iterator[int]:
+    """A file descriptor of `path`, closed afterwards. Raises OSError.
+
+    Args:
+        patience: seconds to wait for a device that somebody else has claimed (EBUSY).
+    """
+    fd = _open(path, flags | os.O_CLOEXEC, time.monotonic() + patience)
     try:
         yield fd
     finally:
         os.close(fd)
+
+
+def _open(path: str, flags: int, deadline: float) -> int:
+    pause = 0.001
+    while True:
+        try:
+            return os.open(path, flags)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 2, 0.1)
 
 
 @contextmanager

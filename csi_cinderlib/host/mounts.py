@@ -37,6 +37,7 @@ __all__ = [
     "thaw",
     "unmount",
     "unmount_uppermost",
+    "uppermost",
     "write_out",
 ]
 
@@ -187,16 +188,15 @@ def unmount_uppermost(path: str, *, among: Sequence[Mount] | None = None) -> Non
     """Unmount one layer, the uppermost.
 
     Args:
-        among: the mount table, if it was read since the last mount or unmount there.
+        among: the mount table, if it was read since the last mount or unmount there. Then `path` must be as in `uppermost`.
 
     Raises:
         HostError: nothing is mounted there, it is in use, or it cannot be unmounted.
     """
-    where = _normal(path)
-    layers = [item for item in (table() if among is None else among) if item.target == where]
-    if layers and (cover := cover_of(layers[-1], among=among)):  # umount2 would follow the path to something else
-        raise HostError(hidden(layers[-1], cover))
-    if not _unmount_one(where, _UMOUNT_NOFOLLOW):
+    here = find(path) if among is None else uppermost(path, among)
+    if here and (cover := cover_of(here, among=among)):  # umount2 would follow the path to something else
+        raise HostError(hidden(here, cover))
+    if not here or not _unmount_one(here.target, _UMOUNT_NOFOLLOW):
         raise HostError(f"unmounting {path}: the kernel does not release this mount")
 
 
@@ -230,6 +230,11 @@ def _unmount_one(path: str, flags: int) -> bool:
 def find(path: str, *, among: Sequence[Mount] | None = None) -> Mount | None:
     """The uppermost mount on exactly this path. See `by_device` for `among`."""
     return (find_all(path, among=among) or (None,))[-1]
+
+
+def uppermost(path: str, among: Sequence[Mount]) -> Mount | None:
+    """`find` for a path that is known to lead through no link."""
+    return next((item for item in reversed(among) if item.target == path), None)
 
 
 def find_all(path: str, *, among: Sequence[Mount] | None = None) -> tuple[Mount, ...]:

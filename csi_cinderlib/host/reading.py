@@ -37,11 +37,21 @@ def read(fd: int, device: str, offset: int, length: int) -> bytes:
         OSError
         HostError: the device gave fewer.
     """
-    # Memory that is aligned to pages, as O_DIRECT wants it. Huge ones where the kernel has them: page faults cost more than reading.
-    with mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as buffer:
-        with suppress(OSError):
-            buffer.madvise(mmap.MADV_HUGEPAGE)
-        got = os.preadv(fd, [buffer], offset)
-        if got != length:
-            raise HostError(f"reading {device}: {got} bytes instead of {length} at offset {offset}")
+    with memory(length) as buffer:
+        fill(buffer, fd, device, offset)
         return buffer[:]
+
+
+def fill(buffer: mmap.mmap, fd: int, device: str, offset: int) -> None:
+    """`read` into memory that is there, all of it."""
+    length, got = len(buffer), os.preadv(fd, [buffer], offset)
+    if got != length:
+        raise HostError(f"reading {device}: {got} bytes instead of {length} at offset {offset}")
+
+
+def memory(length: int) -> mmap.mmap:
+    """Memory that is aligned to pages, as O_DIRECT wants it."""
+    buffer = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):
+        buffer.madvise(mmap.MADV_HUGEPAGE)  # page faults cost more than reading
+    return buffer

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel
 from csi_cinderlib.host.devices import open_size
 from csi_cinderlib.host.magics import MAGICS, Kind
-from csi_cinderlib.host.reading import open_direct, read
+from csi_cinderlib.host.reading import fill, memory, open_direct
 from csi_cinderlib.model.size import Bytes
 
 SPAN = (4 * 1024 + 64) * 1024
 """Bytes read at the head of a device: all known first superblocks lie in there, LUKS2's second header at 4 MiB as the last."""
 TAIL = 2 * 1024 * 1024
 """The most bytes read at the end: Promise's RAID keeps the farthest superblock, 1.5 MiB before it."""
+
+Content = bytes | mmap.mmap
+"""A part of a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +62,35 @@ def probe(device: str, *, span: int = SPAN) -> Signature | None:
     Raises:
         HostError: not a block device, of size 0, or a block could not be read.
     """
-    head, tail, size = _read_ends(device, span)
-    return recognise(head, tail, size)
-
-
-def _read_ends(device: str, span: int) -> tuple[bytes, bytes, int]:
     with kernel.named(f"reading {device}"), open_direct(device) as fd:
         size = open_size(fd, device)
         if not size:
             raise HostError(f"reading {device}: its size is 0: it is not there yet, or not any more")
-        length, rest = min(span, size), min(span, TAIL, size)
-        return read(fd, device, 0, length), read(fd, device, size - rest, rest), size
+        with _memory(min(span, size)) as head, _memory(min(span, TAIL, size)) as tail:
+            fill(head, fd, device, 0)
+            fill(tail, fd, device, size - len(tail))
+            return recognise(head, tail, size)
 
 
-def recognise(head: bytes, tail: bytes, size: int) -> Signature | None:
+_unused: dict[int, list[mmap.mmap]] = {SPAN: [], TAIL: []}
+"""Memory for the ends of a device, one piece of each size at most. Taking it from the kernel each time costs ten times as much as reading."""
+
+
+@contextmanager
+def _memory(length: int) -> Iterator[mmap.mmap]:
+    kept = _unused.get(length, [])
+    try:
+        buffer = kept.pop()
+    except IndexError:  # or another thread has it
+        buffer = memory(length)
+    try:
+        yield buffer
+    finally:
+        if not kept:
+            kept.append(buffer)
+
+
+def recognise(head: Content, tail: Content, size: int) -> Signature | None:
     """What the first and the last bytes of a device of `size` bytes say. `head` and `tail` may overlap."""
     for reader in (_luks, _xfs, _ext, _btrfs):
         if found := reader(head):
@@ -80,7 +101,7 @@ def recognise(head: bytes, tail: bytes, size: int) -> Signature | None:
     return _recognise_by_rule(head, tail, size)
 
 
-def _recognise_by_rule(head: bytes, tail: bytes, size: int) -> Signature | None:
+def _recognise_by_rule(head: Content, tail: Content, size: int) -> Signature | None:
     """What has no fixed place, or (a boot sector) is part of much else."""
     if _is_zfs(head, tail, size):
         return Signature(name="zfs", kind=Kind.MEMBER)
@@ -93,7 +114,7 @@ def _recognise_by_rule(head: bytes, tail: bytes, size: int) -> Signature | None:
     return None
 
 
-def _at(head: bytes, tail: bytes, offset: int, length: int) -> bytes:
+def _at(head: Content, tail: Content, offset: int, length: int) -> bytes:
     """Bytes at `offset`; a negative one counts from the end."""
     if offset < 0:
         start = len(tail) + offset
@@ -101,15 +122,15 @@ def _at(head: bytes, tail: bytes, offset: int, length: int) -> bytes:
     return head[offset : offset + length]
 
 
-def _unpack(layout: str, head: bytes, offset: int) -> tuple[int, ...]:
+def _unpack(layout: str, head: Content, offset: int) -> tuple[int, ...]:
     return struct.unpack_from(layout, head, offset)
 
 
-def _uuid(head: bytes, offset: int) -> str:
+def _uuid(head: Content, offset: int) -> str:
     return str(uuid.UUID(bytes=head[offset : offset + 16]))
 
 
-def _text(head: bytes, offset: int, length: int) -> str:
+def _text(head: Content, offset: int, length: int) -> str:
     return head[offset : offset + length].partition(b"\0")[0].decode(errors="replace")
 
 
@@ -121,7 +142,7 @@ _STATE_ERRORS = 0x2
 _ERROR_COUNT = 0x194
 
 
-def _ext(head: bytes) -> Signature | None:
+def _ext(head: Content) -> Signature | None:
     if head[_EXT + 0x38 : _EXT + 0x3A] != b"\x53\xef" or len(head) < _EXT + 1024:
         return None
     blocks, log_block_size = _unpack("<I", head, _EXT + 0x4)[0], _unpack("<I", head, _EXT + 0x18)[0]
@@ -149,7 +170,7 @@ def _ext(head: bytes) -> Signature | None:
 _XFS_IN_PROGRESS = 126
 
 
-def _xfs(head: bytes) -> Signature | None:
+def _xfs(head: Content) -> Signature | None:
     if head[:4] != b"XFSB" or len(head) < 128:
         return None
     block_size, blocks = _unpack(">IQ", head, 4)
@@ -167,7 +188,7 @@ def _xfs(head: bytes) -> Signature | None:
 _BTRFS = 65536
 
 
-def _btrfs(head: bytes) -> Signature | None:
+def _btrfs(head: Content) -> Signature | None:
     if head[_BTRFS + 64 : _BTRFS + 72] != b"_BHRfS_M" or len(head) < _BTRFS + 4096:
         return None
     return Signature(
@@ -181,7 +202,7 @@ def _btrfs(head: bytes) -> Signature | None:
     )
 
 
-def _luks(head: bytes) -> Signature | None:
+def _luks(head: Content) -> Signature | None:
     if head[:6] != b"LUKS\xba\xbe" or len(head) < 512:
         return None
     version = _unpack(">H", head, 6)[0]
@@ -194,7 +215,7 @@ _ZFS_LABEL, _ZFS_RING = 256 * _KIB, 128 * _KIB
 _UBERBLOCKS = (b"\x0c\xb1\xba\x00\x00\x00\x00\x00", b"\x00\x00\x00\x00\x00\xba\xb1\x0c")
 
 
-def _is_zfs(head: bytes, tail: bytes, size: int) -> bool:
+def _is_zfs(head: Content, tail: Content, size: int) -> bool:
     """An uberblock in one of the four labels: two at the head, two at the tail aligned down to a label's size."""
     end = len(tail) - size % _ZFS_LABEL
     labels = [(head, 0), (head, _ZFS_LABEL), (tail, end - 2 * _ZFS_LABEL), (tail, end - _ZFS_LABEL)]
@@ -208,7 +229,7 @@ def _is_zfs(head: bytes, tail: bytes, size: int) -> bool:
 _MD_MAGICS = (b"\xfc\x4e\x2b\xa9", b"\xa9\x2b\x4e\xfc")
 
 
-def _is_old_md(tail: bytes, size: int) -> bool:
+def _is_old_md(tail: Content, size: int) -> bool:
     """md's formats 0.90 and 1.0, whose place near the end is aligned; the later ones stand at the head."""
     places = (size // 65536 * 65536 - 65536, (size // 512 - 16) // 8 * 8 * 512)
     starts = (place - (size - len(tail)) for place in places)
@@ -218,6 +239,6 @@ def _is_old_md(tail: bytes, size: int) -> bool:
 _XFS_LOG_SPAN = 256 * _KIB
 
 
-def _is_xfs_log(head: bytes) -> bool:
+def _is_xfs_log(head: Content) -> bool:
     """An external log of XFS, whose records begin at any of the first sectors."""
     return any(head[at : at + 4] == b"\xfe\xed\xba\xbe" for at in range(0, min(_XFS_LOG_SPAN, len(head)), 512))

@@ -32,6 +32,8 @@ def replaced(device: Device) -> str:
 
     Asks the disk, so only where a short wait for one that hangs does no harm.
     """
+    if device.file:
+        return ""
     try:
         if other := scsi.stale(device.path):
             return f"{device.path} now identifies as a different volume: {', '.join(other)}"
@@ -57,7 +59,7 @@ def _problem(device: Device, usable: frozenset[str]) -> str:
             return f"the device {device.path} shows a size of 0"
         if device.file and not (shown and shown.is_at(device.file)):
             return f"{device.file} is gone, or was replaced by another file"
-        return _paths_problem(device, usable)
+        return "" if shown and not device.multipath else _paths_problem(device, usable)
     except HostError as error:
         return str(error)
 

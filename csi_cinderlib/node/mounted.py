@@ -42,7 +42,7 @@ class Observation:
 
     def at(self, path: str) -> Mount | None:
         """The uppermost mount on exactly this path."""
-        return mounts.find(path, among=self.table)
+        return mounts.uppermost(path, self.table)
 
     def visible(self) -> Mapping[str, Mount]:
         """Those of `own` that are uppermost at their path, by path."""
@@ -177,7 +177,7 @@ def unmount_own(
     """
     own = seen.own if seen else ()
     table = seen.table if seen else mounts.table()
-    while here := mounts.find(path, among=table):
+    while here := mounts.uppermost(path, table):
         if not (here in own or is_own(records, record, here) or (recorded and mounts.is_dead(here))):
             return here
         mounts.unmount_uppermost(path, among=table)

@@ -124,7 +124,7 @@ class Publishing:
                 record = self._records.find(volume_id)
             is_target = bool(record and record.publication(target)) or is_noted_by_kubelet(target, volume_id)
             table = mounts.table()
-            viewed = _viewed(record, mounts.find(target, among=table))
+            viewed = _viewed(record, mounts.uppermost(target, table))
             try:
                 is_removed = self._unmount(record, volume_id, target, table, is_target=is_target)
             finally:
@@ -141,7 +141,7 @@ class Publishing:
     ) -> bool:
         """Unmount each layer that is proven to be the volume's; whether there was one, and nothing is left."""
         count = 0
-        while here := mounts.find(target, among=table):
+        while here := mounts.uppermost(target, table):
             name = mounted.identity(here)
             if self._records.owner_of(name, other_than=volume_id):
                 return False

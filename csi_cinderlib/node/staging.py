@@ -185,7 +185,7 @@ class Staging:
             Path(record.staging_path).mkdir(parents=True, exist_ok=True)
         table = mounts.table()
         mounted.require_none_below(record.staging_path, table)
-        if here := mounts.find(record.staging_path, among=table):
+        if here := mounts.uppermost(record.staging_path, table):
             mounted.require_reached(here, table)
             if here not in mounts.by_device(device.path, among=table):
                 raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,3 +81,26 @@ def test_the_effective_capabilities_decide(
     (tmp_path / "status").write_text(f"CapPrm:\t000001ffffffffff\n{effective}CapBnd:\t000001ffffffffff\n")
     monkeypatch.setattr(kernel, "STATUS", tmp_path / "status")
     assert kernel.has_capability(kernel.CAP_SYS_RESOURCE) is capable
+
+
+@pytest.mark.root
+def test_a_claimed_device_is_waited_for_only_with_patience(loop: Callable[..., str]) -> None:
+    device, exclusive = loop(8), os.O_RDONLY | os.O_EXCL
+    with kernel.opened(device, exclusive) as held:
+        for patience in (0.0, 0.05):
+            began = time.monotonic()
+            with pytest.raises(OSError, match="busy") as caught, kernel.opened(device, exclusive, patience=patience):
+                pass
+            assert caught.value.errno == errno.EBUSY
+            assert patience <= time.monotonic() - began < 30
+        copy = os.dup(held)
+    threading.Timer(0.2, os.close, (copy,)).start()
+    with kernel.opened(device, exclusive, patience=30):
+        pass
+
+
+def test_what_is_missing_is_not_waited_for() -> None:
+    began = time.monotonic()
+    with pytest.raises(FileNotFoundError), kernel.opened("/dev/missing", os.O_RDONLY, patience=30):
+        pass
+    assert time.monotonic() - began < 20

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,24 @@ def test_uuid_and_label_are_the_same_as_blkids(fs_type: str, loop: Loop) -> None
     assert f"UUID={found.uuid}" in said
     assert found.label == "some label"
     assert f"TYPE={found.name}" in said
+
+
+@pytest.mark.root
+def test_devices_that_are_read_at_the_same_time_are_not_mixed_up(loop: Loop, tmp_path: Path) -> None:
+    devices_by_content = {content: loop(64, name=f"{content}.img") for content in ("ext4", "btrfs", "nothing")}
+    superblock = bytearray(4096)
+    superblock[64:72] = b"_BHRfS_M"
+    with (tmp_path / "btrfs.img").open("r+b") as file:
+        file.write(bytes(65536) + superblock)
+    commands.run(["mkfs.ext4", "-q", devices_by_content["ext4"]], timeout=60)
+
+    def looks(content: str) -> list[str]:
+        found = (signatures.probe(devices_by_content[content]) for _ in range(50))
+        return [item.name if item else "nothing" for item in found]
+
+    with ThreadPoolExecutor() as pool:
+        for content, seen in zip([*devices_by_content] * 2, pool.map(looks, [*devices_by_content] * 2), strict=True):
+            assert set(seen) == {content}
 
 
 @pytest.mark.root

@@ -17,28 +17,33 @@ from tests.component.node.bed import BLOCK, Node, Volume, mount_capability
 
 
 class Listener:
-    """Hears which files are opened, which directories are listed, and what is synced."""
+    """Hears which files are opened, which programs are started, and what is synced."""
 
     def __init__(self) -> None:
         self._opened: list[str] | None = None
+        self._started: list[str] = []
         self._synced: list[str] = []
         self._fsync: Callable[[int], None] = os.fsync
         sys.addaudithook(self._hear)
         os.fsync = self._note_fsync  # type: ignore[assignment] # only descriptors are synced here
 
     def listen(self, call: Callable[[], object]) -> dict[str, list[str]]:
-        """`opened`: paths of files and directories. `synced`: names, with a slash after those of directories."""
+        """`opened`: paths of files and directories. `started`: names of programs. `synced`: names, with a slash after those of directories."""
         opened: list[str] = []
-        self._opened, self._synced = opened, []
+        self._opened, self._started, self._synced = opened, [], []
         try:
             call()
         finally:
             self._opened = None
-        return {"opened": opened, "synced": self._synced}
+        return {"opened": opened, "started": self._started, "synced": self._synced}
 
     def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
-        if self._opened is not None and event in ("open", "os.listdir"):
+        if self._opened is None:
+            return
+        if event in ("open", "os.listdir"):
             self._opened.append(str(arguments[0]))
+        elif event == "subprocess.Popen":
+            self._started.append(Path(str(arguments[0])).name)
 
     def _note_fsync(self, fd: int) -> None:
         path = Path(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 - not to be counted as an open

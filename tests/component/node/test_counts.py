@@ -1,4 +1,4 @@
-"""How often a node asks the kernel in a volume's life: fsyncs, reads of the mount table, opens of the device, scans of loop devices."""
+"""How often a node asks the kernel in a volume's life: fsyncs, reads of the mount table, opens of the device, scans of loop devices, programs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_mount_table_is_read_once_and_again_after_an_unmount(node: Node, kin
 @pytest.mark.parametrize(
     ("kind", "most"),
     [
-        ("ext4", {"stage": 8, "publish": 1, "stats": 2, "unpublish": 1, "unstage": 4}),
+        ("ext4", {"stage": 9, "publish": 1, "stats": 2, "unpublish": 1, "unstage": 4}),
         ("block", {"stage": 4, "publish": 2, "stats": 4, "unpublish": 2, "unstage": 6}),
     ],
 )
@@ -81,4 +81,11 @@ def test_all_loop_devices_are_looked_through_no_more_than_needed(
 ) -> None:
     """Before and after a file is attached, since another process may attach it too; of a block volume for its read-only view."""
     for life in lives(node, kind):
-        assert_opened_at_most(life, "/sys/block", most)
+        assert_opened_at_most(life, "/sys/devices/virtual/block", most)
+        assert life["stage"]["opened"].count("/sys/devices/virtual/block")
+
+
+def test_mkfs_is_the_only_program_that_a_life_starts(node: Node) -> None:
+    for life, started in zip(lives(node, "ext4"), (["mkfs.ext4"], []), strict=True):
+        assert life["stage"]["started"] == started
+        assert not any(life[call]["started"] for call in ("publish", "stats", "unpublish", "unstage"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import struct
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +56,41 @@ def test_unstage_at_another_path_leaves_a_stage_whose_path_is_taken(node: Node) 
     mounts.mount("tmpfs", staged, "tmpfs")
     node.staging.unstage(volume.id, str(node.base / "new-layout"))
     assert record_of(node).staging_path == staged
+
+
+@contextmanager
+def mounts_copied(seconds: float) -> Iterator[None]:
+    """A container is being started: its mount namespace is a copy of this one, from which it removes what it does not need."""
+    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f"echo; exec sleep {seconds}"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def test_unstage_waits_for_a_copied_mount_namespace_to_let_go(node: Node) -> None:
+    volume = node.volume()
+    node.stage(volume)
+    with mounts_copied(0.5):
+        node.unstage(volume)
+    assert_nothing_left(node.base)
+
+
+def test_unstage_fails_while_another_mount_namespace_keeps_the_volume_mounted(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "CLAIM_SECONDS", 0.2)
+    volume = node.volume()
+    node.stage(volume)
+    device = device_of(node)
+    with mounts_copied(60), pytest.raises(HostError, match="in use: mounted, here or in another mount namespace"):
+        node.unstage(volume)
+    assert devices.identity(device.path) == device.wwid
+    node.unstage(volume)
+    assert_nothing_left(node.base)
 
 
 def test_unstage_takes_a_path_by_another_spelling(node: Node) -> None:

@@ -47,6 +47,13 @@ def test_secrets_are_hidden_at_any_depth() -> None:
         f"['iscsiadm', '-n', 'node.session.auth.password', '-v', '{CANARY}']",
         f"session_token => {CANARY}; next",
         f"password: '{CANARY}'",
+        f"SAN_PASSWORD={CANARY}",
+        f"pa\u017f\u017fword={CANARY}",
+        f"API_\u212aEY={CANARY}",
+        f"CREDENT\u0130AL={CANARY}",
+        f"credent\u0131al={CANARY}",
+        f"passphrase={CANARY}",
+        f"--credential-file {CANARY}",
     ],
 )
 def test_text_is_shown_without_the_values_that_are_called_secret(text: str) -> None:
