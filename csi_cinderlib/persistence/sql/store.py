@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Delete, Insert, Select, Table, Update, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, Select, Table, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, DriverError, NotFound, StaleRecord, StoreUnavailable
@@ -16,7 +16,7 @@ from csi_cinderlib.persistence.api import Page, R, Sealer, Traits, Where
 from csi_cinderlib.persistence.queries import check_query, has_snapshots, wanted
 from csi_cinderlib.persistence.revisions import following
 from csi_cinderlib.persistence.sql.database import Database
-from csi_cinderlib.persistence.sql.query import Query
+from csi_cinderlib.persistence.sql.query import Change, Query
 from csi_cinderlib.persistence.sql.schema import TABLES
 
 
@@ -26,9 +26,10 @@ class _Statements:
     def __init__(self, table: Table) -> None:
         is_it = table.c.id == bindparam("the_id")
         is_that_state = is_it & (table.c.revision == bindparam("the_revision"))
-        self.insert: Insert = table.insert()
-        self.update: Update = table.update().where(is_that_state)
-        self.delete: Delete = table.delete().where(is_that_state)
+        columns = table.c.keys()
+        self.insert = Change(table.insert(), columns)
+        self.update = Change(table.update().where(is_that_state), columns)
+        self.delete = Change(table.delete().where(is_that_state))
         self.get = Query(select(table.c.revision, table.c.body).where(is_it))
         self.revision: Select[Any] = select(table.c.revision).where(is_it)
         self._walks: dict[tuple[tuple[str, int], ...], Query] = {}
@@ -106,7 +107,7 @@ class _Add:
 
     def run(self, connection: Connection) -> None:
         try:
-            connection.execute(_STATEMENTS[type(self.record)].insert, self.row)
+            _STATEMENTS[type(self.record)].insert.run(connection, self.row)
         except IntegrityError as error:
             if _revision(connection, type(self.record), self.record.id) is not None:
                 raise AlreadyExists(codec.kind_name(type(self.record)), self.record.id) from None
@@ -129,7 +130,7 @@ class _Replace:
     def run(self, connection: Connection) -> None:
         values = {"the_id": self.record.id, "the_revision": self.record.revision, **self.row}
         try:
-            changed = connection.execute(_STATEMENTS[type(self.record)].update, values).rowcount
+            changed = _STATEMENTS[type(self.record)].update.run(connection, values)
         except IntegrityError as error:
             raise _dangling(connection, self.record) from error
         if not changed:
@@ -157,7 +158,7 @@ class _Remove:
 
     def _delete(self, connection: Connection) -> None:
         values = {"the_id": self.record.id, "the_revision": self.record.revision}
-        if not connection.execute(_STATEMENTS[type(self.record)].delete, values).rowcount:
+        if not _STATEMENTS[type(self.record)].delete.run(connection, values):
             raise _conflict(connection, self.record)
 
     def is_done(self, connection: Connection) -> bool:
