@@ -216,8 +216,8 @@ class RemoteDriver:
         began = time.monotonic()
         with self._idle:
             self._idle.wait_for(lambda: not self._operations, DRAIN_SECONDS)
-        if not line.peer.wait_until_idle(began + DRAIN_SECONDS - time.monotonic()):
-            _log.warning("calls were still at work and were left", backend=self.name, calls=line.peer.calls)
+        if not line.wait_until_idle(began + DRAIN_SECONDS - time.monotonic()):
+            _log.warning("calls were still at work and were left", backend=self.name, calls=line.calls)
         self.kill()
         self._show_secrets()
 
@@ -333,20 +333,26 @@ class RemoteDriver:
 
     def _call(self, kind: type[T], verb: str, *arguments: Any, **named: Any) -> T:
         """What the driver's process answers, which is of that kind."""
+        line = self._ready_line()
         try:
-            answer = self._begin(verb, *arguments, **named).result()
+            answer = line.channels.call(verb, *arguments, **named)
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
         assert isinstance(answer, kind)
         return answer
 
     def _begin(self, verb: str, *arguments: Any, **named: Any) -> Future[Any]:
-        if (line := self._usable()) is None:
-            raise BackendUnavailable(self.name, self.failure)
+        line = self._ready_line()
         try:
             return line.peer.begin(verb, *arguments, **named)
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process has ended") from None
+
+    def _ready_line(self) -> Line:
+        """Raises BackendUnavailable."""
+        if (line := self._usable()) is None:
+            raise BackendUnavailable(self.name, self.failure)
+        return line
 
     def _measured(self, backend: str, operation: str, result: str, seconds: float) -> None:
         if self._metrics is not None:
