@@ -19,6 +19,9 @@ from csi_cinderlib.persistence.sql.database import Database
 from csi_cinderlib.persistence.sql.query import Change, Query
 from csi_cinderlib.persistence.sql.schema import TABLES
 
+_OFTEN_CHANGED = ("revision", "status", "body")
+"""By most changes of a record, and by those alone."""
+
 
 class _Statements:
     """Of one table, made once: SQLAlchemy then finds their compiled text without looking at them again."""
@@ -27,13 +30,31 @@ class _Statements:
         is_it = table.c.id == bindparam("the_id")
         is_that_state = is_it & (table.c.revision == bindparam("the_revision"))
         columns = table.c.keys()
+        self._kept = [name for name in columns if name not in ("id", *_OFTEN_CHANGED)]
+        is_kept = [table.c[name] == bindparam(f"the_{name}") for name in self._kept]
         self.insert = Change(table.insert(), columns)
-        self.update = Change(table.update().where(is_that_state), columns)
+        self._update = Change(
+            table.update().where(is_that_state, *is_kept), [name for name in columns if name in _OFTEN_CHANGED]
+        )
+        self._rewrite = Change(table.update().where(is_that_state), columns[1:])
         self.delete = Change(table.delete().where(is_that_state))
         self.get = Query(select(table.c.revision, table.c.body).where(is_it))
         self.revision: Select[Any] = select(table.c.revision).where(is_it)
         self._walks: dict[tuple[tuple[str, int], ...], Query] = {}
         self._table = table
+
+    def replace(self, connection: Connection, record: Record, row: Mapping[str, str]) -> int:
+        """Whether there was a row of the record's revision.
+
+        SQLite writes the index of each column that a statement names anew, also where the value stays.
+        """
+        state = {"the_id": record.id, "the_revision": record.revision}
+        kept = {f"the_{name}": row[name] for name in self._kept}
+        changed = {name: value for name, value in row.items() if name in _OFTEN_CHANGED}
+        everything = {name: value for name, value in row.items() if name != "id"}
+        return self._update.run(connection, {**state, **kept, **changed}) or self._rewrite.run(
+            connection, {**state, **everything}
+        )
 
     def walk(self, filters: tuple[tuple[str, int], ...]) -> Query:
         """A page filtered by these fields, each with so many values. Kept: making one costs more than running it."""
@@ -128,9 +149,8 @@ class _Replace:
         return getattr(self.record, "status", None) in (Status.CREATING, Status.EXTENDING)
 
     def run(self, connection: Connection) -> None:
-        values = {"the_id": self.record.id, "the_revision": self.record.revision, **self.row}
         try:
-            changed = _STATEMENTS[type(self.record)].update.run(connection, values)
+            changed = _STATEMENTS[type(self.record)].replace(connection, self.record, self.row)
         except IntegrityError as error:
             raise _dangling(connection, self.record) from error
         if not changed:
