@@ -82,6 +82,7 @@ class RemoteDriver:
         self._own = threading.local()
         self._is_stopped = False
         self._is_first = True
+        self._empty_methods: frozenset[str] = frozenset()
         self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
 
     # --- being there
@@ -151,6 +152,7 @@ class RemoteDriver:
             self._refuse_stopped()  # while it was forked
             faultpoints.add_driver(line.process.pid)
             started: Started = line.set_up(self._set_up_seconds or SET_UP_SECONDS)
+            self._empty_methods = started.traits.empty_methods
             self._use(line)
         except BaseException:
             line.close()
@@ -308,12 +310,15 @@ class RemoteDriver:
         self._call(NoneType, "delete_group", group)
 
     def validate_connector(self, connector: Mapping[str, object]) -> None:
-        self._call(NoneType, "validate_connector", connector)
+        if not self._does_nothing("validate_connector"):
+            self._call(NoneType, "validate_connector", connector)
 
     def export_again(self, volume_id: str) -> None:
         self._call(NoneType, "export_again", volume_id)
 
     def create_export(self, volume: Volume, attachment: Attachment, attachments: Attachments) -> Exported:
+        if self._does_nothing("create_export"):
+            return Exported(columns={}, volume=volume)
         return self._call(Exported, "create_export", volume, attachment, attachments)
 
     def initialize_connection(
@@ -327,9 +332,15 @@ class RemoteDriver:
         return self._call(Released, "terminate_connection", volume, attachment, attachments, forced=forced)
 
     def remove_export(self, volume: Volume, attachments: Attachments) -> None:
-        self._call(NoneType, "remove_export", volume, attachments)
+        if not self._does_nothing("remove_export"):
+            self._call(NoneType, "remove_export", volume, attachments)
 
     # --- within
+
+    def _does_nothing(self, method: str) -> bool:
+        """Whether that method of the driver is empty, so that there is no need to call it. Raises BackendUnavailable."""
+        self._ready_line()
+        return method in self._empty_methods
 
     def _call(self, kind: type[T], verb: str, *arguments: Any, **named: Any) -> T:
         """What the driver's process answers, which is of that kind."""
