@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from csi_cinderlib.backend.forking import STATUS
 from csi_cinderlib.cinder import driver_process  # noqa: F401  # with all that it imports
-from csi_cinderlib.cinder.runtime import load_cinder
+from csi_cinderlib.cinder.runtime import find_lock_driver, load_cinder
 from csi_cinderlib.host import kernel
 
 PR_SET_PDEATHSIG = 1
@@ -33,6 +33,7 @@ OOM_SCORE = 300
 def main(control: int) -> NoReturn:
     """Fork until the main process has ended."""
     load_cinder()
+    find_lock_driver()
     gc.collect()
     gc.freeze()  # a collection in a forked process would write to the shared pages, and so copy them
     _Forks(socket.socket(fileno=control)).serve()
