@@ -1,6 +1,6 @@
-"""Calls to a driver's process that have a socket to themselves meanwhile, so that each wakes one thread there and one here.
+"""Calls to a driver's process, each over a socket that no other call uses meanwhile: it wakes one thread there and one here.
 
-A call by `wire.Peer` wakes six threads. That one goes either way, and nobody need wait for its answer.
+A call by `wire.Peer` wakes six threads, but goes in either direction, and its caller may do something else before the answer comes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, Final
 from csi_cinderlib.backend import frames
 from csi_cinderlib.backend.wire import ANSWER, CALL, NOTE, Frame, Gone, Handlers, Peer, Within, carry_out
 
-MOST_IDLE = 64
+MOST_IDLE = 16
+"""For each back end: a process may have no more than 1,024 files. To open one more takes as long as a few calls that do nothing."""
 _LENGTH: Final = struct.Struct("!Q")
 _BUFFER: Final = 1 << 14
 """Bytes. Most frames are read by one system call."""
