@@ -103,11 +103,11 @@ warm_up, cool_down, abandon, failing_for = _warm.start, _warm.stop, _warm.abando
 
 
 class Process:
-    """A process and the two ways to it: a connection, and what it prints.
+    """A process and the ways to it: a connection, a socket that takes further ones there, and what it prints.
 
     Args:
-        target: `module:function`, by name because only the new process may import it. It is called with the connection, the number of
-            this process, and `arguments`.
+        target: `module:function`, by name because only the new process may import it. It is called with the connection, that socket,
+            the number of this process, and `arguments`.
         name: as `ps` shows it.
         shared: a file that it gets besides, whose number there is passed before `arguments`.
     """
@@ -138,8 +138,11 @@ class Process:
         status, written = os.pipe()
         self._status = ours.enter_context(os.fdopen(status, "rb", buffering=0))
         theirs.callback(os.close, written)
+        self.doorbell, doorbell = socket.socketpair()
+        ours.enter_context(self.doorbell)
+        theirs.enter_context(doorbell)
         self._end_of_line = ours.enter_context(socket.socket(fileno=os.dup(self.connection.fileno())))
-        _warm.fork(connection.fileno(), printed, written, shared)
+        _warm.fork(connection.fileno(), printed, written, shared, doorbell.fileno())
 
     def _send(self, *assignment: Any) -> None:
         with suppress(OSError):  # then its end is on its way

@@ -7,12 +7,17 @@ mappings or lists arrive as such.
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import enum
+import functools
+import importlib
 import io
 import pickle
 from collections.abc import Mapping, Set
 from types import FunctionType
 from typing import Any
+
+from csi_cinderlib.persistence.forms import maker
 
 _OURS = "csi_cinderlib."
 _PLAIN = (str, bool, int, float, bytes)
@@ -27,7 +32,10 @@ class _Pickler(pickle.Pickler):
     """Python's own types do not pass through here."""
 
     def reducer_override(self, value: Any) -> Any:
-        source = value if isinstance(value, type | FunctionType) else type(value)
+        kind: type = type(value)
+        if defaults := _defaults(kind):
+            return _made, (kind, _changed(value, defaults))
+        source = value if isinstance(value, type | FunctionType) else kind
         if isinstance(value, enum.Enum) and source.__module__.startswith(_OURS):
             return source, (value.value,)
         if source.__module__.startswith(_OURS) or source in _BUILTINS:
@@ -50,13 +58,35 @@ def _as_plain(value: Any) -> tuple[Any, tuple[Any, ...]]:
     raise Unsendable(f"a {type(value).__name__} cannot be sent to another process")
 
 
+@functools.cache
+def _defaults(kind: type) -> Mapping[str, object]:
+    """The fields of a dataclass of ours, with the default of each; of another type none. `pickle` asks for them each time."""
+    if not (dataclasses.is_dataclass(kind) and kind.__module__.startswith(_OURS)):
+        return {}
+    return {field.name: field.default for field in dataclasses.fields(kind)}
+
+
+def _changed(value: object, defaults: Mapping[str, object]) -> dict[str, Any]:
+    """The fields of a dataclass that are not left at their defaults: of a record, half of them are."""
+    return {name: item for name, default in defaults.items() if (item := getattr(value, name)) is not default}
+
+
+def _made(kind: type, values: Mapping[str, Any]) -> Any:
+    return maker(kind)(values)
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if module.startswith(_OURS):
-            return super().find_class(module, name)
-        if module == "builtins" and (found := getattr(builtins, name, None)) in _BUILTINS:
-            return found
-        raise pickle.UnpicklingError(f"{module}.{name} is not known here")
+        return _found(module, name)
+
+
+@functools.cache
+def _found(module: str, name: str) -> Any:
+    if module.startswith(_OURS):
+        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+    if module == "builtins" and (found := getattr(builtins, name, None)) in _BUILTINS:
+        return found
+    raise pickle.UnpicklingError(f"{module}.{name} is not known here")
 
 
 def dump(value: object) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.channels import Channels
 from csi_cinderlib.backend.wire import PING, Gone, Handlers, Peer, Unexpected
 from csi_cinderlib.errors import BackendUnavailable
 from csi_cinderlib.observe import logs, redact
@@ -22,6 +23,8 @@ PING_SECONDS = 10.0
 """Between two looks whether the process runs at all."""
 HUNG_SECONDS = 30.0
 """Without an answer to that, a process is ended: a call into native code that never returns holds all its threads."""
+BROKEN_SECONDS = 1.0
+"""For a process whose connection is lost to end by itself."""
 STORE_THREADS = 32
 """For what one driver asks of the store at one time."""
 
@@ -36,6 +39,11 @@ class Cause(StrEnum):
     """By SIGKILL from elsewhere, as the kernel sends when memory runs out."""
     HUNG = "hung"
     REQUESTED = "requested"
+
+
+def _context() -> tuple[str, tuple[str, ...]]:
+    """Of this thread's request: what the log shows of it, and hides."""
+    return logs.request_id(), redact.hidden()
 
 
 _ENDS = {Cause.HUNG: "stopped responding and was ended", Cause.REQUESTED: "was ended as requested"}
@@ -65,9 +73,10 @@ class Line:
             handlers,
             name=f"store-{self.name}",
             threads=STORE_THREADS,
-            context=lambda: (logs.request_id(), redact.hidden()),
+            context=_context,
             gone=self._gone,
         )
+        self.channels = Channels(self.process.doorbell, handlers, self.peer, context=_context, broken=self._end_broken)
 
     def open(self) -> None:
         """Read what it prints, and what it asks."""
@@ -125,6 +134,16 @@ class Line:
         return False
 
     @property
+    def calls(self) -> int:
+        """How many calls are waiting for their answers."""
+        return self.channels.calls + self.peer.calls
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until no call waits for its answer; False when the time was over first."""
+        began = time.monotonic()
+        return self.channels.wait_until_idle(seconds) and self.peer.wait_until_idle(began + seconds - time.monotonic())
+
+    @property
     def cause(self) -> Cause:
         """Why the process ended."""
         return self._why or (Cause.KILLED if self.process.was_killed else Cause.CRASHED)
@@ -140,9 +159,16 @@ class Line:
         self.process.kill()
         self.process.wait(HUNG_SECONDS)
 
+    def _end_broken(self) -> None:
+        """See to it that the process has ended, since it gave up a call that it may still be carrying out."""
+        if not self.process.wait(BROKEN_SECONDS):
+            self._why = self._why or Cause.CRASHED
+            self.process.kill()
+
     def close(self) -> None:
         """The same, without waiting, and give the connection up."""
         self.process.kill()
+        self.channels.close()
         self.peer.close()
 
     def _relay(self) -> None:
@@ -152,6 +178,7 @@ class Line:
                 logs.relay(line, _log, backend=self.name, pid=self.process.pid)
 
     def _gone(self) -> None:
+        self.channels.close()
         self.kill()  # mostly it is ending already; but no next one may run beside it
         self.ended.set()
         self._lost(self)

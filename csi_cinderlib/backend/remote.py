@@ -82,6 +82,7 @@ class RemoteDriver:
         self._own = threading.local()
         self._is_stopped = False
         self._is_first = True
+        self._empty_methods: frozenset[str] = frozenset()
         self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
 
     # --- being there
@@ -151,6 +152,7 @@ class RemoteDriver:
             self._refuse_stopped()  # while it was forked
             faultpoints.add_driver(line.process.pid)
             started: Started = line.set_up(self._set_up_seconds or SET_UP_SECONDS)
+            self._empty_methods = started.traits.empty_methods
             self._use(line)
         except BaseException:
             line.close()
@@ -216,8 +218,8 @@ class RemoteDriver:
         began = time.monotonic()
         with self._idle:
             self._idle.wait_for(lambda: not self._operations, DRAIN_SECONDS)
-        if not line.peer.wait_until_idle(began + DRAIN_SECONDS - time.monotonic()):
-            _log.warning("calls were still at work and were left", backend=self.name, calls=line.peer.calls)
+        if not line.wait_until_idle(began + DRAIN_SECONDS - time.monotonic()):
+            _log.warning("calls were still at work and were left", backend=self.name, calls=line.calls)
         self.kill()
         self._show_secrets()
 
@@ -308,12 +310,15 @@ class RemoteDriver:
         self._call(NoneType, "delete_group", group)
 
     def validate_connector(self, connector: Mapping[str, object]) -> None:
-        self._call(NoneType, "validate_connector", connector)
+        if not self._does_nothing("validate_connector"):
+            self._call(NoneType, "validate_connector", connector)
 
     def export_again(self, volume_id: str) -> None:
         self._call(NoneType, "export_again", volume_id)
 
     def create_export(self, volume: Volume, attachment: Attachment, attachments: Attachments) -> Exported:
+        if self._does_nothing("create_export"):
+            return Exported(columns={}, volume=volume)
         return self._call(Exported, "create_export", volume, attachment, attachments)
 
     def initialize_connection(
@@ -327,26 +332,38 @@ class RemoteDriver:
         return self._call(Released, "terminate_connection", volume, attachment, attachments, forced=forced)
 
     def remove_export(self, volume: Volume, attachments: Attachments) -> None:
-        self._call(NoneType, "remove_export", volume, attachments)
+        if not self._does_nothing("remove_export"):
+            self._call(NoneType, "remove_export", volume, attachments)
 
     # --- within
 
+    def _does_nothing(self, method: str) -> bool:
+        """Whether that method of the driver is empty, so that there is no need to call it. Raises BackendUnavailable."""
+        self._ready_line()
+        return method in self._empty_methods
+
     def _call(self, kind: type[T], verb: str, *arguments: Any, **named: Any) -> T:
         """What the driver's process answers, which is of that kind."""
+        line = self._ready_line()
         try:
-            answer = self._begin(verb, *arguments, **named).result()
+            answer = line.channels.call(verb, *arguments, **named)
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
         assert isinstance(answer, kind)
         return answer
 
     def _begin(self, verb: str, *arguments: Any, **named: Any) -> Future[Any]:
-        if (line := self._usable()) is None:
-            raise BackendUnavailable(self.name, self.failure)
+        line = self._ready_line()
         try:
             return line.peer.begin(verb, *arguments, **named)
         except Gone:
             raise BackendUnavailable(self.name, "its driver's process has ended") from None
+
+    def _ready_line(self) -> Line:
+        """Raises BackendUnavailable."""
+        if (line := self._usable()) is None:
+            raise BackendUnavailable(self.name, self.failure)
+        return line
 
     def _measured(self, backend: str, operation: str, result: str, seconds: float) -> None:
         if self._metrics is not None:

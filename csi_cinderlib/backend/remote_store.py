@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from csi_cinderlib.backend.frames import Unsendable
-from csi_cinderlib.backend.wire import Peer
 from csi_cinderlib.persistence import codec
 from csi_cinderlib.persistence.api import Page, R, Store, Traits, Where
 
 _EVERYTHING: Where = {}
 
 
+class Controller(Protocol):
+    """Takes questions: `channels.Serving`."""
+
+    def call(self, name: str, /, *arguments: Any, **named: Any) -> Any: ...
+
+
 class RemoteStore:
     """See `persistence.api.Store`."""
 
-    def __init__(self, peer: Peer, traits: Traits) -> None:
-        self._peer = peer
+    def __init__(self, controller: Controller, traits: Traits) -> None:
+        self._controller = controller
         self.traits = traits
 
     def add(self, record: R) -> R:
@@ -25,21 +32,21 @@ class RemoteStore:
 
     def _write(self, name: str, record: R) -> R:
         try:
-            written: R = self._peer.call(name, record)
+            written: R = self._controller.call(name, record)
         except Unsendable:
             codec.to_text(record, None)  # names the field
             raise
         return written
 
     def get(self, kind: type[R], id: str) -> R:
-        found: R = self._peer.call("store.get", kind, id)
+        found: R = self._controller.call("store.get", kind, id)
         return found
 
     def remove(self, record: R) -> None:
-        self._peer.call("store.remove", record)
+        self._controller.call("store.remove", record)
 
     def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = _EVERYTHING) -> Page[R]:
-        found: Page[R] = self._peer.call("store.page", kind, after=after, limit=limit, where=where)
+        found: Page[R] = self._controller.call("store.page", kind, after=after, limit=limit, where=where)
         return found
 
     def close(self) -> None:

@@ -122,6 +122,7 @@ class DriverTraits:
         overwrites_files: to create a volume writes over a file of that name.
         deletes_by_rm: to delete a volume succeeds where there is no file.
         exports_at_start: what is attached must be exported again after each start.
+        empty_methods: those of `loading.MAYBE_EMPTY` that do nothing.
     """
 
     host: str
@@ -134,6 +135,7 @@ class DriverTraits:
     overwrites_files: bool = False
     deletes_by_rm: bool = False
     exports_at_start: bool = False
+    empty_methods: frozenset[str] = frozenset()
 
 
 def capabilities(traits: DriverTraits, stats: BackendStats) -> BackendCapabilities:

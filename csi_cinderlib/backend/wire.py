@@ -22,14 +22,16 @@ from typing import Any, Final
 from csi_cinderlib.backend import frames
 from csi_cinderlib.errors import DriverError
 
-_CALL: Final = 0
-_ANSWER: Final = 1
-_FAILURE: Final = 2
-_NOTE: Final = 3
+CALL: Final = 0
+ANSWER: Final = 1
+FAILURE: Final = 2
+NOTE: Final = 3
 PING = "ping"
 """Answered by the thread that reads, so that it tells whether the other process runs at all."""
 
 Handlers = Mapping[str, Callable[..., Any]]
+Within = Callable[[Any], AbstractContextManager[None]]
+"""What surrounds a call that is carried out, given its caller's context."""
 Frame = tuple[int, int, str, Any, Any]
 """What it is; the call's number; the name of what is called; positional arguments, or the answer; named arguments and the context."""
 _log = logging.getLogger(__name__)
@@ -70,7 +72,7 @@ class Peer:
         name: str,
         threads: int,
         context: Callable[[], Any] = _no_context,
-        within: Callable[[Any], AbstractContextManager[None]] = _without_context,
+        within: Within = _without_context,
         gone: Callable[[], None] = _no_context,
     ) -> None:
         self._connection = connection
@@ -110,7 +112,7 @@ class Peer:
         """As `call`, without waiting."""
         number: int = next(self._numbers)
         future: Future[Any] = Future()
-        frame = frames.dump((_CALL, number, name, arguments, (named, self._context())))
+        frame = frames.dump((CALL, number, name, arguments, (named, self._context())))
         with self._guard:
             if self._is_closed:
                 raise Gone
@@ -120,7 +122,7 @@ class Peer:
 
     def tell(self, name: str, /, *arguments: Any) -> None:
         """As `call`, without an answer. Does nothing when the other end is gone."""
-        self._send(frames.dump((_NOTE, 0, name, arguments, None)))
+        self._send(frames.dump((NOTE, 0, name, arguments, None)))
 
     @property
     def calls(self) -> int:
@@ -184,18 +186,18 @@ class Peer:
             return None
 
     def _take(self, frame: Frame) -> None:
-        what, number, name, body, rest = frame
-        if what == _CALL and name == PING:
-            self._send(frames.dump((_ANSWER, number, name, None, None)))
-        elif what == _CALL:
+        what, number, name, body, _ = frame
+        if what == CALL and name == PING:
+            self._send(frames.dump((ANSWER, number, name, None, None)))
+        elif what == CALL:
             with suppress(
                 RuntimeError
             ):  # the line ends just now, or no further thread can be started: another one will do
-                self._pool.submit(self._carry_out, number, name, body, *rest)
-        elif what == _NOTE:
+                self._pool.submit(self._carry_out, frame)
+        elif what == NOTE:
             self._handlers[name](*body)
         elif (future := self._taken(number)) is not None:
-            if what == _ANSWER:
+            if what == ANSWER:
                 future.set_result(body)
             else:
                 future.set_exception(body)
@@ -207,20 +209,9 @@ class Peer:
                 self._idle.notify_all()
         return future
 
-    def _carry_out(
-        self, number: int, name: str, arguments: tuple[Any, ...], named: dict[str, Any], context: Any
-    ) -> None:
-        """Answer whatever happens: the caller waits for it without limit."""
-        try:
-            with self._within(context):
-                answer = self._handlers[name](*arguments, **named)
-                frame = frames.dump((_ANSWER, number, name, answer, None))
-        except Gone:
-            return  # the question came from a process that is gone, or needs one
-        except BaseException as error:  # also SystemExit, which would only end this thread
-            with self._within(context):
-                frame = _failure(number, name, error)
-        self._send(frame)
+    def _carry_out(self, frame: Frame) -> None:
+        with suppress(Gone):  # the question came from a process that is gone, or needs one
+            self._send(carry_out(self._handlers, frame, self._within))
 
     def _end(self) -> None:
         with self._guard:
@@ -232,10 +223,24 @@ class Peer:
         self._pool.shutdown(wait=False)
 
 
+def carry_out(handlers: Handlers, call: Frame, within: Within = _without_context) -> bytes:
+    """The answer, whatever happens: the caller waits for it without limit. Raises Gone alone."""
+    _, number, name, arguments, (named, context) = call
+    try:
+        with within(context):
+            answer = handlers[name](*arguments, **named)
+            return frames.dump((ANSWER, number, name, answer, None))
+    except Gone:
+        raise
+    except BaseException as error:  # also SystemExit, which would only end this thread
+        with within(context):
+            return _failure(number, name, error)
+
+
 def _failure(number: int, name: str, error: BaseException) -> bytes:
     if isinstance(error, DriverError):
         with suppress(frames.Unsendable):
-            return frames.dump((_FAILURE, number, name, error, None))
+            return frames.dump((FAILURE, number, name, error, None))
     _log.error("unexpected error in %s", name, exc_info=error)  # a driver's bug
     words = "".join(traceback.format_exception_only(error)).strip()  # whose own text may raise as well
-    return frames.dump((_FAILURE, number, name, Unexpected(f"unexpected {words}"), None))
+    return frames.dump((FAILURE, number, name, Unexpected(f"unexpected {words}"), None))

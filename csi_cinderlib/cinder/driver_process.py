@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.channels import Serving
 from csi_cinderlib.backend.frames import plain
 from csi_cinderlib.backend.remote_store import RemoteStore
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
@@ -60,7 +62,9 @@ VERBS = (
 """Of `verbs.Driver`: carried out as they are called."""
 
 
-def serve(connection: Connection, controller: int, deadline: int, assignment: Assignment) -> None:
+def serve(
+    connection: Connection, doorbell: socket.socket, controller: int, deadline: int, assignment: Assignment
+) -> None:
     """Never returns. Ends with the controller.
 
     Args:
@@ -70,11 +74,13 @@ def serve(connection: Connection, controller: int, deadline: int, assignment: As
     faultpoints.join_controller(controller, is_first=assignment.is_first)
     logs.configure(format=assignment.log.format, level=assignment.log.level, relayed=True)
     redact.hide_in_process(redact.secrets_in(assignment.settings.options))
-    _Service(connection, Deadline(deadline), assignment).run()
+    _Service(connection, doorbell, Deadline(deadline), assignment).run()
 
 
 class _Service:
-    def __init__(self, connection: Connection, deadline: Deadline, assignment: Assignment) -> None:
+    def __init__(
+        self, connection: Connection, doorbell: socket.socket, deadline: Deadline, assignment: Assignment
+    ) -> None:
         self._deadline = deadline
         self._turn = Turn(assignment.state_dir, assignment.settings.name)
         handlers: dict[str, Any] = {
@@ -84,12 +90,13 @@ class _Service:
             "leave": self._leave,
         }
         self._peer = Peer(connection, handlers, name="call", threads=THREADS, within=_within, gone=_end)
+        self._serving = Serving(doorbell, handlers, self._peer, within=_within, gone=_end)
         self._driver = CinderDriver(
             assignment.settings,
-            store=RemoteStore(self._peer, assignment.traits),
+            store=RemoteStore(self._serving, assignment.traits),
             runtime=Runtime(assignment.state_dir, defaults=assignment.cinder_defaults),
             check_lease=self._check_lease,
-            meter=_Meter(self._peer) if assignment.measured else Unmeasured(),
+            meter=_Meter(self._serving) if assignment.measured else Unmeasured(),
         )
         handlers.update((name, getattr(self._driver, name)) for name in VERBS)
 
@@ -100,6 +107,7 @@ class _Service:
     def run(self) -> None:
         """Serve until the deadline is over: a call with many steps must not go on beside the next controller."""
         self._peer.start()
+        self._serving.start()
         timer = KillTimer()
         while (left := self._deadline.until + LATE_SECONDS - now()) > 0:
             timer.set(self._deadline.until + STOPPED_SECONDS)
@@ -131,8 +139,8 @@ def _plain(report: Report) -> Report:
 class _Meter(Meter):
     """Sends the figures to the controller, whose metrics they belong to."""
 
-    def __init__(self, peer: Peer) -> None:
-        self._peer = peer
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
 
     @contextmanager
     def backend_call(self, backend: str, operation: str) -> Iterator[None]:
@@ -141,7 +149,7 @@ class _Meter(Meter):
             yield
             result = "ok"
         finally:
-            self._peer.tell("measured", backend, operation, result, time.perf_counter() - began)
+            self._serving.tell("measured", backend, operation, result, time.perf_counter() - began)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from csi_cinderlib.errors import ConfigurationError
 _log = logging.getLogger(__name__)
 _UNSUPPORTED_OPTION = "enable_unsupported_driver"
 RBD_KEYRING = "rbd_keyring_conf"
+MAYBE_EMPTY = ("validate_connector", "create_export", "remove_export")
+"""Methods that are empty in many drivers, which then need not be asked."""
 RBD_KEYRING_HELP = "Path of Ceph's keyring file; its content goes to the nodes with each connection."
 _LATE: Mapping[str, tuple[str, ...]] = {
     "ibm.ibm_storage.": ("cinder.volume.drivers.ibm.ibm_storage.ds8k_proxy.ds8k_opts",),
@@ -172,6 +174,15 @@ def traits(driver: Any, host: str) -> DriverTraits:
         overwrites_files=shares.has_shares(driver),
         deletes_by_rm=shares.deletes_by_rm(driver),
         exports_at_start=exports_at_start(driver),
+        empty_methods=empty_methods(driver),
+    )
+
+
+def empty_methods(driver: Any) -> frozenset[str]:
+    """Those of `MAYBE_EMPTY` that do nothing in this driver."""
+    given = vars(driver)
+    return frozenset(
+        method for method in MAYBE_EMPTY if method not in given and _is_empty(getattr(type(driver), method, None))
     )
 
 

@@ -63,6 +63,13 @@ def load_cinder() -> None:
         _process.imported = True
 
 
+def find_lock_driver() -> None:
+    """Let tooz find its driver among what all installed packages offer: 4 MB, which processes that are forked later share."""
+    from tooz import coordination
+
+    coordination.get_coordinator("file:///", b"")
+
+
 @contextlib.contextmanager
 def _standing_in() -> Iterator[None]:
     """Install the stand-ins; afterwards the borrowed ones make room for the real modules."""

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from csi_cinderlib.backend.forking import STATUS
 from csi_cinderlib.cinder import driver_process  # noqa: F401  # with all that it imports
-from csi_cinderlib.cinder.runtime import load_cinder
+from csi_cinderlib.cinder.runtime import find_lock_driver, load_cinder
 from csi_cinderlib.host import kernel
 
 PR_SET_PDEATHSIG = 1
@@ -33,6 +33,7 @@ OOM_SCORE = 300
 def main(control: int) -> NoReturn:
     """Fork until the main process has ended."""
     load_cinder()
+    find_lock_driver()
     gc.collect()
     gc.freeze()  # a collection in a forked process would write to the shared pages, and so copy them
     _Forks(socket.socket(fileno=control)).serve()
@@ -69,7 +70,7 @@ class _Forks:
                 os.read(self._woken, 4096)
                 self._reap()
             if self._control.fileno() in readable:
-                request, files, _, _ = socket.recv_fds(self._control, 1, 4)
+                request, files, _, _ = socket.recv_fds(self._control, 1, 5)
                 if not request:
                     self._leave()
                 self._answer(files)
@@ -77,8 +78,8 @@ class _Forks:
     def _answer(self, files: list[int]) -> None:
         """Whatever fails here must not end this process, and with it the drivers of all back ends: a file closed is the answer."""
         try:
-            connection, printed, status, shared = files  # fewer arrive when this process may have no more
-            pid = self._fork(connection, printed, shared)
+            connection, printed, status, shared, doorbell = files  # fewer arrive when this process may have no more
+            pid = self._fork(connection, printed, shared, doorbell)
         except (OSError, ValueError):
             print("a driver's process cannot be started:", traceback.format_exc(), file=sys.stderr, flush=True)
         else:
@@ -89,11 +90,11 @@ class _Forks:
             for number in files:
                 os.close(number)
 
-    def _fork(self, connection: int, printed: int, shared: int) -> int:
+    def _fork(self, connection: int, printed: int, shared: int, doorbell: int) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _begin(parent, connection, printed, shared)
+            _begin(parent, connection, printed, shared, doorbell)
         with suppress(OSError):  # it may have done so, and ended, already
             os.setpgid(pid, pid)
         return pid
@@ -129,7 +130,7 @@ def _tell(status: int, value: int) -> None:
         return
 
 
-def _begin(parent: int, connection: int, printed: int, shared: int) -> NoReturn:
+def _begin(parent: int, connection: int, printed: int, shared: int, doorbell: int) -> NoReturn:
     """In the new process."""
     try:
         os.setpgid(0, 0)
@@ -140,9 +141,9 @@ def _begin(parent: int, connection: int, printed: int, shared: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
-            if number > 2 and number not in (connection, shared):
+            if number > 2 and number not in (connection, shared, doorbell):
                 _close(number)
-        _run(Connection(connection), shared)
+        _run(Connection(connection), shared, socket.socket(fileno=doorbell))
     except BaseException:
         traceback.print_exc()
     finally:
@@ -157,13 +158,13 @@ def _close(number: int) -> None:
         return
 
 
-def _run(connection: Connection, shared: int) -> None:
+def _run(connection: Connection, shared: int, doorbell: socket.socket) -> None:
     assignment: tuple[str, str, tuple[Any, ...], int] = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the main process
     target, name, arguments, main_process = assignment
     kernel.call("prctl", PR_SET_NAME, name.encode()[:15])
     module, _, function = target.partition(":")
     run: Callable[..., None] = getattr(importlib.import_module(module), function)
-    run(connection, main_process, shared, *arguments)
+    run(connection, doorbell, main_process, shared, *arguments)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

@@ -35,7 +35,7 @@ class Form:
         own = [item for item in fields(kind) if item.name not in _STORES_OWN]
         coders = {item.name: _coder(hints[item.name]) for item in own}
         self.kind = kind
-        self.make = _maker(kind)
+        self.make = maker(kind)
         self.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower()
         self._writing = tuple((item.name, coders[item.name].write, _left_out(item)) for item in own)
         self._texts = frozenset(name for name, coder in coders.items() if coder.read is text)
@@ -107,13 +107,14 @@ class Form:
         return Coder(write, read, self.schema, nested=True)
 
 
-def _maker(kind: type) -> Callable[[Mapping[str, Any]], Any]:
+@functools.cache
+def maker(kind: type) -> Callable[[Mapping[str, Any]], Any]:
     """Makes the dataclass of its arguments, as calling it would, in two thirds of the time.
 
     A frozen dataclass sets each field by a call of its own, which is most of what reading a record takes. So an object of a class with
-    the same slots is filled, and then told to be of this one. Only where nothing else is done when one is made.
+    the same slots is filled, and then told to be of this one. Only where nothing else is done when one is made, and there is no base.
     """
-    if "__slots__" not in vars(kind) or hasattr(kind, "__post_init__"):
+    if "__slots__" not in vars(kind) or hasattr(kind, "__post_init__") or kind.__bases__ != (object,):
         return lambda values: kind(**values)
     same = [(item.name, object, _default(item)) for item in fields(kind)]
     open_class = make_dataclass(kind.__name__, same, slots=True, kw_only=True, eq=False, repr=False)

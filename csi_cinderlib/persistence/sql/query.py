@@ -1,15 +1,18 @@
-"""SELECTs that the driver's own cursor runs.
+"""Statements that the driver's own cursor runs.
 
 SQLAlchemy words a statement once and looks after the connections; to execute one by it takes as long as PostgreSQL takes to answer.
 """
 
 from __future__ import annotations
 
+import functools
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Delete, Insert, Select, Update
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 
@@ -69,3 +72,36 @@ class Query:
         return self._texts.setdefault(
             dialect.name, _Text(str(compiled), compiled.positiontup, defaults, in_bytes(dialect))
         )
+
+
+class Change:
+    """One INSERT, UPDATE or DELETE.
+
+    Args:
+        columns: the parameters whose values it writes, besides those of its condition.
+    """
+
+    def __init__(self, statement: Insert | Update | Delete, columns: Sequence[str] = ()) -> None:
+        self._statement = statement
+        self._columns = columns
+
+    def run(self, connection: Connection, values: Mapping[str, object]) -> int:
+        """How many rows it changed. Raises DBAPIError, IntegrityError for one.
+
+        SQLAlchemy executes it for a server, so that it drops all connections of the pool when one breaks. SQLite's cannot break.
+        """
+        dialect = connection.dialect
+        if dialect.name != "sqlite":
+            return int(connection.execute(self._statement, values).rowcount)
+        driver: Any = connection.connection.driver_connection
+        text, order = self._worded
+        try:
+            return int(driver.execute(text, [values[name] for name in order]).rowcount)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True) from error
+
+    @functools.cached_property
+    def _worded(self) -> tuple[str, Sequence[str]]:
+        """As SQLite spells it, and the order of its parameters."""
+        compiled = self._statement.compile(dialect=sqlite.dialect(), column_keys=self._columns or None)
+        return str(compiled), compiled.positiontup or ()

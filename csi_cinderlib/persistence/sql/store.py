@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Delete, Insert, Select, Table, Update, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, Select, Table, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, DriverError, NotFound, StaleRecord, StoreUnavailable
@@ -16,8 +16,11 @@ from csi_cinderlib.persistence.api import Page, R, Sealer, Traits, Where
 from csi_cinderlib.persistence.queries import check_query, has_snapshots, wanted
 from csi_cinderlib.persistence.revisions import following
 from csi_cinderlib.persistence.sql.database import Database
-from csi_cinderlib.persistence.sql.query import Query
+from csi_cinderlib.persistence.sql.query import Change, Query
 from csi_cinderlib.persistence.sql.schema import TABLES
+
+_OFTEN_CHANGED = ("revision", "status", "body")
+"""By most changes of a record, and by those alone."""
 
 
 class _Statements:
@@ -26,13 +29,32 @@ class _Statements:
     def __init__(self, table: Table) -> None:
         is_it = table.c.id == bindparam("the_id")
         is_that_state = is_it & (table.c.revision == bindparam("the_revision"))
-        self.insert: Insert = table.insert()
-        self.update: Update = table.update().where(is_that_state)
-        self.delete: Delete = table.delete().where(is_that_state)
+        columns = table.c.keys()
+        self._kept = [name for name in columns if name not in ("id", *_OFTEN_CHANGED)]
+        is_kept = [table.c[name] == bindparam(f"the_{name}") for name in self._kept]
+        self.insert = Change(table.insert(), columns)
+        self._update = Change(
+            table.update().where(is_that_state, *is_kept), [name for name in columns if name in _OFTEN_CHANGED]
+        )
+        self._rewrite = Change(table.update().where(is_that_state), columns[1:])
+        self.delete = Change(table.delete().where(is_that_state))
         self.get = Query(select(table.c.revision, table.c.body).where(is_it))
         self.revision: Select[Any] = select(table.c.revision).where(is_it)
         self._walks: dict[tuple[tuple[str, int], ...], Query] = {}
         self._table = table
+
+    def replace(self, connection: Connection, record: Record, row: Mapping[str, str]) -> int:
+        """Whether there was a row of the record's revision.
+
+        SQLite writes the index of each column that a statement names anew, also where the value stays.
+        """
+        state = {"the_id": record.id, "the_revision": record.revision}
+        kept = {f"the_{name}": row[name] for name in self._kept}
+        changed = {name: value for name, value in row.items() if name in _OFTEN_CHANGED}
+        everything = {name: value for name, value in row.items() if name != "id"}
+        return self._update.run(connection, {**state, **kept, **changed}) or self._rewrite.run(
+            connection, {**state, **everything}
+        )
 
     def walk(self, filters: tuple[tuple[str, int], ...]) -> Query:
         """A page filtered by these fields, each with so many values. Kept: making one costs more than running it."""
@@ -106,7 +128,7 @@ class _Add:
 
     def run(self, connection: Connection) -> None:
         try:
-            connection.execute(_STATEMENTS[type(self.record)].insert, self.row)
+            _STATEMENTS[type(self.record)].insert.run(connection, self.row)
         except IntegrityError as error:
             if _revision(connection, type(self.record), self.record.id) is not None:
                 raise AlreadyExists(codec.kind_name(type(self.record)), self.record.id) from None
@@ -127,9 +149,8 @@ class _Replace:
         return getattr(self.record, "status", None) in (Status.CREATING, Status.EXTENDING)
 
     def run(self, connection: Connection) -> None:
-        values = {"the_id": self.record.id, "the_revision": self.record.revision, **self.row}
         try:
-            changed = connection.execute(_STATEMENTS[type(self.record)].update, values).rowcount
+            changed = _STATEMENTS[type(self.record)].replace(connection, self.record, self.row)
         except IntegrityError as error:
             raise _dangling(connection, self.record) from error
         if not changed:
@@ -157,7 +178,7 @@ class _Remove:
 
     def _delete(self, connection: Connection) -> None:
         values = {"the_id": self.record.id, "the_revision": self.record.revision}
-        if not connection.execute(_STATEMENTS[type(self.record)].delete, values).rowcount:
+        if not _STATEMENTS[type(self.record)].delete.run(connection, values):
             raise _conflict(connection, self.record)
 
     def is_done(self, connection: Connection) -> bool:

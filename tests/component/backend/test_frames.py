@@ -14,7 +14,7 @@ from csi_cinderlib import errors
 from csi_cinderlib.backend import frames
 from csi_cinderlib.model.records import Record, Status, Volume
 from csi_cinderlib.model.size import GiB
-from csi_cinderlib.persistence.api import KINDS
+from csi_cinderlib.persistence.api import KINDS, Page
 from csi_cinderlib.persistence.contract import samples
 
 
@@ -36,6 +36,11 @@ def test_every_kind_of_record_arrives_as_it_was() -> None:
     assert len({type(record) for record in records}) == len(KINDS)
     for record in records:
         assert frames.load(frames.dump(record)) == record
+
+
+def test_what_the_store_answers_arrives_as_it_was() -> None:
+    page = Page((samples.VOLUME,), "next", ("corrupt",))
+    assert frames.load(frames.dump(page)) == page
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from csi_cinderlib.cinder import loading
+from csi_cinderlib.cinder.runtime import Runtime
+from csi_cinderlib.config.settings import BackendSettings
 from tests.support.local_backends import MakeBackend
 
 
@@ -17,6 +19,31 @@ def test_a_driver_on_a_share_is_called_once_at_a_time_and_others_as_often_as_wan
 
     assert loading.calls_at_a_time(OnAShare()) == 1
     assert loading.calls_at_a_time(object()) == 0
+
+
+ALL = {"validate_connector", "create_export", "remove_export"}
+
+
+@pytest.mark.parametrize(
+    ("path", "empty"),
+    [
+        ("csi_cinderlib.drivers.loopfile.LoopFileDriver", ALL),
+        ("cinder.volume.drivers.rbd.RBDDriver", ALL),
+        ("cinder.volume.drivers.pure.PureISCSIDriver", {"create_export", "remove_export"}),
+        ("cinder.volume.drivers.netapp.dataontap.iscsi_cmode.NetAppCmodeISCSIDriver", {"validate_connector"}),
+        ("cinder.volume.drivers.lvm.LVMVolumeDriver", set()),
+    ],
+)
+def test_methods_that_are_empty_in_a_driver_are_known(runtime: Runtime, path: str, empty: set[str]) -> None:
+    cls = loading.driver_class(BackendSettings(name="one", driver=path))
+    assert loading.empty_methods(object.__new__(cls)) == empty
+
+
+def test_a_method_that_a_driver_gives_itself_at_its_start_is_not_empty(runtime: Runtime) -> None:
+    path = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
+    driver = object.__new__(loading.driver_class(BackendSettings(name="one", driver=path)))
+    driver.create_export = lambda _context, volume, _connector: {"provider_location": volume.name}
+    assert loading.empty_methods(driver) == {"validate_connector", "remove_export"}
 
 
 def test_a_driver_counts_as_initialized_once_it_is_set_up(make: MakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:

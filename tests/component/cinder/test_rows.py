@@ -33,6 +33,21 @@ def test_an_attachment_in_the_making_shows_no_host_as_in_cinder() -> None:
 
 
 @pytest.mark.parametrize(
+    ("created_at", "moment"),
+    [
+        ("2026-02-03T04:05:06.000007Z", datetime(2026, 2, 3, 4, 5, 6, 7, tzinfo=UTC)),
+        ("2026-02-03T04:05:06.000007", None),
+        ("2026-02-03T04:05:06.000007+01:00", None),
+        ("2026-02-03", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_a_time_that_is_not_in_utc_is_none(created_at: str, moment: datetime | None) -> None:
+    assert rows.volume_row(replace(makers.volume(), created_at=created_at))["created_at"] == moment
+
+
+@pytest.mark.parametrize(
     ("kind", "column"), [(SourceKind.SNAPSHOT, "snapshot_id"), (SourceKind.VOLUME, "source_volid")]
 )
 def test_the_source_stands_in_cinders_column_for_it(kind: SourceKind, column: str) -> None:

@@ -43,15 +43,13 @@ IN_DRIVERS = (
     "driver.create_volume.done",
     "driver.create_volume_from_snapshot.done",
     "driver.create_snapshot.done",
-    "driver.create_export.done",
     "driver.initialize_connection.done",
     "driver.terminate_connection.done",
-    "driver.remove_export.done",
     "driver.extend_volume.done",
     "driver.delete_volume.done",
     "driver.delete_snapshot.done",
 )
-"""Where a driver has done its work, and nobody knows yet."""
+"""Where a driver has done its work, and nobody knows yet. The driver for files has nothing to export."""
 OF_DRIVERS = (
     *IN_DRIVERS,
     "create-volume.record-written",

@@ -38,6 +38,15 @@ from tests.support.fakes import makers
 from tests.support.fakes.array import Array
 from tests.support.fakes.stores import ObservedStore
 
+ATTACHMENT = Attachment(
+    id="1b6c6f52-3f5e-4a0e-9d0f-6f1d3c1c1a11",
+    volume_id=VOLUME.id,
+    backend="array",
+    node_id="n",
+    access_mode=AccessMode.SINGLE_NODE_WRITER,
+    connector={"host": "n", "initiator": "iqn.2016-04.com.example:n"},
+)
+
 
 def test_a_volume_lives_its_life_there_and_its_records_here(
     make: Make, store: ObservedStore, figures: Figures, array_file: Path
@@ -64,19 +73,27 @@ def test_a_check_of_other_attachments_is_made_here_and_refuses_there(make: Make,
         asked.append(others)
         raise PreconditionFailed("taken")
 
-    attachment = Attachment(
-        id="1b6c6f52-3f5e-4a0e-9d0f-6f1d3c1c1a11",
-        volume_id=volume.id,
-        backend="array",
-        node_id="n",
-        access_mode=AccessMode.SINGLE_NODE_WRITER,
-        connector={"host": "n", "initiator": "iqn.2016-04.com.example:n"},
-    )
     with pytest.raises(PreconditionFailed, match="taken"):
-        backend.connect(volume, attachment, check=refuse)
+        backend.connect(volume, ATTACHMENT, check=refuse)
     assert [list(others) for others in asked] == [[]]
     assert store.page(Attachment).records == ()
-    assert backend.connect(volume, attachment).status is Status.AVAILABLE
+    assert backend.connect(volume, ATTACHMENT).status is Status.AVAILABLE
+
+
+def test_a_driver_is_not_asked_for_what_it_would_not_do(make: Make, figures: Figures, tmp_path: Path) -> None:
+    """The driver for files exports nothing, and wants nothing of a connector."""
+    backend = make(
+        driver="csi_cinderlib.drivers.loopfile.LoopFileDriver", loopfile_directories=f"pool:{tmp_path}/files"
+    )
+    volume = backend.create_volume(replace(VOLUME, pool="pool", host="csi-cinderlib@array#pool"))
+    attachment = backend.connect(volume, ATTACHMENT)
+    backend.disconnect(attachment)
+    called = [operation for _, operation, _ in figures]
+    assert called[-3:] == ["create_volume", "initialize_connection", "terminate_connection"]
+    backend.kill()
+    backend.wait_until_ended()
+    with pytest.raises(BackendUnavailable):
+        backend.connect(volume, ATTACHMENT)
 
 
 def test_a_wrong_option_is_named(make: Make) -> None:

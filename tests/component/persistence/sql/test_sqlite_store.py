@@ -20,7 +20,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 
 import csi_cinderlib.persistence.sql
 from csi_cinderlib.errors import AlreadyExists, ConfigurationError, DriverError, StoreUnavailable
-from csi_cinderlib.model.records import Volume
+from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.contract.samples import volume
 from csi_cinderlib.persistence.plugins import open_store
@@ -120,6 +120,18 @@ def test_every_commit_is_synced_and_foreign_keys_are_on(tmp_path: Path) -> None:
     assert settings(database._writer) == ["wal", 2, 1]
     assert database.read(settings) == ["wal", 2, 1]
     database.close()
+
+
+def test_a_change_writes_no_index_of_what_stays(store: Store, tmp_path: Path) -> None:
+    stored = store.add(volume("one"))
+    log, page = tmp_path / "metadata.db-wal", 4096 + 24
+    before = log.stat().st_size
+    changed = store.replace(replace(stored, status=Status.DELETING, message="changed"))
+    assert log.stat().st_size - before == 2 * page  # the table, and the index of the status
+    before = log.stat().st_size
+    store.replace(replace(changed, message="changed again", name="other", group_id="group"))
+    assert log.stat().st_size - before > 2 * page
+    assert [found.name for found in store.page(Volume, where={"group_id": "group"}).records] == ["other"]
 
 
 def test_the_migrations_make_the_schema_that_the_program_uses(store: Store, tmp_path: Path) -> None:

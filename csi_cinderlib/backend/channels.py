@@ -1,0 +1,280 @@
+"""Calls to a driver's process, each over a socket that no other call uses meanwhile: it wakes one thread there and one here.
+
+A call by `wire.Peer` wakes six threads, but goes in either direction, and its caller may do something else before the answer comes.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from csi_cinderlib.backend import frames
+from csi_cinderlib.backend.wire import ANSWER, CALL, NOTE, Frame, Gone, Handlers, Peer, Within, carry_out
+
+MOST_IDLE = 16
+"""For each back end: a process may have no more than 1,024 files. To open one more takes as long as a few calls that do nothing."""
+_LENGTH: Final = struct.Struct("!Q")
+_BUFFER: Final = 1 << 14
+"""Bytes. Most frames are read by one system call."""
+_HELLO: Final = b"\0"
+"""From a thread that serves a new channel."""
+
+
+class Channel:
+    """One end of a socket. The threads at both ends take turns: whoever waits for an answer answers questions meanwhile."""
+
+    def __init__(self, link: socket.socket, handlers: Handlers) -> None:
+        link.settimeout(None)  # some drivers change the default
+        self._socket = link
+        self._incoming = link.makefile("rb", _BUFFER)
+        self._handlers = handlers
+
+    def send(self, frame: bytes) -> None:
+        """Raises OSError."""
+        self._socket.sendall(_LENGTH.pack(len(frame)) + frame)
+
+    def receive(self) -> Frame:
+        """Raises EOFError when there is no other end any more, or OSError."""
+        (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
+        frame: Frame = frames.load(self._read(length))
+        return frame
+
+    def exchange(self, call: bytes) -> Frame:
+        """Send a call; what answers it. Raises as `receive` does."""
+        self.send(call)
+        while True:
+            frame = self.receive()
+            what, _, name, body, _ = frame
+            if what == CALL:
+                self.send(carry_out(self._handlers, frame))
+            elif what == NOTE:
+                self._handlers[name](*body)
+            else:
+                return frame
+
+    def greet(self) -> None:
+        self._socket.sendall(_HELLO)
+
+    def is_greeted(self) -> bool:
+        """Wait for the thread at the other end; whether there is one."""
+        with suppress(OSError):
+            return bool(self._incoming.read(len(_HELLO)))
+        return False
+
+    def shut_down(self) -> None:
+        """Whoever waits here, or at the other end, finds that there is no other end any more."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._incoming.close()
+        self._socket.close()
+
+    def _read(self, size: int) -> bytes:
+        data: bytes = self._incoming.read(size)
+        if len(data) < size:
+            raise EOFError
+        return data
+
+
+class Channels:
+    """The controller's ends. Thread-safe.
+
+    Args:
+        doorbell: takes the other ends to the driver's process.
+        handlers: what a driver may ask in the middle of a call; carried out by the thread that waits for the call.
+        peer: carries the call where no channel can be had.
+        context: see `Peer`.
+        broken: called when a channel ends that is in use, and that was not closed here.
+        most_idle: channels that are kept. Each has a thread in the driver's process, which ends with it.
+    """
+
+    def __init__(
+        self,
+        doorbell: socket.socket,
+        handlers: Handlers,
+        peer: Peer,
+        *,
+        context: Callable[[], Any],
+        broken: Callable[[], None],
+        most_idle: int = MOST_IDLE,
+    ) -> None:
+        self._doorbell = doorbell
+        self._handlers = handlers
+        self._peer = peer
+        self._context = context
+        self._broken = broken
+        self._most_idle = most_idle
+        self._idle: list[Channel] = []
+        self._used: set[Channel] = set()
+        self._is_closed = False
+        self._guard = threading.Lock()
+        self._unused = threading.Condition(self._guard)
+
+    def call(self, name: str, /, *arguments: Any, **named: Any) -> Any:
+        """As `Peer.call`."""
+        call = frames.dump((CALL, 0, name, arguments, (named, self._context())))
+        if (channel := self._take()) is None:
+            return self._peer.call(name, *arguments, **named)
+        try:
+            what, _, _, body, _ = channel.exchange(call)
+        except BaseException as error:
+            self._drop(channel)
+            self._broken()
+            if isinstance(error, EOFError | OSError):
+                raise Gone from None
+            raise
+        self._give_back(channel)
+        if what == ANSWER:
+            return body
+        raise body
+
+    @property
+    def calls(self) -> int:
+        """How many calls are waiting for their answers."""
+        return len(self._used)
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until no call waits for its answer; False when the time was over first."""
+        with self._unused:
+            return self._unused.wait_for(lambda: not self._used, seconds)
+
+    def close(self) -> None:
+        """Give all channels up; calls that wait for an answer end with Gone."""
+        with self._guard:
+            self._is_closed = True
+            self._broken = _nothing  # whose object holds this one
+            for channel in (*self._idle, *self._used):
+                channel.shut_down()
+            while self._idle:
+                self._idle.pop().close()
+            with suppress(OSError):
+                self._doorbell.shutdown(socket.SHUT_RDWR)
+            self._doorbell.close()
+
+    def _take(self) -> Channel | None:
+        """None when there is none to be had. Raises Gone."""
+        with self._guard:
+            if self._is_closed:
+                raise Gone
+            if self._idle:
+                channel = self._idle.pop()
+                self._used.add(channel)
+                return channel
+        return self._open()
+
+    def _open(self) -> Channel | None:
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:  # this process may have no more files
+            return None
+        channel = Channel(ours, self._handlers)
+        with self._guard:
+            self._used.add(channel)
+        with theirs, suppress(OSError):
+            socket.send_fds(self._doorbell, [_HELLO], [theirs.fileno()])
+        if channel.is_greeted():
+            return channel
+        self._drop(channel)
+        return None
+
+    def _give_back(self, channel: Channel) -> None:
+        with self._guard:
+            self._used.remove(channel)
+            if self._is_closed or len(self._idle) >= self._most_idle:
+                channel.close()
+            else:
+                self._idle.append(channel)
+            self._unused.notify_all()
+
+    def _drop(self, channel: Channel) -> None:
+        """Under the guard, so that `close` never meets the number of a file that is another one by now."""
+        with self._guard:
+            self._used.remove(channel)
+            channel.close()
+            self._unused.notify_all()
+
+
+class Serving:
+    """The driver's ends.
+
+    Args:
+        doorbell: where new channels come from.
+        handlers: what the controller may call, by name.
+        peer: takes what other threads than those of the channels ask and tell.
+        within: see `Peer`.
+        gone: called when a channel cannot be used any more although the controller has not closed it.
+    """
+
+    def __init__(
+        self, doorbell: socket.socket, handlers: Handlers, peer: Peer, *, within: Within, gone: Callable[[], None]
+    ) -> None:
+        self._doorbell = doorbell
+        self._handlers = handlers
+        self._peer = peer
+        self._within = within
+        self._gone = gone
+        self._own = threading.local()
+
+    def start(self) -> None:
+        """Serve from now on, until the controller has ended."""
+        threading.Thread(target=self._accept, name="channels", daemon=True).start()
+
+    def call(self, name: str, /, *arguments: Any, **named: Any) -> Any:
+        """Ask the controller; in the middle of a call, the thread that waits for it answers. Raises as `Peer.call` does."""
+        channel: Channel | None = getattr(self._own, "channel", None)
+        if channel is None:
+            return self._peer.call(name, *arguments, **named)
+        question = frames.dump((CALL, 0, name, arguments, (named, None)))
+        try:
+            what, _, _, body, _ = channel.exchange(question)
+        except (EOFError, OSError):
+            raise Gone from None
+        if what == ANSWER:
+            return body
+        raise body
+
+    def tell(self, name: str, /, *arguments: Any) -> None:
+        """As `call`, without an answer."""
+        channel: Channel | None = getattr(self._own, "channel", None)
+        if channel is None:
+            self._peer.tell(name, *arguments)
+            return
+        with suppress(OSError):
+            channel.send(frames.dump((NOTE, 0, name, arguments, None)))
+
+    def _accept(self) -> None:
+        request = _HELLO
+        with self._doorbell:
+            while request:
+                request, files, _, _ = socket.recv_fds(self._doorbell, 1, 1, socket.MSG_CMSG_CLOEXEC)
+                for number in files:  # none where this process may have no more
+                    _start(self._serve, socket.socket(fileno=number))
+
+    def _serve(self, link: socket.socket) -> None:
+        """Until the controller closes it."""
+        channel = self._own.channel = Channel(link, self._handlers)
+        try:
+            channel.greet()
+            while True:
+                channel.send(carry_out(self._handlers, channel.receive(), self._within))
+        except EOFError:
+            channel.close()
+        except (OSError, Gone):  # a driver has closed files that are not its own, say
+            self._gone()
+
+
+def _nothing() -> None:
+    """It is known already."""
+
+
+def _start(serve: Callable[[socket.socket], None], link: socket.socket) -> None:
+    """Closes the link where no further thread can be started: the call is made by `Peer` then."""
+    try:
+        threading.Thread(target=serve, args=(link,), name="channel", daemon=True).start()
+    except RuntimeError:
+        link.close()
