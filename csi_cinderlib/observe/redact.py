@@ -38,7 +38,7 @@ _ASSIGNED = re.compile(
         ){_VALUE}""",
     re.IGNORECASE | re.VERBOSE,
 )
-_PARTS = ("pass", "secret", "cred", "token", "key")
+_PARTS = ("pass", "secret", "cred", "token", "key", "authorization")
 """One of these is in all that `_ASSIGNED` finds, once the case is folded."""
 _IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]{0,30}://[^\s/:@]{0,200}):[^\s/@]{1,500}@", re.IGNORECASE)
 _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Cinder logs its command when it fails
