@@ -19,7 +19,7 @@ from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.verbs import Columns
 from csi_cinderlib.errors import BackendUnavailable, DriverError, NotFound, PreconditionFailed, Unsupported
-from csi_cinderlib.lifecycle import blank_copies, leftovers
+from csi_cinderlib.lifecycle import leftovers, lookup
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.persistence.iteration import all_of
@@ -44,7 +44,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         """Write down the group snapshot and its members, take it, and write down what the driver said."""
         self.room.check()
         for member in members:
-            self._usable(member.volume_id)
+            lookup.get_source_volume(self.store, member.volume_id)
             self.ledger.attachments(member.volume_id)  # one that cannot be read ends it before anything is begun
         record = replace(
             record,
@@ -67,15 +67,8 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         faultpoints.reach("create-group-snapshot.record-written")
         return record
 
-    def _usable(self, id: str) -> Volume:
-        """The volume. Raises PreconditionFailed when no snapshot of it can be taken."""
-        volume = self.store.get(Volume, id)
-        if volume.status is not Status.AVAILABLE:
-            raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
-        return volume
-
     def look(self, record: GroupSnapshot) -> list[Volume]:
-        return [self._usable(id) for id in record.volume_ids]
+        return [lookup.get_source_volume(self.store, id) for id in record.volume_ids]
 
     def begin_again(self, record: GroupSnapshot) -> GroupSnapshot:
         members = self.members(record)
@@ -120,7 +113,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
 
     def finish(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
         for member in answer.members:  # raises NotFound when another process has removed one
-            blank = blank_copies.is_blank(self.store, Source(SourceKind.VOLUME, member.volume_id))
+            blank = lookup.is_blank(self.store, Source(SourceKind.VOLUME, member.volume_id))
             columns = answer.by_member.get(member.id, {})
             change(self.store, member, lambda one, columns=columns, blank=blank: _finished(one, columns, blank=blank))  # type: ignore[misc]  # bound at once
         return super().finish(record, answer)

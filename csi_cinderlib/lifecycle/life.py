@@ -63,7 +63,7 @@ class Life(ABC, Generic[S, L, A]):
         Whoever deletes that counts the dependents after his own intent is visible: so each looks at the other's.
 
         Raises:
-            PreconditionFailed: it is gone, or being deleted.
+            NotFound, OperationPending, PreconditionFailed: see `lookup.check_copyable`.
         """
 
     @abstractmethod

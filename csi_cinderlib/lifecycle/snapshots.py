@@ -7,8 +7,8 @@ from collections.abc import Callable
 from csi_cinderlib.backend.columns import update_snapshot
 from csi_cinderlib.backend.stats import Traits
 from csi_cinderlib.backend.verbs import Columns, Driver
-from csi_cinderlib.errors import PreconditionFailed, Unsupported
-from csi_cinderlib.lifecycle import blank_copies, leftovers
+from csi_cinderlib.errors import Unsupported
+from csi_cinderlib.lifecycle import leftovers, lookup
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
@@ -30,17 +30,12 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
                 "own, and the kernel attaches raw files only"
             )
         self.room.check()
-        volume = self.store.get(Volume, record.volume_id)
-        if volume.status in (Status.CREATING, Status.DELETING, Status.DELETED, Status.ERROR):
-            raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
+        volume = lookup.get_source_volume(self.store, record.volume_id)
         self.ledger.attachments(volume.id)  # one that cannot be read ends it before anything is begun
         return super().create(record)
 
     def look(self, record: Snapshot) -> Volume:
-        volume = self.store.get(Volume, record.volume_id)
-        if volume.status in (Status.DELETING, Status.DELETED):
-            raise PreconditionFailed(f"volume {volume.id!r} is being deleted")
-        return volume
+        return lookup.get_source_volume(self.store, record.volume_id)
 
     def make(self, record: Snapshot, volume: Volume) -> Columns:
         return self.driver.create_snapshot(record, volume, self.ledger.attachments(volume.id))
@@ -49,7 +44,7 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
         return update_snapshot(record, answer)
 
     def finish(self, record: Snapshot, answer: Columns) -> Snapshot:
-        blank = blank_copies.is_blank(self.store, Source(SourceKind.VOLUME, record.volume_id))
+        blank = lookup.is_blank(self.store, Source(SourceKind.VOLUME, record.volume_id))
         return self.write_result(record, answer, blank=blank, unfinished=False)
 
     def intend_deletion(self, record: Snapshot) -> Snapshot:

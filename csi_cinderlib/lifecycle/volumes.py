@@ -15,16 +15,15 @@ from csi_cinderlib.errors import (
     BackendError,
     DriverError,
     InUse,
-    NotFound,
     OutOfRange,
     PreconditionFailed,
     Unsupported,
 )
-from csi_cinderlib.lifecycle import blank_copies, leftovers
+from csi_cinderlib.lifecycle import leftovers, lookup
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume
+from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.persistence.optimistic import change
 
@@ -53,39 +52,16 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         source = record.source
         if source is None:
             return
-        found: Volume | Snapshot
-        if source.kind is SourceKind.SNAPSHOT:
-            found = self.store.get(Snapshot, source.id)
-        else:
-            found = self.store.get(Volume, source.id)
-        subject = f"{source.kind} {found.id!r}"
+        found = lookup.get_source(self.store, source)
         if found.backend != record.backend:
-            raise Unsupported(f"{subject} is on back end {found.backend!r}, not on {record.backend!r}")
-        if found.status in (Status.CREATING, Status.DELETING, Status.DELETED, Status.ERROR):
-            raise PreconditionFailed(f"{subject} is {found.status}")
+            raise Unsupported(f"{source.kind} {found.id!r} is on back end {found.backend!r}, not on {record.backend!r}")
         if record.size < found.size:
             least = f"the {source.kind}'s {to_bytes(found.size)}"
             raise OutOfRange("capacity_range", f"{to_bytes(record.size)} bytes is less than {least}")
 
     def look(self, record: Volume) -> Snapshot | Volume | None:
         """At the source, which may not be there to be copied any more."""
-        source = record.source
-        if source is None:
-            return None
-        found: Snapshot | Volume
-        holder: Snapshot | Volume | GroupSnapshot
-        try:
-            if source.kind is SourceKind.SNAPSHOT:
-                holder = found = self.store.get(Snapshot, source.id)
-                if found.group_snapshot_id:  # a member's own record does not show the deletion of its group snapshot
-                    holder = self.store.get(GroupSnapshot, found.group_snapshot_id)
-            else:
-                holder = found = self.store.get(Volume, source.id)
-        except NotFound:
-            raise PreconditionFailed(f"{source.kind} {source.id!r} was deleted meanwhile") from None
-        if holder.status in (Status.DELETING, Status.DELETED):
-            raise PreconditionFailed(f"{source.kind} {source.id!r} is being deleted")
-        return found
+        return lookup.get_source(self.store, record.source) if record.source is not None else None
 
     def make(self, record: Volume, source: Snapshot | Volume | None) -> Columns:
         if record.name_taken:
@@ -103,7 +79,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         return update_volume(record, answer)
 
     def finish(self, record: Volume, answer: Columns) -> Volume:
-        source_blank = blank_copies.is_blank(self.store, record.source)
+        source_blank = record.source is not None and lookup.is_blank(self.store, record.source)
         blank = record.blank or source_blank
         return self.write_result(record, answer, blank=blank, source_blank=source_blank, unfinished=False)
 

@@ -13,23 +13,22 @@ from csi_cinderlib.errors import (
     DriverError,
     InvalidRequest,
     NotFound,
-    OperationPending,
-    PreconditionFailed,
     ResourceExhausted,
 )
 from csi_cinderlib.host import mkfstrial
 from csi_cinderlib.host.devices import SECTOR
+from csi_cinderlib.lifecycle.lookup import get_source
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM
 from csi_cinderlib.model.ids import Namespace
-from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
+from csi_cinderlib.model.records import Snapshot, SourceKind, Volume
 from csi_cinderlib.model.requests import FS_TYPE, CreateVolume
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import access, locking, sizes
 from csi_cinderlib.provisioning.comparison import Step, check_same, next_step
-from csi_cinderlib.provisioning.finality import existing_volume, exists, home, retried
+from csi_cinderlib.provisioning.finality import exists, home, retried
 from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
 
@@ -91,7 +90,7 @@ class Creation:
             return backend.resume_create_volume(record)
 
     def _make(self, request: CreateVolume) -> Volume:
-        source = self._source(request.source)
+        source = get_source(self._store, request.source) if request.source is not None else None
         near = self._store.get(Volume, source.volume_id) if isinstance(source, Snapshot) else source
         if near:
             self._check_file_system(near, request)
@@ -166,23 +165,6 @@ class Creation:
                 volume = self._store.get(Volume, origin)
             except NotFound:
                 return ""
-
-    def _source(self, source: Source | None) -> Volume | Snapshot | None:
-        """Raises NotFound, or OperationPending while the source itself is being made."""
-        if source is None:
-            return None
-        record: Volume | Snapshot
-        if source.kind is SourceKind.SNAPSHOT:
-            record = self._store.get(Snapshot, source.id)
-        else:
-            record = existing_volume(self._store, source.id)
-        if record.status in {Status.CREATING, Status.EXTENDING}:
-            raise OperationPending(f"{source.kind} {source.id!r}, the source, is {record.status}")
-        if record.status is Status.DELETING:
-            raise NotFound(source.kind, source.id)
-        if record.status is Status.ERROR:
-            raise PreconditionFailed(f"{source.kind} {source.id!r}, the source, failed: {record.message}")
-        return record
 
 
 def _check_mkfs_options(place: Place, request: CreateVolume, size: GiB) -> None:

@@ -17,7 +17,7 @@ from csi_cinderlib.errors import (
 )
 from csi_cinderlib.lifecycle.backend import Backend
 from csi_cinderlib.lifecycle.registry import Backends
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.persistence.api import Store
 
 
@@ -31,14 +31,6 @@ def home(backends: Backends, record: Volume | Snapshot | Attachment | GroupSnaps
         return backends.get(record.backend)
     except NotFound as error:
         raise BackendUnavailable(record.backend, "it is not configured any more") from error
-
-
-def existing_volume(store: Store, id: str) -> Volume:
-    """The volume's record. Raises NotFound, also for a DELETED volume whose record is kept for its snapshots."""
-    volume = store.get(Volume, id)
-    if volume.status is Status.DELETED:
-        raise NotFound("volume", id)
-    return volume
 
 
 @contextmanager

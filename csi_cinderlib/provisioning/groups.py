@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound, OperationPending
+from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound
+from csi_cinderlib.lifecycle.lookup import get_source_volume
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import GroupSnapshotState
 from csi_cinderlib.model.ids import Namespace
@@ -18,7 +19,7 @@ from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import locking
 from csi_cinderlib.provisioning.comparison import mapping_difference
-from csi_cinderlib.provisioning.finality import existing_volume, home, retried
+from csi_cinderlib.provisioning.finality import home, retried
 
 
 class Groups:
@@ -103,7 +104,7 @@ class Groups:
             return None
 
     def _take(self, wanted: GroupSnapshot) -> GroupSnapshotState:
-        volumes = [self._volume(id) for id in wanted.volume_ids]
+        volumes = [get_source_volume(self._store, id) for id in wanted.volume_ids]
         if len({volume.backend for volume in volumes}) > 1:
             raise InvalidRequest(
                 "source_volume_ids", "are on different back ends; a consistent group snapshot is not possible"
@@ -125,13 +126,6 @@ class Groups:
     def _state(self, found: GroupSnapshot) -> GroupSnapshotState:
         where = {"group_snapshot_id": found.id}
         return GroupSnapshotState(found, all_of(self._store, Snapshot, where))
-
-    def _volume(self, id: str) -> Volume:
-        """Raises OperationPending while a call works on it. A volume in another state is refused by its back end."""
-        volume = existing_volume(self._store, id)
-        if volume.status in {Status.CREATING, Status.EXTENDING}:
-            raise OperationPending(f"volume {id!r} is {volume.status}")
-        return volume
 
 
 def member(id: str, record: GroupSnapshot, volume: Volume) -> Snapshot:

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending
+from csi_cinderlib.errors import InvalidRequest, NotFound
+from csi_cinderlib.lifecycle.lookup import get_source_volume
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import Listing
 from csi_cinderlib.model.ids import Namespace
-from csi_cinderlib.model.records import Snapshot, Status, Volume
+from csi_cinderlib.model.records import Snapshot
 from csi_cinderlib.model.requests import CreateSnapshot, ListSnapshots
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import locking, paging
 from csi_cinderlib.provisioning.comparison import Step, check_same_snapshot, next_step
-from csi_cinderlib.provisioning.finality import existing_volume, home, retried
+from csi_cinderlib.provisioning.finality import home, retried
 
 PAGE_LIMIT = 1000
 
@@ -107,7 +108,7 @@ class Snapshots:
             return None
 
     def _make(self, request: CreateSnapshot) -> Snapshot:
-        volume = self._volume(request.volume_id)
+        volume = get_source_volume(self._store, request.volume_id)
         record = Snapshot(
             id=self._ids.snapshot_id(request.name),
             name=request.name,
@@ -126,10 +127,3 @@ class Snapshots:
         backend = home(self._backends, record)
         with retried(self._store, record.backend, Snapshot, record.id):
             return backend.resume_create_snapshot(record)
-
-    def _volume(self, volume_id: str) -> Volume:
-        """Raises OperationPending while a call works on it. A volume in another state is refused by its back end."""
-        volume = existing_volume(self._store, volume_id)
-        if volume.status in {Status.CREATING, Status.EXTENDING}:
-            raise OperationPending(f"volume {volume_id!r} is {volume.status}")
-        return volume

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import NotFound, PreconditionFailed
+from csi_cinderlib.lifecycle.lookup import get_volume
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import CapacityAnswer, Listing, VolumeState
 from csi_cinderlib.model.capability import Capability
@@ -20,7 +21,7 @@ from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import access, listing, locking, paging, sizes
 from csi_cinderlib.provisioning.comparison import mapping_difference
 from csi_cinderlib.provisioning.creation import Creation
-from csi_cinderlib.provisioning.finality import existing_volume, home
+from csi_cinderlib.provisioning.finality import home
 from csi_cinderlib.provisioning.placement import Placement
 
 PAGE_LIMIT = 1000
@@ -74,7 +75,7 @@ class Volumes:
         """
         with self._locks.hold(locking.volume(volume_id), locking.attachments(volume_id)):
             try:
-                record = existing_volume(self._store, volume_id)
+                record = get_volume(self._store, volume_id)
             except NotFound:
                 return
             home(self._backends, record).delete_volume(record)
@@ -89,7 +90,7 @@ class Volumes:
         """
         id = request.volume_id
         with self._locks.hold(locking.volume(id)):
-            volume = existing_volume(self._store, id)
+            volume = get_volume(self._store, id)
             if volume.status not in {Status.AVAILABLE, Status.EXTENDING}:
                 raise PreconditionFailed(
                     f"volume {id!r} is {volume.status}" + (f": {volume.message}" if volume.message else "")
@@ -102,7 +103,7 @@ class Volumes:
 
     def get(self, volume_id: str) -> VolumeState:
         """Raises NotFound or CorruptRecord."""
-        record = existing_volume(self._store, volume_id)
+        record = get_volume(self._store, volume_id)
         return listing.state(record, self._attachments((volume_id,)), failure=self._failures((record,)))
 
     def list(self, token: str = "", limit: int = 0) -> Listing[VolumeState]:
@@ -130,7 +131,7 @@ class Volumes:
         Raises:
             NotFound: the volume.
         """
-        volume = existing_volume(self._store, request.volume_id)
+        volume = get_volume(self._store, request.volume_id)
         if why := access.unsupported(volume, request.capabilities):
             return why
         for name, have, asked in (

@@ -116,19 +116,19 @@ def test_a_group_snapshot_is_as_it_was_asked_for(site: Site, volume: Volume) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "error"),
+    ("status", "error", "problem"),
     [
-        (Status.CREATING, OperationPending),
-        (Status.EXTENDING, OperationPending),
-        (Status.DELETING, PreconditionFailed),
-        (Status.ERROR, PreconditionFailed),
+        (Status.CREATING, OperationPending, "is creating"),
+        (Status.EXTENDING, OperationPending, "is extending"),
+        (Status.DELETING, NotFound, "is being deleted"),
+        (Status.ERROR, PreconditionFailed, "is error: it broke"),
     ],
 )
 def test_only_whole_volumes_are_snapshotted(
-    site: Site, groups: Groups, volume: Volume, status: Status, error: type[Exception]
+    site: Site, groups: Groups, volume: Volume, status: Status, error: type[Exception], problem: str
 ) -> None:
-    site.store.replace(replace(volume, status=status))
-    with pytest.raises(error, match=f"volume '{volume.id}' is {status}"):
+    site.store.replace(replace(volume, status=status, message="it broke"))
+    with pytest.raises(error, match=f"volume '{volume.id}' {problem}"):
         groups.create("together", [volume.id], {})
     assert site.store.page(GroupSnapshot, where={}).records == ()
 
