@@ -92,6 +92,13 @@ class Ledger:
         changed = replace(record, status=status, owner=self.owner, message="", **values)
         return record if changed == record else self.store.replace(changed)
 
+    def intend_deletion(self, record: S) -> S:
+        """Write down that it is about to be deleted. Raises what `intend` raises."""
+        if not isinstance(record, Volume | Snapshot):
+            return self.intend(record, Status.DELETING)
+        unfinished = record.unfinished or record.status in UNFINISHED
+        return self.intend(record, Status.DELETING, unfinished=unfinished)
+
     def check_own(self, record: S, status: Status) -> None:
         """Raises StaleRecord when another process took the record over while the driver worked."""
         if record.status is not status or record.owner != self.owner:

@@ -19,8 +19,8 @@ from csi_cinderlib.errors import (
     PreconditionFailed,
     Unsupported,
 )
-from csi_cinderlib.lifecycle import leftovers, lookup
-from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
+from csi_cinderlib.lifecycle import lookup
+from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
@@ -37,33 +37,35 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         super().__init__(ledger, driver, room)
         self._traits = traits
 
-    def begun(self, record: Volume) -> Volume:
-        return replace(super().begun(record), blank=record.source is None)
+    def prepare(self, record: Volume) -> Volume:
+        return replace(super().prepare(record), blank=record.source is None)
 
     def create(self, record: Volume) -> Volume:
+        """Write the intent, create the volume, and write down what the driver said."""
         self.room.check()
         self._check_source(record)
-        # Before there is a record: a retry with one takes the file for its own.
-        self._leave_file_alone(self.begun(record))
-        return super().create(record)
+        record = self.prepare(record)
+        self._leave_file_alone(record)  # before there is a record: a retry with one takes the file for its own
+        return self.create_intended(self.store.add(record))
 
     def _check_source(self, record: Volume) -> None:
         """A source that cannot be copied, or is too large, leaves no record behind."""
-        source = record.source
-        if source is None:
+        source, found = record.source, self.load_source(record)
+        if source is None or found is None:
             return
-        found = lookup.get_source(self.store, source)
         if found.backend != record.backend:
             raise Unsupported(f"{source.kind} {found.id!r} is on back end {found.backend!r}, not on {record.backend!r}")
         if record.size < found.size:
             least = f"the {source.kind}'s {to_bytes(found.size)}"
             raise OutOfRange("capacity_range", f"{to_bytes(record.size)} bytes is less than {least}")
 
-    def look(self, record: Volume) -> Snapshot | Volume | None:
-        """At the source, which may not be there to be copied any more."""
+    def list_objects(self, record: Volume) -> Sequence[Volume]:
+        return (record,)
+
+    def load_source(self, record: Volume) -> Snapshot | Volume | None:
         return lookup.get_source(self.store, record.source) if record.source is not None else None
 
-    def make(self, record: Volume, source: Snapshot | Volume | None) -> Columns:
+    def create_on_backend(self, record: Volume, source: Snapshot | Volume | None) -> Columns:
         if record.name_taken:
             self._leave_file_alone(record)
         return self.driver.create_volume(record, source)
@@ -75,7 +77,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
                 raise AlreadyExists("volume", record.id)
             raise self.ledger.leave_alone(record, BackendError(self.driver.name, f"{path} exists"))
 
-    def with_answer(self, record: Volume, answer: Columns) -> Volume:
+    def apply_answer(self, record: Volume, answer: Columns) -> Volume:
         return update_volume(record, answer)
 
     def finish(self, record: Volume, answer: Columns) -> Volume:
@@ -94,12 +96,8 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
             refuse_attached(record, self.ledger.attachments(record.id))
         return super().delete(record)
 
-    def intend_deletion(self, record: Volume) -> Volume:
-        unfinished = record.unfinished or record.status in UNFINISHED
-        return self.ledger.intend(record, Status.DELETING, unfinished=unfinished)
-
     def refuse_dependents(self, record: Volume) -> None:
-        self.ledger.refuse_copies(record)
+        super().refuse_dependents(record)
         self.ledger.refuse_snapshots(record.id, independent=self._traits().independent_snapshots)
         refuse_attached(record, self.ledger.attachments(record.id))
 
@@ -114,10 +112,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         counted = not self._traits().independent_snapshots
         return counted and bool(self.store.page(Snapshot, limit=1, where=finished).records)
 
-    def destroy(self, record: Volume, *, was: Volume | None = None) -> None:
-        if was is not None and record.name_taken:
-            self.ledger.note_leftover(record, self.driver.name_of(record), leftovers.why(record.name_taken))
-            return
+    def delete_on_backend(self, record: Volume, *, was: Volume | None = None) -> None:
         unfinished = was is None or record.unfinished
         if was is not None and not unfinished and was.status is not Status.DELETING:
             self._note_missing_file(record)  # after an earlier attempt, that may have removed it
@@ -129,7 +124,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
             reason = "its file was not found on its share when it was deleted"
             self.ledger.note_leftover(record, self.driver.name_of(record), reason)
 
-    def remove(self, record: Volume) -> bool:
+    def remove_record(self, record: Volume) -> bool:
         try:
             return self.ledger.remove(record)
         except InUse:  # has snapshots
