@@ -22,7 +22,6 @@ from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import access, fencing, locking
-from csi_cinderlib.provisioning.finality import home
 from csi_cinderlib.sealing import Sealer
 
 CONTEXT_KEY = "connection"
@@ -97,7 +96,7 @@ class Attachments:
 
     def _attach(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> tuple[Attachment, bool]:
         """The attachment, and whether it was answered before, so that the node may have it in use."""
-        backend = home(self._backends, volume)
+        backend = self._backends.get(volume.backend)
         attachments = self._attachments(volume.id)
 
         def check(others: Sequence[Attachment]) -> None:
@@ -120,7 +119,7 @@ class Attachments:
         return {other.node_id for other in self._attachments(attachment.volume_id)} <= {attachment.node_id}
 
     def _detach(self, attachment: Attachment) -> None:
-        home(self._backends, attachment).disconnect(attachment)
+        self._backends.get(attachment.backend).disconnect(attachment)
 
     def _new(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> Attachment:
         mode = request.capability.access_mode

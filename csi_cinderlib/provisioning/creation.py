@@ -1,13 +1,11 @@
-"""CreateVolume: what to do about a name, from what, where, and of which kind."""
+"""CreateVolume: from what, where, and of which kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 
-from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import (
-    AlreadyExists,
     BackendBusy,
     BackendUnavailable,
     DriverError,
@@ -26,9 +24,8 @@ from csi_cinderlib.model.requests import FS_TYPE, CreateVolume
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import access, locking, sizes
-from csi_cinderlib.provisioning.comparison import Step, check_same, next_step
-from csi_cinderlib.provisioning.finality import exists, home, retried
+from csi_cinderlib.provisioning import access, sizes
+from csi_cinderlib.provisioning.idempotency import find_backend
 from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
 
@@ -37,85 +34,43 @@ SECTOR_SIZE = "logical_block_size"
 
 
 class Creation:
-    """One name, one volume, however often and from wherever it is asked for."""
+    """Creates the volume of a request, of which there is no record."""
 
     def __init__(
-        self,
-        store: Store,
-        backends: Backends,
-        locks: KeyedLocks,
-        *,
-        ids: Namespace,
-        placement: Placement,
-        clock: Callable[[], datetime],
+        self, store: Store, backends: Backends, *, ids: Namespace, placement: Placement, clock: Callable[[], datetime]
     ) -> None:
         self._store = store
         self._backends = backends
-        self._locks = locks
         self._ids = ids
         self._placement = placement
         self._clock = clock
 
     def create(self, request: CreateVolume) -> Volume:
-        """The volume of that name, made if need be. `provisioning.volumes` says what it raises."""
-        access.check_possible(request.capabilities)
-        id = self._ids.volume_id(request.name)
-        with self._locks.hold(locking.volume(id), shared=locking.source(request.source)):
-            record = self._find(id)
-            step = next_step(record)
-            if record is None or step is Step.CREATE:
-                return self._make(request)
-            if step is Step.FINISH_DELETION:
-                home(self._backends, record).delete_volume(record)
-                return self._make(request)
-            if step is Step.REFUSE:
-                raise AlreadyExists(
-                    "volume",
-                    request.name,
-                    "a deleted volume had this name, and its snapshots still exist; delete them first",
-                )
-            check_same(record, request, topology=self._placement.topology(record.backend))
-            return record if step is Step.ANSWER else self._resume(record)
-
-    def _find(self, id: str) -> Volume | None:
-        try:
-            return self._store.get(Volume, id)
-        except NotFound:
-            return None
-
-    def _resume(self, record: Volume) -> Volume:
-        """An earlier call died or failed half-way: undo what it did, and make the volume anew."""
-        backend = home(self._backends, record)
-        with retried(self._store, record.backend, Volume, record.id):
-            return backend.resume_create_volume(record)
-
-    def _make(self, request: CreateVolume) -> Volume:
+        """At the best place that takes it. `provisioning.volumes` says what it raises."""
         source = get_source(self._store, request.source) if request.source is not None else None
         near = self._store.get(Volume, source.volume_id) if isinstance(source, Snapshot) else source
         if near:
             self._check_file_system(near, request)
         size = sizes.new_size(request.size, source=source.size if source else None)
-        return self._make_somewhere(self._placement.choose(request, size, near=near), request, size)
+        return self._create_somewhere(self._placement.choose(request, size, near=near), request, size)
 
-    def _make_somewhere(self, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
+    def _create_somewhere(self, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
         """At the best place that takes the volume. What was known of the places may have changed since.
 
-        A back end that became unavailable has begun nothing if there is no record: the record comes first, and only one attempt can add it.
+        A back end that refused has begun nothing if there is no record: the record comes first, and only one attempt can add it.
         """
         refusals: list[DriverError] = []
         for place in choice.places:
             try:
-                return self._make_at(place, choice, request, size)
-            except (ResourceExhausted, BackendBusy) as error:
-                refusals.append(error)
-            except BackendUnavailable as error:
-                if exists(self._store, Volume, self._ids.volume_id(request.name)):
+                return self._create_at(place, choice, request, size)
+            except (ResourceExhausted, BackendBusy, BackendUnavailable) as error:
+                if find_backend(self._store, Volume, self._ids.volume_id(request.name)) is not None:
                     raise
                 refusals.append(error)
         passing = (error for error in refusals if not isinstance(error, ResourceExhausted))
         raise next(passing, refusals[-1])  # nothing final while a place may take it later
 
-    def _make_at(self, place: Place, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
+    def _create_at(self, place: Place, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
         _check_mkfs_options(place, request, size)
         backend = self._backends.get(place.backend)
         record = Volume(
@@ -133,8 +88,7 @@ class Creation:
             labels=request.parameters.labels,
             created_at=stamp(self._clock()),
         )
-        with retried(self._store, place.backend, Volume, record.id):
-            return backend.create_volume(record)
+        return backend.create_volume(record)
 
     def _check_file_system(self, source: Volume, request: CreateVolume) -> None:
         """Raises InvalidRequest when a file system is asked for by name and the source has another one.

@@ -34,7 +34,6 @@ from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Node, 
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import pages, walk, walk_all
 from csi_cinderlib.provisioning import locking
-from csi_cinderlib.provisioning.finality import home
 
 Stuck = Volume | Snapshot | GroupSnapshot | Attachment
 
@@ -220,7 +219,7 @@ class Orphans:
                 record = self._reread(found)
                 if record.revision != found.revision:
                     return None
-                finish(home(self._backends, record), record)
+                finish(self._backends.get(record.backend), record)
         except (OperationPending, NotFound):
             return None
         except DriverError as error:

@@ -19,9 +19,9 @@ from csi_cinderlib.model.times import utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import access, listing, locking, paging, sizes
-from csi_cinderlib.provisioning.comparison import mapping_difference
+from csi_cinderlib.provisioning.comparison import check_same, mapping_difference
 from csi_cinderlib.provisioning.creation import Creation
-from csi_cinderlib.provisioning.finality import home
+from csi_cinderlib.provisioning.idempotency import CreateCall, create_once
 from csi_cinderlib.provisioning.placement import Placement
 
 PAGE_LIMIT = 1000
@@ -50,9 +50,10 @@ class Volumes:
         self._store = store
         self._backends = backends
         self._locks = locks
+        self._ids = ids
         self._page_limit = page_limit
         self._placement = Placement(backends, types=volume_types or {})
-        self._creation = Creation(store, backends, locks, ids=ids, placement=self._placement, clock=clock)
+        self._creation = Creation(store, backends, ids=ids, placement=self._placement, clock=clock)
 
     def create(self, request: CreateVolume) -> Volume:
         """The volume of that name; made, found, or an interrupted attempt carried through.
@@ -65,7 +66,18 @@ class Volumes:
             InvalidRequest: something asked for can never be honoured; names it.
             ResourceExhausted: no back end has the space.
         """
-        return self._creation.create(request)
+        access.check_possible(request.capabilities)
+        id = self._ids.volume_id(request.name)
+        call = CreateCall(
+            kind=Volume,
+            id=id,
+            check_same=lambda record: check_same(record, request, topology=self._placement.topology(record.backend)),
+            create=lambda: self._creation.create(request),
+            resume=lambda backend, record: backend.resume_create_volume(record),
+            delete=lambda backend, record: backend.delete_volume(record),
+        )
+        with self._locks.hold(locking.volume(id), shared=locking.source(request.source)):
+            return create_once(self._store, self._backends, call)
 
     def delete(self, volume_id: str) -> None:
         """Delete the volume, or finish deleting it. Fine if it is gone.
@@ -78,7 +90,7 @@ class Volumes:
                 record = get_volume(self._store, volume_id)
             except NotFound:
                 return
-            home(self._backends, record).delete_volume(record)
+            self._backends.get(record.backend).delete_volume(record)
 
     def expand(self, request: ExpandVolume) -> Expanded:
         """Make the volume at least as large as asked, and say how large it really is.
@@ -97,7 +109,7 @@ class Volumes:
                 )
             size = sizes.extension(volume, request.size)
             if size is not None:
-                volume = home(self._backends, volume).extend_volume(volume, size)
+                volume = self._backends.get(volume.backend).extend_volume(volume, size)
             required = node_expansion_required(volume, request.capability, attached=self._attached(id))
             return Expanded(to_bytes(volume.size), required)
 
