@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from csi_cinderlib.errors import AlreadyExists
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Source, Volume
-from csi_cinderlib.model.requests import CreateSnapshot, CreateVolume, Topology
+from csi_cinderlib.model.requests import CreateSnapshot, CreateVolume
 from csi_cinderlib.provisioning import access
+from csi_cinderlib.provisioning.ranking import reachable
 
 
 def check_same(volume: Volume, request: CreateVolume, *, topology: Mapping[str, str]) -> None:
@@ -62,19 +63,6 @@ def _source_text(source: Source | None) -> str:
 def mapping_difference(have: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     """The keys that differ, sorted; no values, since parameters may hold what a user regards as private."""
     return ", ".join(sorted(key for key in have.keys() | wanted.keys() if have.get(key) != wanted.get(key)))
-
-
-def reachable(topology: Mapping[str, str], requirement: Topology | None) -> bool:
-    """Whether a back end with this topology meets the requirement: it must fit one of the requisite sets of segments."""
-    if requirement is None or not topology:
-        return True
-    wanted = requirement.requisite or requirement.preferred
-    return not wanted or any(fits(topology, segments) for segments in wanted)
-
-
-def fits(topology: Mapping[str, str], segments: Mapping[str, str]) -> bool:
-    """Whether a node with these segments reaches a back end with this topology."""
-    return all(segments.get(key) == value for key, value in topology.items())
 
 
 def check_same_snapshot(snapshot: Snapshot, request: CreateSnapshot) -> None:

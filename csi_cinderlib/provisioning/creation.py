@@ -11,6 +11,7 @@ from csi_cinderlib.errors import (
     DriverError,
     InvalidRequest,
     NotFound,
+    OutOfRange,
     ResourceExhausted,
 )
 from csi_cinderlib.host import mkfstrial
@@ -21,10 +22,10 @@ from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Snapshot, SourceKind, Volume
 from csi_cinderlib.model.requests import FS_TYPE, CreateVolume
-from csi_cinderlib.model.size import GiB, to_bytes
+from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import access, sizes
+from csi_cinderlib.provisioning import access
 from csi_cinderlib.provisioning.idempotency import find_backend
 from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
@@ -51,7 +52,7 @@ class Creation:
         near = self._store.get(Volume, source.volume_id) if isinstance(source, Snapshot) else source
         if near:
             self._check_file_system(near, request)
-        size = sizes.new_size(request.size, source=source.size if source else None)
+        size = choose_size(request.size, source=source.size if source else None)
         return self._create_somewhere(self._placement.choose(request, size, near=near), request, size)
 
     def _create_somewhere(self, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
@@ -132,3 +133,25 @@ def _check_mkfs_options(place: Place, request: CreateVolume, size: GiB) -> None:
         options = request.parameters.mkfs_options if fs_type else ()
         if why := mkfstrial.refusal(fs_type, options, size=to_bytes(size), sector=sector):
             raise InvalidRequest("parameters[mkfsOptions]", why)
+
+
+def choose_size(asked: SizeRange, *, source: GiB | None) -> GiB:
+    """The size of a volume to be made, `source` being the size of what it is made from.
+
+    Raises:
+        OutOfRange: no whole GiB lies in the range, or the source does not fit.
+    """
+    if source is None:
+        return asked.choose()
+    if not asked.required:
+        if asked.limit and to_bytes(source) > asked.limit:
+            raise OutOfRange(
+                "capacity_range.limit_bytes", f"{asked.limit} bytes is less than its source, {to_bytes(source)}"
+            )
+        return source
+    size = asked.choose()
+    if size < source:
+        raise OutOfRange(
+            "capacity_range.required_bytes", f"{asked.required} bytes is less than its source, {to_bytes(source)}"
+        )
+    return size

@@ -15,7 +15,7 @@ from csi_cinderlib.model.records import Snapshot
 from csi_cinderlib.model.requests import CreateSnapshot, ListSnapshots
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import locking, paging
+from csi_cinderlib.provisioning import listing, locking
 from csi_cinderlib.provisioning.comparison import check_same_snapshot
 from csi_cinderlib.provisioning.idempotency import CreateCall, create_once
 
@@ -92,14 +92,16 @@ class Snapshots:
         Raises:
             OperationPending: the token is not one of ours.
         """
-        after = paging.start(request.token)
+        after = listing.decode_token(request.token)
         if request.snapshot_id:
             found = find(self._store, Snapshot, request.snapshot_id)
             fits = found is not None and request.volume_id in {"", found.volume_id}
             return Listing((found,) if found and fits else ())
         where = {"volume_id": request.volume_id} if request.volume_id else {}
-        page = self._store.page(Snapshot, after=after, limit=paging.size(request.limit, self._page_limit), where=where)
-        return Listing(page.records, paging.token(page.next))
+        page = self._store.page(
+            Snapshot, after=after, limit=listing.limit_page(request.limit, self._page_limit), where=where
+        )
+        return Listing(page.records, listing.encode_token(page.next))
 
     def _create(self, request: CreateSnapshot) -> Snapshot:
         volume = get_source_volume(self._store, request.volume_id)

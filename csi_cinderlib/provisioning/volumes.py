@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import NotFound, PreconditionFailed
+from csi_cinderlib.errors import NotFound, OutOfRange, PreconditionFailed
 from csi_cinderlib.lifecycle.lookup import get_volume
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import CapacityAnswer, Listing, VolumeState
@@ -14,11 +14,11 @@ from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Attachment, Status, Volume, VolumeType
 from csi_cinderlib.model.requests import CreateVolume, Expanded, ExpandVolume, GetCapacity, ValidateCapabilities
-from csi_cinderlib.model.size import to_bytes
+from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
 from csi_cinderlib.model.times import utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
-from csi_cinderlib.provisioning import access, listing, locking, paging, sizes
+from csi_cinderlib.provisioning import access, listing, locking
 from csi_cinderlib.provisioning.comparison import check_same, mapping_difference
 from csi_cinderlib.provisioning.creation import Creation
 from csi_cinderlib.provisioning.idempotency import CreateCall, create_once
@@ -107,7 +107,7 @@ class Volumes:
                 raise PreconditionFailed(
                     f"volume {id!r} is {volume.status}" + (f": {volume.message}" if volume.message else "")
                 )
-            size = sizes.extension(volume, request.size)
+            size = choose_extension(volume, request.size)
             if size is not None:
                 volume = self._backends.get(volume.backend).extend_volume(volume, size)
             required = node_expansion_required(volume, request.capability, attached=self._attached(id))
@@ -128,14 +128,18 @@ class Volumes:
             OperationPending: the token is not one of ours.
             CorruptRecord: of an attachment.
         """
-        page = self._store.page(Volume, after=paging.start(token), limit=paging.size(limit, self._page_limit))
+        page = self._store.page(
+            Volume, after=listing.decode_token(token), limit=listing.limit_page(limit, self._page_limit)
+        )
         attachments = self._attachments((*(record.id for record in page.records), *page.corrupt))
-        return Listing(listing.states(page, attachments, failure=self._failures(page.records)), paging.token(page.next))
+        return Listing(
+            listing.states(page, attachments, failure=self._failures(page.records)), listing.encode_token(page.next)
+        )
 
     @staticmethod
     def token_after(id: str) -> str:
         """The token of a page that goes on after that volume."""
-        return paging.token(id)
+        return listing.encode_token(id)
 
     def validate(self, request: ValidateCapabilities) -> str:
         """Why the volume cannot be used so, or "" if it can.
@@ -181,3 +185,21 @@ def node_expansion_required(volume: Volume, capability: Capability | None, *, at
     else:
         block = bool(volume.capabilities) and all(item.is_block for item in volume.capabilities)
     return attached or not block
+
+
+def choose_extension(volume: Volume, asked: SizeRange) -> GiB | None:
+    """To what size a volume has to be extended, or None when it is large enough already.
+
+    An extension that was begun is finished first: its driver may have grown the volume already, and none can shrink it.
+
+    Raises:
+        OutOfRange: the limit lies below what the volume has, or below the smallest whole GiB that is enough.
+    """
+    begun = volume.target_size if volume.status is Status.EXTENDING else None
+    least = max(volume.size, begun or volume.size)
+    if asked.limit and to_bytes(least) > asked.limit:
+        raise OutOfRange(
+            "capacity_range.limit_bytes", f"{asked.limit} bytes is less than the volume has, {to_bytes(least)}"
+        )
+    size = least if to_bytes(least) >= asked.required else asked.choose()
+    return None if size == volume.size and begun is None else size

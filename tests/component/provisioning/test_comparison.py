@@ -8,7 +8,8 @@ from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import ClassParameters, CreateSnapshot, CreateVolume, Topology
 from csi_cinderlib.model.size import Bytes, GiB, SizeRange
-from csi_cinderlib.provisioning.comparison import check_same, check_same_snapshot, reachable
+from csi_cinderlib.provisioning.comparison import check_same, check_same_snapshot
+from csi_cinderlib.provisioning.ranking import reachable
 
 GIB = 1024**3
 EXT4 = Capability(Mount(), AccessMode.SINGLE_NODE_WRITER)
