@@ -63,13 +63,10 @@ class _Topologies(Mapping[str, Mapping[str, str]]):
         self._backends = backends
 
     def __getitem__(self, name: str) -> Mapping[str, str]:
-        for backend in self._backends.all():
-            if backend.name == name:
-                return backend.settings.topology
-        raise KeyError(name)
+        return self._backends._backends[name].settings.topology
 
     def __iter__(self) -> Iterator[str]:
-        return (backend.name for backend in self._backends.all())
+        return iter(self._backends._backends)
 
     def __len__(self) -> int:
-        return len(self._backends.all())
+        return len(self._backends._backends)

@@ -23,7 +23,7 @@ from csi_cinderlib.lifecycle import lookup
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
-from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Attachment, Snapshot, Source, Status, Volume
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.persistence.optimistic import change
 
@@ -43,16 +43,15 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
     def create(self, record: Volume) -> Volume:
         """Write the intent, create the volume, and write down what the driver said."""
         self.room.check()
-        self._check_source(record)
+        if record.source is not None:
+            self._check_source(record, record.source)
         record = self.prepare(record)
         self._leave_file_alone(record)  # before there is a record: a retry with one takes the file for its own
         return self.create_intended(self.store.add(record))
 
-    def _check_source(self, record: Volume) -> None:
+    def _check_source(self, record: Volume, source: Source) -> None:
         """A source that cannot be copied, or is too large, leaves no record behind."""
-        source, found = record.source, self.load_source(record)
-        if source is None or found is None:
-            return
+        found = lookup.get_source(self.store, source)
         if found.backend != record.backend:
             raise Unsupported(f"{source.kind} {found.id!r} is on back end {found.backend!r}, not on {record.backend!r}")
         if record.size < found.size:
@@ -97,7 +96,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         return super().delete(record)
 
     def refuse_dependents(self, record: Volume) -> None:
-        super().refuse_dependents(record)
+        self.ledger.refuse_copies(record)
         self.ledger.refuse_snapshots(record.id, independent=self._traits().independent_snapshots)
         refuse_attached(record, self.ledger.attachments(record.id))
 

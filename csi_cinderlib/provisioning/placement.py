@@ -39,13 +39,6 @@ class Placement:
         self._backends = backends
         self._types = types
 
-    def topology(self, backend: str) -> Mapping[str, str]:
-        """The segments from which a back end can be reached; empty is everywhere."""
-        for item in self._backends.all():
-            if item.name == backend:
-                return item.settings.topology
-        return EMPTY
-
     def choose(self, request: CreateVolume, size: GiB, *, near: Volume | None) -> Choice:
         """Where the volume may go; `near` is the volume that it is made from, or whose snapshot it is.
 

@@ -12,7 +12,7 @@ from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import CapacityAnswer, Listing, VolumeState
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.ids import Namespace
-from csi_cinderlib.model.records import Attachment, Status, Volume, VolumeType
+from csi_cinderlib.model.records import EMPTY, Attachment, Status, Volume, VolumeType
 from csi_cinderlib.model.requests import CreateVolume, Expanded, ExpandVolume, GetCapacity, ValidateCapabilities
 from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
 from csi_cinderlib.model.times import utc_now
@@ -71,7 +71,9 @@ class Volumes:
         call = CreateCall(
             kind=Volume,
             id=id,
-            check_same=lambda record: check_same(record, request, topology=self._placement.topology(record.backend)),
+            check_same=lambda record: check_same(
+                record, request, topology=self._backends.topologies.get(record.backend, EMPTY)
+            ),
             create=lambda: self._creation.create(request),
             resume=lambda backend, record: backend.resume_create_volume(record),
             delete=lambda backend, record: backend.delete_volume(record),
