@@ -114,20 +114,17 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         return super().finish(record, answer)
 
     def _group(self, record: GroupSnapshot) -> Group:
-        try:
-            return self.store.get(Group, record.group_id)
-        except NotFound:
-            return self.store.add(
-                Group(
-                    id=record.group_id,
-                    name=record.name,
-                    backend=self.driver.name,
-                    host=self.store.get(Volume, record.volume_ids[0]).host,
-                    status=Status.AVAILABLE,
-                    consistent=True,
-                    created_at=self.ledger.now(),
-                )
+        return lookup.find(self.store, Group, record.group_id) or self.store.add(
+            Group(
+                id=record.group_id,
+                name=record.name,
+                backend=self.driver.name,
+                host=self.store.get(Volume, record.volume_ids[0]).host,
+                status=Status.AVAILABLE,
+                consistent=True,
+                created_at=self.ledger.now(),
             )
+        )
 
     def _volumes(self, ids: Sequence[str]) -> list[Volume]:
         return [self.store.get(Volume, id) for id in ids]

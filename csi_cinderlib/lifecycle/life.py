@@ -139,10 +139,8 @@ class Life(ABC, Generic[S, L, A]):
         source = self._load_source_again(record)
         if not record.name_taken:  # else what is there is not this one's; perhaps it is gone by now
             self._clean_up(record)
-            record, source = (
-                self.ledger.current(record),
-                self._load_source_again(record),
-            )  # the driver may have changed both
+            record = self.ledger.current(record)
+            source = self._load_source_again(record)  # the driver may have changed both
         return self._create(record, source)
 
     def _load_source_again(self, record: S) -> L:

@@ -23,6 +23,12 @@ def get_volume(store: Store, id: str) -> Volume:
     return volume
 
 
+def check_whole(volume: Volume) -> None:
+    """That the volume was created and can be used. Raises PreconditionFailed."""
+    if volume.status not in (Status.AVAILABLE, Status.EXTENDING):
+        raise PreconditionFailed(_describe("volume", volume.id, volume))
+
+
 def get_source(store: Store, source: Source) -> Volume | Snapshot:
     """What a volume is to be made from. Raises what `check_copyable` raises."""
     if source.kind is SourceKind.VOLUME:
@@ -56,12 +62,14 @@ def check_copyable(kind: str, id: str, record: Volume | Snapshot | GroupSnapshot
         raise NotFound(kind, id)
     if record.status is Status.DELETING:
         raise NotFound(kind, id, "is being deleted")
-    if record.status in (Status.CREATING, Status.EXTENDING):
-        raise OperationPending(f"{kind} {id!r} is {record.status}")
     if record.status is Status.ERROR:
-        raise PreconditionFailed(
-            f"{kind} {id!r} is {record.status}" + (f": {record.message}" if record.message else "")
-        )
+        raise PreconditionFailed(_describe(kind, id, record))
+    if record.status is not Status.AVAILABLE:
+        raise OperationPending(f"{kind} {id!r} is {record.status}")
+
+
+def _describe(kind: str, id: str, record: Volume | Snapshot | GroupSnapshot) -> str:
+    return f"{kind} {id!r} is {record.status}" + (f": {record.message}" if record.message else "")
 
 
 def is_blank(store: Store, source: Source) -> bool:

@@ -16,7 +16,6 @@ from csi_cinderlib.errors import (
     DriverError,
     InUse,
     OutOfRange,
-    PreconditionFailed,
     Unsupported,
 )
 from csi_cinderlib.lifecycle import lookup
@@ -72,7 +71,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
     def _leave_file_alone(self, record: Volume) -> None:
         """Raises NameTaken when another volume's file would be overwritten, AlreadyExists when the file is that of a known volume."""
         if self._traits().overwrites_files and (path := self.driver.find_file(record)):
-            if not record.name_taken and self.ledger.has(record):
+            if not record.name_taken and lookup.find(self.store, Volume, record.id):
                 raise AlreadyExists("volume", record.id)
             raise self.ledger.leave_alone(record, BackendError(self.driver.name, f"{path} exists"))
 
@@ -140,8 +139,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         that grow by a difference would add it again.
         """
         resumed = record.status is Status.EXTENDING
-        if record.status not in (Status.AVAILABLE, Status.EXTENDING):
-            raise PreconditionFailed(f"volume {record.id!r} is {record.status}")
+        lookup.check_whole(record)
         if size <= record.size and not resumed:
             return record
         self.room.check()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import NotFound, OutOfRange, PreconditionFailed
-from csi_cinderlib.lifecycle.lookup import get_volume
+from csi_cinderlib.errors import NotFound, OutOfRange
+from csi_cinderlib.lifecycle.lookup import check_whole, get_volume
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import CapacityAnswer, Listing, VolumeState
 from csi_cinderlib.model.capability import Capability
@@ -105,10 +105,7 @@ class Volumes:
         id = request.volume_id
         with self._locks.hold(locking.volume(id)):
             volume = get_volume(self._store, id)
-            if volume.status not in {Status.AVAILABLE, Status.EXTENDING}:
-                raise PreconditionFailed(
-                    f"volume {id!r} is {volume.status}" + (f": {volume.message}" if volume.message else "")
-                )
+            check_whole(volume)
             size = choose_extension(volume, request.size)
             if size is not None:
                 volume = self._backends.get(volume.backend).extend_volume(volume, size)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from csi_cinderlib.errors import DriverError, NotFound
+from csi_cinderlib.errors import DriverError, NotFound, PreconditionFailed
 from csi_cinderlib.lifecycle import lookup
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -69,6 +69,27 @@ def test_a_member_of_a_group_snapshot_that_is_not_available_is_refused(
 def test_a_member_without_its_group_snapshot_is_not_found() -> None:
     with pytest.raises(NotFound, match="snapshot 's'"):
         lookup.get_source(store_with(snapshot=MEMBER), OF_SNAPSHOT)
+
+
+def test_a_source_that_is_being_deleted_is_said_to_be() -> None:
+    with pytest.raises(NotFound, match="volume 'v' is being deleted"):
+        lookup.get_source(store_with(replace(VOLUME, status=Status.DELETING)), OF_VOLUME)
+
+
+def test_a_failed_source_tells_why() -> None:
+    with pytest.raises(PreconditionFailed, match="volume 'v' is error: it broke"):
+        lookup.get_source(store_with(replace(VOLUME, status=Status.ERROR, message="it broke")), OF_VOLUME)
+
+
+@pytest.mark.parametrize("status", [Status.CREATING, Status.DELETING, Status.DELETED, Status.ERROR])
+def test_a_volume_that_is_not_whole_cannot_be_used(status: Status) -> None:
+    with pytest.raises(PreconditionFailed, match=f"volume 'v' is {status}: why"):
+        lookup.check_whole(replace(VOLUME, status=status, message="why"))
+
+
+@pytest.mark.parametrize("status", [Status.AVAILABLE, Status.EXTENDING])
+def test_a_volume_can_be_used_while_it_grows(status: Status) -> None:
+    lookup.check_whole(replace(VOLUME, status=status))
 
 
 def test_a_snapshot_outlives_its_volume() -> None:

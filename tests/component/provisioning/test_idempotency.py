@@ -119,13 +119,21 @@ class Calls:
     def _resume(self, backend: Backend, record: Volume) -> Volume:
         return self._note(f"resume {record.id} on {backend.name}")
 
-    def run(self, *, resume: Callable[[Backend, Volume], Volume] | None = None) -> Volume:
+    def _create(self) -> Volume:
+        return self._note("create")
+
+    def run(
+        self,
+        *,
+        create: Callable[[], Volume] | None = None,
+        resume: Callable[[Backend, Volume], Volume] | None = None,
+    ) -> Volume:
         backend = cast(Backend, SimpleNamespace(name="array", ready=True))
         call = CreateCall(
             kind=Volume,
             id="v",
             check_same=self._compare,
-            create=lambda: self._note("create"),
+            create=create or self._create,
             resume=resume or self._resume,
             delete=self._delete,
         )
@@ -185,9 +193,21 @@ def test_what_an_attempt_lacks_is_no_reason_to_begin_anew() -> None:
     assert calls.made == ["compare", "resume v on array"]
 
 
-@pytest.mark.parametrize(("status", "step"), [(None, "create"), (Status.CREATING, "resume v on array")])
-def test_no_answer_is_final_while_the_record_is_left(status: Status | None, step: str) -> None:
-    calls = Calls(store_with(replace(VOLUME, status=status) if status else None), {step: FINAL[0][0]})
-    with pytest.raises(BackendUnavailable if status else BackendError) as caught:
+def test_a_failure_is_final_when_no_record_is_left() -> None:
+    calls = Calls(store_with(), {"create": FINAL[0][0]})
+    with pytest.raises(BackendError) as caught:
         calls.run()
-    assert isinstance(caught.value, BackendUnavailable) is bool(status)
+    assert caught.value is FINAL[0][0]
+
+
+@pytest.mark.parametrize("step", ["create", "resume"])
+def test_no_failure_is_final_while_the_record_is_left(step: str) -> None:
+    calls = Calls(store_with(replace(VOLUME, status=Status.ERROR) if step == "resume" else None))
+
+    def fail(*_arguments: object) -> Volume:
+        if step == "create":
+            calls.store.add(replace(VOLUME, status=Status.ERROR))
+        raise FINAL[0][0]
+
+    with pytest.raises(BackendUnavailable, match="back end 'array': it is full"):
+        calls.run(**{step: fail})
