@@ -102,7 +102,7 @@ class Attachments:
         """
         volume = self.store.get(Volume, record.volume_id)
         lookup.check_whole(volume)
-        if volume.status is Status.AVAILABLE and reverts.is_running(self.ledger, volume):
+        if volume.owner and volume.status is Status.AVAILABLE and reverts.is_running(self.ledger, volume):
             raise OperationPending(f"{volume.owner!r} is at work on volume {volume.id!r} ({volume.message})")
         attachments = self.ledger.attachments(volume.id)
         others = _others(record, attachments)
