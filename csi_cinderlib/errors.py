@@ -84,15 +84,16 @@ class ConfigurationError(DriverError):
 
 
 class NotFound(DriverError):
-    """Nothing of that kind has that id.
+    """Nothing of that kind has that id, or nothing that will stay.
 
     Args:
         kind: "volume", "snapshot", "node", "group snapshot", "back end" ...
         id: what was looked for.
+        problem: as a clause.
     """
 
-    def __init__(self, kind: str, id: str) -> None:
-        super().__init__(f"{kind} {id!r} does not exist")
+    def __init__(self, kind: str, id: str, problem: str = "does not exist") -> None:
+        super().__init__(f"{kind} {id!r} {problem}")
         self.kind = kind
         self.id = id
 

@@ -15,10 +15,9 @@ from csi_cinderlib.errors import (
     DriverError,
     NotFound,
     OperationPending,
-    PreconditionFailed,
     StaleRecord,
 )
-from csi_cinderlib.lifecycle import reverts
+from csi_cinderlib.lifecycle import lookup, reverts
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.records import Attachment, Status, Volume
@@ -50,10 +49,7 @@ class Attachments:
         The volume's "never formatted" mark goes over to the first attachment that may write: it is taken off the volume
         before it is on the attachment, so that a crash in between can lose it but never give it to two nodes.
         """
-        try:
-            known = self.store.get(Attachment, attachment.id)
-        except NotFound:
-            known = None
+        known = lookup.find(self.store, Attachment, attachment.id)
         if known is not None and known.status is Status.AVAILABLE:
             return known
         self.room.check()
@@ -105,9 +101,8 @@ class Attachments:
         Of two processes that attach to two nodes, or of which one deletes or reverts the volume, one sees the other.
         """
         volume = self.store.get(Volume, record.volume_id)
-        if volume.status in (Status.DELETING, Status.DELETED, Status.CREATING, Status.ERROR):
-            raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
-        if volume.status is Status.AVAILABLE and reverts.is_running(self.ledger, volume):
+        lookup.check_whole(volume)
+        if volume.owner and volume.status is Status.AVAILABLE and reverts.is_running(self.ledger, volume):
             raise OperationPending(f"{volume.owner!r} is at work on volume {volume.id!r} ({volume.message})")
         attachments = self.ledger.attachments(volume.id)
         others = _others(record, attachments)

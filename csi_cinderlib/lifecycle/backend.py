@@ -264,7 +264,7 @@ class Backend:
         with self._admitted(creates=True):
             if not self.capabilities.consistent_group_snapshots:
                 raise Unsupported(f"back end {self.name!r} takes no snapshots of several volumes at one point in time")
-            return self._groups.create_with(record, members)
+            return self._groups.create(record, members)
 
     def resume_create_group_snapshot(self, record: GroupSnapshot) -> GroupSnapshot:
         """As `resume_create_volume`. Raises NotFound when it died too early to know its members: create it anew then."""

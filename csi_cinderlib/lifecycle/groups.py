@@ -19,7 +19,7 @@ from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.verbs import Columns
 from csi_cinderlib.errors import BackendUnavailable, DriverError, NotFound, PreconditionFailed, Unsupported
-from csi_cinderlib.lifecycle import blank_copies, leftovers
+from csi_cinderlib.lifecycle import lookup
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.persistence.iteration import all_of
@@ -40,11 +40,11 @@ class Answer:
 class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     point = "group-snapshot"
 
-    def create_with(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
+    def create(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
         """Write down the group snapshot and its members, take it, and write down what the driver said."""
         self.room.check()
         for member in members:
-            self._usable(member.volume_id)
+            lookup.get_source_volume(self.store, member.volume_id)
             self.ledger.attachments(member.volume_id)  # one that cannot be read ends it before anything is begun
         record = replace(
             record,
@@ -53,32 +53,20 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
             volume_ids=tuple(member.volume_id for member in members),
         )
         with ExitStack() as undo:
-            record = self.store.add(self.begun(record))
+            record = self.store.add(self.prepare(record))
             undo.callback(self.ledger.remove, record)
             begun = {"status": Status.CREATING, "owner": record.owner, "created_at": record.created_at}
             for member in members:
                 added = self.store.add(replace(member, group_snapshot_id=record.id, **begun))  # type: ignore[arg-type]  # values by name
                 undo.callback(self.ledger.remove, added)
             undo.pop_all()
-        return self.create(record)
+        return self.create_intended(record)
 
-    def begin(self, record: GroupSnapshot) -> GroupSnapshot:
-        """`create_with` has written the intent, and those of the members."""
-        faultpoints.reach("create-group-snapshot.record-written")
-        return record
+    def load_source(self, record: GroupSnapshot) -> list[Volume]:
+        return [lookup.get_source_volume(self.store, id) for id in record.volume_ids]
 
-    def _usable(self, id: str) -> Volume:
-        """The volume. Raises PreconditionFailed when no snapshot of it can be taken."""
-        volume = self.store.get(Volume, id)
-        if volume.status is not Status.AVAILABLE:
-            raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
-        return volume
-
-    def look(self, record: GroupSnapshot) -> list[Volume]:
-        return [self._usable(id) for id in record.volume_ids]
-
-    def begin_again(self, record: GroupSnapshot) -> GroupSnapshot:
-        members = self.members(record)
+    def prepare_retry(self, record: GroupSnapshot) -> GroupSnapshot:
+        members = self.list_objects(record)
         if len(members) != len(record.snapshot_ids):
             # It died between the records: nothing was asked of the driver yet, and nobody knows the other members.
             for member in members:
@@ -90,15 +78,15 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
             change(self.store, member, lambda current: replace(current, blank=False))
         return record
 
-    def members(self, record: GroupSnapshot) -> tuple[Snapshot, ...]:
+    def list_objects(self, record: GroupSnapshot) -> tuple[Snapshot, ...]:
         """Raises CorruptRecord when one cannot be read."""
         return all_of(self.store, Snapshot, {"group_snapshot_id": record.id})
 
     # --- creation
 
-    def make(self, record: GroupSnapshot, volumes: list[Volume]) -> Answer:
+    def create_on_backend(self, record: GroupSnapshot, volumes: list[Volume]) -> Answer:
         """Gather the volumes in a group, snapshot it, and let them go."""
-        members = self.members(record)
+        members = self.list_objects(record)
         group = self._group(record)
         self.driver.create_group(group, volumes)
         group = change(self.store, group, lambda current: replace(current, volume_ids=record.volume_ids))
@@ -114,32 +102,29 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         self._empty(group, volumes)
         return Answer(*said, members)
 
-    def with_answer(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
+    def apply_answer(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
         kept = {key: value for key, value in answer.columns.items() if key not in ("id", "status")}
         return replace(record, fields={**record.fields, **kept})
 
     def finish(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
         for member in answer.members:  # raises NotFound when another process has removed one
-            blank = blank_copies.is_blank(self.store, Source(SourceKind.VOLUME, member.volume_id))
+            blank = lookup.is_blank(self.store, Source(SourceKind.VOLUME, member.volume_id))
             columns = answer.by_member.get(member.id, {})
             change(self.store, member, lambda one, columns=columns, blank=blank: _finished(one, columns, blank=blank))  # type: ignore[misc]  # bound at once
         return super().finish(record, answer)
 
     def _group(self, record: GroupSnapshot) -> Group:
-        try:
-            return self.store.get(Group, record.group_id)
-        except NotFound:
-            return self.store.add(
-                Group(
-                    id=record.group_id,
-                    name=record.name,
-                    backend=self.driver.name,
-                    host=self.store.get(Volume, record.volume_ids[0]).host,
-                    status=Status.AVAILABLE,
-                    consistent=True,
-                    created_at=self.ledger.now(),
-                )
+        return lookup.find(self.store, Group, record.group_id) or self.store.add(
+            Group(
+                id=record.group_id,
+                name=record.name,
+                backend=self.driver.name,
+                host=self.store.get(Volume, record.volume_ids[0]).host,
+                status=Status.AVAILABLE,
+                consistent=True,
+                created_at=self.ledger.now(),
             )
+        )
 
     def _volumes(self, ids: Sequence[str]) -> list[Volume]:
         return [self.store.get(Volume, id) for id in ids]
@@ -205,9 +190,6 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
 
     # --- deletion
 
-    def refuse_dependents(self, record: GroupSnapshot) -> None:
-        self.ledger.refuse_copies(*self.members(record))
-
     def is_untouched(self, was: GroupSnapshot) -> bool:
         return was.status is Status.AVAILABLE
 
@@ -215,21 +197,21 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         """A driver deletes one member after the other, and may find one in use at last."""
         return False
 
-    def destroy(self, record: GroupSnapshot, *, was: GroupSnapshot | None = None) -> None:
-        self._destroy(record, self.members(record), was=was)
+    def delete_on_backend(self, record: GroupSnapshot, *, was: GroupSnapshot | None = None) -> None:
+        self._delete(record, self.list_objects(record), was=was)
 
-    def unmake(self, record: GroupSnapshot, error: DriverError, answer: Answer | None) -> None:
+    def undo_on_backend(self, record: GroupSnapshot, error: DriverError, answer: Answer | None) -> None:
         # What the back end carries out late is found by the group's record.
         keeps_group = isinstance(error, BackendUnavailable)
         if answer is None:
-            self._destroy(record, self.members(record), keeps_group=keeps_group)
+            self._delete(record, self.list_objects(record), keeps_group=keeps_group)
             return
         with suppress(DriverError):
             self._group(record)  # its record went with the group snapshot's, and so did the members'
         taken = [update_snapshot(member, answer.by_member.get(member.id, {})) for member in answer.members]
-        self._destroy(record, taken, keeps_group=keeps_group)
+        self._delete(record, taken, keeps_group=keeps_group)
 
-    def _destroy(
+    def _delete(
         self,
         record: GroupSnapshot,
         members: Sequence[Snapshot],
@@ -237,22 +219,23 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         was: GroupSnapshot | None = None,
         keeps_group: bool = False,
     ) -> None:
-        try:
-            group = self.store.get(Group, record.group_id)
-        except NotFound:
+        group = lookup.find(self.store, Group, record.group_id)
+        if group is None:
             return  # the driver was not asked for anything yet, or everything is gone
         group = self._empty(group, self._volumes_in(group))
-        if record.name_taken:
-            # The group stays, too: an array that has such members may have had such a group, and answered OK.
-            for member in members:
-                name = self.driver.name_of(member)
-                self.ledger.note_leftover(member, name, leftovers.why(record.name_taken))
-            self.ledger.remove(group)
-            return
         self._delete_snapshots(record, group, members, was)
         self.driver.delete_group(group)
         if not keeps_group:
             self.ledger.remove(group)
+
+    def leave_on_backend(self, record: GroupSnapshot) -> None:
+        """The group stays, too: an array that has such members may have had such a group, and answered OK."""
+        group = lookup.find(self.store, Group, record.group_id)
+        if group is None:
+            return  # the driver was not asked for anything yet, or everything is gone
+        group = self._empty(group, self._volumes_in(group))
+        super().leave_on_backend(record)
+        self.ledger.remove(group)
 
     def _delete_snapshots(
         self, record: GroupSnapshot, group: Group, members: Sequence[Snapshot], was: GroupSnapshot | None
@@ -265,8 +248,8 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
             if outcome.failure is not None:
                 raise outcome.failure
 
-    def remove(self, record: GroupSnapshot) -> bool:
-        for member in self.members(record):
+    def remove_record(self, record: GroupSnapshot) -> bool:
+        for member in self.list_objects(record):
             self.ledger.remove_snapshot(member)
         return self.ledger.remove(record)
 

@@ -22,8 +22,9 @@ from csi_cinderlib.errors import (
     StaleRecord,
 )
 from csi_cinderlib.lifecycle import leftovers
+from csi_cinderlib.lifecycle.lookup import find
 from csi_cinderlib.model import times
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Record, Snapshot, Status, Volume
 from csi_cinderlib.pages import ORPHAN_PAGE
 from csi_cinderlib.persistence.api import R, Store
 from csi_cinderlib.persistence.iteration import all_of
@@ -75,8 +76,7 @@ class Ledger:
         """
         if record.owner in ("", self.owner) or not self._is_alive(record.owner):
             return
-        kind = type(record).__name__.lower()
-        raise OperationPending(f"{record.owner!r} is at work on {kind} {record.id!r} ({record.status})")
+        raise OperationPending(f"{record.owner!r} is at work on {noun(record)} {record.id!r} ({record.status})")
 
     def is_alive(self, owner: str) -> bool:
         """Whether the owner is a living process; "" is none."""
@@ -92,32 +92,26 @@ class Ledger:
         changed = replace(record, status=status, owner=self.owner, message="", **values)
         return record if changed == record else self.store.replace(changed)
 
+    def intend_deletion(self, record: S) -> S:
+        """Write down that it is about to be deleted. Raises what `intend` raises."""
+        if not isinstance(record, Volume | Snapshot):
+            return self.intend(record, Status.DELETING)
+        unfinished = record.unfinished or record.status in UNFINISHED
+        return self.intend(record, Status.DELETING, unfinished=unfinished)
+
     def check_own(self, record: S, status: Status) -> None:
         """Raises StaleRecord when another process took the record over while the driver worked."""
         if record.status is not status or record.owner != self.owner:
-            raise StaleRecord(type(record).__name__.lower(), record.id)
+            raise StaleRecord(noun(record), record.id)
 
     def current(self, record: R) -> R:
         """The record as it is stored; as it is given, where there is none."""
-        try:
-            return self.store.get(type(record), record.id)
-        except NotFound:
-            return record
-
-    def has(self, record: R) -> bool:
-        """Whether there is a record with that id."""
-        try:
-            self.store.get(type(record), record.id)
-        except NotFound:
-            return False
-        return True
+        return find(self.store, type(record), record.id) or record
 
     def is_taken_over(self, record: S) -> bool:
         """Whether another process carries on with what was begun here, so that nothing of it may be undone here."""
-        try:
-            return self.is_of_another(self.store.get(type(record), record.id))
-        except NotFound:
-            return False
+        current = find(self.store, type(record), record.id)
+        return current is not None and self.is_of_another(current)
 
     def is_of_another(self, current: S) -> bool:
         """Whether another process works on it.
@@ -139,7 +133,7 @@ class Ledger:
                         raise
                 else:
                     return True
-            raise StaleRecord(type(record).__name__.lower(), record.id)
+            raise StaleRecord(noun(record), record.id)
         return False
 
     def remove_snapshot(self, record: Snapshot) -> bool:
@@ -192,7 +186,7 @@ class Ledger:
         try:
             change(self.store, record, update)
         except DriverError as error:
-            _log.warning("could not note on %s %s: %s (%s)", type(record).__name__.lower(), record.id, message, error)
+            _log.warning("could not note on %s %s: %s (%s)", noun(record), record.id, message, error)
 
     def leave(self, record: S, message: str, **values: Any) -> None:
         """Keep a record of what a failed creation left on the back end, also where another process has removed it."""
@@ -201,7 +195,7 @@ class Ledger:
         except AlreadyExists:
             self.note(record, Status.ERROR, message, owner="", **values)
         except DriverError as error:
-            _log.error("%s %s has no record (%s): %s", type(record).__name__.lower(), record.id, error, message)
+            _log.error("%s %s has no record (%s): %s", noun(record), record.id, error, message)
 
     def leave_unanswered(self, record: S, error: DriverError) -> bool:
         """Keep the record of a creation that got no answer: the back end may carry it out after the clean-up. Whether it was kept."""
@@ -222,7 +216,7 @@ class Ledger:
 
     def note_leftover(self, record: Volume | Snapshot, name: str, reason: str) -> None:
         """Write down what may stay on the back end out of every record's reach. Raises StoreUnavailable."""
-        kind, pool = type(record).__name__.lower(), getattr(record, "pool", "")
+        kind, pool = noun(record), getattr(record, "pool", "")
         leftover = leftovers.Leftover(
             kind=kind, id=record.id, backend=self.name, pool=pool, name=name, since=self.now(), reason=reason
         )
@@ -286,7 +280,7 @@ class Ledger:
             InUse: there is one.
             CorruptRecord: there may be one.
         """
-        kinds = {source.id: type(source).__name__.lower() for source in sources}
+        kinds = {source.id: noun(source) for source in sources}
         for volume in all_of(self.store, Volume, {"status": str(Status.CREATING), "backend": self.name}):
             if volume.source is not None and (kind := kinds.get(volume.source.id)):
                 raise InUse(
@@ -295,7 +289,7 @@ class Ledger:
                 )
 
 
-def noun(record: Volume | Snapshot | Attachment | GroupSnapshot) -> str:
+def noun(record: Record) -> str:
     """What people call such a thing."""
     return "group snapshot" if isinstance(record, GroupSnapshot) else type(record).__name__.lower()
 

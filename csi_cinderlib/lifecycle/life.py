@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -33,7 +34,7 @@ from csi_cinderlib.persistence.optimistic import change
 
 S = TypeVar("S", Volume, Snapshot, GroupSnapshot)
 L = TypeVar("L")
-"""What it depends on."""
+"""What it is made from."""
 A = TypeVar("A")
 """What a driver answers to a creation."""
 _log = logging.getLogger(__name__)
@@ -57,42 +58,46 @@ class Life(ABC, Generic[S, L, A]):
     # --- what is particular to the kind
 
     @abstractmethod
-    def look(self, record: S) -> L:
-        """What it depends on, once its intent is visible.
+    def list_objects(self, record: S) -> Sequence[Volume | Snapshot]:
+        """What the back end holds of it: itself, or the members of a group snapshot. Raises CorruptRecord."""
+
+    @abstractmethod
+    def load_source(self, record: S) -> L:
+        """What it is made from, once its intent is visible.
 
         Whoever deletes that counts the dependents after his own intent is visible: so each looks at the other's.
 
         Raises:
-            PreconditionFailed: it is gone, or being deleted.
+            NotFound, OperationPending, PreconditionFailed: see `lookup.check_copyable`.
         """
 
     @abstractmethod
-    def make(self, record: S, seen: L) -> A:
+    def create_on_backend(self, record: S, source: L) -> A:
         """Have the driver create it. Raises what the driver raises, and NameTaken where it must not be asked."""
 
     @abstractmethod
-    def with_answer(self, record: S, answer: A) -> S:
+    def apply_answer(self, record: S, answer: A) -> S:
         """The record with what the driver answered in it."""
 
     @abstractmethod
-    def destroy(self, record: S, *, was: S | None = None) -> None:
+    def delete_on_backend(self, record: S, *, was: S | None = None) -> None:
         """Have the driver delete what there is, whichever part; what is out of its reach is noted.
 
         Args:
             was: the record before the deletion; None when a creation is undone.
         """
 
-    def unmake(self, record: S, error: DriverError, answer: A | None) -> None:  # noqa: ARG002  # for those who need them
-        """As `destroy`, after a creation that failed with this error, or has lost its record after this answer."""
-        self.destroy(record)
+    def undo_on_backend(self, record: S, error: DriverError, answer: A | None) -> None:  # noqa: ARG002  # for those who need them
+        """As `delete_on_backend`, after a creation that failed with this error, or has lost its record after this answer."""
+        self.delete_on_backend(record)
 
     @abstractmethod
-    def remove(self, record: S) -> bool:
+    def remove_record(self, record: S) -> bool:
         """Remove the record, and what goes with it; whether it was there."""
 
-    @abstractmethod
     def refuse_dependents(self, record: S) -> None:
         """Raises InUse when something depends on it, or CorruptRecord when nobody can tell."""
+        self.ledger.refuse_copies(*self.list_objects(record))
 
     def is_untouched(self, was: S) -> bool:
         """Whether no earlier deletion can have reached the driver."""
@@ -104,25 +109,20 @@ class Life(ABC, Generic[S, L, A]):
 
     # --- creation
 
-    def begin(self, record: S) -> S:
-        """Write the intent."""
-        record = self.store.add(self.begun(record))
-        faultpoints.reach(f"create-{self.point}.record-written")
-        return record
-
-    def begun(self, record: S) -> S:
+    def prepare(self, record: S) -> S:
+        """The record as its intent is written."""
         now = record.created_at or self.ledger.now()
         return replace(record, status=Status.CREATING, owner=self.ledger.owner, created_at=now)
 
-    def create(self, record: S) -> S:
-        """Write the intent, create it, and write down what the driver said."""
-        record = self.begin(record)
+    def create_intended(self, record: S) -> S:
+        """Create what was just written down to be created, and write down what the driver said."""
+        faultpoints.reach(f"create-{self.point}.record-written")
         try:
-            seen = self.look(record)
+            source = self.load_source(record)
         except DriverError:
-            self.remove(record)
+            self.remove_record(record)
             raise
-        return self._make(record, seen, is_first=True)
+        return self._create(record, source, is_first=True)
 
     def resume(self, record: S) -> S:
         """Finish a creation that ended in the middle: undo what may be there, and start over.
@@ -135,36 +135,37 @@ class Life(ABC, Generic[S, L, A]):
             raise PreconditionFailed(f"{noun(record)} {record.id!r} is {record.status}: its creation cannot be resumed")
         leftovers.refuse_restored(noun(record), record.id, record.name_taken)
         self.room.check()
-        record = self.begin_again(self.ledger.intend(record, Status.CREATING))
-        seen = self._look_again(record)
+        record = self.prepare_retry(self.ledger.intend(record, Status.CREATING))
+        source = self._load_source_again(record)
         if not record.name_taken:  # else what is there is not this one's; perhaps it is gone by now
             self._clean_up(record)
-            record, seen = self.ledger.current(record), self._look_again(record)  # the driver may have changed both
-        return self._make(record, seen)
+            record = self.ledger.current(record)
+            source = self._load_source_again(record)  # the driver may have changed both
+        return self._create(record, source)
 
-    def _look_again(self, record: S) -> L:
+    def _load_source_again(self, record: S) -> L:
         try:
-            return self.look(record)
+            return self.load_source(record)
         except DriverError as error:
             self.ledger.note(record, Status.ERROR, str(error), owner="")  # what an earlier attempt left may be there
             raise
 
-    def begin_again(self, record: S) -> S:
+    def prepare_retry(self, record: S) -> S:
         """Prepare a record whose creation starts over, and what goes with it."""
         return record
 
     def _clean_up(self, record: S) -> None:
         try:
-            self.destroy(record)
+            self.delete_on_backend(record)
         except (BackendUnavailable, StoreUnavailable):
             raise
         except DriverError as error:
             # Most likely there was nothing to delete. If something is there, creating it again fails, and says so.
             _log.info("clean-up before creating %s %s again: %s", noun(record), record.id, error)
 
-    def _make(self, record: S, seen: L, *, is_first: bool = False) -> S:
+    def _create(self, record: S, source: L, *, is_first: bool = False) -> S:
         try:
-            answer = self.make(record, seen)
+            answer = self.create_on_backend(record, source)
         except NameTaken:
             raise  # the driver was not asked, and the record says why
         except DriverError as error:
@@ -188,7 +189,7 @@ class Life(ABC, Generic[S, L, A]):
 
         def finished(current: S) -> S:
             self.ledger.check_own(current, Status.CREATING)
-            done = self.with_answer(current, answer)
+            done = self.apply_answer(current, answer)
             return replace(done, status=Status.AVAILABLE, name_taken="", owner="", message="", **values)
 
         return change(self.store, record, finished)
@@ -203,19 +204,19 @@ class Life(ABC, Generic[S, L, A]):
         if self.ledger.is_of_another(current):
             return
         if answer is not None:
-            record = replace(self.with_answer(current, answer), name_taken="")  # this call certainly made it
+            record = replace(self.apply_answer(current, answer), name_taken="")  # this call certainly made it
         elif record.name_taken:
             self.ledger.leave(record, str(error))
             return
         else:
             record = current
         try:
-            self.unmake(record, error, answer)
+            self.undo_on_backend(record, error, answer)
         except DriverError as second:
             self.ledger.leave(record, f"{error}; cleaning up failed, too: {second}")
             return
         if not self.ledger.leave_unanswered(record, error):
-            self.remove(record)
+            self.remove_record(record)
 
     # --- deletion
 
@@ -223,13 +224,16 @@ class Life(ABC, Generic[S, L, A]):
         """Delete it and its record; whether it was there still."""
         was = record
         try:
-            record = self.intend_deletion(record)
+            record = self.ledger.intend_deletion(record)
         except NotFound:
             return False
         faultpoints.reach(f"delete-{self.point}.record-written")
         self._refuse_dependents(record, was)
         try:
-            self.destroy(record, was=was)
+            if record.name_taken:
+                self.leave_on_backend(record)
+            else:
+                self.delete_on_backend(record, was=was)
         except InUse as error:
             self.ledger.note_refusal(record, was, error, is_whole=self.is_whole_when_refused(was))
             raise
@@ -237,10 +241,12 @@ class Life(ABC, Generic[S, L, A]):
             self.ledger.note(record, Status.DELETING, str(error))
             raise
         faultpoints.reach(f"delete-{self.point}.driver-done")
-        return self.remove(record)
+        return self.remove_record(record)
 
-    def intend_deletion(self, record: S) -> S:
-        return self.ledger.intend(record, Status.DELETING)
+    def leave_on_backend(self, record: S) -> None:
+        """Note for an operator what has its name on the back end and is not this driver's to delete."""
+        for item in self.list_objects(record):
+            self.ledger.note_leftover(item, self.driver.name_of(item), leftovers.why(record.name_taken))
 
     def _refuse_dependents(self, record: S, was: S) -> None:
         """Once the intent is visible: whoever adds a dependent looks at the intent afterwards."""

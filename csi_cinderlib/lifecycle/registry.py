@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 
-from csi_cinderlib.errors import BackendUnavailable, NotFound
+from csi_cinderlib.errors import BackendUnavailable
 from csi_cinderlib.lifecycle.backend import Backend
 
 
@@ -20,12 +20,11 @@ class Backends:
         """A back end that is ready.
 
         Raises:
-            NotFound: there is none of that name.
-            BackendUnavailable: it is not ready; says why.
+            BackendUnavailable: it is not ready, or not configured any more; says why.
         """
         backend = self._backends.get(name)
         if backend is None:
-            raise NotFound("back end", name)
+            raise BackendUnavailable(name, "it is not configured any more")
         if not backend.ready:
             raise BackendUnavailable(name, backend.failure)
         return backend
@@ -64,13 +63,10 @@ class _Topologies(Mapping[str, Mapping[str, str]]):
         self._backends = backends
 
     def __getitem__(self, name: str) -> Mapping[str, str]:
-        for backend in self._backends.all():
-            if backend.name == name:
-                return backend.settings.topology
-        raise KeyError(name)
+        return self._backends._backends[name].settings.topology
 
     def __iter__(self) -> Iterator[str]:
-        return (backend.name for backend in self._backends.all())
+        return iter(self._backends._backends)
 
     def __len__(self) -> int:
-        return len(self._backends.all())
+        return len(self._backends._backends)

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import functools
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from csi_cinderlib.errors import ResourceExhausted
 from csi_cinderlib.host.reserve import Reserve
 
 
-class Room:
-    """One for each state directory (`of`)."""
+class Room(Reserve):
+    """One for each state directory (`of`). A driver's start makes the directory."""
 
     def __init__(self, state_dir: Path) -> None:
+        super().__init__(state_dir / "cinder" / "reserve")
         self._state_dir = state_dir
-        self.reserve = Reserve(state_dir / "cinder" / "reserve")
-
-    def fill(self) -> None:
-        """Keep the room back, as far as there is any. A driver's start has made the directory."""
-        self.reserve.fill()
 
     def check(self) -> None:
         """Raises ResourceExhausted when the disk lacks the room that clean-up may need."""
-        if not self.reserve.fill():
+        if not self.fill():
             raise ResourceExhausted(
                 f"the disk of the state directory {self._state_dir} is full: existing volumes can be taken down, and nothing new is "
                 "begun"
             )
-
-    def released_if_full(self) -> AbstractContextManager[None]:
-        """The room that was kept back is there meanwhile, if the disk has next to none."""
-        return self.reserve.released_if_full()
 
 
 of = functools.cache(Room)

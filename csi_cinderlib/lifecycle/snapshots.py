@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from csi_cinderlib.backend.columns import update_snapshot
 from csi_cinderlib.backend.stats import DriverTraits
 from csi_cinderlib.backend.verbs import Columns, Driver
-from csi_cinderlib.errors import PreconditionFailed, Unsupported
-from csi_cinderlib.lifecycle import blank_copies, leftovers
-from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
+from csi_cinderlib.errors import Unsupported
+from csi_cinderlib.lifecycle import lookup
+from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
-from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
+from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Volume
 
 
 class Snapshots(Life[Snapshot, Volume, Columns]):
@@ -23,48 +23,40 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
         self._traits = traits
 
     def create(self, record: Snapshot) -> Snapshot:
-        """Raises Unsupported when this driver's volume could not be attached any more after a snapshot."""
+        """Write the intent, take the snapshot, and write down what the driver said.
+
+        Raises:
+            Unsupported: this driver's volume could not be attached any more after a snapshot.
+        """
         if not self._traits().takes_snapshots:
             raise Unsupported(
                 f"back end {self.driver.name!r} cannot take snapshots: its driver would put a qcow2 file over the volume's "
                 "own, and the kernel attaches raw files only"
             )
         self.room.check()
-        volume = self.store.get(Volume, record.volume_id)
-        if volume.status in (Status.CREATING, Status.DELETING, Status.DELETED, Status.ERROR):
-            raise PreconditionFailed(f"volume {volume.id!r} is {volume.status}")
+        volume = self.load_source(record)
         self.ledger.attachments(volume.id)  # one that cannot be read ends it before anything is begun
-        return super().create(record)
+        return self.create_intended(self.store.add(self.prepare(record)))
 
-    def look(self, record: Snapshot) -> Volume:
-        volume = self.store.get(Volume, record.volume_id)
-        if volume.status in (Status.DELETING, Status.DELETED):
-            raise PreconditionFailed(f"volume {volume.id!r} is being deleted")
-        return volume
+    def list_objects(self, record: Snapshot) -> Sequence[Snapshot]:
+        return (record,)
 
-    def make(self, record: Snapshot, volume: Volume) -> Columns:
+    def load_source(self, record: Snapshot) -> Volume:
+        return lookup.get_source_volume(self.store, record.volume_id)
+
+    def create_on_backend(self, record: Snapshot, volume: Volume) -> Columns:
         return self.driver.create_snapshot(record, volume, self.ledger.attachments(volume.id))
 
-    def with_answer(self, record: Snapshot, answer: Columns) -> Snapshot:
+    def apply_answer(self, record: Snapshot, answer: Columns) -> Snapshot:
         return update_snapshot(record, answer)
 
     def finish(self, record: Snapshot, answer: Columns) -> Snapshot:
-        blank = blank_copies.is_blank(self.store, Source(SourceKind.VOLUME, record.volume_id))
+        blank = lookup.is_blank(self.store, Source(SourceKind.VOLUME, record.volume_id))
         return self.write_result(record, answer, blank=blank, unfinished=False)
 
-    def intend_deletion(self, record: Snapshot) -> Snapshot:
-        unfinished = record.unfinished or record.status in UNFINISHED
-        return self.ledger.intend(record, Status.DELETING, unfinished=unfinished)
-
-    def refuse_dependents(self, record: Snapshot) -> None:
-        self.ledger.refuse_copies(record)
-
-    def destroy(self, record: Snapshot, *, was: Snapshot | None = None) -> None:
-        if was is not None and record.name_taken:
-            self.ledger.note_leftover(record, self.driver.name_of(record), leftovers.why(record.name_taken))
-            return
+    def delete_on_backend(self, record: Snapshot, *, was: Snapshot | None = None) -> None:
         outcome = self.driver.delete_snapshot(record, unfinished=was is None or record.unfinished)
         self.ledger.note_outcome(record, was, outcome)
 
-    def remove(self, record: Snapshot) -> bool:
+    def remove_record(self, record: Snapshot) -> bool:
         return self.ledger.remove_snapshot(record)

@@ -15,16 +15,14 @@ from csi_cinderlib.errors import (
     BackendError,
     DriverError,
     InUse,
-    NotFound,
     OutOfRange,
-    PreconditionFailed,
     Unsupported,
 )
-from csi_cinderlib.lifecycle import blank_copies, leftovers
-from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
+from csi_cinderlib.lifecycle import lookup
+from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume
+from csi_cinderlib.model.records import Attachment, Snapshot, Source, Status, Volume
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.persistence.optimistic import change
 
@@ -38,56 +36,34 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         super().__init__(ledger, driver, room)
         self._traits = traits
 
-    def begun(self, record: Volume) -> Volume:
-        return replace(super().begun(record), blank=record.source is None)
+    def prepare(self, record: Volume) -> Volume:
+        return replace(super().prepare(record), blank=record.source is None)
 
     def create(self, record: Volume) -> Volume:
+        """Write the intent, create the volume, and write down what the driver said."""
         self.room.check()
-        self._check_source(record)
-        # Before there is a record: a retry with one takes the file for its own.
-        self._leave_file_alone(self.begun(record))
-        return super().create(record)
+        if record.source is not None:
+            self._check_source(record, record.source)
+        record = self.prepare(record)
+        self._leave_file_alone(record)  # before there is a record: a retry with one takes the file for its own
+        return self.create_intended(self.store.add(record))
 
-    def _check_source(self, record: Volume) -> None:
+    def _check_source(self, record: Volume, source: Source) -> None:
         """A source that cannot be copied, or is too large, leaves no record behind."""
-        source = record.source
-        if source is None:
-            return
-        found: Volume | Snapshot
-        if source.kind is SourceKind.SNAPSHOT:
-            found = self.store.get(Snapshot, source.id)
-        else:
-            found = self.store.get(Volume, source.id)
-        subject = f"{source.kind} {found.id!r}"
+        found = lookup.get_source(self.store, source)
         if found.backend != record.backend:
-            raise Unsupported(f"{subject} is on back end {found.backend!r}, not on {record.backend!r}")
-        if found.status in (Status.CREATING, Status.DELETING, Status.DELETED, Status.ERROR):
-            raise PreconditionFailed(f"{subject} is {found.status}")
+            raise Unsupported(f"{source.kind} {found.id!r} is on back end {found.backend!r}, not on {record.backend!r}")
         if record.size < found.size:
             least = f"the {source.kind}'s {to_bytes(found.size)}"
             raise OutOfRange("capacity_range", f"{to_bytes(record.size)} bytes is less than {least}")
 
-    def look(self, record: Volume) -> Snapshot | Volume | None:
-        """At the source, which may not be there to be copied any more."""
-        source = record.source
-        if source is None:
-            return None
-        found: Snapshot | Volume
-        holder: Snapshot | Volume | GroupSnapshot
-        try:
-            if source.kind is SourceKind.SNAPSHOT:
-                holder = found = self.store.get(Snapshot, source.id)
-                if found.group_snapshot_id:  # a member's own record does not show the deletion of its group snapshot
-                    holder = self.store.get(GroupSnapshot, found.group_snapshot_id)
-            else:
-                holder = found = self.store.get(Volume, source.id)
-        except NotFound:
-            raise PreconditionFailed(f"{source.kind} {source.id!r} was deleted meanwhile") from None
-        if holder.status in (Status.DELETING, Status.DELETED):
-            raise PreconditionFailed(f"{source.kind} {source.id!r} is being deleted")
-        return found
+    def list_objects(self, record: Volume) -> Sequence[Volume]:
+        return (record,)
 
-    def make(self, record: Volume, source: Snapshot | Volume | None) -> Columns:
+    def load_source(self, record: Volume) -> Snapshot | Volume | None:
+        return lookup.get_source(self.store, record.source) if record.source is not None else None
+
+    def create_on_backend(self, record: Volume, source: Snapshot | Volume | None) -> Columns:
         if record.name_taken:
             self._leave_file_alone(record)
         return self.driver.create_volume(record, source)
@@ -95,15 +71,15 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
     def _leave_file_alone(self, record: Volume) -> None:
         """Raises NameTaken when another volume's file would be overwritten, AlreadyExists when the file is that of a known volume."""
         if self._traits().overwrites_files and (path := self.driver.find_file(record)):
-            if not record.name_taken and self.ledger.has(record):
+            if not record.name_taken and lookup.find(self.store, Volume, record.id):
                 raise AlreadyExists("volume", record.id)
             raise self.ledger.leave_alone(record, BackendError(self.driver.name, f"{path} exists"))
 
-    def with_answer(self, record: Volume, answer: Columns) -> Volume:
+    def apply_answer(self, record: Volume, answer: Columns) -> Volume:
         return update_volume(record, answer)
 
     def finish(self, record: Volume, answer: Columns) -> Volume:
-        source_blank = blank_copies.is_blank(self.store, record.source)
+        source_blank = record.source is not None and lookup.is_blank(self.store, record.source)
         blank = record.blank or source_blank
         return self.write_result(record, answer, blank=blank, source_blank=source_blank, unfinished=False)
 
@@ -117,10 +93,6 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         if record.status is Status.AVAILABLE:  # a kill must leave no intent to delete a volume that is in use
             refuse_attached(record, self.ledger.attachments(record.id))
         return super().delete(record)
-
-    def intend_deletion(self, record: Volume) -> Volume:
-        unfinished = record.unfinished or record.status in UNFINISHED
-        return self.ledger.intend(record, Status.DELETING, unfinished=unfinished)
 
     def refuse_dependents(self, record: Volume) -> None:
         self.ledger.refuse_copies(record)
@@ -138,10 +110,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         counted = not self._traits().independent_snapshots
         return counted and bool(self.store.page(Snapshot, limit=1, where=finished).records)
 
-    def destroy(self, record: Volume, *, was: Volume | None = None) -> None:
-        if was is not None and record.name_taken:
-            self.ledger.note_leftover(record, self.driver.name_of(record), leftovers.why(record.name_taken))
-            return
+    def delete_on_backend(self, record: Volume, *, was: Volume | None = None) -> None:
         unfinished = was is None or record.unfinished
         if was is not None and not unfinished and was.status is not Status.DELETING:
             self._note_missing_file(record)  # after an earlier attempt, that may have removed it
@@ -153,7 +122,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
             reason = "its file was not found on its share when it was deleted"
             self.ledger.note_leftover(record, self.driver.name_of(record), reason)
 
-    def remove(self, record: Volume) -> bool:
+    def remove_record(self, record: Volume) -> bool:
         try:
             return self.ledger.remove(record)
         except InUse:  # has snapshots
@@ -170,8 +139,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         that grow by a difference would add it again.
         """
         resumed = record.status is Status.EXTENDING
-        if record.status not in (Status.AVAILABLE, Status.EXTENDING):
-            raise PreconditionFailed(f"volume {record.id!r} is {record.status}")
+        lookup.check_whole(record)
         if size <= record.size and not resumed:
             return record
         self.room.check()

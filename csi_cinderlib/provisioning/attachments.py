@@ -9,6 +9,7 @@ from datetime import datetime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import ResourceExhausted, Unsupported
 from csi_cinderlib.faultpoints import reach
+from csi_cinderlib.lifecycle.lookup import get_volume
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import Capability
@@ -21,7 +22,6 @@ from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import access, fencing, locking
-from csi_cinderlib.provisioning.finality import existing_volume, home
 from csi_cinderlib.sealing import Sealer
 
 CONTEXT_KEY = "connection"
@@ -71,7 +71,7 @@ class Attachments:
         """
         id = request.volume_id
         with self._locks.hold(locking.attachments(id), shared=[locking.volume(id)]):
-            volume = existing_volume(self._store, id)
+            volume = get_volume(self._store, id)
             connector = self._connector(request.node_id)
             fencing.check_usable(volume, request)
             attachment, is_answered = self._attach(volume, connector, request)
@@ -96,7 +96,7 @@ class Attachments:
 
     def _attach(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> tuple[Attachment, bool]:
         """The attachment, and whether it was answered before, so that the node may have it in use."""
-        backend = home(self._backends, volume)
+        backend = self._backends.get(volume.backend)
         attachments = self._attachments(volume.id)
 
         def check(others: Sequence[Attachment]) -> None:
@@ -119,7 +119,7 @@ class Attachments:
         return {other.node_id for other in self._attachments(attachment.volume_id)} <= {attachment.node_id}
 
     def _detach(self, attachment: Attachment) -> None:
-        home(self._backends, attachment).disconnect(attachment)
+        self._backends.get(attachment.backend).disconnect(attachment)
 
     def _new(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> Attachment:
         mode = request.capability.access_mode

@@ -1,37 +1,14 @@
-"""Whether what exists is what was asked for, and what a repeated call has to do. Pure."""
+"""Whether what exists is what was asked for. Pure."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Mapping
 
 from csi_cinderlib.errors import AlreadyExists
-from csi_cinderlib.model.records import Snapshot, Source, Status, Volume
-from csi_cinderlib.model.requests import CreateSnapshot, CreateVolume, Topology
+from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Source, Volume
+from csi_cinderlib.model.requests import CreateSnapshot, CreateVolume
 from csi_cinderlib.provisioning import access
-
-
-class Step(enum.Enum):
-    """What CreateVolume or CreateSnapshot does about the record with its id."""
-
-    CREATE = enum.auto()
-    ANSWER = enum.auto()
-    RESUME = enum.auto()
-    FINISH_DELETION = enum.auto()
-    REFUSE = enum.auto()
-
-
-def next_step(record: Volume | Snapshot | None) -> Step:
-    """An earlier call may have ended anywhere: died, or failed and not been able to clean up."""
-    if record is None:
-        return Step.CREATE
-    if record.status in {Status.CREATING, Status.ERROR}:
-        return Step.RESUME
-    if record.status is Status.DELETING:
-        return Step.FINISH_DELETION
-    if record.status is Status.DELETED:
-        return Step.REFUSE
-    return Step.ANSWER
+from csi_cinderlib.provisioning.ranking import reachable
 
 
 def check_same(volume: Volume, request: CreateVolume, *, topology: Mapping[str, str]) -> None:
@@ -88,20 +65,16 @@ def mapping_difference(have: Mapping[str, str], wanted: Mapping[str, str]) -> st
     return ", ".join(sorted(key for key in have.keys() | wanted.keys() if have.get(key) != wanted.get(key)))
 
 
-def reachable(topology: Mapping[str, str], requirement: Topology | None) -> bool:
-    """Whether a back end with this topology meets the requirement: it must fit one of the requisite sets of segments."""
-    if requirement is None or not topology:
-        return True
-    wanted = requirement.requisite or requirement.preferred
-    return not wanted or any(fits(topology, segments) for segments in wanted)
-
-
-def fits(topology: Mapping[str, str], segments: Mapping[str, str]) -> bool:
-    """Whether a node with these segments reaches a back end with this topology."""
-    return all(segments.get(key) == value for key, value in topology.items())
-
-
 def check_same_snapshot(snapshot: Snapshot, request: CreateSnapshot) -> None:
     """Raises AlreadyExists when the snapshot with that name is one of another volume."""
     if snapshot.volume_id != request.volume_id:
         raise AlreadyExists("snapshot", request.name, f"it is one of volume {snapshot.volume_id}")
+
+
+def check_same_group_snapshot(found: GroupSnapshot, wanted: GroupSnapshot) -> None:
+    """Raises AlreadyExists when the group snapshot is one of other volumes, or has other parameters."""
+    if set(found.volume_ids) != set(wanted.volume_ids):
+        volumes = ", ".join(found.volume_ids)
+        raise AlreadyExists("group snapshot", wanted.name, f"it is a snapshot of the volumes {volumes}")
+    if keys := mapping_difference(found.parameters, wanted.parameters):
+        raise AlreadyExists("group snapshot", wanted.name, f"parameters differ in {keys}")

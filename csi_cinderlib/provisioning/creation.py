@@ -1,35 +1,32 @@
-"""CreateVolume: what to do about a name, from what, where, and of which kind."""
+"""CreateVolume: from what, where, and of which kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 
-from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import (
-    AlreadyExists,
     BackendBusy,
     BackendUnavailable,
     DriverError,
     InvalidRequest,
     NotFound,
-    OperationPending,
-    PreconditionFailed,
+    OutOfRange,
     ResourceExhausted,
 )
 from csi_cinderlib.host import mkfstrial
 from csi_cinderlib.host.devices import SECTOR
+from csi_cinderlib.lifecycle.lookup import get_source
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM
 from csi_cinderlib.model.ids import Namespace
-from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
+from csi_cinderlib.model.records import Snapshot, SourceKind, Volume
 from csi_cinderlib.model.requests import FS_TYPE, CreateVolume
-from csi_cinderlib.model.size import GiB, to_bytes
+from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import access, locking, sizes
-from csi_cinderlib.provisioning.comparison import Step, check_same, next_step
-from csi_cinderlib.provisioning.finality import existing_volume, exists, home, retried
+from csi_cinderlib.provisioning import access
+from csi_cinderlib.provisioning.idempotency import find_backend
 from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
 
@@ -38,85 +35,43 @@ SECTOR_SIZE = "logical_block_size"
 
 
 class Creation:
-    """One name, one volume, however often and from wherever it is asked for."""
+    """Creates the volume of a request, of which there is no record."""
 
     def __init__(
-        self,
-        store: Store,
-        backends: Backends,
-        locks: KeyedLocks,
-        *,
-        ids: Namespace,
-        placement: Placement,
-        clock: Callable[[], datetime],
+        self, store: Store, backends: Backends, *, ids: Namespace, placement: Placement, clock: Callable[[], datetime]
     ) -> None:
         self._store = store
         self._backends = backends
-        self._locks = locks
         self._ids = ids
         self._placement = placement
         self._clock = clock
 
     def create(self, request: CreateVolume) -> Volume:
-        """The volume of that name, made if need be. `provisioning.volumes` says what it raises."""
-        access.check_possible(request.capabilities)
-        id = self._ids.volume_id(request.name)
-        with self._locks.hold(locking.volume(id), shared=locking.source(request.source)):
-            record = self._find(id)
-            step = next_step(record)
-            if record is None or step is Step.CREATE:
-                return self._make(request)
-            if step is Step.FINISH_DELETION:
-                home(self._backends, record).delete_volume(record)
-                return self._make(request)
-            if step is Step.REFUSE:
-                raise AlreadyExists(
-                    "volume",
-                    request.name,
-                    "a deleted volume had this name, and its snapshots still exist; delete them first",
-                )
-            check_same(record, request, topology=self._placement.topology(record.backend))
-            return record if step is Step.ANSWER else self._resume(record)
-
-    def _find(self, id: str) -> Volume | None:
-        try:
-            return self._store.get(Volume, id)
-        except NotFound:
-            return None
-
-    def _resume(self, record: Volume) -> Volume:
-        """An earlier call died or failed half-way: undo what it did, and make the volume anew."""
-        backend = home(self._backends, record)
-        with retried(self._store, record.backend, Volume, record.id):
-            return backend.resume_create_volume(record)
-
-    def _make(self, request: CreateVolume) -> Volume:
-        source = self._source(request.source)
+        """At the best place that takes it. `provisioning.volumes` says what it raises."""
+        source = get_source(self._store, request.source) if request.source is not None else None
         near = self._store.get(Volume, source.volume_id) if isinstance(source, Snapshot) else source
         if near:
             self._check_file_system(near, request)
-        size = sizes.new_size(request.size, source=source.size if source else None)
-        return self._make_somewhere(self._placement.choose(request, size, near=near), request, size)
+        size = choose_size(request.size, source=source.size if source else None)
+        return self._create_somewhere(self._placement.choose(request, size, near=near), request, size)
 
-    def _make_somewhere(self, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
+    def _create_somewhere(self, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
         """At the best place that takes the volume. What was known of the places may have changed since.
 
-        A back end that became unavailable has begun nothing if there is no record: the record comes first, and only one attempt can add it.
+        A back end that refused has begun nothing if there is no record: the record comes first, and only one attempt can add it.
         """
         refusals: list[DriverError] = []
         for place in choice.places:
             try:
-                return self._make_at(place, choice, request, size)
-            except (ResourceExhausted, BackendBusy) as error:
-                refusals.append(error)
-            except BackendUnavailable as error:
-                if exists(self._store, Volume, self._ids.volume_id(request.name)):
+                return self._create_at(place, choice, request, size)
+            except (ResourceExhausted, BackendBusy, BackendUnavailable) as error:
+                if find_backend(self._store, Volume, self._ids.volume_id(request.name)) is not None:
                     raise
                 refusals.append(error)
         passing = (error for error in refusals if not isinstance(error, ResourceExhausted))
         raise next(passing, refusals[-1])  # nothing final while a place may take it later
 
-    def _make_at(self, place: Place, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
+    def _create_at(self, place: Place, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
         _check_mkfs_options(place, request, size)
         backend = self._backends.get(place.backend)
         record = Volume(
@@ -134,8 +89,7 @@ class Creation:
             labels=request.parameters.labels,
             created_at=stamp(self._clock()),
         )
-        with retried(self._store, place.backend, Volume, record.id):
-            return backend.create_volume(record)
+        return backend.create_volume(record)
 
     def _check_file_system(self, source: Volume, request: CreateVolume) -> None:
         """Raises InvalidRequest when a file system is asked for by name and the source has another one.
@@ -167,23 +121,6 @@ class Creation:
             except NotFound:
                 return ""
 
-    def _source(self, source: Source | None) -> Volume | Snapshot | None:
-        """Raises NotFound, or OperationPending while the source itself is being made."""
-        if source is None:
-            return None
-        record: Volume | Snapshot
-        if source.kind is SourceKind.SNAPSHOT:
-            record = self._store.get(Snapshot, source.id)
-        else:
-            record = existing_volume(self._store, source.id)
-        if record.status in {Status.CREATING, Status.EXTENDING}:
-            raise OperationPending(f"{source.kind} {source.id!r}, the source, is {record.status}")
-        if record.status is Status.DELETING:
-            raise NotFound(source.kind, source.id)
-        if record.status is Status.ERROR:
-            raise PreconditionFailed(f"{source.kind} {source.id!r}, the source, failed: {record.message}")
-        return record
-
 
 def _check_mkfs_options(place: Place, request: CreateVolume, size: GiB) -> None:
     """Raises InvalidRequest when no file system could ever be made with them. Copies have one, and raw volumes need none."""
@@ -196,3 +133,25 @@ def _check_mkfs_options(place: Place, request: CreateVolume, size: GiB) -> None:
         options = request.parameters.mkfs_options if fs_type else ()
         if why := mkfstrial.refusal(fs_type, options, size=to_bytes(size), sector=sector):
             raise InvalidRequest("parameters[mkfsOptions]", why)
+
+
+def choose_size(asked: SizeRange, *, source: GiB | None) -> GiB:
+    """The size of a volume to be made, `source` being the size of what it is made from.
+
+    Raises:
+        OutOfRange: no whole GiB lies in the range, or the source does not fit.
+    """
+    if source is None:
+        return asked.choose()
+    if not asked.required:
+        if asked.limit and to_bytes(source) > asked.limit:
+            raise OutOfRange(
+                "capacity_range.limit_bytes", f"{asked.limit} bytes is less than its source, {to_bytes(source)}"
+            )
+        return source
+    size = asked.choose()
+    if size < source:
+        raise OutOfRange(
+            "capacity_range.required_bytes", f"{asked.required} bytes is less than its source, {to_bytes(source)}"
+        )
+    return size

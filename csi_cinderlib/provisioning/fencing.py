@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from csi_cinderlib.errors import AlreadyExists, PreconditionFailed
+from csi_cinderlib.lifecycle.lookup import check_whole
 from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.connection import Formatting
@@ -19,10 +20,7 @@ def check_usable(volume: Volume, request: PublishVolume) -> None:
     Raises:
         PreconditionFailed: names what is in the way.
     """
-    if volume.status not in {Status.AVAILABLE, Status.EXTENDING}:
-        raise PreconditionFailed(
-            f"volume {volume.id!r} is {volume.status}" + (f": {volume.message}" if volume.message else "")
-        )
+    check_whole(volume)
     if why := access.find_obstacle(request.capability):
         raise PreconditionFailed(f"volume {volume.id!r}: {why}")
 

@@ -8,17 +8,19 @@ from dataclasses import replace
 from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound, OperationPending
+from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.lifecycle.backend import Backend
+from csi_cinderlib.lifecycle.lookup import find, get_source_volume
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import GroupSnapshotState
 from csi_cinderlib.model.ids import Namespace
-from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import locking
-from csi_cinderlib.provisioning.comparison import mapping_difference
-from csi_cinderlib.provisioning.finality import existing_volume, home, retried
+from csi_cinderlib.provisioning.comparison import check_same_group_snapshot
+from csi_cinderlib.provisioning.idempotency import CreateCall, create_once
 
 
 class Groups:
@@ -56,17 +58,18 @@ class Groups:
             parameters=parameters,
             created_at=stamp(self._clock()),
         )
+        call = CreateCall(
+            kind=GroupSnapshot,
+            id=wanted.id,
+            check_same=lambda record: check_same_group_snapshot(record, wanted),
+            create=lambda: self._create(wanted),
+            resume=self._resume,
+            delete=self._delete,
+        )
         shared = [locking.volume(id) for id in wanted.volume_ids]
         grouping = [locking.grouping(id) for id in wanted.volume_ids]
         with self._locks.hold(locking.group_snapshot(wanted.id), *grouping, shared=shared):
-            found = self._find(wanted.id)
-            if found is None:
-                return self._take(wanted)
-            if found.status is Status.DELETING:
-                self._delete(found)
-                return self._take(wanted)
-            check_same(found, wanted)
-            return self._state(found) if found.status is Status.AVAILABLE else self._resume(found, wanted)
+            return self._state(create_once(self._store, self._backends, call))
 
     def delete(self, group_snapshot_id: str, snapshot_ids: Sequence[str]) -> None:
         """Delete it with all its members, or finish deleting it. Fine if it is gone.
@@ -76,11 +79,11 @@ class Groups:
             InUse: volumes depend on one of them.
         """
         with self._locks.hold(locking.group_snapshot(group_snapshot_id)):
-            found = self._find(group_snapshot_id)
+            found = find(self._store, GroupSnapshot, group_snapshot_id)
             if found is None:
                 return
             check_members(found, snapshot_ids)
-            self._delete(found)
+            self._delete(self._backends.get(found.backend), found)
 
     def get(self, group_snapshot_id: str, snapshot_ids: Sequence[str]) -> GroupSnapshotState:
         """Raises NotFound, or InvalidRequest when these are not its members."""
@@ -88,50 +91,31 @@ class Groups:
         check_members(found, snapshot_ids)
         return self._state(found)
 
-    def _delete(self, found: GroupSnapshot) -> None:
+    def _resume(self, backend: Backend, found: GroupSnapshot) -> GroupSnapshot:
         with self._hold_members(found):
-            home(self._backends, found).delete_group_snapshot(found)
+            return backend.resume_create_group_snapshot(found)
+
+    def _delete(self, backend: Backend, found: GroupSnapshot) -> None:
+        with self._hold_members(found):
+            backend.delete_group_snapshot(found)
 
     def _hold_members(self, found: GroupSnapshot) -> AbstractContextManager[None]:
         """Nothing is deleted while a volume is being made from a member, whose own record does not show the group's state."""
         return self._locks.hold(*(locking.snapshot(id) for id in found.snapshot_ids))
 
-    def _find(self, id: str) -> GroupSnapshot | None:
-        try:
-            return self._store.get(GroupSnapshot, id)
-        except NotFound:
-            return None
-
-    def _take(self, wanted: GroupSnapshot) -> GroupSnapshotState:
-        volumes = [self._volume(id) for id in wanted.volume_ids]
+    def _create(self, wanted: GroupSnapshot) -> GroupSnapshot:
+        volumes = [get_source_volume(self._store, id) for id in wanted.volume_ids]
         if len({volume.backend for volume in volumes}) > 1:
             raise InvalidRequest(
                 "source_volume_ids", "are on different back ends; a consistent group snapshot is not possible"
             )
         members = [member(self._ids.member_id(wanted.id, volume.id), wanted, volume) for volume in volumes]
         record = replace(wanted, backend=volumes[0].backend)
-        backend = home(self._backends, record)
-        with retried(self._store, record.backend, GroupSnapshot, record.id):
-            return self._state(backend.create_group_snapshot(record, members))
-
-    def _resume(self, found: GroupSnapshot, wanted: GroupSnapshot) -> GroupSnapshotState:
-        backend = home(self._backends, found)
-        try:
-            with self._hold_members(found), retried(self._store, found.backend, GroupSnapshot, found.id):
-                return self._state(backend.resume_create_group_snapshot(found))
-        except NotFound:  # it died before all its members were written down, and is gone now
-            return self._take(wanted)
+        return self._backends.get(record.backend).create_group_snapshot(record, members)
 
     def _state(self, found: GroupSnapshot) -> GroupSnapshotState:
         where = {"group_snapshot_id": found.id}
         return GroupSnapshotState(found, all_of(self._store, Snapshot, where))
-
-    def _volume(self, id: str) -> Volume:
-        """Raises OperationPending while a call works on it. A volume in another state is refused by its back end."""
-        volume = existing_volume(self._store, id)
-        if volume.status in {Status.CREATING, Status.EXTENDING}:
-            raise OperationPending(f"volume {id!r} is {volume.status}")
-        return volume
 
 
 def member(id: str, record: GroupSnapshot, volume: Volume) -> Snapshot:
@@ -145,16 +129,6 @@ def member(id: str, record: GroupSnapshot, volume: Volume) -> Snapshot:
         group_snapshot_id=record.id,
         created_at=record.created_at,
     )
-
-
-def check_same(found: GroupSnapshot, wanted: GroupSnapshot) -> None:
-    """Raises AlreadyExists when a group snapshot is not the one asked for again."""
-    if set(found.volume_ids) != set(wanted.volume_ids):
-        raise AlreadyExists(
-            "group snapshot", wanted.name, f"it is a snapshot of the volumes {', '.join(found.volume_ids)}"
-        )
-    if keys := mapping_difference(found.parameters, wanted.parameters):
-        raise AlreadyExists("group snapshot", wanted.name, f"parameters differ in {keys}")
 
 
 def check_members(found: GroupSnapshot, snapshot_ids: Sequence[str]) -> None:

@@ -1,10 +1,11 @@
-"""How volumes are shown in lists. Pure."""
+"""The list calls: tokens and sizes of pages, and how volumes are shown. Pure."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
+from csi_cinderlib.errors import OperationPending
 from csi_cinderlib.model.answers import VolumeState
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.model.requests import Condition
@@ -12,6 +13,7 @@ from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.api import Page
 
 MAX_MESSAGE = 256
+_AFTER = "after:"
 _HEALTHY = Condition(abnormal=False, message="the volume is available")
 
 
@@ -62,3 +64,28 @@ def _abnormal(message: str) -> Condition:
 
 def _unreadable(id: str) -> Volume:
     return Volume(id=id, backend="", size=GiB(0), status=Status.ERROR, message="the volume's record cannot be read")
+
+
+def decode_token(token: str) -> str:
+    """The id after which a list goes on.
+
+    Raises:
+        OperationPending: the token is not one of ours (spec: ABORTED, "start over").
+    """
+    if not token:
+        return ""
+    after = token.removeprefix(_AFTER)
+    if after == token or not after:
+        raise OperationPending(
+            f"starting_token {token[:64]!r} was not issued by this driver: list again from the start"
+        )
+    return after
+
+
+def encode_token(next: str) -> str:
+    return _AFTER + next if next else ""
+
+
+def limit_page(limit: int, most: int) -> int:
+    """How many entries a page has: never more than `most`, since an answer must fit into a gRPC message."""
+    return min(limit, most) if limit else most

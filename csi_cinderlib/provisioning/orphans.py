@@ -27,14 +27,13 @@ from csi_cinderlib.errors import (
 )
 from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.lifecycle.backend import Backend
-from csi_cinderlib.lifecycle.ledger import GRACE
+from csi_cinderlib.lifecycle.ledger import GRACE, noun
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model import labels, nodes, times
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import pages, walk, walk_all
 from csi_cinderlib.provisioning import locking
-from csi_cinderlib.provisioning.finality import home
 
 Stuck = Volume | Snapshot | GroupSnapshot | Attachment
 
@@ -120,11 +119,9 @@ class Orphans:
         for record in self._with_id(id):
             if record.status is Status.ERROR:
                 self._remove(record)
-                forgotten.append(f"the record of {_kind(record)} {id!r} on back end {record.backend!r}")
+                forgotten.append(f"the record of {noun(record)} {id!r} on back end {record.backend!r}")
             elif not forgotten:
-                raise PreconditionFailed(
-                    f"{_kind(record)} {id!r} is {record.status}: only what failed can be forgotten"
-                )
+                raise PreconditionFailed(f"{noun(record)} {id!r} is {record.status}: only what failed can be forgotten")
         if not forgotten:
             raise NotFound("leftover", id)
         return tuple(forgotten)
@@ -140,7 +137,7 @@ class Orphans:
                 continue
             changed: Any = replace(record, status=Status.ERROR, owner="", name_taken=leftovers.RESTORED)
             self._store.replace(changed)
-            marked.append(f"{_kind(record)} {record.id!r} on back end {record.backend!r}, which was {record.status}")
+            marked.append(f"{noun(record)} {record.id!r} on back end {record.backend!r}, which was {record.status}")
         return tuple(marked)
 
     def _remove(self, record: Any) -> None:
@@ -220,7 +217,7 @@ class Orphans:
                 record = self._reread(found)
                 if record.revision != found.revision:
                     return None
-                finish(home(self._backends, record), record)
+                finish(self._backends.get(record.backend), record)
         except (OperationPending, NotFound):
             return None
         except DriverError as error:
@@ -250,7 +247,7 @@ class Orphans:
     def _describe(self, record: Stuck) -> Orphan:
         is_due = due(record, self._clock(), self._grace)
         if not isinstance(record, Attachment) and record.name_taken:
-            name = f"{_kind(record)}-{record.id}"
+            name = f"{noun(record)}-{record.id}"
             if isinstance(record, GroupSnapshot):
                 name = ", ".join([*(f"snapshot-{id}" for id in record.snapshot_ids), f"group {record.group_id}"])
             return _orphan(record, f"look for {name} on the back end: {leftovers.why(record.name_taken)}")
@@ -314,7 +311,7 @@ def finish(backend: Backend, record: Stuck) -> None:
 def _orphan(record: Stuck, reason: str, *, due: bool = False) -> Orphan:
     attachment = record if isinstance(record, Attachment) else None
     return Orphan(
-        kind=_kind(record),
+        kind=noun(record),
         id=record.id,
         name="" if isinstance(record, Attachment) else record.name,
         claim=labels.claim(record.labels) if isinstance(record, Volume | Snapshot) else "",
@@ -327,10 +324,6 @@ def _orphan(record: Stuck, reason: str, *, due: bool = False) -> Orphan:
         due=due,
         reason=reason,
     )
-
-
-def _kind(record: Stuck) -> str:
-    return "group snapshot" if isinstance(record, GroupSnapshot) else type(record).__name__.lower()
 
 
 def _keys(record: Stuck) -> tuple[str, ...]:

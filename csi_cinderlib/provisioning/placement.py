@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from csi_cinderlib.backend.stats import BackendStats, Candidate, RatedStats, Rating, usable_free
-from csi_cinderlib.errors import BackendUnavailable, DriverError, NotReady, ResourceExhausted
+from csi_cinderlib.errors import BackendUnavailable, DriverError, InvalidRequest, NotReady, ResourceExhausted
 from csi_cinderlib.lifecycle.backend import Backend
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import CapacityAnswer
-from csi_cinderlib.model.records import EMPTY, Volume, VolumeType
-from csi_cinderlib.model.requests import ClassParameters, CreateVolume, GetCapacity, Topology
+from csi_cinderlib.model.records import EMPTY, MULTIATTACH, YES, Volume, VolumeType
+from csi_cinderlib.model.requests import QOS, ClassParameters, CreateVolume, GetCapacity, Topology
 from csi_cinderlib.model.size import BYTES_PER_GIB, MAX_SIZE, Bytes, GiB, to_bytes
-from csi_cinderlib.provisioning import access, ranking, volume_types
+from csi_cinderlib.provisioning import access, ranking
 from csi_cinderlib.provisioning.ranking import Place, Wanted
 
 PROMPT_SECONDS = 1.0
@@ -38,13 +38,6 @@ class Placement:
     def __init__(self, backends: Backends, *, types: Mapping[str, VolumeType]) -> None:
         self._backends = backends
         self._types = types
-
-    def topology(self, backend: str) -> Mapping[str, str]:
-        """The segments from which a back end can be reached; empty is everywhere."""
-        for item in self._backends.all():
-            if item.name == backend:
-                return item.settings.topology
-        return EMPTY
 
     def choose(self, request: CreateVolume, size: GiB, *, near: Volume | None) -> Choice:
         """Where the volume may go; `near` is the volume that it is made from, or whose snapshot it is.
@@ -100,8 +93,8 @@ class Placement:
     def _kind(
         self, parameters: ClassParameters, mutable: Mapping[str, str], many: bool
     ) -> tuple[VolumeType | None, bool]:
-        type = volume_types.resolve(parameters, mutable, named=self._types, multiattach=many)
-        return type, many or volume_types.is_multiattach(type)
+        type = resolve_type(parameters, mutable, named=self._types, multiattach=many)
+        return type, many or is_multiattach(type)
 
     def _places(self, wanted: Wanted) -> tuple[list[Place], dict[str, str]]:
         """All places, and why back ends that are ready do not tell theirs. An array that is away is no trouble of the others.
@@ -178,3 +171,62 @@ def to_capacity(free: float) -> CapacityAnswer:
         return CapacityAnswer(available=MAX_SIZE, minimum=to_bytes(SMALLEST))
     whole = to_bytes(GiB(int(free)))
     return CapacityAnswer(available=Bytes(int(free * BYTES_PER_GIB)), maximum=whole, minimum=to_bytes(SMALLEST))
+
+
+def resolve_type(
+    parameters: ClassParameters,
+    mutable: Mapping[str, str],
+    *,
+    named: Mapping[str, VolumeType],
+    multiattach: bool,
+) -> VolumeType | None:
+    """The volume's own type: the named one, then extra specs and QoS of the class, then the mutable parameters on top.
+
+    Raises:
+        InvalidRequest: an unknown type or mutable parameter, or something that would be silently ignored.
+    """
+    base = _find_type(parameters.type, named)
+    extra_specs = {**base.extra_specs, **parameters.extra_specs}
+    qos = {**base.qos_specs, **parameters.qos, **_mutable_qos(mutable)}
+    if multiattach:
+        extra_specs[MULTIATTACH] = YES
+    _check_consumer(base, parameters.type)
+    if not extra_specs and not qos and not base.name:
+        return None
+    return VolumeType(name=base.name, extra_specs=extra_specs, qos_specs=qos, qos_consumer="back-end")
+
+
+def is_multiattach(type: VolumeType | None) -> bool:
+    """Whether volumes of this type are made for several nodes."""
+    return type is not None and type.extra_specs.get(MULTIATTACH) == YES
+
+
+def _find_type(name: str, named: Mapping[str, VolumeType]) -> VolumeType:
+    if not name:
+        return VolumeType()
+    if name not in named:
+        known = ", ".join(sorted(named)) or "none is configured"
+        raise InvalidRequest("parameters[type]", f"volume type {name!r} is unknown; known: {known}")
+    return named[name]
+
+
+def _check_consumer(base: VolumeType, name: str) -> None:
+    """Front-end QoS is for a hypervisor to enforce, and none is here: better no volume than one without its limits."""
+    if base.qos_specs and base.qos_consumer != "back-end":
+        raise InvalidRequest(
+            "parameters[type]",
+            f"volume type {name!r} has QoS for consumer {base.qos_consumer!r}, which only a hypervisor can enforce "
+            f"({', '.join(sorted(base.qos_specs))}); use back-end QoS",
+        )
+
+
+def _mutable_qos(mutable: Mapping[str, str]) -> dict[str, str]:
+    """The QoS keys of mutable parameters; nothing else is mutable.
+
+    Raises:
+        InvalidRequest: names the first key that is not one.
+    """
+    for key in sorted(mutable):
+        if not key.startswith(QOS) or key == QOS:
+            raise InvalidRequest(f"mutable_parameters[{key}]", f"is unknown; known: {QOS}KEY")
+    return {key.removeprefix(QOS): value for key, value in mutable.items()}

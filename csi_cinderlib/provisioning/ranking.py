@@ -9,7 +9,7 @@ from csi_cinderlib.errors import DriverError, InvalidRequest, ResourceExhausted
 from csi_cinderlib.model.records import EMPTY, NOTHING, VolumeType
 from csi_cinderlib.model.requests import QOS, Topology
 from csi_cinderlib.model.size import GiB
-from csi_cinderlib.provisioning import comparison, extra_specs
+from csi_cinderlib.provisioning import extra_specs
 
 _PROVISIONING = "provisioning:type"
 
@@ -101,10 +101,23 @@ def rank(places: Sequence[Place], wanted: Wanted) -> list[Place]:
     )
 
 
+def reachable(topology: Mapping[str, str], requirement: Topology | None) -> bool:
+    """Whether a back end with this topology meets the requirement: it must fit one of the requisite sets of segments."""
+    if requirement is None or not topology:
+        return True
+    wanted = requirement.requisite or requirement.preferred
+    return not wanted or any(fits(topology, segments) for segments in wanted)
+
+
+def fits(topology: Mapping[str, str], segments: Mapping[str, str]) -> bool:
+    """Whether a node with these segments reaches a back end with this topology."""
+    return all(segments.get(key) == value for key, value in topology.items())
+
+
 def _preference(place: Place, topology: Topology | None) -> int:
     preferred = topology.preferred if topology else ()
     for index, segments in enumerate(preferred):
-        if comparison.fits(place.topology, segments):
+        if fits(place.topology, segments):
             return index
     return len(preferred)
 
@@ -162,7 +175,7 @@ _RULES = (
         ),
     ),
     _Rule(
-        lambda place, wanted: comparison.reachable(place.topology, wanted.topology),
+        lambda place, wanted: reachable(place.topology, wanted.topology),
         lambda places, _wanted: ResourceExhausted(
             f"none of these can be reached from the requested topology: {_names(places)}"
         ),

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import InvalidRequest, NotFound, OperationPending
+from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.lifecycle.lookup import find, get_source_volume
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import Listing
 from csi_cinderlib.model.ids import Namespace
-from csi_cinderlib.model.records import Snapshot, Status, Volume
+from csi_cinderlib.model.records import Snapshot
 from csi_cinderlib.model.requests import CreateSnapshot, ListSnapshots
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
-from csi_cinderlib.provisioning import locking, paging
-from csi_cinderlib.provisioning.comparison import Step, check_same_snapshot, next_step
-from csi_cinderlib.provisioning.finality import existing_volume, home, retried
+from csi_cinderlib.provisioning import listing, locking
+from csi_cinderlib.provisioning.comparison import check_same_snapshot
+from csi_cinderlib.provisioning.idempotency import CreateCall, create_once
 
 PAGE_LIMIT = 1000
 
@@ -51,16 +52,16 @@ class Snapshots:
             OperationPending: an earlier call is at work on it.
         """
         id = self._ids.snapshot_id(request.name)
+        call = CreateCall(
+            kind=Snapshot,
+            id=id,
+            check_same=lambda record: check_same_snapshot(record, request),
+            create=lambda: self._create(request),
+            resume=lambda backend, record: backend.resume_create_snapshot(record),
+            delete=lambda backend, record: backend.delete_snapshot(record),
+        )
         with self._locks.hold(locking.snapshot(id), shared=[locking.volume(request.volume_id)]):
-            record = self._find(id)
-            step = next_step(record)
-            if record is None or step is Step.CREATE:
-                return self._make(request)
-            if step is Step.FINISH_DELETION:
-                home(self._backends, record).delete_snapshot(record)
-                return self._make(request)
-            check_same_snapshot(record, request)
-            return record if step is Step.ANSWER else self._resume(record)
+            return create_once(self._store, self._backends, call)
 
     def delete(self, snapshot_id: str) -> None:
         """Delete the snapshot, or finish deleting it. Fine if it is gone.
@@ -70,14 +71,14 @@ class Snapshots:
             InUse: volumes depend on it.
         """
         with self._locks.hold(locking.snapshot(snapshot_id)):
-            record = self._find(snapshot_id)
+            record = find(self._store, Snapshot, snapshot_id)
             if record is None:
                 return
             if record.group_snapshot_id:
                 raise InvalidRequest(
                     "snapshot_id", f"is a member of group snapshot {record.group_snapshot_id!r}: delete that"
                 )
-            home(self._backends, record).delete_snapshot(record)
+            self._backends.get(record.backend).delete_snapshot(record)
 
     def get(self, snapshot_id: str) -> Snapshot:
         """Raises NotFound or CorruptRecord."""
@@ -91,23 +92,19 @@ class Snapshots:
         Raises:
             OperationPending: the token is not one of ours.
         """
-        after = paging.start(request.token)
+        after = listing.decode_token(request.token)
         if request.snapshot_id:
-            found = self._find(request.snapshot_id)
+            found = find(self._store, Snapshot, request.snapshot_id)
             fits = found is not None and request.volume_id in {"", found.volume_id}
             return Listing((found,) if found and fits else ())
         where = {"volume_id": request.volume_id} if request.volume_id else {}
-        page = self._store.page(Snapshot, after=after, limit=paging.size(request.limit, self._page_limit), where=where)
-        return Listing(page.records, paging.token(page.next))
+        page = self._store.page(
+            Snapshot, after=after, limit=listing.limit_page(request.limit, self._page_limit), where=where
+        )
+        return Listing(page.records, listing.encode_token(page.next))
 
-    def _find(self, id: str) -> Snapshot | None:
-        try:
-            return self._store.get(Snapshot, id)
-        except NotFound:
-            return None
-
-    def _make(self, request: CreateSnapshot) -> Snapshot:
-        volume = self._volume(request.volume_id)
+    def _create(self, request: CreateSnapshot) -> Snapshot:
+        volume = get_source_volume(self._store, request.volume_id)
         record = Snapshot(
             id=self._ids.snapshot_id(request.name),
             name=request.name,
@@ -118,18 +115,4 @@ class Snapshots:
             labels=request.labels,
             created_at=stamp(self._clock()),
         )
-        backend = home(self._backends, record)
-        with retried(self._store, record.backend, Snapshot, record.id):
-            return backend.create_snapshot(record)
-
-    def _resume(self, record: Snapshot) -> Snapshot:
-        backend = home(self._backends, record)
-        with retried(self._store, record.backend, Snapshot, record.id):
-            return backend.resume_create_snapshot(record)
-
-    def _volume(self, volume_id: str) -> Volume:
-        """Raises OperationPending while a call works on it. A volume in another state is refused by its back end."""
-        volume = existing_volume(self._store, volume_id)
-        if volume.status in {Status.CREATING, Status.EXTENDING}:
-            raise OperationPending(f"volume {volume_id!r} is {volume.status}")
-        return volume
+        return self._backends.get(record.backend).create_snapshot(record)

@@ -6,21 +6,22 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import NotFound, PreconditionFailed
+from csi_cinderlib.errors import NotFound, OutOfRange
+from csi_cinderlib.lifecycle.lookup import check_whole, get_volume
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import CapacityAnswer, Listing, VolumeState
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.ids import Namespace
-from csi_cinderlib.model.records import Attachment, Status, Volume, VolumeType
+from csi_cinderlib.model.records import EMPTY, Attachment, Status, Volume, VolumeType
 from csi_cinderlib.model.requests import CreateVolume, Expanded, ExpandVolume, GetCapacity, ValidateCapabilities
-from csi_cinderlib.model.size import to_bytes
+from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
 from csi_cinderlib.model.times import utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
-from csi_cinderlib.provisioning import access, listing, locking, paging, sizes
-from csi_cinderlib.provisioning.comparison import mapping_difference
+from csi_cinderlib.provisioning import access, listing, locking
+from csi_cinderlib.provisioning.comparison import check_same, mapping_difference
 from csi_cinderlib.provisioning.creation import Creation
-from csi_cinderlib.provisioning.finality import existing_volume, home
+from csi_cinderlib.provisioning.idempotency import CreateCall, create_once
 from csi_cinderlib.provisioning.placement import Placement
 
 PAGE_LIMIT = 1000
@@ -49,9 +50,10 @@ class Volumes:
         self._store = store
         self._backends = backends
         self._locks = locks
+        self._ids = ids
         self._page_limit = page_limit
         self._placement = Placement(backends, types=volume_types or {})
-        self._creation = Creation(store, backends, locks, ids=ids, placement=self._placement, clock=clock)
+        self._creation = Creation(store, backends, ids=ids, placement=self._placement, clock=clock)
 
     def create(self, request: CreateVolume) -> Volume:
         """The volume of that name; made, found, or an interrupted attempt carried through.
@@ -64,7 +66,20 @@ class Volumes:
             InvalidRequest: something asked for can never be honoured; names it.
             ResourceExhausted: no back end has the space.
         """
-        return self._creation.create(request)
+        access.check_possible(request.capabilities)
+        id = self._ids.volume_id(request.name)
+        call = CreateCall(
+            kind=Volume,
+            id=id,
+            check_same=lambda record: check_same(
+                record, request, topology=self._backends.topologies.get(record.backend, EMPTY)
+            ),
+            create=lambda: self._creation.create(request),
+            resume=lambda backend, record: backend.resume_create_volume(record),
+            delete=lambda backend, record: backend.delete_volume(record),
+        )
+        with self._locks.hold(locking.volume(id), shared=locking.source(request.source)):
+            return create_once(self._store, self._backends, call)
 
     def delete(self, volume_id: str) -> None:
         """Delete the volume, or finish deleting it. Fine if it is gone.
@@ -74,10 +89,10 @@ class Volumes:
         """
         with self._locks.hold(locking.volume(volume_id), locking.attachments(volume_id)):
             try:
-                record = existing_volume(self._store, volume_id)
+                record = get_volume(self._store, volume_id)
             except NotFound:
                 return
-            home(self._backends, record).delete_volume(record)
+            self._backends.get(record.backend).delete_volume(record)
 
     def expand(self, request: ExpandVolume) -> Expanded:
         """Make the volume at least as large as asked, and say how large it really is.
@@ -89,20 +104,17 @@ class Volumes:
         """
         id = request.volume_id
         with self._locks.hold(locking.volume(id)):
-            volume = existing_volume(self._store, id)
-            if volume.status not in {Status.AVAILABLE, Status.EXTENDING}:
-                raise PreconditionFailed(
-                    f"volume {id!r} is {volume.status}" + (f": {volume.message}" if volume.message else "")
-                )
-            size = sizes.extension(volume, request.size)
+            volume = get_volume(self._store, id)
+            check_whole(volume)
+            size = choose_extension(volume, request.size)
             if size is not None:
-                volume = home(self._backends, volume).extend_volume(volume, size)
+                volume = self._backends.get(volume.backend).extend_volume(volume, size)
             required = node_expansion_required(volume, request.capability, attached=self._attached(id))
             return Expanded(to_bytes(volume.size), required)
 
     def get(self, volume_id: str) -> VolumeState:
         """Raises NotFound or CorruptRecord."""
-        record = existing_volume(self._store, volume_id)
+        record = get_volume(self._store, volume_id)
         return listing.state(record, self._attachments((volume_id,)), failure=self._failures((record,)))
 
     def list(self, token: str = "", limit: int = 0) -> Listing[VolumeState]:
@@ -115,14 +127,18 @@ class Volumes:
             OperationPending: the token is not one of ours.
             CorruptRecord: of an attachment.
         """
-        page = self._store.page(Volume, after=paging.start(token), limit=paging.size(limit, self._page_limit))
+        page = self._store.page(
+            Volume, after=listing.decode_token(token), limit=listing.limit_page(limit, self._page_limit)
+        )
         attachments = self._attachments((*(record.id for record in page.records), *page.corrupt))
-        return Listing(listing.states(page, attachments, failure=self._failures(page.records)), paging.token(page.next))
+        return Listing(
+            listing.states(page, attachments, failure=self._failures(page.records)), listing.encode_token(page.next)
+        )
 
     @staticmethod
     def token_after(id: str) -> str:
         """The token of a page that goes on after that volume."""
-        return paging.token(id)
+        return listing.encode_token(id)
 
     def validate(self, request: ValidateCapabilities) -> str:
         """Why the volume cannot be used so, or "" if it can.
@@ -130,7 +146,7 @@ class Volumes:
         Raises:
             NotFound: the volume.
         """
-        volume = existing_volume(self._store, request.volume_id)
+        volume = get_volume(self._store, request.volume_id)
         if why := access.unsupported(volume, request.capabilities):
             return why
         for name, have, asked in (
@@ -168,3 +184,21 @@ def node_expansion_required(volume: Volume, capability: Capability | None, *, at
     else:
         block = bool(volume.capabilities) and all(item.is_block for item in volume.capabilities)
     return attached or not block
+
+
+def choose_extension(volume: Volume, asked: SizeRange) -> GiB | None:
+    """To what size a volume has to be extended, or None when it is large enough already.
+
+    An extension that was begun is finished first: its driver may have grown the volume already, and none can shrink it.
+
+    Raises:
+        OutOfRange: the limit lies below what the volume has, or below the smallest whole GiB that is enough.
+    """
+    begun = volume.target_size if volume.status is Status.EXTENDING else None
+    least = max(volume.size, begun or volume.size)
+    if asked.limit and to_bytes(least) > asked.limit:
+        raise OutOfRange(
+            "capacity_range.limit_bytes", f"{asked.limit} bytes is less than the volume has, {to_bytes(least)}"
+        )
+    size = least if to_bytes(least) >= asked.required else asked.choose()
+    return None if size == volume.size and begun is None else size

@@ -61,7 +61,7 @@ def test_nothing_is_begun_while_the_reserve_is_not_whole(
 ) -> None:
     volume = backend.create_volume(makers.volume())
     with (
-        room.of(own.state_dir).reserve.released(),
+        room.of(own.state_dir).released(),
         pytest.raises(ResourceExhausted, match=f"state directory {own.state_dir} is full"),
     ):
         begin(backend, volume)
@@ -99,7 +99,7 @@ def test_nothing_is_resumed_while_the_reserve_is_not_whole(
     volume = backend.create_volume(makers.volume())
     record = store.add(replace(make_record(volume), status=Status.CREATING, created_at=NOW))
     with (
-        room.of(own.state_dir).reserve.released(),
+        room.of(own.state_dir).released(),
         pytest.raises(ResourceExhausted, match=f"state directory {own.state_dir} is full"),
     ):
         resume(backend, volume, record)
@@ -111,7 +111,7 @@ def test_a_growth_is_not_resumed_while_the_reserve_is_not_whole(
 ) -> None:
     volume = backend.create_volume(makers.volume())
     growing = store.replace(replace(volume, status=Status.EXTENDING, target_size=GiB(volume.size + 1)))
-    with room.of(own.state_dir).reserve.released(), pytest.raises(ResourceExhausted):
+    with room.of(own.state_dir).released(), pytest.raises(ResourceExhausted):
         backend.extend_volume(growing, GiB(volume.size + 1))
     assert store.get(Volume, volume.id) == growing
 
@@ -120,7 +120,7 @@ def test_what_is_done_is_answered_on_a_full_disk(backend: LocalBackend, own: Run
     volume = backend.create_volume(makers.volume())
     snapshot = backend.create_snapshot(makers.snapshot(volume))
     attachment = backend.connect(volume, makers.attachment(volume))
-    with room.of(own.state_dir).reserve.released():
+    with room.of(own.state_dir).released():
         assert backend.resume_create_volume(volume) == volume
         assert backend.extend_volume(volume, volume.size) == volume
         assert backend.resume_create_snapshot(snapshot) == snapshot
@@ -136,7 +136,7 @@ def test_everything_is_taken_down_while_the_reserve_is_used(
     together = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
     together = backend.create_group_snapshot(together, [makers.snapshot(volume)])
     assert reserved(own) == RESERVED
-    with room.of(own.state_dir).reserve.released():
+    with room.of(own.state_dir).released():
         backend.disconnect(attachment)
         backend.delete_snapshot(snapshot)
         backend.delete_group_snapshot(together)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.errors import AlreadyExists, BackendError, BackendUnavailable, InUse, PreconditionFailed
+from csi_cinderlib.errors import AlreadyExists, BackendError, BackendUnavailable, DriverError, InUse, PreconditionFailed
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
 from tests.support.fakes import makers
@@ -349,7 +349,7 @@ def test_the_driver_sees_group_and_members_in_the_group_snapshot_and_may_load_mo
     assert all(versioned._context.is_admin for versioned in (given, given.group, *given.snapshots))
 
 
-@pytest.mark.parametrize("status", [status for status in Status if status is not Status.AVAILABLE])
+@pytest.mark.parametrize(("status", "error"), makers.NOT_COPYABLE.items())
 def test_a_volume_that_is_not_whole_is_in_no_group(
     backend: LocalBackend,
     driver: Any,
@@ -357,9 +357,10 @@ def test_a_volume_that_is_not_whole_is_in_no_group(
     members: list[Snapshot],
     store: ObservedStore,
     status: Status,
+    error: type[DriverError],
 ) -> None:
     store.replace(replace(volumes[1], status=status))
-    with pytest.raises(PreconditionFailed, match=f"volume '{volumes[1].id}' is {status}"):
+    with pytest.raises(error, match=f"volume '{volumes[1].id}'"):
         backend.create_group_snapshot(record(), members)
     assert stored(store) == ([], [], [])
     assert driver.calls["create_group"] == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.errors import BackendError, NotFound, PreconditionFailed, Unsupported
+from csi_cinderlib.errors import BackendError, NotFound, Unsupported
 from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Status, Volume
@@ -153,7 +153,7 @@ def test_a_failed_deletion_is_repeated(make: MakeBackend, store: ObservedStore) 
 def test_a_volume_that_is_not_available_is_not_snapshotted(make: MakeBackend, store: ObservedStore) -> None:
     backend = make(driver=GROUPS)
     volume = store.replace(replace(backend.create_volume(makers.volume()), status=Status.DELETING))
-    with pytest.raises(PreconditionFailed):
+    with pytest.raises(NotFound):
         backend.create_group_snapshot(record(), members([volume]))
     assert store.page(GroupSnapshot).records == ()
 

@@ -16,7 +16,7 @@ from csi_cinderlib.errors import (
     StoreUnavailable,
 )
 from csi_cinderlib.lifecycle.ledger import Ledger
-from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore, touch
 
@@ -48,7 +48,9 @@ def records() -> list[Any]:
 @pytest.mark.parametrize("status", UNFINISHED)
 @pytest.mark.parametrize("record", records())
 def test_what_another_living_process_works_on_is_refused(ledger: Ledger, record: Any, status: Status) -> None:
-    kind = type(record).__name__.lower()
+    kind = {Volume: "volume", Snapshot: "snapshot", Attachment: "attachment", GroupSnapshot: "group snapshot"}[
+        type(record)
+    ]
     with pytest.raises(OperationPending, match=rf"^'living' is at work on {kind} '{record.id}' \({status}\)$"):
         ledger.claim(replace(record, status=status, owner="living"))
 

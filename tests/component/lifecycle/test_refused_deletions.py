@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.errors import BackendError, CorruptRecord, InUse, PreconditionFailed
+from csi_cinderlib.errors import BackendError, CorruptRecord, InUse, NotFound
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -152,7 +152,7 @@ def test_a_snapshot_that_only_begins_does_not_give_its_volume_back(
     with pytest.raises(InUse, match="has snapshots"):
         backend.delete_volume(store.get(Volume, volume.id))
     assert store.get(Volume, volume.id).status is Status.DELETING
-    with pytest.raises(PreconditionFailed, match="is being deleted"):
+    with pytest.raises(NotFound, match="is being deleted"):
         backend.resume_create_snapshot(begun)
     assert store.get(Snapshot, begun.id).status is Status.ERROR
     assert driver.snapshots == {}
@@ -172,14 +172,14 @@ def test_a_group_snapshot_is_not_taken_of_a_volume_that_is_being_deleted(
     if resumed:
         again = store.replace(replace(record, status=Status.CREATING))
         store.replace(doomed)
-        with pytest.raises(PreconditionFailed, match="is deleting"):
+        with pytest.raises(NotFound, match="is being deleted"):
             backend.resume_create_group_snapshot(again)
     else:
         backend.delete_group_snapshot(record)
         doomed = replace(store.get(Volume, volume.id), status=Status.DELETING, owner=OTHER)
         store.before["add"] = lambda _record: store.replace(doomed)
         members = [makers.snapshot(store.get(Volume, id)) for id in record.volume_ids]
-        with pytest.raises(PreconditionFailed, match="is deleting"):
+        with pytest.raises(NotFound, match="is being deleted"):
             backend.create_group_snapshot(replace(record, id=makers.new_id(), group_id="", revision=""), members)
         assert store.page(GroupSnapshot).records == ()
         assert store.page(Snapshot).records == ()
@@ -222,7 +222,7 @@ def test_a_member_is_not_deleted_with_its_group_under_a_copy(
         assert set(driver.snapshots) == set(record.snapshot_ids)
     else:
         store.replace(replace(record, status=Status.DELETING, owner=OTHER))
-        with pytest.raises(PreconditionFailed, match="is being deleted"):
+        with pytest.raises(NotFound, match="is being deleted"):
             backend.create_volume(copy)
         assert copy.id not in {volume.id for volume in store.page(Volume).records}
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from csi_cinderlib.errors import BackendUnavailable, NotFound
+from csi_cinderlib.errors import BackendUnavailable
 from csi_cinderlib.lifecycle.registry import Backends
 from tests.support.local_backends import MakeBackend
 
 
-def test_an_unknown_back_end_is_named() -> None:
-    with pytest.raises(NotFound, match="back end 'elsewhere'"):
+def test_a_back_end_that_is_not_configured_any_more_is_unavailable() -> None:
+    with pytest.raises(BackendUnavailable, match="'elsewhere': it is not configured any more"):
         Backends().get("elsewhere")
 
 

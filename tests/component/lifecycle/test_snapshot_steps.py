@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.errors import BackendError, BackendUnavailable, InUse, PreconditionFailed, Unsupported
+from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, PreconditionFailed, Unsupported
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 from tests.support.fakes import makers
@@ -16,7 +16,6 @@ from tests.support.local_backends import MakeBackend
 from tests.support.watching import AWAY, cinders, failing, observe
 
 LONG_AGO = "2020-01-01T00:00:00.000000Z"
-UNUSABLE = [Status.CREATING, Status.DELETING, Status.ERROR]
 
 
 @pytest.fixture
@@ -34,12 +33,12 @@ def snapshot(backend: LocalBackend, volume: Volume) -> Snapshot:
     return backend.create_snapshot(makers.snapshot(volume))
 
 
-@pytest.mark.parametrize("status", UNUSABLE)
+@pytest.mark.parametrize(("status", "error"), makers.NOT_COPYABLE.items())
 def test_there_is_no_snapshot_of_what_is_not_whole(
-    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore, status: Status
+    backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore, status: Status, error: type[DriverError]
 ) -> None:
     store.replace(replace(volume, status=status))
-    with pytest.raises(PreconditionFailed, match=f"is {status}"):
+    with pytest.raises(error, match=f"volume {volume.id!r}"):
         backend.create_snapshot(makers.snapshot(volume))
     assert (driver.calls["create_snapshot"], store.page(Snapshot).records) == (0, ())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.errors import CorruptRecord, InUse, NotFound, PreconditionFailed
+from csi_cinderlib.errors import CorruptRecord, InUse, NotFound
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 from tests.support.fakes import makers
@@ -119,7 +119,7 @@ def test_a_copy_of_what_is_deleted_at_that_moment_is_refused_and_leaves_nothing(
 
     monkeypatch.setattr(store, "add", deleted_first)
     copy = makers.volume(source=source)
-    with pytest.raises(PreconditionFailed, match="is being deleted" if how == "begins" else "was deleted meanwhile"):
+    with pytest.raises(NotFound, match="is being deleted" if how == "begins" else "does not exist"):
         backend.create_volume(copy)
     assert copy.id not in {volume.id for volume in store.page(Volume).records}
 
@@ -134,7 +134,7 @@ def test_a_creation_is_not_resumed_from_what_is_being_deleted(
     copy = store.add(replace(makers.volume(source=source), status=Status.ERROR))
     store.replace(replace(source, status=Status.DELETING, owner="elsewhere"))
     before = dict(driver.volumes)
-    with pytest.raises(PreconditionFailed, match="is being deleted"):
+    with pytest.raises(NotFound, match="is being deleted"):
         backend.resume_create_volume(copy)
     left = store.get(Volume, copy.id)
     assert (left.status, driver.volumes) == (Status.ERROR, before)
@@ -163,7 +163,7 @@ def test_a_snapshot_of_what_is_deleted_at_that_moment_is_refused_and_leaves_noth
         return added
 
     monkeypatch.setattr(store, "add", deleted_meanwhile)
-    with pytest.raises(PreconditionFailed, match="is being deleted"):
+    with pytest.raises(NotFound, match="is being deleted" if how == "begins" else "does not exist"):
         files.create_snapshot(makers.snapshot(volume))
     assert store.page(Snapshot).records == ()
     assert [one.status for one in store.page(Volume).records] == ([Status.DELETING] if how == "begins" else [])

@@ -11,6 +11,7 @@ from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
     CorruptRecord,
+    DriverError,
     InUse,
     OutOfRange,
     PreconditionFailed,
@@ -26,7 +27,6 @@ from tests.support.local_backends import MakeBackend
 from tests.support.watching import AWAY, cinders, failing, observe
 
 LONG_AGO = "2020-01-01T00:00:00.000000Z"
-UNUSABLE = [Status.CREATING, Status.DELETING, Status.ERROR]
 
 
 @pytest.fixture
@@ -62,21 +62,21 @@ def test_a_creation_names_its_owner_and_its_time_from_the_start(
     assert backend.create_volume(replace(makers.volume(), created_at=LONG_AGO)).created_at == LONG_AGO
 
 
-@pytest.mark.parametrize("status", UNUSABLE)
+@pytest.mark.parametrize(("status", "error"), makers.NOT_COPYABLE.items())
 def test_what_is_not_whole_is_no_source(
-    backend: LocalBackend, volume: Volume, snapshot: Snapshot, store: ObservedStore, status: Status
+    backend: LocalBackend,
+    volume: Volume,
+    snapshot: Snapshot,
+    store: ObservedStore,
+    status: Status,
+    error: type[DriverError],
 ) -> None:
     sources: list[Any] = [volume, snapshot]
     for source in sources:
         store.replace(replace(store.get(type(source), source.id), status=status))
-        with pytest.raises(PreconditionFailed, match=f"{source.id!r} is {status}"):
+        with pytest.raises(error, match=f"{source.id!r}"):
             backend.create_volume(makers.volume(source=source))
     assert [record.id for record in store.page(Volume).records] == [volume.id]
-
-
-def test_a_source_that_grows_is_one(backend: LocalBackend, volume: Volume, store: ObservedStore) -> None:
-    store.replace(replace(volume, status=Status.EXTENDING, target_size=GiB(1)))
-    assert backend.create_volume(makers.volume(source=volume)).status is Status.AVAILABLE
 
 
 def test_a_snapshot_is_a_source_on_its_own_back_end_and_of_its_size(

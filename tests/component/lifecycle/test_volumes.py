@@ -377,6 +377,6 @@ def test_a_snapshot_that_something_depends_on_stays(make: MakeBackend, store: Ob
 def test_no_snapshot_of_a_volume_that_is_being_deleted(backend: LocalBackend, store: ObservedStore) -> None:
     created = backend.create_volume(makers.volume())
     store.before["add"] = lambda _record: store.replace(replace(created, status=Status.DELETING))
-    with pytest.raises(PreconditionFailed, match="is being deleted"):
+    with pytest.raises(NotFound, match="is being deleted"):
         backend.create_snapshot(makers.snapshot(created))
     assert store.page(Snapshot).records == ()

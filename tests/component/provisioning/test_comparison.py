@@ -8,7 +8,8 @@ from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import ClassParameters, CreateSnapshot, CreateVolume, Topology
 from csi_cinderlib.model.size import Bytes, GiB, SizeRange
-from csi_cinderlib.provisioning.comparison import Step, check_same, check_same_snapshot, next_step, reachable
+from csi_cinderlib.provisioning.comparison import check_same, check_same_snapshot
+from csi_cinderlib.provisioning.ranking import reachable
 
 GIB = 1024**3
 EXT4 = Capability(Mount(), AccessMode.SINGLE_NODE_WRITER)
@@ -111,24 +112,6 @@ def test_a_volume_made_for_no_use_in_particular_serves_any_file_system() -> None
 )
 def test_a_back_end_is_reachable_from_segments_that_hold_its_own(requirement: Topology | None, reached: bool) -> None:
     assert reachable({"zone": "a"}, requirement) is reached
-
-
-@pytest.mark.parametrize(
-    ("status", "step"),
-    [
-        (Status.CREATING, Step.RESUME),
-        (Status.ERROR, Step.RESUME),
-        (Status.AVAILABLE, Step.ANSWER),
-        (Status.EXTENDING, Step.ANSWER),
-        (Status.DELETING, Step.FINISH_DELETION),
-    ],
-)
-def test_a_repeated_create_goes_on_from_where_the_record_stands(status: Status, step: Step) -> None:
-    assert next_step(replace(VOLUME, status=status)) is step
-
-
-def test_a_name_without_a_record_is_created() -> None:
-    assert next_step(None) is Step.CREATE
 
 
 def test_a_snapshot_of_another_volume_is_not_the_same() -> None:

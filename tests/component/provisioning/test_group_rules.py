@@ -19,7 +19,8 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.provisioning import locking
-from csi_cinderlib.provisioning.groups import Groups, check_members, check_same, member
+from csi_cinderlib.provisioning.comparison import check_same_group_snapshot
+from csi_cinderlib.provisioning.groups import Groups, check_members, member
 
 from .conftest import Site
 
@@ -48,7 +49,7 @@ def test_a_member_is_named_after_the_group_and_the_volume() -> None:
 
 
 def test_the_same_in_another_order_is_the_same() -> None:
-    check_same(RECORD, replace(RECORD, volume_ids=("b", "a")))
+    check_same_group_snapshot(RECORD, replace(RECORD, volume_ids=("b", "a")))
     check_members(RECORD, ["t", "s"])
     check_members(RECORD, [])
 
@@ -63,7 +64,7 @@ def test_the_same_in_another_order_is_the_same() -> None:
 )
 def test_what_differs_is_named(wanted: GroupSnapshot, differs: str) -> None:
     with pytest.raises(AlreadyExists, match=f"group snapshot 'together'.*{differs}"):
-        check_same(RECORD, wanted)
+        check_same_group_snapshot(RECORD, wanted)
 
 
 @pytest.mark.parametrize("given", [["s"], ["s", "t", "u"], ["s", "u"]])
@@ -116,19 +117,19 @@ def test_a_group_snapshot_is_as_it_was_asked_for(site: Site, volume: Volume) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "error"),
+    ("status", "error", "problem"),
     [
-        (Status.CREATING, OperationPending),
-        (Status.EXTENDING, OperationPending),
-        (Status.DELETING, PreconditionFailed),
-        (Status.ERROR, PreconditionFailed),
+        (Status.CREATING, OperationPending, "is creating"),
+        (Status.EXTENDING, OperationPending, "is extending"),
+        (Status.DELETING, NotFound, "is being deleted"),
+        (Status.ERROR, PreconditionFailed, "is error: it broke"),
     ],
 )
 def test_only_whole_volumes_are_snapshotted(
-    site: Site, groups: Groups, volume: Volume, status: Status, error: type[Exception]
+    site: Site, groups: Groups, volume: Volume, status: Status, error: type[Exception], problem: str
 ) -> None:
-    site.store.replace(replace(volume, status=status))
-    with pytest.raises(error, match=f"volume '{volume.id}' is {status}"):
+    site.store.replace(replace(volume, status=status, message="it broke"))
+    with pytest.raises(error, match=f"volume '{volume.id}' {problem}"):
         groups.create("together", [volume.id], {})
     assert site.store.page(GroupSnapshot, where={}).records == ()
 

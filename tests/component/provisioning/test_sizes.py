@@ -3,7 +3,8 @@ import pytest
 from csi_cinderlib.errors import OutOfRange
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.model.size import Bytes, GiB, SizeRange
-from csi_cinderlib.provisioning.sizes import extension, new_size
+from csi_cinderlib.provisioning.creation import choose_size
+from csi_cinderlib.provisioning.volumes import choose_extension
 
 GIB = 1024**3
 MIB = 1024**2
@@ -35,7 +36,7 @@ def volume(size: int, target: int | None = None) -> Volume:
     ],
 )
 def test_a_new_volume_is_the_smallest_that_is_enough(required: int, limit: int, source: int | None, size: int) -> None:
-    assert new_size(asked(required, limit), source=None if source is None else GiB(source)) == size
+    assert choose_size(asked(required, limit), source=None if source is None else GiB(source)) == size
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_size_that_no_whole_gib_or_its_source_fits_is_out_of_range(
     required: int, limit: int, source: int | None
 ) -> None:
     with pytest.raises(OutOfRange):
-        new_size(asked(required, limit), source=None if source is None else GiB(source))
+        choose_size(asked(required, limit), source=None if source is None else GiB(source))
 
 
 @pytest.mark.parametrize(
@@ -63,19 +64,19 @@ def test_a_size_that_no_whole_gib_or_its_source_fits_is_out_of_range(
 def test_an_extension_reaches_what_is_asked_and_never_shrinks(
     have: int, required: int, limit: int, size: int | None
 ) -> None:
-    assert extension(volume(have), asked(required, limit)) == size
+    assert choose_extension(volume(have), asked(required, limit)) == size
 
 
 def test_a_limit_below_what_the_volume_has_is_out_of_range() -> None:
     with pytest.raises(OutOfRange):
-        extension(volume(5), asked(2 * GIB, 4 * GIB))
+        choose_extension(volume(5), asked(2 * GIB, 4 * GIB))
 
 
 def test_a_limit_between_two_whole_gib_is_out_of_range() -> None:
     with pytest.raises(OutOfRange):
-        extension(volume(1), asked(1500 * MIB, 1600 * MIB))
+        choose_extension(volume(1), asked(1500 * MIB, 1600 * MIB))
 
 
 @pytest.mark.parametrize(("required", "size"), [(2 * GIB, 4), (4 * GIB, 4), (6 * GIB, 6)])
 def test_an_extension_that_was_begun_is_finished_first(required: int, size: int) -> None:
-    assert extension(volume(2, target=4), asked(required)) == size
+    assert choose_extension(volume(2, target=4), asked(required)) == size

@@ -78,20 +78,20 @@ def test_a_volume_that_does_not_exist_has_no_snapshot(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "error"),
+    ("status", "error", "problem"),
     [
-        (Status.CREATING, OperationPending),
-        (Status.EXTENDING, OperationPending),
-        (Status.DELETING, PreconditionFailed),
-        (Status.ERROR, PreconditionFailed),
+        (Status.CREATING, OperationPending, "is creating"),
+        (Status.EXTENDING, OperationPending, "is extending"),
+        (Status.DELETING, NotFound, "is being deleted"),
+        (Status.ERROR, PreconditionFailed, "is error: it broke"),
     ],
 )
 def test_a_volume_that_is_not_whole_has_no_snapshot(
-    site: Site, driver: Any, status: Status, error: type[Exception]
+    site: Site, driver: Any, status: Status, error: type[Exception], problem: str
 ) -> None:
     volume = site.create()
-    site.store.replace(replace(volume, status=status))
-    with pytest.raises(error, match=f"volume {volume.id!r} is {status}"):
+    site.store.replace(replace(volume, status=status, message="it broke"))
+    with pytest.raises(error, match=f"volume {volume.id!r} {problem}"):
         site.snapshots.create(snapshotting(volume))
     assert driver.snapshots == {}
 

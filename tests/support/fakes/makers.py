@@ -6,12 +6,22 @@ import itertools
 import uuid
 from collections.abc import Mapping
 
+from csi_cinderlib.errors import DriverError, NotFound, OperationPending, PreconditionFailed
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.ids import SHARED
-from csi_cinderlib.model.records import Attachment, Snapshot, Source, SourceKind, Volume, VolumeType
+from csi_cinderlib.model.records import Attachment, Snapshot, Source, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 
 _numbers = itertools.count(1)
+
+NOT_COPYABLE: Mapping[Status, type[DriverError]] = {
+    Status.CREATING: OperationPending,
+    Status.EXTENDING: OperationPending,
+    Status.DELETING: NotFound,
+    Status.DELETED: NotFound,
+    Status.ERROR: PreconditionFailed,
+}
+"""How a copy of a volume or snapshot in this status is refused."""
 
 
 def new_id() -> str:
