@@ -5,6 +5,7 @@ A call by `wire.Peer` wakes six threads, but goes in either direction, and its c
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -222,6 +223,7 @@ class Serving:
 
     def start(self) -> None:
         """Serve from now on, until the controller has ended."""
+        os.register_at_fork(after_in_child=self._leave_to_parent)
         threading.Thread(target=self._accept, name="channels", daemon=True).start()
 
     def call(self, name: str, /, *arguments: Any, **named: Any) -> Any:
@@ -234,6 +236,9 @@ class Serving:
             what, _, _, body, _ = channel.exchange(question)
         except (EOFError, OSError):
             raise Gone from None
+        except BaseException:  # a RecursionError, say; the next question would get the answer that is left unread
+            channel.shut_down()
+            raise
         if what == ANSWER:
             return body
         raise body
@@ -246,6 +251,12 @@ class Serving:
             return
         with suppress(OSError):
             channel.send(frames.dump((NOTE, 0, name, arguments, None)))
+
+    def _leave_to_parent(self) -> None:
+        """In a process that a driver forks: its copy of the thread must not answer the call as well."""
+        channel: Channel | None = getattr(self._own, "channel", None)
+        if channel is not None:
+            channel.close()
 
     def _accept(self) -> None:
         request = _HELLO

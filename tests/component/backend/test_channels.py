@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,7 +67,7 @@ def connect() -> Iterator[Connect]:
         if serves:
             theirs.start()
         else:
-            bell.close()
+            closes.append(bell.close)
         return Ends(ours, theirs, broken, gone)
 
     yield connected
@@ -75,6 +77,13 @@ def connect() -> Iterator[Connect]:
 
 def serving_threads() -> int:
     return sum(thread.name == "channel" for thread in threading.enumerate())
+
+
+def wait_for_serving_threads(count: int) -> None:
+    deadline = time.monotonic() + 10
+    while serving_threads() > count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert serving_threads() == count
 
 
 def test_many_calls_at_once_each_get_their_own_answer(connect: Connect) -> None:
@@ -146,6 +155,7 @@ def test_a_call_is_carried_out_within_the_context_of_its_caller(connect: Connect
 
 def test_a_call_goes_by_the_peer_when_no_channel_can_be_had(connect: Connect) -> None:
     ends = connect({}, {"name": lambda: "right"}, serves=False)
+    ends.theirs._doorbell.close()
     assert ends.ours.call("name") == "right"
     assert not ends.broken.is_set()
     assert ends.ours.calls == 0
@@ -203,7 +213,45 @@ def test_idle_channels_beyond_a_number_end_with_their_threads(connect: Connect) 
     with ThreadPoolExecutor(5) as pool:
         for call in [pool.submit(ends.ours.call, "meet") for _ in range(5)]:
             call.result(10)
-    deadline = time.monotonic() + 10
-    while serving_threads() > 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert serving_threads() == 2
+    wait_for_serving_threads(2)
+
+
+def test_a_question_that_failed_halfway_is_never_answered_with_the_answer_of_another(connect: Connect) -> None:
+    handlers: dict[str, Any] = {}
+    ends = connect({"repeat": lambda word: word}, handlers)
+
+    def ask_at_depth(depth: int) -> Any:
+        return ask_at_depth(depth - 1) if depth else ends.theirs.call("repeat", "deep")
+
+    def ask() -> Any:
+        for depth in range(sys.getrecursionlimit()):
+            try:
+                ask_at_depth(depth)
+            except RecursionError:
+                break
+        return ends.theirs.call("repeat", "shallow")
+
+    handlers["ask"] = ask
+    try:
+        assert ends.ours.call("ask") == "shallow"
+    except Gone:
+        assert ends.gone.wait(10)
+
+
+def test_a_process_that_a_driver_forks_neither_answers_nor_asks(connect: Connect) -> None:
+    handlers: dict[str, Any] = {}
+    ends = connect({"note": lambda: None}, handlers)
+
+    def fork() -> str:
+        child = os.fork()
+        if not child:
+            with pytest.raises(Gone):
+                ends.theirs.call("note")
+            ends.theirs._gone = lambda: os._exit(0)
+            sys.exit(1)
+        os.waitpid(child, 0)
+        return "the driver's"
+
+    handlers["fork"] = fork
+    assert ends.ours.call("fork") == "the driver's"
+    assert ends.ours.call("fork") == "the driver's"
