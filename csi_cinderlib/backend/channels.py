@@ -104,6 +104,7 @@ class Channels:
         broken: Callable[[], None],
         most_idle: int = MOST_IDLE,
     ) -> None:
+        doorbell.setblocking(False)
         self._doorbell = doorbell
         self._handlers = handlers
         self._peer = peer
@@ -174,9 +175,8 @@ class Channels:
         except OSError:  # this process may have no more files
             return None
         channel = Channel(ours, self._handlers)
-        with self._guard:
+        with theirs, self._guard, suppress(OSError):  # closed, or full
             self._used.add(channel)
-        with theirs, suppress(OSError):
             socket.send_fds(self._doorbell, [_HELLO], [theirs.fileno()])
         if channel.is_greeted():
             return channel
@@ -262,9 +262,11 @@ class Serving:
         request = _HELLO
         with self._doorbell:
             while request:
-                request, files, _, _ = socket.recv_fds(self._doorbell, 1, 1, socket.MSG_CMSG_CLOEXEC)
+                request, files, _, _ = socket.recv_fds(self._doorbell, 1, 1)
                 for number in files:  # none where this process may have no more
-                    _start(self._serve, socket.socket(fileno=number))
+                    link = socket.socket(fileno=number)
+                    link.set_inheritable(False)  # `recv_fds` of Python 3.11 ignores MSG_CMSG_CLOEXEC
+                    _start(self._serve, link)
 
     def _serve(self, link: socket.socket) -> None:
         """Until the controller closes it."""

@@ -171,6 +171,15 @@ def test_a_call_goes_by_the_peer_when_no_thread_can_be_started_for_it(connect: C
     assert ends.ours.call("name") == "channel"
 
 
+def test_a_call_goes_by_the_peer_when_the_doorbell_is_full(connect: Connect) -> None:
+    ends = connect({}, {"name": lambda: threading.current_thread().name}, serves=False)
+    doorbell = ends.ours._doorbell
+    with pytest.raises(BlockingIOError):
+        while True:
+            doorbell.send(bytes(1 << 16))
+    assert ends.ours.call("name").startswith("right")
+
+
 def test_calls_that_wait_end_when_the_channels_are_closed(connect: Connect) -> None:
     hold, entered = threading.Event(), threading.Semaphore(0)
 
@@ -205,6 +214,14 @@ def test_a_driver_that_closes_a_channel_is_noticed_at_both_ends(connect: Connect
         ends.ours.call("close")
     assert ends.broken.is_set()
     assert ends.gone.wait(10)
+
+
+def test_programs_that_a_driver_runs_do_not_inherit_a_channel(connect: Connect) -> None:
+    def is_inherited() -> Any:
+        return ends.theirs._own.channel._socket.get_inheritable()
+
+    ends = connect({}, {"is_inherited": is_inherited})
+    assert not ends.ours.call("is_inherited")
 
 
 def test_idle_channels_beyond_a_number_end_with_their_threads(connect: Connect) -> None:
