@@ -6,14 +6,13 @@ import gc
 import importlib
 import os
 import pickle
-import select
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -65,7 +64,7 @@ class _Forks:
 
     def serve(self) -> NoReturn:
         while True:
-            readable, _, _ = select.select([self._control.fileno(), self._woken], [], [])
+            readable = wait([self._control.fileno(), self._woken])
             if self._woken in readable:
                 os.read(self._woken, 4096)
                 self._reap()

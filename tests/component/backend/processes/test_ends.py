@@ -9,7 +9,7 @@ import resource
 import signal
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -88,6 +88,16 @@ def test_a_start_without_files_to_spare_fails_and_keeps_none(make: Make) -> None
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert len(files_of(os.getpid())) <= len(before)
     backend.start()
+
+
+def test_a_process_starts_while_this_one_has_more_files_than_select_can_watch(make: Make) -> None:
+    backend = make(start=False)
+    with ExitStack() as stack:
+        for _ in range(1024):  # FD_SETSIZE
+            stack.callback(os.close, os.dup(0))
+        forking.cool_down()
+        backend.start()
+        assert backend.create_volume(VOLUME).status is Status.AVAILABLE
 
 
 def test_files_and_threads_do_not_pile_up_over_many_starts(make: Make) -> None:
