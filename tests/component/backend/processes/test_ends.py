@@ -100,6 +100,23 @@ def test_a_process_starts_while_this_one_has_more_files_than_select_can_watch(ma
         assert backend.create_volume(VOLUME).status is Status.AVAILABLE
 
 
+def test_no_process_is_left_of_a_start_without_threads_to_spare(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("store-array"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    backend = make(start=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            backend.start()
+    wait_for(lambda: not csi_processes())
+    backend.start()
+
+
 def test_files_and_threads_do_not_pile_up_over_many_starts(make: Make) -> None:
     backend = make()
 
