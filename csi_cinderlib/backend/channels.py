@@ -112,6 +112,7 @@ class Channels:
         self._broken = broken
         self._most_idle = most_idle
         self._idle: list[Channel] = []
+        self._fewest_idle = 0
         self._used: set[Channel] = set()
         self._is_closed = False
         self._guard = threading.Lock()
@@ -145,6 +146,14 @@ class Channels:
         with self._unused:
             return self._unused.wait_for(lambda: not self._used, seconds)
 
+    def close_unneeded(self) -> None:
+        """Close the channels that were idle all the time since this was called last: each holds files at both ends, and a thread."""
+        with self._guard:
+            for channel in self._idle[: self._fewest_idle]:
+                channel.close()
+            del self._idle[: self._fewest_idle]
+            self._fewest_idle = len(self._idle)
+
     def close(self) -> None:
         """Give all channels up; calls that wait for an answer end with Gone."""
         with self._guard:
@@ -166,6 +175,7 @@ class Channels:
             if self._idle:
                 channel = self._idle.pop()
                 self._used.add(channel)
+                self._fewest_idle = min(self._fewest_idle, len(self._idle))
                 return channel
         return self._open()
 
@@ -177,6 +187,7 @@ class Channels:
         channel = Channel(ours, self._handlers)
         with theirs, self._guard, suppress(OSError):  # closed, or full
             self._used.add(channel)
+            self._fewest_idle = 0
             socket.send_fds(self._doorbell, [_HELLO], [theirs.fileno()])
         if channel.is_greeted():
             return channel

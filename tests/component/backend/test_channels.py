@@ -216,6 +216,24 @@ def test_a_driver_that_closes_a_channel_is_noticed_at_both_ends(connect: Connect
     assert ends.gone.wait(10)
 
 
+def test_channels_that_no_call_has_needed_for_a_while_end_with_their_threads(connect: Connect) -> None:
+    together = threading.Barrier(5)
+    ends = connect({}, {"meet": lambda: together.wait(10), "name": lambda: "right"})
+    with ThreadPoolExecutor(5) as pool:
+        for call in [pool.submit(ends.ours.call, "meet") for _ in range(5)]:
+            call.result(10)
+    ends.ours.close_unneeded()
+    for _ in range(3):
+        assert ends.ours.call("name") == "right"
+    assert serving_threads() == 5
+    ends.ours.close_unneeded()
+    wait_for_serving_threads(1)
+    assert ends.ours.call("name") == "right"
+    ends.ours.close_unneeded()
+    assert ends.ours.call("name") == "right"
+    assert serving_threads() == 1
+
+
 def test_programs_that_a_driver_runs_do_not_inherit_a_channel(connect: Connect) -> None:
     def is_inherited() -> Any:
         return ends.theirs._own.channel._socket.get_inheritable()

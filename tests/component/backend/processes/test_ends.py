@@ -9,12 +9,13 @@ import resource
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.backend import forking
+from csi_cinderlib.backend import forking, line
 from csi_cinderlib.backend.stats import Candidate
 from csi_cinderlib.cinder.driver_process import LATE_SECONDS
 from csi_cinderlib.errors import (
@@ -33,6 +34,7 @@ from tests.component.backend.processes.conftest import (
     in_thread,
     wait_for,
 )
+from tests.support.fakes import makers
 from tests.support.fakes.array import Array
 from tests.support.fakes.fault_plan import ORPHAN_SECONDS, PROGRAM_SECONDS
 
@@ -126,6 +128,17 @@ def test_files_and_threads_do_not_pile_up_over_many_starts(make: Make) -> None:
         backend.wait_until_ended()
         backend.start()
     wait_for(lambda: len(files_of(os.getpid())) <= before[0] and threading.active_count() <= before[1])
+
+
+def test_what_many_calls_at_once_need_is_given_back_after_them(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "PING_SECONDS", 0.1)
+    backend = make(driver="tests.support.fakes.nothing.NothingDriver", nothing_delay=0.3)
+    before = {pid: len(files_of(pid)) for pid in (os.getpid(), backend.pid)}
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(backend.create_volume, [makers.volume(backend="array") for _ in range(16)]))
+    assert all(len(files_of(pid)) >= count + 4 for pid, count in before.items())
+    in_thread(backend.wait_until_ended)
+    wait_for(lambda: all(len(files_of(pid)) <= count for pid, count in before.items()))
 
 
 def test_what_a_stopped_driver_still_prints_is_logged_without_its_passwords(
