@@ -140,7 +140,9 @@ def _begin(parent: int, connection: int, printed: int, shared: int, doorbell: in
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
-            if number > 2 and number not in (connection, shared, doorbell):
+            if number in (connection, shared, doorbell):
+                os.set_inheritable(number, False)  # what `recv_fds` takes, programs that the driver runs would inherit
+            elif number > 2:
                 _close(number)
         _run(Connection(connection), shared, socket.socket(fileno=doorbell))
     except BaseException:

@@ -219,6 +219,14 @@ def test_a_driver_that_is_stopped_past_the_deadline_never_goes_on(
     assert Array(array_file).events() == []
 
 
+def test_programs_that_a_driver_runs_inherit_none_of_its_files(make: Make) -> None:
+    backend = make()
+    backend.create_volume(VOLUME)
+    files = files_of(backend.pid) - {0, 1, 2}
+    flags = {number: Path(f"/proc/{backend.pid}/fdinfo/{number}").read_text().split()[3] for number in files}
+    assert [number for number in files if not int(flags[number], 8) & os.O_CLOEXEC] == []
+
+
 @pytest.mark.parametrize("ending", ["driver", "warm"])
 def test_programs_that_a_driver_runs_end_with_it(make: Make, ending: str) -> None:
     """Else an `lvcreate` would go on beside the next attempt."""
