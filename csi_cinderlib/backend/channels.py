@@ -5,6 +5,7 @@ A call by `wire.Peer` wakes six threads, but goes in either direction, and its c
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -103,6 +104,7 @@ class Channels:
         broken: Callable[[], None],
         most_idle: int = MOST_IDLE,
     ) -> None:
+        doorbell.setblocking(False)
         self._doorbell = doorbell
         self._handlers = handlers
         self._peer = peer
@@ -110,6 +112,7 @@ class Channels:
         self._broken = broken
         self._most_idle = most_idle
         self._idle: list[Channel] = []
+        self._fewest_idle = 0
         self._used: set[Channel] = set()
         self._is_closed = False
         self._guard = threading.Lock()
@@ -143,6 +146,14 @@ class Channels:
         with self._unused:
             return self._unused.wait_for(lambda: not self._used, seconds)
 
+    def close_unneeded(self) -> None:
+        """Close the channels that were idle all the time since this was called last: each holds files at both ends, and a thread."""
+        with self._guard:
+            for channel in self._idle[: self._fewest_idle]:
+                channel.close()
+            del self._idle[: self._fewest_idle]
+            self._fewest_idle = len(self._idle)
+
     def close(self) -> None:
         """Give all channels up; calls that wait for an answer end with Gone."""
         with self._guard:
@@ -164,6 +175,7 @@ class Channels:
             if self._idle:
                 channel = self._idle.pop()
                 self._used.add(channel)
+                self._fewest_idle = min(self._fewest_idle, len(self._idle))
                 return channel
         return self._open()
 
@@ -173,9 +185,9 @@ class Channels:
         except OSError:  # this process may have no more files
             return None
         channel = Channel(ours, self._handlers)
-        with self._guard:
+        with theirs, self._guard, suppress(OSError):  # closed, or full
             self._used.add(channel)
-        with theirs, suppress(OSError):
+            self._fewest_idle = 0
             socket.send_fds(self._doorbell, [_HELLO], [theirs.fileno()])
         if channel.is_greeted():
             return channel
@@ -222,6 +234,7 @@ class Serving:
 
     def start(self) -> None:
         """Serve from now on, until the controller has ended."""
+        os.register_at_fork(after_in_child=self._leave_to_parent)
         threading.Thread(target=self._accept, name="channels", daemon=True).start()
 
     def call(self, name: str, /, *arguments: Any, **named: Any) -> Any:
@@ -234,6 +247,9 @@ class Serving:
             what, _, _, body, _ = channel.exchange(question)
         except (EOFError, OSError):
             raise Gone from None
+        except BaseException:  # a RecursionError, say; the next question would get the answer that is left unread
+            channel.shut_down()
+            raise
         if what == ANSWER:
             return body
         raise body
@@ -247,13 +263,21 @@ class Serving:
         with suppress(OSError):
             channel.send(frames.dump((NOTE, 0, name, arguments, None)))
 
+    def _leave_to_parent(self) -> None:
+        """In a process that a driver forks: its copy of the thread must not answer the call as well."""
+        channel: Channel | None = getattr(self._own, "channel", None)
+        if channel is not None:
+            channel.close()
+
     def _accept(self) -> None:
         request = _HELLO
         with self._doorbell:
             while request:
-                request, files, _, _ = socket.recv_fds(self._doorbell, 1, 1, socket.MSG_CMSG_CLOEXEC)
+                request, files, _, _ = socket.recv_fds(self._doorbell, 1, 1)
                 for number in files:  # none where this process may have no more
-                    _start(self._serve, socket.socket(fileno=number))
+                    link = socket.socket(fileno=number)
+                    link.set_inheritable(False)  # `recv_fds` of Python 3.11 ignores MSG_CMSG_CLOEXEC
+                    _start(self._serve, link)
 
     def _serve(self, link: socket.socket) -> None:
         """Until the controller closes it."""

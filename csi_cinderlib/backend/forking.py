@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import select
 import signal
 import socket
 import struct
@@ -18,7 +17,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
-from multiprocessing.connection import Pipe
+from multiprocessing.connection import Pipe, wait
 from typing import Any
 
 from csi_cinderlib.errors import HostError
@@ -150,7 +149,7 @@ class Process:
 
     def _born(self) -> tuple[int, int]:
         """Its number, and a file that stands for it; (0, -1) when there is none."""
-        if not select.select([self._status], [], [], BIRTH_SECONDS)[0]:
+        if not wait([self._status.fileno()], BIRTH_SECONDS):
             raise OSError(errno.ETIMEDOUT, f"it was not forked within {BIRTH_SECONDS:.0f} seconds")
         data = self._status.read(STATUS.size)
         if not data:

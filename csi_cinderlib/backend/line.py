@@ -113,6 +113,7 @@ class Line:
     def wait_until_ended(self) -> None:
         """Wait until the process ends, and end it when it does not run any more."""
         while not self.ended.wait(PING_SECONDS):
+            self.channels.close_unneeded()
             self._end_if_hung()
 
     def _end_if_hung(self) -> None:

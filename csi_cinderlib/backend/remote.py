@@ -147,8 +147,8 @@ class RemoteDriver:
             self._refuse_stopped()
             assignment, self._is_first = self._assign(self._is_first), False
         line = self._latest = Line(assignment, self._handlers(), shared=self._deadline.file, lost=self._lose)
-        line.open()
         try:
+            line.open()
             self._refuse_stopped()  # while it was forked
             faultpoints.add_driver(line.process.pid)
             started: Started = line.set_up(self._set_up_seconds or SET_UP_SECONDS)

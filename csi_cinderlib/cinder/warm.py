@@ -6,14 +6,13 @@ import gc
 import importlib
 import os
 import pickle
-import select
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -65,7 +64,7 @@ class _Forks:
 
     def serve(self) -> NoReturn:
         while True:
-            readable, _, _ = select.select([self._control.fileno(), self._woken], [], [])
+            readable = wait([self._control.fileno(), self._woken])
             if self._woken in readable:
                 os.read(self._woken, 4096)
                 self._reap()
@@ -141,7 +140,9 @@ def _begin(parent: int, connection: int, printed: int, shared: int, doorbell: in
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
-            if number > 2 and number not in (connection, shared, doorbell):
+            if number in (connection, shared, doorbell):
+                os.set_inheritable(number, False)  # what `recv_fds` takes, programs that the driver runs would inherit
+            elif number > 2:
                 _close(number)
         _run(Connection(connection), shared, socket.socket(fileno=doorbell))
     except BaseException:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,7 +67,7 @@ def connect() -> Iterator[Connect]:
         if serves:
             theirs.start()
         else:
-            bell.close()
+            closes.append(bell.close)
         return Ends(ours, theirs, broken, gone)
 
     yield connected
@@ -75,6 +77,13 @@ def connect() -> Iterator[Connect]:
 
 def serving_threads() -> int:
     return sum(thread.name == "channel" for thread in threading.enumerate())
+
+
+def wait_for_serving_threads(count: int) -> None:
+    deadline = time.monotonic() + 10
+    while serving_threads() > count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert serving_threads() == count
 
 
 def test_many_calls_at_once_each_get_their_own_answer(connect: Connect) -> None:
@@ -146,6 +155,7 @@ def test_a_call_is_carried_out_within_the_context_of_its_caller(connect: Connect
 
 def test_a_call_goes_by_the_peer_when_no_channel_can_be_had(connect: Connect) -> None:
     ends = connect({}, {"name": lambda: "right"}, serves=False)
+    ends.theirs._doorbell.close()
     assert ends.ours.call("name") == "right"
     assert not ends.broken.is_set()
     assert ends.ours.calls == 0
@@ -159,6 +169,15 @@ def test_a_call_goes_by_the_peer_when_no_thread_can_be_started_for_it(connect: C
     finally:
         threading.stack_size(0)
     assert ends.ours.call("name") == "channel"
+
+
+def test_a_call_goes_by_the_peer_when_the_doorbell_is_full(connect: Connect) -> None:
+    ends = connect({}, {"name": lambda: threading.current_thread().name}, serves=False)
+    doorbell = ends.ours._doorbell
+    with pytest.raises(BlockingIOError):
+        while True:
+            doorbell.send(bytes(1 << 16))
+    assert ends.ours.call("name").startswith("right")
 
 
 def test_calls_that_wait_end_when_the_channels_are_closed(connect: Connect) -> None:
@@ -197,13 +216,77 @@ def test_a_driver_that_closes_a_channel_is_noticed_at_both_ends(connect: Connect
     assert ends.gone.wait(10)
 
 
+def test_channels_that_no_call_has_needed_for_a_while_end_with_their_threads(connect: Connect) -> None:
+    together = threading.Barrier(5)
+    ends = connect({}, {"meet": lambda: together.wait(10), "name": lambda: "right"})
+    with ThreadPoolExecutor(5) as pool:
+        for call in [pool.submit(ends.ours.call, "meet") for _ in range(5)]:
+            call.result(10)
+    ends.ours.close_unneeded()
+    for _ in range(3):
+        assert ends.ours.call("name") == "right"
+    assert serving_threads() == 5
+    ends.ours.close_unneeded()
+    wait_for_serving_threads(1)
+    assert ends.ours.call("name") == "right"
+    ends.ours.close_unneeded()
+    assert ends.ours.call("name") == "right"
+    assert serving_threads() == 1
+
+
+def test_programs_that_a_driver_runs_do_not_inherit_a_channel(connect: Connect) -> None:
+    def is_inherited() -> Any:
+        return ends.theirs._own.channel._socket.get_inheritable()
+
+    ends = connect({}, {"is_inherited": is_inherited})
+    assert not ends.ours.call("is_inherited")
+
+
 def test_idle_channels_beyond_a_number_end_with_their_threads(connect: Connect) -> None:
     together = threading.Barrier(5)
     ends = connect({}, {"meet": lambda: together.wait(10)}, most_idle=2)
     with ThreadPoolExecutor(5) as pool:
         for call in [pool.submit(ends.ours.call, "meet") for _ in range(5)]:
             call.result(10)
-    deadline = time.monotonic() + 10
-    while serving_threads() > 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert serving_threads() == 2
+    wait_for_serving_threads(2)
+
+
+def test_a_question_that_failed_halfway_is_never_answered_with_the_answer_of_another(connect: Connect) -> None:
+    handlers: dict[str, Any] = {}
+    ends = connect({"repeat": lambda word: word}, handlers)
+
+    def ask_at_depth(depth: int) -> Any:
+        return ask_at_depth(depth - 1) if depth else ends.theirs.call("repeat", "deep")
+
+    def ask() -> Any:
+        for depth in range(sys.getrecursionlimit()):
+            try:
+                ask_at_depth(depth)
+            except RecursionError:
+                break
+        return ends.theirs.call("repeat", "shallow")
+
+    handlers["ask"] = ask
+    try:
+        assert ends.ours.call("ask") == "shallow"
+    except Gone:
+        assert ends.gone.wait(10)
+
+
+def test_a_process_that_a_driver_forks_neither_answers_nor_asks(connect: Connect) -> None:
+    handlers: dict[str, Any] = {}
+    ends = connect({"note": lambda: None}, handlers)
+
+    def fork() -> str:
+        child = os.fork()
+        if not child:
+            with pytest.raises(Gone):
+                ends.theirs.call("note")
+            ends.theirs._gone = lambda: os._exit(0)
+            sys.exit(1)
+        os.waitpid(child, 0)
+        return "the driver's"
+
+    handlers["fork"] = fork
+    assert ends.ours.call("fork") == "the driver's"
+    assert ends.ours.call("fork") == "the driver's"

@@ -10,12 +10,13 @@ import resource
 import signal
 import threading
 import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.backend import forking
+from csi_cinderlib.backend import forking, line
 from csi_cinderlib.backend.stats import Candidate
 from csi_cinderlib.cinder.driver_process import LATE_SECONDS
 from csi_cinderlib.errors import (
@@ -34,6 +35,7 @@ from tests.component.backend.processes.conftest import (
     in_thread,
     wait_for,
 )
+from tests.support.fakes import makers
 from tests.support.fakes.array import Array
 from tests.support.fakes.fault_plan import ORPHAN_SECONDS, PROGRAM_SECONDS
 
@@ -91,6 +93,33 @@ def test_a_start_without_files_to_spare_fails_and_keeps_none(make: Make) -> None
     backend.start()
 
 
+def test_a_process_starts_while_this_one_has_more_files_than_select_can_watch(make: Make) -> None:
+    backend = make(start=False)
+    with ExitStack() as stack:
+        for _ in range(1024):  # FD_SETSIZE
+            stack.callback(os.close, os.dup(0))
+        forking.cool_down()
+        backend.start()
+        assert backend.create_volume(VOLUME).status is Status.AVAILABLE
+
+
+def test_no_process_is_left_of_a_start_without_threads_to_spare(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("store-array"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    backend = make(start=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            backend.start()
+    wait_for(lambda: not csi_processes())
+    backend.start()
+
+
 def test_files_and_threads_do_not_pile_up_over_many_starts(make: Make) -> None:
     backend = make()
 
@@ -100,6 +129,17 @@ def test_files_and_threads_do_not_pile_up_over_many_starts(make: Make) -> None:
         backend.wait_until_ended()
         backend.start()
     wait_for(lambda: len(files_of(os.getpid())) <= before[0] and threading.active_count() <= before[1])
+
+
+def test_what_many_calls_at_once_need_is_given_back_after_them(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "PING_SECONDS", 0.1)
+    backend = make(driver="tests.support.fakes.nothing.NothingDriver", nothing_delay=0.3)
+    before = {pid: len(files_of(pid)) for pid in (os.getpid(), backend.pid)}
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(backend.create_volume, [makers.volume(backend="array") for _ in range(16)]))
+    assert all(len(files_of(pid)) >= count + 4 for pid, count in before.items())
+    in_thread(backend.wait_until_ended)
+    wait_for(lambda: all(len(files_of(pid)) <= count for pid, count in before.items()))
 
 
 def test_what_a_stopped_driver_still_prints_is_logged_without_its_passwords(
@@ -189,6 +229,14 @@ def test_a_call_that_blocks_its_process_for_some_seconds_survives_a_renewed_dead
     deadline.set(math.inf)
     time.sleep(1.5)
     assert backend.create_volume(VOLUME).status is Status.AVAILABLE
+
+
+def test_programs_that_a_driver_runs_inherit_none_of_its_files(make: Make) -> None:
+    backend = make()
+    backend.create_volume(VOLUME)
+    files = files_of(backend.pid) - {0, 1, 2}
+    flags = {number: Path(f"/proc/{backend.pid}/fdinfo/{number}").read_text().split()[3] for number in files}
+    assert [number for number in files if not int(flags[number], 8) & os.O_CLOEXEC] == []
 
 
 @pytest.mark.parametrize("ending", ["driver", "warm"])
