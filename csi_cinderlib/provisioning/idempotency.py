@@ -19,7 +19,6 @@ from csi_cinderlib.errors import (
     StoreUnavailable,
 )
 from csi_cinderlib.lifecycle.backend import Backend
-from csi_cinderlib.lifecycle.ledger import UNFINISHED
 from csi_cinderlib.lifecycle.lookup import find
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
@@ -67,7 +66,7 @@ def create_once(store: Store, backends: Backends, call: CreateCall[S]) -> S:
         reason = "a deleted volume had this name, and its snapshots still exist; delete them first"
         raise AlreadyExists("volume", record.name, reason)
     call.check_same(record)
-    if record.status not in UNFINISHED:
+    if record.status in (Status.AVAILABLE, Status.EXTENDING):
         return record
     try:
         with retryable(store, call.kind, call.id):

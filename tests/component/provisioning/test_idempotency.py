@@ -17,6 +17,7 @@ from csi_cinderlib.errors import (
     InvalidRequest,
     NotFound,
     OperationPending,
+    PreconditionFailed,
     StoreUnavailable,
 )
 from csi_cinderlib.lifecycle.backend import Backend
@@ -163,6 +164,15 @@ def test_the_name_of_a_deleted_volume_that_has_snapshots_is_taken(status: Status
     deleted = replace(VOLUME, name="pvc-1", status=Status.DELETED)
     calls = Calls(store_with(replace(deleted, status=status)), {"delete": deleted})
     with pytest.raises(AlreadyExists, match="volume 'pvc-1' already exists: a deleted volume had this name"):
+        calls.run()
+    assert "create" not in calls.made
+
+
+def test_what_another_process_deletes_again_is_no_answer() -> None:
+    deleting = replace(VOLUME, status=Status.DELETING)
+    refusal = PreconditionFailed("volume 'v' is deleting")
+    calls = Calls(store_with(deleting), {"delete": deleting, "resume v on array": refusal})
+    with pytest.raises(BackendUnavailable, match="volume 'v' is deleting"):
         calls.run()
     assert "create" not in calls.made
 
