@@ -35,6 +35,9 @@ CREATING = frozenset({"CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapsh
 STUCK_SECONDS = 300.0
 """After which calls that have all threads, and of which none ends, are not taken for work any more."""
 
+ENDING_SECONDS = 5.0
+"""For gRPC to end what has not finished in time. Without its thread it never does."""
+
 OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 1000),
@@ -128,7 +131,7 @@ class Server:
         did not finish loses its caller, not its thread: its record tells the next process what to do.
         """
         deadline = time.monotonic() + grace
-        self._server.stop(grace).wait()
+        self._server.stop(grace).wait(grace + ENDING_SECONDS)
         if self._bound:
             self._bound.remove()
         self._quick.pool.shutdown(wait=False)
