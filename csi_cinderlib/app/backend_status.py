@@ -29,8 +29,6 @@ from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.persistence.kubernetes.resources import RESTARTED_AT
 from csi_cinderlib.persistence.kubernetes.statuses import Statuses, object_name
 
-LOOK_SECONDS = 5.0
-"""Between two looks at the back ends."""
 FIRST_SECONDS = 1.0
 """Before the first one, so that it does not hold up the start."""
 REFRESH_SECONDS = 120.0

@@ -10,10 +10,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from csi_cinderlib.app import leadership, resealing
+from csi_cinderlib.app import leadership, observations, resealing
 from csi_cinderlib.app.backends import RunningBackends, unmeasured
 from csi_cinderlib.app.keys import Keys
-from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.app.stopping import Stopping, every
 from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
 from csi_cinderlib.backend import forking
@@ -225,17 +224,18 @@ class ControllerSide:
         self._every(OBEY_SECONDS, "requests to restart", running.obey)
         sealing = resealing.Resealing(self.store, self._keys.sealer, lagging=self.owners.lagging)
         self._every(resealing.LOOK_SECONDS, "sealing", sealing.look)
-        observations = Observations(self.backends, unreadable=running.unreadable)
+        seen = observations.Observations(self.backends, unreadable=running.unreadable)
+        self._every(observations.LOOK_SECONDS, "look at the back ends", seen.look)
         if self._metrics is not None:
             from csi_cinderlib.app import figures
 
             orphans = self._orphans()
-            update = figures.Figures(self._metrics, self.store, observations, orphans).update
-            self._every(figures.SECONDS, "figures", update, first=figures.FIRST_SECONDS)
+            update = figures.Figures(self._metrics, self.store, seen, orphans).update
+            self._every(observations.LOOK_SECONDS, "figures", update, first=figures.FIRST_SECONDS)
         if self._is_in_kubernetes:
-            self._show_backends(observations, running.restart)
+            self._show_backends(seen, running.restart)
 
-    def _show_backends(self, observations: Observations, restart: Callable[[str], None]) -> None:
+    def _show_backends(self, seen: observations.Observations, restart: Callable[[str], None]) -> None:
         """Where `kubectl` shows them, whichever store holds the records."""
         from csi_cinderlib.app import backend_status, cluster
         from csi_cinderlib.persistence.kubernetes.statuses import Statuses
@@ -245,13 +245,13 @@ class ControllerSide:
         statuses = Statuses(client, namespace, driver_name=settings.driver_name, instance=host)
         update = backend_status.BackendStatus(
             statuses,
-            observations,
+            seen,
             self.store,
             restart=restart,
             check_lease=self._leadership.lease.check if self._leadership is not None else lease.unshared,
             controller=host,
         ).update
-        self._every(backend_status.LOOK_SECONDS, "back ends' status", update, first=backend_status.FIRST_SECONDS)
+        self._every(observations.LOOK_SECONDS, "back ends' status", update, first=backend_status.FIRST_SECONDS)
         if settings.kubernetes:
             self._every(cluster.LOOK_SECONDS, "nodes", cluster.DepartedNodes(client, self._nodes or self.store).look)
 

@@ -15,11 +15,9 @@ from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk_with_unreadable
 from csi_cinderlib.provisioning.orphans import Orphans
 
-SECONDS = 60.0
-"""Between two updates."""
 FIRST_SECONDS = 3.0
 """Before the first one, so that it does not hold up the start."""
-WALK_EVERY = 5
+WALK_EVERY = 60
 """Updates between two walks over all records, which take a second for each 50,000."""
 UNREADABLE = "unreadable"
 """The status, and the back end, of volumes whose records cannot be read."""

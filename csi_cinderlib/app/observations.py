@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -12,13 +14,24 @@ from csi_cinderlib.backend.verbs import NOT_STARTED
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.lifecycle.backend import Backend
 from csi_cinderlib.lifecycle.registry import Backends
+from csi_cinderlib.observe import logs
 
-ASK_SECONDS = 60.0
-"""Between two questions to an array that is well. A look costs it nothing in between."""
-PATIENCE = 60.0
-"""Seconds after which a back end that is starting, or was asked, is said not to answer."""
+LOOK_SECONDS = 5.0
+"""Between two looks, which cost an array nothing."""
+ASK_SECONDS = 30.0
+"""Between two questions to an array, or its `stats_seconds` if they are longer."""
+PATIENCE = 20.0
+"""Seconds after which a back end that was asked is said not to answer, if its answers do not take long. With the two before, what hangs is
+seen within a minute."""
+LONGEST_PATIENCE = 180.0
+START_SECONDS = 50.0
+"""After which a back end that is starting is said to be not ready."""
 PROMPT = 0.2
-"""Seconds that a look waits for the answer to a question that it asks: most arrays are that quick."""
+"""Seconds that a look waits for the answers to the questions that it asks: most arrays are that quick."""
+_UNKNOWN = 20.0
+"""What the answers of a back end are taken to need before its first one, in seconds."""
+
+_log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +84,12 @@ class Observations:
             self._questions = {
                 backend: known.get(backend) or _Question(backend, self._now) for backend in self._backends.all()
             }
-            looks = [question.look() for question in self._questions.values()]
+            questions = self._questions.values()
+            asked = [thread for question in questions if (thread := question.ask())]
+            ends = time.monotonic() + PROMPT
+            for thread in asked:
+                thread.join(max(0.0, ends - time.monotonic()))
+            looks = [question.look() for question in questions]
         seen = {look.name: look for look in looks}
         for name, reason in self._unreadable().items():
             look = seen.get(name, Seen(name=name))
@@ -86,19 +104,31 @@ class _Question:
         self._backend = backend
         self._now = monotonic
         self._born = monotonic()
-        self._asked_at: float | None = None
+        self._every = max(ASK_SECONDS, backend.settings.stats_seconds)
+        self._asked_at = -math.inf
         self._thread: threading.Thread | None = None
         self._stats: BackendStats | None = None
         self._failure = ""
+        self._told = ""
+        self._needed: deque[float] = deque(maxlen=5)
+
+    def ask(self) -> threading.Thread | None:
+        """The thread that asks, if a question is due."""
+        if not self._backend.ready or self._running() or self._now() - self._asked_at < self._every:
+            return None
+        self._asked_at = self._now()
+        self._thread = threading.Thread(target=self._answer, name=f"ask-{self._backend.name}", daemon=True)
+        self._thread.start()
+        return self._thread
 
     def look(self) -> Seen:
         backend = self._backend
         seen = Seen(name=backend.name, driver=backend.settings.driver)
         if not backend.ready:
-            self._stats = None
+            self._stats, self._told = None, ""
             return self._not_ready(seen)
-        self._ask()
-        reason = f"does not answer for {PATIENCE:.0f} seconds" if self._waited() > PATIENCE else self._failure
+        reason = self._silence() or self._failure
+        self._tell(reason)
         if reason:
             return replace(seen, reason=reason)
         return replace(seen, ready=True, stats=self._stats, reason=backend.remark)
@@ -106,26 +136,31 @@ class _Question:
     def _not_ready(self, seen: Seen) -> Seen:
         if self._backend.failure != NOT_STARTED:
             return replace(seen, reason=self._backend.failure)
-        return replace(seen, reason="is still starting", starting=self._now() - self._born < PATIENCE)
-
-    def _ask(self) -> None:
-        if self._running() or (self._asked_at is not None and self._now() - self._asked_at < ASK_SECONDS):
-            return
-        self._asked_at = self._now()
-        self._thread = threading.Thread(target=self._answer, name=f"ask-{self._backend.name}", daemon=True)
-        self._thread.start()
-        self._thread.join(PROMPT)
+        return replace(seen, reason="is still starting", starting=self._now() - self._born < START_SECONDS)
 
     def _answer(self) -> None:
         try:
-            self._stats = self._backend.stats()
+            self._stats = self._backend.stats(refresh=True)
         except DriverError as error:
             self._failure = self._backend.without_secrets(error)
         else:
             self._failure = ""
+        self._needed.append(self._now() - self._asked_at)
 
     def _running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def _waited(self) -> float:
-        return self._now() - self._asked_at if self._running() and self._asked_at is not None else 0.0
+    def _silence(self) -> str:
+        """Why it is not ready, if it was asked and does not answer. Some arrays need a minute for every answer, and are well."""
+        patience = min(max(PATIENCE, 3 * max(self._needed, default=_UNKNOWN)), LONGEST_PATIENCE)
+        silent = self._running() and self._now() - self._asked_at > patience
+        return f"has not answered for {patience:.0f} seconds" if silent else ""
+
+    def _tell(self, reason: str) -> None:
+        """Log that it does not answer, or answers again, once each."""
+        if bool(reason) != bool(self._told):
+            if reason:
+                _log.warning("back end does not answer", backend=self._backend.name, reason=reason)
+            else:
+                _log.info("back end answers again", backend=self._backend.name)
+        self._told = reason

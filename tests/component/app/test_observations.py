@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.app.observations import ASK_SECONDS, PATIENCE, Observations, Seen
+from csi_cinderlib.app.observations import (
+    ASK_SECONDS,
+    LONGEST_PATIENCE,
+    LOOK_SECONDS,
+    PATIENCE,
+    START_SECONDS,
+    Observations,
+    Seen,
+)
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError
@@ -26,9 +36,12 @@ def make(tmp_path: Path) -> Iterator[Make]:
     store = open_store("memory", {}, state_dir=tmp_path)
     made: list[LocalBackend] = []
 
-    def backend(name: str, *, start: bool = True, **options: object) -> LocalBackend:
+    def backend(name: str, *, start: bool = True, stats_seconds: float = 0, **options: object) -> LocalBackend:
         settings = BackendSettings(
-            name=name, driver="tests.support.fakes.nothing.NothingDriver", options=options, stats_seconds=0
+            name=name,
+            driver="tests.support.fakes.nothing.NothingDriver",
+            options=options,
+            stats_seconds=stats_seconds,
         )
         made.append(LocalBackend(settings, store=store, runtime=runtime))
         if start:
@@ -52,6 +65,23 @@ class Clock:
 
 def by_name(found: tuple[Seen, ...]) -> dict[str, Seen]:
     return {seen.name: seen for seen in found}
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str]]:
+    """Level, event and back end of what observations logged."""
+    ours = (record for record in caplog.records if record.name == "csi_cinderlib.app.observations")
+    return [(record.levelname.lower(), record.message, vars(record)["values"]["backend"]) for record in ours]
+
+
+def asking(name: str) -> bool:
+    return any(thread.name == f"ask-{name}" for thread in threading.enumerate())
+
+
+def wait_for(holds: Callable[[], object]) -> None:
+    ends = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
 
 
 def test_a_ready_back_end_is_seen_with_its_report(make: Make) -> None:
@@ -80,14 +110,15 @@ def test_one_that_starts_is_given_time_and_then_said_to_be_starting_still(make: 
     clock = Clock()
     observations = Observations(Backends([make("seen-starting", start=False)]), monotonic=clock)
     assert observations.look()[0].starting
-    clock.now = PATIENCE + 1
+    clock.now = START_SECONDS + 1
     (seen,) = observations.look()
     assert (seen.starting, seen.ready, seen.reason) == (False, False, "is still starting")
 
 
 def test_one_that_answers_no_more_is_not_ready_until_it_answers_again(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     clock, backend = Clock(), make("seen-away")
     observations = Observations(Backends([backend]), monotonic=clock)
     assert observations.look()[0].ready
@@ -104,9 +135,16 @@ def test_one_that_answers_no_more_is_not_ready_until_it_answers_again(
         assert "no route to host" in seen.reason
     clock.now += ASK_SECONDS
     assert observations.look()[0].ready
+    assert lines(caplog) == [
+        ("warning", "back end does not answer", "seen-away"),
+        ("info", "back end answers again", "seen-away"),
+    ]
 
 
-def test_one_that_hangs_holds_up_no_other_and_is_asked_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_hangs_holds_up_no_other_and_is_asked_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     clock, hanging, well = Clock(), make("seen-hanging"), make("seen-well")
     observations = Observations(Backends([hanging, well]), monotonic=clock)
     observations.look()
@@ -121,14 +159,72 @@ def test_one_that_hangs_holds_up_no_other_and_is_asked_once(make: Make, monkeypa
     monkeypatch.setattr(hanging.driver, "get_volume_stats", hang)
     clock.now += ASK_SECONDS
     assert all(seen.ready for seen in observations.look())
-    clock.now += PATIENCE + ASK_SECONDS + 1
+    clock.now += PATIENCE + 1
     found = by_name(observations.look())
     assert not answered.is_set()
-    assert found["seen-hanging"].reason == "does not answer for 60 seconds"
+    assert found["seen-hanging"].reason == "has not answered for 20 seconds"
     assert found["seen-well"].ready
     assert asked == [1]
+    assert lines(caplog) == [("warning", "back end does not answer", "seen-hanging")]
     over.set()
     assert answered.wait(60)
+    wait_for(lambda: by_name(observations.look())["seen-hanging"].ready)
+    assert lines(caplog)[1:] == [("info", "back end answers again", "seen-hanging")]
+
+
+def test_what_hangs_is_seen_within_a_minute() -> None:
+    assert ASK_SECONDS + PATIENCE + 2 * LOOK_SECONDS <= 60
+    assert START_SECONDS + LOOK_SECONDS <= 60
+
+
+def test_an_array_whose_answers_take_long_is_given_thrice_their_time(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to a limit; and the next look after an answer finds the array well again."""
+    clock, slow = Clock(), make("seen-slow")
+    observations = Observations(Backends([slow]), monotonic=clock)
+    turns = [threading.Event() for _ in range(4)]
+    waiting = iter(turns)
+
+    def answer_late(**_: object) -> dict[str, object]:
+        assert next(waiting).wait(60)
+        return {"pools": []}
+
+    monkeypatch.setattr(slow.driver, "get_volume_stats", answer_late)
+    observations.look()
+    for turn, needs, patience in zip(turns, (40, 100, 50), (60, 120, LONGEST_PATIENCE), strict=False):
+        asked_at = clock.now
+        clock.now = asked_at + patience
+        assert observations.look()[0].ready
+        clock.now += 1
+        assert observations.look()[0].reason == f"has not answered for {patience:.0f} seconds"
+        clock.now = asked_at + needs
+        turn.set()
+        wait_for(lambda: not asking("seen-slow"))
+        assert observations.look()[0].ready, "and it is asked again"
+    turns[-1].set()
+    wait_for(lambda: not asking("seen-slow"))
+
+
+def test_a_back_end_whose_reports_are_kept_longer_is_asked_as_seldom(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, backend = Clock(), make("seen-seldom", stats_seconds=100)
+    observations = Observations(Backends([backend]), monotonic=clock)
+    observations.look()
+    asked: list[int] = []
+
+    def answer(**_: object) -> dict[str, object]:
+        asked.append(1)
+        return {"pools": []}
+
+    monkeypatch.setattr(backend.driver, "get_volume_stats", answer)
+    clock.now = 99
+    observations.look()
+    assert not asked
+    clock.now = 100
+    observations.look()
+    wait_for(lambda: asked == [1])
 
 
 def test_a_back_end_whose_file_cannot_be_read_any_more_says_so_and_stays_ready(make: Make) -> None:
