@@ -42,7 +42,7 @@ class Seen:
         ready: it is set up, and answered when it was last asked.
         reason: why it is not, or what else is wrong with it; without secrets.
         starting: for so short a time that nothing can be said about it.
-        stats: its last report, unless it is not ready.
+        stats: its last report, less what was created since, unless it is not ready.
     """
 
     name: str
@@ -107,7 +107,6 @@ class _Question:
         self._every = max(ASK_SECONDS, backend.settings.stats_seconds)
         self._asked_at = -math.inf
         self._thread: threading.Thread | None = None
-        self._stats: BackendStats | None = None
         self._failure = ""
         self._told = ""
         self._needed: deque[float] = deque(maxlen=5)
@@ -125,13 +124,13 @@ class _Question:
         backend = self._backend
         seen = Seen(name=backend.name, driver=backend.settings.driver)
         if not backend.ready:
-            self._stats, self._told = None, ""
+            self._told = ""
             return self._not_ready(seen)
         reason = self._silence() or self._failure
         self._tell(reason)
         if reason:
             return replace(seen, reason=reason)
-        return replace(seen, ready=True, stats=self._stats, reason=backend.remark)
+        return replace(seen, ready=True, stats=backend.known_stats, reason=backend.remark)
 
     def _not_ready(self, seen: Seen) -> Seen:
         if self._backend.failure != NOT_STARTED:
@@ -140,7 +139,7 @@ class _Question:
 
     def _answer(self) -> None:
         try:
-            self._stats = self._backend.stats(refresh=True)
+            self._backend.stats(refresh=True)
         except DriverError as error:
             self._failure = self._backend.without_secrets(error)
         else:

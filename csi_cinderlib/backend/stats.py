@@ -24,7 +24,7 @@ class Pool:
     Attributes:
         total: math.inf where the driver says "infinite", None where it does not know.
         free: as `total`.
-        allocated: the sum of the volumes that we know of.
+        allocated: the sum of the volumes that we know of, where it decides where volumes go.
         provisioned: the sum of all volumes' sizes, ours and others', as the driver says; else `allocated`.
         reserved_percentage: of the total; not to be given out.
         max_over_subscription_ratio: how often the total may be promised to thin volumes.

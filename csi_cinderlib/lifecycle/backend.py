@@ -153,6 +153,11 @@ class Backend:
         """The driver's report, at most `stats_seconds` old, less what was created since."""
         return self._reports.stats(refresh=refresh)
 
+    @property
+    def known_stats(self) -> BackendStats | None:
+        """The same, however old, without asking for one."""
+        return self._reports.left
+
     def ask_rated_stats(self, candidate: Candidate) -> Callable[[float], RatedStats]:
         """Ask for the report, and what the functions of its pools say of such a volume. What is returned waits for the answer, so many
         seconds at most."""

@@ -6,11 +6,12 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from csi_cinderlib.backend import stats as capacities
-from csi_cinderlib.backend.stats import BackendStats, Candidate, RatedStats, has_functions
+from csi_cinderlib.backend.stats import FILTER, GOODNESS, BackendStats, Candidate, RatedStats, has_functions
 from csi_cinderlib.backend.verbs import Driver, Report
 from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.model.records import Status, Volume, VolumeType
@@ -67,14 +68,16 @@ class Reports:
                     self._ask(patience)
             finally:
                 self._asking.release()
-        return self._left()
+        left = self.left
+        assert left is not None
+        return left
 
-    def _left(self) -> BackendStats:
-        """The last report, less what was taken since."""
+    @property
+    def left(self) -> BackendStats | None:
+        """The last report, less what was taken since; None before the first one."""
         with self._guard:
             last, taken = self._last, self._taken.copy()
-        assert last is not None
-        if not taken:
+        if last is None or not taken:
             return last
         return replace(
             last, pools=tuple(pool.less(taken[pool.name]) if taken[pool.name] else pool for pool in last.pools)
@@ -134,8 +137,7 @@ class Reports:
 
     def take(self, report: Report, question: _Question) -> None:
         """The driver's newest report."""
-        pools = report.raw.get("pools") or [report.raw]
-        if self._allocated is None and any("provisioned_capacity_gb" not in pool for pool in pools):
+        if self._allocated is None and _needs_count(report.raw):
             self._allocated = self._count()
         parsed = capacities.parse(
             report.raw, backend=self._driver.name, ratio=report.ratio, allocated=self._allocated or {}
@@ -149,7 +151,7 @@ class Reports:
             self.failure = None
 
     def _count(self) -> Counter[str]:
-        """The sizes of our volumes by pool, for drivers that do not report them; counted once, then kept up."""
+        """The sizes of our volumes by pool; counted once, then kept up."""
         sizes: Counter[str] = Counter()
         for volume in walk(self._store, Volume, {"backend": self._driver.name}):
             if is_counted(volume):
@@ -169,6 +171,14 @@ class Reports:
     def last(self) -> BackendStats:
         """However old; asks where there is none."""
         return self._last or self.stats()
+
+
+def _needs_count(raw: Mapping[str, Any]) -> bool:
+    """Whether what is allocated decides where volumes go: the driver does not report what is provisioned, or a function may ask for it."""
+    pools = raw.get("pools") or [raw]
+    return any("provisioned_capacity_gb" not in pool for pool in pools) or any(
+        report.get(name) for report in (raw, *pools) for name in (FILTER, GOODNESS)
+    )
 
 
 def is_counted(volume: Volume) -> bool:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
 from csi_cinderlib.backend.verbs import Driver, Report
 from csi_cinderlib.lifecycle.reports import Reports
+from csi_cinderlib.model.records import Status, Volume
+from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.memory import MemoryStore
 
 
@@ -68,3 +72,22 @@ def test_an_answer_that_nobody_took_for_long_is_not_the_newest() -> None:
     clock.now, driver.is_slow, driver.free = 3600, False, 50
     assert free(reports, patience=1) == 50
     assert driver.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("report", "allocated"),
+    [
+        ({"provisioned_capacity_gb": 9}, 0),
+        ({"provisioned_capacity_gb": 9, "filter_function": "capabilities.allocated_capacity_gb < 8"}, 7),
+        ({"pools": [{"pool_name": "a", "provisioned_capacity_gb": 9, "goodness_function": "100"}]}, 7),
+        ({"pools": [{"pool_name": "a"}]}, 7),
+    ],
+)
+def test_what_is_allocated_is_counted_where_it_decides(report: dict[str, Any], allocated: int) -> None:
+    """With 100,000 volumes it takes more than a second, so not for every driver."""
+    store, driver = MemoryStore(), SlowDriver()
+    pool = "a" if "pools" in report else "fake"
+    store.add(Volume(id="v", backend="fake", pool=pool, size=GiB(7), status=Status.AVAILABLE))
+    reports = Reports(cast("Driver", driver), store, seconds=60)
+    reports.take(Report(raw=report), reports.question())
+    assert reports.stats().pools[0].allocated == allocated

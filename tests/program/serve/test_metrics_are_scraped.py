@@ -118,7 +118,7 @@ def test_back_ends_pools_volumes_and_orphans_are_shown_soon_after_the_start(cont
     assert ready == {"array": 1, "failing": 1, "broken": 0}
     pool = {"backend": "array", "pool": "ssd"}
     assert controller.shows("csi_cinderlib_pool_bytes", 100 * GIB, kind="total", **pool)
-    assert controller.shows("csi_cinderlib_pool_bytes", 1 * GIB, kind="allocated", **pool)
+    until(lambda: controller.shows("csi_cinderlib_pool_bytes", 1 * GIB, kind="allocated", **pool), controller.driver)
     assert controller.shows("csi_cinderlib_orphans", 0, backend="array")
 
 
