@@ -27,6 +27,8 @@ BIRTH_SECONDS = 120.0
 """For the warm process to import Cinder and to fork, where the machine is busy."""
 LEAVE_SECONDS = 1.0
 """For the warm process to end the others and itself."""
+PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2
+"""linux/pidfd.h."""
 STATUS = struct.Struct("i")
 """What the warm process writes of each process: first its number, at its end the status that wait(2) tells."""
 
@@ -72,8 +74,10 @@ class _Warm:
                 self._control.shutdown(socket.SHUT_RDWR)
             try:
                 process.wait(LEAVE_SECONDS)
-            except subprocess.TimeoutExpired:  # then the kernel ends the processes; programs go on
+            except subprocess.TimeoutExpired:  # then the kernel ends the processes
                 process.kill()
+                for forked in tuple(_living):
+                    forked.end_group()
 
     def stop(self) -> None:
         """The same, and wait until it has ended."""
@@ -98,6 +102,8 @@ class _Warm:
 
 
 _warm = _Warm()
+_living: set[Process] = set()
+"""Those whose ends are not known yet."""
 warm_up, cool_down, abandon, failing_for = _warm.start, _warm.stop, _warm.abandon, _warm.failing_for
 
 
@@ -125,6 +131,7 @@ class Process:
         _warm.note(forked=bool(self.pid))
         self._ended = threading.Event()
         self._code: int | None = None
+        _living.add(self)
         threading.Thread(target=self._watch, name=f"{name}-status", daemon=True).start()
 
     def _open(self, ours: ExitStack, theirs: ExitStack, shared: int) -> None:
@@ -165,6 +172,9 @@ class Process:
             data = self._status.read(STATUS.size)
         if data:
             self._code = os.waitstatus_to_exitcode(*STATUS.unpack(data))
+        else:
+            self.end_group()  # the warm process, which does that, has ended
+        _living.discard(self)
         self._ended.set()
         with self._end_of_line, suppress(OSError):  # programs that the driver left behind may hold the other end
             self._end_of_line.shutdown(socket.SHUT_RDWR)
@@ -174,6 +184,18 @@ class Process:
         if self._pidfd >= 0:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def end_group(self) -> None:
+        """End it and the programs that it runs, also when it has ended already."""
+        if self._pidfd < 0:
+            return
+        with suppress(ProcessLookupError):
+            try:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL, None, PIDFD_SIGNAL_PROCESS_GROUP)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                os.killpg(self.pid, signal.SIGKILL)  # before Linux 6.9; numbers come round again much later
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for its end; False when the time was over first."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
-import socket
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from csi_cinderlib.backend import libraries
+from csi_cinderlib.cinder.causes import connection_cause
 from csi_cinderlib.errors import (
     BackendError,
     BackendUnavailable,
@@ -65,16 +64,6 @@ _NO_SPACE = re.compile(
     r"|out of space|exceeds? .{0,40}(capacity|free space)|(pool|volume group|aggregate) .{0,60}is full",
     re.IGNORECASE,
 )
-_CAUSES = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.ECONNRESET: "connection reset",
-    errno.EHOSTUNREACH: "no route to host",
-    errno.ENETUNREACH: "network is unreachable",
-    errno.ETIMEDOUT: "timed out",
-}
-_PLACE = re.compile(r"host='(?P<host>[^']{1,255})', port=(?P<port>\d{1,5})")
-"""In the messages of urllib3's pools."""
-_LONGEST_CHAIN = 30
 
 
 def translate(backend: str, error: BaseException) -> DriverError:  # noqa: PLR0911  # a table in words
@@ -190,41 +179,3 @@ def translated(backend: str) -> Iterator[None]:
         if ours is error:
             raise
         raise ours from error
-
-
-def connection_cause(error: BaseException) -> str:
-    """What the operating system said of the connection, and to where it was, as a clause; "" if it said nothing, or the error does."""
-    chain = list(_chain(error))
-    for link in reversed(chain):
-        if (why := _why(link)) and why.lower() not in str(error).lower():
-            place = next(filter(None, map(_place, chain)), "")
-            return f"{why} to {place}" if place else why
-    return ""
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    for _ in range(_LONGEST_CHAIN):
-        if link is None:
-            return
-        yield link
-        link = link.__cause__ or link.__context__
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {getattr(error, 'reason', '') or error}"
-    if isinstance(error, socket.gaierror):
-        return error.strerror or "the name is not known"
-    if isinstance(error, TimeoutError):
-        return _CAUSES[errno.ETIMEDOUT]
-    return _CAUSES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
-
-
-def _place(error: BaseException) -> str:
-    pool = getattr(error, "pool", None) or getattr(error, "conn", None)
-    host, port = getattr(pool, "host", None), getattr(pool, "port", None)
-    if host and port:
-        return f"{host}:{port}"
-    found = _PLACE.search(str(error))
-    return f"{found['host']}:{found['port']}" if found else ""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from csi_cinderlib.cinder import faults
+from csi_cinderlib.cinder import causes, faults
 
 
 def closed_port() -> int:
@@ -39,21 +39,21 @@ def test_a_refused_connection_is_named_with_its_address() -> None:
     error = caught(
         lambda: requests.get(f"http://127.0.0.1:{port}/api", timeout=5), DriverError("NetApp API failed. unknown")
     )
-    assert faults.connection_cause(error) == f"connection refused to 127.0.0.1:{port}"
+    assert causes.connection_cause(error) == f"connection refused to 127.0.0.1:{port}"
     translated = faults.translate_setup("array", "x.Driver", error)
     assert str(translated).endswith(f"NetApp API failed. unknown (connection refused to 127.0.0.1:{port})")
 
 
 def test_without_an_address_the_reason_alone_is_given() -> None:
     error = caught(lambda: socket.create_connection(("127.0.0.1", closed_port())), DriverError("login failed"))
-    assert faults.connection_cause(error) == "connection refused"
+    assert causes.connection_cause(error) == "connection refused"
 
 
 def test_what_the_driver_says_itself_is_not_said_again() -> None:
     error = caught(
         lambda: socket.create_connection(("127.0.0.1", closed_port())), DriverError("Connection refused by 10.0.0.1")
     )
-    assert faults.connection_cause(error) == ""
+    assert causes.connection_cause(error) == ""
 
 
 def fail(error: Exception) -> None:
@@ -72,12 +72,34 @@ def fail(error: Exception) -> None:
     ],
 )
 def test_reasons_of_the_operating_system(error: Exception, reason: str) -> None:
-    found = faults.connection_cause(caught(lambda: fail(error), DriverError("set-up failed")))
+    found = causes.connection_cause(caught(lambda: fail(error), DriverError("set-up failed")))
     assert found.startswith(reason)
     assert bool(found) is bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("error", "clause"),
+    [
+        (TimeoutError("timed out"), "timed out: array:443"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known: array:443"),
+        (ssl.SSLError(1, "handshake failure"), "TLS: handshake failure at array:443"),
+        (OSError(104, "Connection reset by peer"), "connection reset by array:443"),
+        (OSError(113, "No route to host"), "no route to host array:443"),
+        (OSError(101, "Network is unreachable"), "network is unreachable: array:443"),
+    ],
+)
+def test_reasons_are_told_with_the_place(error: Exception, clause: str) -> None:
+    pool = DriverError("set-up failed: HTTPSConnectionPool(host='array', port=443)")
+    assert causes.connection_cause(caught(lambda: fail(error), pool)) == clause
+
+
+def test_a_place_that_the_driver_leaves_out_is_told_with_the_reason_that_it_gives() -> None:
+    inner = caught(lambda: fail(TimeoutError("timed out")), OSError("HTTPConnectionPool(host='array', port=80)"))
+    error = caught(lambda: fail(inner), DriverError("login timed out"))
+    assert causes.connection_cause(error) == "timed out: array:80"
 
 
 def test_an_endless_chain_ends() -> None:
     first, second = DriverError("a"), DriverError("b")
     first.__cause__, second.__cause__ = second, first
-    assert faults.connection_cause(first) == ""
+    assert causes.connection_cause(first) == ""

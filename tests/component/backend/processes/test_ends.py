@@ -240,16 +240,26 @@ def test_programs_that_a_driver_runs_inherit_none_of_its_files(make: Make) -> No
     assert [number for number in files if not int(flags[number], 8) & os.O_CLOEXEC] == []
 
 
-@pytest.mark.parametrize("ending", ["driver", "warm"])
+def kill_warm(number: signal.Signals = signal.SIGKILL) -> None:
+    """A signal to the process that the drivers' processes are forked from."""
+    assert forking._warm._process is not None
+    os.kill(forking._warm._process.pid, number)
+
+
+def stop_warm_and_leave() -> None:
+    """As a controller that has lost its lease, on a machine where that process hangs."""
+    kill_warm(signal.SIGSTOP)
+    forking.cool_down()
+
+
+@pytest.mark.parametrize("ending", ["driver", "cool-down", "warm-killed", "warm-hangs"])
 def test_programs_that_a_driver_runs_end_with_it(make: Make, ending: str) -> None:
     """Else an `lvcreate` would go on beside the next attempt."""
     backend = make(nothing_faults=["create_volume=run-a-program"])
     ended = in_thread(lambda: backend.create_volume(VOLUME))
     wait_for(programs)
-    if ending == "driver":
-        backend.kill()
-    else:
-        forking.cool_down()
+    endings = {"cool-down": forking.cool_down, "warm-killed": kill_warm, "warm-hangs": stop_warm_and_leave}
+    endings.get(ending, backend.kill)()
     wait_for(lambda: ended)
     wait_for(lambda: not programs())
 

@@ -1,0 +1,100 @@
+"""Why a storage could not be reached, from what the operating system, TLS and SSH said below a driver's own error."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import ssl
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+_REASONS = {
+    errno.ECONNREFUSED: ("connection refused", " to {place}"),
+    errno.ECONNRESET: ("connection reset", " by {place}"),
+    errno.EHOSTUNREACH: ("no route to host", " {place}"),
+    errno.ENETUNREACH: ("network is unreachable", ": {place}"),
+    errno.ETIMEDOUT: ("timed out", ": {place}"),
+}
+"""Each reason, and what follows it where the place is known."""
+_LOGIN = ("login refused", " by {place}; is the user name, the password or the key right?")
+_NO_SSH = ("no SSH server answers", " at {place}")
+_NO_SSH_MESSAGES = ("No existing session", "Error reading SSH protocol banner")
+"""What paramiko says of a server that is silent, or no SSH server."""
+_PLACE = re.compile(r"host='(?P<host>[^']{1,255})', port=(?P<port>\d{1,5})")
+"""In the messages of urllib3's pools."""
+_LONGEST_CHAIN = 30
+_UNKNOWN = ("", "")
+
+
+def connection_cause(error: BaseException) -> str:
+    """Why there was no connection, and to where, as a clause; "" if nobody said why, or the error says it itself."""
+    chain = list(_chain(error))
+    place = next(filter(None, map(_place, chain)), "")
+    said = str(error).lower()
+    for link in reversed(chain):
+        why, where = _reason(link)
+        if why and not (why.lower() in said and _host(place).lower() in said):
+            return f"{why}{where.format(place=place)}" if place else why
+    return ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if link is None:
+            return
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _reason(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {getattr(error, 'reason', '') or error}", " at {place}"
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "the name is not known", ": {place}"
+    if isinstance(error, TimeoutError):
+        return _REASONS[errno.ETIMEDOUT]
+    if isinstance(error, OSError) and error.errno in _REASONS:
+        return _REASONS[error.errno]
+    return _ssh_reason(error)
+
+
+def _ssh_reason(error: BaseException) -> tuple[str, str]:
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if "AuthenticationException" in names:
+        return _LOGIN
+    if "SSHException" in names and str(error).startswith(_NO_SSH_MESSAGES):
+        return _NO_SSH
+    return next(filter(any, map(_reason, _by_address(error).values())), _UNKNOWN)
+
+
+def _place(error: BaseException) -> str:
+    pool = getattr(error, "pool", None) or getattr(error, "conn", None)
+    host, port = getattr(pool, "host", None), getattr(pool, "port", None)
+    if not (host and port):
+        host, port = _ssh_place(error)
+    if host and port:
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    found = _PLACE.search(str(error))
+    return f"{found['host']}:{found['port']}" if found else ""
+
+
+def _host(place: str) -> str:
+    return place.rpartition(":")[0].strip("[]")
+
+
+def _ssh_place(error: BaseException) -> tuple[Any, Any]:
+    """Where paramiko was told to connect to. Its errors do not say it, apart from one that names addresses."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "connect" and frame.f_globals.get("__name__") == "paramiko.client":
+            return frame.f_locals.get("hostname"), frame.f_locals.get("port")
+    return next(((address[0], address[1]) for address in _by_address(error)), (None, None))
+
+
+def _by_address(error: BaseException) -> dict[Any, BaseException]:
+    """What paramiko tells of each address of the host, where it could not connect to any."""
+    errors = getattr(error, "errors", None)
+    is_ours = type(error).__name__ == "NoValidConnectionsError" and isinstance(errors, dict)
+    return errors if is_ours else {}  # type: ignore[return-value]  # as paramiko documents it
