@@ -21,13 +21,13 @@ from csi_cinderlib.errors import DriverError, HostError
 from csi_cinderlib.host import devices, loopctl
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.size import Bytes
+from csi_cinderlib.observe import redact
 
 _APPEAR_SECONDS = 10.0
 _GROW_SECONDS = 10.0
 SCAN_ATTEMPTS = 3
 """os-brick's own default."""
 _SCSI = frozenset({"iscsi", "iser", "fibre_channel"})
-_SECRETS = ("auth_password", "discovery_auth_password", "keyring", "serverPassword", "serverToken", "password")
 
 
 class Initiator:
@@ -285,11 +285,7 @@ def _in_words(doing: str, connection: Connection) -> Iterator[None]:
         raise
     except Exception as error:
         text = f"{doing} volume {connection.volume_id} by {connection.protocol}: {_said(error)}"
-        for key in _SECRETS:
-            value = connection.data.get(key)
-            if isinstance(value, str) and value:
-                text = text.replace(value, "***")
-        raise HostError(text) from None
+        raise HostError(redact.without(text, redact.secrets_in(connection.data))) from None
 
 
 def _said(error: Exception) -> str:
