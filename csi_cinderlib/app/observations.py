@@ -12,6 +12,7 @@ from csi_cinderlib.backend.verbs import NOT_STARTED
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.lifecycle.backend import Backend
 from csi_cinderlib.lifecycle.registry import Backends
+from csi_cinderlib.observe import redact
 
 ASK_SECONDS = 60.0
 """Between two questions to an array that is well. A look costs it nothing in between."""
@@ -120,7 +121,7 @@ class _Question:
         try:
             self._stats = self._backend.stats()
         except DriverError as error:
-            self._failure = self._backend.without_secrets(error)
+            self._failure = redact.of_backend(error, self._backend.settings.options)
         else:
             self._failure = ""
 
