@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.brick import loading, polling, rbd, scsi, tools
+from csi_cinderlib.brick import loading, rbd, scsi, tools
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
@@ -205,7 +205,7 @@ class Initiator:
             root_helper=self._root_helper, **options
         )
         if protocol in ("iscsi", "iser"):
-            polling.poll_for_disks(made)
+            loading.poll_for_disks(made)
         return made
 
 
