@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.brick import loading, rbd, scsi, tools
+from csi_cinderlib.brick import loading, scsi, tools
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
@@ -27,6 +27,7 @@ _APPEAR_SECONDS = 10.0
 _GROW_SECONDS = 10.0
 SCAN_ATTEMPTS = 3
 """os-brick's own default."""
+_RBD_DEVICES = Path("/sys/bus/rbd/devices")
 _SCSI = frozenset({"iscsi", "iser", "fibre_channel"})
 
 
@@ -217,12 +218,29 @@ def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]
         raise HostError(f"connecting {connection.volume_id}: {connection.protocol} gives no device path")
     deadline = time.monotonic() + _APPEAR_SECONDS
     while not os.path.exists(path):  # noqa: PTH110
-        if connection.protocol == "rbd" and (node := rbd.device_of(str(data.get("name")))):
-            return node  # where udev makes no links: a container
+        if connection.protocol == "rbd" and (node := rbd_device(str(data.get("name")))):
+            return node
         if connection.protocol in ("local", "gpfs", *SHARES) or time.monotonic() > deadline:
             raise HostError(f"connecting {connection.volume_id}: {path} is not there")
         time.sleep(0.1)
     return os.path.realpath(path)
+
+
+def rbd_device(name: str, mapped_images: Path = _RBD_DEVICES) -> str:
+    """The device node of the image `POOL/IMAGE`, or "" when it is not mapped.
+
+    From /sys, since os-brick looks for udev's links, which a container may not have.
+    """
+    pool, _, image = name.partition("/")
+    for entry in sorted(mapped_images.glob("*")):
+        try:
+            mapped = (entry / "pool").read_text().strip(), (entry / "name").read_text().strip()
+            snapshot = (entry / "current_snap").read_text().strip()
+        except OSError:
+            continue  # unmapped meanwhile
+        if mapped == (pool, image) and snapshot in ("", "-"):
+            return f"/dev/rbd{entry.name}"
+    return ""
 
 
 def _detach_unreached(file: str) -> None:
