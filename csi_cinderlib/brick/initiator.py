@@ -28,7 +28,6 @@ _GROW_SECONDS = 10.0
 SCAN_ATTEMPTS = 3
 """os-brick's own default."""
 _RBD_DEVICES = Path("/sys/bus/rbd/devices")
-_SCSI = frozenset({"iscsi", "iser", "fibre_channel"})
 
 
 class Initiator:
@@ -78,7 +77,7 @@ class Initiator:
                 info = self._connect_fresh(connector, connection.protocol, data)
             undo.callback(_quietly, connector.disconnect_volume, data, info, force=True, ignore_errors=True)
             path = _appeared(info, connection, data)
-            over = scsi.settled_map(path) if connection.protocol in _SCSI else ""
+            over = scsi.settled_map(path) if connection.protocol in tools.SCSI else ""
             path = over or path
             file = path if stat.S_ISREG(os.stat(path).st_mode) else ""  # noqa: PTH116
             if file:
@@ -95,7 +94,7 @@ class Initiator:
     def _connect_fresh(self, connector: Connector, protocol: str, data: dict[str, Any]) -> dict[str, Any]:
         """Connect; when the kernel still has disks of an earlier volume at that address, drop those and do it again."""
         info = connector.connect_volume(copy.deepcopy(data))
-        if protocol in _SCSI and (paths := scsi.stale(info["path"])):
+        if protocol in tools.SCSI and (paths := scsi.stale(info["path"])):
             connector.disconnect_volume(copy.deepcopy(data), info, force=True, ignore_errors=True)
             info = connector.connect_volume(copy.deepcopy(data))
             if still := scsi.stale(info["path"]):
