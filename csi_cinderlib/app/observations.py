@@ -14,7 +14,7 @@ from csi_cinderlib.backend.verbs import NOT_STARTED
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.lifecycle.backend import Backend
 from csi_cinderlib.lifecycle.registry import Backends
-from csi_cinderlib.observe import logs
+from csi_cinderlib.observe import logs, redact
 
 LOOK_SECONDS = 5.0
 """Between two looks, which cost an array nothing."""
@@ -141,7 +141,7 @@ class _Question:
         try:
             self._backend.stats(refresh=True)
         except DriverError as error:
-            self._failure = self._backend.without_secrets(error)
+            self._failure = redact.of_backend(error, self._backend.settings.options)
         else:
             self._failure = ""
         self._needed.append(self._now() - self._asked_at)

@@ -18,7 +18,7 @@ from csi_cinderlib.backend.line import Cause, Line
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
 from csi_cinderlib.backend.verbs import NOT_STARTED, Attachments, Columns, Exported, Outcome, Released, Report, Started
 from csi_cinderlib.backend.wire import Gone, Unexpected
-from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
+from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
@@ -121,11 +121,6 @@ class RemoteDriver:
         line = self._line
         return line.process.pid if line else 0
 
-    def without_secrets(self, error: DriverError) -> str:
-        """What an error says, fit to be shown: drivers quote what they were given."""
-        with redact.hiding(redact.secrets_in(self.settings.options)):
-            return redact.text(error.message if isinstance(error, BackendError) else str(error))
-
     def start(self) -> Started | None:
         """Start the driver's process and set the driver up. None when ready.
 
@@ -139,7 +134,7 @@ class RemoteDriver:
             try:
                 return self._start()
             except DriverError as error:
-                self.failure = "stopped" if self._is_stopped else self.without_secrets(error)
+                self.failure = "stopped" if self._is_stopped else redact.of_backend(error, self.settings.options)
                 raise
 
     def _start(self) -> Started:

@@ -17,10 +17,10 @@ from csi_cinderlib.brick import scsi
 from csi_cinderlib.brick.tools import advice
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import commands
+from csi_cinderlib.observe import redact
 
 DEFAULT_TIMEOUT = 600.0
 """Seconds; os-brick's own default for a command that names none."""
-_SECRET = "***"  # noqa: S105 - what is shown in place of a secret
 _SECRET_FLAGS = frozenset({"--dhchap-secret", "--dhchap-ctrl-secret", "-S", "-C"})
 """nvme connect's."""
 _SCSI_ID = "/lib/udev/scsi_id"
@@ -107,7 +107,10 @@ def _run(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, str]:
         raise _timeout_error()(stdout="", stderr=f"no answer in {_timeout(options):g} s", cmd=shown)
     if accepted is not None and child.returncode not in accepted:
         raise _execution_error()(
-            cmd=shown, exit_code=child.returncode, stdout=_hide(stdout, secrets), stderr=_hide(stderr, secrets)
+            cmd=shown,
+            exit_code=child.returncode,
+            stdout=redact.without(stdout, secrets),
+            stderr=redact.without(stderr, secrets),
         )
     return stdout, stderr
 
@@ -146,14 +149,7 @@ def _redacted(argv: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
         for place in range(1, len(argv) - 1)
         if (argv[place] == "-v" and "password" in argv[place - 1]) or argv[place] in _SECRET_FLAGS
     }
-    return " ".join(_SECRET if part in secrets else part for part in argv), tuple(secrets)
-
-
-def _hide(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        if len(secret) > 3:
-            text = text.replace(secret, _SECRET)
-    return text
+    return " ".join(redact.HIDDEN if part in secrets else part for part in argv), tuple(secrets)
 
 
 def _execution_error() -> Any:

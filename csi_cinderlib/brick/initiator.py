@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.brick import loading, polling, rbd, scsi, tools
+from csi_cinderlib.brick import loading, scsi, tools
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
@@ -21,13 +21,13 @@ from csi_cinderlib.errors import DriverError, HostError
 from csi_cinderlib.host import devices, loopctl
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.size import Bytes
+from csi_cinderlib.observe import redact
 
 _APPEAR_SECONDS = 10.0
 _GROW_SECONDS = 10.0
 SCAN_ATTEMPTS = 3
 """os-brick's own default."""
-_SCSI = frozenset({"iscsi", "iser", "fibre_channel"})
-_SECRETS = ("auth_password", "discovery_auth_password", "keyring", "serverPassword", "serverToken", "password")
+_RBD_DEVICES = Path("/sys/bus/rbd/devices")
 
 
 class Initiator:
@@ -77,7 +77,7 @@ class Initiator:
                 info = self._connect_fresh(connector, connection.protocol, data)
             undo.callback(_quietly, connector.disconnect_volume, data, info, force=True, ignore_errors=True)
             path = _appeared(info, connection, data)
-            over = scsi.settled_map(path) if connection.protocol in _SCSI else ""
+            over = scsi.settled_map(path) if connection.protocol in tools.SCSI else ""
             path = over or path
             file = path if stat.S_ISREG(os.stat(path).st_mode) else ""  # noqa: PTH116
             if file:
@@ -94,7 +94,7 @@ class Initiator:
     def _connect_fresh(self, connector: Connector, protocol: str, data: dict[str, Any]) -> dict[str, Any]:
         """Connect; when the kernel still has disks of an earlier volume at that address, drop those and do it again."""
         info = connector.connect_volume(copy.deepcopy(data))
-        if protocol in _SCSI and (paths := scsi.stale(info["path"])):
+        if protocol in tools.SCSI and (paths := scsi.stale(info["path"])):
             connector.disconnect_volume(copy.deepcopy(data), info, force=True, ignore_errors=True)
             info = connector.connect_volume(copy.deepcopy(data))
             if still := scsi.stale(info["path"]):
@@ -205,7 +205,7 @@ class Initiator:
             root_helper=self._root_helper, **options
         )
         if protocol in ("iscsi", "iser"):
-            polling.poll_for_disks(made)
+            loading.poll_for_disks(made)
         return made
 
 
@@ -217,12 +217,29 @@ def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]
         raise HostError(f"connecting {connection.volume_id}: {connection.protocol} gives no device path")
     deadline = time.monotonic() + _APPEAR_SECONDS
     while not os.path.exists(path):  # noqa: PTH110
-        if connection.protocol == "rbd" and (node := rbd.device_of(str(data.get("name")))):
-            return node  # where udev makes no links: a container
+        if connection.protocol == "rbd" and (node := rbd_device(str(data.get("name")))):
+            return node
         if connection.protocol in ("local", "gpfs", *SHARES) or time.monotonic() > deadline:
             raise HostError(f"connecting {connection.volume_id}: {path} is not there")
         time.sleep(0.1)
     return os.path.realpath(path)
+
+
+def rbd_device(name: str, mapped_images: Path = _RBD_DEVICES) -> str:
+    """The device node of the image `POOL/IMAGE`, or "" when it is not mapped.
+
+    From /sys, since os-brick looks for udev's links, which a container may not have.
+    """
+    pool, _, image = name.partition("/")
+    for entry in sorted(mapped_images.glob("*")):
+        try:
+            mapped = (entry / "pool").read_text().strip(), (entry / "name").read_text().strip()
+            snapshot = (entry / "current_snap").read_text().strip()
+        except OSError:
+            continue  # unmapped meanwhile
+        if mapped == (pool, image) and snapshot in ("", "-"):
+            return f"/dev/rbd{entry.name}"
+    return ""
 
 
 def _detach_unreached(file: str) -> None:
@@ -285,11 +302,7 @@ def _in_words(doing: str, connection: Connection) -> Iterator[None]:
         raise
     except Exception as error:
         text = f"{doing} volume {connection.volume_id} by {connection.protocol}: {_said(error)}"
-        for key in _SECRETS:
-            value = connection.data.get(key)
-            if isinstance(value, str) and value:
-                text = text.replace(value, "***")
-        raise HostError(text) from None
+        raise HostError(redact.without(text, redact.secrets_in(connection.data))) from None
 
 
 def _said(error: Exception) -> str:

@@ -11,14 +11,15 @@ What is touched of other libraries, each row with its reason and the test that h
 | os-brick's two privsep contexts work in process (`set_client_mode(False)`, their own switch) | a node is root: no daemon, no sudo | os-brick 7.1 | test_privileged_calls_run_in_this_process |
 | oslo.service is told to use threads (its own hook) | Fibre Channel's connector needs its looping call | oslo.service 4 | test_every_protocol_of_os_brick_has_its_class |
 | `os_brick.lock_path` gets a default (its own option) | external locks need a directory | os-brick 7.1 | test_locks_lie_in_the_state_directory |
-| an iSCSI connector polls for its new disk (`polling.py`) | it sleeps for a second per attach, with its lock held | os-brick 7.1 | test_a_disk_is_found_while_the_kernel_still_probes_it |
+| an iSCSI connector polls for its new disk (`poll_for_disks`) | it sleeps for a second per attach, with its lock held | os-brick 7.1 | test_a_disk_is_found_while_the_kernel_still_probes_it |
 """
 
 from __future__ import annotations
 
 import importlib
 import platform
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +27,9 @@ from typing import Any
 from csi_cinderlib.concurrency import without_eventlet
 from csi_cinderlib.errors import HostError, Unsupported
 
+_LOOKS = ("device_name_by_hctl", "get_sysfs_wwn")
+_LOOK_SECONDS = 1.0
+_LOOK_INTERVAL = 0.01
 _HOME = "os_brick.initiator.connectors."
 
 CONNECTORS: Mapping[str, str] = MappingProxyType(
@@ -115,3 +119,32 @@ def _prepare_looping_calls() -> None:
     from oslo_service import backend
 
     backend.register_backend_default_hook(lambda: backend.BackendType.THREADING)
+
+
+def poll_for_disks(connector: Any) -> None:
+    """Let this one iSCSI connector find a new disk as soon as the kernel and udev show it, where os-brick sleeps for a second.
+
+    It looks for the disk right after a scan, and for its WWN right after it found the disk (`ISCSIConnector._connect_vol` and
+    `_connect_single_volume`, os-brick 7.1). The kernel still probes the disk at the first moment and udev has not linked it at the
+    second, so both looks fail on a healthy host. Each failure costs a sleep of one second, with the lock held that serializes all
+    attaches of the host. Here the first of each look polls for at most that second instead; later looks and the rescans between
+    them stay os-brick's own.
+    """
+    scsi = connector._linuxscsi
+    for name in _LOOKS:
+        setattr(scsi, name, _polled(getattr(scsi, name)))
+
+
+def _polled(look: Callable[..., Any]) -> Callable[..., Any]:
+    """Poll when called with new arguments; look once when they are known."""
+    known: set[str] = set()
+
+    def polled(*arguments: Any, **options: Any) -> Any:
+        key = repr((arguments, options))
+        deadline = time.monotonic() + (0.0 if key in known else _LOOK_SECONDS)
+        known.add(key)
+        while not (found := look(*arguments, **options)) and time.monotonic() < deadline:
+            time.sleep(_LOOK_INTERVAL)
+        return found
+
+    return polled

@@ -57,13 +57,14 @@ _NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 MULTIPATH = ("multipath", "multipathd")
-_MULTIPATH_PROTOCOLS = frozenset({"iscsi", "iser", "fibre_channel"})
+SCSI = frozenset({"iscsi", "iser", "fibre_channel"})
+"""Protocols whose volumes are SCSI disks: of several paths, multipathd makes one map."""
 
 
 def needed(protocol: str, *, multipath: bool = False) -> tuple[str, ...]:
     """The programs without which a volume of that protocol cannot be attached."""
     tools = _NEEDED.get(protocol, ())
-    return (*tools, *MULTIPATH) if multipath and protocol in _MULTIPATH_PROTOCOLS else tools
+    return (*tools, *MULTIPATH) if multipath and protocol in SCSI else tools
 
 
 def missing(tools: Iterable[str], which: Which | None = None) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from csi_cinderlib.backend import stats as capacities
@@ -12,6 +13,7 @@ from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
 from csi_cinderlib.backend.verbs import NOT_STARTED, Attachments, Columns, Exported, Outcome, Released, Report, Started
 from csi_cinderlib.cinder import (
+    conf,
     connection_calls,
     convert,
     exports,
@@ -25,7 +27,7 @@ from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import routed
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError
+from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.host import kernel
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -66,7 +68,7 @@ class CinderDriver:
         self._runtime = runtime
         self._store = store
         self._section = ""
-        self._show_secrets: Callable[[], None] | None = None
+        self._show_secrets = contextlib.ExitStack()
         self._starting = threading.Lock()
         self._is_first_report = True
         self._engine = Engine(settings, store=store, runtime=runtime, meter=meter, check_lease=check_lease)
@@ -93,23 +95,17 @@ class CinderDriver:
         with self._starting:
             if self.ready:
                 return None
-            if self._show_secrets is None:
-                self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
+            self._hide(self._engine.secrets)
             try:
                 with routed(self._engine.route), kernel.named(f"starting back end {self.name}"):
                     started = self._start()
             except BaseException as error:
                 if isinstance(error, DriverError):
-                    self.failure = self.without_secrets(error)
+                    self.failure = redact.of_backend(error, self.settings.options)
                 self._forget()
                 raise
             self.failure = ""
             return started
-
-    def without_secrets(self, error: DriverError) -> str:
-        """What an error says, fit to be shown: drivers quote what they were given."""
-        with redact.hiding(redact.secrets_in(self.settings.options)):
-            return redact.text(error.message if isinstance(error, BackendError) else str(error))
 
     def _start(self) -> Started:
         engine = self._engine
@@ -120,6 +116,8 @@ class CinderDriver:
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
         driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
+        engine.secrets |= set(conf.secrets_of(self._section))
+        self._hide(engine.secrets)
         own_limit = loading.calls_at_a_time(driver)
         calls = self.settings.max_concurrent_calls or own_limit
         engine.limit(calls, extra=0 if calls == own_limit else 1)
@@ -139,6 +137,12 @@ class CinderDriver:
         if self._exports is not None:
             self._exports.start()
         return Started(traits=loading.traits(driver, engine.host), report=report)
+
+    def _hide(self, secrets: Iterable[str]) -> None:
+        """In all threads, until the back end is stopped, in place of what was hidden before."""
+        with self._show_secrets:
+            self._show_secrets = contextlib.ExitStack()
+            self._show_secrets.callback(redact.hide_in_process(secrets))
 
     def _exports_at_start(self, driver: object) -> bool:
         return self._ensure_exports and loading.exports_at_start(driver)
@@ -164,9 +168,7 @@ class CinderDriver:
                 self._exports = None
             self.failure = "stopped"
             self._forget()
-            if self._show_secrets is not None:
-                self._show_secrets()
-                self._show_secrets = None
+            self._show_secrets.close()
 
     def _forget(self) -> None:
         self._runtime.routes.remove(self._engine.route)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.config.cinder_conf import Inherited, Verbatim
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.model.verbatim import Inherited, Verbatim
+from csi_cinderlib.observe import redact
 
 _NAME = "cinder.conf"
 _HEAD = "# Written by csi-cinderlib. Holds passwords: lies in memory only.\n"
@@ -19,6 +21,9 @@ _HEAD = "# Written by csi-cinderlib. Holds passwords: lies in memory only.\n"
 
 _BACKSLASH = "csi_cinderlib_backslash"
 """An option that is a backslash. oslo takes one in front of a dollar sign away, and in no other way does it stay."""
+
+_OF_FILES = ("_file", "_path")
+"""Options that end so are called secret by some drivers, but hold a path, which a message should name."""
 
 _BEFORE_DOLLAR = re.compile(r"\\+(?=\$)")
 
@@ -170,6 +175,26 @@ def _check_value(path: str, section: str, option: Any) -> None:
         return  # registered by name only: the driver reads it itself later
     except (cfg.ConfigFileValueError, ValueError) as error:
         raise ConfigurationError(path, f"does not fit: {reason(error)}; it is {describe(option)}") from None
+
+
+def secrets_of(section: str) -> Iterator[str]:
+    """The values of the section's secret options as its driver gets them, what they refer to in place. Cinder calls more options secret
+    than their names tell."""
+    from oslo_config import cfg
+
+    for entry in cfg.CONF._get_group(section)._opts.values():
+        option = entry["opt"]
+        if not (option.secret or redact.is_secret_key(option.dest)) or option.dest.endswith(_OF_FILES):
+            continue
+        with contextlib.suppress(cfg.Error, ValueError):
+            value = getattr(cfg.CONF[section], option.dest)
+            if value != option.default:
+                yield from redact.secrets_in({"pairs" if _holds_mappings(value) else "secret": value})
+
+
+def _holds_mappings(value: object) -> bool:
+    """Whether it is a `replication_device` or the like, whose own keys say which of its values are secret."""
+    return any(isinstance(item, Mapping) for item in (value if isinstance(value, list) else [value]))
 
 
 def without_value(section: str, known: Iterable[Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """What Cinder's objects and drivers ask of `cinder.db.api`, answered from our records.
 
-`database_module` makes the stand-in that the runtime installs. Each public method of `Database` is one function of Cinder's database
+`standins.database_module` makes the module that the runtime installs. Each public method of `Database` is one function of Cinder's database
 interface, with Cinder's parameter order. A call that is not here raises `NotServed`, names itself, and is remembered in
 `Database.refused`, so that a test finds it even where a driver swallows the error.
 """

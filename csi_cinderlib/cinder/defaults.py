@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from csi_cinderlib.cinder import conf
-from csi_cinderlib.config.cinder_conf import Referenced
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.model.verbatim import Referenced
 
 OURS: Mapping[str, str] = MappingProxyType(
     {

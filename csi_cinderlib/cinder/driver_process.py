@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.assignment import Assignment
@@ -21,8 +24,7 @@ from csi_cinderlib.backend.verbs import Report, Started
 from csi_cinderlib.backend.wire import Peer
 from csi_cinderlib.cinder.cinder_driver import CinderDriver
 from csi_cinderlib.cinder.runtime import Runtime
-from csi_cinderlib.cinder.turn import Turn
-from csi_cinderlib.errors import LeaseLost
+from csi_cinderlib.errors import BackendUnavailable, HostError, LeaseLost
 from csi_cinderlib.host.deadline import Deadline, KillTimer, now
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
@@ -36,6 +38,8 @@ STOPPED_SECONDS = 3.0
 LOOK_SECONDS = 1.0
 """Between two looks at the deadline, at the longest. Native code that keeps the interpreter's lock delays the next one, and the kernel
 ends the process at the deadline of the last one: a call has 8 s of it at least, whatever the moment."""
+TURN_SECONDS = 5.0
+"""For the process before, which has just been ended."""
 VERBS = (
     "name_of",
     "find_file",
@@ -82,7 +86,7 @@ class _Service:
         self, connection: Connection, doorbell: socket.socket, deadline: Deadline, assignment: Assignment
     ) -> None:
         self._deadline = deadline
-        self._turn = Turn(assignment.state_dir, assignment.settings.name)
+        self._turn = _Turn(assignment.state_dir, assignment.settings.name)
         handlers: dict[str, Any] = {
             "start": self._start,
             "report": self._report,
@@ -129,6 +133,62 @@ class _Service:
 
     def _rate(self, stats: BackendStats, candidate: Candidate) -> Mapping[str, Rating]:
         return self._driver.rate(stats, candidate, patience=0)
+
+
+class _Turn:
+    """A lock file: a back end's driver runs in one process at a time, also after a controller that was killed, whose driver may
+    outlive it in a system call that does not end.
+
+    The lock is of the process that took it, and not of programs that the driver starts and leaves behind.
+    """
+
+    def __init__(self, state_dir: Path, back_end: str) -> None:
+        self._back_end = back_end
+        self._path = state_dir / "cinder" / "processes" / quote(back_end, safe="")
+        self._file = -1
+
+    def take(self) -> None:
+        """Have it already is fine.
+
+        Raises:
+            BackendUnavailable: another process has it.
+            HostError: the file cannot be made.
+        """
+        if self._file >= 0:
+            return
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HostError(f"{self._path}: {error.strerror}") from error
+        try:
+            self._lock(file)
+        except BaseException:
+            os.close(file)
+            raise
+        self._file = file
+        with suppress(OSError):  # on a full disk the message to the next one names none
+            os.pwrite(file, f"{os.getpid():<31}\n".encode(), 0)
+
+    def _lock(self, file: int) -> None:
+        deadline = time.monotonic() + TURN_SECONDS
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):  # fcntl(2) names both
+                if time.monotonic() > deadline:
+                    holder = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
+                    why = f"process {holder}, in which its driver ran before, has not ended yet"
+                    raise BackendUnavailable(self._back_end, why) from None
+                time.sleep(0.05)
+            else:
+                return
+
+    def leave(self) -> None:
+        """Let the next process begin; this one only ends the calls that it has."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def _plain(report: Report) -> Report:

@@ -24,6 +24,9 @@ from csi_cinderlib.persistence.api import Store
 class Engine:
     """One back end's means. `driver` is None until the back end was started.
 
+    Attributes:
+        secrets: what no log and no error may show.
+
     Args:
         check_lease: called before each call into the driver; raises LeaseLost when this process must not act any more.
     """
@@ -46,7 +49,7 @@ class Engine:
         self.driver: Any = None
         self.context: Any = None
         self._meter: Meter = meter or Unmeasured()
-        self._secrets = tuple(redact.secrets_in(settings.options))
+        self.secrets = frozenset(redact.secrets_in(settings.options))
         self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
         self.limit(settings.max_concurrent_calls)
@@ -129,5 +132,5 @@ class Engine:
     @contextlib.contextmanager
     def _surrounded(self, work: Work) -> Iterator[None]:
         """What a driver asks for is at hand, what it says is ours to show: errors translated, passwords hidden, also in its log."""
-        with routed(self.route), working(work), redact.hiding(self._secrets), faults.translated(self.name):
+        with routed(self.route), working(work), redact.hiding(self.secrets), faults.translated(self.name):
             yield

@@ -122,7 +122,7 @@ def words(error: BaseException) -> str:
         message = f"{getattr(error, 'cmd', 'command')}: {stderr.strip()}"
     else:
         message = str(getattr(error, "msg", None) or error) or type(error).__name__
-    return _masked(redact.text(" ".join(message.split())))
+    return _masked(" ".join(redact.text(message).split()))
 
 
 def _masked(message: str) -> str:

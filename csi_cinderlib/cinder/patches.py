@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -15,8 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.cinder import eventlet_standin, looping, threads
+from csi_cinderlib.cinder import eventlet_standin, looping
+from csi_cinderlib.cinder.work import Route, current_route, routed
 from csi_cinderlib.concurrency import without_eventlet
+
+_OF_NO_BACK_END = looping.LoopingCalls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +92,61 @@ def _native_threads() -> None:
     oslo_service.backend.init_backend(oslo_service.backend.BackendType.THREADING)
 
 
+# A driver's own threads are known as those of its back end, and none of them keeps the process from ending. A thread does not
+# inherit context variables. So it takes over the route of the thread that starts it, and an item of a thread pool takes over
+# that of the thread that submits it: back ends of one driver may share a pool of the driver's module.
+
+
+def _starting(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    """`start` of a class of threads, so that they take over the route."""
+
+    @functools.wraps(start)
+    def started(thread: threading.Thread) -> None:
+        if (route := current_route()) is not None:
+            thread.daemon = True
+            thread.run = functools.partial(_on_route, route, thread.run)  # type: ignore[method-assign]  # of this thread only
+        start(thread)
+
+    return started
+
+
+def _submitting(submit: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """`submit` of a class of thread pools, so that items take over the route, or that there is none.
+
+    Args:
+        name: the item's parameter, for callers that pass it by name.
+    """
+
+    @functools.wraps(submit)
+    def submitted(pool: Any, /, *arguments: Any, **named: Any) -> Any:
+        item, *rest = arguments or (named.pop(name),)
+        return submit(pool, functools.partial(_on_route, current_route(), item), *rest, **named)
+
+    return submitted
+
+
+def _spawn_loop(call: Any, loop: Callable[[], None]) -> threading.Thread:
+    """`_spawn_loop` of looping calls, so that they are known as those of the route."""
+    route = current_route()
+    return (_OF_NO_BACK_END if route is None else route.loops).start(call, loop)
+
+
+def _on_route(route: Route | None, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+    with routed(route):
+        return function(*arguments, **named)
+
+
 def _threads_of_back_ends() -> None:
     """Whatever a driver has, a looping call, a timer or a pool, in the end it starts `threading.Thread`s."""
     thread: Any = threading.Thread
-    thread.start = threads.starting(thread.start)
+    thread.start = _starting(thread.start)
 
 
 def _looping_calls_of_back_ends() -> None:
     from oslo_service.backend._threading import loopingcall
 
     base: Any = loopingcall.LoopingCallBase
-    base._spawn_loop = threads.spawn_loop
+    base._spawn_loop = _spawn_loop
     base._create_done_event = lambda _call: looping.Done()
 
 
@@ -118,7 +166,7 @@ def _pool_items_of_back_ends() -> None:
         ),
     )
     for pool, method, item in methods:
-        setattr(pool, method, threads.submitting(getattr(pool, method), item))
+        setattr(pool, method, _submitting(getattr(pool, method), item))
 
 
 PATCHES: tuple[Patch, ...] = (

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from csi_cinderlib.cinder import conf, database, database_module, standins
+from csi_cinderlib.cinder import conf, database, standins
 from csi_cinderlib.cinder import defaults as default_section
 from csi_cinderlib.cinder.patches import PATCHES
 from csi_cinderlib.cinder.work import Routes
@@ -96,7 +96,7 @@ def _standing_in() -> Iterator[None]:
 def _import_cinder(served: database.Database) -> None:
     import cinder.db
 
-    sys.modules["cinder.db.api"] = cinder.db.api = database_module.module(served)
+    sys.modules["cinder.db.api"] = cinder.db.api = standins.database_module(served)
     with _standing_in():
         from cinder import objects
 

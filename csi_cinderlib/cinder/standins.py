@@ -6,6 +6,8 @@ Kinds:
 * REPLACED: stays in place; it is the half of Cinder that talks to its other services, which do not exist here.
 * BORROWED: stays only while Cinder's core is imported, which needs a name or two of it; later importers get the real one.
 * LAZY: becomes the real module when something of it is first used.
+
+`cinder.db.api`, which drivers do use, is made from a `Database`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
+
+from csi_cinderlib.cinder.database import Database
 
 _swapping = threading.Lock()
 
@@ -236,6 +240,49 @@ def _glance() -> Mapping[str, Any]:
 
 def _identity(cls: type) -> type:
     return cls
+
+
+def database_module(database: Database) -> types.ModuleType:
+    """`cinder.db.api`: its functions are the methods of a `Database`. With the options that Cinder's own registers."""
+    from oslo_config import cfg
+
+    module = _DatabaseModule(database)
+    for name in dir(Database):
+        if not name.startswith("_"):
+            setattr(module, name, getattr(database, name))
+    options = [
+        cfg.BoolOpt("enable_new_services", default=True, help="Services to be added to the available pool on create"),
+        cfg.StrOpt(
+            "volume_name_template", default="volume-%s", help="Template string to be used to generate volume names"
+        ),
+        cfg.StrOpt(
+            "snapshot_name_template",
+            default="snapshot-%s",
+            help="Template string to be used to generate snapshot names",
+        ),
+    ]
+    backup = [
+        cfg.StrOpt(
+            "backup_name_template", default="backup-%s", help="Template string to be used to generate backup names"
+        )
+    ]
+    cfg.CONF.register_opts(options)
+    cfg.CONF.register_opts(backup)
+    vars(module).update(CONF=cfg.CONF, db_opts=options, backup_opts=backup)
+    return module
+
+
+class _DatabaseModule(types.ModuleType):
+    """Unknown calls are refused when they are made, not when they are looked up: some drivers only look."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__("cinder.db.api", __doc__)
+        self._database = database
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_args, **_kwargs: self._database.refuse(name)
 
 
 R, B, L = Kind.REPLACED, Kind.BORROWED, Kind.LAZY

@@ -5,7 +5,7 @@ driver runs within a `Work`, found through a context variable, that knows the st
 most questions of a driver cost no store access.
 
 A `Work` holds for one call only. Beyond it, a driver's code is `routed`: the threads that it starts and the items that it
-gives to thread pools (`threads.py`) are served from the store of their own back end. Any other thread is served only where
+gives to thread pools (`patches.py`) are served from the store of their own back end. Any other thread is served only where
 there is no doubt about the store.
 """
 

@@ -154,7 +154,7 @@ def _tell(backend: RemoteBackend, attempt: Future[None], all_of_them: Sequence[F
         attempt.result()
         _describe(backend)
     except DriverError as error:
-        output.print_text(f"  FAILED: {backend.without_secrets(error)}", flush=True)
+        output.print_text(f"  FAILED: {redact.of_backend(error, backend.settings.options)}", flush=True)
         return 2 if isinstance(error, ConfigurationError) else 1
     return 0
 

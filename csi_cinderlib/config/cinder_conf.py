@@ -10,34 +10,17 @@ from pathlib import Path
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.model.verbatim import Inherited, Referenced, Verbatim
 
 _Options = Mapping[str, Sequence[str]]
 _Sections = Mapping[str, _Options]
 DEFAULTS_SECTION = "backend_defaults"
 """Cinder takes what a back end's own section leaves out from here, and nothing from [DEFAULT]."""
 
-_REFERENCE = re.compile(r"\$(\$|\w+|\{\w+\})")
-"""As oslo.config's templates have it: `$name` or `${name}`; `$$` is a dollar sign."""
-
-
-class Verbatim(str):
-    """A value as it stands in a cinder.conf, in oslo.config's own notation: `$name` refers to another option, a comma ends an
-    item. One that is given several times is a list of these.
-    """
-
-    __slots__ = ()
-
-
-class Inherited(Verbatim):
-    """One from [backend_defaults]: as in Cinder, it goes to the back ends whose drivers have such an option."""
-
-    __slots__ = ()
-
-
-class Referenced(Verbatim):
-    """One of [DEFAULT] that another option refers to by `$name`."""
-
-    __slots__ = ()
+_REFERENCE = re.compile(
+    r"\$(?:(?P<dollar>\$)|(?P<plain>[a-z_][a-z0-9_.]*)|\{(?P<braced>[a-z_][a-z0-9_.]*)\})", re.ASCII | re.IGNORECASE
+)
+"""As oslo.config's templates have it: `$name`, `${name}` or `${section.name}`; `$$` is a dollar sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +65,12 @@ def _defaults(section: _Options, referenced: Set[str]) -> Mapping[str, object]:
 def _references(sections: Iterable[_Options]) -> Set[str]:
     """The names of the options that others refer to."""
     texts = (value for section in sections for values in section.values() for value in values)
-    return {name.strip("{}") for text in texts for name in _REFERENCE.findall(text)}
+    return {name for text in texts for name in _names(text)}
+
+
+def _names(text: str) -> list[str]:
+    """What a value refers to."""
+    return [name for found in _REFERENCE.finditer(text) if (name := found["plain"] or found["braced"])]
 
 
 def _backend(path: Path, name: str, sections: _Sections, defaults: _Options) -> BackendSettings:
@@ -94,8 +82,52 @@ def _backend(path: Path, name: str, sections: _Sections, defaults: _Options) -> 
     driver = _last(options.get("volume_driver", []))
     if not driver:
         raise ConfigurationError(f"{path}: [{name}] volume_driver", "is missing")
-    values = {key: _one_or_all(given) for key, given in options.items() if key != "volume_driver"}
+    places = {**sections, name: options}
+    values = {
+        key: _one_or_all([_resolved(value, name, places) for value in given])
+        for key, given in options.items()
+        if key != "volume_driver"
+    }
     return BackendSettings(name=name, driver=driver, options=values)
+
+
+def _resolved(value: str, section: str, sections: _Sections) -> Verbatim:
+    """The value with what it refers to, so that secrets are known by their values wherever they stand."""
+    kind = type(value) if isinstance(value, Verbatim) else Verbatim
+    referred: dict[str, str] = {}
+    return kind(value, _composed(value, section, sections, referred), referred)
+
+
+def _composed(
+    text: str, section: str, sections: _Sections, referred: dict[str, str], within: Set[str] = frozenset()
+) -> str:
+    """A value with those of other options in place of their names; these are added to `referred`.
+
+    Args:
+        within: the options whose values this is a part of; a circle is left as it is.
+    """
+
+    def put(found: re.Match[str]) -> str:
+        if found["dollar"]:
+            return "$"
+        name = found["plain"] or found["braced"]
+        place, value = _look_up(name, section, sections)
+        if name in within or value is None:
+            return found[0]
+        referred[name] = _composed(value, place, sections, referred, within | {name})
+        return referred[name]
+
+    return _REFERENCE.sub(put, text.replace("\\$", "$$"))
+
+
+def _look_up(name: str, section: str, sections: _Sections) -> tuple[str, str | None]:
+    """Where the option stands that `$name` or `$section.name` means there, and its value; None if the file does not say it."""
+    named, _, option = name.rpartition(".")
+    for place in (named,) if named else (section, "DEFAULT"):
+        for key, values in sections.get(place, {}).items():
+            if key.replace("-", "_") == option:
+                return place, _last(values)
+    return section, None
 
 
 def _one_or_all(values: Sequence[str]) -> object:

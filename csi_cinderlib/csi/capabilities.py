@@ -50,7 +50,7 @@ OLDER_STATES = frozenset({"noload", "norecovery", "nologreplay", "recovery", "re
 """Options that mount an older state than the newest on stable storage: they skip a journal or a log, or use a spare superblock. Files
 are missing then, for good where the mount is writable: ext4 with `sb` empties the journal that it did not replay.
 """
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_FLAGS = 4096
 
 
@@ -118,7 +118,7 @@ def _flags(flags: Sequence[str], field: str) -> tuple[str, ...]:
         raise InvalidRequest(field, f"holds {size} bytes in all, and {MAX_FLAGS} are allowed")
     names: set[str] = set()
     for index, flag in enumerate(flags):
-        if not flag.strip() or flag.startswith("-") or _CONTROL.search(flag):
+        if not flag.strip() or flag.startswith("-") or CONTROL.search(flag):
             raise InvalidRequest(
                 f"{field}[{index}]", "is no mount flag: empty, begins with '-' or holds control characters"
             )

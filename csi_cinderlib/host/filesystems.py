@@ -42,8 +42,7 @@ MKFS_SECONDS = 1800.0
 CHECK_SECONDS = 6 * 3600.0
 GROW_SECONDS = 3600.0
 
-
-_EXT = ("ext2", "ext3", "ext4")
+EXT = ("ext2", "ext3", "ext4")
 _EXT4_IOC_RESIZE_FS = 0x40086610
 _SLACK = 16 * 1024 * 1024
 """A file system that leaves less than this of its device unused covers it: ext4 and XFS grow by groups only."""
@@ -97,7 +96,7 @@ def check(device: str, found: Signature) -> None:
     Raises:
         HostError: it needs a person's decision; nothing was changed.
     """
-    if found.name in _EXT and found.dirty:
+    if found.name in EXT and found.dirty:
         _preen(device, "-f", "-p")  # forced, since a count of errors alone is no reason for it
 
 
@@ -127,7 +126,7 @@ def grow(device: str, mount_path: str) -> None:
     """
     found = probe(device)
     name = found.name if found else "nothing known"
-    if found and name in _EXT:
+    if found and name in EXT:
         _grow_ext(device, found, mount_path)
     elif name == "xfs":
         commands.run(["xfs_growfs", "-d", mount_path], timeout=GROW_SECONDS)

@@ -108,7 +108,7 @@ class Attachments:
         others = _others(record, attachments)
         for other in others:
             if other.status is Status.DELETING:  # else that process might take away the export which is made now
-                self.ledger.claim(other)
+                self.ledger.check_free(other)
         check(others)
         return volume, attachments
 

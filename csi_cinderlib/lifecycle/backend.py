@@ -22,7 +22,7 @@ from csi_cinderlib.backend.stats import (
 )
 from csi_cinderlib.backend.verbs import Driver
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
+from csi_cinderlib.errors import BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.lifecycle import reports, reverts
 from csi_cinderlib.lifecycle.attachments import Attachments, Check, anybody
 from csi_cinderlib.lifecycle.groups import GroupSnapshots
@@ -103,7 +103,8 @@ class Backend:
         """Why it is not ready, or had no report for those who asked last; "" when neither. Asks nothing of the driver."""
         if not self.ready:
             return self.failure
-        return self.without_secrets(self._reports.failure) if self._reports.failure else ""
+        failure = self._reports.failure
+        return redact.of_backend(failure, self.settings.options) if failure else ""
 
     @property
     def remark(self) -> str:
@@ -129,11 +130,6 @@ class Backend:
     def stop(self) -> None:
         """Forget the driver. Its volumes and connections stay as they are."""
         self.verbs.stop()
-
-    def without_secrets(self, error: DriverError) -> str:
-        """What an error says, fit to be shown: drivers quote what they were given."""
-        with redact.hiding(redact.secrets_in(self.settings.options)):
-            return redact.text(error.message if isinstance(error, BackendError) else str(error))
 
     @property
     def capabilities(self) -> BackendCapabilities:

@@ -68,12 +68,8 @@ class Ledger:
     def now(self) -> str:
         return times.stamp(self._clock())
 
-    def claim(self, record: Volume | Snapshot | Attachment | GroupSnapshot) -> None:
-        """Refuse to touch what another living process is at work on.
-
-        Raises:
-            OperationPending: it is.
-        """
+    def check_free(self, record: Volume | Snapshot | Attachment | GroupSnapshot) -> None:
+        """Raises OperationPending when another living process is at work on the record."""
         if record.owner in ("", self.owner) or not self._is_alive(record.owner):
             return
         raise OperationPending(f"{record.owner!r} is at work on {noun(record)} {record.id!r} ({record.status})")
@@ -88,7 +84,7 @@ class Ledger:
         Raises:
             StaleRecord: somebody else changed the record first.
         """
-        self.claim(record)
+        self.check_free(record)
         changed = replace(record, status=status, owner=self.owner, message="", **values)
         return record if changed == record else self.store.replace(changed)
 

@@ -38,7 +38,7 @@ def revert(ledger: Ledger, driver: Driver, room: Room, record: Volume, snapshot:
     if snapshot.volume_id != record.id or snapshot.size != record.size:
         raise PreconditionFailed(f"snapshot {snapshot.id!r} is not one of volume {record.id!r} at its present size")
     room.check()
-    ledger.claim(record)
+    ledger.check_free(record)
     with _alone(ledger, record):
         return _revert(ledger, driver, record, snapshot)
 
@@ -76,7 +76,7 @@ def _alone(ledger: Ledger, record: Volume) -> Iterator[None]:
 
 
 def _begun(ledger: Ledger, current: Volume, snapshot: Snapshot) -> Volume:
-    ledger.claim(current)
+    ledger.check_free(current)
     if current.status is not Status.AVAILABLE:
         raise PreconditionFailed(f"volume {current.id!r} is {current.status}")
     return replace(current, owner=ledger.owner, message=f"being reverted to {snapshot.id}")

@@ -9,7 +9,7 @@ from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.faultpoints import reach
 from csi_cinderlib.host import blankness, devices, filesystems, kernel, mountoptions, mounts
-from csi_cinderlib.host.filesystems import Signature
+from csi_cinderlib.host.filesystems import EXT, Signature
 from csi_cinderlib.model.capability import Mount
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node import health
@@ -18,7 +18,6 @@ from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
 
 _log = logging.getLogger(__name__)
-_EXT = ("ext2", "ext3", "ext4")
 
 
 def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[StageRecord, Signature]:
@@ -182,7 +181,7 @@ def _prepared(records: StageRecords, record: StageRecord, device: Device, found:
     if record.connection.read_only:
         return found
     filesystems.check(device.path, found)
-    growing = found.name in _EXT and not is_read_only(record) and filesystems.needs_growth(device.path, found)
+    growing = found.name in EXT and not is_read_only(record) and filesystems.needs_growth(device.path, found)
     if not growing or kernel.has_capability(kernel.CAP_SYS_RESOURCE):  # the kernel wants it for ext that is mounted
         return found
     records.growth.grow(record.volume_id, record.connection.attachment, device.path)

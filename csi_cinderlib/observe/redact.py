@@ -1,12 +1,11 @@
 """What must not be seen: credentials in messages, mappings and text, whatever library wrote them.
 
 Two nets: keys whose names say that their values are secret, and the very values that the current call or a back end was given,
-wherever they turn up. Which fields of a CSI message are secret, `csi.secrets` knows.
+wherever they turn up, in any of their `spellings`. Which fields of a CSI message are secret, `csi.secrets` knows.
 """
 
 from __future__ import annotations
 
-import base64
 import itertools
 import re
 import threading
@@ -14,44 +13,56 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from urllib.parse import unquote
+
+from csi_cinderlib.errors import BackendError
+from csi_cinderlib.model.verbatim import Verbatim
+from csi_cinderlib.observe.spellings import Index, Spelling, spellings
 
 HIDDEN = "***"
-SHORTEST_SECRET = 4
-"""Shorter values are not looked for in text: hiding every "on" would hide the log and protect nothing."""
 
 _SECRET_KEY = re.compile(
-    r"passw(or)?d|passphrase|secret|credential|(^|[_\-.])pass$|(^|[_\-.])(token|pin|otp)$"
-    r"|(private|auth|access|api|encryption|sealing|keyring|chap)[_\-.]?keys?$|^keyring$"
-    r"|^(proxy-)?authorization$",
+    r"passw(or)?d|passphrase|passcode|secret|credential|(^|[_\-.])pass$|pwd$|tokens?$|(^|[_\-.])(pin|otp|jwt)$"
+    r"|(private|auth|access|api|session|encryption|sealing|keyring|chap|ceph)[_\-.]?keys?$|^keyring$"
+    r"|^j?session-?id$|^(set-)?cookies?$|^(proxy-)?authorization$"
+    r"|^synology_device_id$",  # with it, Synology asks for no one-time password
     re.IGNORECASE,
 )
-# Every repetition is bounded: a driver's message of a megabyte must not cost more than its length.
-_NAME = r"(?:passw(?:or)?d|passphrase|secret|credential|token|(?:private|auth|access|api)_?key)[\w\-.]{0,40}"
-_VALUE = r"""(?:u?"[^"]*"|u?'[^']*'|[^\s,;&}\])'"]+)"""
+# Every repetition is bounded or gives nothing back: a driver's message of a megabyte must not cost more than its length.
+_NAME = (
+    r"(?:passw(?:or)?d|passphrase|secret|credential|token|jwt|(?:private|auth|access|api|session)_?key)[\w\-.]{0,40}"
+)
+_QUOTE = r"""\\{0,8}["']"""
+_VALUE = (
+    r"""(?:u?"(?:[^"\\]|\\[\s\S])*+"|u?'(?:[^'\\]|\\[\s\S])*+'|\\{1,8}"[^"]{0,9999}"|\\{1,8}'[^']{0,9999}'"""
+    r"""|["']?[^\s,;&}\])'"]+)"""  # the quotation mark of a line that was cut has no other
+)
 _ASSIGNED = re.compile(
-    rf"""(?P<key>{_NAME}["']?\s{{0,9}}=>?\s{{0,9}}       # password=x, secret => x
-        |{_NAME}["']\s{{0,9}}:\s{{0,9}}                  # 'password': x
-        |{_NAME}\s{{0,9}}:\s{{0,9}}(?=u?["'])            # password: "x"; bare words after a colon are prose
+    rf"""(?P<key>{_NAME}(?:{_QUOTE})?\s{{0,9}}=>?\s{{0,9}}  # password=x, secret => x
+        |{_NAME}{_QUOTE}\s{{0,9}}:\s{{0,9}}            # 'password': x, \"password\": \"x\"
+        |{_NAME}\s{{0,9}}:\s{{0,9}}(?=u?{_QUOTE})      # password: "x"; bare words after a colon are prose
         |--[\w\-]{{0,40}}?{_NAME}["']?,?\s{{1,9}}["']?   # --password x, also as a list of arguments
         |{_NAME}["']?,?\s{{1,9}}["']?-v["']?,?\s{{1,9}}["']?  # iscsiadm's -n node.session.auth.password -v x
         |authorization["']?\s{{0,9}}:\s{{0,9}}b?["']?(?:Basic|Bearer|Token)\s{{1,9}}  # Basic is base64 of user:password
         ){_VALUE}""",
     re.IGNORECASE | re.VERBOSE,
 )
-_PARTS = ("pass", "secret", "cred", "token", "key", "authorization")
-"""One of these is in all that `_ASSIGNED` finds, once the case is folded."""
-_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]{0,30}://[^\s/:@]{0,200}):[^\s/@]{1,500}@", re.IGNORECASE)
+_ELEMENT = re.compile(rf"(?P<tag><[\w:.\-]{{0,40}}?{_NAME}(?:\s[^<>]{{0,200}})?>)[^<]{{1,9999}}(?=</)", re.IGNORECASE)
+_PARTS = ("pass", "secret", "cred", "token", "jwt", "key", "authorization")
+"""One of these is in all that `_ASSIGNED` and `_ELEMENT` find, once the case is folded."""
+_IN_URL = re.compile(
+    r"(?P<scheme>\b[a-z][a-z0-9+.\-]{0,30}://[^\s/:@]{0,200}):(?P<password>[^\s/@]{1,500})@", re.IGNORECASE
+)
 _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Cinder logs its command when it fails
     r"(?P<before>\bcinder-rtstool\s(?:create\s\S{1,300}|add-initiator)\s\S{1,300}\s\S{1,300})\s\S{1,300}"
 )
 
-_URL_SAFE = str.maketrans("+/", "-_")
-
 _hidden: ContextVar[tuple[str, ...]] = ContextVar("hidden", default=())
 _guard = threading.Lock()
 _hidden_in_process: list[tuple[str, ...]] = []
-_longest_in_process: list[str] = []
-"""All of these in order: hundreds, with many back ends, and each line of a log needs them."""
+_values_in_process: frozenset[str] = frozenset()
+_index_in_process = Index()
+"""Of their spellings: thousands, with many back ends, and each line of a log is looked through for them."""
 
 
 @lru_cache(maxsize=1024)
@@ -65,39 +76,50 @@ def mapping(values: Mapping[str, object]) -> dict[str, object]:
     return {str(key): HIDDEN if value and is_secret_key(str(key)) else _any(value) for key, value in values.items()}
 
 
-def secrets_in(values: Mapping[str, object]) -> Iterator[str]:
-    """The values, to any depth, whose keys say that they are secret, in each form in which a driver may see them."""
-    for key, value in values.items():
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, Mapping):
-                yield from secrets_in(item)
-            elif item and is_secret_key(str(key)):
-                yield from _forms(str(item))
-            elif isinstance(item, str):
-                yield from secrets_in(_pairs(item))
+def secrets_in(options: Mapping[str, object]) -> Iterator[str]:
+    """The values, to any depth, whose keys say that they are secret, as they are configured and as a driver gets them."""
+    for key, value in options.items():
+        if is_secret_key(str(key)):
+            yield from itertools.chain.from_iterable(map(_as_understood, _leaves(value)))
+        for inner in _mappings(value):
+            yield from secrets_in(inner)
 
 
-def _forms(secret: str) -> Iterator[str]:
-    """As configured; without the quotes, blanks and doubled dollar signs that a cinder.conf may have around and in it; and in base64."""
-    bare = secret.strip()
-    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
-        bare = bare[1:-1].strip()
-    plain = dict.fromkeys((secret, bare, bare.replace("$$", "$")))
-    yield from plain
-    for value in plain:
-        yield from _in_base64(value)
+def _leaves(value: object) -> Iterator[object]:
+    """What a secret key holds, to any depth; a switch is none."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        yield from itertools.chain.from_iterable(map(_leaves, value))
+    elif value and not isinstance(value, bool):
+        yield value
 
 
-def _in_base64(secret: str) -> Iterator[str]:
-    """What base64 makes of it within a longer text, `user:password` for example, wherever it begins there.
+def _mappings(value: object) -> Iterator[Mapping[str, object]]:
+    """Mappings in a value, to any depth, and what text holds of the kind: `key:value` pairs, a URL, references to other options."""
+    if isinstance(value, Mapping):
+        yield value
+    elif isinstance(value, list | tuple):
+        yield from itertools.chain.from_iterable(map(_mappings, value))
+    elif isinstance(value, str):
+        yield _pairs(value)
+        yield {
+            "password": [
+                form for found in _IN_URL.finditer(value) for form in (found["password"], unquote(found["password"]))
+            ]
+        }
+        if isinstance(value, Verbatim):
+            yield {**value.referred}
+            yield _pairs(value.resolved)
 
-    A character at either end that also depends on what stands beside it is left out.
-    """
-    octets = secret.encode(errors="replace")
-    for before in range(3):
-        encoded = base64.b64encode(bytes(before) + octets).decode()
-        own = encoded[-(-8 * before // 6) : 8 * (before + len(octets)) // 6]
-        yield from dict.fromkeys((own, own.translate(_URL_SAFE)))
+
+def _as_understood(value: object) -> Iterator[str]:
+    """As configured, and without the quotes, blanks and escaped dollar signs that a cinder.conf may have around and in it."""
+    for text in (str(value), value.resolved) if isinstance(value, Verbatim) else (str(value),):
+        bare = text.strip()
+        if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+            bare = bare[1:-1].strip()
+        yield from dict.fromkeys((text, bare, bare.replace("\\$", "$$").replace("$$", "$")))
 
 
 def _pairs(text: str) -> dict[str, object]:
@@ -107,12 +129,26 @@ def _pairs(text: str) -> dict[str, object]:
     }
 
 
+def of_backend(error: Exception, options: Mapping[str, object]) -> str:
+    """What an error of a back end with these options says, fit to be shown: drivers quote what they were given."""
+    with hiding(secrets_in(options)):
+        return text(error.message if isinstance(error, BackendError) else str(error))
+
+
 def known(value: str) -> str:
     """Text without the very values that are hidden now."""
-    hidden = _hidden.get()
-    for secret in _longest_first((*_longest_in_process, *hidden)) if hidden else _longest_in_process:
-        value = value.replace(secret, HIDDEN)
+    found = _index_in_process.find(value)
+    if own := _hidden.get():
+        found += [spelling for spelling in _spellings(set(own) - _values_in_process) if spelling.anchor in value]
+    for spelling in sorted(found, key=_length, reverse=True):  # one that contains another is hidden whole
+        value = spelling.hide(value, HIDDEN)
     return value
+
+
+def without(value: str, secrets: Iterable[str]) -> str:
+    """Text without these very values."""
+    with hiding(secrets):
+        return known(value)
 
 
 def hidden() -> tuple[str, ...]:
@@ -129,13 +165,15 @@ def text(value: str) -> str:
     folded = value.casefold()
     if any(part in folded for part in _PARTS):
         value = _ASSIGNED.sub(rf"\g<key>{HIDDEN}", value)
+        if "</" in folded:
+            value = _ELEMENT.sub(rf"\g<tag>{HIDDEN}", value)
     return _IN_URL.sub(rf"\g<scheme>:{HIDDEN}@", value) if "://" in value else value
 
 
 @contextmanager
 def hiding(values: Iterable[str]) -> Iterator[None]:
     """While this lasts, in this thread, `text` also hides these very values."""
-    token = _hidden.set((*_long_enough(values), *_hidden.get()))
+    token = _hidden.set((*values, *_hidden.get()))
     try:
         yield
     finally:
@@ -148,25 +186,26 @@ def hide_in_process(values: Iterable[str]) -> Callable[[], None]:
     Returns:
         ends it.
     """
-    hidden = _long_enough(values)
+    hidden = tuple(values)
     _change_in_process(_hidden_in_process.append, hidden)
     return lambda: _change_in_process(_hidden_in_process.remove, hidden)
 
 
 def _change_in_process(change: Callable[[tuple[str, ...]], None], hidden: tuple[str, ...]) -> None:
-    global _longest_in_process  # noqa: PLW0603  # it follows from the list beside it
+    global _values_in_process, _index_in_process  # noqa: PLW0603  # they follow from the list beside them
     with _guard:
         change(hidden)
-        _longest_in_process = _longest_first(set(itertools.chain.from_iterable(_hidden_in_process)))
+        _values_in_process = frozenset(itertools.chain.from_iterable(_hidden_in_process))
+        _index_in_process = Index(_spellings(_values_in_process))
 
 
-def _long_enough(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+def _spellings(values: Iterable[str]) -> Iterable[Spelling]:
+    """Each once: the lines of a value, or the value without its quotes, may be another one."""
+    return {spelling.secret: spelling for value in values for spelling in spellings(value)}.values()
 
 
-def _longest_first(values: Iterable[str]) -> list[str]:
-    """So that one which contains another is hidden whole."""
-    return sorted(values, key=len, reverse=True)
+def _length(spelling: Spelling) -> int:
+    return len(spelling.secret)
 
 
 def _any(value: object) -> object:

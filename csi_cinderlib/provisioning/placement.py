@@ -15,6 +15,7 @@ from csi_cinderlib.model.answers import CapacityAnswer
 from csi_cinderlib.model.records import EMPTY, MULTIATTACH, YES, Volume, VolumeType
 from csi_cinderlib.model.requests import QOS, ClassParameters, CreateVolume, GetCapacity, Topology
 from csi_cinderlib.model.size import BYTES_PER_GIB, MAX_SIZE, Bytes, GiB, to_bytes
+from csi_cinderlib.observe import redact
 from csi_cinderlib.provisioning import access, ranking
 from csi_cinderlib.provisioning.ranking import Place, Wanted
 
@@ -141,7 +142,7 @@ def _noted(backend: Backend, silent: dict[str, str]) -> Iterator[None]:
     try:
         yield
     except DriverError as error:
-        silent[backend.name] = backend.without_secrets(error)
+        silent[backend.name] = redact.of_backend(error, backend.settings.options)
 
 
 def places(backend: Backend, stats: BackendStats, ratings: Mapping[str, Rating]) -> list[Place]:

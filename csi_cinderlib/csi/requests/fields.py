@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from csi_cinderlib.csi.capabilities import CONTROL
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.errors import InvalidRequest, OutOfRange
 from csi_cinderlib.model.records import Source, SourceKind
@@ -22,7 +23,6 @@ MAX_PATH = 4095
 
 # Spec, CreateVolumeRequest.name: control characters other than usual white space are banned.
 _BANNED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Spec, Topology: keys are [prefix/]name, each part at most 63 characters.
 _SEGMENT = r"[a-zA-Z0-9](?:[a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?"
 _TOPOLOGY_KEY = re.compile(rf"(?:[a-z0-9](?:[a-z0-9.-]{{0,61}}[a-z0-9])?/)?{_SEGMENT}")
@@ -33,7 +33,7 @@ def text(value: str, field: str, *, limit: int = MAX_TEXT) -> str:
     """Text that may be empty, within the limit in bytes of UTF-8, on one line."""
     if (size := len(value.encode())) > limit:
         raise InvalidRequest(field, f"is {size} bytes long, and {limit} are allowed")
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         raise InvalidRequest(field, "holds control characters")
     return value
 
@@ -87,7 +87,7 @@ def path(value: str, field: str) -> str:
 def _plain_path(value: str, field: str) -> str:
     if (size := len(value.encode())) > MAX_PATH:
         raise InvalidRequest(field, f"is {size} bytes long, and {MAX_PATH} are allowed")
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         raise InvalidRequest(field, "holds control characters")
     parts = PurePosixPath(value).parts
     if ".." in parts:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.brick import loading, polling
+from csi_cinderlib.brick import loading
 
 HCTL = ("5", "0", "0", "1")
 
@@ -34,7 +34,7 @@ def disks(monkeypatch: pytest.MonkeyPatch) -> Disks:
 
 def connector(tmp_path: Path) -> Any:
     made: Any = loading.connector_class("iscsi", lock_dir=tmp_path / "locks")(root_helper="")
-    polling.poll_for_disks(made)
+    loading.poll_for_disks(made)
     return made
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from csi_cinderlib.brick.rbd import device_of
+from csi_cinderlib.brick.initiator import rbd_device
 
 
 def mapped(root: Path, number: int, pool: str, name: str, snapshot: str = "-") -> None:
@@ -16,6 +16,6 @@ def test_the_image_itself_is_found_and_not_a_snapshot_of_it(tmp_path: Path) -> N
     mapped(tmp_path, 0, "pool", "image", "snap1")
     mapped(tmp_path, 1, "other", "image")
     mapped(tmp_path, 2, "pool", "image")
-    assert device_of("pool/image", tmp_path) == "/dev/rbd2"
-    assert device_of("pool/absent", tmp_path) == ""
-    assert device_of("pool/image", tmp_path / "no-such-bus") == ""
+    assert rbd_device("pool/image", tmp_path) == "/dev/rbd2"
+    assert rbd_device("pool/absent", tmp_path) == ""
+    assert rbd_device("pool/image", tmp_path / "no-such-bus") == ""

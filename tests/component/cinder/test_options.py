@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from csi_cinderlib.cinder import conf
 from csi_cinderlib.cinder.runtime import Runtime
-from csi_cinderlib.config.cinder_conf import Inherited, Verbatim
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.model.verbatim import Inherited, Verbatim
 from tests.support.local_backends import MakeBackend
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from csi_cinderlib.config.cinder_conf import Referenced
 from csi_cinderlib.config.load import load
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.model.verbatim import Inherited, Referenced, Verbatim
 
 CONF = """
 # as an operator has it
@@ -67,6 +70,56 @@ def test_the_other_options_of_default_come_along_and_those_that_are_referred_to_
     assert defaults == {"my_ip": "192.0.2.55", "site": "paris", "floor": "3", "plain": "$$price", "price": "5"}
     referenced = {name for name, value in defaults.items() if isinstance(value, Referenced)}
     assert referenced == {"my_ip", "site", "floor"}
+
+
+REFERRING = """
+[DEFAULT]
+enabled_backends = a, b
+shared-password = pa$$word-$suffix
+suffix = canary
+[backend_defaults]
+url = https://admin:$san_password@array
+[a]
+volume_driver = x.Y
+san_password = canary-of-a
+other = $san_login and ${b.api}, \\$shared
+circle = $circle-$back
+back = $circle
+[b]
+volume_driver = x.Y
+san_password = ${shared_password}!
+san_login = name-in-b
+api = $san_login
+"""
+
+
+def test_a_value_knows_what_it_refers_to(tmp_path: Path) -> None:
+    a, b = (backend.options for backend in read(tmp_path, REFERRING).backends)
+
+    def known(value: object) -> tuple[str, Mapping[str, str]]:
+        assert isinstance(value, Verbatim)
+        return value.resolved, value.referred
+
+    of_b = "pa$word-canary!"
+    in_b = {"shared_password": "pa$word-canary", "suffix": "canary"}
+    assert known(a["url"]) == ("https://admin:canary-of-a@array", {"san_password": "canary-of-a"})
+    assert known(b["url"]) == (f"https://admin:{of_b}@array", {"san_password": of_b, **in_b})
+    assert known(b["san_password"]) == (of_b, in_b)
+    assert known(a["circle"])[0] == "$circle-$circle-$circle-$back"
+    assert isinstance(a["url"], Inherited)
+
+
+def test_a_reference_that_leads_into_another_section_is_followed(tmp_path: Path) -> None:
+    value = read(tmp_path, REFERRING).backends[0].options["other"]
+    assert isinstance(value, Verbatim)
+    assert value.resolved == "$san_login and name-in-b, $shared"
+    assert value.referred == {"b.api": "name-in-b", "san_login": "name-in-b"}
+
+
+def test_a_value_and_what_it_refers_to_reach_another_process(tmp_path: Path) -> None:
+    sent: Any = read(tmp_path, REFERRING).backends[0].options["url"]
+    received: Any = pickle.loads(pickle.dumps(sent))
+    assert (received, received.resolved, received.referred) == (sent, sent.resolved, sent.referred)
 
 
 def test_an_option_of_default_is_given_in_one_place(tmp_path: Path) -> None:

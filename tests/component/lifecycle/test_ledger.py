@@ -52,18 +52,18 @@ def test_what_another_living_process_works_on_is_refused(ledger: Ledger, record:
         type(record)
     ]
     with pytest.raises(OperationPending, match=rf"^'living' is at work on {kind} '{record.id}' \({status}\)$"):
-        ledger.claim(replace(record, status=status, owner="living"))
+        ledger.check_free(replace(record, status=status, owner="living"))
 
 
 @pytest.mark.parametrize("owner", ["", "me", "dead"])
 @pytest.mark.parametrize("status", UNFINISHED)
 def test_what_nobody_else_works_on_is_taken(ledger: Ledger, owner: str, status: Status) -> None:
-    ledger.claim(replace(makers.volume(), status=status, owner=owner))
+    ledger.check_free(replace(makers.volume(), status=status, owner=owner))
 
 
 def test_what_another_process_reverts_is_left_to_it(ledger: Ledger) -> None:
     with pytest.raises(OperationPending, match="is at work on volume"):
-        ledger.claim(replace(makers.volume(), status=Status.AVAILABLE, owner="living"))
+        ledger.check_free(replace(makers.volume(), status=Status.AVAILABLE, owner="living"))
 
 
 def test_an_intent_is_written_with_its_owner_and_without_an_old_message(ledger: Ledger, store: ObservedStore) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+from csi_cinderlib.backend import catalogue
+from csi_cinderlib.errors import BackendError, HostError
+from csi_cinderlib.model.verbatim import Verbatim
 from csi_cinderlib.observe import redact
 
 CANARY = "hunter2-canary"
@@ -17,14 +20,25 @@ CANARY = "hunter2-canary"
 @pytest.mark.parametrize(
     "key",
     ["auth_password", "san_password", "chap_password", "password", "token", "session_token", "client_secret", "secrets",
-     "encryption_key", "private_key", "discovery_auth_password", "keyring", "passphrase", "db-pass", "Authorization"],
+     "encryption_key", "private_key", "discovery_auth_password", "keyring", "passphrase", "db-pass", "Authorization",
+     "lightos_jwt", "synology_device_id", "serverToken", "iBaseToken", "sessionKey", "JSESSIONID", "Set-Cookie", "userPwd"],
 )  # fmt: skip
 def test_a_key_that_names_a_secret_hides_its_value(key: str) -> None:
     assert redact.mapping({key: CANARY, "other": "seen"}) == {key: "***", "other": "seen"}
 
 
 @pytest.mark.parametrize(
-    "key", ["auth_method", "auth_username", "volume_id", "target_iqn", "bypass", "keys", "tokens_seen"]
+    "key",
+    [
+        "auth_method",
+        "auth_username",
+        "volume_id",
+        "target_iqn",
+        "bypass",
+        "keys",
+        "tokens_seen",
+        "metro_replication_session_id",
+    ],
 )
 def test_a_key_that_names_no_secret_shows_its_value(key: str) -> None:
     assert redact.mapping({key: "seen"}) == {key: "seen"}
@@ -54,6 +68,15 @@ def test_secrets_are_hidden_at_any_depth() -> None:
         f"credent\u0131al={CANARY}",
         f"passphrase={CANARY}",
         f"--credential-file {CANARY}",
+        f"<password>{CANARY}</password>",
+        f'<ns:adminPassword type="clear">{CANARY}</ns:adminPassword>',
+        f'{{\\"password\\": \\"{CANARY}\\"}}',
+        f"{{\\\\\\'api_token\\\\\\': \\\\\\'{CANARY} x\\\\\\'}}",
+        f'{{"password": "a \\"{CANARY}"}}',
+        f"{{'password': 'a \\'{CANARY}'}}",
+        f"password='a\\\n{CANARY}'",
+        f"{{'password': '{CANARY}",
+        f"jwt={CANARY}",
     ],
 )
 def test_text_is_shown_without_the_values_that_are_called_secret(text: str) -> None:
@@ -100,18 +123,87 @@ def test_an_option_that_is_secret_is_hidden_in_base64(
         "http://host:8080/path",
         "volume x=1",
         "Basic authentication failed",
+        "set <password> to the password of <user>",
     ],
 )
 def test_prose_about_secrets_stays_readable(text: str) -> None:
     assert redact.text(text) == text
 
 
-@pytest.mark.parametrize("piece", ["é", "a.", "password", "password ", "--a", "x://", "'", "token:'"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "é",
+        "a.",
+        "password",
+        "password ",
+        "--a",
+        "x://",
+        "'",
+        "token:'",
+        "token='\\'",
+        '<secret a="',
+        "<token></",
+        'password=\\"',
+    ],
+)
 def test_much_text_of_any_kind_is_looked_through_at_once(piece: str) -> None:
     text = piece * (200_000 // len(piece))
     began = time.monotonic()
     assert redact.text(text)
     assert time.monotonic() - began < 20, "minutes, if it were quadratic"
+
+
+def test_every_option_that_cinder_calls_secret_has_a_name_that_says_so() -> None:
+    """Paths of files are to be read in messages; the keys of a `replication_device` say which of its values are secret."""
+    drivers = (catalogue.load().common, *(driver.options for driver in catalogue.load().drivers))
+    secret = {option.name for options in drivers for option in options if option.secret}
+    names = {name for name in secret if not redact.is_secret_key(name)}
+    assert names == {
+        "netapp_ca_certificate_file",
+        "netapp_certificate_file",
+        "netapp_private_key_file",
+        "replication_device",
+    }
+    assert "lightos_jwt" in secret
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"san_password": CANARY},
+        {"san_password": [CANARY, "another"]},
+        {"credentials": {"key": {"value": [CANARY]}}},
+        {"replication_device": [{"backend_id": "b", "targets": [[{"api_token": CANARY}]]}]},
+        {"replication_device": [f"backend_id:b,api_token:{CANARY},pool:p"]},
+        {"replication_device": {"backend_id": "b", "nested": {"chap": {"password": CANARY}}}},
+        {"devices": [[f"user:u, password : '{CANARY}'"]]},
+        {"san_url": f"https://admin:{CANARY}@array/api"},
+        {"san_url": f"https://admin:{CANARY.replace('-', '%2D')}@array/api"},
+        {"san_password": Verbatim("$other", resolved=CANARY)},
+        {"san_url": Verbatim("https://$san_password@a", referred={"b.san_password": CANARY})},
+        {"replication_device": [Verbatim("password:$other", resolved=f"backend_id:b,password:{CANARY}")]},
+    ],
+)
+def test_the_secrets_of_options_are_found_at_any_depth(options: dict[str, object]) -> None:
+    with redact.hiding(redact.secrets_in(options)):
+        assert redact.known(f"the array said {CANARY}, go on") == "the array said ***, go on"
+
+
+def test_what_is_no_secret_is_not_taken_for_one() -> None:
+    options = {
+        "use_secret": True,
+        "password": None,
+        "replication_device": [{"backend_id": "array2", "san_login": "admin"}],
+        "san_url": "https://array:8443/api",
+    }
+    assert list(redact.secrets_in(options)) == []
+
+
+def test_an_error_of_a_back_end_is_shown_without_its_secrets() -> None:
+    options = {"san_password": CANARY}
+    assert redact.of_backend(BackendError("array1", f"no session for {CANARY}"), options) == "no session for ***"
+    assert redact.of_backend(HostError(f"/run/{CANARY} is full"), options) == "/run/*** is full"
 
 
 def test_the_values_of_the_current_call_are_hidden_wherever_they_turn_up() -> None:

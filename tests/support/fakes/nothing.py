@@ -39,6 +39,7 @@ OPTIONS = [
     cfg.BoolOpt("nothing_online_extend", default=True, help="Whether attached volumes can grow."),
     cfg.BoolOpt("nothing_shared_connection", default=False, help="What terminate_connection answers."),
     cfg.StrOpt("nothing_password", default="", secret=True, help="Kept to itself."),
+    cfg.StrOpt("nothing_sesame", default="", secret=True, help="Kept to itself, whatever its name."),
     cfg.PortOpt("nothing_port", default=443, help="A port."),
     cfg.StrOpt("nothing_mode", default="fast", choices=["fast", "slow"], help="A choice."),
 ]
