@@ -128,10 +128,13 @@ def _logging_left_alone() -> Iterator[None]:
 
 def _free_section(name: str) -> str:
     """That name, or with a number. oslo.config takes sections for one whose names differ in case only, and reads each one's options
-    for the other."""
+    for the other; a section hides the option of the same name."""
+    from oslo_config import cfg
+
     taken = {section.lower() for file in _process.files.values() for section in file.names}
+    taken |= {"backend_defaults", *cfg.CONF._opts}
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(one for one in names if one.lower() not in {*taken, "backend_defaults"})
+    return next(one for one in names if one.lower() not in taken)
 
 
 class Runtime:

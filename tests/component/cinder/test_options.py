@@ -119,6 +119,13 @@ def test_a_back_end_named_as_a_section_of_cinders_keeps_its_options_to_itself(ma
     assert (cfg.CONF.coordination.backend_url, cfg.CONF.oslo_concurrency.lock_path) == locks
 
 
+def test_a_back_end_may_be_named_as_an_option_of_cinders(make: MakeBackend) -> None:
+    from oslo_config import cfg
+
+    assert make("my_ip").ready
+    assert isinstance(cfg.CONF.my_ip, str)
+
+
 def test_options_are_not_taken_from_the_environment(make: MakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables' names are in upper case: one would be read for several back ends."""
     monkeypatch.setenv("OS_ARRAY__NOTHING_CAPACITY_GB", "3")
