@@ -172,8 +172,9 @@ class Process:
             data = self._status.read(STATUS.size)
         if data:
             self._code = os.waitstatus_to_exitcode(*STATUS.unpack(data))
-        else:
-            self.end_group()  # the warm process, which does that, has ended
+        elif self._pidfd >= 0:  # the warm process has ended, and the kernel ends this one, but not its programs
+            self.end_group()
+            wait([self._pidfd])
         _living.discard(self)
         self._ended.set()
         with self._end_of_line, suppress(OSError):  # programs that the driver left behind may hold the other end

@@ -71,6 +71,11 @@ class ConfFile:
         self.path = Path(f"/proc/self/fd/{self._fd}")
         self._close = weakref.finalize(self, os.close, self._fd)
 
+    @property
+    def names(self) -> Iterable[str]:
+        """Of all sections."""
+        return (*self._base, *self.sections)
+
     def write(self) -> None:
         """Replace the contents at once: whoever reads them meanwhile reads the old or the new ones."""
         everything = {**self._base, **self.sections}
@@ -111,6 +116,7 @@ def load(files: Iterable[Path]) -> None:
         prog="csi-cinderlib",
         default_config_files=[str(file) for file in files],
         default_config_dirs=[],
+        use_env=False,  # OS_ARRAY__SAN_IP would go before what the back ends `array` and `Array` are given
     )
 
 

@@ -70,6 +70,7 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
     from oslo_config import cfg
 
     cls = driver_class(settings)
+    _refuse_shared_name(settings, cls, section)
     manager = sys.modules["cinder.volume.manager"]
     options = configuration.Configuration(driver.volume_opts, config_group=section)
     options.append_config_values(manager.volume_backend_opts)
@@ -96,6 +97,15 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
     if clones_at_source_size(made):
         shares.clone_by_copy(made)
     return made
+
+
+def _refuse_shared_name(settings: BackendSettings, cls: Any, section: str) -> None:
+    """NetApp's drivers find their options by the host's name (`get_backend_configuration`): they would log in to another's array."""
+    if section != settings.name and cls.__module__.startswith("cinder.volume.drivers.netapp."):
+        raise ConfigurationError(
+            f"backends.{settings.name}",
+            "NetApp's drivers need a name that no other back end of this process has, whether in upper or lower case",
+        )
 
 
 def own_options(cls: Any) -> list[Any]:

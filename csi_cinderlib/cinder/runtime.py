@@ -126,6 +126,17 @@ def _logging_left_alone() -> Iterator[None]:
                 root.removeHandler(handler)
 
 
+def _free_section(name: str) -> str:
+    """That name, or with a number. oslo.config takes sections for one whose names differ in case only, and reads each one's options
+    for the other; a section hides the option of the same name."""
+    from oslo_config import cfg
+
+    taken = {section.lower() for file in _process.files.values() for section in file.names}
+    taken |= {"backend_defaults", *cfg.CONF._opts}
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(one for one in names if one.lower() not in taken)
+
+
 class Runtime:
     """One state directory, its configuration and its back ends' sections, on the one Cinder of this process.
 
@@ -230,13 +241,11 @@ class Runtime:
         """Write the back end's options into the configuration and let Cinder read it.
 
         Returns:
-            the section's name: the back end's, or with a number while another back end of that name has it.
+            the section's name: the back end's, or with a number while that is taken (`_free_section`).
         """
         assert self._file is not None, "start() comes first"
         with _process.guard:
-            taken = {name for file in _process.files.values() for name in file.sections}
-            names = itertools.chain([settings.name], (f"{settings.name}-{number}" for number in itertools.count(2)))
-            section = next(name for name in names if name not in taken)
+            section = _free_section(settings.name)
             self._file.sections[section] = {
                 "volume_driver": settings.driver,
                 "volume_backend_name": settings.name,

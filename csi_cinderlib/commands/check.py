@@ -22,10 +22,11 @@ from csi_cinderlib.host import removal
 from csi_cinderlib.observe import redact
 
 if TYPE_CHECKING:
+    from csi_cinderlib.backend.stats import BackendStats
     from csi_cinderlib.lifecycle.remote import RemoteBackend
 
 TIMEOUT = 60.0
-"""Seconds for the set-up of each back end."""
+"""Seconds for the set-up of each back end, and as many for each step after it."""
 
 CAPABILITIES = (
     "multiattach",
@@ -49,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=TIMEOUT,
         metavar="SECONDS",
-        help=f"for the set-up of each back end ({TIMEOUT:.0f})",
+        help=f"for the set-up of each back end, and for each step after it ({TIMEOUT:.0f})",
     )
 
 
@@ -96,17 +97,25 @@ def _try_backends(settings: Settings, timeout: float) -> int:
 
     logs.configure(format=settings.log.format, level="error")
     found = live.backends(settings)
-    with removal.temporary_directory("csi-cinderlib-check-") as directory:
+    with removal.temporary_directory("csi-cinderlib-check-", patience=timeout) as directory:
         backends = [_make(one, settings, directory, len(found.backends), timeout) for one in found.backends]
         with ThreadPoolExecutor(max(1, len(backends))) as pool, _ended(backends):
-            started = [pool.submit(backend.start) for backend in backends]
-            codes = [_tell(backend, attempt, started) for backend, attempt in zip(backends, started, strict=True)]
+            attempts = [pool.submit(_try, backend, timeout) for backend in backends]
+            codes = [_tell(backend, attempt, attempts) for backend, attempt in zip(backends, attempts, strict=True)]
     return max([*codes, *map(_unreadable, found.broken)], default=0)
+
+
+def _try(backend: RemoteBackend, timeout: float) -> BackendStats:
+    """Set it up; its report, which is asked for again if it has expired already."""
+    backend.start()
+    return backend.stats(within=timeout)
 
 
 @contextmanager
 def _ended(backends: Sequence[RemoteBackend]) -> Iterator[None]:
-    """End all drivers' processes, also after Ctrl-C or SIGTERM: the threads that wait for them would delay the end."""
+    """End all drivers' processes and their programs, also after Ctrl-C or SIGTERM: the threads that wait for them would delay the end."""
+    from csi_cinderlib.backend import forking
+
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # else nohup has it ignored
             signal.signal(number, _stopped)
@@ -115,7 +124,9 @@ def _ended(backends: Sequence[RemoteBackend]) -> Iterator[None]:
     finally:
         for backend in backends:
             backend.stop()
-            backend.kill()
+        forking.abandon()
+        with ThreadPoolExecutor(max(1, len(backends))) as pool:  # each is waited for, but not for ever
+            list(pool.map(lambda backend: backend.kill(), backends))
 
 
 def _stopped(number: int, _frame: FrameType | None) -> None:
@@ -146,20 +157,19 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
     return RemoteBackend(assign, store=store, deadline=Deadline(), bulkhead=bulkhead, set_up_seconds=timeout)
 
 
-def _tell(backend: RemoteBackend, attempt: Future[None], all_of_them: Sequence[Future[None]]) -> int:
+def _tell(backend: RemoteBackend, attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]) -> int:
     """What came of a back end, once it is known."""
     _show_progress(attempt, all_of_them)
     output.print_text(f"{backend.name}: {backend.settings.driver}", flush=True)
     try:
-        attempt.result()
-        _describe(backend)
+        _describe(backend, attempt.result())
     except DriverError as error:
         output.print_text(f"  FAILED: {redact.of_backend(error, backend.settings.options)}", flush=True)
         return 2 if isinstance(error, ConfigurationError) else 1
     return 0
 
 
-def _show_progress(attempt: Future[None], all_of_them: Sequence[Future[None]]) -> None:
+def _show_progress(attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]) -> None:
     """On a terminal, how many back ends have answered, until this one has."""
     shown = ""
     while not attempt.done() and sys.stderr.isatty():
@@ -175,8 +185,7 @@ def _unreadable(error: ConfigurationError) -> int:
     return 2
 
 
-def _describe(backend: RemoteBackend) -> None:
-    stats = backend.stats()
+def _describe(backend: RemoteBackend, stats: BackendStats) -> None:
     can = {name.replace("_", " "): getattr(backend.capabilities, name) for name in CAPABILITIES}
     about = " ".join(filter(None, (stats.vendor, stats.version)))
     output.print_text(f"  protocol {stats.protocol or 'unknown'}{f'; {about}' if about else ''}")

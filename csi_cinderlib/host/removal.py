@@ -7,7 +7,8 @@ import errno
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from csi_cinderlib.errors import HostError
@@ -18,14 +19,34 @@ _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
-def temporary_directory(prefix: str) -> Iterator[Path]:
-    """A new directory, removed afterwards; a driver may mount shares below it, which are unmounted and keep their files."""
+def temporary_directory(prefix: str, *, patience: float | None = None) -> Iterator[Path]:
+    """A new directory, removed afterwards; a driver may mount shares below it, which are unmounted and keep their files.
+
+    Args:
+        patience: seconds for that. A share whose server is gone may hold it up; then the directory stays, and the log says so.
+    """
     path = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         yield path
     finally:
-        unmount_below(path)
-        remove_tree(path)
+        if not _done_within(patience, lambda: _remove_directory(path)):
+            _log.warning("left in place: %s (its removal did not end within %.0f seconds)", path, patience)
+
+
+def _remove_directory(path: Path) -> None:
+    unmount_below(path)
+    remove_tree(path)
+
+
+def _done_within(seconds: float | None, work: Callable[[], object]) -> bool:
+    """Do it; False when the time was over first. Then a thread goes on with it that does not keep the process."""
+    if seconds is None:
+        work()
+        return True
+    thread = threading.Thread(target=work, name="removal", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
 
 
 def unmount_below(path: Path) -> list[str]:

@@ -145,9 +145,13 @@ class Backend:
             raise BackendUnavailable(self.name, self.failure)
         return self._traits
 
-    def stats(self, *, refresh: bool = False) -> BackendStats:
-        """The driver's report, at most `stats_seconds` old, less what was created since."""
-        return self._reports.stats(refresh=refresh)
+    def stats(self, *, refresh: bool = False, within: float | None = None) -> BackendStats:
+        """The driver's report, at most `stats_seconds` old, less what was created since.
+
+        Args:
+            within: seconds for a driver of another process to give a new one, if it is due. Raises BackendUnavailable after that.
+        """
+        return self._reports.stats(refresh=refresh, patience=within, insists=within is not None)
 
     @property
     def known_stats(self) -> BackendStats | None:

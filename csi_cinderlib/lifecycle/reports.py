@@ -51,11 +51,12 @@ class Reports:
         self._taken: Counter[str] = Counter()
         self._allocated: Counter[str] | None = None
 
-    def stats(self, *, refresh: bool = False, patience: float | None = None) -> BackendStats:
+    def stats(self, *, refresh: bool = False, patience: float | None = None, insists: bool = False) -> BackendStats:
         """Raises BackendUnavailable, also when the driver cannot say.
 
         Args:
             patience: seconds; after that, the last report has to do.
+            insists: it does not, when a new one is due.
         """
         if not self._driver.ready:
             raise BackendUnavailable(self._driver.name, self._driver.failure)
@@ -65,7 +66,7 @@ class Reports:
         if (must or self._expired()) and self._asking.acquire(blocking=must):
             try:
                 if self._answers == before:  # else another thread got one meanwhile
-                    self._ask(patience)
+                    self._ask(patience, insists=insists)
             finally:
                 self._asking.release()
         left = self.left
@@ -110,14 +111,14 @@ class Reports:
     def _expired(self) -> bool:
         return self._last is None or self._monotonic() - self._asked_at >= self._seconds
 
-    def _ask(self, patience: float | None) -> None:
+    def _ask(self, patience: float | None, *, insists: bool = False) -> None:
         late = self._unanswered
         question = late or self.question()
         try:
             report = self._driver.report(patience=patience)
         except TimeoutError:
             self._unanswered = question
-            if self._last is None:
+            if insists or self._last is None:
                 raise BackendUnavailable(self._driver.name, "it does not answer") from None
             return
         except DriverError as error:
@@ -128,7 +129,7 @@ class Reports:
         if late is not None and self._monotonic() - late.asked_at >= max(
             self._seconds, FRESH_SECONDS
         ):  # nobody has asked for long
-            self._ask(patience)
+            self._ask(patience, insists=insists)
 
     def question(self) -> _Question:
         """To be kept from before a report is asked for until it is taken."""

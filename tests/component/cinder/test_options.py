@@ -91,6 +91,57 @@ def test_two_runtimes_may_use_the_same_name(make: MakeBackend, tmp_path: Path) -
     other.close()
 
 
+@pytest.mark.parametrize("names", [("Array", "array"), ("array", "Array", "ARRAY")])
+def test_back_ends_whose_names_differ_in_case_only_have_their_own_values(
+    make: MakeBackend, names: tuple[str, ...]
+) -> None:
+    made: list[Any] = [make(name, nothing_capacity_gb=str(number)) for number, name in enumerate(names)]
+    with_password: Any = make("aRRAY", nothing_password="canary")
+    assert [one.driver.configuration.nothing_capacity_gb for one in made] == [
+        str(number) for number in range(len(made))
+    ]
+    assert [one.driver.configuration.nothing_password for one in made] == [""] * len(made)
+    assert with_password.driver.configuration.nothing_capacity_gb != "0"
+    assert [one.driver.host for one in made] == [f"csi-cinderlib@{name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    "name", ["Backend_Defaults", "backend_defaults", "Coordination", "oslo_concurrency", "DEFAULT"]
+)
+def test_a_back_end_named_as_a_section_of_cinders_keeps_its_options_to_itself(make: MakeBackend, name: str) -> None:
+    from oslo_config import cfg
+
+    locks = cfg.CONF.coordination.backend_url, cfg.CONF.oslo_concurrency.lock_path
+    one: Any = make(name, nothing_password="canary")
+    other: Any = make("other")
+    assert one.driver.configuration.nothing_password == "canary"
+    assert other.driver.configuration.nothing_password == ""
+    assert (cfg.CONF.coordination.backend_url, cfg.CONF.oslo_concurrency.lock_path) == locks
+
+
+def test_a_back_end_may_be_named_as_an_option_of_cinders(make: MakeBackend) -> None:
+    from oslo_config import cfg
+
+    assert make("my_ip").ready
+    assert isinstance(cfg.CONF.my_ip, str)
+
+
+def test_options_are_not_taken_from_the_environment(make: MakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables' names are in upper case: one would be read for several back ends."""
+    monkeypatch.setenv("OS_ARRAY__NOTHING_CAPACITY_GB", "3")
+    made: list[Any] = [make("array", nothing_capacity_gb="1"), make("Array")]
+    given, default = [one.driver.configuration.nothing_capacity_gb for one in made]
+    assert given == "1"
+    assert default != "3"
+
+
+def test_a_netapp_driver_is_not_given_the_options_of_a_name_that_differs_in_case_only(make: MakeBackend) -> None:
+    make("filer")
+    netapp = "cinder.volume.drivers.netapp.common.NetAppDriver"
+    with pytest.raises(ConfigurationError, match="a name that no other back end of this process has"):
+        make("Filer", driver=netapp, netapp_storage_protocol="iscsi")
+
+
 def test_an_unknown_option_is_named_with_its_back_end_and_what_was_meant(make: MakeBackend) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make("array", nothing_capcity_gb=3)

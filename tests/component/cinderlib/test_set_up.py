@@ -153,6 +153,16 @@ def test_a_wrong_option_a_wrong_value_and_a_wrong_driver_are_named(library: Libr
     assert library.backends == {}
 
 
+def test_back_ends_whose_names_differ_in_case_only_are_apart(library: Library) -> None:
+    secret = library.backend("Array", volume_driver=NOTHING, nothing_password="tr0ub4dor-and-3")
+    other = library.backend("array", volume_driver=NOTHING)
+    assert (secret.configuration.nothing_password, other.configuration.nothing_password) == ("tr0ub4dor-and-3", "")
+    made = [backend.create_volume(1) for backend in (secret, other)]
+    assert [[volume.id for volume in backend.volumes_filtered()] for backend in (secret, other)] == [
+        [volume.id] for volume in made
+    ]
+
+
 def test_a_failed_back_end_can_be_tried_again(library: Library) -> None:
     with pytest.raises(errors.BackendUnavailable, match="the array says no"):
         library.backend("a", volume_driver=NOTHING, nothing_fail="check_for_setup_error")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.installation import KEY
-from tests.support.processes import descendants, drivers
+from tests.support.processes import drivers
 
 GOOD = "good: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {loopfile_directories: [one:%s]}}"
 WRONG = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
@@ -136,35 +136,6 @@ def test_a_signal_ends_it_at_once_also_while_a_back_end_hangs_and_leaves_nothing
         checking.kill()
     assert list(temporary.iterdir()) == []
     assert not Path(f"/proc/{driver}").exists()
-
-
-def test_drivers_and_their_programs_end_when_it_is_killed(tmp_path: Path) -> None:
-    """No program of ours can see to that: the kernel and the warm process do."""
-    config = tmp_path / "config.yaml"
-    options = "{nothing_faults: ['get_volume_stats=run-a-program']}"
-    config.write_text(
-        f"backends: {{runs: {{driver: tests.support.fakes.array_driver.ArrayDriver, options: {options}}}}}\n"
-    )
-    words = ["check", "--config", str(config), "--state-dir", str(tmp_path / "state")]
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    checking = subprocess.Popen(
-        [sys.executable, "-m", "csi_cinderlib", *words], stdout=subprocess.DEVNULL, env=environment
-    )
-    try:
-        while "sleep" not in (below := descendants(checking.pid)).values():
-            assert checking.poll() is None
-            time.sleep(0.05)
-    finally:
-        checking.kill()
-        checking.wait()
-    wait_until_gone(below)
-
-
-def wait_until_gone(pids: Iterable[int]) -> None:
-    began = time.monotonic()
-    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
-        assert time.monotonic() - began < 60, left
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.backend.stats import Candidate, Pool
+from csi_cinderlib.errors import BackendUnavailable
 from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.model.size import GiB
 from tests.component.backend.processes.conftest import VOLUME, Make, wait_for
@@ -56,3 +57,10 @@ def test_the_report_of_a_start_has_what_was_created_before(make: Make, monkeypat
 def test_room_is_kept_back_on_the_disk_from_the_start(make: Make, tmp_path: Path) -> None:
     make()
     assert list((tmp_path / "cinder" / "reserve").iterdir())
+
+
+def test_a_report_that_does_not_come_in_time_is_an_error_to_whom_the_last_one_does_not_do(make: Make) -> None:
+    backend = make(nothing_faults=[f"get_volume_stats:{AFTER_THE_START}=hang"])
+    with pytest.raises(BackendUnavailable, match="it does not answer"):
+        backend.stats(within=0.5)
+    assert backend.ready
