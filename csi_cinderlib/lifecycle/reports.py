@@ -7,12 +7,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.stats import BackendStats, Candidate, RatedStats, has_functions
 from csi_cinderlib.backend.verbs import Driver, Report
 from csi_cinderlib.errors import BackendUnavailable, DriverError
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Status, Volume, VolumeType
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk
