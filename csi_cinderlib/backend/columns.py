@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
 from csi_cinderlib.errors import BackendError
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Set
 from types import FunctionType
 from typing import Any
 
-from csi_cinderlib.persistence.forms import maker
+from csi_cinderlib.model.making import maker
 
 _OURS = "csi_cinderlib."
 _PLAIN = (str, bool, int, float, bytes)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import NOTHING, VolumeType
 from csi_cinderlib.model.size import GiB
 

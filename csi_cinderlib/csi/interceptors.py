@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from csi_cinderlib.csi import secrets, status
 from csi_cinderlib.errors import DriverError, InvalidRequest
+from csi_cinderlib.model.ids import random_hex
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.observe.unmeasured import Unmeasured
 
@@ -91,7 +91,7 @@ class Surroundings:
         context: grpc.ServicerContext,
     ) -> Response:
         """Run `act`, and tell about it. Errors end the call with their code and a message, never with details."""
-        id, began = os.urandom(4).hex(), perf_counter()
+        id, began = random_hex(8), perf_counter()
         with logs.request(id), redact.hiding(_secrets(request)), self._counted():
             self._begun(method, request)
             try:

@@ -33,12 +33,13 @@ def secrets_of(message: Message) -> frozenset[str]:
 
 
 def _secrets(message: Message) -> Iterator[str]:
+    secret, nested = _secret_fields(message.DESCRIPTOR), _nested_fields(message.DESCRIPTOR)
     for field, value in message.ListFields():
-        if field.name in _secret_fields(message.DESCRIPTOR):
+        if field.name in secret:
             yield from _values(field.name, value)
-        elif field.message_type is not None and not _is_map(field):
-            for nested in value if field.is_repeated else (value,):
-                yield from _secrets(nested)
+        elif field.name in nested:
+            for item in value if field.is_repeated else (value,):
+                yield from _secrets(item)
 
 
 def _values(name: str, value: Any) -> Iterator[str]:
@@ -65,6 +66,12 @@ def _field(field: FieldDescriptor, value: Any) -> object:
 @lru_cache(maxsize=256)
 def _secret_fields(descriptor: Descriptor) -> frozenset[str]:
     return frozenset(field.name for field in descriptor.fields if field.name in ALSO_SECRET or _is_marked(field))
+
+
+@lru_cache(maxsize=256)
+def _nested_fields(descriptor: Descriptor) -> frozenset[str]:
+    """Those that hold other messages."""
+    return frozenset(field.name for field in descriptor.fields if field.message_type is not None and not _is_map(field))
 
 
 def _is_marked(field: FieldDescriptor) -> bool:

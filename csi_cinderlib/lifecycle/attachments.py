@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.columns import update_volume
@@ -20,6 +19,7 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.lifecycle import lookup, reverts
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
 from csi_cinderlib.lifecycle.room import Room
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 

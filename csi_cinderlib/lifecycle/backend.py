@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -31,6 +30,7 @@ from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.lifecycle.snapshots import Snapshots
 from csi_cinderlib.lifecycle.volumes import Volumes
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import redact

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
@@ -21,6 +21,7 @@ from csi_cinderlib.backend.verbs import Columns
 from csi_cinderlib.errors import BackendUnavailable, DriverError, NotFound, PreconditionFailed, Unsupported
 from csi_cinderlib.lifecycle import lookup
 from csi_cinderlib.lifecycle.life import Life
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.persistence.optimistic import change

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.lifecycle.lookup import find
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Record, Snapshot, Status, Volume
 from csi_cinderlib.pages import ORPHAN_PAGE
 from csi_cinderlib.persistence.api import R, Store

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 from csi_cinderlib import faultpoints
@@ -29,6 +28,7 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger, noun
 from csi_cinderlib.lifecycle.room import Room
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 

@@ -7,13 +7,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.stats import FILTER, GOODNESS, BackendStats, Candidate, RatedStats, has_functions
 from csi_cinderlib.backend.verbs import Driver, Report
 from csi_cinderlib.errors import BackendUnavailable, DriverError
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Status, Volume, VolumeType
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from csi_cinderlib.backend.verbs import Driver
 from csi_cinderlib.errors import InUse, OperationPending, PreconditionFailed
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.room import Room
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.columns import update_volume
@@ -22,6 +21,7 @@ from csi_cinderlib.lifecycle import lookup
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Snapshot, Source, Status, Volume
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.persistence.optimistic import change

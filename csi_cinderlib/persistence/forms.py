@@ -7,11 +7,12 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
+from csi_cinderlib.model.making import maker
 from csi_cinderlib.persistence.values import SCALARS, Coder, WrongValue, choice, listing, text, word
 
 _STORES_OWN = frozenset({"revision", "unknown"})
@@ -105,32 +106,6 @@ class Form:
             return self.make(values), left
 
         return Coder(write, read, self.schema, nested=True)
-
-
-@functools.cache
-def maker(kind: type) -> Callable[[Mapping[str, Any]], Any]:
-    """Makes the dataclass of its arguments, as calling it would, in two thirds of the time.
-
-    A frozen dataclass sets each field by a call of its own, which is most of what reading a record takes. So an object of a class with
-    the same slots is filled, and then told to be of this one. Only where nothing else is done when one is made, and there is no base.
-    """
-    if "__slots__" not in vars(kind) or hasattr(kind, "__post_init__") or kind.__bases__ != (object,):
-        return lambda values: kind(**values)
-    same = [(item.name, object, _default(item)) for item in fields(kind)]
-    open_class = make_dataclass(kind.__name__, same, slots=True, kw_only=True, eq=False, repr=False)
-
-    def make(values: Mapping[str, Any]) -> Any:
-        instance = open_class(**values)
-        instance.__class__ = kind
-        return instance
-
-    return make
-
-
-def _default(item: Field[Any]) -> Any:
-    return (
-        field(default=item.default) if item.default_factory is MISSING else field(default_factory=item.default_factory)
-    )
 
 
 @functools.cache

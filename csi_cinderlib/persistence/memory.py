@@ -6,10 +6,11 @@ import json
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, NotFound, StaleRecord
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Volume
 from csi_cinderlib.persistence import codec
 from csi_cinderlib.persistence.api import KINDS, Page, R, Sealer, Store, Traits, Where

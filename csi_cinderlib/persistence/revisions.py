@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+from csi_cinderlib.model.ids import random_hex
 
 
 def following(revision: str) -> str:
@@ -12,4 +12,4 @@ def following(revision: str) -> str:
     mistaken for the old one, and a writer whose connection broke can tell whether its write was carried out.
     """
     count, _, _ = revision.partition("-")
-    return f"{int(count or 0) + 1 if count.isdecimal() or not count else 1}-{secrets.token_hex(6)}"
+    return f"{int(count or 0) + 1 if count.isdecimal() or not count else 1}-{random_hex(12)}"

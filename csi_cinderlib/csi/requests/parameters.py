@@ -145,6 +145,8 @@ def _file_systems(capabilities: Sequence[Capability], fs_type: str) -> frozenset
 
 
 def _mkfs_options(value: str, field: str, file_systems: frozenset[str]) -> tuple[str, ...]:
+    if not value:
+        return ()
     if "\0" in value:
         raise InvalidRequest(field, "holds a NUL character")
     try:

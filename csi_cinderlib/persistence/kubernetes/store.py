@@ -11,7 +11,6 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from csi_cinderlib.errors import (
@@ -23,6 +22,7 @@ from csi_cinderlib.errors import (
     StaleRecord,
     StoreUnavailable,
 )
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Volume
 from csi_cinderlib.model.requests import SIDECARS
 from csi_cinderlib.persistence.api import INDEXED, Page, R, Sealer, Traits, Where

@@ -7,6 +7,8 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from csi_cinderlib.persistence.sql.several import Part
+
 T = TypeVar("T")
 
 
@@ -15,10 +17,14 @@ class Write(Protocol):
 
     Attributes:
         begins: it begins something new, and so waits for room where the disk is full. All others go on.
+        part: the same write as one of several.
     """
 
     @property
     def begins(self) -> bool: ...
+
+    @property
+    def part(self) -> Part: ...
 
     def run(self, connection: Connection, /) -> None:
         """Raises the store's errors only when nothing was changed."""

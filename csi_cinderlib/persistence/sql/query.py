@@ -93,15 +93,21 @@ class Change:
         dialect = connection.dialect
         if dialect.name != "sqlite":
             return int(connection.execute(self._statement, values).rowcount)
-        driver: Any = connection.connection.driver_connection
         text, order = self._worded
-        try:
-            return int(driver.execute(text, [values[name] for name in order]).rowcount)
-        except sqlite3.Error as error:
-            raise DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True) from error
+        return execute_in_sqlite(connection, text, [values[name] for name in order]).rowcount
 
     @functools.cached_property
     def _worded(self) -> tuple[str, Sequence[str]]:
         """As SQLite spells it, and the order of its parameters."""
         compiled = self._statement.compile(dialect=sqlite.dialect(), column_keys=self._columns or None)
         return str(compiled), compiled.positiontup or ()
+
+
+def execute_in_sqlite(connection: Connection, text: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+    """Past SQLAlchemy, which would not begin a transaction on an AUTOCOMMIT connection. Raises DBAPIError."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        cursor: sqlite3.Cursor = driver.execute(text, values)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True) from error
+    return cursor

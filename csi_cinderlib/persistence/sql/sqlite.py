@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from csi_cinderlib.errors import ConfigurationError, DriverError
 from csi_cinderlib.host.reserve import Reserve
-from csi_cinderlib.persistence.sql import failures
+from csi_cinderlib.persistence.sql import failures, several
 from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.groupcommit import GroupCommit, Job
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
@@ -174,18 +174,29 @@ class FileDatabase:
                     _script(self._writer, "PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _transaction(self, batch: Sequence[Job[Write]]) -> None:
+        self._roll_back()  # what an interrupt left open must not be committed with this
+        if len(batch) == 1:  # one statement is a transaction of its own
+            return batch[0].work.run(self._writer)
         try:
             _script(self._writer, "BEGIN IMMEDIATE")
-            for job in batch:
+            written = several.write(self._writer, [job.work.part for job in batch])
+            for job in (job for number, job in enumerate(batch) if number not in written):
                 try:
                     job.work.run(self._writer)
                 except DriverError as error:  # nothing was changed: see Write.run
                     job.error = error
             _script(self._writer, "COMMIT")
         except BaseException:
-            with suppress(sqlite3.Error):  # SQLite itself has rolled back after some errors
-                _script(self._writer, "ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._roll_back()
             raise
+        return None
+
+    def _roll_back(self) -> None:
+        """Where a transaction is open: SQLite itself has rolled back after some errors."""
+        driver: Any = self._writer.connection.driver_connection
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
 
 
 @contextmanager

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Select, Table, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, DriverError, NotFound, StaleRecord, StoreUnavailable
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Status, Volume
 from csi_cinderlib.persistence import codec
 from csi_cinderlib.persistence.api import Page, R, Sealer, Traits, Where
 from csi_cinderlib.persistence.queries import check_query, has_snapshots, wanted
 from csi_cinderlib.persistence.revisions import following
+from csi_cinderlib.persistence.sql import several
 from csi_cinderlib.persistence.sql.database import Database
 from csi_cinderlib.persistence.sql.query import Change, Query
 from csi_cinderlib.persistence.sql.schema import TABLES
+from csi_cinderlib.persistence.sql.several import Part
 
 _OFTEN_CHANGED = ("revision", "status", "body")
 """By most changes of a record, and by those alone."""
@@ -33,9 +36,10 @@ class _Statements:
         self._kept = [name for name in columns if name not in ("id", *_OFTEN_CHANGED)]
         is_kept = [table.c[name] == bindparam(f"the_{name}") for name in self._kept]
         self.insert = Change(table.insert(), columns)
-        self._update = Change(
-            table.update().where(is_that_state, *is_kept), [name for name in columns if name in _OFTEN_CHANGED]
-        )
+        self._insert_several = several.insertion(table)
+        often = [name for name in columns if name in _OFTEN_CHANGED]
+        self._update = Change(table.update().where(is_that_state, *is_kept), often)
+        self._update_several = several.update(table, often, ["id", "revision", *self._kept])
         self._rewrite = Change(table.update().where(is_that_state), columns[1:])
         self.delete = Change(table.delete().where(is_that_state))
         self.get = Query(select(table.c.revision, table.c.body).where(is_it))
@@ -48,13 +52,25 @@ class _Statements:
 
         SQLite writes the index of each column that a statement names anew, also where the value stays.
         """
-        state = {"the_id": record.id, "the_revision": record.revision}
+        everything = {name: value for name, value in row.items() if name != "id"}
+        return self._update.run(connection, self._changed(record, row)) or self._rewrite.run(
+            connection, {"the_id": record.id, "the_revision": record.revision, **everything}
+        )
+
+    def _changed(self, record: Record, row: Mapping[str, str]) -> Mapping[str, str]:
+        """What is written where the other columns stay, and how they are."""
         kept = {f"the_{name}": row[name] for name in self._kept}
         changed = {name: value for name, value in row.items() if name in _OFTEN_CHANGED}
-        everything = {name: value for name, value in row.items() if name != "id"}
-        return self._update.run(connection, {**state, **kept, **changed}) or self._rewrite.run(
-            connection, {**state, **everything}
-        )
+        return {"the_id": record.id, "the_revision": record.revision, **kept, **changed}
+
+    def addition(self, row: Mapping[str, str]) -> Part:
+        return Part(self._table.name, row["id"], row["revision"], self._insert_several, row)
+
+    def replacement(self, record: Record, row: Mapping[str, str]) -> Part:
+        return Part(self._table.name, row["id"], row["revision"], self._update_several, self._changed(record, row))
+
+    def removal(self, record: Record) -> Part:
+        return Part(self._table.name, record.id)
 
     def walk(self, filters: tuple[tuple[str, int], ...]) -> Query:
         """A page filtered by these fields, each with so many values. Kept: making one costs more than running it."""
@@ -126,6 +142,10 @@ class _Add:
         """Unless it says what a failure left behind."""
         return getattr(self.record, "status", None) in (Status.CREATING, Status.AVAILABLE)
 
+    @property
+    def part(self) -> Part:
+        return _STATEMENTS[type(self.record)].addition(self.row)
+
     def run(self, connection: Connection) -> None:
         try:
             _STATEMENTS[type(self.record)].insert.run(connection, self.row)
@@ -148,6 +168,10 @@ class _Replace:
         """Unless something is finished, undone or deleted."""
         return getattr(self.record, "status", None) in (Status.CREATING, Status.EXTENDING)
 
+    @property
+    def part(self) -> Part:
+        return _STATEMENTS[type(self.record)].replacement(self.record, self.row)
+
     def run(self, connection: Connection) -> None:
         try:
             changed = _STATEMENTS[type(self.record)].replace(connection, self.record, self.row)
@@ -164,6 +188,10 @@ class _Replace:
 class _Remove:
     record: Record
     begins = False
+
+    @property
+    def part(self) -> Part:
+        return _STATEMENTS[type(self.record)].removal(self.record)
 
     def run(self, connection: Connection) -> None:
         for attempt in range(REMOVALS):

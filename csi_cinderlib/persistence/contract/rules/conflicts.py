@@ -9,14 +9,15 @@ from dataclasses import replace
 
 import pytest
 
-from csi_cinderlib.errors import AlreadyExists, DriverError, NotFound, StaleRecord
-from csi_cinderlib.model.records import Volume
+from csi_cinderlib.errors import AlreadyExists, DriverError, InUse, NotFound, StaleRecord
+from csi_cinderlib.model.records import Snapshot, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.contract.harness import Harness
 from csi_cinderlib.persistence.contract.history import Event, check_contest, contend
-from csi_cinderlib.persistence.contract.samples import volume
+from csi_cinderlib.persistence.contract.samples import snapshot, volume
 
 THREADS = 8
+LIVES = 10
 
 
 def race(*calls: Callable[[], object]) -> list[object]:
@@ -98,6 +99,47 @@ class TestConflicts:
             answers = race(*(lambda record=record: persistence_store.remove(record) for _ in range(THREADS)))
             assert answers.count(None) == 1, answers
             assert {type(answer) for answer in answers if answer is not None} == {NotFound}
+
+    def test_of_many_different_changes_at_once_each_succeeds_or_fails_by_itself(self, persistence_store: Store) -> None:
+        store = persistence_store
+        calls: dict[str, Callable[[], object]] = {}
+        outcomes: dict[str, type] = {}
+        for life in range(LIVES):
+            kept, changed, renamed, removed, parent = (
+                store.add(volume(f"{name}-{life}")) for name in ("kept", "changed", "renamed", "removed", "parent")
+            )
+            store.add(snapshot(f"child-{life}", of=parent.id))
+            gone = store.add(volume(f"gone-{life}"))
+            store.remove(gone)
+            current = store.replace(replace(kept, message="current"))
+            for what, outcome, call in (
+                ("add", Volume, lambda life=life: store.add(volume(f"new-{life}"))),
+                ("add what exists", AlreadyExists, lambda kept=kept: store.add(volume(kept.id))),
+                ("add to a volume", Snapshot, lambda life=life, to=current.id: store.add(snapshot(f"s-{life}", of=to))),
+                ("add to no volume", NotFound, lambda life=life: store.add(snapshot(f"t-{life}", of="absent"))),
+                ("change", Volume, lambda it=changed: store.replace(replace(it, message="changed"))),
+                ("rename", Volume, lambda it=renamed: store.replace(replace(it, name="renamed", message="changed"))),
+                ("change what is stale", StaleRecord, lambda it=kept: store.replace(replace(it, message="stale"))),
+                ("change what is gone", NotFound, lambda it=gone: store.replace(replace(it, message="back"))),
+                ("remove", type(None), lambda it=removed: store.remove(it)),
+                ("remove what is stale", StaleRecord, lambda it=kept: store.remove(it)),
+                ("remove what is gone", NotFound, lambda it=gone: store.remove(it)),
+                ("remove what has snapshots", InUse, lambda it=parent: store.remove(it)),
+            ):
+                calls[f"{what} ({life})"] = call
+                outcomes[f"{what} ({life})"] = outcome
+        answers = dict(zip(calls, race(*calls.values()), strict=True))
+        assert {what: type(answer) for what, answer in answers.items()} == outcomes
+        for answer in answers.values():
+            if isinstance(answer, Volume):
+                assert store.get(Volume, answer.id) == answer
+            if isinstance(answer, Snapshot):
+                assert store.get(Snapshot, answer.id) == answer
+        messages = {record.id: record.message for record in store.page(Volume, limit=500).records}
+        names = {"kept": "current", "changed": "changed", "renamed": "changed", "parent": "", "new": ""}
+        assert messages == {f"{name}-{life}": text for name, text in names.items() for life in range(LIVES)}
+        renamed_ids = {record.id for record in store.page(Volume, where={"name": "renamed"}).records}
+        assert renamed_ids == {f"renamed-{life}" for life in range(LIVES)}
 
     def test_no_thread_loses_an_update_of_another(self, persistence_harness: Harness, persistence_store: Store) -> None:
         ids = [f"{number:04}" for number in range(persistence_harness.volumes // 10)]

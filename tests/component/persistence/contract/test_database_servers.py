@@ -29,6 +29,7 @@ from csi_cinderlib.persistence.sql.location import Location, locate
 from csi_cinderlib.persistence.sql.migration import Migrated, upgrade
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, VERSION_TABLE
 from csi_cinderlib.persistence.sql.server import ServerDatabase
+from csi_cinderlib.persistence.sql.several import Part
 from csi_cinderlib.persistence.sql.store import SqlStore
 from tests.support.fakes.canaries import CHAP
 from tests.support.servers.postgresql import PostgreSQL
@@ -239,6 +240,7 @@ class Crossing:
     meet: threading.Barrier
     attempts: list[str] = field(default_factory=list)
     begins: bool = False
+    part: Part = Part("key_values", "")
 
     def run(self, connection: Connection) -> None:
         self.attempts.append(self.first)
