@@ -106,8 +106,9 @@ def _is_zoned(fd: int) -> bool:
     return any(sectors)
 
 
-_unused: dict[int, list[mmap.mmap]] = {SPAN: [], TAIL: []}
-"""Memory for the ends of a device, one piece of each size at most. Taking it from the kernel each time costs ten times as much as reading."""
+_KEPT = {SPAN: 1, TAIL: 1, FILE_SYSTEM_SPAN: 2}
+"""How many pieces of memory for the ends of a device are kept. Taking one from the kernel each time costs ten times as much as reading."""
+_unused: dict[int, list[mmap.mmap]] = {length: [] for length in _KEPT}
 
 
 @contextmanager
@@ -120,7 +121,7 @@ def _memory(length: int) -> Iterator[mmap.mmap]:
     try:
         yield buffer
     finally:
-        if not kept:
+        if len(kept) < _KEPT.get(length, 0):
             kept.append(buffer)
 
 
