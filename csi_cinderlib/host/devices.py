@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel, loopctl
@@ -60,7 +59,7 @@ _BLKGETSIZE64 = 0x80081272
 def is_block_device(path: str) -> bool:
     """False also for what does not exist."""
     try:
-        return stat.S_ISBLK(Path(path).stat().st_mode)
+        return stat.S_ISBLK(os.stat(path).st_mode)  # noqa: PTH116 - asked in each call
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -116,7 +115,7 @@ def written_out(device: str) -> Iterator[None]:
 def is_read_only(device: str) -> bool:
     """Whether the kernel refuses to write to the device."""
     with kernel.named(f"reading the state of {device}"):
-        return (sysfs(device) / "ro").read_text().strip() == "1"
+        return kernel.read(f"{sysfs(device)}/ro").strip() == b"1"
 
 
 def set_read_only(device: str, read_only: bool) -> None:
@@ -300,8 +299,8 @@ def _first_of_racers(path: str, state: os.stat_result, number: int, *, read_only
     return first
 
 
-def detach_file(device: str, *, expected: str) -> None:
-    """Detach a loop device; nothing happens when it is free already, or shows another file by now.
+def detach_file(device: str, *, expected: str) -> bool:
+    """Detach a loop device; nothing happens when it is free already, or shows another file by now. Whether it was detached.
 
     Args:
         expected: what `identity` said when it was attached. The kernel gives a freed device to whoever asks next, so its
@@ -311,8 +310,7 @@ def detach_file(device: str, *, expected: str) -> None:
         HostError: mounted, claimed by another device, or still open somewhere: nothing is detached behind a user's back.
     """
     # Asked first, since opening another user's disk exclusively fails; and again once nobody else can change it.
-    if _is_still(device, expected):
-        _detach(device, lambda status: _has_identity(status, expected))
+    return _is_still(device, expected) and _detach(device, lambda status: _has_identity(status, expected))
 
 
 def detach_from(path: str, *, read_only: bool | None = None) -> None:
@@ -330,19 +328,19 @@ def detach_from(path: str, *, read_only: bool | None = None) -> None:
         _detach(device, lambda status: _shows(status, file) and read_only in (None, status.read_only))
 
 
-def _detach(device: str, is_right: Callable[[loopctl.Status], bool]) -> None:
+def _detach(device: str, is_right: Callable[[loopctl.Status], bool]) -> bool:
     """Detach the loop device if it is the right one once it is open: it may have become another file's since it was found."""
     try:
         with kernel.opened(device, os.O_RDONLY | os.O_EXCL, patience=CLAIM_SECONDS) as fd:
             status = loopctl.status(fd)
             if status is None or not is_right(status):
-                return
+                return False
             shown = loopctl.backing_path(status.number)
             loopctl.clear(fd)
             _set_read_only(fd, False)  # this mark outlives the file, and would meet the next one to get the device
     except OSError as error:
         if error.errno in _GONE:
-            return
+            return False
         in_use = "it is in use: mounted, here or in another mount namespace, or part of another device"
         reason = in_use if error.errno == errno.EBUSY else error.strerror
         raise HostError(f"detaching {device}: {reason}") from error
@@ -354,6 +352,7 @@ def _detach(device: str, is_right: Callable[[loopctl.Status], bool]) -> None:
             raise HostError(f"detaching {device}: a process still has it open; it is released when that closes it")
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
+    return True
 
 
 def _is_still(device: str, expected: str) -> bool:

@@ -7,13 +7,13 @@ import errno
 import os
 import shlex
 import struct
+import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 from csi_cinderlib.errors import HostError, UnsafeToFormat
 from csi_cinderlib.host import commands, devices, identities, kernel, libblkid, mkfsoptions
 from csi_cinderlib.host.magics import Kind
-from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, probe
+from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, probe, probe_ends
 from csi_cinderlib.model.requests import Usage
 from csi_cinderlib.model.size import Bytes
 from csi_cinderlib.pages import ERRORS_PAGE, REFUSAL_PAGE
@@ -31,8 +31,10 @@ __all__ = [
     "mount_options",
     "needs_growth",
     "probe",
+    "thaw",
     "undo_growth",
     "usage",
+    "write_out",
 ]
 
 SUPPORTED = tuple(mkfsoptions.TOOLS)
@@ -43,6 +45,8 @@ CHECK_SECONDS = 6 * 3600.0
 GROW_SECONDS = 3600.0
 
 EXT = ("ext2", "ext3", "ext4")
+_FITHAW = 0xC0045878
+THAW_SECONDS = 10.0
 _EXT4_IOC_RESIZE_FS = 0x40086610
 _SLACK = 16 * 1024 * 1024
 """A file system that leaves less than this of its device unused covers it: ext4 and XFS grow by groups only."""
@@ -62,11 +66,13 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
         HostError: it cannot be read, or mkfs failed.
     """
     argv = mkfsoptions.command(fs_type, options)
-    if found := probe(device):
+    ends = probe_ends(device)
+    if found := ends.signature:
         raise UnsafeToFormat(
             f"{device} carries {found.name} ({found.kind}): no file system is made on it; see {REFUSAL_PAGE}"
         )
-    if known := libblkid.known_as(device):  # a second opinion
+    # A second opinion. It reads nothing but the two ends, so of zeros it is not asked: that costs half as much as mkfs.
+    if not ends.zero and (known := libblkid.known_as(device)):
         raise UnsafeToFormat(
             f"{device} carries {known}, according to blkid: no file system is made on it; see {REFUSAL_PAGE}"
         )
@@ -188,7 +194,7 @@ def _why_not_permitted(device: str) -> str:
 def count_errors(device: str) -> int:
     """How many errors the kernel noted in a mounted ext4; 0 for other file systems."""
     with contextlib.suppress(OSError):
-        return int(Path(f"/sys/fs/ext4/{identities.sysfs(device).name}/errors_count").read_text())
+        return int(kernel.read(f"/sys/fs/ext4/{identities.sysfs(device).name}/errors_count"))
     return 0
 
 
@@ -208,3 +214,40 @@ def usage(path: str) -> tuple[Usage, ...]:
 def file_system_size(path: str) -> Bytes:
     """What a mounted file system shows of its size: less than its device, by what it keeps for itself."""
     return Bytes(usage(path)[0].total)
+
+
+def thaw(path: str) -> bool:
+    """Let writes go on in the file system mounted at `path` that a program froze (FIFREEZE) and did not thaw; whether it was frozen.
+
+    A frozen file system outlives its last mount, and nothing can be written out, or mounted from its device, until then.
+
+    Raises:
+        HostError: it cannot be thawed, or not within some seconds.
+    """
+    answer: list[bool | OSError] = []
+    # The kernel waits here without end for one that hangs.
+    thread = threading.Thread(target=_thaw, args=(path, answer), name=f"thaw {path}", daemon=True)
+    thread.start()
+    thread.join(THAW_SECONDS)
+    with kernel.named(f"thawing {path}"):
+        if not answer:
+            raise HostError(f"thawing {path}: not done after {THAW_SECONDS:.0f} s")
+        if isinstance(answer[0], OSError):
+            raise answer[0]
+        return answer[0]
+
+
+def _thaw(path: str, answer: list[bool | OSError]) -> None:
+    try:
+        with kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+            kernel.ioctl(fd, _FITHAW)
+        answer.append(True)
+    except OSError as error:
+        # EINVAL: it is not frozen. EOPNOTSUPP: it cannot be. EIO: an error stopped it, so that it waits for nothing.
+        answer.append(False if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.EIO) else error)
+
+
+def write_out(path: str) -> None:
+    """Write everything of a file system out, and hear about failures, which unmounting does not tell. Raises HostError."""
+    with kernel.named(f"writing out {path}"), kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        kernel.call("syncfs", fd)

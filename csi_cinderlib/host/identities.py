@@ -105,6 +105,6 @@ def designator(page: bytes) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(errors="replace").strip("\0\n ")
+        return kernel.read(str(path)).decode(errors="replace").strip("\0\n ")
     except OSError:
         return ""

@@ -64,29 +64,51 @@ def ioctl(fd: int, request: int, argument: int | bytearray = 0) -> int:
 
 
 @contextmanager
-def opened(path: str, flags: int, *, patience: float = 0.0) -> Iterator[int]:
+def opened(path: str, flags: int, *, patience: float = 0.0, mode: int = 0o600) -> Iterator[int]:
     """A file descriptor of `path`, closed afterwards. Raises OSError.
 
     Args:
         patience: seconds to wait for a device that somebody else has claimed (EBUSY).
+        mode: of a file that O_CREAT makes.
     """
-    fd = _open(path, flags | os.O_CLOEXEC, time.monotonic() + patience)
+    fd = _open(path, flags | os.O_CLOEXEC, time.monotonic() + patience, mode)
     try:
         yield fd
     finally:
         os.close(fd)
 
 
-def _open(path: str, flags: int, deadline: float) -> int:
+def _open(path: str, flags: int, deadline: float, mode: int) -> int:
     pause = 0.001
     while True:
         try:
-            return os.open(path, flags)
+            return os.open(path, flags, mode)
         except OSError as error:
             if error.errno != errno.EBUSY or time.monotonic() >= deadline:
                 raise
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
+
+
+_PIECE = 64 * 1024
+
+
+def read(path: str) -> bytes:
+    """All of a small file, with a third of the system calls of Python's own reading. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        pieces = []
+        while piece := os.read(fd, _PIECE):  # files in /proc and /sys come in pieces of any length
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(fd)
+
+
+def write(fd: int, content: bytes) -> None:
+    """All of it. Raises OSError."""
+    while content:
+        content = content[os.write(fd, content) :]
 
 
 @contextmanager

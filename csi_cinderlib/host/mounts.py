@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,11 +33,9 @@ __all__ = [
     "of_file_system",
     "set_propagation",
     "table",
-    "thaw",
     "unmount",
     "unmount_uppermost",
     "uppermost",
-    "write_out",
 ]
 
 _MS_RDONLY = 1
@@ -47,9 +44,6 @@ _MS_BIND = 4096
 _MS_REC = 16384
 _UMOUNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
-
-_FITHAW = 0xC0045878
-THAW_SECONDS = 10.0
 
 _PROPAGATION = {"unbindable": 1 << 17, "private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20}
 _MS_NOATIME = 1024
@@ -184,20 +178,33 @@ def unmount(path: str, *, lazy: bool = False) -> int:
     return layers
 
 
-def unmount_uppermost(path: str, *, among: Sequence[Mount] | None = None) -> None:
+def unmount_uppermost(path: str, *, seen: Mount | None = None) -> tuple[Mount, ...]:
     """Unmount one layer, the uppermost.
 
     Args:
-        among: the mount table, if it was read since the last mount or unmount there. Then `path` must be as in `uppermost`.
+        seen: what an earlier look found uppermost there, and nothing else. Then `path` must be as in `uppermost`. umount2 takes
+            whatever the path leads to, so the mount table is read once more right before it.
+
+    Returns:
+        The mount table without it.
 
     Raises:
-        HostError: nothing is mounted there, it is in use, or it cannot be unmounted.
+        HostError: nothing is mounted there, or no longer what was seen; it is in use, or it cannot be unmounted.
     """
-    here = find(path) if among is None else uppermost(path, among)
-    if here and (cover := cover_of(here, among=among)):  # umount2 would follow the path to something else
+    now = table()
+    here = uppermost(path, now) if seen else find(path, among=now)
+    if seen and not seen.is_same(here):
+        raise HostError(_changed(seen, here))
+    if here and (cover := cover_of(here, among=now)):
         raise HostError(hidden(here, cover))
     if not here or not _unmount_one(here.target, _UMOUNT_NOFOLLOW):
         raise HostError(f"unmounting {path}: the kernel does not release this mount")
+    return tuple(item for item in now if item is not here)
+
+
+def _changed(seen: Mount, now: Mount | None) -> str:
+    found = f"{now.fs_type} from {now.source} is mounted there now" if now else "nothing is mounted there any more"
+    return f"unmounting {seen.target}: {found}, and not {seen.fs_type} from {seen.source} as a moment ago; try again"
 
 
 def hidden(item: Mount, cover: Mount) -> str:
@@ -256,7 +263,7 @@ def by_device(device: str, *, among: Sequence[Mount] | None = None) -> tuple[Mou
         among: the mounts to look at, for one who asks several questions; the whole table if not given.
     """
     with kernel.named(f"looking for mounts of {device}"):
-        number = Path(device).stat().st_rdev
+        number = os.stat(device).st_rdev  # noqa: PTH116 - asked in each call
     return tuple(item for item in (table() if among is None else among) if _is_of(item, number))
 
 
@@ -286,26 +293,36 @@ def cover_of(item: Mount, *, among: Sequence[Mount] | None = None) -> Mount | No
 
     See `by_device` for `among`.
     """
-    path = item.target
+    known = table() if among is None else among
+    for _ in range(_LOOKS):
+        reached = _reached(item.target)
+        if reached in (item.id, None):
+            return None
+        if found := next((other for other in known if other.id == reached), None):
+            return found
+        known = table()  # it came after the look
+    raise HostError(f"{item.target}: its mounts change all the time")
+
+
+_LOOKS = 10
+
+
+def _reached(path: str) -> int | None:
+    """The id of the mount that a path, or what is there of it, leads to. None for one that no longer answers: that hides nothing."""
     while True:
         try:
-            reached = _mount_id(path)
+            return _mount_id(path)
         except (FileNotFoundError, NotADirectoryError):
             path = os.path.dirname(path)  # noqa: PTH120
         except OSError:
-            return None  # a mount that no longer answers hides nothing
-        else:
-            break
-    if reached == item.id:
-        return None
-    return next((other for other in (table() if among is None else among) if other.id == reached), None)
+            return None
 
 
 def _mount_id(path: str) -> int:
     # O_PATH asks neither the file system nor the device for anything.
     with kernel.opened(path, os.O_PATH | os.O_NOFOLLOW) as fd:
-        lines = Path(f"/proc/thread-self/fdinfo/{fd}").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
+        text = kernel.read(f"/proc/thread-self/fdinfo/{fd}")
+    return int(text.partition(b"mnt_id:")[2].split(None, 1)[0])
 
 
 def is_whole_device(item: Mount) -> bool:
@@ -339,46 +356,9 @@ def is_dead(item: Mount) -> bool:
     if not os.major(number):
         return False
     try:
-        return not int(Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size").read_text())
+        return not int(kernel.read(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size"))
     except OSError:
         return True
-
-
-def thaw(path: str) -> bool:
-    """Let writes go on in the file system mounted at `path` that a program froze (FIFREEZE) and did not thaw; whether it was frozen.
-
-    A frozen file system outlives its last mount, and nothing can be written out, or mounted from its device, until then.
-
-    Raises:
-        HostError: it cannot be thawed, or not within some seconds.
-    """
-    answer: list[bool | OSError] = []
-    # The kernel waits here without end for one that hangs.
-    thread = threading.Thread(target=_thaw, args=(path, answer), name=f"thaw {path}", daemon=True)
-    thread.start()
-    thread.join(THAW_SECONDS)
-    with kernel.named(f"thawing {path}"):
-        if not answer:
-            raise HostError(f"thawing {path}: not done after {THAW_SECONDS:.0f} s")
-        if isinstance(answer[0], OSError):
-            raise answer[0]
-        return answer[0]
-
-
-def _thaw(path: str, answer: list[bool | OSError]) -> None:
-    try:
-        with kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
-            kernel.ioctl(fd, _FITHAW)
-        answer.append(True)
-    except OSError as error:
-        # EINVAL: it is not frozen. EOPNOTSUPP: it cannot be. EIO: an error stopped it, so that it waits for nothing.
-        answer.append(False if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.EIO) else error)
-
-
-def write_out(path: str) -> None:
-    """Write everything of a file system out, and hear about failures, which unmounting does not tell. Raises HostError."""
-    with kernel.named(f"writing out {path}"), kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
-        kernel.call("syncfs", fd)
 
 
 def set_propagation(path: str, kind: str, *, recursive: bool = False) -> None:

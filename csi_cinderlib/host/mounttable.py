@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import re
@@ -42,6 +41,10 @@ class Mount:
     source: str
     super_options: tuple[str, ...]
 
+    def is_same(self, other: Mount | None) -> bool:
+        """Whether two looks saw one mount. The kernel gives the id of a mount that ended to the next one, and options change."""
+        return other is not None and all(getattr(self, name) == getattr(other, name) for name in _UNCHANGING)
+
     @property
     def read_only(self) -> bool:
         return "ro" in self.options or "ro" in self.super_options
@@ -56,18 +59,23 @@ class Mount:
         return any(item.startswith("shared:") for item in self.propagation)
 
 
+_UNCHANGING = ("id", "device", "root", "target", "fs_type", "source")
+
+
 def table() -> tuple[Mount, ...]:
     """Every mount that this thread sees, in the order of the kernel: of those on one path the uppermost is last."""
     with kernel.named("reading the mount table"):
-        text = os.fsdecode(MOUNTINFO.read_bytes())
+        text = os.fsdecode(kernel.read(str(MOUNTINFO)))
     return tuple(_readable(text.split("\n")))
 
 
 def _readable(lines: Iterable[str]) -> Iterator[Mount]:
     """A file system may show its options with a line break in them: what follows is no line of the table."""
     for line in lines:
-        with contextlib.suppress(ValueError):
+        try:
             yield parse_line(line)
+        except ValueError:
+            continue
 
 
 @functools.lru_cache(

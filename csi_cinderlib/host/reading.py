@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from csi_cinderlib.errors import HostError
+
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 @contextmanager
@@ -55,3 +59,9 @@ def memory(length: int) -> mmap.mmap:
     with suppress(OSError):
         buffer.madvise(mmap.MADV_HUGEPAGE)  # page faults cost more than reading
     return buffer
+
+
+def is_zero(buffer: mmap.mmap) -> bool:
+    """Whether every byte is 0. A hundred times as fast as a copy of it, and a look at each byte."""
+    first = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    return not buffer[0] and not _memcmp(first, first + 1, len(buffer) - 1)  # each byte is the one before it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import struct
 import uuid
@@ -13,7 +14,7 @@ from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel
 from csi_cinderlib.host.devices import open_size
 from csi_cinderlib.host.magics import MAGICS, Kind
-from csi_cinderlib.host.reading import fill, memory, open_direct
+from csi_cinderlib.host.reading import fill, is_zero, memory, open_direct
 from csi_cinderlib.model.size import Bytes
 
 SPAN = (4 * 1024 + 64) * 1024
@@ -23,6 +24,7 @@ TAIL = 2 * 1024 * 1024
 
 Content = bytes | mmap.mmap
 """A part of a device."""
+_BLKGETZONESZ = 0x80041284
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,19 @@ FILE_SYSTEM_SPAN = 128 * 1024
 """Enough to recognise ext, XFS and btrfs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What was read of the first `SPAN` and the last `TAIL` bytes of a device.
+
+    Attributes:
+        zero: both were read whole and hold zeros only, so that no program finds anything that reads no other places. Never of a
+            device in which they overlap, or of a zoned one, whose superblocks begin at places of their own.
+    """
+
+    signature: Signature | None = None
+    zero: bool = False
+
+
 def probe(device: str, *, span: int = SPAN) -> Signature | None:
     """What the device carries, or None when nothing known was found (which does not mean that it is blank).
 
@@ -62,6 +77,11 @@ def probe(device: str, *, span: int = SPAN) -> Signature | None:
     Raises:
         HostError: not a block device, of size 0, or a block could not be read.
     """
+    return probe_ends(device, span=span).signature
+
+
+def probe_ends(device: str, *, span: int = SPAN) -> Ends:
+    """`probe`, and whether there is anything at all."""
     with kernel.named(f"reading {device}"), open_direct(device) as fd:
         size = open_size(fd, device)
         if not size:
@@ -69,11 +89,26 @@ def probe(device: str, *, span: int = SPAN) -> Signature | None:
         with _memory(min(span, size)) as head, _memory(min(span, TAIL, size)) as tail:
             fill(head, fd, device, 0)
             fill(tail, fd, device, size - len(tail))
-            return recognise(head, tail, size)
+            if is_zero(head) and is_zero(tail):  # no signature consists of zeros
+                return Ends(zero=span >= SPAN and size >= SPAN + TAIL and not _is_zoned(fd))
+            return Ends(recognise(head, tail, size))
 
 
-_unused: dict[int, list[mmap.mmap]] = {SPAN: [], TAIL: []}
-"""Memory for the ends of a device, one piece of each size at most. Taking it from the kernel each time costs ten times as much as reading."""
+def _is_zoned(fd: int) -> bool:
+    """Raises OSError."""
+    sectors = bytearray(4)
+    try:
+        kernel.ioctl(fd, _BLKGETZONESZ, sectors)
+    except OSError as error:
+        if error.errno not in (errno.ENOTTY, errno.EINVAL):  # Linux before 4.20 does not know the question
+            raise
+        return True
+    return any(sectors)
+
+
+_KEPT = {SPAN: 1, TAIL: 1, FILE_SYSTEM_SPAN: 2}
+"""How many pieces of memory for the ends of a device are kept. Taking one from the kernel each time costs ten times as much as reading."""
+_unused: dict[int, list[mmap.mmap]] = {length: [] for length in _KEPT}
 
 
 @contextmanager
@@ -86,7 +121,7 @@ def _memory(length: int) -> Iterator[mmap.mmap]:
     try:
         yield buffer
     finally:
-        if not kept:
+        if len(kept) < _KEPT.get(length, 0):
             kept.append(buffer)
 
 

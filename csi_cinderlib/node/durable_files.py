@@ -26,28 +26,17 @@ def store(path: Path, content: bytes) -> None:
     Raises:
         OSError: it could not be stored; the previous one is still there.
     """
-    replace(path, content)
-    _sync(path.parent)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write the file so that it survives the end of this process. After the loss of power the previous one may be there instead.
-
-    Raises:
-        OSError: it could not be written; the previous one is still there.
-    """
-    unfinished = path.with_name(path.name + _UNFINISHED)
-    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
+    unfinished = f"{path}{_UNFINISHED}"
+    with kernel.opened(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode=0o600) as fd:
+        try:
+            kernel.write(fd, content)
             os.fsync(fd)
-        unfinished.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
+            os.rename(unfinished, path)  # noqa: PTH104
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(unfinished)  # noqa: PTH108
+            raise
+    _sync(path.parent)
 
 
 def remove(path: Path) -> None:

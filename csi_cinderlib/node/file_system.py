@@ -125,7 +125,7 @@ def mount(record: StageRecord, device: Device, found: Signature | None = None) -
 
 def thaw(record: StageRecord) -> None:
     """A pod that died may have left its file system frozen. Only once nothing on this node uses it any more."""
-    if mounts.thaw(record.staging_path):
+    if filesystems.thaw(record.staging_path):
         _log.warning(
             "volume %s: its file system was left frozen by a program that used it, and was thawed", record.volume_id
         )
@@ -136,7 +136,7 @@ def write_out(record: StageRecord, here: mounts.Mount) -> None:
     if broken := health.mount_problem(here, read_only=is_read_only(record)):
         _log.warning("volume %s: unwritten data is lost: %s", record.volume_id, broken)
     else:
-        mounts.write_out(record.staging_path)
+        filesystems.write_out(record.staging_path)
 
 
 def grow_mounted(record: StageRecord, device: Device, found: Signature | None = None) -> None:

@@ -42,7 +42,7 @@ class FormatMarks:
         path = self._path(volume_id)
         with kernel.named(f"reading {path}"):
             try:
-                marked = path.read_bytes()
+                marked = kernel.read(str(path))
             except FileNotFoundError:
                 return False
             if marked == attachment.encode():

@@ -180,6 +180,5 @@ def unmount_own(
     while here := mounts.uppermost(path, table):
         if not (here in own or is_own(records, record, here) or (recorded and mounts.is_dead(here))):
             return here
-        mounts.unmount_uppermost(path, among=table)
-        table = mounts.table()
+        table = mounts.unmount_uppermost(path, seen=here)
     return None

@@ -150,8 +150,7 @@ class Publishing:
                     f"{target} is not unmounted: {here.fs_type} from {here.source} is mounted there, which is not known to be "
                     f"volume {volume_id}"
                 )
-            mounts.unmount_uppermost(target, among=table)
-            table = mounts.table()
+            table = mounts.unmount_uppermost(target, seen=here)
             count += 1
         return count > 0
 
@@ -327,7 +326,7 @@ def _viewed(record: StageRecord | None, here: Mount | None) -> tuple[str, ...]:
 def _shown_read_only(node: str) -> str:
     """The block device that a loop device shows whole and read-only; "" for all others."""
     with contextlib.suppress(HostError, OSError):
-        backing = (sysfs(node) / "loop" / "backing_file").read_text().strip()
+        backing = os.fsdecode(kernel.read(f"{sysfs(node)}/loop/backing_file")).strip()
         if devices.is_read_only(node) and devices.is_block_device(backing):
             return backing
     return ""

@@ -11,6 +11,7 @@ from csi_cinderlib.errors import CorruptRecord, HostError, InvalidRequest
 from csi_cinderlib.host import kernel
 from csi_cinderlib.host.reserve import Reserve
 from csi_cinderlib.node import durable_files
+from csi_cinderlib.node.amendments import Amendments
 from csi_cinderlib.node.format_marks import FormatMarks
 from csi_cinderlib.node.growth import Growth
 from csi_cinderlib.node.paths import Paths
@@ -47,12 +48,14 @@ class StageRecords:
         self._guard = threading.Lock()
         with kernel.named(f"preparing {self.directory}"):
             durable_files.prepare(self.directory)
+            self._amendments = Amendments(state_dir / "stage-changes")
+            self._amendments.sweep({path.name for path in self.directory.iterdir()})
         self._reserve = Reserve(state_dir / "stage-reserve")
         self._reserve.fill()
         self.formatted = FormatMarks(state_dir / "formatted")
         self.growth = Growth(state_dir / "growth", self._boot_id)
         for record in self.all().records:
-            self._remember(self._path(record.volume_id).read_bytes(), record)
+            self._remember(self._content(self._path(record.volume_id)), record)
 
     @property
     def boot_id(self) -> str:
@@ -76,13 +79,26 @@ class StageRecords:
         """
         record = replace(record, boot_id=self._boot_id)
         path, content = self._path(record.volume_id), encode(record)
-        write = durable_files.replace if this_boot else durable_files.store
         with kernel.named(f"storing the stage record of volume {record.volume_id} in {self.directory}"):
             if frees:
-                self._reserve.run(lambda: write(path, content))
+                self._reserve.run(lambda: self._write(path, content, this_boot=this_boot))
             else:
-                write(path, content)
+                self._write(path, content, this_boot=this_boot)
         return self._remember(content, record)
+
+    def _write(self, path: Path, content: bytes, *, this_boot: bool) -> None:
+        """Raises OSError."""
+        if this_boot and self._amend(path, content):
+            return
+        durable_files.store(path, content)
+        self._amendments.forget(path.name)
+
+    def _amend(self, path: Path, content: bytes) -> bool:
+        try:
+            stored = kernel.read(str(path))
+        except FileNotFoundError:
+            return False
+        return self._amendments.add(path.name, content, instead_of=stored)
 
     def note(self, record: StageRecord) -> StageRecord:
         """Change a stored record for this process alone: `find` answers it until the record is saved, or its file changes.
@@ -99,8 +115,10 @@ class StageRecords:
         """Forget the volume for good; nothing happens when it is forgotten already."""
         if self.growth.forget(volume_id):
             _log.error("volume %s: the growth of its file system did not end, and cannot be undone any more", volume_id)
+        path = self._path(volume_id)
         with kernel.named(f"removing the stage record of volume {volume_id}"):
-            durable_files.remove(self._path(volume_id))
+            self._amendments.forget(path.name)
+            durable_files.remove(path)
         self._reserve.fill()
         with self._guard:
             self._known.pop(volume_id, None)
@@ -142,7 +160,7 @@ class StageRecords:
 
     def _read(self, path: Path, volume_id: str) -> StageRecord | None:
         try:
-            content = path.read_bytes()
+            content = self._content(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -152,6 +170,10 @@ class StageRecords:
         if known and known[0] == content:
             return known[1]
         return self._decoded(content, path, volume_id)  # not remembered: the caller may hold no lock
+
+    def _content(self, path: Path) -> bytes:
+        """What counts of a record that is there. Raises OSError."""
+        return self._amendments.latest(path.name, lambda: kernel.read(str(path)))
 
     def _decoded(self, content: bytes, path: Path, volume_id: str) -> StageRecord:
         try:

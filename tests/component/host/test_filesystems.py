@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.errors import HostError, InvalidRequest, UnsafeToFormat
-from csi_cinderlib.host import blankness, commands, devices, filesystems, kernel, mounts
+from csi_cinderlib.host import blankness, commands, devices, filesystems, kernel, libblkid, mounts
+from csi_cinderlib.host.signatures import SPAN, TAIL
 
 pytestmark = pytest.mark.root
 MIB = 1024 * 1024
@@ -143,6 +144,44 @@ def test_what_libblkid_alone_knows_is_not_formatted(fs_type: str, loop: Loop) ->
         UnsafeToFormat, match=rf"{device} carries atari, according to blkid: no file system is made on it"
     ):
         filesystems.make(device, fs_type)
+
+
+@pytest.fixture
+def without_libblkid(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Asking it is an error."""
+    libblkid._library.cache_clear()
+    monkeypatch.setattr(libblkid, "_LIBRARY", "libmissing.so.1")
+    yield
+    libblkid._library.cache_clear()
+
+
+@pytest.mark.usefixtures("without_libblkid")
+def test_libblkid_is_not_asked_about_zeros(loop: Loop) -> None:
+    assert filesystems.make(loop(320), "ext4").name == "ext4"
+
+
+@pytest.mark.usefixtures("without_libblkid")
+@pytest.mark.parametrize(
+    "place", [0, 1, SPAN // 2, SPAN - 1, 64 * MIB - TAIL, 64 * MIB - TAIL // 2, 64 * MIB - 1], ids=lambda at: f"at {at}"
+)
+def test_libblkid_is_asked_when_a_single_byte_at_an_end_is_not_zero(place: int, loop: Loop) -> None:
+    device = loop(64)
+    with Path(device).open("r+b") as file:
+        file.seek(place)
+        file.write(b"\x01")
+    devices.flush(device)
+    with pytest.raises(HostError, match=r"libmissing\.so\.1 cannot be loaded"):
+        filesystems.make(device, "ext4")
+
+
+@pytest.mark.usefixtures("without_libblkid")
+@pytest.mark.parametrize("size", [SPAN + TAIL - 4096, SPAN, MIB])
+def test_libblkid_is_asked_about_a_device_whose_ends_overlap(size: int, loop: Loop, tmp_path: Path) -> None:
+    device = loop(8)
+    os.truncate(tmp_path / "disk.img", size)
+    devices.refresh_size(device)
+    with pytest.raises(HostError, match=r"libmissing\.so\.1 cannot be loaded"):
+        filesystems.make(device, "ext4")
 
 
 def test_mkfs_that_fails_shows_why(loop: Loop) -> None:

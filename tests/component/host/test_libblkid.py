@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import filesystems, libblkid
+from csi_cinderlib.host import devices, filesystems, libblkid, signatures
 
 pytestmark = pytest.mark.root
 
 MIB = 1024 * 1024
+LEAST = signatures.SPAN + signatures.TAIL
+ROOT = Path(__file__).parents[3]
 BTRFS_SUPERBLOCK = 64 * 1024
 Loop = Callable[..., str]
 
@@ -68,3 +72,29 @@ def test_a_missing_library_is_named_with_its_package(monkeypatch: pytest.MonkeyP
         match=r"^libmissing.so.1 cannot be loaded \(.*\); on Debian and Ubuntu it is in the package libblkid1$",
     ):
         libblkid.known_as("/dev/null")
+
+
+def reads_of(device: str) -> list[tuple[int, int]]:
+    """Start and end of each part of a device that libblkid reads to find that there is nothing. It tells when it is asked to."""
+    code = "import sys; from csi_cinderlib.host import libblkid; assert libblkid.known_as(sys.argv[1]) == ''"
+    argv, told = [sys.executable, "-c", code, device], {**os.environ, "LIBBLKID_DEBUG": "all"}
+    done = subprocess.run(argv, cwd=ROOT, env=told, check=True, stderr=subprocess.PIPE, text=True)
+    found = re.findall(r"read: off=(\d+) len=(\d+)", done.stderr)
+    return [(int(start), int(start) + int(length)) for start, length in found]
+
+
+@pytest.mark.parametrize("block_size", [512, 4096])
+@pytest.mark.parametrize(
+    "size", [LEAST, LEAST + 4096, 64 * MIB + 4096, 1024 * MIB, 5_000_000_000 // 4096 * 4096, 12 * MIB * MIB]
+)
+def test_of_zeros_libblkid_reads_nothing_but_the_two_ends(
+    size: int, block_size: int, loop: Loop, tmp_path: Path
+) -> None:
+    """So it need not be asked about a device whose ends are zeros: what it does depends on nothing else."""
+    device = loop(8, block_size=block_size)
+    os.truncate(tmp_path / "disk.img", size)
+    assert devices.refresh_size(device) == size
+    reads = reads_of(device)
+    assert len(reads) > 20
+    assert {end <= signatures.SPAN or start >= size - signatures.TAIL for start, end in reads} == {True}
+    assert all(end <= size for _, end in reads)

@@ -90,3 +90,11 @@ def test_the_table_is_in_the_kernels_order(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(mounttable, "MOUNTINFO", tmp_path / "missing")
     with pytest.raises(HostError, match="reading the mount table: No such file"):
         table()
+
+
+def test_a_mount_that_got_the_id_of_another_one_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that were parsed are kept by their whole text: the kernel gives the lowest id that is free."""
+    monkeypatch.setattr(mounttable, "MOUNTINFO", tmp_path / "mountinfo")
+    for line in (LINE, LINE.replace("/dev/root", "/dev/sdb"), LINE.replace("/mnt2", "/mnt3"), LINE):
+        (tmp_path / "mountinfo").write_text(f"{line}\n")
+        assert table() == (parse_line.__wrapped__(line),)

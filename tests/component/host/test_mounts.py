@@ -361,13 +361,3 @@ def test_a_btrfs_and_a_bound_node_are_dead_when_their_device_is(loop: Loop, targ
 def test_a_dead_btrfs_is_told_by_its_device() -> None:
     line = "36 35 0:49 / /mnt/x rw - btrfs /dev/loop987654 rw"
     assert mounts.is_dead(mounttable.parse_line(line))
-
-
-def test_one_layer_is_unmounted_at_a_time(target: str) -> None:
-    mounts.mount("first", target, "tmpfs")
-    mounts.mount("second", target, "tmpfs")
-    mounts.unmount_uppermost(target)
-    assert [item.source for item in mounts.find_all(target)] == ["first"]
-    mounts.unmount_uppermost(target)
-    with pytest.raises(HostError, match="unmounting"):
-        mounts.unmount_uppermost(target)

@@ -199,3 +199,32 @@ def test_a_device_of_size_0_is_not_there(loop: Loop, tmp_path: Path) -> None:
     devices.refresh_size(device)
     with pytest.raises(HostError, match="its size is 0: it is not there yet, or not any more"):
         signatures.probe(device)
+
+
+@pytest.mark.root
+def test_ends_are_zero_only_when_both_were_read_whole_and_do_not_overlap(loop: Loop, tmp_path: Path) -> None:
+    device = loop(64)
+    assert signatures.probe_ends(device) == signatures.Ends(zero=True)
+    assert not signatures.probe_ends(device, span=signatures.SPAN - 4096).zero
+    for size in (signatures.SPAN + signatures.TAIL, signatures.SPAN + signatures.TAIL - 4096):
+        os.truncate(tmp_path / "disk.img", size)
+        devices.refresh_size(device)
+        assert signatures.probe_ends(device).zero is (size >= signatures.SPAN + signatures.TAIL)
+
+
+def test_what_does_not_say_that_it_is_not_zoned_counts_as_zoned(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with kernel.opened(str(tmp_path / "file"), os.O_RDONLY) as fd:
+        assert signatures._is_zoned(fd)
+
+
+@pytest.mark.parametrize("length", [4096, 12288])
+def test_memory_is_zero_when_each_byte_is(length: int) -> None:
+    with reading.memory(length) as buffer:
+        assert reading.is_zero(buffer)
+        for place in (0, 1, length // 2, length - 1):
+            buffer[place] = 1
+            assert not reading.is_zero(buffer)
+            buffer[place] = 0
+        buffer[:] = b"\x01" * length
+        assert not reading.is_zero(buffer)

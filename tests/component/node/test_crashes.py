@@ -232,3 +232,22 @@ def test_every_fault_point_of_the_node_is_reached_by_some_call_here() -> None:
     sources = (Path(__file__).parents[3] / "csi_cinderlib/node").glob("*.py")
     found = {name for path in sources for name in re.findall(r'reach\("([^"]+)"\)', path.read_text())}
     assert found == {*STAGE, *ANYWHERE}
+
+
+@pytest.mark.parametrize("kind", ["ext4", "block"])
+@pytest.mark.parametrize("kept", [0.0, 0.5, 1.0])
+def test_of_what_was_published_the_loss_of_power_may_keep_any_part(node: Node, kind: str, kept: float) -> None:
+    volume = node.volume()
+    node.stage(volume, capability(kind))
+    node.publish(volume, capability(kind))
+    reboot(node)
+    (changes,) = (node.base / "state" / "stage-changes").iterdir()
+    os.truncate(changes, int(changes.stat().st_size * kept))
+    after = Node(node.base)
+    assert after.reconcile().kept == ("vol",)
+    after.stage(volume, capability(kind))
+    target = after.publish(volume, capability(kind))
+    after.unpublish(volume)
+    assert not Path(target).exists()
+    after.unstage(volume)
+    assert_nothing_left(node.base)

@@ -11,7 +11,7 @@ import pytest
 from csi_cinderlib.node import durable_files
 from csi_cinderlib.node.format_marks import FormatMarks
 from csi_cinderlib.node.stage_records import StageRecords
-from tests.component.node.test_stage_records import RECORD
+from tests.component.node.test_stage_records import READ_ONLY, RECORD
 
 
 @pytest.fixture
@@ -24,17 +24,17 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(f"fsync {path.name} of {path.stat().st_size} bytes" if path.is_file() else f"fsync {path.name}/")
         real(fd)  # type: ignore[operator] # the real one
 
-    def replace(self: Path, target: Path, real: object = Path.replace) -> Path:
-        seen.append(f"rename {self.name} {target.name}")
-        return real(self, target)  # type: ignore[operator,no-any-return] # the real one
+    def rename(source: str, target: Path, real: object = os.rename) -> None:
+        seen.append(f"rename {Path(source).name} {target.name}")
+        real(source, target)  # type: ignore[operator] # the real one
 
-    def unlink(self: Path, missing_ok: bool = False, real: object = Path.unlink) -> None:
-        seen.append(f"unlink {self.name}")
-        real(self, missing_ok=missing_ok)  # type: ignore[operator] # the real one
+    def unlink(path: str | Path, real: object = os.unlink) -> None:
+        real(path)  # type: ignore[operator] # the real one
+        seen.append(f"unlink {Path(path).parent.name}/{Path(path).name}")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(Path, "replace", replace)
-    monkeypatch.setattr(Path, "unlink", unlink)
+    monkeypatch.setattr(os, "rename", rename)
+    monkeypatch.setattr(os, "unlink", unlink)
     return seen
 
 
@@ -45,7 +45,7 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_answer(
     assert calls == ["fsync a.new of 7 bytes", "rename a.new a", f"fsync {tmp_path.name}/"]
     calls.clear()
     durable_files.remove(tmp_path / "a")
-    assert calls == ["unlink a", f"fsync {tmp_path.name}/"]
+    assert calls == [f"unlink {tmp_path.name}/a", f"fsync {tmp_path.name}/"]
 
 
 def test_stage_records_and_format_marks_are_durable_when_they_are_answered(tmp_path: Path, calls: list[str]) -> None:
@@ -54,15 +54,14 @@ def test_stage_records_and_format_marks_are_durable_when_they_are_answered(tmp_p
     assert [call.split()[0] for call in calls] == ["fsync", "rename", "fsync"]
     assert calls[-1] == "fsync stage/"
     calls.clear()
-    records.save(RECORD, this_boot=True)
-    assert [call.split()[0] for call in calls] == ["fsync", "rename"], (
-        "whole also after the loss of power, this or the last"
-    )
-    calls.clear()
+    durable = (records.directory / "vol.json").read_bytes()
+    records.save(READ_ONLY, this_boot=True)
+    assert calls == [], "the durable record is as it was, whole after the loss of power"
+    assert (records.directory / "vol.json").read_bytes() == durable
     records.note(RECORD)
     assert calls == []
     records.remove("vol")
-    assert calls == ["unlink vol.json", "fsync stage/"]
+    assert calls == ["unlink stage-changes/vol.json", "unlink stage/vol.json", "fsync stage/"]
     calls.clear()
     FormatMarks(tmp_path / "formatted").set("vol", "a@1")
     assert calls == ["fsync vol.new of 3 bytes", "rename vol.new vol", "fsync formatted/"]

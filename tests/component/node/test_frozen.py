@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import kernel, mounts
+from csi_cinderlib.host import filesystems, kernel, mounts
 from tests.component.node.bed import Node, mount_capability
 from tests.component.node.conftest import assert_nothing_left
 
@@ -44,15 +44,15 @@ def test_a_file_system_that_was_left_frozen_is_unpublished_unstaged_and_staged_a
 
 def test_thawing_says_whether_it_was_frozen(node: Node) -> None:
     staged = node.stage(node.volume())
-    assert not mounts.thaw(staged)
+    assert not filesystems.thaw(staged)
     freeze(staged)
-    assert mounts.thaw(staged)
+    assert filesystems.thaw(staged)
     (Path(staged) / "f").write_text("writable")
 
 
 def test_what_cannot_be_frozen_is_not(node: Node, tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     mounts.mount("tmpfs", str(tmp_path / "t"), "tmpfs")
-    assert not mounts.thaw(str(tmp_path / "t"))
+    assert not filesystems.thaw(str(tmp_path / "t"))
     with pytest.raises(HostError, match=os.strerror(errno.ENOENT)):
-        mounts.thaw(str(tmp_path / "missing"))
+        filesystems.thaw(str(tmp_path / "missing"))

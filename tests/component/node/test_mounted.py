@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.host.mounttable import parse_line
 from csi_cinderlib.node import mounted
@@ -169,3 +170,35 @@ def test_all_own_layers_are_unmounted_down_to_the_first_that_is_not(node: Node) 
     assert mounts.find_all(staged) == (other,)
     mounts.unmount(staged)
     assert mounted.unmount_own(node.records, record, staged) is None
+
+
+def test_what_came_on_top_of_a_volume_since_the_look_stays(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume)
+    record = record_of(node)
+    seen = mounted.observe(record)
+    mounts.mount("theirs", staged, "tmpfs")
+    with pytest.raises(HostError, match=r"tmpfs from theirs is mounted there now, and not ext4 from .*; try again"):
+        mounted.unmount_own(node.records, record, staged, seen=seen)
+    assert [item.fs_type for item in mounts.find_all(staged)] == ["ext4", "tmpfs"]
+    with pytest.raises(HostError, match="tmpfs from theirs was mounted over it"):
+        seen.places()
+    mounts.unmount_uppermost(staged)
+    node.unstage(volume)
+    assert_nothing_left(node.base)
+
+
+def test_what_took_the_place_of_a_volume_since_the_look_stays(node: Node) -> None:
+    """An administrator unmounted the volume and mounted something else, which got the id of the volume's mount."""
+    volume = node.volume()
+    staged = node.stage(volume)
+    record = record_of(node)
+    seen = mounted.observe(record)
+    mounts.unmount(staged)
+    mounts.mount("theirs", staged, "tmpfs")
+    with pytest.raises(HostError, match="tmpfs from theirs is mounted there now"):
+        mounted.unmount_own(node.records, record, staged, seen=seen)
+    node.unstage(volume)
+    assert [item.source for item in mounts.find_all(staged)] == ["theirs"]
+    mounts.unmount(staged)
+    assert_nothing_left(node.base)

@@ -213,3 +213,17 @@ def test_a_read_only_device_is_unstaged(node: Node) -> None:
     assert devices.is_read_only(device_of(node).path)
     node.unstage(volume)
     assert_nothing_left(node.base)
+
+
+def test_unstage_detaches_the_volumes_own_loop_device_only(node: Node) -> None:
+    """Somebody looks at the volume's file through another one."""
+    volume = node.volume()
+    node.stage(volume, BLOCK)
+    argv = ["losetup", "--find", "--show", "--read-only", str(volume.file)]
+    other = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        node.unstage(volume)
+        assert devices.find_attached(str(volume.file)) == other
+    finally:
+        devices.detach_from(str(volume.file))
+    assert_nothing_left(node.base)
