@@ -57,6 +57,9 @@ _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Ci
     r"(?P<before>\bcinder-rtstool\s(?:create\s\S{1,300}|add-initiator)\s\S{1,300}\s\S{1,300})\s\S{1,300}"
 )
 
+_KEY_IN_KEYRING = re.compile(r"\bkey\s*=\s*(\S+)")
+"""Ceph's keyrings are a section with a name and a key."""
+
 _hidden: ContextVar[tuple[str, ...]] = ContextVar("hidden", default=())
 _guard = threading.Lock()
 _hidden_in_process: list[tuple[str, ...]] = []
@@ -120,6 +123,7 @@ def _as_understood(value: object) -> Iterator[str]:
         if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
             bare = bare[1:-1].strip()
         yield from dict.fromkeys((text, bare, bare.replace("\\$", "$$").replace("$$", "$")))
+        yield from _KEY_IN_KEYRING.findall(text)
 
 
 def _pairs(text: str) -> dict[str, object]:
