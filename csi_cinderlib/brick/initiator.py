@@ -295,14 +295,15 @@ def _take_over_size(device: Device) -> Bytes:
 
 @contextlib.contextmanager
 def _in_words(doing: str, connection: Connection) -> Iterator[None]:
-    """os-brick's errors as ours: its message is kept, secrets of the connection are not."""
-    try:
-        yield
-    except DriverError:
-        raise
-    except Exception as error:
-        text = f"{doing} volume {connection.volume_id} by {connection.protocol}: {_said(error)}"
-        raise HostError(redact.without(text, redact.secrets_in(connection.data))) from None
+    """os-brick's errors as ours, with its message. Neither they nor its log show secrets of the connection."""
+    with redact.hiding(redact.secrets_in(connection.data)):
+        try:
+            yield
+        except DriverError:
+            raise
+        except Exception as error:
+            text = f"{doing} volume {connection.volume_id} by {connection.protocol}: {_said(error)}"
+            raise HostError(redact.known(text)) from None
 
 
 def _said(error: Exception) -> str:

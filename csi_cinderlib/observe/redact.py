@@ -38,24 +38,31 @@ _VALUE = (
     r"""|["']?[^\s,;&}\])'"]+)"""  # the quotation mark of a line that was cut has no other
 )
 _ASSIGNED = re.compile(
-    rf"""(?P<key>{_NAME}(?:{_QUOTE})?\s{{0,9}}=>?\s{{0,9}}  # password=x, secret => x
-        |{_NAME}{_QUOTE}\s{{0,9}}:\s{{0,9}}            # 'password': x, \"password\": \"x\"
-        |{_NAME}\s{{0,9}}:\s{{0,9}}(?=u?{_QUOTE})      # password: "x"; bare words after a colon are prose
-        |--[\w\-]{{0,40}}?{_NAME}["']?,?\s{{1,9}}["']?   # --password x, also as a list of arguments
-        |{_NAME}["']?,?\s{{1,9}}["']?-v["']?,?\s{{1,9}}["']?  # iscsiadm's -n node.session.auth.password -v x
+    rf"""(?P<key>{_NAME}(?:
+            (?:{_QUOTE})?\s{{0,9}}=>?\s{{0,9}}           # password=x, secret => x
+            |{_QUOTE}\s{{0,9}}:\s{{0,9}}                 # 'password': x, \"password\": \"x\"
+            |\s{{0,9}}:\s{{0,9}}(?=u?{_QUOTE})           # password: "x"; bare words after a colon are prose
+            |["']?,?\s{{1,9}}["']?-v["']?,?\s{{1,9}}["']?  # iscsiadm's -n node.session.auth.password -v x
+        )
         |authorization["']?\s{{0,9}}:\s{{0,9}}b?["']?(?:Basic|Bearer|Token)\s{{1,9}}  # Basic is base64 of user:password
         ){_VALUE}""",
     re.IGNORECASE | re.VERBOSE,
 )
+_FLAG = re.compile(  # --password x, also as a list of arguments
+    rf"""(?P<key>--[\w\-]{{0,40}}?{_NAME}["']?,?\s{{1,9}}["']?){_VALUE}""", re.IGNORECASE
+)
 _ELEMENT = re.compile(rf"(?P<tag><[\w:.\-]{{0,40}}?{_NAME}(?:\s[^<>]{{0,200}})?>)[^<]{{1,9999}}(?=</)", re.IGNORECASE)
 _PARTS = ("pass", "secret", "cred", "token", "jwt", "key", "authorization")
-"""One of these is in all that `_ASSIGNED` and `_ELEMENT` find, once the case is folded."""
+"""One of these is in all that these patterns find, once the case is folded."""
 _IN_URL = re.compile(
     r"(?P<scheme>\b[a-z][a-z0-9+.\-]{0,30}://[^\s/:@]{0,200}):(?P<password>[^\s/@]{1,500})@", re.IGNORECASE
 )
 _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Cinder logs its command when it fails
     r"(?P<before>\bcinder-rtstool\s(?:create\s\S{1,300}|add-initiator)\s\S{1,300}\s\S{1,300})\s\S{1,300}"
 )
+
+_KEY_IN_KEYRING = re.compile(r"\bkey\s*=\s*(\S+)")
+"""Ceph's keyrings are a section with a name and a key."""
 
 _hidden: ContextVar[tuple[str, ...]] = ContextVar("hidden", default=())
 _guard = threading.Lock()
@@ -120,6 +127,7 @@ def _as_understood(value: object) -> Iterator[str]:
         if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
             bare = bare[1:-1].strip()
         yield from dict.fromkeys((text, bare, bare.replace("\\$", "$$").replace("$$", "$")))
+        yield from _KEY_IN_KEYRING.findall(text)
 
 
 def _pairs(text: str) -> dict[str, object]:
@@ -164,6 +172,8 @@ def text(value: str) -> str:
         value = _BY_PLACE.sub(rf"\g<before> {HIDDEN}", value)
     folded = value.casefold()
     if any(part in folded for part in _PARTS):
+        if "--" in folded:
+            value = _FLAG.sub(rf"\g<key>{HIDDEN}", value)
         value = _ASSIGNED.sub(rf"\g<key>{HIDDEN}", value)
         if "</" in folded:
             value = _ELEMENT.sub(rf"\g<tag>{HIDDEN}", value)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from csi_cinderlib.brick import Device, Initiator
 from csi_cinderlib.errors import HostError, InvalidRequest, Unsupported
 from csi_cinderlib.host import devices, loopctl, mounts
 from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.observe import logs
 from tests.support import disks
 
 Tools = Callable[[dict[str, str]], Path]
@@ -96,6 +99,37 @@ def test_iscsi_fails_in_one_line_without_its_password(tools: Tools, tmp_path: Pa
     assert "volume vol by iscsi" in str(caught.value)
     assert "-n node.session.auth.password -v s3cret-canary" in log.read_text()
     Initiator(tmp_path).disconnect(connection("iscsi", ISCSI))
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """All that this process logs."""
+    root, stream = logging.getLogger(), io.StringIO()
+    before, level = root.handlers[:], root.level
+    logs.configure(format="json", level="debug", stream=stream)
+    yield stream
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def test_what_os_brick_logs_is_logged_without_the_password(tools: Tools, tmp_path: Path, log: io.StringIO) -> None:
+    tools(
+        {
+            "iscsiadm": 'case "$*" in *auth.password*) exit 7;; "-m session"*) echo "set s3cret-canary" >&2; exit 21;; esac'
+        }
+    )
+    with pytest.raises(HostError):
+        Initiator(tmp_path, scan_attempts=1).connect(connection("iscsi", ISCSI))
+    Initiator(tmp_path).disconnect(connection("iscsi", ISCSI))
+    assert "set ***" in log.getvalue()
+    assert "canary" not in log.getvalue()
+
+
+def test_the_key_in_a_keyring_is_hidden_without_the_rest_of_it(tools: Tools, tmp_path: Path) -> None:
+    tools({"rbd": 'case "$*" in map*) echo "no s3cret-canary" >&2; exit 3;; esac; echo "[]"'})
+    data = {"name": "p/i", "hosts": ["192.0.2.1"], "ports": ["6789"], "cluster_name": "ceph", "auth_username": "user"}
+    with pytest.raises(HostError, match=r"no \*\*\*"):
+        Initiator(tmp_path).connect(connection("rbd", {**data, "keyring": "[client.user]\n\tkey = s3cret-canary\n"}))
 
 
 def test_rbd_is_mapped_with_the_keyring_that_came_along(tools: Tools, tmp_path: Path) -> None:
