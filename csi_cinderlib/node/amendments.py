@@ -21,11 +21,13 @@ _LONGEST = 64 * 1024
 
 
 class Amendments:
-    """The files of changes in a directory, one for each durable file. Callers hold the volume's lock. All raise OSError."""
+    """The files of changes in a directory, one for each durable file. Callers hold the volume's lock. All raise OSError.
+
+    The directory is made for the first change: a node must start, and take volumes down, when its disk is full.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def add(self, name: str, content: bytes, *, instead_of: bytes) -> bool:
         """Note what the durable file of that name would hold if it were written. False when it must be written.
@@ -37,6 +39,8 @@ class Amendments:
         if b"\n" in text or content.count(_SEPARATOR):  # written by hand
             return False
         line = b"\n%08x\t%s" % (zlib.crc32(text), text)  # whatever the line before is, this one begins here
+        if not os.path.isdir(self._directory):  # noqa: PTH112
+            self._directory.mkdir(mode=0o700, exist_ok=True)
         with kernel.opened(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, mode=0o600) as fd:
             if os.fstat(fd).st_size + len(line) > _LONGEST:
                 return False
@@ -67,9 +71,10 @@ class Amendments:
 
     def sweep(self, kept: Container[str]) -> None:
         """Remove what is about durable files that are gone."""
-        for name in os.listdir(self._directory):  # noqa: PTH208
-            if name not in kept:
-                self.forget(name)
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self._directory):  # noqa: PTH208
+                if name not in kept:
+                    self.forget(name)
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{name}"

@@ -112,7 +112,7 @@ def test_changes_are_for_root_alone_and_written_through_no_link(changes: Amendme
 
 
 def names(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
+    return sorted(path.name for path in directory.glob("*"))
 
 
 def test_a_change_of_a_record_survives_the_process(tmp_path: Path) -> None:
@@ -177,6 +177,14 @@ def test_changes_of_a_record_that_is_gone_are_swept(tmp_path: Path) -> None:
     (records.directory / "gone.json").unlink()
     StageRecords(tmp_path)
     assert names(tmp_path / "stage-changes") == ["vol.json"]
+
+
+def test_a_node_makes_nothing_for_changes_before_there_is_one(tmp_path: Path) -> None:
+    """It starts on a full disk, also after an update from a version without them."""
+    records = StageRecords(tmp_path)
+    records.save(RECORD)
+    records.remove("vol")
+    assert not (tmp_path / "stage-changes").exists()
 
 
 def test_a_change_under_another_volumes_name_is_corrupt_as_a_record_is(tmp_path: Path) -> None:
