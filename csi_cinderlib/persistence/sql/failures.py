@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from csi_cinderlib.errors import ConfigurationError, DriverError, StoreUnavailable
 from csi_cinderlib.host.reserve import is_full
+from csi_cinderlib.observe import redact
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
 
 _RETRIED = frozenset({"40001", "40P01", "55P03", "1213", "1205"})
@@ -101,5 +102,4 @@ def _words(error: BaseException, location: Location) -> str:
     cause: Any = getattr(error, "orig", None) or error
     words = cause.args[1] if len(cause.args) > 1 and isinstance(cause.args[0], int) else cause
     text = " ".join(str(words).split()) or type(cause).__name__
-    password = location.url.password
-    return text.replace(str(password), "***") if password else text
+    return redact.without(text, filter(None, (location.url.password,)))

@@ -24,7 +24,7 @@ from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.contract.samples import volume
 from csi_cinderlib.persistence.plugins import open_store
-from csi_cinderlib.persistence.sql import look, migrate
+from csi_cinderlib.persistence.sql import failures, look, migrate
 from csi_cinderlib.persistence.sql.location import locate
 from csi_cinderlib.persistence.sql.migration import upgrade
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, REVISIONS, VERSION_TABLE
@@ -344,3 +344,11 @@ def test_the_password_may_be_given_apart_from_the_url(tmp_path: Path) -> None:
     assert location.url.password == "se/cr@t"
     assert "se/cr@t" not in repr(location)
     assert location.shown == "postgresql+psycopg://u:***@h/d"
+
+
+def test_the_words_of_a_server_show_no_password_in_any_spelling(tmp_path: Path) -> None:
+    location = locate({"url": "postgres://u@h/d", "password": "se/cr@t's"}, tmp_path)
+    said = OSError("""cannot use 'postgres://u:se%2Fcr%40t%27s@h/d', "se/cr@t's" or 'se/cr@t\\\\'s'""")
+    error = failures.while_running(said, location)
+    assert "cannot use 'postgres://u:***@h/d'" in str(error)
+    assert "t's" not in str(error)
