@@ -44,6 +44,13 @@ def ids_kept(work: Work, record: Volume | Snapshot, attempted: Any) -> Iterator[
         raise
 
 
+def put_ids(attempted: Any, update: Mapping[str, Any]) -> None:
+    """Put the ids of a driver's update on Cinder's object, so that `ids_kept` finds them if the rest of the answer is a failure."""
+    for name in _IDS & update.keys():
+        with suppress(ValueError, TypeError):  # what is no text is told as a failure of its own
+            setattr(attempted, name, update[name])
+
+
 def _keep_ids(work: Work, record: Volume | Snapshot, attempted: Any) -> None:
     """A record that another process has taken over meanwhile stays as it is."""
     changed = {name: value for name, value in versioned.changes(attempted).items() if name in _IDS}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from csi_cinderlib.backend.columns import update_snapshot
@@ -29,9 +30,11 @@ def update_group(
     added, removed = ([by_id[volume.id] for volume in those] for those in (add, remove))
     with answers.told_by_name():
         answer = engine.call(work, update, engine.context, subject, add_volumes=added, remove_volumes=removed)
-        said, *updates = answer or (None, None, None)
+        with _understood(engine, "update_group"):
+            said, *updates = answer or (None, None, None)
+            told = {update["id"]: answers.plain(update) for several in updates for update in several or ()}
         _check(engine, said)
-    return {update["id"]: answers.plain(update) for several in updates for update in several or ()}
+    return told
 
 
 def create_snapshot(
@@ -41,14 +44,20 @@ def create_snapshot(
     work, subject, by_id = _group(engine, group, volumes)
     taken = [engine.snapshot_object(work, member, by_id[member.volume_id]) for member in members]
     created = engine.call_quietly(work, convert.group_snapshot_object, engine.context, record, subject, taken)
-    with answers.told_by_name():
-        update, updates = engine.call(work, driver.create_group_snapshot, engine.context, created, taken)
-        for said in (update, *(updates or ())):
+    with answers.told_by_name(), ExitStack() as kept:
+        for member, snapshot in zip(members, taken, strict=True):
+            kept.enter_context(answers.ids_kept(work, member, snapshot))
+        answer = engine.call(work, driver.create_group_snapshot, engine.context, created, taken)
+        with _understood(engine, "create_group_snapshot"):
+            update, updates = dict(answer[0] or {}), answer[1]
+            by_member = {said["id"]: dict(said) for said in updates or ()}
+        for snapshot in taken:
+            answers.put_ids(snapshot, by_member.get(snapshot.id, {}))
+        for said in (update, *by_member.values()):
             _check(engine, said)
-        by_member = {said["id"]: said for said in updates or ()}
         for member in members:  # an answer that no record can hold is a failure, too
             update_snapshot(member, by_member.get(member.id, {}))
-    return answers.plain(update or {}), {id: answers.plain(said) for id, said in by_member.items()}
+    return answers.plain(update), {id: answers.plain(said) for id, said in by_member.items()}
 
 
 def delete_snapshot(
@@ -118,6 +127,15 @@ def _group(engine: Engine, group: Group, volumes: Sequence[Volume]) -> tuple[Wor
     by_id = {volume.id: engine.volume_object(work, volume) for volume in volumes}
     subject = engine.call_quietly(work, convert.group_object, engine.context, group, list(by_id.values()))
     return work, subject, by_id
+
+
+@contextmanager
+def _understood(engine: Engine, operation: str) -> Iterator[None]:
+    """Blame the driver for an answer that has not the shape that Cinder wants."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError) as error:
+        raise BackendError(engine.name, f"the driver's answer to {operation} makes no sense: {error!r}") from error
 
 
 def _check(engine: Engine, update: Mapping[str, Any] | None) -> None:

@@ -18,15 +18,27 @@ from dataclasses import dataclass
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.verbs import Columns
-from csi_cinderlib.errors import BackendUnavailable, DriverError, NotFound, PreconditionFailed, Unsupported
+from csi_cinderlib.errors import (
+    BackendUnavailable,
+    DriverError,
+    NotFound,
+    PreconditionFailed,
+    StaleRecord,
+    Unsupported,
+)
 from csi_cinderlib.lifecycle import lookup
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.model.making import replace
-from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
+from csi_cinderlib.model.records import Group, GroupSnapshot, Provider, Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.persistence.optimistic import change
 
 _log = logging.getLogger(__name__)
+MEMBERS = "csi_cinderlib_members"
+"""The field in which a group snapshot's record keeps what the driver answered of its members, until their own records have it: one write
+for all, before anything else is done."""
+_IDS = frozenset({"provider_location", "provider_id", "metadata"})
+"""By what a driver finds a member. No credentials: this record is not sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         return [lookup.get_source_volume(self.store, id) for id in record.volume_ids]
 
     def prepare_retry(self, record: GroupSnapshot) -> GroupSnapshot:
-        members = self.list_objects(record)
+        members = self._members(record)
         if len(members) != len(record.snapshot_ids):
             # It died between the records: nothing was asked of the driver yet, and nobody knows the other members.
             for member in members:
@@ -80,14 +92,23 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         return record
 
     def list_objects(self, record: GroupSnapshot) -> tuple[Snapshot, ...]:
-        """Raises CorruptRecord when one cannot be read."""
+        """With the ids that their own records may not have yet. Raises CorruptRecord when one cannot be read."""
+        answered: Mapping[str, Columns] = record.fields.get(MEMBERS, {})  # type: ignore[assignment]  # as `_keep_ids` writes it
+        return tuple(update_snapshot(member, answered.get(member.id, {})) for member in self._members(record))
+
+    def _members(self, record: GroupSnapshot) -> tuple[Snapshot, ...]:
         return all_of(self.store, Snapshot, {"group_snapshot_id": record.id})
+
+    def forget_ids(self, record: GroupSnapshot) -> GroupSnapshot:
+        for member in self._members(record):
+            change(self.store, member, lambda current: replace(current, provider=Provider()))
+        return _without_ids(record)
 
     # --- creation
 
     def create_on_backend(self, record: GroupSnapshot, volumes: list[Volume]) -> Answer:
         """Gather the volumes in a group, snapshot it, and let them go."""
-        members = self.list_objects(record)
+        members = self._members(record)
         group = self._group(record)
         self.driver.create_group(group, volumes)
         group = change(self.store, group, lambda current: replace(current, volume_ids=record.volume_ids))
@@ -100,12 +121,26 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
             with suppress(DriverError):  # tried again before the group is deleted; the first error tells what to do
                 self._empty(group, volumes)
             raise
+        answer = Answer(*said, members)
+        self._keep_ids(record, answer)
+        faultpoints.reach("create-group-snapshot.answered")
         self._empty(group, volumes)
-        return Answer(*said, members)
+        return answer
+
+    def _keep_ids(self, record: GroupSnapshot, answer: Answer) -> None:
+        """Else a kill would lose them while the volumes are taken out of the group, or between the members' records."""
+        found_by = {id: {key: said[key] for key in _IDS & said.keys()} for id, said in answer.by_member.items()}
+
+        def kept(current: GroupSnapshot) -> GroupSnapshot:
+            self.ledger.check_own(current, Status.CREATING)
+            return replace(current, fields={**current.fields, MEMBERS: found_by})
+
+        with suppress(NotFound, StaleRecord):  # another process has the record: `finish` finds that out
+            change(self.store, record, kept if any(found_by.values()) else _without_ids)
 
     def apply_answer(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
         kept = {key: value for key, value in answer.columns.items() if key not in ("id", "status")}
-        return replace(record, fields={**record.fields, **kept})
+        return _without_ids(replace(record, fields={**record.fields, **kept}))
 
     def finish(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
         for member in answer.members:  # raises NotFound when another process has removed one
@@ -253,6 +288,11 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         for member in self.list_objects(record):
             self.ledger.remove_snapshot(member)
         return self.ledger.remove(record)
+
+
+def _without_ids(record: GroupSnapshot) -> GroupSnapshot:
+    """The members' own records have them, or they are gone."""
+    return replace(record, fields={key: value for key, value in record.fields.items() if key != MEMBERS})
 
 
 def _finished(current: Snapshot, columns: Columns, *, blank: bool) -> Snapshot:

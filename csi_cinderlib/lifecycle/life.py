@@ -29,7 +29,7 @@ from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger, noun
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.making import replace
-from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.records import GroupSnapshot, Provider, Snapshot, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 
 S = TypeVar("S", Volume, Snapshot, GroupSnapshot)
@@ -138,8 +138,10 @@ class Life(ABC, Generic[S, L, A]):
         record = self.prepare_retry(self.ledger.intend(record, Status.CREATING))
         source = self._load_source_again(record)
         if not record.name_taken:  # else what is there is not this one's; perhaps it is gone by now
-            self._clean_up(record)
+            is_clean = self._clean_up(record)
             record = self.ledger.current(record)
+            if is_clean:
+                record = change(self.store, record, self.forget_ids)
             source = self._load_source_again(record)  # the driver may have changed both
         return self._create(record, source)
 
@@ -154,7 +156,12 @@ class Life(ABC, Generic[S, L, A]):
         """Prepare a record whose creation starts over, and what goes with it."""
         return record
 
-    def _clean_up(self, record: S) -> None:
+    def forget_ids(self, record: S) -> S:
+        """The record without what its driver knew an object by that is deleted: a new one is not to be looked for by it."""
+        return replace(record, provider=Provider()) if isinstance(record, Volume | Snapshot) else record
+
+    def _clean_up(self, record: S) -> bool:
+        """Whether nothing of an earlier attempt is left."""
         try:
             self.delete_on_backend(record)
         except (BackendUnavailable, StoreUnavailable):
@@ -162,6 +169,8 @@ class Life(ABC, Generic[S, L, A]):
         except DriverError as error:
             # Most likely there was nothing to delete. If something is there, creating it again fails, and says so.
             _log.info("clean-up before creating %s %s again: %s", noun(record), record.id, error)
+            return False
+        return True
 
     def _create(self, record: S, source: L, *, is_first: bool = False) -> S:
         try:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from csi_cinderlib.errors import BackendUnavailable
 from csi_cinderlib.lifecycle.local import LocalBackend
-from csi_cinderlib.model.records import Snapshot, Status, Volume
+from csi_cinderlib.model.records import Provider, Snapshot, Status, Volume
 from tests.support.fakes import makers
 from tests.support.fakes.array import SNAPSHOT, VOLUME
 from tests.support.fakes.stores import ObservedStore
 from tests.support.local_backends import MakeBackend
+from tests.support.watching import observe
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
 
@@ -78,3 +80,21 @@ def test_a_snapshot_that_is_taken_late_is_found_again(backend: LocalBackend, sto
     carry_out()
     assert backend.resume_create_snapshot(store.get(Snapshot, wanted.id)).status is Status.AVAILABLE
     assert len(driver.array.luns(SNAPSHOT)) == 1
+
+
+def test_a_creation_that_starts_over_has_forgotten_the_ids_of_what_was_cleaned_up(
+    make: MakeBackend, store: ObservedStore
+) -> None:
+    """Else it would look for the next one by them, if it is killed as well, and nobody would hear of that one."""
+    backend = make(driver=ARRAY, nothing_traits=["assigned-ids"])
+    driver: Any = backend.driver
+    volume, wanted = backend.create_volume(makers.volume()), makers.volume()
+    first = driver.array.create(VOLUME, f"volume-{wanted.id}", 1)
+    store.add(
+        replace(wanted, host=volume.host, status=Status.CREATING, owner="me", provider=Provider(id="1", location=first))
+    )
+    seen = observe(driver, "create_volume", lambda _volume: store.get(Volume, wanted.id).provider)
+    made = backend.resume_create_volume(store.get(Volume, wanted.id))
+    assert seen == [Provider()]
+    assert first not in {lun.id for lun in driver.array.luns(VOLUME)}
+    assert made.provider.location in {lun.id for lun in driver.array.luns(VOLUME)}

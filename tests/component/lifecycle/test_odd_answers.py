@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from csi_cinderlib.errors import DriverError
+from csi_cinderlib.lifecycle import leftovers
 from csi_cinderlib.lifecycle.local import LocalBackend
-from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
 from tests.support.fakes import makers
 from tests.support.fakes.array import Array
 from tests.support.fakes.stores import ObservedStore
@@ -43,6 +45,42 @@ def test_a_snapshot_whose_answer_is_no_mapping_fails_and_leaves_nothing(
         backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
     assert store.page(Snapshot).records == ()
     assert array(backend).luns("snapshot") == []
+
+
+GROUPS = "tests.support.fakes.group_array.GroupArrayDriver"
+
+
+def without_id(update: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in update.items() if key != "id"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "has_ids"),
+    [
+        (lambda _update, _members: None, "the driver's answer to create_group_snapshot makes no sense", False),
+        (lambda update, members: (update, [without_id(member) for member in members]), "makes no sense", False),
+        (lambda _update, members: ("available", members), "makes no sense", False),
+        (lambda update, members: (update, [members[0], {**members[1], "status": "error"}]), "reports 'error'", True),
+        (lambda update, members: (update, [{**members[0], "provider_id": {}}, members[1]]), "provider_id", True),
+    ],
+    ids=["none", "no-ids", "text", "one-failed", "id-is-no-text"],
+)
+@pytest.mark.parametrize("trait", ["unique-names", "assigned-ids"])
+def test_a_group_snapshot_whose_answer_makes_no_sense_fails_and_leaves_nothing_in_secret(
+    make: MakeBackend, store: ObservedStore, trait: str, change: Callable[..., Any], words: str, has_ids: bool
+) -> None:
+    backend = make(driver=GROUPS, nothing_traits=[trait])
+    driver: Any = backend.driver
+    original = driver.create_group_snapshot
+    driver.create_group_snapshot = lambda *arguments: change(*original(*arguments))
+    members = [makers.snapshot(backend.create_volume(makers.volume())) for _ in range(2)]
+    with pytest.raises(DriverError, match=words):
+        backend.create_group_snapshot(GroupSnapshot(id=makers.new_id(), name="together", backend="fake"), members)
+    assert (store.page(Snapshot).records, store.page(GroupSnapshot).records) == ((), ())
+    assert array(backend).luns("group") == []
+    left = {lun.name for lun in array(backend).luns("snapshot")}
+    assert left == {leftover.name for _, leftover in leftovers.walk(store) if leftover is not None}
+    assert bool(left) is (trait == "assigned-ids" and not has_ids)
 
 
 def answer_without_text(driver: Any, method: str) -> None:

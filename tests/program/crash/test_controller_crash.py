@@ -104,6 +104,7 @@ CALLS = {
         (
             "create-group-snapshot.record-written",
             "create-group-snapshot.members-written",
+            "create-group-snapshot.answered",
             "create-group-snapshot.driver-done",
         ),
         [["delete_group", "g"]],
