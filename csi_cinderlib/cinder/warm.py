@@ -24,6 +24,7 @@ from csi_cinderlib.host import kernel
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
 """linux/prctl.h."""
 OOM_SCORE = 300
 """As much as if a driver used three tenths more of the memory than it does (proc_pid_oom_score_adj(5))."""
@@ -57,6 +58,8 @@ class _Forks:
         self._control = control
         self._statuses: dict[int, int] = {}
         self._woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # In a container the main process is the first one, which orphans go to otherwise, and it waits for none but its own.
+        kernel.call("prctl", PR_SET_CHILD_SUBREAPER, 1)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _nothing)
         for number in (signal.SIGINT, signal.SIGTERM):  # meant for the main process, which ends this one in good order
@@ -99,15 +102,16 @@ class _Forks:
         return pid
 
     def _reap(self) -> None:
-        while self._statuses:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if found is None:
-                return
-            _end_programs(found.si_pid)  # before its number is free, and before the next process starts
-            pid, ended = os.waitpid(found.si_pid, 0)
-            status = self._statuses.pop(pid)
-            _tell(status, ended)
-            os.close(status)
+        """Drivers' processes, and what these have left behind."""
+        with suppress(ChildProcessError):
+            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                status = self._statuses.pop(found.si_pid, None)
+                if status is not None:
+                    _end_programs(found.si_pid)  # before its number is free, and before the next process starts
+                _, ended = os.waitpid(found.si_pid, 0)
+                if status is not None:
+                    _tell(status, ended)
+                    os.close(status)
 
     def _leave(self) -> NoReturn:
         """The main process has ended: so do the others, with the programs that they run."""

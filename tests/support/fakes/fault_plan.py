@@ -79,6 +79,14 @@ def _leave_a_child() -> None:
     os._exit(3)
 
 
+def _leave_a_service() -> None:
+    """As a FUSE daemon, which makes a session of its own."""
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(ORPHAN_SECONDS)
+    os._exit(3)
+
+
 def _run_a_program() -> None:
     """As lvcreate or a vendor's tool."""
     subprocess.run(["sleep", PROGRAM_SECONDS], check=False)
@@ -90,12 +98,13 @@ ENDS: Mapping[str, Callable[[], object]] = {
     "segfault": lambda: ctypes.string_at(0),
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "exit-and-leave-a-child": _leave_a_child,
+    "exit-and-leave-a-service": _leave_a_service,
     "run-a-program": _run_a_program,
     "close-files": lambda: os.closerange(3, 1024),
     "exit-thread": sys.exit,
 }
 """How a driver takes the process along: the out-of-memory killer, a vendor's C library that gives up, one that crashes, one that
-leaves a process behind that has all its files, a library that closes files which are not its own, and one that gives up politely."""
+leaves a process behind that has all its files, be it a service or not, a library that closes files which are not its own, and one that gives up politely."""
 
 ANSWERS: Mapping[str, Callable[[Any], Any]] = {
     "none": lambda _answer: None,

@@ -38,6 +38,7 @@ from tests.component.backend.processes.conftest import (
 from tests.support.fakes import makers
 from tests.support.fakes.array import Array
 from tests.support.fakes.fault_plan import ORPHAN_SECONDS, PROGRAM_SECONDS
+from tests.support.processes import descendants
 
 
 @pytest.mark.parametrize("fault", ["exit-and-leave-a-child", "close-files"])
@@ -262,6 +263,22 @@ def test_programs_that_a_driver_runs_end_with_it(make: Make, ending: str) -> Non
     endings.get(ending, backend.kill)()
     wait_for(lambda: ended)
     wait_for(lambda: not programs())
+
+
+def test_a_service_that_outlives_its_driver_is_no_zombie_after_its_end(make: Make) -> None:
+    """Where the controller is the first process of a container, nobody else waits for it."""
+    backend = make(nothing_faults=["create_volume=exit-and-leave-a-service"])
+    driver, warm = backend.pid, forking._warm._process
+    assert warm is not None
+    with pytest.raises(BackendUnavailable):
+        backend.create_volume(VOLUME)
+    backend.wait_until_ended()
+    wait_for(lambda: driver not in (below := descendants(warm.pid)) and len(below) == 1)
+    (service,) = descendants(warm.pid)
+    os.kill(service, signal.SIGKILL)
+    wait_for(lambda: service not in descendants(warm.pid))
+    assert not Path(f"/proc/{service}").exists()
+    backend.start()
 
 
 def programs() -> list[str]:
