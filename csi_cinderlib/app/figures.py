@@ -60,11 +60,13 @@ class Figures:
             self._metrics.forget_backend(gone)
         self._shown = names
         if (began := self._now()) >= self._walk_at:
-            self._count_orphans(names)
-            self._count_volumes()
-            shortest, longest = WALK_SECONDS
-            ended = self._now()
-            self._walk_at = ended + min(max(shortest, 100 * (ended - began)), longest)
+            try:
+                self._count_orphans(names)
+                self._count_volumes()
+            finally:  # a store that breaks off a walk is not well
+                shortest, longest = WALK_SECONDS
+                ended = self._now()
+                self._walk_at = ended + min(max(shortest, 100 * (ended - began)), longest)
 
     def _count_orphans(self, backends: set[str]) -> None:
         counts = Counter(orphan.backend for orphan in self._orphans.find() if orphan.due)

@@ -19,7 +19,7 @@ from csi_cinderlib.observe import logs, redact
 LOOK_SECONDS = 5.0
 """Between two looks, which cost an array nothing."""
 ASK_SECONDS = 30.0
-"""Between two questions to an array, or its `stats_seconds` if they are longer."""
+"""Between two questions to an array, or its `stats_seconds` if they are longer and it is well."""
 PATIENCE = 20.0
 """Seconds after which a back end that was asked is said not to answer, if its answers do not take long. With the two before, what hangs is
 seen within a minute."""
@@ -113,7 +113,13 @@ class _Question:
 
     def ask(self) -> threading.Thread | None:
         """The thread that asks, if a question is due."""
-        if not self._backend.ready or self._running() or self._now() - self._asked_at < self._every:
+        if not self._backend.ready:
+            self._failure, self._asked_at = "", -math.inf  # it is asked at once when it has started again
+            return None
+        pause = (
+            ASK_SECONDS if self._failure else self._every
+        )  # a failure may have been that of a process that has ended
+        if self._running() or self._now() - self._asked_at < pause:
             return None
         self._asked_at = self._now()
         self._thread = threading.Thread(target=self._answer, name=f"ask-{self._backend.name}", daemon=True)
@@ -138,13 +144,14 @@ class _Question:
         return replace(seen, reason="is still starting", starting=self._now() - self._born < START_SECONDS)
 
     def _answer(self) -> None:
+        asked_at = self._asked_at
         try:
             self._backend.stats(refresh=True)
         except DriverError as error:
             self._failure = redact.of_backend(error, self._backend.settings.options)
         else:
             self._failure = ""
-        self._needed.append(self._now() - self._asked_at)
+            self._needed.append(self._now() - asked_at)
 
     def _running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()

@@ -187,10 +187,10 @@ class Process:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def end_group(self) -> None:
-        """End it and the programs that it runs, also when it has ended already."""
+        """End it and the programs that it runs, also when it has ended already; those of another user (sudo) as far as this process may."""
         if self._pidfd < 0:
             return
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
             try:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL, None, PIDFD_SIGNAL_PROCESS_GROUP)
             except OSError as error:

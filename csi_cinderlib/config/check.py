@@ -42,7 +42,8 @@ def backend(it: BackendSettings) -> None:
     """Raises ConfigurationError."""
     path = f"backends.{it.name}"
     named = BACKEND_NAME.fullmatch(it.name) and it.name not in _RESERVED
-    _require(named, path, "the name must be letters, digits, dots, dashes and underscores, and not DEFAULT")
+    reserved = " or ".join(_RESERVED)
+    _require(named, path, f"the name must be letters, digits, dots, dashes and underscores, and not {reserved}")
     _require(
         _CLASS_PATH.fullmatch(it.driver),
         f"{path}.driver",

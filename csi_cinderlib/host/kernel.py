@@ -111,6 +111,11 @@ def write(fd: int, content: bytes) -> None:
         content = content[os.write(fd, content) :]
 
 
+def is_short(error: OSError) -> bool:
+    """Whether this process or the machine lacks something for a moment, so that the answer says nothing about what was asked."""
+    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 @contextmanager
 def named(what: str) -> Iterator[None]:
     """Turn an OSError inside into `HostError("{what}: {reason}")`."""

@@ -186,7 +186,7 @@ def unmount_uppermost(path: str, *, seen: Mount | None = None) -> tuple[Mount, .
             whatever the path leads to, so the mount table is read once more right before it.
 
     Returns:
-        The mount table without it.
+        The mount table without it, and without what went with it.
 
     Raises:
         HostError: nothing is mounted there, or no longer what was seen; it is in use, or it cannot be unmounted.
@@ -199,7 +199,8 @@ def unmount_uppermost(path: str, *, seen: Mount | None = None) -> tuple[Mount, .
         raise HostError(hidden(here, cover))
     if not here or not _unmount_one(here.target, _UMOUNT_NOFOLLOW):
         raise HostError(f"unmounting {path}: the kernel does not release this mount")
-    return tuple(item for item in now if item is not here)
+    left = tuple(item for item in now if item is not here)
+    return table() if uppermost(here.target, left) else left  # the kernel ends a copy in a peer group, too
 
 
 def _changed(seen: Mount, now: Mount | None) -> str:
@@ -289,9 +290,13 @@ def bound_node(item: Mount) -> int:
 
 
 def cover_of(item: Mount, *, among: Sequence[Mount] | None = None) -> Mount | None:
-    """The later mount, at the same path or above it, to which the path of a mount leads instead; None while it leads to that mount.
+    """The later mount, at the same path or above it, to which the path of a mount leads instead; None while it leads to that mount,
+    or to a copy of it.
 
     See `by_device` for `among`.
+
+    Raises:
+        HostError: nobody can tell just now.
     """
     known = table() if among is None else among
     for _ in range(_LOOKS):
@@ -299,7 +304,7 @@ def cover_of(item: Mount, *, among: Sequence[Mount] | None = None) -> Mount | No
         if reached in (item.id, None):
             return None
         if found := next((other for other in known if other.id == reached), None):
-            return found
+            return None if found.shows_what(item) else found
         known = table()  # it came after the look
     raise HostError(f"{item.target}: its mounts change all the time")
 
@@ -308,13 +313,19 @@ _LOOKS = 10
 
 
 def _reached(path: str) -> int | None:
-    """The id of the mount that a path, or what is there of it, leads to. None for one that no longer answers: that hides nothing."""
+    """The id of the mount that a path, or what is there of it, leads to. None for one that no longer answers: that hides nothing.
+
+    Raises:
+        HostError: there are no more file descriptors, say.
+    """
     while True:
         try:
             return _mount_id(path)
         except (FileNotFoundError, NotADirectoryError):
             path = os.path.dirname(path)  # noqa: PTH120
-        except OSError:
+        except OSError as error:
+            if kernel.is_short(error):
+                raise HostError(f"looking for what is mounted at {path}: {error.strerror}") from error
             return None
 
 
@@ -349,7 +360,11 @@ def _number_of(path: str) -> int:
 
 
 def is_dead(item: Mount) -> bool:
-    """Whether the block device behind a mount is gone, or shows a size of 0. What has no block device is never dead."""
+    """Whether the block device behind a mount is gone, or shows a size of 0. What has no block device is never dead.
+
+    Raises:
+        HostError: there are no more file descriptors, say.
+    """
     number = bound_node(item) or item.device
     if item.fs_type == "btrfs" and not (number := _number_of(item.source)):
         return True
@@ -357,7 +372,9 @@ def is_dead(item: Mount) -> bool:
         return False
     try:
         return not int(kernel.read(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size"))
-    except OSError:
+    except OSError as error:
+        if kernel.is_short(error):
+            raise HostError(f"looking for the device of {item.target}: {error.strerror}") from error
         return True
 
 

@@ -45,6 +45,10 @@ class Mount:
         """Whether two looks saw one mount. The kernel gives the id of a mount that ended to the next one, and options change."""
         return other is not None and all(getattr(self, name) == getattr(other, name) for name in _UNCHANGING)
 
+    def shows_what(self, other: Mount) -> bool:
+        """Whether both show one thing at one path. Where a directory is bound on itself and shared, each mount below it comes twice."""
+        return all(getattr(self, name) == getattr(other, name) for name in _SHOWN)
+
     @property
     def read_only(self) -> bool:
         return "ro" in self.options or "ro" in self.super_options
@@ -59,7 +63,8 @@ class Mount:
         return any(item.startswith("shared:") for item in self.propagation)
 
 
-_UNCHANGING = ("id", "device", "root", "target", "fs_type", "source")
+_SHOWN = ("device", "root", "target", "fs_type", "source")
+_UNCHANGING = ("id", *_SHOWN)
 
 
 def table() -> tuple[Mount, ...]:

@@ -51,11 +51,13 @@ def _copier(kind: type) -> Callable[[Any, Mapping[str, Any]], Any]:
     if not _is_plain(kind) or len(names) == 1:  # of one, `attrgetter` gives no tuple
         return lambda instance, changes: dataclasses.replace(instance, **changes)
     open_class = make_dataclass(kind.__name__, names, slots=True, eq=False, repr=False)
-    values_of = attrgetter(*names)
+    known, values_of = frozenset(names), attrgetter(*names)
 
     def copy(instance: Any, changes: Mapping[str, Any]) -> Any:
         changed = open_class(*values_of(instance))
         for name, value in changes.items():
+            if name not in known:
+                return dataclasses.replace(instance, **changes)  # says what is wrong
             setattr(changed, name, value)
         changed.__class__ = kind
         return changed
@@ -64,4 +66,8 @@ def _copier(kind: type) -> Callable[[Any, Mapping[str, Any]], Any]:
 
 
 def _is_plain(kind: type) -> bool:
-    return "__slots__" in vars(kind) and not hasattr(kind, "__post_init__") and kind.__bases__ == (object,)
+    if "__slots__" not in vars(kind) or hasattr(kind, "__post_init__") or kind.__bases__ != (object,):
+        return False
+    own = fields(kind)
+    # An InitVar is no field. A field that is not given, and a place for weak references, are rare.
+    return len(own) == len(kind.__dataclass_fields__) == len(kind.__slots__) and all(item.init for item in own)  # type: ignore[attr-defined]

@@ -65,7 +65,7 @@ class Amendments:
         return durable
 
     def forget(self, name: str) -> None:
-        """Before the durable file is removed, or once it was written."""
+        """Once the durable file was written or removed: until then this process may end, and the changes count."""
         with suppress(FileNotFoundError):
             os.unlink(self._path(name))  # noqa: PTH108 - for each record that is stored
 

@@ -117,8 +117,8 @@ class StageRecords:
             _log.error("volume %s: the growth of its file system did not end, and cannot be undone any more", volume_id)
         path = self._path(volume_id)
         with kernel.named(f"removing the stage record of volume {volume_id}"):
-            self._amendments.forget(path.name)
             durable_files.remove(path)
+            self._amendments.forget(path.name)
         self._reserve.fill()
         with self._guard:
             self._known.pop(volume_id, None)

@@ -20,6 +20,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9]+")
 """What an encoding leaves as it is; base64 aside."""
 _PIECE = 4
 """Characters of an anchor by which many spellings are looked up at once."""
+_STRETCH = 16 * 1024
+"""Characters."""
+_LOOK, _PIECES = 150, 600
+"""To look for one anchor costs as much as to read `_LOOK` characters, and as many more as the text has; to take the pieces of a text, as
+much as to read it `_PIECES` times."""
 _ARMOUR = re.compile(r"-----.*-----")
 _URL_SAFE = str.maketrans("+/", "-_")
 _LINE_ENDS = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
@@ -85,11 +90,19 @@ class Index:
 
     def find(self, text: str) -> list[Spelling]:
         """Those whose anchors are in the text."""
-        if len(text) > len(self.spellings):  # one look costs as much as one piece
-            return [spelling for spelling in self.spellings if spelling.anchor in text]
-        pieces = {text[place : place + _PIECE] for place in range(len(text) - _PIECE + 1)}
-        likely = chain(self._short, *(self._by_piece[piece] for piece in self._by_piece.keys() & pieces))
+        if len(self.spellings) * (len(text) + _LOOK) < len(text) * _PIECES:
+            likely: Iterable[Spelling] = self.spellings
+        else:
+            likely = chain(self._short, *(self._by_piece[piece] for piece in self._pieces(text)))
         return [spelling for spelling in likely if spelling.anchor in text]
+
+    def _pieces(self, text: str) -> set[str]:
+        """Those that are in the text. Of a long one, all pieces take a hundred times its memory."""
+        known, found = self._by_piece.keys(), set[str]()
+        for start in range(0, len(text), _STRETCH):
+            part = text[start : start + _STRETCH + _PIECE - 1]
+            found |= known & {part[place : place + _PIECE] for place in range(len(part) - _PIECE + 1)}
+        return found
 
 
 @lru_cache(maxsize=4096)

@@ -45,10 +45,14 @@ class Statement:
         return {part.id for part in parts} if cursor.rowcount == len(parts) else self._written(connection, parts)
 
     def _written(self, connection: Connection, parts: Sequence[Part]) -> set[str]:
-        """Each write makes a revision of its own."""
-        text = f"SELECT id FROM {self.table} WHERE (id, revision) IN (VALUES {_marks(len(parts), 2)})"  # noqa: S608  # as below
-        found = execute_in_sqlite(connection, text, [value for part in parts for value in (part.id, part.revision)])
-        return {id for (id,) in found}
+        """Each write makes a revision of its own. SQLite has no index for pairs: it would look through all of the table."""
+        text = f"SELECT id, revision FROM {self.table} WHERE id IN {_marks(1, len(parts))}"  # noqa: S608  # as below
+        wanted = {(part.id, part.revision) for part in parts}
+        return {
+            id
+            for id, revision in execute_in_sqlite(connection, text, [part.id for part in parts])
+            if (id, revision) in wanted
+        }
 
 
 def _marks(rows: int, columns: int) -> str:

@@ -13,6 +13,7 @@ from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import StoreUnavailable
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.records import Status, Volume
@@ -119,6 +120,34 @@ def test_a_walk_that_takes_long_is_seldom_done(
     now += 1
     figures.update()
     assert walks == 2
+
+
+def test_a_walk_that_fails_is_not_done_again_at_each_look(
+    store: Store, backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics, orphans, now, walks = (
+        Metrics(version="1", mode="m", driver_name="d"),
+        Orphans(store, backends, KeyedLocks()),
+        0.0,
+        0,
+    )
+
+    def find() -> list[Orphan]:
+        nonlocal walks
+        walks += 1
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(orphans, "find", find)
+    figures = Figures(metrics, store, Observations(backends), orphans, monotonic=lambda: now)
+    with pytest.raises(StoreUnavailable):
+        figures.update()
+    now = WALK_SECONDS[0] - 1
+    figures.update()
+    assert walks == 1
+    assert 'csi_cinderlib_backend_ready{backend="figured"} 1.0' in metrics.exposition().decode()
+    now += 1
+    with pytest.raises(StoreUnavailable):
+        figures.update()
 
 
 def test_of_a_back_end_that_is_gone_only_its_volumes_are_shown(store: Store, backends: Backends) -> None:

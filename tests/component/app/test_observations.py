@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.app.observations import (
+    _UNKNOWN,
     ASK_SECONDS,
     LONGEST_PATIENCE,
     LOOK_SECONDS,
@@ -225,6 +226,67 @@ def test_a_back_end_whose_reports_are_kept_longer_is_asked_as_seldom(
     clock.now = 100
     observations.look()
     wait_for(lambda: asked == [1])
+
+
+def test_one_that_failed_is_not_left_so_for_as_long_as_its_reports_are_kept(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, backend = Clock(), make("seen-mended", stats_seconds=3600)
+    observations = Observations(Backends([backend]), monotonic=clock)
+
+    def refuse(**_: object) -> None:
+        raise OSError("no route to host")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend.driver, "get_volume_stats", refuse)
+        assert not observations.look()[0].ready
+    clock.now += ASK_SECONDS
+    assert observations.look()[0].ready
+
+
+def test_what_was_wrong_before_a_new_start_says_nothing_any_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, old = Clock(), make("seen-again")
+    ready, failing = True, True
+
+    def answer(**_: object) -> dict[str, object]:
+        if failing:
+            raise OSError("the process has ended")
+        return {"pools": []}
+
+    monkeypatch.setattr(old.driver, "get_volume_stats", answer)
+    monkeypatch.setattr(type(old), "ready", property(lambda _: ready))
+    observations = Observations(Backends([old]), monotonic=clock)
+    assert not observations.look()[0].ready
+    ready, failing = False, False
+    clock.now += LOOK_SECONDS
+    observations.look()
+    ready = True
+    clock.now += LOOK_SECONDS
+    assert observations.look()[0].ready
+
+
+def test_a_failure_that_took_long_does_not_make_anybody_more_patient(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hung until its process was ended would be said to be well for three minutes more when it hangs again."""
+    clock, backend = Clock(), make("seen-twice")
+    turns = [threading.Event() for _ in range(2)]
+    waiting = iter(turns)
+
+    def hang(**_: object) -> dict[str, object]:
+        assert next(waiting).wait(60)
+        raise OSError("the process has ended")
+
+    monkeypatch.setattr(backend.driver, "get_volume_stats", hang)
+    observations = Observations(Backends([backend]), monotonic=clock)
+    observations.look()
+    for turn in turns:
+        clock.now += 3 * _UNKNOWN + 1
+        assert observations.look()[0].reason == "has not answered for 60 seconds"
+        clock.now += 100
+        turn.set()
+        wait_for(lambda: not asking("seen-twice"))
+        observations.look()
 
 
 def test_a_back_end_whose_file_cannot_be_read_any_more_says_so_and_stays_ready(make: Make) -> None:

@@ -109,6 +109,7 @@ def test_empty_sections_are_as_good_as_none(tmp_path: Path) -> None:
         ("backends: {a: {driver: lvm}}", "backends.a.driver", "package.module.Class"),
         ("backends: {'a#b': {driver: x.Y}}", "backends.a#b", "the name must be"),
         ("backends: {DEFAULT: {driver: x.Y}}", "backends.DEFAULT", "not DEFAULT"),
+        ("backends: {backend_defaults: {driver: x.Y}}", "backends.backend_defaults", "not DEFAULT or backend_defaults"),
         ("backends: {a: {driver: x.Y, option: {}}}", "backends.a.option", "did you mean 'options'"),
         ("backends: {a: {driver: x.Y, options: {p: {env: NOT_SET}}}}", "backends.a.options.p", "NOT_SET is not set"),
         ("backends: {a: {driver: x.Y, options: {p: {file: /no/x}}}}", "backends.a.options.p", "No such file"),

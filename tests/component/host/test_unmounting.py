@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +116,73 @@ def test_a_mount_that_came_after_the_look_covers_what_was_seen(target: str, abov
     mounts.unmount_uppermost(cover.target)
     assert mounts.cover_of(seen, among=table) is None
     mounts.unmount(str(inner))
+
+
+def bound_on_itself(base: str) -> str:
+    """A directory of a shared mount that is bound on itself, as some programs do it with the kubelet's; what is mounted in it comes twice."""
+    mounts.mount("base", base, "tmpfs")
+    mounts.set_propagation(base, "shared")
+    inner = Path(base) / "kubelet"
+    (inner / "volume").mkdir(parents=True)
+    mounts.bind(str(inner), str(inner))
+    return str(inner / "volume")
+
+
+@pytest.fixture
+def twice(target: str) -> Iterator[str]:
+    path = bound_on_itself(target)
+    yield path
+    for one in (path, str(Path(path).parent)):
+        mounts.unmount(one)
+
+
+def test_a_copy_of_a_mount_hides_nothing_and_goes_with_it(twice: str) -> None:
+    mounts.mount("ours", twice, "tmpfs")
+    assert sources(twice) == ["ours", "ours"]
+    seen = look(twice)
+    assert mounts.cover_of(seen) is None
+    assert mounts.unmount_uppermost(twice, seen=seen) == mounts.table()
+    assert sources(twice) == []
+
+
+def test_layers_that_come_twice_are_unmounted_from_the_newest_on(twice: str) -> None:
+    for source in ("first", "second"):
+        mounts.mount(source, twice, "tmpfs")
+    table = mounts.table()
+    unmounted = []
+    while here := mounts.uppermost(twice, table):
+        table = mounts.unmount_uppermost(twice, seen=here)
+        unmounted.append(here.source)
+        assert sources(twice).count("first") == (0 if here.source == "first" else 2)
+    assert unmounted == ["second", "first"]
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_file_descriptors_nobody_says_that_a_path_leads_to_what_was_seen(target: str) -> None:
+    mounts.mount("ours", target, "tmpfs")
+    seen = look(target)
+    mounts.mount("theirs", target, "tmpfs")
+    with (
+        no_more_files(),
+        pytest.raises(HostError, match=f"looking for what is mounted at {target}: Too many open files"),
+    ):
+        mounts.cover_of(seen, among=(seen,))
+
+
+def test_without_file_descriptors_no_device_is_taken_for_gone(loop: Callable[..., str]) -> None:
+    item = replace(parse_line(LINE), device=Path(loop()).stat().st_rdev)
+    assert not mounts.is_dead(item)
+    with no_more_files(), pytest.raises(HostError, match="looking for the device of /mnt: Too many open files"):
+        mounts.is_dead(item)
 
 
 LINE = "36 35 8:16 /part /mnt rw,noatime shared:1 - ext4 /dev/sdb rw,errors=continue"

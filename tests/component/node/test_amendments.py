@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.node import durable_files
 from csi_cinderlib.node.amendments import Amendments
 from csi_cinderlib.node.stage_record import State, encode
 from csi_cinderlib.node.stage_records import StageRecords
@@ -167,6 +168,27 @@ def test_changes_go_with_their_record(tmp_path: Path) -> None:
     records.remove("vol")
     assert names(tmp_path / "stage-changes") == []
     assert records.find("vol") is None
+
+
+def test_a_process_that_ends_in_a_removal_leaves_no_earlier_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = StageRecords(tmp_path)
+    records.save(RECORD)
+    saved = records.save(READ_ONLY, this_boot=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(durable_files, "remove", _interrupted)
+        records.remove("vol")
+    assert StageRecords(tmp_path).find("vol") == saved
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Amendments, "forget", _interrupted)
+        records.remove("vol")
+    assert StageRecords(tmp_path).all().records == ()
+    assert names(tmp_path / "stage-changes") == []
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_changes_of_a_record_that_is_gone_are_swept(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi_cinderlib.observe import redact
-from csi_cinderlib.observe.spellings import spellings
+from csi_cinderlib.observe.spellings import Index, Spelling, spellings
 
 Encode = Callable[[str], str]
 GNARLY = "pa\"ss 'w/o+rd\\ä&<€>%\t$x😀"
@@ -153,3 +153,40 @@ def test_a_secret_that_looks_like_its_own_encodings_takes_no_time() -> None:
     began = time.monotonic()
     assert "***" in shown(f"x{secret}x" + secret[:-1] * 50, secret)
     assert time.monotonic() - began < 20, "seconds, not for ever"
+
+
+class Looked(str):
+    """Counts how often it is searched."""
+
+    __slots__ = ("looks",)
+    looks: int
+
+    def __contains__(self, part: str) -> bool:  # type: ignore[override]
+        self.looks += 1
+        return super().__contains__(part)
+
+
+def test_a_long_text_is_not_searched_for_each_of_thousands_of_secrets() -> None:
+    """A driver may log the whole of an array's answer."""
+    many = [Spelling(f"{number:04x}secret{number}") for number in range(12_000)]
+    filler = "no word of it here. " * 50_000
+    places = {many[7]: 0, many[8]: 16 * 1024 - 7, many[9]: 500_000, many[10]: len(filler)}
+    text = filler
+    for spelling, place in sorted(places.items(), key=lambda item: item[1], reverse=True):
+        text = text[:place] + spelling.secret + text[place:]
+    looked = Looked(text)
+    looked.looks = 0
+    assert set(places) <= set(Index(many).find(looked))
+    assert looked.looks < 2000
+
+
+@pytest.mark.parametrize("length", [3, 4, 5, 50, 16_383, 16_384, 16_385, 16_390, 40_000])
+@pytest.mark.parametrize("count", [1, 30, 700])
+def test_an_index_finds_what_a_search_for_each_finds(length: int, count: int) -> None:
+    many = [
+        Spelling(secret)
+        for secret in ("ab-cd", "zzzz", "-----", *(f"x{number}" for number in range(1000, 1000 + count)))
+    ]
+    text = "".join(chr(97 + place * place % 7) for place in range(length - 4)) + "zzzz"[:length]
+    for shown in (text, text.replace("zzzz", "x1000"), text + "cd"):
+        assert set(Index(many).find(shown)) == {spelling for spelling in many if spelling.anchor in shown}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError, InitVar, dataclass, field
 from typing import Any
 
 import pytest
 
 from csi_cinderlib.backend.stats import BackendStats, Pool
-from csi_cinderlib.model.making import replace
+from csi_cinderlib.model.making import maker, replace
 from csi_cinderlib.model.records import Provider, Source, SourceKind, VolumeType
 from csi_cinderlib.persistence.contract.samples import RECORDS, VOLUME
 
@@ -42,6 +42,25 @@ class Single:
     number: int
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Referable:
+    number: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    number: int
+    count: int = field(default=0, init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    number: int
+    name: str = ""
+    unit: InitVar[str] = "GiB"
+
+
 PARTS = (
     VOLUME.provider,
     VolumeType(name="gold"),
@@ -52,6 +71,9 @@ PARTS = (
     Open(1, "a"),
     Derived(SourceKind.VOLUME, "1", "a"),
     Single(1),
+    Referable(1, "a"),
+    Counted(1),
+    Prepared(1, "a"),
 )
 
 
@@ -77,6 +99,20 @@ def test_a_value_that_the_class_refuses_is_refused() -> None:
 
 
 def test_a_name_that_is_no_field_is_refused() -> None:
-    for instance in (VOLUME, Provider(), Open(1)):
-        with pytest.raises((AttributeError, TypeError), match="colour"):
-            replace(instance, **{"colour": "red"})  # type: ignore[arg-type]
+    for instance in (VOLUME, Provider(), Open(1), Single(1)):
+        for name in ("colour", "__class__"):
+            with pytest.raises(TypeError, match=f"got an unexpected keyword argument '{name}'"):
+                replace(instance, **{name: "red"})  # type: ignore[arg-type]
+
+
+def test_a_field_that_is_not_given_is_not_replaced_and_not_made() -> None:
+    with pytest.raises(ValueError, match="count is declared with init=False"):
+        replace(Counted(1), count=2)
+    with pytest.raises(TypeError, match="count"):
+        maker(Counted)({"number": 1, "count": 2})
+    assert maker(Counted)({"number": 1}) == Counted(1)
+
+
+def test_what_is_made_is_what_the_class_makes() -> None:
+    assert maker(Referable)({"number": 1}) == Referable(1)
+    assert maker(Prepared)({"number": 1, "unit": "MiB"}) == Prepared(1)

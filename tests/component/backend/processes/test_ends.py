@@ -8,6 +8,7 @@ import math
 import os
 import resource
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,25 @@ def test_a_process_has_ended_whoever_holds_or_closed_its_connection(make: Make, 
     assert "driver's process ended during the call" in str(ended[0])
     assert "ended with exit code" in backend.wait_until_ended()
     backend.start()
+
+
+@pytest.mark.root
+def test_programs_of_another_user_are_left_without_an_error() -> None:
+    """Nobody would hear of the driver's end otherwise. They are all that is left of its group when it has ended."""
+    with subprocess.Popen(["sleep", "60"], process_group=0) as program:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with suppress(BaseException):
+                process = forking.Process.__new__(forking.Process)
+                process.pid, process._pidfd = program.pid, os.pidfd_open(program.pid)
+                os.setresuid(65534, 65534, 65534)
+                process.end_group()
+                code = 0
+            os._exit(code)
+        ended = os.waitpid(child, 0)[1], program.poll()
+        program.kill()
+    assert ended == (0, None)
 
 
 def test_a_process_without_a_connection_ends_before_the_next_one_starts(make: Make) -> None:
