@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 import uuid
 from dataclasses import dataclass
 
@@ -50,9 +51,11 @@ def random_namespace() -> Namespace:
 def random_hex(digits: int) -> str:
     """For what must differ from all others, also in other processes, and need not be hard to guess.
 
-    From a generator that the operating system seeds once in each process, instead of a system call each time.
+    From a generator that the operating system seeds once in each process, instead of a system call each time. The clock has a part in
+    it, for a virtual machine that is restored twice from one snapshot of its memory.
     """
-    return f"{_random.getrandbits(4 * digits):0{digits}x}"
+    number = _random.getrandbits(4 * digits) ^ time.time_ns()
+    return f"{number % (1 << 4 * digits):0{digits}x}"
 
 
 def is_derived(id: str) -> bool:

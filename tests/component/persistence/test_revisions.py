@@ -6,6 +6,7 @@ import os
 import random
 import re
 
+from csi_cinderlib.model import ids
 from csi_cinderlib.model.ids import random_hex
 from csi_cinderlib.persistence.revisions import following
 
@@ -42,3 +43,10 @@ def test_whoever_seeds_the_random_numbers_of_the_process_does_not_repeat_revisio
 
 def test_short_numbers_keep_their_digits() -> None:
     assert {len(random_hex(2)) for _ in range(2000)} == {2}
+
+
+def test_a_machine_that_is_restored_from_a_snapshot_of_its_memory_does_not_repeat_revisions() -> None:
+    state = ids._random.getstate()
+    made = following("")
+    ids._random.setstate(state)
+    assert following("") != made
