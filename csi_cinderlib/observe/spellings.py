@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import chain
 from urllib.parse import quote, quote_plus
-from xml.sax.saxutils import escape
 
 SHORTEST = 4
 """Shorter values are not looked for: hiding every "on" would hide the log and protect nothing."""
@@ -159,7 +159,10 @@ def _json(text: str) -> Iterator[str]:
 
 def _xml(text: str) -> Iterator[str]:
     for entities in _ENTITIES:
-        yield (escaped := escape(text, entities))
+        escaped = html.escape(text, quote=False)  # saxutils would import http
+        for char, entity in entities.items():
+            escaped = escaped.replace(char, entity)
+        yield escaped
         yield escaped.encode("ascii", "xmlcharrefreplace").decode()
 
 

@@ -134,23 +134,34 @@ def _rate(driver: DriverProcess, *, callers: int, seconds: float) -> float:
 
 
 def lives(directory: Path) -> Iterator[Row]:
-    """Whole life cycles on loop files: create, publish, stage, mount, and back."""
+    """Whole life cycles on loop files: create, publish, stage, mount, and back; in one process, and as in a cluster."""
     made, made_cpu = calibration.make_ext4(directory)
     with running(directory / "lives") as driver:
-        client = Client(driver)
-        node_id = client.node_id()
-        for capability, name, budget, aim in ((BLOCK, "block", 50, 80), (EXT4, "ext4", 60, 100)):
-            client.life(f"warm-{name}", capability, node_id)
-            used = cpu_seconds(driver)
-            rate = _lives(client, capability, name, node_id)
-            cpu = (cpu_seconds(driver) - used) / LIVES * 1e3
-            what = f"life cycles per second, {name}, 8 callers"
-            yield Row(what, "/s", rate, budget, aim, 1 / made, "mkfs.ext4 in a row", more_is_better=True)
-            goal, wish = (16, 10) if capability is EXT4 else (None, None)
-            yield Row(f"processor time per life cycle, {name}", "ms", cpu, goal, wish, made_cpu * 1e3, "mkfs.ext4")
+        yield from _lives(made, made_cpu, driver)
+    with (
+        running(directory / "lives-controller", "--mode", "controller") as controller,
+        running(directory / "lives-node", "--mode", "node") as node,
+    ):
+        yield from _lives(made, made_cpu, controller, node)
 
 
-def _lives(client: Client, capability: csi_pb2.VolumeCapability, name: str, node_id: str) -> float:
+def _lives(made: float, made_cpu: float, controller: DriverProcess, node: DriverProcess | None = None) -> Iterator[Row]:
+    client = Client(controller, node)
+    node_id = client.node_id()
+    programs = [controller, node] if node else [controller]
+    apart = ", controller and node apart" if node else ""
+    for capability, name, budget, aim in ((BLOCK, "block", 50, 80), (EXT4, "ext4", 60, 100)):
+        client.life(f"warm-{name}", capability, node_id)
+        used = sum(map(cpu_seconds, programs))
+        rate = _rate_of_lives(client, capability, name, node_id)
+        cpu = (sum(map(cpu_seconds, programs)) - used) / LIVES * 1e3
+        what = f"life cycles per second, {name}, 8 callers{apart}"
+        yield Row(what, "/s", rate, budget, aim, 1 / made, "mkfs.ext4 in a row", more_is_better=True)
+        goal, wish = (16, 10) if capability is EXT4 else (None, None)
+        yield Row(f"processor time per life cycle, {name}{apart}", "ms", cpu, goal, wish, made_cpu * 1e3, "mkfs.ext4")
+
+
+def _rate_of_lives(client: Client, capability: csi_pb2.VolumeCapability, name: str, node_id: str) -> float:
     started = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: client.life(f"{name}-{number}", capability, node_id), range(LIVES)))

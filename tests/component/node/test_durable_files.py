@@ -61,7 +61,7 @@ def test_stage_records_and_format_marks_are_durable_when_they_are_answered(tmp_p
     records.note(RECORD)
     assert calls == []
     records.remove("vol")
-    assert calls == ["unlink stage-changes/vol.json", "unlink stage/vol.json", "fsync stage/"]
+    assert calls == ["unlink stage/vol.json", "fsync stage/", "unlink stage-changes/vol.json"]
     calls.clear()
     FormatMarks(tmp_path / "formatted").set("vol", "a@1")
     assert calls == ["fsync vol.new of 3 bytes", "rename vol.new vol", "fsync formatted/"]
