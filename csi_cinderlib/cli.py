@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "crds": "print the definitions of the custom resources, for kubectl apply",
         "doctor": "look at what this host has of the tools that a node needs",
         "new-key": "make a key that seals secrets",
+        "rotate-node-key": "give this node a new key of its own",
     }
 )
 """Every command and what it does. `csi_cinderlib.commands` has a module for each, of the same name with _ for -, and `import_` for import."""

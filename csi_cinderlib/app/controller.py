@@ -33,7 +33,7 @@ from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.lease import LeasedStore
-from csi_cinderlib.provisioning import installation
+from csi_cinderlib.provisioning import contexts, installation
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.heartbeats import Owners
@@ -94,6 +94,7 @@ class ControllerSide:
         self._leadership: leadership.Leadership | None = None
         self._settling = threading.Lock()
         self._nodes: Store | None = None
+        self._contexts: contexts.Contexts
         self._ids: Namespace
         self._running: RunningBackends | None = None
         self._deadline = Deadline()
@@ -115,9 +116,19 @@ class ControllerSide:
         if self.store.traits.shared:
             self._lead()
         restarted = self._metrics.backend_restarted if self._metrics is not None else unmeasured
+        self._contexts = self._open_contexts()
         self._running = RunningBackends(self._settings, self._stopping, self.backends, self._make, restarted=restarted)
         self._running.start()
         self._start_chores(self._running)
+
+    def _open_contexts(self) -> contexts.Contexts:
+        registering = self._settings.kubernetes
+        return contexts.Contexts(
+            self._keys.shared if registering else self._keys.sealer,
+            signers=self._keys.signers,
+            nodes=self._nodes or self.store,
+            registering=registering,
+        )
 
     def _lead(self) -> None:
         """Stand by, with Cinder loaded, until this process is the active controller."""
@@ -193,7 +204,7 @@ class ControllerSide:
         attachments = Attachments(
             *common,
             ids=self._ids,
-            sealer=self._keys.sealer,
+            contexts=self._contexts,
             max_per_node=settings.max_volumes_per_node,
             nodes=self._nodes,
         )
@@ -224,6 +235,7 @@ class ControllerSide:
         self._every(OBEY_SECONDS, "requests to restart", running.obey)
         sealing = resealing.Resealing(self.store, self._keys.sealer, lagging=self.owners.lagging)
         self._every(resealing.LOOK_SECONDS, "sealing", sealing.look)
+        self._every(contexts.LOOK_SECONDS, "the nodes' knowledge of keys", self._contexts.tell_all)
         seen = observations.Observations(self.backends, unreadable=running.unreadable)
         self._every(observations.LOOK_SECONDS, "look at the back ends", seen.look)
         if self._metrics is not None:

@@ -1,9 +1,11 @@
-"""The sealing keys of this process, read again when their file changes, so that they rotate without a restart."""
+"""The keys of this process, read again when their files change, so that they are exchanged without a restart."""
 
 from __future__ import annotations
 
+from csi_cinderlib import envelopes
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import SealingKey, Settings
+from csi_cinderlib.envelopes import Signer
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.observe import logs
 from csi_cinderlib.sealing import Sealer
@@ -14,29 +16,52 @@ _log = logs.logger(__name__)
 class Keys:
     """One sealer for the whole process.
 
+    Attributes:
+        sealer: seals with the first of all keys, and opens with each.
+        shared: seals with the first of the keys that nodes have, too.
+
     Raises:
-        ConfigurationError: the file cannot be read, or a key is none.
+        ConfigurationError: a file cannot be read, or a key is none.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._trouble = ""
-        self._known: tuple[SealingKey, ...] = live.sealing_keys(settings)
+        self._known, self._known_shared = self._read()
         self.sealer = Sealer(self._known, reread=self.refresh)
+        self.shared = Sealer(self._known_shared)
+        self._signers: tuple[Signer, ...] | None = None
+
+    @property
+    def may_change(self) -> bool:
+        """Whether there is a file to be read again."""
+        return bool(self._settings.sealing_keys_file or self._settings.shared_keys_file)
+
+    def signers(self) -> tuple[Signer, ...]:
+        """What follows from the keys that no node has: the first one signs, nodes are told of all."""
+        if (signers := self._signers) is None:
+            own = [key for key in self._known if key.key not in {shared.key for shared in self._known_shared}]
+            signers = self._signers = tuple(envelopes.signer(key) for key in own)
+        return signers
 
     def refresh(self) -> None:
-        """Take over what the file holds now; what cannot be used is logged, and the keys of before go on."""
+        """Take over what the files hold now; what cannot be used is logged, and the keys of before go on."""
         try:
-            keys = live.sealing_keys(self._settings)
-            if keys != self._known:
+            keys, shared = self._read()
+            is_changed = (keys, shared) != (self._known, self._known_shared)
+            if is_changed:
                 self.sealer.rotate(keys)
+                self.shared.rotate(shared)
         except ConfigurationError as error:
             if str(error) != self._trouble:
                 _log.error("sealing keys cannot be read again; those of before go on", reason=str(error))
             self._trouble = str(error)
             return
         self._trouble = ""
-        if keys == self._known:
+        if not is_changed:
             return
-        self._known = keys
+        self._known, self._known_shared, self._signers = keys, shared, None
         _log.info("sealing keys changed", ids=[key.id for key in keys], writes=keys[0].id if keys else "")
+
+    def _read(self) -> tuple[tuple[SealingKey, ...], tuple[SealingKey, ...]]:
+        return live.sealing_keys(self._settings), live.shared_keys(self._settings)

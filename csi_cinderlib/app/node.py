@@ -15,7 +15,9 @@ from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.csi.node import Node
 from csi_cinderlib.csi.server import Service
 from csi_cinderlib.node import registration
+from csi_cinderlib.node.contexts import Opener, OwnContexts
 from csi_cinderlib.node.expansion import Expansion
+from csi_cinderlib.node.own_keys import OwnKeys
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.publishing import Publishing
 from csi_cinderlib.node.reconcile import reconcile
@@ -25,6 +27,10 @@ from csi_cinderlib.node.statistics import Statistics
 from csi_cinderlib.observe import logs
 
 _log = logs.logger(__name__)
+KEY_SECONDS = 5.0
+"""Between two looks at the file of this node's keys."""
+SIGNERS_SECONDS = 3600.0
+"""After which the controller's keys are asked for again, so that one that was taken away is not accepted for ever."""
 PRUNE_SECONDS = 24 * 3600.0
 """Between two looks for format marks that nobody needs any more."""
 
@@ -41,6 +47,10 @@ class NodeSide:
         self._keys = keys
         self._locks = KeyedLocks()
         self._node_id = ""
+        self._connector: Mapping[str, object] = {}
+        self._own: OwnKeys | None = None
+        self._own_contexts: OwnContexts | None = None
+        self._registered_key = (0, 0)
         self._topology = settings.topology
         self._records: StageRecords
         self._initiator: Initiator
@@ -53,24 +63,43 @@ class NodeSide:
         if not tools.missing(["nvme"]):
             with suppress(OSError):  # an array that needs the name will say so
                 ensure_nvme_identity()
-        connector = connector_properties(host=settings.node_name, multipath=settings.multipath)
-        self._node_id = registration.node_id(connector, settings)
+        self._connector = connector_properties(host=settings.node_name, multipath=settings.multipath)
+        self._node_id = registration.node_id(self._connector, settings)
+        contexts: Opener = self._keys.sealer
         if settings.kubernetes and settings.node_name:
-            self._topology = self._register(connector)
+            contexts = self._open_registered()
         self._paths = Paths(settings.kubelet_directory)
         self._records = StageRecords(settings.state_dir, self._paths)
         self._initiator = Initiator(settings.state_dir, multipath=settings.multipath)
-        self._staging = Staging(self._records, self._initiator, self._keys.sealer, self._locks, self._paths)
+        self._staging = Staging(self._records, self._initiator, contexts, self._locks, self._paths)
         tell_what_is_missing(multipath=settings.multipath)
 
-    def _register(self, connector: Mapping[str, object]) -> Mapping[str, str]:
-        """In Kubernetes always as a custom resource, the one thing that a node may write. Returns its topology."""
+    def _open_registered(self) -> Opener:
+        """Register, and read from now on what is encrypted to this node."""
+        self._own = OwnKeys(self._settings.state_dir, self._node_id)
+        registered = self._register()
+        self._topology = registered.topology
+        self._registered_key = self._own.stamp()
+        self._own_contexts = OwnContexts(
+            self._own, self._keys.sealer, signers=registered.signers, ask=lambda: self._register().signers
+        )
+        return self._own_contexts
+
+    def _register_new_key(self) -> None:
+        if self._own is not None and (stamp := self._own.stamp()) != self._registered_key:
+            self._register()
+            self._registered_key = stamp
+            _log.info("the key of this node has changed, and is registered", node=self._node_id)
+
+    def _register(self) -> registering.Registered:
+        """In Kubernetes always as a custom resource, the one thing that a node may write."""
         store = self._settings.store
         return registering.in_child(
             registering.Request(
                 options=store.options if store.plugin == "kubernetes" else {},
                 node=self._node_id,
-                connector=connector,
+                state_dir=str(self._settings.state_dir),
+                connector=self._connector,
                 topology=self._settings.topology,
                 labels=self._settings.topology_labels,
             )
@@ -99,6 +128,9 @@ class NodeSide:
                 failed=len(done.failed),
                 corrupt=len(done.corrupt),
             )
+        if (contexts := self._own_contexts) is not None:
+            every(KEY_SECONDS, "this node's key", self._register_new_key, self._stopping)
+            every(SIGNERS_SECONDS, "the controller's keys", contexts.learn, self._stopping)
         every(self._prune_seconds, "format marks", self._prune, self._stopping)
 
     def _prune(self) -> None:

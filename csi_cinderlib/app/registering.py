@@ -1,6 +1,6 @@
 """Makes a node known to its cluster, in a process of its own that ends when that is done.
 
-TLS and HTTP take 6 MB that a node would carry for ever for the sake of one request at its start.
+TLS, HTTP and the making of a key take 15 MB that a node would carry for ever for the sake of one request at its start.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csi_cinderlib import errors
@@ -28,10 +29,12 @@ class Request:
     Attributes:
         options: how to reach the API server (`persistence.kubernetes`).
         labels: of the Node object, whose values are topology.
+        state_dir: where this node's keys are, or are made.
     """
 
     options: Mapping[str, object]
     node: str
+    state_dir: str
     connector: Mapping[str, object]
     topology: Mapping[str, str]
     labels: Sequence[str]
@@ -41,8 +44,21 @@ class Request:
         return json.dumps({name: dict(it) if isinstance(it, Mapping) else it for name, it in values.items()})
 
 
-def in_child(request: Request) -> dict[str, str]:
-    """Register the node; returns its topology, that of the labels included.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """What a node learns when it registers.
+
+    Attributes:
+        topology: its own, that of the labels included.
+        signers: the controller's public keys, by their ids; none before a controller has seen the node.
+    """
+
+    topology: Mapping[str, str]
+    signers: Mapping[str, str]
+
+
+def in_child(request: Request) -> Registered:
+    """Register the node, with a key of its own.
 
     Raises:
         ConfigurationError, StoreUnavailable, NotReady: what the child met.
@@ -65,8 +81,7 @@ def in_child(request: Request) -> dict[str, str]:
         raise HostError(f"the registration ended with code {done.returncode}: {done.stderr.strip()[-500:]}") from None
     if "error" in answer:
         raise _error(answer)
-    topology: dict[str, str] = answer["topology"]
-    return topology
+    return Registered(**answer)
 
 
 def _error(answer: Mapping[str, str]) -> DriverError:
@@ -78,10 +93,11 @@ def _error(answer: Mapping[str, str]) -> DriverError:
     return kind(answer["message"])
 
 
-def register(request: Request) -> dict[str, str]:
+def register(request: Request) -> Registered:
     """The same in this process."""
     from csi_cinderlib.model.records import Node
     from csi_cinderlib.node import registration
+    from csi_cinderlib.node.own_keys import OwnKeys
     from csi_cinderlib.persistence.kubernetes import access, open_for_node
     from csi_cinderlib.persistence.kubernetes.rest import Client
 
@@ -90,10 +106,12 @@ def register(request: Request) -> dict[str, str]:
         client = Client(access(request.options), connections=1)
         topology |= topology_of(client, request.node, request.labels)
         client.close()
+    key = OwnKeys(Path(request.state_dir), request.node).ensure()
+    node = Node(id=request.node, connector=request.connector, topology=topology, public_key=key.public)
     registry = open_for_node(request.options)
-    registration.register(registry, Node(id=request.node, connector=request.connector, topology=topology))
+    registered = registration.register(registry, node)
     registry.close()
-    return topology
+    return Registered(topology=topology, signers=registered.signers)
 
 
 def topology_of(client: Client, node: str, labels: Sequence[str]) -> dict[str, str]:
@@ -112,7 +130,8 @@ def topology_of(client: Client, node: str, labels: Sequence[str]) -> dict[str, s
 def main() -> None:
     """The child: a Request as JSON on standard input, the answer on standard output."""
     try:
-        answer: dict[str, object] = {"topology": register(Request(**json.load(sys.stdin)))}
+        registered = register(Request(**json.load(sys.stdin)))
+        answer: dict[str, object] = {"topology": registered.topology, "signers": dict(registered.signers)}
     except ConfigurationError as error:
         answer = {"error": ConfigurationError.__name__, "key": error.key, "message": error.problem}
     except DriverError as error:

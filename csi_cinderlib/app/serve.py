@@ -32,7 +32,7 @@ STOP_SECONDS = 25.0
 """For calls in flight when asked to stop: Kubernetes kills after 30."""
 
 KEYS_SECONDS = 5.0
-"""Between two looks at the file of sealing keys."""
+"""Between two looks at the files of sealing keys."""
 
 _OF_CONTROLLER = ("Controller", "GroupController")
 _OF_NODE = ("Node",)
@@ -193,7 +193,7 @@ class Loader:
         return sides
 
     def _watch(self, keys: Keys) -> None:
-        while self._settings.sealing_keys_file and not self._stopping.wait(KEYS_SECONDS):
+        while keys.may_change and not self._stopping.wait(KEYS_SECONDS):
             keys.refresh()
 
     def _register(self) -> None:

@@ -59,19 +59,32 @@ def backends(settings: Settings, environment: Mapping[str, str] = os.environ) ->
 
 
 def sealing_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> tuple[SealingKey, ...]:
-    """The keys of the file, which go first, and those of `settings`.
+    """All keys that open something: those of the file, which go first, those of `settings`, and those that nodes have, too.
 
     Raises:
-        ConfigurationError: the file cannot be read, or holds no key.
+        ConfigurationError: a file cannot be read, or that of `sealing_keys_file` holds no key.
     """
-    if not settings.sealing_keys_file:
-        return settings.sealing_keys
-    raw = read_yaml(Path(settings.sealing_keys_file))
-    keys = Reader(environment).value(tuple[SealingKey, ...], raw, "sealing_keys_file")
+    keys = settings.sealing_keys
+    if settings.sealing_keys_file:
+        read = _keys_in(Path(settings.sealing_keys_file), "sealing_keys_file", environment)
+        if not read:
+            raise ConfigurationError("sealing_keys_file", f"{settings.sealing_keys_file} holds no key")
+        keys = read + keys
+    return keys + tuple(key for key in shared_keys(settings, environment) if key not in keys)
+
+
+def shared_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> tuple[SealingKey, ...]:
+    """The keys that nodes have, too. None without a file, for a new installation has none. Raises ConfigurationError."""
+    path = Path(settings.shared_keys_file)
+    if not settings.shared_keys_file or not path.exists():
+        return ()
+    return _keys_in(path, "shared_keys_file", environment)
+
+
+def _keys_in(path: Path, key: str, environment: Mapping[str, str]) -> tuple[SealingKey, ...]:
+    keys = Reader(environment).value(tuple[SealingKey, ...], read_yaml(path), key)
     assert isinstance(keys, tuple)
-    if not keys:
-        raise ConfigurationError("sealing_keys_file", f"{settings.sealing_keys_file} holds no key")
-    return keys + settings.sealing_keys
+    return keys
 
 
 def _in_file(path: Path, environment: Mapping[str, str], *, taken: Container[str]) -> tuple[BackendSettings, ...]:

@@ -101,6 +101,7 @@ class Settings:
         store: where the metadata lies.
         sealing_keys: what seals credentials in the store and on their way to a node; none leaves them in plain, for one machine.
         sealing_keys_file: a YAML file with more of them, a list of `{id, key}` in front of `sealing_keys`; read again when it changes.
+        shared_keys_file: such a file with the keys that nodes have, too, as all had before each had a key of its own. It may be missing. They open what was sealed with them, and seal for nodes that have no key of their own yet; nothing else.
         log: what is logged and how; it goes to standard error.
         workers: threads of the gRPC server for storage calls: the provisioner alone runs 100 at once, and slow arrays hold them.
         max_volumes_per_node: 0 leaves it to the container orchestrator.
@@ -127,6 +128,7 @@ class Settings:
     store: StoreSettings = StoreSettings()
     sealing_keys: tuple[SealingKey, ...] = ()
     sealing_keys_file: str = ""
+    shared_keys_file: str = ""
     log: LogSettings = LogSettings()
     workers: int = 128
     max_volumes_per_node: int = 0

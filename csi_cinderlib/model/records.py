@@ -293,11 +293,18 @@ class KeyValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node's connector properties and topology, written by that node alone; `id` is the node's name."""
+    """What a node says of itself; `id` is the node's name.
+
+    Attributes:
+        public_key: to which the controller encrypts what the node needs (`envelopes`); "" for a node that has none.
+        signers: the controller's public keys, by their ids, with which the node checks that. Written by the controller alone.
+    """
 
     id: str
     connector: Mapping[str, object] = NOTHING
     topology: Mapping[str, str] = EMPTY
+    public_key: str = ""
+    signers: Mapping[str, str] = EMPTY
     revision: str = ""
     unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
 

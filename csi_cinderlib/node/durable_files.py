@@ -26,17 +26,27 @@ def store(path: Path, content: bytes) -> None:
     Raises:
         OSError: it could not be stored; the previous one is still there.
     """
+    replace(path, content, synced=True)
+    _sync(path.parent)
+
+
+def replace(path: Path, content: bytes, *, synced: bool = False) -> None:
+    """Write the file at once for all who read it; after the loss of power it may be the previous one, or empty. Raises OSError.
+
+    Args:
+        synced: its content is on the disk before it takes the previous one's place.
+    """
     unfinished = f"{path}{_UNFINISHED}"
     with kernel.opened(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode=0o600) as fd:
         try:
             kernel.write(fd, content)
-            os.fsync(fd)
+            if synced:
+                os.fsync(fd)
             os.rename(unfinished, path)  # noqa: PTH104
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(unfinished)  # noqa: PTH108
             raise
-    _sync(path.parent)
 
 
 def remove(path: Path) -> None:

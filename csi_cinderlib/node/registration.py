@@ -28,7 +28,7 @@ def node_id(connector: Mapping[str, object], settings: Settings) -> str:
 
 
 def register(store: Store, node: Node) -> Node:
-    """Write this node's own record, new or changed; an equal one is left alone.
+    """Write this node's own record, new or changed; an equal one is left alone. The signers in it are the controller's to write.
 
     Raises:
         StaleRecord: somebody else writes it all the time: two nodes of one name.
@@ -36,9 +36,8 @@ def register(store: Store, node: Node) -> Node:
     for _ in range(_ATTEMPTS):
         try:
             known = store.get(Node, node.id)
-            if replace(known, revision="") == replace(node, revision=""):
-                return known
-            return store.replace(replace(node, revision=known.revision))
+            wanted = replace(node, signers=known.signers, revision=known.revision)
+            return known if known == wanted else store.replace(wanted)
         except NotFound:
             try:
                 return store.add(replace(node, revision=""))

@@ -12,7 +12,8 @@ from csi_cinderlib.host import kernel
 from csi_cinderlib.host.reserve import Reserve
 from csi_cinderlib.node import durable_files
 from csi_cinderlib.node.amendments import Amendments
-from csi_cinderlib.node.format_marks import FormatMarks
+from csi_cinderlib.node.attachment_history import AttachmentHistory
+from csi_cinderlib.node.format_marks import KEPT_SECONDS, FormatMarks
 from csi_cinderlib.node.growth import Growth
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord, decode, encode
@@ -37,6 +38,7 @@ class StageRecords:
 
     Attributes:
         formatted: the marks that outlive a record, below `state_dir/formatted`.
+        attachments: those that each volume has had here, below `state_dir/attachments`.
         growth: of unmounted file systems, with undo files below `state_dir/growth`.
     """
 
@@ -53,6 +55,7 @@ class StageRecords:
         self._reserve = Reserve(state_dir / "stage-reserve")
         self._reserve.fill()
         self.formatted = FormatMarks(state_dir / "formatted")
+        self.attachments = AttachmentHistory(state_dir / "attachments")
         self.growth = Growth(state_dir / "growth", self._boot_id)
         for record in self.all().records:
             self._remember(self._content(self._path(record.volume_id)), record)
@@ -135,8 +138,10 @@ class StageRecords:
         return AllRecords(tuple(records), tuple(corrupt))
 
     def forget_old_marks(self, now: float) -> None:
-        """Remove marks of volumes that have no record and were formatted long before `now` (seconds since 1970)."""
-        self.formatted.prune(now, in_use={path.stem for path in self.directory.glob(f"*{_SUFFIX}")})
+        """Remove what is noted of volumes that have no record and were here long before `now` (seconds since 1970)."""
+        in_use = {path.stem for path in self.directory.glob(f"*{_SUFFIX}")}
+        self.formatted.prune(now, in_use=in_use)
+        self.attachments.prune(now - KEPT_SECONDS, in_use=in_use)
 
     def owner_of(self, wwid: str, *, other_than: str) -> str:
         """The volume, other than that one, whose record names this device; "" when none does."""

@@ -19,11 +19,11 @@ from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.requests import StageVolume
 from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.contexts import Opener
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.pages import JOURNAL_PAGE
-from csi_cinderlib.sealing import Sealer
 
 _log = logging.getLogger(__name__)
 
@@ -35,13 +35,13 @@ class Staging:
         self,
         records: StageRecords,
         initiator: Initiator,
-        sealer: Sealer,
+        contexts: Opener,
         locks: KeyedLocks,
         paths: Paths | None = None,
     ) -> None:
         self._records = records
         self._initiator = initiator
-        self._sealer = sealer
+        self._contexts = contexts
         self._locks = locks
         self._paths = paths or Paths()
 
@@ -53,14 +53,15 @@ class Staging:
                 below the kubelet's directory.
             OperationPending: another call works on this volume, or at this path.
             AlreadyExists: staged with another path or capability, or the path is taken.
-            PreconditionFailed: what is on the device forbids it (UnsafeToFormat, another file system, another device), or
-                the volume is still published here since an earlier attachment.
+            PreconditionFailed: what is on the device forbids it (UnsafeToFormat, another file system, another device), the
+                volume is still published here since an earlier attachment, or the context itself is of an earlier one.
             HostError: the device, a tool or a mount failed.
         """
         connection = self._open(request)
         request = replace(request, staging_path=self._paths.resolve(request.staging_path, "staging_target_path"))
         with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(request.staging_path)):
             self._refuse_occupied(request)
+            self._records.attachments.enter(request.volume_id, connection.attachment)
             previous = self._records.find(request.volume_id)
             if previous and not previous.is_of(connection):
                 self._leave(previous)
@@ -83,7 +84,7 @@ class Staging:
         text = request.publish_context.get("connection")
         if not text:
             raise InvalidRequest("publish_context", "has no connection: is the volume published to this node?")
-        connection = Connection.from_bytes(self._sealer.open(text))
+        connection = Connection.from_bytes(self._contexts.open(text))
         if connection.volume_id != request.volume_id:
             raise InvalidRequest("publish_context", f"belongs to volume {connection.volume_id!r}")
         return connection

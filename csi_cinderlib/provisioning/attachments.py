@@ -22,7 +22,7 @@ from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import access, fencing, locking
-from csi_cinderlib.sealing import Sealer
+from csi_cinderlib.provisioning.contexts import Contexts
 
 CONTEXT_KEY = "connection"
 MKFS_OPTIONS = "mkfsOptions"
@@ -34,7 +34,7 @@ class Attachments:
     """Decides who may have a volume, and seals what the node needs to reach it.
 
     Args:
-        sealer: seals publish_context, since Kubernetes shows it in a VolumeAttachment's status.
+        contexts: seal publish_context, since Kubernetes shows it in a VolumeAttachment's status.
         max_per_node: volumes on one node; 0 is no limit.
         nodes: the store in which nodes register, where it is not the volumes' own.
     """
@@ -46,7 +46,7 @@ class Attachments:
         locks: KeyedLocks,
         *,
         ids: Namespace,
-        sealer: Sealer,
+        contexts: Contexts,
         max_per_node: int = 0,
         nodes: Store | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -55,7 +55,7 @@ class Attachments:
         self._backends = backends
         self._locks = locks
         self._ids = ids
-        self._sealer = sealer
+        self._contexts = contexts
         self._max_per_node = max_per_node
         self._nodes = nodes or store
         self._clock = clock
@@ -72,11 +72,11 @@ class Attachments:
         id = request.volume_id
         with self._locks.hold(locking.attachments(id), shared=[locking.volume(id)]):
             volume = get_volume(self._store, id)
-            connector = self._connector(request.node_id)
+            node = self._contexts.prepare(self._node(request.node_id))
             fencing.check_usable(volume, request)
-            attachment, is_answered = self._attach(volume, connector, request)
+            attachment, is_answered = self._attach(volume, node, request)
             alone = attachment.read_only and self._is_alone(attachment)
-            text = self._sealer.seal(connection(volume, attachment, request, alone=alone).to_bytes())
+            text = self._contexts.seal(node, connection(volume, attachment, request, alone=alone).to_bytes())
             if len(CONTEXT_KEY) + len(text) > MAX_CONTEXT:
                 if not is_answered:  # nobody can use it, and the attacher would not ask to take it away
                     self._detach(attachment)
@@ -94,7 +94,7 @@ class Attachments:
                 if node_id in {"", attachment.node_id}:
                     self._detach(attachment)
 
-    def _attach(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> tuple[Attachment, bool]:
+    def _attach(self, volume: Volume, node: Node, request: PublishVolume) -> tuple[Attachment, bool]:
         """The attachment, and whether it was answered before, so that the node may have it in use."""
         backend = self._backends.get(volume.backend)
         attachments = self._attachments(volume.id)
@@ -112,7 +112,7 @@ class Attachments:
         if found is None:
             self._check_slots(request.node_id)
         is_answered = found is not None and found.status is Status.AVAILABLE
-        return backend.connect(volume, self._new(volume, connector, request), check=check), is_answered
+        return backend.connect(volume, self._new(volume, node, request), check=check), is_answered
 
     def _is_alone(self, attachment: Attachment) -> bool:
         """Whether no other node has the volume. This attachment's record is visible already, so of two calls one sees the other."""
@@ -121,7 +121,7 @@ class Attachments:
     def _detach(self, attachment: Attachment) -> None:
         self._backends.get(attachment.backend).disconnect(attachment)
 
-    def _new(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> Attachment:
+    def _new(self, volume: Volume, node: Node, request: PublishVolume) -> Attachment:
         mode = request.capability.access_mode
         return Attachment(
             id=self._ids.attachment_id(volume.id, request.node_id),
@@ -131,16 +131,14 @@ class Attachments:
             access_mode=mode,
             read_only=access.read_only(mode, asked=request.read_only),
             block=request.capability.is_block,
-            connector=connector,
+            connector=node.connector,
             created_at=stamp(self._clock()),
         )
 
-    def _connector(self, node_id: str) -> dict[str, object]:
+    def _node(self, node_id: str) -> Node:
         """Raises NotFound("node")."""
         carried = nodes.decode(node_id)
-        if carried is not None:
-            return carried
-        return dict(self._nodes.get(Node, node_id).connector)
+        return self._nodes.get(Node, node_id) if carried is None else Node(id=node_id, connector=carried)
 
     def _attachments(self, volume_id: str) -> list[Attachment]:
         return list(all_of(self._store, Attachment, {"volume_id": volume_id}))

@@ -23,7 +23,7 @@ KUBERNETES_SAYS = (
     "violates PodSecurity",
     "didn't have free ports",
     "is not a shared mount",
-    'secret "csi-cinderlib-sealing" not found',
+    'secret "csi-cinderlib-controller-sealing" not found',
     "waiting for first consumer to be created",
     "waiting for a volume to be created",
     "by the external provisioner",

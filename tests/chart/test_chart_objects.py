@@ -229,11 +229,17 @@ def test_what_is_secret_is_in_secrets_alone(render: Render) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_node_gets_no_secret_but_the_key(name: str, render: Render) -> None:
-    spec = pod(render(name), "node")
-    mounted = [volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume]
-    assert len(mounted) == 1
-    assert mounted[0].endswith(("-sealing", "my-keys"))
+def test_a_node_gets_no_secret_but_the_key_that_nodes_had_before(name: str, render: Render) -> None:
+    """Which no new installation has."""
+    objects = render(name)
+    spec = pod(objects, "node")
+    (mounted,) = (volume["secret"] for volume in spec["volumes"] if "secret" in volume)
+    assert mounted["optional"] is True
+    controllers = {
+        volume["name"]: volume["secret"] for volume in pod(objects, "controller")["volumes"] if "secret" in volume
+    }
+    assert controllers["shared-sealing"]["secretName"] == mounted["secretName"]
+    assert controllers["sealing"]["secretName"] != mounted["secretName"]
     assert not any("projected" in volume for volume in spec["volumes"])
     assert "secretKeyRef" not in yaml.safe_dump(spec)
 

@@ -77,15 +77,15 @@ class Release:
         return self.helm("upgrade", RELEASE, str(CHART), *arguments)
 
     def keys(self) -> bytes:
-        secret = self.server.admin.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{RELEASE}-sealing")
+        secret = self.server.admin.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{RELEASE}-controller-sealing")
         return base64.b64decode(secret["data"]["keys.yaml"])
 
     def rotate(self) -> bytes:
         """Put a new key in front, and return all."""
         old = self.keys()
-        keys = f"- {{id: k{old.count(b'id:') + 1}, key: {generate_key()}}}\n".encode() + old
+        keys = f"- {{id: c{old.count(b'id:') + 1}, key: {generate_key()}}}\n".encode() + old
         patch = json.dumps({"data": {"keys.yaml": base64.b64encode(keys).decode()}})
-        self.server.kubectl("-n", NAMESPACE, "patch", "secret", f"{RELEASE}-sealing", "-p", patch)
+        self.server.kubectl("-n", NAMESPACE, "patch", "secret", f"{RELEASE}-controller-sealing", "-p", patch)
         return keys
 
     def token(self, role: str, node: str = "") -> str:
@@ -121,7 +121,7 @@ def release(server: ApiServer, helm: str, tmp_path_factory: pytest.TempPathFacto
 def new_release(release: Release) -> Release:
     """The same, installed anew: at its first revision, with a sealing key that was just made."""
     release.helm("uninstall", RELEASE)
-    release.server.kubectl("-n", NAMESPACE, "delete", "secret", f"{RELEASE}-sealing")
+    release.server.kubectl("-n", NAMESPACE, "delete", "secret", f"{RELEASE}-controller-sealing")
     release.install()
     return release
 
@@ -140,20 +140,22 @@ def wait_for_the_policy(release: Release) -> None:
     raise TimeoutError("the admission policy of the nodes is not applied")
 
 
-def storage_node(name: str, *, id: str = "") -> str:
+def storage_node(name: str, *, id: str = "", **spec: object) -> str:
     body: dict[str, Any] = {"apiVersion": "cinderlib.io/v1", "kind": "StorageNode", "metadata": {"name": name}}
-    return json.dumps({**body, "spec": {"id": id or name, "v": 1, "write": "w", "connector": {}, "topology": {}}})
+    return json.dumps(
+        {**body, "spec": {"id": id or name, "v": 1, "write": "w", "connector": {}, "topology": {}, **spec}}
+    )
 
 
-def write(release: Release, token: str, name: str, *options: str, id: str = "") -> None:
+def write(release: Release, token: str, name: str, *options: str, id: str = "", **spec: object) -> None:
     """Raises RuntimeError with the server's words."""
-    text = storage_node(name, id=id)
+    text = storage_node(name, id=id, **spec)
     release.server.kubectl("create", "-n", NAMESPACE, "-f", "-", *options, token=token, text=text)
 
 
 def test_the_key_that_is_made_seals(new_release: Release) -> None:
     keys = [SealingKey(**key) for key in yaml.safe_load(new_release.keys())]
-    assert [key.id for key in keys] == ["k1"]
+    assert [key.id for key in keys] == ["c1"]
     assert Sealer(keys).open(Sealer(keys).seal(b"hello")) == b"hello"
 
 
@@ -180,6 +182,27 @@ def test_a_node_writes_its_own_object_and_no_other(release: Release) -> None:
         release.server.kubectl("patch", "-n", NAMESPACE, "storagenode", "n1", "--type=json", "-p", patch, token=token)
     with pytest.raises(RuntimeError, match="Forbidden"):
         release.server.kubectl("delete", "-n", NAMESPACE, "storagenode", "n1", token=token)
+
+
+def test_a_node_leaves_the_keys_that_sign_to_the_controller(release: Release) -> None:
+    token, refusal = release.token("node", "n4"), "the keys that sign are the controller's to write"
+
+    def patched(token: str, operation: str, **value: object) -> str:
+        patch = json.dumps([{"op": operation, "path": "/spec/signers", **value}])
+        return release.server.kubectl(
+            "patch", "-n", NAMESPACE, "storagenode", "n4", "--type=json", "-p", patch, token=token
+        )
+
+    with pytest.raises(RuntimeError, match=refusal):
+        write(release, token, "n4", signers={"c1": "forged"})
+    write(release, token, "n4")
+    with pytest.raises(RuntimeError, match=refusal):
+        patched(token, "add", value={"c1": "forged"})
+    assert "patched" in patched(release.token("controller"), "add", value={"c1": "true"})
+    for operation, value in (("replace", {"value": {"c1": "forged"}}), ("remove", {})):
+        with pytest.raises(RuntimeError, match=refusal):
+            patched(token, operation, **value)
+    assert "patched" in patched(token, "replace", value={"c1": "true"}), "which is no change"
 
 
 def test_a_token_that_belongs_to_no_node_writes_nothing(release: Release) -> None:
@@ -216,7 +239,7 @@ def test_the_controller_reads_no_secret(release: Release) -> None:
     assert "create" in allowed(release, token, "cinderlib.io/volumes")
     for resource in ("secrets", "configmaps", "serviceaccounts", "rbac.authorization.k8s.io/roles"):
         assert allowed(release, token, resource) == [], resource
-    assert allowed(release, token, "cinderlib.io/storagenodes") == ["get", "list", "delete"]
+    assert allowed(release, token, "cinderlib.io/storagenodes") == ["get", "list", "patch", "delete"]
 
 
 def test_of_two_controllers_one_gets_the_lease_and_the_other_takes_over(release: Release) -> None:
@@ -302,13 +325,13 @@ def test_uninstalling_leaves_the_key_and_the_records(release: Release) -> None:
 def test_keys_that_were_part_of_a_release_stay_when_they_are_no_longer(release: Release, tmp_path: Path) -> None:
     """Charts of before had the Secret among their objects."""
     release.helm("uninstall", RELEASE)
-    release.server.kubectl("-n", NAMESPACE, "delete", "secret", f"{RELEASE}-sealing")
+    release.server.kubectl("-n", NAMESPACE, "delete", "secret", f"{RELEASE}-controller-sealing")
     old = shutil.copytree(CHART, tmp_path / "old")
     template = old / "templates/sealing.yaml"
     template.write_text(re.sub(r"^ +helm\.sh/hook.*\n", "", template.read_text(), flags=re.MULTILINE))
     release.install(chart=old)
-    assert f"name: {RELEASE}-sealing" in release.helm("get", "manifest", RELEASE)
+    assert f"name: {RELEASE}-controller-sealing" in release.helm("get", "manifest", RELEASE)
     before = release.keys()
     release.upgrade()
     assert release.keys() == before
-    assert f"name: {RELEASE}-sealing" not in release.helm("get", "manifest", RELEASE)
+    assert f"name: {RELEASE}-controller-sealing" not in release.helm("get", "manifest", RELEASE)

@@ -52,8 +52,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .image.repository }}:{{ .image.tag | default .version }}
 {{- end }}
 
+{{- /* The controller's alone. */ -}}
 {{- define "cinderlib.sealingSecret" -}}
-{{- .Values.sealing.existingSecret | default (printf "%s-sealing" (include "cinderlib.fullname" .)) }}
+{{- .Values.sealing.existingSecret | default (printf "%s-controller-sealing" (include "cinderlib.fullname" .)) }}
+{{- end }}
+
+{{- /* What nodes had, too, before each had a key of its own. There is none in a new installation. */ -}}
+{{- define "cinderlib.sharedSecret" -}}
+{{- .Values.sealing.sharedSecret | default (printf "%s-sealing" (include "cinderlib.fullname" .)) }}
 {{- end }}
 
 {{- /* What a sidecar may do: nothing but talk to a socket and to the API server. */ -}}

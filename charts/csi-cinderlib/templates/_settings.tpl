@@ -6,6 +6,7 @@ workers: {{ .Values.controller.workers }}
 max_volumes_per_node: {{ include "cinderlib.text" .Values.node.maxVolumes }}
 log: {{ toJson .Values.logging }}
 sealing_keys_file: /etc/csi-cinderlib/sealing/keys.yaml
+shared_keys_file: /etc/csi-cinderlib/shared-sealing/keys.yaml
 backends_directory: /etc/csi-cinderlib/backends
 {{- if not .Values.sidecars.livenessProbe.enabled }}
 health_address: {{ printf "%s:%v" (.Values.controller.privileged | ternary "127.0.0.1" "") .Values.controller.healthPort | quote }}
@@ -62,7 +63,7 @@ kubernetes: true
 multipath: {{ .Values.multipath }}
 max_volumes_per_node: {{ include "cinderlib.text" .Values.node.maxVolumes }}
 log: {{ toJson .Values.logging }}
-sealing_keys_file: /etc/csi-cinderlib/sealing/keys.yaml
+shared_keys_file: /etc/csi-cinderlib/shared-sealing/keys.yaml
 store: {plugin: kubernetes, options: {namespace: {{ .Release.Namespace | quote }}}}
 {{- if and .Values.localBackend.enabled .Values.localBackend.node }}
 topology: {node: {env: CINDERLIB_NODE_NAME}}

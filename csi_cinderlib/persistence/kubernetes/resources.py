@@ -257,7 +257,7 @@ def controller_rules() -> list[Json]:
         },
         # Of the active controller.
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
-        {"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "list", "delete"]},
+        {"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "list", "patch", "delete"]},
         *status_rules(),
     ]
 

@@ -179,7 +179,7 @@ def test_no_secret_of_a_connection_is_shown_to_those_who_read_attachments(kube: 
         for item in kube.installation.items("volumeattachments")
         if item["spec"]["source"]["persistentVolumeName"] == volume
     )
-    assert shown["status"]["attachmentMetadata"]["connection"].startswith("k:")
+    assert shown["status"]["attachmentMetadata"]["connection"].startswith("n1:")
     record = next(
         item
         for item in attachments(kube.installation)

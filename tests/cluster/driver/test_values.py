@@ -162,14 +162,14 @@ def test_sealing_keys_are_rotated_under_a_pod_that_goes_on(kube: Kube) -> None:
 
 
 def sealing_keys(installation: Installation) -> list[dict[str, str]]:
-    secret = installation.get("secret", f"{RELEASE}-sealing", "-n", NAMESPACE)
+    secret = installation.get("secret", f"{RELEASE}-controller-sealing", "-n", NAMESPACE)
     found: list[dict[str, str]] = yaml.safe_load(b64decode(secret["data"]["keys.yaml"]))
     return found
 
 
 def write_sealing_keys(installation: Installation, keys: list[dict[str, str]]) -> None:
     change = json.dumps({"stringData": {"keys.yaml": json.dumps(keys)}})
-    installation.cluster.kubectl("-n", NAMESPACE, "patch", "secret", f"{RELEASE}-sealing", "-p", change)
+    installation.cluster.kubectl("-n", NAMESPACE, "patch", "secret", f"{RELEASE}-controller-sealing", "-p", change)
 
 
 def keys_in_use(installation: Installation) -> set[str]:

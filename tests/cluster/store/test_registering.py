@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.app.registering import Request, in_child
+from csi_cinderlib.app.registering import Registered, Request, in_child
 from csi_cinderlib.errors import ConfigurationError, NotReady, StoreUnavailable
 from csi_cinderlib.model.records import EMPTY, Node
+from csi_cinderlib.node.own_keys import OwnKeys
 from tests.cluster.bed.apiserver import free_port
 from tests.cluster.bed.custom_resources import Namespace
 
@@ -22,6 +24,7 @@ def request(namespace: Namespace, **changes: object) -> Request:
     values: dict[str, object] = {
         "options": options,
         "node": "worker-1",
+        "state_dir": str(namespace.folder),
         "connector": CONNECTOR,
         "topology": EMPTY,
         "labels": (),
@@ -30,18 +33,29 @@ def request(namespace: Namespace, **changes: object) -> Request:
 
 
 def test_a_node_is_known_afterwards_and_a_second_time_is_no_change(namespace: Namespace) -> None:
-    assert in_child(request(namespace, topology={"zone": "a"})) == {"zone": "a"}
+    assert in_child(request(namespace, topology={"zone": "a"})) == Registered(topology={"zone": "a"}, signers={})
     known = namespace.store(None).get(Node, "worker-1")
     assert (known.connector, known.topology) == (CONNECTOR, {"zone": "a"})
+    assert [key.public for key in OwnKeys(namespace.folder, "worker-1").read()] == [known.public_key]
     in_child(request(namespace, topology={"zone": "a"}))
     assert namespace.store(None).get(Node, "worker-1") == known
+
+
+def test_a_node_that_registers_again_learns_who_signs_and_leaves_that_as_it_is(namespace: Namespace) -> None:
+    in_child(request(namespace))
+    store = namespace.store(None)
+    signers = {"c1": "a-public-key"}
+    store.replace(replace(store.get(Node, "worker-1"), signers=signers))
+    assert in_child(request(namespace, topology={"zone": "b"})).signers == signers
+    known = store.get(Node, "worker-1")
+    assert (known.signers, known.topology) == (signers, {"zone": "b"})
 
 
 def test_labels_of_the_node_are_topology_and_a_missing_one_is_waited_for(namespace: Namespace) -> None:
     namespace.grant_in_cluster("node", "get", "nodes")
     namespace.server.admin.post("/api/v1/nodes", {"metadata": {"name": namespace.name, "labels": {"rack": "r7"}}})
     node = request(namespace, node=namespace.name, labels=("rack",))
-    assert in_child(node) == {"rack": "r7"}
+    assert in_child(node).topology == {"rack": "r7"}
     with pytest.raises(NotReady, match="zone"):
         in_child(request(namespace, node=namespace.name, labels=("rack", "zone")))
 

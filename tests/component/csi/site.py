@@ -21,6 +21,7 @@ from csi_cinderlib.observe.metrics import Metrics
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.attachments import Attachments
+from csi_cinderlib.provisioning.contexts import Contexts
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
@@ -69,7 +70,7 @@ class Site:
         controller = Controller(
             Volumes(*common, ids=ids, page_limit=PAGE_LIMIT),
             Snapshots(*common, ids=ids, page_limit=PAGE_LIMIT),
-            Attachments(*common, ids=ids, sealer=self.sealer),
+            Attachments(*common, ids=ids, contexts=Contexts(self.sealer, nodes=self.store)),
             topologies=self.topologies,
         )
         self.client = serve(controller, GroupController(Groups(*common, ids=ids)), workers=32).client

@@ -28,6 +28,7 @@ from csi_cinderlib.persistence.api import Page, R, Store, Where
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.attachments import Attachments
+from csi_cinderlib.provisioning.contexts import Contexts
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.snapshots import Snapshots
@@ -89,7 +90,7 @@ class Site:
             self.backends,
             self.locks,
             ids=self.ids,
-            sealer=self.sealer,
+            contexts=Contexts(self.sealer, nodes=self.nodes or self.store),
             max_per_node=self.max_per_node,
             nodes=self.nodes,
             clock=self.clock,

@@ -13,6 +13,7 @@ from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.model.requests import PublishVolume
 from csi_cinderlib.provisioning.attachments import Attachments
+from csi_cinderlib.provisioning.contexts import Contexts
 
 from .conftest import MOUNT, Configure, Damaged, Site
 
@@ -27,7 +28,9 @@ def attachments(site: Site) -> tuple[Attachment, ...]:
 
 
 def test_a_node_may_have_any_number_of_volumes_unless_told_otherwise(site: Site, node: str) -> None:
-    controller = Attachments(site.store, site.backends, site.locks, ids=site.ids, sealer=site.sealer)
+    controller = Attachments(
+        site.store, site.backends, site.locks, ids=site.ids, contexts=Contexts(site.sealer, nodes=site.store)
+    )
     for name in "abc":
         controller.publish(PublishVolume(volume_id=site.create(name).id, node_id=node, capability=MOUNT))
     assert len(attachments(site)) == 3

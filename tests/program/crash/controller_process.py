@@ -37,6 +37,7 @@ from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.attachments import Attachments
+from csi_cinderlib.provisioning.contexts import Contexts
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.snapshots import Snapshots
@@ -74,7 +75,9 @@ class Controller:
         self.ids = installation.namespace(self.store)
         self.volumes = Volumes(self.store, backends, locks, ids=self.ids)
         self.snapshots = Snapshots(self.store, backends, locks, ids=self.ids)
-        self.attachments = Attachments(self.store, backends, locks, ids=self.ids, sealer=Sealer())
+        self.attachments = Attachments(
+            self.store, backends, locks, ids=self.ids, contexts=Contexts(Sealer(), nodes=self.store)
+        )
         self.groups = Groups(self.store, backends, locks, ids=self.ids)
         self.orphans = Orphans(self.store, backends, locks, grace=timedelta(0))
         self.formatting: dict[str, str] = {}
