@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Debian 12, root and Python 3.11 with venv; everything else they fetch themselves, once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test torture mutants upstream-test lint format bench proto docs chart dist requirements tools clean distclean
+.PHONY: help demo test cluster-test torture fuzz mutants upstream-test lint format bench proto docs chart dist requirements tools clean distclean
 
 BIN := .venv/bin
 VENV := .venv/.ready
@@ -27,6 +27,9 @@ cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (o
 torture: $(VENV) .venv/.packages-torture ## Kill and disturb the driver while clients call it, and check all data; MINUTES, SEED, BED=loopfile|array, DISTURBANCES, KEEP=1
 	@$(BIN)/python -m tests.torture $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(BED),--bed $(BED)) \
 		$(if $(DISTURBANCES),--disturbances $(DISTURBANCES)) $(if $(KEEP),--keep)
+
+fuzz: $(VENV) .venv/.packages-host ## Send a million requests, right, odd and wild, to a server (half an hour); REQUESTS, SEED
+	@$(BIN)/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
 
 mutants: $(VENV) .venv/.packages-host ## Mutation testing of the code that protects data (hours; continues where it was interrupted)
 	@$(BIN)/python -m tests.mutation $(MODULES)

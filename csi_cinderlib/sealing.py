@@ -89,7 +89,7 @@ class Sealer:
             raise InvalidRequest("sealed text", f"is not sealed, and this process has keys ({self._ids()}): refused")
         try:
             return base64.b64decode(text, validate=True)
-        except binascii.Error:
+        except ValueError:
             raise InvalidRequest("sealed text", "was not made by this driver's controller") from None
 
     def _open_sealed(self, key_id: str, token: str) -> bytes:

@@ -17,7 +17,7 @@ from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
 from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.brick.shares import Shares
-from csi_cinderlib.errors import DriverError, HostError
+from csi_cinderlib.errors import DriverError, HostError, OutOfRange
 from csi_cinderlib.host import devices, loopctl
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.size import Bytes
@@ -157,17 +157,18 @@ class Initiator:
             expected: the least that it must show then (`connection.size` if that is more).
 
         Raises:
-            HostError: it shows less, after some seconds of patience; a path that is down is named.
+            OutOfRange: no device will show that size, since the volume does not have it. The kubelet gives up such a growth until
+                its user asks for another size (Kubernetes 1.35, node_expander.go), so it is said only where the size is certain.
+            HostError: it shows less, after some seconds of patience, and may show more when it is asked again; a path that is down
+                is named.
         """
         wanted = Bytes(max(expected, connection.size))
-        deadline = time.monotonic() + _GROW_SECONDS
-        while True:
-            size = self._rescan(connection, device, wanted)
-            if size >= wanted:
-                return size
+        deadline = time.monotonic() + (0 if connection.protocol == "local" else _GROW_SECONDS)
+        while (size := self._rescan(connection, device, wanted)) < wanted:
             if time.monotonic() > deadline:
-                raise HostError(f"{device.path} shows {size} bytes after the growth, at least {wanted} were expected")
+                raise _too_small(connection, device, size, wanted)
             time.sleep(0.2)
+        return size
 
     def _rescan(self, connection: Connection, device: Device, wanted: Bytes) -> Bytes:
         if device.file:
@@ -267,6 +268,16 @@ def _is_another(device: Device) -> bool:
         return devices.identity(device.path) != device.wwid
     except HostError:
         return True
+
+
+def _too_small(connection: Connection, device: Device, size: Bytes, wanted: Bytes) -> DriverError:
+    """A file is as large as it is, and what is local to this host also. An array's answer may be late."""
+    if size >= connection.size and (device.file or connection.protocol == "local"):
+        return OutOfRange(
+            "capacity_range.required_bytes",
+            f"{wanted} is more than the {size} bytes that the volume has ({device.path})",
+        )
+    return HostError(f"{device.path} shows {size} bytes after the growth, at least {wanted} were expected")
 
 
 def _attached_files() -> tuple[str, ...]:

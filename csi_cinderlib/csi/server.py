@@ -38,9 +38,20 @@ STUCK_SECONDS = 300.0
 ENDING_SECONDS = 5.0
 """For gRPC to end what has not finished in time. Without its thread it never does."""
 
+MAX_CONNECTIONS = 500
+"""At one time; each takes 14 KB, and a descriptor of 1024. A further one is closed at once, and its caller tries again. The kubelet opens
+one for each call, and each sidecar keeps one for ever: it exits when an idle one is closed (csi-lib-utils, OnConnectionLoss), so none is.
+"""
+
+INTRODUCTION_MS = 20_000
+"""For a connection to begin as HTTP/2 does. What connects and says nothing is no client, and takes the place of one."""
+
 OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 1000),
+    ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+    ("grpc.server_handshake_timeout_ms", INTRODUCTION_MS),
+    ("grpc.http2.settings_timeout", INTRODUCTION_MS),
     ("grpc.http2.max_ping_strikes", 0),  # sidecars ping idle connections; that is no attack on a local socket
 )
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import enum
 import json
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
 
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model.size import Bytes
+from csi_cinderlib.model import received
+from csi_cinderlib.model.capability import find_unsupported
+from csi_cinderlib.model.size import MAX_SIZE, Bytes
 
 VERSION = 1
+LONGEST = 1024**2
+"""Bytes of `Connection.to_json`. What travels has 4 KiB and unfolds to much less; what is longer is there to fill memory."""
+_FIELD = "publish_context"
 
 
 class Formatting(enum.StrEnum):
@@ -61,9 +67,9 @@ class Connection:
     def from_bytes(cls, sent: bytes) -> Connection:
         """Raises InvalidRequest, without showing the content, when it is not what `to_bytes` writes."""
         try:
-            return cls.from_json(zlib.decompress(sent))
-        except zlib.error:
-            raise InvalidRequest("publish_context", "was not made by this driver's controller") from None
+            return cls.from_json(received.inflate(sent, LONGEST))
+        except ValueError as error:
+            raise _foreign(str(error)) from None
 
     def to_json(self) -> bytes:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -73,14 +79,105 @@ class Connection:
 
     @classmethod
     def from_json(cls, text: bytes) -> Connection:
-        """Raises InvalidRequest, without showing the text, when it is not what `to_json` writes."""
+        """Raises InvalidRequest, without showing the text, when it is not what `to_json` writes; names the field that is wrong."""
         try:
-            raw = json.loads(text)
-            version = raw.pop("v")
-            if version != VERSION:
-                raise InvalidRequest("publish_context", f"is of version {version}; this node knows version {VERSION}")
-            raw["formatting"] = Formatting(raw["formatting"])
-            raw["mkfs_options"] = tuple(raw["mkfs_options"])
-            return cls(**raw)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InvalidRequest("publish_context", "was not made by this driver's controller") from None
+            raw = received.parse_object(text)
+        except ValueError as error:
+            raise _foreign(str(error)) from None
+        version = raw.pop("v", None)
+        if not _is_version(version):
+            raise InvalidRequest(_FIELD, f"is of version {version}; this node knows version {VERSION}")
+        return cls(**_parse(raw))
+
+
+def _is_version(value: object) -> bool:
+    if type(value) is not int:
+        raise _foreign("it has no version")
+    return value == VERSION
+
+
+def _parse(raw: Mapping[str, object]) -> dict[str, Any]:
+    """The fields, each of its type. Raises InvalidRequest."""
+    if unknown := sorted(set(raw) - set(_PARSERS)):
+        raise _foreign(f"it has the unknown field {unknown[0][:40]!r}")
+    if missing := sorted(_REQUIRED - set(raw)):
+        raise _foreign(f"it lacks the field {missing[0]!r}")
+    parsed: dict[str, Any] = {}
+    for name, value in raw.items():
+        try:
+            parsed[name] = _PARSERS[name](value)
+        except (TypeError, ValueError) as error:
+            raise _foreign(f"its field {name!r} {error}") from None
+    return parsed
+
+
+def _foreign(why: str) -> InvalidRequest:
+    return InvalidRequest(_FIELD, f"was not made by this driver's controller: {why}")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("is not text")
+    return value
+
+
+def _word(value: object) -> str:
+    if not _text(value):
+        raise ValueError("is empty")
+    return _text(value)
+
+
+def _fs_type(value: object) -> str:
+    if why := find_unsupported(_text(value)):
+        raise ValueError(f"is one that this node does not know: {why}")
+    return _text(value)
+
+
+def _size(value: object) -> Bytes:
+    if type(value) is not int or not 0 <= value <= MAX_SIZE:
+        raise ValueError(f"is not a number of bytes from 0 to {MAX_SIZE}")
+    return Bytes(value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("is neither true nor false")
+    return value
+
+
+def _object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError("is not an object")
+    return value
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("is not a list")
+    return tuple(_text(item) for item in value)
+
+
+def _formatting(value: object) -> Formatting:
+    try:
+        return Formatting(_text(value))
+    except ValueError:
+        raise ValueError(f"is none of {', '.join(Formatting)}") from None
+
+
+_PARSERS: Mapping[str, Callable[[object], object]] = {
+    "volume_id": _word,
+    "attachment": _text,
+    "protocol": _text,
+    "data": _object,
+    "size": _size,
+    "formatting": _formatting,
+    "read_only": _flag,
+    "alone": _flag,
+    "fs_type": _fs_type,
+    "mkfs_options": _words,
+}
+_REQUIRED = frozenset(item.name for item in fields(Connection) if item.default is MISSING) | {
+    "formatting",
+    "mkfs_options",
+}
+"""Those without a default, and those whose default would be a guess."""

@@ -12,8 +12,11 @@ import zlib
 from collections.abc import Mapping
 
 from csi_cinderlib.errors import InvalidRequest, Unsupported
+from csi_cinderlib.model import received
 
 MAX_NODE_ID = 256
+_LONGEST = 64 * 1024
+"""Bytes of the properties in a node id, unfolded."""
 _PREFIX = "cl1."
 _KEYS = {
     "host": "h",
@@ -78,9 +81,10 @@ def decode(node_id: str) -> dict[str, object] | None:
         return None
     packed = node_id.removeprefix(_PREFIX)
     try:
-        raw = json.loads(zlib.decompress(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))))
+        content = received.inflate(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)), _LONGEST)
+        raw = received.parse_object(content)
         return {**_DEFAULTS, **{_NAMES[key]: value for key, value in raw.items()}}
-    except (ValueError, KeyError, AttributeError, zlib.error):
+    except (ValueError, KeyError):
         raise InvalidRequest("node_id", "cannot be read: it was not made by this driver's node") from None
 
 

@@ -39,10 +39,10 @@ class Expansion:
         Raises:
             NotFound: no such volume here, or not at that path.
             InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
-            OutOfRange: the device is larger than the limit: nothing is made smaller.
+            OutOfRange: the volume certainly is smaller than asked for, or larger than the limit: nothing is made smaller.
             OperationPending: another call works on this volume.
             PreconditionFailed: an error has stopped the file system.
-            HostError: the device does not show the size asked for (a path that is down is named), or growing failed.
+            HostError: the device does not show the size asked for yet (a path that is down is named), or growing failed.
         """
         with self._locks.hold(mounted.key(request.volume_id)):
             record = self._records.find(request.volume_id)

@@ -94,7 +94,7 @@ def is_noted_by_kubelet(target: str, volume_id: str) -> bool:
     try:
         noted = json.loads(_note(Path(target)).read_bytes())
         return bool(noted["volumeHandle"] == volume_id)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

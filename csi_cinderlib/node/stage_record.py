@@ -115,7 +115,7 @@ def encode(record: StageRecord) -> bytes:
 
 
 def decode(text: bytes) -> StageRecord:
-    """Raises ValueError, KeyError, TypeError, AttributeError or InvalidRequest for what `encode` does not write."""
+    """Raises ValueError, KeyError, TypeError, AttributeError, RecursionError or InvalidRequest for what `encode` does not write."""
     raw = json.loads(text)
     if raw["v"] != VERSION:
         raise ValueError(f"it is of version {raw['v']}, this program knows version {VERSION}")
@@ -124,7 +124,7 @@ def decode(text: bytes) -> StageRecord:
         volume_id=_text(raw["volume_id"]),
         staging_path=_text(raw["staging_path"]),
         capability=_parsed_capability(raw["capability"]),
-        connection=_connection(raw["connection"]),
+        connection=Connection.from_json(json.dumps(raw["connection"]).encode()),
         state=State(raw["state"]),
         device=Device(**device) if device else None,
         fs_type=_text(raw["fs_type"]),
@@ -153,13 +153,6 @@ def _parsed_capability(raw: Mapping[str, Any]) -> Capability:
     if raw.get("block"):
         return Capability(Block(), mode)
     return Capability(Mount(fs_type=raw["fs_type"], flags=tuple(raw["flags"]), group=raw["group"]), mode)
-
-
-def _connection(raw: Mapping[str, Any]) -> Connection:
-    _text(raw["protocol"])
-    if not isinstance(raw["data"], dict):
-        raise TypeError("the connection's data is not a map")
-    return Connection.from_json(json.dumps(raw).encode())
 
 
 def _text(value: object) -> str:

@@ -183,7 +183,7 @@ class StageRecords:
     def _decoded(self, content: bytes, path: Path, volume_id: str) -> StageRecord:
         try:
             record = decode(content)
-        except (ValueError, KeyError, TypeError, AttributeError, InvalidRequest) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidRequest) as error:
             problem = error if isinstance(error, (ValueError, InvalidRequest)) else f"{type(error).__name__} {error}"
             raise CorruptRecord("stage", volume_id, f"{path}: {problem}") from None
         if self._path(record.volume_id) != path:

@@ -250,6 +250,9 @@ class Staging:
         """
         known = record.device
         if known and known.wwid and device.wwid != known.wwid:
+            if device.file:  # a device of its own, which no record names
+                with contextlib.suppress(HostError):
+                    devices.detach_file(device.path, expected=device.wwid)
             raise PreconditionFailed(
                 f"{device.path} is {device.wwid or 'unknown'}, and volume {record.volume_id} was {known.wwid} before: not touched"
             )

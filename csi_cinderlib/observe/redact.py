@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
 from csi_cinderlib.errors import BackendError
@@ -64,12 +64,25 @@ _BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Ci
 _KEY_IN_KEYRING = re.compile(r"\bkey\s*=\s*(\S+)")
 """Ceph's keyrings are a section with a name and a key."""
 
-_hidden: ContextVar[tuple[str, ...]] = ContextVar("hidden", default=())
+
+class _Values:
+    """What `hiding` hides. Its spellings, many times as large, are made for the first line of a log, and are forgotten with the values."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self.values = tuple(values)
+
+    @cached_property
+    def spellings(self) -> tuple[Spelling, ...]:
+        return _united(map(spellings, set(self.values) - _in_process.keys()))
+
+
+_hidden: ContextVar[tuple[_Values, ...]] = ContextVar("hidden", default=())
 _guard = threading.Lock()
 _hidden_in_process: list[tuple[str, ...]] = []
-_values_in_process: frozenset[str] = frozenset()
+_in_process: dict[str, tuple[Spelling, ...]] = {}
+"""By value: thousands, with many back ends."""
 _index_in_process = Index()
-"""Of their spellings: thousands, with many back ends, and each line of a log is looked through for them."""
+"""Of their spellings, since each line of a log is looked through for them."""
 
 
 @lru_cache(maxsize=1024)
@@ -146,8 +159,7 @@ def of_backend(error: Exception, options: Mapping[str, object]) -> str:
 def known(value: str) -> str:
     """Text without the very values that are hidden now."""
     found = _index_in_process.find(value)
-    if own := _hidden.get():
-        found += [spelling for spelling in _spellings(set(own) - _values_in_process) if spelling.anchor in value]
+    found += [spelling for own in _hidden.get() for spelling in own.spellings if spelling.anchor in value]
     for spelling in sorted(found, key=_length, reverse=True):  # one that contains another is hidden whole
         value = spelling.hide(value, HIDDEN)
     return value
@@ -161,7 +173,7 @@ def without(value: str, secrets: Iterable[str]) -> str:
 
 def hidden() -> tuple[str, ...]:
     """What `hiding` hides in this thread."""
-    return _hidden.get()
+    return tuple(value for own in _hidden.get() for value in own.values)
 
 
 def text(value: str) -> str:
@@ -183,7 +195,7 @@ def text(value: str) -> str:
 @contextmanager
 def hiding(values: Iterable[str]) -> Iterator[None]:
     """While this lasts, in this thread, `text` also hides these very values."""
-    token = _hidden.set((*values, *_hidden.get()))
+    token = _hidden.set((_Values(values), *_hidden.get()))
     try:
         yield
     finally:
@@ -202,16 +214,17 @@ def hide_in_process(values: Iterable[str]) -> Callable[[], None]:
 
 
 def _change_in_process(change: Callable[[tuple[str, ...]], None], hidden: tuple[str, ...]) -> None:
-    global _values_in_process, _index_in_process  # noqa: PLW0603  # they follow from the list beside them
+    global _in_process, _index_in_process  # noqa: PLW0603  # they follow from the list beside them
     with _guard:
         change(hidden)
-        _values_in_process = frozenset(itertools.chain.from_iterable(_hidden_in_process))
-        _index_in_process = Index(_spellings(_values_in_process))
+        values = set(itertools.chain.from_iterable(_hidden_in_process))
+        _in_process = {value: _in_process.get(value) or spellings(value) for value in values}
+        _index_in_process = Index(_united(_in_process.values()))
 
 
-def _spellings(values: Iterable[str]) -> Iterable[Spelling]:
+def _united(several: Iterable[Iterable[Spelling]]) -> tuple[Spelling, ...]:
     """Each once: the lines of a value, or the value without its quotes, may be another one."""
-    return {spelling.secret: spelling for value in values for spelling in spellings(value)}.values()
+    return tuple({spelling.secret: spelling for spelling in itertools.chain.from_iterable(several)}.values())
 
 
 def _length(spelling: Spelling) -> int:

@@ -7,7 +7,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import chain
 from urllib.parse import quote, quote_plus
 
@@ -105,7 +105,6 @@ class Index:
         return found
 
 
-@lru_cache(maxsize=4096)
 def spellings(secret: str) -> tuple[Spelling, ...]:
     """The secret, its lines if it has several, and base64 of it; nothing for what is too short to be looked for."""
     lines = secret.split("\n")

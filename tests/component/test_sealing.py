@@ -61,7 +61,7 @@ def test_a_changed_text_is_refused() -> None:
         Sealer([OLD]).open(flipped)
 
 
-@pytest.mark.parametrize("text", ["", "hello", "k:", "k:old", "k:old:", "plain:%%%", "k:old:ä"])
+@pytest.mark.parametrize("text", ["", "hello", "k:", "k:old", "k:old:", "plain:%%%", "plain:ä", "k:old:ä"])
 def test_what_this_driver_did_not_make_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
         Sealer([OLD]).open(text)
@@ -69,7 +69,7 @@ def test_what_this_driver_did_not_make_is_refused(text: str) -> None:
         Sealer().open(text)
 
 
-@pytest.mark.parametrize("text", ["", "hello", "hello:old:x", "plain:%%%"])
+@pytest.mark.parametrize("text", ["", "hello", "hello:old:x", "plain:%%%", "plain:ä"])
 def test_what_this_driver_did_not_make_is_said_to_be_foreign(text: str) -> None:
     with pytest.raises(InvalidRequest, match="was not made by this driver's controller"):
         Sealer().open(text)

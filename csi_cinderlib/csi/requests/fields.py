@@ -20,6 +20,8 @@ MAX_TEXT = 128
 MAX_MAP = 4096
 MAX_PATH = 4095
 """The kernel's PATH_MAX less the closing NUL; the specification overrides its 128 bytes for paths."""
+MAX_PART = 255
+"""The kernel's NAME_MAX: of each name in a path."""
 
 # Spec, CreateVolumeRequest.name: control characters other than usual white space are banned.
 _BANNED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -94,6 +96,8 @@ def _plain_path(value: str, field: str) -> str:
         raise InvalidRequest(field, f"{value!r} leads upwards")
     if parts in (("/",), ("//",)):
         raise InvalidRequest(field, "must not be the root directory")
+    if (size := max(len(part.encode()) for part in parts)) > MAX_PART:
+        raise InvalidRequest(field, f"has a name of {size} bytes in it, and {MAX_PART} are allowed")
     return value
 
 

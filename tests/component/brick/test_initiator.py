@@ -208,6 +208,18 @@ def test_a_file_is_attached_found_again_grown_and_detached(tmp_path: Path) -> No
 
 
 @pytest.mark.root
+def test_a_device_of_another_machine_that_shows_less_may_show_more_later(tmp_path: Path) -> None:
+    file = tmp_path / "disk"
+    file.write_bytes(bytes(8 << 20))
+    shown = devices.attach_file(str(file))
+    try:
+        with pytest.raises(HostError, match=rf"{shown} shows {8 << 20} bytes after the growth"):
+            Initiator(tmp_path).extend(connection("gpfs", {}), Device(path=shown), expected=16 << 20)
+    finally:
+        devices.detach_from(str(file))
+
+
+@pytest.mark.root
 def test_growth_is_not_confirmed_while_the_file_is_out_of_reach(tmp_path: Path) -> None:
     file, hidden = tmp_path / "volume-1", tmp_path / "elsewhere"
     file.write_bytes(bytes(8 << 20))

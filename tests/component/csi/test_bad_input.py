@@ -82,7 +82,7 @@ def maps(call: str, *fields: str) -> Iterator[Case]:
 
 
 def paths(call: str, field: str, *, required: bool = True, relative: bool = True) -> Iterator[Case]:
-    wrong = ["/a/../b", "/new\nline", "/" + "x" * 4096, "/"]
+    wrong = ["/a/../b", "/new\nline", "/x" * 2048, "/", f"/a/{'x' * 256}", f"/a/{'ü' * 128}/b"]
     for value in wrong + ([""] if required else []) + (["relative/path"] if relative else []):
         yield Case(call, field, value)
 

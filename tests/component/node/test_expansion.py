@@ -63,11 +63,24 @@ def test_only_a_larger_size_is_recorded(node: Node) -> None:
     assert record_of(node).connection == replace(before.connection, size=Bytes(2 * SIZE))
 
 
-def test_a_device_that_stays_smaller_than_asked_for_is_an_error(node: Node) -> None:
+def test_more_than_the_volume_has_is_out_of_range(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume, BLOCK)
-    with pytest.raises(HostError, match=f"shows {SIZE} bytes after the growth"):
+    before = record_of(node)
+    with pytest.raises(
+        OutOfRange, match=f"required_bytes: {2 * SIZE} is more than the {SIZE} bytes that the volume has"
+    ):
         node.expand(volume, staged, required=2 * SIZE)
+    assert record_of(node) == before
+
+
+def test_a_volume_smaller_than_the_controller_said_is_no_fault_of_the_caller(node: Node) -> None:
+    volume = node.volume()
+    staged = node.stage(volume, BLOCK)
+    record = record_of(node)
+    node.records.save(replace(record, connection=replace(record.connection, size=Bytes(2 * SIZE))))
+    with pytest.raises(HostError, match=f"shows {SIZE} bytes after the growth, at least {3 * SIZE} were expected"):
+        node.expand(volume, staged, required=3 * SIZE)
 
 
 def test_a_read_only_file_system_is_left_as_it_is(node: Node) -> None:

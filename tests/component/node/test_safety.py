@@ -13,7 +13,7 @@ import pytest
 
 from csi_cinderlib.errors import CorruptRecord, HostError, PreconditionFailed, UnsafeToFormat
 from csi_cinderlib.host import devices, mounts
-from csi_cinderlib.model.capability import AccessMode
+from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.model.requests import StageVolume
 from csi_cinderlib.node.stage_record import State
@@ -111,6 +111,24 @@ def test_another_device_behind_the_same_connection_is_refused(node: Node) -> Non
     with pytest.raises(PreconditionFailed, match="not touched"):
         Node(node.base).stage(volume)
     assert volume.file.read_bytes()[: 2 * MIB] == bytes(2 * MIB)
+    node.unstage(volume)
+    assert_nothing_left(node.base)
+
+
+@pytest.mark.parametrize("capability", [EXT4, BLOCK])
+def test_a_file_that_took_the_place_of_a_published_volume_gets_no_device_that_nobody_knows(
+    node: Node, capability: Capability
+) -> None:
+    volume = node.volume()
+    node.stage(volume, capability)
+    target = node.publish(volume, capability)
+    volume.file.unlink()
+    node.volume()  # a new file of the same name
+    for _ in range(2):
+        with pytest.raises(PreconditionFailed, match="not touched"):
+            node.stage(volume, capability)
+        assert devices.find_attached(str(volume.file)) is None
+    node.unpublish(volume, target)
     node.unstage(volume)
     assert_nothing_left(node.base)
 

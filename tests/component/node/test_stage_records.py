@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.errors import CorruptRecord, HostError, InvalidRequest
+from csi_cinderlib.errors import CorruptRecord, HostError
 from csi_cinderlib.host import mounts
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
@@ -155,7 +155,7 @@ def broken(**changes: object) -> str:
         (broken(v=99), r"vol\.json: it is of version 99, this program knows version 1"),
         (broken(fs_type=None), r"vol\.json: KeyError 'fs_type'"),
         (broken(fs_type=7), r"vol\.json: TypeError 7 is not text"),
-        (broken(connection={"protocol": "x", "data": []}), r"vol\.json: TypeError the connection's data is not a map"),
+        (broken(connection={"protocol": "x", "data": []}), r"vol\.json: publish_context: .*: it has no version"),
         (broken(connection={"protocol": "x", "data": {}}), r"vol\.json: publish_context: was not made by"),
     ],
 )
@@ -264,12 +264,6 @@ def test_a_connection_travels_deflated_and_comes_back_whole() -> None:
     connection = Connection(volume_id="v", protocol="iscsi", data={"target_portals": ["10.0.0.1:3260"] * 300})
     assert len(connection.to_bytes()) < 400
     assert Connection.from_bytes(connection.to_bytes()) == connection
-
-
-@pytest.mark.parametrize("sent", [b"", b"{}", Connection(volume_id="v", protocol="rbd", data={}).to_bytes()[:-5]])
-def test_what_no_controller_sent_is_refused(sent: bytes) -> None:
-    with pytest.raises(InvalidRequest, match="publish_context"):
-        Connection.from_bytes(sent)
 
 
 @pytest.mark.root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from csi_cinderlib.backend import catalogue
 from csi_cinderlib.errors import BackendError, HostError
 from csi_cinderlib.model.verbatim import Verbatim
 from csi_cinderlib.observe import redact
+from csi_cinderlib.observe.spellings import Spelling
 
 CANARY = "hunter2-canary"
 
@@ -210,6 +212,20 @@ def test_the_values_of_the_current_call_are_hidden_wherever_they_turn_up() -> No
     with redact.hiding([CANARY, "on"]):
         assert redact.text(f"the array said {CANARY!r}, go on") == "the array said '***', go on"
     assert CANARY in redact.text(f"the array said {CANARY!r}")
+
+
+def test_the_values_of_a_call_are_forgotten_with_it() -> None:
+    value = f"canary {'of one call ' * 300}ends"
+    with redact.hiding([value]), redact.hiding([value]):
+        assert redact.text(f"it said {value}") == f"it said {redact.HIDDEN}"
+        assert redact.hidden() == (value, value)
+        assert kept(value)
+    assert not kept(value)
+
+
+def kept(value: str) -> bool:
+    """Whether spellings of the value are in memory."""
+    return any(isinstance(item, Spelling) and item.secret == value for item in gc.get_objects())
 
 
 def test_what_is_hidden_in_the_process_is_hidden_until_it_is_taken_back() -> None:
