@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from csi_cinderlib.observe.web import Protection
 
 
-def make_certificate(folder: Path, name: str) -> Protection:
-    """Self-signed, for 127.0.0.1, written to `name`.crt and `name`.key."""
+def make_certificate(folder: Path, name: str, *, host: str = "") -> Protection:
+    """Self-signed, for 127.0.0.1 or a host name, written to `name`.crt and `name`.key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    names = x509.SubjectAlternativeName([x509.DNSName(host) if host else x509.IPAddress(ip_address("127.0.0.1"))])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
