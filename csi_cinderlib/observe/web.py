@@ -106,15 +106,39 @@ class _Certificate:
         return context
 
 
-def _read_token(file: str) -> bytes:
-    """Raises ConfigurationError: there is none, or it is no header's word."""
-    try:
-        token = Path(file).read_bytes().strip()
-    except OSError as error:
-        raise ConfigurationError(file, f"cannot be read: {error.strerror}") from None
-    if not token or not token.isascii() or len(token.split()) != 1:
-        raise ConfigurationError(file, "must hold a token: one word of ASCII characters")
-    return token
+class _Token:
+    """The bearer token, as its file holds it now.
+
+    Raises:
+        ConfigurationError: it holds none. Later on that is logged, and nobody is admitted.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._trouble = ""
+        self._read()
+
+    def admits(self, authorization: str) -> bool:
+        """Whether that header has the token."""
+        scheme, _, word = authorization.strip().partition(" ")
+        try:
+            token = self._read()
+        except ConfigurationError as error:
+            if str(error) != self._trouble:
+                _log.error("nobody can be admitted", reason=str(error))
+            self._trouble = str(error)
+            return False
+        self._trouble = ""
+        return scheme.lower() == "bearer" and hmac.compare_digest(word.strip().encode(), token)
+
+    def _read(self) -> bytes:
+        try:
+            token = Path(self._file).read_bytes().strip()
+        except OSError as error:
+            raise ConfigurationError(self._file, f"cannot be read: {error.strerror}") from None
+        if not token or not token.isascii() or len(token.split()) != 1:
+            raise ConfigurationError(self._file, "must hold a token: one word of ASCII characters")
+        return token
 
 
 class _Server(ThreadingHTTPServer):
@@ -124,26 +148,17 @@ class _Server(ThreadingHTTPServer):
     def __init__(
         self, address: tuple[str, int], pages: Mapping[str, Callable[[], Answer]], protection: Protection
     ) -> None:
-        self.pages, self._token_file = pages, protection.token_file
+        self.pages = pages
+        self._token = _Token(protection.token_file) if protection.token_file else None
         self._certificate = _Certificate(protection) if protection.certificate_file else None
         self._connections: OrderedDict[socket.socket, None] = OrderedDict()
         self._lock = threading.Lock()
-        if self._token_file:
-            _read_token(self._token_file)
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
     def admits(self, authorization: str) -> bool:
-        """Whether that header has the token which the file holds now. Nobody is admitted while it holds none."""
-        if not self._token_file:
-            return True
-        scheme, _, word = authorization.strip().partition(" ")
-        try:
-            token = _read_token(self._token_file)
-        except ConfigurationError as error:
-            _log.error("nobody can be admitted", reason=str(error))
-            return False
-        return scheme.lower() == "bearer" and hmac.compare_digest(word.strip().encode(), token)
+        """Whether who sends that header is to be answered."""
+        return self._token is None or self._token.admits(authorization)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """In the thread that accepts: nothing here may wait for the client."""

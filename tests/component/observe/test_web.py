@@ -85,13 +85,16 @@ def test_a_token_that_was_exchanged_counts_at_once(serve: Serve, token: Path) ->
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text(""), lambda path: path.write_text("\n")])
 def test_without_a_token_in_its_file_nobody_is_admitted(
-    harm: Callable[[Path], object], serve: Serve, token: Path
+    harm: Callable[[Path], object], serve: Serve, token: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = serve(Protection(token_file=str(token)))
     harm(token)
     for authorization in (f"Bearer {TOKEN}", "Bearer ", None):
         with pytest.raises(urllib.error.HTTPError, match="401"):
             get(port, authorization=authorization)
+    assert caplog.text.count("nobody can be admitted") == 1
+    token.write_text(TOKEN)
+    assert get(port, authorization=f"Bearer {TOKEN}") == b"figures"
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "two words", "\xe9"])
