@@ -106,7 +106,7 @@ def advice(tools: Iterable[str]) -> str:
 
 def _who_lacks(tools: tuple[str, ...]) -> str:
     if any(of_host(tool) for tool in tools):
-        if not _sees_host():
+        if not sees_host():
             return "is the host's, out of reach from this container: it must be privileged and see the host's processes (hostPID)"
         return "this host lacks: install it on the host itself, not in the container"
     return "this image lacks" if _find(_HOST_TOOL) else "this host lacks"
@@ -120,7 +120,7 @@ def _find(tool: str) -> str | None:
     return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:{commands.SEARCH_PATH}")
 
 
-def _sees_host() -> bool:
+def sees_host() -> bool:
     """Whether the first process is the host's, and not this container's own."""
     try:
         return HOST_ROOT.is_dir() and not os.path.samefile(_FIRST_MOUNTS, "/proc/self/ns/mnt")  # noqa: PTH121
@@ -130,7 +130,7 @@ def _sees_host() -> bool:
 
 def _on_host(tool: str) -> str | None:
     """As `host-tool` looks for it."""
-    if not _sees_host():
+    if not sees_host():
         return None
     for folder in commands.SEARCH_PATH.split(":"):
         path = Path(f"{HOST_ROOT}{folder}/{tool}")

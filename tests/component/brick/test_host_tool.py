@@ -102,6 +102,14 @@ def test_doctor_in_a_pod_says_what_to_install_on_the_host() -> None:
     )
 
 
+def test_doctor_in_a_pod_looks_at_the_hosts_storage_stacks_or_says_that_it_cannot() -> None:
+    doctor = (sys.executable, "-m", "csi_cinderlib", "doctor")
+    assert re.search(r"^(ok|note) +udisks ", in_pod(*doctor).stdout, re.MULTILINE)
+    hidden = in_pod("unshare", "--pid", "--fork", "--mount-proc", *doctor).stdout
+    assert re.search(r"^note +LVM, md, udisks +were not looked at", hidden, re.MULTILINE)
+    assert not re.search(r"^(ok|note) +udisks ", hidden, re.MULTILINE)
+
+
 def test_doctor_does_not_take_an_error_for_a_version() -> None:
     done = in_pod(sys.executable, "-m", "csi_cinderlib", "doctor", "--protocol", "iscsi")
     assert done.returncode == 1
