@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.bed.inside import ADDRESS
 from tests.cluster.bed.installation import NAMESPACE, RELEASE, Installation
-from tests.cluster.driver.conftest import Kube
+from tests.cluster.driver.conftest import Kube, until
 from tests.cluster.driver.test_values import installed_with
 from tests.cluster.driver.test_volumes import SUM, WRITE
 from tests.support.certificates import make_certificate
@@ -103,3 +103,19 @@ def test_volumes_in_files_need_neither_the_hosts_network_nor_its_processes(kube:
             "curl", "-sf", f"http://{address_of(kube.installation, 'node')}:9820/metrics"
         )
         assert 'method="NodeStageVolume"' in told
+
+
+def test_with_arrays_alone_the_controllers_containers_are_no_root_and_can_read_their_token(kube: Kube) -> None:
+    """A sidecar that cannot read it ends at once; this back end is away, and the controller serves all the same."""
+    away = {"driver": "cinder.volume.drivers.pure.PureISCSIDriver", "options": {"san_ip": "192.0.2.1"}}
+    installation = kube.installation
+    with installed_with(kube, {"localBackend": {"enabled": False}, "backends": {"away": away}}):
+        script = "id -u; wc -l < /etc/csi-cinderlib/config/config.yaml; head -c 3 /var/run/secrets/kubernetes.io/serviceaccount/token"
+        user, lines, token = in_driver(installation, "controller", script).split()
+        assert (user, token) == ("65532", "eyJ")
+        assert int(lines) > 5
+        until(lambda: len(installation.items("lease", "-n", NAMESPACE)) > 0, installation)
+        (pod,) = installation.items("pod", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=controller")[:1]
+        statuses = pod["status"]["containerStatuses"]
+        assert len(statuses) == 5
+        assert [item["name"] for item in statuses if not item["ready"] or item["restartCount"]] == []
