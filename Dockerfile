@@ -4,6 +4,7 @@
 # Everything Python is locked by hash in requirements/; nothing that builds stays in the result.
 # What a back end's driver needs besides, from PyPI and from Debian, is added to the controller (docs/how-to/build-images.md):
 #   --build-arg DRIVER_LIBRARIES="py-pure-client" --build-arg DRIVER_PACKAGES="lvm2 python3-rbd"
+# A tag can be moved to another image, a digest cannot: --build-arg BASE=docker.io/library/debian:bookworm-slim@sha256:...
 ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS python
@@ -69,7 +70,7 @@ LABEL org.opencontainers.image.title="csi-cinderlib node" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-       util-linux mount cryptsetup-bin nfs-common \
+       util-linux mount nfs-common \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=builder-node /opt/csi-cinderlib /opt/csi-cinderlib
 COPY --chmod=755 deploy/host-tool /usr/local/sbin/host-tool

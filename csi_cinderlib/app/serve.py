@@ -212,11 +212,18 @@ class Loader:
         return retry(side.open, self._stopping, "cannot start yet", failed=self._readiness.failed)
 
     def _metrics(self) -> Metrics | None:
-        if not self._settings.metrics_address:
+        settings = self._settings
+        if not settings.metrics_address:
             return None
         from csi_cinderlib.observe.metrics import Metrics
+        from csi_cinderlib.observe.web import Protection
 
-        metrics = Metrics(version=__version__, mode=self._settings.mode, driver_name=self._settings.driver_name)
+        metrics = Metrics(version=__version__, mode=settings.mode, driver_name=settings.driver_name)
         self._server.measure(metrics)
-        self._undo.callback(metrics.serve(self._settings.metrics_address))
+        protection = Protection(
+            certificate_file=settings.metrics_certificate_file,
+            key_file=settings.metrics_key_file,
+            token_file=settings.metrics_token_file,
+        )
+        self._undo.callback(metrics.serve(settings.metrics_address, protection))
         return metrics

@@ -22,6 +22,9 @@ PROTOCOLS = ("iscsi", "fibre_channel", "nvmeof", "nfs", "rbd")
 HOST_ROOT = Path("/proc/1/root")
 """The host's file system, seen from a container that has the host's processes (hostPID)."""
 
+_FIRST_MOUNTS = Path("/proc/1/ns/mnt")
+"""The mount namespace of the first process in sight."""
+
 _HOST_TOOL = "host-tool"
 
 PACKAGES: Mapping[str, str] = MappingProxyType(
@@ -103,6 +106,8 @@ def advice(tools: Iterable[str]) -> str:
 
 def _who_lacks(tools: tuple[str, ...]) -> str:
     if any(of_host(tool) for tool in tools):
+        if not sees_host():
+            return "is the host's, out of reach from this container: it must be privileged and see the host's processes (hostPID)"
         return "this host lacks: install it on the host itself, not in the container"
     return "this image lacks" if _find(_HOST_TOOL) else "this host lacks"
 
@@ -115,8 +120,18 @@ def _find(tool: str) -> str | None:
     return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:{commands.SEARCH_PATH}")
 
 
+def sees_host() -> bool:
+    """Whether the first process is the host's, and not this container's own."""
+    try:
+        return HOST_ROOT.is_dir() and not os.path.samefile(_FIRST_MOUNTS, "/proc/self/ns/mnt")  # noqa: PTH121
+    except OSError:
+        return False
+
+
 def _on_host(tool: str) -> str | None:
     """As `host-tool` looks for it."""
+    if not sees_host():
+        return None
     for folder in commands.SEARCH_PATH.split(":"):
         path = Path(f"{HOST_ROOT}{folder}/{tool}")
         if os.access(path, os.X_OK) or path.is_symlink():  # a link may lead to a place that is only right on the host

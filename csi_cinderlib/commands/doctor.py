@@ -84,6 +84,7 @@ def examine(*, required: frozenset[str], multipath: bool, root: Path = Path("/")
         yield _protocol(protocol, needed=protocol in required, multipath=multipath)
     yield from _identities(root, required)
     yield from _multipath(root, needed=multipath)
+    yield from _activation(_root_of_host(root))
 
 
 def _versions() -> Iterator[Finding]:
@@ -167,7 +168,7 @@ def _identities(root: Path, required: frozenset[str]) -> Iterator[Finding]:
 def _multipath(root: Path, *, needed: bool) -> Iterator[Finding]:
     level = Level.BAD if needed else Level.NOTE
     yield _multipathd(level)
-    path = (tools.HOST_ROOT if tools.of_host("multipath") else root) / "etc/multipath.conf"
+    path = _root_of_host(root) / "etc/multipath.conf"
     try:
         clauses = multipath_advice(path.read_text(errors="replace"))
     except FileNotFoundError:
@@ -177,6 +178,11 @@ def _multipath(root: Path, *, needed: bool) -> Iterator[Finding]:
         yield Finding(level, "multipath.conf", clause)
     if not clauses:
         yield Finding(Level.OK, "multipath.conf", "nothing in it hurts")
+
+
+def _root_of_host(root: Path) -> Path:
+    """Where the configuration of the host's own programs is, also from inside the node's container."""
+    return tools.HOST_ROOT if tools.of_host("multipath") else root
 
 
 def _multipathd(level: Level) -> Finding:
@@ -222,3 +228,75 @@ def _multipath_defaults(text: str) -> tuple[Mapping[str, str], tuple[int, ...]]:
         elif depth == 1 and section == "defaults" and (setting := _LINE.match(line)):
             values[setting["key"]] = setting["value"]
     return values, tuple(crowded)
+
+
+_REJECTS_ALL = re.compile(r"r(?P<mark>[^\w\s])\.\*(?P=mark)")
+"""An item of LVM's filters that no device passes."""
+
+
+def _activation(host: Path) -> Iterator[Finding]:
+    """What on the host takes what tenants wrote on raw volumes for its own."""
+    if host == tools.HOST_ROOT and not tools.sees_host():
+        yield Finding(
+            Level.NOTE, "LVM, md, udisks", "were not looked at: this container does not see the host (hostPID)"
+        )
+        return
+    udisksd = ("lib/udisks2/udisksd", "libexec/udisks2/udisksd")
+    for what, programs, advice, page in (
+        ("LVM", ("sbin/lvm",), _lvm_advice, "docs/how-to/harden-a-host.md#lvm"),
+        ("md", ("sbin/mdadm",), _md_advice, "docs/how-to/harden-a-host.md#md-software-raid"),
+        ("udisks", udisksd, _udisks_advice, "docs/how-to/harden-a-host.md#automounters-and-udev-rules"),
+    ):
+        if not any((host / "usr" / program).exists() or (host / program).exists() for program in programs):
+            yield Finding(Level.OK, what, "is not installed on the host")
+        elif clause := advice(host):
+            yield Finding(Level.NOTE, what, f"{clause}: see {page}")
+        else:
+            yield Finding(Level.OK, what, "leaves volumes of tenants alone")
+
+
+def _lvm_advice(host: Path) -> str:
+    folder = host / "etc/lvm"
+    text = "\n".join(_text(folder / name) for name in ("lvm.conf", "lvmlocal.conf"))
+    listed = (folder / "devices/system.devices").exists()
+    return lvm_advice(text, has_devices_file=listed)
+
+
+def lvm_advice(text: str, *, has_devices_file: bool) -> str:
+    """Why LVM would activate volume groups of tenants; "" when its configuration keeps it from that.
+
+    Args:
+        text: lvm.conf and after it lvmlocal.conf, which counts.
+        has_devices_file: there is /etc/lvm/devices/system.devices.
+    """
+    uses = r"(?:devices/)?use_devicesfile\s*=\s*(\d)"
+    # Without a setting the distribution's default counts, which the file shows as a comment.
+    told = re.findall(rf"^\s*{uses}", text, re.MULTILINE) or re.findall(rf"^\s*#\s*{uses}", text, re.MULTILINE)
+    if has_devices_file and told and told[-1] == "1":
+        return ""
+    filters = re.findall(r"^\s*(?:devices/)?global_filter\s*=\s*(\[[^\]]*\]|\"[^\"]*\")", text, re.MULTILINE)
+    items = re.findall(r'"([^"]*)"', filters[-1]) if filters else []
+    if items and _REJECTS_ALL.fullmatch(items[-1]):
+        return ""
+    return "looks for volume groups on all devices: list its own in a devices file, or end global_filter with r|.*|"
+
+
+def _md_advice(host: Path) -> str:
+    return md_advice("\n".join(_text(host / name) for name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf")))
+
+
+def md_advice(text: str) -> str:
+    """Why mdadm would assemble arrays of tenants; "" when mdadm.conf forbids all that it does not name. Keywords need three letters."""
+    words = re.findall(r"^auto?\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)
+    return "" if words[:1] == ["-all"] else "assembles arrays on disks that appear: write `AUTO -all` into mdadm.conf"
+
+
+def _udisks_advice(_host: Path) -> str:
+    return "lets users mount what is on disks that appear: remove it, or mask udisks2.service"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.settings import BackendSettings, Settings
@@ -33,6 +34,7 @@ def settings(it: Settings) -> None:
     _require(it.max_volumes_per_node >= 0, "max_volumes_per_node", "must not be negative")
     for key, address in (("metrics_address", it.metrics_address), ("health_address", it.health_address)):
         _require(not address or _is_address(address), key, "must be HOST:PORT, as in 0.0.0.0:9090")
+    _metrics(it)
     _require(not it.kubelet_directory or it.kubelet_directory.startswith("/"), "kubelet_directory", "must be absolute")
     for settings in it.backends:
         backend(settings)
@@ -51,6 +53,27 @@ def backend(it: BackendSettings) -> None:
     )
     _require(it.max_concurrent_calls >= 0, f"{path}.max_concurrent_calls", "must not be negative")
     _require(it.stats_seconds >= 0, f"{path}.stats_seconds", "must not be negative")
+
+
+def _metrics(it: Settings) -> None:
+    for key in ("metrics_certificate_file", "metrics_key_file", "metrics_token_file"):
+        _require(it.metrics_address or not getattr(it, key), key, "protects nothing without metrics_address")
+    both = bool(it.metrics_certificate_file) == bool(it.metrics_key_file)
+    _require(both, "metrics_key_file", "goes with metrics_certificate_file: set both or none")
+    _require(
+        not it.metrics_token_file or it.metrics_certificate_file or _is_loopback(it.metrics_address),
+        "metrics_token_file",
+        "without TLS the token would cross the network in plain text: set metrics_certificate_file, or listen at 127.0.0.1",
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether only this host's own programs reach that `HOST:PORT`; False when only a name server knows."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_address(text: str) -> bool:

@@ -111,7 +111,10 @@ class Settings:
         multipath: nodes attach by all paths, and use the map on top.
         topology: this node's segments; a key without a slash gets `topology.DRIVER_NAME/` in front.
         topology_labels: labels of this node's Node object that are segments of it, too; in Kubernetes.
-        metrics_address: HOST:PORT for Prometheus, or "".
+        metrics_address: HOST:PORT for Prometheus, or ""; `:PORT` is every address of this host.
+        metrics_certificate_file: a PEM file with the certificate, and its chain, for /metrics by TLS; "" is plain HTTP. Read again when it changes.
+        metrics_key_file: a PEM file with the certificate's private key, without a password. Read again when it changes.
+        metrics_token_file: a file with the bearer token that /metrics asks for; "" asks for none. Without TLS at a loopback address only. Read for each request.
         health_address: HOST:PORT where /healthz and /readyz answer, or "".
         kubelet_directory: the kubelet's directory: a node refuses staging and target paths elsewhere. Links below it are refused; "" allows every path without links.
         kubelet_registration: the kubelet's plugins_registry directory, in which a node registers itself, or "".
@@ -139,6 +142,9 @@ class Settings:
     topology: Mapping[str, str] = EMPTY
     topology_labels: tuple[str, ...] = ()
     metrics_address: str = ""
+    metrics_certificate_file: str = ""
+    metrics_key_file: str = ""
+    metrics_token_file: str = ""
     health_address: str = ""
     kubelet_directory: str = ""
     kubelet_registration: str = ""

@@ -23,7 +23,6 @@ _KILL_GRACE = 2.0
 PACKAGES = {
     "fallocate": "util-linux",
     "btrfs": "btrfs-progs",
-    "cryptsetup": "cryptsetup-bin",
     "e2fsck": "e2fsprogs",
     "e2undo": "e2fsprogs",
     "iscsiadm": "open-iscsi",

@@ -13,6 +13,8 @@ from time import perf_counter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from csi_cinderlib.observe.web import UNPROTECTED, Protection, serve
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 """From a repeated call that finds everything done to the two minutes that the kubelet waits."""
 
@@ -174,12 +176,11 @@ class Metrics:
         """All figures in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def serve(self, address: str) -> Callable[[], None]:
+    def serve(self, address: str, protection: Protection = UNPROTECTED) -> Callable[[], None]:
         """Answer GET /metrics at `HOST:PORT`, in a thread; call the result to stop.
 
         Raises:
-            ConfigurationError: that is no address, or it cannot be listened on.
+            ConfigurationError: that is no address, or it cannot be listened on; or a file of the protection cannot be used.
         """
-        from csi_cinderlib.observe.web import serve
-
-        return serve("metrics_address", address, {"/metrics": lambda: (200, CONTENT_TYPE_LATEST, self.exposition())})
+        pages = {"/metrics": lambda: (200, CONTENT_TYPE_LATEST, self.exposition())}
+        return serve("metrics_address", address, pages, protection)

@@ -1,41 +1,211 @@
-"""A small HTTP server for figures and health: GET only, one thread, a few paths."""
+"""A small HTTP server for figures and health: GET only, a few paths, and where asked for TLS and a bearer token.
+
+prometheus_client's own server has no token, keeps the certificate that it started with, and does the TLS handshake in the thread that
+accepts connections, so that one silent client stops all others (prometheus_client 0.26). Health has the same needs without figures.
+"""
 
 from __future__ import annotations
 
+import hmac
 import socket
+import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.observe import logs
+
+if TYPE_CHECKING:
+    import ssl
 
 Answer = tuple[int, str, bytes]
 """HTTP status, content type, body."""
 
 SLOWEST_CLIENT = 5.0
 """Seconds that a client may take to send its request: a silent one must not hold a thread for ever."""
+MOST_CLIENTS = 64
+"""Connections at one time. One more ends the oldest, so that nobody who holds many keeps the kubelet's probe out."""
+
+_FORBIDDEN: Answer = (401, "text/plain", b"the bearer token is missing or wrong\n")
+_log = logs.logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """What a client needs to be answered; all files are read again when they change.
+
+    Attributes:
+        certificate_file: PEM, with the chain, for TLS; "" is plain HTTP.
+        key_file: the certificate's private key, PEM.
+        token_file: holds the bearer token; "" asks for none.
+    """
+
+    certificate_file: str = ""
+    key_file: str = ""
+    token_file: str = ""
+
+
+UNPROTECTED = Protection()
+
+
+class _Certificate:
+    """The TLS side of connections, with what the files hold now.
+
+    Raises:
+        ConfigurationError: they cannot be used. Later on that is logged, and the certificate of before goes on.
+    """
+
+    def __init__(self, protection: Protection) -> None:
+        self._files = (protection.certificate_file, protection.key_file)
+        self._lock = threading.Lock()
+        self._trouble = ""
+        self._seen, self._context = self._stamps(), self._load()
+
+    def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
+        """Raises OSError when the client does not come to an agreement."""
+        return self._current().wrap_socket(connection, server_side=True)
+
+    def _current(self) -> ssl.SSLContext:
+        with self._lock:
+            if (stamps := self._stamps()) != self._seen:
+                try:
+                    self._context = self._load()
+                    self._seen, self._trouble = stamps, ""
+                except ConfigurationError as error:  # the other file may follow at once: look again next time
+                    if str(error) != self._trouble:
+                        _log.error("the certificate of before goes on", reason=str(error))
+                    self._trouble = str(error)
+            return self._context
+
+    def _stamps(self) -> tuple[object, ...]:
+        """By these a file that was written or exchanged differs."""
+        stamps: list[object] = []
+        for file in self._files:
+            with suppress(OSError):
+                status = Path(file).stat()
+                stamps.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+        return tuple(stamps)
+
+    def _load(self) -> ssl.SSLContext:
+        import ssl  # only who uses TLS pays for it
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            # An encrypted key would ask for its password on the terminal.
+            context.load_cert_chain(*self._files, password=lambda: b"")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise ConfigurationError(" and ".join(self._files), f"cannot be used for TLS: {reason}") from None
+        return context
+
+
+class _Token:
+    """The bearer token, as its file holds it now.
+
+    Raises:
+        ConfigurationError: it holds none. Later on that is logged, and nobody is admitted.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._trouble = ""
+        self._read()
+
+    def admits(self, authorization: str) -> bool:
+        """Whether that header has the token."""
+        scheme, _, word = authorization.strip().partition(" ")
+        try:
+            token = self._read()
+        except ConfigurationError as error:
+            if str(error) != self._trouble:
+                _log.error("nobody can be admitted", reason=str(error))
+            self._trouble = str(error)
+            return False
+        self._trouble = ""
+        return scheme.lower() == "bearer" and hmac.compare_digest(word.strip().encode(), token)
+
+    def _read(self) -> bytes:
+        try:
+            token = Path(self._file).read_bytes().strip()
+        except OSError as error:
+            raise ConfigurationError(self._file, f"cannot be read: {error.strerror}") from None
+        if not token or not token.isascii() or len(token.split()) != 1:
+            raise ConfigurationError(self._file, "must hold a token: one word of ASCII characters")
+        return token
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = MOST_CLIENTS
 
-    def __init__(self, address: tuple[str, int], pages: Mapping[str, Callable[[], Answer]]) -> None:
+    def __init__(
+        self, address: tuple[str, int], pages: Mapping[str, Callable[[], Answer]], protection: Protection
+    ) -> None:
         self.pages = pages
+        self._token = _Token(protection.token_file) if protection.token_file else None
+        self._certificate = _Certificate(protection) if protection.certificate_file else None
+        self._connections: OrderedDict[socket.socket, None] = OrderedDict()
+        self._lock = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
+
+    def admits(self, authorization: str) -> bool:
+        """Whether who sends that header is to be answered."""
+        return self._token is None or self._token.admits(authorization)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In the thread that accepts: nothing here may wait for the client."""
+        request.settimeout(SLOWEST_CLIENT)
+        with self._lock:
+            self._connections[request] = None
+            if len(self._connections) > MOST_CLIENTS:
+                oldest, _ = self._connections.popitem(last=False)
+                with suppress(OSError):  # its thread may have closed it
+                    oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """In the connection's own thread."""
+        if self._certificate is None:
+            super().finish_request(request, client_address)
+            return
+        with self._certificate.wrap(request.dup()) as encrypted:  # `request` stays whole, to be shut down from outside
+            super().finish_request(encrypted, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # socketserver's signature
+        """A client that goes away or speaks no HTTP is not worth a line; a page that fails is."""
+        error = sys.exception()
+        if isinstance(error, Exception) and not isinstance(error, OSError):
+            _log.exception("a page failed", error)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = SLOWEST_CLIENT
     server_version, sys_version = "csi-cinderlib", ""
 
     def do_GET(self) -> None:
         page = self.server.pages.get(self.path.partition("?")[0])
-        status, content_type, body = page() if page else (404, "text/plain", b"no such page\n")
+        if not self.server.admits(self.headers.get("Authorization", "")):
+            status, content_type, body = _FORBIDDEN
+        else:
+            status, content_type, body = page() if page else (404, "text/plain", b"no such page\n")
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
+        if status == _FORBIDDEN[0]:
+            self.send_header("WWW-Authenticate", "Bearer")
         self.end_headers()
         self.wfile.write(body)
 
@@ -56,15 +226,17 @@ def parse_address(key: str, address: str) -> tuple[str, int]:
     return host.strip("[]") or everywhere, int(port)
 
 
-def serve(key: str, address: str, pages: Mapping[str, Callable[[], Answer]]) -> Callable[[], None]:
+def serve(
+    key: str, address: str, pages: Mapping[str, Callable[[], Answer]], protection: Protection = UNPROTECTED
+) -> Callable[[], None]:
     """Answer these paths in a thread; call the result to stop.
 
     Raises:
-        ConfigurationError: the address is wrong or taken.
+        ConfigurationError: the address is wrong or taken, or a file of the protection cannot be used.
     """
     host, port = parse_address(key, address)
     try:
-        server = _Server((host, port), pages)
+        server = _Server((host, port), pages, protection)
     except OSError as error:
         raise ConfigurationError(key, f"cannot listen on {address!r}: {error.strerror}") from None
     threading.Thread(target=server.serve_forever, name=f"http-{port}", daemon=True).start()

@@ -197,59 +197,12 @@ def test_the_admission_policy_names_the_account_that_the_nodes_run_as(render: Re
     assert binding["validationActions"] == ["Deny"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("role", ["controller", "node"])
-def test_every_container_says_what_it_needs_and_may_do(name: str, role: str, render: Render) -> None:
-    for item in pod(render(name), role)["containers"]:
-        assert item["resources"]["requests"], item["name"]
-        context = item["securityContext"]
-        if not context.get("privileged"):
-            assert context["allowPrivilegeEscalation"] is False, item["name"]
-            assert context["readOnlyRootFilesystem"] is True, item["name"]
-            assert context["capabilities"] == {"drop": ["ALL"]}, item["name"]
-        else:
-            assert item["name"] == "cinderlib"
-            assert role == "node" or name == "everything"
-
-
-def test_with_arrays_alone_nothing_of_the_controller_is_root(render: Render) -> None:
-    spec = pod(render("database"), "controller")
-    assert spec["securityContext"]["runAsNonRoot"] is True
-    assert all("runAsUser" not in item["securityContext"] for item in spec["containers"])
-    assert "hostNetwork" not in spec
-    assert not [volume for volume in spec["volumes"] if "hostPath" in volume]
-
-
 def test_what_is_secret_is_in_secrets_alone(render: Render) -> None:
     """Not in ConfigMaps, arguments, environments or annotations."""
     for item in render("database"):
         assert ("canary-token" in yaml.safe_dump(item)) == (
             item["kind"] == "Secret" and "backends" in item["metadata"]["name"]
         )
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_node_gets_no_secret_but_the_key_that_nodes_had_before(name: str, render: Render) -> None:
-    """Which no new installation has."""
-    objects = render(name)
-    spec = pod(objects, "node")
-    (mounted,) = (volume["secret"] for volume in spec["volumes"] if "secret" in volume)
-    assert mounted["optional"] is True
-    controllers = {
-        volume["name"]: volume["secret"] for volume in pod(objects, "controller")["volumes"] if "secret" in volume
-    }
-    assert controllers["shared-sealing"]["secretName"] == mounted["secretName"]
-    assert controllers["sealing"]["secretName"] != mounted["secretName"]
-    assert not any("projected" in volume for volume in spec["volumes"])
-    assert "secretKeyRef" not in yaml.safe_dump(spec)
-
-
-def test_of_the_hosts_namespaces_a_node_shares_network_and_processes(render: Render) -> None:
-    spec = pod(render("default"), "node")
-    assert {key for key, value in spec.items() if key.startswith("host") and value is True} == {
-        "hostNetwork",
-        "hostPID",
-    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -269,26 +222,6 @@ def _host(item: Json) -> Any:
     return item["livenessProbe"]["httpGet"].get("host")
 
 
-def test_the_kubelet_makes_the_directory_of_the_socket(render: Render) -> None:
-    objects = render()
-    endpoint = next(item["value"] for item in container(objects, "node")["env"] if item["name"] == "CSI_ENDPOINT")
-    made = {
-        volume["name"]: volume["hostPath"]["path"]
-        for volume in pod(objects, "node")["volumes"]
-        if volume.get("hostPath", {}).get("type") == "DirectoryOrCreate"
-    }
-    assert endpoint == f"unix://{made['plugin']}/csi.sock"
-    assert {"name": "plugin", "mountPath": "/csi"} in container(objects, "node")["volumeMounts"]
-
-
-def test_metrics_are_scraped_also_from_what_cannot_get_ready(render: Render) -> None:
-    objects = render("everything")
-    services = [item for item in objects if item["kind"] == "Service"]
-    assert [item["spec"]["publishNotReadyAddresses"] for item in services] == [True, True]
-    wanted = one(objects, "ServiceMonitor")["spec"]["selector"]["matchLabels"]
-    assert all(wanted.items() <= item["metadata"]["labels"].items() for item in services)
-
-
 @pytest.mark.parametrize(
     "release", ["r" * 53, "csi-cinderlib-" + "r" * 39, "with.dots." + "r" * 43, "r" * 43 + "-" * 9 + "r"]
 )
@@ -305,9 +238,7 @@ def test_names_fit_however_long_the_releases_is(release: str, values: Json, rend
 
 def test_a_services_name_has_no_dot(render: Render) -> None:
     services = [item for item in render({}, release="my.storage") if item["kind"] == "Service"]
-    assert [item["metadata"]["name"] for item in services] == [
-        f"my-storage-csi-cinderlib-{role}-metrics" for role in ("controller", "node")
-    ]
+    assert [item["metadata"]["name"] for item in services] == ["my-storage-csi-cinderlib-controller-metrics"]
 
 
 @pytest.mark.parametrize(

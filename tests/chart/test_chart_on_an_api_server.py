@@ -291,6 +291,19 @@ def test_the_controller_removes_many_records_at_once_where_they_belong_to_one(re
     assert removes == ["attachments"]
 
 
+def test_kubernetes_lets_privileged_containers_alone_share_mounts_with_the_host(release: Release) -> None:
+    """Why the node plugin is privileged, and CAP_SYS_ADMIN would not do."""
+    manifest = pod("shares-mounts", "n1", account("node"))
+    manifest["spec"]["volumes"] = [{"name": "v", "hostPath": {"path": "/v"}}]
+    (item,) = manifest["spec"]["containers"]
+    item["volumeMounts"] = [{"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"}]
+    item["securityContext"] = {"capabilities": {"add": ["SYS_ADMIN"]}}
+    with pytest.raises(RuntimeError, match="available only to privileged containers"):
+        release.server.apply(manifest)
+    item["securityContext"] = {"privileged": True}
+    release.server.apply(manifest)
+
+
 def test_a_missing_secret_with_back_ends_is_told(release: Release) -> None:
     told = release.upgrade("--set", f"backendSecrets={{{RELEASE}-backends,array1}}")
     assert "There is no Secret array1 yet" in told

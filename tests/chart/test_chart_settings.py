@@ -59,6 +59,34 @@ def test_a_local_back_end_of_one_node_is_reached_from_there(render: Render, tmp_
     assert controller.max_volumes_per_node == node.max_volumes_per_node == 20
 
 
+def test_figures_are_shown_in_the_pods_own_network_or_to_the_host_alone(render: Render, tmp_path: Path) -> None:
+    def addresses(values: Json) -> list[str]:
+        objects = render(values)
+        return [settings(objects, role, tmp_path).metrics_address for role in ("controller", "node")]
+
+    assert addresses({}) == [":9810", "127.0.0.1:9820"]
+    assert addresses({"controller": {"privileged": True}}) == ["127.0.0.1:9810", "127.0.0.1:9820"]
+    assert addresses({"node": {"hostNetwork": False}}) == [":9810", ":9820"]
+    assert addresses({"metrics": {"hostAddress": "node"}}) == [":9810", "$(CINDERLIB_POD_ADDRESS):9820"]
+    assert addresses({"metrics": {"enabled": False}}) == ["", ""]
+
+
+def test_health_is_answered_to_the_kubelet_in_the_pods_own_network(render: Render, tmp_path: Path) -> None:
+    assert settings(render("files-only"), "node", tmp_path).health_address == ":9821"
+
+
+def test_certificate_and_token_of_the_figures_are_files_that_are_mounted(render: Render, tmp_path: Path) -> None:
+    objects = render("everything")
+    for role in ("controller", "node"):
+        found = settings(objects, role, tmp_path)
+        mounts = {item["name"]: item["mountPath"] for item in container(objects, role)["volumeMounts"]}
+        assert found.metrics_certificate_file.endswith("/metrics-tls/tls.crt")
+        assert found.metrics_key_file.endswith("/metrics-tls/tls.key")
+        assert found.metrics_token_file.endswith("/metrics-token/token")
+        assert mounts["metrics-tls"] == "/etc/csi-cinderlib/metrics-tls"
+        assert mounts["metrics-token"] == "/etc/csi-cinderlib/metrics-token"
+
+
 def test_a_large_limit_is_a_whole_number(render: Render, tmp_path: Path) -> None:
     objects = render({"node": {"maxVolumes": 1_000_000}})
     for role in ("controller", "node"):

@@ -73,6 +73,31 @@ def test_each_promise_names_tests_that_exist() -> None:
     assert [f"{path.name}::{test}" for path, test in named if f"\ndef {test}(" not in path.read_text()] == []
 
 
+def test_each_cell_of_the_table_of_attackers_names_tests_or_says_why_it_is_not_defended() -> None:
+    page = ROOT / "docs/explanation/security-model.md"
+    text, notes = read_footnotes(page.read_text())
+    header, *rows = attackers(text)
+    assert len(header) == 8
+    assert [row[0] for row in rows if len(row) != len(header)] == []
+    assert [
+        cell for row in rows for cell in row[1:] if not re.search(r"\[\^[\w-]+\]$|not defended( here)?: \w+", cell)
+    ] == []
+    assert len(rows) == 6
+    assert set(re.findall(r"\[\^([\w-]+)\]", text)) == notes.keys()
+    assert [name for name, note in notes.items() if not named_tests(note)] == []
+    named = [(page.parent / path, test) for note in notes.values() for test, path in named_tests(note)]
+    assert [
+        f"{path}::{test}" for path, test in named if not path.exists() or f"\ndef {test}(" not in path.read_text()
+    ] == []
+
+
+def attackers(text: str) -> list[list[str]]:
+    """The rows of the table, its heading first, without the line between."""
+    (table,) = re.findall(r"<!-- threats -->\n\n(.*?)\n\n", text, re.DOTALL)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    return [rows[0], *rows[2:]]
+
+
 def read_footnotes(page: str) -> tuple[str, dict[str, str]]:
     """The text without its footnotes, and the footnotes by name."""
     notes = dict(re.findall(r"^\[\^([\w-]+)\]: (.*(?:\n    .*)*)", page, re.MULTILINE))

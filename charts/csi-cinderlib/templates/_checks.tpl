@@ -36,6 +36,12 @@
 {{- fail (printf "localBackend.node: this cluster has no node %q" $local.node) }}
 {{- end }}
 {{- end }}
+{{- if and .Values.metrics.tokenSecret (not .Values.metrics.tlsSecret) }}
+{{- fail "metrics.tokenSecret: without TLS the token would cross the network in plain text: set metrics.tlsSecret" }}
+{{- end }}
+{{- if and .Values.multipath (not .Values.node.hostPID) }}
+{{- fail "multipath: multipathd is the host's, which is reached with node.hostPID=true only" }}
+{{- end }}
 {{- $ports := list .Values.node.healthPort .Values.node.metricsPort }}
 {{- if .Values.controller.privileged }}
 {{- $ports = concat $ports (list .Values.controller.healthPort .Values.controller.metricsPort) }}

@@ -48,8 +48,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- eq (toString .Values.controller.replicaCount) "auto" | ternary ($alone | ternary 1 2) (int .Values.controller.replicaCount) }}
 {{- end }}
 
+{{- /* By its digest where that is given: nobody can put another image under it. */ -}}
 {{- define "cinderlib.image" -}}
-{{ .image.repository }}:{{ .image.tag | default .version }}
+{{ .image.repository }}{{ if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .version }}{{ end }}
 {{- end }}
 
 {{- /* The controller's alone. */ -}}
@@ -67,6 +68,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- /* What a container finds as its service account's credentials if Kubernetes is not to give them to all containers of the pod. */ -}}
+{{- define "cinderlib.tokenVolume" -}}
+- name: token
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 3607}
+      - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+      - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
 {{- end }}
 
 {{- /* startup, liveness and readiness of the driver's container, at its own health port or at the official sidecar's.

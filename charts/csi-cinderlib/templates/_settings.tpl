@@ -11,9 +11,7 @@ backends_directory: /etc/csi-cinderlib/backends
 {{- if not .Values.sidecars.livenessProbe.enabled }}
 health_address: {{ printf "%s:%v" (.Values.controller.privileged | ternary "127.0.0.1" "") .Values.controller.healthPort | quote }}
 {{- end }}
-{{- if .Values.metrics.enabled }}
-metrics_address: {{ printf ":%v" .Values.controller.metricsPort | quote }}
-{{- end }}
+{{- include "cinderlib.metricsSettings" (dict "root" . "role" "controller" "hostNetwork" .Values.controller.privileged) }}
 {{- if eq .Values.store "crd" }}
 store:
   plugin: kubernetes
@@ -79,9 +77,7 @@ kubelet_directory: {{ .Values.kubeletPath }}
 kubelet_registration: {{ .Values.kubeletPath }}/plugins_registry
 {{- end }}
 {{- if not .Values.sidecars.livenessProbe.enabled }}
-health_address: {{ printf "127.0.0.1:%v" .Values.node.healthPort | quote }}
+health_address: {{ printf "%s:%v" (.Values.node.hostNetwork | ternary "127.0.0.1" "") .Values.node.healthPort | quote }}
 {{- end }}
-{{- if .Values.metrics.enabled }}
-metrics_address: {{ printf ":%v" .Values.node.metricsPort | quote }}
-{{- end }}
+{{- include "cinderlib.metricsSettings" (dict "root" . "role" "node" "hostNetwork" .Values.node.hostNetwork) }}
 {{- end }}

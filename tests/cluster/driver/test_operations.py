@@ -189,23 +189,6 @@ def test_no_secret_of_a_connection_is_shown_to_those_who_read_attachments(kube: 
     assert record["spec"]["sealed"]["connection_info"].startswith("k:")
 
 
-def test_metrics_are_scraped_from_both_roles(kube: Kube) -> None:
-    kube.pod(kube.claim())
-    for role, wanted in (("controller", "CreateVolume"), ("node", "NodeStageVolume")):
-        address = next(
-            item["status"]["podIP"]
-            for item in kube.installation.items("pod", "-n", NAMESPACE)
-            if item["metadata"]["labels"]["app.kubernetes.io/component"] == role
-        )
-        port = kube.installation.get("service", f"{RELEASE}-{role}-metrics", "-n", NAMESPACE)["spec"]["ports"][0]
-        pods = kube.installation.items("pod", "-n", NAMESPACE, "-l", f"app.kubernetes.io/component={role}")
-        container = next(item for item in pods[0]["spec"]["containers"] if item["name"] == "cinderlib")
-        number = next(item["containerPort"] for item in container["ports"] if item["name"] == port["targetPort"])
-        text = kube.installation.cluster.run("curl", "-sf", f"http://{address}:{number}/metrics")
-        assert "csi_cinderlib_build_info" in text
-        assert f'method="{wanted}"' in text
-
-
 def test_an_uninstall_leaves_volumes_and_records_and_a_new_install_finds_them(kube: Kube) -> None:
     installation = kube.installation
     claim = kube.claim()

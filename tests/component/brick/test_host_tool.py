@@ -80,6 +80,18 @@ def test_what_is_missing_is_what_the_host_lacks() -> None:
     assert done.stdout == "nvme absent\n"  # rbd's link is only known to lead nowhere by the host
 
 
+def test_of_a_host_whose_processes_are_not_seen_every_program_is_missing() -> None:
+    """The first process in sight is then the container's own, and its iscsiadm a link to host-tool."""
+    code = (
+        "from csi_cinderlib.brick import tools; print(*tools.missing(['iscsiadm', 'blockdev'])); tools.require('iscsi')"
+    )
+    done = in_pod("unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code)
+    assert done.stdout == "iscsiadm\n"
+    assert (
+        "out of reach from this container: it must be privileged and see the host's processes (hostPID)" in done.stderr
+    )
+
+
 def test_doctor_in_a_pod_says_what_to_install_on_the_host() -> None:
     done = in_pod(sys.executable, "-m", "csi_cinderlib", "doctor", "--protocol", "nvmeof")
     assert done.returncode == 1
@@ -88,6 +100,14 @@ def test_doctor_in_a_pod_says_what_to_install_on_the_host() -> None:
         done.stdout,
         re.MULTILINE,
     )
+
+
+def test_doctor_in_a_pod_looks_at_the_hosts_storage_stacks_or_says_that_it_cannot() -> None:
+    doctor = (sys.executable, "-m", "csi_cinderlib", "doctor")
+    assert re.search(r"^(ok|note) +udisks ", in_pod(*doctor).stdout, re.MULTILINE)
+    hidden = in_pod("unshare", "--pid", "--fork", "--mount-proc", *doctor).stdout
+    assert re.search(r"^note +LVM, md, udisks +were not looked at", hidden, re.MULTILINE)
+    assert not re.search(r"^(ok|note) +udisks ", hidden, re.MULTILINE)
 
 
 def test_doctor_does_not_take_an_error_for_a_version() -> None:

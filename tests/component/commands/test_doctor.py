@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.commands.doctor import FILE_SYSTEMS, Finding, Level, examine, multipath_advice
+from csi_cinderlib.commands.doctor import FILE_SYSTEMS, Finding, Level, examine, lvm_advice, md_advice, multipath_advice
 from csi_cinderlib.host import mkfsoptions
 from csi_cinderlib.model import capability
 from csi_cinderlib.node import formatting
@@ -114,6 +114,80 @@ def test_where_multipath_is_the_hosts_so_is_its_configuration(tmp_path: Path, mo
     (tmp_path / "bin/multipath").symlink_to("host-tool")
     monkeypatch.setattr("csi_cinderlib.brick.tools.HOST_ROOT", tmp_path / "hosts")
     assert findings(root)["multipath.conf"].detail.startswith("find_multipaths no")
+
+
+@pytest.mark.parametrize(
+    ("text", "has_devices_file", "is_safe"),
+    [
+        ("", False, False),
+        ("devices {\n\tuse_devicesfile = 1\n}", True, True),
+        ("devices {\n\tuse_devicesfile = 1\n}", False, False),
+        ("devices {\n\tuse_devicesfile = 0\n}", True, False),
+        ("\t# use_devicesfile = 1", True, True),
+        ("\t# use_devicesfile = 0", True, False),
+        ("\t# use_devicesfile = 1\n\tuse_devicesfile=0", True, False),
+        ("devices/use_devicesfile=1", True, True),
+        ('devices {\n  global_filter = [ "a|^/dev/nvme0n1$|", "r|.*|" ]\n}', False, True),
+        ('global_filter = [\n  "a|^/dev/sda$|",\n  "r/.*/"\n]', False, True),
+        ('global_filter = "r|.*|"', False, True),
+        ('global_filter = [ "a|.*|" ]', False, False),
+        ('global_filter = [ "r|.*|", "a|.*|" ]', False, False),
+        ('global_filter = [ "a|.*|", "r|/dev/cdrom|" ]', False, False),
+        ('# global_filter = [ "r|.*|" ]', False, False),
+        ('filter = [ "r|.*|" ]', False, False),
+        ('global_filter = [ "r|.*|" ]\nglobal_filter = [ "a|.*|" ]', False, False),
+    ],
+)
+def test_lvm_leaves_volumes_alone_only_where_it_uses_named_devices(
+    text: str, has_devices_file: bool, is_safe: bool
+) -> None:
+    """`filter` is not asked by what activates volume groups when disks appear."""
+    assert (lvm_advice(text, has_devices_file=has_devices_file) == "") is is_safe
+
+
+@pytest.mark.parametrize(
+    ("text", "is_safe"),
+    [
+        ("", False),
+        ("AUTO -all\n", True),
+        ("auto -all", True),
+        ("AUT -all", True),
+        ("# AUTO -all", False),
+        ("AUTO +imsm -all", False),
+        ("AUTO homehost -all", False),
+        ("AUTO +all", False),
+        ("AUTO +all\nAUTO -all", False),
+        ("HOMEHOST <system>\nAUTO -all\n", True),
+    ],
+)
+def test_md_leaves_volumes_alone_only_where_nothing_is_assembled_by_itself(text: str, is_safe: bool) -> None:
+    """A homehost can be forged, and of several lines the first counts."""
+    assert (md_advice(text) == "") is is_safe
+
+
+def test_what_would_activate_tenants_volumes_is_named_with_the_page(tmp_path: Path) -> None:
+    programs = dict.fromkeys(("usr__sbin__lvm", "sbin__mdadm", "usr__libexec__udisks2__udisksd"), "")
+    found = findings(host(tmp_path, **programs))
+    for what in ("LVM", "md", "udisks"):
+        assert found[what].level is Level.NOTE
+        assert ": see docs/how-to/harden-a-host.md#" in found[what].detail
+
+
+def test_a_hardened_host_and_one_without_these_programs_are_good(tmp_path: Path) -> None:
+    found = findings(host(tmp_path))
+    assert [found[what].detail for what in ("LVM", "md", "udisks")] == ["is not installed on the host"] * 3
+    for name, text in {
+        "usr/sbin/lvm": "",
+        "usr/sbin/mdadm": "",
+        "etc/lvm/lvm.conf": "devices {\n# use_devicesfile = 0\n}\n",
+        "etc/lvm/lvmlocal.conf": "devices { \n use_devicesfile = 1\n}\n",
+        "etc/lvm/devices/system.devices": "",
+        "etc/mdadm/mdadm.conf": "AUTO -all\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = {item.what: item for item in examine(required=frozenset(), multipath=False, root=tmp_path)}
+    assert [found[what].level for what in ("LVM", "md", "udisks")] == [Level.OK] * 3
 
 
 def programs(monkeypatch: pytest.MonkeyPatch, folder: Path, **scripts: str) -> None:

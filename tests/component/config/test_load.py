@@ -104,6 +104,15 @@ def test_empty_sections_are_as_good_as_none(tmp_path: Path) -> None:
         ("topology: {7: rack}", "topology.7", "put quotes around 7"),
         ("driver_name: -x-", "driver_name", "at most 63 letters"),
         ("metrics_address: '9090'", "metrics_address", "must be HOST:PORT"),
+        ("metrics_token_file: /t", "metrics_token_file", "protects nothing without metrics_address"),
+        ("{metrics_address: ':1', metrics_key_file: /k}", "metrics_key_file", "goes with metrics_certificate_file"),
+        ("{metrics_address: ':1', metrics_certificate_file: /c}", "metrics_key_file", "set both or none"),
+        (
+            "{metrics_address: ':1', metrics_token_file: /t}",
+            "metrics_token_file",
+            "would cross the network in plain text",
+        ),
+        ("{metrics_address: 'host:1', metrics_token_file: /t}", "metrics_token_file", "in plain text"),
         ("backends: {a: {}}", "backends.a.driver", "is missing"),
         ("backends: [a]", "backends", "must be a mapping, not a list"),
         ("backends: {a: {driver: lvm}}", "backends.a.driver", "package.module.Class"),
@@ -124,6 +133,12 @@ def test_a_wrong_value_is_named_by_its_key_path(tmp_path: Path, text: str, key: 
         read(tmp_path, text)
     assert caught.value.key == key
     assert problem in caught.value.problem
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "127.8.8.8"])
+def test_a_token_needs_no_tls_where_only_the_host_itself_can_ask(tmp_path: Path, host: str) -> None:
+    text = f"{{metrics_address: '{host}:9090', metrics_token_file: /t}}"
+    assert read(tmp_path, text).metrics_token_file == "/t"
 
 
 def test_a_password_in_the_wrong_place_is_not_shown(tmp_path: Path) -> None:

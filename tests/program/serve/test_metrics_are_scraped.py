@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +20,7 @@ from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.observe.metrics import FIGURES
 from tests.program.serve.conftest import Calls, Start, until
+from tests.support.certificates import make_certificate
 from tests.support.processes import drivers
 
 GIB = 1024**3
@@ -163,3 +166,33 @@ def test_every_figure_of_the_reference_page_is_scraped_as_it_says_and_no_other(
 def test_nothing_else_is_served_there(controller: Scraped) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(controller._url.replace("/metrics", "/"), timeout=60)
+
+
+def test_with_a_certificate_and_a_token_only_who_has_it_is_answered_and_probes_need_none(
+    start: Start, tmp_path: Path
+) -> None:
+    files, token = make_certificate(tmp_path, "tls"), tmp_path / "token"
+    token.write_text("canary-token\n")
+    port, health = free_port(), free_port()
+    driver = start(
+        "--mode",
+        "node",
+        name="node",
+        config=f"""
+metrics_address: 127.0.0.1:{port}
+metrics_certificate_file: {files.certificate_file}
+metrics_key_file: {files.key_file}
+metrics_token_file: {token}
+health_address: 127.0.0.1:{health}
+""",
+    )
+    driver.wait_until_ready()
+    trusted = ssl.create_default_context(cafile=files.certificate_file)
+    page = urllib.request.Request(f"https://127.0.0.1:{port}/metrics")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(page, timeout=60, context=trusted)
+    page.add_header("Authorization", "Bearer canary-token")
+    with urllib.request.urlopen(page, timeout=60, context=trusted) as answer:
+        assert b"csi_cinderlib_build_info" in answer.read()
+    with urllib.request.urlopen(f"http://127.0.0.1:{health}/healthz", timeout=60) as answer:
+        assert answer.read() == b"ok\n"
