@@ -84,7 +84,7 @@ def store(update: Update, root: str = "") -> None:
             _append(record, lines)
             count += 1
     if not count:
-        raise NoRecord(f"No records found below {' or '.join(f'/{home}' for home in HOMES)}")
+        raise NoRecord(f"No records found below {' or '.join(f'/{home}' for home in HOMES)}, where iscsiadm keeps them")
 
 
 def _records(root: str, home: str, argv: tuple[str, ...]) -> Iterator[int]:
