@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from csi_cinderlib import errors
 from csi_cinderlib.errors import ConfigurationError, DriverError, HostError, NotReady
+from csi_cinderlib.host import dumps
 
 if TYPE_CHECKING:
     from csi_cinderlib.persistence.kubernetes.rest import Client
@@ -129,6 +130,7 @@ def topology_of(client: Client, node: str, labels: Sequence[str]) -> dict[str, s
 
 def main() -> None:
     """The child: a Request as JSON on standard input, the answer on standard output."""
+    dumps.forbid()  # it holds the token of the service account
     try:
         registered = register(Request(**json.load(sys.stdin)))
         answer: dict[str, object] = {"topology": registered.topology, "signers": dict(registered.signers)}

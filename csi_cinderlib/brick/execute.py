@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from csi_cinderlib.brick import scsi
+from csi_cinderlib.brick import iscsi_records, scsi
 from csi_cinderlib.brick.tools import advice
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import commands
@@ -40,7 +40,14 @@ def execute(*cmd: object, **options: Any) -> tuple[str, str]:
     """
     if cmd[0] == _SCSI_ID:
         return _scsi_id(tuple(str(part) for part in cmd))
-    argv = _with_root(tuple(str(part) for part in cmd), options)
+    argv = tuple(str(part) for part in cmd)
+    if argv[0] == "iscsiadm" and os.geteuid() == 0:
+        return _iscsiadm(argv, options)
+    return _execute(argv, options)
+
+
+def _execute(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, str]:
+    argv = _with_root(argv, options)
     attempts = int(options.get("attempts", 1))
     for attempt in range(attempts):
         if attempt:
@@ -61,6 +68,26 @@ def execute_flushing_briefly(*cmd: object, **options: Any) -> tuple[str, str]:
     if cmd[0] in ("blockdev", "multipath"):
         options.update(attempts=4, interval=0.25)
     return execute(*cmd, **options)
+
+
+_NO_SUCH_RECORD, _DATABASE_FAILED = 21, 6
+"""iscsiadm's exit codes."""
+
+
+def _iscsiadm(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, str]:
+    """Run it without the passwords in its arguments: those go where it would have written them."""
+    shown, _ = _redacted(argv)
+    try:
+        update = iscsi_records.parse(argv)
+        if not update.passwords:
+            return _execute(argv, options)
+        output = _execute(update.argv, options) if update.sets_more else ("", "")
+        iscsi_records.store(update)
+    except iscsi_records.NoRecord as error:
+        raise _execution_error()(cmd=shown, exit_code=_NO_SUCH_RECORD, stdout="", stderr=str(error)) from None
+    except (ValueError, OSError) as error:
+        raise _execution_error()(cmd=shown, exit_code=_DATABASE_FAILED, stdout="", stderr=str(error)) from None
+    return output
 
 
 def _scsi_id(argv: tuple[str, ...]) -> tuple[str, str]:

@@ -75,6 +75,7 @@ class Initiator:
             with _in_words("connecting", connection):
                 connector = self._connector(connection.protocol, data)
                 info = self._connect_fresh(connector, connection.protocol, data)
+            _forget_keyring(info)
             undo.callback(_quietly, connector.disconnect_volume, data, info, force=True, ignore_errors=True)
             path = _appeared(info, connection, data)
             over = scsi.settled_map(path) if connection.protocol in tools.SCSI else ""
@@ -126,6 +127,8 @@ class Initiator:
         if connection.protocol in (*SHARES, "local"):
             return  # nothing but the loop device was attached here
         info = dict(device.info) if device else {}
+        if not os.path.exists(str(info.get("conf", ""))):  # noqa: PTH110
+            info.pop("conf", None)  # of a container that ended: rbd would fail without the file that it is told to read
         if device and _is_another(device):
             info.pop("path", None)  # after a reboot that path may be somebody else's disk
         if "path" in info:
@@ -241,6 +244,12 @@ def rbd_device(name: str, mapped_images: Path = _RBD_DEVICES) -> str:
         if mapped == (pool, image) and snapshot in ("", "-"):
             return f"/dev/rbd{entry.name}"
     return ""
+
+
+def _forget_keyring(info: dict[str, Any]) -> None:
+    """Remove the configuration file with Ceph's key that os-brick leaves until the volume is detached: only mapping needs it."""
+    if conf := info.pop("conf", ""):
+        Path(conf).unlink(missing_ok=True)
 
 
 def _detach_unreached(file: str) -> None:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from csi_cinderlib.backend.forking import STATUS
 from csi_cinderlib.cinder import driver_process  # noqa: F401  # with all that it imports
 from csi_cinderlib.cinder.runtime import find_lock_driver, load_cinder
-from csi_cinderlib.host import kernel
+from csi_cinderlib.host import dumps, kernel
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -32,6 +32,7 @@ OOM_SCORE = 300
 
 def main(control: int) -> NoReturn:
     """Fork until the main process has ended."""
+    dumps.forbid()
     load_cinder()
     find_lock_driver()
     gc.collect()
@@ -49,7 +50,7 @@ def _end_with(parent: int) -> None:
 def _be_first_without_memory() -> None:
     """When memory runs out, the kernel is to kill a driver or its programs, not the controller or the warm process."""
     score = Path("/proc/self/oom_score_adj")
-    with suppress(OSError):  # /proc may be read-only
+    with suppress(OSError), dumps.owning_proc():  # /proc may be read-only
         score.write_text(str(min(1000, int(score.read_text()) + OOM_SCORE)))
 
 

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from csi_cinderlib.commands import options
 from csi_cinderlib.concurrency import without
 from csi_cinderlib.config.settings import Mode, Settings
+from csi_cinderlib.host import dumps
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Does not return unless the settings are wrong."""
+    dumps.forbid()  # before the first password is read
     gc.disable()  # imports make much and free little; whatever serves turns it on again
     try:
         code = _serve(options.settings(args))

@@ -1,4 +1,7 @@
-"""Mounting, binding, unmounting by system calls, and the mount table of this thread's mount namespace."""
+"""Mounting, binding, unmounting by system calls, and the mount table of this thread's mount namespace.
+
+No path is followed through a symbolic link, not even one that is put there between a look at the path and the call.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csi_cinderlib.errors import HostError, InvalidRequest
-from csi_cinderlib.host import kernel, kernel_log
+from csi_cinderlib.host import kernel, kernel_log, resolving
 from csi_cinderlib.host.mountoptions import names_of, parse, rejected, security_labels
 from csi_cinderlib.host.mounttable import Mount, table
 
@@ -86,9 +89,8 @@ def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -
     data = ",".join(parsed.data)
     with kernel_log.listening(source, fs_type) as logged:
         try:
-            kernel.call(
-                "mount", os.fsencode(source), os.fsencode(target), fs_type.encode(), parsed.flags, data.encode()
-            )
+            with resolving.held(target) as place:
+                kernel.call("mount", os.fsencode(source), place, fs_type.encode(), parsed.flags, data.encode())
         except OSError as error:
             if error.errno == errno.EINVAL:
                 _refuse_unknown(fs_type, parsed.data)
@@ -113,7 +115,8 @@ def bind(source: str, target: str, *, recursive: bool = False) -> None:
     """Make `source` visible at `target`: a directory on a directory, or a file (a device node, say) on a file."""
     with kernel.named(f"binding {source} on {target}"):
         flags = _MS_BIND | (_MS_REC if recursive else 0)
-        kernel.call("mount", os.fsencode(source), os.fsencode(target), None, flags, None)
+        with resolving.held(source) as what, resolving.held(target) as place:
+            kernel.call("mount", what, place, None, flags, None)
 
 
 def bind_with(source: str, target: str, options: Sequence[str]) -> None:
@@ -129,7 +132,8 @@ def bind_with(source: str, target: str, options: Sequence[str]) -> None:
         with kernel.named(f"setting mount options of {target}"):
             here = find(target)
             flags = _MS_REMOUNT | _MS_BIND | bind_flags(here.options if here else (), parse(options).flags)
-            kernel.call("mount", b"none", os.fsencode(target), None, flags, None)
+            with resolving.held(target) as place:
+                kernel.call("mount", b"none", place, None, flags, None)
     except BaseException:
         _unmount_one(target, _UMOUNT_NOFOLLOW)
         raise
@@ -223,7 +227,8 @@ def _unmount_one(path: str, flags: int) -> bool:
     waits = iter(_BUSY_WAITS)
     while True:
         try:
-            kernel.call("umount2", os.fsencode(path), flags)
+            with resolving.named_in_directory(path) as place:
+                kernel.call("umount2", place, flags)
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.ENOENT):
                 return False

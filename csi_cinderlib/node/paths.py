@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from csi_cinderlib.errors import InvalidRequest, NotFound
+from csi_cinderlib.host import kernel, resolving
 
 _NOTE = "vol_data.json"
 """The kubelet's own note about a CSI volume (pkg/volume/csi in Kubernetes), which it removes after NodeUnpublishVolume."""
@@ -29,13 +30,20 @@ class Paths:
 
         Raises:
             InvalidRequest: not absolute, not below the directory, or it leads through a symbolic link or upwards.
+            HostError: nobody can tell just now.
         """
         if not path.startswith("/") or ".." in _parts(path) or not _parts(path):
             raise InvalidRequest(field, f"{path!r} must be absolute and must not lead upwards")
         plain = "/" + "/".join(_parts(path))
         for base in (self._given, self._real):
             if below := _below(base, plain):
-                return _without_links(self._real, below, field)
+                with kernel.named(f"looking for links in {plain}"):
+                    link = resolving.link_below(self._real, below)
+                if link:
+                    raise InvalidRequest(
+                        field, f"{link} is a symbolic link; mounts are not made or removed through links"
+                    )
+                return f"{self._real.rstrip('/')}/{below}"
         raise InvalidRequest(field, f"{path!r} is not below {self._given}, which is the setting kubelet_directory")
 
     def known(self, path: str) -> str:
@@ -64,24 +72,6 @@ def _parts(path: str) -> list[str]:
 def _below(base: str, path: str) -> str:
     prefix = base.rstrip("/") + "/"
     return path[len(prefix) :] if path.startswith(prefix) else ""
-
-
-def _without_links(base: str, below: str, field: str) -> str:
-    where = base.rstrip("/")
-    for part in below.split("/"):
-        where = f"{where}/{part}"
-        if _is_link(where):
-            raise InvalidRequest(field, f"{where} is a symbolic link; mounts are not made or removed through links")
-    return where
-
-
-def _is_link(path: str) -> bool:
-    # readlink does not ask the file system that is mounted there, which may no longer answer.
-    try:
-        os.readlink(path)  # noqa: PTH115
-    except OSError:
-        return False
-    return True
 
 
 def overlap(one: str, other: str) -> bool:

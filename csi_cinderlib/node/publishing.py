@@ -8,12 +8,11 @@ import stat
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, HostError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import devices, kernel, mounts
+from csi_cinderlib.host import devices, kernel, mounts, resolving
 from csi_cinderlib.host.identities import sysfs
 from csi_cinderlib.host.mountoptions import is_read_only
 from csi_cinderlib.host.mounts import Mount
@@ -273,16 +272,18 @@ def _make_target(path: str, *, block: bool) -> bool:
         PreconditionFailed: the target holds something, or is of another kind: it could not be removed again.
         HostError: it cannot be made.
     """
-    target = Path(path)
-    with kernel.named(f"making the target path {path}"):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        kernel.named(f"making the target path {path}"),
+        resolving.directory_of(path, make=True) as (directory, name),
+    ):
         try:
             if block:
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                os.close(os.open(name, flags, 0o600, dir_fd=directory))
             else:
-                target.mkdir(mode=0o750)
+                os.mkdir(name, 0o750, dir_fd=directory)
         except FileExistsError:
-            if not _is_empty(path, block=block):
+            if not _is_empty(directory, name, block=block):
                 kind = "an empty file" if block else "an empty directory"
                 raise PreconditionFailed(
                     f"the target path {path} exists and is not {kind}: move away what is there, and publish again"
@@ -291,11 +292,17 @@ def _make_target(path: str, *, block: bool) -> bool:
     return True
 
 
-def _is_empty(path: str, *, block: bool) -> bool:
-    state = os.lstat(path)
+def _is_empty(directory: int, name: str, *, block: bool) -> bool:
+    state = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if block:
         return stat.S_ISREG(state.st_mode) and not state.st_size
-    return stat.S_ISDIR(state.st_mode) and not os.listdir(path)  # noqa: PTH208
+    if not stat.S_ISDIR(state.st_mode):
+        return False
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return not os.listdir(fd)  # noqa: PTH208 - of an open directory
+    finally:
+        os.close(fd)
 
 
 def _bind_device(record: StageRecord, wanted: Publication, undo: ExitStack) -> None:
@@ -335,13 +342,14 @@ def _shown_read_only(node: str) -> str:
 def _remove_target(path: str) -> None:
     """Remove what `_make_target` made, and nothing else: an empty directory, or an empty file."""
     try:
-        state = os.lstat(path)
-        if stat.S_ISDIR(state.st_mode):
-            os.rmdir(path)  # noqa: PTH106 - refuses a directory that holds something
-        elif stat.S_ISREG(state.st_mode) and not state.st_size:
-            os.unlink(path)  # noqa: PTH108
-        else:
-            raise HostError(f"removing the target path {path}: it is neither an empty directory nor an empty file")
+        with resolving.directory_of(path) as (directory, name):
+            state = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISDIR(state.st_mode):
+                os.rmdir(name, dir_fd=directory)
+            elif stat.S_ISREG(state.st_mode) and not state.st_size:
+                os.unlink(name, dir_fd=directory)
+            else:
+                raise HostError(f"removing the target path {path}: it is neither an empty directory nor an empty file")
     except FileNotFoundError:
         return
     except OSError as error:

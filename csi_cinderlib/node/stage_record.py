@@ -1,8 +1,8 @@
 """What this node remembers of each volume that it has, or may have, attached: one JSON file per volume, on a host path.
 
 A record is written before the host is touched and removed after everything is undone, so that after a crash it says what
-may be there (promise 4). It holds the connection, CHAP secrets included, because detaching needs it when the controller
-cannot be asked any more: the files are readable by root alone.
+may be there (promise 4). It holds the connection, because detaching needs it when the controller cannot be asked any more. Secrets are
+left out once they are of no use, and sealed as long as they are: see `record_secrets`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.node import record_secrets
+from csi_cinderlib.node.record_secrets import Vault
 
 VERSION = 1
 
@@ -68,12 +70,12 @@ class StageRecord:
     def is_of(self, connection: Connection) -> bool:
         """Whether the record is about that very attachment. Between two of them another node may have written to the volume.
 
-        An attachment of before they had names is known by its connection alone.
+        An attachment of before they had names is known by its connection alone, without the secrets, which a record need not have.
         """
         known = self.connection
         if known.attachment or connection.attachment:
             return known.attachment == connection.attachment
-        return (known.protocol, dict(known.data)) == (connection.protocol, dict(connection.data))
+        return (known.protocol, _public(known)) == (connection.protocol, _public(connection))
 
     def publication(self, target_path: str) -> Publication | None:
         return next((item for item in self.publications if item.target_path == target_path), None)
@@ -86,15 +88,21 @@ class StageRecord:
         return replace(self, publications=kept)
 
 
-def encode(record: StageRecord) -> bytes:
-    """The file's content."""
+def encode(record: StageRecord, vault: Vault) -> bytes:
+    """The file's content. Raises what the vault raises."""
     device = record.device
+    connection = json.loads(record.connection.to_json())
+    connection["data"], secret = record_secrets.divide(connection["data"])
+    # An unstage attaches the volume once more when a reboot came between mkfs and its end.
+    secret = record_secrets.needed(secret, record.connection.protocol, connects_again=record.state is State.FORMATTING)
+    info, secret_info = record_secrets.divide(device.info if device else {})
+    sealed = {"data": secret, "info": secret_info}
     content = {
         "v": VERSION,
         "volume_id": record.volume_id,
         "staging_path": record.staging_path,
         "capability": _capability(record.capability),
-        "connection": json.loads(record.connection.to_json()),
+        "connection": connection,
         "state": record.state,
         "device": device
         and {
@@ -102,7 +110,7 @@ def encode(record: StageRecord) -> bytes:
             "wwid": device.wwid,
             "multipath": device.multipath,
             "file": device.file,
-            "info": dict(device.info),
+            "info": info,
         },
         "fs_type": record.fs_type,
         "publications": [
@@ -111,20 +119,27 @@ def encode(record: StageRecord) -> bytes:
         ],
         "boot_id": record.boot_id,
     }
+    if secret or secret_info:
+        content["sealed"] = vault.seal(json.dumps(sealed, separators=(",", ":")).encode())
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def decode(text: bytes) -> StageRecord:
+def decode(text: bytes, vault: Vault) -> StageRecord:
     """Raises ValueError, KeyError, TypeError, AttributeError, RecursionError or InvalidRequest for what `encode` does not write."""
     raw = json.loads(text)
     if raw["v"] != VERSION:
         raise ValueError(f"it is of version {raw['v']}, this program knows version {VERSION}")
     device = raw["device"]
+    connection = Connection.from_json(json.dumps(raw["connection"]).encode())
+    if sealed := raw.get("sealed"):
+        opened = json.loads(vault.open(_text(sealed)))
+        connection = replace(connection, data={**connection.data, **opened["data"]})
+        device = device and {**device, "info": {**device["info"], **opened["info"]}}
     return StageRecord(
         volume_id=_text(raw["volume_id"]),
         staging_path=_text(raw["staging_path"]),
         capability=_parsed_capability(raw["capability"]),
-        connection=Connection.from_json(json.dumps(raw["connection"]).encode()),
+        connection=connection,
         state=State(raw["state"]),
         device=Device(**device) if device else None,
         fs_type=_text(raw["fs_type"]),
@@ -138,6 +153,18 @@ def decode(text: bytes) -> StageRecord:
         ),
         boot_id=_text(raw["boot_id"]),
     )
+
+
+def exposes_secrets(text: bytes) -> bool:
+    """Whether a file's content has a secret in plain, as earlier versions wrote it. Raises as `decode`."""
+    raw = json.loads(text)
+    device = raw["device"]
+    parts = (raw["connection"]["data"], device["info"] if device else {})
+    return any(secret for _, secret in map(record_secrets.divide, parts))
+
+
+def _public(connection: Connection) -> dict[str, Any]:
+    return record_secrets.divide(connection.data)[0]
 
 
 def _capability(capability: Capability) -> dict[str, object]:

@@ -16,7 +16,9 @@ from csi_cinderlib.node.attachment_history import AttachmentHistory
 from csi_cinderlib.node.format_marks import KEPT_SECONDS, FormatMarks
 from csi_cinderlib.node.growth import Growth
 from csi_cinderlib.node.paths import Paths
-from csi_cinderlib.node.stage_record import StageRecord, decode, encode
+from csi_cinderlib.node.record_key import RecordKey
+from csi_cinderlib.node.record_secrets import Vault
+from csi_cinderlib.node.stage_record import StageRecord, decode, encode, exposes_secrets
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".json"
@@ -35,6 +37,7 @@ class StageRecords:
 
     Args:
         names: gives the paths in records their one name: earlier versions recorded them as they were given.
+        vault: seals the secrets that a record must keep; by default with a key in `state_dir`.
 
     Attributes:
         formatted: the marks that outlive a record, below `state_dir/formatted`.
@@ -42,7 +45,7 @@ class StageRecords:
         growth: of unmounted file systems, with undo files below `state_dir/growth`.
     """
 
-    def __init__(self, state_dir: Path, names: Paths | None = None) -> None:
+    def __init__(self, state_dir: Path, names: Paths | None = None, vault: Vault | None = None) -> None:
         self._names = names or Paths()
         self.directory = state_dir / "stage"
         self._boot_id = kernel.boot_id()
@@ -52,13 +55,14 @@ class StageRecords:
             durable_files.prepare(self.directory)
             self._amendments = Amendments(state_dir / "stage-changes")
             self._amendments.sweep({path.name for path in self.directory.iterdir()})
+        self._vault = vault or _own_key(state_dir)
         self._reserve = Reserve(state_dir / "stage-reserve")
         self._reserve.fill()
         self.formatted = FormatMarks(state_dir / "formatted")
         self.attachments = AttachmentHistory(state_dir / "attachments")
         self.growth = Growth(state_dir / "growth", self._boot_id)
         for record in self.all().records:
-            self._remember(self._content(self._path(record.volume_id)), record)
+            self._remember(*self._without_plain_secrets(record))
 
     @property
     def boot_id(self) -> str:
@@ -81,13 +85,33 @@ class StageRecords:
             HostError: it could not be stored; the previous one is still there.
         """
         record = replace(record, boot_id=self._boot_id)
-        path, content = self._path(record.volume_id), encode(record)
+        path, content = self._path(record.volume_id), encode(record, self._vault)
         with kernel.named(f"storing the stage record of volume {record.volume_id} in {self.directory}"):
             if frees:
                 self._reserve.run(lambda: self._write(path, content, this_boot=this_boot))
             else:
                 self._write(path, content, this_boot=this_boot)
         return self._remember(content, record)
+
+    def _without_plain_secrets(self, record: StageRecord) -> tuple[bytes, StageRecord]:
+        """Store a record again whose secrets an earlier version stored in plain. One that cannot be stored now is as useful as before.
+
+        Returns:
+            what counts of it now. Raises OSError where it cannot be read.
+        """
+        path = self._path(record.volume_id)
+        durable, content = kernel.read(str(path)), self._content(path)
+        if content == durable:  # an earlier start may have ended before it removed changes that count no more
+            self._amendments.forget(path.name)
+        if not (exposes_secrets(durable) or exposes_secrets(content)):
+            return content, record
+        try:
+            hidden = encode(record, self._vault)
+            self._reserve.run(lambda: self._write(path, hidden, this_boot=False))
+        except (OSError, HostError) as error:
+            _log.warning("volume %s: its stage record keeps secrets in plain: %s", record.volume_id, error)
+            return content, record
+        return hidden, self._decoded(hidden, path, record.volume_id)
 
     def _write(self, path: Path, content: bytes, *, this_boot: bool) -> None:
         """Raises OSError."""
@@ -182,7 +206,7 @@ class StageRecords:
 
     def _decoded(self, content: bytes, path: Path, volume_id: str) -> StageRecord:
         try:
-            record = decode(content)
+            record = decode(content, self._vault)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidRequest) as error:
             problem = error if isinstance(error, (ValueError, InvalidRequest)) else f"{type(error).__name__} {error}"
             raise CorruptRecord("stage", volume_id, f"{path}: {problem}") from None
@@ -196,3 +220,9 @@ class StageRecords:
 
     def _path(self, volume_id: str) -> Path:
         return self.directory / (durable_files.name_of(volume_id) + _SUFFIX)
+
+
+def _own_key(state_dir: Path) -> RecordKey:
+    key = RecordKey(state_dir)
+    key.prepare()
+    return key

@@ -6,7 +6,6 @@ import contextlib
 import logging
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 from csi_cinderlib.brick import scsi
 from csi_cinderlib.brick.device import Device
@@ -14,7 +13,7 @@ from csi_cinderlib.brick.initiator import Initiator
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import AlreadyExists, DriverError, HostError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import devices, kernel, mounts
+from csi_cinderlib.host import devices, kernel, mounts, resolving
 from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.requests import StageVolume
@@ -183,7 +182,7 @@ class Staging:
     def _mount(self, record: StageRecord, device: Device, undo: ExitStack) -> StageRecord:
         self._grow_device(record, device)
         with kernel.named(f"making the staging path {record.staging_path}"):
-            Path(record.staging_path).mkdir(parents=True, exist_ok=True)
+            resolving.make_directory(record.staging_path)
         table = mounts.table()
         mounted.require_none_below(record.staging_path, table)
         if here := mounts.uppermost(record.staging_path, table):
@@ -230,7 +229,7 @@ class Staging:
             file_system.mount(record, record.device, found)
         except mounts.NeedsWriting as error:
             raise _unclean(record, f"{device.path} takes no writes") from error
-        mounts.unmount(record.staging_path)
+        mounted.unmount_own(self._records, record, record.staging_path)
         devices.flush(record.device.path)
         if device.file:
             record = self._reattach(record, read_only=True)

@@ -96,6 +96,11 @@ def mapping(values: Mapping[str, object]) -> dict[str, object]:
     return {str(key): HIDDEN if value and is_secret_key(str(key)) else _any(value) for key, value in values.items()}
 
 
+def holds_secret(key: str, value: object) -> bool:
+    """Whether a value of plain data (as in JSON) is secret by its key, or has a secret in it, to any depth: what `mapping` would hide."""
+    return mapping({key: value}) != {key: value}
+
+
 def secrets_in(options: Mapping[str, object]) -> Iterator[str]:
     """The values, to any depth, whose keys say that they are secret, as they are configured and as a driver gets them."""
     for key, value in options.items():

@@ -14,6 +14,7 @@ from pathlib import Path
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.host import kernel, loopctl, mounts
 from csi_cinderlib.node import stage_record
+from csi_cinderlib.node.record_key import RecordKey
 from csi_cinderlib.node.stage_record import StageRecord
 from tests.support.processes import drivers
 from tests.torture.bed import mounts_below
@@ -71,7 +72,7 @@ class Bed:
 
     def stage_records(self) -> tuple[StageRecord, ...]:
         """Those of the node, read as files."""
-        return tuple(stage_record.decode(path.read_bytes()) for path in (self.state / "stage").glob("*.json"))
+        return tuple(stage_record.decode(path.read_bytes(), RecordKey(self.state)) for path in (self.state / "stage").glob("*.json"))
 
     def mounted(self) -> tuple[str, ...]:
         """Where something is mounted below the kubelet's directory, apart from what belongs to others."""

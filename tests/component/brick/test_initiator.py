@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.brick import Device, Initiator
+from csi_cinderlib.brick import Device, Initiator, initiator
 from csi_cinderlib.errors import HostError, InvalidRequest, Unsupported
 from csi_cinderlib.host import devices, loopctl, mounts
 from csi_cinderlib.model.connection import Connection
@@ -90,14 +91,15 @@ def test_a_host_without_fibre_channel_says_so(tools: Tools, tmp_path: Path) -> N
 def test_iscsi_fails_in_one_line_without_its_password(tools: Tools, tmp_path: Path) -> None:
     log = tools(
         {
-            "iscsiadm": 'case "$*" in *auth.password*) echo "bad s3cret-canary" >&2; exit 7;; "-m session"*) exit 21;; esac'
+            "iscsiadm": 'case "$*" in *auth.username*) echo "bad s3cret-canary" >&2; exit 7;; "-m session"*) exit 21;; esac'
         }
     )
     with pytest.raises(HostError) as caught:
         Initiator(tmp_path).connect(connection("iscsi", ISCSI))
     assert "canary" not in str(caught.value)
     assert "volume vol by iscsi" in str(caught.value)
-    assert "-n node.session.auth.password -v s3cret-canary" in log.read_text()
+    assert "-n node.session.auth.username -v user" in log.read_text()
+    assert "canary" not in log.read_text()
     Initiator(tmp_path).disconnect(connection("iscsi", ISCSI))
 
 
@@ -115,7 +117,7 @@ def log() -> Iterator[io.StringIO]:
 def test_what_os_brick_logs_is_logged_without_the_password(tools: Tools, tmp_path: Path, log: io.StringIO) -> None:
     tools(
         {
-            "iscsiadm": 'case "$*" in *auth.password*) exit 7;; "-m session"*) echo "set s3cret-canary" >&2; exit 21;; esac'
+            "iscsiadm": 'case "$*" in *auth.username*) exit 7;; "-m session"*) echo "set s3cret-canary" >&2; exit 21;; esac'
         }
     )
     with pytest.raises(HostError):
@@ -147,6 +149,44 @@ def test_rbd_is_mapped_with_the_keyring_that_came_along(tools: Tools, tmp_path: 
     assert "canary" not in str(caught.value)
     Initiator(tmp_path).disconnect(connection("rbd", data))
     assert "rbd showmapped" in log.read_text()
+
+
+RBD = {
+    "name": "pool/image",
+    "hosts": ["192.0.2.1"],
+    "ports": ["6789"],
+    "cluster_name": "ceph",
+    "auth_username": "user",
+    "keyring": "[client.user]\nkey = s3cret-canary",
+}
+
+
+def test_the_file_with_cephs_key_goes_once_the_image_is_mapped(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(initiator, "_APPEAR_SECONDS", 0.0)
+    seen = tmp_path / "seen"
+    log = tools({"rbd": f'case "$*" in map*) stat -c %a {tmp_path}/brickrbd_* >> {seen};; *) echo "[]";; esac'})
+    with pytest.raises(HostError, match="/dev/rbd/pool/image is not there"):
+        Initiator(tmp_path).connect(connection("rbd", RBD))
+    assert seen.read_text() == "600\n"
+    assert list(tmp_path.glob("brickrbd_*")) == []
+    assert "canary" not in log.read_text()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_image_is_unmapped_whether_or_not_the_file_of_an_earlier_version_is_there(
+    tools: Tools, tmp_path: Path, is_there: bool
+) -> None:
+    """It left the file, and the container's temporary directory may be a new one since."""
+    file = tmp_path / "brickrbd_x"
+    if is_there:
+        file.touch()
+    log = tools({"rbd": 'echo "[]"'})
+    device = Device(path="/dev/no-such-rbd", info={"path": "/dev/no-such-rbd", "conf": str(file)})
+    Initiator(tmp_path).disconnect(connection("rbd", RBD), device)
+    assert ("--conf" in log.read_text()) == is_there
 
 
 def test_a_share_is_mounted_below_the_state_directory(tools: Tools, tmp_path: Path) -> None:

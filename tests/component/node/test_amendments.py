@@ -11,7 +11,7 @@ from csi_cinderlib.node import durable_files
 from csi_cinderlib.node.amendments import Amendments
 from csi_cinderlib.node.stage_record import State, encode
 from csi_cinderlib.node.stage_records import StageRecords
-from tests.component.node.test_stage_records import READ_ONLY, RECORD
+from tests.component.node.test_stage_records import READ_ONLY, RECORD, VAULT, WITHOUT_PASSWORD
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_record_that_is_stored_ends_its_changes(tmp_path: Path) -> None:
     records = StageRecords(tmp_path)
     records.save(RECORD)
     records.save(READ_ONLY, this_boot=True)
-    staged = records.save(replace(RECORD, state=State.STAGED))
+    staged = records.save(replace(WITHOUT_PASSWORD, state=State.STAGED))
     assert names(tmp_path / "stage-changes") == []
     assert StageRecords(tmp_path).find("vol") == staged
 
@@ -214,7 +214,7 @@ def test_a_change_under_another_volumes_name_is_corrupt_as_a_record_is(tmp_path:
     records.save(RECORD)
     Amendments(tmp_path / "stage-changes").add(
         "vol.json",
-        encode(replace(RECORD, volume_id="x")),
+        encode(replace(RECORD, volume_id="x"), VAULT),
         instead_of=(records.directory / "vol.json").read_bytes(),
     )
     assert [error.id for error in StageRecords(tmp_path).all().corrupt] == ["vol"]

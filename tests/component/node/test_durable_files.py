@@ -50,6 +50,8 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_answer(
 
 def test_stage_records_and_format_marks_are_durable_when_they_are_answered(tmp_path: Path, calls: list[str]) -> None:
     records = StageRecords(tmp_path)
+    assert calls == ["fsync record-key.new of 45 bytes", "rename record-key.new record-key", f"fsync {tmp_path.name}/"]
+    calls.clear()
     records.save(RECORD)
     assert [call.split()[0] for call in calls] == ["fsync", "rename", "fsync"]
     assert calls[-1] == "fsync stage/"

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import DriverError, InvalidRequest, NotFound, OperationPending, PreconditionFailed
+from csi_cinderlib.errors import (
+    AlreadyExists,
+    DriverError,
+    HostError,
+    InvalidRequest,
+    NotFound,
+    OperationPending,
+    PreconditionFailed,
+)
 from csi_cinderlib.host import mounts
-from csi_cinderlib.node import mounted, paths
+from csi_cinderlib.model.capability import Capability
+from csi_cinderlib.node import mounted, paths, publishing
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.publishing import Publishing
 from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.node.staging import Staging
-from tests.component.node.bed import BLOCK, EXT4, Node
+from tests.component.node.bed import BLOCK, EXT4, Node, Volume
 from tests.component.node.conftest import assert_nothing_left, mounted_below
 
 
@@ -253,3 +264,101 @@ def test_a_volume_that_an_earlier_version_staged_under_a_link_is_unpublished_and
     staging.unstage(volume.id, f"{link}/staging/{volume.id}")
     link.unlink()
     assert_nothing_left(node.base)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("capability", [EXT4, BLOCK])
+def test_a_link_that_comes_after_the_look_leads_no_publication_astray(
+    node: Node, capability: Capability, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody swaps the pod's directory for a link while the volume is published."""
+    volume, target, foreign = node.volume(), Path(node.target()), node.base / "foreign"
+    node.stage(volume, capability)
+    (foreign / "mount").mkdir(parents=True)
+    before = mounted_below(node.base)
+
+    def swap(point: str) -> None:
+        if point == "node-publish.target-made":
+            target.parent.rename(target.parent.with_name("aside"))
+            target.parent.symlink_to(foreign)
+
+    monkeypatch.setattr(publishing, "reach", swap)
+    with pytest.raises(DriverError, match="Too many levels of symbolic links"):
+        node.publish(volume, capability)
+    assert mounted_below(node.base) == before
+    assert [path.name for path in foreign.iterdir()] == ["mount"]
+    assert list((foreign / "mount").iterdir()) == []
+
+
+@pytest.mark.root
+def test_a_staging_path_that_becomes_a_link_is_not_shown_to_a_pod(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume, foreign = node.volume(), node.base / "foreign"
+    (foreign / "vol").mkdir(parents=True)
+    node.stage(volume)
+    staging = node.base / "staging"
+
+    def swap(point: str) -> None:
+        if point == "node-publish.target-made":
+            staging.rename(node.base / "aside")
+            staging.symlink_to(foreign)
+
+    with monkeypatch.context() as patch, pytest.raises(HostError, match="Too many levels of symbolic links"):
+        patch.setattr(publishing, "reach", swap)
+        node.publish(volume)
+    staging.unlink()
+    (node.base / "aside").rename(staging)
+    assert not Path(node.target()).exists()
+    node.unstage(volume)
+    assert_nothing_left(node.base)
+
+
+@pytest.mark.root
+def test_two_volumes_at_one_path_at_once_end_with_one_of_them(node: Node) -> None:
+    volumes = [node.volume(name) for name in ("one", "two")]
+    for volume in volumes:
+        node.stage(volume)
+    target = node.target()
+
+    def publish(volume: Volume) -> str:
+        try:
+            node.publish(volume, target=target)
+        except (OperationPending, AlreadyExists, PreconditionFailed) as error:
+            return type(error).__name__
+        return volume.id
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(publish, volumes))
+    winners = [volume for volume in volumes if volume.id in ended]
+    assert len(winners) == 1, ended
+    shown = mounts.find_all(target)
+    record = node.records.find(winners[0].id)
+    assert record
+    assert record.device
+    assert [item.source for item in shown] == [record.device.path]
+    loser = next(volume for volume in volumes if volume not in winners)
+    node.unpublish(loser, target)
+    assert [item.source for item in mounts.find_all(target)] == [record.device.path]
+    node.unpublish(winners[0], target)
+    for volume in volumes:
+        node.unstage(volume)
+    assert_nothing_left(node.base)
+
+
+@pytest.mark.root
+def test_a_volume_is_not_staged_where_something_else_is_mounted(node: Node) -> None:
+    volume = node.volume()
+    path = node.staging_path(volume)
+    mounts.mount("foreign", path, "tmpfs")
+    with pytest.raises(AlreadyExists, match="something else is mounted there"):
+        node.stage(volume, path=path)
+    with contextlib.suppress(PreconditionFailed):
+        node.unstage(volume)
+    assert [item.source for item in mounts.find_all(path)] == ["foreign"]
+
+
+@pytest.mark.root
+def test_unstage_of_an_unknown_volume_keeps_what_is_mounted_there(node: Node) -> None:
+    path = node.stage(node.volume("other"))
+    with pytest.raises(PreconditionFailed, match="no record of volume vol there: not unmounted"):
+        node.staging.unstage("vol", f"{path}/")
+    assert mounted_below(node.base) == [path]

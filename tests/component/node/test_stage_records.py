@@ -19,6 +19,7 @@ from csi_cinderlib.model.size import Bytes
 from csi_cinderlib.node.format_marks import KEPT_SECONDS
 from csi_cinderlib.node.stage_record import Publication, StageRecord, State, decode, encode
 from csi_cinderlib.node.stage_records import StageRecords
+from csi_cinderlib.sealing import Sealer
 
 MOUNT = Capability(
     Mount(fs_type="xfs", flags=("noatime", 'context="a,b"'), group="7"), AccessMode.MULTI_NODE_READER_ONLY
@@ -42,14 +43,22 @@ RECORD = StageRecord(
 )
 
 
+WITHOUT_PASSWORD = replace(
+    RECORD,
+    connection=replace(
+        RECORD.connection, data={key: value for key, value in RECORD.connection.data.items() if key != "auth_password"}
+    ),
+)
+VAULT = Sealer()
+"""It has no key, so what it seals can be compared."""
 READ_ONLY = replace(RECORD, publications=(replace(RECORD.publications[0], read_only=True),))
 
 
 @pytest.mark.parametrize(
-    "record", [RECORD, READ_ONLY, replace(RECORD, device=None, publications=(), state=State.INTENT)]
+    "record", [RECORD, READ_ONLY, replace(RECORD, device=None, publications=(), state=State.FORMATTING)]
 )
 def test_a_record_comes_back_as_it_was(record: StageRecord) -> None:
-    assert decode(encode(record)) == record
+    assert decode(encode(record, VAULT), VAULT) == record
 
 
 def test_a_record_survives_the_process(tmp_path: Path) -> None:
@@ -75,21 +84,21 @@ def test_a_noted_change_ends_with_the_process(tmp_path: Path) -> None:
 
 
 def test_a_noted_change_does_not_hide_what_is_in_the_file(tmp_path: Path) -> None:
-    records = StageRecords(tmp_path)
+    records = StageRecords(tmp_path, vault=VAULT)
     records.save(RECORD)
     records.note(replace(RECORD, fs_type="ext4"))
     restored = replace(RECORD, fs_type="btrfs")
-    (tmp_path / "stage" / "vol.json").write_bytes(encode(restored))
+    (tmp_path / "stage" / "vol.json").write_bytes(encode(restored, VAULT))
     assert records.find("vol") == restored
     (tmp_path / "stage" / "vol.json").unlink()
     assert records.find("vol") is None
 
 
 def test_a_change_of_a_record_that_was_put_back_by_hand_is_stored(tmp_path: Path) -> None:
-    records = StageRecords(tmp_path)
-    (tmp_path / "stage" / "vol.json").write_bytes(encode(replace(RECORD, device=None)))
+    records = StageRecords(tmp_path, vault=VAULT)
+    (tmp_path / "stage" / "vol.json").write_bytes(encode(replace(RECORD, device=None), VAULT))
     noted = records.note(RECORD)
-    assert records.find("vol") == StageRecords(tmp_path).find("vol") == noted
+    assert records.find("vol") == StageRecords(tmp_path, vault=VAULT).find("vol") == noted
 
 
 def test_no_secret_is_shown_when_a_record_is_printed() -> None:
@@ -110,7 +119,7 @@ def test_any_volume_id_has_a_file_of_its_own(tmp_path: Path, volume_id: str) -> 
     assert list((tmp_path / "stage").iterdir()) == []
 
 
-TEXT = encode(RECORD).decode()
+TEXT = encode(RECORD, VAULT).decode()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +169,7 @@ def broken(**changes: object) -> str:
     ],
 )
 def test_what_is_wrong_with_a_record_is_told(tmp_path: Path, text: str, problem: str) -> None:
-    records = StageRecords(tmp_path)
+    records = StageRecords(tmp_path, vault=VAULT)
     (records.directory / "vol.json").write_text(text)
     with pytest.raises(CorruptRecord, match=problem):
         records.find("vol")

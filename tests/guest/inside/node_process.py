@@ -29,9 +29,10 @@ class NodeProcess:
         self.staging.mkdir()
         self._process: DriverProcess | None = None
 
-    def start(self, fault_point: str = "") -> None:
+    def start(self, fault_point: str = "", **environment: str) -> None:
         """Wait until it is ready. With a fault point it dies by SIGKILL there."""
-        environment = {"CINDERLIB_FAULT_POINT": fault_point} if fault_point else {}
+        if fault_point:
+            environment["CINDERLIB_FAULT_POINT"] = fault_point
         self._process = DriverProcess(self._state, ("--mode", "node"), environment)
         self._process.wait_until_ready()
 
@@ -57,6 +58,16 @@ class NodeProcess:
             volume_capability=CAPABILITY,
         )
         self._stub.NodePublishVolume(request, timeout=60)
+
+    def expand(self, connection: Connection, size: int) -> None:
+        request = csi_pb2.NodeExpandVolumeRequest(
+            volume_id=connection.volume_id,
+            volume_path=str(self.target),
+            staging_target_path=str(self.staging),
+            capacity_range=csi_pb2.CapacityRange(required_bytes=size),
+            volume_capability=CAPABILITY,
+        )
+        self._stub.NodeExpandVolume(request, timeout=60)
 
     def unpublish(self, volume_id: str) -> None:
         request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=str(self.target))

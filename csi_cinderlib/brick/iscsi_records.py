@@ -1,0 +1,161 @@
+"""Passwords for iscsid, put into its own records: an argument of `iscsiadm` can be read by every user of the host while it runs.
+
+os-brick sets them by `iscsiadm --op update -n node.session.auth.password -v PASSWORD`. iscsiadm takes them from nowhere else (open-iscsi
+2.1), but all that it does is to write a line to a file for root alone, which it and iscsid read at the login. This adds that line.
+A later line of a record overrides an earlier one, and the next update by iscsiadm puts the record in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from csi_cinderlib.brick import tools
+from csi_cinderlib.host import kernel, resolving
+
+HOMES = ("etc/iscsi", "var/lib/iscsi")
+"""Where distributions have iscsiadm keep records: Debian, Ubuntu, SUSE and Flatcar there, Red Hat and its kin here."""
+_PASSWORD = re.compile(r"\.auth\.password(_in)?$")
+_PORTAL = re.compile(
+    r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<address>[^,\[\]:]+|[^,\[\]]*:[^,\[\]]*:[^,\[\]]*?))(?::(?P<port>\d+))?(?:,-?\d+)?"
+)
+_DEFAULT_PORT = "3260"
+
+
+class NoRecord(Exception):
+    """iscsiadm has no such record: exit code 21 (ISCSI_ERR_NO_OBJS_FOUND)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A command that sets passwords.
+
+    Attributes:
+        argv: the command without them; it sets what else there is.
+        passwords: lines of a record.
+    """
+
+    argv: tuple[str, ...]
+    passwords: tuple[str, ...]
+
+    @property
+    def sets_more(self) -> bool:
+        return "-n" in self.argv
+
+
+def parse(argv: tuple[str, ...]) -> Update:
+    """Raises ValueError, without showing it, for a password that would be more than one line."""
+    rest: list[str] = []
+    passwords: list[str] = []
+    items = iter(argv)
+    for item in items:
+        rest.append(item)
+        if item == "-v" and len(rest) > 2 and rest[-3] == "-n" and _PASSWORD.search(rest[-2]):
+            passwords.append(f"{rest[-2]} = {_line(next(items, ''))}")
+            del rest[-3:]
+    return Update(tuple(rest), tuple(passwords))
+
+
+def _line(password: str) -> str:
+    if any(ord(char) < 32 or ord(char) == 127 for char in password):
+        raise ValueError("the CHAP password has a control character, which iscsid's records cannot hold")
+    return password
+
+
+def store(update: Update, root: str = "") -> None:
+    """Add the passwords to every record that the command names.
+
+    Args:
+        root: the file system in which iscsiadm runs; "" is the host's where the host's iscsiadm is run, else this process's.
+
+    Raises:
+        NoRecord: there is none, or iscsiadm keeps its records at another place; names those that were looked at.
+        OSError: a record cannot be written.
+    """
+    root = root or (str(tools.HOST_ROOT) if tools.of_host("iscsiadm") else "/")
+    lines = "".join(f"\n{line}" for line in update.passwords).encode() + b"\n"
+    count = 0
+    for home in HOMES:
+        for record in _records(root, home, update.argv):
+            _append(record, lines)
+            count += 1
+    if not count:
+        raise NoRecord(f"No records found below {' or '.join(f'/{home}' for home in HOMES)}, where iscsiadm keeps them")
+
+
+def _records(root: str, home: str, argv: tuple[str, ...]) -> Iterator[int]:
+    """Each opened for appending, while the caller looks at it."""
+    is_node = _option(argv, "-m") == "node"
+    where = f"{home}/nodes/{_plain(_option(argv, '-T'))}" if is_node else f"{home}/send_targets"
+    wanted = _portal(_option(argv, "-p"))
+    with contextlib.suppress(FileNotFoundError), _opened(root, where, os.O_RDONLY | os.O_DIRECTORY) as directory:
+        for name in os.listdir(directory):  # noqa: PTH208 - of an open directory
+            address, _, rest = name.partition(",")
+            if (address.lower(), rest.partition(",")[0]) == wanted:
+                yield from _below(directory, name)
+
+
+def _below(directory: int, name: str) -> Iterator[int]:
+    """The record itself, or, where it is a directory, those in there: one for each interface."""
+    state = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if not stat.S_ISDIR(state.st_mode):
+        with _opened_at(directory, name, os.O_WRONLY | os.O_APPEND) as record:
+            yield record
+        return
+    with _opened_at(directory, name, os.O_RDONLY | os.O_DIRECTORY) as inner:
+        for record_name in os.listdir(inner):  # noqa: PTH208 - of an open directory
+            with (
+                contextlib.suppress(IsADirectoryError),
+                _opened_at(inner, record_name, os.O_WRONLY | os.O_APPEND) as record,
+            ):
+                yield record
+
+
+def _append(record: int, lines: bytes) -> None:
+    state = os.fstat(record)
+    if not stat.S_ISREG(state.st_mode):
+        return
+    if state.st_mode & 0o077:
+        os.fchmod(record, 0o600)  # before there is something to read
+    kernel.write(record, lines)
+
+
+@contextlib.contextmanager
+def _opened(root: str, path: str, flags: int) -> Iterator[int]:
+    fd = resolving.open_in_root(root, path, flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _opened_at(directory: int, name: str, flags: int) -> Iterator[int]:
+    fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _option(argv: tuple[str, ...], name: str) -> str:
+    return argv[argv.index(name) + 1] if name in argv[:-1] else ""
+
+
+def _plain(name: str) -> str:
+    """Raises NoRecord for a name that no record has, since it would lead elsewhere."""
+    if not name or "/" in name or name in (".", ".."):
+        raise NoRecord("No records found")
+    return name
+
+
+def _portal(text: str) -> tuple[str, str]:
+    """Address and port as the names of records have them. Raises NoRecord."""
+    found = _PORTAL.fullmatch(text)
+    if found is None:
+        raise NoRecord("No records found")
+    return (found["bracketed"] or found["address"]).lower(), found["port"] or _DEFAULT_PORT
