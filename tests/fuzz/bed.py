@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from csi_cinderlib.demo.process import DriverProcess
@@ -22,6 +23,8 @@ from tests.torture.bed import mounts_below
 MIB = 1024**2
 CANARY = b"of somebody else\n"
 POOL_MEBIBYTES = 6144
+RECORDS = ("volumes", "snapshots", "attachments", "volume_groups", "group_snapshots")
+"""Tables of the store."""
 _DETACH = 2
 
 
@@ -56,9 +59,10 @@ class Bed:
     def close(self) -> None:
         """End the process and remove every trace, also of what it left."""
         self.driver.stop()
+        devices = self.loops()  # their files lose their names with the mounts
         for point in mounts_below(self.root):
             kernel.call("umount2", os.fsencode(point), _DETACH)
-        for number in reversed(self.loops()):
+        for number in reversed(devices):
             with suppress(OSError), kernel.opened(loopctl.node(number), os.O_RDONLY) as fd:
                 loopctl.clear(fd)
         shutil.rmtree(self.root)
@@ -98,10 +102,18 @@ class Bed:
         return [
             *(f"mount {point}" for point in self.mounted()),
             *(f"loop device on {path}" for path in self.loops().values() if path not in files),
+            *self._records(),
             *(f"stage record {path.name}" for path in (self.state / "stage").iterdir()),
             *(f"file {path}" for path in _files(self.pool) if path.name not in ("canary", "volume-canary", ".lock")),
             *(f"file {path}" for path in _files(self.kubelet) if path.name != "canary" and path != self.link),
         ]
+
+    def _records(self) -> Iterator[str]:
+        """Those of the store."""
+        with closing(sqlite3.connect(f"file:{self.state}/metadata.db?mode=ro", uri=True)) as store:
+            for table in RECORDS:
+                for row in store.execute(f"SELECT id FROM {table}"):
+                    yield f"record in {table}: {row[0]}"
 
     def _mount_pool(self) -> None:
         image = self.root / "pool.img"
