@@ -76,7 +76,10 @@ class Bed:
 
     def stage_records(self) -> tuple[StageRecord, ...]:
         """Those of the node, read as files."""
-        return tuple(stage_record.decode(path.read_bytes(), RecordKey(self.state)) for path in (self.state / "stage").glob("*.json"))
+        return tuple(
+            stage_record.decode(path.read_bytes(), RecordKey(self.state))
+            for path in (self.state / "stage").glob("*.json")
+        )
 
     def mounted(self) -> tuple[str, ...]:
         """Where something is mounted below the kubelet's directory, apart from what belongs to others."""
