@@ -14,6 +14,8 @@ OPENAT2 = 437
 """The same number on every architecture that Debian has."""
 NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT = 1, 2, 4, 8, 16
 """linux/openat2.h: RESOLVE_..."""
+_ATTEMPTS = 100
+"""Something in the file system was renamed or mounted meanwhile, and the path leads upwards: the kernel is not sure, and asks to try again."""
 _ABSENT = (errno.ENOSYS, errno.EPERM)
 """The second from a container runtime that does not know the call."""
 
@@ -26,12 +28,16 @@ def open_at(directory: int, path: str, flags: int, resolve: int) -> int:
         OSError: ELOOP where a link is met that may not be, EXDEV where the path leads out or into another mount.
     """
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
-    try:
-        return kernel.call("syscall", OPENAT2, directory, os.fsencode(path), how, len(how))
-    except OSError as error:
-        if error.errno in _ABSENT:
-            raise NotImplementedError("openat2") from None
-        raise
+    attempts = 0
+    while True:
+        try:
+            return kernel.call("syscall", OPENAT2, directory, os.fsencode(path), how, len(how))
+        except OSError as error:
+            if error.errno in _ABSENT:
+                raise NotImplementedError("openat2") from None
+            attempts += 1
+            if error.errno != errno.EAGAIN or attempts == _ATTEMPTS:
+                raise
 
 
 def open_in_root(root: str, path: str, flags: int) -> int:
