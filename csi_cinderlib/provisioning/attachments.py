@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import ResourceExhausted, Unsupported
+from csi_cinderlib.errors import NotFound, ResourceExhausted, Unsupported
 from csi_cinderlib.faultpoints import reach
 from csi_cinderlib.lifecycle.lookup import get_volume
 from csi_cinderlib.lifecycle.registry import Backends
@@ -15,13 +15,14 @@ from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.ids import Namespace
-from csi_cinderlib.model.records import Attachment, Node, Status, Volume
+from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.model.requests import FS_TYPE, PublishVolume
 from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import access, fencing, locking
+from csi_cinderlib.provisioning.registrations import Registrations
 from csi_cinderlib.sealing import Sealer
 
 CONTEXT_KEY = "connection"
@@ -36,7 +37,7 @@ class Attachments:
     Args:
         sealer: seals publish_context, since Kubernetes shows it in a VolumeAttachment's status.
         max_per_node: volumes on one node; 0 is no limit.
-        nodes: the store in which nodes register, where it is not the volumes' own.
+        registrations: what nodes registered, where they do; elsewhere their ids carry it.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Attachments:
         ids: Namespace,
         sealer: Sealer,
         max_per_node: int = 0,
-        nodes: Store | None = None,
+        registrations: Registrations | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
@@ -57,7 +58,7 @@ class Attachments:
         self._ids = ids
         self._sealer = sealer
         self._max_per_node = max_per_node
-        self._nodes = nodes or store
+        self._registrations = registrations
         self._clock = clock
 
     def publish(self, request: PublishVolume) -> dict[str, str]:
@@ -65,14 +66,15 @@ class Attachments:
 
         Raises:
             NotFound: the volume or the node.
+            InvalidRequest: the node's id is not what nodes are called here.
             AlreadyExists: it is published there in another way.
-            PreconditionFailed: another node has it; names that node.
+            PreconditionFailed: another node has it, or has a name that this node registered; names that node.
             ResourceExhausted: the node has as many volumes as it may.
         """
         id = request.volume_id
         with self._locks.hold(locking.attachments(id), shared=[locking.volume(id)]):
             volume = get_volume(self._store, id)
-            connector = self._connector(request.node_id)
+            connector = self._connector(request.node_id, volume)
             fencing.check_usable(volume, request)
             attachment, is_answered = self._attach(volume, connector, request)
             alone = attachment.read_only and self._is_alone(attachment)
@@ -135,12 +137,14 @@ class Attachments:
             created_at=stamp(self._clock()),
         )
 
-    def _connector(self, node_id: str) -> dict[str, object]:
-        """Raises NotFound("node")."""
+    def _connector(self, node_id: str, volume: Volume) -> dict[str, object]:
+        """Raises NotFound("node"), InvalidRequest, PreconditionFailed."""
+        if self._registrations is not None:
+            return self._registrations.connector(node_id, self._backends.get(volume.backend).protocol)
         carried = nodes.decode(node_id)
-        if carried is not None:
-            return carried
-        return dict(self._nodes.get(Node, node_id).connector)
+        if carried is None:
+            raise NotFound("node", node_id)
+        return carried
 
     def _attachments(self, volume_id: str) -> list[Attachment]:
         return list(all_of(self._store, Attachment, {"volume_id": volume_id}))

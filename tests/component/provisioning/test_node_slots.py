@@ -27,7 +27,8 @@ def attachments(site: Site) -> tuple[Attachment, ...]:
 
 
 def test_a_node_may_have_any_number_of_volumes_unless_told_otherwise(site: Site, node: str) -> None:
-    controller = Attachments(site.store, site.backends, site.locks, ids=site.ids, sealer=site.sealer)
+    common = (site.store, site.backends, site.locks)
+    controller = Attachments(*common, ids=site.ids, sealer=site.sealer, registrations=site.registrations)
     for name in "abc":
         controller.publish(PublishVolume(volume_id=site.create(name).id, node_id=node, capability=MOUNT))
     assert len(attachments(site)) == 3
