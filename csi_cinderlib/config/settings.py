@@ -112,6 +112,7 @@ class Settings:
         topology_labels: labels of this node's Node object that are segments of it, too; in Kubernetes.
         metrics_address: HOST:PORT for Prometheus, or "".
         health_address: HOST:PORT where /healthz and /readyz answer, or "".
+        local_paths: absolute paths at which this node attaches volumes that a connection names by path (protocols `local` and `gpfs`): directories, and devices as `/dev/vg1` or `/dev/drbd*`. STATE_DIR/volumes and the directories of the driver loopfile in this configuration are allowed anyway; everything else is refused.
         kubelet_directory: the kubelet's directory: a node refuses staging and target paths elsewhere. Links below it are refused; "" allows every path without links.
         kubelet_registration: the kubelet's plugins_registry directory, in which a node registers itself, or "".
     """
@@ -138,5 +139,6 @@ class Settings:
     topology_labels: tuple[str, ...] = ()
     metrics_address: str = ""
     health_address: str = ""
+    local_paths: tuple[str, ...] = ()
     kubelet_directory: str = ""
     kubelet_registration: str = ""
