@@ -34,6 +34,19 @@ def cluster_id(client: Client) -> str:
         return ""
 
 
+def has_left(client: Client, node: str) -> bool:
+    """Whether the cluster has no Node of that name; False where this process may not see it.
+
+    Raises:
+        StoreUnavailable: the API server does not answer.
+    """
+    try:
+        client.get(f"/api/v1/nodes/{node}")
+    except ApiError as error:
+        return error.status == 404
+    return False
+
+
 class DepartedNodes:
     """Removes what nodes registered about themselves once they have left the cluster for good.
 

@@ -33,11 +33,12 @@ from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.lease import LeasedStore
-from csi_cinderlib.provisioning import contexts, installation
+from csi_cinderlib.provisioning import contexts, installation, registrations
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.heartbeats import Owners
 from csi_cinderlib.provisioning.orphans import Orphans
+from csi_cinderlib.provisioning.registrations import Registrations
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
 
@@ -95,6 +96,7 @@ class ControllerSide:
         self._settling = threading.Lock()
         self._nodes: Store | None = None
         self._contexts: contexts.Contexts
+        self._registrations: Registrations | None = None
         self._ids: Namespace
         self._running: RunningBackends | None = None
         self._deadline = Deadline()
@@ -115,6 +117,8 @@ class ControllerSide:
         self._nodes = self._undo.enter_context(node_registry(self._settings))
         if self.store.traits.shared:
             self._lead()
+        if self._settings.kubernetes:
+            self._believe_nodes()
         restarted = self._metrics.backend_restarted if self._metrics is not None else unmeasured
         self._contexts = self._open_contexts()
         self._running = RunningBackends(self._settings, self._stopping, self.backends, self._make, restarted=restarted)
@@ -140,6 +144,15 @@ class ControllerSide:
         if not self._leadership.wait(self._stopping, self._readiness):
             raise NotReady("the process is to end")
         self.store = LeasedStore(self.store, self._leadership.lease.check)
+
+    def _believe_nodes(self) -> None:
+        """Take what nodes register for who they are, as far as it is to be believed."""
+        from csi_cinderlib.app import cluster
+
+        client, _ = self._api()
+        self._registrations = Registrations(
+            self.store, self._nodes, has_left=lambda node: cluster.has_left(client, node)
+        )
 
     def _make(self, settings: BackendSettings) -> RemoteBackend:
         def assign(is_first: bool) -> Assignment:
@@ -206,7 +219,7 @@ class ControllerSide:
             ids=self._ids,
             contexts=self._contexts,
             max_per_node=settings.max_volumes_per_node,
-            nodes=self._nodes,
+            registrations=self._registrations,
         )
         controller = Controller(
             Volumes(*common, ids=self._ids, volume_types=settings.volume_types, page_limit=settings.page_limit),
@@ -244,6 +257,9 @@ class ControllerSide:
             orphans = self._orphans()
             update = figures.Figures(self._metrics, self.store, seen, orphans).update
             self._every(observations.LOOK_SECONDS, "figures", update, first=figures.FIRST_SECONDS)
+        if self._registrations is not None:
+            look = self._registrations.look
+            self._every(registrations.LOOK_SECONDS, "registrations", look, first=FIRST_SETTLE_SECONDS)
         if self._is_in_kubernetes:
             self._show_backends(seen, running.restart)
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from csi_cinderlib.app import registering
+from csi_cinderlib.app import local_paths, registering
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.stopping import Stopping, every
-from csi_cinderlib.brick import Initiator, connector_properties, ensure_nvme_identity, tools
+from csi_cinderlib.brick import AllowedPaths, Initiator, connector_properties, ensure_nvme_identity, tools
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.csi.node import Node
@@ -70,7 +70,8 @@ class NodeSide:
             contexts = self._open_registered()
         self._paths = Paths(settings.kubelet_directory)
         self._records = StageRecords(settings.state_dir, self._paths)
-        self._initiator = Initiator(settings.state_dir, multipath=settings.multipath)
+        allowed = AllowedPaths(lambda: local_paths.allowed(settings))
+        self._initiator = Initiator(settings.state_dir, multipath=settings.multipath, allowed=allowed)
         self._staging = Staging(self._records, self._initiator, contexts, self._locks, self._paths)
         tell_what_is_missing(multipath=settings.multipath)
 

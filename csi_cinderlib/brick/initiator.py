@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.brick import loading, scsi, tools
+from csi_cinderlib.brick import loading, plain_names, scsi, tools
+from csi_cinderlib.brick.allowed_paths import NOWHERE, AllowedPaths, Place, file_below
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
@@ -25,6 +26,8 @@ from csi_cinderlib.observe import redact
 
 _APPEAR_SECONDS = 10.0
 _GROW_SECONDS = 10.0
+PATHS = ("local", "gpfs")
+"""Protocols whose volumes are there already, at a path."""
 SCAN_ATTEMPTS = 3
 """os-brick's own default."""
 _RBD_DEVICES = Path("/sys/bus/rbd/devices")
@@ -38,6 +41,7 @@ class Initiator:
         multipath: attach by all paths and use the map on top.
         root_helper: a command that makes the rest of its line run as root; not needed by root.
         scan_attempts: how often os-brick looks for a device before it gives up.
+        allowed: which paths of this host a connection may name.
     """
 
     def __init__(
@@ -47,11 +51,13 @@ class Initiator:
         multipath: bool = False,
         root_helper: str = "",
         scan_attempts: int = SCAN_ATTEMPTS,
+        allowed: AllowedPaths = NOWHERE,
     ) -> None:
         self._lock_dir = state_dir / "brick-locks"
         self._multipath = multipath
         self._root_helper = root_helper
         self._scan_attempts = scan_attempts
+        self._allowed = allowed
         self._shares = Shares(state_dir / "shares", attached_files=_attached_files)
 
     def connect(self, connection: Connection) -> Device:
@@ -60,10 +66,11 @@ class Initiator:
         Raises:
             HostError: it does not appear, a tool is missing (named with its package), or another volume answers at its address.
             Unsupported: no such protocol here.
-            InvalidRequest: the connection lacks what its protocol needs.
+            InvalidRequest: the connection lacks what its protocol needs, or names a path that is not allowed.
         """
         tools.require(connection.protocol, multipath=self._multipath)
         data = _own_copy(connection)
+        plain_names.check(connection.protocol, data)
         if connection.protocol in SHARES:
             self._shares.file(data)
             with self._shares.held(data):
@@ -77,12 +84,12 @@ class Initiator:
                 info = self._connect_fresh(connector, connection.protocol, data)
             _forget_keyring(info)
             undo.callback(_quietly, connector.disconnect_volume, data, info, force=True, ignore_errors=True)
-            path = _appeared(info, connection, data)
-            over = scsi.settled_map(path) if connection.protocol in tools.SCSI else ""
-            path = over or path
-            file = path if stat.S_ISREG(os.stat(path).st_mode) else ""  # noqa: PTH116
+            place = self._find(info, connection, data)
+            over = scsi.settled_map(place.path) if connection.protocol in tools.SCSI else ""
+            path = over or place.path
+            file = place.path if stat.S_ISREG(place.state.st_mode) else ""
             if file:
-                path = devices.attach_file(file, read_only=connection.read_only)
+                path = _attach(place, read_only=connection.read_only)
             undo.pop_all()
         return Device(
             path=path,
@@ -91,6 +98,18 @@ class Initiator:
             file=file,
             info=_plain(info),
         )
+
+    def _find(self, info: dict[str, Any], connection: Connection, data: dict[str, Any]) -> Place:
+        """What was connected. A file counts where files may be: from any other protocol, it would be a file of this host."""
+        if connection.protocol in PATHS:
+            return self._allowed.locate(path_in(data))
+        if connection.protocol in SHARES:
+            return file_below(str(self._shares.base), os.fsdecode(info["path"]))
+        path = _appeared(info, connection, data)
+        state = os.stat(path)  # noqa: PTH116
+        if not stat.S_ISBLK(state.st_mode):
+            raise HostError(f"connecting {connection.volume_id}: {path} is no block device")
+        return Place(path, state)
 
     def _connect_fresh(self, connector: Connector, protocol: str, data: dict[str, Any]) -> dict[str, Any]:
         """Connect; when the kernel still has disks of an earlier volume at that address, drop those and do it again."""
@@ -124,7 +143,7 @@ class Initiator:
 
     def _disconnect(self, connection: Connection, data: dict[str, Any], device: Device | None, *, force: bool) -> None:
         self._detach_loop(connection, device)
-        if connection.protocol in (*SHARES, "local"):
+        if connection.protocol in (*SHARES, *PATHS):
             return  # nothing but the loop device was attached here
         info = dict(device.info) if device else {}
         if not os.path.exists(str(info.get("conf", ""))):  # noqa: PTH110
@@ -151,7 +170,7 @@ class Initiator:
     def _file_of(self, connection: Connection) -> str:
         if connection.protocol in SHARES:
             return str(self._shares.file(connection.data))
-        return path_in(dict(connection.data)) if connection.protocol == "local" else ""
+        return path_in(dict(connection.data)) if connection.protocol in PATHS else ""
 
     def extend(self, connection: Connection, device: Device, *, expected: int = 0) -> Bytes:
         """Make the device show the volume's new size: all paths, the map, the loop device.
@@ -178,7 +197,7 @@ class Initiator:
             return _take_over_size(device)
         if scsi.disks(device.path):
             scsi.rescan(device.path, wanted)
-        elif connection.protocol not in ("local", "gpfs"):
+        elif connection.protocol not in PATHS:
             data = {**_own_copy(connection), "device_path": device.info.get("path", device.path)}
             with _in_words("extending", connection):
                 self._connector(connection.protocol, data).extend_volume(data)
@@ -192,7 +211,7 @@ class Initiator:
     def _connector(
         self, protocol: str, data: dict[str, Any], *, execute: Callable[..., tuple[str, str]] = execute
     ) -> Connector:
-        if protocol == "local":
+        if protocol in PATHS:
             return LocalPath()
         options: dict[str, Any] = {
             "use_multipath": self._multipath,
@@ -223,10 +242,19 @@ def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]
     while not os.path.exists(path):  # noqa: PTH110
         if connection.protocol == "rbd" and (node := rbd_device(str(data.get("name")))):
             return node
-        if connection.protocol in ("local", "gpfs", *SHARES) or time.monotonic() > deadline:
+        if time.monotonic() > deadline:
             raise HostError(f"connecting {connection.volume_id}: {path} is not there")
         time.sleep(0.1)
     return os.path.realpath(path)
+
+
+def _attach(place: Place, *, read_only: bool) -> str:
+    """The file's loop device; of that very file, also if somebody puts another one in its place meanwhile. Raises HostError."""
+    device = devices.attach_file(place.path, read_only=read_only)
+    if not devices.shows(device, place.state):
+        devices.detach_file(device, expected=devices.identity(device))
+        raise HostError(f"{place.path} was replaced while it was attached")
+    return device
 
 
 def rbd_device(name: str, mapped_images: Path = _RBD_DEVICES) -> str:

@@ -28,7 +28,7 @@ class Connector(Protocol):
 
 
 class LocalPath:
-    """os-brick's LocalConnector without os-brick: it hands back a path, which is not worth 26 MB."""
+    """os-brick's LocalConnector and GPFSConnector without os-brick: it hands back a path, which is not worth 26 MB."""
 
     def connect_volume(self, connection_properties: dict[str, Any]) -> dict[str, Any]:
         return {"type": "local", "path": path_in(connection_properties)}

@@ -10,6 +10,8 @@ import sys
 import uuid
 from pathlib import Path
 
+from csi_cinderlib.model.hostnames import is_anybodys
+
 _INITIATOR = re.compile(r"^InitiatorName\s*=\s*(\S+)", re.MULTILINE)
 
 
@@ -86,7 +88,9 @@ def ensure_nvme_identity(root: Path = Path("/")) -> None:
         OSError: /etc/nvme cannot be written.
     """
     folder = root / "etc/nvme"
-    system = _read(root / "sys/class/dmi/id/product_uuid") or str(uuid.uuid4())
+    system = _read(root / "sys/class/dmi/id/product_uuid")
+    if is_anybodys(system):
+        system = str(uuid.uuid4())
     for name, text in (("hostnqn", f"nqn.2014-08.org.nvmexpress:uuid:{system}"), ("hostid", system)):
         path = folder / name
         if not _read(path):

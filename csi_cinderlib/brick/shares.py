@@ -19,14 +19,14 @@ class Shares:
     """Where shares are mounted, by os-brick's rule: a directory named by the MD5 of the export."""
 
     def __init__(self, base: Path, *, attached_files: Callable[[], tuple[str, ...]]) -> None:
-        self._base = base
+        self.base = base
         self._attached_files = attached_files
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
 
     def options(self, protocol: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments that os-brick's RemoteFsConnector wants besides the usual ones."""
-        return {"mount_type": protocol, f"{protocol}_mount_point_base": str(self._base), "conn": dict(data)}
+        return {"mount_type": protocol, f"{protocol}_mount_point_base": str(self.base), "conn": dict(data)}
 
     def file(self, data: Mapping[str, Any]) -> Path:
         """The volume's file once the share is mounted.
@@ -64,4 +64,4 @@ class Shares:
     def _mount_point(self, export: str) -> Path:
         import hashlib  # brings OpenSSL's 3 MB, which a node without shares does not need
 
-        return self._base / hashlib.md5(export.encode(), usedforsecurity=False).hexdigest()
+        return self.base / hashlib.md5(export.encode(), usedforsecurity=False).hexdigest()

@@ -204,13 +204,14 @@ class Library:
 
     def initiator(self, *, multipath: bool, scan_attempts: int) -> Initiator:
         """What attaches volumes to this host."""
-        from csi_cinderlib.brick import Initiator
+        from csi_cinderlib.brick import ANYWHERE, Initiator
 
         return Initiator(
             self.runtime.state_dir,
             multipath=multipath,
             root_helper=self._root_helper,
             scan_attempts=scan_attempts,
+            allowed=ANYWHERE,  # the program that attaches has made the connection, too
         )
 
     # --- JSON

@@ -36,6 +36,9 @@ def settings(it: Settings) -> None:
         _require(not address or _is_address(address), key, "must be HOST:PORT, as in 0.0.0.0:9090")
     _metrics(it)
     _require(not it.kubelet_directory or it.kubelet_directory.startswith("/"), "kubelet_directory", "must be absolute")
+    for path in it.local_paths:
+        _require(path.startswith("/") and ".." not in path.split("/"), "local_paths", f"{path!r} must be absolute")
+        _require("*" not in path[:-1], "local_paths", f"{path!r} may have * at its end only")
     for settings in it.backends:
         backend(settings)
 

@@ -116,6 +116,7 @@ class Settings:
         metrics_key_file: a PEM file with the certificate's private key, without a password. Read again when it changes.
         metrics_token_file: a file with the bearer token that /metrics asks for; "" asks for none. Without TLS at a loopback address only. Read for each request.
         health_address: HOST:PORT where /healthz and /readyz answer, or "".
+        local_paths: absolute paths at which this node attaches volumes that a connection names by path (protocols `local` and `gpfs`): directories, and devices as `/dev/vg1` or `/dev/drbd*`. STATE_DIR/volumes and the directories of the driver loopfile in this configuration are allowed anyway; everything else is refused.
         kubelet_directory: the kubelet's directory: a node refuses staging and target paths elsewhere. Links below it are refused; "" allows every path without links.
         kubelet_registration: the kubelet's plugins_registry directory, in which a node registers itself, or "".
     """
@@ -146,5 +147,6 @@ class Settings:
     metrics_key_file: str = ""
     metrics_token_file: str = ""
     health_address: str = ""
+    local_paths: tuple[str, ...] = ()
     kubelet_directory: str = ""
     kubelet_registration: str = ""

@@ -152,6 +152,13 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
     return None
 
 
+def shows(device: str, file: os.stat_result) -> bool:
+    """Whether a loop device shows all of that file, whatever is at the file's path now. Raises OSError."""
+    with kernel.opened(device, os.O_RDONLY) as fd:
+        status = loopctl.status(fd)
+    return status is not None and _shows(status, file)
+
+
 def _surely_another(shown: str, name: str, file: os.stat_result) -> bool:
     # A new name shows in sysfs at once, so another last name is another file: unless it has, or had, several names.
     several = file.st_nlink > 1 or file.st_rdev or shown.endswith(" (deleted)")

@@ -132,6 +132,12 @@ class Backend:
         self.verbs.stop()
 
     @property
+    def protocol(self) -> str:
+        """`storage_protocol` of the driver's last report; "" before the first one. Asks nothing of the driver."""
+        report = self._reports.left
+        return report.protocol if report else ""
+
+    @property
     def capabilities(self) -> BackendCapabilities:
         """Raises BackendUnavailable before the start."""
         return capabilities(self._ready(), self._reports.last)

@@ -18,7 +18,7 @@ MAX_NODE_ID = 256
 _LONGEST = 64 * 1024
 """Bytes of the properties in a node id, unfolded."""
 _PREFIX = "cl1."
-_KEYS = {
+KEYS = {
     "host": "h",
     "ip": "i",
     "initiator": "q",
@@ -37,7 +37,8 @@ _KEYS = {
     "os_type": "t",
     "platform": "r",
 }
-_NAMES = {short: name for name, short in _KEYS.items()}
+"""The connector properties that are known, and what each is called in a node id."""
+_NAMES = {short: name for name, short in KEYS.items()}
 _DEFAULTS: Mapping[str, object] = {
     "os_type": "linux",
     "platform": "x86_64",
@@ -56,9 +57,9 @@ def encode(connector: Mapping[str, object]) -> str:
         Unsupported: they do not fit into CSI's 256 bytes; names the longest ones.
     """
     short = {
-        _KEYS[key]: value
+        KEYS[key]: value
         for key, value in connector.items()
-        if key in _KEYS and value not in (None, [], "") and value != _DEFAULTS.get(key)
+        if key in KEYS and value not in (None, [], "") and value != _DEFAULTS.get(key)
     }
     packed = zlib.compress(json.dumps(short, separators=(",", ":"), sort_keys=True).encode(), 9)
     text = _PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
@@ -71,13 +72,18 @@ def encode(connector: Mapping[str, object]) -> str:
     return text
 
 
+def is_carrying(node_id: str) -> bool:
+    """Whether it looks like an id that carries properties; a name may do so, too."""
+    return node_id.startswith(_PREFIX)
+
+
 def decode(node_id: str) -> dict[str, object] | None:
     """The connector properties in a node id, or None when it is a plain name.
 
     Raises:
         InvalidRequest: it claims to carry properties but cannot be read.
     """
-    if not node_id.startswith(_PREFIX):
+    if not is_carrying(node_id):
         return None
     packed = node_id.removeprefix(_PREFIX)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import ResourceExhausted, Unsupported
+from csi_cinderlib.errors import NotFound, ResourceExhausted, Unsupported
 from csi_cinderlib.faultpoints import reach
 from csi_cinderlib.lifecycle.lookup import get_volume
 from csi_cinderlib.lifecycle.registry import Backends
@@ -23,6 +23,7 @@ from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.provisioning import access, fencing, locking
 from csi_cinderlib.provisioning.contexts import Contexts
+from csi_cinderlib.provisioning.registrations import Registrations
 
 CONTEXT_KEY = "connection"
 MKFS_OPTIONS = "mkfsOptions"
@@ -36,7 +37,7 @@ class Attachments:
     Args:
         contexts: seal publish_context, since Kubernetes shows it in a VolumeAttachment's status.
         max_per_node: volumes on one node; 0 is no limit.
-        nodes: the store in which nodes register, where it is not the volumes' own.
+        registrations: what nodes registered, where they do; elsewhere their ids carry it.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Attachments:
         ids: Namespace,
         contexts: Contexts,
         max_per_node: int = 0,
-        nodes: Store | None = None,
+        registrations: Registrations | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
@@ -57,7 +58,7 @@ class Attachments:
         self._ids = ids
         self._contexts = contexts
         self._max_per_node = max_per_node
-        self._nodes = nodes or store
+        self._registrations = registrations
         self._clock = clock
 
     def publish(self, request: PublishVolume) -> dict[str, str]:
@@ -65,16 +66,18 @@ class Attachments:
 
         Raises:
             NotFound: the volume or the node.
+            InvalidRequest: the node's id is not what nodes are called here.
             AlreadyExists: it is published there in another way.
-            PreconditionFailed: another node has it; names that node.
+            PreconditionFailed: another node has it, or has a name that this node registered; names that node.
             ResourceExhausted: the node has as many volumes as it may.
         """
         id = request.volume_id
         with self._locks.hold(locking.attachments(id), shared=[locking.volume(id)]):
             volume = get_volume(self._store, id)
-            node = self._contexts.prepare(self._node(request.node_id))
+            node, connector = self._node(request.node_id, volume)
+            node = self._contexts.prepare(node)
             fencing.check_usable(volume, request)
-            attachment, is_answered = self._attach(volume, node, request)
+            attachment, is_answered = self._attach(volume, connector, request)
             alone = attachment.read_only and self._is_alone(attachment)
             text = self._contexts.seal(node, connection(volume, attachment, request, alone=alone).to_bytes())
             if len(CONTEXT_KEY) + len(text) > MAX_CONTEXT:
@@ -94,7 +97,7 @@ class Attachments:
                 if node_id in {"", attachment.node_id}:
                     self._detach(attachment)
 
-    def _attach(self, volume: Volume, node: Node, request: PublishVolume) -> tuple[Attachment, bool]:
+    def _attach(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> tuple[Attachment, bool]:
         """The attachment, and whether it was answered before, so that the node may have it in use."""
         backend = self._backends.get(volume.backend)
         attachments = self._attachments(volume.id)
@@ -112,7 +115,7 @@ class Attachments:
         if found is None:
             self._check_slots(request.node_id)
         is_answered = found is not None and found.status is Status.AVAILABLE
-        return backend.connect(volume, self._new(volume, node, request), check=check), is_answered
+        return backend.connect(volume, self._new(volume, connector, request), check=check), is_answered
 
     def _is_alone(self, attachment: Attachment) -> bool:
         """Whether no other node has the volume. This attachment's record is visible already, so of two calls one sees the other."""
@@ -121,7 +124,7 @@ class Attachments:
     def _detach(self, attachment: Attachment) -> None:
         self._backends.get(attachment.backend).disconnect(attachment)
 
-    def _new(self, volume: Volume, node: Node, request: PublishVolume) -> Attachment:
+    def _new(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> Attachment:
         mode = request.capability.access_mode
         return Attachment(
             id=self._ids.attachment_id(volume.id, request.node_id),
@@ -131,14 +134,18 @@ class Attachments:
             access_mode=mode,
             read_only=access.read_only(mode, asked=request.read_only),
             block=request.capability.is_block,
-            connector=node.connector,
+            connector=connector,
             created_at=stamp(self._clock()),
         )
 
-    def _node(self, node_id: str) -> Node:
-        """Raises NotFound("node")."""
+    def _node(self, node_id: str, volume: Volume) -> tuple[Node, dict[str, object]]:
+        """The node, and what a driver is told about it. Raises NotFound("node"), InvalidRequest, PreconditionFailed."""
+        if self._registrations is not None:
+            return self._registrations.find(node_id, self._backends.get(volume.backend).protocol)
         carried = nodes.decode(node_id)
-        return self._nodes.get(Node, node_id) if carried is None else Node(id=node_id, connector=carried)
+        if carried is None:
+            raise NotFound("node", node_id)
+        return Node(id=node_id, connector=carried), carried
 
     def _attachments(self, volume_id: str) -> list[Attachment]:
         return list(all_of(self._store, Attachment, {"volume_id": volume_id}))

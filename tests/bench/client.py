@@ -22,6 +22,8 @@ REPEAT_SECONDS = 1.0
 PATIENCE = 120.0
 RETRIED = {grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE}
 LOOP_FILES = "log: {level: warning}\n"
+NODE = LOOP_FILES + "local_paths: [%s]\n"
+"""Of a node whose controller keeps its files in that directory."""
 _MODE = csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER)
 BLOCK = csi_pb2.VolumeCapability(access_mode=_MODE, block=csi_pb2.VolumeCapability.BlockVolume())
 EXT4 = csi_pb2.VolumeCapability(access_mode=_MODE, mount=csi_pb2.VolumeCapability.MountVolume(fs_type="ext4"))

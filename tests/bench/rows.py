@@ -17,7 +17,7 @@ from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.plugins import open_store
 from tests.bench import calibration
-from tests.bench.client import BLOCK, EXT4, NOTHING, Client, cpu_seconds, creators, resident, running
+from tests.bench.client import BLOCK, EXT4, NODE, NOTHING, Client, cpu_seconds, creators, resident, running
 
 BACK_ENDS = 5
 LIVES = 320
@@ -64,7 +64,7 @@ def memory(directory: Path) -> Iterator[Row]:
     """Memory by mode: of all processes of the program."""
     with (
         running(directory / "controller", "--mode", "controller") as controller,
-        running(directory / "node", "--mode", "node") as node,
+        running(directory / "node", "--mode", "node", config=NODE % (directory / "controller/volumes")) as node,
     ):
         time.sleep(1)
         yield Row("memory, controller", "MB", resident(controller), 150, 120)
@@ -140,7 +140,9 @@ def lives(directory: Path) -> Iterator[Row]:
         yield from _lives(made, made_cpu, driver)
     with (
         running(directory / "lives-controller", "--mode", "controller") as controller,
-        running(directory / "lives-node", "--mode", "node") as node,
+        running(
+            directory / "lives-node", "--mode", "node", config=NODE % (directory / "lives-controller/volumes")
+        ) as node,
     ):
         yield from _lives(made, made_cpu, controller, node)
 

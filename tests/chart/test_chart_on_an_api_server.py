@@ -142,9 +142,8 @@ def wait_for_the_policy(release: Release) -> None:
 
 def storage_node(name: str, *, id: str = "", **spec: object) -> str:
     body: dict[str, Any] = {"apiVersion": "cinderlib.io/v1", "kind": "StorageNode", "metadata": {"name": name}}
-    return json.dumps(
-        {**body, "spec": {"id": id or name, "v": 1, "write": "w", "connector": {}, "topology": {}, **spec}}
-    )
+    plain = {"id": id or name, "v": 1, "write": "w", "connector": {"host": name}, "topology": {}}
+    return json.dumps({**body, "spec": {**plain, **spec}})
 
 
 def write(release: Release, token: str, name: str, *options: str, id: str = "", **spec: object) -> None:
@@ -203,6 +202,37 @@ def test_a_node_leaves_the_keys_that_sign_to_the_controller(release: Release) ->
         with pytest.raises(RuntimeError, match=refusal):
             patched(token, operation, **value)
     assert "patched" in patched(token, "replace", value={"c1": "true"}), "which is no change"
+
+
+HOST = "connector.host of a registration is the name of its node"
+
+
+@pytest.mark.parametrize(
+    "connector", [{"host": "n2"}, {"host": "N1"}, {"host": "n1.example.org"}, {"host": ["n1"]}, {}]
+)
+def test_a_node_registers_no_host_name_but_its_own(release: Release, connector: dict[str, object]) -> None:
+    token = release.token("node", "n1")
+    with pytest.raises(RuntimeError, match=HOST):
+        write(release, token, "n1", "--dry-run=server", connector=connector)
+    with pytest.raises(RuntimeError, match="plain fields only"):
+        write(release, token, "n1", "--dry-run=server", exact='{"connector": {"host": "n2"}}')
+
+
+def test_a_node_never_changes_its_host_name(release: Release) -> None:
+    token, kubectl = release.token("node", "n1"), release.server.kubectl
+    kubectl("apply", "-n", NAMESPACE, "-f", "-", text=storage_node("n1", publicKey="a field that a later version adds"))
+
+    def patch(path: str, value: object) -> None:
+        text = json.dumps([{"op": "replace", "path": path, "value": value}])
+        kubectl("patch", "-n", NAMESPACE, "storagenode", "n1", "--type=json", "-p", text, token=token)
+
+    try:
+        for path, value in (("/spec/connector/host", "n2"), ("/spec/connector", {}), ("/spec/connector/host", "")):
+            with pytest.raises(RuntimeError, match=HOST):
+                patch(path, value)
+        patch("/spec/connector", {"host": "n1", "initiator": "iqn.new"})
+    finally:
+        kubectl("delete", "-n", NAMESPACE, "storagenode", "n1")
 
 
 def test_a_token_that_belongs_to_no_node_writes_nothing(release: Release) -> None:

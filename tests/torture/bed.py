@@ -181,7 +181,8 @@ class Bed(ABC):
     def _configure(self, mode: str) -> Path:
         """JSON is YAML."""
         path = self.root / mode / "config.yaml"
-        path.write_text(json.dumps({"backends": {"array": self.backend()}} if mode == "controller" else {}))
+        of_node = {"local_paths": [str(self.pool)]}
+        path.write_text(json.dumps({"backends": {"array": self.backend()}} if mode == "controller" else of_node))
         return path
 
 

@@ -54,6 +54,23 @@ volume_types:
 {{- $found }}
 {{- end }}
 
+{{- /* Where a node attaches volumes by their path: where the back ends of the values keep them in files, and node.localPaths. */ -}}
+{{- define "cinderlib.localPaths" -}}
+{{- $paths := .Values.node.localPaths }}
+{{- range include "cinderlib.backends" . | fromYaml }}
+{{- if eq .driver "csi_cinderlib.drivers.loopfile.LoopFileDriver" }}
+{{- $directories := (.options | default dict).loopfile_directories | default list }}
+{{- if kindIs "string" $directories }}
+{{- $directories = splitList "," $directories }}
+{{- end }}
+{{- range $directories }}
+{{- $paths = append $paths (regexReplaceAll "^[^/]*:" (trim .) "") }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $paths | uniq | toJson }}
+{{- end }}
+
 {{- /* What csi-cinderlib serve --config reads on a node. It holds no secret. */ -}}
 {{- define "cinderlib.nodeSettings" -}}
 driver_name: {{ .Values.driverName }}
@@ -72,6 +89,7 @@ topology: {cluster: all}
 {{- with .Values.node.topologyLabels }}
 topology_labels: {{ toJson . }}
 {{- end }}
+local_paths: {{ include "cinderlib.localPaths" . }}
 kubelet_directory: {{ .Values.kubeletPath }}
 {{- if not .Values.sidecars.nodeDriverRegistrar.enabled }}
 kubelet_registration: {{ .Values.kubeletPath }}/plugins_registry

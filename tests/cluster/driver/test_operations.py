@@ -66,7 +66,7 @@ def test_the_attachment_of_a_node_that_was_deleted_vanishes(kube: Kube) -> None:
     name = kube.name("lost-node")
     known = kube.installation.get("storagenodes.cinderlib.io", NODE, "-n", NAMESPACE)
     known["metadata"] = {"name": name, "namespace": NAMESPACE}
-    known["spec"]["id"] = name
+    known["spec"]["id"] = known["spec"]["connector"]["host"] = name
     driver = {"name": "csi.cinderlib.io", "nodeID": name, "topologyKeys": []}
     kube.installation.apply(
         {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}},
@@ -165,7 +165,7 @@ def test_a_node_can_write_its_own_object_and_nothing_else(installation: Installa
     path = ("-n", NAMESPACE, "patch", "storagenodes.cinderlib.io")
     installation.cluster.kubectl(*as_node, *path, NODE, "--type=merge", "-p", mine)
     forged["metadata"] = {"name": "other-node", "namespace": NAMESPACE}
-    forged["spec"]["id"] = "other-node"
+    forged["spec"]["id"] = forged["spec"]["connector"]["host"] = "other-node"
     with pytest.raises(RuntimeError, match="own node only"):
         installation.cluster.kubectl(*as_node, "create", "-f", "-", text=json.dumps(forged))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.brick import Device, Initiator, initiator
+from csi_cinderlib.brick import AllowedPaths, Device, Initiator, initiator
 from csi_cinderlib.errors import HostError, InvalidRequest, Unsupported
 from csi_cinderlib.host import devices, loopctl, mounts
 from csi_cinderlib.model.connection import Connection
@@ -211,6 +211,10 @@ def test_a_file_in_another_format_is_refused_by_name(tools: Tools, tmp_path: Pat
         Initiator(tmp_path).connect(connection("nfs", {"export": "h:/x", "name": "v", "format": "qcow2"}))
 
 
+def below(directory: Path) -> AllowedPaths:
+    return AllowedPaths(lambda: [str(directory)])
+
+
 def test_an_unknown_protocol_and_an_empty_local_connection_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="'drbd'"):
         Initiator(tmp_path).connect(connection("drbd", {}))
@@ -221,8 +225,8 @@ def test_an_unknown_protocol_and_an_empty_local_connection_are_refused(tmp_path:
 def test_a_missing_local_file_is_a_host_error_at_once(tmp_path: Path) -> None:
     given = connection("local", {"device_path": str(tmp_path / "absent")})
     with pytest.raises(HostError, match="is not there"):
-        Initiator(tmp_path).connect(given)
-    Initiator(tmp_path).disconnect(given)
+        Initiator(tmp_path, allowed=below(tmp_path)).connect(given)
+    Initiator(tmp_path, allowed=below(tmp_path)).disconnect(given)
 
 
 def test_a_vendor_daemon_that_is_not_there_is_a_host_error(tmp_path: Path) -> None:
@@ -235,7 +239,7 @@ def test_a_file_is_attached_found_again_grown_and_detached(tmp_path: Path) -> No
     file = tmp_path / "volume-1"
     file.write_bytes(bytes(8 << 20))
     given = connection("local", {"device_path": str(file)})
-    initiator = Initiator(tmp_path)
+    initiator = Initiator(tmp_path, allowed=below(tmp_path))
     device = initiator.connect(given)
     assert initiator.connect(given) == device
     assert (device.file, device.multipath) == (str(file), False)
@@ -264,7 +268,7 @@ def test_growth_is_not_confirmed_while_the_file_is_out_of_reach(tmp_path: Path) 
     file, hidden = tmp_path / "volume-1", tmp_path / "elsewhere"
     file.write_bytes(bytes(8 << 20))
     given = connection("local", {"device_path": str(file)})
-    initiator = Initiator(tmp_path)
+    initiator = Initiator(tmp_path, allowed=below(tmp_path))
     device = initiator.connect(given)
     os.truncate(file, 16 << 20)
     file.rename(hidden)
@@ -280,7 +284,7 @@ def test_a_device_that_was_given_to_another_volume_is_left_alone(tmp_path: Path)
     mine, other = tmp_path / "volume-1", tmp_path / "volume-2"
     for file in (mine, other):
         file.write_bytes(bytes(8 << 20))
-    initiator = Initiator(tmp_path)
+    initiator = Initiator(tmp_path, allowed=below(tmp_path))
     device = initiator.connect(connection("local", {"device_path": str(other)}))
     stale = Device(path=device.path, wwid="loop:1:volume-1", file=str(mine))
     initiator.disconnect(connection("local", {"device_path": str(mine)}), stale)
@@ -294,7 +298,7 @@ def test_a_loop_device_of_unknown_origin_stays_known_while_its_files_disk_is_unm
     with disks.mounted(tmp_path / "pool", 8) as disk:
         file = disk.path / "volume-1"
         file.write_bytes(bytes(1 << 20))
-        given, initiator = connection("local", {"device_path": str(file)}), Initiator(tmp_path)
+        given, initiator = connection("local", {"device_path": str(file)}), Initiator(tmp_path, allowed=below(tmp_path))
         device = devices.attach_file(str(file))
         kept = tmp_path / "kept"
         kept.mkdir()
@@ -314,7 +318,7 @@ def test_a_loop_device_on_a_file_that_was_deleted_is_detached(tmp_path: Path) ->
     file.write_bytes(bytes(1 << 20))
     devices.attach_file(str(file))
     file.unlink()
-    Initiator(tmp_path).disconnect(connection("local", {"device_path": str(file)}))
+    Initiator(tmp_path, allowed=below(tmp_path)).disconnect(connection("local", {"device_path": str(file)}))
     assert loops_of(file) == []
 
 

@@ -63,6 +63,16 @@ def test_a_host_gets_an_nvme_name_once(tmp_path: Path) -> None:
     assert connector_properties(root=tmp_path, host="n", ip="i") == first
 
 
+@pytest.mark.parametrize("filler", ["03000200-0400-0500-0006-000700080009", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"])
+def test_an_nvme_identity_is_not_made_of_what_many_boards_have(tmp_path: Path, filler: str) -> None:
+    made = []
+    for name in ("a", "b"):
+        root = host(tmp_path / name, {"sys/class/dmi/id/product_uuid": filler})
+        ensure_nvme_identity(root)
+        made.append((root / "etc/nvme/hostid").read_text())
+    assert made[0] != made[1]
+
+
 def test_the_address_is_never_empty() -> None:
     assert default_address()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.brick import Initiator, scsi
-from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import devices, mounts
+from csi_cinderlib.errors import HostError, InvalidRequest
+from csi_cinderlib.host import devices, loopctl, mounts
 from csi_cinderlib.model.connection import Connection
 
 pytestmark = pytest.mark.root
@@ -55,6 +55,16 @@ def test_a_volume_that_is_not_on_the_share_leaves_nothing_attached(tmp_path: Pat
         Initiator(tmp_path).connect(volume("volume-3"))
     Initiator(tmp_path).disconnect(volume("volume-3"))
     assert mounts.find(str(share)) is None
+
+
+def test_a_link_on_a_share_leads_nowhere(tmp_path: Path, share: Path) -> None:
+    """Whoever has the server can put one there."""
+    (tmp_path / "secret").write_bytes(bytes(8 << 20))
+    (share / "volume-4").symlink_to(tmp_path / "secret")
+    with pytest.raises(InvalidRequest, match="volume-4 is no regular file"):
+        Initiator(tmp_path).connect(volume("volume-4"))
+    assert str(tmp_path / "secret") not in loopctl.attached().values()
+    Initiator(tmp_path).disconnect(volume("volume-1"))
 
 
 def test_a_loop_device_has_no_scsi_paths(tmp_path: Path) -> None:

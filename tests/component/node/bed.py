@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from csi_cinderlib.brick import Initiator
+from csi_cinderlib.brick import ANYWHERE, Initiator
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.host import mounts
@@ -80,7 +80,7 @@ class Node:
     def __post_init__(self) -> None:
         state_dir = self.base / "state"
         self.records = StageRecords(state_dir)
-        self.initiator = Initiator(state_dir)
+        self.initiator = Initiator(state_dir, allowed=ANYWHERE)
         self.sealer = Sealer()
         self.staging = Staging(self.records, self.initiator, self.sealer, self.locks)
         self.publishing = Publishing(self.records, self.locks)
@@ -151,7 +151,7 @@ class WatchedInitiator(Initiator):
     """Notes the calls that a loop device does not show: how a dead device is let go."""
 
     def __init__(self, state_dir: Path) -> None:
-        super().__init__(state_dir)
+        super().__init__(state_dir, allowed=ANYWHERE)
         self.calls: list[str] = []
 
     def give_up(self, device: Device) -> None:

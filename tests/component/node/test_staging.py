@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.brick import Initiator
+from csi_cinderlib.brick import ANYWHERE, Initiator
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import AlreadyExists, HostError, InvalidRequest
 from csi_cinderlib.host import devices, filesystems, identities, kernel, mounts
@@ -235,7 +235,7 @@ class UnreachableInitiator(Initiator):
 
 
 def test_a_volume_that_may_be_connected_has_a_record(node: Node) -> None:
-    unreachable = UnreachableInitiator(node.base / "state")
+    unreachable = UnreachableInitiator(node.base / "state", allowed=ANYWHERE)
     node.staging = Staging(node.records, unreachable, node.sealer, node.locks)
     with pytest.raises(HostError, match="connecting vol: no route"):
         node.stage(node.volume())

@@ -31,6 +31,7 @@ from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.contexts import Contexts
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.orphans import Orphans
+from csi_cinderlib.provisioning.registrations import Registrations
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
 from csi_cinderlib.sealing import Sealer
@@ -61,6 +62,7 @@ class Site:
     clock: Callable[[], datetime] = utc_now
     nodes: Store | None = None
     ids: Namespace = field(init=False)
+    _registrations: Registrations | None = None
 
     def __post_init__(self) -> None:
         self.ids = installation.namespace(self.store)
@@ -84,6 +86,17 @@ class Site:
         )
 
     @property
+    def registrations(self) -> Registrations:
+        """Of this controller, for as long as it runs."""
+        if self._registrations is None:
+            self._registrations = Registrations(self.store, self.nodes)
+        return self._registrations
+
+    def restart(self) -> None:
+        """Forget what is in memory alone."""
+        self._registrations = None
+
+    @property
     def attachments(self) -> Attachments:
         return Attachments(
             self.store,
@@ -92,7 +105,7 @@ class Site:
             ids=self.ids,
             contexts=Contexts(self.sealer, nodes=self.nodes or self.store),
             max_per_node=self.max_per_node,
-            nodes=self.nodes,
+            registrations=self.registrations,
             clock=self.clock,
         )
 

@@ -28,8 +28,9 @@ def attachments(site: Site) -> tuple[Attachment, ...]:
 
 
 def test_a_node_may_have_any_number_of_volumes_unless_told_otherwise(site: Site, node: str) -> None:
+    common = (site.store, site.backends, site.locks)
     controller = Attachments(
-        site.store, site.backends, site.locks, ids=site.ids, contexts=Contexts(site.sealer, nodes=site.store)
+        *common, ids=site.ids, contexts=Contexts(site.sealer, nodes=site.store), registrations=site.registrations
     )
     for name in "abc":
         controller.publish(PublishVolume(volume_id=site.create(name).id, node_id=node, capability=MOUNT))

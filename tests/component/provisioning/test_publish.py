@@ -16,12 +16,10 @@ from csi_cinderlib.errors import (
     OperationPending,
     PreconditionFailed,
 )
-from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.model.records import Attachment, Node, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import PublishVolume
-from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.sealing import Sealer
 
 from .conftest import BLOCK, MOUNT, SHARED, Configure, Held, Site
@@ -49,15 +47,6 @@ def test_the_same_again_is_the_same_answer_and_no_call_to_the_array(site: Site, 
     assert site.publish(volume, node) == site.publish(volume, node)
     assert driver.calls["initialize_connection"] == 1
     assert len(attachments(site)) == 1
-
-
-def test_a_node_id_may_carry_the_connector_itself(site: Site, driver: Any) -> None:
-    volume = site.create()
-    node = nodes.encode({"host": "far-away", "initiator": "iqn.far"})
-    site.publish(volume, node)
-    assert driver.mapped == {(volume.id, "far-away")}
-    site.attachments.unpublish(volume.id, node)
-    assert driver.mapped == set()
 
 
 def test_read_only_is_by_request_or_by_mode(site: Site, node: str, other: str) -> None:
@@ -176,16 +165,6 @@ def test_unknown_volumes_and_nodes_are_named(site: Site, node: str) -> None:
         site.publish(volume, "cl1.rubbish")
 
 
-def test_nodes_may_register_in_a_store_of_their_own(site: Site, driver: Any) -> None:
-    site.nodes = MemoryStore()
-    volume = site.create()
-    site.publish(volume, site.node("n1"))
-    assert driver.mapped == {(volume.id, "n1")}
-    site.store.add(Node(id="n2", connector={"host": "n2"}))
-    with pytest.raises(NotFound, match="node 'n2'"):
-        site.publish(volume, "n2")
-
-
 @pytest.mark.parametrize("status", [Status.CREATING, Status.DELETING, Status.ERROR])
 def test_a_volume_that_is_not_whole_is_not_published(site: Site, node: str, driver: Any, status: Status) -> None:
     volume = site.create()
@@ -199,15 +178,6 @@ def test_a_file_system_is_not_published_to_several_writers(site: Site, node: str
     volume = site.create(capability=SHARED)
     with pytest.raises(PreconditionFailed, match="raw block"):
         site.publish(volume, node, Capability(Mount(), AccessMode.MULTI_NODE_MULTI_WRITER))
-    assert driver.mapped == set()
-
-
-def test_a_node_that_cannot_reach_the_back_end_gets_nothing(site: Site, driver: Any) -> None:
-    site.store.add(Node(id="odd", connector={"initiator": "iqn.odd"}))
-    volume = site.create()
-    with pytest.raises(InvalidRequest, match="cannot reach"):
-        site.publish(volume, "odd")
-    assert attachments(site) == ()
     assert driver.mapped == set()
 
 

@@ -25,7 +25,9 @@ def observed() -> ObservedStore:
 def counted(observed: ObservedStore, runtime: Runtime) -> Iterator[Site]:
     site = Site(observed, runtime)
     site.add_backend("array")
-    site.node("n1")
+    for name in ("n1", "n2"):
+        site.node(name)
+    site.registrations.look()
     yield site
     for backend in site.backends.all():
         backend.stop()
@@ -81,7 +83,6 @@ def test_publishing_writes_no_more_than_its_intent_its_exports_and_its_result(co
 def test_refusing_to_publish_writes_nothing(
     counted: Site, cost: Cost, name: str, node: str, error: type[Exception]
 ) -> None:
-    counted.node("n2")
     counted.max_per_node = 1
     counted.publish(counted.create("v"), "n1", BLOCK)
     volume = counted.create(name)

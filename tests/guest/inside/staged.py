@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from csi_cinderlib.brick import Initiator
+from csi_cinderlib.brick import ANYWHERE, Initiator
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection
@@ -27,7 +27,7 @@ class Node:
         self.records = StageRecords(folder / "state")
         self._sealer = Sealer()
         self._locks = KeyedLocks()
-        initiator = Initiator(folder / "state", multipath=multipath)
+        initiator = Initiator(folder / "state", multipath=multipath, allowed=ANYWHERE)
         self._staging = Staging(self.records, initiator, self._sealer, self._locks)
         self._expansion = Expansion(self.records, initiator, self._locks)
 

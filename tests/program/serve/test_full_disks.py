@@ -52,7 +52,7 @@ class Site:
         }
         store = {"plugin": "sql", "options": {"url": f"sqlite:///{places['store']}/metadata.db"}}
         (root / "controller.yaml").write_text(json.dumps({"backends": {"array": backend}, "store": store}))
-        (root / "node.yaml").write_text("{}")
+        (root / "node.yaml").write_text(json.dumps({"local_paths": [str(places["pool"])]}))
         self.start()
         self._node_id = self._node().NodeGetInfo(csi_pb2.NodeGetInfoRequest()).node_id
 

@@ -28,7 +28,7 @@ class Site:
         self._made: dict[str, str] = {}
         self._base = base
         self.use("old")
-        config = f"sealing_keys_file: {self.keys}\n"
+        config = f"sealing_keys_file: {self.keys}\nlocal_paths: [{base}/controller/volumes]\n"
         self.controller = start("--mode", "controller", name="controller", config=config)
         self.node = start("--mode", "node", name="node", config=config)
         for driver in (self.controller, self.node):

@@ -143,9 +143,9 @@ class Place:
         if self.bed.data == "file":
             yield Held(Path(data["device_path"]), lambda _size: None)
             return
-        from csi_cinderlib.brick import Initiator
+        from csi_cinderlib.brick import ANYWHERE, Initiator
 
-        initiator = Initiator(self.directory)
+        initiator = Initiator(self.directory, allowed=ANYWHERE)
         connection = Connection(
             volume_id=attachment.volume_id, protocol=str(info["driver_volume_type"]).lower(), data=data
         )

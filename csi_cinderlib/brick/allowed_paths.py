@@ -1,0 +1,141 @@
+"""Which of this host's files and devices a connection may name.
+
+A connection comes from the controller, and a file that it names is attached and perhaps formatted. So a file counts only below directories
+that this node's own configuration allows, and only if no symbolic link leads to it: below them others may write, an NFS server for
+example. Links in /dev are the kernel's and udev's; what they lead to must be a block device in /dev.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from csi_cinderlib.errors import HostError, InvalidRequest
+
+SETTING = "local_paths"
+_DEV = "/dev"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file or device that may be used.
+
+    Attributes:
+        path: without links.
+        state: what was found there.
+    """
+
+    path: str
+    state: os.stat_result
+
+
+class AllowedPaths:
+    """The rule of one node.
+
+    Args:
+        allowed: absolute paths, asked at each use: of directories, below which everything may be used, of single devices, or with `*`
+            at the end, of all whose paths begin so (`/dev/drbd*`). None allows everything: for a process that makes its connections itself.
+    """
+
+    def __init__(self, allowed: Callable[[], Iterable[str]] | None) -> None:
+        self._allowed = allowed
+
+    def locate(self, path: str) -> Place:
+        """What is at a path of a connection.
+
+        Raises:
+            InvalidRequest: it is not allowed, or leads there through a link, or is neither file nor block device.
+            HostError: nothing is there.
+        """
+        if self._allowed is None:
+            return _anything(path)
+        plain = _plain(path)
+        if not path.startswith("/") or ".." in plain.split("/") or "\0" in path:
+            raise InvalidRequest("publish_context", f"{path!r} must be absolute and must not lead upwards")
+        for entry in self._allowed():
+            for base in dict.fromkeys((_plain(entry), os.path.realpath(entry))):
+                if _covers(base, plain):
+                    return _device(plain) if _is_below(_DEV, plain) else file_below(base, plain)
+        raise InvalidRequest(
+            "publish_context", f"{plain} is not below a directory that this node allows for volumes (setting {SETTING})"
+        )
+
+
+def file_below(base: str, path: str) -> Place:
+    """The regular file at `path`, which is below the directory `base`; of the way from there on, no part is a link.
+
+    Raises:
+        InvalidRequest: one is, or there is no regular file.
+        HostError: nothing is there.
+    """
+    if not _is_below(base, path):
+        raise InvalidRequest("publish_context", f"{path} is not below {base}")
+    real = os.path.realpath(base)
+    parts = path[len(base.rstrip("/")) :].strip("/").split("/")
+    with ExitStack() as undo:
+        try:
+            where = undo.enter_context(_Opened(real, os.O_DIRECTORY))
+            for part in parts[:-1]:
+                where = undo.enter_context(_Opened(part, os.O_DIRECTORY | os.O_NOFOLLOW, where))
+            state = os.fstat(undo.enter_context(_Opened(parts[-1], os.O_NOFOLLOW, where)))
+        except FileNotFoundError:
+            raise HostError(f"{path} is not there") from None
+        except NotADirectoryError:
+            raise InvalidRequest("publish_context", f"{path} leads through what is no directory") from None
+    if not stat.S_ISREG(state.st_mode):
+        raise InvalidRequest("publish_context", f"{path} is no regular file")
+    return Place("/".join((real.rstrip("/"), *parts)), state)
+
+
+NOWHERE = AllowedPaths(tuple)
+ANYWHERE = AllowedPaths(None)
+
+
+class _Opened:
+    """A place in the file system, held by a descriptor that reads nothing. Raises OSError."""
+
+    def __init__(self, path: str, flags: int, directory: int | None = None) -> None:
+        self._fd = os.open(path, os.O_PATH | os.O_CLOEXEC | flags, dir_fd=directory)
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def _covers(entry: str, path: str) -> bool:
+    if entry.endswith("*"):
+        return path.startswith(entry[:-1]) and "/" not in path[len(entry) - 1 :]
+    return _is_below(entry, path) or (path == entry and _is_below(_DEV, path))
+
+
+def _plain(path: str) -> str:
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
+def _is_below(base: str, path: str) -> bool:
+    return path.startswith(base.rstrip("/") + "/")
+
+
+def _device(path: str) -> Place:
+    real = os.path.realpath(path)
+    state = _state(real)
+    if not _is_below(_DEV, real) or not stat.S_ISBLK(state.st_mode):
+        raise InvalidRequest("publish_context", f"{path} is no block device")
+    return Place(real, state)
+
+
+def _anything(path: str) -> Place:
+    real = os.path.realpath(path)
+    return Place(real, _state(real))
+
+
+def _state(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)  # noqa: PTH116
+    except FileNotFoundError:
+        raise HostError(f"{path} is not there") from None
