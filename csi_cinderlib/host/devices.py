@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from csi_cinderlib.errors import HostError
+from csi_cinderlib.errors import HostError, NoAnswer
 from csi_cinderlib.host import kernel, loopctl
 from csi_cinderlib.host.identities import identity, of_loop, sysfs
+from csi_cinderlib.host.patience import Patience
 from csi_cinderlib.model.size import Bytes
 
 __all__ = [
@@ -49,6 +50,9 @@ moment."""
 _ATTEMPTS = 100
 _GONE = (errno.ENXIO, errno.ENOENT)
 """The device was detached, or removed, since it was found."""
+
+_others = Patience()
+"""Loop devices that were asked which file they show, and do not answer."""
 
 _BLKROSET = 0x125D
 _BLKFLSBUF = 0x1261
@@ -142,11 +146,12 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
     """
     with kernel.named(f"looking for the loop device of {path}"):
         found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
-        name = os.path.basename(os.path.realpath(path) if os.path.islink(path) else path)  # noqa: PTH114, PTH119
+        path = os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
+        name = os.path.basename(path)  # noqa: PTH119
         for number, shown in loopctl.attached().items():
             if _surely_another(shown, name, found):
                 continue
-            status = _status(number)
+            status = _status(number) if shown == path else _status_of_another(number)
             if status and _shows(status, found) and read_only in (None, status.read_only):
                 return loopctl.node(number)
     return None
@@ -154,8 +159,11 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
 
 def _surely_another(shown: str, name: str, file: os.stat_result) -> bool:
     # A new name shows in sysfs at once, so another last name is another file: unless it has, or had, several names.
-    several = file.st_nlink > 1 or file.st_rdev or shown.endswith(" (deleted)")
-    return not several and os.path.basename(shown) != name  # noqa: PTH119
+    if os.path.basename(shown) == name:  # noqa: PTH119
+        return False
+    if file.st_rdev:  # a node lies in /dev, of this container or of an earlier one
+        return not shown.startswith("/dev/")
+    return file.st_nlink == 1 and not shown.endswith(" (deleted)")
 
 
 def _status(number: int) -> loopctl.Status | None:
@@ -166,6 +174,20 @@ def _status(number: int) -> loopctl.Status | None:
         if error.errno in (*_GONE, errno.EBUSY):
             return None
         raise
+
+
+def _status_of_another(number: int) -> loopctl.Status | None:
+    """`_status` of a device whose file is probably not the one that is looked for. None also for one on a share that is dead or hangs:
+    the kernel asks for the file there, and the one that is looked for has just answered.
+    """
+    try:
+        return _others.look(loopctl.node(number), "status", lambda: _status(number))
+    except NoAnswer:
+        return None
+    except OSError as error:
+        if kernel.is_short(error):
+            raise
+        return None
 
 
 def _shows(status: loopctl.Status, file: os.stat_result) -> bool:
