@@ -22,6 +22,7 @@
     ├── BackendError              the Cinder driver failed (keeps the driver's message)
     │   └── BackendUnavailable    it is not set up, or cannot be reached right now
     └── HostError                 a device, mount or tool on this host failed
+        └── NoAnswer              a share or device does not answer, and may never do so
 
 No gRPC here: `csi_cinderlib.csi.status` maps these to codes, once.
 """
@@ -190,3 +191,7 @@ class BackendUnavailable(BackendError):
 
 class HostError(DriverError):
     """A device, a mount or a tool on this host failed."""
+
+
+class NoAnswer(HostError):
+    """A share or a device does not answer for now. What was asked of it may go on; the caller repeats its call."""

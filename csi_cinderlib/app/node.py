@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +15,9 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.csi.node import Node
 from csi_cinderlib.csi.server import Service
+from csi_cinderlib.host.patience import Patience
 from csi_cinderlib.node import registration
+from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.contexts import Opener, OwnContexts
 from csi_cinderlib.node.expansion import Expansion
 from csi_cinderlib.node.own_keys import OwnKeys
@@ -33,6 +36,8 @@ SIGNERS_SECONDS = 3600.0
 """After which the controller's keys are asked for again, so that one that was taken away is not accepted for ever."""
 PRUNE_SECONDS = 24 * 3600.0
 """Between two looks for format marks that nobody needs any more."""
+RECOVERY_SECONDS = 30.0
+"""For one volume that an earlier process left behind; then the next one has its turn."""
 
 
 class NodeSide:
@@ -55,6 +60,7 @@ class NodeSide:
         self._records: StageRecords
         self._initiator: Initiator
         self._paths: Paths
+        self._calls: Calls
         self._staging: Staging
 
     def open(self) -> None:
@@ -72,7 +78,8 @@ class NodeSide:
         self._records = StageRecords(settings.state_dir, self._paths)
         allowed = AllowedPaths(lambda: local_paths.allowed(settings))
         self._initiator = Initiator(settings.state_dir, multipath=settings.multipath, allowed=allowed)
-        self._staging = Staging(self._records, self._initiator, contexts, self._locks, self._paths)
+        self._calls = Calls(self._records, Patience(settings.workers))
+        self._staging = Staging(self._records, self._initiator, contexts, self._locks, self._paths, self._calls)
         tell_what_is_missing(multipath=settings.multipath)
 
     def _open_registered(self) -> Opener:
@@ -109,9 +116,9 @@ class NodeSide:
     def services(self) -> tuple[Service, ...]:
         node = Node(
             self._staging,
-            Publishing(self._records, self._locks, self._paths),
-            Expansion(self._records, self._initiator, self._locks, self._paths),
-            Statistics(self._records, paths=self._paths),
+            Publishing(self._records, self._locks, self._paths, self._calls),
+            Expansion(self._records, self._initiator, self._locks, self._paths, self._calls),
+            Statistics(self._records, paths=self._paths, calls=self._calls),
             node_id=self._node_id,
             max_volumes=self._settings.max_volumes_per_node,
             topology=self._topology,
@@ -119,8 +126,20 @@ class NodeSide:
         return (node,)
 
     def wait(self) -> None:
-        """Take down what an earlier process left behind, if nobody can ask for it any more."""
-        done = reconcile(self._records, self._staging, self._locks)
+        """Begin to take down what an earlier process left behind. No volume waits for that, and a share may never answer."""
+        threading.Thread(target=self._recover, name="recovery", daemon=True).start()
+        if (contexts := self._own_contexts) is not None:
+            every(KEY_SECONDS, "this node's key", self._register_new_key, self._stopping)
+            every(SIGNERS_SECONDS, "the controller's keys", contexts.learn, self._stopping)
+        every(self._prune_seconds, "format marks", self._prune, self._stopping)
+
+    def _recover(self) -> None:
+        """Take down what nobody can ask for any more."""
+        try:
+            done = reconcile(self._records, self._staging, self._locks, self._calls, wait=RECOVERY_SECONDS)
+        except Exception as error:  # a bug here must not end a node whose volumes can be used
+            _log.exception("stage records cannot be looked through", error)
+            return
         if done != type(done)():
             _log.info(
                 "stage records looked through",
@@ -129,10 +148,6 @@ class NodeSide:
                 failed=len(done.failed),
                 corrupt=len(done.corrupt),
             )
-        if (contexts := self._own_contexts) is not None:
-            every(KEY_SECONDS, "this node's key", self._register_new_key, self._stopping)
-            every(SIGNERS_SECONDS, "the controller's keys", contexts.learn, self._stopping)
-        every(self._prune_seconds, "format marks", self._prune, self._stopping)
 
     def _prune(self) -> None:
         self._records.forget_old_marks(time.time())

@@ -190,6 +190,8 @@ class Loader:
             controller = ControllerSide(self._settings, self._stopping, keys, self._readiness, metrics)
             self._readiness.watch(lambda: self._server.stuck(controller.waiting()))
             sides.append(controller)
+        else:
+            self._readiness.watch(lambda: self._server.stuck(frozenset()))
         return sides
 
     def _watch(self, keys: Keys) -> None:

@@ -23,6 +23,8 @@ DEFAULT_TIMEOUT = 600.0
 """Seconds; os-brick's own default for a command that names none."""
 _SECRET_FLAGS = frozenset({"--dhchap-secret", "--dhchap-ctrl-secret", "-S", "-C"})
 """nvme connect's."""
+_KILL_GRACE = 2.0
+"""Seconds that a killed command gets to vanish; one that hangs in the kernel is left behind rather than waited for."""
 _SCSI_ID = "/lib/udev/scsi_id"
 """udev's, without which os-brick attaches no Fibre Channel volume; a container has no udev, so it is answered here."""
 _SEARCH_PATH = f"{os.environ.get('PATH', '')}:{commands.SEARCH_PATH}"
@@ -151,7 +153,10 @@ def _communicate(child: subprocess.Popen[bytes], options: dict[str, Any]) -> tup
     except subprocess.TimeoutExpired:
         timed_out = True
         child.kill()
-        out, err = child.communicate()
+        try:
+            out, err = child.communicate(timeout=_KILL_GRACE)
+        except subprocess.TimeoutExpired:  # it hangs in the kernel, or left its output to a child of its own
+            out, err = b"", b""
     return os.fsdecode(out), os.fsdecode(err), timed_out
 
 

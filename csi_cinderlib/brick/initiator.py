@@ -19,7 +19,7 @@ from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
 from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.brick.shares import Shares
 from csi_cinderlib.errors import DriverError, HostError, OutOfRange
-from csi_cinderlib.host import devices, loopctl
+from csi_cinderlib.host import devices, kernel, loopctl
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.size import Bytes
 from csi_cinderlib.observe import redact
@@ -106,7 +106,8 @@ class Initiator:
         if connection.protocol in SHARES:
             return file_below(str(self._shares.base), os.fsdecode(info["path"]))
         path = _appeared(info, connection, data)
-        state = os.stat(path)  # noqa: PTH116
+        with kernel.named(f"looking at {path}"):
+            state = os.stat(path)  # noqa: PTH116
         if not stat.S_ISBLK(state.st_mode):
             raise HostError(f"connecting {connection.volume_id}: {path} is no block device")
         return Place(path, state)
@@ -161,13 +162,24 @@ class Initiator:
     def _detach_loop(self, connection: Connection, device: Device | None) -> None:
         if device and device.file and device.wwid and devices.detach_file(device.path, expected=device.wwid):
             return  # a file is attached once: `attach_file` takes the loop device that there is
-        file = device.file if device else self._file_of(connection)
-        if file and Path(file).is_file():
+        file = device.file if device else self._path_of(connection)
+        with kernel.named(f"looking for {file}"):
+            is_there = bool(file) and Path(file).is_file()
+        if is_there:
             devices.detach_from(file)
         elif file and device is None:
             _detach_unreached(file)
 
-    def _file_of(self, connection: Connection) -> str:
+    def file_of(self, connection: Connection) -> str:
+        """The file that the volume lies in, whether it can be reached or not; "" for one that is a device of its own.
+
+        Raises:
+            InvalidRequest: the connection lacks what its protocol needs.
+        """
+        path = self._path_of(connection)
+        return "" if path.startswith("/dev/") else path
+
+    def _path_of(self, connection: Connection) -> str:
         if connection.protocol in SHARES:
             return str(self._shares.file(connection.data))
         return path_in(dict(connection.data)) if connection.protocol in PATHS else ""

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.errors import InvalidRequest, Unsupported
-from csi_cinderlib.host import mounts
+from csi_cinderlib.errors import InvalidRequest, OperationPending, Unsupported
+from csi_cinderlib.host import kernel, mounts
 
+HELD_SECONDS = 5.0
+"""For which a call waits while another one mounts or unmounts the same share."""
 PROTOCOLS = frozenset({"nfs", "glusterfs", "quobyte", "scality", "vzstorage"})
 
 
@@ -46,11 +48,20 @@ class Shares:
 
     @contextmanager
     def held(self, data: Mapping[str, Any]) -> Iterator[None]:
-        """While a share is mounted and a file of it is put on a device, no other call may unmount that share."""
+        """While a share is mounted and a file of it is put on a device, no other call may unmount that share.
+
+        Raises:
+            OperationPending: another call has been at work with it for some seconds.
+        """
+        export = str(data.get("export"))
         with self._guard:
-            lock = self._locks.setdefault(str(data.get("export")), threading.Lock())
-        with lock:
+            lock = self._locks.setdefault(export, threading.Lock())
+        if not lock.acquire(timeout=HELD_SECONDS):
+            raise OperationPending(f"another call mounts or unmounts {export}")
+        try:
             yield
+        finally:
+            lock.release()
 
     def leave(self, data: Mapping[str, Any]) -> None:
         """Unmount the share if no other volume of this node lies on it. The caller holds it."""
@@ -58,8 +69,9 @@ class Shares:
         if any(Path(file).is_relative_to(where) for file in self._attached_files()):
             return
         mounts.unmount(str(where))
-        if where.is_dir() and not os.listdir(where):  # noqa: PTH208 - empty or not is all we ask
-            where.rmdir()
+        with kernel.named(f"removing {where}"):
+            if where.is_dir() and not os.listdir(where):  # noqa: PTH208 - empty or not is all we ask
+                where.rmdir()
 
     def _mount_point(self, export: str) -> Path:
         import hashlib  # brings OpenSSL's 3 MB, which a node without shares does not need

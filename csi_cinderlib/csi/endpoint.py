@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import stat
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.host import processes
 
 KEY = "endpoint"
 LONGEST = 107
 """Bytes: the kernel's sun_path less the closing NUL."""
 ANSWER_SECONDS = 1.0
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred: the process, its user and its group."""
 OWNER_ONLY = 0o177
 """The umask that leaves 0600."""
 
@@ -125,7 +129,16 @@ def _answers(path: Path) -> bool:
             return False
         except OSError:  # a full backlog, or not ours to touch: somebody is there
             return True
-        return True
+        return not processes.is_over(processes.Process(_listener(probe)))
+
+
+def _listener(client: socket.socket) -> int:
+    """The process that listens on the socket that this one is connected to; 0 for one that is not seen from here.
+
+    A killed process listens as long as a thread of it hangs in the kernel.
+    """
+    pid, _, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(pid)
 
 
 def _inode(path: Path) -> tuple[int, int]:

@@ -32,6 +32,10 @@ QUICK = frozenset({"ControllerGetCapabilities", "GroupControllerGetCapabilities"
 CREATING = frozenset({"CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapshot", "ControllerExpandVolume"})
 """Calls that may take minutes and come in hundreds. They have threads of their own, so that others do not wait behind them."""
 
+MEASURING = frozenset({"NodeGetVolumeStats"})
+"""Calls that come for every volume again and again, and wait for a share or device that hangs. They have threads of their own."""
+MEASURING_WORKERS = 32
+
 STUCK_SECONDS = 300.0
 """After which calls that have all threads, and of which none ends, are not taken for work any more."""
 
@@ -91,6 +95,7 @@ class Server:
         self._quick = _Threads("quick", QUICK_WORKERS)
         self._creating = _Threads("creating", workers)
         self._storage = _Threads("storage", workers)
+        self._measuring = _Threads("measuring", MEASURING_WORKERS)
         self._router = _Router(
             self._surroundings,
             readiness,
@@ -98,6 +103,7 @@ class Server:
             quick=self._quick,
             creating=self._creating,
             storage=self._storage,
+            measuring=self._measuring,
         )
         for name in expected:
             self._router.expect(name)
@@ -111,7 +117,7 @@ class Server:
         Raises:
             ConfigurationError: the socket cannot be had; says why.
         """
-        for threads in (self._quick, self._creating, self._storage):
+        for threads in (self._quick, self._creating, self._storage, self._measuring):
             threads.pool.start()
         with sockets.taking(self.path):
             self._server.add_insecure_port(f"unix:{self.path}")
@@ -130,6 +136,8 @@ class Server:
     def stuck(self, waiting: Set[int]) -> str:
         """Why no further call is carried out: calls have all threads of a pool, and none of them ends; "" otherwise.
 
+        Calls that only measure do not count: the others are carried out all the same.
+
         Args:
             waiting: threads whose calls wait for back ends, which is no fault of this process.
         """
@@ -146,7 +154,7 @@ class Server:
         if self._bound:
             self._bound.remove()
         self._quick.pool.shutdown(wait=False)
-        for threads in (self._creating, self._storage):
+        for threads in (self._creating, self._storage, self._measuring):
             threads.pool.shutdown(wait=False, cancel_futures=True)
         return self._surroundings.wait_until_idle(max(0.0, deadline - time.monotonic()))
 
@@ -237,6 +245,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in i
         quick: _Threads,
         creating: _Threads,
         storage: _Threads,
+        measuring: _Threads,
     ) -> None:
         self._surroundings = surroundings
         self._readiness = readiness
@@ -244,6 +253,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in i
         self._quick = quick
         self._creating = creating
         self._storage = storage
+        self._measuring = measuring
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
@@ -264,8 +274,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in i
                 self._handlers.pop(_path(method), None)
 
     def _put(self, method: MethodDescriptor, act: Callable[[Any], Message]) -> None:
-        is_quick = method.containing_service.name == "Identity" or method.name in QUICK or act == self._not_ready
-        threads = self._quick if is_quick else self._creating if method.name in CREATING else self._storage
+        threads = self._quick if act == self._not_ready else self._threads(method)
         behavior = _Behavior(partial(self._surroundings.call, method.name, act), threads)
         response = GetMessageClass(method.output_type)
         self._handlers[_path(method)] = grpc.unary_unary_rpc_method_handler(
@@ -273,6 +282,13 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in i
             request_deserializer=reader(GetMessageClass(method.input_type)),
             response_serializer=response.SerializeToString,
         )
+
+    def _threads(self, method: MethodDescriptor) -> _Threads:
+        if method.containing_service.name == "Identity" or method.name in QUICK:
+            return self._quick
+        if method.name in CREATING:
+            return self._creating
+        return self._measuring if method.name in MEASURING else self._storage
 
     def _not_ready(self, _request: Message) -> Message:
         raise NotReady(self._readiness.why_not or "this process is still starting")

@@ -35,6 +35,7 @@ CODES: Mapping[type[errors.DriverError], grpc.StatusCode] = MappingProxyType(
         errors.BackendError: grpc.StatusCode.INTERNAL,
         errors.BackendUnavailable: grpc.StatusCode.UNAVAILABLE,
         errors.HostError: grpc.StatusCode.INTERNAL,
+        errors.NoAnswer: grpc.StatusCode.UNAVAILABLE,  # the kubelet takes no call for finished that ends with this
     }
 )
 

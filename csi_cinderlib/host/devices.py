@@ -9,16 +9,15 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from csi_cinderlib.errors import HostError
+from csi_cinderlib.errors import HostError, NoAnswer
 from csi_cinderlib.host import kernel, loopctl
 from csi_cinderlib.host.identities import identity, of_loop, sysfs
+from csi_cinderlib.host.patience import Patience
 from csi_cinderlib.model.size import Bytes
 
 __all__ = [
     "BLOCK_SIZE",
-    "ShownFile",
     "attach_file",
     "detach_file",
     "detach_from",
@@ -32,7 +31,6 @@ __all__ = [
     "open_size",
     "refresh_size",
     "set_read_only",
-    "shown_file",
     "size",
     "written_out",
 ]
@@ -49,6 +47,9 @@ moment."""
 _ATTEMPTS = 100
 _GONE = (errno.ENXIO, errno.ENOENT)
 """The device was detached, or removed, since it was found."""
+
+_others = Patience()
+"""Loop devices that were asked which file they show, and do not answer."""
 
 _BLKROSET = 0x125D
 _BLKFLSBUF = 0x1261
@@ -142,11 +143,12 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
     """
     with kernel.named(f"looking for the loop device of {path}"):
         found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
-        name = os.path.basename(os.path.realpath(path) if os.path.islink(path) else path)  # noqa: PTH114, PTH119
+        path = os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
+        name = os.path.basename(path)  # noqa: PTH119
         for number, shown in loopctl.attached().items():
             if _surely_another(shown, name, found):
                 continue
-            status = _status(number)
+            status = _status(number) if shown == path else _status_of_another(number)
             if status and _shows(status, found) and read_only in (None, status.read_only):
                 return loopctl.node(number)
     return None
@@ -161,8 +163,11 @@ def shows(device: str, file: os.stat_result) -> bool:
 
 def _surely_another(shown: str, name: str, file: os.stat_result) -> bool:
     # A new name shows in sysfs at once, so another last name is another file: unless it has, or had, several names.
-    several = file.st_nlink > 1 or file.st_rdev or shown.endswith(" (deleted)")
-    return not several and os.path.basename(shown) != name  # noqa: PTH119
+    if os.path.basename(shown) == name:  # noqa: PTH119
+        return False
+    if file.st_rdev:  # a node lies in /dev, of this container or of an earlier one
+        return not shown.startswith("/dev/")
+    return file.st_nlink == 1 and not shown.endswith(" (deleted)")
 
 
 def _status(number: int) -> loopctl.Status | None:
@@ -175,45 +180,26 @@ def _status(number: int) -> loopctl.Status | None:
         raise
 
 
+def _status_of_another(number: int) -> loopctl.Status | None:
+    """`_status` of a device whose file is probably not the one that is looked for. None also for one on a share that is dead or hangs:
+    the kernel asks for the file there, and the one that is looked for has just answered.
+    """
+    try:
+        return _others.look(loopctl.node(number), "status", lambda: _status(number))
+    except NoAnswer:
+        return None
+    except OSError as error:
+        if kernel.is_short(error):
+            raise
+        return None
+
+
 def _shows(status: loopctl.Status, file: os.stat_result) -> bool:
     if status.offset or status.limit:
         return False
     if file.st_rdev:
         return status.backing_device == file.st_rdev
     return (status.device, status.inode) == (file.st_dev, file.st_ino)
-
-
-@dataclass(frozen=True, slots=True)
-class ShownFile:
-    """What a loop device shows at one moment.
-
-    Attributes:
-        identity: see `identities.identity`.
-        file: device and inode of its file, as os.stat names them.
-    """
-
-    identity: str
-    size: Bytes
-    file: tuple[int, int]
-
-    def is_at(self, path: str) -> bool:
-        """Whether it is the file at `path` now, and not one that was deleted or replaced. Raises HostError."""
-        with kernel.named(f"looking for the file of a loop device at {path}"):
-            try:
-                found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
-            except FileNotFoundError:
-                return False
-        return self.file == (found.st_dev, found.st_ino)
-
-
-def shown_file(device: str) -> ShownFile | None:
-    """Of a loop device; None for any other one. Raises HostError: there is no such device."""
-    with kernel.named(f"identifying {device}"):
-        if not sysfs(device).name.startswith("loop"):
-            return None
-        with kernel.opened(device, os.O_RDONLY) as fd:
-            status, size = loopctl.status(fd), open_size(fd, device)
-    return ShownFile(of_loop(status), size, (status.device, status.inode) if status else (0, 0))
 
 
 def attach_file(path: str, *, read_only: bool = False, direct_io: bool = True, block_size: int = BLOCK_SIZE) -> str:

@@ -7,11 +7,10 @@ import errno
 import os
 import shlex
 import struct
-import threading
 from collections.abc import Sequence
 
 from csi_cinderlib.errors import HostError, UnsafeToFormat
-from csi_cinderlib.host import commands, devices, identities, kernel, libblkid, mkfsoptions
+from csi_cinderlib.host import commands, devices, identities, kernel, libblkid, mkfsoptions, patience
 from csi_cinderlib.host.magics import Kind
 from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, probe, probe_ends
 from csi_cinderlib.model.requests import Usage
@@ -222,29 +221,24 @@ def thaw(path: str) -> bool:
     A frozen file system outlives its last mount, and nothing can be written out, or mounted from its device, until then.
 
     Raises:
-        HostError: it cannot be thawed, or not within some seconds.
+        HostError: it cannot be thawed.
+        NoAnswer: it hangs; that goes on.
     """
-    answer: list[bool | OSError] = []
-    # The kernel waits here without end for one that hangs.
-    thread = threading.Thread(target=_thaw, args=(path, answer), name=f"thaw {path}", daemon=True)
-    thread.start()
-    thread.join(THAW_SECONDS)
-    with kernel.named(f"thawing {path}"):
-        if not answer:
-            raise HostError(f"thawing {path}: not done after {THAW_SECONDS:.0f} s")
-        if isinstance(answer[0], OSError):
-            raise answer[0]
-        return answer[0]
+    doing = f"thawing {path}"
+    with kernel.named(doing):
+        return patience.within(THAW_SECONDS, doing, lambda: _thaw(path))
 
 
-def _thaw(path: str, answer: list[bool | OSError]) -> None:
+def _thaw(path: str) -> bool:
     try:
         with kernel.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
             kernel.ioctl(fd, _FITHAW)
-        answer.append(True)
     except OSError as error:
         # EINVAL: it is not frozen. EOPNOTSUPP: it cannot be. EIO: an error stopped it, so that it waits for nothing.
-        answer.append(False if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.EIO) else error)
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.EIO):
+            return False
+        raise
+    return True
 
 
 def write_out(path: str) -> None:

@@ -44,6 +44,16 @@ def identity(device: str) -> str:
         return _mapped(where) or _disk(where) or _rbd(where)
 
 
+def shows(device: str, file: str) -> bool:
+    """Whether a loop device shows the file at that very path, by what the kernel noted when it was attached. Nothing is asked of the
+    file, or the share that it lies on. False is no proof: a container that has been restarted sees the path otherwise.
+    """
+    try:
+        return bool(file) and os.fsdecode(kernel.read(f"{sysfs(device)}/loop/backing_file")) == f"{file}\n"
+    except OSError:
+        return False
+
+
 def of_loop(status: loopctl.Status | None) -> str:
     """`identity` of a loop device with this status. Raises HostError."""
     if status is None:

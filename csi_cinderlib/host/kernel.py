@@ -90,6 +90,20 @@ def _open(path: str, flags: int, deadline: float, mode: int) -> int:
         pause = min(pause * 2, 0.1)
 
 
+_AT_FDCWD = -100
+_AT_NO_AUTOMOUNT = 0x800
+_AT_STATX_FORCE_SYNC = 0x2000
+_STATX_BASIC_STATS = 0x7FF
+_STATX_SIZE = 256
+
+
+def ask_for(path: str) -> None:
+    """Ask the server of a share for a file's attributes, whatever the kernel remembers of them: may never return. Raises OSError."""
+    answer = ctypes.create_string_buffer(_STATX_SIZE)
+    flags = _AT_STATX_FORCE_SYNC | _AT_NO_AUTOMOUNT
+    call("statx", _AT_FDCWD, os.fsencode(path), flags, _STATX_BASIC_STATS, ctypes.addressof(answer))
+
+
 _PIECE = 64 * 1024
 
 

@@ -7,12 +7,12 @@ import errno
 import logging
 import os
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from csi_cinderlib.errors import HostError
+from csi_cinderlib.errors import HostError, NoAnswer
 from csi_cinderlib.host import mounts
+from csi_cinderlib.host.patience import within
 
 _log = logging.getLogger(__name__)
 _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,24 +29,18 @@ def temporary_directory(prefix: str, *, patience: float | None = None) -> Iterat
     try:
         yield path
     finally:
-        if not _done_within(patience, lambda: _remove_directory(path)):
+        try:
+            _remove_directory(path, patience)
+        except NoAnswer:
             _log.warning("left in place: %s (its removal did not end within %.0f seconds)", path, patience)
 
 
-def _remove_directory(path: Path) -> None:
+def _remove_directory(path: Path, seconds: float | None) -> None:
+    if seconds is not None:
+        within(seconds, f"removing {path}", lambda: _remove_directory(path, None))
+        return
     unmount_below(path)
     remove_tree(path)
-
-
-def _done_within(seconds: float | None, work: Callable[[], object]) -> bool:
-    """Do it; False when the time was over first. Then a thread goes on with it that does not keep the process."""
-    if seconds is None:
-        work()
-        return True
-    thread = threading.Thread(target=work, name="removal", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return not thread.is_alive()
 
 
 def unmount_below(path: Path) -> list[str]:

@@ -12,6 +12,7 @@ from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.model.requests import NodeExpandVolume
 from csi_cinderlib.model.size import Bytes
 from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord
 from csi_cinderlib.node.stage_records import StageRecords
@@ -23,12 +24,18 @@ class Expansion:
     """Grows staged volumes, mounted or not."""
 
     def __init__(
-        self, records: StageRecords, initiator: Initiator, locks: KeyedLocks, paths: Paths | None = None
+        self,
+        records: StageRecords,
+        initiator: Initiator,
+        locks: KeyedLocks,
+        paths: Paths | None = None,
+        calls: Calls | None = None,
     ) -> None:
         self._records = records
         self._initiator = initiator
         self._locks = locks
         self._paths = paths or Paths()
+        self._calls = calls or Calls(records)
 
     def expand(self, request: NodeExpandVolume) -> Bytes:
         """Rescan all paths, check the size, grow the file system.
@@ -43,7 +50,11 @@ class Expansion:
             OperationPending: another call works on this volume.
             PreconditionFailed: an error has stopped the file system.
             HostError: the device does not show the size asked for yet (a path that is down is named), or growing failed.
+            NoAnswer: its share does not answer; nothing was begun.
         """
+        return self._calls.carry_out(request.volume_id, lambda: self._expand(request))
+
+    def _expand(self, request: NodeExpandVolume) -> Bytes:
         with self._locks.hold(mounted.key(request.volume_id)):
             record = self._records.find(request.volume_id)
             if record is None or record.device is None:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.errors import HostError
+from csi_cinderlib.errors import HostError, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
 from csi_cinderlib.host import blankness, devices, filesystems, kernel, mountoptions, mounts
 from csi_cinderlib.host.filesystems import EXT, Signature
@@ -16,6 +16,7 @@ from csi_cinderlib.node import health
 from csi_cinderlib.node.formatting import Action, Decision, decide
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
+from csi_cinderlib.pages import JOURNAL_PAGE
 
 _log = logging.getLogger(__name__)
 
@@ -121,6 +122,14 @@ def mount(record: StageRecord, device: Device, found: Signature | None = None) -
     modes = ("ro",) if is_read_only(record) else ()
     options = (*filesystems.mount_options(record.fs_type), *flags, *modes)
     mounts.mount(device.path, record.staging_path, record.fs_type, options)
+
+
+def unclean(record: StageRecord, why: str) -> PreconditionFailed:
+    """A file system that cannot be mounted read-only before its journal was replayed."""
+    return PreconditionFailed(
+        f"volume {record.volume_id} is not mounted: its {record.fs_type} was not unmounted cleanly, files would be missing until its "
+        f"journal is replayed, and {why}. Attach it to one node only, or a copy of it writable; see {JOURNAL_PAGE}"
+    )
 
 
 def thaw(record: StageRecord) -> None:

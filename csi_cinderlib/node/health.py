@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import threading
-import time
 
 from csi_cinderlib.brick import scsi
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import devices, filesystems, kernel
+from csi_cinderlib.host import devices, filesystems, kernel, shown_files
 from csi_cinderlib.host.mounts import Mount
 
-PATIENCE = 5.0
-"""Seconds that a read of one block may take before the device counts as hanging."""
 _WORKING = frozenset({"running"})
 _RECOVERING = frozenset({"blocked", "quiesce", "created", "created-blocked"})
 """The transport lost the disk a moment ago and waits for it (iSCSI: replacement_timeout)."""
@@ -51,7 +47,7 @@ def _problem(device: Device, usable: frozenset[str]) -> str:
     if not devices_exists(device.path):
         return f"the device {device.path} is gone"
     try:
-        shown = devices.shown_file(device.path)
+        shown = shown_files.shown_file(device.path)
         now = shown.identity if shown else devices.identity(device.path)
         if now != device.wwid:
             return f"{device.path} is {now or 'unknown'} and no longer {device.wwid or 'unknown'}"
@@ -104,36 +100,11 @@ def errors_noted(device: str) -> str:
     return f"the file system has recorded {count} errors and must be checked by e2fsck" if count else ""
 
 
-class Reader:
-    """Reads a block of a device with limited patience, and never twice at once from one that hangs."""
-
-    def __init__(self, patience: float = PATIENCE) -> None:
-        self._patience = patience
-        self._pending: dict[str, tuple[threading.Thread, float, list[str]]] = {}
-        self._guard = threading.Lock()
-
-    def problem(self, device: str) -> str:
-        """Why the first block cannot be read; "" when it can."""
-        with self._guard:
-            pending = self._pending.get(device)
-            if pending is None or not pending[0].is_alive():
-                answer: list[str] = []
-                thread = threading.Thread(target=_read, args=(device, answer), name=f"read {device}", daemon=True)
-                pending = self._pending[device] = (thread, time.monotonic(), answer)
-                thread.start()
-        thread, since, answer = pending
-        thread.join(max(0.0, since + self._patience - time.monotonic()))
-        if thread.is_alive():
-            return f"{device} has not answered a read for {time.monotonic() - since:.0f} s"
-        with self._guard:
-            if self._pending.get(device) is pending:
-                del self._pending[device]
-        return answer[0] if answer else ""
-
-
-def _read(device: str, answer: list[str]) -> None:
+def read_problem(device: str) -> str:
+    """Why the first block cannot be read; "" when it can. May never return."""
     try:
         with kernel.opened(device, os.O_RDONLY | os.O_DIRECT) as fd, mmap.mmap(-1, devices.BLOCK_SIZE) as buffer:
             os.preadv(fd, [buffer], 0)
     except OSError as error:
-        answer.append(f"reading {device}: {error.strerror}")
+        return f"reading {device}: {error.strerror}"
+    return ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from csi_cinderlib.errors import AlreadyExists, HostError, PreconditionFailed
-from csi_cinderlib.host import devices, mounts
+from csi_cinderlib.host import devices, identities, mounts
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.node.stage_record import StageRecord
 from csi_cinderlib.node.stage_records import StageRecords
@@ -123,21 +123,34 @@ def detach_read_only_view(record: StageRecord) -> None:
         devices.detach_from(record.device.path, read_only=True)
 
 
-def is_another_device(record: StageRecord) -> bool:
-    """Whether the path in the record is another device by now, or none: then its mounts are not ours."""
+def is_another_device(record: StageRecord, *, answers: bool = True) -> bool:
+    """Whether the path in the record is another device by now, or none: then its mounts are not ours.
+
+    Args:
+        answers: whether the volume's share does; else it is not asked (see `identities.shows`).
+    """
     device = record.device
     if device is None or not devices.is_block_device(device.path):
         return True
+    if not answers:
+        return not identities.shows(device.path, device.file)
     try:
         return devices.identity(device.path) != device.wwid
     except HostError:
         return True
 
 
-def identity(here: Mount) -> str:
-    """What the block device behind a mount is (`devices.identity`); "" when there is none, or it does not tell."""
+def identity(here: Mount, record: StageRecord | None = None) -> str:
+    """What the block device behind a mount is (`devices.identity`); "" when there is none, or it does not tell.
+
+    Args:
+        record: of a volume that it probably is, and whose share does not answer: then the share is not asked.
+    """
     with contextlib.suppress(HostError):
         device = mounts.device_path(here)
+        known = record.device if record else None
+        if device and known and identities.shows(device, known.file):
+            return known.wwid
         return devices.identity(device) if device else ""
     return ""
 
@@ -182,3 +195,10 @@ def unmount_own(
             return here
         table = mounts.unmount_uppermost(path, seen=here)
     return None
+
+
+def make_writable(record: StageRecord) -> None:
+    """Undo what a read-only stage did to a device that may stay when the volume is disconnected."""
+    if record.connection.read_only and record.device and not is_another_device(record):
+        with contextlib.suppress(HostError):
+            devices.set_read_only(record.device.path, False)

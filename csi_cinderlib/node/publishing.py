@@ -20,6 +20,7 @@ from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.capability import Mount as MountAccess
 from csi_cinderlib.model.requests import NodePublishVolume
 from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.paths import Paths, is_noted_by_kubelet, overlap
 from csi_cinderlib.node.stage_record import Publication, StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
@@ -29,10 +30,13 @@ from csi_cinderlib.pages import ERRORS_PAGE
 class Publishing:
     """Binds staged volumes to target paths."""
 
-    def __init__(self, records: StageRecords, locks: KeyedLocks, paths: Paths | None = None) -> None:
+    def __init__(
+        self, records: StageRecords, locks: KeyedLocks, paths: Paths | None = None, calls: Calls | None = None
+    ) -> None:
         self._records = records
         self._locks = locks
         self._paths = paths or Paths()
+        self._calls = calls or Calls(records)
 
     def publish(self, request: NodePublishVolume) -> None:
         """Show the staged volume at the target path, which is made: a directory, or a file for a block volume.
@@ -44,7 +48,11 @@ class Publishing:
                 target although its access mode allows one only, its file system has errors, or the target holds something.
             AlreadyExists: published at that target differently, or something else is mounted there.
             HostError: the device, or binding it, failed.
+            NoAnswer: its share does not answer; nothing was begun.
         """
+        self._calls.carry_out(request.volume_id, lambda: self._publish(request))
+
+    def _publish(self, request: NodePublishVolume) -> None:
         request = self._resolved(request)
         wanted = _publication(request)
         with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(request.target_path)):
@@ -116,6 +124,9 @@ class Publishing:
             PreconditionFailed: something is mounted there that is not known to be the volume; it is named, and stays.
             HostError: in use, or the path holds something that is not ours to remove.
         """
+        self._calls.release(volume_id, lambda answers: self._unpublish(volume_id, target_path, answers=answers))
+
+    def _unpublish(self, volume_id: str, target_path: str, *, answers: bool) -> None:
         target = self._paths.resolve(target_path, "target_path")
         with self._locks.hold(mounted.key(volume_id), mounted.path_key(target)):
             record: StageRecord | None = None
@@ -123,9 +134,9 @@ class Publishing:
                 record = self._records.find(volume_id)
             is_target = bool(record and record.publication(target)) or is_noted_by_kubelet(target, volume_id)
             table = mounts.table()
-            viewed = _viewed(record, mounts.uppermost(target, table))
+            viewed = _viewed(record, mounts.uppermost(target, table), answers=answers)
             try:
-                is_removed = self._unmount(record, volume_id, target, table, is_target=is_target)
+                is_removed = self._unmount(record, volume_id, target, table, is_target=is_target, answers=answers)
             finally:
                 reach("node-unpublish.unmounted")
                 for device in viewed:
@@ -136,12 +147,19 @@ class Publishing:
                 self._records.note(record.unpublished(target))  # what a crash brings back, the next publish forgets
 
     def _unmount(
-        self, record: StageRecord | None, volume_id: str, target: str, table: Sequence[Mount], *, is_target: bool
+        self,
+        record: StageRecord | None,
+        volume_id: str,
+        target: str,
+        table: Sequence[Mount],
+        *,
+        is_target: bool,
+        answers: bool,
     ) -> bool:
         """Unmount each layer that is proven to be the volume's; whether there was one, and nothing is left."""
         count = 0
         while here := mounts.uppermost(target, table):
-            name = mounted.identity(here)
+            name = mounted.identity(here, None if answers else record)
             if self._records.owner_of(name, other_than=volume_id):
                 return False
             if not self._is_proven(record, here, name, is_target=is_target):
@@ -322,10 +340,15 @@ def _detach_unused_view(device: str) -> None:
         devices.detach_from(device, read_only=True)
 
 
-def _viewed(record: StageRecord | None, here: Mount | None) -> tuple[str, ...]:
+def _viewed(record: StageRecord | None, here: Mount | None, *, answers: bool) -> tuple[str, ...]:
     """Devices whose read-only view may be of no use once the target is unmounted: by the record, or by the bound node."""
     found = {_shown_read_only(here.target) if here and mounts.bound_node(here) else ""}
-    if record and record.device and record.capability.is_block and not mounted.is_another_device(record):
+    if (
+        record
+        and record.device
+        and record.capability.is_block
+        and not mounted.is_another_device(record, answers=answers)
+    ):
         found.add(record.device.path)
     return tuple(sorted(found - {""}))
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 import logging
+import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import DriverError, OperationPending
+from csi_cinderlib.host import kernel
+from csi_cinderlib.host.patience import WAIT_SECONDS
 from csi_cinderlib.node import mounted
+from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.node.staging import Staging
@@ -34,34 +38,66 @@ class Reconciled:
     corrupt: tuple[str, ...] = ()
 
 
-def reconcile(records: StageRecords, staging: Staging, locks: KeyedLocks) -> Reconciled:
+class _Outcome(enum.Enum):
+    KEPT = enum.auto()
+    CLEANED = enum.auto()
+    FAILED = enum.auto()
+    GONE = enum.auto()
+
+
+def reconcile(
+    records: StageRecords,
+    staging: Staging,
+    locks: KeyedLocks,
+    calls: Calls | None = None,
+    *,
+    wait: float = WAIT_SECONDS,
+) -> Reconciled:
     """Go through all records once. Never unmounts anything, and never gives up a device that is in use.
 
     Calls may be served meanwhile: each record is read again once its volume is locked.
+
+    Args:
+        wait: seconds for one volume. What takes longer goes on, and counts as failed.
     """
-    kept, cleaned, failed = [], [], []
+    calls = calls or Calls(records)
     every = records.all()
+    volumes: dict[_Outcome, list[str]] = {outcome: [] for outcome in _Outcome}
     for volume_id in (record.volume_id for record in every.records):
+        volumes[_settle(volume_id, records, staging, locks, calls, wait)].append(volume_id)
+    records.forget_old_marks(time.time())
+    for problem in every.corrupt:
+        _log.error("%s", problem)
+    kept, cleaned, failed = (tuple(volumes[item]) for item in (_Outcome.KEPT, _Outcome.CLEANED, _Outcome.FAILED))
+    return Reconciled(kept, cleaned, failed, tuple(error.id for error in every.corrupt))
+
+
+def _settle(
+    volume_id: str, records: StageRecords, staging: Staging, locks: KeyedLocks, calls: Calls, wait: float
+) -> _Outcome:
+    """One volume. Whatever happens to it is no business of the others."""
+
+    def work() -> _Outcome:
         try:
             with locks.hold(mounted.key(volume_id)):
                 record = records.find(volume_id)
                 if record is None:
-                    continue
+                    return _Outcome.GONE
                 if not is_orphan(record):
-                    kept.append(volume_id)
-                    continue
+                    return _Outcome.KEPT
                 staging.take_down(record)
-            _log.info("volume %s: taken down, nobody stages it any more (%s)", volume_id, record.state)
-            cleaned.append(volume_id)
         except OperationPending:
-            kept.append(volume_id)
-        except DriverError as error:
-            _log.warning("volume %s: cannot be taken down: %s", volume_id, error)
-            failed.append(volume_id)
-    records.forget_old_marks(time.time())
-    for problem in every.corrupt:
-        _log.error("%s", problem)
-    return Reconciled(tuple(kept), tuple(cleaned), tuple(failed), tuple(error.id for error in every.corrupt))
+            return _Outcome.KEPT
+        _log.info("volume %s: taken down, nobody stages it any more (%s)", volume_id, record.state)
+        return _Outcome.CLEANED
+
+    try:
+        return calls.carry_out(volume_id, work, wait=wait)
+    except DriverError as error:
+        _log.warning("volume %s: cannot be taken down: %s", volume_id, error)
+    except Exception:  # a bug that meets one record must not keep the node from the others
+        _log.exception("volume %s: cannot be taken down", volume_id)
+    return _Outcome.FAILED
 
 
 def is_orphan(record: StageRecord) -> bool:
@@ -73,4 +109,14 @@ def is_orphan(record: StageRecord) -> bool:
         return False
     if record.state in (State.INTENT, State.CONNECTED):
         return True
-    return record.state is State.STAGED and not Path(record.staging_path).exists()
+    return record.state is State.STAGED and not _exists(record.staging_path)
+
+
+def _exists(path: str) -> bool:
+    """Raises HostError: nobody can tell, since the file system there is dead, say."""
+    with kernel.named(f"looking for {path}"):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True

@@ -73,6 +73,12 @@ class StageRecords:
         """Raises CorruptRecord (naming the file) when there is one that cannot be read."""
         return self._read(self._path(volume_id), volume_id)
 
+    def known(self, volume_id: str) -> StageRecord | None:
+        """What this process remembers of the record, without a look at the disk."""
+        with self._guard:
+            known = self._known.get(volume_id)
+        return known[1] if known else None
+
     def save(self, record: StageRecord, *, frees: bool = False, this_boot: bool = False) -> StageRecord:
         """Store the record so that it survives the loss of power right afterwards.
 

@@ -18,11 +18,11 @@ from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.requests import StageVolume
 from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.contexts import Opener
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
-from csi_cinderlib.pages import JOURNAL_PAGE
 
 _log = logging.getLogger(__name__)
 
@@ -37,12 +37,14 @@ class Staging:
         contexts: Opener,
         locks: KeyedLocks,
         paths: Paths | None = None,
+        calls: Calls | None = None,
     ) -> None:
         self._records = records
         self._initiator = initiator
         self._contexts = contexts
         self._locks = locks
         self._paths = paths or Paths()
+        self._calls = calls or Calls(records)
 
     def stage(self, request: StageVolume) -> None:
         """Connect the volume and mount it at the staging path; a block volume is connected only.
@@ -55,8 +57,13 @@ class Staging:
             PreconditionFailed: what is on the device forbids it (UnsafeToFormat, another file system, another device), the
                 volume is still published here since an earlier attachment, or the context itself is of an earlier one.
             HostError: the device, a tool or a mount failed.
+            NoAnswer: its share does not answer; nothing was begun.
         """
         connection = self._open(request)
+        file = self._initiator.file_of(connection)
+        self._calls.carry_out(request.volume_id, lambda: self._stage(request, connection), file=file)
+
+    def _stage(self, request: StageVolume, connection: Connection) -> None:
         request = replace(request, staging_path=self._paths.resolve(request.staging_path, "staging_target_path"))
         with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(request.staging_path)):
             self._refuse_occupied(request)
@@ -156,7 +163,7 @@ class Staging:
             if owner := self._records.owner_of(name, other_than=record.volume_id):
                 _log.warning("volume %s: its device is volume %s now and stays connected", record.volume_id, owner)
                 return
-        _make_writable(record)
+        mounted.make_writable(record)
         self._initiator.disconnect(record.connection, device, force=force)
 
     def _carry_out(self, record: StageRecord, *, fresh: bool) -> None:
@@ -209,7 +216,7 @@ class Staging:
             file_system.mount(record, device, found)
         except mounts.NeedsWriting as error:
             if not record.connection.alone:
-                raise _unclean(record, "other nodes have the volume, so this node must not write to it") from error
+                raise file_system.unclean(record, "other nodes have the volume, so this one must not write") from error
             record = self._replay(record, device, found)
             assert record.device
             file_system.mount(record, record.device)
@@ -228,7 +235,7 @@ class Staging:
         try:
             file_system.mount(record, record.device, found)
         except mounts.NeedsWriting as error:
-            raise _unclean(record, f"{device.path} takes no writes") from error
+            raise file_system.unclean(record, f"{device.path} takes no writes") from error
         mounted.unmount_own(self._records, record, record.staging_path)
         devices.flush(record.device.path)
         if device.file:
@@ -274,7 +281,7 @@ class Staging:
             file_system.undo_growth(self._records, current)
             if file_system.clear_remains(self._records, current):
                 current = self._records.save(replace(current, state=State.CONNECTED, fs_type=""), frees=True)
-            _make_writable(current)
+            mounted.make_writable(current)
             self._initiator.disconnect(current.connection, current.device)
             if fresh and current.state in (State.INTENT, State.CONNECTED):
                 self._records.remove(record.volume_id)
@@ -288,7 +295,11 @@ class Staging:
             PreconditionFailed: still published, mounted below something else, or mounted by somebody who left no record (promise 4).
             CorruptRecord: its record cannot be read.
             HostError: a flush failed (the data is not safe), or something holds the device.
+            NoAnswer: its share does not answer; nothing was begun.
         """
+        self._calls.carry_out(volume_id, lambda: self._unstage(volume_id, staging_path))
+
+    def _unstage(self, volume_id: str, staging_path: str) -> None:
         staging_path = self._paths.resolve(staging_path, "staging_target_path")
         with self._locks.hold(mounted.key(volume_id), mounted.path_key(staging_path)):
             record = self._records.find(volume_id)
@@ -369,20 +380,6 @@ def _intent(request: StageVolume, connection: Connection, previous: StageRecord 
     if previous.state is State.FORMATTING and not connection.attachment:
         return record  # nobody can tell whether it is the attachment for which mkfs was interrupted
     return replace(record, state=previous.state, fs_type=previous.fs_type)
-
-
-def _unclean(record: StageRecord, why: str) -> PreconditionFailed:
-    return PreconditionFailed(
-        f"volume {record.volume_id} is not mounted: its {record.fs_type} was not unmounted cleanly, files would be missing until its "
-        f"journal is replayed, and {why}. Attach it to one node only, or a copy of it writable; see {JOURNAL_PAGE}"
-    )
-
-
-def _make_writable(record: StageRecord) -> None:
-    """Undo what `_mount_read_only` did to a device that may stay when the volume is disconnected."""
-    if record.connection.read_only and record.device and not mounted.is_another_device(record):
-        with contextlib.suppress(HostError):
-            devices.set_read_only(record.device.path, False)
 
 
 def _difference(record: StageRecord, request: StageVolume) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from csi_cinderlib.errors import HostError, NotFound
+import threading
+
+from csi_cinderlib.errors import HostError, NoAnswer, NotFound
 from csi_cinderlib.host import devices, filesystems
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.model.requests import Condition, NodeStats, Usage
 from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord
 from csi_cinderlib.node.stage_records import StageRecords
@@ -17,25 +20,50 @@ _FINE = Condition(abnormal=False, message="the device answers")
 class Statistics:
     """Measures published volumes. Takes no lock: a volume that is being worked on can be measured."""
 
-    def __init__(
-        self, records: StageRecords, reader: health.Reader | None = None, *, paths: Paths | None = None
-    ) -> None:
+    def __init__(self, records: StageRecords, *, paths: Paths | None = None, calls: Calls | None = None) -> None:
         self._records = records
         self._paths = paths or Paths()
-        self._reader = reader or health.Reader()
+        self._calls = calls or Calls(records)
+        self._last: dict[str, tuple[Usage, ...]] = {}
+        self._guard = threading.Lock()
 
     def stats(self, volume_id: str, volume_path: str, staging_path: str = "") -> NodeStats:
         """Bytes and inodes of a mounted volume, the size of a block volume, and the condition of either.
 
-        A volume that does not work is an answer with an abnormal condition, not an error.
+        A volume that does not work, or does not answer, is an answer with an abnormal condition, not an error.
 
         Raises:
             NotFound: no such volume here, or not at that path.
             InvalidRequest: a path leads through a link, or is not below the kubelet's directory.
+            NoAnswer: the volume hangs, and whether it is at that path cannot be told.
         """
         record = self._records.find(volume_id)
         if record is None or record.device is None:
+            self._remember(volume_id, ())
             raise NotFound("volume", volume_id)
+        try:
+            stats = self._calls.look(
+                record, (volume_path, staging_path), lambda: self._measure(record, volume_path, staging_path)
+            )
+        except NoAnswer as error:
+            if not _is_recorded(volume_path, record):
+                raise
+            return NodeStats(
+                usage=self._last.get(volume_id) or _size(record),
+                condition=Condition(abnormal=True, message=str(error)),
+            )
+        self._remember(volume_id, stats.usage)
+        return stats
+
+    def _remember(self, volume_id: str, usage: tuple[Usage, ...]) -> None:
+        with self._guard:
+            if usage:
+                self._last[volume_id] = usage
+            else:
+                self._last.pop(volume_id, None)
+
+    def _measure(self, record: StageRecord, volume_path: str, staging_path: str) -> NodeStats:
+        assert record.device
         if staging_path and self._paths.resolve(staging_path, "staging_target_path") != record.staging_path:
             raise NotFound("staging path", staging_path)
         volume_path = self._paths.locate(volume_path, "volume_path")
@@ -50,7 +78,7 @@ class Statistics:
     def _problem(self, record: StageRecord, mount: Mount | None) -> str:
         device = record.device
         assert device
-        problem = self._reader.problem(device.path)
+        problem = health.read_problem(device.path)
         if not problem and mount and not record.capability.is_block:
             read_only = file_system.is_read_only(record)
             problem = health.mount_problem(mount, read_only=read_only) or health.errors_noted(device.path)
@@ -72,6 +100,15 @@ def is_shown_at(path: str, seen: mounted.Observation) -> bool:
         return False
     mounted.require_reached(here, seen.table)
     return True
+
+
+def _is_recorded(path: str, record: StageRecord) -> bool:
+    return path == record.staging_path or record.publication(path) is not None
+
+
+def _size(record: StageRecord) -> tuple[Usage, ...]:
+    """What is known without a question. The kubelet takes no notice of a condition that comes without any usage."""
+    return (Usage(unit="bytes", total=record.connection.size),)
 
 
 def _usage(record: StageRecord, path: str) -> tuple[Usage, ...]:

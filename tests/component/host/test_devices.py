@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import devices, loopctl, mounts
+from csi_cinderlib.host import devices, loopctl, mounts, shown_files
 from tests.support import disks, loops
 
 pytestmark = pytest.mark.root
@@ -29,7 +29,7 @@ def backing(device: str) -> loopctl.Status:
 
 
 def shows(device: str, file: Path) -> bool:
-    shown = devices.shown_file(device)
+    shown = shown_files.shown_file(device)
     assert shown
     return shown.is_at(str(file))
 
@@ -347,7 +347,7 @@ def test_a_regular_file_is_no_block_device(tmp_path: Path) -> None:
 def test_a_file_that_was_replaced_is_not_the_one_that_is_shown(loop: Loop, tmp_path: Path) -> None:
     device, file = loop(8), tmp_path / "disk.img"
     assert shows(device, file)
-    assert devices.shown_file(device).size == 8 * MIB  # type: ignore[union-attr] # it shows a file
+    assert shown_files.shown_file(device).size == 8 * MIB  # type: ignore[union-attr] # it shows a file
     file.unlink()
     assert not shows(device, file)
     file.write_bytes(bytes(8 * MIB))

@@ -12,10 +12,12 @@ from csi_cinderlib.brick import ANYWHERE, Initiator
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.host import mounts
+from csi_cinderlib.host.patience import Patience
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.requests import NodeExpandVolume, NodePublishVolume, NodeStats, StageVolume
 from csi_cinderlib.model.size import Bytes, SizeRange
+from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.expansion import Expansion
 from csi_cinderlib.node.publishing import Publishing
 from csi_cinderlib.node.reconcile import Reconciled, reconcile
@@ -49,6 +51,8 @@ class Volume:
     fs_type: str = ""
     mkfs_options: tuple[str, ...] = ()
     attachment: str = "of-this-node@1"
+    size: int = 0
+    """Bytes; 0 is that of the file, which a share may not tell."""
 
     @property
     def connection(self) -> Connection:
@@ -57,7 +61,7 @@ class Volume:
             attachment=self.attachment,
             protocol="local",
             data={"device_path": str(self.file)},
-            size=Bytes(self.file.stat().st_size),
+            size=Bytes(self.size or self.file.stat().st_size),
             formatting=self.formatting,
             read_only=self.read_only,
             alone=self.alone,
@@ -76,16 +80,18 @@ class Node:
 
     base: Path
     locks: KeyedLocks = field(default_factory=KeyedLocks)
+    patience: Patience = field(default_factory=Patience)
 
     def __post_init__(self) -> None:
         state_dir = self.base / "state"
         self.records = StageRecords(state_dir)
         self.initiator = Initiator(state_dir, allowed=ANYWHERE)
         self.sealer = Sealer()
-        self.staging = Staging(self.records, self.initiator, self.sealer, self.locks)
-        self.publishing = Publishing(self.records, self.locks)
-        self.expansion = Expansion(self.records, self.initiator, self.locks)
-        self.statistics = Statistics(self.records)
+        self.calls = Calls(self.records, self.patience)
+        self.staging = Staging(self.records, self.initiator, self.sealer, self.locks, calls=self.calls)
+        self.publishing = Publishing(self.records, self.locks, calls=self.calls)
+        self.expansion = Expansion(self.records, self.initiator, self.locks, calls=self.calls)
+        self.statistics = Statistics(self.records, calls=self.calls)
 
     def volume(self, name: str = "vol", size: int = SIZE, **what: object) -> Volume:
         file = self.base / f"volume-{name}"
@@ -144,7 +150,7 @@ class Node:
         return self.statistics.stats(volume.id, path, self.staging_path(volume))
 
     def reconcile(self) -> Reconciled:
-        return reconcile(self.records, self.staging, self.locks)
+        return reconcile(self.records, self.staging, self.locks, self.calls)
 
 
 class WatchedInitiator(Initiator):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,30 +18,12 @@ from csi_cinderlib.node import health
 
 def test_a_device_that_is_not_there_is_reported(tmp_path: Path) -> None:
     assert "gone" in health.device_problem(Device(path=str(tmp_path / "absent"), wwid="x"))
-    assert "No such file" in health.Reader().problem(str(tmp_path / "absent"))
+    assert "No such file" in health.read_problem(str(tmp_path / "absent"))
 
 
 def test_a_file_that_answers_is_fine(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(bytes(8192))
-    assert health.Reader().problem(str(tmp_path / "f")) == ""
-
-
-def test_a_read_that_hangs_is_reported_and_not_repeated(tmp_path: Path) -> None:
-    """Opening a FIFO that nobody writes to hangs as a read from a device without paths does."""
-    fifo = str(tmp_path / "fifo")
-    os.mkfifo(fifo)
-    reader = health.Reader(patience=0.1)
-    assert reader.problem(fifo) == f"{fifo} has not answered a read for 0 s"
-    assert "has not answered" in reader.problem(fifo)
-    (reading,) = (thread for thread in threading.enumerate() if thread.name == f"read {fifo}")
-    assert reading.daemon, "it would keep the process from ending"
-    os.close(os.open(fifo, os.O_WRONLY))
-    reading.join()
-    (tmp_path / "fifo").unlink()
-    (tmp_path / "fifo").write_bytes(bytes(8192))
-    assert reader.problem(fifo) == ""
-    (tmp_path / "fifo").unlink()
-    assert "No such file" in reader.problem(fifo), "each call reads again"
+    assert health.read_problem(str(tmp_path / "f")) == ""
 
 
 @pytest.fixture
@@ -102,7 +83,7 @@ def test_a_read_asks_the_device_and_not_the_cache(device: Device, tmp_path: Path
     with Path(device.path).open("rb", buffering=0) as cached:
         assert cached.read(8192) == bytes(8192)
         os.truncate(tmp_path / "volume", 0)
-        assert health.Reader().problem(device.path) == f"reading {device.path}: Input/output error"
+        assert health.read_problem(device.path) == f"reading {device.path}: Input/output error"
     os.truncate(tmp_path / "volume", 64 << 20)
 
 

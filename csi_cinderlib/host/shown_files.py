@@ -1,0 +1,43 @@
+"""The file behind a loop device, as it is at one moment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from csi_cinderlib.host import devices, kernel, loopctl
+from csi_cinderlib.host.identities import of_loop, sysfs
+from csi_cinderlib.model.size import Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFile:
+    """What a loop device shows at one moment.
+
+    Attributes:
+        identity: see `identities.identity`.
+        file: device and inode of its file, as os.stat names them.
+    """
+
+    identity: str
+    size: Bytes
+    file: tuple[int, int]
+
+    def is_at(self, path: str) -> bool:
+        """Whether it is the file at `path` now, and not one that was deleted or replaced. Raises HostError."""
+        with kernel.named(f"looking for the file of a loop device at {path}"):
+            try:
+                found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
+            except FileNotFoundError:
+                return False
+        return self.file == (found.st_dev, found.st_ino)
+
+
+def shown_file(device: str) -> ShownFile | None:
+    """Of a loop device; None for any other one. Raises HostError: there is no such device."""
+    with kernel.named(f"identifying {device}"):
+        if not sysfs(device).name.startswith("loop"):
+            return None
+        with kernel.opened(device, os.O_RDONLY) as fd:
+            status, size = loopctl.status(fd), devices.open_size(fd, device)
+    return ShownFile(of_loop(status), size, (status.device, status.inode) if status else (0, 0))
