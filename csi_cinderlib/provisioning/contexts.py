@@ -6,6 +6,7 @@ Kubernetes, gets it sealed with a key that it shares with the controller.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,8 @@ from csi_cinderlib.sealing import Sealer
 
 LOOK_SECONDS = 5.0
 """Between two looks at whether the nodes are to be told of other keys, which cost nothing."""
+AGAIN_SECONDS = 60.0
+"""After which all nodes are looked at although the keys are the same: a registration that was deleted, and made anew by its node, has none."""
 
 _log = logs.logger(__name__)
 
@@ -42,12 +45,15 @@ class Contexts:
         signers: Callable[[], Sequence[Signer]] = tuple,
         nodes: Store,
         registering: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shared = shared
         self._signers = signers
         self._nodes = nodes
         self._registering = registering
+        self._clock = clock
         self._told: dict[str, str] | None = None
+        self._told_at = float("-inf")
 
     def prepare(self, node: Node) -> Node:
         """Let the node know of the keys that sign, before anything is sealed for it. Its registration as it is then.
@@ -59,28 +65,44 @@ class Contexts:
         signers = self._public()
         if node.public_key and signers:
             return _tell(self._nodes, node, signers)
-        if self._registering and not self._shared.active:
-            raise PreconditionFailed(
-                f"node {node.id!r} has registered no key of its own: its plugin is of an earlier version, or has not registered again yet"
-                if signers
-                else "sealing_keys must hold a key that no node has: the controller signs with it what it tells nodes"
-            )
+        self._require_shared(node)
         return node
 
     def seal(self, node: Node, secret: bytes) -> str:
-        """The text for a node that was prepared. Raises InvalidRequest: what it registered is no key."""
+        """The text for a node that was prepared.
+
+        Raises:
+            InvalidRequest: what it registered is no key.
+            PreconditionFailed: the keys of then have been taken away since.
+        """
         signers = self._signers()
         if node.public_key and signers:
             return envelopes.seal(secret, node=node.id, to=node.public_key, signer=signers[0])
+        self._require_shared(node)
         return self._shared.seal(secret)
 
+    def _require_shared(self, node: Node) -> None:
+        """Nothing goes to a node that registers in plain. Raises PreconditionFailed."""
+        if self._registering and not self._shared.active:
+            raise PreconditionFailed(
+                f"node {node.id!r} has registered no key of its own: its plugin is of an earlier version, or has not registered again yet"
+                if self._signers()
+                else "sealing_keys must hold a key that no node has: the controller signs with it what it tells nodes"
+            )
+
     def tell_all(self) -> None:
-        """After an exchange of the controller's keys, and once at first: let all nodes know. Raises StoreUnavailable."""
-        signers = self._public()
-        if not self._registering or signers == self._told:
+        """After an exchange of the controller's keys, and now and then: let all nodes know that can use it. Raises StoreUnavailable.
+
+        A node without a key of its own is left alone: a plugin of an earlier version would take the keys out of the object when it
+        registers again, which only the controller may.
+        """
+        signers, now = self._public(), self._clock()
+        if not self._registering or (signers == self._told and now - self._told_at < AGAIN_SECONDS):
             return
         is_everybody_told = True
         for node in walk(self._nodes, Node):
+            if not node.public_key:
+                continue
             try:
                 _tell(self._nodes, node, signers)
             except NotFound:
@@ -89,7 +111,7 @@ class Contexts:
                 is_everybody_told = False
                 _log.warning("a node cannot be told of the keys that sign", node=node.id, reason=str(error))
         if is_everybody_told:
-            self._told = signers
+            self._told, self._told_at = signers, now
 
     def _public(self) -> dict[str, str]:
         return {signer.id: signer.public for signer in self._signers()}

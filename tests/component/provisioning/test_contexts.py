@@ -14,7 +14,7 @@ from csi_cinderlib.errors import InvalidRequest, NotFound, PreconditionFailed
 from csi_cinderlib.model.records import Node
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.plugins import open_store
-from csi_cinderlib.provisioning.contexts import Contexts
+from csi_cinderlib.provisioning.contexts import AGAIN_SECONDS, Contexts
 from csi_cinderlib.sealing import Sealer, generate_key
 
 SHARED = SealingKey(id="k1", key=generate_key())
@@ -27,10 +27,17 @@ class Site:
         self.nodes = store
         self.signers: tuple[Signer, ...] = (OLD,)
         self.shared = Sealer()
+        self.now = 100.0
         self.node = store.add(Node(id="n1", connector={"host": "n1"}, public_key=KEY.public))
 
     def contexts(self, *, registering: bool = True) -> Contexts:
-        return Contexts(self.shared, signers=lambda: self.signers, nodes=self.nodes, registering=registering)
+        return Contexts(
+            self.shared,
+            signers=lambda: self.signers,
+            nodes=self.nodes,
+            registering=registering,
+            clock=lambda: self.now,
+        )
 
     def opened(self, text: str) -> bytes:
         known = self.nodes.get(Node, "n1").signers
@@ -64,7 +71,7 @@ def test_after_an_exchange_the_first_key_signs_and_the_node_knows_exactly_those_
 
 def test_all_nodes_are_told_when_the_keys_change_and_not_otherwise(site: Site) -> None:
     contexts = site.contexts()
-    site.nodes.add(Node(id="n2", connector={}))
+    site.nodes.add(Node(id="n2", connector={}, public_key=KEY.public))
     contexts.tell_all()
     told = [site.nodes.get(Node, name) for name in ("n1", "n2")]
     assert [node.signers for node in told] == [{"c1": OLD.public}] * 2
@@ -74,6 +81,32 @@ def test_all_nodes_are_told_when_the_keys_change_and_not_otherwise(site: Site) -
     site.signers = (NEW,)
     contexts.tell_all()
     assert site.nodes.get(Node, "n1").signers == {"c2": NEW.public}
+
+
+def test_a_node_that_had_to_register_anew_is_told_though_the_keys_are_the_same(site: Site) -> None:
+    contexts = site.contexts()
+    contexts.tell_all()
+    site.nodes.remove(site.nodes.get(Node, "n1"))
+    site.nodes.add(Node(id="n1", connector={}, public_key=KEY.public))
+    site.now += AGAIN_SECONDS
+    contexts.tell_all()
+    assert site.nodes.get(Node, "n1").signers == {"c1": OLD.public}, "connections that it was given before need them"
+
+
+def test_a_plugin_of_an_earlier_version_finds_nothing_in_its_object_that_it_may_not_take_out(site: Site) -> None:
+    site.nodes.add(Node(id="old", connector={}))
+    site.contexts().tell_all()
+    assert site.nodes.get(Node, "old").signers == {}
+
+
+def test_what_was_prepared_is_not_sent_in_plain_when_the_keys_are_taken_away_meanwhile(site: Site) -> None:
+    old = site.nodes.add(Node(id="old", connector={}))
+    site.shared.rotate([SHARED])
+    contexts = site.contexts()
+    prepared = contexts.prepare(old)
+    site.shared.rotate([])
+    with pytest.raises(PreconditionFailed, match="node 'old' has registered no key of its own"):
+        contexts.seal(prepared, b"secret")
 
 
 def test_a_registration_beside_it_is_not_lost(site: Site) -> None:
