@@ -144,6 +144,8 @@ class ControllerSide:
         if not self._leadership.wait(self._stopping, self._readiness):
             raise NotReady("the process is to end")
         self.store = LeasedStore(self.store, self._leadership.lease.check)
+        if self._nodes is not None:
+            self._nodes = LeasedStore(self._nodes, self._leadership.lease.check)
 
     def _believe_nodes(self) -> None:
         """Take what nodes register for who they are, as far as it is to be believed."""

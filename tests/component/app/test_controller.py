@@ -17,8 +17,9 @@ from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.backend import forking
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.csi.readiness import Readiness
-from csi_cinderlib.errors import BackendUnavailable
+from csi_cinderlib.errors import BackendUnavailable, LeaseLost
 from csi_cinderlib.lifecycle.remote import RemoteBackend
+from csi_cinderlib.model.records import Node
 from csi_cinderlib.persistence.lease import Lease, StoredLease
 from csi_cinderlib.persistence.memory import MemoryStore
 from tests.support.fakes.stores import ObservedStore
@@ -90,3 +91,17 @@ def test_a_lease_is_released_although_a_look_for_orphans_is_under_way(tmp_path: 
     threading.Timer(0.3, side._settling.release).start()
     side.close()
     assert record.read().holder == ""
+
+
+def test_a_controller_that_lost_its_lease_writes_nothing_where_nodes_register(tmp_path: Path) -> None:
+    """Beside a database that is another store: its successor has told the nodes of other keys perhaps."""
+    settings, stopping, store = Settings(state_dir=tmp_path), Stopping(), MemoryStore()
+    side = ControllerSide(settings, stopping, Keys(settings), Readiness())
+    side.store, side._nodes = store, MemoryStore()
+    side._leadership = Leadership(Lease(StoredLease(store, store), "me"))
+    side._lead()
+    side._nodes.add(Node(id="n1"))
+    side._leadership.close(release=True)
+    for registry in (side.store, side._nodes):
+        with pytest.raises(LeaseLost):
+            registry.add(Node(id="n2"))
