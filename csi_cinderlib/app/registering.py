@@ -18,6 +18,7 @@ from csi_cinderlib.errors import ConfigurationError, DriverError, HostError, Not
 from csi_cinderlib.host import dumps
 
 if TYPE_CHECKING:
+    from csi_cinderlib.envelopes import NodeKey
     from csi_cinderlib.persistence.kubernetes.rest import Client
 
 SECONDS = 60.0
@@ -98,7 +99,6 @@ def register(request: Request) -> Registered:
     """The same in this process."""
     from csi_cinderlib.model.records import Node
     from csi_cinderlib.node import registration
-    from csi_cinderlib.node.own_keys import OwnKeys
     from csi_cinderlib.persistence.kubernetes import access, open_for_node
     from csi_cinderlib.persistence.kubernetes.rest import Client
 
@@ -107,12 +107,24 @@ def register(request: Request) -> Registered:
         client = Client(access(request.options), connections=1)
         topology |= topology_of(client, request.node, request.labels)
         client.close()
-    key = OwnKeys(Path(request.state_dir), request.node).ensure()
+    key = own_key(Path(request.state_dir), request.node)
     node = Node(id=request.node, connector=request.connector, topology=topology, public_key=key.public)
     registry = open_for_node(request.options)
     registered = registration.register(registry, node)
     registry.close()
     return Registered(topology=topology, signers=registered.signers)
+
+
+def own_key(directory: Path, node: str) -> NodeKey:
+    """A node that was upgraded on a full disk gets its key, too: it must start to take volumes down. Raises HostError."""
+    from csi_cinderlib.app import state_dir
+    from csi_cinderlib.host.reserve import is_full
+    from csi_cinderlib.node.own_keys import OwnKeys
+
+    def lacks_room(error: Exception) -> bool:
+        return isinstance(error.__cause__, OSError) and is_full(error.__cause__)
+
+    return state_dir.reserve(directory).run(OwnKeys(directory, node).ensure, lacks_room=lacks_room)
 
 
 def topology_of(client: Client, node: str, labels: Sequence[str]) -> dict[str, str]:

@@ -39,6 +39,11 @@ class _Held(Exception):
         self.may_end = holder is not None and processes.is_ending(holder)
 
 
+def reserve(path: Path) -> Reserve:
+    """The room that is kept back for a start on a full disk."""
+    return Reserve(path / "start-reserve")
+
+
 @contextmanager
 def hold(path: Path) -> Iterator[Reserve]:
     """Make the directory and keep other processes out of it while this lasts. A killed process frees it.
@@ -54,9 +59,9 @@ def hold(path: Path) -> Iterator[Reserve]:
     except OSError as error:
         raise ConfigurationError(KEY, f"{path} cannot be used: {error.strerror}") from None
     try:
-        reserve = Reserve(path / "start-reserve")
-        reserve.fill()
-        yield reserve
+        kept = reserve(path)
+        kept.fill()
+        yield kept
     finally:
         os.close(fd)
 
