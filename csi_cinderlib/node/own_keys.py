@@ -22,6 +22,7 @@ from csi_cinderlib.node import durable_files
 
 FILE = "node-keys.json"
 _VERSION = 1
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class OwnKeys:
@@ -80,7 +81,7 @@ class OwnKeys:
         return self.path.exists() and self._parsed()[0] == self.node
 
     def _parsed(self) -> tuple[str, tuple[NodeKey, ...]]:
-        with kernel.named(f"reading {self.path}"), kernel.opened(str(self.path), os.O_RDONLY | os.O_NOFOLLOW) as fd:
+        with kernel.named(f"reading {self.path}"), kernel.opened(str(self.path), _READING) as fd:
             status = os.fstat(fd)
             if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
                 raise HostError(

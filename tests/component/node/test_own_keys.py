@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -87,3 +88,10 @@ def test_of_many_changes_at_once_none_is_lost(tmp_path: Path) -> None:
         thread.join()
     assert len({key.id for key in keys.read()}) == 8
     assert set(json.loads(keys.path.read_text())) == {"v", "node", "keys"}
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    keys = OwnKeys(tmp_path, "n1")
+    os.mkfifo(keys.path, 0o600)
+    with pytest.raises(HostError, match="is damaged"):
+        keys.ensure()
