@@ -66,7 +66,10 @@ class OwnContexts:
                     raise
                 return self._opened(text, self._signers)
         if not self._shared.active:
-            raise InvalidRequest("publish_context", f"is not encrypted to the key of node {self._keys.node!r}")
+            raise InvalidRequest(
+                "publish_context",
+                f"is not encrypted to the key of node {self._keys.node!r}, and there is no key here that all nodes had before (shared_keys_file)",
+            )
         return self._shared.open(text)
 
     def learn(self) -> None:

@@ -356,6 +356,15 @@ def test_a_directory_of_one_node_is_refused_in_a_cluster_of_several(release: Rel
         release.server.kubectl("delete", "node", "n2")
 
 
+def test_the_key_that_nodes_have_is_not_taken_for_the_controllers(release: Release) -> None:
+    """Whose nodes had a Secret of their own by an earlier chart, and whose values are used again."""
+    release.upgrade("--set", "sealing.sharedSecret=mine")
+    with pytest.raises(RuntimeError, match=r"all nodes have the Secret mine now.*set sealing\.sharedSecret=mine"):
+        release.upgrade("--set", "sealing.existingSecret=mine")
+    release.upgrade("--set", "sealing.sharedSecret=mine,sealing.existingSecret=new")
+    release.upgrade()
+
+
 def test_uninstalling_leaves_the_key_and_the_records(release: Release) -> None:
     before = release.keys()
     release.helm("uninstall", RELEASE)

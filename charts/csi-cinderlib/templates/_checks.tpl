@@ -39,6 +39,13 @@
 {{- if and .Values.metrics.tokenSecret (not .Values.metrics.tlsSecret) }}
 {{- fail "metrics.tokenSecret: without TLS the token would cross the network in plain text: set metrics.tlsSecret" }}
 {{- end }}
+{{- $sealing := include "cinderlib.sealingSecret" . }}
+{{- $daemonSet := lookup "apps/v1" "DaemonSet" .Release.Namespace (printf "%s-node" (include "cinderlib.fullname" .)) }}
+{{- range dig "spec" "template" "spec" "volumes" list ($daemonSet | default dict) }}
+{{- if eq (dig "secret" "secretName" "" .) $sealing }}
+{{- fail (printf "sealing.existingSecret: all nodes have the Secret %s now, and the controller's must be its own: set sealing.sharedSecret=%s, and sealing.existingSecret to a new one" $sealing $sealing) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.multipath (not .Values.node.hostPID) }}
 {{- fail "multipath: multipathd is the host's, which is reached with node.hostPID=true only" }}
 {{- end }}
