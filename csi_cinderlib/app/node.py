@@ -100,16 +100,21 @@ class NodeSide:
             _log.info("the key of this node has changed, and is registered", node=self._node_id)
 
     def _register(self) -> registering.Registered:
-        """In Kubernetes always as a custom resource, the one thing that a node may write."""
+        """In Kubernetes always as a custom resource, the one thing that a node may write.
+
+        Labels are read at the start alone, as the kubelet asks for the topology then: one that is taken away must not keep the node from
+        the controller's keys.
+        """
         store = self._settings.store
+        is_first = self._own_contexts is None
         return registering.in_child(
             registering.Request(
                 options=store.options if store.plugin == "kubernetes" else {},
                 node=self._node_id,
                 state_dir=str(self._settings.state_dir),
                 connector=self._connector,
-                topology=self._settings.topology,
-                labels=self._settings.topology_labels,
+                topology=self._topology,
+                labels=self._settings.topology_labels if is_first else (),
             )
         )
 

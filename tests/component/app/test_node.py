@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.app import registering
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.node import NodeSide
+from csi_cinderlib.app.registering import Registered, Request
 from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.node.format_marks import KEPT_SECONDS, FormatMarks
 
 
@@ -39,3 +42,22 @@ def test_old_format_marks_are_removed_while_the_node_serves(tmp_path: Path, stop
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert marks.holds("new", "a@1")
+
+
+def test_a_label_that_is_taken_away_keeps_no_node_from_the_controllers_keys(
+    tmp_path: Path, stopping: Stopping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Request] = []
+    zone = {"zone": "a"}
+
+    def register(request: Request) -> Registered:
+        asked.append(request)
+        return Registered(topology={**request.topology, **(zone if request.labels else {})}, signers={})
+
+    monkeypatch.setattr(registering, "in_child", register)
+    settings = Settings(state_dir=tmp_path, kubernetes=True, node_name="n1", topology_labels=("zone",))
+    node = NodeSide(settings, stopping, Keys(settings))
+    node.open()
+    with pytest.raises(InvalidRequest, match="which no controller has told"):
+        node._staging._contexts.open("n1:c1:0:AAAA")
+    assert [(tuple(request.labels), dict(request.topology)) for request in asked] == [(("zone",), {}), ((), zone)]
