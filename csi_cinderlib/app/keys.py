@@ -40,8 +40,9 @@ class Keys:
     def signers(self) -> tuple[Signer, ...]:
         """What follows from the keys that no node has: the first one signs, nodes are told of all."""
         if (signers := self._signers) is None:
-            own = [key for key in self._known if key.key not in {shared.key for shared in self._known_shared}]
-            signers = self._signers = tuple(envelopes.signer(key) for key in own)
+            shared = {envelopes.signer(key).public for key in self._known_shared}  # a key may be spelt in several ways
+            every = (envelopes.signer(key) for key in self._known)
+            signers = self._signers = tuple(signer for signer in every if signer.public not in shared)
         return signers
 
     def refresh(self) -> None:

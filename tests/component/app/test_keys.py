@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,13 @@ def test_a_key_that_is_given_as_both_is_one_that_nodes_have(tmp_path: Path) -> N
     keys = Keys(settings(tmp_path, own=(SHARED,), shared=(SHARED,)))
     assert keys.signers() == ()
     assert keys.sealer.writer == SHARED.id
+
+
+def test_a_key_that_nodes_have_in_another_spelling_does_not_sign(tmp_path: Path) -> None:
+    raw = b"\xff" * 32
+    spelt = (base64.urlsafe_b64encode(raw).decode(), base64.b64encode(raw).decode())
+    own, shared = (SealingKey(id=id, key=key) for id, key in zip(("c1", "k1"), spelt, strict=True))
+    assert Keys(settings(tmp_path, own=(own,), shared=(shared,))).signers() == ()
 
 
 def test_both_files_are_read_again(tmp_path: Path) -> None:
