@@ -4,6 +4,7 @@ Options (all may be left out inside a pod):
     kubeconfig: path of a kubeconfig that logs in by a token or a client certificate; without it, the pod's own service account.
     namespace: where the objects lie; without it, the pod's own namespace, or the kubeconfig's.
     allow_unsealed: true lets records lie there in plain. For experiments: whoever may read the objects reads the secrets.
+        With `kubernetes` in the settings volumes are attached by keys alone, so there it serves for what attaches none.
 """
 
 from __future__ import annotations
