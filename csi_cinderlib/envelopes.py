@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -90,6 +89,8 @@ def new_node_key() -> NodeKey:
 
 def key_id(public: str) -> str:
     """16 hexadecimal digits that follow from the key."""
+    import hashlib  # brings OpenSSL's 3 MB, which a node does not need before it is sent something
+
     return hashlib.sha256(public.encode()).hexdigest()[:16]
 
 
