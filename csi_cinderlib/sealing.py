@@ -37,7 +37,7 @@ class Sealer:
 
     def __init__(self, keys: Sequence[SealingKey] = (), *, reread: Callable[[], None] | None = None) -> None:
         self._keys: Mapping[str, str] = {}
-        self._writer = ""
+        """By their ids, the one that writes first. Exchanged as a whole: another thread may seal meanwhile."""
         self._reread = reread
         self.rotate(keys)
 
@@ -53,7 +53,7 @@ class Sealer:
             if not _is_key(key.key):
                 raise ConfigurationError(f"{where}.key", f"the key {key.id!r} must be 32 bytes in url-safe base64")
             accepted[key.id] = key.key
-        self._keys, self._writer = accepted, keys[0].id if keys else ""
+        self._keys = accepted
 
     @property
     def active(self) -> bool:
@@ -63,13 +63,13 @@ class Sealer:
     @property
     def writer(self) -> str:
         """The id of the key that seals, or ""."""
-        return self._writer
+        return next(iter(self._keys), "")
 
     def seal(self, secret: bytes) -> str:
         """The text to hand out: `k:KEY_ID:TOKEN`, or `plain:BASE64` when there is no key."""
-        if not self._writer:
-            return _PLAIN + base64.b64encode(secret).decode()
-        return f"{_SEALED}{self._writer}:{self._fernet(self._writer).encrypt(secret).decode()}"
+        for key_id, key in self._keys.items():
+            return f"{_SEALED}{key_id}:{_fernet(key).encrypt(secret).decode()}"
+        return _PLAIN + base64.b64encode(secret).decode()
 
     def open(self, text: str) -> bytes:
         """What was sealed.
@@ -97,13 +97,14 @@ class Sealer:
 
         if key_id not in self._keys and self._reread is not None:
             self._reread()
-        if key_id not in self._keys:
+        key = self._keys.get(key_id)
+        if key is None:
             have = self._ids() or "none"
             raise InvalidRequest(
                 "connection", f"is sealed with key {key_id!r}, which is not configured here (have: {have})"
             )
         try:
-            return self._fernet(key_id).decrypt(token)
+            return _fernet(key).decrypt(token)
         except (InvalidToken, ValueError):
             raise InvalidRequest(
                 "sealed text", f"cannot be opened with key {key_id!r}: the key differs, or the text was changed"
@@ -112,10 +113,11 @@ class Sealer:
     def _ids(self) -> str:
         return ", ".join(repr(key_id) for key_id in self._keys)
 
-    def _fernet(self, key_id: str) -> Fernet:
-        from cryptography.fernet import Fernet
 
-        return Fernet(self._keys[key_id])
+def _fernet(key: str) -> Fernet:
+    from cryptography.fernet import Fernet
+
+    return Fernet(key)
 
 
 def generate_key() -> str:

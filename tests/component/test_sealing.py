@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import types
 
 import pytest
+from cryptography import fernet
 
 from csi_cinderlib.config.settings import SealingKey
 from csi_cinderlib.errors import ConfigurationError, InvalidRequest
@@ -116,3 +118,31 @@ def test_an_unknown_key_is_looked_for_once_more_before_it_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="'third', which is not configured here"):
         node.open(Sealer([SealingKey(id="third", key=generate_key())]).seal(b"x"))
     assert looked == ["again", "again"]
+
+
+class ExchangedMeanwhile(types.ModuleType):
+    """Fernet's module, whose use is the moment at which another thread exchanges the keys."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        super().__init__("cryptography.fernet")
+        self.InvalidToken = fernet.InvalidToken
+        self._sealer = sealer
+
+    def __getattr__(self, name: str) -> object:
+        if name != "Fernet":
+            raise AttributeError(name)
+        self._sealer.rotate([NEW])
+        return fernet.Fernet
+
+
+def test_a_call_that_seals_or_opens_while_the_keys_are_exchanged_ends_with_those_of_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sealer, text = Sealer([OLD]), Sealer([OLD]).seal(SECRET)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "cryptography.fernet", ExchangedMeanwhile(sealer))
+        sealed = sealer.seal(SECRET)
+        sealer.rotate([OLD])
+        assert sealer.open(text) == SECRET
+    assert Sealer([OLD]).open(sealed) == SECRET
+    assert sealer.writer == "new"
