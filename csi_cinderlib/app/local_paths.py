@@ -18,8 +18,8 @@ def allowed(settings: Settings) -> Iterator[str]:
     yield from settings.local_paths
     yield str(settings.state_dir / VOLUMES)
     for backend in live.backends(settings).backends:
-        if backend.driver == LOOPFILE_DRIVER:
-            yield from _directories(backend.options.get(OPTION, str(settings.state_dir / "cinder" / VOLUMES)))
+        default = str(settings.state_dir / "cinder" / VOLUMES) if backend.driver == LOOPFILE_DRIVER else ""
+        yield from _directories(backend.options.get(OPTION, default))  # also of a driver that is made from it
 
 
 def _directories(option: object) -> Iterator[str]:

@@ -55,6 +55,7 @@ class Site:
             "store": {"plugin": "kubernetes", "options": options},
             "shared_keys_file": str(self.shared),
             "log": {"level": "info"},
+            "local_paths": [str(self.folder / "volumes")],
             **({"sealing_keys_file": str(self.own)} if mode == "controller" else {}),
             **settings,
         }
