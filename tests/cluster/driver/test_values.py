@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from csi_cinderlib.config.settings import DRIVER_NAME
 from csi_cinderlib.sealing import generate_key
 from tests.cluster.bed.inside import ADDRESS
 from tests.cluster.bed.installation import NAMESPACE, RELEASE, Installation
@@ -159,6 +160,47 @@ def test_sealing_keys_are_rotated_under_a_pod_that_goes_on(kube: Kube) -> None:
     until(lambda: keys_in_use(installation) == {new["id"]}, installation)
     write_sealing_keys(installation, [new])
     assert kube.shell(kube.pod(claim), SUM) == written
+
+
+def test_the_key_of_a_node_is_exchanged_under_a_pod_that_goes_on(kube: Kube) -> None:
+    installation = kube.installation
+    claim = kube.claim()
+    pod = kube.pod(claim)
+    written = kube.shell(pod, WRITE)
+    (before,) = public_keys(installation)
+    assert "has the key" in rotate_node_key(installation)
+    until(lambda: public_keys(installation) != [before], installation)
+    assert kube.shell(kube.pod(claim), SUM) == written, "beside the first, by the connection for the old key"
+    kube.pod(kube.claim())
+    assert len(node_keys_in_use(installation)) == 2
+    assert kube.shell(pod, SUM) == written
+
+    for name in [name for kind, name in kube.made if kind == "pod"]:
+        kube.delete("pod", name)
+    until(lambda: not installation.items("volumeattachments"), installation)
+    assert "1 old keys" in rotate_node_key(installation, "--forget-old")
+    assert kube.shell(kube.pod(claim), SUM) == written
+
+
+def rotate_node_key(installation: Installation, *options: str) -> str:
+    (pod,) = (
+        item["metadata"]["name"]
+        for item in installation.items("pod", "-n", NAMESPACE)
+        if item["metadata"]["labels"]["app.kubernetes.io/component"] == "node"
+    )
+    command = ("csi-cinderlib", "rotate-node-key", f"--state-dir=/var/lib/csi-cinderlib/{DRIVER_NAME}", *options)
+    return installation.cluster.kubectl("exec", "-n", NAMESPACE, pod, "-c", "cinderlib", "--", *command)
+
+
+def public_keys(installation: Installation) -> list[str]:
+    """Of the nodes, as they registered them."""
+    return [item["spec"]["public_key"] for item in installation.items("storagenodes.cinderlib.io", "-n", NAMESPACE)]
+
+
+def node_keys_in_use(installation: Installation) -> set[str]:
+    """The keys of nodes that connections are encrypted to."""
+    found = installation.items("volumeattachments")
+    return {item["status"]["attachmentMetadata"]["connection"].split(":")[2] for item in found}
 
 
 def sealing_keys(installation: Installation) -> list[dict[str, str]]:

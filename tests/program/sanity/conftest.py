@@ -49,7 +49,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., DriverProcess]]:
         def starter(mode: str) -> DriverProcess:
             state_dir = tmp_path / mode
             state_dir.mkdir()
-            (state_dir / "config.yaml").write_text(f"mode: {mode}\nmax_volumes_per_node: 4\n")
+            (state_dir / "config.yaml").write_text(
+                f"mode: {mode}\nmax_volumes_per_node: 4\nlocal_paths: [{tmp_path}/controller/volumes]\n"
+            )
             driver = DriverProcess(state_dir, ["--config", str(state_dir / "config.yaml")])
             ending.callback(_end, driver)
             driver.wait_until_ready()

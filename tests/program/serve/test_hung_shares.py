@@ -122,6 +122,10 @@ def clear(base: Path) -> None:
     until(lambda: not any(shown.startswith(str(base)) for shown in loopctl.attached().values()))
 
 
+def start_node(start: Start, site: Site, config: str = "") -> DriverProcess:
+    return start("--mode", "node", config=f"local_paths: [{site.base}]\n{config}")
+
+
 def node_of(driver: DriverProcess) -> Any:
     driver.wait_until_ready()
     return csi_pb2_grpc.NodeStub(driver.channel)
@@ -130,7 +134,7 @@ def node_of(driver: DriverProcess) -> Any:
 def test_a_node_that_was_killed_over_a_share_that_hangs_starts_again_and_serves_its_other_volumes(
     start: Start, site: Site, share: Share
 ) -> None:
-    driver = start("--mode", "node")
+    driver = start_node(start, site)
     node = node_of(driver)
     site.file(share.files / "hung")
     site.file(site.base / "fine")
@@ -144,7 +148,7 @@ def test_a_node_that_was_killed_over_a_share_that_hangs_starts_again_and_serves_
     os.kill(driver.pid, signal.SIGKILL)
     until(lambda: is_over(Process(driver.pid)))
 
-    again = start("--mode", "node")
+    again = start_node(start, site)
     node = node_of(again)
     assert is_over(Process(driver.pid)), "it is still there"
     site.publish(node, "fine")
@@ -163,7 +167,7 @@ def test_a_node_that_was_killed_over_a_share_that_hangs_starts_again_and_serves_
 def test_a_node_is_ready_though_a_share_hangs_that_an_earlier_process_left_a_volume_on(
     start: Start, site: Site, share: Share
 ) -> None:
-    node = node_of(driver := start("--mode", "node"))
+    node = node_of(driver := start_node(start, site))
     for path in (share.files / "hung", site.base / "fine"):
         site.file(path)
     for path in (share.path / "hung", site.base / "fine"):
@@ -172,7 +176,7 @@ def test_a_node_is_ready_though_a_share_hangs_that_an_earlier_process_left_a_vol
         Path(site.path("staged", path.name)).rmdir()
     assert driver.stop() == 0
     share.hang()
-    node = node_of(start("--mode", "node"))
+    node = node_of(start_node(start, site))
     repeated(site.unstage, node, "fine")
     assert [path.stem for path in (site.base / "state" / "stage").iterdir()] == ["hung"]
     share.answer()
@@ -188,7 +192,7 @@ def test_of_200_volumes_190_are_served_while_the_share_of_the_others_hangs(
 ) -> None:
     """With a quarter of the threads that a node has otherwise."""
     port = free_port()
-    driver = start("--mode", "node", config=f"health_address: 127.0.0.1:{port}\nworkers: 32\n")
+    driver = start_node(start, site, f"health_address: 127.0.0.1:{port}\nworkers: 32\n")
     node, health = node_of(driver), Health(port)
     hung, fine = [f"hung-{number}" for number in range(HUNG)], [f"fine-{number}" for number in range(FINE)]
     for name in hung:
