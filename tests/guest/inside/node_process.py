@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -48,7 +50,7 @@ class NodeProcess:
             staging_target_path=str(self.staging),
             volume_capability=CAPABILITY,
         )
-        self._stub.NodeStageVolume(request, timeout=120)
+        _repeated(self._stub.NodeStageVolume, request, seconds=120)
 
     def publish(self, connection: Connection) -> None:
         request = csi_pb2.NodePublishVolumeRequest(
@@ -57,7 +59,7 @@ class NodeProcess:
             target_path=str(self.target),
             volume_capability=CAPABILITY,
         )
-        self._stub.NodePublishVolume(request, timeout=60)
+        _repeated(self._stub.NodePublishVolume, request, seconds=60)
 
     def expand(self, connection: Connection, size: int) -> None:
         request = csi_pb2.NodeExpandVolumeRequest(
@@ -67,15 +69,15 @@ class NodeProcess:
             capacity_range=csi_pb2.CapacityRange(required_bytes=size),
             volume_capability=CAPABILITY,
         )
-        self._stub.NodeExpandVolume(request, timeout=60)
+        _repeated(self._stub.NodeExpandVolume, request, seconds=60)
 
     def unpublish(self, volume_id: str) -> None:
         request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=str(self.target))
-        self._stub.NodeUnpublishVolume(request, timeout=60)
+        _repeated(self._stub.NodeUnpublishVolume, request, seconds=60)
 
     def unstage(self, volume_id: str) -> None:
         request = csi_pb2.NodeUnstageVolumeRequest(volume_id=volume_id, staging_target_path=str(self.staging))
-        self._stub.NodeUnstageVolume(request, timeout=120)
+        _repeated(self._stub.NodeUnstageVolume, request, seconds=120)
 
     def died(self) -> bool:
         """Whether it was killed by its own fault point; it is given a moment to go."""
@@ -85,6 +87,20 @@ class NodeProcess:
     def stop(self) -> None:
         if self._process is not None:
             self._process.stop()
+
+
+def _repeated(method: Any, request: Any, *, seconds: float) -> None:
+    """As the kubelet does: a node that has just started may be looking through what an earlier process left of this volume."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            method(request, timeout=seconds)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.ABORTED or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def lost(call: grpc.RpcError) -> bool:
