@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
-from typing import Any
 
 import grpc
 
@@ -13,6 +11,7 @@ from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.sealing import Sealer
+from tests.support.repeating import repeated
 
 _WRITER = csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER)
 CAPABILITY = csi_pb2.VolumeCapability(access_mode=_WRITER, mount=csi_pb2.VolumeCapability.MountVolume(fs_type="ext4"))
@@ -50,7 +49,7 @@ class NodeProcess:
             staging_target_path=str(self.staging),
             volume_capability=CAPABILITY,
         )
-        _repeated(self._stub.NodeStageVolume, request, seconds=120)
+        repeated(lambda: self._stub.NodeStageVolume(request, timeout=120))
 
     def publish(self, connection: Connection) -> None:
         request = csi_pb2.NodePublishVolumeRequest(
@@ -59,7 +58,7 @@ class NodeProcess:
             target_path=str(self.target),
             volume_capability=CAPABILITY,
         )
-        _repeated(self._stub.NodePublishVolume, request, seconds=60)
+        repeated(lambda: self._stub.NodePublishVolume(request, timeout=60))
 
     def expand(self, connection: Connection, size: int) -> None:
         request = csi_pb2.NodeExpandVolumeRequest(
@@ -69,15 +68,15 @@ class NodeProcess:
             capacity_range=csi_pb2.CapacityRange(required_bytes=size),
             volume_capability=CAPABILITY,
         )
-        _repeated(self._stub.NodeExpandVolume, request, seconds=60)
+        repeated(lambda: self._stub.NodeExpandVolume(request, timeout=60))
 
     def unpublish(self, volume_id: str) -> None:
         request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=str(self.target))
-        _repeated(self._stub.NodeUnpublishVolume, request, seconds=60)
+        repeated(lambda: self._stub.NodeUnpublishVolume(request, timeout=60))
 
     def unstage(self, volume_id: str) -> None:
         request = csi_pb2.NodeUnstageVolumeRequest(volume_id=volume_id, staging_target_path=str(self.staging))
-        _repeated(self._stub.NodeUnstageVolume, request, seconds=120)
+        repeated(lambda: self._stub.NodeUnstageVolume(request, timeout=120))
 
     def died(self) -> bool:
         """Whether it was killed by its own fault point; it is given a moment to go."""
@@ -87,20 +86,6 @@ class NodeProcess:
     def stop(self) -> None:
         if self._process is not None:
             self._process.stop()
-
-
-def _repeated(method: Any, request: Any, *, seconds: float) -> None:
-    """As the kubelet does: a node that has just started may be looking through what an earlier process left of this volume."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            method(request, timeout=seconds)
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.ABORTED or time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return
 
 
 def lost(call: grpc.RpcError) -> bool:

@@ -15,6 +15,7 @@ from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 from tests.guest.inside.node_process import CAPABILITY
 from tests.guest.inside.shell import modprobe, run
+from tests.support.repeating import repeated
 
 DISK = Path("/mnt")
 TARGET = Path("/run/pods/volume")
@@ -52,7 +53,7 @@ class Machine:
             staging_target_path=str(STAGING),
             volume_capability=CAPABILITY,
         )
-        self.node.NodeStageVolume(stage, timeout=60)
+        repeated(lambda: self.node.NodeStageVolume(stage, timeout=60))
         request = csi_pb2.NodePublishVolumeRequest(
             volume_id=volume_id,
             publish_context=context,
@@ -60,7 +61,7 @@ class Machine:
             target_path=str(TARGET),
             volume_capability=CAPABILITY,
         )
-        self.node.NodePublishVolume(request, timeout=60)
+        repeated(lambda: self.node.NodePublishVolume(request, timeout=60))
 
 
 def work(acked: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
+from tests.support.repeating import repeated
 
 pytestmark = pytest.mark.root
 
@@ -98,7 +99,7 @@ class Program:
         self.killed_in = method
         self._process.channel.close()
         self._start({})
-        return ask()
+        return repeated(ask)
 
     def stop(self) -> int:
         return self._process.stop()

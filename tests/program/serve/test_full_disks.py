@@ -19,6 +19,7 @@ from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.host import loopctl
 from tests.support import loops
 from tests.support.disks import Disk, mounted
+from tests.support.repeating import repeated
 
 pytestmark = pytest.mark.root
 
@@ -126,18 +127,18 @@ class Site:
             "volume_capability": MOUNT,
             "staging_target_path": staging,
         }
-        self._node().NodeStageVolume(csi_pb2.NodeStageVolumeRequest(**common), timeout=60)
-        self._node().NodePublishVolume(csi_pb2.NodePublishVolumeRequest(target_path=target, **common), timeout=60)
+        stage = csi_pb2.NodeStageVolumeRequest(**common)
+        publish = csi_pb2.NodePublishVolumeRequest(target_path=target, **common)
+        repeated(lambda: self._node().NodeStageVolume(stage, timeout=60))
+        repeated(lambda: self._node().NodePublishVolume(publish, timeout=60))
 
     def down(self, volume_id: str) -> None:
-        """Each call once."""
+        """Each call once, unless the volume is busy."""
         staging, target = self._paths(volume_id)
-        self._node().NodeUnpublishVolume(
-            csi_pb2.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=target), timeout=60
-        )
-        self._node().NodeUnstageVolume(
-            csi_pb2.NodeUnstageVolumeRequest(volume_id=volume_id, staging_target_path=staging), timeout=60
-        )
+        unpublish = csi_pb2.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=target)
+        unstage = csi_pb2.NodeUnstageVolumeRequest(volume_id=volume_id, staging_target_path=staging)
+        repeated(lambda: self._node().NodeUnpublishVolume(unpublish, timeout=60))
+        repeated(lambda: self._node().NodeUnstageVolume(unstage, timeout=60))
         self._controller().ControllerUnpublishVolume(
             csi_pb2.ControllerUnpublishVolumeRequest(volume_id=volume_id, node_id=self._node_id), timeout=60
         )
