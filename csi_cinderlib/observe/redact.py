@@ -73,7 +73,7 @@ class _Values:
 
     @cached_property
     def spellings(self) -> tuple[Spelling, ...]:
-        return _united(map(spellings, set(self.values) - _in_process.keys()))
+        return _united(_in_process.get(value) or spellings(value) for value in self.values)  # this may outlive those
 
 
 _hidden: ContextVar[tuple[_Values, ...]] = ContextVar("hidden", default=())

@@ -132,7 +132,13 @@ INITIATOR_DATA = InitiatorData(
     id="iqn.node/Pure/CHAP", initiator="iqn.node", namespace="Pure", key="CHAP", value="PLAIN-INITIATOR"
 )
 KEY_VALUE = KeyValue(id="any key", value=f"PLAIN-VALUE {ODD}")
-NODE = Node(id="node-1", connector={"host": "node-1", "found_dsc": ""}, topology={"zone": ODD})
+NODE = Node(
+    id="node-1",
+    connector={"host": "node-1", "found_dsc": ""},
+    topology={"zone": ODD},
+    public_key="AAAA",
+    signers={"c1": "BBBB", "2026": "CCCC"},
+)
 
 RECORDS: tuple[Any, ...] = (VOLUME, SNAPSHOT, ATTACHMENT, GROUP, GROUP_SNAPSHOT, INITIATOR_DATA, KEY_VALUE, NODE)
 """One of each kind, in an order in which they can be added. `Any`: the store's methods take one kind at a time."""
