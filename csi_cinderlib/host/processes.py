@@ -14,6 +14,10 @@ PROC = Path("/proc")
 _NAMESPACE = "self/ns/pid"
 _STARTED = 19
 """The process's start among the fields after its name (proc_pid_stat(5): field 22), in clock ticks since boot."""
+_FLAGS = 6
+"""The kernel's flags of the thread (field 9)."""
+_EXITING = 0x4
+"""PF_EXITING (linux/sched.h): the thread never returns to its program."""
 _DEAD = frozenset("ZXx")
 _IN_KERNEL = "D"
 _SIGKILL = 1 << (signal.SIGKILL - 1)
@@ -61,42 +65,59 @@ def parse(text: str) -> Process | None:
 def is_over(process: Process) -> bool:
     """Whether it is proven that the process has been killed, or has ended, and runs no program code any more.
 
-    That is so when each of its threads is dead, or is in a wait that nothing interrupts and has SIGKILL pending: the kernel ends such
-    a thread before it returns from the wait, and a process that is being ended gets no new threads. False when there is no such
-    process, since nobody can tell then who it was.
+    That is so when each of its threads is dead or exiting, or is in a wait that nothing interrupts and has SIGKILL pending: the kernel
+    ends such a thread before it returns from the wait, and a process that is being ended gets no new threads. False when there is no
+    such process, since nobody can tell then who it was.
     """
-    if process.started and not process.can_be_told:
-        return False
     try:
         looks = [_threads(process) for _ in range(_LOOKS)]
     except OSError:
         return False
-    return bool(looks[0]) and looks[0] == looks[-1] and all(looks[0].values())
+    return bool(looks[0]) and looks[0] == looks[-1] and all(thread.is_over for thread in looks[0].values())
 
 
 def is_ending(process: Process) -> bool:
-    """Whether it is being ended, although some of its threads may still run for a moment."""
-    if process.started and not process.can_be_told:
-        return False
+    """Whether it is being ended, although its threads may still run for a moment."""
     try:
-        return any(_threads(process).values())
+        return any(thread.is_over or thread.is_killed for thread in _threads(process).values())
     except OSError:
         return False
 
 
-def _threads(process: Process) -> dict[str, bool]:
-    """Its threads, and whether each of them is over. Raises OSError."""
+@dataclass(frozen=True, slots=True)
+class _Thread:
+    """A thread as the kernel shows it.
+
+    Attributes:
+        is_killed: SIGKILL waits for it, wherever it is: for a moment after the kill it may be awake.
+        is_over: it runs no program code any more.
+    """
+
+    is_killed: bool
+    is_over: bool
+
+
+def _threads(process: Process) -> dict[str, _Thread]:
+    """By their ids. Raises OSError, also for a process that cannot be told."""
+    if process.started and not process.can_be_told:
+        raise ProcessLookupError(process.pid)
     where = PROC / str(process.pid)
     if process.started and _stat(where)[_STARTED] != process.started:
         raise ProcessLookupError(process.pid)
     threads = {}
     for thread in os.listdir(where / "task"):  # noqa: PTH208 - names alone
         try:
-            state = _stat(where / "task" / thread)[0]
-            threads[thread] = state in _DEAD or (state == _IN_KERNEL and _is_killed(where / "task" / thread))
+            threads[thread] = _thread(where / "task" / thread)
         except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             continue
     return threads
+
+
+def _thread(where: Path) -> _Thread:
+    is_killed = _is_killed(where)  # before its state: what is seen to wait afterwards waits with the signal
+    stat = _stat(where)
+    is_gone = stat[0] in _DEAD or bool(int(stat[_FLAGS]) & _EXITING)
+    return _Thread(is_killed, is_gone or (is_killed and stat[0] == _IN_KERNEL))
 
 
 def _stat(where: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -182,3 +183,25 @@ def test_a_process_whose_id_was_given_to_another_one_is_not_over() -> None:
     finally:
         child.wait()
     assert not processes.is_over(processes.Process(child.pid)), "nobody can tell who it was"
+
+
+THREADS = """
+import threading, time
+for _ in range(4):
+    threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True).start()
+print("busy", flush=True)
+time.sleep(3600)
+"""
+
+
+def test_a_process_is_ending_from_the_moment_it_is_killed() -> None:
+    """Whatever its threads do then: they are seen awake for as long as it takes them to notice."""
+    for _ in range(20):
+        holder = run(THREADS)
+        assert holder.stdout
+        assert holder.stdout.readline() == "busy\n"
+        process = processes.Process(holder.pid)
+        assert not processes.is_ending(process)
+        os.kill(holder.pid, signal.SIGKILL)
+        assert processes.is_ending(process)
+        holder.communicate()
