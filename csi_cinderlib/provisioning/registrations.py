@@ -5,16 +5,17 @@ node has any of the names in it: an array would otherwise give one node's volume
 controller's own record (a key-value for each node, which no node can write), so the order in which two nodes say the same decides, and
 not what one of them says later:
 
-- A name belongs to the node that was seen with it first.
+- A name belongs to the node that was seen with it first. Where several nodes say a name that nobody has, none of them gets it.
 - It is free again when that node has left the cluster, or registers without it, and has no volume attached by it.
 - While a node has volumes attached by a name, it does not exchange that name for another. It may add ports beside those it has.
 
 An address identifies nobody for long, so it is free as soon as its node registers with another.
 
 Cost: a publish reads the node's own registration. All names are in memory, read once by the active controller, who alone writes them;
-only a name that is new costs more: a few reads, and one write. `look` takes in every registration within five minutes.
+only a name that is new costs more: a look at all registrations, which gives every node its names, and one write. Without that, a look
+takes in every registration within five minutes.
 
-What remains: a stolen token can claim a new node's names before that node is seen with them. Then volumes of the thief's node alone are
+What remains: a stolen token can claim a new node's names before that node has registered. Then volumes of the thief's node alone are
 exported to those names, and the new node gets none until an administrator removes the false registration.
 """
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import suppress
 
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, InvalidRequest, NotFound, PreconditionFailed
@@ -108,7 +109,9 @@ class Registrations:
         self._store = store
         self._registry = registry or store
         self._has_left = has_left
+        self._looking = threading.Lock()
         self._guard = threading.Lock()
+        self._disputed: Mapping[HostName, Set[str]] = {}
         self._claims: dict[str, Names] = {}
         self._holders: dict[HostName, str] = {}
         self._is_loaded = False
@@ -137,33 +140,71 @@ class Registrations:
         check_host(node)
         passed = _checked(node)
         if protocol.lower() not in UNMASKED:
-            self._admit(node)
+            self._admit_after_a_look(node)
         return node, passed
 
     def look(self) -> None:
         """Take in what nodes have registered, and forget those that are gone. Raises StoreUnavailable, LeaseLost."""
-        registered = set()
-        for node in walk(self._registry, Node):
-            registered.add(node.id)
-            self._log_refusal(node)
+        with self._looking:
+            registered, left = self._take_in()
+        refusals = {node.id: self._why_not(node) for node in left}
+        for node_id, why in refusals.items():
+            if why and why != self._refusals.get(node_id):
+                _log.warning(
+                    "a registration is not believed by back ends that go by such names", node=node_id, reason=why
+                )
+        self._refusals = refusals
         with self._guard:
-            self._load()
             for node_id in sorted(self._claims.keys() - registered):
                 if not self._is_registered(node_id) and not self._attached(node_id):
                     self._forget(node_id)
-        self._refusals = {node_id: why for node_id, why in self._refusals.items() if node_id in registered}
 
-    def _log_refusal(self, node: Node) -> None:
-        why = ""
+    def _take_in(self) -> tuple[set[str], list[Node]]:
+        """See who says what now, and give each node the names that it alone says and nobody has.
+
+        Returns: the ids of all registered nodes, and those nodes that have not got all they say, or are not registered properly.
+        """
+        with self._guard:
+            self._load()
+        registered: set[str] = set()
+        left = []
+        first: dict[HostName, str] = {}
+        disputed: dict[HostName, set[str]] = {}
+        for node in walk(self._registry, Node):
+            registered.add(node.id)
+            is_proper = _is_proper(node)
+            for name in hostnames.names(node.connector) if is_proper else _NONE:
+                if (other := first.setdefault(name, node.id)) != node.id:
+                    disputed.setdefault(name, {other}).add(node.id)
+            if not is_proper or not self._has_all(node):
+                left.append(node)
+        self._disputed = disputed
+        return registered, [node for node in left if not self._is_alone(node) or self._why_not(node)]
+
+    def _has_all(self, node: Node) -> bool:
+        return hostnames.names(node.connector) <= self._claims.get(node.id, _NONE)
+
+    def _is_alone(self, node: Node) -> bool:
+        """Whether no other node has a name of it or says one."""
+        names = hostnames.names(node.connector)
+        return not any(name in self._disputed or self._holders.get(name, node.id) != node.id for name in names)
+
+    def _why_not(self, node: Node) -> str:
+        """Give it what it says, or tell why not."""
         try:
             check_host(node)
             _checked(node)
             self._admit(node)
         except PreconditionFailed as error:
-            why = str(error)
-        if why and why != self._refusals.get(node.id):
-            _log.warning("a registration is not believed by back ends that go by such names", node=node.id, reason=why)
-        self._refusals[node.id] = why
+            return str(error)
+        return ""
+
+    def _admit_after_a_look(self, node: Node) -> None:
+        if not self._has_all(node):
+            with self._looking:
+                if not self._has_all(node):  # another call may have looked meanwhile
+                    self._take_in()
+        self._admit(node)
 
     def _admit(self, node: Node) -> None:
         """See that the node has all names that it registers, or give it those that are free. Raises PreconditionFailed."""
@@ -179,9 +220,20 @@ class Registrations:
             check_change(node.id, node.connector, attached)
             holders = {name: holder for name in names if (holder := self._holders.get(name, node.id)) != node.id}
             check_free(node.id, {name: holder for name, holder in holders.items() if not self._gave_up(holder, name)})
+            self._check_undisputed(node.id, names - claimed)
             for name, holder in holders.items():
                 self._claim(holder, self._claims[holder] - {name})
             self._claim(node.id, names | frozenset(self._free(attached, node.id)))
+
+    def _check_undisputed(self, node_id: str, names: Names) -> None:
+        """Raises PreconditionFailed for a name that nobody has, and that another member of the cluster says, too."""
+        for name in sorted(names & self._disputed.keys()):
+            for other in sorted(self._disputed[name] - {node_id}):
+                if not self._has_left(other):
+                    raise PreconditionFailed(
+                        f"node {node_id!r} is registered with {name}, and so is node {other!r}: "
+                        f"each node needs its own, see {NAMES_PAGE}"
+                    )
 
     def _free(self, attached: Iterable[Mapping[str, object]], node_id: str) -> Iterable[HostName]:
         """The names by which volumes are attached, and which no other node has."""
@@ -251,6 +303,15 @@ def _checked(node: Node) -> dict[str, object]:
         return hostnames.checked(node.connector)
     except PreconditionFailed as error:
         raise PreconditionFailed(f"node {node.id!r} is not registered properly: {error}") from None
+
+
+def _is_proper(node: Node) -> bool:
+    try:
+        check_host(node)
+        _checked(node)
+    except PreconditionFailed:
+        return False
+    return True
 
 
 def _parse(value: str) -> Names:

@@ -118,6 +118,37 @@ def test_a_node_has_its_names_from_the_first_look_on(site: Site) -> None:
     assert "which node 'victim' has" in refusal(site, "a-thief")
 
 
+@pytest.mark.parametrize("first", ["victim", "a-thief"])
+def test_a_name_that_two_nodes_say_before_either_was_seen_is_neithers(site: Site, first: str) -> None:
+    """Whichever is asked for first, and also when an earlier look has seen one of them with other names."""
+    register(site, "victim", {"ip": "192.0.2.7"})
+    register(site, "a-thief", {"initiator": "iqn.thief"})
+    site.registrations.look()
+    register(site, "victim", VICTIM)
+    register(site, "a-thief", {"initiator": VICTIM["initiator"]})
+    second = "a-thief" if first == "victim" else "victim"
+    for node, other in ((first, second), (second, first)):
+        assert f"and so is node {other!r}" in refusal(site, node)
+    site.registrations.look()
+    register(site, "a-thief", {"initiator": "iqn.thief"})
+    site.publish(site.create("of the victim"), "victim")
+    register(site, "a-thief", VICTIM)
+    assert "which node 'victim' has" in refusal(site, "a-thief")
+    site.publish(site.create("more of the victim"), "victim")
+
+
+def test_a_registration_that_is_not_proper_disputes_nothing(site: Site) -> None:
+    register(site, "thief", VICTIM, host="victim")
+    site.publish(site.create(), register(site, "victim", VICTIM))
+
+
+def test_a_node_that_has_left_disputes_nothing(site: Site) -> None:
+    register(site, "before", VICTIM)
+    register(site, "victim", VICTIM)
+    believed = Registrations(site.store, site.nodes, has_left=lambda node: node == "before")
+    assert believed.find("victim", NOTHING)[1]["host"] == "victim"
+
+
 def test_a_name_is_not_exchanged_while_volumes_are_attached_by_it(site: Site, victim: str) -> None:
     register(site, victim, {**VICTIM, "initiator": "iqn.attacker"})
     why = refusal(site, victim)
@@ -182,7 +213,7 @@ def test_containers_that_stand_for_nodes_share_names_where_nobody_goes_by_them(s
         assert site.registrations.find(name, "local")[1] == {"host": name, **shared}
         assert site.registrations.find(name, "NFS")[1] == {"host": name, **shared}
     site.registrations.look()
-    with pytest.raises(PreconditionFailed, match="which node 'n1' has"):
+    with pytest.raises(PreconditionFailed, match="and so is node 'n1'"):
         site.registrations.find("n2", "")
 
 
@@ -264,6 +295,10 @@ def test_a_publish_reads_the_registration_of_its_node_alone(site: Site) -> None:
     for number in range(50):
         store.add(Node(id=f"n{number}", connector={"host": f"n{number}", "initiator": f"iqn.{number}"}))
         believed.find(f"n{number}", NOTHING)
+    store.add(Node(id="new", connector={"host": "new", "initiator": "iqn.new"}))
+    store.calls.clear()
+    believed.find("new", NOTHING)
+    assert store.calls.count("page Node") == 1
     store.calls.clear()
     believed.find("n7", NOTHING)
     assert store.calls == ["get Node"]
@@ -284,8 +319,7 @@ class Unreadable(MemoryStore):
 
 def test_a_registration_that_cannot_be_read_holds_no_name_without_volumes(store: Store) -> None:
     registry = MemoryStore()
-    for name in ("thief", "victim"):
-        registry.add(Node(id=name, connector={"host": name, **VICTIM}))
+    registry.add(Node(id="thief", connector={"host": "thief", **VICTIM}))
     assert Registrations(store, registry).find("thief", "")[1]["host"] == "thief"
     damaged = Unreadable("thief")
     damaged.add(Node(id="victim", connector={"host": "victim", **VICTIM}))
