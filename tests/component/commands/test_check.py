@@ -23,11 +23,11 @@ from tests.support.processes import drivers
 GOOD = "good: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {loopfile_directories: [one:%s]}}"
 WRONG = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
 HEEDING = (
-    "import signal, sys; "
+    "import faulthandler, signal, sys; faulthandler.dump_traceback_later(60); "
     "signal.signal(signal.SIGINT, signal.default_int_handler); signal.signal(signal.SIGHUP, signal.SIG_DFL); "
     "from csi_cinderlib import cli; sys.exit(cli.main())"
 )
-"""As from a shell's foreground, wherever the tests run: the background ignores SIGINT, and nohup SIGHUP."""
+"""As from a shell's foreground, wherever the tests run: the background ignores SIGINT, and nohup SIGHUP. Shows where it is, should it hang."""
 AWAY = "away: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_group: not-there}}"
 
 
@@ -120,7 +120,7 @@ def test_a_signal_ends_it_at_once_also_while_a_back_end_hangs_and_leaves_nothing
     config.write_text(
         f"backends: {{hangs: {{driver: tests.support.fakes.array_driver.ArrayDriver, options: {options}}}}}\n"
     )
-    words = ["check", "--config", str(config), "--state-dir", str(tmp_path / "state")]
+    words = ["check", "--config", str(config), "--state-dir", str(tmp_path / "state"), "--timeout", "3600"]
     checking = subprocess.Popen(
         [sys.executable, "-c", HEEDING, *words],
         stdout=subprocess.DEVNULL,
@@ -131,7 +131,7 @@ def test_a_signal_ends_it_at_once_also_while_a_back_end_hangs_and_leaves_nothing
             assert checking.poll() is None
             time.sleep(0.05)
         checking.send_signal(number)
-        assert checking.wait(20) == code
+        assert checking.wait(120) == code
     finally:
         checking.kill()
     assert list(temporary.iterdir()) == []
