@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib.brick import loading, plain_names, scsi, tools
-from csi_cinderlib.brick.allowed_paths import NOWHERE, AllowedPaths, Place, file_below
+from csi_cinderlib.brick.allowed_paths import NOWHERE, Absent, AllowedPaths, Place, file_below
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
 from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.brick.shares import Shares
-from csi_cinderlib.errors import DriverError, HostError, OutOfRange
+from csi_cinderlib.errors import DriverError, HostError, InvalidRequest, OutOfRange
 from csi_cinderlib.host import devices, kernel, loopctl
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.size import Bytes
@@ -89,7 +89,7 @@ class Initiator:
             path = over or place.path
             file = place.path if stat.S_ISREG(place.state.st_mode) else ""
             if file:
-                path = _attach(place, read_only=connection.read_only)
+                path = devices.attach_file(place.path, read_only=connection.read_only, file=place.state)
             undo.pop_all()
         return Device(
             path=path,
@@ -101,10 +101,10 @@ class Initiator:
 
     def _find(self, info: dict[str, Any], connection: Connection, data: dict[str, Any]) -> Place:
         """What was connected. A file counts where files may be: from any other protocol, it would be a file of this host."""
-        if connection.protocol in PATHS:
-            return self._allowed.locate(path_in(data))
         if connection.protocol in SHARES:
             return file_below(str(self._shares.base), os.fsdecode(info["path"]))
+        if connection.protocol in PATHS:
+            return self._file_or_device(connection)
         path = _appeared(info, connection, data)
         with kernel.named(f"looking at {path}"):
             state = os.stat(path)  # noqa: PTH116
@@ -163,12 +163,23 @@ class Initiator:
         if device and device.file and device.wwid and devices.detach_file(device.path, expected=device.wwid):
             return  # a file is attached once: `attach_file` takes the loop device that there is
         file = device.file if device else self._path_of(connection)
-        with kernel.named(f"looking for {file}"):
-            is_there = bool(file) and Path(file).is_file()
-        if is_there:
-            devices.detach_from(file)
-        elif file and device is None:
-            _detach_unreached(file)
+        if not file:
+            return
+        try:
+            place = file_below("/", file) if device else self._file_or_device(connection)
+            if stat.S_ISREG(place.state.st_mode):
+                devices.detach_from(place.path, file=place.state)
+        except InvalidRequest:
+            return  # nor was it attached: what somebody has put there, a link say, leads to what is not this volume's
+        except Absent:
+            if device is None:
+                _detach_unreached(file)
+
+    def _file_or_device(self, connection: Connection) -> Place:
+        """Where the connection alone says that the volume is. Raises as `AllowedPaths.locate`."""
+        if connection.protocol in SHARES:
+            return file_below(str(self._shares.base), self._path_of(connection))
+        return self._allowed.locate(self._path_of(connection))
 
     def file_of(self, connection: Connection) -> str:
         """The file that the volume lies in, whether it can be reached or not; "" for one that is a device of its own.
@@ -260,15 +271,6 @@ def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]
     return os.path.realpath(path)
 
 
-def _attach(place: Place, *, read_only: bool) -> str:
-    """The file's loop device; of that very file, also if somebody puts another one in its place meanwhile. Raises HostError."""
-    device = devices.attach_file(place.path, read_only=read_only)
-    if not devices.shows(device, place.state):
-        devices.detach_file(device, expected=devices.identity(device))
-        raise HostError(f"{place.path} was replaced while it was attached")
-    return device
-
-
 def rbd_device(name: str, mapped_images: Path = _RBD_DEVICES) -> str:
     """The device node of the image `POOL/IMAGE`, or "" when it is not mapped.
 
@@ -347,7 +349,8 @@ def _quietly(call: Callable[..., object], *arguments: object, **options: object)
 def _take_over_size(device: Device) -> Bytes:
     """Of a loop device. What it shows is no answer while its file is out of reach: the file may be larger by now."""
     try:
-        with open(device.file, "rb"):  # noqa: PTH123 - NFS looks again at each open
+        # NFS looks again at each open. A pipe in the file's place would be waited for.
+        with kernel.opened(device.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK):
             return devices.refresh_size(device.path)
     except OSError as error:
         raise HostError(f"the new size of {device.path} is unknown: {device.file}: {error.strerror}") from None

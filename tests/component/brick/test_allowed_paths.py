@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,23 +115,73 @@ def test_a_device_is_allowed_by_its_name_in_dev_and_only_if_it_is_one(pool: Path
         devices.detach_from(str(pool / "volume"))
 
 
+@pytest.fixture
+def secret_device(tmp_path: Path) -> Iterator[str]:
+    """Somebody else has that file on a loop device."""
+    loop = devices.attach_file(str(tmp_path / "secret"))
+    yield loop
+    devices.detach_file(loop, expected=devices.identity(loop))
+
+
 @pytest.mark.root
-def test_a_file_that_takes_the_place_of_another_one_meanwhile_is_not_used(pool: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["link", "name", "pipe"])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_file_that_takes_the_place_of_another_one_meanwhile_is_not_used(
+    pool: Path, tmp_path: Path, secret_device: str, form: str, *, read_only: bool
+) -> None:
     class Raced(AllowedPaths):
         def locate(self, path: str) -> Place:
             place = super().locate(path)
             (pool / "volume").unlink()
-            (pool / "volume").symlink_to(tmp_path / "secret")
+            if form == "link":
+                (pool / "volume").symlink_to(tmp_path / "secret")
+            elif form == "name":
+                (pool / "volume").hardlink_to(tmp_path / "secret")
+            else:
+                os.mkfifo(pool / "volume")
             return place
 
-    with pytest.raises(HostError, match="was replaced while it was attached"):
-        Initiator(tmp_path, allowed=Raced(lambda: [str(pool)])).connect(local(pool / "volume"))
-    assert str(tmp_path / "secret") not in loopctl.attached().values()
+    before = loopctl.attached()
+    initiator = Initiator(tmp_path, allowed=Raced(lambda: [str(pool)]))
+    with pytest.raises(HostError, match=r"was replaced meanwhile|attaching .*/pool/volume: "):
+        initiator.connect(replace(local(pool / "volume"), read_only=read_only))
+    assert loopctl.attached() == before
+    assert loopctl.backing_path(int(secret_device.removeprefix("/dev/loop"))) == str(tmp_path / "secret")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("way", ["secret", "pool/link", "pool/ladder/secret"])
+def test_what_is_no_volume_here_is_not_detached_either(
+    pool: Path, tmp_path: Path, secret_device: str, way: str
+) -> None:
+    """After an attach that was refused, NodeStageVolume lets go of the volume by its connection alone."""
+    (pool / "link").symlink_to(tmp_path / "secret")
+    (pool / "ladder").symlink_to(tmp_path)
+    initiator = Initiator(tmp_path, allowed=below(pool))
+    with pytest.raises(InvalidRequest):
+        initiator.connect(local(tmp_path / way))
+    initiator.disconnect(local(tmp_path / way))
+    assert loopctl.backing_path(int(secret_device.removeprefix("/dev/loop"))) == str(tmp_path / "secret")
+
+
+@pytest.mark.root
+def test_a_link_in_the_place_of_a_volume_that_was_attached_detaches_nothing_else(
+    pool: Path, tmp_path: Path, secret_device: str
+) -> None:
+    initiator = Initiator(tmp_path, allowed=below(pool))
+    device = initiator.connect(local(pool / "volume"))
+    initiator.disconnect(local(pool / "volume"), device)
+    (pool / "volume").unlink()
+    (pool / "volume").symlink_to(tmp_path / "secret")
+    initiator.disconnect(local(pool / "volume"), device)  # as after a crash before the record was removed
+    assert loopctl.backing_path(int(secret_device.removeprefix("/dev/loop"))) == str(tmp_path / "secret")
 
 
 def test_a_path_elsewhere_is_not_below_a_directory(pool: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="is not below"):
         file_below(str(pool), str(tmp_path / "secret"))
+    with pytest.raises(InvalidRequest, match="must not lead upwards"):  # Scality's connector joins it with the export
+        file_below(str(pool), f"{pool}/../secret")
 
 
 def test_a_process_that_makes_its_own_connections_names_what_it_likes(pool: Path, tmp_path: Path) -> None:
@@ -186,7 +237,6 @@ def test_a_name_that_would_be_a_path_or_a_line_or_an_option_is_refused(
         ("nvmeof", {"target_nqn": "nqn.a"}),
         ("nvmeof", {"alias": "volume-1"}),
         ("iscsi", {"target_iqn": "iqn.2010-10.org.openstack:volume-1", "target_portals": ["[2001:db8::1]:3260"]}),
-        ("fibre_channel", {}),
     ],
 )
 def test_names_that_back_ends_give_pass(protocol: str, data: Mapping[str, object]) -> None:
