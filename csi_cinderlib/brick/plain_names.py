@@ -15,6 +15,7 @@ from csi_cinderlib.errors import InvalidRequest
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _WORD = re.compile(r"(?!\.{1,2}$)[^/\s\0-\x1f]+")
+_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _HOST = re.compile(r"[\[\]A-Za-z0-9.:,%_-]+")
 _KEYRING = re.compile(r"|\[client\.[^\]\s/]+\]|key\s*=\s*[^\s\\]+|caps\s+\w+\s*=\s*[^\\]*")
 """A line of what Ceph keeps of a user; another one would be an option of its client."""
@@ -64,6 +65,15 @@ def _check_nvme(data: Mapping[str, Any]) -> None:
 def _check_iscsi(data: Mapping[str, Any]) -> None:
     for key in ("target_iqn", "target_iqns"):
         _require(all(_WORD.fullmatch(str(item)) for item in _list(data.get(key))), key)
+    for key in ("target_portal", "target_portals"):
+        _require(all(_HOST.fullmatch(str(item)) for item in _list(data.get(key))), key)
+    _check_luns(data)
+
+
+def _check_luns(data: Mapping[str, Any]) -> None:
+    """The disk is looked for below its session in /sys, by a path that ends in the LUN: `0/../..` or `*` would be another disk."""
+    for key in ("target_lun", "target_luns"):
+        _require(all(_NUMBER.fullmatch(str(item)) for item in _list(data.get(key))), key)
 
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
@@ -73,6 +83,7 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "nvme": _check_nvme,
     "iscsi": _check_iscsi,
     "iser": _check_iscsi,
+    "fibre_channel": _check_luns,
 }
 
 

@@ -217,6 +217,11 @@ NFS = {"export": "192.0.2.1:/x y", "name": "v"}
         ("nvme", {"alias": ".."}),
         ("iscsi", {"target_iqn": "../../x"}),
         ("iser", {"target_iqns": ["iqn.a", "iqn/b"]}),
+        ("iscsi", {"target_lun": "0/../../../../../../devices/pci0000:00/ata1/host0/target0:0:0/0:0:0:0"}),
+        ("iscsi", {"target_lun": "*"}),
+        ("iser", {"target_luns": [1, "-"]}),
+        ("iscsi", {"target_portal": "192.0.2.1:3260/../x"}),
+        ("fibre_channel", {"target_lun": "0-part1"}),
     ],
 )
 def test_a_name_that_would_be_a_path_or_a_line_or_an_option_is_refused(
@@ -237,6 +242,9 @@ def test_a_name_that_would_be_a_path_or_a_line_or_an_option_is_refused(
         ("nvmeof", {"target_nqn": "nqn.a"}),
         ("nvmeof", {"alias": "volume-1"}),
         ("iscsi", {"target_iqn": "iqn.2010-10.org.openstack:volume-1", "target_portals": ["[2001:db8::1]:3260"]}),
+        ("iscsi", {"target_lun": 0, "target_luns": [1, "16640"], "target_portal": "192.0.2.1:3260,1"}),
+        ("iscsi", {"target_portals": ["[fe80::1%eth0]:3260", "array.example.org:3260"]}),
+        ("fibre_channel", {"target_lun": 3, "target_luns": None}),
     ],
 )
 def test_names_that_back_ends_give_pass(protocol: str, data: Mapping[str, object]) -> None:
