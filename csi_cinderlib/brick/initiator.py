@@ -133,6 +133,7 @@ class Initiator:
 
         Raises:
             HostError: in use, or a flush failed: the data is not safe.
+            InvalidRequest: the connection, which is not that of the device, is one that `connect` refuses.
         """
         data = _own_copy(connection)
         if connection.protocol in SHARES:
@@ -146,6 +147,12 @@ class Initiator:
         self._detach_loop(connection, device)
         if connection.protocol in (*SHARES, *PATHS):
             return  # nothing but the loop device was attached here
+        try:
+            plain_names.check(connection.protocol, data)
+        except InvalidRequest:
+            if device is None:
+                return  # `connect` refused it, and os-brick would remove or stop what the names lead to
+            raise
         info = dict(device.info) if device else {}
         if not os.path.exists(str(info.get("conf", ""))):  # noqa: PTH110
             info.pop("conf", None)  # of a container that ended: rbd would fail without the file that it is told to read

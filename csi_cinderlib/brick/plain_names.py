@@ -56,6 +56,15 @@ def _check_rbd(data: Mapping[str, Any]) -> None:
 
 def _check_lightos(data: Mapping[str, Any]) -> None:
     _require(_UUID.fullmatch(str(data.get("uuid"))), "uuid")
+    _require(data.get("subsysnqn") is None or _WORD.fullmatch(str(data["subsysnqn"])), "subsysnqn")
+    nodes = data.get("lightos_nodes") or {}
+    for node in nodes.values() if isinstance(nodes, Mapping) else ():
+        for key in (
+            "transport_type",
+            "target_portal",
+            "target_port",
+        ):  # words of a line that is written for their client
+            _require(isinstance(node, Mapping) and _HOST.fullmatch(str(node.get(key))), f"lightos_nodes.{key}")
 
 
 def _check_nvme(data: Mapping[str, Any]) -> None:

@@ -191,6 +191,8 @@ def test_a_process_that_makes_its_own_connections_names_what_it_likes(pool: Path
 
 KEYRING = '[client.cinder]\n\tkey = AQBzLc==\n\tcaps mon = "profile rbd"\n'
 RBD = {"name": "pool/image", "cluster_name": "ceph", "auth_username": "cinder", "hosts": ["192.0.2.1", "[2001:db8::1]"]}
+LIGHTOS = {"uuid": "8bd5d5cd-eb5f-4d6a-9f07-43e8d5a7cbd3"}
+LIGHTOS_NODE = {"transport_type": "tcp", "target_portal": "192.0.2.1", "target_port": 4420}
 NFS = {"export": "192.0.2.1:/x y", "name": "v"}
 
 
@@ -213,6 +215,8 @@ NFS = {"export": "192.0.2.1:/x y", "name": "v"}
         ("rbd", {**RBD, "hosts": ["192.0.2.1\nlog_file = /etc/cron.d/x"]}),
         ("rbd", {**RBD, "keyring": f"{KEYRING}log_file = /etc/cron.d/x"}),
         ("lightos", {"uuid": "../../etc/cron.d/x"}),
+        ("lightos", {**LIGHTOS, "subsysnqn": "nqn.a -p /etc/x"}),
+        ("lightos", {**LIGHTOS, "lightos_nodes": {"a": {**LIGHTOS_NODE, "target_portal": "192.0.2.1\n-t pcie"}}}),
         ("nvmeof", {"alias": "../sda"}),
         ("nvme", {"alias": ".."}),
         ("iscsi", {"target_iqn": "../../x"}),
@@ -238,7 +242,10 @@ def test_a_name_that_would_be_a_path_or_a_line_or_an_option_is_refused(
         ("nfs", {**NFS, "options": None}),
         ("rbd", {**RBD, "keyring": KEYRING, "ports": ["6789"]}),
         ("rbd", {**RBD, "keyring": None}),
-        ("lightos", {"uuid": "8bd5d5cd-eb5f-4d6a-9f07-43e8d5a7cbd3"}),
+        (
+            "lightos",
+            {**LIGHTOS, "subsysnqn": "nqn.2016-01.com.lightbitslabs:uuid:a", "lightos_nodes": {"a": LIGHTOS_NODE}},
+        ),
         ("nvmeof", {"target_nqn": "nqn.a"}),
         ("nvmeof", {"alias": "volume-1"}),
         ("iscsi", {"target_iqn": "iqn.2010-10.org.openstack:volume-1", "target_portals": ["[2001:db8::1]:3260"]}),
