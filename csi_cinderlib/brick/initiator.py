@@ -73,6 +73,7 @@ class Initiator:
         plain_names.check(connection.protocol, data)
         if connection.protocol in SHARES:
             self._shares.file(data)
+            self._shares.prepare()
             with self._shares.held(data):
                 return self._connect(connection, data)
         return self._connect(connection, data)

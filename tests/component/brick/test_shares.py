@@ -41,6 +41,9 @@ def test_a_share_is_left_with_its_last_volume(tmp_path: Path, share: Path) -> No
     initiator = Initiator(tmp_path)
     first, second = initiator.connect(volume("volume-1")), initiator.connect(volume("volume-2"))
     assert first.path != second.path
+    assert (
+        tmp_path / "shares"
+    ).stat().st_mode & 0o777 == 0o700  # others of this host have no way to what a server shows
     assert first.file == str(share / "volume-1")
     initiator.disconnect(volume("volume-1"), first)
     assert mounts.find(str(share))
