@@ -213,6 +213,7 @@ def test_what_many_hosts_have_is_no_name(site: Site, anybodys: Mapping[str, obje
         {"wwpns": "50014380186af83c"},
         {"wwpns": ["5001438"]},
         {"wwpns": [7]},
+        {"wwpns": ["50014380186a\ufb003c"]},  # a ligature, which is "ff" where letters are folded
         {"ip": "*"},
         {"ip": "0.0.0.0"},  # refused
         {"ip": "192.0.2.0/24"},
