@@ -132,7 +132,7 @@ def _readable(key: str, value: object) -> Iterator[HostName]:
 def _is_name(key: str, text: str) -> bool:
     kind = _KINDS[key]
     if kind is Kind.WWN:
-        return text.isascii() and bool(_WWN.fullmatch(_wwn(text)))
+        return bool(_PLAIN.fullmatch(text) and _WWN.fullmatch(_wwn(text)))
     if kind is Kind.ADDRESS:
         address = _address(text)
         return address is not None and not (address.is_multicast or address.is_unspecified)

@@ -222,6 +222,7 @@ def test_what_many_hosts_have_is_no_name(site: Site, anybodys: Mapping[str, obje
         {"host_ips": ["192.0.2.1", "2001:db8::7%eth0 *(rw)"]},
         {"ip": "2001:db8::7%eth0\n2001:db8::10"},
         {"initiator": "-delete"},
+        {"wwpns": ["-50014380186af83c"]},
         {"nqn": {"a": 1}},
         {"multipath": {"a": 1}},
         {"os_type": "linux\nx"},
