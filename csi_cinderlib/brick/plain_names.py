@@ -19,8 +19,13 @@ _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _HOST = re.compile(r"[\[\]A-Za-z0-9.:,%_-]+")
 _KEYRING = re.compile(r"|\[client\.[^\]\s/]+\]|key\s*=\s*[^\s\\]+|caps\s+\w+\s*=\s*[^\\]*")
 """A line of what Ceph keeps of a user; another one would be an option of its client."""
-_LOCAL_MOUNTS = frozenset({"bind", "rbind", "move", "remount", "loop", "x-mount.subdir", "private", "shared", "slave"})
-"""Options by which `mount` shows what this host has, whatever the file system's type."""
+_OF_THIS_HOST = frozenset(
+    "bind rbind move remount loop offset sizelimit x-mount.subdir private rprivate shared rshared slave rslave unbindable runbindable "
+    "log-file dump-fuse volfile pid-file".split()
+)
+"""Options by which `mount` shows what this host has, whatever the file system's type, and by which GlusterFS reads or writes its files."""
+_VERITY = "verity."
+"""How those begin that name devices and files for dm-verity."""
 
 
 def check(protocol: str, data: Mapping[str, Any]) -> None:
@@ -40,7 +45,7 @@ def _check_share(data: Mapping[str, Any]) -> None:
         _require(flag.startswith("-o") and (len(flag) > 2 or flags), "options")  # `-o WORDS` or `-oWORDS`
         words = flag.removeprefix("-o") or flags.pop(0)
         asked = {word.partition("=")[0].strip().lower() for word in words.split(",")}
-        _require(asked.isdisjoint(_LOCAL_MOUNTS), "options")
+        _require(asked.isdisjoint(_OF_THIS_HOST) and not any(word.startswith(_VERITY) for word in asked), "options")
 
 
 def _check_rbd(data: Mapping[str, Any]) -> None:
