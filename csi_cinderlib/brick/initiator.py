@@ -160,7 +160,7 @@ class Initiator:
         if device and _is_another(device):
             info.pop("path", None)  # after a reboot that path may be somebody else's disk
         if "path" in info:
-            data.setdefault("device_path", info["path"])  # NVMe-oF finds its device by this
+            data["device_path"] = info["path"]  # NVMe-oF finds its device by this
         with _in_words("disconnecting", connection):
             connector = self._connector(connection.protocol, data, execute=execute_flushing_briefly)
             connector.disconnect_volume(data, info, force=force, ignore_errors=force)
@@ -317,8 +317,11 @@ def _detach_unreached(file: str) -> None:
 
 
 def _own_copy(connection: Connection) -> dict[str, Any]:
-    """os-brick changes what it is given."""
-    return copy.deepcopy(dict(connection.data))
+    """os-brick changes what it is given. It takes a `device_path` for what it answered before, and flushes, stops or unlinks that."""
+    data = copy.deepcopy(dict(connection.data))
+    if connection.protocol not in PATHS:
+        data.pop("device_path", None)
+    return data
 
 
 def _is_another(device: Device) -> bool:

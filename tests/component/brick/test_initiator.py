@@ -109,6 +109,14 @@ def test_names_that_are_refused_are_not_used_to_let_go_of_a_volume(tools: Tools,
     assert log.read_text() == ""
 
 
+def test_a_connection_names_no_device_that_is_let_go_instead(tools: Tools, tmp_path: Path) -> None:
+    """os-brick would stop a RAID below /dev/md, flush any other device, and unlink what looks like a link of its own."""
+    log = tools({"nvme": "exit 3", "mdadm": "", "blockdev": ""})
+    for path in ("/dev/md/../null", "/dev/null", "/dev/disk/by-id/os-brick+dev+null"):
+        Initiator(tmp_path).disconnect(connection("nvmeof", {**NVME, "device_path": path, "encrypted": True}))
+    assert "/dev" not in log.read_text()
+
+
 def test_a_host_without_fibre_channel_says_so(tools: Tools, tmp_path: Path) -> None:
     given = connection("fibre_channel", {"target_wwn": ["50060E8000000001"], "target_lun": 3})
     with pytest.raises(HostError, match="unable to locate any Fibre Channel devices"):
