@@ -14,7 +14,7 @@ from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.errors import InvalidRequest
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_WORD = re.compile(r"(?!\.{1,2}$)[^/\s\0-\x1f]+")
+_WORD = re.compile(r"(?!-|\.{1,2}$)[^/\s\0-\x1f]+")
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _HOST = re.compile(r"[\[\]A-Za-z0-9.:,%_-]+")
 _KEYRING = re.compile(r"|\[client\.[^\]\s/]+\]|key\s*=\s*[^\s\\]+|caps\s+\w+\s*=\s*[^\\]*")

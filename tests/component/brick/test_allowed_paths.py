@@ -213,6 +213,7 @@ NFS = {"export": "192.0.2.1:/x y", "name": "v"}
         ("rbd", {**RBD, "name": "../sda"}),
         ("rbd", {**RBD, "name": "pool/../../sda"}),
         ("rbd", {**RBD, "name": "pool"}),
+        ("rbd", {**RBD, "name": "pool/--options=nocephx_sign_messages"}),
         ("rbd", {**RBD, "cluster_name": "../../root/x"}),
         ("rbd", {**RBD, "auth_username": "a/b"}),
         ("rbd", {**RBD, "hosts": ["192.0.2.1\nlog_file = /etc/cron.d/x"]}),
