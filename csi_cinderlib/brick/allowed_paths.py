@@ -14,9 +14,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from csi_cinderlib.errors import HostError, InvalidRequest
+from csi_cinderlib.host import kernel
 
 SETTING = "local_paths"
 _DEV = "/dev"
+
+
+class Absent(HostError):
+    """Nothing is at a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class AllowedPaths:
 
         Raises:
             InvalidRequest: it is not allowed, or leads there through a link, or is neither file nor block device.
-            HostError: nothing is there.
+            Absent: nothing is there.
+            HostError: nobody can tell.
         """
         if self._allowed is None:
             return _anything(path)
@@ -68,21 +74,24 @@ def file_below(base: str, path: str) -> Place:
     """The regular file at `path`, which is below the directory `base`; of the way from there on, no part is a link.
 
     Raises:
-        InvalidRequest: one is, or there is no regular file.
-        HostError: nothing is there.
+        InvalidRequest: one is, or there is no regular file, or the path leads upwards.
+        Absent: nothing is there.
+        HostError: nobody can tell.
     """
     if not _is_below(base, path):
         raise InvalidRequest("publish_context", f"{path} is not below {base}")
     real = os.path.realpath(base)
     parts = path[len(base.rstrip("/")) :].strip("/").split("/")
-    with ExitStack() as undo:
+    if ".." in parts:
+        raise InvalidRequest("publish_context", f"{path} must not lead upwards")
+    with kernel.named(f"looking for {path}"), ExitStack() as undo:
         try:
             where = undo.enter_context(_Opened(real, os.O_DIRECTORY))
             for part in parts[:-1]:
                 where = undo.enter_context(_Opened(part, os.O_DIRECTORY | os.O_NOFOLLOW, where))
             state = os.fstat(undo.enter_context(_Opened(parts[-1], os.O_NOFOLLOW, where)))
         except FileNotFoundError:
-            raise HostError(f"{path} is not there") from None
+            raise Absent(f"{path} is not there") from None
         except NotADirectoryError:
             raise InvalidRequest("publish_context", f"{path} leads through what is no directory") from None
     if not stat.S_ISREG(state.st_mode):
@@ -135,7 +144,8 @@ def _anything(path: str) -> Place:
 
 
 def _state(path: str) -> os.stat_result:
-    try:
-        return os.stat(path)  # noqa: PTH116
-    except FileNotFoundError:
-        raise HostError(f"{path} is not there") from None
+    with kernel.named(f"looking for {path}"):
+        try:
+            return os.stat(path)  # noqa: PTH116
+        except FileNotFoundError:
+            raise Absent(f"{path} is not there") from None

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib.brick import loading, plain_names, scsi, tools
-from csi_cinderlib.brick.allowed_paths import NOWHERE, AllowedPaths, Place, file_below
+from csi_cinderlib.brick.allowed_paths import NOWHERE, Absent, AllowedPaths, Place, file_below
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
 from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.brick.shares import Shares
-from csi_cinderlib.errors import DriverError, HostError, OutOfRange
+from csi_cinderlib.errors import DriverError, HostError, InvalidRequest, OutOfRange
 from csi_cinderlib.host import devices, kernel, loopctl
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.size import Bytes
@@ -73,6 +73,7 @@ class Initiator:
         plain_names.check(connection.protocol, data)
         if connection.protocol in SHARES:
             self._shares.file(data)
+            self._shares.prepare()
             with self._shares.held(data):
                 return self._connect(connection, data)
         return self._connect(connection, data)
@@ -89,7 +90,7 @@ class Initiator:
             path = over or place.path
             file = place.path if stat.S_ISREG(place.state.st_mode) else ""
             if file:
-                path = _attach(place, read_only=connection.read_only)
+                path = devices.attach_file(place.path, read_only=connection.read_only, file=place.state)
             undo.pop_all()
         return Device(
             path=path,
@@ -101,10 +102,10 @@ class Initiator:
 
     def _find(self, info: dict[str, Any], connection: Connection, data: dict[str, Any]) -> Place:
         """What was connected. A file counts where files may be: from any other protocol, it would be a file of this host."""
-        if connection.protocol in PATHS:
-            return self._allowed.locate(path_in(data))
         if connection.protocol in SHARES:
             return file_below(str(self._shares.base), os.fsdecode(info["path"]))
+        if connection.protocol in PATHS:
+            return self._file_or_device(connection)
         path = _appeared(info, connection, data)
         with kernel.named(f"looking at {path}"):
             state = os.stat(path)  # noqa: PTH116
@@ -133,6 +134,7 @@ class Initiator:
 
         Raises:
             HostError: in use, or a flush failed: the data is not safe.
+            InvalidRequest: the connection, which is not that of the device, is one that `connect` refuses.
         """
         data = _own_copy(connection)
         if connection.protocol in SHARES:
@@ -146,13 +148,19 @@ class Initiator:
         self._detach_loop(connection, device)
         if connection.protocol in (*SHARES, *PATHS):
             return  # nothing but the loop device was attached here
+        try:
+            plain_names.check(connection.protocol, data)
+        except InvalidRequest:
+            if device is None:
+                return  # `connect` refused it, and os-brick would remove or stop what the names lead to
+            raise
         info = dict(device.info) if device else {}
         if not os.path.exists(str(info.get("conf", ""))):  # noqa: PTH110
             info.pop("conf", None)  # of a container that ended: rbd would fail without the file that it is told to read
         if device and _is_another(device):
             info.pop("path", None)  # after a reboot that path may be somebody else's disk
         if "path" in info:
-            data.setdefault("device_path", info["path"])  # NVMe-oF finds its device by this
+            data["device_path"] = info["path"]  # NVMe-oF finds its device by this
         with _in_words("disconnecting", connection):
             connector = self._connector(connection.protocol, data, execute=execute_flushing_briefly)
             connector.disconnect_volume(data, info, force=force, ignore_errors=force)
@@ -163,12 +171,23 @@ class Initiator:
         if device and device.file and device.wwid and devices.detach_file(device.path, expected=device.wwid):
             return  # a file is attached once: `attach_file` takes the loop device that there is
         file = device.file if device else self._path_of(connection)
-        with kernel.named(f"looking for {file}"):
-            is_there = bool(file) and Path(file).is_file()
-        if is_there:
-            devices.detach_from(file)
-        elif file and device is None:
-            _detach_unreached(file)
+        if not file:
+            return
+        try:
+            place = file_below("/", file) if device else self._file_or_device(connection)
+            if stat.S_ISREG(place.state.st_mode):
+                devices.detach_from(place.path, file=place.state)
+        except InvalidRequest:
+            return  # nor was it attached: what somebody has put there, a link say, leads to what is not this volume's
+        except Absent:
+            if device is None:
+                _detach_unreached(file)
+
+    def _file_or_device(self, connection: Connection) -> Place:
+        """Where the connection alone says that the volume is. Raises as `AllowedPaths.locate`."""
+        if connection.protocol in SHARES:
+            return file_below(str(self._shares.base), self._path_of(connection))
+        return self._allowed.locate(self._path_of(connection))
 
     def file_of(self, connection: Connection) -> str:
         """The file that the volume lies in, whether it can be reached or not; "" for one that is a device of its own.
@@ -260,15 +279,6 @@ def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]
     return os.path.realpath(path)
 
 
-def _attach(place: Place, *, read_only: bool) -> str:
-    """The file's loop device; of that very file, also if somebody puts another one in its place meanwhile. Raises HostError."""
-    device = devices.attach_file(place.path, read_only=read_only)
-    if not devices.shows(device, place.state):
-        devices.detach_file(device, expected=devices.identity(device))
-        raise HostError(f"{place.path} was replaced while it was attached")
-    return device
-
-
 def rbd_device(name: str, mapped_images: Path = _RBD_DEVICES) -> str:
     """The device node of the image `POOL/IMAGE`, or "" when it is not mapped.
 
@@ -307,8 +317,11 @@ def _detach_unreached(file: str) -> None:
 
 
 def _own_copy(connection: Connection) -> dict[str, Any]:
-    """os-brick changes what it is given."""
-    return copy.deepcopy(dict(connection.data))
+    """os-brick changes what it is given. It takes a `device_path` for what it answered before, and flushes, stops or unlinks that."""
+    data = copy.deepcopy(dict(connection.data))
+    if connection.protocol not in PATHS:
+        data.pop("device_path", None)
+    return data
 
 
 def _is_another(device: Device) -> bool:
@@ -347,7 +360,8 @@ def _quietly(call: Callable[..., object], *arguments: object, **options: object)
 def _take_over_size(device: Device) -> Bytes:
     """Of a loop device. What it shows is no answer while its file is out of reach: the file may be larger by now."""
     try:
-        with open(device.file, "rb"):  # noqa: PTH123 - NFS looks again at each open
+        # NFS looks again at each open. A pipe in the file's place would be waited for.
+        with kernel.opened(device.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK):
             return devices.refresh_size(device.path)
     except OSError as error:
         raise HostError(f"the new size of {device.path} is unknown: {device.file}: {error.strerror}") from None

@@ -48,7 +48,7 @@ class Update:
 
 
 def parse(argv: tuple[str, ...]) -> Update:
-    """Raises ValueError, without showing it, for a password that would be more than one line."""
+    """Raises ValueError, without showing it, for a password that open-iscsi would not read from a line as it is."""
     rest: list[str] = []
     passwords: list[str] = []
     items = iter(argv)
@@ -60,9 +60,20 @@ def parse(argv: tuple[str, ...]) -> Update:
     return Update(tuple(rest), tuple(passwords))
 
 
+LONGEST = 255
+"""Bytes of a password: open-iscsi 2.1 reads a line's value into 256, whatever its length, over what lies behind them."""
+
+
 def _line(password: str) -> str:
+    problem = ""
     if any(ord(char) < 32 or ord(char) == 127 for char in password):
-        raise ValueError("the CHAP password has a control character, which iscsid's records cannot hold")
+        problem = "has a control character"
+    elif password != password.strip(" "):
+        problem = "begins or ends with a blank"
+    elif (size := len(password.encode())) > LONGEST:
+        problem = f"has {size} bytes, more than {LONGEST}"
+    if problem:
+        raise ValueError(f"the CHAP password {problem}, which iscsid's records cannot hold")
     return password
 
 

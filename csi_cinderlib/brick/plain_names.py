@@ -14,12 +14,18 @@ from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.errors import InvalidRequest
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_WORD = re.compile(r"(?!\.{1,2}$)[^/\s\0-\x1f]+")
+_WORD = re.compile(r"(?!-|\.{1,2}$)[^/\s\0-\x1f]+")
+_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _HOST = re.compile(r"[\[\]A-Za-z0-9.:,%_-]+")
 _KEYRING = re.compile(r"|\[client\.[^\]\s/]+\]|key\s*=\s*[^\s\\]+|caps\s+\w+\s*=\s*[^\\]*")
 """A line of what Ceph keeps of a user; another one would be an option of its client."""
-_LOCAL_MOUNTS = frozenset({"bind", "rbind", "move", "remount", "loop", "x-mount.subdir", "private", "shared", "slave"})
-"""Options by which `mount` shows what this host has, whatever the file system's type."""
+_OF_THIS_HOST = frozenset(
+    "bind rbind move remount loop offset sizelimit x-mount.subdir private rprivate shared rshared slave rslave unbindable runbindable "
+    "log-file dump-fuse volfile pid-file".split()
+)
+"""Options by which `mount` shows what this host has, whatever the file system's type, and by which GlusterFS reads or writes its files."""
+_VERITY = "verity."
+"""How those begin that name devices and files for dm-verity."""
 
 
 def check(protocol: str, data: Mapping[str, Any]) -> None:
@@ -39,7 +45,7 @@ def _check_share(data: Mapping[str, Any]) -> None:
         _require(flag.startswith("-o") and (len(flag) > 2 or flags), "options")  # `-o WORDS` or `-oWORDS`
         words = flag.removeprefix("-o") or flags.pop(0)
         asked = {word.partition("=")[0].strip().lower() for word in words.split(",")}
-        _require(asked.isdisjoint(_LOCAL_MOUNTS), "options")
+        _require(asked.isdisjoint(_OF_THIS_HOST) and not any(word.startswith(_VERITY) for word in asked), "options")
 
 
 def _check_rbd(data: Mapping[str, Any]) -> None:
@@ -55,6 +61,15 @@ def _check_rbd(data: Mapping[str, Any]) -> None:
 
 def _check_lightos(data: Mapping[str, Any]) -> None:
     _require(_UUID.fullmatch(str(data.get("uuid"))), "uuid")
+    _require(data.get("subsysnqn") is None or _WORD.fullmatch(str(data["subsysnqn"])), "subsysnqn")
+    nodes = data.get("lightos_nodes") or {}
+    for node in nodes.values() if isinstance(nodes, Mapping) else ():
+        for key in (
+            "transport_type",
+            "target_portal",
+            "target_port",
+        ):  # words of a line that is written for their client
+            _require(isinstance(node, Mapping) and _HOST.fullmatch(str(node.get(key))), f"lightos_nodes.{key}")
 
 
 def _check_nvme(data: Mapping[str, Any]) -> None:
@@ -64,6 +79,15 @@ def _check_nvme(data: Mapping[str, Any]) -> None:
 def _check_iscsi(data: Mapping[str, Any]) -> None:
     for key in ("target_iqn", "target_iqns"):
         _require(all(_WORD.fullmatch(str(item)) for item in _list(data.get(key))), key)
+    for key in ("target_portal", "target_portals"):
+        _require(all(_HOST.fullmatch(str(item)) for item in _list(data.get(key))), key)
+    _check_luns(data)
+
+
+def _check_luns(data: Mapping[str, Any]) -> None:
+    """The disk is looked for below its session in /sys, by a path that ends in the LUN: `0/../..` or `*` would be another disk."""
+    for key in ("target_lun", "target_luns"):
+        _require(all(_NUMBER.fullmatch(str(item)) for item in _list(data.get(key))), key)
 
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
@@ -73,6 +97,7 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "nvme": _check_nvme,
     "iscsi": _check_iscsi,
     "iser": _check_iscsi,
+    "fibre_channel": _check_luns,
 }
 
 

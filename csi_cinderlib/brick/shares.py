@@ -63,6 +63,16 @@ class Shares:
         finally:
             lock.release()
 
+    def prepare(self) -> None:
+        """Keep other users of this host from what will be mounted: a server may show programs that run as root, and device nodes.
+
+        Raises HostError.
+        """
+        with kernel.named(f"preparing {self.base}"):
+            self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.base.stat().st_mode & 0o077:
+                self.base.chmod(0o700)
+
     def leave(self, data: Mapping[str, Any]) -> None:
         """Unmount the share if no other volume of this node lies on it. The caller holds it."""
         where = self._mount_point(str(data.get("export")))

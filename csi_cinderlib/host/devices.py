@@ -135,14 +135,19 @@ def holders(device: str) -> tuple[str, ...]:
         return tuple(sorted(entry.name for entry in (sysfs(device) / "holders").iterdir()))
 
 
-def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
+def find_attached(path: str, *, read_only: bool | None = None, file: os.stat_result | None = None) -> str | None:
     """The loop device that shows all of the file (or of the block device) at `path`, whatever name it was attached by.
 
     Args:
         read_only: only one that is, or is not, read-only; None takes either.
+        file: what was found at the path.
+
+    Raises:
+        HostError: there is nothing at the path, or no longer `file`.
     """
     with kernel.named(f"looking for the loop device of {path}"):
         found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
+        _require_same(path, found, file)
         path = os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
         name = os.path.basename(path)  # noqa: PTH119
         for number, shown in loopctl.attached().items():
@@ -154,11 +159,10 @@ def find_attached(path: str, *, read_only: bool | None = None) -> str | None:
     return None
 
 
-def shows(device: str, file: os.stat_result) -> bool:
-    """Whether a loop device shows all of that file, whatever is at the file's path now. Raises OSError."""
-    with kernel.opened(device, os.O_RDONLY) as fd:
-        status = loopctl.status(fd)
-    return status is not None and _shows(status, file)
+def _require_same(path: str, found: os.stat_result, file: os.stat_result | None) -> None:
+    """Raises HostError: somebody else may write the directory, and has put another file, or a link to one, in its place."""
+    if file and (found.st_dev, found.st_ino) != (file.st_dev, file.st_ino):
+        raise HostError(f"{path} was replaced meanwhile")
 
 
 def _surely_another(shown: str, name: str, file: os.stat_result) -> bool:
@@ -202,7 +206,14 @@ def _shows(status: loopctl.Status, file: os.stat_result) -> bool:
     return (status.device, status.inode) == (file.st_dev, file.st_ino)
 
 
-def attach_file(path: str, *, read_only: bool = False, direct_io: bool = True, block_size: int = BLOCK_SIZE) -> str:
+def attach_file(
+    path: str,
+    *,
+    read_only: bool = False,
+    direct_io: bool = True,
+    block_size: int = BLOCK_SIZE,
+    file: os.stat_result | None = None,
+) -> str:
     """The loop device of a file: the one it is attached to already, else a new one.
 
     `path` may be a block device too: attached read-only, it is a read-only view of that device.
@@ -211,17 +222,23 @@ def attach_file(path: str, *, read_only: bool = False, direct_io: bool = True, b
         read_only: for a file that is attached writable already, that one is returned.
         direct_io: bypass the page cache of the file where its file system can.
         block_size: logical block size; 512 is taken when the file's size is no multiple of it.
+        file: what was found at the path, which leads through no link. Nothing else is attached.
 
     Raises:
-        HostError: no such file, an empty file, attached read-only where writable was asked, no loop devices.
+        HostError: no such file, an empty file, attached read-only where writable was asked, no loop devices, or no longer `file`.
     """
-    with kernel.named(f"attaching {path}"), kernel.opened(path, os.O_RDONLY if read_only else os.O_RDWR) as file:
-        state = os.fstat(file)
+    flags = os.O_RDONLY if read_only else os.O_RDWR
+    if file:
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in its place would be waited for
+    with kernel.named(f"attaching {path}"), kernel.opened(path, flags) as fd:
+        state = os.fstat(fd)
+        _require_same(path, state, file)
+        os.set_blocking(fd, True)
         if found := _already_attached(path, state, read_only=read_only):
             return found
         if state.st_size % block_size or stat.S_ISBLK(state.st_mode):
             block_size = logical_block_size(path) if stat.S_ISBLK(state.st_mode) else SECTOR
-        number = _configure_free(file, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
+        number = _configure_free(fd, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
         return _first_of_racers(path, state, number, read_only=read_only)
 
 
@@ -230,9 +247,9 @@ def _already_attached(path: str, state: os.stat_result, *, read_only: bool, mine
     if stat.S_ISREG(state.st_mode):
         if state.st_size < SECTOR:
             raise HostError(f"attaching {path}: the file holds {state.st_size} bytes, too few for a block device")
-        found = find_attached(path)
+        found = find_attached(path, file=state)
     elif stat.S_ISBLK(state.st_mode):
-        found = find_attached(path, read_only=read_only)
+        found = find_attached(path, read_only=read_only, file=state)
     else:
         raise HostError(f"attaching {path}: it is neither a regular file nor a block device")
     if found is None or found == mine:
@@ -306,19 +323,19 @@ def detach_file(device: str, *, expected: str) -> bool:
     return _is_still(device, expected) and _detach(device, lambda status: _has_identity(status, expected))
 
 
-def detach_from(path: str, *, read_only: bool | None = None) -> None:
+def detach_from(path: str, *, read_only: bool | None = None, file: os.stat_result | None = None) -> None:
     """Detach the loop device that shows all of the file (or of the block device) at `path`, if there is one.
 
     Args:
-        read_only: as in `find_attached`.
+        read_only, file: as in `find_attached`.
 
     Raises:
-        HostError: as `detach_file`, and when there is no such file.
+        HostError: as `detach_file`, and when there is no such file, or no longer `file`.
     """
     with kernel.named(f"detaching from {path}"):
-        file = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
-    if device := find_attached(path, read_only=read_only):
-        _detach(device, lambda status: _shows(status, file) and read_only in (None, status.read_only))
+        found = file or os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
+    if device := find_attached(path, read_only=read_only, file=found):
+        _detach(device, lambda status: _shows(status, found) and read_only in (None, status.read_only))
 
 
 def _detach(device: str, is_right: Callable[[loopctl.Status], bool]) -> bool:

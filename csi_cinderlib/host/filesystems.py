@@ -86,10 +86,26 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
     return made
 
 
-def mount_options(fs_type: str) -> tuple[str, ...]:
-    """Options that a volume's file system is always mounted with. None of them skips a journal: files would be missing."""
-    # A clone has its source's UUID, and XFS mounts each UUID once. Never is the UUID rewritten (promise 14).
-    return ("nouuid",) if fs_type == "xfs" else ()
+def mount_options(fs_type: str, device: str) -> tuple[str, ...]:
+    """Options that a volume's file system is always mounted with. None of them skips a journal: files would be missing.
+
+    Raises HostError: the device cannot be read.
+    """
+    if fs_type == "xfs":
+        return (
+            "nouuid",
+        )  # a clone has its source's UUID, and XFS mounts each UUID once. Never is it rewritten (promise 14)
+    return ("errors=remount-ro",) if fs_type in EXT and _stops_the_machine(device) else ()
+
+
+_EXT_ON_ERROR, _EXT_OPTIONS, _PANIC = 1024 + 0x3C, 1024 + 0x200, 3
+
+
+def _stops_the_machine(device: str) -> bool:
+    """Whether an ext file system asks for a panic of the kernel at its first error, by its superblock or by the options in there."""
+    with kernel.named(f"reading {device}"), kernel.opened(device, os.O_RDONLY) as fd:
+        (behaviour,) = struct.unpack("<H", os.pread(fd, 2, _EXT_ON_ERROR))
+        return behaviour == _PANIC or b"panic" in os.pread(fd, 64, _EXT_OPTIONS)
 
 
 def check(device: str, found: Signature) -> None:

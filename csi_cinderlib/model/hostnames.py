@@ -52,11 +52,14 @@ _KINDS: Mapping[str, Kind] = {
     "ip": Kind.ADDRESS,
     "host_ips": Kind.ADDRESS,
 }
+_SYSTEM = "system uuid"
 _LISTS = frozenset({"wwpns", "wwnns", "host_ips"})
 _PASSED = frozenset(KEYS) | frozenset(_KINDS)
 
-_PLAIN = re.compile(r"[A-Za-z0-9._:@+=/~-]{1,223}")
+_PLAIN = re.compile(r"(?!-)[A-Za-z0-9._:@+=/~-]{1,223}")
 """What iSCSI and NVMe names are made of. No character means anything to an array's command line; 223 is the longest name of both."""
+_SCOPED = re.compile(r"(?P<address>[0-9A-Fa-f.:]+)(?:%[A-Za-z0-9._-]{1,15})?")
+"""An address, and for one of IPv6 perhaps the interface that it counts on. No more may follow: drivers are given all of it."""
 _WWN = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _UUID = re.compile(r"[0-9a-f]{32}")
 _ANYBODYS = frozenset({"03000200040005000006000700080009", "00020003000400050006000700080009"})
@@ -80,20 +83,24 @@ def by_property(connector: Mapping[str, object]) -> dict[str, frozenset[HostName
 def checked(connector: Mapping[str, object]) -> dict[str, object]:
     """The properties of a registration that drivers are to see: those that are known, if their values are what they must be.
 
+    A system UUID that is none is left out: firmware says "Not Settable" and the like.
+
     Raises:
         PreconditionFailed: one is not; names it.
     """
     passed = {key: value for key, value in connector.items() if key in _PASSED and value is not None}
     for key, value in passed.items():
         if key not in _KINDS:
-            if not isinstance(value, bool) and not (isinstance(value, str) and _PLAIN.fullmatch(value or "-")):
+            if not isinstance(value, bool) and not (isinstance(value, str) and (not value or _PLAIN.fullmatch(value))):
                 raise _unusable(key, value)
             continue
         if key in _LISTS and not isinstance(value, list | tuple):
             raise _unusable(key, value)
         for item in _items(key, value):
-            if not isinstance(item, str) or (item and not _is_name(key, item)):
+            if not isinstance(item, str) or (item and key != _SYSTEM and not _is_name(key, item)):
                 raise _unusable(key, item)
+    if not _is_name(_SYSTEM, str(passed.get(_SYSTEM, ""))):
+        passed.pop(_SYSTEM, None)
     if len(names(passed)) > MOST:
         raise PreconditionFailed(f"its connector properties have more than {MOST} names")
     return passed
@@ -125,11 +132,11 @@ def _readable(key: str, value: object) -> Iterator[HostName]:
 def _is_name(key: str, text: str) -> bool:
     kind = _KINDS[key]
     if kind is Kind.WWN:
-        return bool(_WWN.fullmatch(_wwn(text)))
+        return bool(_PLAIN.fullmatch(text) and _WWN.fullmatch(_wwn(text)))
     if kind is Kind.ADDRESS:
         address = _address(text)
         return address is not None and not (address.is_multicast or address.is_unspecified)
-    return key == "system uuid" or bool(_PLAIN.fullmatch(text))
+    return bool(_PLAIN.fullmatch(text)) and (key != _SYSTEM or bool(_UUID.fullmatch(_without(text, "-"))))
 
 
 def _spell(key: str, text: str) -> str:
@@ -143,9 +150,7 @@ def _spell(key: str, text: str) -> str:
         return "" if address is None or address.is_loopback or address.is_link_local else str(address)
     if kind is Kind.UUID:
         plain = _without(text, "-")
-        if key == "system uuid" and (not _UUID.fullmatch(plain) or is_anybodys(plain)):
-            return ""  # firmware says "Not Settable" and the like
-        return plain
+        return "" if key == _SYSTEM and is_anybodys(plain) else plain
     return text.casefold()
 
 
@@ -158,8 +163,11 @@ def _without(text: str, separators: str) -> str:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    found = _SCOPED.fullmatch(text)
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.ip_address(found["address"] if found else "")
     except ValueError:
         return None
-    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.ipv4_mapped or address
+    return None if "%" in text else address

@@ -9,12 +9,12 @@ from typing import Protocol
 
 from csi_cinderlib import envelopes
 from csi_cinderlib.envelopes import NodeKey, UnknownSigner
-from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.errors import DriverError, InvalidRequest
 from csi_cinderlib.node.own_keys import OwnKeys
 from csi_cinderlib.sealing import Sealer
 
 LOOK_SECONDS = 2.0
-"""The least between two questions for the controller's keys: a forged context must not make this node ask all the time."""
+"""The least between an answer and the next question for the controller's keys: a forged context must not make this node ask all the time."""
 
 
 class Opener(Protocol):
@@ -47,6 +47,7 @@ class OwnContexts:
         self._ask = ask
         self._clock = clock
         self._asked_at = float("-inf")
+        self._failure: DriverError | None = None
         self._guard = threading.Lock()
         self._known: tuple[tuple[int, int], Mapping[str, NodeKey]] = ((0, 0), {})
 
@@ -78,15 +79,26 @@ class OwnContexts:
             self._learn()
 
     def _learn_others_than(self, signers: Mapping[str, str]) -> bool:
-        """Ask, unless another thread just did, or nobody may ask yet again. Whether there are others than these."""
+        """Ask, unless another thread just did, or nobody may ask yet again. Whether there are others than these.
+
+        Raises StoreUnavailable, HostError: nobody can be, or could just now be, asked.
+        """
         with self._guard:
             if self._signers == signers and self._clock() - self._asked_at >= LOOK_SECONDS:
                 self._learn()
+            if self._signers == signers and self._failure:
+                raise self._failure
             return self._signers != signers
 
     def _learn(self) -> None:
-        self._asked_at = self._clock()
-        self._signers = self._ask()
+        self._failure = None
+        try:
+            self._signers = self._ask()
+        except DriverError as error:
+            self._failure = error
+            raise
+        finally:
+            self._asked_at = self._clock()  # those who waited for a slow answer must not ask again, one after the other
 
     def _opened(self, text: str, signers: Mapping[str, str]) -> bytes:
         return envelopes.open(text, node=self._keys.node, keys=self._own(), signers=signers)

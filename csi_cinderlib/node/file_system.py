@@ -120,7 +120,7 @@ def mount(record: StageRecord, device: Device, found: Signature | None = None) -
     kind = record.capability.access_type
     flags = kind.flags if isinstance(kind, Mount) else ()
     modes = ("ro",) if is_read_only(record) else ()
-    options = (*filesystems.mount_options(record.fs_type), *flags, *modes)
+    options = (*filesystems.mount_options(record.fs_type, device.path), *flags, *modes)
     mounts.mount(device.path, record.staging_path, record.fs_type, options)
 
 

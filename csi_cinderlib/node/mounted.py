@@ -6,9 +6,13 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from csi_cinderlib.brick.addresses import addresses_of
+from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import AlreadyExists, HostError, PreconditionFailed
 from csi_cinderlib.host import devices, identities, mounts
 from csi_cinderlib.host.mounts import Mount
+from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.node import health
 from csi_cinderlib.node.stage_record import StageRecord
 from csi_cinderlib.node.stage_records import StageRecords
 
@@ -195,6 +199,27 @@ def unmount_own(
             return here
         table = mounts.unmount_uppermost(path, seen=here)
     return None
+
+
+def require_free(records: StageRecords, connection: Connection) -> None:
+    """See that no other volume works here at an address of this connection: to connect or to undo it would change what that one needs.
+
+    An address that the array gave away since is free: the device there answers as another one, or not at all.
+
+    Raises:
+        HostError: one does; names it.
+    """
+    wanted = addresses_of(connection)
+    for other in records.others(connection.volume_id):
+        device = other.device
+        if device is None or wanted.isdisjoint(addresses_of(other.connection)):
+            continue
+        if not (health.device_problem(device) or health.replaced(device)):
+            raise taken(device, other.volume_id)
+
+
+def taken(device: Device, owner: str) -> HostError:
+    return HostError(f"{device.path} ({device.wwid}) is volume {owner}, which is staged here: not touched")
 
 
 def make_writable(record: StageRecord) -> None:

@@ -176,15 +176,16 @@ class StageRecords:
     def owner_of(self, wwid: str, *, other_than: str) -> str:
         """The volume, other than that one, whose record names this device; "" when none does."""
         owners = (
-            record.volume_id for record in self._others(other_than) if record.device and record.device.wwid == wwid
+            record.volume_id for record in self.others(other_than) if record.device and record.device.wwid == wwid
         )
         return next(owners, "") if wwid else ""
 
     def staged_at(self, path: str, *, other_than: str) -> str:
         """The volume, other than that one, whose record names this staging path; "" when none does."""
-        return next((record.volume_id for record in self._others(other_than) if record.staging_path == path), "")
+        return next((record.volume_id for record in self.others(other_than) if record.staging_path == path), "")
 
-    def _others(self, volume_id: str) -> tuple[StageRecord, ...]:
+    def others(self, volume_id: str) -> tuple[StageRecord, ...]:
+        """Those of all volumes but that one, as this process knows them."""
         with self._guard:
             return tuple(record for _, record in self._known.values() if record.volume_id != volume_id)
 

@@ -67,6 +67,7 @@ class Staging:
         request = replace(request, staging_path=self._paths.resolve(request.staging_path, "staging_target_path"))
         with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(request.staging_path)):
             self._refuse_occupied(request)
+            mounted.require_free(self._records, connection)
             self._records.attachments.enter(request.volume_id, connection.attachment)
             previous = self._records.find(request.volume_id)
             if previous and not previous.is_of(connection):
@@ -176,7 +177,7 @@ class Staging:
             if owner := self._records.owner_of(device.wwid, other_than=record.volume_id):
                 undo.pop_all()  # disconnecting it would take it from that volume
                 self._records.remove(record.volume_id)
-                raise HostError(f"{device.path} ({device.wwid}) is volume {owner}, which is staged here: not touched")
+                raise mounted.taken(device, owner)
             record = self._accept(record, device)
             file_system.undo_growth(self._records, record)
             if record.capability.is_block:

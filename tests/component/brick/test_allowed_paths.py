@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,23 +115,73 @@ def test_a_device_is_allowed_by_its_name_in_dev_and_only_if_it_is_one(pool: Path
         devices.detach_from(str(pool / "volume"))
 
 
+@pytest.fixture
+def secret_device(tmp_path: Path) -> Iterator[str]:
+    """Somebody else has that file on a loop device."""
+    loop = devices.attach_file(str(tmp_path / "secret"))
+    yield loop
+    devices.detach_file(loop, expected=devices.identity(loop))
+
+
 @pytest.mark.root
-def test_a_file_that_takes_the_place_of_another_one_meanwhile_is_not_used(pool: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["link", "name", "pipe"])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_file_that_takes_the_place_of_another_one_meanwhile_is_not_used(
+    pool: Path, tmp_path: Path, secret_device: str, form: str, *, read_only: bool
+) -> None:
     class Raced(AllowedPaths):
         def locate(self, path: str) -> Place:
             place = super().locate(path)
             (pool / "volume").unlink()
-            (pool / "volume").symlink_to(tmp_path / "secret")
+            if form == "link":
+                (pool / "volume").symlink_to(tmp_path / "secret")
+            elif form == "name":
+                (pool / "volume").hardlink_to(tmp_path / "secret")
+            else:
+                os.mkfifo(pool / "volume")
             return place
 
-    with pytest.raises(HostError, match="was replaced while it was attached"):
-        Initiator(tmp_path, allowed=Raced(lambda: [str(pool)])).connect(local(pool / "volume"))
-    assert str(tmp_path / "secret") not in loopctl.attached().values()
+    before = loopctl.attached()
+    initiator = Initiator(tmp_path, allowed=Raced(lambda: [str(pool)]))
+    with pytest.raises(HostError, match=r"was replaced meanwhile|attaching .*/pool/volume: "):
+        initiator.connect(replace(local(pool / "volume"), read_only=read_only))
+    assert loopctl.attached() == before
+    assert loopctl.backing_path(int(secret_device.removeprefix("/dev/loop"))) == str(tmp_path / "secret")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("way", ["secret", "pool/link", "pool/ladder/secret"])
+def test_what_is_no_volume_here_is_not_detached_either(
+    pool: Path, tmp_path: Path, secret_device: str, way: str
+) -> None:
+    """After an attach that was refused, NodeStageVolume lets go of the volume by its connection alone."""
+    (pool / "link").symlink_to(tmp_path / "secret")
+    (pool / "ladder").symlink_to(tmp_path)
+    initiator = Initiator(tmp_path, allowed=below(pool))
+    with pytest.raises(InvalidRequest):
+        initiator.connect(local(tmp_path / way))
+    initiator.disconnect(local(tmp_path / way))
+    assert loopctl.backing_path(int(secret_device.removeprefix("/dev/loop"))) == str(tmp_path / "secret")
+
+
+@pytest.mark.root
+def test_a_link_in_the_place_of_a_volume_that_was_attached_detaches_nothing_else(
+    pool: Path, tmp_path: Path, secret_device: str
+) -> None:
+    initiator = Initiator(tmp_path, allowed=below(pool))
+    device = initiator.connect(local(pool / "volume"))
+    initiator.disconnect(local(pool / "volume"), device)
+    (pool / "volume").unlink()
+    (pool / "volume").symlink_to(tmp_path / "secret")
+    initiator.disconnect(local(pool / "volume"), device)  # as after a crash before the record was removed
+    assert loopctl.backing_path(int(secret_device.removeprefix("/dev/loop"))) == str(tmp_path / "secret")
 
 
 def test_a_path_elsewhere_is_not_below_a_directory(pool: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="is not below"):
         file_below(str(pool), str(tmp_path / "secret"))
+    with pytest.raises(InvalidRequest, match="must not lead upwards"):  # Scality's connector joins it with the export
+        file_below(str(pool), f"{pool}/../secret")
 
 
 def test_a_process_that_makes_its_own_connections_names_what_it_likes(pool: Path, tmp_path: Path) -> None:
@@ -140,6 +191,8 @@ def test_a_process_that_makes_its_own_connections_names_what_it_likes(pool: Path
 
 KEYRING = '[client.cinder]\n\tkey = AQBzLc==\n\tcaps mon = "profile rbd"\n'
 RBD = {"name": "pool/image", "cluster_name": "ceph", "auth_username": "cinder", "hosts": ["192.0.2.1", "[2001:db8::1]"]}
+LIGHTOS = {"uuid": "8bd5d5cd-eb5f-4d6a-9f07-43e8d5a7cbd3"}
+LIGHTOS_NODE = {"transport_type": "tcp", "target_portal": "192.0.2.1", "target_port": 4420}
 NFS = {"export": "192.0.2.1:/x y", "name": "v"}
 
 
@@ -150,6 +203,9 @@ NFS = {"export": "192.0.2.1:/x y", "name": "v"}
         ("nfs", {**NFS, "options": "-o vers=4,bind"}),
         ("nfs", {**NFS, "options": "-obind"}),
         ("nfs", {**NFS, "options": "-o RBind"}),
+        ("nfs", {**NFS, "options": "-o offset=0"}),
+        ("nfs", {**NFS, "options": "-o ro,verity.hashdevice=/dev/sda"}),
+        ("glusterfs", {**NFS, "options": "-o acl -o log-file=/etc/cron.d/x"}),
         ("nfs", {**NFS, "options": "-t ext4"}),
         ("nfs", {**NFS, "options": "-o"}),
         ("glusterfs", {**NFS, "export": "--bind"}),
@@ -157,15 +213,23 @@ NFS = {"export": "192.0.2.1:/x y", "name": "v"}
         ("rbd", {**RBD, "name": "../sda"}),
         ("rbd", {**RBD, "name": "pool/../../sda"}),
         ("rbd", {**RBD, "name": "pool"}),
+        ("rbd", {**RBD, "name": "pool/--options=nocephx_sign_messages"}),
         ("rbd", {**RBD, "cluster_name": "../../root/x"}),
         ("rbd", {**RBD, "auth_username": "a/b"}),
         ("rbd", {**RBD, "hosts": ["192.0.2.1\nlog_file = /etc/cron.d/x"]}),
         ("rbd", {**RBD, "keyring": f"{KEYRING}log_file = /etc/cron.d/x"}),
         ("lightos", {"uuid": "../../etc/cron.d/x"}),
+        ("lightos", {**LIGHTOS, "subsysnqn": "nqn.a -p /etc/x"}),
+        ("lightos", {**LIGHTOS, "lightos_nodes": {"a": {**LIGHTOS_NODE, "target_portal": "192.0.2.1\n-t pcie"}}}),
         ("nvmeof", {"alias": "../sda"}),
         ("nvme", {"alias": ".."}),
         ("iscsi", {"target_iqn": "../../x"}),
         ("iser", {"target_iqns": ["iqn.a", "iqn/b"]}),
+        ("iscsi", {"target_lun": "0/../../../../../../devices/pci0000:00/ata1/host0/target0:0:0/0:0:0:0"}),
+        ("iscsi", {"target_lun": "*"}),
+        ("iser", {"target_luns": [1, "-"]}),
+        ("iscsi", {"target_portal": "192.0.2.1:3260/../x"}),
+        ("fibre_channel", {"target_lun": "0-part1"}),
     ],
 )
 def test_a_name_that_would_be_a_path_or_a_line_or_an_option_is_refused(
@@ -182,11 +246,16 @@ def test_a_name_that_would_be_a_path_or_a_line_or_an_option_is_refused(
         ("nfs", {**NFS, "options": None}),
         ("rbd", {**RBD, "keyring": KEYRING, "ports": ["6789"]}),
         ("rbd", {**RBD, "keyring": None}),
-        ("lightos", {"uuid": "8bd5d5cd-eb5f-4d6a-9f07-43e8d5a7cbd3"}),
+        (
+            "lightos",
+            {**LIGHTOS, "subsysnqn": "nqn.2016-01.com.lightbitslabs:uuid:a", "lightos_nodes": {"a": LIGHTOS_NODE}},
+        ),
         ("nvmeof", {"target_nqn": "nqn.a"}),
         ("nvmeof", {"alias": "volume-1"}),
         ("iscsi", {"target_iqn": "iqn.2010-10.org.openstack:volume-1", "target_portals": ["[2001:db8::1]:3260"]}),
-        ("fibre_channel", {}),
+        ("iscsi", {"target_lun": 0, "target_luns": [1, "16640"], "target_portal": "192.0.2.1:3260,1"}),
+        ("iscsi", {"target_portals": ["[fe80::1%eth0]:3260", "array.example.org:3260"]}),
+        ("fibre_channel", {"target_lun": 3, "target_luns": None}),
     ],
 )
 def test_names_that_back_ends_give_pass(protocol: str, data: Mapping[str, object]) -> None:

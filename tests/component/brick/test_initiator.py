@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import logging
 import os
@@ -11,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from oslo_config import cfg
 
 from csi_cinderlib.brick import AllowedPaths, Device, Initiator, initiator
+from csi_cinderlib.brick.loading import prepare
 from csi_cinderlib.errors import HostError, InvalidRequest, Unsupported
 from csi_cinderlib.host import devices, loopctl, mounts
 from csi_cinderlib.model.connection import Connection
@@ -79,6 +82,39 @@ def test_the_connection_is_not_changed_by_os_brick(tools: Tools, tmp_path: Path)
         with pytest.raises(HostError, match="VolumeDeviceNotFound"):
             Initiator(tmp_path).connect(given)
     assert given.data == old
+
+
+def test_names_that_are_refused_are_not_used_to_let_go_of_a_volume(tools: Tools, tmp_path: Path) -> None:
+    """LightOS's connector removes the file that it would have written, NVMe-oF's stops the RAID of that name."""
+    log = tools({"nvme": "exit 3", "mdadm": ""})
+    files, kept = tmp_path / "discovery.d", tmp_path / "kept.conf"
+    files.mkdir()
+    kept.touch()
+    prepare(tmp_path / "locks")
+    importlib.import_module("os_brick.initiator.connectors.lightos")
+    cfg.CONF.set_override("lightos_discovery_client_dir_path", str(files), "os_brick")
+    try:
+        for given in (
+            connection("lightos", {"uuid": "../kept"}),
+            connection("nvmeof", {**NVME, "alias": "../sda", "volume_replicas": []}),
+        ):
+            with pytest.raises((HostError, InvalidRequest)):
+                Initiator(tmp_path).connect(given)
+            Initiator(tmp_path).disconnect(given)
+            with pytest.raises(InvalidRequest, match="is not a plain name"):
+                Initiator(tmp_path).disconnect(given, Device(path="/dev/absent"))
+    finally:
+        cfg.CONF.clear_override("lightos_discovery_client_dir_path", "os_brick")
+    assert kept.exists()
+    assert log.read_text() == ""
+
+
+def test_a_connection_names_no_device_that_is_let_go_instead(tools: Tools, tmp_path: Path) -> None:
+    """os-brick would stop a RAID below /dev/md, flush any other device, and unlink what looks like a link of its own."""
+    log = tools({"nvme": "exit 3", "mdadm": "", "blockdev": ""})
+    for path in ("/dev/md/../null", "/dev/null", "/dev/disk/by-id/os-brick+dev+null"):
+        Initiator(tmp_path).disconnect(connection("nvmeof", {**NVME, "device_path": path, "encrypted": True}))
+    assert "/dev" not in log.read_text()
 
 
 def test_a_host_without_fibre_channel_says_so(tools: Tools, tmp_path: Path) -> None:

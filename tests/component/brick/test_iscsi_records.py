@@ -108,12 +108,19 @@ def test_what_lies_there_and_is_no_record_is_left_alone(tmp_path: Path) -> None:
     assert elsewhere.read_text() == "kept"
 
 
-@pytest.mark.parametrize("password", ["a\nnode.startup = automatic", "a\r", "a\0b", "\x7f"])
-def test_a_password_of_several_lines_is_refused_and_not_shown(password: str) -> None:
+@pytest.mark.parametrize(
+    ("password", "problem"),
+    [
+        *((odd, "has a control character") for odd in ("a\nnode.startup = automatic", "a\r", "a\0b", "\x7f")),
+        *((odd, "begins or ends with a blank") for odd in (" secret", "secret ", " ")),
+        *((odd, "has 256 bytes, more than 255") for odd in ("x" * 256, "\u00fc" * 128)),
+    ],
+)
+def test_a_password_that_a_line_cannot_hold_is_refused_and_not_shown(password: str, problem: str) -> None:
     argv = (*update()[:-1], password)
-    with pytest.raises(ValueError, match="has a control character") as refused:
+    with pytest.raises(ValueError, match=problem) as refused:
         iscsi_records.parse(argv)
-    assert password not in str(refused.value)
+    assert password == " " or password not in str(refused.value)
     if os.geteuid() == 0:
         with pytest.raises(ProcessExecutionError, match=r"-v \*\*\*") as failed:
             execute(*argv)
@@ -130,8 +137,8 @@ def test_a_password_of_the_target_is_one_too() -> None:
     assert iscsi_records.parse(update(name="node.session.auth.password_in")).passwords
 
 
+LONG = "x" * iscsi_records.LONGEST
 WITH_ISCSIADM = f"""
-import os
 from csi_cinderlib.brick.execute import execute
 
 target = ("iscsiadm", "-m", "node", "-T", {IQN!r}, "-p", "10.9.8.7:3260")
@@ -140,6 +147,9 @@ for name, value in (("authmethod", "CHAP"), ("username", "user"), ("password", {
     execute(*target, "--op", "update", "-n", "node.session.auth." + name, "-v", value)
 print(execute(*target, "-S")[0])
 execute(*target, "--op", "update", "-n", "node.startup", "-v", "automatic")
+print(execute(*target, "-S")[0])
+
+execute(*target, "--op", "update", "-n", "node.session.auth.password_in", "-v", {LONG!r})
 print(execute(*target, "-S")[0])
 
 discovery = ("iscsiadm", "-m", "discoverydb", "-t", "sendtargets", "-p", "10.9.8.7:3260", "-I", "default")
@@ -163,5 +173,6 @@ def test_iscsiadm_itself_reads_them_from_there(tmp_path: Path) -> None:
     argv = ["unshare", "--mount", "sh", "-c", setup, "sh", sys.executable, str(script)]
     ended = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": "."})
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count(f"node.session.auth.password = {CANARY}\n") == 2
+    assert ended.stdout.count(f"node.session.auth.password = {CANARY}\n") == 3
+    assert ended.stdout.count(f"node.session.auth.password_in = {LONG}\n") == 1
     assert ended.stdout.count(f"discovery.sendtargets.auth.password = {CANARY}\n") == 1

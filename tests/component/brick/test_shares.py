@@ -41,6 +41,9 @@ def test_a_share_is_left_with_its_last_volume(tmp_path: Path, share: Path) -> No
     initiator = Initiator(tmp_path)
     first, second = initiator.connect(volume("volume-1")), initiator.connect(volume("volume-2"))
     assert first.path != second.path
+    assert (
+        tmp_path / "shares"
+    ).stat().st_mode & 0o777 == 0o700  # others of this host have no way to what a server shows
     assert first.file == str(share / "volume-1")
     initiator.disconnect(volume("volume-1"), first)
     assert mounts.find(str(share))
@@ -64,7 +67,10 @@ def test_a_link_on_a_share_leads_nowhere(tmp_path: Path, share: Path) -> None:
     with pytest.raises(InvalidRequest, match="volume-4 is no regular file"):
         Initiator(tmp_path).connect(volume("volume-4"))
     assert str(tmp_path / "secret") not in loopctl.attached().values()
-    Initiator(tmp_path).disconnect(volume("volume-1"))
+    loop = devices.attach_file(str(tmp_path / "secret"))  # somebody else's
+    Initiator(tmp_path).disconnect(volume("volume-4"))
+    assert loopctl.backing_path(int(loop.removeprefix("/dev/loop"))) == str(tmp_path / "secret")
+    devices.detach_from(str(tmp_path / "secret"))
 
 
 def test_a_loop_device_has_no_scsi_paths(tmp_path: Path) -> None:

@@ -18,12 +18,19 @@ def loop(tmp_path: Path) -> Iterator[Callable[..., str]]:
     attached: list[str] = []
     names: set[str] = set()
 
-    def make(mib: int = 64, name: str = "disk.img", **options: bool) -> str:
+    def make(
+        mib: int = 64,
+        name: str = "disk.img",
+        *,
+        read_only: bool = False,
+        direct_io: bool = True,
+        block_size: int = devices.BLOCK_SIZE,
+    ) -> str:
         path = tmp_path / name
         names.add(name)
         with path.open("ab") as file:
             file.truncate(mib * MIB)
-        device = devices.attach_file(str(path), **options)
+        device = devices.attach_file(str(path), read_only=read_only, direct_io=direct_io, block_size=block_size)
         attached.append(device)
         return device
 

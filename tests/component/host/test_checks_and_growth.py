@@ -67,8 +67,9 @@ def test_only_an_ext_with_noted_errors_is_checked(name: str, dirty: bool) -> Non
 
 
 @pytest.mark.parametrize(("fs_type", "options"), [("ext4", ()), ("xfs", ("nouuid",)), ("btrfs", ()), ("ext2", ())])
-def test_options_that_are_always_used(fs_type: str, options: tuple[str, ...]) -> None:
-    assert filesystems.mount_options(fs_type) == options
+def test_options_that_are_always_used(fs_type: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "device").write_bytes(bytes(4096))
+    assert filesystems.mount_options(fs_type, str(tmp_path / "device")) == options
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_new_file_system_is_recognised_and_mounts(fs_type: str, loop: Loop, ta
     assert 300 * MIB < made.size <= 320 * MIB
     assert not blankness.is_blank(device)
     assert not filesystems.needs_growth(device)
-    mounts.mount(device, target, fs_type, filesystems.mount_options(fs_type))
+    mounts.mount(device, target, fs_type, filesystems.mount_options(fs_type, device))
     (Path(target) / "file").write_text("data")
     assert filesystems.probe(device)
 
@@ -264,7 +264,7 @@ def test_an_xfs_and_its_clone_are_mounted_side_by_side(loop: Loop, target: str, 
     clone = loop(320, "clone.img")
     other = tmp_path / "other"
     other.mkdir()
-    options = filesystems.mount_options("xfs")
+    options = filesystems.mount_options("xfs", device)
     mounts.mount(device, target, "xfs", options)
     mounts.mount(clone, str(other), "xfs", options)
     copied = filesystems.probe(clone)
@@ -278,7 +278,7 @@ def test_a_clean_file_system_is_mounted_from_a_read_only_device(fs_type: str, lo
     device = loop(320)
     filesystems.make(device, fs_type)
     devices.set_read_only(device, True)
-    mounts.mount(device, target, fs_type, (*filesystems.mount_options(fs_type), "ro"))
+    mounts.mount(device, target, fs_type, (*filesystems.mount_options(fs_type, device), "ro"))
     found = mounts.find(target)
     assert found
     assert found.read_only

@@ -80,6 +80,29 @@ def test_forged_texts_make_the_node_ask_no_more_often_than_it_may(site: Site) ->
         site.now += LOOK_SECONDS
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_calls_that_waited_for_a_slow_answer_ask_no_more(site: Site, answers: bool) -> None:
+    """Each would hold a thread of the server for as long again."""
+    asked = []
+
+    def ask() -> Mapping[str, str]:
+        asked.append(site.now)
+        site.now += 60
+        if not answers:
+            raise StoreUnavailable("no answer")
+        return {OLD.id: OLD.public}
+
+    contexts = OwnContexts(site.keys, Sealer(), signers={OLD.id: OLD.public}, ask=ask, clock=lambda: site.now)
+    for _ in range(5):
+        with pytest.raises(InvalidRequest if answers else StoreUnavailable):
+            contexts.open(site.sealed(NEW))
+    assert asked == [100.0]
+    site.now += LOOK_SECONDS
+    with pytest.raises(InvalidRequest if answers else StoreUnavailable):
+        contexts.open(site.sealed(NEW))
+    assert len(asked) == 2
+
+
 def test_of_many_that_meet_a_new_key_at_once_each_opens_its_text_and_one_asks(site: Site) -> None:
     site.registered[NEW.id] = NEW.public
     text = site.sealed(NEW)

@@ -135,6 +135,25 @@ def test_a_file_system_with_noted_errors_is_checked_before_it_is_mounted(node: N
     assert found.dirty is read_only, "a device that takes no writes is left as it is"
 
 
+@pytest.mark.parametrize("request_in_superblock", ["ssv errors 3", "ssv mount_opts errors=panic", "ssv errors 2"])
+def test_no_file_system_stops_the_machine_by_its_own_wish(node: Node, request_in_superblock: str) -> None:
+    """An array, or a tenant who wrote its volume raw, may ask for a panic of the kernel at the first error."""
+    volume = prepared(node)
+    edit(volume, request_in_superblock)
+    staged = node.stage(volume)
+    here = mounts.find(staged)
+    assert here
+    assert "errors=panic" not in here.super_options
+    assert (
+        "errors=remount-ro" in here.super_options or request_in_superblock == "ssv errors 2"
+    )  # shown where it differs
+    node.unstage(volume)
+    node.stage(volume, mount_capability("ext4", "errors=panic"))
+    asked = mounts.find(staged)
+    assert asked
+    assert "errors=remount-ro" not in asked.super_options, "an administrator may ask for it"
+
+
 def test_a_file_system_with_a_count_of_errors_alone_is_checked(node: Node) -> None:
     """As a clone of a volume may have it: publishing would refuse it for ever."""
     volume = prepared(node)

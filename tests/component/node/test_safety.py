@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.brick import ANYWHERE, Device, Initiator
+from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import CorruptRecord, HostError, PreconditionFailed, UnsafeToFormat
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.model.capability import AccessMode, Capability
-from csi_cinderlib.model.connection import Formatting
+from csi_cinderlib.model.connection import Connection, Formatting
 from csi_cinderlib.model.requests import StageVolume
 from csi_cinderlib.node.stage_record import State
+from csi_cinderlib.node.staging import Staging
 from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 
@@ -151,16 +154,55 @@ def test_a_file_that_was_deleted_and_made_anew_under_a_staged_volume_is_another_
     assert not (Path(staged) / "f").exists()
 
 
-def test_a_device_that_is_another_volume_here_is_refused_and_that_volume_stays(node: Node) -> None:
+@pytest.mark.parametrize("by_its_name", [True, False])
+def test_a_device_that_is_another_volume_here_is_refused_and_that_volume_stays(
+    node: Node, *, by_its_name: bool
+) -> None:
     first = node.volume()
     node.stage(first)
     second = Volume(id="second", file=first.file)
+    if not by_its_name:
+        second.file = node.base / "elsewhere" / first.file.name
+        second.file.parent.mkdir()
+        second.file.hardlink_to(first.file)
     with pytest.raises(HostError, match="is volume vol, which is staged here"):
         node.stage(second)
     assert node.records.find("second") is None
     assert node.stats(first, node.staging_path(first)).condition.abnormal is False
     node.unstage(first)
     assert_nothing_left(node.base)
+
+
+class Failing(Initiator):
+    """An array that names another volume's address, and a connection that fails for whatever reason."""
+
+    def connect(self, connection: Connection) -> Device:
+        super().connect(connection)
+        raise HostError("after all")
+
+
+def test_the_address_of_another_volume_is_neither_connected_nor_undone(node: Node) -> None:
+    first = node.volume()
+    node.stage(first, BLOCK)
+    node.initiator = Failing(node.base / "state", allowed=ANYWHERE)
+    node.staging = Staging(node.records, node.initiator, node.sealer, KeyedLocks())
+    with pytest.raises(HostError, match="is volume vol, which is staged here"):
+        node.stage(Volume(id="second", file=first.file), BLOCK)
+    assert node.records.find("second") is None
+    assert node.stats(first, node.staging_path(first)).condition.abnormal is False
+
+
+def test_the_address_of_a_volume_whose_device_is_gone_is_free(node: Node) -> None:
+    """Its unstage never came, and the array has given the address to another volume."""
+    first = node.volume()
+    node.stage(first, BLOCK)
+    devices.detach_from(str(first.file))
+    first.file.rename(node.base / "given-away")
+    second = Volume(id="second", file=first.file)
+    with first.file.open("wb") as file:
+        file.truncate(SIZE)
+    node.stage(second, BLOCK)
+    assert node.records.find("second")
 
 
 def test_a_staging_mount_that_is_gone_is_repaired(node: Node) -> None:

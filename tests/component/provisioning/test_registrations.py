@@ -244,9 +244,16 @@ def test_what_many_hosts_have_is_no_name(site: Site, anybodys: Mapping[str, obje
         {"wwpns": "50014380186af83c"},
         {"wwpns": ["5001438"]},
         {"wwpns": [7]},
+        {"wwpns": ["50014380186a\ufb003c"]},  # a ligature, which is "ff" where letters are folded
         {"ip": "*"},
         {"ip": "0.0.0.0"},  # refused
         {"ip": "192.0.2.0/24"},
+        {"ip": "192.0.2.7%,2001:db8::10"},
+        {"ip": "192.0.2.7%eth0"},
+        {"host_ips": ["192.0.2.1", "2001:db8::7%eth0 *(rw)"]},
+        {"ip": "2001:db8::7%eth0\n2001:db8::10"},
+        {"initiator": "-delete"},
+        {"wwpns": ["-50014380186af83c"]},
         {"nqn": {"a": 1}},
         {"multipath": {"a": 1}},
         {"os_type": "linux\nx"},
@@ -256,6 +263,15 @@ def test_what_many_hosts_have_is_no_name(site: Site, anybodys: Mapping[str, obje
 def test_properties_that_are_not_what_they_must_be_are_refused(site: Site, odd: Mapping[str, object]) -> None:
     register(site, "thief", odd)
     assert "'thief' is not registered properly" in refusal(site, "thief")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["Not Settable", "", "4c4c4544-0042-4a10-8051-b4c04f4d3232 ", "x\ny", "4c4c4544-0042-4a10-8051-b4c04f4d\ufb0032"],
+)
+def test_a_driver_sees_no_system_uuid_that_is_none(site: Site, odd: str) -> None:
+    register(site, "thief", {"system uuid": odd, "initiator": "iqn.thief"})
+    assert site.registrations.find("thief", "iSCSI")[1] == {"host": "thief", "initiator": "iqn.thief"}
 
 
 def test_a_driver_sees_no_property_that_nobody_knows(site: Site) -> None:
