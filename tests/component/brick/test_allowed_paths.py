@@ -229,7 +229,6 @@ NFS = {"export": "192.0.2.1:/x y", "name": "v"}
         ("iscsi", {"target_lun": "*"}),
         ("iser", {"target_luns": [1, "-"]}),
         ("iscsi", {"target_portal": "192.0.2.1:3260/../x"}),
-        ("fibre_channel", {"target_lun": "0-part1"}),
     ],
 )
 def test_a_name_that_would_be_a_path_or_a_line_or_an_option_is_refused(
