@@ -81,12 +81,8 @@ def _check_iscsi(data: Mapping[str, Any]) -> None:
         _require(all(_WORD.fullmatch(str(item)) for item in _list(data.get(key))), key)
     for key in ("target_portal", "target_portals"):
         _require(all(_HOST.fullmatch(str(item)) for item in _list(data.get(key))), key)
-    _check_luns(data)
-
-
-def _check_luns(data: Mapping[str, Any]) -> None:
-    """The disk is looked for below its session in /sys, by a path that ends in the LUN: `0/../..` or `*` would be another disk."""
     for key in ("target_lun", "target_luns"):
+        # The disk is looked for below its session in /sys, by a path that ends in the LUN: `0/../..` or `*` would be another disk.
         _require(all(_NUMBER.fullmatch(str(item)) for item in _list(data.get(key))), key)
 
 
@@ -97,7 +93,6 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "nvme": _check_nvme,
     "iscsi": _check_iscsi,
     "iser": _check_iscsi,
-    "fibre_channel": _check_luns,
 }
 
 

@@ -212,8 +212,8 @@ def require_free(records: StageRecords, connection: Connection) -> None:
     wanted = addresses_of(connection)
     for other in records.others(connection.volume_id):
         device = other.device
-        if device is None or wanted.isdisjoint(addresses_of(other.connection)):
-            continue
+        if device is None or not device.wwid or wanted.isdisjoint(addresses_of(other.connection)):
+            continue  # one without a name would always seem to be what it was
         if not (health.device_problem(device) or health.replaced(device)):
             raise taken(device, other.volume_id)
 

@@ -141,11 +141,10 @@ def test_a_file_that_takes_the_place_of_another_one_meanwhile_is_not_used(
                 os.mkfifo(pool / "volume")
             return place
 
-    before = loopctl.attached()
     initiator = Initiator(tmp_path, allowed=Raced(lambda: [str(pool)]))
     with pytest.raises(HostError, match=r"was replaced meanwhile|attaching .*/pool/volume: "):
         initiator.connect(replace(local(pool / "volume"), read_only=read_only))
-    assert loopctl.attached() == before
+    assert [path for path in loopctl.attached().values() if str(tmp_path) in path] == [str(tmp_path / "secret")]
     assert loopctl.backing_path(int(secret_device.removeprefix("/dev/loop"))) == str(tmp_path / "secret")
 
 
@@ -229,7 +228,6 @@ NFS = {"export": "192.0.2.1:/x y", "name": "v"}
         ("iscsi", {"target_lun": "*"}),
         ("iser", {"target_luns": [1, "-"]}),
         ("iscsi", {"target_portal": "192.0.2.1:3260/../x"}),
-        ("fibre_channel", {"target_lun": "0-part1"}),
     ],
 )
 def test_a_name_that_would_be_a_path_or_a_line_or_an_option_is_refused(
