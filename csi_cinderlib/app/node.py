@@ -14,7 +14,7 @@ from csi_cinderlib.brick import AllowedPaths, Initiator, connector_properties, e
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.csi.node import Node
-from csi_cinderlib.csi.server import Service
+from csi_cinderlib.csi.server import MEASURING_WORKERS, Service
 from csi_cinderlib.host.patience import Patience
 from csi_cinderlib.node import registration
 from csi_cinderlib.node.calls import Calls
@@ -78,7 +78,7 @@ class NodeSide:
         self._records = StageRecords(settings.state_dir, self._paths)
         allowed = AllowedPaths(lambda: local_paths.allowed(settings))
         self._initiator = Initiator(settings.state_dir, multipath=settings.multipath, allowed=allowed)
-        self._calls = Calls(self._records, Patience(settings.workers))
+        self._calls = Calls(self._records, Patience(settings.workers, MEASURING_WORKERS))
         self._staging = Staging(self._records, self._initiator, contexts, self._locks, self._paths, self._calls)
         tell_what_is_missing(multipath=settings.multipath)
 

@@ -21,12 +21,14 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 5.0
 """For one look at a share, device or file system. One that answers does so within milliseconds."""
+CROWDED_SECONDS = 1.0
+"""For a look that leaves room, at a source that many callers wait for already: they would have all threads until LOOK_SECONDS are over."""
 SLOW_SECONDS = 15.0
 """After which a call counts as slow: making a large file system, say, or waiting for a device that hangs."""
 WAIT_SECONDS = 110.0
 """For a slow call. The kubelet gives up after 120 s, and what goes on in this process is then the retry's to find."""
 _OF_ONE_SOURCE = 4
-"""Slow calls of one share, or device, have at most this part (a quarter) of the threads, and those of all have at most half."""
+"""Those who wait for one share, or device, have at most this part (a quarter) of the threads, and those who wait for any at most half."""
 
 
 class Job(Generic[T]):
@@ -88,47 +90,60 @@ class Patience:
 
     Args:
         threads: of the server, that wait for calls.
-        look_seconds, slow_seconds, wait_seconds: see LOOK_SECONDS, SLOW_SECONDS, WAIT_SECONDS.
+        lookers: of the server, that wait for looks which leave room, and for nothing else.
+        look_seconds, crowded_seconds, slow_seconds, wait_seconds: see LOOK_SECONDS, CROWDED_SECONDS, SLOW_SECONDS, WAIT_SECONDS.
     """
 
     def __init__(
         self,
         threads: int = 128,
+        lookers: int = 32,
         *,
         look_seconds: float = LOOK_SECONDS,
+        crowded_seconds: float = CROWDED_SECONDS,
         slow_seconds: float = SLOW_SECONDS,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._look_seconds = look_seconds
+        self._crowded_seconds = min(crowded_seconds, look_seconds)
         self._slow_seconds = slow_seconds
         self._wait_seconds = wait_seconds
-        self._most_slow = max(1, threads // 2)
-        self._most_slow_of_source = max(1, threads // _OF_ONE_SOURCE)
+        self._looking, self._slow = _Room(lookers), _Room(threads)
         self._numbers = itertools.count()
         self._looks: dict[str, dict[Hashable, Job[object]]] = {}
         self._calls: dict[str, dict[Hashable, Job[object]]] = {}
-        self._waiting: Counter[str] = Counter()
         self._guard = threading.Lock()
 
-    def look(self, source: str, key: Hashable, work: Callable[[], T]) -> T:
+    def look(self, source: str, key: Hashable, work: Callable[[], T], *, leaves_room: bool = False) -> T:
         """Ask a source something that it should answer at once.
 
         While an earlier look at it has not ended in time, no further one is begun.
 
         Args:
             key: of what is asked. Callers that ask the same at the same time share one answer.
+            leaves_room: the caller gives up early when many others wait already.
 
         Raises:
             NoAnswer: the source hangs. Also whatever the work raises.
+            OperationPending: many wait already, and it has not answered for `crowded_seconds`. It may hang, or be slow.
         """
         with self._guard:
             job = self._looks.get(source, {}).get(key)
             if job is None:
                 self._refuse_hanging(source)
                 job = self._begin(self._looks, source, key, work)
-        if not job.is_done_within(self._look_seconds - job.seconds):
-            raise _no_answer(source, job.seconds)
-        return job.answer()  # type: ignore[return-value]  # the key stands for the type
+        limit = self._look_seconds
+        if leaves_room and not job.is_done_within(self._crowded_seconds - job.seconds):
+            is_done = self._looking.waits(source, job, limit)
+        else:
+            is_done = job.is_done_within(limit - job.seconds)
+        if is_done:
+            return job.answer()  # type: ignore[return-value]  # the key stands for the type
+        if leaves_room and job.seconds < limit:
+            raise OperationPending(
+                f"{source} has not answered for {job.seconds:.0f} s, and many calls wait for it; repeat this one later"
+            )
+        raise _no_answer(source, job.seconds)
 
     def carry_out(self, source: str, work: Callable[[], T], *, wait: float | None = None) -> T:
         """Do something that may take long.
@@ -146,7 +161,7 @@ class Patience:
             self._refuse_crowded(source)
             job = self._begin(self._calls, source, next(self._numbers), work)
         limit = self._wait_seconds if wait is None else wait
-        if job.is_done_within(min(limit, self._slow_seconds)) or self._is_waited_for(source, job, limit):
+        if job.is_done_within(min(limit, self._slow_seconds)) or self._slow.waits(source, job, limit):
             return job.answer()
         raise OperationPending(f"{source}: this call is at work for {job.seconds:.0f} s and goes on; repeat it later")
 
@@ -165,7 +180,7 @@ class Patience:
 
     def _refuse_crowded(self, source: str) -> None:
         slow = [job for job in self._calls.get(source, {}).values() if job.seconds > self._slow_seconds]
-        if len(slow) >= self._most_slow_of_source:
+        if len(slow) >= self._slow.most_of_source:
             raise OperationPending(
                 f"{source}: {len(slow)} calls are at work for more than {self._slow_seconds:g} s; repeat this one later"
             )
@@ -192,10 +207,24 @@ class Patience:
         if not jobs[source]:
             del jobs[source]
 
-    def _is_waited_for(self, source: str, job: Job[T], limit: float) -> bool:
-        """Wait for a slow call, unless so many callers do that already that others could not be served."""
+
+class _Room:
+    """The threads that may wait for long, so that there are others for what does not hang. Thread-safe.
+
+    Attributes:
+        most_of_source: so many may wait for one source.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.most_of_source = max(1, threads // _OF_ONE_SOURCE)
+        self._most = max(1, threads // 2)
+        self._waiting: Counter[str] = Counter()
+        self._guard = threading.Lock()
+
+    def waits(self, source: str, job: Job[T], limit: float) -> bool:
+        """Whether the job was done before it was `limit` seconds old. Where so many wait already that there is no room: whether it is done."""
         with self._guard:
-            if self._waiting.total() >= self._most_slow or self._waiting[source] >= self._most_slow_of_source:
+            if self._waiting.total() >= self._most or self._waiting[source] >= self.most_of_source:
                 return job.is_done_within(0)
             self._waiting[source] += 1
         try:

@@ -78,14 +78,15 @@ class Calls:
         return self._patience.carry_out(f"a target of volume {volume_id}", lambda: work(answers))
 
     def look(self, record: StageRecord, key: Hashable, work: Callable[[], T]) -> T:
-        """Ask something of a volume. Raises NoAnswer: see `Patience.look`. Also whatever the work raises."""
+        """Measure something of a volume. Raises NoAnswer, OperationPending: see `Patience.look`. Also whatever the work raises."""
         source = source_of(record.volume_id, record)
-        self._require_answer(source)  # one thread waits for a share that hangs, and not one for each volume on it
-        return self._patience.look(source.name, (record.volume_id, key), work)
+        # One thread waits for a share that hangs, and not one for each volume on it.
+        self._require_answer(source, leaves_room=True)
+        return self._patience.look(source.name, (record.volume_id, key), work, leaves_room=True)
 
-    def _require_answer(self, source: Source) -> None:
+    def _require_answer(self, source: Source, *, leaves_room: bool = False) -> None:
         if source.file:
-            self._patience.look(source.name, "answer", lambda: _ask(source.file))
+            self._patience.look(source.name, "answer", lambda: _ask(source.file), leaves_room=leaves_room)
 
 
 def _ask(file: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from csi_cinderlib.errors import HostError, NoAnswer, NotFound
+from csi_cinderlib.errors import HostError, NoAnswer, NotFound, OperationPending
 from csi_cinderlib.host import devices, filesystems
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.model.requests import Condition, NodeStats, Usage
@@ -24,7 +24,7 @@ class Statistics:
         self._records = records
         self._paths = paths or Paths()
         self._calls = calls or Calls(records)
-        self._last: dict[str, tuple[Usage, ...]] = {}
+        self._last: dict[str, NodeStats] = {}
         self._guard = threading.Lock()
 
     def stats(self, volume_id: str, volume_path: str, staging_path: str = "") -> NodeStats:
@@ -36,10 +36,11 @@ class Statistics:
             NotFound: no such volume here, or not at that path.
             InvalidRequest: a path leads through a link, or is not below the kubelet's directory.
             NoAnswer: the volume hangs, and whether it is at that path cannot be told.
+            OperationPending: many calls wait for what it lies on, and it was not measured before.
         """
         record = self._records.find(volume_id)
         if record is None or record.device is None:
-            self._remember(volume_id, ())
+            self._remember(volume_id, None)
             raise NotFound("volume", volume_id)
         try:
             stats = self._calls.look(
@@ -48,17 +49,22 @@ class Statistics:
         except NoAnswer as error:
             if not _is_recorded(volume_path, record):
                 raise
+            last = self._last.get(volume_id)
             return NodeStats(
-                usage=self._last.get(volume_id) or _size(record),
-                condition=Condition(abnormal=True, message=str(error)),
+                usage=last.usage if last else _size(record), condition=Condition(abnormal=True, message=str(error))
             )
-        self._remember(volume_id, stats.usage)
+        except OperationPending:
+            last = self._last.get(volume_id)
+            if not last or not _is_recorded(volume_path, record):
+                raise
+            return last
+        self._remember(volume_id, stats)
         return stats
 
-    def _remember(self, volume_id: str, usage: tuple[Usage, ...]) -> None:
+    def _remember(self, volume_id: str, stats: NodeStats | None) -> None:
         with self._guard:
-            if usage:
-                self._last[volume_id] = usage
+            if stats and stats.usage:
+                self._last[volume_id] = stats
             else:
                 self._last.pop(volume_id, None)
 

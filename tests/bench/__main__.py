@@ -15,10 +15,11 @@ from pathlib import Path
 from csi_cinderlib.demo.sandbox import private_mounts, sweep
 from tests.bench import stores
 from tests.bench.controllers import controllers
+from tests.bench.hangs import hangs
 from tests.bench.rows import GROUPS, Row
 from tests.bench.scale import scale
 
-OWN = {**GROUPS, "scale": scale, "controllers": controllers}
+OWN = {**GROUPS, "scale": scale, "controllers": controllers, "hangs": hangs}
 LINE = "{:<46} {:>10} {:>9} {:>9}  {:<7} {:>10} {:>7}  {}"
 
 

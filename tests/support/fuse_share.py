@@ -14,7 +14,7 @@ import stat
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,8 @@ LONGEST_HANG = 120.0
 _HEADER = struct.Struct("<IIQQIIIHH")
 _ATTR = struct.Struct("<6Q10I")
 _NO_REPLY = frozenset({2, 36, 42})  # FORGET, INTERRUPT, BATCH_FORGET
+_HELD: Mapping[str, Collection[int]] = {"answer": (), "hang": range(1, 64), "hang data": (15, 16)}  # READ, WRITE
+"""What is not answered after an order."""
 _MOST = 1 << 20
 
 
@@ -52,8 +54,12 @@ class Share:
         self._tell("")
 
     def hang(self) -> None:
-        """From now on nothing is answered."""
+        """From now on nothing is answered. May be ordered again, which is a sign of life: see LONGEST_HANG."""
         self._tell("hang")
+
+    def hang_data(self) -> None:
+        """From now on nothing is read or written, although the share answers all other questions."""
+        self._tell("hang data")
 
     def wait_until_asked(self) -> None:
         """Until it was asked something that it does not answer: whoever asked waits, and cannot be killed."""
@@ -98,31 +104,42 @@ class Server:
         self._files = files
         self._names: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
+        self._held: Collection[int] = ()
+        self._kept: list[bytes] = []
 
     def serve(self) -> None:
-        self._answer(os.read(self._fuse, _MOST + 4096))  # INIT, before which the kernel lets nobody ask
+        self._answer(self._request())  # INIT, before which the kernel lets nobody ask
         os.write(1, b"ok\n")
-        kept: list[bytes] = []
-        hangs = False
         while True:
-            readable, _, _ = select.select([0, self._fuse], [], [], LONGEST_HANG if hangs else None)
+            readable, _, _ = select.select([0, self._fuse], [], [], LONGEST_HANG if self._held else None)
             if not readable:
                 return  # a test that was killed, or waits for this
-            for ready in readable:
-                if ready == self._fuse:
-                    request = os.read(self._fuse, _MOST + 4096)
-                    kept.append(request) if hangs else self._answer(request)
-                    continue
-                order = os.read(0, 100)
+            if self._fuse in readable:
+                self._take()
+            if 0 in readable:
+                order = os.read(0, 100).decode().strip()
                 if not order:
                     return
-                if order == b"asked?\n":
-                    while not kept:
-                        kept.append(os.read(self._fuse, _MOST + 4096))
-                hangs = order != b"answer\n"
-                while kept and not hangs:
-                    self._answer(kept.pop(0))
+                self._obey(order)
                 os.write(1, b"ok\n")
+
+    def _obey(self, order: str) -> None:
+        if order != "asked?":
+            self._held = _HELD[order]
+        while order == "asked?" and not self._kept:
+            self._take()
+        while self._kept and not self._held:
+            self._answer(self._kept.pop(0))
+
+    def _take(self) -> None:
+        request = self._request()
+        if _HEADER.unpack_from(request)[1] in self._held:
+            self._kept.append(request)
+        else:
+            self._answer(request)
+
+    def _request(self) -> bytes:
+        return os.read(self._fuse, _MOST + 4096)
 
     def _answer(self, request: bytes) -> None:
         _, opcode, unique, node, *_ = _HEADER.unpack_from(request)

@@ -1,4 +1,4 @@
-"""Calls that are refused for the moment, repeated as the sidecars and the kubelet do."""
+"""Calls that are refused for the moment, repeated as the sidecars and the kubelet do; and looks, until they show what they should."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ def repeated(call: Callable[[], T], *, seconds: float = 60.0) -> T:
             if error.code() is not grpc.StatusCode.ABORTED or time.monotonic() > deadline:
                 raise
         time.sleep(PAUSE)
+
+
+def until(holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)

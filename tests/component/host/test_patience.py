@@ -66,7 +66,7 @@ def _fail() -> None:
 
 
 def impatient(threads: int = 16, **seconds: float) -> Patience:
-    return Patience(threads, **{"look_seconds": 0.05, "slow_seconds": 0.05, "wait_seconds": 0.1, **seconds})
+    return Patience(threads, threads, **{"look_seconds": 0.05, "slow_seconds": 0.05, "wait_seconds": 0.1, **seconds})
 
 
 def test_what_answers_is_answered() -> None:
@@ -134,6 +134,46 @@ def test_callers_that_ask_the_same_at_once_share_an_answer(hanging: Hanging) -> 
         hanging.released.set()
         assert [call.result(TIMEOUT) for call in calls] == ["at last"] * 8
     assert hanging.begun == 1
+
+
+def look_in_crowd(patience: Patience, source: str, work: Callable[[], str]) -> str:
+    return patience.look(source, "a", work, leaves_room=True)
+
+
+def test_callers_that_wait_for_one_source_leave_threads_to_the_others(hanging: Hanging) -> None:
+    patience = impatient(8, look_seconds=TIMEOUT, crowded_seconds=0.05)
+    with futures.ThreadPoolExecutor(9) as callers:
+        patient = callers.submit(patience.look, SHARE, "a", hanging)
+        calls = [callers.submit(look_in_crowd, patience, SHARE, hanging) for _ in range(8)]
+        eventually(lambda: sum(call.done() for call in calls) == 6)
+        with pytest.raises(OperationPending, match=f"^{SHARE} has not answered for 0 s, and many calls wait for it"):
+            look_in_crowd(patience, SHARE, hanging)
+        assert look_in_crowd(patience, "/srv/other", lambda: "other") == "other"
+        assert not patience.is_hanging(SHARE), "it may be slow"
+        hanging.released.set()
+        outcomes = [type(call.exception(TIMEOUT)) for call in calls]
+        assert patient.result(TIMEOUT) == "at last"
+    assert (outcomes.count(OperationPending), outcomes.count(type(None))) == (6, 2)
+    assert hanging.begun == 1
+
+
+def test_callers_that_wait_for_many_sources_have_half_of_the_threads_at_most(hanging: Hanging) -> None:
+    patience = impatient(look_seconds=TIMEOUT, crowded_seconds=0.05)
+    with futures.ThreadPoolExecutor(16) as callers:
+        calls = [callers.submit(look_in_crowd, patience, f"/srv/{number}", hanging) for number in range(16)]
+        eventually(lambda: sum(call.done() for call in calls) == 8)
+        hanging.released.set()
+        outcomes = [type(call.exception(TIMEOUT)) for call in calls]
+    assert (outcomes.count(OperationPending), outcomes.count(type(None))) == (8, 8)
+
+
+def test_a_look_that_leaves_room_is_an_answer_or_none_when_there_is_room(hanging: Hanging) -> None:
+    patience = impatient(look_seconds=0.2, crowded_seconds=0.05)
+    with pytest.raises(NoAnswer):
+        look_in_crowd(patience, SHARE, hanging)
+    hanging.released.set()
+    eventually(lambda: not patience.is_hanging(SHARE))
+    assert look_in_crowd(patience, SHARE, hanging) == "at last"
 
 
 def test_a_slow_call_goes_on_when_its_caller_has_waited_long_enough(hanging: Hanging) -> None:

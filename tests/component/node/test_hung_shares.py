@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +95,26 @@ def test_volumes_on_a_share_that_hangs_are_abnormal_and_cost_one_thread(node: No
     assert not node.stats(volumes[0], node.staging_path(volumes[0])).condition.abnormal
     with pytest.raises(NotFound):
         node.stats(volumes[0], "/elsewhere")
+
+
+def test_while_many_wait_for_a_share_others_are_told_what_was_measured_last(node: Node, share: Share) -> None:
+    node.patience = Patience(lookers=1, look_seconds=TIMEOUT, crowded_seconds=0.1)
+    node.__post_init__()
+    measured, new = on_share(node, share, "a"), on_share(node, share, "b")
+    path = node.stage(measured)
+    node.stage(new)
+    before = node.stats(measured, path)
+    share.hang()
+    with ThreadPoolExecutor(4) as callers:
+        calls = [callers.submit(node.stats, measured, path) for _ in range(4)]
+        eventually(lambda: sum(call.done() for call in calls) == 3)
+        assert [call.result() for call in calls if call.done()] == [before] * 3
+        for volume, where in ((new, node.staging_path(new)), (measured, "/elsewhere")):
+            with pytest.raises(OperationPending, match=f"^{share.path} has not answered for .* and many calls wait"):
+                node.stats(volume, where)
+        share.answer()
+        assert not any(call.result(TIMEOUT).condition.abnormal for call in calls)
+    assert not node.stats(new, node.staging_path(new)).condition.abnormal
 
 
 def test_nothing_is_begun_on_a_share_that_hangs_and_the_other_volumes_do_not_notice(node: Node, share: Share) -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
+from tests.support.fuse_share import Share, shared
+from tests.support.node_site import Site
 
 Start = Callable[..., DriverProcess]
 RETRIED = (
@@ -47,6 +49,25 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return driver
 
         yield starter
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A node's volumes in files."""
+    site = Site(tmp_path)
+    yield site
+    site.detach()
+    site.clear()
+
+
+@pytest.fixture
+def share(site: Site) -> Iterator[Share]:
+    """A share for some of them, which may hang in the end."""
+    with shared(site.base) as share:
+        yield share
+        share.die()
+        site.detach(besides=share.path)
+        site.clear()
 
 
 @dataclass
