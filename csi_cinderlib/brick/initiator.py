@@ -168,7 +168,12 @@ class Initiator:
             scsi.remove_map(device.path)
 
     def _detach_loop(self, connection: Connection, device: Device | None) -> None:
-        if device and device.file and device.wwid and devices.detach_file(device.path, expected=device.wwid):
+        if (
+            device
+            and device.file
+            and device.wwid
+            and devices.detach_file(device.path, expected=device.wwid, file=device.file)
+        ):
             return  # a file is attached once: `attach_file` takes the loop device that there is
         file = device.file if device else self._path_of(connection)
         if not file:

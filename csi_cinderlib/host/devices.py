@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from csi_cinderlib.errors import HostError, NoAnswer
-from csi_cinderlib.host import kernel, loopctl
+from csi_cinderlib.host import identities, kernel, loopctl
 from csi_cinderlib.host.identities import identity, of_loop, sysfs
 from csi_cinderlib.host.patience import Patience
 from csi_cinderlib.model.size import Bytes
@@ -309,18 +309,20 @@ def _first_of_racers(path: str, state: os.stat_result, number: int, *, read_only
     return first
 
 
-def detach_file(device: str, *, expected: str) -> bool:
+def detach_file(device: str, *, expected: str, file: str = "") -> bool:
     """Detach a loop device; nothing happens when it is free already, or shows another file by now. Whether it was detached.
 
     Args:
         expected: what `identity` said when it was attached. The kernel gives a freed device to whoever asks next, so its
             name alone may be another volume's.
+        file: the path of its file, by which it is known where its share is dead, so that the file itself cannot be asked.
 
     Raises:
         HostError: mounted, claimed by another device, or still open somewhere: nothing is detached behind a user's back.
     """
     # Asked first, since opening another user's disk exclusively fails; and again once nobody else can change it.
-    return _is_still(device, expected) and _detach(device, lambda status: _has_identity(status, expected))
+    is_right = _is_still(device, expected) or identities.shows(device, file)
+    return is_right and _detach(device, lambda status: _has_identity(status, expected), file=file)
 
 
 def detach_from(path: str, *, read_only: bool | None = None, file: os.stat_result | None = None) -> None:
@@ -338,14 +340,18 @@ def detach_from(path: str, *, read_only: bool | None = None, file: os.stat_resul
         _detach(device, lambda status: _shows(status, found) and read_only in (None, status.read_only))
 
 
-def _detach(device: str, is_right: Callable[[loopctl.Status], bool]) -> bool:
-    """Detach the loop device if it is the right one once it is open: it may have become another file's since it was found."""
+def _detach(device: str, is_right: Callable[[loopctl.Status], bool], *, file: str = "") -> bool:
+    """Detach the loop device if it is the right one once it is open: it may have become another file's since it was found.
+
+    Args:
+        file: see `detach_file`.
+    """
     try:
         with kernel.opened(device, os.O_RDONLY | os.O_EXCL, patience=CLAIM_SECONDS) as fd:
-            status = loopctl.status(fd)
-            if status is None or not is_right(status):
+            number = _number_if_right(fd, is_right, device, file)
+            if number is None:
                 return False
-            shown = loopctl.backing_path(status.number)
+            shown = loopctl.backing_path(number)
             loopctl.clear(fd)
             _set_read_only(fd, False)  # this mark outlives the file, and would meet the next one to get the device
     except OSError as error:
@@ -357,12 +363,23 @@ def _detach(device: str, is_right: Callable[[loopctl.Status], bool]) -> bool:
     # The kernel answers yes and waits for the last opener when there is another one: see it gone.
     deadline = time.monotonic() + DETACH_SECONDS
     pause = 0.0005
-    while loopctl.backing_path(status.number) == shown:
+    while loopctl.backing_path(number) == shown:
         if time.monotonic() > deadline:
             raise HostError(f"detaching {device}: a process still has it open; it is released when that closes it")
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
     return True
+
+
+def _number_if_right(fd: int, is_right: Callable[[loopctl.Status], bool], device: str, file: str) -> int | None:
+    """The number of an open loop device, if it is the right one. Raises OSError: its file's share is dead, and it is not known by `file`."""
+    try:
+        status = loopctl.status(fd)
+    except OSError as error:
+        if kernel.is_short(error) or not identities.shows(device, file):
+            raise
+        return int(sysfs(device).name.removeprefix("loop"))
+    return status.number if status and is_right(status) else None
 
 
 def _is_still(device: str, expected: str) -> bool:

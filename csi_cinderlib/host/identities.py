@@ -47,11 +47,14 @@ def identity(device: str) -> str:
 def shows(device: str, file: str) -> bool:
     """Whether a loop device shows the file at that very path, by what the kernel noted when it was attached. Nothing is asked of the
     file, or the share that it lies on. False is no proof: a container that has been restarted sees the path otherwise.
+
+    A share that does not tell what lies at the path any more has the kernel say "deleted" of each file on it.
     """
     try:
-        return bool(file) and os.fsdecode(kernel.read(f"{sysfs(device)}/loop/backing_file")) == f"{file}\n"
+        noted = os.fsdecode(kernel.read(f"{sysfs(device)}/loop/backing_file")).removesuffix("\n")
     except OSError:
         return False
+    return bool(file) and noted in (file, f"{file}{_DELETED}")
 
 
 def of_loop(status: loopctl.Status | None) -> str:

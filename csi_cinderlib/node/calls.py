@@ -8,9 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from csi_cinderlib.errors import NoAnswer
+from csi_cinderlib.brick.device import Device
+from csi_cinderlib.errors import NoAnswer, OperationPending
 from csi_cinderlib.host import kernel
 from csi_cinderlib.host.patience import Patience
+from csi_cinderlib.node import health
 from csi_cinderlib.node.stage_record import StageRecord
 from csi_cinderlib.node.stage_records import StageRecords
 
@@ -67,6 +69,21 @@ class Calls:
             return self._patience.carry_out(f"volume {volume_id}", work, wait=wait)
         self._require_answer(source)
         return self._patience.carry_out(source.name, work, wait=wait)
+
+    def take_down(self, volume_id: str, work: Callable[[], None], give_up: Callable[[Device], None]) -> None:
+        """`carry_out` for what ends a volume on this node.
+
+        An earlier call may have begun while a path was expected back, and wait ever since in a map that queues what it is asked. Once
+        no path is expected back, the map is given up as it would be if this call were carried out.
+        """
+        try:
+            self.carry_out(volume_id, work)
+        except OperationPending:
+            record = self._records.known(volume_id)
+            device = record.device if record and not record.publications else None
+            if device and health.is_without_paths(device):
+                give_up(device)
+            raise
 
     def release(self, volume_id: str, work: Callable[[bool], T]) -> T:
         """Do what does not need the volume's share, as unmounting a target. The work is told whether the share answers."""

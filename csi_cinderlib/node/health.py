@@ -43,6 +43,15 @@ def lost(device: Device) -> str:
     return _problem(device, _WORKING | _RECOVERING)
 
 
+def is_without_paths(device: Device) -> bool:
+    """Whether a map has no path that works, and the kernel tries to bring none back. Asks nothing of the device, which may queue that."""
+    try:
+        is_here = device.multipath and devices.identity(device.path) == device.wwid
+        return is_here and bool(_paths_problem(device, _WORKING | _RECOVERING))
+    except HostError:
+        return False
+
+
 def _problem(device: Device, usable: frozenset[str]) -> str:
     if not devices_exists(device.path):
         return f"the device {device.path} is gone"

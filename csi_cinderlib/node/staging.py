@@ -298,7 +298,7 @@ class Staging:
             HostError: a flush failed (the data is not safe), or something holds the device.
             NoAnswer: its share does not answer; nothing was begun.
         """
-        self._calls.carry_out(volume_id, lambda: self._unstage(volume_id, staging_path))
+        self._calls.take_down(volume_id, lambda: self._unstage(volume_id, staging_path), self._initiator.give_up)
 
     def _unstage(self, volume_id: str, staging_path: str) -> None:
         staging_path = self._paths.resolve(staging_path, "staging_target_path")

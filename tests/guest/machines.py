@@ -11,6 +11,7 @@ MACHINES = {
     "contract-thick": Machine(disks=("40G",), memory="1500M", timeout=1200),
     "contract-files": Machine(memory="3G", timeout=900),
     "iscsi": Machine(disks=("12G",), memory="1500M", timeout=900),
+    "hangs": Machine(disks=("4G",), memory="1500M", timeout=600),
     "crash": Machine(disks=("4G",), timeout=600),
     "files": Machine(disks=("6G",), memory="2500M", timeout=600),
     "bed": Machine(timeout=300),

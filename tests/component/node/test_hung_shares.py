@@ -15,7 +15,8 @@ import pytest
 from csi_cinderlib.errors import NoAnswer, NotFound, OperationPending
 from csi_cinderlib.host import filesystems, kernel, loopctl, mounts
 from csi_cinderlib.host.patience import Patience
-from tests.component.node.bed import BLOCK, MIB, Node, Volume
+from csi_cinderlib.model.capability import Capability
+from tests.component.node.bed import BLOCK, MIB, Node, Volume, mount_capability
 from tests.component.node.conftest import mounted_below
 from tests.support.fuse_share import Share, shared
 
@@ -204,6 +205,27 @@ def test_a_share_that_is_dead_is_an_error_of_its_volumes_only(node: Node, share:
     share.die()
     done = Node(node.base).reconcile()
     assert (done.cleaned, done.failed) == (("left",), ("a",))
+
+
+@pytest.mark.parametrize("capability", [mount_capability(), BLOCK], ids=["mounted", "block"])
+def test_a_volume_on_a_share_that_is_dead_can_go(node: Node, share: Share, capability: Capability) -> None:
+    """The share's server ended, and no question about the volume's file is answered but by an error."""
+    volume, other = on_share(node, share, "a"), on_share(node, share, "b")
+    for item in (volume, other):
+        node.stage(item, capability)
+    target = node.publish(volume, capability)
+    share.die()
+    assert node.stats(volume, target).condition.abnormal
+    node.unpublish(volume)
+    node.unstage(volume)
+    assert node.records.find("a") is None
+    assert [Path(shown).name for shown in loops_of_share(share)] == ["b"]
+    node.unstage(other)
+    assert not loops_of_share(share)
+
+
+def loops_of_share(share: Share) -> list[str]:
+    return [shown for shown in loopctl.attached().values() if shown.startswith(str(share.path))]
 
 
 def test_a_device_that_hangs_is_unstaged_since_that_may_end_its_hanging(node: Node, share: Share) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,29 @@ def faulty(name: str, beneath: str) -> Iterator[FaultyDevice]:
     finally:
         settle()
         run("dmsetup", "remove", "--retry", name)
+
+
+@contextmanager
+def suspended(device: str) -> Iterator[None]:
+    """A mapping that takes all reads and writes, and answers none before the end."""
+    run("dmsetup", "suspend", "--noflush", "--nolockfs", device)
+    try:
+        yield
+    finally:
+        run("dmsetup", "resume", device)
+
+
+@contextmanager
+def offline(disks: Iterable[str]) -> Iterator[None]:
+    """The kernel has given these SCSI disks up, as it does with one that does not recover, though their sessions live."""
+    states = [Path(f"/sys/block/{disk}/device/state") for disk in disks]
+    for state in states:
+        state.write_text("offline\n")
+    try:
+        yield
+    finally:
+        for state in states:
+            state.write_text("running\n")
 
 
 @contextmanager

@@ -59,3 +59,8 @@ def nodes() -> list[str]:
 def disks() -> set[str]:
     """Names of the SCSI disks that this machine has now (sda ...)."""
     return {path.name for path in Path("/sys/block").glob("sd*")}
+
+
+def states() -> set[str]:
+    """The kernel's words for how those are ("running", "blocked", "transport-offline" ...)."""
+    return {Path(f"/sys/block/{disk}/device/state").read_text().strip() for disk in disks()}

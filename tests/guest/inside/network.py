@@ -34,3 +34,14 @@ def cut(number: int) -> None:
 
 def heal(number: int) -> None:
     run("ip", "addr", "add", f"{address(number)}/24", "dev", f"path{number}")
+
+
+@contextmanager
+def silent(*numbers: int) -> Iterator[None]:
+    for number in numbers:
+        cut(number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            heal(number)

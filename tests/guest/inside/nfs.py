@@ -38,6 +38,19 @@ def server(size: str = "600M") -> Iterator[str]:
         run("umount", _ROOT)
 
 
+@contextmanager
+def replaced() -> Iterator[None]:
+    """Another file system is exported in its place, as after a failover that went wrong: what is mounted by now is stale."""
+    run("mount", "-t", "tmpfs", "replacement", _ROOT)
+    run("exportfs", "-f")
+    try:
+        yield
+    finally:
+        run("exportfs", "-ua")
+        run("umount", "--lazy", _ROOT)  # the server may hold it for a moment
+        run("exportfs", "-ra")
+
+
 def _start() -> None:
     for name in ("nfsv4leasetime", "nfsv4gracetime"):
         Path("/proc/fs/nfsd", name).write_text("10")

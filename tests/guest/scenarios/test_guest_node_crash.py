@@ -53,7 +53,7 @@ def killed(call: Callable[[], None], node: NodeProcess) -> bool:
 
 def come(node: NodeProcess, volume: Offer, formatting: Formatting) -> None:
     node.stage(volume.connection(formatting))
-    node.publish(volume.connection(formatting))
+    node.publish(volume.name)
 
 
 def go(node: NodeProcess, volume: Offer) -> None:
@@ -67,17 +67,17 @@ def test_the_way_to_the_pod_is_finished_by_the_retry(node: NodeProcess, volume: 
     assert killed(lambda: come(node, volume, Formatting.NEVER_FORMATTED), node)
     node.start()
     come(node, volume, Formatting.NEVER_FORMATTED)
-    (node.target / "file").write_text("data")
-    assert (node.staging / "file").read_text() == "data"
+    (node.target(volume.name) / "file").write_text("data")
+    assert (node.staging(volume.name) / "file").read_text() == "data"
 
 
 @pytest.mark.parametrize("step", BACK)
 def test_the_way_back_is_finished_by_the_retry_and_keeps_the_data(node: NodeProcess, volume: Offer, step: str) -> None:
     node.start(step)
     come(node, volume, Formatting.NEVER_FORMATTED)
-    (node.target / "file").write_text("data")
+    (node.target(volume.name) / "file").write_text("data")
     assert killed(lambda: go(node, volume), node)
     node.start()
     go(node, volume)
     come(node, volume, Formatting.UNKNOWN)
-    assert (node.target / "file").read_text() == "data"
+    assert (node.target(volume.name) / "file").read_text() == "data"

@@ -102,7 +102,7 @@ def test_a_password_is_shown_nowhere_in_a_volumes_life(node: NodeProcess, offer:
 def life(node: NodeProcess, offer: Offer) -> tuple[Callable[[], None], ...]:
     return (
         lambda: node.stage(offer.connection()),
-        lambda: node.publish(offer.connection()),
+        lambda: node.publish("v"),
         lambda: grow(node, offer),
         lambda: node.unpublish("v"),
         lambda: node.unstage("v"),
@@ -111,7 +111,7 @@ def life(node: NodeProcess, offer: Offer) -> tuple[Callable[[], None], ...]:
 
 def grow(node: NodeProcess, offer: Offer) -> None:
     offer.grow("160M")
-    node.expand(offer.connection(), offer.size)
+    node.expand("v", offer.size)
 
 
 def test_a_wrong_password_is_not_shown_by_what_fails(node: NodeProcess, offer: Offer, tmp_path: Path) -> None:
