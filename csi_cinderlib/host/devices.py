@@ -341,11 +341,7 @@ def detach_from(path: str, *, read_only: bool | None = None, file: os.stat_resul
 
 
 def _detach(device: str, is_right: Callable[[loopctl.Status], bool], *, file: str = "") -> bool:
-    """Detach the loop device if it is the right one once it is open: it may have become another file's since it was found.
-
-    Args:
-        file: see `detach_file`.
-    """
+    """Detach the loop device if it is the right one once it is open: it may have become another one's. `file`: see `detach_file`."""
     try:
         with kernel.opened(device, os.O_RDONLY | os.O_EXCL, patience=CLAIM_SECONDS) as fd:
             number = _number_if_right(fd, is_right, device, file)
