@@ -64,7 +64,11 @@ def register_node(installation: Installation, name: str) -> None:
     """What an attachment needs of a node; nothing there could mount anything."""
     known = installation.get("storagenodes.cinderlib.io", NODE, "-n", NAMESPACE)
     known["metadata"] = {"name": name, "namespace": NAMESPACE}
-    known["spec"]["id"] = known["spec"]["connector"]["host"] = name
+    known["spec"]["id"] = name
+    known["spec"]["connector"] = {
+        "host": name,
+        "initiator": f"iqn.2026-01.org.example:{name}",
+    }  # no name of the true one's
     driver = {"name": DRIVER, "nodeID": name, "topologyKeys": []}
     kind = {"apiVersion": "storage.k8s.io/v1", "kind": "CSINode"}
     installation.apply(
