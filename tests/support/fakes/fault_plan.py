@@ -80,10 +80,14 @@ def _leave_a_child() -> None:
 
 
 def _leave_a_service() -> None:
-    """As a FUSE daemon, which makes a session of its own."""
+    """As a FUSE daemon, which makes a session of its own before the program that started it ends."""
+    ready, written = os.pipe()
     if os.fork() == 0:
         os.setsid()
+        os.write(written, b"!")
         time.sleep(ORPHAN_SECONDS)
+        os._exit(0)
+    os.read(ready, 1)  # until then it belongs to the group that ends with this process
     os._exit(3)
 
 
