@@ -20,6 +20,7 @@ from tests.cluster.bed import images
 from tests.cluster.bed.apiserver import ApiServer, DidNotStart, free_port
 from tests.cluster.bed.node import CannotStart, Cluster
 from tests.support import absence, loops
+from tests.support.repeating import until
 
 pytestmark = pytest.mark.cluster
 
@@ -136,11 +137,19 @@ def test_the_loop_devices_of_a_folder_are_those_on_its_file_systems_too(tmp_path
         undo.callback(run, "umount", str(mount))
         (mount / "volume").write_bytes(bytes(1024**2))
         device = run("losetup", "--find", "--show", str(mount / "volume"))
-        undo.callback(run, "losetup", "--detach", device)
+        undo.callback(detach, device)
         inner, outer = loops.below(str(image))
         assert device == f"/dev/loop{inner}"
         assert loopctl.backing_path(outer) == str(image)
-    assert loops.below(str(image)) == {}
+    until(lambda: loops.below(str(image)) == {})
+
+
+def detach(device: str) -> None:
+    """The kernel keeps it for as long as somebody has it open: udev, say, which looks at each device that changes."""
+    number = int(device.removeprefix("/dev/loop"))
+    file = loopctl.backing_path(number)
+    run("losetup", "--detach", device)
+    until(lambda: loopctl.attached().get(number) != file)
 
 
 def run(*argv: str) -> str:
