@@ -27,13 +27,20 @@ STOP_SECONDS = 60.0
 KUBECTL_SECONDS = 120.0
 _LOOK_SECONDS = 5.0
 """After which a look whether the server is ready has had no answer."""
+_LOWEST_PORT = 10000
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that stays free also while its server is away: below those that the kernel gives to the clients' ends of connections."""
+    first_of_clients = int(_RANGE.read_text().split()[0])
+    lowest = min(_LOWEST_PORT, first_of_clients // 2)
+    while True:
+        # Not by `random`, which begins anew with each test and alike in all processes of a run.
+        port = lowest + secrets.randbelow(first_of_clients - lowest)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class DidNotStart(RuntimeError):
