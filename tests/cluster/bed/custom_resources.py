@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from csi_cinderlib.persistence.kubernetes.resources import API_VERSION, controll
 from csi_cinderlib.persistence.kubernetes.rest import Client, from_kubeconfig
 from csi_cinderlib.persistence.kubernetes.store import KubernetesStore
 from tests.cluster.bed.apiserver import ApiServer
+from tests.support.repeating import until
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def serving(folder: Path) -> Iterator[ApiServer]:
     server.start()
     try:
         server.apply(*definitions())
-        server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=100s")
         yield server
     finally:
         server.stop()
@@ -54,6 +55,8 @@ class Namespace:
         admin = self.server.admin
         admin.post(f"{base}/roles", {"metadata": {"name": name}, "rules": rules})
         admin.post(f"{base}/rolebindings", {"metadata": {"name": name}, "roleRef": reference, "subjects": [subject]})
+        for rule in rules:
+            self._wait_until_granted(account, rule, namespace=self.name)
 
     def grant_in_cluster(self, account: str, verb: str, plural: str) -> None:
         """That verb on a kind of the core group that lies in no namespace."""
@@ -67,6 +70,16 @@ class Namespace:
             f"/apis/{group}/v1/clusterrolebindings",
             {"metadata": metadata, "roleRef": reference, "subjects": [subject]},
         )
+        self._wait_until_granted(account, rule)
+
+    def _wait_until_granted(self, account: str, rule: Mapping[str, Any], *, namespace: str = "") -> None:
+        """The API server goes by what it has heard of roles and bindings, and answers who made them before it has heard of these."""
+        resource, _, part = rule["resources"][-1].partition("/")
+        asked = {"verb": rule["verbs"][-1], "group": rule["apiGroups"][-1], "resource": resource, "subresource": part}
+        user = f"system:serviceaccount:{self.name}:{account}"
+        review = {"spec": {"user": user, "resourceAttributes": {**asked, "namespace": namespace}}}
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        until(lambda: self.server.admin.post(path, review)["status"]["allowed"])
 
     def let_controller_write_nodes(self) -> None:
         """The contract is for all kinds; in a cluster each node writes its own."""

@@ -101,13 +101,13 @@ def test_missing_definitions_are_named_with_what_installs_them(bare: ApiServer, 
 def test_definitions_of_another_version_are_said_to_be_that(another: ApiServer, tmp_path: Path) -> None:
     others = json.loads(json.dumps(definitions()).replace(f'"name": "{VERSION}"', '"name": "v9"'))
     another.apply(*others)
-    another.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    another.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=100s")
     refused(tmp_path, *account(another, tmp_path), "installed as v9", f"needs {VERSION}", "csi-cinderlib crds")
 
 
 def test_an_account_without_rights_is_named(another: ApiServer, tmp_path: Path) -> None:
     another.apply(*definitions())
-    another.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    another.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=100s")
     kubeconfig, token = account(another, tmp_path, rights=False)
     refused(tmp_path, kubeconfig, token, "system:serviceaccount:nothing:controller", "cannot list", namespace="nothing")
 
