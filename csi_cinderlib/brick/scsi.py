@@ -20,6 +20,8 @@ _FROM_DEVICE = -3
 _RESIZE_SECONDS = 30.0
 _CLAIM_SECONDS = 2.0
 _CLAIM_INTERVAL = 0.02
+_CLAIM_LOOKS = 8
+"""At least. Where these take long, so does what multipathd does before it lists a disk."""
 _MULTIPATHD = "\0/org/kernel/linux/storage/multipathd"
 _BUSY_SECONDS = 3.0
 """For udev and multipathd to let go of a map that they look at."""
@@ -96,7 +98,9 @@ def settled_map(device: str) -> str:
     if found or map_name(device) or not disks(device) or not _multipathd_runs():
         return found
     deadline = time.monotonic() + _CLAIM_SECONDS
-    while not found and time.monotonic() < deadline:
+    looks = 0
+    while not found and (looks < _CLAIM_LOOKS or time.monotonic() < deadline):
+        looks += 1
         is_seen = _is_seen_by_multipathd(device)
         found = map_over(device)
         if is_seen:
