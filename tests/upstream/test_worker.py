@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,9 @@ def python() -> str:
 @pytest.fixture(scope="module")
 def specimens(python: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[Mode, Run]:
     directory = tmp_path_factory.mktemp("specimens")
-    jobs = {mode: Job(mode, [SPECIMENS], directory / f"{mode}.jsonl", python, limit=5) for mode in Mode}
-    for job in jobs.values():
-        run(job)
+    jobs = {mode: Job(mode, [SPECIMENS], directory / f"{mode}.jsonl", python, limit=20) for mode in Mode}
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        list(pool.map(run, jobs.values()))
     return {mode: read([job.output]) for mode, job in jobs.items()}
 
 
