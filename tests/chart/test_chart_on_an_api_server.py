@@ -129,7 +129,7 @@ def new_release(release: Release) -> Release:
 def wait_for_the_policy(release: Release) -> None:
     """The API server applies an admission policy some moments after it took it."""
     token = release.token("node")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             write(release, token, "nobody", "--dry-run=server")

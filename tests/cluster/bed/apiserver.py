@@ -25,7 +25,7 @@ from tools import lookup
 READY_SECONDS = 180.0
 STOP_SECONDS = 60.0
 KUBECTL_SECONDS = 120.0
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 20.0
 """After which a look whether the server is ready has had no answer."""
 _LOWEST_PORT = 10000
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
