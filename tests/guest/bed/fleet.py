@@ -112,7 +112,8 @@ class Group:
                     output=follower.output,
                 ) as self._guest:
                     follower.start()
-                    self._guest.wait()
+                    if not self._stopped:  # else by who found no guest yet
+                        self._guest.wait()
             except guests.GuestFailure as failure:
                 problem = str(failure)
             follower.stop()
@@ -245,5 +246,5 @@ class Fleet:
         self._stopped = True
         for group in self.groups:
             group.stop()
-        for thread in self._threads:
-            thread.join(timeout=30)
+        for thread in self._threads:  # one whose tests are done powers off by itself, however long its last words take
+            thread.join()
