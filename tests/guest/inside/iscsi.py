@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -63,4 +64,15 @@ def disks() -> set[str]:
 
 def states() -> set[str]:
     """The kernel's words for how those are ("running", "blocked", "transport-offline" ...)."""
-    return {Path(f"/sys/block/{disk}/device/state").read_text().strip() for disk in disks()}
+    found = set()
+    for disk in disks():
+        with contextlib.suppress(OSError):  # it is gone by now
+            found.add(Path(f"/sys/block/{disk}/device/state").read_text().strip())
+    return found
+
+
+def disk() -> str:
+    """The device of the only one. The kernel looks at a new disk for a while after the log-in has ended."""
+    wait_until(disks, "a disk")
+    (name,) = disks()
+    return f"/dev/{name}"

@@ -56,14 +56,14 @@ def test_chap_lets_the_right_password_in_and_no_other(target: Target) -> None:
         log_in(network.address(1), password="wrong-password-1")
     log_in(network.address(1))
     assert iscsi.sessions() == [f"{network.address(1)}:3260 {IQN}"]
-    assert len(iscsi.disks()) == 1
+    assert Path(iscsi.disk()).is_block_device()
     log_out()
     assert Footprint.now().left_since(before) == {}
 
 
 def test_a_mounted_file_system_grows_with_its_volume(target: Target, group: str, tmp_path: Path) -> None:
     log_in(network.address(1))
-    disk = f"/dev/{iscsi.disks().pop()}"
+    disk = iscsi.disk()
     run("mkfs.ext4", "-q", disk)
     run("mount", disk, tmp_path)
     run("lvextend", "-qq", "-L", "128M", f"{group}/bed")
@@ -93,7 +93,7 @@ def test_writing_goes_on_while_one_of_two_paths_is_cut(target: Target, multipath
         wait_until(lambda: multipath.active_paths(name) == 1, "the dead path's detection")
     finally:
         network.heal(1)
-    wait_until(lambda: multipath.active_paths(name) == 2, "the path's return", seconds=40)
+    wait_until(lambda: multipath.active_paths(name) == 2, "the path's return")
     run("umount", tmp_path)
     wait_until(lambda: flushed(name), "the map's end")  # udev may look at it once more
     log_out()
@@ -101,7 +101,7 @@ def test_writing_goes_on_while_one_of_two_paths_is_cut(target: Target, multipath
 
 def test_luks_keeps_what_is_written(target: Target, tmp_path: Path) -> None:
     log_in(network.address(1))
-    disk = f"/dev/{iscsi.disks().pop()}"
+    disk = iscsi.disk()
     key = tmp_path / "key"
     key.write_text("passphrase")
     run("cryptsetup", "luksFormat", "-q", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", disk, key)
