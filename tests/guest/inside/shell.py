@@ -16,7 +16,7 @@ class CommandFailed(AssertionError):
     """A command ended with an exit code that the test did not expect."""
 
 
-def run(*command: str | Path, ok: Sequence[int] = (0,), input: str | None = None, timeout: float = 60) -> str:
+def run(*command: str | Path, ok: Sequence[int] = (0,), input: str | None = None, timeout: float = 200) -> str:
     """Run an argv and return its standard output. Raises CommandFailed with all that it said."""
     done = subprocess.run(
         [str(word) for word in command],
@@ -50,7 +50,7 @@ def modprobe(*names: str, **parameters: str | int) -> None:
             pytest.skip(f"this kernel has no {name}: {problem}")
 
 
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 120) -> None:
     """Ask until it holds; an AssertionError names what did not come."""
     end = time.monotonic() + seconds
     while not condition():
@@ -59,7 +59,12 @@ def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 6
 
 
 def settle() -> None:
-    run("udevadm", "settle", "--timeout=20")
+    run("udevadm", "settle", "--timeout=180")
+
+
+def keep_in_memory(path: Path) -> None:
+    """Let the ext4 that is mounted there write its journal only when it is told to, and not also every five seconds."""
+    run("mount", "-o", "remount,commit=600", path)
 
 
 def mounted(path: Path, kind: str, *options: str, source: str = "none") -> None:

@@ -18,7 +18,7 @@ from tests.guest.inside import iscsi, lvm, multipath, network
 from tests.guest.inside.footprint import Footprint
 from tests.guest.inside.lio import Target
 from tests.guest.inside.offer import CHAP, Offer
-from tests.guest.inside.shell import run, settle, wait_until
+from tests.guest.inside.shell import keep_in_memory, run, settle, wait_until
 from tests.guest.inside.staged import Node
 
 pytestmark = pytest.mark.guest("iscsi")
@@ -141,6 +141,7 @@ def test_what_an_earlier_attachment_did_not_write_is_never_written(
     keep, volume = offer("keeps-the-session"), offer("a", 1)
     node.stage(keep.connection(multipath=several))
     path = node.stage(volume.connection(multipath=several))
+    keep_in_memory(path)
     write(path, "of the first attachment")
     (path / "late").write_text("in memory only")
     volume.unmap()
@@ -252,7 +253,7 @@ def test_growth_waits_for_the_path_that_is_down(multipath_node: Node, offer: Cal
         write(path)
     finally:
         network.heal(2)
-    wait_until(lambda: multipath.active_paths(name) == 2, "the path's return", seconds=40)
+    wait_until(lambda: multipath.active_paths(name) == 2, "the path's return")
     assert multipath_node.expand("a", 160 * MIB) == 160 * MIB
     size = os.statvfs(path)
     assert size.f_blocks * size.f_frsize > 120 * MIB
