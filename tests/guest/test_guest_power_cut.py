@@ -14,6 +14,7 @@ from tests.guest.bed import kernel as kernels
 pytestmark = pytest.mark.guest
 
 
+@pytest.mark.timeout(700)
 def test_everything_acknowledged_survives_a_power_cut(tmp_path: Path) -> None:
     try:
         guests.default_kernel()
@@ -30,9 +31,9 @@ def test_everything_acknowledged_survives_a_power_cut(tmp_path: Path) -> None:
     def command(phase: str) -> list[str]:
         return [sys.executable, "-m", "tests.guest.inside.power_cut", phase, str(acked)]
 
-    with guests.Guest(command("work"), disks=[disk], shares=[share], timeout=120, output=output.extend) as guest:
+    with guests.Guest(command("work"), disks=[disk], shares=[share], timeout=300, output=output.extend) as guest:
         guest.wait_for(lambda: acked.read_text().count("\n") >= 40)
         guest.kill()
-    with guests.Guest(command("look"), disks=[disk], shares=[share], timeout=120, output=output.extend) as guest:
+    with guests.Guest(command("look"), disks=[disk], shares=[share], timeout=300, output=output.extend) as guest:
         assert guest.wait() == 0, output.decode()
     assert b"acknowledged, all there" in output

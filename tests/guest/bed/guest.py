@@ -227,7 +227,7 @@ def default_kernel() -> kernels.Kernel:
 
 def _boots(kernel: kernels.Kernel) -> str:
     try:
-        return "" if run(["true"], kernel=kernel, timeout=60) == 0 else "`true` failed in it"
+        return "" if run(["true"], kernel=kernel, timeout=240) == 0 else "`true` failed in it"
     except GuestFailure as failure:
         return str(failure).splitlines()[0]
 

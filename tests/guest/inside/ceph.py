@@ -74,7 +74,7 @@ class Ceph:
     pool: str = "rbd"
 
     def run(self, program: str, *arguments: str) -> str:
-        return run(program, "-c", self.config, *arguments, timeout=60)
+        return run(program, "-c", self.config, *arguments)
 
 
 def python_bindings(folder: Path) -> None:

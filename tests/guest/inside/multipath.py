@@ -13,6 +13,7 @@ defaults {
     user_friendly_names no
     find_multipaths no
     polling_interval 2
+    uxsock_timeout 60000
     no_path_retry 30
     fast_io_fail_tmo 5
     path_grouping_policy multibus

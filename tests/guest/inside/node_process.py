@@ -115,7 +115,7 @@ class NodeProcess:
     def died(self) -> bool:
         """Whether it was killed by its own fault point; it is given a moment to go."""
         assert self._process is not None
-        return self._process.wait(20) == -signal.SIGKILL
+        return self._process.wait(60) == -signal.SIGKILL
 
     def kill(self) -> None:
         """SIGKILL. The kernel keeps of it what waits for a device, until that answers."""

@@ -39,14 +39,14 @@ class Machine:
 
     def create(self, name: str) -> str:
         request = csi_pb2.CreateVolumeRequest(name=name, volume_capabilities=[CAPABILITY])
-        return self.controller.CreateVolume(request, timeout=30).volume.volume_id
+        return self.controller.CreateVolume(request, timeout=120).volume.volume_id
 
     def use(self, volume_id: str) -> None:
         node_id = self.node.NodeGetInfo(csi_pb2.NodeGetInfoRequest()).node_id
         publish = csi_pb2.ControllerPublishVolumeRequest(
             volume_id=volume_id, node_id=node_id, volume_capability=CAPABILITY
         )
-        context = self.controller.ControllerPublishVolume(publish, timeout=30).publish_context
+        context = self.controller.ControllerPublishVolume(publish, timeout=120).publish_context
         stage = csi_pb2.NodeStageVolumeRequest(
             volume_id=volume_id,
             publish_context=context,
