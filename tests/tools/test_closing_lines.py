@@ -33,7 +33,7 @@ def write(program: Path, text: str) -> None:
 
 def run(tree: Path, *stages: str) -> tuple[int, list[str]]:
     argv = [str(tree / "scripts/run-tests"), *stages]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=250)
     return done.returncode, done.stdout.splitlines()
 
 

@@ -41,7 +41,7 @@ def test_what_a_test_starts_is_offline() -> None:
 def run_tests(cache: Path, **settings: str) -> tuple[int, str]:
     environment = {**os.environ, "CINDERLIB_CACHE": str(cache), "CINDERLIB_CLUSTER_TEST": "", **settings}
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", SNAPSHOTS]
-    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=250)
     return done.returncode, done.stdout
 
 
