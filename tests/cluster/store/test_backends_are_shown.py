@@ -145,6 +145,18 @@ def status_writes(site: Site) -> int:
     return sum(int(float(line.split()[-1])) for line in counts if all(word in line for word in wanted))
 
 
+def is_left_alone(site: Site, name: str) -> bool:
+    """Whether nobody writes on it for two looks."""
+
+    def version() -> str:
+        found = site.namespace.server.admin.get(BACKEND.path(site.namespace.name, name))
+        return str(found["metadata"]["resourceVersion"])
+
+    before = version()
+    time.sleep(11)
+    return version() == before
+
+
 def test_a_standby_that_takes_over_keeps_the_one_object_of_each_back_end(
     site: Site, ended: list[DriverProcess]
 ) -> None:
@@ -157,10 +169,7 @@ def test_a_standby_that_takes_over_keeps_the_one_object_of_each_back_end(
     # The active one writes at its first look, and then not for two minutes; the standby does not.
     site.until(lambda: status_writes(site) >= written + 1, ended[0])
     assert site.ready() == {"well": True}
-    path = BACKEND.path(site.namespace.name, "well")
-    before = site.namespace.server.admin.get(path)["metadata"]["resourceVersion"]
-    time.sleep(11)
-    assert site.namespace.server.admin.get(path)["metadata"]["resourceVersion"] == before
+    assert is_left_alone(site, "well") or is_left_alone(site, "well"), "the two minutes can have ended in one of them"
     ended[0].terminate()
     ended[1].wait_until_ready()
     (site.directory / "a.yaml").write_text(f"well: {BROKEN}\n")
