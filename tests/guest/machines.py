@@ -6,7 +6,7 @@ from tests.guest.bed.fleet import Machine
 
 MACHINES = {
     "cycles": Machine(disks=("4G",), timeout=2400, sleeps=True),
-    "sanity": Machine(disks=("40G",), memory="1500M", timeout=1800),
+    "sanity": Machine(disks=("40G",), memory="1500M", timeout=2700),
     "contract-thin": Machine(disks=("40G",), memory="1500M", timeout=1800),
     "contract-thick": Machine(disks=("40G",), memory="1500M", timeout=1800),
     "contract-files": Machine(memory="3G", timeout=1500),

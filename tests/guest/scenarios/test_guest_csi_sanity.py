@@ -45,7 +45,7 @@ def start(mode: str, folder: Path, config: Mapping[str, object], ending: ExitSta
     return process
 
 
-@pytest.mark.timeout(800)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("access_type", ["mount", "block"])
 def test_every_case_passes_and_nothing_is_left(
     controller: DriverProcess,
@@ -57,7 +57,7 @@ def test_every_case_passes_and_nothing_is_left(
 ) -> None:
     before = Footprint.now()
     title = f"LVM and LIO over iSCSI in a guest, controller and node apart, {access_type}"
-    verdict = run_sanity(title, node, controller, access_type=access_type, seconds=750)
+    verdict = run_sanity(title, node, controller, access_type=access_type, seconds=1100)
     for line in verdict.closing:
         record_property("closing line", line)
     check(verdict)
