@@ -15,7 +15,7 @@ WRITERS = 8
 
 
 class TestProcesses:
-    @pytest.mark.timeout(900)
+    @pytest.mark.timeout(1900)
     def test_two_processes_lose_no_update_and_create_nothing_twice(self, persistence_harness: Harness) -> None:
         store = persistence_harness.open()
         if not store.traits.shared:
@@ -24,7 +24,7 @@ class TestProcesses:
         names = [f"writer-{number}" for number in range(WRITERS)]
         with ExitStack() as both:
             children = [both.enter_context(process(persistence_harness, half, ids)) for half in (names[:4], names[4:])]
-            answers = [child.communicate(timeout=600) for child in children]
+            answers = [child.communicate(timeout=1800) for child in children]
         assert [child.returncode for child in children] == [0, 0], answers[0][1] + answers[1][1]
         check_contest(store, ids, [event for output, _ in answers for event in events_in(output)], WRITERS)
         persistence_harness.close(store)
@@ -36,7 +36,7 @@ class TestProcesses:
         with pytest.raises(ConfigurationError, match="in use by another process"):
             persistence_harness.open()
         with process(persistence_harness, ["writer"], ["0001"]) as child:
-            _, errors = child.communicate(timeout=60)
+            _, errors = child.communicate(timeout=200)
         assert child.returncode != 0
         assert "in use by another process" in errors
         persistence_harness.close(store)
