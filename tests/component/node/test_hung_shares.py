@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def share(node: Node, tmp_path: Path) -> Iterator[Share]:
                 mounts.unmount(item.target, lazy=True)
         for number, shown in loopctl.attached().items():
             if shown.startswith(str(share.path)):
-                with kernel.opened(loopctl.node(number), os.O_RDONLY) as fd:
+                with suppress(OSError), kernel.opened(loopctl.node(number), os.O_RDONLY) as fd:  # it may go by itself
                     loopctl.clear(fd)
         eventually(lambda: not any(shown.startswith(str(share.path)) for shown in loopctl.attached().values()))
 
