@@ -332,12 +332,6 @@ def test_a_kernel_without_loop_devices_is_told_from_a_missing_volume(
         devices.attach_file(str(tmp_path / "disk.img"))
 
 
-def test_a_free_loop_device_has_no_holders_and_no_identity() -> None:
-    device = loopctl.node(loopctl.free_number())
-    assert devices.holders(device) == ()
-    assert devices.identity(device) == ""
-
-
 def test_a_regular_file_is_no_block_device(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert not devices.is_block_device(str(tmp_path / "file"))
