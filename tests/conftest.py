@@ -100,17 +100,18 @@ def _enter_private_namespace() -> None:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail the run when something that it started or attached is still there."""
-    if exitstatus == pytest.ExitCode.INTERRUPTED:
-        _end_processes()  # Ctrl-C ends the workers of a parallel run in the middle of their tests
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["tables"] = session.config.stash.get(TABLES, {})
     base = str(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # pytest has no public name for it
     deadline = time.monotonic() + _GRACE
-    left: list[str] = []
     clean = 0
-    while clean < 2 and time.monotonic() < deadline:  # a process shows no environment while it executes another program
+    while True:  # until two looks show nothing, since a process has no environment while it executes another program
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            _end_processes()  # Ctrl-C ends the workers of a parallel run in the middle of their tests
         left = [*_leaked_loops(base), *_leaked_processes()]
         clean = 0 if left else clean + 1
+        if clean == 2 or time.monotonic() > deadline:
+            break
         time.sleep(0.05)
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["left"] = left

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from csi_cinderlib.host import kernel
+
 MIB = 1024**2
 MKFS = {
     "ext4": ("mkfs.ext4", "-q", "-m", "0", "-N", "256"),
@@ -63,6 +65,12 @@ class Disk:
             for path in directory.iterdir():
                 path.unlink()
             directory.rmdir()
+
+
+def sync(path: Path | str) -> None:
+    """Write out the file system that it is on. `os.sync` would also wait for those of other programs, and write out what these leave for later."""
+    with kernel.opened(str(path), os.O_RDONLY) as fd:
+        kernel.call("syncfs", fd)
 
 
 @contextmanager

@@ -133,7 +133,8 @@ class Server:
 
     def _take(self) -> None:
         request = self._request()
-        if _HEADER.unpack_from(request)[1] in self._held:
+        opcode = _HEADER.unpack_from(request)[1]
+        if opcode in self._held and opcode not in _NO_REPLY:  # nobody waits for what gets no reply
             self._kept.append(request)
         else:
             self._answer(request)

@@ -100,7 +100,7 @@ class Site:
         """Free the loop devices of the files, whether those answer or not."""
         for number, shown in loopctl.attached().items():
             if shown.startswith(f"{self.base}/"):
-                with kernel.opened(loopctl.node(number), os.O_RDONLY) as fd:
+                with suppress(OSError), kernel.opened(loopctl.node(number), os.O_RDONLY) as fd:  # it may go by itself
                     loopctl.clear(fd)
         until(lambda: not any(shown.startswith(f"{self.base}/") for shown in loopctl.attached().values()))
 

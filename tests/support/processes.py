@@ -1,11 +1,19 @@
-"""The processes that the program starts."""
+"""The processes that the program, or a test, starts."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 DRIVER = "csi:"
 """The names of drivers' processes begin so; the name of the back end follows."""
+
+
+def is_running(pid: int) -> bool:
+    """Also one that is to be killed, until it gets a CPU; not one that has ended and whose parent does not know it yet."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def descendants(pid: int) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,32 @@ class Disks:
         return [f"/sys/block/{name}" for name in self.names]
 
 
+class Clock:
+    """Time passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._events: list[tuple[float, Callable[[], object]]] = []
+
+    def at(self, moment: float, event: Callable[[], object]) -> None:
+        self._events.append((moment, event))
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        while self._events and self._events[0][0] <= self.now:
+            self._events.pop(0)[1]()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(loading, "time", made)
+    return made
+
+
 @pytest.fixture
 def disks(monkeypatch: pytest.MonkeyPatch) -> Disks:
     found = Disks()
@@ -43,23 +69,23 @@ def look(made: Any, session: str) -> str | None:
     return name
 
 
-def test_a_disk_is_found_while_the_kernel_still_probes_it(disks: Disks, tmp_path: Path) -> None:
+def test_a_disk_is_found_while_the_kernel_still_probes_it(disks: Disks, clock: Clock, tmp_path: Path) -> None:
     made = connector(tmp_path)
-    appear = threading.Timer(0.1, lambda: disks.names.append("sdb"))
-    appear.start()
+    clock.at(0.1, lambda: disks.names.append("sdb"))
     assert look(made, "7") == "sdb", "os-brick's own look answers None here and sleeps"
-    appear.join()
+    assert clock.now < 0.2
 
 
-def test_the_wwn_is_found_while_udev_still_links_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wwn_is_found_while_udev_still_links_the_disk(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: Any = connector(tmp_path)
     links: list[str] = []
     monkeypatch.setattr("glob.glob", lambda path: list(links))
     monkeypatch.setattr(type(made._linuxscsi), "get_sysfs_wwid", lambda self, names: "36001405abc")
-    link = threading.Timer(0.1, lambda: links.append("/dev/disk/by-id/scsi-36001405abc"))
-    link.start()
+    clock.at(0.1, lambda: links.append("/dev/disk/by-id/scsi-36001405abc"))
     assert made._linuxscsi.get_sysfs_wwn(["sdb"]) == "36001405abc"
-    link.join()
+    assert clock.now < 0.2
 
 
 def test_a_session_without_the_disk_is_waited_for_once(disks: Disks, tmp_path: Path) -> None:

@@ -77,7 +77,6 @@ def test_the_address_is_never_empty() -> None:
     assert default_address()
 
 
-@pytest.mark.timeout(60)
 def test_os_brick_says_the_same_of_this_machine() -> None:
     code = (
         "import json; from os_brick.initiator import connector as c; import os_brick.privileged as p;"

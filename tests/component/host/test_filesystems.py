@@ -10,6 +10,7 @@ import pytest
 from csi_cinderlib.errors import HostError, InvalidRequest, UnsafeToFormat
 from csi_cinderlib.host import blankness, commands, devices, filesystems, kernel, libblkid, mounts
 from csi_cinderlib.host.signatures import SPAN, TAIL
+from tests.support import disks
 
 pytestmark = pytest.mark.root
 MIB = 1024 * 1024
@@ -329,7 +330,7 @@ def test_usage_counts_bytes_and_inodes(fs_type: str, units: list[str], loop: Loo
     filesystems.make(device, fs_type)
     mounts.mount(device, target, fs_type)
     (Path(target) / "file").write_bytes(os.urandom(16 * MIB))
-    os.sync()
+    disks.sync(target)
     usage = filesystems.usage(target)
     assert [item.unit for item in usage] == units
     assert usage[0].used >= 16 * MIB

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import devices, identities
+from csi_cinderlib.host import devices, identities, loopctl
+from tests.support.repeating import until
 
 NAA = bytes.fromhex("600140512345678901234567890abcde")
 
@@ -164,3 +165,12 @@ def test_a_view_of_a_device_is_what_the_device_is(loop: Callable[..., str]) -> N
     assert view != device
     assert identities.identity(view) == identities.identity(device)
     devices.detach_from(device, read_only=True)
+
+
+@pytest.mark.root
+def test_a_free_loop_device_has_no_holders_and_no_identity() -> None:
+    def is_unknown() -> bool:
+        device = loopctl.node(loopctl.free_number())
+        return (devices.holders(device), devices.identity(device)) == ((), "")
+
+    until(is_unknown)  # another program may have taken it

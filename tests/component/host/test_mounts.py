@@ -3,10 +3,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,15 +100,19 @@ def test_a_mount_in_use_is_not_unmounted(target: str) -> None:
     assert mounts.find(target)
 
 
-def test_a_mount_that_is_in_use_for_a_moment_is_unmounted(target: str) -> None:
+def test_a_mount_that_is_in_use_for_a_moment_is_unmounted(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts.mount("none", target, "tmpfs")
-    file = (Path(target) / "open").open("w")
-    closing = threading.Timer(0.03, file.close)
-    closing.start()
-    try:
+    waited: list[float] = []
+    with (Path(target) / "open").open("w") as file:
+
+        def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            if sum(waited) > 0.03:
+                file.close()
+
+        monkeypatch.setattr(mounts, "time", SimpleNamespace(sleep=sleep))
         assert mounts.unmount(target) == 1
-    finally:
-        closing.join()
+    assert 0.03 < sum(waited) < 0.1, "it is tried again soon"
 
 
 def test_a_path_that_cannot_be_unmounted_is_a_host_error(target: str) -> None:

@@ -19,6 +19,7 @@ from csi_cinderlib.node.stage_record import State
 from tests.component.node.bed import BLOCK, EXT4, MIB, Node, Volume
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 from tests.component.node.test_crashes import reboot, run
+from tests.support import disks
 
 pytestmark = pytest.mark.root
 
@@ -74,7 +75,7 @@ def test_a_mount_of_an_earlier_attachment_is_made_anew(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume)
     (Path(staged) / "f").write_text("first")
-    os.sync()
+    disks.sync(staged)
     written_elsewhere(node, volume)
     volume = again(volume, "of-this-node@2")
     node.stage(volume)

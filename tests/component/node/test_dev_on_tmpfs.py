@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -21,13 +22,14 @@ pytestmark = pytest.mark.root
 @pytest.fixture(autouse=True)
 def dev_on_tmpfs(tmp_path: Path, node: Node) -> Iterator[None]:
     """Cover /dev, in the private mount namespace of the tests, with a tmpfs that has the same device nodes."""
-    nodes = [
-        path for path in Path("/dev").iterdir() if stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFBLK, stat.S_IFCHR)
-    ]
-    numbers = {path: path.stat() for path in nodes}
+    nodes: dict[Path, os.stat_result] = {}
+    for path in Path("/dev").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the kernel removes those of devices that go
+            nodes[path] = path.lstat()
     mounts.mount("tmpfs", "/dev", "tmpfs", ("mode=755",))
-    for path, state in numbers.items():
-        os.mknod(path, state.st_mode, state.st_rdev)
+    for path, state in nodes.items():
+        if stat.S_IFMT(state.st_mode) in (stat.S_IFBLK, stat.S_IFCHR):
+            os.mknod(path, state.st_mode, state.st_rdev)
     for number in range(256):
         if not (path := Path(f"/dev/loop{number}")).exists():
             os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(7, number))

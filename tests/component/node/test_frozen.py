@@ -22,7 +22,6 @@ def freeze(path: str) -> None:
         kernel.ioctl(fd, FIFREEZE)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
 def test_a_file_system_that_was_left_frozen_is_unpublished_unstaged_and_staged_again(node: Node, fs_type: str) -> None:
     volume, capability = node.volume(), mount_capability(fs_type)

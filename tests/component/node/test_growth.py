@@ -17,7 +17,7 @@ from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import devices, kernel
 from csi_cinderlib.node.growth import Growth
 from tests.component.node.bed import BLOCK, MIB, SIZE, Node, Volume
-from tests.support.disks import mounted
+from tests.support.disks import mounted, sync
 
 pytestmark = pytest.mark.root
 ROOT = Path(__file__).parents[3]
@@ -199,7 +199,7 @@ def test_a_growth_on_a_full_pool_is_undone_once_there_is_room(
         file = pool.path / volume.file.name
         subprocess.run(["cp", "--sparse=always", volume.file, file], check=True)
         subprocess.run(["cp", "--reflink=always", file, pool.path / "snapshot"], check=True)
-        os.sync()
+        sync(pool.path)
         volume.file.unlink()
         volume.file = file
         pool.fill_but(free)

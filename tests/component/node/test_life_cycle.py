@@ -19,6 +19,7 @@ from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.connection import Formatting
 from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
+from tests.support import disks
 
 pytestmark = pytest.mark.root
 
@@ -300,7 +301,7 @@ def test_source_and_clone_with_one_uuid_are_mounted_together(node: Node) -> None
     source = node.volume()
     node.stage(source, xfs)
     (Path(node.staging_path(source)) / "f").write_text("same")
-    os.sync()
+    disks.sync(node.staging_path(source))
     clone = node.volume("clone", formatting=Formatting.FORBIDDEN)
     clone.file.write_bytes(source.file.read_bytes())
     node.stage(clone, xfs)

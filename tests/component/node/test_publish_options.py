@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,8 @@ from tests.component.node.bed import SIZE, Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left
 from tests.component.node.test_staging import device_of
 from tests.component.node.test_unstage import IOC_SHUTDOWN
+from tests.support import disks
+from tests.support.repeating import until
 
 pytestmark = pytest.mark.root
 
@@ -56,10 +57,7 @@ def fail(node: Node, volume: Volume) -> None:
     name = Path(device_of(node).path).name
     known = Path(f"/sys/fs/ext4/{name}")
     (known / "trigger_fs_error").write_text("test")
-    deadline = time.monotonic() + 10
-    while (known / "errors_count").read_text() == "0\n":  # the kernel counts it in a thread of its own
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: (known / "errors_count").read_text() != "0\n")  # the kernel counts it in a thread of its own
 
 
 @pytest.mark.parametrize("flags", [(), ("errors=remount-ro",)])
@@ -71,7 +69,7 @@ def test_a_file_system_that_noted_errors_is_not_published_again_until_it_was_che
     node.stage(volume, capability)
     first = node.publish(volume, capability)
     (Path(first) / "f").write_text("kept")
-    os.sync()
+    disks.sync(first)
     fail(node, volume)
     node.publish(volume, capability, first)  # what is published stays so
     with pytest.raises(

@@ -22,6 +22,7 @@ from csi_cinderlib.node.stage_record import State
 from csi_cinderlib.node.staging import Staging
 from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
+from tests.support import disks
 
 pytestmark = pytest.mark.root
 
@@ -30,6 +31,8 @@ def write(volume: Volume, offset: int, data: bytes) -> None:
     with volume.file.open("r+b") as file:
         file.seek(offset if offset >= 0 else volume.file.stat().st_size + offset)
         file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def test_a_foreign_signature_is_never_formatted(node: Node) -> None:
@@ -97,7 +100,6 @@ def test_what_was_staged_once_is_never_formatted_again(node: Node) -> None:
     staged = node.stage(volume)
     mounts.unmount(staged)
     write(volume, 0, bytes(2 * MIB))
-    os.sync()
     with pytest.raises(UnsafeToFormat):
         Node(node.base).stage(volume)
 
@@ -221,7 +223,7 @@ def test_a_staging_mount_of_a_dead_device_is_replaced(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume)
     (Path(staged) / "f").write_text("kept")
-    os.sync()
+    disks.sync(staged)
     record = node.records.find("vol")
     assert record
     assert record.device
@@ -311,7 +313,7 @@ def test_a_dirty_journal_is_replayed_even_for_a_reader(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume)
     (Path(staged) / "f").write_text("kept")
-    os.sync()
+    disks.sync(staged)
     copy = node.volume("copy", formatting=Formatting.FORBIDDEN)  # of a mounted file system: its journal is in use
     copy.file.write_bytes(volume.file.read_bytes())
     reader = mount_capability("ext4", mode=AccessMode.MULTI_NODE_READER_ONLY)

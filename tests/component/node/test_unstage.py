@@ -71,7 +71,8 @@ def mounts_copied(seconds: float) -> Iterator[None]:
             process.kill()
 
 
-def test_unstage_waits_for_a_copied_mount_namespace_to_let_go(node: Node) -> None:
+def test_unstage_waits_for_a_copied_mount_namespace_to_let_go(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "CLAIM_SECONDS", 60.0)  # it ends when it gets a CPU
     volume = node.volume()
     node.stage(volume)
     with mounts_copied(0.5):
@@ -86,8 +87,9 @@ def test_unstage_fails_while_another_mount_namespace_keeps_the_volume_mounted(
     volume = node.volume()
     node.stage(volume)
     device = device_of(node)
-    with mounts_copied(60), pytest.raises(HostError, match="in use: mounted, here or in another mount namespace"):
+    with mounts_copied(600), pytest.raises(HostError, match="in use: mounted, here or in another mount namespace"):
         node.unstage(volume)
+    monkeypatch.setattr(devices, "CLAIM_SECONDS", 60.0)
     assert devices.identity(device.path) == device.wwid
     node.unstage(volume)
     assert_nothing_left(node.base)
