@@ -238,7 +238,7 @@ cl.close()
 """
     root = Path(__file__).parents[3]
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=root
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240, cwd=root
     )
     assert (done.stdout, done.stderr) == ("cinder.volume.driver somebody listens\n", "")
 
@@ -274,7 +274,7 @@ print(len(os.listdir({str(tmp_path / "a")!r})), len(os.listdir({str(tmp_path / "
     temporary.mkdir()
     environment = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary), state.VARIABLE: str(tmp_path / "state")}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=root, env=environment
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240, cwd=root, env=environment
     )
     assert min(int(count) for count in done.stdout.split()) > 0
     assert list(temporary.iterdir()) == []
