@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.registered import registered
 
+pytestmark = pytest.mark.timeout(1200)  # all drivers twice
 ROOT = Path(__file__).parents[4]
 
 
@@ -26,7 +27,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         )
     said = {}
     for how, process in processes.items():
-        out, _ = process.communicate(timeout=240)
+        out, _ = process.communicate(timeout=600)
         said[how] = json.loads(out.splitlines()[-1])
     return said
 
