@@ -23,6 +23,8 @@ from csi_cinderlib.backend.wire import Gone, Peer, Unexpected
 from csi_cinderlib.errors import NotFound
 
 _request: ContextVar[str] = ContextVar("request", default="")
+HANG = 60
+"""Seconds."""
 
 
 @contextmanager
@@ -73,6 +75,7 @@ def connect() -> Iterator[Connect]:
     yield connected
     for close in reversed(closes):
         close()
+    wait_for_serving_threads(0)  # the next test counts its own
 
 
 def serving_threads() -> int:
@@ -80,7 +83,7 @@ def serving_threads() -> int:
 
 
 def wait_for_serving_threads(count: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANG
     while serving_threads() > count and time.monotonic() < deadline:
         time.sleep(0.01)
     assert serving_threads() == count
@@ -104,7 +107,7 @@ def test_a_question_is_answered_by_the_thread_that_waits_for_the_call(connect: C
 def test_a_question_of_another_thread_of_the_driver_is_answered(connect: Connect) -> None:
     def ask() -> Any:
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(ends.theirs.call, "name").result(10)
+            return pool.submit(ends.theirs.call, "name").result(HANG)
 
     ends = connect({"name": lambda: "left"}, {"ask": ask})
     assert ends.ours.call("ask") == "left"
@@ -191,13 +194,13 @@ def test_calls_that_wait_end_when_the_channels_are_closed(connect: Connect) -> N
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(ends.ours.call, "hold") for _ in range(3)]
         for _ in waiting:
-            assert entered.acquire(timeout=10)
+            assert entered.acquire(timeout=HANG)
         assert ends.ours.calls == 3
         assert not ends.ours.wait_until_idle(0.01)
         ends.ours.close()
         for call in waiting:
             with pytest.raises(Gone):
-                call.result(10)
+                call.result(HANG)
     assert ends.ours.wait_until_idle(0)
     assert not ends.broken.is_set()
     hold.set()
@@ -213,15 +216,15 @@ def test_a_driver_that_closes_a_channel_is_noticed_at_both_ends(connect: Connect
     with pytest.raises(Gone):
         ends.ours.call("close")
     assert ends.broken.is_set()
-    assert ends.gone.wait(10)
+    assert ends.gone.wait(HANG)
 
 
 def test_channels_that_no_call_has_needed_for_a_while_end_with_their_threads(connect: Connect) -> None:
     together = threading.Barrier(5)
-    ends = connect({}, {"meet": lambda: together.wait(10), "name": lambda: "right"})
+    ends = connect({}, {"meet": lambda: together.wait(HANG), "name": lambda: "right"})
     with ThreadPoolExecutor(5) as pool:
         for call in [pool.submit(ends.ours.call, "meet") for _ in range(5)]:
-            call.result(10)
+            call.result(HANG)
     ends.ours.close_unneeded()
     for _ in range(3):
         assert ends.ours.call("name") == "right"
@@ -244,10 +247,10 @@ def test_programs_that_a_driver_runs_do_not_inherit_a_channel(connect: Connect) 
 
 def test_idle_channels_beyond_a_number_end_with_their_threads(connect: Connect) -> None:
     together = threading.Barrier(5)
-    ends = connect({}, {"meet": lambda: together.wait(10)}, most_idle=2)
+    ends = connect({}, {"meet": lambda: together.wait(HANG)}, most_idle=2)
     with ThreadPoolExecutor(5) as pool:
         for call in [pool.submit(ends.ours.call, "meet") for _ in range(5)]:
-            call.result(10)
+            call.result(HANG)
     wait_for_serving_threads(2)
 
 
@@ -270,7 +273,7 @@ def test_a_question_that_failed_halfway_is_never_answered_with_the_answer_of_ano
     try:
         assert ends.ours.call("ask") == "shallow"
     except Gone:
-        assert ends.gone.wait(10)
+        assert ends.gone.wait(HANG)
 
 
 def test_a_process_that_a_driver_forks_neither_answers_nor_asks(connect: Connect) -> None:

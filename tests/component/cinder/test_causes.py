@@ -12,12 +12,6 @@ import requests
 from csi_cinderlib.cinder import causes, faults
 
 
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 class DriverError(Exception):
     """As a driver's."""
 
@@ -34,24 +28,22 @@ def caught(work: Callable[[], object], error: Exception) -> Exception:
     raise AssertionError("it did not fail")
 
 
-def test_a_refused_connection_is_named_with_its_address() -> None:
-    port = closed_port()
-    error = caught(
-        lambda: requests.get(f"http://127.0.0.1:{port}/api", timeout=5), DriverError("NetApp API failed. unknown")
-    )
-    assert causes.connection_cause(error) == f"connection refused to 127.0.0.1:{port}"
+def test_a_refused_connection_is_named_with_its_address(closed_port: int) -> None:
+    address = f"127.0.0.1:{closed_port}"
+    error = caught(lambda: requests.get(f"http://{address}/api", timeout=60), DriverError("NetApp API failed. unknown"))
+    assert causes.connection_cause(error) == f"connection refused to {address}"
     translated = faults.translate_setup("array", "x.Driver", error)
-    assert str(translated).endswith(f"NetApp API failed. unknown (connection refused to 127.0.0.1:{port})")
+    assert str(translated).endswith(f"NetApp API failed. unknown (connection refused to {address})")
 
 
-def test_without_an_address_the_reason_alone_is_given() -> None:
-    error = caught(lambda: socket.create_connection(("127.0.0.1", closed_port())), DriverError("login failed"))
+def test_without_an_address_the_reason_alone_is_given(closed_port: int) -> None:
+    error = caught(lambda: socket.create_connection(("127.0.0.1", closed_port)), DriverError("login failed"))
     assert causes.connection_cause(error) == "connection refused"
 
 
-def test_what_the_driver_says_itself_is_not_said_again() -> None:
+def test_what_the_driver_says_itself_is_not_said_again(closed_port: int) -> None:
     error = caught(
-        lambda: socket.create_connection(("127.0.0.1", closed_port())), DriverError("Connection refused by 10.0.0.1")
+        lambda: socket.create_connection(("127.0.0.1", closed_port)), DriverError("Connection refused by 10.0.0.1")
     )
     assert causes.connection_cause(error) == ""
 

@@ -24,6 +24,8 @@ from tests.support.fakes.stores import ObservedStore
 from tests.support.local_backends import MakeBackend
 
 INTERRUPTED = "tests.support.fakes.nothing.InterruptedDriver"
+HANG = 60
+"""Seconds."""
 
 Meanwhile = list[Callable[[str], object]]
 
@@ -90,7 +92,7 @@ def test_what_was_taken_away_during_the_walk_is_not_exported_again(
                 store.remove(made)
 
     meanwhile.append(takes_the_other_away)
-    again = exported(make(driver=INTERRUPTED))
+    again = exported(make(driver=INTERRUPTED, max_concurrent_calls=2))  # so that one volume is exported after the other
     assert again.calls["ensure_export"] == 1
     assert again.exports <= set(by_volume)
     assert len(again.exports) == 1
@@ -149,11 +151,11 @@ class Walk:
     def __call__(self, id: str) -> None:
         if threading.current_thread().name.startswith("export-"):
             self.begun.append(id)
-            assert self.released.wait(30)
+            assert self.released.wait(2 * HANG)
 
     def has_begun(self, count: int) -> bool:
         """Whether so many exports, and no more, run at one time."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + HANG
         while len(self.begun) < count and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(0.1)
@@ -265,7 +267,7 @@ def test_the_walk_ends_with_its_back_end(make: MakeBackend, store: ObservedStore
     waiting = threading.Thread(target=backend.wait_for_exports)
     waiting.start()
     backend.stop()
-    waiting.join(10)
+    waiting.join(HANG)
     assert not waiting.is_alive()
     walk.released.set()
     assert walk.has_begun(WORKERS)
@@ -284,7 +286,7 @@ def test_a_walk_that_is_left_to_another_process_ends_and_calls_go_on(
     backend.connect(volume, attachment)
     for thread in threading.enumerate():
         if thread.name == f"exports-{backend.name}":
-            thread.join(10)
+            thread.join(HANG)
     assert driver(backend).exports == {*walk.begun, volume.id}
 
 
@@ -306,7 +308,7 @@ def test_an_export_that_failed_is_tried_again(make: MakeBackend, store: Observed
     exports.start()
     for thread in threading.enumerate():
         if thread.name == f"exports-{backend.name}":
-            thread.join(10)
+            thread.join(HANG)
     assert len(driver(backend).exports) == 3
     assert driver(backend).calls["ensure_export"] == 5
     assert log.getvalue().count("could not be exported again: ") == 1  # the second time it is the same volume
@@ -324,7 +326,7 @@ def test_a_list_of_attachments_that_cannot_be_read_is_read_again(make: MakeBacke
     exports.start()
     for thread in threading.enumerate():
         if thread.name == f"exports-{backend.name}":
-            thread.join(10)
+            thread.join(HANG)
     assert len(driver(backend).exports) == 1
 
 

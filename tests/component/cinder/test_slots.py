@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +16,17 @@ import pytest
 from csi_cinderlib.cinder.slots import Slots, Urgency, urgency
 
 FREES, ATTACHES, CREATES = Urgency
+
+
+HANG = 60
+"""Seconds."""
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + HANG
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 @dataclass
@@ -27,13 +40,15 @@ class Call:
 
     def __post_init__(self) -> None:
         self.thread = threading.Thread(target=self._run)
+        waiting = self.slots._waiting[self.urgency]
+        before = len(waiting)
         self.thread.start()
-        self.began.wait(0.1)  # or it waits for a slot
+        until(lambda: self.began.is_set() or len(waiting) > before)
 
     def _run(self) -> None:
         with self.slots.hold(self.urgency):
             self.began.set()
-            assert self.ending.wait(30)
+            assert self.ending.wait(2 * HANG)
 
     def end(self) -> None:
         self.ending.set()
@@ -42,9 +57,7 @@ class Call:
 
 def run(calls: Sequence[Call], count: int) -> bool:
     """Whether so many of the calls run, and no more."""
-    deadline = time.monotonic() + 10
-    while sum(call.began.is_set() for call in calls) < count and time.monotonic() < deadline:
-        time.sleep(0.005)
+    until(lambda: sum(call.began.is_set() for call in calls) >= count)
     time.sleep(0.05)
     return sum(call.began.is_set() for call in calls) == count
 
@@ -112,20 +125,33 @@ def test_a_call_that_is_interrupted_while_it_waits_gives_its_place_up(start: Sta
     def interrupt(*_: object) -> None:
         raise InterruptedError
 
+    me = threading.get_ident()
+
+    def interrupt_the_wait() -> None:
+        until(lambda: waits_for_an_event(me))
+        signal.pthread_kill(me, signal.SIGUSR1)
+
     before = signal.signal(signal.SIGUSR1, interrupt)
-    timer = threading.Timer(0.1, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
-    timer.start()
+    interrupter = threading.Thread(target=interrupt_the_wait)
     try:
+        interrupter.start()
         with pytest.raises(InterruptedError), slots.hold(ATTACHES):
             pytest.fail("there was no slot")
     finally:
-        timer.join()
+        interrupter.join()
         signal.signal(signal.SIGUSR1, before)
     assert run([waiting], 0)
     running.end()
     assert run([waiting], 1)
     waiting.end()
     assert run(start(slots, CREATES), 1)
+
+
+def waits_for_an_event(thread: int) -> bool:
+    """Whether that thread does, within `Slots`."""
+    frames = [frame for frame, _ in traceback.walk_stack(sys._current_frames()[thread])]
+    codes = [frame.f_code for frame in frames]
+    return threading.Event.wait.__code__ in codes and Slots._enter.__code__ in codes
 
 
 def test_a_call_that_fails_gives_its_slot_back(start: Start) -> None:

@@ -16,7 +16,7 @@ from tests.support.fakes.stores import ObservedStore
 from tests.support.local_backends import MakeBackend
 
 ARRAY = "tests.support.fakes.array_driver.ArrayDriver"
-SECONDS = 2.0
+SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def busy(make: MakeBackend, store: ObservedStore) -> Iterator[Busy]:
     attachment = backend.connect(attached, makers.attachment(attached))
     creation = threading.Thread(target=backend.create_volume, args=(makers.volume(),))
     creation.start()
-    assert driver.plan.hanging.wait(30)
+    assert driver.plan.hanging.wait(SECONDS)
     yield Busy(backend, store.get(Volume, idle.id), attachment)
     driver.plan.released.set()
     creation.join()
@@ -77,7 +77,7 @@ def test_a_volume_is_attached_beside_as_many_creations_as_there_are_slots(
     creations = [threading.Thread(target=backend.create_volume, args=(makers.volume(),)) for _ in range(2)]
     for creation in creations:
         creation.start()
-    assert driver.plan.hanging.wait(30)
+    assert driver.plan.hanging.wait(SECONDS)
     assert ends(backend.connect, volume, makers.attachment(volume))
     assert len(store.page(Attachment).records) == 1
     driver.plan.released.set()

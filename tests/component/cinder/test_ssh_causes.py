@@ -12,7 +12,7 @@ import pytest
 
 from csi_cinderlib.cinder import faults
 from csi_cinderlib.cinder.runtime import Runtime
-from tests.component.cinder.test_causes import DriverError, caught, closed_port
+from tests.component.cinder.test_causes import DriverError, caught
 
 PASSWORD = "tr0ub4dor-and-3"
 
@@ -91,14 +91,15 @@ def own_words() -> DriverError:
 
 
 @pytest.mark.parametrize("error", [None, own_words()], ids=["of-the-pool", "of-the-driver"])
-def test_a_refused_connection_is_named_with_its_address(runtime: Runtime, error: Exception | None) -> None:
-    port = closed_port()
-    assert log_in(runtime, "127.0.0.1", port, error).endswith(f"(connection refused to 127.0.0.1:{port})")
+def test_a_refused_connection_is_named_with_its_address(
+    runtime: Runtime, closed_port: int, error: Exception | None
+) -> None:
+    said = log_in(runtime, "127.0.0.1", closed_port, error)
+    assert said.endswith(f"(connection refused to 127.0.0.1:{closed_port})")
 
 
-def test_an_array_is_named_as_it_was_configured(runtime: Runtime) -> None:
-    port = closed_port()
-    assert log_in(runtime, "localhost", port).endswith(f"(connection refused to localhost:{port})")
+def test_an_array_is_named_as_it_was_configured(runtime: Runtime, closed_port: int) -> None:
+    assert log_in(runtime, "localhost", closed_port).endswith(f"(connection refused to localhost:{closed_port})")
 
 
 def test_a_host_that_does_not_exist_is_named(runtime: Runtime) -> None:

@@ -45,7 +45,7 @@ class Client:
 
 
 def answer(child: subprocess.Popen[str]) -> Any:
-    output, errors = child.communicate(timeout=120)
+    output, errors = child.communicate(timeout=240)
     assert child.returncode == 0, errors
     return json.loads(output)
 
@@ -96,7 +96,7 @@ def test_a_disk_is_made_connected_attached_extended_and_deleted(client: Client, 
     client("delete_volume", volume_id)
     assert files(client) == []
     gone = client.start("delete_volume", volume_id)
-    assert (gone.communicate(timeout=120)[1], gone.returncode) == ("IndexError: list index out of range", 1)
+    assert (gone.communicate(timeout=240)[1], gone.returncode) == ("IndexError: list index out of range", 1)
 
 
 def files(client: Client) -> list[Path]:
@@ -140,7 +140,7 @@ def test_several_calls_at_once(server: PostgreSQL, tmp_path: Path) -> None:
     assert {answer(one)["driver_volume_type"] for one in hosts} == {"local"}
     answer(other)
     refused = client.start("delete_volume", ids[0])
-    assert "InvalidVolume" in refused.communicate(timeout=120)[1]
+    assert "InvalidVolume" in refused.communicate(timeout=240)[1]
     client("disconnect_volume", ids[0])
     client("delete_volume", ids[0])
     assert files(client) == []

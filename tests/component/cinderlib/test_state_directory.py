@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def run(tmp_path: Path, end: str, share: str = "") -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), state.VARIABLE: str(tmp_path / "state")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, end, share],
-        env=environment, capture_output=True, text=True, check=False, timeout=120, cwd=Path(__file__).parents[3],
+        env=environment, capture_output=True, text=True, check=False, timeout=240, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     expected = {"normal": 0, "close": 0, "exception": 1}.get(end)
     assert done.returncode == (-int(end) if expected is None else expected), done.stderr
@@ -72,7 +73,14 @@ def test_no_end_of_the_process_leaves_a_password_or_takes_the_state(tmp_path: Pa
         assert (tmp_path / "state" / "cinder" / kept).read_text() == "of an array"
     assert [path for path in files(tmp_path) if CANARY.encode() in path.read_bytes()] == []
     assert files(tmp_path / "temporary") == []
-    assert not [path for path in Path("/tmp").glob("csi-cinderlib-*/cinder/cinder.conf") if CANARY in path.read_text()]
+    assert [path for path in Path("/tmp").glob("csi-cinderlib-*/cinder/cinder.conf") if CANARY in text_of(path)] == []
+
+
+def text_of(path: Path) -> str:
+    """ "" when it is gone by now: others make files there, too."""
+    with suppress(OSError):
+        return path.read_text()
+    return ""
 
 
 @pytest.mark.root

@@ -67,7 +67,7 @@ def creating(database: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     )
     try:
         assert child.stdout is not None
-        assert select.select([child.stdout], [], [], 60)[0]
+        assert select.select([child.stdout], [], [], 240)[0]
         assert child.stdout.readline() == "at work\n"
         yield child
     finally:
@@ -81,7 +81,7 @@ def test_what_another_process_is_creating_is_left_to_it(library: Library, creati
     with pytest.raises(errors.OperationPending, match="is at work on volume"):
         volume.delete()
     assert backend.driver.calls["delete_volume"] == 0
-    creating.communicate(timeout=60)  # the end of its input lets it go on
+    creating.communicate(timeout=240)  # the end of its input lets it go on
     assert creating.returncode == 0
     volume.refresh()
     assert volume.status == "available"
@@ -92,7 +92,7 @@ def test_what_a_killed_process_was_creating_is_deleted(library: Library, creatin
     backend = library.backend("fake", volume_driver=NOTHING)
     (volume,) = backend.volumes_filtered(volume_id=ID)
     creating.kill()
-    creating.wait(timeout=60)
+    creating.wait(timeout=240)
     volume.delete()
     assert backend.driver.calls["delete_volume"] == 1
     assert backend.volumes_filtered(volume_id=ID) == []

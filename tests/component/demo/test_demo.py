@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,11 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 def _loops(directory: Path) -> list[str]:
-    backing = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
-    return [path for path in backing if path.startswith(str(directory))]
+    found = []
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # somebody else has detached it meanwhile
+            found.append(path.read_text())
+    return [path for path in found if path.startswith(str(directory))]
 
 
 @pytest.mark.parametrize("kind", ["bind", "tmpfs"])
@@ -54,7 +59,7 @@ def test_the_sweep_takes_mounts_down_and_keeps_what_is_on_them(tmp_path: Path, k
 
 def test_every_step_works_and_every_checksum_agrees(environment: dict[str, str]) -> None:
     outcome = subprocess.run(
-        [*DEMO, "--json"], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*DEMO, "--json"], env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     *steps, last = [json.loads(line) for line in outcome.stdout.splitlines()]
     assert outcome.returncode == 0, outcome.stderr
@@ -64,7 +69,7 @@ def test_every_step_works_and_every_checksum_agrees(environment: dict[str, str])
 
 
 def test_without_a_terminal_it_prints_plain_lines(environment: dict[str, str]) -> None:
-    outcome = subprocess.run(DEMO, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    outcome = subprocess.run(DEMO, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert outcome.returncode == 0, outcome.stderr
     assert "\x1b" not in outcome.stdout
     assert outcome.stdout.rstrip().endswith("every checksum agrees, nothing is left behind")
@@ -77,18 +82,20 @@ def test_stopped_in_the_middle_it_leaves_nothing_behind(environment: dict[str, s
         [*DEMO, "--json"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as demo:
         assert demo.stdout
+        # The least: a full one holds the demo up until this process has read that it is time.
+        fcntl.fcntl(demo.stdout, fcntl.F_SETPIPE_SZ, 4096)
         for line in demo.stdout:
             if json.loads(line).get("step") == moment:
                 demo.send_signal(number)
                 break
-        output, errors = demo.communicate(timeout=60)
+        output, errors = demo.communicate(timeout=240)
     assert demo.returncode == 130, errors
     assert json.loads(output.splitlines()[-1])["result"] == "stopped; nothing is left behind"
 
 
 def test_a_failing_driver_is_told_with_its_reason_and_leaves_nothing_behind(environment: dict[str, str]) -> None:
     broken = {**environment, "PYTHONPATH": str(Path(__file__).parent / "broken")}
-    outcome = subprocess.run([*DEMO, "--json"], env=broken, capture_output=True, text=True, timeout=120, check=False)
+    outcome = subprocess.run([*DEMO, "--json"], env=broken, capture_output=True, text=True, timeout=240, check=False)
     assert outcome.returncode == 1
     assert "csi-cinderlib demo: the driver ended with code" in outcome.stderr
     assert "is deliberately broken" in outcome.stderr
@@ -96,6 +103,6 @@ def test_a_failing_driver_is_told_with_its_reason_and_leaves_nothing_behind(envi
 
 def test_a_container_that_may_not_mount_is_told_what_it_lacks(environment: dict[str, str]) -> None:
     argv = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", *DEMO]
-    outcome = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    outcome = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert outcome.returncode == 1
     assert "the demo needs the capability CAP_SYS_ADMIN to mount" in outcome.stderr

@@ -85,7 +85,7 @@ class Killed:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.communicate(timeout=30)
+        self._server.communicate(timeout=240)
 
     def run(self, place: Place, step: str, id: str, *, fault_point: str = "") -> int:
         """Let another process do the step on that bed; its exit code, negative for a signal."""

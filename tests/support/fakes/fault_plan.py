@@ -24,7 +24,7 @@ BLOCK_SECONDS = 6
 """In which no thread of the process runs Python code: a library in C that does not release the interpreter's lock."""
 PROGRAM_SECONDS = "86399"
 """Of a program that hangs, by which tests find it."""
-ORPHAN_SECONDS = 20.0
+ORPHAN_SECONDS = 120.0
 ANOTHER_VOLUME = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
 

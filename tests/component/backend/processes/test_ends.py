@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import math
@@ -13,18 +14,20 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.backend import forking, line
 from csi_cinderlib.backend.stats import Candidate
-from csi_cinderlib.cinder.driver_process import LATE_SECONDS
+from csi_cinderlib.cinder.driver_process import LATE_SECONDS, STOPPED_SECONDS
 from csi_cinderlib.errors import (
     BackendUnavailable,
     HostError,
 )
 from csi_cinderlib.host.deadline import Deadline, now
+from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.model.records import Status
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import logs
@@ -38,7 +41,7 @@ from tests.component.backend.processes.conftest import (
 )
 from tests.support.fakes import makers
 from tests.support.fakes.array import Array
-from tests.support.fakes.fault_plan import ORPHAN_SECONDS, PROGRAM_SECONDS
+from tests.support.fakes.fault_plan import BLOCK_SECONDS, ORPHAN_SECONDS, PROGRAM_SECONDS
 from tests.support.processes import descendants
 
 
@@ -86,6 +89,7 @@ def test_a_process_that_cannot_be_forked_takes_no_other_one_along(make: Make) ->
     warm = forking._warm._process
     assert warm is not None
     limits = resource.prlimit(warm.pid, resource.RLIMIT_NOFILE)
+    wait_for(lambda: sockets(warm.pid) == 1)  # it has closed what it gave to the first one
     files = len(files_of(warm.pid))
     resource.prlimit(warm.pid, resource.RLIMIT_NOFILE, (files + 1, limits[1]))
     with pytest.raises(BackendUnavailable, match="could not be started"):
@@ -94,7 +98,14 @@ def test_a_process_that_cannot_be_forked_takes_no_other_one_along(make: Make) ->
     wait_for(lambda: len(files_of(warm.pid)) == files)
     assert first.create_volume(VOLUME).status is Status.AVAILABLE
     first.stop()
+    wait_for(lambda: not csi_processes())
     second.start()
+
+
+def sockets(pid: int) -> int:
+    """How many a process has, not counting its input and output."""
+    files = Path(f"/proc/{pid}/fd").iterdir()
+    return sum(str(file.readlink()).startswith("socket:") for file in files if int(file.name) > 2)
 
 
 def test_a_start_without_files_to_spare_fails_and_keeps_none(make: Make) -> None:
@@ -102,6 +113,7 @@ def test_a_start_without_files_to_spare_fails_and_keeps_none(make: Make) -> None
     forking.warm_up()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     for spare in range(6):
+        gc.collect()  # it closes files, and would make room for the start
         before = files_of(os.getpid())
         free = [number for number in range(1000) if number not in before]
         resource.setrlimit(resource.RLIMIT_NOFILE, (free[spare], limits[1]))
@@ -142,26 +154,47 @@ def test_no_process_is_left_of_a_start_without_threads_to_spare(make: Make, monk
 
 
 def test_files_and_threads_do_not_pile_up_over_many_starts(make: Make) -> None:
+    """How many threads serve the questions of one process differs: one more starts while the others are at work."""
     backend = make()
 
-    before = len(files_of(os.getpid())), threading.active_count()
+    def open_files() -> int:
+        gc.collect()
+        return len(files_of(os.getpid()))
+
+    before = open_files(), threading.active_count()
     for _ in range(20):
         os.kill(backend.pid, signal.SIGKILL)
         backend.wait_until_ended()
         backend.start()
-    wait_for(lambda: len(files_of(os.getpid())) <= before[0] and threading.active_count() <= before[1])
+    wait_for(lambda: open_files() <= before[0] and threading.active_count() < before[1] + 10)
 
 
-def test_what_many_calls_at_once_need_is_given_back_after_them(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_many_calls_at_once_need_is_given_back_after_them(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Counted in the driver's process: in this one, what is left of other tests may be closed at any moment."""
     monkeypatch.setattr(line, "PING_SECONDS", 0.1)
-    backend = make(driver="tests.support.fakes.nothing.NothingDriver", nothing_delay=0.3)
+    held = tmp_path / "held"
+    backend = make(driver="tests.support.fakes.nothing.NothingDriver", nothing_held=str(held))
     before = len(files_of(backend.pid))
+    place = backend.stats().pools[0].name  # so that no report is asked for
+    held.touch()
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(backend.create_volume, [makers.volume(backend="array") for _ in range(16)]))
+        volumes = [replace(makers.volume(backend="array"), pool=place) for _ in range(16)]
+        calls = [pool.submit(backend.create_volume, volume) for volume in volumes]
+        try:
+            wait_for(lambda: channels_in_use(backend) == len(calls))
+        finally:
+            held.unlink()
+    assert {call.result().status for call in calls} == {Status.AVAILABLE}
     assert len(files_of(backend.pid)) >= before + 4
     in_thread(backend.wait_until_ended)
     wait_for(lambda: len(files_of(backend.pid)) <= before)
+
+
+def channels_in_use(backend: RemoteBackend) -> int:
+    assert backend.verbs._line is not None
+    return backend.verbs._line.channels.calls
 
 
 def test_what_a_stopped_driver_still_prints_is_logged_without_its_passwords(
@@ -188,7 +221,7 @@ def test_a_fork_that_hangs_holds_up_nobody_who_stops_the_back_end(make: Make) ->
         starting = in_thread(backend.start)
         time.sleep(0.5)
         stopping = in_thread(backend.stop)
-        wait_for(lambda: stopping, 5)
+        wait_for(lambda: stopping, forking.BIRTH_SECONDS / 2)
     finally:
         os.kill(warm.pid, signal.SIGCONT)
     wait_for(lambda: starting)
@@ -208,7 +241,7 @@ def test_a_report_that_fails_as_nobody_foresaw_keeps_volumes_from_its_back_end_a
     """Placement passes over a back end that raises an error of ours."""
     backend = make(nothing_faults=["get_volume_stats:3=exit-thread"])
     with pytest.raises(BackendUnavailable, match="SystemExit"):
-        backend.ask_rated_stats(Candidate(size=GiB(1)))(20)
+        backend.ask_rated_stats(Candidate(size=GiB(1)))(60)
 
 
 def test_a_call_does_not_go_on_past_the_deadline_of_a_controller_that_is_stopped(
@@ -227,12 +260,12 @@ def test_a_driver_that_is_stopped_past_the_deadline_never_goes_on(
     make: Make, deadline: Deadline, array_file: Path, tmp_path: Path
 ) -> None:
     """As on a machine that hangs, with its controller: later the call would go on beside the next controller."""
-    deadline.set(now() + 8)
     held, journal = tmp_path / "held", tmp_path / "journal"
     backend = make(nothing_held=str(held), nothing_journal=str(journal))
     held.touch()
     ended = in_thread(lambda: backend.create_volume(VOLUME))
-    time.sleep(1)
+    deadline.set(now() + 10)
+    wait_for_looks(backend.pid)
     os.kill(backend.pid, signal.SIGSTOP)
     held.unlink()
     wait_for(lambda: ended)
@@ -245,12 +278,27 @@ def test_a_driver_that_is_stopped_past_the_deadline_never_goes_on(
 def test_a_call_that_blocks_its_process_for_some_seconds_survives_a_renewed_deadline(
     make: Make, deadline: Deadline
 ) -> None:
-    """Of the deadline before, which would be over meanwhile, the process has heard at its last look."""
-    deadline.set(now() + 4)
+    """The process had heard of the deadline before, which is over meanwhile."""
     backend = make(nothing_faults=["create_volume=block"])
+    before = now() + 10
+    deadline.set(before)
+    wait_for_looks(backend.pid)
     deadline.set(math.inf)
-    time.sleep(1.5)
+    wait_for_looks(backend.pid)
+    wait_for(lambda: now() + BLOCK_SECONDS > before + STOPPED_SECONDS)
     assert backend.create_volume(VOLUME).status is Status.AVAILABLE
+
+
+def wait_for_looks(pid: int) -> None:
+    """Until a driver's process has looked at its deadline: its first thread does nothing else, and sleeps in between."""
+    status = Path(f"/proc/{pid}/task/{pid}/status")
+
+    def sleeps() -> int:
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("voluntary_ctxt_switches:"))
+        return int(line.split()[1])
+
+    enough = sleeps() + 2  # one may be a wait for another thread of the process
+    wait_for(lambda: sleeps() >= enough)
 
 
 def test_programs_that_a_driver_runs_inherit_none_of_its_files(make: Make) -> None:
@@ -302,10 +350,11 @@ def test_a_service_that_outlives_its_driver_is_no_zombie_after_its_end(make: Mak
 
 
 def programs() -> list[str]:
-    """Those of the fault "run-a-program" that run."""
+    """Those of the fault "run-a-program" that run, and were not started by the tests of another process."""
     wanted, found = f"sleep\0{PROGRAM_SECONDS}\0", []
+    mark = f"\0CINDERLIB_TEST_SESSION={os.environ['CINDERLIB_TEST_SESSION']}\0"
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has ended
-            if path.read_text() == wanted:
+            if path.read_text() == wanted and mark in f"\0{path.with_name('environ').read_text()}":
                 found.append(path.parent.name)
     return found

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.registered import registered
 
+pytestmark = pytest.mark.timeout(1200)  # all drivers twice
 ROOT = Path(__file__).parents[4]
 
 
@@ -25,9 +26,14 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
     said = {}
-    for how, process in processes.items():
-        out, _ = process.communicate(timeout=240)
-        said[how] = json.loads(out.splitlines()[-1])
+    try:
+        for how, process in processes.items():
+            out, _ = process.communicate(timeout=600)
+            said[how] = json.loads(out.splitlines()[-1])
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.communicate()
     return said
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 WORKERS = 2
-SECONDS = 60.0
+SECONDS = 180.0
 """For one driver; its worker is ended then, and another goes on with the rest."""
-START_SECONDS = 120.0
+START_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
