@@ -80,8 +80,11 @@ def test_a_driver_that_fails_is_no_reason_to_restart(tmp_path: Path, monkeypatch
     assert (backend.ready, readiness.trouble) == (False, "")
 
 
-def test_a_lease_is_released_although_a_look_for_orphans_is_under_way(tmp_path: Path) -> None:
+def test_a_lease_is_released_although_a_look_for_orphans_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ends soon, since no driver is at work any more; another controller would have to wait for the lease to run out."""
+    monkeypatch.setattr(controller, "SETTLED_SECONDS", 60.0)
     settings, stopping, store = Settings(state_dir=tmp_path), Stopping(), MemoryStore()
     side = ControllerSide(settings, stopping, Keys(settings), Readiness())
     record = StoredLease(store, store)
