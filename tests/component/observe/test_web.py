@@ -19,6 +19,7 @@ from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.observe import web
 from csi_cinderlib.observe.web import UNPROTECTED, Protection
 from tests.support.certificates import make_certificate
+from tests.support.ports import free_port
 
 Serve = Callable[..., int]
 TOKEN = "s3cret-token"
@@ -30,9 +31,7 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as undo:
 
         def started(protection: Protection = UNPROTECTED, page: Callable[[], web.Answer] | None = None) -> int:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
+            port = free_port()
             pages = {"/page": page or (lambda: (200, "text/plain", b"figures"))}
             undo.callback(web.serve("k", f"127.0.0.1:{port}", pages, protection))
             return port

@@ -10,9 +10,9 @@ from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 from tests.program.serve.conftest import Start, until
 from tests.program.serve.test_health import Health
-from tests.program.serve.test_metrics_are_scraped import free_port
 from tests.support.fuse_share import Share
 from tests.support.node_site import Site, repeated
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.root
 IMPATIENT = """

@@ -11,7 +11,7 @@ from pathlib import Path
 from csi_cinderlib import cli
 from csi_cinderlib.demo.process import DriverProcess
 from tests.program.serve.conftest import Start, until
-from tests.program.serve.test_metrics_are_scraped import free_port
+from tests.support.ports import free_port
 from tests.support.processes import descendants, drivers
 
 AWAY = "away: {driver: tests.support.fakes.nothing.NothingDriver, options: {nothing_fail: [check_for_setup_error]}}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.observe.metrics import FIGURES
 from tests.program.serve.conftest import Calls, Start, until
 from tests.support.certificates import make_certificate
+from tests.support.ports import free_port
 from tests.support.processes import drivers
 
 GIB = 1024**3
@@ -58,12 +58,6 @@ class Scraped:
 
     def shows(self, name: str, value: float, **labels: str) -> bool:
         return self.value(name, **labels) == value
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
