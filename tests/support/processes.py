@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 DRIVER = "csi:"
@@ -24,6 +25,15 @@ def descendants(pid: int) -> dict[int, str]:
         children = {child: name for child, (parent, name) in parents.items() if parent in generation}
         found |= children
         generation = set(children)
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes that it has started itself and not waited for."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended, and the process has its children
+            found += map(int, file.read_text().split())
     return found
 
 
