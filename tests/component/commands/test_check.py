@@ -19,6 +19,7 @@ from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.installation import KEY
 from tests.support.processes import drivers
+from tests.support.repeating import until
 
 GOOD = "good: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {loopfile_directories: [one:%s]}}"
 WRONG = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
@@ -100,10 +101,10 @@ def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_
         for number in range(6)
     ]
     began = time.monotonic()
-    outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "5"])
-    assert time.monotonic() - began < 25, "one after the other, they take 30 seconds"
+    outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "12"])
+    assert time.monotonic() - began < 65, "one after the other, they take 72 seconds"
     assert outcome.returncode == 1
-    assert outcome.stdout.count("FAILED: its set-up did not end within 5 seconds") == 6
+    assert outcome.stdout.count("FAILED: its set-up did not end within 12 seconds") == 6
     assert "pool one: " in outcome.stdout
 
 
@@ -135,7 +136,7 @@ def test_a_signal_ends_it_at_once_also_while_a_back_end_hangs_and_leaves_nothing
     finally:
         checking.kill()
     assert list(temporary.iterdir()) == []
-    assert not Path(f"/proc/{driver}").exists()
+    until(lambda: not Path(f"/proc/{driver}").exists())
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
