@@ -53,6 +53,8 @@ def test_without_a_process_for_any_driver_only_a_restart_helps(tmp_path: Path, m
     monkeypatch.setattr(controller, "FORKLESS_SECONDS", 0.0001)
     assert "no driver's process could be started" in readiness.trouble
     monkeypatch.undo()
+    assert forking._warm._process
+    forking._warm._process.wait(60)  # until it has ended, it is asked for the next process
     backend.start()
     assert readiness.trouble == ""
     backend.stop()
