@@ -185,6 +185,7 @@ class RemoteDriver:
         """Wait until the process ends, or hangs and is ended; how, as a clause, or "" after `stop`."""
         if (line := self._line) is not None:
             line.wait_until_ended()
+            self._lose(line)  # the thread that is to tell so may not have had its turn yet
         return "" if self._is_stopped else self.failure
 
     def kill(self, why: Cause | None = None) -> None:

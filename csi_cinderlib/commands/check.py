@@ -159,7 +159,7 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
 
 def _tell(backend: RemoteBackend, attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]) -> int:
     """What came of a back end, once it is known."""
-    _show_progress(attempt, all_of_them)
+    _wait_for(attempt, all_of_them)
     output.print_text(f"{backend.name}: {backend.settings.driver}", flush=True)
     try:
         _describe(backend, attempt.result())
@@ -169,12 +169,17 @@ def _tell(backend: RemoteBackend, attempt: Future[BackendStats], all_of_them: Se
     return 0
 
 
-def _show_progress(attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]) -> None:
-    """On a terminal, how many back ends have answered, until this one has."""
+def _wait_for(attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]) -> None:
+    """On a terminal, show how many back ends have answered, until this one has.
+
+    Python carries a signal out when its main thread wakes up. One that comes just before that thread begins to wait, or that the kernel
+    hands to another one, does not wake it: so it never waits for long.
+    """
     shown = ""
-    while not attempt.done() and sys.stderr.isatty():
-        shown = f"{sum(future.done() for future in all_of_them)} of {len(all_of_them)} back ends have answered"
-        print(f"\r{shown}", end="", file=sys.stderr, flush=True)  # noqa: T201  # the carriage return is meant
+    while not attempt.done():
+        if sys.stderr.isatty():
+            shown = f"{sum(future.done() for future in all_of_them)} of {len(all_of_them)} back ends have answered"
+            print(f"\r{shown}", end="", file=sys.stderr, flush=True)  # noqa: T201  # the carriage return is meant
         wait([attempt], 0.5)
     if shown:
         print(f"\r{' ' * len(shown)}\r", end="", file=sys.stderr, flush=True)  # noqa: T201  # as above

@@ -17,9 +17,10 @@ import pytest
 
 from csi_cinderlib.host import loopctl
 from tests.cluster.bed import images
-from tests.cluster.bed.apiserver import ApiServer, DidNotStart, free_port
+from tests.cluster.bed.apiserver import ApiServer, DidNotStart
 from tests.cluster.bed.node import CannotStart, Cluster
 from tests.support import absence, loops
+from tests.support.ports import free_port
 from tests.support.repeating import until
 
 pytestmark = pytest.mark.cluster

@@ -15,14 +15,14 @@ import struct
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 DEVICE = Path("/dev/fuse")
 ROOT = 1
-LONGEST_HANG = 120.0
+LONGEST_HANG = 240.0
 """Seconds without an order, after which the server ends."""
 _HEADER = struct.Struct("<IIQQIIIHH")
 _ATTR = struct.Struct("<6Q10I")
@@ -108,7 +108,9 @@ class Server:
         self._kept: list[bytes] = []
 
     def serve(self) -> None:
-        self._answer(self._request())  # INIT, before which the kernel lets nobody ask
+        while not (request := self._request()):
+            select.select([self._fuse], [], [])
+        self._answer(request)  # INIT, before which the kernel lets nobody ask
         os.write(1, b"ok\n")
         while True:
             readable, _, _ = select.select([0, self._fuse], [], [], LONGEST_HANG if self._held else None)
@@ -127,12 +129,14 @@ class Server:
         if order != "asked?":
             self._held = _HELD[order]
         while order == "asked?" and not self._kept:
+            select.select([self._fuse], [], [])
             self._take()
         while self._kept and not self._held:
             self._answer(self._kept.pop(0))
 
     def _take(self) -> None:
-        request = self._request()
+        if not (request := self._request()):
+            return
         opcode = _HEADER.unpack_from(request)[1]
         if opcode in self._held and opcode not in _NO_REPLY:  # nobody waits for what gets no reply
             self._kept.append(request)
@@ -140,7 +144,10 @@ class Server:
             self._answer(request)
 
     def _request(self) -> bytes:
-        return os.read(self._fuse, _MOST + 4096)
+        """Nothing when it was taken back, because whoever asked was killed meanwhile."""
+        with suppress(BlockingIOError):
+            return os.read(self._fuse, _MOST + 4096)
+        return b""
 
     def _answer(self, request: bytes) -> None:
         _, opcode, unique, node, *_ = _HEADER.unpack_from(request)
@@ -220,7 +227,7 @@ class Server:
 
 
 def main(path: str, files: str) -> None:
-    fuse = os.open(DEVICE, os.O_RDWR)
+    fuse = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK)
     data = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other"
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"server:/share", os.fsencode(path), b"fuse", 0, data.encode()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import suppress
 from pathlib import Path
 
 DRIVER = "csi:"
@@ -11,7 +11,7 @@ DRIVER = "csi:"
 
 def is_running(pid: int) -> bool:
     """Also one that is to be killed, until it gets a CPU; not one that has ended and whose parent does not know it yet."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
@@ -32,6 +32,15 @@ def descendants(pid: int) -> dict[int, str]:
         children = {child: name for child, (parent, name) in parents.items() if parent in generation}
         found |= children
         generation = set(children)
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes that it has started itself and not waited for."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended, and the process has its children
+            found += map(int, file.read_text().split())
     return found
 
 

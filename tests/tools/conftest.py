@@ -23,7 +23,7 @@ case "$1 $2" in
     echo "$STAND_IN_MODULE"
     [ -z "$STAND_IN_DOWNLOAD" ] || { echo "$STAND_IN_DOWNLOAD" >&2; exit 1; } ;;
 "build "*)
-    sleep "$STAND_IN_SECONDS"
+    while ! [ -e "$STAND_IN_UNTIL" ]; do sleep 0.1; done
     [ -z "$STAND_IN_BUILD" ] || { echo "$STAND_IN_BUILD" >&2; exit 1; }
     while [ "$1" != -o ]; do shift; done
     echo "#!/bin/sh" > "$2" && chmod +x "$2" ;;
@@ -54,10 +54,10 @@ class Tools:
         """`python -m tools`, with what the stand-in for Go says.
 
         Args:
-            stand_in: `download`, `build`: it fails with this; `module`: a downloaded module as JSON; `seconds` that it
-                compiles; its `version`.
+            stand_in: `download`, `build`: it fails with this; `module`: a downloaded module as JSON; `until` when it
+                compiles: until this file is there; its `version`.
         """
-        stand_in = {"download": "", "build": "", "module": "", "seconds": "0", "version": "1.99.1"} | stand_in
+        stand_in = {"download": "", "build": "", "module": "", "until": "/", "version": "1.99.1"} | stand_in
         process = subprocess.Popen(
             [sys.executable, "-m", "tools", *arguments],
             cwd=ROOT,

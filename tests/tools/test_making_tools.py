@@ -117,7 +117,7 @@ def test_without_a_go_that_is_new_enough_or_to_be_had_tools_are_missing(tools: T
 
 
 def test_a_run_that_is_killed_leaves_nothing_that_looks_finished(tools: Tools) -> None:
-    killed = tools.start("csi-sanity", seconds="60")
+    killed = tools.start("csi-sanity", until="/nowhere")
     tools.wait_for_call("build")
     killed.send_signal(signal.SIGKILL)
     killed.wait()
@@ -130,11 +130,15 @@ def test_a_run_that_is_killed_leaves_nothing_that_looks_finished(tools: Tools) -
 
 
 def test_a_second_run_waits_for_the_first_and_makes_nothing_twice(tools: Tools) -> None:
-    first = tools.start("csi-sanity", seconds="2")
+    built = tools.programs / "built"
+    first = tools.start("csi-sanity", until=str(built))
     tools.wait_for_call("build")
-    code, output = tools.run("csi-sanity")
-    assert (code, output) == (0, "tools: waiting for another `make tools`\n")
-    assert first.wait(30) == 0
+    second = tools.start("csi-sanity")
+    assert second.stdout
+    assert second.stdout.readline() == "tools: waiting for another `make tools`\n"
+    built.touch()
+    assert second.communicate(timeout=60)[0] == ""
+    assert (first.wait(60), second.returncode) == (0, 0)
     assert len(tools.calls("build")) == 1
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from csi_cinderlib.host import kernel, mounts
 from tests.support import loops
+from tests.support.repeating import until
 from tests.torture import checker, data
 from tests.torture.bed import Bed
 from tests.torture.bed_array import ArrayBed
@@ -139,11 +140,18 @@ def test_a_mount_that_was_left_or_lost_is_found(bed: Bed, published: Volume) -> 
     mounts.bind(str(bed.staging(published.name)), target)
 
 
+def detach(device: str, bed: Bed) -> None:
+    """It goes when the last one has closed it who looks at it just now."""
+    subprocess.run(["losetup", "--detach", device], check=True)
+    number = int(device.removeprefix("/dev/loop"))
+    until(lambda: number not in loops.below(str(bed.root)))
+
+
 def test_a_loop_device_that_was_left_is_found(bed: Bed, detached: Volume) -> None:
     argv = ["losetup", "--find", "--show", str(bed.pool / f"volume-{detached.id}")]
     device = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
     assert checker.check(bed) == [f"unexpected loop device on volume-{detached.id}"]
-    subprocess.run(["losetup", "--detach", device], check=True)
+    detach(device, bed)
 
 
 def test_a_stage_record_that_was_lost_or_left_is_found(bed: Bed, published: Volume) -> None:
@@ -207,7 +215,7 @@ def test_damage_to_what_belongs_to_others_is_found(bed: Bed) -> None:
     assert checker.check(bed) == ["the file notes.txt of others in the pool is gone or changed"]
     notes.write_bytes(content)
     (number,) = (number for number, path in loops.below(str(bed.root)).items() if path == bed.foreign_file)
-    subprocess.run(["losetup", "--detach", f"/dev/loop{number}"], check=True)
+    detach(f"/dev/loop{number}", bed)
     assert checker.check(bed) == ["a loop device of others is gone"]
     subprocess.run(["losetup", "--find", bed.foreign_file], check=True)
     inner = Path(bed.foreign_mount)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.host import mounts
-from tests.torture import plan
+from tests.torture import disturbances, plan
 from tests.torture.disturbances import fill, trace
 from tests.torture.plan import Disturbance
 
@@ -33,8 +33,9 @@ while True:
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """It renames all the time, which fails with EBUSY, and ends with 7 when there is no space."""
+def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """It renames all the time, which fails with EBUSY, and ends with 7 when there is no space. Its tracer waits until it does so."""
+    monkeypatch.setattr(disturbances, "TRACED_SECONDS", 60.0)
     with subprocess.Popen([sys.executable, "-c", RENAMES], cwd=tmp_path) as started:
         yield started
         started.kill()

@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib.persistence.kubernetes.rest import Access, ApiError, Client
+from tests.support.ports import free_port
 from tools import lookup
 
 READY_SECONDS = 180.0
@@ -27,20 +27,6 @@ STOP_SECONDS = 60.0
 KUBECTL_SECONDS = 120.0
 _LOOK_SECONDS = 20.0
 """After which a look whether the server is ready has had no answer."""
-_LOWEST_PORT = 10000
-_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-
-
-def free_port() -> int:
-    """One that stays free also while its server is away: below those that the kernel gives to the clients' ends of connections."""
-    first_of_clients = int(_RANGE.read_text().split()[0])
-    lowest = min(_LOWEST_PORT, first_of_clients // 2)
-    while True:
-        # Not by `random`, which begins anew with each test and alike in all processes of a run.
-        port = lowest + secrets.randbelow(first_of_clients - lowest)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class DidNotStart(RuntimeError):

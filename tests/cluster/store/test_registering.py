@@ -11,8 +11,8 @@ from csi_cinderlib.app.registering import Registered, Request, in_child
 from csi_cinderlib.errors import ConfigurationError, NotReady, StoreUnavailable
 from csi_cinderlib.model.records import EMPTY, Node
 from csi_cinderlib.node.own_keys import OwnKeys
-from tests.cluster.bed.apiserver import free_port
 from tests.cluster.bed.custom_resources import Namespace
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.cluster
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
-from csi_cinderlib.backend.line import Cause
+from csi_cinderlib.backend.line import Cause, Line
 from csi_cinderlib.config.settings import BackendSettings, LogSettings, Settings
 from csi_cinderlib.errors import NotFound
 from csi_cinderlib.host.deadline import Deadline
@@ -67,7 +68,7 @@ def run(tmp_path: Path, counted: list[tuple[str, str]]) -> Iterator[Run]:
 
 
 def wait_for(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -179,6 +180,30 @@ def test_each_restart_is_counted_with_its_reason(
         wait_for(lambda number=number: len(counted) > number)  # type: ignore[misc]
     assert counted == [("well", reason) for reason, _ in ends]
     wait_for(lambda: backend.ready)
+
+
+def test_a_back_end_is_started_again_though_the_thread_that_tells_of_its_end_has_no_turn(
+    run: Run, counted: list[tuple[str, str]]
+) -> None:
+    _, registry = run(WELL)
+    backend = registry.all()[0]
+    assert isinstance(backend, RemoteBackend)
+    wait_for(lambda: backend.ready)
+    pid, line, turn = backend.pid, backend.verbs._line, threading.Event()
+    assert line is not None
+    tell = line._lost
+
+    def tell_late(ended: Line) -> None:
+        turn.wait()
+        tell(ended)
+
+    line._lost = tell_late
+    try:
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: backend.pid not in (0, pid))
+    finally:
+        turn.set()
+    assert counted == [("well", "killed")]
 
 
 def test_a_back_end_whose_options_change_is_counted_as_reconfigured(

@@ -53,6 +53,8 @@ def test_without_a_process_for_any_driver_only_a_restart_helps(tmp_path: Path, m
     monkeypatch.setattr(controller, "FORKLESS_SECONDS", 0.0001)
     assert "no driver's process could be started" in readiness.trouble
     monkeypatch.undo()
+    assert forking._warm._process
+    forking._warm._process.wait(60)  # until it has ended, it is asked for the next process
     backend.start()
     assert readiness.trouble == ""
     backend.stop()
@@ -80,8 +82,11 @@ def test_a_driver_that_fails_is_no_reason_to_restart(tmp_path: Path, monkeypatch
     assert (backend.ready, readiness.trouble) == (False, "")
 
 
-def test_a_lease_is_released_although_a_look_for_orphans_is_under_way(tmp_path: Path) -> None:
+def test_a_lease_is_released_although_a_look_for_orphans_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ends soon, since no driver is at work any more; another controller would have to wait for the lease to run out."""
+    monkeypatch.setattr(controller, "SETTLED_SECONDS", 60.0)
     settings, stopping, store = Settings(state_dir=tmp_path), Stopping(), MemoryStore()
     side = ControllerSide(settings, stopping, Keys(settings), Readiness())
     record = StoredLease(store, store)

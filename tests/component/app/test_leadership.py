@@ -1,9 +1,12 @@
+"""How a process stands by, leads and ends. Time passes when a test says so: no lease runs out because a thread had to wait for its turn."""
+
 from __future__ import annotations
 
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,11 +15,26 @@ from csi_cinderlib.app import leadership
 from csi_cinderlib.app.leadership import Leadership
 from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.csi.readiness import Readiness
-from csi_cinderlib.errors import StoreUnavailable
+from csi_cinderlib.errors import StaleRecord, StoreUnavailable
 from csi_cinderlib.persistence.lease import Lease, State, StoredLease, Timing
 from csi_cinderlib.persistence.memory import MemoryStore
 
 QUICK = Timing(duration=0.9, deadline=0.65, renew=0.35, retry=0.05, look=0.1)
+"""So short are the pauses of the threads. Whether a lease has run out is a matter of the `Clock`."""
+
+
+class Clock:
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def wait_for(holds: Callable[[], object]) -> None:
+    ends = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
 
 
 class Flaky(StoredLease):
@@ -29,6 +47,8 @@ class Flaky(StoredLease):
         self.answers.set()
         self.asked = threading.Event()
         """Whether a write has begun to hang."""
+        self.failed = threading.Event()
+        """Whether somebody has found it away."""
 
     def read(self) -> State:
         self._fail()
@@ -43,19 +63,20 @@ class Flaky(StoredLease):
 
     def _fail(self) -> None:
         if self.away.is_set():
+            self.failed.set()
             raise StoreUnavailable("the store is away")
 
 
 class Process:
     """One that wants the lease; its end is noted."""
 
-    def __init__(self, store: MemoryStore, name: str, timing: Timing = QUICK) -> None:
+    def __init__(self, store: MemoryStore, name: str, clock: Clock, timing: Timing = QUICK) -> None:
         self.record = Flaky(store)
         self.ended = threading.Event()
         self.reason = ""
         self.readiness = Readiness()
         self.stopping = Stopping()
-        self.leadership = Leadership(Lease(self.record, name, timing=timing), end=self._end)
+        self.leadership = Leadership(Lease(self.record, name, timing=timing, clock=clock), end=self._end)
 
     def _end(self, reason: str) -> None:
         self.reason = reason
@@ -71,15 +92,20 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def a(store: MemoryStore) -> Iterator[Process]:
-    process = Process(store, "a")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def a(store: MemoryStore, clock: Clock) -> Iterator[Process]:
+    process = Process(store, "a", clock)
     yield process
     process.leadership.close(release=True)
 
 
 @pytest.fixture
-def b(store: MemoryStore) -> Iterator[Process]:
-    process = Process(store, "b")
+def b(store: MemoryStore, clock: Clock) -> Iterator[Process]:
+    process = Process(store, "b", clock)
     yield process
     process.leadership.close(release=True)
 
@@ -113,11 +139,12 @@ def test_a_standby_that_takes_over_is_starting(a: Process, b: Process) -> None:
     assert (b.readiness.stands_by, b.readiness.why_not) == (False, "this process is still starting")
 
 
-def test_a_lease_that_is_not_released_runs_out(a: Process, b: Process) -> None:
+def test_a_lease_that_is_not_released_runs_out(a: Process, b: Process, clock: Clock) -> None:
     assert a.leads()
     thread = standing_by(b)
     a.leadership.close(release=False)
     a.leadership.lease.check()
+    clock.now += QUICK.duration
     thread.join(60)
     b.leadership.lease.check()
 
@@ -130,9 +157,9 @@ def test_a_holder_may_wait_again(a: Process, b: Process) -> None:
     assert b.leads()
 
 
-def test_a_lease_whose_renewal_hangs_is_not_released(store: MemoryStore) -> None:
+def test_a_lease_whose_renewal_hangs_is_not_released(store: MemoryStore, clock: Clock) -> None:
     """The renewal could be carried out after the release."""
-    a = Process(store, "a", Timing(renew=0.05))
+    a = Process(store, "a", clock, Timing(renew=0.05))
     assert a.leads()
     a.record.answers.clear()
     try:
@@ -165,36 +192,56 @@ def test_a_store_that_is_away_is_no_standby_and_is_waited_for(a: Process) -> Non
     a.leadership.lease.check()
 
 
-def test_a_holder_renews_and_survives_a_store_that_is_away_for_less_than_the_deadline(a: Process) -> None:
+def test_a_holder_renews_and_survives_a_store_that_is_away_for_less_than_the_deadline(a: Process, clock: Clock) -> None:
     assert a.leads()
     a.record.away.set()
-    assert not a.ended.wait(QUICK.deadline / 2)
+    assert a.record.failed.wait(60)
+    clock.now += QUICK.deadline / 2
     a.record.away.clear()
-    assert not a.ended.wait(2 * QUICK.duration)
+    for _ in range(5):
+        wait_for(lambda: a.leadership.lease.remaining() > 0.9 * QUICK.deadline)
+        clock.now += QUICK.deadline / 2
+    assert not a.ended.is_set()
     a.leadership.lease.check()
 
 
-def test_a_holder_that_cannot_renew_ends_at_the_deadline(a: Process) -> None:
+def test_a_holder_that_cannot_renew_ends_at_the_deadline(a: Process, clock: Clock) -> None:
     assert a.leads()
     a.record.away.set()
+    assert a.record.failed.wait(60)
+    clock.now += QUICK.deadline / 2
+    assert not a.ended.wait(4 * QUICK.retry)
+    clock.now += QUICK.deadline / 2
     assert a.ended.wait(60)
     assert "could not be renewed" in a.reason or "does not hold" in a.reason
     assert a.leadership.lease.remaining() <= 0
 
 
-def test_a_holder_whose_renewal_hangs_ends_at_the_deadline(a: Process) -> None:
+def test_a_holder_whose_renewal_hangs_ends_at_the_deadline(a: Process, clock: Clock) -> None:
     assert a.leads()
     a.record.answers.clear()
     try:
+        assert a.record.asked.wait(60)
+        assert not a.ended.is_set()
+        clock.now += QUICK.deadline
         assert a.ended.wait(60)
         assert "could not be renewed" in a.reason
     finally:
         a.record.answers.set()
 
 
+def took_over(store: MemoryStore, name: str) -> bool:
+    """Whether it did, before the holder renewed the lease."""
+    record = StoredLease(store, store)
+    try:
+        return record.write(name, 18, record.read()).holder == name
+    except StaleRecord:
+        return False
+
+
 def test_a_holder_that_finds_another_one_ends(a: Process, store: MemoryStore) -> None:
     assert a.leads()
-    StoredLease(store, store).write("b", 18, StoredLease(store, store).read())
+    wait_for(lambda: took_over(store, "b"))
     assert a.ended.wait(60)
     assert "b holds the lease" in a.reason
 

@@ -37,7 +37,7 @@ def test_old_format_marks_are_removed_while_the_node_serves(tmp_path: Path, stop
     marks.set("old", "a@1")
     long_ago = time.time() - KEPT_SECONDS - 60
     os.utime(marks.directory / "old", (long_ago, long_ago))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (marks.directory / "old").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

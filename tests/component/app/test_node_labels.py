@@ -11,6 +11,7 @@ from csi_cinderlib.app import registering
 from csi_cinderlib.errors import NotReady
 from csi_cinderlib.observe import web
 from csi_cinderlib.persistence.kubernetes.rest import Access, ApiError, Client
+from tests.support.ports import free_port
 
 NODE = {"metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "a", "disk": "ssd"}}}
 ABSENT = {"kind": "Status", "reason": "NotFound", "message": 'nodes "n2" not found'}
@@ -32,11 +33,7 @@ def client(unused_port: int) -> Iterator[Client]:
 
 @pytest.fixture
 def unused_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 def test_the_labels_that_are_asked_for_are_the_segments(client: Client) -> None:

@@ -78,8 +78,15 @@ def asking(name: str) -> bool:
     return any(thread.name == f"ask-{name}" for thread in threading.enumerate())
 
 
+def answered(observations: Observations, name: str) -> Seen:
+    """As it is seen once it has answered what this look asked. A look itself waits for no more than a moment."""
+    observations.look()
+    wait_for(lambda: not asking(name))
+    return by_name(observations.look())[name]
+
+
 def wait_for(holds: Callable[[], object]) -> None:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < ends
         time.sleep(0.01)
@@ -122,7 +129,7 @@ def test_one_that_answers_no_more_is_not_ready_until_it_answers_again(
     caplog.set_level(logging.INFO)
     clock, backend = Clock(), make("seen-away")
     observations = Observations(Backends([backend]), monotonic=clock)
-    assert observations.look()[0].ready
+    assert answered(observations, "seen-away").ready
     with monkeypatch.context() as patch:
 
         def refuse(**_: object) -> None:
@@ -131,11 +138,11 @@ def test_one_that_answers_no_more_is_not_ready_until_it_answers_again(
         patch.setattr(backend.driver, "get_volume_stats", refuse)
         assert observations.look()[0].ready, "an array is not asked at every look"
         clock.now += ASK_SECONDS
-        (seen,) = observations.look()
+        seen = answered(observations, "seen-away")
         assert not seen.ready
         assert "no route to host" in seen.reason
     clock.now += ASK_SECONDS
-    assert observations.look()[0].ready
+    assert answered(observations, "seen-away").ready
     assert lines(caplog) == [
         ("warning", "back end does not answer", "seen-away"),
         ("info", "back end answers again", "seen-away"),
@@ -148,27 +155,29 @@ def test_one_that_hangs_holds_up_no_other_and_is_asked_once(
     caplog.set_level(logging.INFO)
     clock, hanging, well = Clock(), make("seen-hanging"), make("seen-well")
     observations = Observations(Backends([hanging, well]), monotonic=clock)
-    observations.look()
-    asked, over, answered = [], threading.Event(), threading.Event()
+    for name in ("seen-hanging", "seen-well"):
+        answered(observations, name)
+    asked, over, has_answered = [], threading.Event(), threading.Event()
 
     def hang(**_: object) -> dict[str, object]:
         asked.append(1)
         over.wait(60)
-        answered.set()
+        has_answered.set()
         return {"pools": []}
 
     monkeypatch.setattr(hanging.driver, "get_volume_stats", hang)
     clock.now += ASK_SECONDS
     assert all(seen.ready for seen in observations.look())
+    wait_for(lambda: asked and not asking("seen-well"))
     clock.now += PATIENCE + 1
     found = by_name(observations.look())
-    assert not answered.is_set()
+    assert not has_answered.is_set()
     assert found["seen-hanging"].reason == "has not answered for 20 seconds"
     assert found["seen-well"].ready
     assert asked == [1]
     assert lines(caplog) == [("warning", "back end does not answer", "seen-hanging")]
     over.set()
-    assert answered.wait(60)
+    assert has_answered.wait(60)
     wait_for(lambda: by_name(observations.look())["seen-hanging"].ready)
     assert lines(caplog)[1:] == [("info", "back end answers again", "seen-hanging")]
 
@@ -212,7 +221,7 @@ def test_a_back_end_whose_reports_are_kept_longer_is_asked_as_seldom(
 ) -> None:
     clock, backend = Clock(), make("seen-seldom", stats_seconds=100)
     observations = Observations(Backends([backend]), monotonic=clock)
-    observations.look()
+    answered(observations, "seen-seldom")
     asked: list[int] = []
 
     def answer(**_: object) -> dict[str, object]:
@@ -239,9 +248,9 @@ def test_one_that_failed_is_not_left_so_for_as_long_as_its_reports_are_kept(
 
     with monkeypatch.context() as patch:
         patch.setattr(backend.driver, "get_volume_stats", refuse)
-        assert not observations.look()[0].ready
+        assert not answered(observations, "seen-mended").ready
     clock.now += ASK_SECONDS
-    assert observations.look()[0].ready
+    assert answered(observations, "seen-mended").ready
 
 
 def test_what_was_wrong_before_a_new_start_says_nothing_any_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +265,7 @@ def test_what_was_wrong_before_a_new_start_says_nothing_any_more(make: Make, mon
     monkeypatch.setattr(old.driver, "get_volume_stats", answer)
     monkeypatch.setattr(type(old), "ready", property(lambda _: ready))
     observations = Observations(Backends([old]), monotonic=clock)
-    assert not observations.look()[0].ready
+    assert not answered(observations, "seen-again").ready
     ready, failing = False, False
     clock.now += LOOK_SECONDS
     observations.look()

@@ -44,8 +44,9 @@ def test_requests_return_while_the_controller_answers(directory: Path) -> None:
     controller.start()
     try:
         deadline = time.monotonic() + 3
+        restarts.request(directory, "array", patience=60)
         while time.monotonic() < deadline:
-            restarts.request(directory, "array", patience=10)
+            restarts.request(directory, "array", patience=60)
     finally:
         asking.clear()
         controller.join()

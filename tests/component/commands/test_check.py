@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning import installation
 from csi_cinderlib.provisioning.installation import KEY
 from tests.support.processes import drivers
+from tests.support.repeating import until
 
 GOOD = "good: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver, options: {loopfile_directories: [one:%s]}}"
 WRONG = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
@@ -100,19 +102,21 @@ def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_
         for number in range(6)
     ]
     began = time.monotonic()
-    outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "5"])
-    assert time.monotonic() - began < 25, "one after the other, they take 30 seconds"
+    outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "12"])
+    assert time.monotonic() - began < 65, "one after the other, they take 72 seconds"
     assert outcome.returncode == 1
-    assert outcome.stdout.count("FAILED: its set-up did not end within 5 seconds") == 6
+    assert outcome.stdout.count("FAILED: its set-up did not end within 12 seconds") == 6
     assert "pool one: " in outcome.stdout
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["int", "term", "hup"]
 )
+@pytest.mark.parametrize("thread", ["whichever", "other"])
 def test_a_signal_ends_it_at_once_also_while_a_back_end_hangs_and_leaves_nothing(
-    tmp_path: Path, number: signal.Signals, code: int
+    tmp_path: Path, number: signal.Signals, code: int, thread: str
 ) -> None:
+    """Whichever of its threads the kernel hands it to."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     config = tmp_path / "config.yaml"
@@ -130,12 +134,18 @@ def test_a_signal_ends_it_at_once_also_while_a_back_end_hangs_and_leaves_nothing
         while not (driver := drivers(checking.pid).get("hangs")):
             assert checking.poll() is None
             time.sleep(0.05)
-        checking.send_signal(number)
+        if thread == "whichever":
+            checking.send_signal(number)
+        else:
+            others = {int(path.name) for path in Path(f"/proc/{checking.pid}/task").iterdir()} - {checking.pid}
+            assert (
+                ctypes.CDLL(None).tgkill(checking.pid, max(others), int(number)) == 0
+            )  # faulthandler's is older, and takes none
         assert checking.wait(120) == code
     finally:
         checking.kill()
     assert list(temporary.iterdir()) == []
-    assert not Path(f"/proc/{driver}").exists()
+    until(lambda: not Path(f"/proc/{driver}").exists())
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])

@@ -88,7 +88,23 @@ def test_pools_of_files_on_one_file_system_are_not_added_up(site: Site, tmp_path
     alone = capacity(site)
     site.add_loop_files(directories)
     both = capacity(site)
-    assert both.available_capacity <= alone.available_capacity + GIB  # the disk is in use
+    assert both.available_capacity < 1.5 * alone.available_capacity  # the disk is in use
     for name in ("first", "second"):
+        have_the_most_of_a_disk_in_use(site, name)
+
+
+def have_the_most_of_a_disk_in_use(site: Site, name: str) -> None:
+    """Create what is reported, unless others have taken some of it since."""
+    for _ in range(20):
         most = capacity(site).maximum_volume_size.value
-        assert site.create(name, required=most).capacity_bytes == most
+        try:
+            assert site.create(name, required=most).capacity_bytes == most
+        except grpc.RpcError as error:
+            if (
+                code(error) is not grpc.StatusCode.RESOURCE_EXHAUSTED
+                or capacity(site).maximum_volume_size.value >= most
+            ):
+                raise
+        else:
+            return
+    raise AssertionError("somebody fills the disk")

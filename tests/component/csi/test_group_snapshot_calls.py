@@ -80,7 +80,7 @@ def test_what_does_not_exist_is_not_found_or_deleted_already(site: Site, volumes
     get = pb.GetVolumeGroupSnapshotRequest(group_snapshot_id="nothing", snapshot_ids=["s"])
     assert code(failed(site.client.group.GetVolumeGroupSnapshot, get)) is NOT_FOUND
     site.client.group.DeleteVolumeGroupSnapshot(
-        pb.DeleteVolumeGroupSnapshotRequest(group_snapshot_id="nothing"), timeout=5
+        pb.DeleteVolumeGroupSnapshotRequest(group_snapshot_id="nothing"), timeout=60
     )
     create = pb.CreateVolumeGroupSnapshotRequest(name="g", source_volume_ids=[volumes[0], "nothing"])
     assert code(failed(site.client.group.CreateVolumeGroupSnapshot, create)) is NOT_FOUND

@@ -64,7 +64,7 @@ class TestPages:
         site.publish(volume, "n1")
         (entry,) = site.client.controller.ListVolumes(pb.ListVolumesRequest(), timeout=60).entries
         got = site.client.controller.ControllerGetVolume(
-            pb.ControllerGetVolumeRequest(volume_id=volume.volume_id), timeout=5
+            pb.ControllerGetVolumeRequest(volume_id=volume.volume_id), timeout=60
         )
         assert len(entry.status.published_node_ids) == 1
         assert list(entry.status.published_node_ids) == list(got.status.published_node_ids)
@@ -117,7 +117,7 @@ class TestSnapshots:
         first = site.client.controller.ListSnapshots(pb.ListSnapshotsRequest(), timeout=60)
         assert len(first.entries) == PAGE_LIMIT
         second = site.client.controller.ListSnapshots(
-            pb.ListSnapshotsRequest(starting_token=first.next_token), timeout=5
+            pb.ListSnapshotsRequest(starting_token=first.next_token), timeout=60
         )
         assert {entry.snapshot.snapshot_id for entry in (*first.entries, *second.entries)} == made
         assert not second.next_token

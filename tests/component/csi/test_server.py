@@ -96,7 +96,7 @@ class TestQuickAnswers:
         assert slow.begun.acquire(timeout=60)
         with pytest.raises(grpc.RpcError):
             running.client.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id="w"), timeout=0.1)
-        time.sleep(1)  # the server keeps the deadline by a clock of its own, and nothing tells when it has noticed
+        wait_until_noticed(running, left=1)
         slow.go_on.set()
         assert first.result(timeout=60) is not None
         last = running.client.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id="x"), timeout=60)
@@ -286,6 +286,16 @@ class TestStop:
             mine.remove()
             assert socket_path.exists()
         assert running.server.path == socket_path
+
+
+def wait_until_noticed(running: Running, left: int) -> None:
+    """Until the server knows of so many calls only. It keeps the deadline of a call by a clock of its own, and tells nobody."""
+    running.client.identity.Probe(csi_pb2.ProbeRequest(), timeout=60)  # what this connection brought before has arrived
+    calls: set[object] = running.server._server._state.rpc_states  # type: ignore[attr-defined]  # grpcio's _server.py
+    deadline = time.monotonic() + 60
+    while len(calls) != left:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def refused(path: Path) -> bool:

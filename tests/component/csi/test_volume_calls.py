@@ -277,7 +277,7 @@ class TestPublish:
         for host in ("a", "b", "c"):
             site.publish(volume, host, shared)
         got = site.client.controller.ControllerGetVolume(
-            pb.ControllerGetVolumeRequest(volume_id=volume.volume_id), timeout=5
+            pb.ControllerGetVolumeRequest(volume_id=volume.volume_id), timeout=60
         )
         assert sorted(got.status.published_node_ids) == sorted(node_id(host) for host in ("a", "b", "c"))
         request = pb.ControllerUnpublishVolumeRequest(volume_id=volume.volume_id)

@@ -13,6 +13,7 @@ import yaml
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.observe.metrics import FIGURES, Metrics
 from csi_cinderlib.observe.web import parse_address, serve
+from tests.support.ports import free_port
 
 
 @pytest.fixture
@@ -115,14 +116,6 @@ def test_an_address_may_be_ipv6_or_leave_out_the_host() -> None:
     assert parse_address("k", ":80")[0] in ("::", "0.0.0.0")
     stop = serve("k", "[::1]:0", {})
     stop()
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_alerts_of_the_documentation_ask_for_figures_and_labels_that_there_are() -> None:

@@ -102,6 +102,11 @@ class Calls:
         return {entry.volume.volume_id: entry for entry in found}
 
 
+def whole_log(driver: DriverProcess) -> str:
+    """All that it wrote. On a busy machine what is waited for may be out of the end of it before anybody has looked."""
+    return (driver.state_dir / "driver.log").read_text(errors="replace")
+
+
 def until(holds: Callable[[], bool], *drivers: DriverProcess, seconds: float = 60.0) -> None:
     """Wait until it holds; the drivers' logs tell why it did not."""
     deadline = time.monotonic() + seconds

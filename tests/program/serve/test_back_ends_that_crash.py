@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from csi_cinderlib.app.serve import STOP_SECONDS
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.model.records import Status, Volume
@@ -48,7 +49,7 @@ def serve(start: Start, array_file: Path) -> Serve:
 
 @pytest.mark.parametrize("how", ["segfault", "exit"])
 def test_a_driver_that_crashes_costs_its_own_back_end_only(serve: Serve, how: str) -> None:
-    calls = Calls(serve(f"create_volume={how}"), timeout=10)
+    calls = Calls(serve(f"create_volume={how}"))
     with pytest.raises(grpc.RpcError):
         calls.create("a", backend="array")
     assert calls.create("b", backend="quick")
@@ -76,7 +77,10 @@ def test_a_call_that_never_ends_delays_the_end_by_25_seconds(serve: Serve, array
     call.cancel()
     began = time.monotonic()
     driver.stop()
-    assert 24 < time.monotonic() - began < 29
+    assert STOP_SECONDS - 1 < time.monotonic() - began < STOP_SECONDS + 20, (
+        "of which a busy machine may need some itself"
+    )
+    assert STOP_SECONDS <= 25
     with contextlib.closing(open_store("sql", {}, state_dir=driver.state_dir)) as store:
         (volume,) = store.page(Volume).records
         assert volume.status in (Status.CREATING, Status.ERROR), "as far as it came before the end"

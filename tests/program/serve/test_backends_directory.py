@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from csi_cinderlib.demo.process import DriverProcess
-from tests.program.serve.conftest import Calls, Start, until
+from tests.program.serve.conftest import Calls, Start, until, whole_log
 
 LOOPFILE = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 NOTHING = "tests.support.fakes.nothing.NothingDriver"
@@ -110,7 +110,7 @@ def test_a_back_end_is_added_changed_broken_mended_and_removed_beside_one_that_w
         directory.write("guest", f"driver: {NOTHING}")
         directory.until_made("guest")
         (directory._path / "guest.yaml").write_text("guest: {driver: [\n")
-        until(lambda: "back ends cannot be read" in directory.driver.log(), directory.driver)
+        until(lambda: "back ends cannot be read" in whole_log(directory.driver), directory.driver)
         assert directory.refusal("guest") == "", "what the file said before is used"
 
         directory.remove("guest")
@@ -150,5 +150,5 @@ def test_a_controller_without_any_back_end_is_ready_and_takes_the_first_one_up(s
     with pytest.raises(grpc.RpcError, match="no back end is configured"):
         calls.create("v")
     (directory / "a.yaml").write_text(f"a: {{driver: {NOTHING}}}\n")
-    until(lambda: "back end ready" in driver.log(), driver)
+    until(lambda: "back end ready" in whole_log(driver), driver)
     assert calls.create("v")

@@ -8,11 +8,11 @@ import pytest
 
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
-from tests.program.serve.conftest import Start, until
+from tests.program.serve.conftest import Start, until, whole_log
 from tests.program.serve.test_health import Health
-from tests.program.serve.test_metrics_are_scraped import free_port
 from tests.support.fuse_share import Share
 from tests.support.node_site import Site, repeated
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.root
 IMPATIENT = """
@@ -53,7 +53,7 @@ def test_health_is_bad_while_calls_have_all_threads_of_a_node_and_do_not_end(
     until(lambda: health() != (200, "ok"), driver)
     said = "none of the calls in the 1 threads of the pool 'storage' has ended for 1 s"
     assert (health(), health("readyz"), is_ready(driver)) == ((503, said), (503, said), False)
-    assert f'"reason": "{said}"' in driver.log()
+    assert f'"reason": "{said}"' in whole_log(driver)
     assert not call.done()
     share.answer()
     call.result()

@@ -62,7 +62,7 @@ def memory(driver: DriverProcess) -> int:
 
 def answers(channel: grpc.Channel) -> bool:
     try:
-        csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest(), timeout=10)
+        csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest(), timeout=60)
     except grpc.RpcError:
         return False
     return True

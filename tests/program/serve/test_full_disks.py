@@ -100,7 +100,7 @@ class Site:
 
     def create_when_there_is_room(self, name: str) -> str:
         """XFS gives the blocks of a removed file back some time later."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 return self.create(name)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from csi_cinderlib import cli
 from csi_cinderlib.demo.process import DriverProcess
-from tests.program.serve.conftest import Start, until
-from tests.program.serve.test_metrics_are_scraped import free_port
-from tests.support.processes import descendants, drivers
+from tests.program.serve.conftest import Start, until, whole_log
+from tests.support.ports import free_port
+from tests.support.processes import children, drivers
 
 AWAY = "away: {driver: tests.support.fakes.nothing.NothingDriver, options: {nothing_fail: [check_for_setup_error]}}"
 QUICK = "quick: {driver: tests.support.fakes.nothing.NothingDriver}"
@@ -25,8 +25,16 @@ class Health:
         self._url = f"http://127.0.0.1:{port}"
 
     def __call__(self, page: str = "healthz") -> tuple[int, str]:
+        """Asked again where the machine was too busy to answer in time."""
+        for _ in range(20):
+            found = self._ask(page)
+            if "DEADLINE_EXCEEDED" not in found[1]:
+                break
+        return found
+
+    def _ask(self, page: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"{self._url}/{page}", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self._url}/{page}", timeout=60) as answer:
                 return answer.status, answer.read().decode().strip()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode().strip()
@@ -42,7 +50,7 @@ def begin(start: Start, *back_ends: str, environment: dict[str, str] | None = No
 
 def warm_process(driver: DriverProcess) -> int:
     """The one that drivers' processes are forked from."""
-    (pid,) = {pid for pid, name in descendants(driver.pid).items() if not name.startswith("csi:")}
+    (pid,) = children(driver.pid)
     return pid
 
 
@@ -57,10 +65,10 @@ def test_health_is_bad_when_no_process_for_any_driver_can_be_started_any_more(st
     customize.write_text("import os\n\nos._exit(3)\n")
     os.kill(warm_process(driver), signal.SIGKILL)
     until(lambda: not drivers(driver.pid), driver)
-    until(lambda: health() != (200, "ok"), driver, seconds=90)
+    until(lambda: health() != (200, "ok"), driver, seconds=150)
     said = "no driver's process could be started for 30 s, and no back end has one"
     assert (health(), health("readyz")) == ((503, said), (503, said))
-    assert f'"reason": "{said}"' in driver.log()
+    assert f'"reason": "{said}"' in whole_log(driver)
     customize.write_text("")
     state = ["--state-dir", str(driver.state_dir), "--config", str(driver.state_dir / "config.yaml")]
     assert cli.main(["backends", "restart", "quick", *state]) == 0
@@ -70,8 +78,9 @@ def test_health_is_bad_when_no_process_for_any_driver_can_be_started_any_more(st
 
 def test_health_is_good_while_drivers_are_started_again_or_cannot_be(start: Start) -> None:
     driver, health = begin(start, AWAY, QUICK)
+    before = drivers(driver.pid)["quick"]
     os.kill(warm_process(driver), signal.SIGKILL)
-    until(lambda: not drivers(driver.pid).get("quick"), driver)
+    until(lambda: drivers(driver.pid).get("quick") != before, driver)
     assert health() == (200, "ok")
     until(lambda: bool(drivers(driver.pid).get("quick")), driver)
     assert health() == (200, "ok")

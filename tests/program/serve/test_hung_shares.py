@@ -17,10 +17,10 @@ from csi_cinderlib.host import mounts
 from csi_cinderlib.host.processes import Process, is_over
 from tests.program.serve.conftest import Start, until
 from tests.program.serve.test_health import Health
-from tests.program.serve.test_metrics_are_scraped import free_port
 from tests.support import repeating
 from tests.support.fuse_share import Share
 from tests.support.node_site import TIMEOUT, Site, code, repeated, waiting
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.root
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.observe.metrics import FIGURES
 from tests.program.serve.conftest import Calls, Start, until
 from tests.support.certificates import make_certificate
+from tests.support.ports import free_port
 from tests.support.processes import drivers
 
 GIB = 1024**3
@@ -60,10 +60,20 @@ class Scraped:
         return self.value(name, **labels) == value
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def wait_for_figures(controller: Scraped) -> None:
+    """Of a volume on `array`. All records are counted again after 30 seconds, or a hundred times what that took; and a look at the back
+    ends waits for their answers for a moment only."""
+    pool = {"backend": "array", "pool": "ssd"}
+
+    def are_there() -> bool:
+        return (
+            controller.shows("csi_cinderlib_volumes", 1, backend="array", status="available")
+            and controller.shows("csi_cinderlib_backend_ready", 1, backend="array")
+            and controller.shows("csi_cinderlib_backend_ready", 1, backend="failing")
+            and controller.value("csi_cinderlib_pool_bytes", kind="total", **pool) is not None
+        )
+
+    until(are_there, controller.driver, seconds=200)
 
 
 @pytest.fixture
@@ -96,7 +106,7 @@ def test_calls_are_counted_and_timed_by_method_and_code(controller: Scraped) -> 
     assert controller.shows(f"{rpc}_bucket", 3, method="CreateVolume", code="OK", le="+Inf")
     spent = controller.value(f"{rpc}_sum", method="CreateVolume", code="OK")
     assert spent is not None
-    assert 0 < spent < 10
+    assert 0 < spent < 60
     assert controller.shows("csi_cinderlib_rpcs_in_flight", 0)
 
 
@@ -114,14 +124,18 @@ def test_calls_into_drivers_are_counted_by_back_end_operation_and_result(control
 
 def test_back_ends_pools_volumes_and_orphans_are_shown_soon_after_the_start(controller: Scraped) -> None:
     Calls(controller.driver).create("v", backend="array")
-    until(lambda: controller.shows("csi_cinderlib_volumes", 1, backend="array", status="available"), controller.driver)
+    wait_for_figures(controller)
     ready = {
         name: controller.value("csi_cinderlib_backend_ready", backend=name) for name in ("array", "failing", "broken")
     }
     assert ready == {"array": 1, "failing": 1, "broken": 0}
     pool = {"backend": "array", "pool": "ssd"}
     assert controller.shows("csi_cinderlib_pool_bytes", 100 * GIB, kind="total", **pool)
-    until(lambda: controller.shows("csi_cinderlib_pool_bytes", 1 * GIB, kind="allocated", **pool), controller.driver)
+    until(
+        lambda: controller.shows("csi_cinderlib_pool_bytes", 1 * GIB, kind="allocated", **pool),
+        controller.driver,
+        seconds=200,
+    )
     assert controller.shows("csi_cinderlib_orphans", 0, backend="array")
 
 
@@ -149,7 +163,7 @@ def test_every_figure_of_the_reference_page_is_scraped_as_it_says_and_no_other(
     controller: Scraped, node: Scraped
 ) -> None:
     Calls(controller.driver).create("v", backend="array")
-    until(lambda: controller.shows("csi_cinderlib_volumes", 1, backend="array", status="available"), controller.driver)
+    wait_for_figures(controller)
     for scraped, mode in ((controller, "controller"), (node, "node")):
         found = {family.name: family for family in scraped.families() if family.name.startswith("csi_cinderlib_")}
         for figure in FIGURES:

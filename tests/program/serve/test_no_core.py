@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program.serve.conftest import Start, until
+from tests.program.serve.conftest import Start, until, whole_log
 from tests.support.processes import descendants, drivers
 
 CONFIG = "backends:\n  quick: {driver: tests.support.fakes.nothing.NothingDriver}\n"
@@ -83,5 +83,5 @@ def test_an_aborted_process_writes_no_core(start: Start, tmp_path: Path) -> None
     driver.wait_until_ready()
     until(lambda: "quick" in drivers(driver.pid), driver)
     os.kill(drivers(driver.pid)["quick"], signal.SIGABRT)
-    until(lambda: "SIGABRT" in driver.log(), driver)
+    until(lambda: "SIGABRT" in whole_log(driver), driver)
     assert not [*Path().glob("core*"), *tmp_path.rglob("core*")]

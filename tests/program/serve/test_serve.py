@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -16,6 +19,7 @@ from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.sealing import generate_key
 from tests.program.serve.conftest import Start
 
 BROKEN = "broken: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x}}"
@@ -37,18 +41,32 @@ def modules(driver: DriverProcess) -> str:
     return Path(f"/proc/{driver.pid}/maps").read_text()
 
 
-def test_it_answers_before_it_is_ready_and_says_so(start: Start) -> None:
-    driver = start()
-    answered, ready = driver.wait_until_ready()
-    assert answered < ready
+@pytest.fixture
+def starting(start: Start, tmp_path: Path) -> Iterator[tuple[DriverProcess, Path]]:
+    """A process that cannot get ready before something is written to that file."""
+    keys = tmp_path / "keys"
+    os.mkfifo(keys)
+    yield start(config=f"sealing_keys_file: {keys}\n"), keys
+    with suppress(OSError):  # nobody waits for them
+        os.close(os.open(keys, os.O_WRONLY | os.O_NONBLOCK))
 
 
-def test_storage_calls_get_unavailable_while_it_starts(start: Start) -> None:
-    driver = start()
+def test_it_answers_before_it_is_ready_and_says_so(starting: tuple[DriverProcess, Path]) -> None:
+    driver, keys = starting
+    identity = csi_pb2_grpc.IdentityStub(driver.channel)
+    assert not identity.Probe(csi_pb2.ProbeRequest(), wait_for_ready=True, timeout=60).ready.value
+    keys.write_text(f"[{{id: k, key: {generate_key()}}}]\n")
+    driver.wait_until_ready()
+    assert identity.Probe(csi_pb2.ProbeRequest(), timeout=60).ready.value
+
+
+def test_storage_calls_get_unavailable_while_it_starts(starting: tuple[DriverProcess, Path]) -> None:
+    driver, _ = starting
     controller = csi_pb2_grpc.ControllerStub(driver.channel)
     with pytest.raises(grpc.RpcError) as refused:
         controller.ListVolumes(csi_pb2.ListVolumesRequest(), wait_for_ready=True, timeout=60)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "starting" in str(refused.value.details())
 
 
 def test_sigterm_ends_it_with_0_and_without_its_socket(start: Start) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import grpc
@@ -17,7 +19,7 @@ from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.model import nodes
 from csi_cinderlib.persistence.lease import KEY, TIMING
-from tests.program.serve.conftest import RETRIED, Calls, Start, until
+from tests.program.serve.conftest import RETRIED, Calls, Start, until, whole_log
 from tests.program.serve.replicas import (
     FAIL_OVER,
     Rows,
@@ -51,7 +53,7 @@ def site(database: PostgreSQL, start: Start, tmp_path: Path) -> Site:
 
 
 def is_ready(driver: DriverProcess) -> bool:
-    return bool(csi_pb2_grpc.IdentityStub(driver.channel).Probe(csi_pb2.ProbeRequest(), timeout=10).ready.value)
+    return bool(csi_pb2_grpc.IdentityStub(driver.channel).Probe(csi_pb2.ProbeRequest(), timeout=60).ready.value)
 
 
 def test_a_standby_is_not_ready_and_names_the_active_controller(site: Site) -> None:
@@ -63,20 +65,33 @@ def test_a_standby_is_not_ready_and_names_the_active_controller(site: Site) -> N
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert Calls(leader).create("v")
     assert len(site.files()) == 1
-    assert "back end ready" not in standby.log()
+    assert "back end ready" not in whole_log(standby)
 
 
 def test_the_same_names_asked_of_both_at_once_are_one_volume_each(site: Site) -> None:
     ask_both(site, site.pair(), [f"pvc-{number}" for number in range(NAMES)])
 
 
-def test_a_standby_takes_over_at_once_when_the_active_controller_is_stopped(site: Site) -> None:
+def lease(database: PostgreSQL) -> str:
+    """As it lies in the database."""
+    ((body,),) = database.query("SELECT body FROM key_values WHERE id = %s", KEY)
+    return str(body)
+
+
+def identity(controller: DriverProcess) -> str:
+    return (controller.state_dir / FILE).read_text().split()[-1]
+
+
+def test_a_standby_takes_over_at_once_when_the_active_controller_is_stopped(site: Site, database: PostgreSQL) -> None:
     leader, standby = site.pair()
     Calls(leader).create("v")
     wait_for_log(leader, "all records are sealed")  # the lease's among them
     leader.terminate()
     assert leader.wait(60) == 0
-    assert seconds_until_ready(standby, time.monotonic()) < FAIL_OVER / 2
+    left = lease(database)
+    assert "holder" in left, "it is sealed, and so of before the end"
+    assert identity(leader) not in left, "the standby would wait for it to run out"
+    assert seconds_until_ready(standby, time.monotonic()) < FAIL_OVER
     assert len(Calls(standby).volumes()) == 1
 
 
@@ -99,19 +114,29 @@ def test_a_controller_that_starts_again_on_its_state_directory_need_not_wait_for
     leader.wait_until_ready()
     killed = kill(leader)
     leader.wait(60)
-    assert seconds_until_ready(site.controller("leader"), killed) < FAIL_OVER / 2
+    again = site.controller("leader")
+    assert seconds_until_ready(again, killed) < FAIL_OVER
+    assert "not the active controller" not in whole_log(again), "it has waited"
 
 
 def test_a_leader_killed_among_many_creates_leaves_no_volume_twice(site: Site) -> None:
     leader, standby = site.pair()
-    names = [f"pvc-{number}" for number in range(NAMES)]
+    names: list[str] = []
+
+    def create_until_interrupted() -> None:
+        for number in count():
+            names.append(f"pvc-{threading.get_ident()}-{number}")
+            try:
+                Calls(leader).create(names[-1])
+            except grpc.RpcError:
+                return
+
     with ThreadPoolExecutor(16) as pool:
-        asked = [pool.submit(Calls(leader).create, name) for name in names]
-        while len(site.files()) < NAMES // 4:
-            time.sleep(0.005)
+        callers = [pool.submit(create_until_interrupted) for _ in range(16)]
+        until(lambda: len(site.files()) >= NAMES // 4, leader)
         killed = kill(leader)
-        interrupted = sum(isinstance(call.exception(), grpc.RpcError) for call in asked)
-    assert interrupted, "it died too late to interrupt anything"
+        for caller in callers:
+            caller.result()
     assert seconds_until_ready(standby, killed) < FAIL_OVER
     codes: set[grpc.StatusCode] = set()
     with ThreadPoolExecutor(16) as pool:
@@ -131,7 +156,7 @@ def test_a_controller_that_cannot_reach_the_store_ends_at_the_renew_deadline(sit
     database.kill()
     away = time.monotonic()
     assert leader.wait(60) == 1
-    assert time.monotonic() - away < TIMING.deadline + 5
+    assert time.monotonic() - away < TIMING.deadline + 25, "of which a busy machine may need some itself"
     assert "this process is no longer the active controller and ends" in leader.log()
     database.start()
     site.controller("leader").wait_until_ready()
@@ -173,11 +198,11 @@ def test_a_controller_that_was_stopped_past_its_lease_calls_no_driver_and_ends(s
             persist(lambda calls: calls.publish(volume, there), [standby], codes)
             persist(lambda calls: calls.delete(doomed), [standby], codes)
             created = [patiently([standby], name, codes) for name in names]
-            assert not Path(f"/proc/{driver}").exists(), "it could go on before its controller does"
+            until(lambda: not Path(f"/proc/{driver}").exists())  # else it could go on before its controller does
         finally:
             before = [event for event in Array(file).events() if event.pid == driver]
             os.kill(leader.pid, signal.SIGCONT)
-        assert leader.wait(30) == 1
+        assert leader.wait(60) == 1
         assert isinstance(publishing.exception(), grpc.RpcError)
     assert "this process is no longer the active controller and ends" in leader.log()
     assert [event for event in Array(file).events() if event.pid == driver] == before
@@ -197,5 +222,4 @@ def test_a_lease_is_not_released_while_a_driver_is_at_work(site: Site, database:
         leader.terminate()
         assert leader.wait(60) == 0
         assert isinstance(creating.exception(), grpc.RpcError)
-    ((lease,),) = database.query("SELECT body FROM key_values WHERE id = %s", KEY)
-    assert (leader.state_dir / FILE).read_text().split()[-1] in lease
+    assert identity(leader) in lease(database)

@@ -52,7 +52,7 @@ class MariaDB(Server):
         import pymysql
 
         return pymysql.connect(
-            unix_socket=self._socket, user="root", database=database, autocommit=True, connect_timeout=5
+            unix_socket=self._socket, user="root", database=database, autocommit=True, connect_timeout=60
         )
 
     def connect_as_owner(self) -> Any:

@@ -56,7 +56,7 @@ class PostgreSQL(Server):
         import psycopg
 
         return psycopg.connect(
-            host=str(self.directory), port=self.port, user="admin", dbname=database, autocommit=True, connect_timeout=5
+            host=str(self.directory), port=self.port, user="admin", dbname=database, autocommit=True, connect_timeout=60
         )
 
     def connect_as_owner(self) -> Any:

@@ -7,7 +7,6 @@ import pwd
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from typing import IO, Any, TypeVar
 
 import pytest
 
+from tests.support.ports import free_port
+
 S = TypeVar("S", bound="Server")
 
 PASSWORD = "open/se same@%"
@@ -27,13 +28,6 @@ PASSWORD = "open/se same@%"
 
 class Unavailable(Exception):
     """This machine lacks what the server needs; the text says what and how to get it."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Server(ABC):

@@ -32,8 +32,9 @@ from csi_cinderlib.persistence.sql.server import ServerDatabase
 from csi_cinderlib.persistence.sql.several import Part
 from csi_cinderlib.persistence.sql.store import SqlStore
 from tests.support.fakes.canaries import CHAP
+from tests.support.ports import free_port
 from tests.support.servers.postgresql import PostgreSQL
-from tests.support.servers.server import PASSWORD, Server, free_port
+from tests.support.servers.server import PASSWORD, Server
 
 
 @pytest.fixture(params=["postgresql", "mariadb", "mysql"])
@@ -59,8 +60,8 @@ def database(location: Location) -> Iterator[ServerDatabase]:
 
 @pytest.fixture
 def impatient(location: Location) -> Iterator[ServerDatabase]:
-    """A statement, and a connection that is asked for, may take 2 seconds."""
-    database = ServerDatabase(replace(location, statement_timeout=2.0))
+    """A statement, and a connection that is asked for, may take 5 seconds."""
+    database = ServerDatabase(replace(location, statement_timeout=5.0))
     yield database
     database.close()
 
@@ -195,9 +196,9 @@ def test_tables_of_another_program_are_refused_and_left_alone(server: Server, tm
 
 
 def test_a_statement_that_waits_too_long_is_given_up_and_its_values_are_not_shown(
-    server: Server, impatient: ServerDatabase
+    server: Server, database: ServerDatabase, impatient: ServerDatabase
 ) -> None:
-    store = SqlStore(impatient)
+    store = SqlStore(database)
     stored = store.add(volume("0001"))
     blocker = server.connect("csi")
     with blocker.cursor() as cursor:
@@ -205,7 +206,7 @@ def test_a_statement_that_waits_too_long_is_given_up_and_its_values_are_not_show
         cursor.execute("SELECT * FROM volumes FOR UPDATE")
     started = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
-        store.replace(replace(stored, provider=Provider(auth=f"CHAP me {CHAP}")))
+        SqlStore(impatient).replace(replace(stored, provider=Provider(auth=f"CHAP me {CHAP}")))
     assert time.monotonic() - started < 60
     shown = "".join(traceback.format_exception(caught.value))
     assert "UPDATE volumes" in shown
