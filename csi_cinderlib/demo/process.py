@@ -15,7 +15,7 @@ import grpc
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.errors import PreconditionFailed
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 60.0
 _EAGER = [(f"grpc.{which}_reconnect_backoff_ms", value) for which, value in (("initial", 5), ("min", 5), ("max", 20))]
 

@@ -17,7 +17,7 @@ from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.errors import PreconditionFailed
 from tests.torture.truth import Finding, Truth
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 
 
 class Keeper:
