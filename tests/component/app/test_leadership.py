@@ -112,7 +112,7 @@ def b(store: MemoryStore, clock: Clock) -> Iterator[Process]:
 
 def standing_by(process: Process) -> threading.Thread:
     """Stands by in a thread, and says so."""
-    thread = threading.Thread(target=process.leads)
+    thread = threading.Thread(target=process.leads, daemon=True)
     thread.start()
     while not process.readiness.stands_by:
         assert thread.is_alive()
@@ -139,11 +139,15 @@ def test_a_standby_that_takes_over_is_starting(a: Process, b: Process) -> None:
     assert (b.readiness.stands_by, b.readiness.why_not) == (False, "this process is still starting")
 
 
-def test_a_lease_that_is_not_released_runs_out(a: Process, b: Process, clock: Clock) -> None:
+def test_a_lease_that_is_not_released_runs_out(a: Process, b: Process, clock: Clock, store: MemoryStore) -> None:
     assert a.leads()
     thread = standing_by(b)
     a.leadership.close(release=False)
     a.leadership.lease.check()
+    last = StoredLease(store, store).read().revision
+    wait_for(
+        lambda: b.leadership.lease._state.revision == last
+    )  # from that look on it counts, by a clock that moves once
     clock.now += QUICK.duration
     thread.join(60)
     b.leadership.lease.check()

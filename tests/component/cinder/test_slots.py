@@ -122,14 +122,19 @@ def test_a_call_that_is_interrupted_while_it_waits_gives_its_place_up(start: Sta
     slots = Slots(1, extra=0)
     running, waiting = start(slots, CREATES, FREES)
 
+    interrupted = threading.Event()
+
     def interrupt(*_: object) -> None:
-        raise InterruptedError
+        if not interrupted.is_set():
+            interrupted.set()
+            raise InterruptedError
 
     me = threading.get_ident()
 
     def interrupt_the_wait() -> None:
         until(lambda: waits_for_an_event(me))
-        signal.pthread_kill(me, signal.SIGUSR1)
+        while not interrupted.wait(0.5):  # one that comes just before it sleeps does not wake it
+            signal.pthread_kill(me, signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, interrupt)
     interrupter = threading.Thread(target=interrupt_the_wait)

@@ -36,7 +36,7 @@ def flood(site: Site) -> Iterator[Flood]:
             drivers.append(driver)
             requests = [creation(f"pvc-{number}", parameters={"backend": name}) for number in range(2 * WORKERS)]
             for request in requests:
-                callers.submit(site.client.controller.CreateVolume, request, timeout=SECONDS)
+                callers.submit(site.client.controller.CreateVolume, request, timeout=4 * SECONDS)
             assert driver.plan.hanging.wait(SECONDS)
             wait_until_full(driver)
             return driver

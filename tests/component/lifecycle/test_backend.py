@@ -21,6 +21,7 @@ from csi_cinderlib.model.records import Provider, Snapshot, Status, Volume
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 from tests.support.local_backends import MakeBackend
+from tests.support.repeating import until
 
 LEGACY = "tests.support.fakes.legacy.LegacyDriver"
 RENUMBERING = "tests.support.fakes.nothing.RenumberingDriver"
@@ -121,12 +122,13 @@ def test_many_callers_make_one_request_to_the_array(make: MakeBackend, tmp_path:
     driver: Any = backend.driver
     at_start = calls(backend, "get_volume_stats")
     (tmp_path / "held").touch()
-    threads = [threading.Thread(target=backend.stats, kwargs={"refresh": True}) for _ in range(10)]
-    for one in threads:
-        one.start()
-    while not (driver.delayed and all(asks_for_a_report(one) for one in threads)):
-        time.sleep(0.01)
-    (tmp_path / "held").unlink()
+    threads = [threading.Thread(target=backend.stats, kwargs={"refresh": True}, daemon=True) for _ in range(10)]
+    try:
+        for one in threads:
+            one.start()
+        until(lambda: driver.delayed and all(asks_for_a_report(one) for one in threads))
+    finally:
+        (tmp_path / "held").unlink()
     for one in threads:
         one.join()
     assert calls(backend, "get_volume_stats") == at_start + 1

@@ -42,6 +42,8 @@ def restore_of_a_snapshot_in_use(node: Node, fs_type: str) -> Volume:
         take_snapshot(node, source, fs_type, restored)
         if shown_without_replay(restored, fs_type) != FILES:
             break
+    else:
+        pytest.fail("the journal was empty each time")
     return Volume(id="restored", file=restored, formatting=Formatting.FORBIDDEN, read_only=True, alone=True)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -125,6 +127,12 @@ def wait_for_log(driver: DriverProcess, text: str) -> None:
     while text not in whole_log(driver):
         assert time.monotonic() < deadline, driver.log()
         time.sleep(0.02)
+
+
+def logged_at(driver: DriverProcess, event: str) -> datetime:
+    """When the process last logged this event."""
+    lines = [json.loads(line) for line in whole_log(driver).splitlines() if line.startswith("{")]
+    return datetime.fromisoformat([line["time"] for line in lines if line["event"] == event][-1])
 
 
 def kill(driver: DriverProcess) -> float:

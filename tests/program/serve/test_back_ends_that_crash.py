@@ -16,6 +16,7 @@ from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.persistence.plugins import open_store
 from tests.program.serve.conftest import BLOCK, Calls, Start, until
+from tests.program.serve.replicas import logged_at
 from tests.support.fakes.array import Array
 
 CONFIG = """
@@ -77,10 +78,11 @@ def test_a_call_that_never_ends_delays_the_end_by_25_seconds(serve: Serve, array
     call.cancel()
     began = time.monotonic()
     driver.stop()
-    assert STOP_SECONDS - 1 < time.monotonic() - began < STOP_SECONDS + 20, (
-        "of which a busy machine may need some itself"
+    assert time.monotonic() - began > STOP_SECONDS - 1
+    given_up = logged_at(
+        driver, "some calls were still at work and were left; their retries will go on from their records"
     )
-    assert STOP_SECONDS <= 25
+    assert (given_up - logged_at(driver, "stopping")).total_seconds() < 29
     with contextlib.closing(open_store("sql", {}, state_dir=driver.state_dir)) as store:
         (volume,) = store.page(Volume).records
         assert volume.status in (Status.CREATING, Status.ERROR), "as far as it came before the end"

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tests.program.serve.replicas import (
     Site,
     ask_both,
     kill,
+    logged_at,
     patiently,
     persist,
     seconds_until_ready,
@@ -88,10 +90,13 @@ def test_a_standby_takes_over_at_once_when_the_active_controller_is_stopped(site
     wait_for_log(leader, "all records are sealed")  # the lease's among them
     leader.terminate()
     assert leader.wait(60) == 0
+    ended = datetime.now(UTC)
     left = lease(database)
     assert "holder" in left, "it is sealed, and so of before the end"
     assert identity(leader) not in left, "the standby would wait for it to run out"
     assert seconds_until_ready(standby, time.monotonic()) < FAIL_OVER
+    waited = logged_at(standby, "this process is the active controller") - ended
+    assert waited.total_seconds() < TIMING.duration / 2
     assert len(Calls(standby).volumes()) == 1
 
 
@@ -133,8 +138,10 @@ def test_a_leader_killed_among_many_creates_leaves_no_volume_twice(site: Site) -
 
     with ThreadPoolExecutor(16) as pool:
         callers = [pool.submit(create_until_interrupted) for _ in range(16)]
-        until(lambda: len(site.files()) >= NAMES // 4, leader)
-        killed = kill(leader)
+        try:
+            until(lambda: len(site.files()) >= NAMES // 4, leader)
+        finally:
+            killed = kill(leader)
         for caller in callers:
             caller.result()
     assert seconds_until_ready(standby, killed) < FAIL_OVER
@@ -154,10 +161,10 @@ def test_a_controller_that_cannot_reach_the_store_ends_at_the_renew_deadline(sit
     leader = site.controller("leader")
     leader.wait_until_ready()
     database.kill()
-    away = time.monotonic()
+    away = datetime.now(UTC)
     assert leader.wait(60) == 1
-    assert time.monotonic() - away < TIMING.deadline + 25, "of which a busy machine may need some itself"
-    assert "this process is no longer the active controller and ends" in leader.log()
+    told = logged_at(leader, "this process is no longer the active controller and ends")
+    assert (told - away).total_seconds() < TIMING.deadline + 5
     database.start()
     site.controller("leader").wait_until_ready()
 
@@ -193,12 +200,14 @@ def test_a_controller_that_was_stopped_past_its_lease_calls_no_driver_and_ends(s
         stopped = time.monotonic()
         try:
             assert seconds_until_ready(standby, stopped) < FAIL_OVER
+            until(
+                lambda: not Path(f"/proc/{driver}").exists(), seconds=10
+            )  # else it could go on before its controller does
             codes: set[grpc.StatusCode] = set()
             persist(lambda calls: calls.unpublish(volume, here), [standby], codes)
             persist(lambda calls: calls.publish(volume, there), [standby], codes)
             persist(lambda calls: calls.delete(doomed), [standby], codes)
             created = [patiently([standby], name, codes) for name in names]
-            until(lambda: not Path(f"/proc/{driver}").exists())  # else it could go on before its controller does
         finally:
             before = [event for event in Array(file).events() if event.pid == driver]
             os.kill(leader.pid, signal.SIGCONT)
