@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Debian 12, root and Python 3.11 with venv; everything else they fetch themselves, once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test torture fuzz mutants upstream-test lint format bench proto docs chart dist requirements tools clean distclean
+.PHONY: help demo test cluster-test torture fuzz mutants upstream-test lint format bench proto docs site chart dist requirements tools clean distclean
 
 BIN := .venv/bin
 VENV := .venv/.ready
@@ -51,6 +51,9 @@ proto: $(VENV) ## Generate the gRPC stubs from proto/
 
 docs: $(VENV) ## Write the reference pages from the code
 	@$(BIN)/python -m scripts.generate catalogue docs
+
+site: $(VENV) ## Build the documentation as a site, into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 chart: $(VENV) ## Write what is made in the chart: definitions, README, snapshots of its tests
 	@$(BIN)/python -m tools --required helm

@@ -208,4 +208,6 @@ def folders(parent: Path) -> set[str]:
 def test_every_page_can_be_reached_from_the_readme() -> None:
     linked = set(re.findall(r"\]\((docs/[^)#\s]+)\)", (ROOT / "README.md").read_text()))
     pages = {str(page.relative_to(ROOT)) for page in PAGES if page.is_relative_to(ROOT / "docs")}
+    decisions = (ROOT / "docs/adr/README.md").read_text()
+    linked |= {f"docs/adr/{name}" for name in re.findall(r"\]\((0[^)#\s]+)\)", decisions)}
     assert {page for page in pages - linked if "/drivers/" not in page} == set()

@@ -1,0 +1,39 @@
+"""The documentation as a site: where links from pages of the tree lead."""
+
+from __future__ import annotations
+
+import pytest
+
+from scripts.site import hooks
+
+PLACES = hooks.added_pages()
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "text", "expected"),
+    [
+        ("README.md", "index.md", "[safe](docs/explanation/safety.md#growth)", "[safe](explanation/safety.md#growth)"),
+        ("README.md", "index.md", "[`a`](CHANGELOG.md)", "[`a`](changelog.md)"),
+        ("docs/how-to/upgrade.md", "how-to/upgrade.md", "[x](../../README.md)", "[x](../index.md)"),
+        ("docs/adr/README.md", "adr/README.md", "[x](0001-write-the-intent-first.md)", "[x](0001-write-the-intent-first.md)"),
+        ("examples/qos/README.md", "examples/qos.md", "[x](../ext4/README.md)", "[x](ext4.md)"),
+        ("docs/explanation/safety.md", "explanation/safety.md", "[t](../../tests/conftest.py),", "t (`tests/conftest.py`),"),
+        ("examples/qos/README.md", "examples/qos.md", "[x](qos.yaml)", "x (`examples/qos/qos.yaml`)"),
+        ("README.md", "index.md", "[x](https://example.com/a.md)", "[x](https://example.com/a.md)"),
+        ("README.md", "index.md", "[x](#safe)", "[x](#safe)"),
+        ("README.md", "index.md", "[x](nowhere.md)", "[x](nowhere.md)"),
+    ],
+)  # fmt: skip
+def test_links_lead_to_pages_of_the_site_or_name_a_file(source: str, place: str, text: str, expected: str) -> None:
+    assert hooks.with_links_to(text, source, place, PLACES) == expected
+
+
+def test_blocks_of_code_stay_as_they_are() -> None:
+    block = "```sh\n[x](README.md)\n```\n"
+    text = hooks.with_links_to(f"{block}[x](CHANGELOG.md)\n{block}", "README.md", "index.md", PLACES)
+    assert text == f"{block}[x](changelog.md)\n{block}"
+
+
+def test_every_added_page_exists() -> None:
+    assert [source for source in PLACES if not (hooks.ROOT / source).is_file()] == []
+    assert len(set(PLACES.values())) == len(PLACES)
