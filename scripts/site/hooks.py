@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DOCS = "docs/"
+HOME = "index.md"
 _LINK = re.compile(r"\[(?P<text>[^\]\[]*(?:\[[^\]]*\][^\]\[]*)*)\]\((?P<path>[^)\s#]*)(?P<anchor>#[^)\s]*)?\)")
 _BLOCK = re.compile(r"(^ *```.*?^ *```)", re.DOTALL | re.MULTILINE)
 
@@ -31,7 +32,7 @@ def added_pages(root: Path = ROOT) -> dict[str, str]:
         for path in sorted(root.glob("examples/*/README.md"))
     }
     return {
-        "README.md": "index.md",
+        "README.md": HOME,
         "CHANGELOG.md": "changelog.md",
         "CONTRIBUTING.md": "contributing.md",
         "SECURITY.md": "security.md",
@@ -51,6 +52,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001  # MkDocs passes them by name
     """Make the page's links lead to pages of the site."""
     places = added_pages()
+    if page.file.src_uri == HOME:
+        page.meta["hide"] = ["navigation"]  # it would list this page alone
     source = next((path for path, place in places.items() if place == page.file.src_uri), DOCS + page.file.src_uri)
     return with_links_to(markdown, source, page.file.src_uri, places)
 
