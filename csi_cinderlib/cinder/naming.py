@@ -12,7 +12,7 @@ from csi_cinderlib.errors import ConfigurationError
 _log = logging.getLogger(__name__)
 _LONGEST = 3
 """So many suggestions, and so many drivers, are named."""
-_SERVICES = "is an option of Cinder's own services, which do not run here"
+_SERVICES = "it configures Cinder's own services, which do not run here"
 _IMAGES = "no images are made or cached here"
 _ZONING = "Fibre Channel zones are not managed here: the fabric's own tools do that"
 _IDLE: Mapping[str, str] = {
@@ -93,8 +93,8 @@ def is_of_any(name: str) -> bool:
 def unknown(name: str, known: Collection[str]) -> str:
     """What is wrong with an option that the driver does not have, as a clause."""
     if others := _drivers_with(name):
-        more = f" and {len(others) - _LONGEST} others" if len(others) > _LONGEST else ""
-        return f"is not an option of this driver, but of {', '.join(others[:_LONGEST])}{more}"
+        named = ", ".join(others) if len(others) <= _LONGEST else f"{len(others)} other drivers"
+        return f"is not an option of this driver, but of {named}"
     near = _near(name, known)
     return "is not an option of this driver" + (f"; did you mean {' or '.join(near)}?" if near else "")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from csi_cinderlib.cinder import conf, naming
@@ -65,26 +65,31 @@ def _problems(
         option = by_spelling.get(name)
         path = f"backends.{settings.name}.options.{key}"
         if option is None:
-            problem = "" if name in may_have else _unknown(path, name, value, by_spelling)
+            problem = "" if name in may_have else _unknown(path, name, value, by_spelling.keys() | may_have)
         elif (other := names.setdefault(option.dest, key)) != key:
             problem = f"is another name of the option {other}, which is given too"
         else:
             problem = value_problem(section, option)
+            _warn_if_idle(path, name)
         if problem:
             problems.append((path, problem))
     return problems
 
 
-def _unknown(path: str, name: str, value: object, known: Mapping[str, Any]) -> str:
+def _unknown(path: str, name: str, value: object, known: Collection[str]) -> str:
     """The problem; "" if it is one for the log only."""
     if _is_inherited(value):
         if not naming.is_of_any(name) and not naming.why_idle(name):
             _log.warning("[backend_defaults] %s: no driver has such an option", name)
         return ""
+    return "" if _warn_if_idle(path, name) else naming.unknown(name, known)
+
+
+def _warn_if_idle(path: str, name: str) -> bool:
+    """Whether it means nothing here, which is logged."""
     if why := naming.why_idle(name):
-        _log.warning("%s: has no effect: %s", path, why)
-        return ""
-    return naming.unknown(name, known)
+        _log.warning("%s has no effect: %s", path, why)
+    return bool(why)
 
 
 def _is_inherited(value: object) -> bool:
