@@ -19,6 +19,7 @@ from csi_cinderlib.cinder import (
     exports,
     group_calls,
     loading,
+    private_files,
     ratings,
     reached,
     snapshot_calls,
@@ -28,7 +29,7 @@ from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import routed
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendUnavailable, DriverError
+from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverError
 from csi_cinderlib.host import kernel
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -69,6 +70,7 @@ class CinderDriver:
         self._runtime = runtime
         self._store = store
         self._section = ""
+        self._files = private_files.PrivateFiles(settings)
         self._show_secrets = contextlib.ExitStack()
         self._starting = threading.Lock()
         self._is_first_report = True
@@ -114,7 +116,8 @@ class CinderDriver:
         engine = self._engine
         engine.check_lease()
         self._runtime.start()
-        self._section = self._runtime.add_section(self.settings)
+        self._files.refresh()
+        self._section = self._runtime.add_section(self.settings, self._files.options())
         self._runtime.routes.add(engine.route)
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
@@ -180,6 +183,7 @@ class CinderDriver:
         if self._section:
             self._runtime.remove_section(self._section)
             self._section = ""
+        self._files.close()
 
     # --- its report
 
@@ -192,6 +196,8 @@ class CinderDriver:
         driver = engine.ready_driver()
         # Set-up has just made the driver ask its array for the report; the first time, that one will do.
         refresh, self._is_first_report = not self._is_first_report, False
+        with contextlib.suppress(ConfigurationError):  # the driver goes on with the last copy
+            self._files.refresh()
         with reached.heard() as errors:
             raw = engine.call(engine.work(), driver.get_volume_stats, refresh=refresh)
         errors, self._errors = [*self._errors, *errors], []

@@ -22,6 +22,7 @@ from csi_cinderlib.cinder.patches import PATCHES
 from csi_cinderlib.cinder.work import Routes
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import HostError
+from csi_cinderlib.model.records import NOTHING
 
 HOST = "csi-cinderlib"
 
@@ -235,8 +236,11 @@ class Runtime:
             "coordination": {"backend_url": f"file://{locks}"},
         }
 
-    def add_section(self, settings: BackendSettings) -> str:
+    def add_section(self, settings: BackendSettings, overrides: Mapping[str, object] = NOTHING) -> str:
         """Let Cinder have the back end's options.
+
+        Args:
+            overrides: options that its driver gets in place of those that were given.
 
         Returns:
             the section's name: the back end's, or with a number while that is taken (`_free_section`).
@@ -245,7 +249,7 @@ class Runtime:
         ours = {"volume_driver": settings.driver, "volume_backend_name": settings.name}
         with _process.guard:
             section = _free_section(settings.name)
-            self._sections.put(section, {**ours, **naming.by_name(settings)})
+            self._sections.put(section, {**ours, **naming.by_name(settings), **overrides})
             try:
                 conf.reload()
             except BaseException:

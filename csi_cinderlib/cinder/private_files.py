@@ -1,0 +1,87 @@
+"""Copies of configured files for drivers that write into them: Huawei's encodes the passwords in its XML file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.model.verbatim import Verbatim
+
+REWRITTEN: Mapping[str, tuple[str, str]] = {
+    "cinder_huawei_conf_file": ("cinder.volume.drivers.huawei.", "/etc/cinder/cinder_huawei_conf.xml")
+}
+"""Options with such a file: whose drivers write into it, and its path where none is given."""
+
+
+class PrivateFiles:
+    """A back end's copies of the files that its driver rewrites. They lie in memory, so that no end of the process leaves them."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self._copies = {
+            name: _Copy(f"backends.{settings.name}.options.{name}", _path(settings, name, default))
+            for name, (drivers, default) in REWRITTEN.items()
+            if settings.driver.startswith(drivers)
+        }
+
+    def refresh(self) -> None:
+        """Copy what has changed since the last look: drivers read a changed file again.
+
+        Raises:
+            ConfigurationError: a file cannot be read.
+        """
+        for copy in self._copies.values():
+            copy.refresh()
+
+    def options(self) -> dict[str, object]:
+        """The options with the paths of the copies."""
+        return {name: copy.path for name, copy in self._copies.items()}
+
+    def close(self) -> None:
+        """Forget the copies. Idempotent."""
+        for copy in self._copies.values():
+            copy.close()
+
+
+class _Copy:
+    def __init__(self, key: str, original: Path) -> None:
+        self._key, self._original = key, original
+        self._fd = -1
+        self._seen: tuple[int, ...] = ()
+
+    @property
+    def path(self) -> str:
+        return f"/proc/self/fd/{self._fd}"
+
+    def refresh(self) -> None:
+        try:
+            status = self._original.stat()
+            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if seen != self._seen:
+                self._hold(self._original.read_bytes())
+        except OSError as error:
+            raise ConfigurationError(self._key, f"{self._original} cannot be read: {error.strerror}") from None
+        self._seen = seen
+
+    def _hold(self, content: bytes) -> None:
+        """In place of what was held before, at once: the driver may be reading it."""
+        with os.fdopen(os.memfd_create(self._original.name), "wb") as file:
+            file.write(content)
+            file.flush()
+            if self._fd < 0:
+                self._fd = os.dup(file.fileno())
+            else:
+                os.dup2(file.fileno(), self._fd, inheritable=False)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._seen = -1, ()
+
+
+def _path(settings: BackendSettings, name: str, default: str) -> Path:
+    given = {key.replace("-", "_"): value for key, value in settings.options.items() if value}
+    value = given.get(name, default)
+    return Path(value.resolved if isinstance(value, Verbatim) else str(value))
