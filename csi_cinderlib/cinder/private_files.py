@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from csi_cinderlib.cinder import naming, paths
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.verbatim import Verbatim
@@ -21,7 +22,7 @@ class PrivateFiles:
 
     def __init__(self, settings: BackendSettings) -> None:
         self._copies = {
-            name: _Copy(f"backends.{settings.name}.options.{name}", _path(settings, name, default))
+            name: _Copy(settings, name, default)
             for name, (drivers, default) in REWRITTEN.items()
             if settings.driver.startswith(drivers)
         }
@@ -46,8 +47,8 @@ class PrivateFiles:
 
 
 class _Copy:
-    def __init__(self, key: str, original: Path) -> None:
-        self._key, self._original = key, original
+    def __init__(self, settings: BackendSettings, name: str, default: str) -> None:
+        self._settings, self._name, self._default = settings, name, default
         self._fd = -1
         self._seen: tuple[int, ...] = ()
 
@@ -56,18 +57,25 @@ class _Copy:
         return f"/proc/self/fd/{self._fd}"
 
     def refresh(self) -> None:
+        original = self._original()
         try:
-            status = self._original.stat()
+            status = original.stat()
             seen = (status.st_ino, status.st_size, status.st_mtime_ns)
             if seen != self._seen:
-                self._hold(self._original.read_bytes())
+                self._hold(original.read_bytes())
         except OSError as error:
-            raise ConfigurationError(self._key, f"{self._original} cannot be read: {error.strerror}") from None
+            key = f"backends.{self._settings.name}.options.{self._name}"
+            raise ConfigurationError(key, f"{original} cannot be read: {error.strerror}") from None
         self._seen = seen
+
+    def _original(self) -> Path:
+        value = naming.by_name(self._settings).get(self._name) or self._default
+        path = paths.located(self._settings, self._name, value if isinstance(value, str) else str(value))
+        return Path(path.resolved if isinstance(path, Verbatim) else path)
 
     def _hold(self, content: bytes) -> None:
         """In place of what was held before, at once: the driver may be reading it."""
-        with os.fdopen(os.memfd_create(self._original.name), "wb") as file:
+        with os.fdopen(os.memfd_create(self._name), "wb") as file:
             file.write(content)
             file.flush()
             if self._fd < 0:
@@ -79,9 +87,3 @@ class _Copy:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._seen = -1, ()
-
-
-def _path(settings: BackendSettings, name: str, default: str) -> Path:
-    given = {key.replace("-", "_"): value for key, value in settings.options.items() if value}
-    value = given.get(name, default)
-    return Path(value.resolved if isinstance(value, Verbatim) else str(value))

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from csi_cinderlib.cinder import conf, database, naming, standins
+from csi_cinderlib.cinder import conf, database, naming, paths, standins
 from csi_cinderlib.cinder import defaults as default_section
 from csi_cinderlib.cinder.patches import PATCHES
 from csi_cinderlib.cinder.work import Routes
@@ -244,12 +244,16 @@ class Runtime:
 
         Returns:
             the section's name: the back end's, or with a number while that is taken (`_free_section`).
+
+        Raises:
+            ConfigurationError: an option is given twice, or a relative path starts nowhere.
         """
         assert self._sections is not None, "start() comes first"
-        ours = {"volume_driver": settings.driver, "volume_backend_name": settings.name}
+        given = paths.completed(settings, naming.by_name(settings))
+        values = {"volume_driver": settings.driver, "volume_backend_name": settings.name, **given, **overrides}
         with _process.guard:
             section = _free_section(settings.name)
-            self._sections.put(section, {**ours, **naming.by_name(settings), **overrides})
+            self._sections.put(section, values)
             try:
                 conf.reload()
             except BaseException:

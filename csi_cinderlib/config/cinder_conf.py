@@ -88,7 +88,7 @@ def _backend(path: Path, name: str, sections: _Sections, defaults: _Options) -> 
         for key, given in options.items()
         if key != "volume_driver"
     }
-    return BackendSettings(name=name, driver=driver, options=values)
+    return BackendSettings(name=name, driver=driver, options=values, directory=str(path.absolute().parent))
 
 
 def _resolved(value: str, section: str, sections: _Sections) -> Verbatim:
