@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
@@ -122,8 +123,7 @@ class CinderDriver:
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
         driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
-        engine.secrets |= set(conf.secrets_of(self._section))
-        self._hide(engine.secrets)
+        self._hide_also({*secret_values.of(self.settings), *conf.secrets_of(self._section)})
         own_limit = loading.calls_at_a_time(driver)
         calls = self.settings.max_concurrent_calls or own_limit
         engine.limit(calls, extra=0 if calls == own_limit else 1)
@@ -196,8 +196,7 @@ class CinderDriver:
         driver = engine.ready_driver()
         # Set-up has just made the driver ask its array for the report; the first time, that one will do.
         refresh, self._is_first_report = not self._is_first_report, False
-        with contextlib.suppress(ConfigurationError):  # the driver goes on with the last copy
-            self._files.refresh()
+        self._refresh_files()
         with reached.heard() as errors:
             raw = engine.call(engine.work(), driver.get_volume_stats, refresh=refresh)
         errors, self._errors = [*self._errors, *errors], []
@@ -211,6 +210,15 @@ class CinderDriver:
         if not all(pool.name for pool in parsed.pools):
             raise BackendUnavailable(engine.name, "its driver reports a pool without a name")
         return report
+
+    def _refresh_files(self) -> None:
+        with contextlib.suppress(ConfigurationError):  # the driver goes on with the last copy
+            if self._files.refresh():
+                self._hide_also(secret_values.of(self.settings))
+
+    def _hide_also(self, secrets: Iterable[str]) -> None:
+        self._engine.secrets |= set(secrets)
+        self._hide(self._engine.secrets)
 
     def _parsed(self, report: Report) -> BackendStats:
         return capacities.parse(report.raw, backend=self.name, ratio=report.ratio, allocated={})

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
-from csi_cinderlib.cinder import naming, paths
+from csi_cinderlib.backend.secret_values import FILES
+from csi_cinderlib.cinder import naming
+from csi_cinderlib.config import option_paths
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.verbatim import Verbatim
 
-REWRITTEN: Mapping[str, tuple[str, str]] = {
-    "cinder_huawei_conf_file": ("cinder.volume.drivers.huawei.", "/etc/cinder/cinder_huawei_conf.xml")
-}
-"""Options with such a file: whose drivers write into it, and its path where none is given."""
+REWRITTEN = ("cinder_huawei_conf_file",)
+"""Options with such a file."""
 
 
 class PrivateFiles:
@@ -22,19 +21,19 @@ class PrivateFiles:
 
     def __init__(self, settings: BackendSettings) -> None:
         self._copies = {
-            name: _Copy(settings, name, default)
-            for name, (drivers, default) in REWRITTEN.items()
-            if settings.driver.startswith(drivers)
+            name: _Copy(settings, name, FILES[name][1])
+            for name in REWRITTEN
+            if settings.driver.startswith(FILES[name][0])
         }
 
-    def refresh(self) -> None:
-        """Copy what has changed since the last look: drivers read a changed file again.
+    def refresh(self) -> bool:
+        """Copy what has changed since the last look, since drivers read a changed file again. Whether anything has.
 
         Raises:
             ConfigurationError: a file cannot be read.
         """
-        for copy in self._copies.values():
-            copy.refresh()
+        changed = [copy.refresh() for copy in self._copies.values()]
+        return any(changed)
 
     def options(self) -> dict[str, object]:
         """The options with the paths of the copies."""
@@ -56,21 +55,23 @@ class _Copy:
     def path(self) -> str:
         return f"/proc/self/fd/{self._fd}"
 
-    def refresh(self) -> None:
+    def refresh(self) -> bool:
         original = self._original()
         try:
             status = original.stat()
             seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if seen != self._seen:
+            has_changed = seen != self._seen
+            if has_changed:
                 self._hold(original.read_bytes())
         except OSError as error:
             key = f"backends.{self._settings.name}.options.{self._name}"
             raise ConfigurationError(key, f"{original} cannot be read: {error.strerror}") from None
         self._seen = seen
+        return has_changed
 
     def _original(self) -> Path:
         value = naming.by_name(self._settings).get(self._name) or self._default
-        path = paths.located(self._settings, self._name, value if isinstance(value, str) else str(value))
+        path = option_paths.located(self._settings, self._name, value if isinstance(value, str) else str(value))
         return Path(path.resolved if isinstance(path, Verbatim) else path)
 
     def _hold(self, content: bytes) -> None:

@@ -16,10 +16,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from csi_cinderlib.cinder import conf, database, naming, paths, standins
+from csi_cinderlib.cinder import conf, database, naming, standins
 from csi_cinderlib.cinder import defaults as default_section
 from csi_cinderlib.cinder.patches import PATCHES
 from csi_cinderlib.cinder.work import Routes
+from csi_cinderlib.config import option_paths
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.model.records import NOTHING
@@ -249,7 +250,7 @@ class Runtime:
             ConfigurationError: an option is given twice, or a relative path starts nowhere.
         """
         assert self._sections is not None, "start() comes first"
-        given = paths.completed(settings, naming.by_name(settings))
+        given = option_paths.completed(settings, naming.by_name(settings))
         values = {"volume_driver": settings.driver, "volume_backend_name": settings.name, **given, **overrides}
         with _process.guard:
             section = _free_section(settings.name)

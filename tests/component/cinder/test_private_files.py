@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,18 @@ def test_a_file_that_cannot_be_read_is_named_by_its_key_and_its_own_path(make: M
         make("array", driver=HUAWEI, cinder_huawei_conf_file=f"{tmp_path}/none.xml")
     assert caught.value.key == "backends.array.options.cinder_huawei_conf_file"
     assert caught.value.problem == f"{tmp_path}/none.xml cannot be read: No such file or directory"
+
+
+def test_a_password_of_the_file_is_hidden_also_after_a_change(make: MakeBackend, file: Path, log: io.StringIO) -> None:
+    backend = make("array", driver=HUAWEI, cinder_huawei_conf_file=str(file), start=False)
+    driver: Any = backend.verbs
+    driver._refresh_files()
+    file.write_text(XML.replace("canary-5e55", "canary-6e66"))
+    driver._refresh_files()
+    for password in ("canary-5e55", "canary-6e66"):
+        logging.getLogger("driver").warning("login operator/%s refused", password)
+    assert log.getvalue().count("login operator/*** refused") == 2
+    assert "canary" not in log.getvalue()
 
 
 def test_no_copy_stays_after_the_back_end(make: MakeBackend, file: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend import catalogue
-from csi_cinderlib.cinder import paths
 from csi_cinderlib.config import cinder_conf
+from csi_cinderlib.config import option_paths as paths
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.verbatim import Verbatim

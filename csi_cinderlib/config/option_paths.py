@@ -32,7 +32,7 @@ def completed(settings: BackendSettings, options: Mapping[str, object]) -> dict[
     """The options with absolute paths.
 
     Raises:
-        ConfigurationError: with the relative paths whose directory is not known, as in a StorageBackend object.
+        ConfigurationError: with the relative paths whose directory is not known, as in a program that uses the library.
     """
     problems = Problems()
     found = {}
