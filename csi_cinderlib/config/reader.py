@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from csi_cinderlib.config import document, scalars
-from csi_cinderlib.config.document import Scalar, Style
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.settings import Written
+from csi_cinderlib.config.tree import Scalar, Style
 from csi_cinderlib.errors import ConfigurationError, Problems
 
 T = TypeVar("T")
@@ -58,7 +58,9 @@ class Reader:
                 if key not in fields:
                     raise ConfigurationError(_join(path, key), unknown("key", str(key), fields) + scalars.place(key))
                 values[str(key)] = self.value(hints[key], value, _join(path, key))
-        required = {name for name, item in fields.items() if item.default is item.default_factory is dataclasses.MISSING}
+        required = {
+            name for name, item in fields.items() if item.default is item.default_factory is dataclasses.MISSING
+        }
         for name in sorted(required - items.keys()):
             self.problems.add(_join(path, name), "is missing" + scalars.place(next(iter(items), None)))
         if required - values.keys():
@@ -154,7 +156,9 @@ class Reader:
             with self.problems:
                 name = key.replace("-", "_")
                 if name in spellings:
-                    raise ConfigurationError(_join(path, key), f"is also given as {spellings[name]!r}{scalars.place(key)}")
+                    raise ConfigurationError(
+                        _join(path, key), f"is also given as {spellings[name]!r}{scalars.place(key)}"
+                    )
                 spellings[name] = str(key)
                 value = self._resolve(raw, _join(path, key))
                 if isinstance(value, list | dict):
