@@ -13,7 +13,6 @@ import click
 
 from csi_cinderlib.config import load
 from csi_cinderlib.config.settings import Settings
-from csi_cinderlib.errors import InvalidRequest
 
 CONFIG_VARIABLE = "CINDERLIB_CONFIG"
 
@@ -46,7 +45,7 @@ def configuration(callback: Callback) -> Callback:
             multiple=True,
             metavar="PATH",
             type=click.Path(),
-            help=f"Configuration in YAML. [env: {CONFIG_VARIABLE}]",
+            help=f"Configuration: a YAML or JSON file, or a directory of them; repeatable. [env: {CONFIG_VARIABLE}]",
         ),
     ):
         option(command)
@@ -78,8 +77,6 @@ def _override(name: str, metavar: str, help: str, *, default: str = "") -> Calla
 
 
 def settings(given: Given) -> Settings:
-    """Raises ConfigurationError or InvalidRequest."""
+    """Raises ConfigurationError."""
     paths = given.config or tuple(filter(None, [os.environ.get(CONFIG_VARIABLE)]))
-    if len(paths) > 1:
-        raise InvalidRequest("--config", "may be given once")
-    return load.load(Path(paths[0]) if paths else None, overrides=given.overrides)
+    return load.load([Path(path) for path in paths], overrides=given.overrides)

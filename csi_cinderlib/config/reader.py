@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from csi_cinderlib.config import document, scalars
-from csi_cinderlib.config.document import Scalar, Style
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.settings import Written
+from csi_cinderlib.config.tree import Scalar, Style
 from csi_cinderlib.errors import ConfigurationError, Problems
 
 T = TypeVar("T")

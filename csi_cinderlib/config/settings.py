@@ -10,7 +10,6 @@ from typing import Annotated, TypeAlias
 
 from csi_cinderlib.model.records import EMPTY, NOTHING, VolumeType
 
-
 Written: TypeAlias = Annotated[object, "written"]
 """The text of a scalar as it is written, or lists and mappings of such texts. None is not set."""
 FilePath: TypeAlias = Annotated[str, "file"]
