@@ -15,7 +15,7 @@ from csi_cinderlib.model.verbatim import Verbatim
 from csi_cinderlib.observe import redact
 
 FILES: Mapping[str, tuple[str, str]] = {
-    "cinder_huawei_conf_file": ("cinder.volume.drivers.huawei.", "/etc/cinder/cinder_huawei_conf.xml"),
+    "cinder_huawei_conf_file": ("cinder.volume.drivers.huawei.huawei_driver.", "/etc/cinder/cinder_huawei_conf.xml"),
     "cinder_eternus_config_file": ("cinder.volume.drivers.fujitsu.", "/etc/cinder/cinder_fujitsu_eternus_dx.xml"),
     "vrts_target_config": ("cinder.volume.drivers.veritas_access.", "/etc/cinder/vrts_target.xml"),
     "rbd_keyring_conf": ("cinder.volume.drivers.rbd.", ""),
