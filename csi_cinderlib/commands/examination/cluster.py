@@ -38,7 +38,7 @@ _READ_SECONDS = 10.0
 _AT_ONCE = 8
 _SKEW_NOTED, _SKEW_BAD = 5.0, 60.0
 """Seconds. The header Date has whole seconds only."""
-_IMAGE = re.compile(r"(?:^|/)(?P<name>[^/:@]+)(?::v?(?P<tag>[^@]+))?(?:@.*)?$")
+_IMAGE = re.compile(r"(?:^|/)(?P<name>[^/:@]+)(?::v?(?P<tag>[^@/]+))?(?:@.*)?$")
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _UPDATE_CRDS = "csi-cinderlib crds | kubectl apply -f -"
@@ -135,7 +135,7 @@ _IN_CLUSTER = (
 
 def needed_rights(namespace: str, *, uses_store: bool) -> Iterator[dict[str, str]]:
     """`resourceAttributes` of one review for each right."""
-    rules = resources.controller_rules() if uses_store else [_NODE_OBJECTS, *resources.status_rules()]
+    rules = resources.controller_rules() if uses_store else [NODE_OBJECTS, *resources.status_rules()]
     for rule in rules:
         for group in rule["apiGroups"]:
             for name in rule["resources"]:
@@ -150,7 +150,7 @@ def needed_rights(namespace: str, *, uses_store: bool) -> Iterator[dict[str, str
                     }
 
 
-_NODE_OBJECTS: Json = {
+NODE_OBJECTS: Json = {
     "apiGroups": [resources.GROUP],
     "resources": ["storagenodes"],
     "verbs": ["get", "list", "patch", "delete"],

@@ -28,14 +28,14 @@ _XFS_FEATURE = re.compile(r"\b([a-z0-9-]+)=(\d+)")
 
 # The first Linux that mounts a file system with the feature, for writing. Sources: fs/ext4/ext4.h, fs/xfs/libxfs/xfs_format.h and
 # fs/btrfs/ctree.h of each version. Older ones need no row: no supported kernel lacks them.
-_EXT4_INCOMPATIBLE: Mapping[int, tuple[str, Version]] = {
+EXT4_INCOMPATIBLE: Mapping[int, tuple[str, Version]] = {
     0x2000: ("metadata_csum_seed", (4, 4)),
     0x4000: ("large_dir", (4, 13)),
     0x8000: ("inline_data", (3, 8)),
     0x10000: ("encrypt", (4, 1)),
     0x20000: ("casefold", (5, 2)),
 }
-_EXT4_READ_ONLY: Mapping[int, tuple[str, Version]] = {
+EXT4_READ_ONLY: Mapping[int, tuple[str, Version]] = {
     0x400: ("metadata_csum", (3, 18)),
     0x2000: ("project", (4, 5)),
     0x8000: ("verity", (5, 4)),
@@ -150,7 +150,7 @@ def features(name: str) -> Mapping[str, Version]:
     _, head = _trial(name)
     if name == "ext4":
         incompatible, read_only = struct.unpack_from("<II", head, 1024 + 0x60)
-        return {**_named(incompatible, _EXT4_INCOMPATIBLE), **_named(read_only, _EXT4_READ_ONLY)}
+        return {**_named(incompatible, EXT4_INCOMPATIBLE), **_named(read_only, EXT4_READ_ONLY)}
     read_only, incompatible = struct.unpack_from("<QQ", head, 0x10000 + 0xB4)
     return {**_named(incompatible, _BTRFS_INCOMPATIBLE), **_named(read_only, _BTRFS_READ_ONLY)}
 

@@ -110,11 +110,6 @@ def this() -> Host:
     return Host(files=None, view=View.HIDDEN)
 
 
-def fake(root: Path) -> Host:
-    """A directory in the place of all of it; in a container with the host's tools, its files are where those read them."""
-    return Host(root, tools.HOST_ROOT if tools.of_host("multipath") else root)
-
-
 def _is_host() -> bool:
     """Whether this process is in no container, or in one that has an init of its own and so stands for a machine."""
     root = Path("/")

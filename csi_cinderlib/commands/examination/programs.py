@@ -33,18 +33,16 @@ def protocols(required: frozenset[str], *, multipath: bool) -> Iterator[Finding]
 
 
 def _protocol(protocol: str, *, required: bool, multipath: bool) -> Finding:
-    programs = tools.needed(protocol, multipath=multipath)
+    programs, what = tools.needed(protocol, multipath=multipath), f"{protocol} programs"
     if lacking := tools.missing(programs):
         packages = [tools.PACKAGES.get(tool, tool) for tool in lacking]
-        return problem(
-            protocol, f"needs {tools.advice(lacking)}", f"install {' and '.join(packages)}", required=required
-        )
+        return problem(what, f"needs {tools.advice(lacking)}", f"install {' and '.join(packages)}", required=required)
     if not programs:
-        return ok(protocol, "needs no program of the host")
+        return ok(what, "needs no program of the host")
     try:
-        return ok(protocol, first_line(programs[0]))
+        return ok(what, first_line(programs[0]))
     except HostError as error:
-        return problem(protocol, str(error), f"make {programs[0]} run", required=required)
+        return problem(what, str(error), f"make {programs[0]} run", required=required)
 
 
 def first_line(tool: str) -> str:

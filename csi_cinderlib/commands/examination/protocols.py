@@ -30,14 +30,14 @@ _WORDS = {
 }
 """What drivers and their options call protocols, in lower case."""
 _IN_CLASS = re.compile(
-    r"FibreChannel|ISCSI|iSCSI|Iscsi|FC(?=Driver|$|[A-Z])|NVMe(?:oF)?|NVMET|Nfs|NFS|RBD|Quobyte|VZStorage|LightOS|GPFS|StorPool"
+    r"FibreChannel|ISCSI|iSCSI|Iscsi|FC(?=Driver|$|[A-Z])|NVMe(?:oF)?|NVMET?|Nfs|NFS|RBD|Quobyte|VZStorage|LightOS|GPFS|StorPool"
 )
 _OPTIONS = (
     "target_protocol",
-    "netapp_storage_protocol",
     "storage_protocol",
-    "hpe3par_storage_protocol",
-    "lightos_storage_protocol",
+    "netapp_storage_protocol",
+    "infinidat_storage_protocol",
+    "qnap_storage_protocol",
 )
 
 

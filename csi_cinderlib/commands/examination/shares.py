@@ -8,7 +8,7 @@ from csi_cinderlib.commands.examination import modules
 from csi_cinderlib.commands.examination.findings import Finding, note, ok, problem, unknown
 from csi_cinderlib.commands.examination.host import HIDDEN, Host
 
-_FUSE = ("glusterfs", "quobyte", "vzstorage")
+_FUSE = frozenset({"glusterfs", "quobyte", "vzstorage"})
 _VENDOR_MODULES = {"scaleio": "scini", "storpool": "storpool_disk", "gpfs": "mmfs26"}
 """Kernel modules of vendors' clients, by protocol."""
 
@@ -19,8 +19,8 @@ def examine(host: Host, required: frozenset[str]) -> Iterator[Finding]:
     yield _statd(host)
     yield modules.finding(host, "rbd module", "rbd", required="rbd" in required)
     yield _ceph(host)
-    for protocol in sorted(required & set(_FUSE)):
-        yield _known(host, f"{protocol} module", "fuse", required=True)
+    if required & _FUSE:
+        yield _known(host, "fuse", "fuse", required=True)
     for protocol in sorted(required & set(_VENDOR_MODULES)):
         yield modules.finding(host, f"{protocol} module", _VENDOR_MODULES[protocol], required=True)
     if "gpfs" in required:
