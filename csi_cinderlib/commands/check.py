@@ -1,14 +1,14 @@
-"""`csi-cinderlib check`: is the configuration right, do the metadata store and the back ends answer? Changes nothing in either."""
+"""`csi-cinderlib check`: is the configuration right, do the metadata store, the cluster and the back ends answer? Changes nothing in any."""
 
 from __future__ import annotations
 
 import math
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csi_cinderlib.commands import options, output
+from csi_cinderlib.commands.examination.findings import Finding, is_bad, levels, print_findings, problem
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Mode, Settings
 from csi_cinderlib.errors import ConfigurationError, DriverError
@@ -29,19 +30,24 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 """Seconds for the set-up of each back end, and as many for each step after it."""
 
-CAPABILITIES = (
-    "multiattach",
-    "online_extend",
-    "thin",
-    "qos",
-    "snapshots",
-    "snapshot_attached",
-    "independent_snapshots",
-    "revert",
-    "group_snapshots",
-    "consistent_group_snapshots",
-)
-"""Beyond what every driver can: volumes, clones, connections."""
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was found in one part, and its share of the exit code."""
+
+    findings: tuple[Finding, ...]
+    code: int = 0
+
+    @classmethod
+    def failed(cls, what: str, error: DriverError, detail: str) -> Outcome:
+        """2 for what an operator has to write otherwise, 1 for what does not answer."""
+        advice = "correct the configuration" if isinstance(error, ConfigurationError) else ""
+        return cls((problem(what, detail, advice, required=True),), 2 if isinstance(error, ConfigurationError) else 1)
+
+    @classmethod
+    def of(cls, findings: Iterable[Finding]) -> Outcome:
+        told = tuple(findings)
+        return cls(told, int(is_bad(told)))
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, seconds: float) -> float:
@@ -59,38 +65,35 @@ def _seconds(_context: click.Context, _option: click.Parameter, seconds: float) 
     metavar="SECONDS",
     help=f"Limit for the set-up of each back end, and for each step after it. [default: {TIMEOUT:.0f}]",
 )
+@levels
 @options.configuration
-def command(given: options.Given, timeout: float) -> int:
+@output.formatted
+def command(given: options.Given, format: output.Format, timeout: float, shown: Sequence[str]) -> int:
     """2 when a setting is wrong, 1 when something does not answer; each part is tried, whatever the others did."""
     settings = options.settings(given)
-    code = 0 if settings.mode is Mode.NODE else _try_store(settings)
-    return max(code, _try_backends(settings, timeout))
+    controls = settings.mode is not Mode.NODE
+    parts = [_try_store(settings), _try_cluster(settings)] if controls else []
+    parts += _try_backends(settings, timeout)
+    print_findings([finding for part in parts for finding in part.findings], format, shown)
+    return max((part.code for part in parts), default=0)
 
 
-def _try_store(settings: Settings) -> int:
-    output.print_text(f"store: {settings.store.plugin}")
+def _try_store(settings: Settings) -> Outcome:
+    from csi_cinderlib.commands.examination import store
+
     try:
-        _describe_store(settings)
+        return Outcome.of(store.examine(settings))
     except DriverError as error:
-        output.print_text(f"  FAILED: {error}")
-        return 2 if isinstance(error, ConfigurationError) else 1
-    return 0
+        return Outcome.failed(f"store {settings.store.plugin}", error, str(error))
 
 
-def _describe_store(settings: Settings) -> None:
-    """Raises ConfigurationError or StoreUnavailable."""
-    from csi_cinderlib.app import stores
-    from csi_cinderlib.provisioning import installation
+def _try_cluster(settings: Settings) -> Outcome:
+    from csi_cinderlib.commands.examination import cluster
 
-    with stores.looked_at(settings) as (place, store):
-        output.print_text(f"  {place}")
-        namespace = None if store is None else installation.find(store)
-    output.print_text(
-        f"  namespace of ids: {namespace.uuid if namespace else 'none yet; the controller makes it at its first start'}"
-    )
+    return Outcome.of(cluster.examine(settings))
 
 
-def _try_backends(settings: Settings, timeout: float) -> int:
+def _try_backends(settings: Settings, timeout: float) -> list[Outcome]:
     """All at once, each in a process of its own, as in a controller; told in the order of the configuration."""
     from csi_cinderlib.observe import logs
 
@@ -100,8 +103,9 @@ def _try_backends(settings: Settings, timeout: float) -> int:
         backends = [_make(one, settings, directory, len(found.backends), timeout) for one in found.backends]
         with ThreadPoolExecutor(max(1, len(backends))) as pool, _ended(backends):
             attempts = [pool.submit(_try, backend, timeout) for backend in backends]
-            codes = [_tell(backend, attempt, attempts) for backend, attempt in zip(backends, attempts, strict=True)]
-    return max([*codes, *map(_unreadable, found.broken)], default=0)
+            outcomes = [_tell(backend, attempt, attempts) for backend, attempt in zip(backends, attempts, strict=True)]
+    unreadable = [Outcome.failed("back ends", error, redact.text(str(error))) for error in found.broken]
+    return [*outcomes, *unreadable]
 
 
 def _try(backend: RemoteBackend, timeout: float) -> BackendStats:
@@ -156,16 +160,20 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
     return RemoteBackend(assign, store=store, deadline=Deadline(), bulkhead=bulkhead, set_up_seconds=timeout)
 
 
-def _tell(backend: RemoteBackend, attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]) -> int:
+def _tell(
+    backend: RemoteBackend, attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]
+) -> Outcome:
     """What came of a back end, once it is known."""
+    from csi_cinderlib.commands.examination import reports
+
     _wait_for(attempt, all_of_them)
-    output.print_text(f"{backend.name}: {backend.settings.driver}", flush=True)
+    name, driver = backend.name, backend.settings.driver
     try:
-        _describe(backend, attempt.result())
+        stats = attempt.result()  # first: of a back end that failed the capabilities are not known
+        return Outcome.of(reports.describe(name, driver, backend.capabilities, stats))
     except DriverError as error:
-        output.print_text(f"  FAILED: {redact.of_backend(error, backend.settings.options)}", flush=True)
-        return 2 if isinstance(error, ConfigurationError) else 1
-    return 0
+        detail = f"{driver}: {redact.of_backend(error, backend.settings.options)}"
+        return Outcome.failed(f"back end {name}", error, detail)
 
 
 def _wait_for(attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]) -> None:
@@ -182,25 +190,3 @@ def _wait_for(attempt: Future[BackendStats], all_of_them: Sequence[Future[Backen
         wait([attempt], 0.5)
     if shown:
         print(f"\r{' ' * len(shown)}\r", end="", file=sys.stderr, flush=True)  # noqa: T201  # as above
-
-
-def _unreadable(error: ConfigurationError) -> int:
-    output.print_text(f"back ends that cannot be read\n  FAILED: {redact.text(str(error))}")
-    return 2
-
-
-def _describe(backend: RemoteBackend, stats: BackendStats) -> None:
-    can = {name.replace("_", " "): getattr(backend.capabilities, name) for name in CAPABILITIES}
-    about = " ".join(filter(None, (stats.vendor, stats.version)))
-    output.print_text(f"  protocol {stats.protocol or 'unknown'}{f'; {about}' if about else ''}")
-    output.print_text(f"  can: {', '.join(name for name, offered in can.items() if offered) or 'the basics'}")
-    if missing := [name for name, offered in can.items() if not offered]:
-        output.print_text(f"  cannot: {', '.join(missing)}")
-    for pool in stats.pools:
-        output.print_text(f"  pool {pool.name}: {_gib(pool.free)} free of {_gib(pool.total)}")
-
-
-def _gib(size: float | None) -> str:
-    if size is None:
-        return "an unknown amount"
-    return "no limit" if math.isinf(size) else f"{size:.1f} GiB"

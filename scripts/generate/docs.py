@@ -10,7 +10,7 @@ import click
 from csi_cinderlib import cli
 from csi_cinderlib.backend import catalogue
 from csi_cinderlib.brick import loading, tools
-from csi_cinderlib.commands import doctor
+from csi_cinderlib.commands.examination import file_systems
 from csi_cinderlib.csi.requests.parameters import STORAGE_CLASS, Parameter
 from csi_cinderlib.host import commands
 from csi_cinderlib.observe.metrics import FIGURES, SECONDS, Figure
@@ -78,7 +78,7 @@ def _figure(figure: Figure) -> tuple[str, ...]:
 
 def node_requirements() -> str:
     protocols = [(f"`{name}`", *_protocol_programs(name)) for name in loading.CONNECTORS]
-    systems = [(name, _programs(programs)) for name, programs in doctor.FILE_SYSTEMS]
+    systems = [(name, _programs(programs)) for name, programs in file_systems.PROGRAMS]
     head = (
         "## Programs by protocol\n\nAs the driver calls it (`driver_volume_type`); the Debian package in brackets. "
         "Vendors' protocols need their vendors' programs.\n"

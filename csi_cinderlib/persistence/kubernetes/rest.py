@@ -29,6 +29,8 @@ THROTTLED_SECONDS = 5.0
 TOKEN_SECONDS = 60.0
 """Service account tokens are rotated on disk; read again this often."""
 
+_METADATA_ALONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
 KUBECONFIG_KEY = "store.options.kubeconfig"
 _UNSUPPORTED = frozenset(
     {"exec", "auth-provider", "username", "password", "as", "as-uid", "as-groups", "as-user-extra"}
@@ -202,6 +204,15 @@ class Client:
     def get(self, path: str, **query: str) -> Json:
         return self._call("GET", path, query=query)
 
+    def look(self, path: str) -> tuple[Json, str]:
+        """What `get` answers, and the server's own time as HTTP writes it (the header Date); "" if it does not tell."""
+        response = self._send("GET", path, None, None, "application/json")
+        return self._read(response), response.headers.get("Date", "")
+
+    def metadata(self, path: str) -> Json:
+        """Of an object, without its contents: those of a Secret stay where they are."""
+        return self._read(self._send("GET", path, None, None, "application/json", accept=_METADATA_ALONE))
+
     def post(self, path: str, body: Json) -> Json:
         return self._call("POST", path, body)
 
@@ -240,9 +251,16 @@ class Client:
             time.sleep(wait)
 
     def _send(
-        self, verb: str, path: str, body: Json | list[Json] | None, query: Mapping[str, str] | None, kind: str
+        self,
+        verb: str,
+        path: str,
+        body: Json | list[Json] | None,
+        query: Mapping[str, str] | None,
+        kind: str,
+        *,
+        accept: str = "application/json",
     ) -> urllib3.BaseHTTPResponse:
-        headers = {"Accept": "application/json", "Content-Type": kind}
+        headers = {"Accept": accept, "Content-Type": kind}
         if token := self._bearer():
             headers["Authorization"] = f"Bearer {token}"
         self.calls += 1

@@ -92,28 +92,51 @@ def test_of_a_host_whose_processes_are_not_seen_every_program_is_missing() -> No
     )
 
 
+def doctor(*words: str, before: tuple[str, ...] = ()) -> tuple[int, dict[str, dict[str, str]]]:
+    """Its exit code in the pod, and its findings by what they are about."""
+    done = in_pod(*before, sys.executable, "-m", "csi_cinderlib", "doctor", "-o", "json", *words)
+    assert done.stdout, done.stderr
+    return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)}
+
+
+HIDDEN = ("unshare", "--pid", "--fork", "--mount-proc")
+"""Processes of its own only, as in a pod without hostPID."""
+
+
 def test_doctor_in_a_pod_says_what_to_install_on_the_host() -> None:
-    done = in_pod(sys.executable, "-m", "csi_cinderlib", "doctor", "--protocol", "nvmeof")
-    assert done.returncode == 1
-    assert re.search(
-        r"^BAD +nvmeof +needs nvme \(Debian package nvme-cli\), which this host lacks: install it on the host itself",
-        done.stdout,
-        re.MULTILINE,
+    code, found = doctor("--protocol", "nvmeof")
+    assert code == 1
+    assert found["nvmeof programs"]["level"] == "bad"
+    assert found["nvmeof programs"]["detail"].startswith(
+        "needs nvme (Debian package nvme-cli), which this host lacks: install it on the host itself"
     )
 
 
 def test_doctor_in_a_pod_looks_at_the_hosts_storage_stacks_or_says_that_it_cannot() -> None:
-    doctor = (sys.executable, "-m", "csi_cinderlib", "doctor")
-    assert re.search(r"^(ok|note) +udisks ", in_pod(*doctor).stdout, re.MULTILINE)
-    hidden = in_pod("unshare", "--pid", "--fork", "--mount-proc", *doctor).stdout
-    assert re.search(r"^note +LVM, md, udisks +were not looked at", hidden, re.MULTILINE)
-    assert not re.search(r"^(ok|note) +udisks ", hidden, re.MULTILINE)
+    assert doctor()[1]["udisks"]["level"] in ("ok", "note")
+    _, hidden = doctor(before=HIDDEN)
+    assert hidden["LVM, md, udisks"]["level"] == "unknown"
+    assert "udisks" not in hidden
+
+
+def test_doctor_in_a_pod_that_does_not_see_the_host_calls_nothing_of_it_good() -> None:
+    _, found = doctor(before=HIDDEN)
+    for what in ("host", "iscsid", "udev", "rpc.statd", "ceph.conf"):
+        assert found[what]["level"] == "unknown", found[what]
+    _, seen = doctor()
+    assert seen["host"] == {
+        "level": "ok",
+        "what": "host",
+        "detail": "is seen from a container with hostPID",
+        "advice": "",
+    }
 
 
 def test_doctor_does_not_take_an_error_for_a_version() -> None:
-    done = in_pod(sys.executable, "-m", "csi_cinderlib", "doctor", "--protocol", "iscsi")
-    assert done.returncode == 1
-    assert re.search(r"^BAD +iscsi +iscsiadm --version: exit code 5", done.stdout, re.MULTILINE)
+    code, found = doctor("--protocol", "iscsi")
+    assert code == 1
+    assert found["iscsi programs"]["level"] == "bad"
+    assert found["iscsi programs"]["detail"].startswith("iscsiadm --version: exit code 5")
 
 
 def test_a_node_logs_at_start_what_to_install_on_the_host() -> None:

@@ -211,7 +211,7 @@ def check(tmp_path: Path, driver: str, options: Mapping[str, object]) -> subproc
 def test_a_loop_that_hangs_does_not_keep_the_process(tmp_path: Path) -> None:
     outcome = check(tmp_path, LOOPING, {"looping_hangs": "true"})
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
-    assert "pool one" in outcome.stdout
+    assert "pool a/one" in outcome.stdout
 
 
 def test_a_check_of_powerflex_that_is_away_ends(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_check_of_powerflex_that_is_away_ends(tmp_path: Path) -> None:
         driver = "cinder.volume.drivers.dell_emc.powerflex.driver.PowerFlexDriver"
         outcome = check(tmp_path, driver, options)
     assert outcome.returncode == 1, outcome.stdout + outcome.stderr
-    assert "FAILED" in outcome.stdout
+    assert "back end a  " in outcome.stdout and "  bad  " in outcome.stdout
     assert "ConfigurationError" not in outcome.stdout
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,23 +44,30 @@ def check(tmp_path: Path, *backends: str, words: Sequence[str] = ()) -> subproce
     )
 
 
+def rows(outcome: subprocess.CompletedProcess[str]) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(outcome.stdout)
+    return found
+
+
 def test_a_good_one_is_described_with_its_pools(tmp_path: Path) -> None:
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes"))
     assert outcome.returncode == 0, outcome.stdout
-    assert "good: csi_cinderlib.drivers.loopfile.LoopFileDriver" in outcome.stdout
-    assert "pool one: " in outcome.stdout and "GiB free of" in outcome.stdout
+    assert re.search(
+        r"^back end good +ok +csi_cinderlib\.drivers\.loopfile\.LoopFileDriver; ", outcome.stdout, re.MULTILINE
+    )
+    assert re.search(r"^pool good/one +ok +[\d.]+ GiB free of [\d.]+ GiB$", outcome.stdout, re.MULTILINE)
     assert not (tmp_path / "state").exists()
 
 
 def test_the_namespace_of_ids_is_shown_while_a_controller_runs(tmp_path: Path) -> None:
     before = check(tmp_path, GOOD % (tmp_path / "volumes"))
     assert before.returncode == 0, before.stdout
-    assert "namespace of ids: none yet" in before.stdout
+    assert re.search(r"^namespace of ids +ok +none yet", before.stdout, re.MULTILINE)
     state_dir = tmp_path / "state"
     state_dir.mkdir()
     with closing(open_store("sql", {}, state_dir=state_dir)) as store:
         namespace = installation.namespace(store)
-        assert f"namespace of ids: {namespace.uuid}" in check(tmp_path, GOOD % (tmp_path / "volumes")).stdout
+        assert f"  {namespace.uuid}" in check(tmp_path, GOOD % (tmp_path / "volumes")).stdout
 
 
 def test_a_lost_namespace_is_a_wrong_configuration(tmp_path: Path) -> None:
@@ -70,20 +79,20 @@ def test_a_lost_namespace_is_a_wrong_configuration(tmp_path: Path) -> None:
         store.remove(store.get(KeyValue, KEY))
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes"))
     assert outcome.returncode == 2
-    assert f"FAILED: store: it has volumes but no key-value {KEY!r}" in outcome.stdout
+    assert f"  store: it has volumes but no key-value {KEY!r}" in outcome.stdout
 
 
 def test_a_wrong_option_is_exit_code_2_and_the_others_are_tried(tmp_path: Path) -> None:
     outcome = check(tmp_path, WRONG, GOOD % (tmp_path / "volumes"))
     assert outcome.returncode == 2
     assert "backends.wrong.options.volume_grup: is not an option of this driver" in outcome.stdout
-    assert "pool one: " in outcome.stdout
+    assert "pool good/one " in outcome.stdout
 
 
 def test_a_back_end_that_does_not_answer_is_named(tmp_path: Path) -> None:
     outcome = check(tmp_path, AWAY)
     assert outcome.returncode in (1, 2)
-    assert "away: " in outcome.stdout and "FAILED: " in outcome.stdout
+    assert re.search(r"^back end away +bad +cinder\.", outcome.stdout, re.MULTILINE)
 
 
 def test_what_an_array_says_is_shown_without_control_characters(tmp_path: Path) -> None:
@@ -91,7 +100,7 @@ def test_what_an_array_says_is_shown_without_control_characters(tmp_path: Path) 
     named = f'named: {{{driver}, options: {{nothing_pools: ["one\\e[2J"]}}}}'
     failing = f'failing: {{{driver}, options: {{nothing_fail: [do_setup], nothing_error: "no\\e]0;x\\a"}}}}'
     outcome = check(tmp_path, named, failing)
-    assert "pool one\\u001b[2J: " in outcome.stdout
+    assert "pool named/one\\u001b[2J " in outcome.stdout
     assert "no\\u001b]0;x\\u0007" in outcome.stdout
     assert "\x1b" not in outcome.stdout + outcome.stderr
 
@@ -105,8 +114,8 @@ def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_
     outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "12"])
     assert time.monotonic() - began < 65, "one after the other, they take 72 seconds"
     assert outcome.returncode == 1
-    assert outcome.stdout.count("FAILED: its set-up did not end within 12 seconds") == 6
-    assert "pool one: " in outcome.stdout
+    assert outcome.stdout.count("its set-up did not end within 12 seconds") == 6
+    assert "pool good/one " in outcome.stdout
 
 
 @pytest.mark.parametrize(
@@ -162,10 +171,39 @@ def test_a_timeout_that_is_none_is_refused(tmp_path: Path, seconds: str) -> None
     assert "invalid value for '--timeout': " in outcome.stderr
 
 
+@pytest.mark.parametrize(
+    ("capacity", "level", "code"), [("0", "bad", 1), ("unknown", "unknown", 0), ("infinite", "ok", 0), ("10", "ok", 0)]
+)
+def test_a_back_end_without_capacity_is_not_called_good(tmp_path: Path, capacity: str, level: str, code: int) -> None:
+    driver = "driver: tests.support.fakes.nothing.NothingDriver"
+    backend = f"a: {{{driver}, options: {{nothing_capacity_gb: '{capacity}'}}}}"
+    outcome = check(tmp_path, backend, words=["-o", "json"])
+    (pool,) = [row for row in rows(outcome) if row["what"] == "pool a/one"]
+    assert (pool["level"], outcome.returncode) == (level, code)
+    assert ("the driver reports no capacity" in pool["detail"]) is (capacity in ("0", "unknown"))
+
+
+def test_without_a_cluster_kubernetes_is_unknown_not_good(tmp_path: Path) -> None:
+    outcome = check(tmp_path, GOOD % (tmp_path / "volumes"), words=["-o", "json", "--level", "unknown"])
+    assert {row["level"] for row in rows(outcome)} == {"unknown"}
+    assert "Kubernetes" in {row["what"] for row in rows(outcome)}
+
+
+def test_a_database_in_a_file_is_examined_and_left_as_it_is(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    open_store("sql", {}, state_dir=state_dir).close()
+    before = (state_dir / "metadata.db").read_bytes()
+    outcome = check(tmp_path, GOOD % (tmp_path / "volumes"), words=["-o", "json"])
+    schema = {row["what"]: row["level"] for row in rows(outcome)}
+    assert (schema["store schema"], schema["store rights"]) == ("ok", "ok")
+    assert (state_dir / "metadata.db").read_bytes() == before
+
+
 def test_what_a_back_end_can_and_cannot_do_is_said(tmp_path: Path) -> None:
-    lines = check(tmp_path, GOOD % (tmp_path / "volumes")).stdout.splitlines()
-    (can,) = [line for line in lines if line.startswith("  can: ")]
-    (cannot,) = [line for line in lines if line.startswith("  cannot: ")]
+    details = [row["detail"] for row in rows(check(tmp_path, GOOD % (tmp_path / "volumes"), words=["-o", "json"]))]
+    (can,) = [detail for detail in details if detail.startswith("can: ")]
+    (cannot,) = [detail for detail in details if detail.startswith("cannot: ")]
     assert "snapshot attached" in can
     assert "qos" in cannot
 
@@ -181,7 +219,7 @@ def test_back_ends_of_the_directory_are_tried_and_files_that_cannot_be_read_are_
         [sys.executable, "-m", "csi_cinderlib", *words], capture_output=True, text=True, timeout=120, check=False
     )
     assert outcome.returncode == 2
-    assert "pool one: " in outcome.stdout
+    assert "pool good/one " in outcome.stdout
     assert "b.yaml: backends.b.optoins: unknown key 'optoins'; did you mean 'options'?" in outcome.stdout
 
 
@@ -208,7 +246,7 @@ def test_what_a_driver_mounts_is_unmounted_and_keeps_its_files(
     options = f"{{nothing_share: {share if kind == 'bind' else kind}, nothing_fail: [{fail}]}}"
     before = Path("/proc/self/mountinfo").read_text().count("\n")
     outcome = check(tmp_path, f"shared: {{driver: tests.support.fakes.mounting.MountingDriver, options: {options}}}")
-    assert ("pool one: " in outcome.stdout) is not bool(fail), outcome.stdout + outcome.stderr
+    assert ("pool shared/one " in outcome.stdout) is not bool(fail), outcome.stdout + outcome.stderr
     assert Path("/proc/self/mountinfo").read_text().count("\n") == before
     assert (share / "precious").read_text() == "of somebody else"
     assert (share / "volume").exists() is (kind == "bind")

@@ -1,199 +1,137 @@
-"""What `doctor` says about a host."""
+"""`doctor` as it is called: options, formats and exit codes, on this very machine."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from csi_cinderlib.commands.doctor import FILE_SYSTEMS, Finding, Level, examine, lvm_advice, md_advice, multipath_advice
-from csi_cinderlib.host import mkfsoptions
-from csi_cinderlib.model import capability
-from csi_cinderlib.node import formatting
+from csi_cinderlib.commands.examination.protocols import of_backend, of_settings
+from csi_cinderlib.config import load
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import ConfigurationError
+from tests.support.hosts import put
 
-GOOD = """
-defaults {
-    find_multipaths strict   # only what has two paths
-    recheck_wwid "yes"
-    skip_kpartx yes
-}
-blacklist {
-    device {
-        vendor "X"
-    }
-}
-"""
+LEVELS = {"ok", "note", "unknown", "bad"}
 
 
-def host(tmp_path: Path, **files: str) -> Path:
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/filesystems").write_text("nodev\tproc\n\text4\n")
-    for name, text in files.items():
-        path = tmp_path / name.replace("__", "/").replace("_dot_", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return tmp_path
+def doctor(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "csi_cinderlib", "doctor", "--state-dir", str(tmp_path / "state"), *words]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CINDERLIB_")}
+    return subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=120, check=False)
 
 
-def findings(root: Path, *required: str, multipath: bool = False) -> dict[str, Finding]:
-    return {finding.what: finding for finding in examine(required=frozenset(required), multipath=multipath, root=root)}
+def rows(tmp_path: Path, *words: str) -> list[dict[str, str]]:
+    done = doctor(tmp_path, "-o", "json", *words)
+    assert done.returncode in (0, 1), done.stderr
+    found: list[dict[str, str]] = json.loads(done.stdout)
+    return found
 
 
-def test_every_supported_file_system_can_be_made_mounted_and_examined() -> None:
-    supported = set(capability.FILE_SYSTEMS)
-    assert {name for name, _ in FILE_SYSTEMS} == set(mkfsoptions.TOOLS) == supported
-    assert supported <= formatting.MOUNTABLE
+def test_it_changes_nothing(tmp_path: Path) -> None:
+    assert rows(tmp_path, "--protocol", "iscsi", "--multipath")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_good_multipath_conf_gets_no_advice() -> None:
-    assert multipath_advice(GOOD) == ()
+def test_each_finding_has_a_level_and_what_is_not_good_has_a_detail(tmp_path: Path) -> None:
+    for row in rows(tmp_path):
+        assert row["level"] in LEVELS
+        assert row["what"] and row["detail"], row
+        assert row["advice"] or row["level"] != "bad", row
 
 
-@pytest.mark.parametrize("value", ["no", "off", "greedy"])
-def test_a_multipathd_that_takes_single_disks_is_found(value: str) -> None:
-    (clause,) = multipath_advice(GOOD.replace("strict", value))
-    assert clause.startswith(f"find_multipaths {value}")
+def test_this_machine_is_what_the_kernel_says_it_is(tmp_path: Path) -> None:
+    found = {row["what"]: row for row in rows(tmp_path, "--protocol", "fibre_channel", "--protocol", "iscsi")}
+    has_ports = Path("/sys/class/fc_host").is_dir() and any(Path("/sys/class/fc_host").iterdir())
+    assert (found["fibre channel HBA"]["level"] == "bad") is not has_ports
+    if Path("/sys/module/iscsi_tcp").exists():
+        assert found["iscsi module"]["level"] == "ok"
+    elif not Path("/proc/modules").exists():
+        assert found["iscsi module"]["level"] == "bad"
+    listens = "@ISCSIADM_ABSTRACT_NAMESPACE" in Path("/proc/net/unix").read_text().split()
+    if found["host"]["level"] == "ok":
+        assert (found["iscsid"]["level"] == "ok") is listens
 
 
-def test_missing_protections_are_named() -> None:
-    clauses = multipath_advice("defaults {\n}\n")
-    assert [clause.split()[0] for clause in clauses] == ["recheck_wwid", "skip_kpartx"]
+def test_the_exit_code_is_1_when_something_that_is_required_is_bad_whatever_is_shown(tmp_path: Path) -> None:
+    for level in ("bad", "ok"):
+        done = doctor(tmp_path, "--protocol", "scaleio", "--level", level, "-o", "json")
+        assert done.returncode == 1
+        assert {row["level"] for row in json.loads(done.stdout)} == {level}
 
 
-def test_settings_of_other_sections_do_not_count() -> None:
-    text = GOOD + "overrides {\n    find_multipaths no\n}\n"
-    assert multipath_advice(text) == ()
+def test_yaml_and_a_table_show_the_same(tmp_path: Path) -> None:
+    done = doctor(tmp_path, "-o", "yaml", "--level", "ok")
+    names = [row["what"] for row in yaml.safe_load(done.stdout)]
+    table = doctor(tmp_path, "--level", "ok").stdout.splitlines()
+    assert table[0].split() == ["WHAT", "LEVEL", "FINDING"]
+    assert [line.split("  ")[0] for line in table[1:]] == names
 
 
-def test_a_section_written_on_one_line_is_named_by_its_line() -> None:
-    assert "line 1: only one keyword a line is understood" in multipath_advice("defaults { find_multipaths no }")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--protocol", "iscs"], "--protocol: unknown protocol 'iscs'; did you mean 'iscsi'?"),
+        (["--portal", "192.0.2.1"], "--portal: '192.0.2.1' is not HOST:PORT"),
+        (["--level", "good"], "'good' is not one of"),
+    ],
+)
+def test_wrong_words_are_exit_code_2(tmp_path: Path, words: list[str], message: str) -> None:
+    done = doctor(tmp_path, *words)
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
-def test_a_host_without_an_initiator_name_is_bad_only_when_iscsi_is_needed(tmp_path: Path) -> None:
-    root = host(tmp_path)
-    assert findings(root)["iscsi name"].level is Level.NOTE
-    assert findings(root, "iscsi")["iscsi name"].level is Level.BAD
-
-
-def test_the_initiator_name_is_shown(tmp_path: Path) -> None:
-    root = host(tmp_path, etc__iscsi__initiatorname_dot_iscsi="# made\nInitiatorName=iqn.2026-01.org.example:x\n")
-    finding = findings(root, "iscsi")["iscsi name"]
-    assert (finding.level, finding.detail) == (Level.OK, "InitiatorName=iqn.2026-01.org.example:x")
-
-
-def test_no_loop_control_is_said(tmp_path: Path) -> None:
-    assert "modprobe loop" in findings(host(tmp_path))["loop devices"].detail
-
-
-def test_multipathing_that_must_work_needs_its_configuration(tmp_path: Path) -> None:
-    finding = findings(host(tmp_path), multipath=True)["multipath.conf"]
-    assert (finding.level, finding.detail) == (Level.BAD, "does not exist: no multipathing")
-
-
-def test_multipathing_that_must_work_needs_its_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = host(tmp_path)
-    programs(monkeypatch, tmp_path / "bin", multipath="", multipathd="exit 1")
-    assert findings(root, multipath=True)["multipathd"] == Finding(
-        Level.BAD, "multipathd", "does not answer, so it does not run (multipathd show daemon: exit code 1)"
+def test_a_configuration_says_what_must_work_here(tmp_path: Path) -> None:
+    driver = "cinder.volume.drivers.dell_emc.sc.storagecenter_fc.SCFCDriver"
+    text = f"backends: {{a: {{driver: {driver}}}, b: {{driver: x.Some}}}}\n"
+    put(tmp_path, {"all.yaml": f"mode: all\n{text}", "controller.yaml": f"mode: controller\n{text}"})
+    found = rows(tmp_path, "--config", str(tmp_path / "all.yaml"))
+    assert {row["detail"] for row in found if row["what"] == "back end a"} == {"needs fibre_channel here"}
+    assert {row["level"] for row in found if row["what"] == "back end b"} == {"unknown"}
+    assert (
+        "bad" in {row["level"] for row in found if row["what"].startswith("fibre")}
+        or Path("/sys/class/fc_host").is_dir()
     )
-    programs(monkeypatch, tmp_path / "bin", multipathd="echo pid 4711 idle")
-    assert findings(root, multipath=True)["multipathd"] == Finding(Level.OK, "multipathd", "pid 4711 idle")
-
-
-def test_a_program_that_fails_is_not_taken_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs(monkeypatch, tmp_path / "bin", nvme="echo cannot enter >&2; exit 1")
-    found = findings(host(tmp_path), "nvmeof")["nvmeof"]
-    assert (found.level, found.detail) == (Level.BAD, "nvme --version: exit code 1: cannot enter")
-
-
-def test_where_multipath_is_the_hosts_so_is_its_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = host(tmp_path, etc__multipath_dot_conf=GOOD, hosts__etc__multipath_dot_conf=GOOD.replace("strict", "no"))
-    assert findings(root)["multipath.conf"].detail == "nothing in it hurts"
-    programs(monkeypatch, tmp_path / "bin", **{"host-tool": ""})
-    (tmp_path / "bin/multipath").symlink_to("host-tool")
-    monkeypatch.setattr("csi_cinderlib.brick.tools.HOST_ROOT", tmp_path / "hosts")
-    assert findings(root)["multipath.conf"].detail.startswith("find_multipaths no")
+    alone = rows(tmp_path, "--config", str(tmp_path / "controller.yaml"))
+    assert not [row for row in alone if row["what"].startswith("back end")]
+    assert {row["level"] for row in alone if row["what"].startswith("fibre channel")} <= {"note", "ok"}
 
 
 @pytest.mark.parametrize(
-    ("text", "has_devices_file", "is_safe"),
+    ("driver", "options", "protocol"),
     [
-        ("", False, False),
-        ("devices {\n\tuse_devicesfile = 1\n}", True, True),
-        ("devices {\n\tuse_devicesfile = 1\n}", False, False),
-        ("devices {\n\tuse_devicesfile = 0\n}", True, False),
-        ("\t# use_devicesfile = 1", True, True),
-        ("\t# use_devicesfile = 0", True, False),
-        ("\t# use_devicesfile = 1\n\tuse_devicesfile=0", True, False),
-        ("devices/use_devicesfile=1", True, True),
-        ('devices {\n  global_filter = [ "a|^/dev/nvme0n1$|", "r|.*|" ]\n}', False, True),
-        ('global_filter = [\n  "a|^/dev/sda$|",\n  "r/.*/"\n]', False, True),
-        ('global_filter = "r|.*|"', False, True),
-        ('global_filter = [ "a|.*|" ]', False, False),
-        ('global_filter = [ "r|.*|", "a|.*|" ]', False, False),
-        ('global_filter = [ "a|.*|", "r|/dev/cdrom|" ]', False, False),
-        ('# global_filter = [ "r|.*|" ]', False, False),
-        ('filter = [ "r|.*|" ]', False, False),
-        ('global_filter = [ "r|.*|" ]\nglobal_filter = [ "a|.*|" ]', False, False),
+        ("cinder.volume.drivers.pure.PureISCSIDriver", {}, "iscsi"),
+        ("cinder.volume.drivers.pure.PureFCDriver", {}, "fibre_channel"),
+        ("cinder.volume.drivers.pure.PureNVMEDriver", {}, "nvmeof"),
+        ("cinder.volume.drivers.ibm.storwize_svc.storwize_svc_fc.StorwizeSVCFCDriver", {}, "fibre_channel"),
+        ("cinder.volume.drivers.hpe.hpe_3par_iscsi.HPE3PARISCSIDriver", {}, "iscsi"),
+        ("cinder.volume.drivers.rbd.RBDDriver", {}, "rbd"),
+        ("cinder.volume.drivers.nfs.NfsDriver", {}, "nfs"),
+        ("cinder.volume.drivers.quobyte.QuobyteDriver", {}, "quobyte"),
+        ("cinder.volume.drivers.lvm.LVMVolumeDriver", {}, "iscsi"),
+        ("cinder.volume.drivers.lvm.LVMVolumeDriver", {"target_helper": "nvmet"}, "nvmeof"),
+        ("cinder.volume.drivers.lvm.LVMVolumeDriver", {"target_protocol": "iser"}, "iser"),
+        ("cinder.volume.drivers.netapp.common.NetAppDriver", {"netapp_storage_protocol": "fc"}, "fibre_channel"),
+        ("cinder.volume.drivers.netapp.common.NetAppDriver", {"netapp_storage_protocol": "odd"}, None),
+        ("cinder.volume.drivers.netapp.common.NetAppDriver", {}, None),
+        ("csi_cinderlib.drivers.loopfile.LoopFileDriver", {}, ""),
+        ("somebodys.Own", {}, None),
     ],
 )
-def test_lvm_leaves_volumes_alone_only_where_it_uses_named_devices(
-    text: str, has_devices_file: bool, is_safe: bool
+def test_a_protocol_is_told_by_the_drivers_class_and_options(
+    driver: str, options: dict[str, object], protocol: str | None
 ) -> None:
-    """`filter` is not asked by what activates volume groups when disks appear."""
-    assert (lvm_advice(text, has_devices_file=has_devices_file) == "") is is_safe
+    assert of_backend(BackendSettings(name="a", driver=driver, options=options)) == protocol
 
 
-@pytest.mark.parametrize(
-    ("text", "is_safe"),
-    [
-        ("", False),
-        ("AUTO -all\n", True),
-        ("auto -all", True),
-        ("AUT -all", True),
-        ("# AUTO -all", False),
-        ("AUTO +imsm -all", False),
-        ("AUTO homehost -all", False),
-        ("AUTO +all", False),
-        ("AUTO +all\nAUTO -all", False),
-        ("HOMEHOST <system>\nAUTO -all\n", True),
-    ],
-)
-def test_md_leaves_volumes_alone_only_where_nothing_is_assembled_by_itself(text: str, is_safe: bool) -> None:
-    """A homehost can be forged, and of several lines the first counts."""
-    assert (md_advice(text) == "") is is_safe
-
-
-def test_what_would_activate_tenants_volumes_is_named_with_the_page(tmp_path: Path) -> None:
-    programs = dict.fromkeys(("usr__sbin__lvm", "sbin__mdadm", "usr__libexec__udisks2__udisksd"), "")
-    found = findings(host(tmp_path, **programs))
-    for what in ("LVM", "md", "udisks"):
-        assert found[what].level is Level.NOTE
-        assert ": see docs/how-to/harden-a-host.md#" in found[what].detail
-
-
-def test_a_hardened_host_and_one_without_these_programs_are_good(tmp_path: Path) -> None:
-    found = findings(host(tmp_path))
-    assert [found[what].detail for what in ("LVM", "md", "udisks")] == ["is not installed on the host"] * 3
-    for name, text in {
-        "usr/sbin/lvm": "",
-        "usr/sbin/mdadm": "",
-        "etc/lvm/lvm.conf": "devices {\n# use_devicesfile = 0\n}\n",
-        "etc/lvm/lvmlocal.conf": "devices { \n use_devicesfile = 1\n}\n",
-        "etc/lvm/devices/system.devices": "",
-        "etc/mdadm/mdadm.conf": "AUTO -all\n",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    found = {item.what: item for item in examine(required=frozenset(), multipath=False, root=tmp_path)}
-    assert [found[what].level for what in ("LVM", "md", "udisks")] == [Level.OK] * 3
-
-
-def programs(monkeypatch: pytest.MonkeyPatch, folder: Path, **scripts: str) -> None:
-    """Put them first in PATH."""
-    folder.mkdir(exist_ok=True)
-    for name, script in scripts.items():
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+def test_without_a_configuration_nothing_is_required(tmp_path: Path) -> None:
+    settings = load.load(None, environment={}, overrides=load.Overrides(state_dir=str(tmp_path)))
+    assert of_settings(settings) == (frozenset(), [])
+    with pytest.raises(ConfigurationError):
+        load.load(tmp_path / "absent.yaml", environment={})

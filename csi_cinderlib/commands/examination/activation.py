@@ -1,0 +1,71 @@
+"""What on the host takes what tenants wrote on raw volumes for its own: LVM, md and udisks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from csi_cinderlib.commands.examination.findings import Finding, note, ok, unknown
+from csi_cinderlib.commands.examination.host import HIDDEN, Host
+
+_PAGE = "docs/how-to/harden-a-host.md"
+
+_REJECTS_ALL = re.compile(r"r(?P<mark>[^\w\s])\.\*(?P=mark)")
+"""An item of LVM's filters that no device passes."""
+
+
+def examine(host: Host) -> Iterator[Finding]:
+    if host.files is None:
+        yield unknown("LVM, md, udisks", f"were not looked at: {HIDDEN}", "run it on the host, or in the node's pod")
+        return
+    udisksd = ("lib/udisks2/udisksd", "libexec/udisks2/udisksd")
+    for what, programs, advice, anchor in (
+        ("LVM", ("sbin/lvm",), _lvm_advice, "lvm"),
+        ("md", ("sbin/mdadm",), _md_advice, "md-software-raid"),
+        ("udisks", udisksd, _udisks_advice, "automounters-and-udev-rules"),
+    ):
+        places = [host.files / folder / program for folder in ("usr", "") for program in programs]
+        if not any(place.exists() for place in places):
+            yield ok(what, "is not installed on the host")
+        elif clause := advice(host):
+            yield note(what, clause, f"see {_PAGE}#{anchor}")
+        else:
+            yield ok(what, "leaves volumes of tenants alone")
+
+
+def _lvm_advice(host: Host) -> str:
+    text = "\n".join(host.host_text(f"etc/lvm/{name}") or "" for name in ("lvm.conf", "lvmlocal.conf"))
+    return lvm_advice(text, has_devices_file=host.host_text("etc/lvm/devices/system.devices") is not None)
+
+
+def lvm_advice(text: str, *, has_devices_file: bool) -> str:
+    """Why LVM would activate volume groups of tenants; "" when its configuration keeps it from that.
+
+    Args:
+        text: lvm.conf and after it lvmlocal.conf, which counts.
+        has_devices_file: there is /etc/lvm/devices/system.devices.
+    """
+    uses = r"(?:devices/)?use_devicesfile\s*=\s*(\d)"
+    # Without a setting the distribution's default counts, which the file shows as a comment.
+    told = re.findall(rf"^\s*{uses}", text, re.MULTILINE) or re.findall(rf"^\s*#\s*{uses}", text, re.MULTILINE)
+    if has_devices_file and told and told[-1] == "1":
+        return ""
+    filters = re.findall(r"^\s*(?:devices/)?global_filter\s*=\s*(\[[^\]]*\]|\"[^\"]*\")", text, re.MULTILINE)
+    items = re.findall(r'"([^"]*)"', filters[-1]) if filters else []
+    if items and _REJECTS_ALL.fullmatch(items[-1]):
+        return ""
+    return "looks for volume groups on all devices: list its own in a devices file, or end global_filter with r|.*|"
+
+
+def _md_advice(host: Host) -> str:
+    return md_advice("\n".join(host.host_text(name) or "" for name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf")))
+
+
+def md_advice(text: str) -> str:
+    """Why mdadm would assemble arrays of tenants; "" when mdadm.conf forbids all that it does not name. Keywords need three letters."""
+    words = re.findall(r"^auto?\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)
+    return "" if words[:1] == ["-all"] else "assembles arrays on disks that appear: write `AUTO -all` into mdadm.conf"
+
+
+def _udisks_advice(_host: Host) -> str:
+    return "lets users mount what is on disks that appear: remove it, or mask udisks2.service"

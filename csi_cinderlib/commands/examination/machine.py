@@ -1,0 +1,235 @@
+"""The machine itself: rights, devices, udev, mounts, clock, limits and security modules."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import resource
+import struct
+from collections.abc import Iterator
+
+from csi_cinderlib.commands.examination.findings import Finding, note, ok, problem, unknown
+from csi_cinderlib.commands.examination.host import HIDDEN, Host, View
+from csi_cinderlib.host import kernel, mounttable
+from csi_cinderlib.host.mounttable import Mount
+
+CAPABILITIES = {
+    21: ("CAP_SYS_ADMIN", "mounting, loop devices and iSCSI sessions fail"),
+    24: ("CAP_SYS_RESOURCE", "ext4 cannot grow while it is mounted"),
+    17: ("CAP_SYS_RAWIO", "SCSI commands that identify disks can fail"),
+    1: ("CAP_DAC_OVERRIDE", "files of other users cannot be reached"),
+    18: ("CAP_SYS_CHROOT", "the host's programs cannot be run from a container"),
+    19: ("CAP_SYS_PTRACE", "the host cannot be seen from a container"),
+}
+"""What a node uses of a superuser's rights, by number (linux/capability.h), and what fails without."""
+_ESSENTIAL = frozenset({21})
+_FROM_POD = frozenset({18, 19})
+_UNSYNCHRONISED = 0x40
+_TIMEX_STATUS = 40
+"""Where struct timex has `status` on 64-bit machines (linux/timex.h); STA_UNSYNC is the bit above."""
+_LEAST_FILES = 4096
+_CONFINED = re.compile(r":(container(_kvm|_init)?|svirt_lxc_net)_t(:|$)")
+_CHOSEN = re.compile(r"\[(\w+)\]")
+
+
+def examine(host: Host, required: frozenset[str], *, multipath: bool, kubelet: str) -> Iterator[Finding]:
+    yield _view(host)
+    yield from _privileges(host)
+    yield _loop_devices(host)
+    mounts = _mounts(host)
+    yield _devices(host, mounts)
+    yield _udev(host, required="fibre_channel" in required or multipath)
+    yield _propagation(host, mounts, kubelet)
+    yield _clock()
+    yield _open_files()
+    yield _lockdown(host)
+    yield from _labels(host)
+
+
+def _view(host: Host) -> Finding:
+    if host.view is View.HIDDEN:
+        return unknown(
+            "host", f"cannot be seen: {HIDDEN}", "run it on the host, or in the node's pod, which has hostPID"
+        )
+    return ok("host", "is seen directly" if host.view is View.DIRECT else "is seen from a container with hostPID")
+
+
+def _privileges(host: Host) -> Iterator[Finding]:
+    """A user id says little: containers take rights from root."""
+    if os.geteuid() != 0:
+        yield problem("privileges", f"this is user {os.geteuid()}", "run it as root: a node must be", required=True)
+        return
+    shares = (host.text("proc/self/uid_map") or "").split()
+    if len(shares) == 3 and shares != ["0", "0", str(2**32 - 1)]:
+        detail = "root of a user namespace only: devices cannot be mounted"
+        yield problem("privileges", detail, "run it outside user namespaces (hostUsers: true)", required=True)
+        return
+    held = _effective(host)
+    if held is None:
+        yield unknown("privileges", "/proc/self/status cannot be read")
+        return
+    lacking = [number for number in CAPABILITIES if not held >> number & 1]
+    lacking = [number for number in lacking if number not in _FROM_POD or host.view is not View.DIRECT]
+    for number in lacking:
+        name, effect = CAPABILITIES[number]
+        advice = "run the container privileged, or give it this capability"
+        yield problem("privileges", f"{name} is missing: {effect}", advice, required=number in _ESSENTIAL)
+    if not lacking:
+        yield ok("privileges", "root, with all capabilities that a node uses")
+
+
+def _effective(host: Host) -> int | None:
+    for line in (host.text("proc/self/status") or "").splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return None
+
+
+def _loop_devices(host: Host) -> Finding:
+    if not host.has("dev/loop-control"):
+        return note("loop devices", "no /dev/loop-control", "needed for volumes in files only: modprobe loop")
+    used = sum(host.has(f"sys/block/{name}/loop/backing_file") for name in host.names("sys/block"))
+    return ok("loop devices", f"/dev/loop-control; {used} in use")
+
+
+def _mounts(host: Host) -> tuple[Mount, ...]:
+    found = []
+    for line in (host.text("proc/self/mountinfo") or "").split("\n"):
+        try:
+            found.append(mounttable.parse_line(line))
+        except ValueError:  # options with a line break in them
+            continue
+    return tuple(found)
+
+
+def _devices(host: Host, mounts: tuple[Mount, ...]) -> Finding:
+    """The host's /dev is the one in which the kernel itself makes devices."""
+    mounted = [mount for mount in mounts if mount.target == "/dev"]
+    if not mounts:
+        return unknown("/dev", "/proc/self/mountinfo cannot be read")
+    if mounted and mounted[-1].fs_type == "devtmpfs":
+        return ok("/dev", "is the kernel's (devtmpfs)")
+    kind = mounted[-1].fs_type if mounted else "a plain directory"
+    if host.view is View.DIRECT:
+        return note(
+            "/dev", f"is {kind}, not devtmpfs: devices appear only if something makes them", "mount devtmpfs on /dev"
+        )
+    return problem(
+        "/dev",
+        f"is the container's own ({kind}): disks that are attached do not appear",
+        "mount the host's /dev",
+        required=True,
+    )
+
+
+def _udev(host: Host, *, required: bool) -> Finding:
+    if host.host_text("run/udev/queue") is not None or (host.files and (host.files / "run/udev/control").exists()):
+        return ok("udev", "is running (/run/udev/control)")
+    if host.processes() & {"systemd-udevd", "udevd", "eudev"} or "(udev-worker)" in host.processes():
+        return ok("udev", "is running")
+    if host.is_hidden:
+        return unknown("udev", f"is not seen: {HIDDEN}")
+    detail = "is not running: links such as /dev/disk/by-path, which Fibre Channel and multipath need, are not made"
+    return problem("udev", detail, "on the host: systemctl enable --now systemd-udevd", required=required)
+
+
+def _propagation(host: Host, mounts: tuple[Mount, ...], kubelet: str) -> Finding:
+    what = "mount propagation"
+    if not host.has(kubelet.lstrip("/")):
+        return note(
+            what,
+            f"{kubelet} does not exist here: not a Kubernetes node, or its kubelet uses another directory",
+            "give --kubelet-dir",
+        )
+    places = [
+        place for place in (f"{kubelet}/pods", f"{kubelet}/plugins/kubernetes.io/csi") if host.has(place.lstrip("/"))
+    ]
+    private = [place for place in places or [kubelet] if not is_shared(mounts, place)]
+    if not mounts:
+        return unknown(what, "/proc/self/mountinfo cannot be read")
+    if not private:
+        return ok(
+            what, f"what is mounted below {' and '.join(places or [kubelet])} reaches other mount namespaces (shared)"
+        )
+    detail = f"{' and '.join(private)} not shared: volumes mounted there do not reach pods"
+    if host.view is View.DIRECT:
+        return note(what, detail, "on the host: mount --make-rshared /")
+    return problem(what, detail, "mount it with mountPropagation: Bidirectional", required=True)
+
+
+def is_shared(mounts: tuple[Mount, ...], place: str) -> bool:
+    """Whether the mount that holds a place is in a peer group. Of several on one path the last is the uppermost."""
+    holding = [mount for mount in mounts if place == mount.target or place.startswith(mount.target.rstrip("/") + "/")]
+    longest = max((len(mount.target) for mount in holding), default=0)
+    return any(mount.shared for mount in [mount for mount in holding if len(mount.target) == longest][-1:])
+
+
+def _clock() -> Finding:
+    """As the kernel was told by a time daemon (adjtimex(2))."""
+    state = ctypes.create_string_buffer(512)
+    try:
+        kernel.call("adjtimex", ctypes.addressof(state))
+    except OSError as error:
+        return unknown("clock", f"whether it is synchronised cannot be asked: {error.strerror}")
+    (status,) = struct.unpack_from("i", state, _TIMEX_STATUS)
+    if status & _UNSYNCHRONISED:
+        return note(
+            "clock",
+            "no time daemon has told the kernel that it is synchronised",
+            "run chrony (with rtcsync) or systemd-timesyncd; tokens and certificates depend on the time",
+        )
+    return ok("clock", "is synchronised")
+
+
+def _open_files() -> Finding:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    detail = f"this process may open {soft} files (at most {hard})"
+    if soft != resource.RLIM_INFINITY and soft < _LEAST_FILES:
+        return note("open files", detail, f"let the service have {_LEAST_FILES} or more: LimitNOFILE= of systemd")
+    return ok("open files", detail)
+
+
+def _lockdown(host: Host) -> Finding:
+    text = host.text("sys/kernel/security/lockdown") or host.host_text("sys/kernel/security/lockdown")
+    if text is None:
+        if host.text("sys/kernel/security/lsm") or host.host_text("sys/kernel/security/lsm"):
+            return ok("kernel lockdown", "this kernel has none")
+        return unknown("kernel lockdown", "securityfs is not mounted, or the kernel has none")
+    chosen = _CHOSEN.search(text)
+    mode = chosen[1] if chosen else text.strip()
+    if mode == "none":
+        return ok("kernel lockdown", "is off")
+    return note(
+        "kernel lockdown",
+        f"is on ({mode})",
+        "modules of vendors' clients must be signed by a key that the kernel trusts",
+    )
+
+
+def _labels(host: Host) -> Iterator[Finding]:
+    label = (host.text("proc/self/attr/current") or "").strip("\0\n ")
+    enforcing = (host.text("sys/fs/selinux/enforce") or "").strip()
+    if enforcing == "1" and _CONFINED.search(label):
+        yield problem(
+            "SELinux",
+            f"is enforcing, and this process is confined ({label})",
+            "run the container privileged (spc_t)",
+            required=True,
+        )
+    elif enforcing == "1":
+        yield ok("SELinux", f"is enforcing; this process is {label or 'without a label'}")
+    elif enforcing == "0":
+        yield ok("SELinux", "is permissive")
+    else:
+        yield ok("SELinux", "is not on here")
+    if (host.text("sys/module/apparmor/parameters/enabled") or "").strip() != "Y":
+        yield ok("AppArmor", "is not on here")
+    elif label.endswith("(enforce)"):
+        yield note(
+            "AppArmor",
+            f"confines this process ({label}): mounts may be denied",
+            "set the profile to Unconfined for the node's container",
+        )
+    else:
+        yield ok("AppArmor", f"does not confine this process ({label or 'unconfined'})")

@@ -1,0 +1,62 @@
+"""What a back end that was set up says of itself. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
+from csi_cinderlib.commands.examination.findings import Finding, note, ok, problem, unknown
+
+CAPABILITIES = (
+    "multiattach",
+    "online_extend",
+    "thin",
+    "qos",
+    "snapshots",
+    "snapshot_attached",
+    "independent_snapshots",
+    "revert",
+    "group_snapshots",
+    "consistent_group_snapshots",
+)
+"""Beyond what every driver can: volumes, clones, connections."""
+_NOT_REACHED = (
+    "the array was not reached, or the account may not see its pools: look at the driver's log (--log-level debug)"
+)
+
+
+def describe(name: str, driver: str, capabilities: BackendCapabilities, stats: BackendStats) -> Iterator[Finding]:
+    about = " ".join(filter(None, (stats.vendor, stats.version)))
+    what = f"back end {name}"
+    yield ok(what, "; ".join(filter(None, (driver, f"protocol {stats.protocol or 'unknown'}", about))))
+    can = {name.replace("_", " "): bool(getattr(capabilities, name)) for name in CAPABILITIES}
+    yield ok(what, f"can: {', '.join(name for name, offered in can.items() if offered) or 'the basics'}")
+    if missing := [name for name, offered in can.items() if not offered]:
+        yield ok(what, f"cannot: {', '.join(missing)}")
+    if str(stats.raw.get("backend_state", "up")).lower() == "down":
+        yield problem(what, "its driver reports the state down", _NOT_REACHED, required=True)
+    yield unknown(
+        what, "whether its account may create and delete volumes shows at the first one", "create one with a test claim"
+    )
+    for pool in stats.pools:
+        yield judge_pool(name, pool)
+
+
+def judge_pool(backend: str, pool: Pool) -> Finding:
+    what, detail = f"pool {backend}/{pool.name}", f"{_gib(pool.free)} free of {_gib(pool.total)}"
+    if str(pool.raw.get("backend_state", "up")).lower() == "down":
+        return problem(what, "the driver reports the state down", _NOT_REACHED, required=True)
+    if pool.total is None and pool.free is None:
+        return unknown(what, "the driver reports no capacity", _NOT_REACHED)
+    if pool.total is not None and pool.total <= 0 and not pool.free:
+        return problem(what, f"the driver reports no capacity ({detail})", _NOT_REACHED, required=True)
+    if pool.free is not None and pool.free <= 0:
+        return note(what, f"{detail}: it is full", "make room, or add a pool")
+    return ok(what, detail)
+
+
+def _gib(size: float | None) -> str:
+    if size is None:
+        return "an unknown amount"
+    return "no limit" if math.isinf(size) else f"{size:.1f} GiB"

@@ -1,0 +1,92 @@
+"""Free space where a process keeps what must not be lost, and where back ends on this machine keep volumes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from csi_cinderlib.commands.examination.findings import Finding, note, ok, problem, unknown
+from csi_cinderlib.config.load import LOOPFILE_DRIVER
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import DriverError
+from csi_cinderlib.host import patience
+
+_LOOK_SECONDS = 5.0
+_MIB = 1024 * 1024
+LEAST_BYTES = 64 * _MIB
+"""Below it a state directory is as good as full: records, logs of growth and a database's journal are written there."""
+LITTLE = 0.1
+"""The part of a file system that should stay free."""
+
+
+def examine(state_dir: Path, pools: Iterable[tuple[str, Path]]) -> Iterator[Finding]:
+    yield _state(state_dir)
+    for name, path in pools:
+        yield _pool(name, path)
+
+
+def local_pools(backends: Iterable[BackendSettings]) -> Iterator[tuple[str, Path]]:
+    """The directories of the driver loopfile, each with a name for it."""
+    for backend in backends:
+        given = backend.options.get("loopfile_directories") if backend.driver == LOOPFILE_DRIVER else None
+        entries = given.split(",") if isinstance(given, str) else given if isinstance(given, list | tuple) else ()
+        for entry in map(str, entries):
+            name, colon, path = entry.strip().partition(":")
+            yield (f"pool {backend.name}/{name}", Path(path)) if colon else (f"pool {backend.name}", Path(name))
+
+
+def _state(path: Path) -> Finding:
+    what = "state directory"
+    there = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+    where = str(path) if there == path else f"{path} (made at the first start) in {there}"
+    try:
+        found = _measure(there)
+    except (DriverError, OSError) as error:
+        return unknown(what, f"{where}: {error}")
+    if found.f_flag & os.ST_RDONLY:
+        return problem(
+            what, f"{where} is on a read-only file system", "give a --state-dir that can be written", required=True
+        )
+    if there == path and not os.access(path, os.W_OK | os.X_OK):
+        return problem(
+            what, f"{where} cannot be written by this user", "run it as the user of the service", required=True
+        )
+    free, files = found.f_bavail * found.f_frsize, found.f_favail if found.f_files else 1
+    if free < LEAST_BYTES or not files:
+        return problem(
+            what, f"{where}: {describe(found)}", "make room: records can no longer be written", required=True
+        )
+    return _judge(what, where, found)
+
+
+def _pool(what: str, path: Path) -> Finding:
+    if not path.is_dir():
+        return note(
+            what,
+            f"{path} does not exist yet",
+            "the driver makes it; a directory that is to be a mount is missing its mount",
+        )
+    try:
+        found = _measure(path)
+    except (DriverError, OSError) as error:
+        return unknown(what, f"{path}: {error}")
+    return _judge(what, str(path), found)
+
+
+def _judge(what: str, where: str, found: os.statvfs_result) -> Finding:
+    detail = f"{where}: {describe(found)}"
+    short = found.f_bavail < LITTLE * found.f_blocks or (found.f_files and found.f_favail < LITTLE * found.f_files)
+    return note(what, detail, "make room: less than a tenth is free") if short else ok(what, detail)
+
+
+def describe(found: os.statvfs_result) -> str:
+    """Free space and inodes in words. btrfs and some shares count no inodes."""
+    unit = found.f_frsize
+    text = f"{found.f_bavail * unit / 1024**3:.1f} of {found.f_blocks * unit / 1024**3:.1f} GiB free"
+    return f"{text}, {found.f_favail} of {found.f_files} inodes free" if found.f_files else text
+
+
+def _measure(path: Path) -> os.statvfs_result:
+    """Raises OSError, or NoAnswer for a share that hangs."""
+    return patience.within(_LOOK_SECONDS, f"measuring {path}", lambda: os.statvfs(path))

@@ -1,0 +1,90 @@
+"""The metadata store: where it is, whether it can be written, its schema, and who holds its lease. Nothing is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from csi_cinderlib.app import stores
+from csi_cinderlib.commands.examination.findings import Finding, note, ok, problem, unknown
+from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.errors import NotFound
+from csi_cinderlib.model.records import KeyValue
+from csi_cinderlib.persistence import lease
+from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.provisioning import installation
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Raises ConfigurationError or StoreUnavailable."""
+    plugin = settings.store.plugin
+    with stores.looked_at(settings) as (place, store):
+        yield ok("store", f"{plugin}: {place}")
+        if plugin == "memory":
+            yield note("store", "memory forgets all records when the process ends", "use it for experiments only")
+        if plugin == "sql":
+            yield from _sql(settings, has_schema=store is not None)
+        namespace = None if store is None else installation.find(store)
+        if store is not None and plugin == "sql" and not _is_file(settings):
+            yield _lease(store)
+    made = namespace.uuid if namespace else "none yet; the controller makes it at its first start"
+    yield ok("namespace of ids", str(made))
+
+
+def _is_file(settings: Settings) -> bool:
+    from csi_cinderlib.persistence.sql.location import locate
+
+    return locate(settings.store.options, settings.state_dir).is_file
+
+
+def _sql(settings: Settings, *, has_schema: bool) -> Iterator[Finding]:
+    from csi_cinderlib.persistence.sql.location import locate
+    from csi_cinderlib.persistence.sql.schema import HEAD
+
+    location = locate(settings.store.options, settings.state_dir)
+    if has_schema:
+        yield ok("store schema", f"is of this version ({HEAD})")
+    else:
+        yield note(
+            "store schema", "is not there yet, or is older", "made or updated by serve at its start, or by migrate"
+        )
+    if location.is_file:
+        yield judge_file(location.file)
+    elif has_schema:
+        yield ok("store rights", "rows of each table may be inserted, changed and deleted")
+    else:
+        yield unknown(
+            "store rights", "whether tables may be created is known only when they are", "run csi-cinderlib migrate"
+        )
+
+
+def judge_file(file: Path) -> Finding:
+    """Whether this user can write an SQLite file, and its journal beside it."""
+    folder = next(place for place in file.absolute().parents if place.exists())
+    if file.exists() and not os.access(file, os.W_OK):
+        return problem(
+            "store rights", f"{file} cannot be written by this user", "run it as the user of the service", required=True
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return problem(
+            "store rights",
+            f"no file can be made in {folder} by this user",
+            "run it as the user of the service",
+            required=True,
+        )
+    return ok("store rights", f"this user can write in {folder}")
+
+
+def _lease(store: Store) -> Finding:
+    """A row tells who holds it, and not since when by a clock that counts here."""
+    try:
+        holder = str(json.loads(store.get(KeyValue, lease.KEY).value)["holder"])
+    except NotFound:
+        return note("lease", "no controller has been active yet", "start the controller")
+    except (ValueError, KeyError, TypeError):
+        return unknown("lease", "its record cannot be read: another version wrote it")
+    if not holder:
+        return note("lease", "nobody holds it: no controller is active", "start the controller")
+    return ok("lease", f"{holder} held it last")
