@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import textwrap
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from csi_cinderlib.commands import output
 
@@ -16,23 +17,23 @@ if TYPE_CHECKING:
 _WIDTH = 100
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", nargs="?", help="a class path, or the class's name alone")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-
-
-def run(args: argparse.Namespace) -> int:
+@click.command()
+@click.argument("name", default="")
+@output.formatted
+def command(name: str, format: output.Format) -> int:
     """2 when there is no such driver."""
     from csi_cinderlib.backend import catalogue
 
     known = catalogue.load()
-    if not args.name:
-        rows = [_row(driver) for driver in known.drivers]
-        output.print_list(rows, as_json=args.json, nothing="no drivers")
+    if not name:
+        rows = map(_row, known.drivers)
+        output.print_rows(
+            rows, format, columns=("driver", "supported", "options", "missing_here"), nothing="no drivers"
+        )
         return 0
-    driver = known.find(args.name)
-    if args.json:
-        output.print_text(json.dumps(_whole(driver, known), ensure_ascii=False))
+    driver = known.find(name)
+    if format.kind in (output.Kind.JSON, output.Kind.YAML):
+        output.print_object(_whole(driver, known), format)
     else:
         _describe(driver, known)
     return 0

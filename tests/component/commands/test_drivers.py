@@ -29,7 +29,7 @@ def test_one_driver_is_described_for_people(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_one_driver_is_described_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["drivers", "rbd.RBDDriver", "--json"]) == 0
+    assert cli.main(["drivers", "rbd.RBDDriver", "-o", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     options = {option["name"]: option for option in told["options"]}
     assert options["rbd_max_clone_depth"]["default"] == 5
