@@ -25,6 +25,8 @@ KINDS: Mapping[str, type[Record]] = {
 }
 """Records that can be described, by the word for one."""
 
+_GIB = ("size", "target_size")
+
 _LISTS = {
     Volume: lists.volumes,
     Snapshot: lists.snapshots,
@@ -48,7 +50,11 @@ class Description:
     related: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
     def as_row(self) -> Row:
-        return {"kind": self.kind, **self.fields, "related": {title: list(found) for title, found in self.related.items()}}
+        return {
+            "kind": self.kind,
+            **self.fields,
+            "related": {title: list(found) for title, found in self.related.items()},
+        }
 
 
 def matching(store: Store, kind: type[Record], word: str, now: datetime) -> list[Row]:
@@ -76,7 +82,8 @@ def plain(record: Any) -> Row:
     for item in fields(record):
         if item.metadata.get("secret") or item.name == "unknown":
             continue
-        shown[item.name] = _plain(getattr(record, item.name))
+        name = f"{item.name}_gib" if item.name in _GIB else item.name
+        shown[name] = _plain(getattr(record, item.name))
     return redact.mapping(shown)
 
 
@@ -141,10 +148,11 @@ def _found(store: Store, kind: Any, id: str, now: datetime) -> list[Row]:
         return [{"id": id, "status": "gone"}]
     except CorruptRecord:
         return [rows.unreadable_row(id, ())]
-    if isinstance(record, Volume):
-        return [rows.volume_row(record, (), now)]
-    if isinstance(record, Snapshot):
-        return [rows.snapshot_row(record, now)]
-    if isinstance(record, Group):
-        return [rows.group_row(record, now)]
-    return [rows.group_snapshot_row(record, now)]
+    return [rows.volume_row(record, (), now) if kind is Volume else _ROWS[kind](record, now)]
+
+
+_ROWS: Mapping[Any, Any] = {
+    Snapshot: rows.snapshot_row,
+    Group: rows.group_row,
+    GroupSnapshot: rows.group_snapshot_row,
+}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-from csi_cinderlib.errors import NotFound
 from csi_cinderlib.inspection import rows
 from csi_cinderlib.inspection.rows import Row
-from csi_cinderlib.model import labels, nodes
+from csi_cinderlib.model import labels
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Node, Record, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import INDEXED, Page, Store
 from csi_cinderlib.persistence.iteration import pages, walk
@@ -44,7 +43,7 @@ class Filter:
         given = {"backend": self.backends, "status": self.statuses}
         return {name: values for name, values in given.items() if values and name in INDEXED[kind]}
 
-    def accepts(self, row: Row) -> bool:
+    def accepts(self, row: Mapping[str, Any]) -> bool:
         namespace = str(row.get("claim", "")).partition("/")[0]
         return (
             (not self.words or any(names(row, word) for word in self.words))
@@ -58,7 +57,7 @@ class Filter:
         )
 
 
-def names(row: Row, word: str) -> bool:
+def names(row: Mapping[str, Any], word: str) -> bool:
     """Whether a word, as a person writes it, means this row."""
     id = str(row.get("id", row.get("name", "")))
     return bool(word) and (id.startswith(word) or word in (row.get("name"), row.get("claim"), row.get("host")))
@@ -68,7 +67,7 @@ def _is_among(wanted: Sequence[str], *present: object) -> bool:
     return not wanted or any(value in wanted for value in present)
 
 
-def _nodes(row: Row) -> list[object]:
+def _nodes(row: Mapping[str, Any]) -> list[object]:
     return [row.get("node"), row.get("host"), *(row.get("nodes") or ())]
 
 
@@ -126,6 +125,21 @@ def node_rows(store: Store, registry: Store | None, wanted: Filter) -> Iterator[
     return (row for row in sorted(listed, key=lambda row: str(row["host"])) if wanted.accepts(row))
 
 
+def orphans(store: Store, registry: Store | None, wanted: Filter, now: datetime) -> Iterator[Row]:
+    """All that is half done.
+
+    Args:
+        registry: where nodes register; None where that cannot be seen, and nothing is said about nodes then.
+    """
+    from csi_cinderlib.concurrency import KeyedLocks
+    from csi_cinderlib.lifecycle.registry import Backends
+    from csi_cinderlib.provisioning.orphans import Orphans
+
+    found = Orphans(store, Backends(), KeyedLocks(), nodes=registry).find(nodes_too=registry is not None)
+    listed = ({**asdict(orphan), "age": rows.age(orphan.created_at, now)} for orphan in found)
+    return filter(wanted.accepts, listed)
+
+
 def volume_counts(store: Store) -> Counter[str]:
     """Volumes by back end."""
     return Counter(record.backend for record in walk(store, Volume) if record.status is not Status.DELETED)
@@ -156,7 +170,7 @@ FIELDS: Mapping[type[Record], tuple[str, ...]] = {
 """What a row of a record that cannot be read has beside id, status and message."""
 
 
-def oldest_first(listed: Iterator[Row], most: int = SORTED) -> tuple[Iterator[Row], bool]:
+def oldest_first(listed: Iterator[Mapping[str, Any]], most: int = SORTED) -> tuple[Iterator[Mapping[str, Any]], bool]:
     """The rows by age, and whether they are sorted; too many are left as they come."""
     first = list(islice(listed, most + 1))
     if len(first) > most:

@@ -161,7 +161,7 @@ def node_row(id: str, connector: Mapping[str, object], attachments: int, registe
         "nvme": str(connector.get("nqn") or ""),
         "multipath": bool(connector.get("multipath")),
         "attachments": attachments,
-        "registered": registered is not None,
+        "registered": "in its id" if nodes.is_carrying(id) else "yes" if registered is not None else "no",
         "has_key": bool(registered and registered.public_key),
         "topology": dict(registered.topology) if registered else {},
     }

@@ -100,10 +100,15 @@ class Orphans:
         self._grace = grace
         self._clock = clock
 
-    def find(self) -> tuple[Orphan, ...]:
-        """All of them, also those that are not due: stuck, unreadable, or attached to a node that is gone."""
+    def find(self, *, nodes_too: bool = True) -> tuple[Orphan, ...]:
+        """All of them, also those that are not due: stuck, unreadable, or attached to a node that is gone.
+
+        Args:
+            nodes_too: whether it can be seen which nodes are registered.
+        """
         stuck = (self._describe(record) for record in self._stuck())
-        return (*stuck, *self._unreadable(), *self._nodes_gone(), *self._leftovers())
+        gone = self._nodes_gone() if nodes_too else ()
+        return (*stuck, *self._unreadable(), *gone, *self._leftovers())
 
     def forget(self, id: str) -> tuple[str, ...]:
         """Forget, after an operator has looked at the array, what may be left there of the object with that id; what it was.

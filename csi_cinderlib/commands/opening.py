@@ -1,0 +1,39 @@
+"""Opens the metadata store for commands that only look."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from csi_cinderlib.commands import output
+from csi_cinderlib.errors import DriverError
+
+if TYPE_CHECKING:
+    from csi_cinderlib.config.settings import Settings
+    from csi_cinderlib.persistence.api import Store
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Store]:
+    """The records, beside a running driver. Changes nothing. Raises ConfigurationError or StoreUnavailable."""
+    from csi_cinderlib.app import stores
+
+    with stores.reading(settings) as store:
+        yield store
+
+
+@contextmanager
+def registry(settings: Settings, store: Store) -> Iterator[Store | None]:
+    """Where nodes register; None, with a note on standard error, if that cannot be reached from here."""
+    from csi_cinderlib.app import stores
+
+    with ExitStack() as undo:
+        try:
+            other = undo.enter_context(stores.node_registry(settings))
+        except DriverError as error:
+            output.print_text(f"registered nodes cannot be read: {error}", sys.stderr)
+            yield None
+            return
+        yield other or store
