@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "drivers": "List the drivers, or describe one.",
         "get": "List back ends, volumes, snapshots, attachments, nodes or orphans.",
         "describe": "Show everything about one of them.",
+        "explain": "Follow a volume from its claim to its mount, and say what to do.",
         "orphans": "List, repair or forget what interrupted calls left unfinished.",
         "migrate": "Bring the metadata store's tables to this version.",
         "export": "Write all metadata to a file.",

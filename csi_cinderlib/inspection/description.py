@@ -59,14 +59,14 @@ class Description:
 
 def matching(store: Store, kind: type[Record], word: str, now: datetime) -> list[Row]:
     """The rows of a kind that a word means: the one with exactly that id, else those whose id begins so, or of that name or claim."""
-    listed = list(_LISTS[kind](store, lists.Filter(words=(word,)), now))  # type: ignore[index]  # of the kinds in it
+    listed = list(_LISTS[kind](store, lists.Filter(words=(word,)), now))
     exact = [row for row in listed if row["id"] == word]
     return exact or listed
 
 
-def describe(store: Store, kind: type[Record], id: str, now: datetime) -> Description:
+def describe(store: Store, kind: Any, id: str, now: datetime) -> Description:
     """Raises NotFound or CorruptRecord."""
-    record: Any = store.get(kind, id)  # type: ignore[type-var]  # mypy cannot bind R to a union
+    record: Any = store.get(kind, id)
     word = next(word for word, candidate in KINDS.items() if candidate is kind)
     shown = {"status": "", **plain(record)}
     if isinstance(record, Volume | Snapshot):
