@@ -122,7 +122,7 @@ LISTS: Mapping[str, _List] = {
             "age",
             "reason",
         ),
-        (Column("name", lambda row: row["name"] or row["volume_id"]), _SINCE, "owner"),
+        (Column("name", lambda row: row["name"] or row["volume_id"]), _SINCE, "owner", "fix", "instead"),
     ),
 }
 
@@ -181,7 +181,16 @@ def rows(kind: str, settings: Settings, store: Any, wanted: Filter) -> Rows:
     return ordered
 
 
-def _command(kind: str, listing: _List) -> click.Command:
+def no_filter() -> Filter:
+    from csi_cinderlib.inspection.lists import Filter
+
+    return Filter()
+
+
+def listing_command(kind: str) -> click.Command:
+    """The command that prints one of LISTS."""
+    listing = LISTS[kind]
+
     def callback(given: options.Given, format: output.Format, **values: Any) -> int:
         from csi_cinderlib.inspection.lists import Filter
 
@@ -196,5 +205,5 @@ def _command(kind: str, listing: _List) -> click.Command:
     return click.command(kind, short_help=listing.help, help=listing.help)(decorated)
 
 
-for _kind, _listing in LISTS.items():
-    command.add_command(_command(_kind, _listing))
+for _kind in LISTS:
+    command.add_command(listing_command(_kind))

@@ -16,7 +16,7 @@ from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Node, 
 from csi_cinderlib.persistence.api import INDEXED, Page, Store
 from csi_cinderlib.persistence.iteration import pages, walk
 
-SORTED = 20_000
+SORTED = 2_000
 """Rows that are sorted by age; more are listed in the order of their ids, in the memory of one page."""
 
 
