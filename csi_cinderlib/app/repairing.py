@@ -73,7 +73,7 @@ def _backend(settings: Settings, one: BackendSettings, store: Store, deadline: D
             state_dir=settings.state_dir,
             cinder_defaults=settings.cinder_defaults,
             traits=store.traits,
-            log=replace(settings.log, format=logs.resolve(settings.log.format, sys.stderr)),
+            log=replace(settings.log, format=logs.resolve(settings.log.format, sys.stderr), level="error"),
             is_first=is_first,
         )
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from csi_cinderlib.config.settings import Settings
 
 Row = Mapping[str, Any]
+_ORDER = ("attachment", "snapshot", "group snapshot", "volume")
+"""In which the kinds are repaired: a volume cannot go before what depends on it."""
 
 
 @click.group()
@@ -56,7 +58,7 @@ def fix(given: options.Given, ids: tuple[str, ...], everything: bool, dry_run: b
     if wanted and not (yes or _confirmed(len(wanted))):
         output.print_text("nothing was done", sys.stderr)
         return 1
-    failed = _fix(settings, wanted)
+    failed = _fix(settings, sorted(wanted, key=lambda row: _ORDER.index(row["kind"])))
     return int(failed or (not everything and len(wanted) < len(chosen)))
 
 
