@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from csi_cinderlib.commands import options, output
+from csi_cinderlib.commands import options, output, running
+
+RESTART_SECONDS = 45.0
+"""The controller waits for the end of the process."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,9 +19,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 once the process has ended. Raises NotFound or HostError."""
-    from csi_cinderlib.app import restarts
+    """0 once the process has ended. Raises what `running.request` raises."""
+    from urllib.parse import quote
 
-    restarts.request(options.settings(args).state_dir, args.name)
+    path = f"/backends/{quote(args.name, safe='')}/restart"
+    running.request(options.settings(args), "POST", path, patience=RESTART_SECONDS)
     output.print_text(f"back end {args.name}: its process was ended, and the next one is starting")
     return 0
