@@ -46,9 +46,8 @@ def _record(settings: Settings, kind: str, word: str) -> Mapping[str, Any]:
     with opening.reading(settings) as store:
         row = one_of(description.matching(store, record, word, now), kind, word)
         described = description.describe(store, record, row["id"], now).as_row()
-        with opening.registry(settings, store) as registry:
-            wanted = lists.Filter(words=(row["id"],))
-            found = [orphan for orphan in lists.orphans(store, registry, wanted, now) if orphan["id"] == row["id"]]
+        orphans = lists.orphan_rows(opening.orphans(settings, store), lists.Filter(), now)
+        found = [orphan for orphan in orphans if orphan["id"] == row["id"]]
     if found:
         described["related"]["orphans"] = found
     return described

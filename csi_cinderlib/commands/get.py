@@ -166,8 +166,7 @@ def rows(kind: str, settings: Settings, store: Any, wanted: Filter) -> Rows:
 
         return (row for row in backend_rows.rows(settings, store) if wanted.accepts(row))
     if kind == "orphans":
-        with opening.registry(settings, store) as registry:
-            listed: Rows = lists.orphans(store, registry, wanted, now)
+        listed: Rows = lists.orphan_rows(opening.orphans(settings, store), wanted, now)
     else:
         source: Callable[[Any, Filter, Any], Rows] = getattr(lists, kind.replace("-", "_"))
         listed = source(store, wanted, now)

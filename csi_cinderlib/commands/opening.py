@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.commands import output
 from csi_cinderlib.errors import DriverError
@@ -20,6 +20,11 @@ def reading(settings: Settings) -> Iterator[Store]:
     """The records, beside a running driver. Changes nothing. Raises ConfigurationError or StoreUnavailable."""
     from csi_cinderlib.app import stores
 
+    if settings.store.plugin in stores.IN_MEMORY:
+        from csi_cinderlib.commands.running_store import RunningStore
+
+        yield RunningStore(settings)
+        return
     with stores.reading(settings) as store:
         yield store
 
@@ -37,3 +42,14 @@ def registry(settings: Settings, store: Store) -> Iterator[Store | None]:
             yield None
             return
         yield other or store
+
+
+def orphans(settings: Settings, store: Store) -> list[dict[str, Any]]:
+    """All that is unfinished."""
+    from csi_cinderlib.commands.running_store import RunningStore
+    from csi_cinderlib.inspection import lists
+
+    if isinstance(store, RunningStore):
+        return store.orphans()
+    with registry(settings, store) as known:
+        return lists.orphans(store, known)

@@ -93,15 +93,16 @@ def _fix(settings: Settings, rows: Sequence[Row]) -> bool:
 
 @command.command(
     short_help="Forget what you have looked at.",
-    help="Forget what failed under ID, after you have looked at the array. Stop the driver first if its store is SQLite.",
+    help="Forget what failed under ID, after you have looked at the array.",
 )
 @click.argument("id")
 @options.configuration
 def forget(given: options.Given, id: str) -> int:
     """Raises NotFound or PreconditionFailed when there is nothing to forget."""
-    with _orphans(options.settings(given)) as orphans:
-        for forgotten in orphans.forget(id):
-            output.print_text(f"forgotten: {forgotten}")
+    from csi_cinderlib.commands import repairs
+
+    for forgotten in repairs.forget(options.settings(given), id):
+        output.print_text(f"forgotten: {forgotten}")
     return 0
 
 
@@ -113,13 +114,9 @@ def forget(given: options.Given, id: str) -> int:
 @options.configuration
 def restored(given: options.Given) -> int:
     """0, whether there is anything or not."""
-    with _orphans(options.settings(given)) as orphans:
+    from csi_cinderlib.commands import repairs
+
+    with repairs.records(options.settings(given)) as orphans:
         for marked in orphans.leave_alone():
             output.print_text(f"left alone: {marked}")
     return 0
-
-
-def _orphans(settings: Settings) -> Any:
-    from csi_cinderlib.commands import repairs
-
-    return repairs.records(settings)

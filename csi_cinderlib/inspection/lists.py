@@ -125,7 +125,7 @@ def node_rows(store: Store, registry: Store | None, wanted: Filter) -> Iterator[
     return (row for row in sorted(listed, key=lambda row: str(row["host"])) if wanted.accepts(row))
 
 
-def orphans(store: Store, registry: Store | None, wanted: Filter, now: datetime) -> Iterator[Row]:
+def orphans(store: Store, registry: Store | None) -> list[Row]:
     """All that is half done.
 
     Args:
@@ -136,8 +136,11 @@ def orphans(store: Store, registry: Store | None, wanted: Filter, now: datetime)
     from csi_cinderlib.provisioning.orphans import Orphans
 
     found = Orphans(store, Backends(), KeyedLocks(), nodes=registry).find(nodes_too=registry is not None)
-    listed = ({**asdict(orphan), "age": rows.age(orphan.created_at, now)} for orphan in found)
-    return filter(wanted.accepts, listed)
+    return [asdict(orphan) for orphan in found]
+
+
+def orphan_rows(found: Iterable[Row], wanted: Filter, now: datetime) -> Iterator[Row]:
+    return filter(wanted.accepts, ({**orphan, "age": rows.age(orphan["created_at"], now)} for orphan in found))
 
 
 def volume_counts(store: Store) -> Counter[str]:

@@ -28,6 +28,7 @@ __all__ = [
     "Sealer",
     "decode",
     "encode",
+    "encode_for_display",
     "from_text",
     "keys",
     "kind_name",
@@ -83,6 +84,16 @@ def encode(record: Record, sealer: Sealer | None = None) -> dict[str, Any]:
         _merge(body, record.unknown)
     if sealer is not None and form.secrets:
         _seal(form, body, sealer)
+    return body
+
+
+def encode_for_display(record: Record) -> dict[str, Any]:
+    """`encode` without the secrets: `decode` takes it for a record that has none."""
+    form, body = FORMS[type(record)], encode(record)
+    for path in form.secrets:
+        holder, name = _holder(body, path)
+        if holder is not None:
+            holder.pop(name, None)
     return body
 
 
