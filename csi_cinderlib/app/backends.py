@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from csi_cinderlib.app import restarts
+from csi_cinderlib.app.observations import Seen
 from csi_cinderlib.app.stopping import RETRY_SECONDS, Stopping, retry
 from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend.line import Cause
+from csi_cinderlib.backend.stats import Pool
 from csi_cinderlib.config import live
+from csi_cinderlib.config.near import suggestion
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverError, NotFound
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.lifecycle.remote import RemoteBackend
+from csi_cinderlib.model import times
 from csi_cinderlib.observe import logs, redact
 
 SLOW_SECONDS = 5.0
@@ -24,6 +29,9 @@ SLOW_SECONDS = 5.0
 
 LASTING_SECONDS = 60.0
 """A driver's process that lived so long is started again at once; others wait a little longer each time."""
+
+LONGEST_REASON = 300
+"""Characters of each back end's reason in the one of the whole process."""
 
 _log = logs.logger(__name__)
 
@@ -52,6 +60,24 @@ class _Kept:
         self.hurry.set()
 
 
+@dataclass(slots=True)
+class _History:
+    """What happened to the back end of a name since this process started.
+
+    Attributes:
+        restarts: starts of its driver's process after the first one.
+        last_error: without secrets.
+        last_error_at: as records keep times.
+    """
+
+    restarts: int = 0
+    last_error: str = ""
+    last_error_at: str = ""
+
+    def failed(self, error: str) -> None:
+        self.last_error, self.last_error_at = redact.text(error), times.stamp(times.utc_now())
+
+
 class RunningBackends:
     """Keeps the registry as the settings and the directory of back ends say. A broken back end holds up nobody.
 
@@ -73,7 +99,9 @@ class RunningBackends:
         self._stopping = stopping
         self._registry = registry
         self._make = make
-        self._restarted = restarted
+        self._measure_restart = restarted
+        self._histories: defaultdict[str, _History] = defaultdict(_History)
+        self._usable = threading.Event()
         self._kept: dict[str, _Kept] = {}
         self._untried: set[str] = set()
         self._wrong: dict[str, ConfigurationError] = {}
@@ -111,17 +139,6 @@ class RunningBackends:
                 self._restarted(backend.name, "reconfigured")
             self._begin(backend)
 
-    def obey(self) -> None:
-        """Restart the back ends that an administrator asks for."""
-        directory = self._settings.state_dir
-        for name in restarts.requested(directory):
-            try:
-                self.restart(name)
-            except NotFound as error:
-                restarts.answer(directory, name, error)
-            else:
-                restarts.answer(directory, name)
-
     def restart(self, name: str) -> None:
         """End the driver's process of a back end at once, whatever it does; the next one starts.
 
@@ -129,10 +146,51 @@ class RunningBackends:
             NotFound: there is no back end of that name.
         """
         if (kept := self._kept.get(name)) is None:
-            raise NotFound("back end", name)
+            hint = suggestion(name, self._kept)
+            raise NotFound("back end", name, f"does not exist{'; ' if hint else ''}{hint}")
         _log.warning("back end is restarted as requested", backend=name)
         kept.backend.kill(Cause.REQUESTED)
         kept.hurry.set()
+
+    def _restarted(self, name: str, reason: str) -> None:
+        self._histories[name].restarts += 1
+        self._measure_restart(name, reason)
+
+    def log_from(self, level: str) -> None:
+        """Let the drivers' processes log from that level on."""
+        for kept in self._kept.copy().values():
+            kept.backend.log_from(level)
+
+    def log_stacks(self) -> None:
+        """Let the drivers' processes log what their threads do."""
+        for kept in self._kept.copy().values():
+            kept.backend.log_stacks()
+
+    def tell(self, seen: Seen) -> dict[str, object]:
+        """One back end, for the administration socket."""
+        kept, history = self._kept.get(seen.name), self._histories.get(seen.name, _History())
+        return {
+            "name": seen.name,
+            "driver": seen.driver,
+            "state": "ready" if seen.ready else "starting" if seen.starting else "not ready",
+            "reason": seen.reason,
+            "protocol": seen.stats.protocol if seen.stats else "",
+            "pools": [_pool(pool) for pool in seen.stats.pools] if seen.stats else [],
+            "pid": kept.backend.pid if kept else 0,
+            **asdict(history),
+        }
+
+    def unusable(self) -> str:
+        """Why no back end can be used, until one could be used for the first time; "" from then on, and while none is configured."""
+        if self._usable.is_set():
+            return ""
+        reasons = {backend.name: backend.failure or "is starting" for backend in self._registry.all()}
+        reasons |= self.unreadable()
+        if not reasons:  # none yet: whoever installs the driver first waits for it to be ready
+            return ""
+        return "no back end is usable: " + "; ".join(
+            f"{name}: {redact.text(reason)[:LONGEST_REASON]}" for name, reason in reasons.items()
+        )
 
     def unreadable(self) -> Mapping[str, str]:
         """Why configuration cannot be read: by the names of the back ends that go on with what it said before, else by the file's."""
@@ -179,6 +237,7 @@ class RunningBackends:
                 waits = iter((0.0, *RETRY_SECONDS))
             seconds = next(waits, RETRY_SECONDS[-1])
             _log.error("back end is started again", backend=backend.name, reason=how, next_attempt_in_seconds=seconds)
+            self._histories[backend.name].failed(how)
             self._restarted(backend.name, backend.last_cause)
             if self._wait(kept, seconds):
                 return
@@ -204,6 +263,7 @@ class RunningBackends:
             return False
         _log.info("back end ready", backend=backend.name)
         kept.has_worked = True
+        self._usable.set()
         self._first.set()
         self._tried(backend)
         return True
@@ -214,10 +274,11 @@ class RunningBackends:
             return
         try:
             _start(kept.backend)
-        except ConfigurationError as error:
-            self._is_wrong(kept, error)
-            raise BackendUnavailable(kept.backend.name, str(error)) from error
-        except DriverError:
+        except DriverError as error:
+            self._histories[kept.backend.name].failed(str(error))
+            if isinstance(error, ConfigurationError):
+                self._is_wrong(kept, error)
+                raise BackendUnavailable(kept.backend.name, str(error)) from error
             self._is_not_wrong(kept)
             raise
         self._is_not_wrong(kept)
@@ -270,3 +331,10 @@ def _start(backend: RemoteBackend) -> None:
         _log.exception("back end cannot start", error, backend=backend.name)
         backend.failure = f"unexpected {type(error).__name__}: the controller's log tells more"
         raise BackendUnavailable(backend.name, backend.failure) from error
+
+
+def _pool(pool: Pool) -> dict[str, object]:
+    """GiB; None for what is not limited, or not known."""
+    figures = {"total_gib": pool.total, "free_gib": pool.free}
+    known = {name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()}
+    return {"name": pool.name, **known}

@@ -7,19 +7,21 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.app import leadership, observations, resealing
 from csi_cinderlib.app.backends import RunningBackends, unmeasured
+from csi_cinderlib.app.console import Console
 from csi_cinderlib.app.keys import Keys
-from csi_cinderlib.app.stopping import Stopping, every
+from csi_cinderlib.app.record_routes import RecordRoutes
+from csi_cinderlib.app.routes import Request
+from csi_cinderlib.app.stopping import every
 from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.config.settings import BackendSettings, Settings
+from csi_cinderlib.config.settings import BackendSettings, LogSettings, Settings
 from csi_cinderlib.csi.controller import Controller
 from csi_cinderlib.csi.group_controller import GroupController
 from csi_cinderlib.csi.readiness import Readiness
@@ -62,9 +64,6 @@ SETTLED_SECONDS = 2.0
 FORKLESS_SECONDS = 30.0
 """After which it is not taken for a passing want of memory or processes that no driver's process can be started."""
 
-OBEY_SECONDS = 1.0
-"""Between two looks for requests to restart a back end."""
-
 _log = logs.logger(__name__)
 
 
@@ -74,7 +73,7 @@ class ControllerSide:
     def __init__(
         self,
         settings: Settings,
-        stopping: Stopping,
+        console: Console,
         keys: Keys,
         readiness: Readiness,
         metrics: Metrics | None = None,
@@ -83,8 +82,9 @@ class ControllerSide:
         self._keys = keys
         self._readiness = readiness
         readiness.watch(self._trouble)
+        readiness.restrain(self._restraint)
         self._metrics = metrics
-        self._stopping = stopping
+        self._stopping = console.stopping
         self._locks = KeyedLocks()
         self._undo = ExitStack()
         self._owner = f"{socket.gethostname()}:{settings.state_dir}"
@@ -100,6 +100,49 @@ class ControllerSide:
         self._ids: Namespace
         self._running: RunningBackends | None = None
         self._deadline = Deadline()
+        self._seen: observations.Observations | None = None
+        self._administer(console)
+
+    def _administer(self, console: Console) -> None:
+        console.routes.add("POST", "/backends/NAME/restart", self._restart)
+        RecordRoutes(self._served_store, self._orphans, self._settling).offer(console.routes)
+        console.status.add("leadership", self._tell_leadership)
+        console.status.add("backends", self._tell_backends)
+        console.log_level.follow(lambda level: self._for_running(lambda running: running.log_from(level)))
+        console.on_reread(lambda: self._for_running(RunningBackends.refresh))
+        console.on_dump(lambda: self._for_running(RunningBackends.log_stacks))
+
+    def _served_store(self) -> Store:
+        """For administrators. Raises NotReady until this process is the active controller."""
+        if self._running is None:
+            raise NotReady(f"no records are served by this process: {self._readiness.why_not}")
+        return self.store
+
+    def _for_running(self, work: Callable[[RunningBackends], None]) -> None:
+        if self._running is not None:
+            work(self._running)
+
+    def _restart(self, request: Request) -> dict[str, object]:
+        """POST /backends/NAME/restart: once it is answered, the process has ended. Raises NotFound, NotReady."""
+        if self._running is None:
+            raise NotReady(f"no back end runs in this process: {self._readiness.why_not}")
+        self._running.restart(request.names["name"])
+        return {"restarted": request.names["name"]}
+
+    def _tell_leadership(self) -> dict[str, str]:
+        if self._leadership is None:
+            return {"role": "starting" if self._running is None else "only", "identity": self._owner, "holder": ""}
+        held = self._leadership.lease
+        return {
+            "role": "leader" if self._leadership.is_held else "standby",
+            "identity": held.identity,
+            "holder": held.holder,
+        }
+
+    def _tell_backends(self) -> list[dict[str, object]]:
+        if self._running is None or self._seen is None:
+            return []
+        return [self._running.tell(seen) for seen in self._seen.look()]
 
     def open(self) -> None:
         """Open the store, which may take a while to come up, become the active controller, and then let the back ends start.
@@ -163,7 +206,7 @@ class ControllerSide:
                 state_dir=self._settings.state_dir,
                 cinder_defaults=self._settings.cinder_defaults,
                 traits=self.store.traits,
-                log=replace(self._settings.log, format=logs.resolve(self._settings.log.format, sys.stderr)),
+                log=LogSettings(format=logs.resolve(self._settings.log.format, sys.stderr), level=logs.level()),
                 measured=self._metrics is not None,
                 is_first=is_first,
             )
@@ -214,6 +257,9 @@ class ControllerSide:
             return ""
         return f"no driver's process could be started for {FORKLESS_SECONDS:.0f} s, and no back end has one"
 
+    def _restraint(self) -> str:
+        return self._running.unusable() if self._running is not None else ""
+
     def services(self) -> tuple[Service, ...]:
         settings, common = self._settings, (self.store, self.backends, self._locks)
         attachments = Attachments(
@@ -247,11 +293,10 @@ class ControllerSide:
     def _start_chores(self, running: RunningBackends) -> None:
         self._every(SETTLE_SECONDS, "orphans", self._settle, first=FIRST_SETTLE_SECONDS)
         self._every(REFRESH_SECONDS, "back ends", running.refresh)
-        self._every(OBEY_SECONDS, "requests to restart", running.obey)
         sealing = resealing.Resealing(self.store, self._keys.sealer, lagging=self.owners.lagging)
         self._every(resealing.LOOK_SECONDS, "sealing", sealing.look)
         self._every(contexts.LOOK_SECONDS, "the nodes' knowledge of keys", self._contexts.tell_all)
-        seen = observations.Observations(self.backends, unreadable=running.unreadable)
+        seen = self._seen = observations.Observations(self.backends, unreadable=running.unreadable)
         self._every(observations.LOOK_SECONDS, "look at the back ends", seen.look)
         if self._metrics is not None:
             from csi_cinderlib.app import figures

@@ -57,12 +57,17 @@ class Leadership:
             threading.Thread(target=self._watch, name="lease-deadline", daemon=True),
         ]
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this process is the active controller."""
+        return self._threads[0].is_alive()
+
     def wait(self, stopping: Stopping, readiness: Readiness) -> bool:
         """Stand by until this process holds the lease, and keep it from then on; False when the process is to end first.
 
         May be called again when what followed has failed.
         """
-        if self._threads[0].is_alive():
+        if self.is_held:
             return True
         while not self._acquired(readiness):
             if stopping.wait(self.lease.next_look()):

@@ -130,6 +130,10 @@ class NodeSide:
         )
         return (node,)
 
+    def status(self) -> Mapping[str, object]:
+        """For the administration socket."""
+        return {"id": self._node_id, "registered": self._own is not None, "topology": dict(self._topology)}
+
     def wait(self) -> None:
         """Begin to take down what an earlier process left behind. No volume waits for that, and a share may never answer."""
         threading.Thread(target=self._recover, name="recovery", daemon=True).start()

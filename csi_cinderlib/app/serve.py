@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from csi_cinderlib import __version__
-from csi_cinderlib.app import state_dir
+from csi_cinderlib.app import admin, state_dir
+from csi_cinderlib.app.console import Console
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.stopping import Stopping, retry
 from csi_cinderlib.config import live
@@ -31,6 +32,8 @@ M_ARENA_MAX = -8
 STOP_SECONDS = 25.0
 """For calls in flight when asked to stop: Kubernetes kills after 30."""
 
+LOOK_SECONDS = 0.5
+"""Between two looks at whether a process that serves has become ready."""
 KEYS_SECONDS = 5.0
 """Between two looks at the files of sealing keys."""
 
@@ -61,8 +64,11 @@ class Side(Protocol):
         """Give everything back; also when it never opened."""
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code.
+
+    Args:
+        reread: the settings as they are now, for SIGHUP; without it they are taken for unchanged.
 
     Raises:
         ConfigurationError: something in the settings cannot work.
@@ -73,6 +79,8 @@ def serve(settings: Settings) -> int:
     stopping = Stopping()
     stopping.listen()
     readiness = Readiness()
+    console = Console(settings, readiness, stopping, reread)
+    console.listen()
     server = Server(
         settings.endpoint,
         identity=_identity(settings, readiness),
@@ -81,11 +89,14 @@ def serve(settings: Settings) -> int:
         workers=settings.workers,
     )
     with state_dir.hold(settings.state_dir) as reserve, ExitStack() as undo:
+        administration = admin.Socket(settings.state_dir, console.routes)
         with reserve.released_if_full():
+            administration.start()
+            undo.callback(administration.close)
             server.start()
         _log.info("serving", endpoint=settings.endpoint, mode=settings.mode, version=__version__, pid=os.getpid())
         undo.callback(_answer_health(settings, server, readiness))
-        loader = Loader(settings, server, readiness, stopping)
+        loader = Loader(settings, server, readiness, console)
         undo.callback(loader.close)
         undo.callback(_stop, server, stopping)
         loader.start()
@@ -136,11 +147,12 @@ def _identity(settings: Settings, readiness: Readiness) -> Identity:
 class Loader:
     """Loads the sides of this process in a thread of its own, while the server answers already."""
 
-    def __init__(self, settings: Settings, server: Server, readiness: Readiness, stopping: Stopping) -> None:
+    def __init__(self, settings: Settings, server: Server, readiness: Readiness, console: Console) -> None:
         self._settings = settings
         self._server = server
         self._readiness = readiness
-        self._stopping = stopping
+        self._console = console
+        self._stopping = console.stopping
         self._undo = ExitStack()
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
 
@@ -165,7 +177,7 @@ class Loader:
                 side.wait()
             self._readiness.ready()
             self._register()
-            _log.info("ready")
+            self._tell_how_ready()
         except DriverError as error:
             self._stopping.failed(error)
         except Exception as error:  # a bug must end the process with a trace, and not leave it half alive
@@ -175,19 +187,35 @@ class Loader:
             gc.enable()
             _give_back()
 
+    def _tell_how_ready(self) -> None:
+        if not (reason := self._readiness.restraint):
+            _log.info("ready")
+            return
+        _log.warning("serving, but not ready", reason=reason)
+        threading.Thread(target=self._tell_once_ready, name="readiness", daemon=True).start()
+
+    def _tell_once_ready(self) -> None:
+        while self._readiness.restraint:
+            if self._stopping.wait(LOOK_SECONDS):
+                return
+        _log.info("ready")
+
     def _sides(self, metrics: Metrics | None) -> list[Side]:
         """Each imported only where it runs: a node must not carry Cinder."""
         sides: list[Side] = []
         keys = Keys(self._settings)
         threading.Thread(target=self._watch, args=(keys,), name="keys", daemon=True).start()
+        self._console.on_reread(keys.refresh)
         if self._settings.mode is not Mode.CONTROLLER:
             from csi_cinderlib.app.node import NodeSide
 
-            sides.append(NodeSide(self._settings, self._stopping, keys))
+            node = NodeSide(self._settings, self._stopping, keys)
+            self._console.status.add("node", node.status)
+            sides.append(node)
         if self._settings.mode is not Mode.NODE:
             from csi_cinderlib.app.controller import ControllerSide
 
-            controller = ControllerSide(self._settings, self._stopping, keys, self._readiness, metrics)
+            controller = ControllerSide(self._settings, self._console, keys, self._readiness, metrics)
             self._readiness.watch(lambda: self._server.stuck(controller.waiting()))
             sides.append(controller)
         else:

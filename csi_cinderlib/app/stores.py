@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.records import Record
-from csi_cinderlib.persistence import plugins
+from csi_cinderlib.persistence import codec, plugins
 from csi_cinderlib.persistence.api import KINDS, Store
 from csi_cinderlib.persistence.codec import kind_name
 from csi_cinderlib.persistence.iteration import walk_with_unreadable
@@ -17,6 +18,8 @@ from csi_cinderlib.sealing import Sealer
 
 KUBERNETES = "kubernetes"
 """The plugin whose store nodes can reach, too."""
+IN_MEMORY = ("memory", "stateless")
+"""Plugins whose records no other process can see."""
 
 
 def open_store(settings: Settings, sealer: Sealer | None = None) -> Store:
@@ -42,7 +45,8 @@ def opened(settings: Settings) -> Iterator[Store]:
 def looked_at(settings: Settings) -> Iterator[tuple[str, Store | None]]:
     """Where the store is, and the store for reading, or None if there is none yet. Raises what `open_store` raises."""
     if settings.store.plugin != "sql":
-        with opened(settings) as store:
+        sealer = Sealer(live.sealing_keys(settings))
+        with closing(_as_it_is(settings, sealer if sealer.active else None)) as store:
             yield "can be opened", store
         return
     from csi_cinderlib.persistence import sql
@@ -51,6 +55,50 @@ def looked_at(settings: Settings) -> Iterator[tuple[str, Store | None]]:
     options, state_dir = settings.store.options, settings.state_dir
     with sql.look(options, state_dir=state_dir, sealer=sealer if sealer.active else None) as found:
         yield found
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Store]:
+    """The store for reading, by one thread, beside every process that uses it. Makes and changes nothing.
+
+    Without sealing keys, records come without their secrets.
+
+    Raises:
+        ConfigurationError: there is no store, it cannot be read, or its records are known to the driver's process alone.
+        StoreUnavailable: it does not answer.
+    """
+    sealer = Sealer(live.sealing_keys(settings))
+    opener = sealer if sealer.active else codec.UNOPENED
+    name, options, state_dir = settings.store.plugin, settings.store.options, settings.state_dir
+    if name == "sql":
+        from csi_cinderlib.persistence import sql
+
+        with sql.read(options, state_dir=state_dir, sealer=opener) as store:
+            yield store
+        return
+    if name in IN_MEMORY:
+        raise ConfigurationError(
+            "store.plugin", f"records of the plugin {name!r} are in the driver's process only, and none answers here"
+        )
+    if name != KUBERNETES and not state_dir.is_dir():
+        raise ConfigurationError("state_dir", f"no metadata store at {state_dir} (no such directory)")
+    with closing(_as_it_is(settings, opener)) as store:
+        yield store
+
+
+def _as_it_is(settings: Settings, sealer: codec.Sealer | None) -> Store:
+    """Without making the state directory."""
+    plugin = plugins.find(settings.store.plugin)
+    return plugin(settings.store.options, state_dir=settings.state_dir, sealer=sealer)
+
+
+@contextmanager
+def existing(settings: Settings) -> Iterator[Store]:
+    """The store for changing it, if there is one already. Raises what `reading` and `open_store` raise."""
+    with reading(settings):
+        pass
+    with opened(settings) as store:
+        yield store
 
 
 @contextmanager

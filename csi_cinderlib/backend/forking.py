@@ -23,6 +23,8 @@ from typing import Any
 from csi_cinderlib.errors import HostError
 
 WARM = "import sys; sys.path[:] = sys.argv[2:]; from csi_cinderlib.cinder.warm import main; main(int(sys.argv[1]))"
+ASKING = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals to the main process that may reach its whole group. The warm process starts with these blocked until it can ignore them."""
 BIRTH_SECONDS = 120.0
 """For the warm process to import Cinder and to fork, where the machine is busy."""
 LEAVE_SECONDS = 1.0
@@ -96,9 +98,17 @@ class _Warm:
             argv = [sys.executable, "-c", WARM, str(theirs.fileno()), *sys.path]
             with ExitStack() as undo:
                 undo.callback(ours.close)
-                self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+                self._process = _started(argv, theirs.fileno())
                 undo.pop_all()
         self._control = ours
+
+
+def _started(argv: list[str], control: int) -> subprocess.Popen[bytes]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    try:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[control])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _warm = _Warm()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate
 from contextlib import contextmanager, suppress
 from types import NoneType
 from typing import Any, Protocol, TypeVar
@@ -149,6 +150,8 @@ class RemoteDriver:
             started: Started = line.set_up(self._set_up_seconds or SET_UP_SECONDS)
             self._empty_methods = started.traits.empty_methods
             self._use(line)
+            if assignment.log.level != logs.level():  # changed meanwhile
+                self.log_from(logs.level())
         except BaseException:
             line.close()
             raise
@@ -187,6 +190,28 @@ class RemoteDriver:
             line.wait_until_ended()
             self._lose(line)  # the thread that is to tell so may not have had its turn yet
         return "" if self._is_stopped else self.failure
+
+    def log_from(self, level: str) -> None:
+        """Let the process log from that level on. A process that starts is told the level of this one."""
+        if (line := self._latest) is not None:
+            line.peer.tell("log_level", level)
+
+    def log_stacks(self) -> None:
+        """Let the process log what its threads do."""
+        if (line := self._latest) is not None:
+            line.peer.tell("log_stacks")
+
+    def stacks(self, seconds: float) -> Sequence[Mapping[str, object]]:
+        """What its threads do; waits for the answer so long. Raises BackendUnavailable."""
+        if (line := self._latest) is None:
+            raise BackendUnavailable(self.name, "it has no process")
+        try:
+            found: Sequence[Mapping[str, object]] = line.peer.begin("stacks").result(seconds)
+        except Gone:
+            raise BackendUnavailable(self.name, "its driver's process has ended") from None
+        except TooLate:
+            raise BackendUnavailable(self.name, f"its driver's process did not answer within {seconds:g} s") from None
+        return found
 
     def kill(self, why: Cause | None = None) -> None:
         """End the process at once, whatever it does."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
@@ -27,7 +30,7 @@ from csi_cinderlib.cinder.cinder_driver import CinderDriver
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.errors import BackendUnavailable, HostError, LeaseLost
 from csi_cinderlib.host.deadline import Deadline, KillTimer, now
-from csi_cinderlib.observe import logs, redact
+from csi_cinderlib.observe import logs, redact, stacks
 from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
 
 THREADS = 1024
@@ -93,6 +96,9 @@ class _Service:
             "report": self._report,
             "rate": self._rate,
             "leave": self._leave,
+            "log_level": logs.set_level,
+            "log_stacks": stacks.log,
+            "stacks": stacks.collect,
         }
         self._peer = Peer(connection, handlers, name="call", threads=THREADS, within=_within, gone=_end)
         self._serving = Serving(doorbell, handlers, self._peer, within=_within, gone=_end)
@@ -111,6 +117,7 @@ class _Service:
 
     def run(self) -> None:
         """Serve until the deadline is over: a call with many steps must not go on beside the next controller."""
+        signal.signal(signal.SIGUSR1, _log_stacks)
         self._peer.start()
         self._serving.start()
         timer = KillTimer()
@@ -219,6 +226,11 @@ def _within(context: tuple[str, tuple[str, ...]]) -> Iterator[None]:
     request, hidden = context
     with logs.request(request), redact.hiding(hidden):
         yield
+
+
+def _log_stacks(_number: int, _frame: FrameType | None) -> None:
+    """In a thread, since this one may hold the lock of the log."""
+    threading.Thread(target=stacks.log, name="stacks", daemon=True).start()
 
 
 def _end() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from csi_cinderlib.backend.forking import STATUS
+from csi_cinderlib.backend.forking import ASKING, STATUS
 from csi_cinderlib.cinder import driver_process  # noqa: F401  # with all that it imports
 from csi_cinderlib.cinder.runtime import find_lock_driver, load_cinder
 from csi_cinderlib.host import dumps, kernel
@@ -63,8 +63,13 @@ class _Forks:
         kernel.call("prctl", PR_SET_CHILD_SUBREAPER, 1)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _nothing)
-        for number in (signal.SIGINT, signal.SIGTERM):  # meant for the main process, which ends this one in good order
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+            *ASKING,
+        ):  # meant for the main process, which ends this one in good order
             signal.signal(number, _nothing)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
 
     def serve(self) -> NoReturn:
         while True:

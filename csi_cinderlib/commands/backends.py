@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import click
 
-from csi_cinderlib.commands import options, output
+from csi_cinderlib.commands import options, output, running
+
+RESTART_SECONDS = 45.0
+"""The controller waits for the end of the process."""
 
 
 @click.group()
@@ -19,9 +22,10 @@ def command() -> None:
 @click.argument("name")
 @options.configuration
 def restart(given: options.Given, name: str) -> int:
-    """0 once the process has ended. Raises NotFound or HostError."""
-    from csi_cinderlib.app import restarts
+    """0 once the process has ended. Raises what `running.request` raises."""
+    from urllib.parse import quote
 
-    restarts.request(options.settings(given).state_dir, name)
+    path = f"/backends/{quote(name, safe='')}/restart"
+    running.request(options.settings(given), "POST", path, patience=RESTART_SECONDS)
     output.print_text(f"back end {name}: its process was ended, and the next one is starting")
     return 0

@@ -1,57 +1,122 @@
-"""`csi-cinderlib orphans`: what an interrupted call left half done, or may have left on the array out of reach."""
+"""`csi-cinderlib orphans`: list, repair or forget what interrupted calls left unfinished."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from csi_cinderlib.commands import options, output
+from csi_cinderlib.commands import get, opening, options, output
+from csi_cinderlib.errors import DriverError, InvalidRequest
 
-COLUMNS = (
-    output.Column("id"),
-    output.Column("kind"),
-    output.Column("status"),
-    output.Column("backend"),
-    output.Column("node"),
-    output.Column("claim"),
-    output.Column("name", lambda row: row["name"] or row["volume_id"]),
-    output.Column("since", lambda row: output.moment(str(row["created_at"]))),
-    output.Column("due", lambda row: "now" if row["due"] else "not yet"),
-    output.Column("owner"),
-    output.Column("reason"),
+if TYPE_CHECKING:
+    from csi_cinderlib.config.settings import Settings
+
+Row = Mapping[str, Any]
+_ORDER = ("attachment", "snapshot", "group snapshot", "volume")
+"""In which the kinds are repaired: a volume cannot go before what depends on it."""
+
+
+@click.group()
+def command() -> None:
+    """Groups what follows."""
+
+
+command.add_command(get.listing_command("orphans"), "list")
+
+
+@command.command(
+    short_help="Repair what is unfinished.",
+    help="Finish or undo unfinished work, through the running driver, or in this process while none runs. What the driver did not "
+    "certainly create is left alone. ID is an id or the beginning of one.",
 )
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="Everything that is listed.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.configuration
+def fix(given: options.Given, ids: tuple[str, ...], everything: bool, dry_run: bool, yes: bool) -> int:
+    """0 when all that was asked for is repaired. Raises InvalidRequest: an id is not in the list."""
+    if bool(ids) == everything:
+        raise InvalidRequest("ID", "give ids, or --all")
+    settings = options.settings(given)
+    with opening.reading(settings) as store:
+        listed = list(get.rows("orphans", settings, store, get.no_filter()))
+    chosen = listed if everything else [_find(listed, id) for id in ids]
+    if not chosen:
+        output.print_text("no orphans", sys.stderr)
+        return 0
+    for row in chosen:
+        output.print_text(
+            f"{row['kind']} {row['id']} ({row['reason']}): {row['fix'] or 'left alone. ' + row['instead']}"
+        )
+    if dry_run:
+        return 0
+    wanted = [row for row in chosen if row["fix"]]
+    if wanted and not (yes or _confirmed(len(wanted))):
+        output.print_text("nothing was done", sys.stderr)
+        return 1
+    failed = _fix(settings, sorted(wanted, key=lambda row: _ORDER.index(row["kind"])))
+    return int(failed or (not everything and len(wanted) < len(chosen)))
 
 
-@click.command()
-@click.option("--forget", metavar="ID", help="Forget what failed under this id, after you have looked at the array.")
-@click.option(
-    "--restored",
-    is_flag=True,
-    help="After an older copy of the metadata was restored, and before a controller starts: leave alone on the back ends "
-    "what is half done in it.",
+def _find(listed: Sequence[Row], id: str) -> Row:
+    from csi_cinderlib.commands.describe import one_of
+
+    return one_of([row for row in listed if row["id"].startswith(id)], "orphan", id)
+
+
+def _confirmed(count: int) -> bool:
+    """On a terminal alone: a program that runs this has made up its mind."""
+    if not sys.stdin.isatty():
+        return True
+    return click.confirm(f"Repair {count} of them?", err=True)
+
+
+def _fix(settings: Settings, rows: Sequence[Row]) -> bool:
+    """Whether one failed."""
+    from csi_cinderlib.commands import repairs
+
+    failed = False
+    with repairs.opened(settings, {row["backend"] for row in rows}) as repair:
+        for row in rows:
+            try:
+                problem = repair(row["id"])
+            except DriverError as error:
+                problem = str(error)
+            failed |= bool(problem)
+            output.print_text(f"{row['kind']} {row['id']}: {problem or 'repaired'}", flush=True)
+    return failed
+
+
+@command.command(
+    short_help="Forget what you have looked at.",
+    help="Forget what failed under ID, after you have looked at the array.",
+)
+@click.argument("id")
+@options.configuration
+def forget(given: options.Given, id: str) -> int:
+    """Raises NotFound or PreconditionFailed when there is nothing to forget."""
+    from csi_cinderlib.commands import repairs
+
+    for forgotten in repairs.forget(options.settings(given), id):
+        output.print_text(f"forgotten: {forgotten}")
+    return 0
+
+
+@command.command(
+    short_help="Leave alone what is unfinished in a restored copy.",
+    help="After an older copy of the metadata was restored, and before a controller starts: leave alone on the back ends what is "
+    "unfinished in it.",
 )
 @options.configuration
-@output.formatted
-def command(given: options.Given, format: output.Format, forget: str | None, restored: bool) -> int:
-    """0, whether there are any or not. Raises NotFound or PreconditionFailed when there is nothing to forget."""
-    from dataclasses import asdict
+def restored(given: options.Given) -> int:
+    """0, whether there is anything or not."""
+    from csi_cinderlib.commands import repairs
 
-    from csi_cinderlib.app import stores
-    from csi_cinderlib.concurrency import KeyedLocks
-    from csi_cinderlib.lifecycle.registry import Backends
-    from csi_cinderlib.provisioning.orphans import Orphans
-
-    settings = options.settings(given)
-    with stores.opened(settings) as store, stores.node_registry(settings) as nodes:
-        orphans = Orphans(store, Backends(), KeyedLocks(), nodes=nodes)
-        if forget:
-            for forgotten in orphans.forget(forget):
-                output.print_text(f"forgotten: {forgotten}")
-            return 0
-        if restored:
-            for marked in orphans.leave_alone():
-                output.print_text(f"left alone: {marked}", sys.stderr)
-        found = orphans.find()
-    output.print_rows(map(asdict, found), format, columns=COLUMNS, nothing="nothing is half done")
+    with repairs.records(options.settings(given)) as orphans:
+        for marked in orphans.leave_alone():
+            output.print_text(f"left alone: {marked}")
     return 0

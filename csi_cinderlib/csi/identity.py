@@ -55,5 +55,4 @@ class Identity:
 
     def Probe(self, _request: csi_pb2.ProbeRequest) -> csi_pb2.ProbeResponse:
         """Never an error: FAILED_PRECONDITION would make the sidecars exit."""
-        ready = self._readiness.is_ready and not self._readiness.trouble
-        return csi_pb2.ProbeResponse(ready=BoolValue(value=ready))
+        return csi_pb2.ProbeResponse(ready=BoolValue(value=not self._readiness.reasons))

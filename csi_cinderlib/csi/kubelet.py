@@ -85,14 +85,17 @@ def serve_health(address: str, socket: Path, readiness: Readiness) -> Callable[[
     def page(*, must_be_ready: bool) -> web.Answer:
         if trouble := readiness.trouble:
             return 503, TEXT, f"{trouble}\n".encode()
-        healthy, said = _probe(socket, must_be_ready=must_be_ready and not readiness.stands_by)
-        return (200 if healthy else 503), TEXT, f"{said}\n".encode()
+        is_ready, said = _probe(socket)
+        if is_ready is False and must_be_ready and not readiness.stands_by:
+            return 503, TEXT, f"{'; '.join(readiness.reasons) or said}\n".encode()
+        return (503 if is_ready is None else 200), TEXT, f"{said}\n".encode()
 
     pages = {"/healthz": lambda: page(must_be_ready=False), "/readyz": lambda: page(must_be_ready=True)}
     return web.serve("health_address", address, pages)
 
 
-def _probe(socket: Path, *, must_be_ready: bool) -> tuple[bool, str]:
+def _probe(socket: Path) -> tuple[bool | None, str]:
+    """Whether it is ready, None without an answer; and what to say of that."""
     # A pool of its own, or gRPC would share one connection among all channels to this socket.
     with grpc.insecure_channel(f"unix:{socket}", options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
         # Not by the generated stubs: those of all services come with them.
@@ -104,7 +107,5 @@ def _probe(socket: Path, *, must_be_ready: bool) -> tuple[bool, str]:
         try:
             answer = probe(csi_pb2.ProbeRequest(), timeout=PROBE_SECONDS)
         except grpc.RpcError as error:
-            return False, f"no answer within {PROBE_SECONDS:.0f} s: {error.code().name}"
-    if must_be_ready and not answer.ready.value:
-        return False, "starting"
-    return True, "ok"
+            return None, f"no answer within {PROBE_SECONDS:.0f} s: {error.code().name}"
+    return answer.ready.value, "ok"

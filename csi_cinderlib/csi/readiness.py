@@ -22,6 +22,7 @@ class Readiness:
         self._why = STARTING
         self._stands_by = False
         self._checks: tuple[Check, ...] = ()
+        self._restraints: tuple[Check, ...] = ()
         self._logged = ""
 
     @property
@@ -34,7 +35,7 @@ class Readiness:
         return "" if self.is_ready else self._why
 
     def ready(self) -> None:
-        """All services are there."""
+        """All services are there, and calls are carried out."""
         self._ready.set()
 
     @property
@@ -54,6 +55,20 @@ class Readiness:
         """The start failed; the process goes on answering, so that `why` is seen where users look: in their claims' events."""
         self._why, self._stands_by = why, False
         self._ready.clear()
+
+    def restrain(self, check: Check) -> None:
+        """Do not call this process ready while `check` says why it is of no use yet, although it carries out calls."""
+        self._restraints = (*self._restraints, check)
+
+    @property
+    def restraint(self) -> str:
+        """Why it is of no use yet, although it carries out calls; "" mostly."""
+        return next(filter(None, (check() for check in self._restraints)), "") if self.is_ready else ""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why Probe answers that it is not ready; none when it is."""
+        return tuple(filter(None, (self.why_not, self.restraint, self.trouble)))
 
     def watch(self, check: Check) -> None:
         """Ask this, too, whenever somebody asks for `trouble`."""

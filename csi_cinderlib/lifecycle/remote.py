@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from csi_cinderlib.backend.assignment import Assignment
@@ -77,6 +77,18 @@ class RemoteBackend(Backend):
     def last_cause(self) -> Cause:
         """Why the last process ended that was not stopped."""
         return self.verbs.last_cause
+
+    def log_from(self, level: str) -> None:
+        """Let the process log from that level on."""
+        self.verbs.log_from(level)
+
+    def log_stacks(self) -> None:
+        """Let the process log what its threads do."""
+        self.verbs.log_stacks()
+
+    def stacks(self, seconds: float) -> Sequence[Mapping[str, object]]:
+        """What its threads do; waits for the answer so long. Raises BackendUnavailable."""
+        return self.verbs.stacks(seconds)
 
     def kill(self, why: Cause | None = None) -> None:
         """End the process at once, whatever it does."""

@@ -127,9 +127,20 @@ def configure(
     handler.setFormatter(_Relayed(formatter) if relayed else formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(LEVELS[level])
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Log from that level on: one of LEVELS. It may change at any time."""
+    logging.getLogger().setLevel(LEVELS[level])
     for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[level]))
+
+
+def level() -> str:
+    """The level from which this process logs now."""
+    number = logging.getLogger().level
+    return next((name for name, value in LEVELS.items() if value >= number), "error")
 
 
 def resolve(format: str, stream: IO[str]) -> str:

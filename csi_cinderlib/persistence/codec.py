@@ -23,10 +23,12 @@ __all__ = [
     "BY_NAME",
     "FORMS",
     "MAX_KEY_BYTES",
+    "UNOPENED",
     "VERSION",
     "Sealer",
     "decode",
     "encode",
+    "encode_for_display",
     "from_text",
     "keys",
     "kind_name",
@@ -45,6 +47,20 @@ FORMS: Mapping[type[Record], Form] = {kind: Form(kind) for kind in KINDS}
 BY_NAME: Mapping[str, type[Record]] = {form.name: kind for kind, form in FORMS.items()}
 _raw_decode = json.JSONDecoder().raw_decode
 _to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+class _Unopened:
+    """See UNOPENED."""
+
+    def seal(self, plain: bytes) -> str:  # noqa: ARG002  # the protocol's
+        raise AssertionError("a record without its secrets must not be written")
+
+    def open(self, text: str) -> bytes:  # noqa: ARG002  # the protocol's
+        raise AssertionError("left out, not opened")
+
+
+UNOPENED: Sealer = _Unopened()
+"""Instead of a sealer, for looking alone: sealed secrets are left out, so that records can be shown without the keys."""
 
 
 def kind_name(kind: type[Record]) -> str:
@@ -68,6 +84,16 @@ def encode(record: Record, sealer: Sealer | None = None) -> dict[str, Any]:
         _merge(body, record.unknown)
     if sealer is not None and form.secrets:
         _seal(form, body, sealer)
+    return body
+
+
+def encode_for_display(record: Record) -> dict[str, Any]:
+    """`encode` without the secrets: `decode` takes it for a record that has none."""
+    form, body = FORMS[type(record)], encode(record)
+    for path in form.secrets:
+        holder, name = _holder(body, path)
+        if holder is not None:
+            holder.pop(name, None)
     return body
 
 
@@ -205,6 +231,8 @@ def _unseal(form: Form, body: dict[str, Any], sealed: object, id: str, sealer: S
     if sealer is None:
         raise WrongValue("its secrets are sealed and this program was given no key", "sealed")
     body = {name: value for name, value in body.items() if name != "sealed"}
+    if sealer is UNOPENED:
+        return body
     if newer := {path: text for path, text in sealed.items() if path not in form.secrets}:
         body["sealed"] = newer
     for path, text in sealed.items():

@@ -26,11 +26,17 @@ def open_store(
         ConfigurationError: no such plugin (lists the known ones), or it cannot be loaded, or an option is wrong.
         StoreUnavailable: the store cannot be reached right now.
     """
+    found = find(plugin)
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return found(options or {}, state_dir=state_dir, sealer=sealer)
+
+
+def find(plugin: str) -> Plugin:
+    """The plugin of that name. Raises ConfigurationError."""
     found = {point.name: point for point in entry_points(group=GROUP, name=plugin)}
     if not found:
         raise ConfigurationError("store.plugin", f"there is no plugin {plugin!r}; installed are: {', '.join(known())}")
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return _load(found[plugin])(options or {}, state_dir=state_dir, sealer=sealer)
+    return _load(found[plugin])
 
 
 def check_options(options: Mapping[str, object], allowed: Collection[str]) -> None:

@@ -33,7 +33,7 @@ from csi_cinderlib.model import labels, nodes, times
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import pages, walk, walk_all
-from csi_cinderlib.provisioning import locking
+from csi_cinderlib.provisioning import locking, remedies
 
 Stuck = Volume | Snapshot | GroupSnapshot | Attachment
 
@@ -52,6 +52,8 @@ class Orphan:
         created_at: since when it is there.
         due: whether `settle` deals with it now.
         reason: what is wrong with it, as a clause.
+        fix: what `Orphans.fix` does about it, as an imperative; "" when the driver must not touch it.
+        instead: then what an operator does.
     """
 
     kind: str
@@ -66,6 +68,8 @@ class Orphan:
     created_at: str = ""
     due: bool = False
     reason: str
+    fix: str = ""
+    instead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,39 @@ class Orphans:
         self._grace = grace
         self._clock = clock
 
-    def find(self) -> tuple[Orphan, ...]:
-        """All of them, also those that are not due: stuck, unreadable, or attached to a node that is gone."""
+    def find(self, *, nodes_too: bool = True) -> tuple[Orphan, ...]:
+        """All of them, also those that are not due: stuck, unreadable, or attached to a node that is gone.
+
+        Args:
+            nodes_too: whether it can be seen which nodes are registered.
+        """
         stuck = (self._describe(record) for record in self._stuck())
-        return (*stuck, *self._unreadable(), *self._nodes_gone(), *self._leftovers())
+        gone = self._nodes_gone() if nodes_too else ()
+        return (*stuck, *self._unreadable(), *gone, *self._leftovers())
+
+    def fix(self, id: str) -> Settled:
+        """Finish or undo one now, whether it is due or not. What this installation did not certainly create is not touched.
+
+        Raises:
+            NotFound: nothing unfinished has that id.
+            PreconditionFailed: the driver must not touch it; says what to do instead.
+            OperationPending: a call is at work on it.
+        """
+        record = next((found for found in self._with_id(id) if str(found.status) in _STUCK), None)
+        orphan = self._describe(record) if record is not None else self._other(id)
+        if record is None or not orphan.fix:
+            raise PreconditionFailed(f"{orphan.kind} {id!r} is left alone: {orphan.reason}. {orphan.instead}")
+        settled = self._settle(record)
+        if settled is None:
+            raise OperationPending(f"a call is at work on {orphan.kind} {id!r}, or has just ended: look again")
+        return settled
+
+    def _other(self, id: str) -> Orphan:
+        """What is listed under that id and has no unfinished record. Raises NotFound."""
+        for orphan in self.find():
+            if orphan.id == id:
+                return orphan
+        raise NotFound("orphan", id, "is not in the list of `csi-cinderlib get orphans`")
 
     def forget(self, id: str) -> tuple[str, ...]:
         """Forget, after an operator has looked at the array, what may be left there of the object with that id; what it was.
@@ -162,7 +195,12 @@ class Orphans:
     def _leftovers(self) -> Iterator[Orphan]:
         for key, found in leftovers.walk(self._store):
             if found is None:
-                yield Orphan(kind="leftover", id=key.removeprefix(leftovers.PREFIX), reason="its note cannot be read")
+                yield Orphan(
+                    kind="leftover",
+                    id=key.removeprefix(leftovers.PREFIX),
+                    reason="its note cannot be read",
+                    instead=remedies.RESTORE,
+                )
                 continue
             yield Orphan(
                 kind=found.kind,
@@ -172,6 +210,7 @@ class Orphans:
                 status="leftover",
                 created_at=found.since,
                 reason=f"look for {found.name} on the back end: {found.reason}{self._warning(found)}",
+                instead=remedies.look(found.id),
             )
 
     def _warning(self, found: leftovers.Leftover) -> str:
@@ -250,9 +289,13 @@ class Orphans:
             name = f"{noun(record)}-{record.id}"
             if isinstance(record, GroupSnapshot):
                 name = ", ".join([*(f"snapshot-{id}" for id in record.snapshot_ids), f"group {record.group_id}"])
-            return _orphan(record, f"look for {name} on the back end: {leftovers.why(record.name_taken)}")
+            reason = f"look for {name} on the back end: {leftovers.why(record.name_taken)}"
+            return _orphan(record, reason, instead=remedies.look(record.id))
         idle = "and was not finished" if is_due else "and may still be in progress"
-        return _orphan(record, record.message or f"it is {record.status} {idle}", due=is_due)
+        reason = record.message or f"it is {record.status} {idle}"
+        if isinstance(record, Snapshot) and record.group_snapshot_id:
+            return _orphan(record, reason, instead=remedies.of_group(record.group_snapshot_id))
+        return _orphan(record, reason, due=is_due, fix=remedies.fix(record))
 
     def _unreadable(self) -> Iterator[Orphan]:
         for kind, all_pages in (
@@ -263,7 +306,7 @@ class Orphans:
         ):
             for page in all_pages:
                 for id in page.corrupt:
-                    yield Orphan(kind=kind, id=id, reason="its record cannot be read")
+                    yield Orphan(kind=kind, id=id, reason="its record cannot be read", instead=remedies.RESTORE)
 
     def _nodes_gone(self) -> Iterator[Orphan]:
         """Only listed: whether the node is really off is for the orchestrator to say, which then unpublishes."""
@@ -273,7 +316,7 @@ class Orphans:
                 known[record.node_id] = self._knows(record.node_id)
             if record.status is Status.AVAILABLE and not known[record.node_id]:
                 reason = f"node {record.node_id!r} is not registered"
-                yield _orphan(record, reason)
+                yield _orphan(record, reason, instead=remedies.NODE_GONE)
 
     def _knows(self, node_id: str) -> bool:
         try:
@@ -308,7 +351,7 @@ def finish(backend: Backend, record: Stuck) -> None:
         backend.delete_volume(record)
 
 
-def _orphan(record: Stuck, reason: str, *, due: bool = False) -> Orphan:
+def _orphan(record: Stuck, reason: str, *, due: bool = False, fix: str = "", instead: str = "") -> Orphan:
     attachment = record if isinstance(record, Attachment) else None
     return Orphan(
         kind=noun(record),
@@ -323,6 +366,8 @@ def _orphan(record: Stuck, reason: str, *, due: bool = False) -> Orphan:
         created_at=record.created_at,
         due=due,
         reason=reason,
+        fix=fix,
+        instead=instead,
     )
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from csi_cinderlib.persistence.sql.opening import look, migrate, open_store
+from csi_cinderlib.persistence.sql.opening import look, migrate, open_store, read
 
-__all__ = ["look", "migrate", "open_store"]
+__all__ = ["look", "migrate", "open_store", "read"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -70,6 +70,13 @@ def check_version(connection: Connection, location: Location) -> str:
             "run `csi-cinderlib migrate`, or set store.options.migrate to true",
         )
     return before
+
+
+def check_readable(connection: Connection, location: Location) -> None:
+    """That the schema is ours as it is. Raises ConfigurationError; changes nothing."""
+    if not version_of(connection) and not _foreign_tables(connection):
+        raise ConfigurationError(URL_KEY, f"{location.shown} holds no metadata of csi-cinderlib")
+    check_version(connection, replace(location, migrate=False))
 
 
 def _foreign_tables(connection: Connection) -> list[str]:

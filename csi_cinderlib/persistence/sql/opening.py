@@ -10,11 +10,13 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.persistence.api import Sealer, Store
-from csi_cinderlib.persistence.sql import server, sqlite
+from csi_cinderlib.persistence.sql import looking, server
 from csi_cinderlib.persistence.sql.database import Write
-from csi_cinderlib.persistence.sql.location import Location, locate
-from csi_cinderlib.persistence.sql.migration import Migrated
+from csi_cinderlib.persistence.sql.location import URL_KEY, Location, locate
+from csi_cinderlib.persistence.sql.migration import Migrated, check_readable, check_version
+from csi_cinderlib.persistence.sql.schema import HEAD
 from csi_cinderlib.persistence.sql.server import ServerDatabase
 from csi_cinderlib.persistence.sql.sqlite import FileDatabase
 from csi_cinderlib.persistence.sql.store import SqlStore
@@ -51,8 +53,30 @@ def look(
         what `open_store` raises, except that a SQLite file may be in use.
     """
     location = locate(options, state_dir)
-    with (sqlite.look if location.is_file else server.look)(location) as connection:
-        yield location.shown, None if connection is None else SqlStore(_Reading(connection), sealer)
+    with looking.look(location) if location.is_file else server.look(location) as connection:
+        if connection is None or check_version(connection, location) != HEAD:
+            yield location.shown, None
+            return
+        if not location.is_file:
+            server.check_rights(connection)
+        yield location.shown, SqlStore(_Reading(connection), sealer)
+
+
+@contextmanager
+def read(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None) -> Iterator[Store]:
+    """The records of one moment, for one thread, beside every process that uses them. Needs no right but to read; changes nothing.
+
+    Raises:
+        ConfigurationError: there is no metadata store, or its schema is not this program's.
+        StoreUnavailable: the server cannot be reached, or the file was changed while it was read.
+    """
+    location = locate(options, state_dir)
+    with looking.look(location) if location.is_file else server.look(location, snapshot=True) as connection:
+        if connection is None:
+            place = f"no metadata store at {location.file.parent} (looked for {location.file.name})"
+            raise ConfigurationError(URL_KEY if options.get("url") else "state_dir", place)
+        check_readable(connection, location)
+        yield SqlStore(_Reading(connection), sealer)
 
 
 class _Reading:

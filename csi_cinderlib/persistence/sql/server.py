@@ -16,7 +16,7 @@ from csi_cinderlib.errors import ConfigurationError, DriverError, StoreUnavailab
 from csi_cinderlib.persistence.sql import failures
 from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.location import DRIVERS, URL_KEY, Location
-from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, check_version, version_of
+from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, version_of
 from csi_cinderlib.persistence.sql.schema import HEAD, TABLES, VERSION_TABLE
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class ServerDatabase:
         try:
             self.migrated = self._migrate()
             with self._engine.connect() as connection:
-                _check_rights(connection)
+                check_rights(connection)
         except DBAPIError as error:
             self.close()
             raise failures.at_start(error, location) from error
@@ -103,19 +103,28 @@ class ServerDatabase:
 
 
 @contextmanager
-def look(location: Location) -> Iterator[Connection | None]:
-    """A connection for reading; None if there is no schema of this program yet. Raises what ServerDatabase raises; changes nothing."""
+def look(location: Location, *, snapshot: bool = False) -> Iterator[Connection]:
+    """A connection for reading; raises what ServerDatabase raises.
+
+    Args:
+        snapshot: everything is read as it was at the first statement, in a transaction in which the server refuses changes.
+    """
     engine = _engine(location, poolclass=NullPool)
     try:
         with engine.connect() as connection:
-            is_there = check_version(connection, location) == HEAD
-            if is_there:
-                _check_rights(connection)
-            yield connection if is_there else None
+            yield _snapshot(connection) if snapshot else connection
     except DBAPIError as error:
         raise failures.at_start(error, location) from error
     finally:
         engine.dispose()
+
+
+def _snapshot(connection: Connection) -> Connection:
+    if connection.dialect.name == "postgresql":
+        return connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+    connection.execute(text("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"))
+    return connection
 
 
 @contextmanager
@@ -193,7 +202,7 @@ def _mysql(location: Location, migrating: bool, **options: Any) -> Engine:
     return engine
 
 
-def _check_rights(connection: Connection) -> None:
+def check_rights(connection: Connection) -> None:
     """Change no row of each table, in every way that the store does: a missing right shows at the start.
 
     Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +19,7 @@ from csi_cinderlib.persistence.sql import failures, several
 from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.groupcommit import GroupCommit, Job
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
-from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date, check_version
-from csi_cinderlib.persistence.sql.schema import HEAD
+from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date
 
 T = TypeVar("T")
 BUSY_SECONDS = 10
@@ -197,29 +196,6 @@ class FileDatabase:
         driver: Any = self._writer.connection.driver_connection
         if driver.in_transaction:
             driver.execute("ROLLBACK")
-
-
-@contextmanager
-def look(location: Location) -> Iterator[Connection | None]:
-    """A connection that only reads, also from a file that is in use; None if there is no schema of this program yet.
-
-    Raises:
-        ConfigurationError: a FileDatabase would not open.
-    """
-    if not location.file.exists():
-        yield None
-        return
-    engine = create_engine(
-        "sqlite+pysqlite://",
-        poolclass=NullPool,
-        hide_parameters=True,
-        creator=lambda: sqlite3.connect(f"{location.file.absolute().as_uri()}?mode=ro", uri=True),
-    )
-    try:
-        with engine.connect() as connection:
-            yield connection if check_version(connection, location) == HEAD else None
-    except DBAPIError as error:
-        raise failures.at_start(error, location) from error
 
 
 def _script(connection: Connection, statement: str) -> None:

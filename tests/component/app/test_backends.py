@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.app import backends, restarts, stopping
+from csi_cinderlib.app import backends, stopping
 from csi_cinderlib.app.backends import RunningBackends
 from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.backend import forking
@@ -142,17 +142,13 @@ def test_a_controller_none_of_whose_back_ends_ever_worked_ends_with_the_reason(r
 
 
 def test_a_back_end_that_waits_for_its_next_attempt_is_started_at_once_when_an_administrator_asks(
-    run: Run, late: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, late: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stopping, "RETRY_SECONDS", (3600.0,))
     running, registry = run(late_driver(late), WELL)
     wait_for(lambda: "there is no driver" in registry.all()[0].failure)
     late.write_text(LATE)
-    request = tmp_path / restarts.DIRECTORY / "late"
-    request.parent.mkdir()
-    request.write_text("")
-    running.obey()
-    assert not request.exists()
+    running.restart("late")
     wait_for(lambda: registry.all()[0].ready)
 
 

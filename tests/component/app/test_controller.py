@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.app import controller
+from csi_cinderlib.app.console import Console
 from csi_cinderlib.app.controller import ControllerSide
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.leadership import Leadership
@@ -35,7 +36,7 @@ def _no_warm_process_left() -> Iterator[None]:
 
 def side_with_a_back_end(state_dir: Path, **options: object) -> tuple[Readiness, RemoteBackend]:
     settings, readiness = Settings(state_dir=state_dir), Readiness()
-    side = ControllerSide(settings, Stopping(), Keys(settings), readiness)
+    side = ControllerSide(settings, Console(settings, readiness, Stopping()), Keys(settings), readiness)
     side.store = ObservedStore()
     driver = "tests.support.fakes.nothing.NothingDriver"
     backend = side._make(BackendSettings(name="array", driver=driver, options=options))
@@ -88,7 +89,7 @@ def test_a_lease_is_released_although_a_look_for_orphans_is_under_way(
     """It ends soon, since no driver is at work any more; another controller would have to wait for the lease to run out."""
     monkeypatch.setattr(controller, "SETTLED_SECONDS", 60.0)
     settings, stopping, store = Settings(state_dir=tmp_path), Stopping(), MemoryStore()
-    side = ControllerSide(settings, stopping, Keys(settings), Readiness())
+    side = ControllerSide(settings, Console(settings, Readiness(), stopping), Keys(settings), Readiness())
     record = StoredLease(store, store)
     side._leadership = Leadership(Lease(record, "me"))
     assert side._leadership.wait(stopping, Readiness())
@@ -101,7 +102,7 @@ def test_a_lease_is_released_although_a_look_for_orphans_is_under_way(
 def test_a_controller_that_lost_its_lease_writes_nothing_where_nodes_register(tmp_path: Path) -> None:
     """Beside a database that is another store: its successor has told the nodes of other keys perhaps."""
     settings, stopping, store = Settings(state_dir=tmp_path), Stopping(), MemoryStore()
-    side = ControllerSide(settings, stopping, Keys(settings), Readiness())
+    side = ControllerSide(settings, Console(settings, Readiness(), stopping), Keys(settings), Readiness())
     side.store, side._nodes = store, MemoryStore()
     side._leadership = Leadership(Lease(StoredLease(store, store), "me"))
     side._lead()

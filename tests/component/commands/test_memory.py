@@ -26,8 +26,8 @@ def peaks(directory: Path, volumes: int) -> dict[str, float]:
     return {
         "import": peak(*PROGRAM, "import", *state, str(directory / "all")),
         "import again": peak(*PROGRAM, "import", *state, str(directory / "all")),
-        "volumes": peak(*PROGRAM, "volumes", *state),
-        "volumes -o json": peak(*PROGRAM, "volumes", *state, "-o", "json"),
+        "volumes": peak(*PROGRAM, "get", "volumes", *state),
+        "volumes -o json": peak(*PROGRAM, "get", "volumes", *state, "-o", "json"),
         "export": peak(*PROGRAM, "export", *state, str(directory / "again")),
     }
 

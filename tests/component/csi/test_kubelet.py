@@ -107,11 +107,11 @@ def test_health_asks_over_the_socket_and_tells_alive_from_ready(directory: Path)
     stop = kubelet.serve_health(f"127.0.0.1:{port}", path, readiness)
     try:
         assert get(port, "/healthz") == (200, "ok\n")
-        assert get(port, "/readyz") == (503, "starting\n")
+        assert get(port, "/readyz") == (503, "this process is still starting\n")
         readiness.standby("standby: another holds the lease")
         assert (get(port, "/healthz"), get(port, "/readyz")) == ((200, "ok\n"), (200, "ok\n"))
         readiness.failed("the store is away")
-        assert get(port, "/readyz") == (503, "starting\n")
+        assert get(port, "/readyz") == (503, "this process is still starting\n")
         readiness.ready()
         assert get(port, "/readyz") == (200, "ok\n")
         trouble = "all is lost"

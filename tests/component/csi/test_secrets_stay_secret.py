@@ -149,7 +149,13 @@ def assert_clean(what: str, content: bytes) -> None:
 def commands(state_dir: Path, out: Path) -> bytes:
     """What the program's own commands say about that store, after the process has ended."""
     said = b""
-    for words in (["volumes"], ["orphans"], ["export", str(out)], ["migrate"]):
+    for words in (
+        ["get", "volumes", "-o", "json"],
+        ["get", "attachments", "-o", "json"],
+        ["get", "orphans"],
+        ["export", str(out)],
+        ["migrate"],
+    ):
         argv = [sys.executable, "-m", "csi_cinderlib", *words, "--state-dir", str(state_dir)]
         argv += ["--config", str(state_dir / "config.yaml"), "--log-level", "debug"]
         done = subprocess.run(argv, capture_output=True, timeout=100, check=False)

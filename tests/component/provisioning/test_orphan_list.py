@@ -15,6 +15,7 @@ from csi_cinderlib.model.records import Attachment, GroupSnapshot, Node, Snapsho
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.memory import MemoryStore
+from csi_cinderlib.provisioning import remedies
 from csi_cinderlib.provisioning.orphans import Orphan, Orphans
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -57,6 +58,7 @@ def test_each_kind_is_described(store: MemoryStore) -> None:
     assert listed(store) == [
         Orphan(
             kind="attachment",
+            fix="disconnect it",
             id="a",
             volume_id="v",
             node="worker-1",
@@ -66,6 +68,7 @@ def test_each_kind_is_described(store: MemoryStore) -> None:
         ),
         Orphan(
             kind="snapshot",
+            fix="undo the creation",
             id="s",
             name="snap",
             claim="shop/daily",
@@ -75,10 +78,17 @@ def test_each_kind_is_described(store: MemoryStore) -> None:
             **common,
         ),
         Orphan(
-            kind="group snapshot", id="g", name="together", status="deleting", reason=f"it is deleting {DUE}", **common
+            kind="group snapshot",
+            fix="finish the deletion",
+            id="g",
+            name="together",
+            status="deleting",
+            reason=f"it is deleting {DUE}",
+            **common,
         ),
         Orphan(
             kind="volume",
+            fix="undo the creation",
             id="v",
             name="pvc-1",
             claim="shop/data",
@@ -106,7 +116,9 @@ def test_the_message_of_a_record_is_its_reason(store: MemoryStore) -> None:
 )
 def test_a_record_that_cannot_be_read_is_listed_by_its_id(store: MemoryStore, kind: Any, name: str) -> None:
     store._put_raw(kind, "broken", "1-x", "{")
-    assert listed(store) == [Orphan(kind=name, id="broken", reason="its record cannot be read")]
+    assert listed(store) == [
+        Orphan(kind=name, id="broken", reason="its record cannot be read", instead=remedies.RESTORE)
+    ]
 
 
 def test_a_node_id_that_cannot_be_read_is_a_node_that_is_gone(store: MemoryStore) -> None:

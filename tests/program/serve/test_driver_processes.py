@@ -107,11 +107,11 @@ def test_an_administrator_restarts_a_back_end_that_hangs(
     assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
     until(lambda: pid_of(driver, "array") not in (0, before), driver)
     assert pid_of(driver, "quick") == quick
-    assert cli.main(["backends", "restart", "nothing", *state]) == 1
+    assert cli.main(["backends", "restart", "nothing", *state]) == 2
     assert "back end 'nothing' does not exist" in capsys.readouterr().err
     driver.stop()
-    assert cli.main(["backends", "restart", "array", *state]) == 1
-    assert "no controller is running" in capsys.readouterr().err
+    assert cli.main(["backends", "restart", "array", *state]) == 2
+    assert "no driver is running" in capsys.readouterr().err
 
 
 def test_a_call_that_runs_when_options_change_ends_in_the_process_it_began_in(start: Start, tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""HTTP on one connection of the administration socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from csi_cinderlib import errors
+from csi_cinderlib.app.routes import Request, Routes
+from csi_cinderlib.errors import DriverError, InvalidRequest
+from csi_cinderlib.observe import logs, redact
+
+_STATUS: tuple[tuple[type[DriverError], int], ...] = (
+    (errors.NotFound, 404),
+    (errors.InvalidRequest, 400),
+    (errors.ConfigurationError, 400),
+    (errors.Unsupported, 405),
+    (errors.OperationPending, 409),
+    (errors.PreconditionFailed, 409),
+    (errors.NotReady, 503),
+)
+LONGEST_BODY = 1 << 16
+"""Bytes."""
+
+_log = logs.logger(__name__)
+
+
+def serve(connection: socket.socket, routes: Routes) -> None:
+    """Read one request and answer it. Raises OSError when the client goes away or is too slow."""
+    _Handler(connection, routes)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_version, sys_version = "csi-cinderlib", ""
+
+    def __init__(self, connection: socket.socket, routes: Routes) -> None:
+        self._routes = routes
+        super().__init__(connection, ("", 0), None)  # type: ignore[arg-type]  # there is no server object
+
+    def do_GET(self) -> None:
+        try:
+            status, answer = 200, redact.mapping(self._routes.answer(self._request()))
+        except DriverError as error:
+            status, answer = next((code for kind, code in _STATUS if isinstance(error, kind)), 500), _told(error)
+        except OSError:
+            raise
+        except Exception as error:
+            _log.exception("an administration request failed", error, method=self.command, path=self.path)
+            message = f"unexpected {type(error).__name__}: the process's log has details"
+            status, answer = 500, {"error": type(error).__name__, "message": message}
+        self._send(status, answer)
+
+    do_PUT = do_POST = do_GET
+
+    def _request(self) -> Request:
+        """Raises InvalidRequest."""
+        parts = urlsplit(self.path)
+        return Request(
+            method=self.command,
+            path=unquote(parts.path),
+            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+            body=self._body(),
+        )
+
+    def _body(self) -> Mapping[str, object]:
+        length = self.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdecimal()) or int(length) > LONGEST_BODY:
+            raise InvalidRequest("Content-Length", f"must be at most {LONGEST_BODY}")
+        if not (data := self.rfile.read(int(length))):
+            return {}
+        try:
+            body = json.loads(data)
+        except (ValueError, RecursionError):
+            raise InvalidRequest("body", "is not JSON") from None
+        if not isinstance(body, dict):
+            raise InvalidRequest("body", "must be a JSON object")
+        return body
+
+    def _send(self, status: int, answer: Mapping[str, object]) -> None:
+        data = json.dumps(answer, ensure_ascii=False, default=str).encode(errors="replace") + b"\n"
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are not worth a line; what they change is logged where it is changed."""
+
+
+def _told(error: DriverError) -> dict[str, object]:
+    return {"error": type(error).__name__, "message": redact.text(str(error))}

@@ -1,0 +1,61 @@
+"""Signals that ask a running process for something else than to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+from csi_cinderlib.observe import logs
+
+NUMBERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_log = logs.logger(__name__)
+
+
+def hold_back() -> None:
+    """Ignore them until `Signals` takes them: by default, each of them ends a process."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+class Signals:
+    """Carries out what signals ask for in a thread of its own, also while the main thread waits; several equal ones at once, once.
+
+    Args:
+        actions: by signal. One that has none is logged.
+    """
+
+    def __init__(self, actions: Mapping[signal.Signals, Callable[[], object]]) -> None:
+        self._actions = actions
+        self._asked, self._ask = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(self._asked, True)
+
+    def listen(self) -> None:
+        """Call it in the main thread."""
+        for number in NUMBERS:
+            signal.signal(number, self._signalled)
+        threading.Thread(target=self._run, name="signals", daemon=True).start()
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        """It may interrupt any line of the main thread, which may hold any lock."""
+        try:
+            os.write(self._ask, bytes((number,)))
+        except BlockingIOError:  # thousands are waiting already
+            return
+
+    def _run(self) -> None:
+        while True:
+            for number in dict.fromkeys(os.read(self._asked, 4096)):
+                self._carry_out(signal.Signals(number))
+
+    def _carry_out(self, number: signal.Signals) -> None:
+        action = self._actions.get(number)
+        if action is None:
+            _log.info("signal ignored", signal=number.name)
+            return
+        try:
+            action()
+        except Exception as error:
+            _log.exception("what a signal asked for failed", error, signal=number.name)

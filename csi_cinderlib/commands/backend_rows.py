@@ -1,0 +1,60 @@
+"""The back ends as rows: what is configured, what the running driver says of them, and how many volumes each has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from csi_cinderlib.commands import running
+from csi_cinderlib.config import live
+from csi_cinderlib.errors import DriverError
+from csi_cinderlib.inspection.lists import volume_counts
+
+if TYPE_CHECKING:
+    from csi_cinderlib.config.settings import Settings
+    from csi_cinderlib.persistence.api import Store
+
+Seen = Mapping[str, Any]
+
+
+def rows(settings: Settings, store: Store) -> Iterator[Mapping[str, Any]]:
+    """In the order of the configuration; then those that only records name."""
+    counts, found = volume_counts(store), live.backends(settings)
+    seen, otherwise = states(settings)
+    for backend in found.backends:
+        yield _row(backend.name, backend.driver, counts.pop(backend.name, 0), seen.get(backend.name, otherwise))
+    for path, error in found.unreadable.items():
+        yield _row(path.name, "", counts.pop(path.name, 0), {"state": "unreadable", "reason": str(error)})
+    for name in sorted(counts):
+        yield _row(name, "", counts[name], {"state": "not configured", "reason": "volumes name it"})
+
+
+def states(settings: Settings) -> tuple[Mapping[str, Seen], Seen]:
+    """What the running driver says of each back end, and what is to be said of the others."""
+    try:
+        found = running.request(settings, "GET", "/status").get("backends", [])
+    except DriverError as error:
+        return {}, {"state": "unknown", "reason": str(error)}
+    seen = {backend["name"]: {**backend, **_capacity(backend.get("pools", ()))} for backend in found}
+    return seen, {"state": "unknown", "reason": "the running driver does not name it"}
+
+
+def _capacity(pools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Of all pools; what one of them does not limit or know is left out."""
+    figures = {name: [pool[name] for pool in pools] for name in ("total_gib", "free_gib")}
+    return {name: round(sum(values)) for name, values in figures.items() if values and None not in values}
+
+
+def _row(name: str, driver: str, volumes: int, seen: Seen) -> Mapping[str, Any]:
+    return {
+        "name": name,
+        "state": seen.get("state", ""),
+        "protocol": seen.get("protocol", ""),
+        "total_gib": seen.get("total_gib", ""),
+        "free_gib": seen.get("free_gib", ""),
+        "volumes": volumes,
+        "reason": seen.get("reason", ""),
+        "driver": driver,
+        "restarts": seen.get("restarts", ""),
+        "pools": [pool["name"] for pool in seen.get("pools", ())],
+    }

@@ -1,0 +1,55 @@
+"""Opens the metadata store for commands that only look."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from csi_cinderlib.commands import output
+from csi_cinderlib.errors import DriverError
+
+if TYPE_CHECKING:
+    from csi_cinderlib.config.settings import Settings
+    from csi_cinderlib.persistence.api import Store
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Store]:
+    """The records, beside a running driver. Changes nothing. Raises ConfigurationError or StoreUnavailable."""
+    from csi_cinderlib.app import stores
+
+    if settings.store.plugin in stores.IN_MEMORY:
+        from csi_cinderlib.commands.running_store import RunningStore
+
+        yield RunningStore(settings)
+        return
+    with stores.reading(settings) as store:
+        yield store
+
+
+@contextmanager
+def registry(settings: Settings, store: Store) -> Iterator[Store | None]:
+    """Where nodes register; None, with a note on standard error, if that cannot be reached from here."""
+    from csi_cinderlib.app import stores
+
+    with ExitStack() as undo:
+        try:
+            other = undo.enter_context(stores.node_registry(settings))
+        except DriverError as error:
+            output.print_text(f"registered nodes cannot be read: {error}", sys.stderr)
+            yield None
+            return
+        yield other or store
+
+
+def orphans(settings: Settings, store: Store) -> list[dict[str, Any]]:
+    """All that is unfinished."""
+    from csi_cinderlib.commands.running_store import RunningStore
+    from csi_cinderlib.inspection import lists
+
+    if isinstance(store, RunningStore):
+        return store.orphans()
+    with registry(settings, store) as known:
+        return lists.orphans(store, known)

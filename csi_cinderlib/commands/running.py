@@ -1,0 +1,140 @@
+"""Asks the process that runs with a state directory, over its administration socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from csi_cinderlib.app import admin
+from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.errors import DriverError, HostError, InvalidRequest
+
+SECONDS = 10.0
+"""For a request that only looks at memory."""
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred: the process, its user and its group."""
+_BAD_INPUT = frozenset({400, 404, 405})
+
+
+class NotRunning(InvalidRequest):
+    """No process runs with that state directory: there is nothing to look at."""
+
+    def __init__(self, directory: Path) -> None:
+        DriverError.__init__(
+            self,
+            f"no driver is running with state directory {directory}; start it, or name another one by --config or --state-dir",
+        )
+
+
+class Silent(HostError):
+    """The process does not answer.
+
+    Attributes:
+        pid: of the process that listens; 0 where it is not known.
+    """
+
+    def __init__(self, directory: Path, problem: str, pid: int = 0) -> None:
+        who = f"process {pid}" if pid else "the process"
+        super().__init__(f"{who} with state directory {directory} {problem}")
+        self.pid = pid
+
+
+class Refused(DriverError):
+    """The process answered that it cannot do that now.
+
+    Args:
+        status: HTTP's.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotAccepted(InvalidRequest):
+    """The process answered that it was asked for something wrong."""
+
+    def __init__(self, status: int, message: str) -> None:
+        DriverError.__init__(self, message)
+        self.status = status
+
+
+def request(
+    settings: Settings, method: str, path: str, body: Mapping[str, object] | None = None, *, patience: float = SECONDS
+) -> dict[str, Any]:
+    """What the process answers.
+
+    Args:
+        path: with its query; names in it quoted (`urllib.parse.quote(name, safe="")`).
+        patience: seconds for the answer.
+
+    Raises:
+        NotRunning: no process runs with the settings' state directory.
+        Silent: it does not answer, or this user may not ask it.
+        NotAccepted: there is no such object, or something is wrong with the request.
+        Refused: it cannot do that now.
+    """
+    directory = settings.state_dir
+    connection = _connected(directory, patience)
+    pid = _peer(connection)
+    try:
+        with closing(connection):
+            status, data = _exchange(connection, method, path, body)
+        answer = json.loads(data)
+    except TimeoutError:
+        raise Silent(directory, f"did not answer within {patience:.0f} s", pid) from None
+    except (OSError, ValueError) as error:
+        raise Silent(directory, f"broke off its answer ({type(error).__name__})", pid) from None
+    if status == 200:
+        return dict(answer)
+    kind = NotAccepted if status in _BAD_INPUT else Refused
+    raise kind(status, str(answer.get("message", f"HTTP status {status}")))
+
+
+def _connected(directory: Path, patience: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(patience)
+    try:
+        with admin.address(directory) as where:
+            connection.connect(where)
+    except OSError as error:
+        connection.close()
+        if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
+            raise NotRunning(directory) from None
+        if isinstance(error, BlockingIOError):  # a unix socket whose queue is full
+            raise Silent(directory, "does not accept connections") from None
+        raise Silent(directory, f"cannot be asked: {error.strerror or error}") from None
+    return connection
+
+
+def _peer(connection: socket.socket) -> int:
+    pid, _, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(pid)
+
+
+def _exchange(
+    connection: socket.socket, method: str, path: str, body: Mapping[str, object] | None
+) -> tuple[int, bytes]:
+    """HTTP's status and the answer's body. Raises OSError, ValueError."""
+    from http.client import HTTPConnection, HTTPException
+
+    client = HTTPConnection("localhost")
+    client.sock = connection
+    try:
+        client.request(
+            method,
+            path,
+            body=None if body is None else json.dumps(body),
+            headers={"Content-Type": "application/json", "Connection": "close"},
+        )
+        response = client.getresponse()
+        return response.status, response.read()
+    except HTTPException as error:
+        raise ValueError(f"no HTTP answer: {error!r}") from error
+    finally:
+        client.close()

@@ -1,0 +1,1 @@
+"""What operators see of records, back ends, nodes and this host. Reads only."""

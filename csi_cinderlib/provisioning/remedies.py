@@ -1,0 +1,29 @@
+"""What can be done about each kind of orphan: by the driver, or else by an operator."""
+
+from __future__ import annotations
+
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
+
+RESTORE = "Restore its record from an export."
+NODE_GONE = (
+    "If the node is gone for good, delete its Node object, or taint it with node.kubernetes.io/out-of-service; "
+    "Kubernetes then detaches the volume."
+)
+
+
+def fix(record: Volume | Snapshot | GroupSnapshot | Attachment) -> str:
+    """What `finish` does, as an imperative."""
+    if isinstance(record, Attachment):
+        return "disconnect it"
+    if record.status is Status.EXTENDING:
+        return "finish the extension"
+    return "finish the deletion" if record.status is Status.DELETING else "undo the creation"
+
+
+def look(id: str) -> str:
+    """For what may not be this installation's, or is out of its driver's reach."""
+    return f"Look for it on the back end, and then run `csi-cinderlib orphans forget {id}`."
+
+
+def of_group(group_snapshot: str) -> str:
+    return f"It is part of group snapshot {group_snapshot!r}: fix that."
