@@ -20,6 +20,7 @@ from csi_cinderlib.cinder import (
     group_calls,
     loading,
     ratings,
+    reached,
     snapshot_calls,
     volume_calls,
 )
@@ -71,6 +72,8 @@ class CinderDriver:
         self._show_secrets = contextlib.ExitStack()
         self._starting = threading.Lock()
         self._is_first_report = True
+        self._errors: list[str] = []
+        """What the driver logged while it was set up, until it reports."""
         self._engine = Engine(settings, store=store, runtime=runtime, meter=meter, check_lease=check_lease)
 
     # --- being there
@@ -121,7 +124,8 @@ class CinderDriver:
         own_limit = loading.calls_at_a_time(driver)
         calls = self.settings.max_concurrent_calls or own_limit
         engine.limit(calls, extra=0 if calls == own_limit else 1)
-        loading.set_up(self.settings, driver, engine.context, engine.work())
+        with reached.heard() as self._errors:
+            loading.set_up(self.settings, driver, engine.context, engine.work())
         # Before the first call is served, which may concern a volume that is to be exported again.
         self._exports = exports.Exports(engine, driver) if self._exports_at_start(driver) else None
         engine.driver = driver
@@ -188,12 +192,17 @@ class CinderDriver:
         driver = engine.ready_driver()
         # Set-up has just made the driver ask its array for the report; the first time, that one will do.
         refresh, self._is_first_report = not self._is_first_report, False
-        raw = engine.call(engine.work(), driver.get_volume_stats, refresh=refresh)
+        with reached.heard() as errors:
+            raw = engine.call(engine.work(), driver.get_volume_stats, refresh=refresh)
+        errors, self._errors = [*self._errors, *errors], []
         if not raw:
-            raise BackendUnavailable(engine.name, "its driver reports nothing about itself")
+            raise BackendUnavailable(engine.name, f"its driver reports nothing about itself{reached.told(errors)}")
         raw = {**raw, **engine.call_quietly(engine.work(), ratings.functions, driver, raw)}
         report = Report(raw=raw, ratio=driver.configuration.safe_get("max_over_subscription_ratio"))
-        if not all(pool.name for pool in self._parsed(report).pools):
+        parsed = self._parsed(report)
+        if why := reached.why_not(raw, parsed, errors):
+            raise BackendUnavailable(engine.name, why)
+        if not all(pool.name for pool in parsed.pools):
             raise BackendUnavailable(engine.name, "its driver reports a pool without a name")
         return report
 

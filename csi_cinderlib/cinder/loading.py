@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from csi_cinderlib.backend.stats import DriverTraits
-from csi_cinderlib.cinder import conf, faults, shares, standins
+from csi_cinderlib.cinder import conf, faults, option_check, shares, standins
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import Work, routed, working
 from csi_cinderlib.config.settings import BackendSettings
@@ -89,10 +89,11 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
             db=sys.modules["cinder.db.api"],  # the base class ignores it; Hitachi and its derivatives do not
         )
     except Exception as error:
-        conf.check(settings.name, section, settings.options, own)
         unset = conf.without_value(section, own)
-        raise faults.translate_setup(settings.name, settings.driver, error, unset=unset) from error
-    conf.check(settings.name, section, settings.options, [*own, *own_options(type(made))])
+        ours = faults.translate_setup(settings.name, settings.driver, error, unset=unset)
+        option_check.check_early(settings, section, own, None if isinstance(error, ValueError) else ours)
+        raise ours from error
+    option_check.check(settings, section, [*own, *own_options(type(made))])
     _gate(settings, type(made), options)  # NetApp's class makes an object of another one
     if clones_at_source_size(made):
         shares.clone_by_copy(made)

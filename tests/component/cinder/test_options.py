@@ -19,17 +19,18 @@ from tests.support.local_backends import MakeBackend
 
 
 def read_back(value: object, option: Any) -> Any:
-    """What oslo.config makes of a value that we write."""
+    """What oslo.config makes of a value that we give it."""
     from oslo_config import cfg
 
-    file = conf.ConfFile({"section": {"key": value}})
-    file.write()
+    sections = conf.Sections({"section": {"key": value}})
     parser = cfg.ConfigOpts()
     parser.register_opt(option, group="section")
-    conf.register(parser)
-    parser([], default_config_files=[str(file.path)])
-    file.close()
-    return parser.section.key
+    parser([], default_config_files=[str(sections.path)])
+    conf.attach(parser, conf.Source([sections]))
+    try:
+        return parser.section.key
+    finally:
+        sections.close()
 
 
 PRINTABLE = st.text(
