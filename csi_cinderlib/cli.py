@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "migrate": "Bring the metadata store's tables to this version.",
         "export": "Write all metadata to a file.",
         "import": "Read exported metadata into an empty store.",
+        "convert": "Convert a configuration of Cinder, cinderlib or Ember-CSI.",
         "crds": "Print the CustomResourceDefinitions.",
         "doctor": "Check this host for the tools a node needs.",
         "new-key": "Make a key that seals secrets.",

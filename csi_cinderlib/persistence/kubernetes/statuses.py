@@ -45,7 +45,7 @@ class Statuses:
     def ensure(self, backend: str, driver: str) -> Json:
         """The object of a back end, made or corrected if need be. Raises PreconditionFailed: it is another CSI driver's."""
         path, spec = BACKEND.path(self._namespace, object_name(backend)), {"name": backend, "driver": driver}
-        found = self._find(path) or self._create(backend, spec) or self._client.get(path)
+        found = self._find(path) or self._create(backend, driver) or self._client.get(path)
         if not self._owns(found):
             raise PreconditionFailed(
                 f"StorageBackend {object_name(backend)!r} belongs to the CSI driver {_owner(found)!r}: rename one of the two back ends, or "
@@ -67,11 +67,10 @@ class Statuses:
                 raise
         return None
 
-    def _create(self, backend: str, spec: Json) -> Json | None:
+    def _create(self, backend: str, driver: str) -> Json | None:
         """None when another controller was quicker."""
-        labels = {f"{LABEL}backend": label_value(backend), OWNER: label_value(self._driver_name)}
-        metadata = {"name": object_name(backend), "labels": labels}
-        body = {"apiVersion": API_VERSION, "kind": BACKEND.kind, "metadata": metadata, "spec": spec}
+        body = manifest(backend, driver)
+        body["metadata"]["labels"][OWNER] = label_value(self._driver_name)
         try:
             return self._client.post(BACKEND.path(self._namespace), body)
         except ApiError as error:
@@ -129,6 +128,13 @@ class Statuses:
 
     def close(self) -> None:
         self._client.close()
+
+
+def manifest(backend: str, driver: str) -> Json:
+    """The object of a back end, without an owner: the CSI driver that has such a back end adopts it."""
+    metadata = {"name": object_name(backend), "labels": {f"{LABEL}backend": label_value(backend)}}
+    spec = {"name": backend, "driver": driver}
+    return {"apiVersion": API_VERSION, "kind": BACKEND.kind, "metadata": metadata, "spec": spec}
 
 
 def _owner(found: Json) -> str:

@@ -1,0 +1,133 @@
+"""A cinder.conf, which may consist of several files, as oslo.config and Cinder read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from csi_cinderlib.config.near import suggestion
+from csi_cinderlib.conversion import cinder_options
+from csi_cinderlib.conversion.files import File
+from csi_cinderlib.conversion.model import GivenBackend, Note, Source, Table, dropped, translated
+from csi_cinderlib.errors import ConfigurationError
+
+PRODUCT = "OpenStack Cinder"
+LVM = "cinder.volume.drivers.lvm.LVMVolumeDriver"
+"""Cinder's own default of `volume_driver`."""
+SHARED = "backend_defaults"
+_DEFAULT = "DEFAULT"
+_SINGLE = "default"
+"""The name of a back end that is in [DEFAULT], if it has no `volume_backend_name`."""
+
+_Sections = dict[str, dict[str, tuple[str, ...]]]
+
+
+def read(files: Iterable[File]) -> Source:
+    """The enabled back ends, and what else concerns them.
+
+    Raises:
+        ConfigurationError: a file has a syntax error, or there is no back end.
+    """
+    files = list(files)
+    sections = _united([_parse(file) for file in files])
+    default = sections.get(_DEFAULT, {})
+    enabled = [name.strip() for name in default.get("enabled_backends", ("",))[-1].split(",") if name.strip()]
+    if not enabled:
+        return _single(files[0].place, sections)
+    missing = [name for name in enabled if _key(name) not in sections]
+    if missing:
+        hint = suggestion(missing[0], sections.keys() - {_DEFAULT, SHARED})
+        raise ConfigurationError(
+            f"{files[0].place}: [DEFAULT] enabled_backends",
+            f"names {missing[0]!r}, but there is no section [{missing[0]}]{hint and '; ' + hint}",
+        )
+    names = list(dict.fromkeys(enabled))
+    notes = [*_of_sections(sections, {_key(name) for name in names}), *_of_files(files)]
+    backends = tuple(_backend(name, sections[_key(name)], sections) for name in names)
+    rest = {key: value for key, value in default.items() if key != "enabled_backends"}
+    return Source(product=PRODUCT, backends=backends, defaults=rest, notes=tuple(notes))
+
+
+def _single(place: str, sections: _Sections) -> Source:
+    """The one back end of a cinder.conf from before `enabled_backends`: its options are in [DEFAULT]."""
+    default = sections.get(_DEFAULT, {})
+    if "volume_driver" not in default:
+        others = [name for name, options in sections.items() if "volume_driver" in options]
+        hint = f"add enabled_backends = {','.join(others)}" if others else "it configures no volume service"
+        raise ConfigurationError(f"{place}: [DEFAULT] enabled_backends", f"is missing; {hint}")
+    name = default.get("volume_backend_name", (_SINGLE,))[-1] or _SINGLE
+    own = {key: value for key, value in default.items() if not cinder_options.belongs_to_default(key)}
+    rest = {key: value for key, value in default.items() if key not in own}
+    note = translated("[DEFAULT] volume_driver", f"there is no enabled_backends: [DEFAULT] is the back end {name!r}")
+    backend = _backend(name, own, sections)
+    return Source(product=PRODUCT, backends=(backend,), defaults=rest, notes=(note, *_of_sections(sections, set())))
+
+
+def _backend(name: str, options: Table, sections: Mapping[str, Table]) -> GivenBackend:
+    own = dict(options)
+    shared = dict(sections.get(SHARED, {}))
+    driver = _last(own.pop("volume_driver", ()) or shared.pop("volume_driver", ()))
+    shared.pop("volume_driver", None)
+    return GivenBackend(name=name, driver=driver or LVM, own=own, shared=shared, sections=sections)
+
+
+def _last(value: object) -> str:
+    return str(value[-1]) if isinstance(value, tuple) and value else ""
+
+
+def _of_sections(sections: _Sections, used: set[str]) -> list[Note]:
+    notes = []
+    for name, options in sections.items():
+        if name in used or name in (_DEFAULT, SHARED):
+            continue
+        if "volume_driver" in options:
+            notes.append(dropped(f"[{name}]", "is not in enabled_backends"))
+        else:
+            notes.append(dropped(f"[{name}]", cinder_options.why_no_section(name)))
+    return notes
+
+
+def _of_files(files: list[File]) -> list[Note]:
+    """Which files were taken, where there are several."""
+    return [translated(file.place, "is read after the files before it") for file in files[1:]]
+
+
+def _united(parsed: Iterable[_Sections]) -> _Sections:
+    """The sections of all files. A later file's assignments follow an earlier one's; the last one counts, but for options of several values."""
+    united: _Sections = {}
+    for sections in parsed:
+        for name, options in sections.items():
+            place = united.setdefault(name, {})
+            for key, values in options.items():
+                place[key] = place.get(key, ()) + values
+    return united
+
+
+def _key(section: str) -> str:
+    """oslo.config ignores case in the names of sections, except DEFAULT's."""
+    return section if section == _DEFAULT else section.lower()
+
+
+def _parse(file: File) -> _Sections:
+    from oslo_config import iniparser  # only a cinder.conf needs it
+
+    sections: _Sections = {}
+
+    class Parser(iniparser.BaseParser):
+        section = ""
+
+        def new_section(self, section: str) -> None:
+            self.section = _key(section)
+            sections.setdefault(self.section, {})
+
+        def assignment(self, key: str, value: list[str]) -> None:
+            if not self.section:
+                raise iniparser.ParseError("There is an assignment before the first [section]", self.lineno, "")
+            options = sections[self.section]
+            options[key] = (*options.get(key, ()), "\n".join(value))
+
+    parser = Parser()
+    try:
+        parser.parse(file.text.split("\n"))
+    except iniparser.ParseError as error:  # its text quotes the line
+        raise ConfigurationError(file.place, f"line {error.lineno}: {error.msg}") from None
+    return sections

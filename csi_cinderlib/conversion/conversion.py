@@ -1,0 +1,162 @@
+"""What becomes of a source as a whole."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from csi_cinderlib.backend import catalogue
+from csi_cinderlib.backend.catalogue import Catalogue, Driver
+from csi_cinderlib.config.check import BACKEND_NAME
+from csi_cinderlib.conversion import options, references
+from csi_cinderlib.conversion.cinder_options import READ_BY_DRIVERS, why_not_in_default
+from csi_cinderlib.conversion.model import (
+    Conversion,
+    ConvertedBackend,
+    GivenBackend,
+    Note,
+    Source,
+    dropped,
+    failed,
+    translated,
+)
+from csi_cinderlib.errors import InvalidRequest
+
+_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_RESERVED = frozenset({"DEFAULT", "backend_defaults"})
+
+
+def convert(source: Source) -> Conversion:
+    """Convert what can be converted; the notes name the rest."""
+    known = catalogue.load()
+    notes = list(source.notes)
+    backends: list[ConvertedBackend] = []
+    for backend in source.backends:
+        name = _free_name(backend.name, {done.name for done in backends})
+        driver = _driver(backend, known)
+        if isinstance(driver, Note):
+            notes.append(Note(driver.verdict, driver.item, driver.reason, name))
+            continue
+        converted, reasons = options.convert(backend, name, driver, known, source.defaults)
+        backends.append(converted)
+        notes += _of_driver(backend, converted) + reasons
+    defaults, reasons = _defaults(source, known)
+    notes += [*reasons, *_of_shared(source, known)]
+    return Conversion(
+        product=source.product,
+        backends=tuple(backends),
+        cinder_defaults=defaults,
+        settings=source.settings,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def for_target(conversion: Conversion, target: str) -> Conversion:
+    """With notes on what the document of this kind has no place for."""
+    notes = list(conversion.notes)
+    if target != "config":
+        notes += [
+            failed(f"[DEFAULT] {name}", "the chart sets no options of [DEFAULT]; --to config does")
+            for name in conversion.cinder_defaults
+        ]
+    if target in ("secret", "objects"):
+        notes += [failed(name, "set it in the chart's values, which --to chart writes") for name in conversion.settings]
+    return replace(conversion, notes=tuple(notes))
+
+
+def _free_name(given: str, taken: set[str]) -> str:
+    """The back end's name, or one that is near it if this driver does not take it."""
+    base = re.sub(r"[^A-Za-z0-9_.-]", "-", given)[:50].lstrip("_.-") or "backend"
+    base = f"{base}-1" if base in _RESERVED else base
+    wanted = given if BACKEND_NAME.fullmatch(given) and given not in _RESERVED else base
+    number, name = 1, wanted
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _driver(backend: GivenBackend, known: Catalogue) -> Driver | str | Note:
+    """The driver in the catalogue, the path of another one, or why there is none."""
+    with suppress(InvalidRequest):
+        return known.find(backend.driver)
+    short = [driver for driver in known.drivers if driver.name.lower().removesuffix("driver") == backend.driver.lower()]
+    if len(short) == 1:
+        return short[0]
+    if _CLASS.fullmatch(backend.driver) and not backend.driver.startswith("cinder."):
+        return backend.driver
+    near = difflib.get_close_matches(
+        backend.driver.rpartition(".")[2], [driver.name for driver in known.drivers], cutoff=0.8
+    )
+    hint = f"did you mean {' or '.join(near)}?" if near else ""
+    return failed(
+        "driver", f"{backend.driver} is not a driver of Cinder {known.cinder}" + (f"; {hint}" if hint else "")
+    )
+
+
+def _of_driver(given: GivenBackend, converted: ConvertedBackend) -> list[Note]:
+    if given.driver == converted.driver:
+        return []
+    return [translated("driver", f"{given.driver} is {converted.driver}", converted.name)]
+
+
+def _defaults(source: Source, known: Catalogue) -> tuple[dict[str, object], list[Note]]:
+    """The options of Cinder's [DEFAULT] that drivers read, and notes on the others."""
+    values: dict[str, object] = {}
+    notes: list[Note] = []
+    scope = references.Scope(default=source.defaults, sections={})
+    of_drivers = {option.name for driver in known.drivers for option in driver.options} | {
+        option.name for option in known.common
+    }
+    referred = set(_referred(source))
+    for name, given in source.defaults.items():
+        item = f"[DEFAULT] {name}"
+        if name in READ_BY_DRIVERS:
+            try:
+                resolved = references.resolve(given, scope)
+            except references.Unresolved as error:
+                notes.append(failed(item, str(error)))
+                continue
+            values[name] = resolved[-1] if isinstance(resolved, tuple) else resolved
+        elif name in referred:
+            notes.append(translated(item, "its value is put where other options refer to it"))
+        else:
+            notes.append(dropped(item, _why_dropped(name, of_drivers)))
+    return values, notes
+
+
+def _why_dropped(name: str, of_drivers: set[str]) -> str:
+    reason = why_not_in_default(name)
+    if reason:
+        return reason
+    if name in of_drivers:
+        return "has no effect in Cinder either: drivers read it in their own section or in [backend_defaults]"
+    return "no driver reads it"
+
+
+def _referred(source: Source) -> Iterator[str]:
+    for backend in source.backends:
+        for table in (backend.own, backend.shared):
+            for value in table.values():
+                yield from references.names_in(value)
+    for value in source.defaults.values():
+        yield from references.names_in(value)
+
+
+def _of_shared(source: Source, known: Catalogue) -> Iterator[Note]:
+    """Options of [backend_defaults] that none of the back ends' drivers has."""
+    common = {option.name for option in known.common}
+    paths = {driver.path: driver for driver in known.drivers}
+    used = {
+        name
+        for backend in source.backends
+        if isinstance(driver := _driver(backend, known), Driver)
+        for option in paths[driver.path].options
+        for name in (option.name, *option.former_names)
+    } | {name for option in known.common for name in (option.name, *option.former_names)}
+    for name in source.backends[0].shared if source.backends else ():
+        if name not in used | common:
+            yield dropped(f"[backend_defaults] {name}", "is not an option of these back ends' drivers")

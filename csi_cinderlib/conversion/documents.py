@@ -1,0 +1,201 @@
+"""The documents that are written."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from csi_cinderlib.conversion import secrecy
+from csi_cinderlib.conversion.model import Conversion, ConvertedBackend, Note, Verdict
+
+BACKENDS_KEY = "backends.yaml"
+"""In the Secret with whole back ends; the controller reads keys that end in .yaml."""
+SECRETS_DIRECTORY = "/etc/csi-cinderlib/converted"
+"""Where the controller's container finds the secrets of `chart`."""
+_PLAIN = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\ud7ff]*")
+
+Json = dict[str, Any]
+
+
+class _Quoted(str):
+    __slots__ = ()
+
+
+class _Block(str):
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Text stands in quotes, so that no reader takes it for a number or a switch."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        del indentless
+        return super().increase_indent(flow, False)
+
+
+def _quoted(dumper: yaml.SafeDumper, text: _Quoted) -> yaml.Node:
+    style = "'" if _PLAIN.fullmatch(text) and "'" not in text else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style=style)
+
+
+def _block(dumper: yaml.SafeDumper, text: _Block) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
+
+
+_Dumper.add_representer(_Quoted, _quoted)
+_Dumper.add_representer(_Block, _block)
+
+
+def config(conversion: Conversion) -> str:
+    """Our configuration, secrets in it."""
+    document: Json = {"backends": _backends(conversion.backends)}
+    if conversion.cinder_defaults:
+        document["cinder_defaults"] = _values(conversion.cinder_defaults)
+    document |= conversion.settings
+    return _head(conversion, "Settings for csi-cinderlib. Holds passwords in plain text.") + _dump(document)
+
+
+def secret(conversion: Conversion, name: str) -> str:
+    """A Secret with whole back ends, for the chart's `backendSecrets`."""
+    return _head(conversion, "A Secret for the chart's backendSecrets.") + _dump(_secret_of_backends(conversion, name))
+
+
+def objects(conversion: Conversion, name: str) -> str:
+    """The Secret, and the StorageBackend objects as the controller makes them."""
+    head = _head(conversion, "The Secret configures the back ends; the StorageBackend objects show their state.")
+    return head + "---\n".join(_dump(item) for item in (_secret_of_backends(conversion, name), *_shown(conversion)))
+
+
+def _secret_of_backends(conversion: Conversion, name: str) -> Json:
+    return _secret(name, {BACKENDS_KEY: _Block(_dump(_backends(conversion.backends)))})
+
+
+def _shown(conversion: Conversion) -> list[Json]:
+    from csi_cinderlib.persistence.kubernetes.statuses import manifest
+
+    return [manifest(backend.name, backend.driver) for backend in conversion.backends]
+
+
+def chart(conversion: Conversion, name: str) -> tuple[str, str]:
+    """The chart's values, and a Secret with the secrets that they refer to by file; "" if there is none."""
+    secrets: dict[str, str] = {}
+    backends = {
+        backend.name: {
+            "driver": backend.driver,
+            **({"options": _without_secrets(backend, secrets)} if backend.options else {}),
+        }
+        for backend in conversion.backends
+    }
+    values: Json = {"backends": backends}
+    if secrets:
+        values["controller"] = {
+            "volumes": [{"name": "converted", "secret": {"secretName": name, "defaultMode": 0o440}}],
+            "volumeMounts": [{"name": "converted", "mountPath": SECRETS_DIRECTORY, "readOnly": True}],
+        }
+    values |= {
+        {"log": "logging"}.get(key, key): value
+        for key, value in conversion.settings.items()
+        if key in ("multipath", "log")
+    }
+    head = _head(conversion, "Values for the chart csi-cinderlib.")
+    if not secrets:
+        return head + _dump(values), ""
+    quoted = {key: _Quoted(text) for key, text in secrets.items()}
+    return head + _dump(values), _head(conversion, "The secrets that the chart's values refer to.") + _dump(
+        _secret(name, quoted)
+    )
+
+
+def _without_secrets(backend: ConvertedBackend, secrets: dict[str, str]) -> Json:
+    known = frozenset(text for name in backend.secret for text in secrecy.texts_of(name, backend.options[name]))
+    return {
+        name: _apart(value, f"{backend.name}.{name}", known, secrets) if name in backend.secret else _quote(value)
+        for name, value in backend.options.items()
+    }
+
+
+def _apart(value: object, path: str, known: frozenset[str], secrets: dict[str, str]) -> object:
+    """An option's value with `{file: PATH}` in place of what is secret, which is all of it if no part of a mapping is known to be."""
+    whole = not secrecy.has_secret_part(value, known)
+
+    def walk(value: object, path: str, *, secret: bool) -> object:
+        if isinstance(value, list):
+            return [walk(item, f"{path}.{index}", secret=secret) for index, item in enumerate(value)]
+        if isinstance(value, Mapping):
+            return {
+                name: walk(item, f"{path}.{name}", secret=whole or secrecy.is_secret_part(name, item, known))
+                for name, item in value.items()
+            }
+        if not secret:
+            return _quote(value)
+        text, key = str(value), _free_key(path, secrets)
+        secrets[key] = f"{text}\n" if text.endswith("\n") else text  # the reader takes one newline away
+        return {"file": _Quoted(f"{SECRETS_DIRECTORY}/{key}")}
+
+    return walk(value, path, secret=True)
+
+
+def _free_key(path: str, taken: Mapping[str, str]) -> str:
+    """A key of a Secret, which takes letters, digits, dots, dashes and underscores."""
+    base = re.sub(r"[^-._A-Za-z0-9]", "-", path)[:200]
+    return next(
+        key for number in itertools.count(1) if (key := base if number == 1 else f"{base}.{number}") not in taken
+    )
+
+
+def _backends(backends: tuple[ConvertedBackend, ...]) -> Json:
+    return {
+        backend.name: {"driver": backend.driver, **({"options": _values(backend.options)} if backend.options else {})}
+        for backend in backends
+    }
+
+
+def _values(options: Mapping[str, object]) -> Json:
+    return {name: _quote(value) for name, value in options.items()}
+
+
+def _quote(value: object) -> object:
+    if isinstance(value, str):
+        return _Quoted(value)
+    if isinstance(value, list):
+        return [_quote(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _quote(item) for name, item in value.items()}
+    return value
+
+
+def _secret(name: str, data: Mapping[str, str]) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "type": "Opaque",
+        "stringData": dict(data),
+    }
+
+
+def _head(conversion: Conversion, title: str) -> str:
+    """Comments: what this is, and what could not be converted, so that it is not forgotten."""
+    lines = [f"{title} Converted from {conversion.product}'s configuration by csi-cinderlib convert."]
+    lines += [
+        f"NOT CONVERTED: {_where(note)}: {note.reason}" for note in conversion.notes if note.verdict is Verdict.FAILED
+    ]
+    return "".join(f"# {' '.join(line.split())}\n" for line in lines)
+
+
+def _where(note: Note) -> str:
+    return f"backends.{note.backend}.{note.item}" if note.backend else note.item
+
+
+def _dump(document: object) -> str:
+    text: str = yaml.dump(
+        document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=100_000
+    )
+    return text

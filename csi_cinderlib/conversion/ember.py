@@ -1,0 +1,232 @@
+"""Ember-CSI's environment: from a file, from this process, from Kubernetes manifests, or from its operator's custom resource."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+from csi_cinderlib.conversion import environments
+from csi_cinderlib.conversion.files import File
+from csi_cinderlib.conversion.model import GivenBackend, Note, Source, dropped, failed, translated
+from csi_cinderlib.conversion.trees import Tree, parse, parse_json
+from csi_cinderlib.errors import ConfigurationError
+
+PRODUCT = "Ember-CSI"
+KIND = "EmberStorageBackend"
+BACKEND, EMBER, PERSISTENCE = "X_CSI_BACKEND_CONFIG", "X_CSI_EMBER_CONFIG", "X_CSI_PERSISTENCE_CONFIG"
+PREFIX = "X_CSI_"
+_NAMES: Mapping[str, str] = MappingProxyType(
+    {"driver": "volume_driver", "multipath": "use_multipath_for_image_xfer", "name": "volume_backend_name"}
+)
+"""Ember's own names of options."""
+_STATE_PATH = "/var/lib/ember-csi"
+_LOGS = "set log.format and log.level"
+
+_VARIABLES: Mapping[str, str] = MappingProxyType(
+    {
+        "X_CSI_SPEC_VERSION": "CSI 1.x of the container orchestrator is served without a setting",
+        "X_CSI_ABORT_DUPLICATES": "a second call for a volume is always refused while the first one runs",
+        "X_CSI_DEBUG_MODE": "there is no remote debugger",
+        "X_CSI_DEFAULT_MOUNT_FS": "set csi.storage.k8s.io/fstype in the StorageClass",
+        "X_CSI_NODE_ID": "a node takes its name from Kubernetes; set node_name elsewhere",
+        "X_CSI_STORAGE_NW_IP": "nodes report their own addresses",
+        PERSISTENCE: "metadata is in this driver's own store: see `store`",
+        "CSI_ENDPOINT": "the chart sets the socket; set endpoint elsewhere",
+        "CSI_MODE": "the chart sets the mode; set mode elsewhere",
+        "KUBE_NODE_NAME": "a node takes its name from Kubernetes",
+        "PYTHONUNBUFFERED": "has no effect here",
+    }
+)
+_FAILED: Mapping[str, str] = MappingProxyType(
+    {
+        "X_CSI_SYSTEM_FILES": "is an archive of files: mount them at the same paths by controller.volumes and controller.volumeMounts",
+        "X_CSI_TOPOLOGIES": "set topology of the back end, and node.topologyLabels or topology of the nodes, together",
+        "X_CSI_NODE_TOPOLOGY": "set node.topologyLabels or topology of the nodes, and topology of the back end, together",
+    }
+)
+_EMBER: Mapping[str, str] = MappingProxyType(
+    {
+        "plugin_name": "this driver has a name of its own: volumes of Ember-CSI stay with Ember-CSI",
+        "grpc_workers": "the default of workers fits this driver",
+        "project_id": "volumes have no project here",
+        "user_id": "volumes have no user here",
+        "root_helper": "commands run with the rights of this process",
+        "file_locks_path": "locks are in the state directory",
+        "state_path": "what drivers keep lies in the state directory; set state_dir for another one",
+        "enable_probe": "Probe is always served",
+        "slow_operations": "slow calls need no setting",
+        "disable_logs": _LOGS,
+        "default_log_levels": _LOGS,
+        "logging_context_format_string": _LOGS,
+        "disabled": "each back end offers what its driver can do",
+    }
+)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a variable is one of Ember-CSI's."""
+    return name.startswith(PREFIX) or name in _VARIABLES
+
+
+def read(files: Iterable[File]) -> Source:
+    """The back ends of all files. Raises ConfigurationError."""
+    files = list(files)
+    found = [item for file in files for item in _environments(file)]
+    return _source(found, files[0].place)
+
+
+def from_environment(environment: Mapping[str, str]) -> Source:
+    """The back end of this process's own environment. Raises ConfigurationError."""
+    return _source([("", {name: text for name, text in environment.items() if is_ours(name)})], "the environment")
+
+
+def holds(tree: Tree) -> bool:
+    """Whether a document is one of these configurations."""
+    if not isinstance(tree, dict):
+        return False
+    return (
+        tree.get("kind") == KIND
+        or any(key.startswith(PREFIX) for key in tree)
+        or ("driver" in tree and not isinstance(tree["driver"], dict) and "options" not in tree)
+    )
+
+
+def _environments(file: File) -> Iterator[tuple[str, dict[str, str]]]:
+    if file.text.lstrip()[:1] not in ("{", "[") and environments.ASSIGNMENT.match(_first_line(file.text)):
+        yield "", environments.parse(file.text, file.place)
+        return
+    documents = parse(file.text, file.place)
+    for name, custom in environments.of_kind(documents, KIND):
+        yield name, _of_custom_resource(custom, f"{file.place}: {KIND} {name}")
+    yield from (pair for pair in environments.of_manifests(documents, file.place) if any(map(is_ours, pair[1])))
+    for document in documents:
+        if isinstance(document, dict) and "kind" not in document and holds(document):
+            given = document if any(key.startswith(PREFIX) for key in document) else {BACKEND: document}
+            yield "", {key: _as_text(value) for key, value in given.items()}
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in text.split("\n") if line.strip() and line.lstrip()[0] not in "#;"), "")
+
+
+def _as_text(value: Tree) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
+def _of_custom_resource(custom: Mapping[str, Tree], place: str) -> dict[str, str]:
+    spec = custom.get("spec")
+    config = spec.get("config") if isinstance(spec, dict) else None
+    variables = config.get("envVars") if isinstance(config, dict) else None
+    if not isinstance(variables, dict):
+        raise ConfigurationError(place, "has no spec.config.envVars")
+    found = {key: _as_text(value) for key, value in variables.items()}
+    assert isinstance(config, dict)
+    files = config.get("sysFiles")
+    if isinstance(files, dict) and files.get("name"):
+        found["X_CSI_SYSTEM_FILES"] = str(files["name"])
+    if isinstance(spec, dict) and spec.get("topologies"):
+        found["X_CSI_TOPOLOGIES"] = _as_text(spec["topologies"])
+    return found
+
+
+def _source(given: list[tuple[str, dict[str, str]]], place: str) -> Source:
+    backends: list[GivenBackend] = []
+    notes: list[Note] = []
+    defaults: dict[str, object] = {}
+    settings: dict[str, object] = {}
+    for name, variables in given:
+        missing = {key: text for key, text in variables.items() if text.startswith(environments.MISSING)}
+        if BACKEND in missing:
+            held = missing[BACKEND].removeprefix(environments.MISSING)
+            raise ConfigurationError(place, f"{BACKEND} is in the {held}, which is not in these files; add it")
+        options = {"state_path": _STATE_PATH, **_mapping(variables.get(EMBER, ""), f"{place}: {EMBER}")}
+        defaults |= {key: value for key, value in options.items() if key not in _EMBER or key == "state_path"}
+        settings |= _settings(options)
+        notes += [note for note in _notes(variables, options) if note not in notes]
+        text = variables.get(BACKEND, "")
+        if text:
+            backends.append(_backend(_mapping(text, f"{place}: {BACKEND}"), name))
+    if not backends:
+        raise ConfigurationError(place, f"has no {BACKEND}, so there is no back end to convert")
+    if "state_path" in defaults and not any(note.item == "state_path" for note in notes):
+        notes.append(dropped("state_path", _EMBER["state_path"]))
+    defaults = {key: value for key, value in defaults.items() if key not in ("debug", "request_multipath")}
+    return Source(product=PRODUCT, backends=tuple(backends), defaults=defaults, settings=settings, notes=tuple(notes))
+
+
+def _mapping(text: str, place: str) -> dict[str, Tree]:
+    if not text.strip():
+        return {}
+    if "{{" in text and "}}" in text:
+        raise ConfigurationError(place, "has placeholders of a template: render it first")
+    tree = parse_json(text, place)
+    if not isinstance(tree, dict):
+        raise ConfigurationError(place, "must be a JSON object")
+    return tree
+
+
+def _settings(options: Mapping[str, Tree]) -> dict[str, object]:
+    settings: dict[str, object] = {}
+    if options.get("request_multipath") == "true":
+        settings["multipath"] = True
+    if options.get("debug") == "true":
+        settings["log"] = {"level": "debug"}
+    return settings
+
+
+def _notes(variables: Mapping[str, str], options: Mapping[str, Tree]) -> Iterator[Note]:
+    for name in variables:
+        if name in _FAILED:
+            yield failed(name, _FAILED[name])
+        elif name in _VARIABLES:
+            yield dropped(name, _VARIABLES[name])
+        elif name.startswith(PREFIX) and name not in (BACKEND, EMBER):
+            yield failed(name, "is not a variable of Ember-CSI")
+    for name in _mapping(variables.get(EMBER, ""), EMBER):
+        if name == "request_multipath":
+            yield translated(f"{EMBER}.{name}", f"is called multipath; it is {options[name]}")
+        elif name == "debug":
+            yield translated(f"{EMBER}.{name}", f"is log.level: {'debug' if options[name] == 'true' else 'info'}")
+        elif name in _EMBER:
+            yield dropped(f"{EMBER}.{name}", _EMBER[name])
+
+
+def _backend(given: dict[str, Tree], fallback: str) -> GivenBackend:
+    options = _selected(_transformed(given))
+    for ours, theirs in _NAMES.items():
+        if ours in options:
+            options.setdefault(theirs, options.pop(ours))
+    name, driver = options.pop("volume_backend_name", None), options.pop("volume_driver", None)
+    if not driver:
+        raise ConfigurationError(BACKEND, "has no driver")
+    return GivenBackend(name=str(name or fallback or "ember"), driver=str(driver), own=options)
+
+
+def _transformed(given: Mapping[str, Tree]) -> dict[str, Tree]:
+    """The operator's suffixes, which say how text of a form becomes a value."""
+    options: dict[str, Tree] = {}
+    for key, value in given.items():
+        name, mark, how = key.partition("__transform_")
+        if not mark:
+            options[key] = value
+        elif how == "empty_none":
+            options[name] = value or None
+        elif how == "csv":
+            options[name] = [*value.split(",")] if isinstance(value, str) and value else []
+        elif how == "csv_kvs":
+            pairs = [item.split(":", 1) for item in str(value or "").split(",")]
+            options[name] = {pair[0]: pair[1] for pair in pairs if len(pair) > 1}
+        else:
+            options[name] = value
+    return options
+
+
+def _selected(options: Mapping[str, Tree]) -> dict[str, Tree]:
+    """`driver__DRIVER__OPTION` is an option of that driver; those of other drivers are the form's."""
+    chosen = f"driver__{options.get('driver')}__"
+    return {
+        key.removeprefix(chosen): value
+        for key, value in options.items()
+        if key.startswith(chosen) or not key.startswith("driver__")
+    }

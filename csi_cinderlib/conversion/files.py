@@ -1,0 +1,92 @@
+"""The files that a source consists of, as text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from csi_cinderlib.errors import ConfigurationError, InvalidRequest
+
+LARGEST = 4 * 1024**2
+"""Bytes. A cinder.conf with every option and its comments has 300 kB; Kubernetes takes no object over 1.5 MB."""
+_SUFFIXES = (".conf", ".yaml", ".yml", ".json", ".env")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file.
+
+    Attributes:
+        place: its path, for messages.
+    """
+
+    place: str
+    text: str = field(repr=False)
+
+
+def read(paths: Iterable[Path], config_dirs: Iterable[Path] = ()) -> list[File]:
+    """The files in the order in which oslo.config reads them: a later one wins.
+
+    Args:
+        paths: files and directories; `-` is standard input. `cinder.conf.d/*.conf` belongs to a `cinder.conf` beside it.
+        config_dirs: directories whose `*.conf` files are read after them.
+
+    Raises:
+        InvalidRequest: there is no such file or directory, or it holds nothing to convert.
+        ConfigurationError: a file cannot be read as text.
+    """
+    found = [file for path in paths for file in _of(path)]
+    found += [file for path in config_dirs for file in _directory(path, (".conf",))]
+    return list(dict.fromkeys(found))
+
+
+def _of(path: Path) -> Iterator[File]:
+    if str(path) == "-":
+        yield File("standard input", _text(sys.stdin.buffer.read(LARGEST + 1), "standard input"))
+    elif path.is_dir():
+        main = path / "cinder.conf"
+        yield from _of(main) if main.is_file() else _directory(path, _SUFFIXES)
+    else:
+        yield _file(path)
+        beside = path.with_name(f"{path.name}.d")
+        if path.suffix == ".conf" and beside.is_dir():
+            yield from _directory(beside, (".conf",), may_be_empty=True)
+
+
+def _directory(path: Path, suffixes: tuple[str, ...], *, may_be_empty: bool = False) -> Iterator[File]:
+    if not path.is_dir():
+        raise InvalidRequest(str(path), "is not a directory")
+    files = sorted(
+        item for item in path.iterdir() if item.suffix in suffixes and item.is_file() and item.name[0] != "."
+    )
+    if not files and not may_be_empty:
+        raise InvalidRequest(str(path), f"holds no file to convert: none ends in {', '.join(suffixes)}")
+    yield from map(_file, files)
+
+
+def _file(path: Path) -> File:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST + 1)
+    except OSError as error:
+        raise InvalidRequest(str(path), f"cannot be read: {error.strerror}") from None
+    return File(str(path), _text(content, str(path)))
+
+
+def _text(content: bytes, place: str) -> str:
+    if len(content) > LARGEST:
+        raise ConfigurationError(place, f"is larger than {LARGEST // 1024**2} MiB, so it is no configuration")
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise ConfigurationError(place, "is in UTF-16; save it in UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigurationError(
+            place, f"is not in UTF-8: byte 0x{content[error.start]:02X} in line {line}; convert it with iconv first"
+        ) from None
+    if "\0" in text:
+        raise ConfigurationError(place, f"is not text: line {text[: text.index(chr(0))].count(chr(10)) + 1} has a NUL")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

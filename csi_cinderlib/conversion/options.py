@@ -1,0 +1,158 @@
+"""The options of one back end: what each becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
+from csi_cinderlib.config.near import suggestion
+from csi_cinderlib.conversion import native, references, secrecy
+from csi_cinderlib.conversion.cinder_options import OF_BACK_ENDS
+from csi_cinderlib.conversion.model import (
+    ConvertedBackend,
+    GivenBackend,
+    Note,
+    Table,
+    dropped,
+    failed,
+    translated,
+)
+from csi_cinderlib.conversion.references import Scope, Unresolved
+
+
+@dataclass(slots=True)
+class _Work:
+    """A back end under way."""
+
+    backend: GivenBackend
+    known: Mapping[str, Option]
+    former: Mapping[str, str]
+    checked: bool
+    """Whether the driver's options are known."""
+    scopes: Mapping[bool, Scope] = field(repr=False)
+    """By whether the option is inherited."""
+    options: dict[str, object] = field(default_factory=dict, repr=False)
+    notes: list[Note] = field(default_factory=list)
+
+
+def convert(
+    backend: GivenBackend, name: str, driver: Driver | str, catalogue: Catalogue, default: Table
+) -> tuple[ConvertedBackend, list[Note]]:
+    """Convert a back end.
+
+    Args:
+        name: what it is called here.
+        driver: the path of a class that the catalogue does not have stands for itself; its options are taken as they are.
+        default: options of [DEFAULT], to which values may refer.
+    """
+    work = _begin(backend, name, driver, catalogue, default)
+    for option, given in backend.own.items():
+        _take(work, option, given, inherited=False)
+    for option, given in backend.shared.items():
+        if _known_name(work, option) and not _is_set(work, option):
+            _take(work, option, given, inherited=True)
+    path = driver if isinstance(driver, str) else driver.path
+    secret = secrecy.secret_options(work.options, work.known, unchecked=not work.checked)
+    notes = [Note(note.verdict, note.item, note.reason, name) for note in work.notes]
+    return ConvertedBackend(name=name, driver=path, options=work.options, secret=secret), notes
+
+
+def _begin(backend: GivenBackend, name: str, driver: Driver | str, catalogue: Catalogue, default: Table) -> _Work:
+    own = () if isinstance(driver, str) else driver.options
+    known = {option.name: option for option in (*catalogue.common, *own)}
+    former = {old: option.name for option in known.values() for old in option.former_names if old not in known}
+    places: dict[bool, Scope] = {
+        inherited: Scope(
+            section=backend.shared if inherited else backend.own,
+            options=known,
+            with_defaults=inherited or not backend.sections,
+            default=default,
+            sections=backend.sections,
+        )
+        for inherited in (False, True)
+    }
+    work = _Work(backend, known, former, not isinstance(driver, str), places)
+    if isinstance(driver, str):
+        work.notes.append(translated("driver", f"{driver} is not one of Cinder's drivers: its options are not checked"))
+    if name != backend.name:
+        work.notes.append(translated("name", f"{backend.name!r} is not a name that a back end can have here"))
+    return work
+
+
+def _is_set(work: _Work, option: str) -> bool:
+    name = _known_name(work, option)
+    return name in work.options or any(
+        _known_name(work, other) == name and not native.is_unset(work.known[name], given)
+        for other, given in work.backend.own.items()
+    )
+
+
+def _known_name(work: _Work, option: str) -> str:
+    """The option's name in Cinder 29, or "" if the driver has none of that name."""
+    return option if option in work.known else work.former.get(option, "")
+
+
+def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
+    """Convert one option, or note why not."""
+    if item in OF_BACK_ENDS:
+        work.notes.append(dropped(item, OF_BACK_ENDS[item]))
+        return
+    name = _known_name(work, item)
+    if not name and not work.checked:
+        name = item
+    if not name:
+        work.notes.append(failed(item, _why_unknown(work, item)))
+        return
+    if name != item and name in work.backend.own:
+        work.notes.append(dropped(item, f"is the former name of {name}, which is set as well"))
+        return
+    if name == "volume_backend_name" and _last(given) in ("", work.backend.name):
+        return
+    option = work.known.get(name)
+    try:
+        value = _value(work, option, given, inherited=inherited)
+    except (Unresolved, native.Unfit) as error:
+        _refuse(work, item, given, str(error), option)
+        return
+    if value is None:
+        work.notes.append(dropped(item, "has no value, so the driver's default applies"))
+        return
+    work.options[name] = value
+    work.notes.extend(_renamed(item, name, given))
+
+
+def _last(given: object) -> object:
+    return given[-1] if isinstance(given, tuple) and given else given
+
+
+def _value(work: _Work, option: Option | None, given: object, *, inherited: bool) -> object:
+    resolved = references.resolve(given, work.scopes[inherited])
+    if option is not None:
+        return native.value(option, resolved)
+    if isinstance(resolved, tuple):
+        return resolved[-1] if len(resolved) == 1 else list(resolved)
+    return resolved
+
+
+def _refuse(work: _Work, item: str, given: object, reason: str, option: Option | None) -> None:
+    if option is not None and _last(given) == option.default:
+        work.notes.append(dropped(item, "is the driver's default"))
+    else:
+        work.notes.append(failed(item, reason))
+
+
+def _renamed(item: str, name: str, given: object) -> Iterator[Note]:
+    if item != name:
+        yield translated(item, f"is called {name} in Cinder 29")
+    names = sorted(references.names_in(given))
+    if names:
+        yield translated(item, f"{', '.join(f'${found}' for found in names)} is replaced by its value")
+
+
+def _why_unknown(work: _Work, item: str) -> str:
+    folded = item.replace("-", "_").lower()
+    if folded in work.known:
+        return f"Cinder ignores this spelling; the option is called {folded}"
+    hint = suggestion(item, work.known)
+    return "is not an option of this driver, and Cinder ignores it" + (f"; {hint}" if hint.startswith("did") else "")

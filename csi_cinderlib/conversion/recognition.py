@@ -1,0 +1,96 @@
+"""Whose configuration a file is, by its content."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Sequence
+
+from csi_cinderlib.conversion import cinder_conf, cinderlib, ember, environments
+from csi_cinderlib.conversion.files import File
+from csi_cinderlib.conversion.model import Source
+from csi_cinderlib.conversion.trees import Tree, parse
+from csi_cinderlib.errors import ConfigurationError, InvalidRequest
+
+
+class Product(enum.StrEnum):
+    """Whose configuration it is."""
+
+    CINDER = "cinder"
+    CINDERLIB = "cinderlib"
+    EMBER = "ember"
+
+
+_SECTION = re.compile(r"\[[^\[\]{}\"',]+\]\s*")
+_LOOKED_FOR = (
+    "looked for a cinder.conf ([section] and name = value), cinderlib's arguments (volume_driver and "
+    "volume_backend_name, or driver_options), and Ember-CSI's variables (X_CSI_BACKEND_CONFIG); say which it is by --from"
+)
+
+
+def read(files: Sequence[File], product: Product | None) -> Source:
+    """The source that these files are.
+
+    Raises:
+        ConfigurationError: a file is none, or something is wrong with it.
+        InvalidRequest: they are of several products.
+    """
+    if product is None:
+        kinds = {_recognised(file) for file in files}
+        if len(kinds) > 1:
+            names = " and ".join(sorted(kinds))
+            raise InvalidRequest("FILE", f"these files are of different products: {names}; convert them one by one")
+        product = kinds.pop()
+    reader = {Product.CINDER: cinder_conf.read, Product.CINDERLIB: cinderlib.read, Product.EMBER: ember.read}[product]
+    return reader(files)
+
+
+def _recognised(file: File) -> Product:
+    if not file.text.strip():
+        raise ConfigurationError(file.place, "is empty")
+    first = next((line for line in file.text.split("\n") if line.strip() and line.lstrip()[0] not in "#;"), "")
+    if _SECTION.fullmatch(first):
+        return Product.CINDER
+    found = environments.ASSIGNMENT.match(first)
+    if found:
+        return _of_assignments(file)
+    try:
+        documents = parse(file.text, file.place)
+    except ConfigurationError as error:
+        raise ConfigurationError(file.place, f"{error.problem}; {_LOOKED_FOR}") from None
+    return _of_documents(documents, file)
+
+
+def _of_assignments(file: File) -> Product:
+    if any(
+        (found := environments.ASSIGNMENT.match(line)) and ember.is_ours(found["name"])
+        for line in file.text.split("\n")
+    ):
+        return Product.EMBER
+    if any(_SECTION.fullmatch(line) for line in file.text.split("\n")):
+        return Product.CINDER
+    raise ConfigurationError(file.place, f"cannot tell what this is; {_LOOKED_FOR}")
+
+
+def _of_documents(documents: list[Tree], file: File) -> Product:
+    manifests = any(
+        ember.is_ours(name) for _, found in environments.of_manifests(documents, file.place) for name in found
+    )
+    is_ember = (
+        manifests or any(True for _ in environments.of_kind(documents, ember.KIND)) or any(map(ember.holds, documents))
+    )
+    is_cinderlib = any(map(cinderlib.holds, documents))
+    if is_ember and is_cinderlib:
+        raise ConfigurationError(
+            file.place, "may be Ember-CSI's or cinderlib's; say which by --from ember or --from cinderlib"
+        )
+    if is_ember or is_cinderlib:
+        return Product.EMBER if is_ember else Product.CINDERLIB
+    if any(_is_own(document) for document in documents):
+        raise ConfigurationError(file.place, "is a configuration of csi-cinderlib already")
+    raise ConfigurationError(file.place, f"cannot tell what this is; {_LOOKED_FOR}")
+
+
+def _is_own(document: Tree) -> bool:
+    backends = document.get("backends") if isinstance(document, dict) else None
+    return isinstance(backends, dict) and any(isinstance(item, dict) and "driver" in item for item in backends.values())

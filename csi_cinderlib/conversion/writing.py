@@ -1,0 +1,52 @@
+"""Writes files that do not exist yet: whole or not at all, readable for their owner only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from csi_cinderlib.errors import InvalidRequest
+
+
+def write(files: Mapping[Path, str]) -> None:
+    """Write all of them, or none.
+
+    Raises:
+        InvalidRequest: one exists already, or its directory does not.
+        OSError: with the file's name.
+    """
+    for path in files:
+        if path.exists() or path.is_symlink():
+            raise InvalidRequest(str(path), "exists already; choose another name")
+        if not path.parent.is_dir():
+            raise InvalidRequest(str(path.parent), "is not a directory")
+    with ExitStack() as undo, ExitStack() as drafts:
+        written = {path: _draft(path, text, drafts) for path, text in files.items()}
+        for path, draft in written.items():
+            try:
+                os.link(draft, path)  # unlike a rename, it replaces nothing
+            except FileExistsError:
+                raise InvalidRequest(str(path), "exists already; choose another name") from None
+            undo.callback(_remove, path)
+        undo.pop_all()
+
+
+def _draft(path: Path, text: str, drafts: ExitStack) -> Path:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    drafts.callback(_remove, draft)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(text.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    return draft
+
+
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.unlink()
