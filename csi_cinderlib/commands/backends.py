@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
+from urllib.parse import quote
+
+import click
 
 from csi_cinderlib.commands import options, output, running
 
@@ -10,19 +12,20 @@ RESTART_SECONDS = 45.0
 """The controller waits for the end of the process."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    options.configuration(parser)
-    parser.add_argument(
-        "action", choices=("restart",), help="restart: end its process at once; the controller starts the next one"
-    )
-    parser.add_argument("name", metavar="NAME", help="the back end's name")
+@click.group()
+def command() -> None:
+    """Groups `restart`."""
 
 
-def run(args: argparse.Namespace) -> int:
+@command.command(
+    short_help="End a back end's process.",
+    help="End the process of back end NAME at once; the controller starts the next one.",
+)
+@click.argument("name")
+@options.configuration
+def restart(given: options.Given, name: str) -> int:
     """0 once the process has ended. Raises what `running.request` raises."""
-    from urllib.parse import quote
-
-    path = f"/backends/{quote(args.name, safe='')}/restart"
-    running.request(options.settings(args), "POST", path, patience=RESTART_SECONDS)
-    output.print_text(f"back end {args.name}: its process was ended, and the next one is starting")
+    path = f"/backends/{quote(name, safe='')}/restart"
+    running.request(options.settings(given), "POST", path, patience=RESTART_SECONDS)
+    output.print_text(f"back end {name}: its process was ended, and the next one is starting")
     return 0

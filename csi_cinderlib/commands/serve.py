@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+
+import click
 
 from csi_cinderlib.app import signals
 from csi_cinderlib.commands import options
@@ -16,18 +17,16 @@ from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.host import dumps
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    options.service(parser)
-    options.configuration(parser)
-
-
-def run(args: argparse.Namespace) -> int:
+@click.command()
+@options.configuration
+@options.service
+def command(given: options.Given) -> int:
     """Does not return unless the settings are wrong."""
     signals.hold_back()
     dumps.forbid()  # before the first password is read
     gc.disable()  # imports make much and free little; whatever serves turns it on again
     try:
-        code = _serve(options.settings(args), lambda: options.settings(args))
+        code = _serve(options.settings(given), lambda: options.settings(given))
     finally:
         gc.enable()
     for stream in (sys.stdout, sys.stderr):

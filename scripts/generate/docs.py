@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+import click
 
 from csi_cinderlib import cli
 from csi_cinderlib.backend import catalogue
@@ -48,17 +48,21 @@ def command_line() -> str:
         "# Command line\n",
         "`csi-cinderlib COMMAND`. Exit codes: 0 done, 1 failed, 2 bad input (named on standard error), 130 stopped.\n",
     ]
-    for name, summary in cli.COMMANDS.items():
-        parser = argparse.ArgumentParser(prog=f"csi-cinderlib {name}", formatter_class=_fixed_width)
-        importlib.import_module(cli.module_of(name)).arguments(parser)
-        usage = f"```text\n{parser.format_help().rstrip()}\n```\n"
-        parts.append(f"## {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n{usage}")
+    for name in cli.COMMANDS:
+        parts += _command(
+            cli.command_of(name), click.Context(cli.program, info_name=cli.PROGRAM, terminal_width=120), "##"
+        )
     return "\n".join(parts)
 
 
-def _fixed_width(prog: str) -> argparse.HelpFormatter:
-    """The same width in every terminal."""
-    return argparse.HelpFormatter(prog, width=120, max_help_position=30)
+def _command(command: click.Command, parent: click.Context, mark: str) -> Iterator[str]:
+    """What its --help prints, in the same width in every terminal; then the same of its own commands."""
+    context = click.Context(command, parent, info_name=command.name, **cli.program.context_settings)
+    usage = f"```text\n{command.get_help(context).rstrip()}\n```\n"
+    yield f"{mark} {context.command_path.removeprefix(f'{cli.PROGRAM} ')}\n\n{usage}"
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            yield from _command(each, context, f"{mark}#")
 
 
 def metrics() -> str:
