@@ -131,7 +131,7 @@ def test_a_protocol_is_told_by_the_drivers_class_and_options(
 
 
 def test_without_a_configuration_nothing_is_required(tmp_path: Path) -> None:
-    settings = load.load(None, environment={}, overrides=load.Overrides(state_dir=str(tmp_path)))
+    settings = load.load((), environment={}, overrides=load.Overrides(state_dir=str(tmp_path)))
     assert of_settings(settings) == (frozenset(), [])
     with pytest.raises(ConfigurationError):
-        load.load(tmp_path / "absent.yaml", environment={})
+        load.load((tmp_path / "absent.yaml",), environment={})
