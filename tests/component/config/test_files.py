@@ -157,6 +157,8 @@ ODD: tuple[tuple[str, bytes, str], ...] = (
     ("deeper.json", b"[" * 200000, "nested more than 50 levels deep"),
     ("circle.yaml", b"a: &a [*a]", "an alias stands for what holds it"),
     ("chain.yaml", b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [*a%d]\n" % (n, n, n - 1) for n in range(1, 99)), "nested more"),
+    ("anchors.yaml", b"a: &a x\nb: &a y\nc: *a", "an anchor is defined twice"),
+    ("surrogate.json", b'{"node_name": "a\\ud83d"}', "half of a surrogate pair"),
     ("key.yaml", b"[a]: b", "a key must be text"),
     ("merged.yaml", b"<<: 7", "<< takes a mapping"),
     ("large.yaml", b"#" * 2**20 + b"\n", "is larger than 1024 KiB"),
