@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
@@ -19,15 +20,18 @@ from csi_cinderlib.cinder import (
     exports,
     group_calls,
     loading,
+    private_files,
     ratings,
+    reached,
     snapshot_calls,
     volume_calls,
 )
 from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import routed
+from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendUnavailable, DriverError
+from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverError
 from csi_cinderlib.host import kernel
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -60,6 +64,9 @@ class CinderDriver:
         check_lease: Callable[[], None] = lease.unshared,
         ensure_exports: bool = True,
     ) -> None:
+        settings, notes = former.translate(settings)
+        for note in notes:
+            _log.warning("%s", note)
         self.settings = settings
         self.name = settings.name
         self.failure = NOT_STARTED
@@ -68,9 +75,12 @@ class CinderDriver:
         self._runtime = runtime
         self._store = store
         self._section = ""
+        self._files = private_files.PrivateFiles(settings)
         self._show_secrets = contextlib.ExitStack()
         self._starting = threading.Lock()
         self._is_first_report = True
+        self._errors: list[str] = []
+        """What the driver logged while it was set up, until it reports."""
         self._engine = Engine(settings, store=store, runtime=runtime, meter=meter, check_lease=check_lease)
 
     # --- being there
@@ -111,17 +121,18 @@ class CinderDriver:
         engine = self._engine
         engine.check_lease()
         self._runtime.start()
-        self._section = self._runtime.add_section(self.settings)
+        self._files.refresh()
+        self._section = self._runtime.add_section(self.settings, self._files.options())
         self._runtime.routes.add(engine.route)
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
         driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
-        engine.secrets |= set(conf.secrets_of(self._section))
-        self._hide(engine.secrets)
+        self._hide_also({*secret_values.of(self.settings), *conf.secrets_of(self._section)})
         own_limit = loading.calls_at_a_time(driver)
         calls = self.settings.max_concurrent_calls or own_limit
         engine.limit(calls, extra=0 if calls == own_limit else 1)
-        loading.set_up(self.settings, driver, engine.context, engine.work())
+        with reached.heard() as self._errors:
+            loading.set_up(self.settings, driver, engine.context, engine.work())
         # Before the first call is served, which may concern a volume that is to be exported again.
         self._exports = exports.Exports(engine, driver) if self._exports_at_start(driver) else None
         engine.driver = driver
@@ -176,6 +187,7 @@ class CinderDriver:
         if self._section:
             self._runtime.remove_section(self._section)
             self._section = ""
+        self._files.close()
 
     # --- its report
 
@@ -188,14 +200,29 @@ class CinderDriver:
         driver = engine.ready_driver()
         # Set-up has just made the driver ask its array for the report; the first time, that one will do.
         refresh, self._is_first_report = not self._is_first_report, False
-        raw = engine.call(engine.work(), driver.get_volume_stats, refresh=refresh)
+        self._refresh_files()
+        with reached.heard() as errors:
+            raw = engine.call(engine.work(), driver.get_volume_stats, refresh=refresh)
+        errors, self._errors = [*self._errors, *errors], []
         if not raw:
-            raise BackendUnavailable(engine.name, "its driver reports nothing about itself")
+            raise BackendUnavailable(engine.name, f"its driver reports nothing about itself{reached.told(errors)}")
         raw = {**raw, **engine.call_quietly(engine.work(), ratings.functions, driver, raw)}
         report = Report(raw=raw, ratio=driver.configuration.safe_get("max_over_subscription_ratio"))
-        if not all(pool.name for pool in self._parsed(report).pools):
+        parsed = self._parsed(report)
+        if why := reached.why_not(raw, parsed, errors):
+            raise BackendUnavailable(engine.name, why)
+        if not all(pool.name for pool in parsed.pools):
             raise BackendUnavailable(engine.name, "its driver reports a pool without a name")
         return report
+
+    def _refresh_files(self) -> None:
+        with contextlib.suppress(ConfigurationError):  # the driver goes on with the last copy
+            if self._files.refresh():
+                self._hide_also(secret_values.of(self.settings))
+
+    def _hide_also(self, secrets: Iterable[str]) -> None:
+        self._engine.secrets |= set(secrets)
+        self._hide(self._engine.secrets)
 
     def _parsed(self, report: Report) -> BackendStats:
         return capacities.parse(report.raw, backend=self.name, ratio=report.ratio, allocated={})

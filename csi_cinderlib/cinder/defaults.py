@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from types import MappingProxyType
 from typing import Any
 
-from csi_cinderlib.cinder import conf
+from csi_cinderlib.cinder import conf, naming, option_check
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.verbatim import Referenced
 
-OURS: Mapping[str, str] = MappingProxyType(
-    {
-        "host": "the names of volumes' places begin with csi-cinderlib's own",
-        "state_path": "what drivers keep lies in the state directory",
-        "rootwrap_config": "drivers' commands run with the rights of this process",
-        "zoning_mode": "zoning is done on the fabric, not here",
-    }
-)
-"""Options that csi-cinderlib decides itself, and why."""
+OURS = frozenset({"host", "state_path", "rootwrap_config", "zoning_mode"})
+"""Options that csi-cinderlib decides itself; `naming.why_idle` says why."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +28,7 @@ def carried(given: Mapping[str, object]) -> dict[str, object]:
     for key, value in given.items():
         name = key.replace("-", "_")
         if name in OURS:
-            idle.append(f"{key} ({OURS[name]})")
+            idle.append(f"{key} ({naming.why_idle(name)})")
         elif _is_referenced(value):
             if name not in known:
                 cfg.CONF.register_opt(cfg.StrOpt(name))
@@ -57,7 +48,7 @@ def refuse_conflict(wanted: Mapping[str, object], others: Iterable[Mapping[str, 
     """Raises ConfigurationError for the first option that has another value in one of `others`."""
     for other in others:
         for name in sorted(wanted.keys() & other.keys()):
-            if conf.lines(name, wanted[name]) != conf.lines(name, other[name]):
+            if wanted[name] != other[name]:
                 raise ConfigurationError(
                     f"[DEFAULT] {name}",
                     "has another value in this process already, and Cinder has one [DEFAULT] section in a process: "
@@ -70,14 +61,11 @@ def check(wanted: Iterable[str]) -> None:
     from oslo_config import cfg
 
     for name in wanted:
-        try:
-            with suppress(cfg.NoSuchOptError):  # an older name of an option
-                getattr(cfg.CONF, name)
-        except (cfg.ConfigFileValueError, ValueError) as error:
-            described = conf.describe(cfg.CONF._opts[name]["opt"])
-            raise ConfigurationError(
-                f"[DEFAULT] {name}", f"does not fit: {conf.reason(error)}; it is {described}"
-            ) from None
+        option = cfg.CONF._opts.get(name)
+        if option is not None and (
+            problem := option_check.value_problem(None, option["opt"])
+        ):  # else an older name of one
+            raise ConfigurationError(f"[DEFAULT] {name}", problem)
 
 
 def _is_referenced(value: object) -> bool:
@@ -87,6 +75,4 @@ def _is_referenced(value: object) -> bool:
 
 def _spellings(options: Mapping[str, Any]) -> set[str]:
     """By which these options may be given; older names count."""
-    registered = [entry["opt"] for entry in options.values()]
-    older = (old.name for option in registered for old in option.deprecated_opts if old.name)
-    return {spelling.replace("-", "_") for spelling in (*(option.dest for option in registered), *older)}
+    return {spelling for entry in options.values() for spelling in conf.spellings(entry["opt"])}

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from csi_cinderlib.backend.stats import DriverTraits
-from csi_cinderlib.cinder import conf, faults, shares, standins
+from csi_cinderlib.cinder import conf, faults, option_check, shares, standins
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import Work, routed, working
+from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 
@@ -44,9 +45,7 @@ def driver_class(settings: BackendSettings) -> Any:
     path = standins.RENAMED_DRIVERS.get(settings.driver, settings.driver)
     key = f"backends.{settings.name}.driver"
     if "." not in path:
-        raise ConfigurationError(
-            key, f"{path!r} is not the path of a class, like cinder.volume.drivers.lvm.LVMVolumeDriver"
-        )
+        raise ConfigurationError(key, former.why_no_driver(path))
     try:
         # What a module starts while it is imported serves all back ends of its driver.
         with routed(None):
@@ -56,7 +55,7 @@ def driver_class(settings: BackendSettings) -> Any:
         if isinstance(error, ImportError) and (
             error.name in (None, path, module) or module.startswith(f"{error.name}.")
         ):
-            raise ConfigurationError(key, f"there is no driver {path!r} ({error.__class__.__name__})") from error
+            raise ConfigurationError(key, former.why_no_driver(path)) from error
         raise faults.translate_setup(settings.name, path, error) from error
 
 
@@ -89,10 +88,12 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
             db=sys.modules["cinder.db.api"],  # the base class ignores it; Hitachi and its derivatives do not
         )
     except Exception as error:
-        conf.check(settings.name, section, settings.options, own)
         unset = conf.without_value(section, own)
-        raise faults.translate_setup(settings.name, settings.driver, error, unset=unset) from error
-    conf.check(settings.name, section, settings.options, [*own, *own_options(type(made))])
+        ours = faults.translate_setup(settings.name, settings.driver, error, unset=unset)
+        own_problem = ours if isinstance(ours, ConfigurationError) and not isinstance(error, ValueError) else None
+        option_check.check_early(settings, section, own, own_problem)
+        raise ours from error
+    option_check.check(settings, section, [*own, *own_options(type(made))])
     _gate(settings, type(made), options)  # NetApp's class makes an object of another one
     if clones_at_source_size(made):
         shares.clone_by_copy(made)

@@ -16,12 +16,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from csi_cinderlib.cinder import conf, database, standins
+from csi_cinderlib.cinder import conf, database, naming, standins
 from csi_cinderlib.cinder import defaults as default_section
 from csi_cinderlib.cinder.patches import PATCHES
 from csi_cinderlib.cinder.work import Routes
+from csi_cinderlib.config import option_paths
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import HostError
+from csi_cinderlib.model.records import NOTHING
 
 HOST = "csi-cinderlib"
 
@@ -33,7 +35,7 @@ class _Process:
         self.guard = threading.RLock()
         self.routes = Routes()
         self.database = database.Database(self.routes)
-        self.files: dict[Path, conf.ConfFile] = {}
+        self.sections: list[conf.Sections] = []
         self.defaults: dict[Path, Mapping[str, object]] = {}
         self.imported = False
         self.started = False
@@ -131,7 +133,7 @@ def _free_section(name: str) -> str:
     for the other; a section hides the option of the same name."""
     from oslo_config import cfg
 
-    taken = {section.lower() for file in _process.files.values() for section in file.names}
+    taken = {section.lower() for sections in _process.sections for section in sections}
     taken |= {"backend_defaults", *cfg.CONF._opts}
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(one for one in names if one.lower() not in taken)
@@ -164,7 +166,7 @@ class Runtime:
         self.host = host
         self.owner = owner
         self._defaults = dict(defaults or {})
-        self._file: conf.ConfFile | None = None
+        self._sections: conf.Sections | None = None
 
     @property
     def routes(self) -> Routes:
@@ -178,7 +180,7 @@ class Runtime:
             HostError: the directory of the locks cannot be used now, its disk being full, say; start again later.
         """
         with _process.guard:
-            if self._file is not None:
+            if self._sections is not None:
                 return
             load_cinder()
             wanted = default_section.carried(self._defaults)
@@ -186,11 +188,9 @@ class Runtime:
             directory = self.state_dir / "cinder"
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             (directory / "cinder.conf").unlink(missing_ok=True)  # with passwords, by a process of an earlier version
-            file = conf.ConfFile(self._base(directory, wanted))
-            file.write()
-            self._file = file
-            _process.files[self._file.path] = self._file
-            _process.defaults[self._file.path] = wanted
+            self._sections = conf.Sections(self._base(directory, wanted))
+            _process.sections.append(self._sections)
+            _process.defaults[self._sections.path] = wanted
             try:
                 self._load()
                 default_section.check(wanted)
@@ -200,12 +200,12 @@ class Runtime:
 
     def _load(self) -> None:
         if _process.started:
-            conf.load([file.path for file in _process.files.values()])
-            if len(_process.files) == 1:  # nobody holds a lock: they may lie where this one wants them
+            conf.load(_process.sections)
+            if len(_process.sections) == 1:  # nobody holds a lock: they may lie where this one wants them
                 self._start_locks()
             return
         with standins.collected_late(), _logging_left_alone():
-            conf.load(_process.files)
+            conf.load(_process.sections)
             self._set_up_libraries()
         _process.started = True
 
@@ -237,42 +237,44 @@ class Runtime:
             "coordination": {"backend_url": f"file://{locks}"},
         }
 
-    def add_section(self, settings: BackendSettings) -> str:
-        """Write the back end's options into the configuration and let Cinder read it.
+    def add_section(self, settings: BackendSettings, overrides: Mapping[str, object] = NOTHING) -> str:
+        """Let Cinder have the back end's options.
+
+        Args:
+            overrides: options that its driver gets in place of those that were given.
 
         Returns:
             the section's name: the back end's, or with a number while that is taken (`_free_section`).
+
+        Raises:
+            ConfigurationError: an option is given twice, or a relative path starts nowhere.
         """
-        assert self._file is not None, "start() comes first"
+        assert self._sections is not None, "start() comes first"
+        given = option_paths.completed(settings, naming.by_name(settings))
+        values = {"volume_driver": settings.driver, "volume_backend_name": settings.name, **given, **overrides}
         with _process.guard:
             section = _free_section(settings.name)
-            self._file.sections[section] = {
-                "volume_driver": settings.driver,
-                "volume_backend_name": settings.name,
-                **settings.options,
-            }
+            self._sections.put(section, values)
             try:
-                self._file.write()
                 conf.reload()
             except BaseException:
-                del self._file.sections[section]
+                self._sections.remove(section)
                 raise
             return section
 
     def remove_section(self, section: str) -> None:
         """Forget the options of a back end that was stopped."""
         with _process.guard:
-            if self._file is not None and self._file.sections.pop(section, None) is not None:
-                self._file.write()
+            if self._sections is not None and self._sections.remove(section):
                 conf.reload()
 
     def close(self) -> None:
         """Forget the configuration; Cinder itself stays imported."""
         with _process.guard:
-            if self._file is None:
+            if self._sections is None:
                 return
-            _process.files.pop(self._file.path, None)
-            _process.defaults.pop(self._file.path, None)
-            closed, self._file = self._file, None
-            conf.load([file.path for file in _process.files.values()])
+            _process.sections.remove(self._sections)
+            _process.defaults.pop(self._sections.path, None)
+            closed, self._sections = self._sections, None
+            conf.load(_process.sections)
             closed.close()

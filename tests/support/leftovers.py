@@ -59,7 +59,7 @@ def _log_handlers() -> Iterator[logging.Handler]:
 def _of_cinder() -> Iterator[Thing]:
     if (runtime := sys.modules.get("csi_cinderlib.cinder.runtime")) is None:
         return
-    for path in runtime._process.files:
+    for path in runtime._process.defaults:
         yield Thing(f"the runtime of {path}", path)
     for route in runtime._process.routes._routes:
         yield Thing(f"the back end {route.host!r}", id(route))

@@ -19,17 +19,18 @@ from tests.support.local_backends import MakeBackend
 
 
 def read_back(value: object, option: Any) -> Any:
-    """What oslo.config makes of a value that we write."""
+    """What oslo.config makes of a value that we give it."""
     from oslo_config import cfg
 
-    file = conf.ConfFile({"section": {"key": value}})
-    file.write()
+    sections = conf.Sections({"section": {"key": value}})
     parser = cfg.ConfigOpts()
     parser.register_opt(option, group="section")
-    conf.register(parser)
-    parser([], default_config_files=[str(file.path)])
-    file.close()
-    return parser.section.key
+    parser([], default_config_files=[str(sections.path)])
+    conf.attach(parser, conf.Source([sections]))
+    try:
+        return parser.section.key
+    finally:
+        sections.close()
 
 
 PRINTABLE = st.text(
@@ -95,13 +96,13 @@ def test_two_runtimes_may_use_the_same_name(make: MakeBackend, tmp_path: Path) -
 def test_back_ends_whose_names_differ_in_case_only_have_their_own_values(
     make: MakeBackend, names: tuple[str, ...]
 ) -> None:
-    made: list[Any] = [make(name, nothing_capacity_gb=str(number)) for number, name in enumerate(names)]
+    made: list[Any] = [make(name, nothing_capacity_gb=str(number)) for number, name in enumerate(names, 1)]
     with_password: Any = make("aRRAY", nothing_password="canary")
     assert [one.driver.configuration.nothing_capacity_gb for one in made] == [
-        str(number) for number in range(len(made))
+        str(number) for number in range(1, len(made) + 1)
     ]
     assert [one.driver.configuration.nothing_password for one in made] == [""] * len(made)
-    assert with_password.driver.configuration.nothing_capacity_gb != "0"
+    assert with_password.driver.configuration.nothing_capacity_gb != "1"
     assert [one.driver.host for one in made] == [f"csi-cinderlib@{name}" for name in names]
 
 
@@ -207,7 +208,7 @@ def test_a_failed_start_can_be_corrected_by_a_new_back_end_of_the_same_name(make
     [
         ("tests.support.fakes.nothing.NoSuchDriver", "there is no driver"),
         ("tests.support.fakes.nowhere.Driver", "there is no driver"),
-        ("NothingDriver", "is not the path of a class"),
+        ("NothingDriver", "there is no driver 'NothingDriver'"),
     ],
 )
 def test_a_driver_that_does_not_exist_is_named(make: MakeBackend, driver: str, words: str) -> None:

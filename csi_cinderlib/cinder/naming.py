@@ -1,0 +1,139 @@
+"""The names of options: as Cinder spells them, and what a wrong one was meant to be."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+
+from csi_cinderlib.backend import catalogue
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import Problems
+
+_log = logging.getLogger(__name__)
+_LONGEST = 3
+"""So many suggestions, and so many drivers, are named."""
+_SERVICES = "it configures Cinder's own services, which do not run here"
+_IMAGES = "no images are made or cached here"
+_ZONING = "Fibre Channel zones are not managed here: the fabric's own tools do that"
+_IDLE: Mapping[str, str] = {
+    "backend_availability_zone": "`topology` of the back end says from where it can be reached",
+    "backend_host": "the names of volumes' places begin with csi-cinderlib's own",
+    "backup_use_temp_snapshot": "no backups are made here",
+    "host": "the names of volumes' places begin with csi-cinderlib's own",
+    "cluster": "one controller is active at a time, whatever the driver can do",
+    "rootwrap_config": "drivers' commands run with the rights of this process",
+    "state_path": "drivers keep their files in the state directory",
+    "storage_availability_zone": "`topology` of the back end says from where it can be reached",
+    "image_volume_cache_enabled": _IMAGES,
+    "image_volume_cache_max_count": _IMAGES,
+    "image_volume_cache_max_size_gb": _IMAGES,
+    "image_upload_use_cinder_backend": _IMAGES,
+    "image_upload_use_internal_tenant": _IMAGES,
+    "zoning_mode": _ZONING,
+    "fc_fabric_names": _ZONING,
+    "fc_san_lookup_service": _ZONING,
+    "zone_driver": _ZONING,
+    "zoning_policy": _ZONING,
+    **dict.fromkeys(
+        "enabled_backends default_volume_type default_group_type default_availability_zone allow_availability_zone_fallback"
+        " allow_compression_on_image_upload api_rate_limit auth_strategy cloned_volume_same_az compression_format"
+        " debug enable_force_upload enable_new_services image_compress_on_upload image_conversion_dir image_conversion_disable"
+        " init_host_max_objects_retrieval no_snapshot_gb_quota per_volume_size_limit periodic_fuzzy_delay periodic_interval"
+        " backend_stats_polling_interval migration_create_volume_timeout_secs reinit_driver_count"
+        " report_interval service_down_time snapshot_same_host transport_url verify_glance_signatures"
+        " volume_service_inithost_offload volume_transfer_key_length volume_transfer_salt_length".split(),
+        _SERVICES,
+    ),
+}
+_IDLE_PREFIXES = (
+    "backup_", "glance_", "osapi_", "quota_", "scheduler_", "rpc_", "cinder_internal_tenant_", "log_", "logging_", "use_syslog",
+)  # fmt: skip
+
+
+def by_name(settings: BackendSettings) -> Mapping[str, object]:
+    """The options by Cinder's names: a dash is an underscore. What has no value is left out.
+
+    Raises:
+        ConfigurationError: one is given twice, in different spellings.
+    """
+    found: dict[str, str] = {}
+    problems = Problems()
+    for key in settings.options:
+        other = found.setdefault(key.replace("-", "_"), key)
+        if other != key:
+            problems.add(
+                f"backends.{settings.name}.options.{key}", f"is the same option as {other}, which is given too"
+            )
+    problems.raise_all()
+    return {name: settings.options[key] for name, key in found.items() if settings.options[key] is not None}
+
+
+def why_idle(name: str) -> str:
+    """Why an option that Cinder's services take has no effect here; "" if it is not known as one."""
+    return _IDLE.get(name) or (_SERVICES if name.startswith(_IDLE_PREFIXES) else "")
+
+
+def of_vendor(driver: str) -> frozenset[str]:
+    """The options of this driver and of those of its vendor: some drivers register theirs only when they know their protocol."""
+    known = catalogue.load()
+    vendor = f"{driver.rpartition('.')[0].removeprefix('cinder.volume.drivers.').partition('.')[0]}."
+    several = [one for one in known.drivers if f"{one.module}.".startswith(vendor)]
+    return frozenset(
+        name
+        for one in several
+        for option in (*one.options, *known.common)
+        for name in (option.name, *option.former_names)
+    )
+
+
+def is_of_any(name: str) -> bool:
+    """Whether any driver has such an option."""
+    known = catalogue.load()
+    return bool(_drivers_with(name)) or any(name in (option.name, *option.former_names) for option in known.common)
+
+
+def unknown(name: str, known: Collection[str]) -> str:
+    """What is wrong with an option that the driver does not have, as a clause."""
+    if others := _drivers_with(name):
+        named = ", ".join(others) if len(others) <= _LONGEST else f"{len(others)} other drivers"
+        return f"is not an option of this driver, but of {named}"
+    near = _near(name, known)
+    return "is not an option of this driver" + (f"; did you mean {' or '.join(near)}?" if near else "")
+
+
+def _drivers_with(name: str) -> list[str]:
+    return sorted(
+        {
+            driver.name
+            for driver in catalogue.load().drivers
+            if any(name in (option.name, *option.former_names) for option in driver.options)
+        }
+    )
+
+
+def _near(name: str, known: Iterable[str]) -> list[str]:
+    """Those that differ by a slip of the hand, or by a word that is missing or too many; the nearest first."""
+    words = set(name.split("_"))
+    rated = sorted((distance(name, other), other) for other in known)
+    by_slip = [other for steps, other in rated if steps <= max(1, len(name) // 6)]
+    by_word = [other for _, other in rated if _is_within(words, set(other.split("_")))]
+    return list(dict.fromkeys([*by_slip, *by_word]))[:_LONGEST]
+
+
+def _is_within(one: set[str], other: set[str]) -> bool:
+    return min(len(one), len(other)) > 1 and len(one ^ other) <= 1 and (one <= other or other <= one)
+
+
+def distance(one: str, other: str) -> int:
+    """How many letters must be added, removed, replaced or exchanged with their neighbours to make `other` of `one`."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for number, letter in enumerate(one):
+        new = [number + 1]
+        for index, theirs in enumerate(other):
+            steps = min(row[index + 1] + 1, new[index] + 1, row[index] + (letter != theirs))
+            if number and index and letter == other[index - 1] and one[number - 1] == theirs:
+                steps = min(steps, before[index - 1] + 1)
+            new.append(steps)
+        before, row = row, new
+    return row[-1]

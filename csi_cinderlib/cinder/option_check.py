@@ -1,0 +1,124 @@
+"""Whether a back end's options are its driver's, and their values fit: all problems at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from csi_cinderlib.cinder import conf, naming
+from csi_cinderlib.config import former
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import ConfigurationError, Problems
+from csi_cinderlib.model.verbatim import Inherited
+
+_log = logging.getLogger(__name__)
+
+
+def check(settings: BackendSettings, section: str, known: Iterable[Any]) -> None:
+    """Check the given options against those that the driver registered. What has no effect is logged.
+
+    Args:
+        known: further options (oslo's) that the driver's class names.
+
+    Raises:
+        ConfigurationError: with every option that the driver does not have (near matches are named), and every value that does
+            not fit.
+    """
+    _problems(settings, section, known, may_have=frozenset()).raise_all()
+
+
+def check_early(
+    settings: BackendSettings, section: str, known: Iterable[Any], cause: ConfigurationError | None
+) -> None:
+    """As `check`, for a driver that could not be made, so that it may have registered some of its options only.
+
+    Args:
+        cause: why it could not be made, if it is a problem of its own.
+    """
+    problems = _problems(settings, section, known, may_have=naming.of_vendor(settings.driver))
+    if problems.keys and cause is not None:
+        problems.add(cause.key, cause.problem)
+    problems.raise_all()
+
+
+def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, may_have: frozenset[str]) -> Problems:
+    from oslo_config import cfg
+
+    registered = {option.dest: option for option in known}
+    registered.update({name: entry["opt"] for name, entry in cfg.CONF._get_group(section)._opts.items()})
+    by_spelling = {spelling: option for option in registered.values() for spelling in conf.spellings(option)}
+    problems, names = Problems(), dict[str, str]()
+    for key, value in settings.options.items():
+        name = key.replace("-", "_")
+        option = by_spelling.get(name)
+        path = f"backends.{settings.name}.options.{key}"
+        if option is None:
+            problem = "" if name in may_have else _unknown(path, name, value, by_spelling.keys() | may_have)
+            problem = (problem and former.why_unknown(name, settings.options)) or problem
+        elif (other := names.setdefault(option.dest, key)) != key:
+            problem = f"is another name of the option {other}, which is given too"
+        else:
+            problem = value_problem(section, option)
+            problem = (problem and former.why_no_value(name, value)) or problem
+            _warn_if_idle(path, name)
+        if problem:
+            problems.add(path, problem)
+    return problems
+
+
+def _unknown(path: str, name: str, value: object, known: Collection[str]) -> str:
+    """The problem; "" if it is one for the log only."""
+    if _is_inherited(value):
+        if not naming.is_of_any(name) and not naming.why_idle(name):
+            _log.warning("[backend_defaults] %s: no driver has such an option", name)
+        return ""
+    return "" if _warn_if_idle(path, name) else naming.unknown(name, known)
+
+
+def _warn_if_idle(path: str, name: str) -> bool:
+    """Whether it means nothing here, which is logged."""
+    if why := naming.why_idle(name):
+        _log.warning("%s has no effect: %s", path, why)
+    return bool(why)
+
+
+def _is_inherited(value: object) -> bool:
+    first = value[0] if isinstance(value, list) and value else value
+    return isinstance(first, Inherited)
+
+
+def value_problem(section: str | None, option: Any) -> str:
+    """What is wrong with the value that was given, as a clause, or ""."""
+    from oslo_config import cfg
+
+    try:
+        try:
+            getattr(cfg.CONF[section] if section else cfg.CONF, option.dest)
+        except cfg.NoSuchOptError as error:
+            if error.opt_name != option.dest:
+                return (
+                    f"refers to ${error.opt_name}, and there is no such option; a cinder.conf has $$ for a dollar sign"
+                )
+            conf.read_unregistered(section, option)  # the driver registers it only when it reads it
+    except (cfg.Error, ValueError) as error:
+        return f"does not fit: {_reason(error)}; it is {describe(option)}"
+    return ""
+
+
+def describe(option: Any) -> str:
+    """The option's type and bounds in words."""
+    kind = option.type
+    parts = [type(kind).__name__.lower()]
+    for bound, word in (("min", "at least"), ("max", "at most")):
+        if getattr(kind, bound, None) is not None:
+            parts.append(f"{word} {getattr(kind, bound)}")
+    if choices := getattr(kind, "choices", None):
+        parts.append("one of " + ", ".join(str(choice) for choice in choices))
+    return ", ".join(parts)
+
+
+def _reason(error: Exception) -> str:
+    """oslo's own words, without the part that names a file."""
+    message = str(error)
+    return message.rpartition("is not valid: ")[2] if "is not valid: " in message else message
