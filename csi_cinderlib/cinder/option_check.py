@@ -83,7 +83,10 @@ def _unknown(path: str, name: str, value: object, known: Collection[str]) -> str
     """The problem; "" if it is one for the log only."""
     if _is_inherited(value):
         if not naming.is_of_any(name) and not naming.why_idle(name):
-            _log.warning("[backend_defaults] %s: no driver has such an option", name)
+            became = former.option(name)
+            _log.warning(
+                "[backend_defaults] %s: %s", name, f"was {became}" if became else "no driver has such an option"
+            )
         return ""
     return "" if _warn_if_idle(path, name) else naming.unknown(name, known)
 

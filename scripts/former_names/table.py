@@ -11,7 +11,11 @@ from scripts.former_names import known
 from scripts.former_names.history import Release
 
 _ROOM = "cinder.volume.drivers."
-_UNLISTED = ("cinder.volume.drivers.stx.fc.STXFCDriver", "cinder.volume.drivers.stx.iscsi.STXISCSIDriver")
+_UNLISTED = (
+    "cinder.volume.drivers.dell_emc.powermax.nvme_tcp.PowerMaxNVMETCPDriver",
+    "cinder.volume.drivers.stx.fc.STXFCDriver",
+    "cinder.volume.drivers.stx.iscsi.STXISCSIDriver",
+)
 """Drivers that Cinder documents and does not register."""
 
 
@@ -36,12 +40,14 @@ class Table:
 
     def to_json(self) -> str:
         """The file's text, one entry a line."""
+        drivers = dict(self._drivers())
+        drivers.update({path: drivers[former] for path, former in known.MISNAMED.items()})
         parts = {
             "scanned": {release.tag: release.commit for release in self._releases},
             "releases": list(known.RELEASES.values()),
             "options": dict(sorted(self._options())),
             "values": self._values(),
-            "drivers": dict(sorted(self._drivers())),
+            "drivers": dict(sorted(drivers.items())),
             "current": self._paths,
         }
         return "{\n" + ",\n".join(f'"{name}": {_lines(part)}' for name, part in parts.items()) + "\n}\n"
