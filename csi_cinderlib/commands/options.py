@@ -13,6 +13,7 @@ import click
 
 from csi_cinderlib.config import load
 from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.errors import InvalidRequest
 
 CONFIG_VARIABLE = "CINDERLIB_CONFIG"
 
@@ -77,6 +78,8 @@ def _override(name: str, metavar: str, help: str, *, default: str = "") -> Calla
 
 
 def settings(given: Given) -> Settings:
-    """Raises ConfigurationError."""
+    """Raises ConfigurationError or InvalidRequest."""
+    if "" in given.config:  # it would be the current directory
+        raise InvalidRequest("--config", "must not be empty")
     paths = given.config or tuple(filter(None, [os.environ.get(CONFIG_VARIABLE)]))
     return load.load([Path(path) for path in paths], overrides=given.overrides)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from csi_cinderlib.config.tree import Budget, Place, Scalar, Style, too_deep
+from csi_cinderlib.config.tree import Budget, Place, Scalar, Style, too_deep, whole
 from csi_cinderlib.errors import ConfigurationError
 
 LARGEST_FILE = 2**20
@@ -119,9 +119,16 @@ def _with_place(raw: object, place: Place, budget: Budget, depth: int) -> object
     """As `yaml_text` has it."""
     budget.spend("", depth)
     if isinstance(raw, dict):
-        return {Scalar(key, place=place): _with_place(item, place, budget, depth + 1) for key, item in raw.items()}
+        return {_text(key, place): _with_place(item, place, budget, depth + 1) for key, item in raw.items()}
     if isinstance(raw, list):
         return [_with_place(item, place, budget, depth + 1) for item in raw]
     if isinstance(raw, bool):
         return Scalar("true" if raw else "false", Style.LITERAL, place)
-    return Scalar(raw, place=place) if type(raw) is str else raw
+    return _text(raw, place) if type(raw) is str else raw
+
+
+def _text(raw: str, place: Place) -> Scalar:
+    try:
+        return Scalar(whole(raw), place=place)
+    except UnicodeDecodeError:
+        raise ConfigurationError(str(place), "holds half of a surrogate pair") from None

@@ -97,7 +97,7 @@ class Reader:
 
     def _located(self, path: str, raw: object) -> str:
         """A relative path starts where the file is that holds it."""
-        is_complete = not path or path.startswith("/") or ":" in path.partition("/")[0]
+        is_complete = not path or path.startswith(("/", "unix:")) or "://" in path
         return path if is_complete else str(self._directory_of(raw) / path)
 
     def _directory_of(self, raw: object) -> Path:
@@ -186,8 +186,10 @@ class Reader:
 
     def _resolve(self, raw: object, path: str) -> object:
         """The value itself, or what `{file: PATH}` or `{env: NAME}` stands for."""
-        if not isinstance(raw, dict) or len(raw) != 1 or not raw.keys() <= {"file", "env"}:
+        if not isinstance(raw, dict) or not raw or not raw.keys() <= {"file", "env"}:
             return raw
+        if len(raw) > 1:
+            raise ConfigurationError(path, f"has both file and env; keep one{scalars.place(next(iter(raw)))}")
         ((kind, where),) = raw.items()
         name = scalars.text(where, _join(path, kind))
         text = self._variable(name, path) if kind == "env" else _read(Path(self._located(name, raw)), path)

@@ -40,7 +40,7 @@ _BOOLS: Mapping[str, bool] = MappingProxyType(
     }
 )
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
-_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})(\.[0-9]{1,99})?([eE][-+]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]{0,99})(\.[0-9]{0,99})?|\.[0-9]{1,99})([eE][-+]?[0-9]{1,3})?")
 _LIKE_A_NUMBER = re.compile(r"[-+]?\.?[0-9]")
 _NOT_TEXT = "must be text; put it in quotes"
 
@@ -80,6 +80,8 @@ def _parsed(kind: type, raw: Scalar, path: str) -> bool | int | float:
 def text(raw: object, path: str) -> str:
     """The text as it is written. Raises ConfigurationError where nothing is, or a number of JSON."""
     if isinstance(raw, str) and not is_null(raw) and not (isinstance(raw, Scalar) and raw.style is Style.LITERAL):
+        if "\0" in raw:
+            raise ConfigurationError(path, f"holds a NUL character{place(raw)}")
         return str(raw)
     if raw is None:
         raise ConfigurationError(path, 'has no value; an empty text is ""')

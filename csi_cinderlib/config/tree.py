@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from csi_cinderlib.errors import ConfigurationError
 
-LARGEST = 2**24
-"""Characters and nodes of a tree with all aliases expanded."""
+LARGEST = 2**25
+"""Characters of a tree with all aliases expanded, with NODE for each of its nodes."""
+NODE = 64
+_SURROGATE = re.compile("[\ud800-\udfff]")
 DEEPEST = 50
 """Levels of lists and mappings."""
 
@@ -56,11 +59,16 @@ class Budget:
 
     def spend(self, text: str, depth: int) -> None:
         """Account for one node. Raises ConfigurationError."""
-        self._left -= 1 + len(text)
+        self._left -= NODE + len(text)
         if self._left < 0:
             raise ConfigurationError(str(self._path), "is too large with its aliases expanded")
         if depth > DEEPEST:
             raise too_deep(self._path)
+
+
+def whole(text: str) -> str:
+    """The text with each surrogate pair as one character, for PyYAML leaves two of JSON's escapes. Raises UnicodeDecodeError: half of a pair."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16") if _SURROGATE.search(text) else text
 
 
 def too_deep(path: Path) -> ConfigurationError:

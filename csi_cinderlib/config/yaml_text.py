@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from csi_cinderlib.config.tree import Budget, Place, Scalar, Style, too_deep
+from csi_cinderlib.config.tree import Budget, Place, Scalar, Style, too_deep, whole
 from csi_cinderlib.errors import ConfigurationError
 
 _TAG = "tag:yaml.org,2002:"
@@ -26,6 +26,7 @@ _EXPLAINED: Mapping[str, str] = MappingProxyType(
         "found undefined alias": "an alias has no anchor; put text that begins with * in quotes",
         "found undefined tag handle": "a tag is not known; put text that begins with ! in quotes",
         "found unknown escape character": "{problem}; in double quotes a backslash is written twice, in single quotes once",
+        "second occurrence": "an anchor is defined twice",
         "but found another document": "a second document begins; only one is read",
     }
 )
@@ -160,7 +161,10 @@ class _Tree:
         if node.tag in _TYPED:
             return Scalar(node.value, Style.PLAIN, place)
         _refuse_tag(node, _TEXT)
-        return Scalar(node.value, Style.PLAIN if node.style is None else Style.QUOTED, place)
+        try:
+            return Scalar(whole(node.value), Style.PLAIN if node.style is None else Style.QUOTED, place)
+        except UnicodeDecodeError:
+            raise _Wrong("holds half of a surrogate pair", node.start_mark) from None
 
 
 def _refuse_tag(node: Any, usual: str) -> None:

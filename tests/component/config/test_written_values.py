@@ -61,7 +61,7 @@ def test_so_does_one_in_the_defaults_of_all_back_ends(tmp_path: Path, text: str)
     assert load([path], environment={}).cinder_defaults == {"p": text}
 
 
-@given(text=st.text(min_size=1))
+@given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
 def test_any_text_survives_yaml_that_is_dumped(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("dumped") / "config.yaml"
     backend = {"driver": DRIVER, "options": {"p": text, "q": [text, {text: text}]}}
@@ -96,6 +96,29 @@ def test_text_that_yaml_would_swallow_is_refused_and_not_shown(tmp_path: Path, v
     assert "s3cret" not in str(caught.value)
 
 
+def test_escapes_of_json_are_one_character_in_yaml_too(tmp_path: Path) -> None:
+    assert in_yaml(tmp_path, json.dumps("pass\U0001f511")) == {"p": "pass\U0001f511"}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ('"a\\ud83d"', "half of a surrogate pair"),
+        ('"a\\0"', "p: holds a NUL"),
+        ("{file: a, env: b}", "p: has both file and env"),
+    ],
+)
+def test_what_no_driver_can_be_given_is_refused(tmp_path: Path, value: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        in_yaml(tmp_path, value)
+
+
+@pytest.mark.parametrize("number", ["0.5", ".5", "5.", "5", "5e-1", "+5"])
+def test_a_number_of_our_own_is_written_as_usual(tmp_path: Path, number: str) -> None:
+    path = write(tmp_path, f"backends: {{a: {{driver: {DRIVER}, stats_seconds: {number}}}}}")
+    assert load([path], environment={}).backends[0].stats_seconds == float(number)
+
+
 def test_an_option_without_a_value_is_not_set(tmp_path: Path) -> None:
     assert in_yaml(tmp_path, "") == {"p": None}
     assert in_yaml(tmp_path, '""') == {"p": ""}
@@ -125,7 +148,7 @@ def test_a_file_that_cannot_be_read_is_named_by_its_key_path(tmp_path: Path) -> 
     with pytest.raises(ConfigurationError) as caught:
         load([path], environment={})
     told = {key.removeprefix("backends.a.options.p"): problem for key, problem in caught.value.problems}
-    assert list(told) == ["[0].k", "[1]", "[2]", "[3]", "[4]", "[5]", "[6].file"]
+    assert list(told) == ["[0].k", "[1]", "[2]", "[3].file", "[4]", "[5]", "[6].file"]
     for said, problem in zip(
         ["No such file", "not text in UTF-8", "NUL", "NUL", "NO is not set", "directory", "must be text"],
         told.values(),
