@@ -1,99 +1,137 @@
 """The command `csi-cinderlib`. Each subcommand is a module that is imported only when it is called: `serve` must answer at once.
 
-A command's module has `arguments(parser)`, which adds its options, and `run(args) -> int`, which returns the exit code.
+A command's module has `command`, a click command or group. Its callback returns the exit code.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import cast
+
+import click
 
 from csi_cinderlib import __version__
 from csi_cinderlib.commands import output
+from csi_cinderlib.config.near import unknown
 from csi_cinderlib.errors import ConfigurationError, DriverError, InvalidRequest
+
+PROGRAM = "csi-cinderlib"
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
-        "serve": "run the driver until it is stopped",
-        "demo": "watch volumes live their whole life on this machine; leaves nothing behind",
-        "check": "read the configuration, look at the metadata store and set up every back end, then say what each can do",
-        "backends": "restart a back end whose driver hangs, without the others",
-        "drivers": "list every driver there is, or one with its options and a back end to begin with",
-        "volumes": "list the volumes that the metadata store knows",
-        "orphans": "list what an interrupted call left half done",
-        "migrate": "bring the metadata store's tables to this version",
-        "export": "write all metadata to a file",
-        "import": "read metadata that export wrote into an empty store",
-        "crds": "print the definitions of the custom resources, for kubectl apply",
-        "doctor": "look at what this host has of the tools that a node needs",
-        "new-key": "make a key that seals secrets",
-        "rotate-node-key": "give this node a new key of its own",
+        "serve": "Run the driver.",
+        "demo": "Create, use and delete volumes on this machine; leaves nothing behind.",
+        "check": "Check the configuration and set up every back end.",
+        "backends": "Restart a back end.",
+        "drivers": "List the drivers, or describe one.",
+        "volumes": "List the volumes in the metadata store.",
+        "orphans": "List what interrupted calls left unfinished.",
+        "migrate": "Bring the metadata store's tables to this version.",
+        "export": "Write all metadata to a file.",
+        "import": "Read exported metadata into an empty store.",
+        "crds": "Print the CustomResourceDefinitions.",
+        "doctor": "Check this host for the tools a node needs.",
+        "new-key": "Make a key that seals secrets.",
+        "rotate-node-key": "Give this node a new key.",
     }
 )
 """Every command and what it does. `csi_cinderlib.commands` has a module for each, of the same name with _ for -, and `import_` for import."""
 
-_EXAMPLES = """
-examples:
-  csi-cinderlib demo                                 the whole trade, on this machine, in ten seconds
+_EXAMPLES = """\b
+Examples:
+  csi-cinderlib demo                                 volumes on this machine, in ten seconds
   csi-cinderlib serve                                one machine: SQLite, and volumes in sparse files
   csi-cinderlib serve --config /etc/cinderlib.yaml --mode controller
-  csi-cinderlib check --config /etc/cinderlib.yaml   is it right, and do the back ends answer?
+  csi-cinderlib check --config /etc/cinderlib.yaml   is the configuration right, do the back ends answer?
 """
 
 
-class Command(Protocol):
-    """What a command's module offers."""
+class _Commands(click.Group):
+    """Imports the chosen command alone."""
 
-    def arguments(self, parser: argparse.ArgumentParser) -> None: ...
-    def run(self, args: argparse.Namespace) -> int: ...
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        return command_of(name) if name in COMMANDS else None
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    PROGRAM,
+    cls=_Commands,
+    help="One CSI driver for every storage back end that OpenStack Cinder can drive, with no OpenStack running.",
+    epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def program() -> None:
+    """The whole command line."""
+
+
+def command_of(name: str) -> click.Command:
+    """Imports the command's module."""
+    module = importlib.import_module(
+        f"csi_cinderlib.commands.{'import_' if name == 'import' else name.replace('-', '_')}"
+    )
+    command = cast("click.Command", module.command)
+    command.name, command.help = name, COMMANDS[name]
+    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 failed, 2 bad input (named on standard error), 130 stopped by Ctrl-C."""
     words = sys.argv[1:] if argv is None else list(argv)
-    chosen = next((word for word in words if not word.startswith("-")), "")
-    args = _parser(chosen).parse_args(words)
+    name = " ".join((PROGRAM, *[word for word in words if not word.startswith("-")][:1]))
     try:
-        return _command(args.command).run(args)
-    except (ConfigurationError, InvalidRequest) as error:
-        output.print_text(f"csi-cinderlib {args.command}: {error}", sys.stderr)
-        return 2
+        return _run(words)
+    except click.UsageError as error:
+        return _fail(_describe_misuse(error), 2)
     except DriverError as error:
-        output.print_text(f"csi-cinderlib {args.command}: {error}", sys.stderr)
-        return 1
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _fail(f"{name}: {error}", 2 if isinstance(error, ConfigurationError | InvalidRequest) else 1)
+    except OSError as error:
+        return _end_output(name, error)
     except KeyboardInterrupt:
         return 130
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
-    """The options of the chosen command alone, for the modules of the others are not imported."""
-    parser = argparse.ArgumentParser(
-        prog="csi-cinderlib",
-        description="One CSI driver for every storage back end that OpenStack Cinder can drive, with no OpenStack running.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"csi-cinderlib {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        if name == chosen:
-            _command(name).arguments(command)
-    return parser
+def _run(words: Sequence[str]) -> int:
+    try:
+        with program.make_context(PROGRAM, list(words)) as context:
+            code: int = program.invoke(context)
+    except click.exceptions.Exit as done:  # --help and --version
+        code = done.exit_code
+    output.flush()
+    return code
 
 
-def module_of(name: str) -> str:
-    """Where a command lives."""
-    return f"csi_cinderlib.commands.{'import_' if name == 'import' else name.replace('-', '_')}"
+def _describe_misuse(error: click.UsageError) -> str:
+    message = error.format_message()
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) or error.ctx is None:
+        return message
+    if isinstance(error, click.exceptions.NoSuchCommand) and error.ctx.command is program:
+        message = unknown("command", error.command_name, COMMANDS)
+    path = error.ctx.command_path
+    return f"{path}: {message[:1].lower()}{message[1:]}\nTry '{path} --help'."
 
 
-def _command(name: str) -> Command:
-    return cast("Command", importlib.import_module(module_of(name)))
+def _fail(message: str, code: int) -> int:
+    if sys.stderr is not None:  # else it would go to standard output
+        output.print_text(message, sys.stderr)
+    return code
+
+
+def _end_output(name: str, error: OSError) -> int:
+    """Of an error that no command expects: 0 if the reader of the output went away."""
+    if error.filename in (None, output.STANDARD_OUTPUT) and sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else it fails again at the end of the process
+    if isinstance(error, BrokenPipeError):
+        return 0
+    return _fail(f"{name}: {error.filename or 'cannot write'}: {error.strerror}", 1)

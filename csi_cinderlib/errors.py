@@ -3,7 +3,7 @@
     DriverError
     ├── InvalidRequest            a field of a call is wrong (names the field)
     │   └── OutOfRange            a size or limit that cannot be met
-    ├── ConfigurationError        a setting is wrong (names the key path)
+    ├── ConfigurationError        one or more settings are wrong (names the key paths)
     ├── NotFound                  volume, snapshot, node, group ... with that id does not exist
     ├── AlreadyExists             that id or path is taken by something that differs
     │   └── NameTaken             by an object on the back end that this driver did not create
@@ -29,7 +29,9 @@ No gRPC here: `csi_cinderlib.csi.status` maps these to codes, once.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, NamedTuple
 
 
 class DriverError(Exception):
@@ -70,18 +72,83 @@ class OutOfRange(InvalidRequest):
     """The size or limit asked for cannot be met."""
 
 
-class ConfigurationError(DriverError):
-    """A setting is missing or wrong.
+class Problem(NamedTuple):
+    """What is wrong with one setting.
 
-    Args:
-        key: the key path, `backends.array1.san_ip` say.
+    Attributes:
+        key: the key path, `backends.array1.options.san_ip` say.
         problem: what is wrong, and where it helps, what would be right.
     """
 
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(f"{key}: {problem}")
-        self.key = key
-        self.problem = problem
+    key: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}"
+
+
+class ConfigurationError(DriverError):
+    """Settings are missing or wrong. Its text has a line for each problem.
+
+    Args:
+        key, problem: of the first one, as in `Problem`.
+        more: the others.
+
+    Attributes:
+        problems: all of them.
+    """
+
+    def __init__(self, key: str, problem: str, more: Iterable[Problem] = ()) -> None:
+        self.problems = (Problem(key, problem), *more)
+        super().__init__("\n".join(map(str, self.problems)))
+
+    @property
+    def key(self) -> str:
+        return self.problems[0].key
+
+    @property
+    def problem(self) -> str:
+        return self.problems[0].problem
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem]) -> ConfigurationError:
+        """At least one."""
+        first, *others = problems
+        return cls(first.key, first.problem, others)
+
+    def within(self, prefix: str) -> ConfigurationError:
+        """The same with this in front of every key."""
+        return type(self).of(Problem(prefix + key, problem) for key, problem in self.problems)
+
+
+class Problems:
+    """Collects ConfigurationErrors instead of stopping at the first: `with problems: ...` swallows those of its block."""
+
+    def __init__(self) -> None:
+        self._found: dict[Problem, None] = {}
+
+    def add(self, key: str, problem: str) -> None:
+        self._found.setdefault(Problem(key, problem))
+
+    @property
+    def keys(self) -> set[str]:
+        return {key for key, _ in self._found}
+
+    def raise_all(self) -> None:
+        """Raises ConfigurationError if there are any."""
+        if self._found:
+            raise ConfigurationError.of(self._found)
+
+    def __enter__(self) -> Problems:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, ConfigurationError):
+            return False
+        self._found.update(dict.fromkeys(error.problems))
+        return True
 
 
 class NotFound(DriverError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_cinderlib.app import restarts
 from csi_cinderlib.app.stopping import RETRY_SECONDS, Stopping, retry
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend.line import Cause
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
@@ -78,6 +79,7 @@ class RunningBackends:
         self._wrong: dict[str, ConfigurationError] = {}
         self._files: dict[str, Path] = {}
         self._unreadable: Mapping[Path, ConfigurationError] = {}
+        self._ignored: Collection[Path] = ()
         self._guard = threading.Lock()
         self._first = threading.Event()
         self._all = threading.Event()
@@ -163,7 +165,7 @@ class RunningBackends:
         threading.Thread(target=self._start, args=(kept,), name=f"start-{settings.name}", daemon=True).start()
 
     def _start(self, kept: _Kept) -> None:
-        with redact.hiding(redact.secrets_in(kept.backend.settings.options)):
+        with redact.hiding(secret_values.of(kept.backend.settings)):
             self._keep(kept)
         self._tried(kept.backend)
 
@@ -253,6 +255,9 @@ class RunningBackends:
         before = set(map(str, self._unreadable.values()))
         for reason in sorted(set(map(str, found.broken)) - before):
             _log.error("back ends cannot be read; those of before go on", reason=reason)
+        for path in set(found.ignored) - set(self._ignored):
+            _log.warning("ignored: files of back ends are named *.yaml, *.yml or *.json", path=str(path))
+        self._ignored = found.ignored
         unread = {name: file for name, file in self._files.items() if {file, file.parent} & found.unreadable.keys()}
         self._files = {**unread, **found.files}
         self._unreadable = found.unreadable

@@ -90,7 +90,7 @@ def _sealer(keys: object) -> Sealer | None:
     if not keys:
         return None
     listed = list(keys) if isinstance(keys, tuple) else keys
-    return Sealer(Reader({}).value(tuple[SealingKey, ...], listed, "persistence_config.sealing_keys"))  # type: ignore[arg-type]  # as the hint says
+    return Sealer(Reader({}).read(tuple[SealingKey, ...], listed, "persistence_config.sealing_keys"))  # type: ignore[arg-type]  # as the hint says
 
 
 def _named(storage: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""The subcommands of `csi-cinderlib`, a module each: `arguments(parser)` adds the options, `run(args)` returns the exit code."""
+"""The subcommands of `csi-cinderlib`: each module has `command`, a click command or group whose callbacks return the exit code."""

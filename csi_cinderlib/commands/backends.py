@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
 from csi_cinderlib.commands import options, output
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    options.configuration(parser)
-    parser.add_argument(
-        "action", choices=("restart",), help="restart: end its process at once; the controller starts the next one"
-    )
-    parser.add_argument("name", metavar="NAME", help="the back end's name")
+@click.group()
+def command() -> None:
+    """Groups `restart`."""
 
 
-def run(args: argparse.Namespace) -> int:
+@command.command(
+    short_help="End a back end's process.",
+    help="End the process of back end NAME at once; the controller starts the next one.",
+)
+@click.argument("name")
+@options.configuration
+def restart(given: options.Given, name: str) -> int:
     """0 once the process has ended. Raises NotFound or HostError."""
     from csi_cinderlib.app import restarts
 
-    restarts.request(options.settings(args).state_dir, args.name)
-    output.print_text(f"back end {args.name}: its process was ended, and the next one is starting")
+    restarts.request(options.settings(given).state_dir, name)
+    output.print_text(f"back end {name}: its process was ended, and the next one is starting")
     return 0

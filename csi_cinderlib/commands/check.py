@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import signal
 import sys
@@ -13,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
+
+import click
 
 from csi_cinderlib.commands import options, output
 from csi_cinderlib.config import live
@@ -43,29 +44,27 @@ CAPABILITIES = (
 """Beyond what every driver can: volumes, clones, connections."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    options.configuration(parser)
-    parser.add_argument(
-        "--timeout",
-        type=_seconds,
-        default=TIMEOUT,
-        metavar="SECONDS",
-        help=f"for the set-up of each back end, and for each step after it ({TIMEOUT:.0f})",
-    )
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
+def _seconds(_context: click.Context, _option: click.Parameter, seconds: float) -> float:
     if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
+        raise click.BadParameter("must be a number of seconds above 0")
     return seconds
 
 
-def run(args: argparse.Namespace) -> int:
+@click.command()
+@click.option(
+    "--timeout",
+    type=float,
+    callback=_seconds,
+    default=TIMEOUT,
+    metavar="SECONDS",
+    help=f"Limit for the set-up of each back end, and for each step after it. [default: {TIMEOUT:.0f}]",
+)
+@options.configuration
+def command(given: options.Given, timeout: float) -> int:
     """2 when a setting is wrong, 1 when something does not answer; each part is tried, whatever the others did."""
-    settings = options.settings(args)
+    settings = options.settings(given)
     code = 0 if settings.mode is Mode.NODE else _try_store(settings)
-    return max(code, _try_backends(settings, args.timeout))
+    return max(code, _try_backends(settings, timeout))
 
 
 def _try_store(settings: Settings) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
+import click
 import yaml
 
 from csi_cinderlib.commands import output
@@ -12,13 +11,9 @@ from csi_cinderlib.persistence.kubernetes.resources import definitions
 HEADER = "# Made by `csi-cinderlib crds` from the model; do not edit.\n"
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """None: everything follows from the model."""
-    del parser
-
-
-def run(args: argparse.Namespace) -> int:
-    del args
+@click.command()
+def command() -> int:
+    """Print all of them."""
     output.print_text(text().removesuffix("\n"))
     return 0
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON object a line for each step")
-
-
-def run(args: argparse.Namespace) -> int:
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print each step as one line of JSON.")
+def command(as_json: bool) -> int:
+    """Needs root."""
     from csi_cinderlib.demo.run import run as demo
 
-    return demo(as_json=args.json)
+    return demo(as_json=as_json)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import enum
 import importlib.metadata
 import os
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import click
 
 from csi_cinderlib import __version__
 from csi_cinderlib.brick import tools
@@ -51,24 +52,22 @@ class Finding:
     detail: str
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--protocol",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help=f"must work here: {', '.join(tools.PROTOCOLS)} (may be repeated)",
-    )
-    parser.add_argument("--multipath", action="store_true", help="multipathing must work here")
-
-
-def run(args: argparse.Namespace) -> int:
+@click.command()
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    metavar="NAME",
+    help=f"Fail unless this protocol works here: {', '.join(tools.PROTOCOLS)}. May be repeated.",
+)
+@click.option("--multipath", is_flag=True, help="Fail unless multipathing works here.")
+def command(protocols: Sequence[str], multipath: bool) -> int:
     """Print what was found; 1 when something that must work cannot."""
-    for protocol in args.protocol:
+    for protocol in protocols:
         if protocol not in tools.PROTOCOLS:
             raise InvalidRequest("--protocol", unknown("protocol", protocol, tools.PROTOCOLS))
     bad = False
-    for finding in examine(required=frozenset(args.protocol), multipath=args.multipath):
+    for finding in examine(required=frozenset(protocols), multipath=multipath):
         output.print_text(f"{finding.level:<5} {finding.what:<18} {finding.detail}")
         bad |= finding.level is Level.BAD
     return int(bad)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import tempfile
@@ -11,30 +10,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import click
+
 from csi_cinderlib.commands import options, output
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    options.configuration(parser)
-    parser.add_argument("file", metavar="FILE", help="what export wrote, or -")
-
-
-def run(args: argparse.Namespace) -> int:
+@click.command(epilog="FILE is what export wrote, or - for standard input.")
+@click.argument("file", type=click.Path())
+@options.configuration
+def command(given: options.Given, file: str) -> int:
     """Raises InvalidRequest for a file that export did not write, or that is damaged: nothing is stored then."""
     from csi_cinderlib.app import stores
     from csi_cinderlib.config import live
     from csi_cinderlib.persistence import transfer
     from csi_cinderlib.sealing import Sealer
 
-    settings = options.settings(args)
-    given = Sealer(live.sealing_keys(settings))
-    sealer = given if given.active else None
+    settings = options.settings(given)
+    keys = Sealer(live.sealing_keys(settings))
+    sealer = keys if keys.active else None
     with stores.opened(settings) as store:
-        if args.file == "-":
+        if file == "-":
             with _rewindable(sys.stdin.buffer) as stream:
                 done = transfer.read(store, stream, sealer=sealer, name="standard input")
         else:
-            done = transfer.import_(store, Path(args.file), sealer=sealer)
+            done = transfer.import_(store, Path(file), sealer=sealer)
     output.print_text(str(done), sys.stderr)
     return 0
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
 from csi_cinderlib.commands import options, output
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    options.configuration(parser)
-
-
-def run(args: argparse.Namespace) -> int:
+@click.command()
+@options.configuration
+def command(given: options.Given) -> int:
     """Raises ConfigurationError or StoreUnavailable."""
-    settings = options.settings(args)
+    settings = options.settings(given)
     if settings.store.plugin != "sql":
         output.print_text(f"the store {settings.store.plugin} has no tables: nothing to do")
         return 0

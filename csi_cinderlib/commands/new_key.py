@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
 from csi_cinderlib.commands import output
 from csi_cinderlib.sealing import generate_key
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """None."""
-
-
-def run(_args: argparse.Namespace) -> int:
+@click.command()
+def command() -> int:
     """Print it."""
     output.print_text(generate_key())
     return 0

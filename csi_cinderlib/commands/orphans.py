@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING
+import sys
+
+import click
 
 from csi_cinderlib.commands import options, output
 
-if TYPE_CHECKING:
-    from csi_cinderlib.provisioning.orphans import Orphan
+COLUMNS = (
+    output.Column("id"),
+    output.Column("kind"),
+    output.Column("status"),
+    output.Column("backend"),
+    output.Column("node"),
+    output.Column("claim"),
+    output.Column("name", lambda row: row["name"] or row["volume_id"]),
+    output.Column("since", lambda row: output.moment(str(row["created_at"]))),
+    output.Column("due", lambda row: "now" if row["due"] else "not yet"),
+    output.Column("owner"),
+    output.Column("reason"),
+)
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    options.configuration(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, with more in it")
-    parser.add_argument(
-        "--forget", metavar="ID", help="forget what failed under this id, after you have looked at the array"
-    )
-    parser.add_argument(
-        "--restored",
-        action="store_true",
-        help="after an older copy of the metadata was restored, and before a controller starts: leave alone on the back ends what is "
-        "half done in it",
-    )
-
-
-def run(args: argparse.Namespace) -> int:
+@click.command()
+@click.option("--forget", metavar="ID", help="Forget what failed under this id, after you have looked at the array.")
+@click.option(
+    "--restored",
+    is_flag=True,
+    help="After an older copy of the metadata was restored, and before a controller starts: leave alone on the back ends "
+    "what is half done in it.",
+)
+@options.configuration
+@output.formatted
+def command(given: options.Given, format: output.Format, forget: str | None, restored: bool) -> int:
     """0, whether there are any or not. Raises NotFound or PreconditionFailed when there is nothing to forget."""
     from dataclasses import asdict
 
@@ -34,33 +42,16 @@ def run(args: argparse.Namespace) -> int:
     from csi_cinderlib.lifecycle.registry import Backends
     from csi_cinderlib.provisioning.orphans import Orphans
 
-    settings = options.settings(args)
+    settings = options.settings(given)
     with stores.opened(settings) as store, stores.node_registry(settings) as nodes:
         orphans = Orphans(store, Backends(), KeyedLocks(), nodes=nodes)
-        if args.forget:
-            for forgotten in orphans.forget(args.forget):
+        if forget:
+            for forgotten in orphans.forget(forget):
                 output.print_text(f"forgotten: {forgotten}")
             return 0
-        if args.restored:
+        if restored:
             for marked in orphans.leave_alone():
-                output.print_text(f"left alone: {marked}")
+                output.print_text(f"left alone: {marked}", sys.stderr)
         found = orphans.find()
-    rows = [asdict(orphan) if args.json else _brief(orphan) for orphan in found]
-    output.print_list(rows, as_json=args.json, nothing="nothing is half done")
+    output.print_rows(map(asdict, found), format, columns=COLUMNS, nothing="nothing is half done")
     return 0
-
-
-def _brief(orphan: Orphan) -> output.Row:
-    return {
-        "kind": orphan.kind,
-        "id": orphan.id,
-        "status": orphan.status,
-        "backend": orphan.backend,
-        "node": orphan.node,
-        "claim": orphan.claim,
-        "name": orphan.name or orphan.volume_id,
-        "since": output.moment(orphan.created_at),
-        "due": "now" if orphan.due else "not yet",
-        "owner": orphan.owner,
-        "reason": orphan.reason,
-    }

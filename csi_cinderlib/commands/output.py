@@ -1,51 +1,237 @@
-"""What commands print: lines, and lists for people and for programs.
+"""What commands print: lines, and rows for people and for programs.
 
 Names and messages come from arrays and from clusters, so what a terminal would act on is shown escaped.
 """
 
 from __future__ import annotations
 
+import enum
+import functools
 import json
-from collections.abc import Iterable
-from itertools import islice
-from typing import IO
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import IO, Any
 
+import click
+
+from csi_cinderlib.commands.table import Table
+from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.observe.logs import escape_controls
 
-Row = dict[str, object]
-CHUNK = 1000
-"""Rows of a table that are aligned at one time; what comes later makes columns wider, not narrower."""
+Row = Mapping[str, object]
 
 
-def print_text(text: str, file: IO[str] | None = None, *, flush: bool = False) -> None:
+STANDARD_OUTPUT = "standard output"
+
+
+class Kind(enum.StrEnum):
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a command prints its rows.
+
+    Attributes:
+        columns: those to print, by name; empty for the command's own choice.
+        headers: of a table.
+    """
+
+    kind: Kind = Kind.TABLE
+    columns: tuple[str, ...] = ()
+    headers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: the row's value of that name, or what `value` makes of the row."""
+
+    name: str
+    value: Callable[[Row], object] | None = None
+
+    def of(self, row: Row) -> object:
+        return row.get(self.name, "") if self.value is None else self.value(row)
+
+
+def formatted(callback: Callable[..., int]) -> Callable[..., int]:
+    """--output, --columns and --no-headers, as one argument `format`."""
+
+    @functools.wraps(callback)
+    def command(**values: Any) -> int:
+        names = tuple(name.strip().lower() for name in (values.pop("columns") or "").split(",") if name.strip())
+        kind = Kind(values.pop("output"))
+        return callback(format=Format(kind, names, headers=not values.pop("no_headers")), **values)
+
+    for option in (
+        click.option("--no-headers", is_flag=True, help="Print a table without its header line."),
+        click.option("--columns", metavar="NAMES", help="Print only these columns: names separated by commas."),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Choice([kind.value for kind in Kind]),
+            default=Kind.TABLE.value,
+            metavar="FORMAT",
+            help="table, wide (all columns), name (one name a line), json or yaml (all fields, as one list). [default: table]",
+        ),
+    ):
+        option(command)
+    return command
+
+
+def print_text(text: str, file: IO[str] | None = None, *, end: str = "\n", flush: bool = False) -> None:
     """Print one line or several at once, to standard output unless `file` is given."""
-    print(escape_controls(text), file=file, flush=flush)
+    with named():
+        print(escape_controls(text), end=end, file=file, flush=flush)
 
 
-def print_list(rows: Iterable[Row], *, as_json: bool, nothing: str) -> None:
-    """Print a table, or JSON: one object a line; `nothing` says that there are none. Rows are printed as they come."""
-    if as_json:
+def flush() -> None:
+    """What has been printed reaches its reader. Raises OSError with the name of the output."""
+    if sys.stdout is not None:  # it was closed from the start
+        with named():
+            sys.stdout.flush()
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """Give an error of standard output the name that errors of files have."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, STANDARD_OUTPUT) from None
+
+
+def print_object(value: Mapping[str, object], format: Format) -> None:
+    """One object as YAML, or else as JSON."""
+    print_text(_yaml(dict(value)) if format.kind is Kind.YAML else _json(dict(value)))
+
+
+def print_rows(
+    rows: Iterable[Row],
+    format: Format,
+    *,
+    columns: Sequence[str | Column],
+    wide: Sequence[str | Column] = (),
+    nothing: str,
+) -> None:
+    """Print rows as they come: any number takes the memory of one chunk of a table.
+
+    Args:
+        rows: all fields of each; JSON and YAML show all of them.
+        columns: of a table, the most important first. The first is the row's name. The last is free text, which may be cut on a terminal.
+        wide: more columns for `wide` and for `--columns`.
+        nothing: what is said on standard error in place of an empty table: "no volumes".
+
+    Raises:
+        InvalidRequest: there is no such column.
+    """
+    known = {column.name: column for column in map(_column, (*columns, *wide))}
+    chosen = [_find(known, name) for name in format.columns]
+    if format.kind is Kind.JSON:
+        _print_json(_narrowed(rows, chosen))
+    elif format.kind is Kind.YAML:
+        _print_yaml(_narrowed(rows, chosen))
+    elif format.kind is Kind.NAME:
         for row in rows:
-            print_text(json.dumps(row, ensure_ascii=False))
+            print_text(_cell(next(iter(known.values())).of(row)))
+    else:
+        shown = chosen or (list(known.values()) if format.kind is Kind.WIDE else [*map(_column, columns)])
+        _print_table(rows, shown, format, nothing)
+
+
+def _column(column: str | Column) -> Column:
+    return Column(column) if isinstance(column, str) else column
+
+
+def _find(known: Mapping[str, Column], name: str) -> Column:
+    from csi_cinderlib.config.near import unknown
+
+    if name not in known:
+        raise InvalidRequest("--columns", unknown("column", name, known))
+    return known[name]
+
+
+def _narrowed(rows: Iterable[Row], columns: Sequence[Column]) -> Iterator[dict[str, object]]:
+    for row in rows:
+        yield {column.name: column.of(row) for column in columns} if columns else dict(row)
+
+
+def _print_json(rows: Iterator[dict[str, object]]) -> None:
+    """An array, one object a line."""
+    first = next(rows, None)
+    if first is None:
+        print_text("[]")
         return
-    remaining = iter(rows)
-    chunk = list(islice(remaining, CHUNK))
-    if not chunk:
-        print_text(nothing)
+    before = "[\n"
+    for row in chain([first], rows):
+        print_text(before + _json(row), end="")
+        before = ",\n"
+    print_text("\n]")
+
+
+def _print_yaml(rows: Iterator[dict[str, object]]) -> None:
+    first = next(rows, None)
+    if first is None:
+        print_text("[]")
         return
-    lines = [[str(key).upper().replace("_", " ") for key in chunk[0]]]
-    widths = [0] * len(lines[0])
-    while chunk:
-        lines += [[_cell(value) for value in row.values()] for row in chunk]
-        widths = [max(width, *map(len, column)) for width, column in zip(widths, zip(*lines, strict=True), strict=True)]
-        for line in lines:
-            print_text("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-        lines, chunk = [], list(islice(remaining, CHUNK))
+    for row in chain([first], rows):
+        print_text(_yaml([row]))
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)
+
+
+def _yaml(value: object) -> str:
+    import yaml
+
+    how: dict[str, Any] = {"sort_keys": False, "default_flow_style": False, "width": 100}
+    text: str = yaml.safe_dump(value, allow_unicode=True, **how)
+    return (text if text.replace("\n", "").isprintable() else yaml.safe_dump(value, **how)).removesuffix("\n")
+
+
+def _print_table(rows: Iterable[Row], columns: Sequence[Column], format: Format, nothing: str) -> None:
+    fits = format.kind is Kind.TABLE and not format.columns
+    table = Table([column.name for column in columns], limit=_terminal() if fits else None, headers=format.headers)
+    empty = True
+    for line in table.lines([_cell(column.of(row)) for column in columns] for row in rows):
+        print_text(line)
+        empty = False
+    if empty:
+        print_text(nothing, sys.stderr)
+    elif table.hidden:
+        print_text(f"not shown: {', '.join(table.hidden)}; -o wide shows all columns", sys.stderr)
+
+
+def _terminal() -> int | None:
+    """The width of the terminal on standard output."""
+    if not sys.stdout.isatty():
+        return None
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def _cell(value: object) -> str:
-    """A value in a table: on one line, and as wide as it is shown."""
-    return escape_controls(str(value)).replace("\n", "\\n").replace("\t", "\\t")
+    """A value in a table: on one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ",".join(map(_cell, value))
+    text = "" if value is None else str(value)
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    """Also characters that reorder or break a line."""
+    return character if character.isprintable() else json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
 
 
 def moment(text: str) -> str:

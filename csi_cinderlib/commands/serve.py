@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import sys
 from contextlib import nullcontext
+
+import click
 
 from csi_cinderlib.commands import options
 from csi_cinderlib.concurrency import without
@@ -14,17 +15,15 @@ from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.host import dumps
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    options.service(parser)
-    options.configuration(parser)
-
-
-def run(args: argparse.Namespace) -> int:
+@click.command()
+@options.configuration
+@options.service
+def command(given: options.Given) -> int:
     """Does not return unless the settings are wrong."""
     dumps.forbid()  # before the first password is read
     gc.disable()  # imports make much and free little; whatever serves turns it on again
     try:
-        code = _serve(options.settings(args))
+        code = _serve(options.settings(given))
     finally:
         gc.enable()
     for stream in (sys.stdout, sys.stderr):

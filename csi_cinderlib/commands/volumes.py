@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from csi_cinderlib.commands import options, output
 
@@ -17,12 +18,32 @@ if TYPE_CHECKING:
 UNREADABLE = "unreadable"
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    options.configuration(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, with more in it")
+def _place(row: Any) -> str:
+    return f"{row['backend']}#{row['pool']}" if row.get("pool") else row.get("backend", "")
 
 
-def run(args: argparse.Namespace) -> int:
+def _nodes(row: Any) -> list[str]:
+    states = {attachment["node"]: attachment["status"] for attachment in row.get("attachments", ())}
+    return [node if state == "available" else f"{node}({state})" for node, state in states.items()]
+
+
+COLUMNS = (
+    output.Column("volume", lambda row: row["id"]),
+    output.Column("gib"),
+    output.Column("status"),
+    output.Column("place", _place),
+    output.Column("nodes", _nodes),
+    output.Column("claim"),
+    output.Column("name"),
+    output.Column("since", lambda row: output.moment(str(row.get("created_at", "")))),
+    output.Column("message"),
+)
+
+
+@click.command()
+@options.configuration
+@output.formatted
+def command(given: options.Given, format: output.Format) -> int:
     """1 when a record cannot be read."""
     from csi_cinderlib.app import stores
 
@@ -32,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
         nonlocal unreadable
         for row in _rows(store):
             unreadable += row["status"] == UNREADABLE
-            yield row if args.json else _brief(row)
+            yield row
 
-    with stores.opened(options.settings(args)) as store:
-        output.print_list(rows(store), as_json=args.json, nothing="no volumes")
+    with stores.opened(options.settings(given)) as store:
+        output.print_rows(rows(store), format, columns=COLUMNS, nothing="no volumes")
     return int(unreadable > 0)
 
 
@@ -97,20 +118,3 @@ def _attachment(attachment: Attachment) -> dict[str, Any]:
 
 def _unreadable(id: str) -> output.Row:
     return {"id": id, "status": UNREADABLE, "message": "its record cannot be read"}
-
-
-def _brief(row: Any) -> output.Row:
-    place = f"{row['backend']}#{row['pool']}" if row.get("pool") else row.get("backend", "")
-    states = {attachment["node"]: attachment["status"] for attachment in row.get("attachments", ())}
-    nodes = [node if state == "available" else f"{node}({state})" for node, state in states.items()]
-    return {
-        "volume": row["id"],
-        "gib": row.get("gib", ""),
-        "status": row["status"],
-        "place": place,
-        "nodes": ",".join(nodes),
-        "claim": row.get("claim", ""),
-        "name": row.get("name", ""),
-        "since": output.moment(row.get("created_at", "")),
-        "message": row["message"],
-    }

@@ -10,8 +10,8 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from csi_cinderlib.config import check
-from csi_cinderlib.config.load import read_yaml, segments
+from csi_cinderlib.config import check, files
+from csi_cinderlib.config.load import segments
 from csi_cinderlib.config.reader import Reader
 from csi_cinderlib.config.settings import BackendSettings, SealingKey, Settings
 from csi_cinderlib.errors import ConfigurationError
@@ -25,11 +25,13 @@ class Found:
         backends: in the order of the files' names.
         files: the file of each back end that comes from one.
         unreadable: why files could not be read; with any, what is missing is to be left alone.
+        ignored: what lies beside them and is not named as a file of back ends.
     """
 
     backends: tuple[BackendSettings, ...]
     files: Mapping[str, Path]
     unreadable: Mapping[Path, ConfigurationError]
+    ignored: tuple[Path, ...] = ()
 
     @property
     def broken(self) -> tuple[ConfigurationError, ...]:
@@ -39,13 +41,12 @@ class Found:
 def backends(settings: Settings, environment: Mapping[str, str] = os.environ) -> Found:
     """The back ends of `settings` and of its directory. One broken file does not hide the others."""
     known = {backend.name: backend for backend in settings.backends}
-    files: dict[str, Path] = {}
-    unreadable = {}
-    directory = Path(settings.backends_directory) if settings.backends_directory else None
-    if directory and not directory.is_dir():
-        unreadable[directory] = ConfigurationError("backends_directory", f"{directory} is not a directory")
-    for path in sorted(directory.glob("*.yaml")) if directory else ():
+    origins: dict[str, Path] = {}
+    unreadable: dict[Path, ConfigurationError] = {}
+    listing = _listing(settings, unreadable)
+    for path in listing.files:
         try:
+            _refuse_twin(path, listing)
             read = {
                 backend.name: replace(backend, topology=segments(settings, backend.topology))
                 for backend in _in_file(path, environment, taken=known)
@@ -54,8 +55,29 @@ def backends(settings: Settings, environment: Mapping[str, str] = os.environ) ->
             unreadable[path] = error
         else:
             known |= read
-            files |= dict.fromkeys(read, path)
-    return Found(tuple(known.values()), files, unreadable)
+            origins |= dict.fromkeys(read, path)
+    return Found(tuple(known.values()), origins, unreadable, listing.ignored)
+
+
+def _listing(settings: Settings, unreadable: dict[Path, ConfigurationError]) -> files.Listing:
+    directory = Path(settings.backends_directory)
+    if not settings.backends_directory:
+        return files.Listing()
+    if not directory.is_dir():
+        unreadable[directory] = ConfigurationError("backends_directory", f"{directory} is not a directory")
+        return files.Listing()
+    try:
+        return files.in_directory(directory)
+    except ConfigurationError as error:
+        unreadable[directory] = ConfigurationError("backends_directory", str(error))
+    return files.Listing()
+
+
+def _refuse_twin(path: Path, listing: files.Listing) -> None:
+    """Which of a.yaml and a.yml is the one that somebody edits?"""
+    for other in listing.files:
+        if other != path and other.stem == path.stem:
+            raise ConfigurationError(str(path), f"has the name of {other.name}; remove one of the two files")
 
 
 def sealing_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> tuple[SealingKey, ...]:
@@ -82,19 +104,29 @@ def shared_keys(settings: Settings, environment: Mapping[str, str] = os.environ)
 
 
 def _keys_in(path: Path, key: str, environment: Mapping[str, str]) -> tuple[SealingKey, ...]:
-    keys = Reader(environment).value(tuple[SealingKey, ...], read_yaml(path), key)
+    keys = Reader(environment).read(tuple[SealingKey, ...], files.read(path), key)
     assert isinstance(keys, tuple)
     return keys
 
 
 def _in_file(path: Path, environment: Mapping[str, str], *, taken: Container[str]) -> tuple[BackendSettings, ...]:
-    read = Reader(environment).value(tuple[BackendSettings, ...], read_yaml(path), f"{path}: backends")
+    tree = files.read(path)
+    if tree is None:
+        raise ConfigurationError(str(path), "is empty; write {} for no back end")
+    reader = Reader(environment)
+    read = reader.read(tuple[BackendSettings, ...], tree, f"{path}: backends")
     assert isinstance(read, tuple)
     for backend in read:
-        try:
-            check.backend(backend)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{path}: {error.key}", error.problem) from None
-        if backend.name in taken:
-            raise ConfigurationError(f"{path}: {backend.name}", "is configured elsewhere already")
+        with reader.problems:
+            _check(path, backend, taken)
+    reader.problems.raise_all()
     return read
+
+
+def _check(path: Path, backend: BackendSettings, taken: Container[str]) -> None:
+    try:
+        check.backend(backend)
+    except ConfigurationError as error:
+        raise error.within(f"{path}: ") from None
+    if backend.name in taken:
+        raise ConfigurationError(f"{path}: {backend.name}", "is configured elsewhere already")

@@ -1,21 +1,18 @@
-"""Settings from a YAML file, the environment and the command line: the last named wins."""
+"""Settings from files, the environment and the command line: the last named wins."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib.config import check
+from csi_cinderlib.config import check, files, foreign, scalars
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.reader import Reader
-from csi_cinderlib.config.settings import TOPOLOGY_PREFIX, BackendSettings, Mode, Settings
-from csi_cinderlib.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    import yaml
+from csi_cinderlib.config.settings import TOPOLOGY_PREFIX, BackendSettings, FilePath, Mode, Settings
+from csi_cinderlib.errors import ConfigurationError, Problems
 
 DEFAULT_STATE_DIR = Path("/var/lib/csi-cinderlib")
 CINDER_CONF_KEY = "cinder_conf"
@@ -23,6 +20,8 @@ CINDER_CONF_KEY = "cinder_conf"
 SOCKET = "csi.sock"
 LOCAL_BACKEND = "local"
 LOOPFILE_DRIVER = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,34 +48,55 @@ VARIABLES: Mapping[str, str] = {
 
 
 def load(
-    path: Path | None, *, environment: Mapping[str, str] = os.environ, overrides: Overrides = Overrides()
+    paths: Sequence[Path], *, environment: Mapping[str, str] = os.environ, overrides: Overrides = Overrides()
 ) -> Settings:  # immutable
     """Read and check all settings.
 
+    Args:
+        paths: YAML and JSON files, and directories of them.
+
     Raises:
-        ConfigurationError: with the key path, and near matches where a name is unknown.
+        ConfigurationError: all that is wrong, with key paths, and near matches where a name is unknown.
     """
-    raw = {} if path is None else Reader({}).mapping(read_yaml(path), "")
+    _refuse_ember(environment, is_configured=bool(paths))
+    raw = files.read_merged(paths)
     for item in fields(overrides):
         given = getattr(overrides, item.name)
         value = environment.get(VARIABLES[item.name]) if given is None else given
         if value is not None:
             _put(raw, item.name, value)
-    return parse(raw, environment=environment, directory=path.parent if path else Path())
+    return parse(raw, environment=environment)
+
+
+def _refuse_ember(environment: Mapping[str, str], *, is_configured: bool) -> None:
+    """Without a file, Ember-CSI's back end would silently be another one, in local files."""
+    names = ", ".join(foreign.variables(environment))
+    if names and not is_configured:
+        raise ConfigurationError(
+            names, "configures Ember-CSI and has no effect here; convert it with `csi-cinderlib convert`"
+        )
+    if names:
+        _log.warning("%s: configures Ember-CSI and has no effect here; remove it from the environment", names)
 
 
 def parse(raw: Mapping[str, object], *, environment: Mapping[str, str], directory: Path = Path()) -> Settings:
-    """Settings from plain values, as YAML has them; a relative path of a cinder.conf starts at `directory`."""
+    """Settings from a tree; relative paths in values that come from no file start at `directory`."""
     values = {"state_dir": str(DEFAULT_STATE_DIR), **raw}
     cinder_conf = values.pop(CINDER_CONF_KEY, None)
-    _known_keys(values)
-    settings = Reader(environment).record(Settings, values, "")
-    settings = _completed(settings)
+    reader = Reader(environment, directory)
+    for key in _unknown_keys(values):
+        reader.problems.add(key, _unknown_key(key))
+        del values[key]
+    settings = _completed(reader.record(Settings, values, ""))
     if cinder_conf is not None:
-        settings = _with_cinder_conf(settings, cinder_conf, directory)
+        with reader.problems:
+            path = str(reader.value(FilePath, cinder_conf, CINDER_CONF_KEY))
+            settings = _with_cinder_conf(settings, path)
     if not settings.backends and not settings.backends_directory and settings.mode is not Mode.NODE:
         settings = replace(settings, backends=(local_backend(settings.state_dir),))
-    check.settings(settings)
+    with reader.problems:
+        check.settings(settings)
+    reader.problems.raise_all()
     return settings
 
 
@@ -105,24 +125,29 @@ def local_backend(state_dir: Path) -> BackendSettings:
     return BackendSettings(name=LOCAL_BACKEND, driver=LOOPFILE_DRIVER, options=options)
 
 
-def _known_keys(values: Mapping[str, object]) -> None:
-    """As the reader checks it, with the key in the choice that is no field."""
+def _unknown_keys(values: Mapping[str, object]) -> list[str]:
+    known = {item.name for item in fields(Settings)}
+    return [key for key in values if isinstance(key, str) and key not in known]
+
+
+def _unknown_key(key: str) -> str:
+    """As the reader says it, with the key in the choice that is no field."""
     known = {item.name for item in fields(Settings)} | {CINDER_CONF_KEY}
-    for key in values:
-        if key not in known:
-            raise ConfigurationError(str(key), unknown("key", str(key), known))
+    return unknown("key", str(key), known) + scalars.place(key)
 
 
-def _with_cinder_conf(settings: Settings, path: object, directory: Path) -> Settings:
+def _with_cinder_conf(settings: Settings, path: str) -> Settings:
     from csi_cinderlib.config import cinder_conf  # needs oslo.config
 
-    if not isinstance(path, str) or not path:
+    if not path:
         raise ConfigurationError(CINDER_CONF_KEY, "must be the path of a file")
-    added = cinder_conf.read(directory / path)
-    for name in {backend.name for backend in settings.backends} & {backend.name for backend in added.backends}:
-        raise ConfigurationError(f"backends.{name}", f"is also a back end of {path}")
-    for name in settings.cinder_defaults.keys() & added.defaults.keys():
-        raise ConfigurationError(f"cinder_defaults.{name}", f"is also in [DEFAULT] of {path}")
+    added = cinder_conf.read(Path(path))
+    problems = Problems()
+    for name in sorted({backend.name for backend in settings.backends} & {backend.name for backend in added.backends}):
+        problems.add(f"backends.{name}", f"is also a back end of {path}")
+    for name in sorted(settings.cinder_defaults.keys() & added.defaults.keys()):
+        problems.add(f"cinder_defaults.{name}", f"is also in [DEFAULT] of {path}")
+    problems.raise_all()
     return replace(
         settings,
         backends=settings.backends + added.backends,
@@ -137,42 +162,3 @@ def _put(raw: dict[str, object], name: str, value: str) -> None:
         raw[name] = value
     elif isinstance(nested := raw.get(section) or {}, dict):  # else the reader complains about the section
         raw[section] = {**nested, key: value}
-
-
-def read_yaml(path: Path) -> object:
-    """What a YAML file holds. Raises ConfigurationError with the line, or why it cannot be read."""
-    import yaml  # only who has a file pays for it
-
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(str(path), "is not text in UTF-8") from None
-    try:
-        raw: object = yaml.load(text, Loader=_loader(yaml.SafeLoader))  # noqa: S506  # a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigurationError(where, error.problem or "is not YAML") from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError(str(path), f"is not YAML: {error}") from None
-    return raw
-
-
-def _loader(base: type[yaml.SafeLoader]) -> type[yaml.SafeLoader]:
-    """A loader that refuses a key that is given twice, where YAML libraries silently take the last."""
-    import yaml  # as above
-
-    class Loader(base):  # type: ignore[valid-type, misc]  # a class as a parameter
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-            seen = set()
-            for key, _ in node.value:
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
-                    )
-                seen.add(key.value if isinstance(key.value, str) else id(key))
-            return super().construct_mapping(node, deep=deep)  # type: ignore[no-any-return]  # untyped base
-
-    return Loader

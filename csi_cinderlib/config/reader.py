@@ -1,150 +1,221 @@
-"""From plain YAML values to the frozen dataclasses of `settings`: by their type hints, with the key path in every error."""
+"""From a tree of settings to the frozen dataclasses of `settings`: by their type hints, with the key path in every error."""
 
 from __future__ import annotations
 
 import dataclasses
-import enum
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
+from csi_cinderlib.config import document, scalars
 from csi_cinderlib.config.near import unknown
-from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.config.settings import Written
+from csi_cinderlib.config.tree import Scalar, Style
+from csi_cinderlib.errors import ConfigurationError, Problems
 
 T = TypeVar("T")
 
-_NAMES: Mapping[type, str] = MappingProxyType(
-    {
-        str: "text",
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        Path: "a path",
-        dict: "a mapping",
-        list: "a list",
-    }
-)
-
-
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
-
 
 class Reader:
-    """Reads one tree of values.
+    """Reads one tree of values, and collects what is wrong over all of it.
 
     Args:
         environment: where `{env: NAME}` is looked up.
+        directory: where relative paths start in values that come from no file.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], directory: Path = Path()) -> None:
         self._environment = environment
+        self._directory = directory
+        self.problems = Problems()
+
+    def read(self, hint: Any, raw: object, path: str) -> object:
+        """The value that a field with this type hint takes.
+
+        Raises:
+            ConfigurationError: has every unknown and missing key, and every value of the wrong type.
+        """
+        value = None
+        with self.problems:
+            value = self.value(hint, raw, path)
+        self.problems.raise_all()
+        return value
 
     def record(self, kind: type[T], raw: object, path: str, **given: object) -> T:
         """Make a `kind` of the mapping `raw`; `given` are fields that the mapping must not hold.
 
+        What is wrong is added to `problems`, and a field whose value is wrong has its default.
+
         Raises:
-            ConfigurationError: an unknown or missing key, or a value of the wrong type.
+            ConfigurationError: there is no default.
         """
         values = dict(given)
+        hints = get_type_hints(kind, include_extras=True)
         fields = {item.name: item for item in dataclasses.fields(kind) if item.name not in given}  # type: ignore[arg-type]  # always a dataclass
-        for key, value in self.mapping(raw, path).items():
-            if key not in fields:
-                raise ConfigurationError(_join(path, key), unknown("key", key, fields))
-            values[key] = self.value(_hints(kind)[key], value, _join(path, key))
-        for name, item in fields.items():
-            if name not in values and item.default is item.default_factory is dataclasses.MISSING:
-                raise ConfigurationError(_join(path, name), "is missing")
-        return kind(**values)
-
-    def value(self, hint: Any, raw: object, path: str) -> object:
-        """The value that a field with this type hint takes."""
-        origin, arguments = get_origin(hint), get_args(hint)
-        if origin is tuple:
-            return self._several(arguments[0], raw, path)
-        if origin is Mapping:
-            return self._named(arguments[1], raw, path)
-        if dataclasses.is_dataclass(hint):
-            return self.record(hint, raw, path)  # type: ignore[arg-type]  # a class, never an instance
-        return _scalar(hint, self.resolve(raw, path), path)
-
-    def _several(self, kind: Any, raw: object, path: str) -> tuple[object, ...]:
-        """A mapping by name where the records have one, else a list."""
-        if dataclasses.is_dataclass(kind) and "name" in _hints(kind):
-            return tuple(self._named(kind, raw, path).values())
-        if not isinstance(raw, list):
-            raise _wrong(list, raw, path)
-        return tuple(self.value(kind, item, f"{path}[{index}]") for index, item in enumerate(raw))
-
-    def _named(self, kind: Any, raw: object, path: str) -> dict[str, object]:
         items = self.mapping(raw, path)
-        if kind is object:
-            return {key: self.resolve(value, _join(path, key)) for key, value in items.items()}
-        if dataclasses.is_dataclass(kind):
-            return {
-                key: self.record(kind, value, _join(path, key), name=key)  # type: ignore[arg-type]  # a class, never an instance
-                for key, value in items.items()
-            }
-        return {key: self.value(kind, value, _join(path, key)) for key, value in items.items()}
+        for key, value in items.items():
+            with self.problems:
+                if key not in fields:
+                    raise ConfigurationError(_join(path, key), unknown("key", str(key), fields) + scalars.place(key))
+                values[str(key)] = self.value(hints[key], value, _join(path, key))
+        required = {
+            name for name, item in fields.items() if item.default is item.default_factory is dataclasses.MISSING
+        }
+        for name in sorted(required - items.keys()):
+            self.problems.add(_join(path, name), "is missing" + scalars.place(next(iter(items), None)))
+        if required - values.keys():
+            self.problems.raise_all()
+        return kind(**values)
 
     def mapping(self, raw: object, path: str) -> dict[str, object]:
         """An empty section counts as an empty mapping."""
-        if raw is None:
+        if raw is None or scalars.is_null(raw):
             return {}
         if not isinstance(raw, dict):
-            raise _wrong(dict, raw, path)
+            raise scalars.wrong(dict, raw, path)
         for key in raw:
             if not isinstance(key, str):
                 raise ConfigurationError(_join(path, str(key)), f"the key must be text; put quotes around {key!r}")
         return raw
 
-    def resolve(self, raw: object, path: str) -> object:
-        """The value itself, or what `{file: PATH}` or `{env: NAME}` stands for (less one trailing newline)."""
-        if not isinstance(raw, dict) or len(raw) != 1 or not raw.keys() <= {"file", "env"}:
+    def value(self, hint: Any, raw: object, path: str) -> object:
+        """As `read`; but what is wrong inside is added to `problems`, and only the value as a whole may be refused at once."""
+        origin, arguments = get_origin(hint), get_args(hint)
+        if origin is tuple:
+            return self._several(arguments[0], raw, path)
+        if origin is Mapping:
+            return self._named(arguments[1], raw, path)
+        if origin is Annotated:  # the path of a file
+            return self._located(self._scalar(str, raw, path), raw)
+        if dataclasses.is_dataclass(hint):
+            return self.record(hint, raw, path)  # type: ignore[arg-type]  # a class, never an instance
+        return self._scalar(hint, raw, path)
+
+    def _scalar(self, hint: Any, raw: object, path: str) -> Any:
+        value = scalars.convert(hint, self._resolve(raw, path), path)
+        return Path(self._located(str(value), raw)) if hint is Path else value
+
+    def _located(self, path: str, raw: object) -> str:
+        """A relative path starts where the file is that holds it."""
+        is_complete = not path or path.startswith(("/", "unix:")) or "://" in path
+        return path if is_complete else str(self._directory_of(raw) / path)
+
+    def _directory_of(self, raw: object) -> Path:
+        if isinstance(raw, dict):  # {file: PATH}
+            raw = next(iter(raw), None)
+        return raw.place.file.absolute().parent if isinstance(raw, Scalar) and raw.place else self._directory
+
+    def _several(self, kind: Any, raw: object, path: str) -> tuple[object, ...]:
+        """A mapping by name where the records have one, else a list."""
+        if dataclasses.is_dataclass(kind) and "name" in get_type_hints(kind):
+            return tuple(self._named(kind, raw, path).values())
+        if raw is None or scalars.is_null(raw):
+            return ()
+        if not isinstance(raw, list):
+            raise scalars.wrong(list, raw, path)
+        read: list[object] = []
+        for index, item in enumerate(raw):
+            with self.problems:
+                read.append(self.value(kind, item, f"{path}[{index}]"))
+        return tuple(read)
+
+    def _named(self, kind: Any, raw: object, path: str) -> Mapping[str, object]:
+        items = self.mapping(raw, path)
+        if kind == Written:
+            return self._options(items, path)
+        read: dict[str, object] = {}
+        for key, value in items.items():
+            with self.problems:
+                read[str(key)] = self._item(kind, key, value, _join(path, key))
+        return read
+
+    def _item(self, kind: Any, key: str, raw: object, path: str) -> object:
+        if kind is object:
+            return self._guessed(raw, path)
+        if not dataclasses.is_dataclass(kind):
+            return self.value(kind, raw, path)
+        given: dict[str, object] = {"name": str(key)}
+        if "directory" in get_type_hints(kind):
+            given["directory"] = str(self._directory_of(key))
+        return self.record(kind, raw, path, **given)  # type: ignore[arg-type]  # a class, never an instance
+
+    def _guessed(self, raw: object, path: str) -> object:
+        """The options of a plugin."""
+        value = self._resolve(raw, path)
+        if isinstance(value, list):
+            return [self._guessed(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        if isinstance(value, dict):
+            return {str(key): self._guessed(item, _join(path, key)) for key, item in value.items()}
+        return scalars.guessed(value)
+
+    def _options(self, items: Mapping[str, object], path: str) -> dict[str, object]:
+        """Cinder's options, by names with underscores, as oslo.config knows them. One without a value keeps its default."""
+        read: dict[str, object] = {}
+        spellings: dict[str, str] = {}
+        for key, raw in items.items():
+            with self.problems:
+                name = key.replace("-", "_")
+                if name in spellings:
+                    raise ConfigurationError(
+                        _join(path, key), f"is also given as {spellings[name]!r}{scalars.place(key)}"
+                    )
+                spellings[name] = str(key)
+                value = self._resolve(raw, _join(path, key))
+                if isinstance(value, list | dict):
+                    read[name] = self._written(value, _join(path, key))
+                else:
+                    read[name] = None if value is None else scalars.option(name, value, _join(path, key))
+        return read
+
+    def _written(self, raw: object, path: str) -> object:
+        """Lists and mappings of the texts as they are written."""
+        value = self._resolve(raw, path)
+        if isinstance(value, list):
+            items: list[object] = []
+            for index, item in enumerate(value):
+                with self.problems:
+                    items.append(self._written(item, f"{path}[{index}]"))
+            return items
+        if isinstance(value, dict):
+            pairs: dict[str, object] = {}
+            for key, item in self.mapping(value, path).items():
+                with self.problems:
+                    pairs[str(key)] = self._written(item, _join(path, key))
+            return pairs
+        return scalars.text(value, path)
+
+    def _resolve(self, raw: object, path: str) -> object:
+        """The value itself, or what `{file: PATH}` or `{env: NAME}` stands for."""
+        if not isinstance(raw, dict) or not raw or not raw.keys() <= {"file", "env"}:
             return raw
+        if len(raw) > 1:
+            raise ConfigurationError(path, f"has both file and env; keep one{scalars.place(next(iter(raw)))}")
         ((kind, where),) = raw.items()
-        if not isinstance(where, str):
-            raise _wrong(str, where, _join(path, kind))
-        if kind == "env":
-            if where not in self._environment:
-                raise ConfigurationError(path, f"the environment variable {where} is not set")
-            return self._environment[where]
-        try:
-            return Path(where).read_text().removesuffix("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not text"
-            raise ConfigurationError(path, f"cannot read the file {where}: {reason}") from None
+        name = scalars.text(where, _join(path, kind))
+        text = self._variable(name, path) if kind == "env" else _read(Path(self._located(name, raw)), path)
+        return Scalar(text, Style.ELSEWHERE)
+
+    def _variable(self, name: str, path: str) -> str:
+        text = self._environment.get(name)
+        if text is None:
+            raise ConfigurationError(path, f"the environment variable {name} is not set")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise ConfigurationError(path, f"the environment variable {name} is not UTF-8")
+        return text
 
 
-def _scalar(kind: type, raw: object, path: str) -> object:
-    if issubclass(kind, enum.Enum):
-        return _choice(kind, raw, path)
-    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
-    if kind is Path and isinstance(raw, str):
-        return Path(raw)
-    if not isinstance(raw, kind) or (kind is int and isinstance(raw, bool)):
-        raise _wrong(kind, raw, path)
-    return raw
-
-
-def _choice(kind: type[enum.Enum], raw: object, path: str) -> enum.Enum:
-    choices = [item.value for item in kind]
-    if raw not in choices:
-        raise ConfigurationError(path, unknown("value", str(raw), choices))
-    return kind(raw)
-
-
-def _wrong(wanted: type, raw: object, path: str) -> ConfigurationError:
-    """Says the type only, never the value: it may be a password in the wrong place."""
-    given = "nothing" if raw is None else _NAMES.get(type(raw), type(raw).__name__)
-    hint = "; put it in quotes" if wanted is str and isinstance(raw, (int, float, bool)) else ""
-    return ConfigurationError(
-        path or "the settings", f"must be {_NAMES.get(wanted, wanted.__name__)}, not {given}{hint}"
-    )
+def _read(file: Path, path: str) -> str:
+    """The file's text as it is, less one newline at its end and a byte order mark."""
+    try:
+        text = document.read_bytes(file).decode("utf-8-sig")
+    except ConfigurationError as error:
+        raise ConfigurationError(path, f"the file {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(path, f"the file {file}: is not text in UTF-8") from None
+    if "\0" in text:
+        raise ConfigurationError(path, f"the file {file}: holds a NUL character")
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    return f"{path}.{key}" if path else str(key)

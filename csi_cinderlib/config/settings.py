@@ -6,8 +6,16 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
 from csi_cinderlib.model.records import EMPTY, NOTHING, VolumeType
+
+Written: TypeAlias = Annotated[object, "written"]
+"""The text of a scalar as it is written, or lists and mappings of such texts. None is not set."""
+FilePath: TypeAlias = Annotated[str, "file"]
+"""A relative one starts at the directory of the file that holds it."""
+NOT_A_KEY: Mapping[str, object] = {"is_key": False}
+"""Marks a field that the reader fills in."""
 
 
 class Mode(enum.StrEnum):
@@ -30,18 +38,20 @@ class BackendSettings:
 
     Attributes:
         driver: the Cinder driver's class path (Cinder's `volume_driver`).
-        options: the driver's options by their Cinder names. Holds passwords.
+        options: the driver's options by their Cinder names, as they are written. Holds passwords.
         max_concurrent_calls: calls into the driver at one time; 0 is no limit (drivers on shares: one). Creations take half of them at most, and one call more runs if it detaches or deletes. Arrays with fragile management interfaces want 2 to 10.
         stats_seconds: how long capacity figures are reused.
         topology: segments from which this back end can be reached; empty is everywhere.
+        directory: of the file that configures it: relative paths in options start there; "" is not known.
     """
 
     name: str
     driver: str
-    options: Mapping[str, object] = field(default=NOTHING, repr=False)
+    options: Mapping[str, Written] = field(default=NOTHING, repr=False)
     max_concurrent_calls: int = 0
     stats_seconds: float = 30.0
     topology: Mapping[str, str] = EMPTY
+    directory: str = field(default="", metadata=NOT_A_KEY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +106,7 @@ class Settings:
         state_dir: everything durable of this process lies under it.
         backends: by name; none is one back end `local` in STATE_DIR/volumes.
         cinder_defaults: options of Cinder's own section [DEFAULT], `my_ip` say, for all back ends of this process; those of the `cinder_conf` are added.
-        backends_directory: a directory whose *.yaml files hold more of them; a change is picked up while running.
+        backends_directory: a directory whose *.yaml, *.yml and *.json files hold more of them; a change is picked up while running.
         volume_types: by name, which a StorageClass gives as `type`.
         store: where the metadata lies.
         sealing_keys: what seals credentials in the store and on their way to a node; none leaves them in plain, for one machine.
@@ -123,16 +133,16 @@ class Settings:
 
     mode: Mode = Mode.ALL
     driver_name: str = DRIVER_NAME
-    endpoint: str = ""
+    endpoint: FilePath = ""
     state_dir: Path
     backends: tuple[BackendSettings, ...] = ()
-    cinder_defaults: Mapping[str, object] = field(default=NOTHING, repr=False)
-    backends_directory: str = ""
+    cinder_defaults: Mapping[str, Written] = field(default=NOTHING, repr=False)
+    backends_directory: FilePath = ""
     volume_types: Mapping[str, VolumeType] = field(default_factory=dict)
     store: StoreSettings = StoreSettings()
     sealing_keys: tuple[SealingKey, ...] = ()
-    sealing_keys_file: str = ""
-    shared_keys_file: str = ""
+    sealing_keys_file: FilePath = ""
+    shared_keys_file: FilePath = ""
     log: LogSettings = LogSettings()
     workers: int = 128
     max_volumes_per_node: int = 0
@@ -143,9 +153,9 @@ class Settings:
     topology: Mapping[str, str] = EMPTY
     topology_labels: tuple[str, ...] = ()
     metrics_address: str = ""
-    metrics_certificate_file: str = ""
-    metrics_key_file: str = ""
-    metrics_token_file: str = ""
+    metrics_certificate_file: FilePath = ""
+    metrics_key_file: FilePath = ""
+    metrics_token_file: FilePath = ""
     health_address: str = ""
     local_paths: tuple[str, ...] = ()
     kubelet_directory: str = ""

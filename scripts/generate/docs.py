@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+import click
 
 from csi_cinderlib import cli
 from csi_cinderlib.backend import catalogue
@@ -15,7 +15,7 @@ from csi_cinderlib.csi.requests.parameters import STORAGE_CLASS, Parameter
 from csi_cinderlib.host import commands
 from csi_cinderlib.observe.metrics import FIGURES, SECONDS, Figure
 from csi_cinderlib.persistence import jsonschema
-from scripts.generate import config_schema, configuration, drivers, library, records
+from scripts.generate import config_schema, configuration, drivers, library, option_types, records
 from scripts.generate.markdown import prose, table
 from scripts.generate.output import Output
 
@@ -40,7 +40,9 @@ def output() -> Output:
         "records.schema.json": json.dumps(jsonschema.schema(), indent=1) + "\n",
     }
     files = {**{name: HEADER + text for name, text in pages.items()}, **schemas}
-    return Output({f"{REFERENCE}/{name}": text for name, text in files.items()}, owned=(f"{REFERENCE}/drivers/*",))
+    reference = {f"{REFERENCE}/{name}": text for name, text in files.items()}
+    types = {"csi_cinderlib/config/option_types.json": option_types.to_text(known)}
+    return Output({**reference, **types}, owned=(f"{REFERENCE}/drivers/*",))
 
 
 def command_line() -> str:
@@ -48,17 +50,21 @@ def command_line() -> str:
         "# Command line\n",
         "`csi-cinderlib COMMAND`. Exit codes: 0 done, 1 failed, 2 bad input (named on standard error), 130 stopped.\n",
     ]
-    for name, summary in cli.COMMANDS.items():
-        parser = argparse.ArgumentParser(prog=f"csi-cinderlib {name}", formatter_class=_fixed_width)
-        importlib.import_module(cli.module_of(name)).arguments(parser)
-        usage = f"```text\n{parser.format_help().rstrip()}\n```\n"
-        parts.append(f"## {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n{usage}")
+    for name in cli.COMMANDS:
+        parts += _command(
+            cli.command_of(name), click.Context(cli.program, info_name=cli.PROGRAM, terminal_width=120), "##"
+        )
     return "\n".join(parts)
 
 
-def _fixed_width(prog: str) -> argparse.HelpFormatter:
-    """The same width in every terminal."""
-    return argparse.HelpFormatter(prog, width=120, max_help_position=30)
+def _command(command: click.Command, parent: click.Context, mark: str) -> Iterator[str]:
+    """What its --help prints, in the same width in every terminal; then the same of its own commands."""
+    context = click.Context(command, parent, info_name=command.name, **cli.program.context_settings)
+    usage = f"```text\n{command.get_help(context).rstrip()}\n```\n"
+    yield f"{mark} {context.command_path.removeprefix(f'{cli.PROGRAM} ')}\n\n{usage}"
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            yield from _command(each, context, f"{mark}#")
 
 
 def metrics() -> str:

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from csi_cinderlib.config.load import read_yaml
+from csi_cinderlib.config import document, scalars
 from csi_cinderlib.errors import ConfigurationError, DriverError, StoreUnavailable
 
 IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -102,7 +102,7 @@ def from_kubeconfig(path: Path) -> Access:
         ConfigurationError: it cannot be read, wants something else, or names a file that is not there.
     """
     try:
-        config: Any = read_yaml(path)
+        config: Any = scalars.guessed(document.read(path))
     except ConfigurationError as problem:
         raise ConfigurationError(KUBECONFIG_KEY, str(problem)) from None
     try:

@@ -100,9 +100,10 @@ def _url(options: Mapping[str, object], state_dir: Path) -> URL:
 
 
 def _with_password(url: URL, options: Mapping[str, object]) -> URL:
-    if options.get("password"):
-        return url.set(password=str(options["password"]))
-    return url
+    password = options.get("password")
+    if isinstance(password, bool):
+        raise ConfigurationError("store.options.password", "must be text; put it in quotes")
+    return url.set(password=str(password)) if password else url
 
 
 def _number(options: Mapping[str, object], name: str, default: float, *, least: float) -> float:

@@ -159,7 +159,7 @@ def thread_that_takes(number: signal.Signals, pid: int) -> int:
 def test_a_timeout_that_is_none_is_refused(tmp_path: Path, seconds: str) -> None:
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes"), words=["--timeout", seconds])
     assert outcome.returncode == 2
-    assert "argument --timeout: " in outcome.stderr
+    assert "invalid value for '--timeout': " in outcome.stderr
 
 
 def test_what_a_back_end_can_and_cannot_do_is_said(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def peaks(directory: Path, volumes: int) -> dict[str, float]:
         "import": peak(*PROGRAM, "import", *state, str(directory / "all")),
         "import again": peak(*PROGRAM, "import", *state, str(directory / "all")),
         "volumes": peak(*PROGRAM, "volumes", *state),
-        "volumes --json": peak(*PROGRAM, "volumes", *state, "--json"),
+        "volumes -o json": peak(*PROGRAM, "volumes", *state, "-o", "json"),
         "export": peak(*PROGRAM, "export", *state, str(directory / "again")),
     }
 

@@ -1,0 +1,119 @@
+"""The files of settings: which they are, and several of them as one tree."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_cinderlib.config import document, foreign, scalars
+from csi_cinderlib.errors import ConfigurationError, Problems
+
+_BACKENDS = "backends"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A directory.
+
+    Attributes:
+        files: of settings, in the order of their names.
+        ignored: the other entries, less hidden ones, such as those that Kubernetes makes beside mounted files.
+    """
+
+    files: tuple[Path, ...] = ()
+    ignored: tuple[Path, ...] = ()
+
+
+def in_directory(directory: Path) -> Listing:
+    """Raises ConfigurationError: it cannot be read."""
+    try:
+        entries = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise ConfigurationError(str(directory), f"cannot be read: {error.strerror}") from None
+    files = tuple(path for path in entries if path.suffix in document.SUFFIXES and not path.is_dir())
+    return Listing(files, tuple(path for path in entries if path not in files))
+
+
+def read(path: Path) -> object:
+    """The tree of one file, as `document.read` has it. Raises ConfigurationError, also for another program's settings."""
+    text = document.read_text(path)
+    foreign.refuse_text(path, text)
+    tree = document.parse(path, text)
+    foreign.refuse_tree(path, tree)
+    return tree
+
+
+def read_merged(paths: Sequence[Path]) -> dict[str, object]:
+    """The settings of several files and of directories of files.
+
+    Raises:
+        ConfigurationError: one cannot be read, a back end stands in two files, or two files disagree on a value.
+    """
+    merged = _Merged()
+    for path in dict.fromkeys(_expanded(paths)):
+        with merged.problems:
+            merged.add(path, read(path))
+    merged.problems.raise_all()
+    if paths and merged.is_empty:
+        raise ConfigurationError(" ".join(map(str, paths)), "holds no settings; write {} for the defaults")
+    return merged.tree
+
+
+def _expanded(paths: Iterable[Path]) -> Iterable[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        listing = in_directory(path)
+        if not listing.files:
+            raise ConfigurationError(str(path), "holds no file named *.yaml, *.yml or *.json")
+        for entry in listing.ignored:
+            _log.warning("%s is ignored: settings are in files named *.yaml, *.yml or *.json", entry)
+        yield from listing.files
+
+
+class _Merged:
+    """One tree, and which file each value is from."""
+
+    def __init__(self) -> None:
+        self.tree: dict[str, object] = {}
+        self.problems = Problems()
+        self.is_empty = True
+        self._origins: dict[str, Path] = {}
+
+    def add(self, path: Path, tree: object) -> None:
+        if tree is None:
+            return
+        if not isinstance(tree, dict):
+            raise scalars.wrong(dict, tree, str(path))
+        self.is_empty = False
+        self._merge(self.tree, tree, path, "")
+
+    def _merge(self, into: dict[str, object], tree: Mapping[str, object], path: Path, prefix: str) -> None:
+        for key, value in tree.items():
+            where, old = f"{prefix}{key}", into.get(key)
+            if isinstance(old, dict) and isinstance(value, dict) and prefix != f"{_BACKENDS}.":
+                self._merge(old, value, path, f"{where}.")
+            elif key not in into or old is None:
+                into[key] = _copied(value)
+                self._remember(where, value, path)
+            elif value is not None and (old != value or prefix == f"{_BACKENDS}."):
+                what = "configured" if prefix == f"{_BACKENDS}." else "given different values"
+                self.problems.add(where, f"is {what} in both {self._origin(where)} and {path}")
+
+    def _remember(self, where: str, value: object, path: Path) -> None:
+        self._origins[where] = path
+        if isinstance(value, dict):
+            for key, item in value.items():
+                self._remember(f"{where}.{key}", item, path)
+
+    def _origin(self, where: str) -> Path | None:
+        return self._origins.get(where)
+
+
+def _copied(value: object) -> object:
+    """Mappings that this module changes are its own: with YAML's aliases one may stand in several places."""
+    return {key: _copied(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,77 @@
+"""Recognises the settings of the programs that people come from: Cinder, cinderlib and Ember-CSI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from csi_cinderlib.errors import ConfigurationError
+
+EMBER_VARIABLES = (
+    "X_CSI_BACKEND_CONFIG",
+    "X_CSI_EMBER_CONFIG",
+    "X_CSI_PERSISTENCE_CONFIG",
+    "X_CSI_STORAGE_NW_IP",
+    "X_CSI_NODE_ID",
+    "X_CSI_DEFAULT_MOUNT_FS",
+    "X_CSI_NODE_TOPOLOGY",
+    "X_CSI_TOPOLOGIES",
+    "X_CSI_SYSTEM_FILES",
+    "X_CSI_SPEC_VERSION",
+    "X_CSI_ABORT_DUPLICATES",
+    "X_CSI_DEBUG_MODE",
+)
+"""What configures Ember-CSI."""
+_SECTION = re.compile(r"\[[^\[\]{},\"']+\]\s*([#;].*)?")
+_ASSIGNMENT = re.compile(r"[A-Za-z_][\w.\-]*\s*=")
+_VARIABLE = re.compile(r"(export\s+)?X_CSI_[A-Z_]+=")
+_OF_CINDERLIB = frozenset({"persistence_config", "disable_logs", "fail_on_missing_backend", "output_all_backend_info"})
+_OF_A_CINDERLIB_BACKEND = frozenset({"volume_driver", "volume_backend_name"})
+
+
+def refuse_text(path: Path, text: str) -> None:
+    """Raises ConfigurationError for a file that is neither YAML nor JSON, but known."""
+    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith(("#", ";"))]
+    if any(map(_VARIABLE.match, lines)):
+        raise _refusal(path, "Ember-CSI's environment")
+    if lines and _SECTION.fullmatch(lines[0]) and all(map(_is_of_ini, lines[1:2])):
+        raise _refusal(path, "a cinder.conf", f"; or name it as cinder_conf: {path.absolute()} in a YAML file")
+
+
+def _is_of_ini(line: str) -> bool:
+    return bool(_ASSIGNMENT.match(line) or _SECTION.fullmatch(line))
+
+
+def refuse_tree(path: Path, tree: object) -> None:
+    """Raises ConfigurationError for YAML or JSON of another program."""
+    for item in tree if isinstance(tree, list) else [tree]:
+        if isinstance(item, Mapping) and (product := _product(item)):
+            raise _refusal(path, product)
+    if isinstance(tree, Mapping) and {"apiVersion", "kind"} <= tree.keys():
+        raise ConfigurationError(
+            str(path),
+            f"is a Kubernetes object of kind {str(tree['kind'])!r}, not a file of settings; apply it with kubectl",
+        )
+
+
+def _product(tree: Mapping[str, object]) -> str:
+    """The program whose settings these are, "" if it is not known."""
+    if any(key.startswith("X_CSI_") for key in tree) or tree.get("kind") == "EmberStorageBackend":
+        return "Ember-CSI's configuration"
+    backends = tree.get("backends")
+    listed = isinstance(backends, list) and any(isinstance(item, Mapping) for item in backends)
+    if listed or not tree.keys().isdisjoint(_OF_CINDERLIB) or not tree.keys().isdisjoint(_OF_A_CINDERLIB_BACKEND):
+        return "cinderlib's or Ember-CSI's configuration"
+    return ""
+
+
+def _refusal(path: Path, product: str, instead: str = "") -> ConfigurationError:
+    return ConfigurationError(
+        str(path), f"looks like {product}; convert it with `csi-cinderlib convert {path}`{instead}"
+    )
+
+
+def variables(environment: Mapping[str, str]) -> list[str]:
+    """Those of Ember-CSI that are set."""
+    return [name for name in EMBER_VARIABLES if environment.get(name)]
