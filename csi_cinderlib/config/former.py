@@ -91,8 +91,13 @@ def why_no_driver(name: str) -> str:
     """A clause for a driver that does not exist: what became of it, or what it may mean."""
     if became := driver(name):
         return f"{name} was {became}"
+    return f"there is no driver {name!r}{or_likely(name)}"
+
+
+def or_likely(name: str) -> str:
+    """The end of a message about a wrong driver name: "; did you mean ...?", or ""."""
     likely = likely_drivers(name)
-    return f"there is no driver {name!r}" + (f"; did you mean {' or '.join(likely)}?" if likely else "")
+    return f"; did you mean {' or '.join(likely)}?" if likely else ""
 
 
 def why_unknown(name: str, given: Iterable[str]) -> str:

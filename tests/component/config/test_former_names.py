@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.backend import catalogue
-from csi_cinderlib.config import former
+from csi_cinderlib.config import check, former
 from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.verbatim import Inherited, Verbatim
 
 DRIVERS = "cinder.volume.drivers."
@@ -86,7 +87,8 @@ def test_each_new_driver_is_one_of_today(table: dict[str, Any]) -> None:
 def test_the_drivers_of_today_are_those_of_the_catalogue(table: dict[str, Any]) -> None:
     paths = {driver.path for driver in catalogue.load().drivers}
     assert paths <= set(table["current"])
-    assert all(".stx." in path for path in set(table["current"]) - paths)
+    unregistered = set(table["current"]) - paths
+    assert all(".stx." in path or path.endswith("PowerMaxNVMETCPDriver") for path in unregistered)
 
 
 def test_each_release_is_one_that_was_scanned(table: dict[str, Any]) -> None:
@@ -292,3 +294,18 @@ def test_a_removed_value_says_since_when_and_what_instead() -> None:
     assert not former.why_no_value("target_helper", "lioadm")
     assert not former.why_no_value("san_ip", "shred")
     assert not former.why_no_value("volume_clear", ["shred"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lvm", "package.module.Class, not 'lvm'; did you mean cinder.volume.drivers.lvm.LVMVolumeDriver?"),
+        ("Pure iSCSI", "did you mean cinder.volume.drivers.pure.PureISCSIDriver?"),
+        (f"{DRIVERS}pure.PureISCSIDriver.", "did you mean cinder.volume.drivers.pure.PureISCSIDriver?"),
+        ("zzz", "package.module.Class, not 'zzz'"),
+    ],
+)
+def test_a_driver_that_is_no_class_path_is_refused_with_what_it_may_mean(name: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check.backend(BackendSettings(name="x", driver=name))
+    assert str(caught.value).endswith(words)
