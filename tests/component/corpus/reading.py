@@ -12,7 +12,7 @@ from typing import Any
 
 from csi_cinderlib.cinder import loading
 from csi_cinderlib.cinder.runtime import Runtime
-from csi_cinderlib.config import cinder_conf, former
+from csi_cinderlib.config import cinder_conf, former, load
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendUnavailable, DriverError
 
@@ -46,7 +46,7 @@ class Outcome:
 
     Attributes:
         error: why it is refused, or "".
-        values: what the driver sees; oracle: what oslo.config reads.
+        values: what the driver sees; oracle: what oslo.config reads, the defaults where it cannot read the file.
     """
 
     driver: str
@@ -57,13 +57,14 @@ class Outcome:
 
 
 def files() -> list[Path]:
-    return sorted(DIRECTORY.glob("files/*.conf"))
+    return sorted(file for file in DIRECTORY.glob("files/*") if file.suffix != ".expected")
 
 
 def expected(file: Path) -> dict[str, Expected]:
-    """By back end; "file" is the file as a whole."""
+    """By back end; "file" is the file as a whole. JSON has no comments: another file has them."""
+    beside = file.with_name(f"{file.name}.expected")
     found: dict[str, Expected] = {}
-    for line in file.read_bytes().decode(errors="replace").splitlines():
+    for line in (beside if beside.exists() else file).read_bytes().decode(errors="replace").splitlines():
         if line.startswith("#! "):
             name, _, statement = line[3:].partition(": ")
             kind, _, detail = statement.partition(" ")
@@ -85,8 +86,8 @@ def read(directory: Path, file: Path) -> dict[str, Outcome]:
     Args:
         directory: for state.
     """
-    conf = cinder_conf.read(file)
-    runtime = Runtime(directory, defaults=conf.defaults)
+    conf = cinder_conf.read(file) if file.suffix == ".conf" else load.load([file], environment={})
+    runtime = Runtime(directory, defaults=conf.defaults if isinstance(conf, cinder_conf.CinderConf) else None)
     runtime.start()
     try:
         return {settings.name: _outcome(runtime, file, settings) for settings in conf.backends}
@@ -156,6 +157,7 @@ def _ours(settings: BackendSettings, section: str) -> dict[str, object]:
 
 def _theirs(file: Path, given: BackendSettings, section: str) -> dict[str, object]:
     """What a plain oslo.config reads in that file for the same options; one that has a new name is known by both."""
+    files = [str(file)] if file.suffix == ".conf" else []
     from oslo_config import cfg
 
     parser = cfg.ConfigOpts()
@@ -167,7 +169,7 @@ def _theirs(file: Path, given: BackendSettings, section: str) -> dict[str, objec
     for place, options in ((given.name, _registered(section)), ("backend_defaults", shared)):
         for name, option in options.items():
             parser.register_opt(_named_also(option, old.get(name, ""), place), group=place)
-    parser([], project="corpus", default_config_files=[str(file)], default_config_dirs=[], use_env=False)
+    parser([], project="corpus", default_config_files=files, default_config_dirs=[], use_env=False)
     for name in ("state_path", "host"):
         parser.set_override(name, cfg.CONF[name])
     return dict(_values(parser, given.name, section))
