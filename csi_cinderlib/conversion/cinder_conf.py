@@ -8,12 +8,12 @@ from csi_cinderlib.config.near import suggestion
 from csi_cinderlib.conversion import cinder_options
 from csi_cinderlib.conversion.files import File
 from csi_cinderlib.conversion.model import GivenBackend, Note, Source, Table, dropped, translated
+from csi_cinderlib.conversion.references import SHARED
 from csi_cinderlib.errors import ConfigurationError
 
 PRODUCT = "OpenStack Cinder"
 LVM = "cinder.volume.drivers.lvm.LVMVolumeDriver"
 """Cinder's own default of `volume_driver`."""
-SHARED = "backend_defaults"
 _DEFAULT = "DEFAULT"
 _SINGLE = "default"
 """The name of a back end that is in [DEFAULT], if it has no `volume_backend_name`."""
@@ -44,7 +44,14 @@ def read(files: Iterable[File]) -> Source:
     notes = [*_of_sections(sections, {_key(name) for name in names}), *_of_files(files)]
     backends = tuple(_backend(name, sections[_key(name)], sections) for name in names)
     rest = {key: value for key, value in default.items() if key != "enabled_backends"}
-    return Source(product=PRODUCT, backends=backends, defaults=rest, notes=tuple(notes))
+    return Source(
+        product=PRODUCT,
+        backends=backends,
+        defaults=rest,
+        place="[DEFAULT] ",
+        implied=cinder_options.IMPLIED,
+        notes=tuple(notes),
+    )
 
 
 def _single(place: str, sections: _Sections) -> Source:
@@ -59,7 +66,14 @@ def _single(place: str, sections: _Sections) -> Source:
     rest = {key: value for key, value in default.items() if key not in own}
     note = translated("[DEFAULT] volume_driver", f"there is no enabled_backends: [DEFAULT] is the back end {name!r}")
     backend = _backend(name, own, sections)
-    return Source(product=PRODUCT, backends=(backend,), defaults=rest, notes=(note, *_of_sections(sections, set())))
+    return Source(
+        product=PRODUCT,
+        backends=(backend,),
+        defaults=rest,
+        place="[DEFAULT] ",
+        implied=cinder_options.IMPLIED,
+        notes=(note, *_of_sections(sections, set())),
+    )
 
 
 def _backend(name: str, options: Table, sections: Mapping[str, Table]) -> GivenBackend:

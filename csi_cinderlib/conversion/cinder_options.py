@@ -89,7 +89,7 @@ _SECTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-CINDER_DEFAULTS: Mapping[str, str | None] = MappingProxyType(
+IMPLIED: Mapping[str, str | None] = MappingProxyType(
     {
         "state_path": "/var/lib/cinder",
         "storage_availability_zone": "nova",
@@ -100,7 +100,7 @@ CINDER_DEFAULTS: Mapping[str, str | None] = MappingProxyType(
         "host": None,
     }
 )
-"""What other options refer to by `$name`, with Cinder's defaults. None: it depends on the host."""
+"""The defaults of options of [DEFAULT] that others refer to. None depends on the host."""
 
 
 def why_not_in_default(name: str) -> str:

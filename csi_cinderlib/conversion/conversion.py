@@ -40,7 +40,7 @@ def convert(source: Source) -> Conversion:
         if isinstance(driver, Note):
             notes.append(Note(driver.verdict, driver.item, driver.reason, name))
             continue
-        converted, reasons = options.convert(backend, name, driver, known, source.defaults)
+        converted, reasons = options.convert(backend, source, name, driver, catalogue=known)
         backends.append(converted)
         notes += _of_driver(backend, converted) + reasons
     defaults, reasons = _defaults(source, known)
@@ -107,13 +107,13 @@ def _defaults(source: Source, known: Catalogue) -> tuple[dict[str, object], list
     """The options of Cinder's [DEFAULT] that drivers read, and notes on the others."""
     values: dict[str, object] = {}
     notes: list[Note] = []
-    scope = references.Scope(default=source.defaults, sections={})
+    scope = references.Scope(default=source.defaults, implied=source.implied)
     of_drivers = {option.name for driver in known.drivers for option in driver.options} | {
         option.name for option in known.common
     }
     referred = set(_referred(source))
     for name, given in source.defaults.items():
-        item = f"[DEFAULT] {name}"
+        item = f"{source.place}{name}"
         if name in READ_BY_DRIVERS:
             try:
                 resolved = references.resolve(given, scope)

@@ -16,7 +16,7 @@ BACKENDS_KEY = "backends.yaml"
 """In the Secret with whole back ends; the controller reads keys that end in .yaml."""
 SECRETS_DIRECTORY = "/etc/csi-cinderlib/converted"
 """Where the controller's container finds the secrets of `chart`."""
-_PLAIN = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\ud7ff]*")
+_PLAIN = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\u1fff]*")
 
 Json = dict[str, Any]
 

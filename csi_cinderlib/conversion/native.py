@@ -30,17 +30,14 @@ def value(option: Option, given: object) -> object:
 
 
 def is_unset(option: Option, given: object) -> bool:
-    """Whether oslo.config takes it for "not set": a number that is empty."""
+    """Whether oslo.config takes a value for "not set": a number that is empty."""
     text = given[-1] if isinstance(given, tuple) and given else given
     return text is None or (option.type in _NUMBERS and isinstance(text, str) and not text.strip())
 
 
 def shown(option: Option, text: str) -> str:
-    """How oslo.config shows the option's value where another one refers to it. Text that does not fit stays as it is."""
-    try:
-        typed = _parse(option, text)
-    except ValueError:
-        return text
+    """How oslo.config shows the option's value where another one refers to it. Raises ValueError: it does not fit."""
+    typed = _parse(option, text)
     return "" if typed is None else str(typed)
 
 

@@ -13,7 +13,7 @@ from csi_cinderlib.conversion.model import (
     ConvertedBackend,
     GivenBackend,
     Note,
-    Table,
+    Source,
     dropped,
     failed,
     translated,
@@ -37,16 +37,15 @@ class _Work:
 
 
 def convert(
-    backend: GivenBackend, name: str, driver: Driver | str, catalogue: Catalogue, default: Table
+    backend: GivenBackend, source: Source, name: str, driver: Driver | str, *, catalogue: Catalogue
 ) -> tuple[ConvertedBackend, list[Note]]:
     """Convert a back end.
 
     Args:
         name: what it is called here.
         driver: the path of a class that the catalogue does not have stands for itself; its options are taken as they are.
-        default: options of [DEFAULT], to which values may refer.
     """
-    work = _begin(backend, name, driver, catalogue, default)
+    work = _begin(backend, source, name, driver, catalogue)
     for option, given in backend.own.items():
         _take(work, option, given, inherited=False)
     for option, given in backend.shared.items():
@@ -58,7 +57,7 @@ def convert(
     return ConvertedBackend(name=name, driver=path, options=work.options, secret=secret), notes
 
 
-def _begin(backend: GivenBackend, name: str, driver: Driver | str, catalogue: Catalogue, default: Table) -> _Work:
+def _begin(backend: GivenBackend, source: Source, name: str, driver: Driver | str, catalogue: Catalogue) -> _Work:
     own = () if isinstance(driver, str) else driver.options
     known = {option.name: option for option in (*catalogue.common, *own)}
     former = {old: option.name for option in known.values() for old in option.former_names if old not in known}
@@ -67,8 +66,9 @@ def _begin(backend: GivenBackend, name: str, driver: Driver | str, catalogue: Ca
             section=backend.shared if inherited else backend.own,
             options=known,
             with_defaults=inherited or not backend.sections,
-            default=default,
+            default=source.defaults,
             sections=backend.sections,
+            implied=source.implied,
         )
         for inherited in (False, True)
     }
@@ -104,7 +104,7 @@ def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
     if not name:
         work.notes.append(failed(item, _why_unknown(work, item)))
         return
-    if name != item and name in work.backend.own:
+    if name != item and name in (work.backend.shared if inherited else work.backend.own):
         work.notes.append(dropped(item, f"is the former name of {name}, which is set as well"))
         return
     if name == "volume_backend_name" and _last(given) in ("", work.backend.name):
@@ -115,7 +115,7 @@ def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
     except (Unresolved, native.Unfit) as error:
         _refuse(work, item, given, str(error), option)
         return
-    if value is None:
+    if value is None or (option is not None and native.is_unset(option, value)):
         work.notes.append(dropped(item, "has no value, so the driver's default applies"))
         return
     work.options[name] = value
@@ -127,6 +127,8 @@ def _last(given: object) -> object:
 
 
 def _value(work: _Work, option: Option | None, given: object, *, inherited: bool) -> object:
+    if isinstance(given, tuple) and option is not None and not option.multiple:
+        given = given[-1:]  # the last assignment counts
     resolved = references.resolve(given, work.scopes[inherited])
     if option is not None:
         return native.value(option, resolved)
