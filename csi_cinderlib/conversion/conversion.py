@@ -12,7 +12,7 @@ from csi_cinderlib.backend import catalogue
 from csi_cinderlib.backend.catalogue import Catalogue, Driver
 from csi_cinderlib.config.check import BACKEND_NAME
 from csi_cinderlib.conversion import options, references
-from csi_cinderlib.conversion.cinder_options import READ_BY_DRIVERS, why_not_in_default
+from csi_cinderlib.conversion.cinder_options import READ_BY_DRIVERS, why_idle
 from csi_cinderlib.conversion.model import (
     Conversion,
     ConvertedBackend,
@@ -129,7 +129,7 @@ def _defaults(source: Source, known: Catalogue) -> tuple[dict[str, object], list
 
 
 def _why_dropped(name: str, of_drivers: set[str]) -> str:
-    reason = why_not_in_default(name)
+    reason = why_idle(name)
     if reason:
         return reason
     if name in of_drivers:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
-from csi_cinderlib.config.near import suggestion
+from csi_cinderlib.cinder import naming
 from csi_cinderlib.conversion import native, references, secrecy
-from csi_cinderlib.conversion.cinder_options import OF_BACK_ENDS
+from csi_cinderlib.conversion.cinder_options import why_idle
 from csi_cinderlib.conversion.model import (
     ConvertedBackend,
     GivenBackend,
@@ -28,6 +28,8 @@ class _Work:
     backend: GivenBackend
     known: Mapping[str, Option]
     former: Mapping[str, str]
+    own_names: frozenset[str]
+    """Those of `known` that not every driver has."""
     checked: bool
     """Whether the driver's options are known."""
     scopes: Mapping[bool, Scope] = field(repr=False)
@@ -58,8 +60,8 @@ def convert(
 
 
 def _begin(backend: GivenBackend, source: Source, name: str, driver: Driver | str, catalogue: Catalogue) -> _Work:
-    own = () if isinstance(driver, str) else driver.options
-    known = {option.name: option for option in (*catalogue.common, *own)}
+    own = {} if isinstance(driver, str) else _own_options(driver, catalogue)
+    known = {**own, **{option.name: option for option in catalogue.common}}
     former = {old: option.name for option in known.values() for old in option.former_names if old not in known}
     places: dict[bool, Scope] = {
         inherited: Scope(
@@ -72,12 +74,19 @@ def _begin(backend: GivenBackend, source: Source, name: str, driver: Driver | st
         )
         for inherited in (False, True)
     }
-    work = _Work(backend, known, former, not isinstance(driver, str), places)
+    work = _Work(backend, known, former, frozenset(own), not isinstance(driver, str), places)
     if isinstance(driver, str):
         work.notes.append(translated("driver", f"{driver} is not one of Cinder's drivers: its options are not checked"))
     if name != backend.name:
         work.notes.append(translated("name", f"{backend.name!r} is not a name that a back end can have here"))
     return work
+
+
+def _own_options(driver: Driver, catalogue: Catalogue) -> dict[str, Option]:
+    """The driver's options and, since some drivers register theirs when they know their protocol, those of its vendor."""
+    vendor = f"{driver.module.partition('.')[0]}."
+    related = [other for other in catalogue.drivers if f"{other.module}.".startswith(vendor)]
+    return {option.name: option for other in (*related, driver) for option in other.options}
 
 
 def _is_set(work: _Work, option: str) -> bool:
@@ -95,10 +104,11 @@ def _known_name(work: _Work, option: str) -> str:
 
 def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
     """Convert one option, or note why not."""
-    if item in OF_BACK_ENDS:
-        work.notes.append(dropped(item, OF_BACK_ENDS[item]))
-        return
     name = _known_name(work, item)
+    reason = why_idle(item)
+    if reason and name not in work.own_names:
+        work.notes.append(dropped(item, reason))
+        return
     if not name and not work.checked:
         name = item
     if not name:
@@ -155,6 +165,5 @@ def _renamed(item: str, name: str, given: object) -> Iterator[Note]:
 def _why_unknown(work: _Work, item: str) -> str:
     folded = item.replace("-", "_").lower()
     if folded in work.known:
-        return f"Cinder ignores this spelling; the option is called {folded}"
-    hint = suggestion(item, work.known)
-    return "is not an option of this driver, and Cinder ignores it" + (f"; {hint}" if hint.startswith("did") else "")
+        return f"is a spelling that Cinder ignores; the option is called {folded}"
+    return f"has no effect in Cinder: it {naming.unknown(item, work.known)}"
