@@ -27,6 +27,7 @@ from csi_cinderlib.cinder import (
 from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import routed
+from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.host import kernel
@@ -61,6 +62,9 @@ class CinderDriver:
         check_lease: Callable[[], None] = lease.unshared,
         ensure_exports: bool = True,
     ) -> None:
+        settings, notes = former.translate(settings)
+        for note in notes:
+            _log.warning("%s", note)
         self.settings = settings
         self.name = settings.name
         self.failure = NOT_STARTED

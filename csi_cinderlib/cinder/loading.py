@@ -12,6 +12,7 @@ from csi_cinderlib.backend.stats import DriverTraits
 from csi_cinderlib.cinder import conf, faults, option_check, shares, standins
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import Work, routed, working
+from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 
@@ -44,9 +45,7 @@ def driver_class(settings: BackendSettings) -> Any:
     path = standins.RENAMED_DRIVERS.get(settings.driver, settings.driver)
     key = f"backends.{settings.name}.driver"
     if "." not in path:
-        raise ConfigurationError(
-            key, f"{path!r} is not the path of a class, like cinder.volume.drivers.lvm.LVMVolumeDriver"
-        )
+        raise ConfigurationError(key, former.why_no_driver(path))
     try:
         # What a module starts while it is imported serves all back ends of its driver.
         with routed(None):
@@ -56,7 +55,7 @@ def driver_class(settings: BackendSettings) -> Any:
         if isinstance(error, ImportError) and (
             error.name in (None, path, module) or module.startswith(f"{error.name}.")
         ):
-            raise ConfigurationError(key, f"there is no driver {path!r} ({error.__class__.__name__})") from error
+            raise ConfigurationError(key, former.why_no_driver(path)) from error
         raise faults.translate_setup(settings.name, path, error) from error
 
 

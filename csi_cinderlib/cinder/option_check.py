@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from csi_cinderlib.cinder import conf, naming
+from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.verbatim import Inherited
@@ -66,10 +67,12 @@ def _problems(
         path = f"backends.{settings.name}.options.{key}"
         if option is None:
             problem = "" if name in may_have else _unknown(path, name, value, by_spelling.keys() | may_have)
+            problem = (problem and former.why_unknown(name, settings.options)) or problem
         elif (other := names.setdefault(option.dest, key)) != key:
             problem = f"is another name of the option {other}, which is given too"
         else:
             problem = value_problem(section, option)
+            problem = (problem and former.why_no_value(name, value)) or problem
             _warn_if_idle(path, name)
         if problem:
             problems.append((path, problem))

@@ -208,7 +208,7 @@ def test_a_failed_start_can_be_corrected_by_a_new_back_end_of_the_same_name(make
     [
         ("tests.support.fakes.nothing.NoSuchDriver", "there is no driver"),
         ("tests.support.fakes.nowhere.Driver", "there is no driver"),
-        ("NothingDriver", "is not the path of a class"),
+        ("NothingDriver", "there is no driver 'NothingDriver'"),
     ],
 )
 def test_a_driver_that_does_not_exist_is_named(make: MakeBackend, driver: str, words: str) -> None:

@@ -1,0 +1,172 @@
+"""Former names of Cinder's options and drivers, from a table of Cinder's history (`python -m scripts.former_names`).
+
+The table is read when a name is looked up.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.model.verbatim import Inherited
+
+FILE = Path(__file__).with_name("former.json")
+_CINDER, _NOVA = "cinder.volume.", "nova.volume."
+_UPDATE = "update the configuration"
+_ROOM = ("cinder", "volume", "drivers", "driver")
+_ALIASES = {"ceph": "cinder.volume.drivers.rbd.RBDDriver"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Former:
+    """A name that Cinder no longer uses.
+
+    Attributes:
+        name: the name today; "" if it was removed.
+        since: the release that renamed or removed it, "12.0 (Queens)" for example.
+        last_release: the last release before that; "" if unknown.
+        note: for a removed name, what to do instead; may be empty.
+    """
+
+    name: str
+    since: str
+    last_release: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        """A clause for messages: "renamed to target_helper in Cinder 12.0 (Queens)"."""
+        if self.name:
+            return f"renamed to {self.name} in Cinder {self.since}"
+        return f"removed in Cinder {self.since}" + (f"; {self.note}" if self.note else "")
+
+
+def option(name: str, driver: str | None = None) -> Former | None:
+    """What became of an option of a driver's section; None if this never was another option's former name.
+
+    Args:
+        driver: the class path of today's driver: only its vendor's former names count, and only Cinder's drivers have any.
+    """
+    entry = _table()["options"].get(name.replace("-", "_"))
+    if entry is None or (driver is not None and not driver.startswith(_CINDER)):
+        return None
+    since, new, detail = entry
+    if not new:
+        return _former(since, "", detail)
+    vendor = (driver or "").removeprefix(f"{_CINDER}drivers.").partition(".")[0]
+    return _former(since, new) if driver is None or not detail or vendor in detail.split() else None
+
+
+def driver(path: str) -> Former | None:
+    """What became of a driver, by its class path; None if it has not moved or is unknown."""
+    today = path.replace(_NOVA, _CINDER, 1) if path.startswith(_NOVA) else path
+    entry = _table()["drivers"].get(today)
+    return _former(*entry) if entry else None
+
+
+def likely_drivers(name: str, *, limit: int = 3) -> list[str]:
+    """Class paths of today that a short name such as `lvm`, `Pure iSCSI` or `HPE3PARFCDriver` may mean, the likeliest first."""
+    import difflib  # only a mistake pays for it
+
+    table = _table()
+    moved = {path: entry[1] for path, entry in table["drivers"].items() if entry[1]}
+    targets = {path: path for path in table["current"]} | moved | _ALIASES
+    classes = {path.rpartition(".")[2].lower(): path for path in reversed(targets)}
+    leaf = name.rpartition(".")[2].lower()
+    if leaf in classes:
+        return [targets[classes[leaf]]]
+    words = [word for word in re.findall(r"[a-z0-9]+", name.lower()) if word not in _ROOM]
+    matching = [path for path in targets if words and all(word in path.lower() for word in words)]
+    near = [classes[found] for found in difflib.get_close_matches(leaf, classes, n=limit, cutoff=0.85)]
+    ranked = sorted(matching, key=lambda path: (words[0] not in path.lower().split("."), len(path)))
+    return list(dict.fromkeys(targets[path] for path in ranked or near))[:limit]
+
+
+def why_no_driver(name: str) -> str:
+    """A clause for a driver that does not exist: what became of it, or what it may mean."""
+    if became := driver(name):
+        return f"{name} was {became}"
+    likely = likely_drivers(name)
+    return f"there is no driver {name!r}" + (f"; did you mean {' or '.join(likely)}?" if likely else "")
+
+
+def why_unknown(name: str, given: Iterable[str]) -> str:
+    """A clause for an option that a driver does not have, if it has a history; else "".
+
+    Args:
+        given: the names of all options of the back end.
+    """
+    became = option(name)
+    if became is None or not became.name:
+        return f"was {became}" if became else ""
+    both = became.name in {other.replace("-", "_") for other in given}
+    return f"was {became}, which " + ("is given too" if both else "this driver does not have")
+
+
+def why_no_value(name: str, given: object) -> str:
+    """A clause for a value that an option does not allow, if it once did; else ""."""
+    entry = _table()["values"].get(name, {}).get(given.strip().lower()) if isinstance(given, str) else None
+    return f"{str(given)!r} was {_former(*entry)}" if entry else ""
+
+
+def translate(settings: BackendSettings) -> tuple[BackendSettings, list[str]]:
+    """Replace the former names of a back end's driver and options by today's.
+
+    An option whose name of today is given as well is left for the check of options, and so are removed ones.
+
+    Returns:
+        a message for each translated name, with its key path.
+    """
+    place = f"backends.{settings.name}"
+    moved = driver(settings.driver)
+    notes, path = [], settings.driver
+    if moved and moved.name:
+        notes, path = [f"{place}.driver: {settings.driver} was {moved}; {_UPDATE}"], moved.name
+    options: dict[str, object] = {}
+    for names in _synonyms(settings.options, path).values():
+        chosen = _chosen(names, settings.options)
+        if len(chosen) == 1 and (became := option(chosen[0], path)) and became.name:
+            notes.append(f"{place}.options.{chosen[0]}: {became}; {_UPDATE}")
+            options[became.name] = settings.options[chosen[0]]
+        else:
+            options.update({name: settings.options[name] for name in chosen})
+    return replace(settings, driver=path, options=options), notes
+
+
+def _synonyms(options: Iterable[str], driver: str) -> Mapping[str, list[str]]:
+    """The given names by the option of today that they mean, today's name first."""
+    groups: dict[str, list[str]] = {}
+    for name in options:
+        became = option(name, driver)
+        if became and became.name:
+            groups.setdefault(became.name, []).append(name)
+        else:
+            groups.setdefault(name.replace("-", "_"), []).insert(0, name)
+    return groups
+
+
+def _chosen(names: list[str], options: Mapping[str, object]) -> list[str]:
+    """Those that count: what a back end's section says goes before [backend_defaults]."""
+    own = [name for name in names if not _is_inherited(options[name])]
+    return own or names[:1]
+
+
+def _is_inherited(given: object) -> bool:
+    first = given[0] if isinstance(given, list) and given else given
+    return isinstance(first, Inherited)
+
+
+def _former(since: int, name: str, note: str = "") -> Former:
+    releases = _table()["releases"]
+    return Former(name=name, since=releases[since], last_release=releases[since - 1] if since else "", note=note)
+
+
+@cache
+def _table() -> Mapping[str, Any]:
+    table: Mapping[str, Any] = json.loads(FILE.read_text())
+    return table
