@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +78,7 @@ class RunningBackends:
         self._wrong: dict[str, ConfigurationError] = {}
         self._files: dict[str, Path] = {}
         self._unreadable: Mapping[Path, ConfigurationError] = {}
+        self._ignored: Collection[Path] = ()
         self._guard = threading.Lock()
         self._first = threading.Event()
         self._all = threading.Event()
@@ -253,6 +254,9 @@ class RunningBackends:
         before = set(map(str, self._unreadable.values()))
         for reason in sorted(set(map(str, found.broken)) - before):
             _log.error("back ends cannot be read; those of before go on", reason=reason)
+        for path in set(found.ignored) - set(self._ignored):
+            _log.warning("ignored: files of back ends are named *.yaml, *.yml or *.json", path=str(path))
+        self._ignored = found.ignored
         unread = {name: file for name, file in self._files.items() if {file, file.parent} & found.unreadable.keys()}
         self._files = {**unread, **found.files}
         self._unreadable = found.unreadable

@@ -46,7 +46,7 @@ def configuration(callback: Callback) -> Callback:
             multiple=True,
             metavar="PATH",
             type=click.Path(),
-            help=f"Configuration in YAML. [env: {CONFIG_VARIABLE}]",
+            help=f"Configuration: a YAML or JSON file, or a directory of them; repeatable. [env: {CONFIG_VARIABLE}]",
         ),
     ):
         option(command)
@@ -79,7 +79,7 @@ def _override(name: str, metavar: str, help: str, *, default: str = "") -> Calla
 
 def settings(given: Given) -> Settings:
     """Raises ConfigurationError or InvalidRequest."""
+    if "" in given.config:  # it would be the current directory
+        raise InvalidRequest("--config", "must not be empty")
     paths = given.config or tuple(filter(None, [os.environ.get(CONFIG_VARIABLE)]))
-    if len(paths) > 1:
-        raise InvalidRequest("--config", "may be given once")
-    return load.load(Path(paths[0]) if paths else None, overrides=given.overrides)
+    return load.load([Path(path) for path in paths], overrides=given.overrides)

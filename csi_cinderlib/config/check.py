@@ -24,7 +24,9 @@ def settings(it: Settings) -> None:
     """Raises ConfigurationError with all values that cannot be used."""
     wrong = Problems()
     is_name = _DRIVER_NAME.fullmatch(it.driver_name)
-    _require(wrong, is_name, "driver_name", "must be at most 63 letters, digits, dots and dashes, as in csi.example.org")
+    _require(
+        wrong, is_name, "driver_name", "must be at most 63 letters, digits, dots and dashes, as in csi.example.org"
+    )
     _choice(wrong, "log.format", it.log.format, LOG_FORMATS)
     _choice(wrong, "log.level", it.log.level, LOG_LEVELS)
     _require(wrong, 1 <= it.workers <= 1024, "workers", "must be from 1 to 1024")

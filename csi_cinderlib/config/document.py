@@ -6,80 +6,22 @@ setting's type asks for a number.
 
 from __future__ import annotations
 
-import enum
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from csi_cinderlib.config.tree import Budget, Place, Scalar, Style, too_deep, whole
 from csi_cinderlib.errors import ConfigurationError
 
 LARGEST_FILE = 2**20
 """Bytes. Kubernetes keeps no larger Secret."""
-LARGEST_TREE = 16 * LARGEST_FILE
-"""Characters and nodes with all aliases expanded."""
-DEEPEST = 50
-"""Levels of lists and mappings."""
 SUFFIXES = (".yaml", ".yml", ".json")
 
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LINE_BREAKS = "\x85\u2028\u2029"
 _BOM = b"\xef\xbb\xbf"
-
-
-class Style(enum.Enum):
-    """How a scalar is written."""
-
-    PLAIN = "without quotes, in YAML"
-    QUOTED = "in quotes or as a block"
-    LITERAL = "a number, true or false of JSON"
-    ELSEWHERE = "in another file or in the environment"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Attributes: line: 0 is not known."""
-
-    file: Path
-    line: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.line else str(self.file)
-
-
-class Scalar(str):
-    """The text of a scalar or of a key as it is written."""
-
-    __slots__ = ("place", "style")
-    style: Style
-    place: Place | None
-
-    def __new__(cls, text: str, style: Style = Style.QUOTED, place: Place | None = None) -> Scalar:
-        value = super().__new__(cls, text)
-        value.style, value.place = style, place
-        return value
-
-
-class Budget:
-    """Bounds a tree: a few lines of aliases can stand for gigabytes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._left = LARGEST_TREE
-
-    def spend(self, text: str, depth: int) -> None:
-        """Account for one node. Raises ConfigurationError."""
-        self._left -= 1 + len(text)
-        if self._left < 0:
-            raise ConfigurationError(str(self._path), "is too large with its aliases expanded")
-        if depth > DEEPEST:
-            raise too_deep(self._path)
-
-
-def too_deep(path: Path) -> ConfigurationError:
-    return ConfigurationError(str(path), f"is nested more than {DEEPEST} levels deep")
 
 
 def read(path: Path) -> object:
@@ -177,9 +119,16 @@ def _with_place(raw: object, place: Place, budget: Budget, depth: int) -> object
     """As `yaml_text` has it."""
     budget.spend("", depth)
     if isinstance(raw, dict):
-        return {Scalar(key, place=place): _with_place(item, place, budget, depth + 1) for key, item in raw.items()}
+        return {_text(key, place): _with_place(item, place, budget, depth + 1) for key, item in raw.items()}
     if isinstance(raw, list):
         return [_with_place(item, place, budget, depth + 1) for item in raw]
     if isinstance(raw, bool):
         return Scalar("true" if raw else "false", Style.LITERAL, place)
-    return Scalar(raw, place=place) if type(raw) is str else raw
+    return _text(raw, place) if type(raw) is str else raw
+
+
+def _text(raw: str, place: Place) -> Scalar:
+    try:
+        return Scalar(whole(raw), place=place)
+    except UnicodeDecodeError:
+        raise ConfigurationError(str(place), "holds half of a surrogate pair") from None

@@ -50,7 +50,8 @@ def refuse_tree(path: Path, tree: object) -> None:
             raise _refusal(path, product)
     if isinstance(tree, Mapping) and {"apiVersion", "kind"} <= tree.keys():
         raise ConfigurationError(
-            str(path), f"is a Kubernetes object of kind {str(tree['kind'])!r}, not a file of settings; apply it with kubectl"
+            str(path),
+            f"is a Kubernetes object of kind {str(tree['kind'])!r}, not a file of settings; apply it with kubectl",
         )
 
 
@@ -66,7 +67,9 @@ def _product(tree: Mapping[str, object]) -> str:
 
 
 def _refusal(path: Path, product: str, instead: str = "") -> ConfigurationError:
-    return ConfigurationError(str(path), f"looks like {product}; convert it with `csi-cinderlib convert {path}`{instead}")
+    return ConfigurationError(
+        str(path), f"looks like {product}; convert it with `csi-cinderlib convert {path}`{instead}"
+    )
 
 
 def variables(environment: Mapping[str, str]) -> list[str]:

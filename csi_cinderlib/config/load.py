@@ -72,7 +72,9 @@ def _refuse_ember(environment: Mapping[str, str], *, is_configured: bool) -> Non
     """Without a file, Ember-CSI's back end would silently be another one, in local files."""
     names = ", ".join(foreign.variables(environment))
     if names and not is_configured:
-        raise ConfigurationError(names, "configures Ember-CSI and has no effect here; convert it with `csi-cinderlib convert`")
+        raise ConfigurationError(
+            names, "configures Ember-CSI and has no effect here; convert it with `csi-cinderlib convert`"
+        )
     if names:
         _log.warning("%s: configures Ember-CSI and has no effect here; remove it from the environment", names)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from csi_cinderlib.config import document, scalars
-from csi_cinderlib.config.document import Scalar, Style
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.settings import Written
+from csi_cinderlib.config.tree import Scalar, Style
 from csi_cinderlib.errors import ConfigurationError, Problems
 
 T = TypeVar("T")
@@ -58,7 +58,9 @@ class Reader:
                 if key not in fields:
                     raise ConfigurationError(_join(path, key), unknown("key", str(key), fields) + scalars.place(key))
                 values[str(key)] = self.value(hints[key], value, _join(path, key))
-        required = {name for name, item in fields.items() if item.default is item.default_factory is dataclasses.MISSING}
+        required = {
+            name for name, item in fields.items() if item.default is item.default_factory is dataclasses.MISSING
+        }
         for name in sorted(required - items.keys()):
             self.problems.add(_join(path, name), "is missing" + scalars.place(next(iter(items), None)))
         if required - values.keys():
@@ -95,7 +97,7 @@ class Reader:
 
     def _located(self, path: str, raw: object) -> str:
         """A relative path starts where the file is that holds it."""
-        is_complete = not path or path.startswith("/") or ":" in path.partition("/")[0]
+        is_complete = not path or path.startswith(("/", "unix:")) or "://" in path
         return path if is_complete else str(self._directory_of(raw) / path)
 
     def _directory_of(self, raw: object) -> Path:
@@ -154,7 +156,9 @@ class Reader:
             with self.problems:
                 name = key.replace("-", "_")
                 if name in spellings:
-                    raise ConfigurationError(_join(path, key), f"is also given as {spellings[name]!r}{scalars.place(key)}")
+                    raise ConfigurationError(
+                        _join(path, key), f"is also given as {spellings[name]!r}{scalars.place(key)}"
+                    )
                 spellings[name] = str(key)
                 value = self._resolve(raw, _join(path, key))
                 if isinstance(value, list | dict):
@@ -182,8 +186,10 @@ class Reader:
 
     def _resolve(self, raw: object, path: str) -> object:
         """The value itself, or what `{file: PATH}` or `{env: NAME}` stands for."""
-        if not isinstance(raw, dict) or len(raw) != 1 or not raw.keys() <= {"file", "env"}:
+        if not isinstance(raw, dict) or not raw or not raw.keys() <= {"file", "env"}:
             return raw
+        if len(raw) > 1:
+            raise ConfigurationError(path, f"has both file and env; keep one{scalars.place(next(iter(raw)))}")
         ((kind, where),) = raw.items()
         name = scalars.text(where, _join(path, kind))
         text = self._variable(name, path) if kind == "env" else _read(Path(self._located(name, raw)), path)

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from csi_cinderlib.config.document import Scalar, Style
 from csi_cinderlib.config.near import unknown
+from csi_cinderlib.config.tree import Scalar, Style
 from csi_cinderlib.errors import ConfigurationError
 
 OPTION_TYPES = Path(__file__).with_name("option_types.json")
@@ -40,7 +40,7 @@ _BOOLS: Mapping[str, bool] = MappingProxyType(
     }
 )
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
-_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})(\.[0-9]{1,99})?([eE][-+]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]{0,99})(\.[0-9]{0,99})?|\.[0-9]{1,99})([eE][-+]?[0-9]{1,3})?")
 _LIKE_A_NUMBER = re.compile(r"[-+]?\.?[0-9]")
 _NOT_TEXT = "must be text; put it in quotes"
 
@@ -80,6 +80,8 @@ def _parsed(kind: type, raw: Scalar, path: str) -> bool | int | float:
 def text(raw: object, path: str) -> str:
     """The text as it is written. Raises ConfigurationError where nothing is, or a number of JSON."""
     if isinstance(raw, str) and not is_null(raw) and not (isinstance(raw, Scalar) and raw.style is Style.LITERAL):
+        if "\0" in raw:
+            raise ConfigurationError(path, f"holds a NUL character{place(raw)}")
         return str(raw)
     if raw is None:
         raise ConfigurationError(path, 'has no value; an empty text is ""')
@@ -117,19 +119,24 @@ def _option_types() -> Mapping[str, str]:
 
 
 def guessed(raw: object) -> object:
-    """For options of plugins, whose types are not known here: what has one meaning only becomes a number or a bool."""
-    if not isinstance(raw, Scalar):
-        return raw
-    if raw.style in (Style.PLAIN, Style.LITERAL):
-        if is_null(raw):
-            return None
-        if raw in ("true", "false"):
-            return raw == "true"
-        if _WHOLE.fullmatch(raw) and str(int(raw)) == raw:
-            return int(raw)
-        if _NUMBER.fullmatch(raw) and repr(float(raw)) == raw:
-            return float(raw)
-    return str(raw)
+    """For trees whose types are not known here: what has one meaning only becomes a number or a bool."""
+    if isinstance(raw, dict):
+        return {str(key): guessed(value) for key, value in raw.items()}
+    if isinstance(raw, list):
+        return [guessed(item) for item in raw]
+    return _guess(raw) if isinstance(raw, Scalar) else raw
+
+
+def _guess(raw: Scalar) -> object:
+    if raw.style not in (Style.PLAIN, Style.LITERAL):
+        return str(raw)
+    if raw in ("true", "false"):
+        return raw == "true"
+    if _WHOLE.fullmatch(raw) and str(int(raw)) == raw:
+        return int(raw)
+    if _NUMBER.fullmatch(raw) and repr(float(raw)) == raw:
+        return float(raw)
+    return None if is_null(raw) else str(raw)
 
 
 def is_null(raw: object) -> bool:

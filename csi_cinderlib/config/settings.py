@@ -10,11 +10,12 @@ from typing import Annotated, TypeAlias
 
 from csi_cinderlib.model.records import EMPTY, NOTHING, VolumeType
 
-
 Written: TypeAlias = Annotated[object, "written"]
 """The text of a scalar as it is written, or lists and mappings of such texts. None is not set."""
 FilePath: TypeAlias = Annotated[str, "file"]
 """A relative one starts at the directory of the file that holds it."""
+NOT_A_KEY: Mapping[str, object] = {"is_key": False}
+"""Marks a field that the reader fills in."""
 
 
 class Mode(enum.StrEnum):
@@ -50,7 +51,7 @@ class BackendSettings:
     max_concurrent_calls: int = 0
     stats_seconds: float = 30.0
     topology: Mapping[str, str] = EMPTY
-    directory: str = ""
+    directory: str = field(default="", metadata=NOT_A_KEY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ class Settings:
         state_dir: everything durable of this process lies under it.
         backends: by name; none is one back end `local` in STATE_DIR/volumes.
         cinder_defaults: options of Cinder's own section [DEFAULT], `my_ip` say, for all back ends of this process; those of the `cinder_conf` are added.
-        backends_directory: a directory whose *.yaml files hold more of them; a change is picked up while running.
+        backends_directory: a directory whose *.yaml, *.yml and *.json files hold more of them; a change is picked up while running.
         volume_types: by name, which a StorageClass gives as `type`.
         store: where the metadata lies.
         sealing_keys: what seals credentials in the store and on their way to a node; none leaves them in plain, for one machine.

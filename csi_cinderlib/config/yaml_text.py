@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from csi_cinderlib.config.document import Budget, Place, Scalar, Style, too_deep
+from csi_cinderlib.config.tree import Budget, Place, Scalar, Style, too_deep, whole
 from csi_cinderlib.errors import ConfigurationError
 
 _TAG = "tag:yaml.org,2002:"
@@ -26,6 +26,7 @@ _EXPLAINED: Mapping[str, str] = MappingProxyType(
         "found undefined alias": "an alias has no anchor; put text that begins with * in quotes",
         "found undefined tag handle": "a tag is not known; put text that begins with ! in quotes",
         "found unknown escape character": "{problem}; in double quotes a backslash is written twice, in single quotes once",
+        "second occurrence": "an anchor is defined twice",
         "but found another document": "a second document begins; only one is read",
     }
 )
@@ -62,7 +63,7 @@ def _explain(problem: str) -> str:
 class _Loader(yaml.SafeLoader):
     """Composes nodes of which no plain scalar is taken for anything but text."""
 
-    yaml_implicit_resolvers = MappingProxyType({})
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  # as the base class has it
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -70,17 +71,20 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            self._anchored.pop(self.peek_event().anchor, None)
+            self._anchored.pop(self._event().anchor, None)
         return super().compose_node(parent, index)
 
-    def compose_scalar_node(self, anchor: str | None) -> yaml.ScalarNode:
-        event = self.peek_event()
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        event = self._event()
         if event.style is None and event.tag == "!":
             raise _Wrong("text that begins with ! must be in quotes", event.start_mark)
-        node: yaml.ScalarNode = super().compose_scalar_node(anchor)
+        node = super().compose_scalar_node(anchor)
         if anchor is not None:
             self._anchored[anchor] = node
         return node
+
+    def _event(self) -> Any:
+        return self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs
 
     def refuse_lost_text(self) -> None:
         """An anchor that nothing refers to is most likely the beginning of a password."""
@@ -157,7 +161,10 @@ class _Tree:
         if node.tag in _TYPED:
             return Scalar(node.value, Style.PLAIN, place)
         _refuse_tag(node, _TEXT)
-        return Scalar(node.value, Style.PLAIN if node.style is None else Style.QUOTED, place)
+        try:
+            return Scalar(whole(node.value), Style.PLAIN if node.style is None else Style.QUOTED, place)
+        except UnicodeDecodeError:
+            raise _Wrong("holds half of a surrogate pair", node.start_mark) from None
 
 
 def _refuse_tag(node: Any, usual: str) -> None:

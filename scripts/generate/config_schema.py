@@ -31,13 +31,12 @@ _SCALARS: Mapping[type, Schema] = {
     bool: {"type": "boolean"},
     Path: {"type": "string"},
 }
-_TEXT = ["string", "number", "boolean"]
 _OPTIONS: Mapping[str, Schema] = {
     "whole number": {"type": ["integer", "string"]},
     "port": {"type": ["integer", "string"]},
     "number": {"type": ["number", "string"]},
     "true or false": {"type": ["boolean", "string"]},
-    "list": {"type": ["array", *_TEXT], "items": {"type": [*_TEXT, "object"]}},
+    "list": {"type": ["array", "string"], "items": {"type": ["string", "object"]}},
     "mapping": {"type": ["object", "array", "string"]},
 }
 
@@ -112,7 +111,9 @@ def _option(option: Option) -> Schema:
 
 
 def _option_value(option: Option) -> Schema:
-    value: Schema = {"enum": list(option.choices)} if option.choices else {**_OPTIONS.get(option.type, {"type": _TEXT})}
+    value: Schema = (
+        {"enum": list(option.choices)} if option.choices else {**_OPTIONS.get(option.type, {"type": "string"})}
+    )
     if option.minimum is not None:
         value["minimum"] = option.minimum
     if option.maximum is not None:

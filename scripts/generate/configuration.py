@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from csi_cinderlib.config.load import CINDER_CONF_KEY, DEFAULT_STATE_DIR, VARIABLES
-from csi_cinderlib.config.settings import BackendSettings, LogSettings, SealingKey, Settings, StoreSettings
+from csi_cinderlib.config.settings import NOT_A_KEY, BackendSettings, LogSettings, SealingKey, Settings, StoreSettings
 from csi_cinderlib.model.records import VolumeType
 from scripts.generate import docstrings
 from scripts.generate.markdown import prose, table
@@ -48,7 +48,7 @@ def keys(kind: type, *, without: str = "") -> Iterator[Key]:
     """
     types, meanings = get_type_hints(kind), docstrings.parse(kind).attributes
     for field in dataclasses.fields(kind):
-        if field.name != without:
+        if field.name != without and field.metadata != NOT_A_KEY:
             default: Any = field.default
             if kind is Settings and field.name == "state_dir":
                 default = str(DEFAULT_STATE_DIR)

@@ -15,7 +15,7 @@ from csi_cinderlib.csi.requests.parameters import STORAGE_CLASS, Parameter
 from csi_cinderlib.host import commands
 from csi_cinderlib.observe.metrics import FIGURES, SECONDS, Figure
 from csi_cinderlib.persistence import jsonschema
-from scripts.generate import config_schema, configuration, drivers, library, records
+from scripts.generate import config_schema, configuration, drivers, library, option_types, records
 from scripts.generate.markdown import prose, table
 from scripts.generate.output import Output
 
@@ -40,7 +40,9 @@ def output() -> Output:
         "records.schema.json": json.dumps(jsonschema.schema(), indent=1) + "\n",
     }
     files = {**{name: HEADER + text for name, text in pages.items()}, **schemas}
-    return Output({f"{REFERENCE}/{name}": text for name, text in files.items()}, owned=(f"{REFERENCE}/drivers/*",))
+    reference = {f"{REFERENCE}/{name}": text for name, text in files.items()}
+    types = {"csi_cinderlib/config/option_types.json": option_types.to_text(known)}
+    return Output({**reference, **types}, owned=(f"{REFERENCE}/drivers/*",))
 
 
 def command_line() -> str:

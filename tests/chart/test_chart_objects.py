@@ -254,11 +254,11 @@ def test_only_a_rolling_update_has_its_limits(role: str, kind: str, key: str, ot
 @pytest.mark.parametrize("number", [7, 1_000_000, 12_345_678_901, 0.5, 1234567.5])
 def test_numbers_are_written_as_they_are_given(number: float, render: Render) -> None:
     parameters = {"qos/maxIOPS": number}
-    backends = {"a": {"driver": "example.Driver", "options": {"bytes": number}}}
+    backends = {"a": {"driver": "example.Driver", "options": {"vmware_task_poll_interval": number}}}
     objects = render({"storageClasses": [{"name": "a", "parameters": parameters}], "backends": backends})
     assert one(objects, "StorageClass")["parameters"] == {"qos/maxIOPS": str(number)}
     written = yaml.safe_load(one(objects, "Secret", "-backends")["stringData"]["from-values.yaml"])
-    assert written["a"]["options"] == {"bytes": number}
+    assert written["a"]["options"] == {"vmware_task_poll_interval": number}
 
 
 def test_other_values_of_parameters_are_text_as_well(render: Render) -> None:

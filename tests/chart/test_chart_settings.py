@@ -25,7 +25,7 @@ def settings(objects: list[Json], role: str, tmp_path: Path) -> Settings:
         item["name"]: item.get("value", "node-1") for item in container(objects, role)["env"]
     }
     overrides = load.Overrides(mode=options["mode"], state_dir=options["state-dir"])
-    return load.load(tmp_path / "config.yaml", environment=environment, overrides=overrides)
+    return load.load([tmp_path / "config.yaml"], environment=environment, overrides=overrides)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -47,6 +47,12 @@ WRONG: tuple[tuple[Json, str], ...] = (
     ({"backends": {"a": {"driver": "Pure"}}}, "/backends/a/driver"),
     ({"backends": {"a": {"driver": "x.Y", "option": {}}}}, "'option' not allowed"),
     ({"backends": {"DEFAULT": {"driver": "x.Y"}}}, "DEFAULT"),
+    ({"backends": {"a": {"driver": "x.Y", "options": {"san_password": 5349}}}}, "/backends/a/options/san_password"),
+    ({"backends": {"a": {"driver": "x.Y", "options": {"san_password": True}}}}, "/backends/a/options/san_password"),
+    ({"backends": {"a": {"driver": "x.Y", "options": {"san-password": 5}}}}, "/backends/a/options/san-password"),
+    ({"backends": {"a": {"driver": "x.Y", "options": {"san_api_port": True}}}}, "/backends/a/options/san_api_port"),
+    ({"backends": {"a": {"driver": "x.Y", "options": {"san_thin_provision": 1}}}}, "/options/san_thin_provision"),
+    ({"backends": {"a": {"driver": "x.Y", "options": {"replication_device": [{"key": 5}]}}}}, "/replication_device/0/key"),
     ({"backendSecrets": ["a", "a"]}, "/backendSecrets"),
     ({"localBackend": {"path": "volumes"}}, "/localBackend/path"),
     ({"store": "postgresql+psycopg://user:password@host/db"}, "/store"),
@@ -168,6 +174,24 @@ def _driver_classes() -> tuple[dict[str, tuple[str, ...]], list[str]]:
                 if any("interface.volumedriver" in ast.unparse(mark) for mark in node.decorator_list):
                     registered.append(f"{module}.{node.name}")
     return bases, registered
+
+
+def test_options_are_text_or_what_their_type_says(render: Render) -> None:
+    options: Json = {
+        "san_password": "012345",
+        "san-api-port": 443,
+        "san_api_port": "443",
+        "san_thin_provision": True,
+        "vmware_task_poll_interval": 1.5,
+        "replication_device": [{"backend_id": "b", "san_password": {"file": "/run/secrets/x"}}],
+        "chap_password": {"env": "X"},
+        "ssh_conn_timeout": {"env": "X"},
+    }
+    assert render({"backends": {"a": {"driver": "x.Y", "options": options}}})
+
+
+def test_the_schema_of_options_is_up_to_date() -> None:
+    assert chart.schema() == (chart.CHART / "values.schema.json").read_text(), "run `make chart`"
 
 
 def test_the_schema_has_exactly_the_keys_of_the_values() -> None:

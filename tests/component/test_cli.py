@@ -46,6 +46,7 @@ def test_a_wrong_word_is_exit_code_2(words: list[str], capsys: pytest.CaptureFix
     ("words", "message"),
     [
         (["serve", "--mode", "nod"], "mode: unknown value 'nod'; did you mean 'node'?"),
+        (["serve", "--config", ""], "--config: must not be empty"),
         (["serve", "--config", "/no/such.yaml"], "/no/such.yaml: cannot be read: No such file or directory"),
         (
             ["serve", "--state-dir", "/tmp/never-made", "--endpoint", "tcp://0.0.0.0:1"],

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from csi_cinderlib.config import document
+from csi_cinderlib.config import document, scalars
 from csi_cinderlib.errors import ConfigurationError, DriverError, StoreUnavailable
 
 IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -101,12 +101,10 @@ def from_kubeconfig(path: Path) -> Access:
     Raises:
         ConfigurationError: it cannot be read, wants something else, or names a file that is not there.
     """
-    import yaml  # only who has a file pays for it
-
     try:
-        config: Any = yaml.safe_load(document.read_text(path))
-    except (ConfigurationError, yaml.YAMLError) as problem:
-        raise ConfigurationError(KUBECONFIG_KEY, f"{path} cannot be read: {problem}") from None
+        config: Any = scalars.guessed(document.read(path))
+    except ConfigurationError as problem:
+        raise ConfigurationError(KUBECONFIG_KEY, str(problem)) from None
     try:
         context = _named(config, "context", config["current-context"])
         cluster = _named(config, "cluster", context["cluster"])

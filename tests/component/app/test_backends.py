@@ -235,5 +235,17 @@ def test_a_file_that_breaks_is_the_trouble_of_the_back_ends_that_were_in_it_last
     assert list(running.unreadable()) == ["kept"]
 
 
+def test_a_file_that_is_named_otherwise_is_told_once(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "backends"
+    directory.mkdir()
+    (directory / "all.yaml.old").write_text("")
+    running, _ = run(directory=str(directory))
+    running.refresh()
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert messages == ["ignored: files of back ends are named *.yaml, *.yml or *.json"]
+
+
 def test_every_reason_has_a_figure() -> None:
     assert {*Cause, "reconfigured"} == set(RESTARTS)

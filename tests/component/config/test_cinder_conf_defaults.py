@@ -50,7 +50,7 @@ class Process:
         state.mkdir()
         (state / "cinder.conf").write_text(cinder_conf)
         (state / "settings.yaml").write_text(f"cinder_conf: cinder.conf\n{yaml}")
-        settings = load.load(state / "settings.yaml", environment={"CINDERLIB_STATE_DIR": str(state)})
+        settings = load.load([state / "settings.yaml"], environment={"CINDERLIB_STATE_DIR": str(state)})
         runtime = Runtime(state, defaults=settings.cinder_defaults)
         self._runtimes.append(runtime)
         backend = LocalBackend(settings.backends[-1], store=MemoryStore(), runtime=runtime)

@@ -72,7 +72,7 @@ def back_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Volume
     (directory / "settings.yaml").write_text(text)
     (directory / "cinder.conf").write_text(CINDER_CONF)
     settings = load.load(
-        directory / "settings.yaml", environment={"WORDS": "no luck", "CINDERLIB_STATE_DIR": str(directory)}
+        [directory / "settings.yaml"], environment={"WORDS": "no luck", "CINDERLIB_STATE_DIR": str(directory)}
     )
     store, runtime = MemoryStore(), Runtime(directory)
     made = Backends(

@@ -24,11 +24,11 @@ backends:
 def read(tmp_path: Path, text: str, environment: dict[str, str] | None = None, **overrides: str) -> Settings:
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    return load(path, environment=environment or {}, overrides=Overrides(**overrides))
+    return load([path], environment=environment or {}, overrides=Overrides(**overrides))
 
 
 def test_nothing_configured_is_one_local_back_end_in_the_state_directory(tmp_path: Path) -> None:
-    settings = load(None, environment={"CINDERLIB_STATE_DIR": str(tmp_path)})
+    settings = load([], environment={"CINDERLIB_STATE_DIR": str(tmp_path)})
     (backend,) = settings.backends
     assert (backend.name, backend.driver) == ("local", LOOPFILE_DRIVER)
     assert backend.options == {"loopfile_directories": [str(tmp_path / "volumes")]}
@@ -37,7 +37,7 @@ def test_nothing_configured_is_one_local_back_end_in_the_state_directory(tmp_pat
 
 
 def test_a_node_has_no_back_end(tmp_path: Path) -> None:
-    assert load(None, environment={}, overrides=Overrides(mode="node", state_dir=str(tmp_path))).backends == ()
+    assert load([], environment={}, overrides=Overrides(mode="node", state_dir=str(tmp_path))).backends == ()
 
 
 def test_a_back_end_is_read_with_its_options_and_topology(tmp_path: Path) -> None:
@@ -93,15 +93,33 @@ def test_empty_sections_are_as_good_as_none(tmp_path: Path) -> None:
         ("log: [a]", "log", "must be a mapping, not a list"),
         ("mode: controler", "mode", "did you mean 'controller'"),
         ("workers: many", "workers", "must be a whole number, not text"),
-        ("workers: true", "workers", "must be a whole number, not true or false"),
+        ("workers: true", "workers", "must be a whole number, not text"),
+        ("workers: '5'", "workers", "must be a whole number, not text"),
+        ("workers: 010", "workers", "in decimal digits, without leading zeros"),
+        ("workers: 0x10", "workers", "in decimal digits"),
+        ("workers: 1_0", "workers", "in decimal digits"),
+        ("workers: 1:30", "workers", "in decimal digits"),
+        ("workers: 5.0", "workers", "in decimal digits"),
+        ("workers: ~", "workers", "not null; leave the key out"),
+        ("multipath: 1", "multipath", "must be true or false, not text"),
+        ("backends: {a: {driver: x.Y, stats_seconds: .inf}}", "backends.a.stats_seconds", "must be a number"),
+        ("backends: {a: {driver: x.Y, stats_seconds: 1e999}}", "backends.a.stats_seconds", "must be a number"),
+        ("backends: {a: {driver: x.Y, options: {p: ~}}}", "backends.a.options.p", "put the word in quotes"),
+        ("backends: {a: {driver: x.Y, options: {p: [a, null]}}}", "backends.a.options.p[1]", "put the word in quotes"),
+        ("backends: {a: {driver: x.Y, options: {p: {q: }}}}", "backends.a.options.p.q", "has no value"),
+        (
+            "backends: {a: {driver: x.Y, options: {san-ip: b, san_ip: c}}}",
+            "backends.a.options.san_ip",
+            "also given as 'san-ip'",
+        ),
         ("workers: 0", "workers", "must be from 1 to 1024"),
         ("page_limit: 1000000", "page_limit", "must be from 1"),
         ("max_volumes_per_node: -1", "max_volumes_per_node", "must not be negative"),
         ("multipath: 'yes'", "multipath", "must be true or false, not text"),
-        ("node_name: 5", "node_name", "put it in quotes"),
+        ("node_name: null", "node_name", "put the word in quotes"),
+        ("node_name: [a]", "node_name", "must be text, not a list"),
         ("node_name:", "node_name", "must be text, not nothing"),
-        ("topology: {rack: 7}", "topology.rack", "put it in quotes"),
-        ("topology: {7: rack}", "topology.7", "put quotes around 7"),
+        ("topology: {rack: ~}", "topology.rack", "put the word in quotes"),
         ("driver_name: -x-", "driver_name", "at most 63 letters"),
         ("metrics_address: '9090'", "metrics_address", "must be HOST:PORT"),
         ("metrics_token_file: /t", "metrics_token_file", "protects nothing without metrics_address"),
@@ -152,7 +170,7 @@ def test_a_password_in_the_wrong_place_is_not_shown(tmp_path: Path) -> None:
     [
         ("mode: all\nlog: {level: info", 2, "expected ',' or '}'"),
         ("mode: all\nmode: node", 2, "given twice"),
-        ("a: !!python/object:os.system x", 1, "could not determine a constructor"),
+        ("a: !!python/object:os.system x", 1, "tags such as !!python/object:os.system are not supported"),
     ],
 )
 def test_bad_yaml_is_named_by_file_and_line(tmp_path: Path, text: str, line: int, problem: str) -> None:
@@ -164,9 +182,9 @@ def test_bad_yaml_is_named_by_file_and_line(tmp_path: Path, text: str, line: int
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"absent\.yaml: cannot be read: No such file"):
-        load(tmp_path / "absent.yaml", environment={})
+        load([tmp_path / "absent.yaml"], environment={})
 
 
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="the settings: must be a mapping"):
+    with pytest.raises(ConfigurationError, match=r"config\.yaml: must be a mapping, not a list"):
         read(tmp_path, "- a")
