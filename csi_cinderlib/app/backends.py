@@ -10,6 +10,7 @@ from pathlib import Path
 
 from csi_cinderlib.app import restarts
 from csi_cinderlib.app.stopping import RETRY_SECONDS, Stopping, retry
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend.line import Cause
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
@@ -164,7 +165,7 @@ class RunningBackends:
         threading.Thread(target=self._start, args=(kept,), name=f"start-{settings.name}", daemon=True).start()
 
     def _start(self, kept: _Kept) -> None:
-        with redact.hiding(redact.secrets_in(kept.backend.settings.options)):
+        with redact.hiding(secret_values.of(kept.backend.settings)):
             self._keep(kept)
         self._tried(kept.backend)
 

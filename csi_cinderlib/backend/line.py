@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as TooLate
 from enum import StrEnum
 from typing import Any
 
-from csi_cinderlib.backend import forking
+from csi_cinderlib.backend import forking, secret_values
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.channels import Channels
 from csi_cinderlib.backend.wire import PING, Gone, Handlers, Peer, Unexpected
@@ -67,7 +67,7 @@ class Line:
         self.ended = threading.Event()
         self._why: Cause | None = None
         self._lost = lost
-        self._secrets = tuple(redact.secrets_in(settings.options))
+        self._secrets = tuple(secret_values.of(settings))
         self.peer = Peer(
             self.process.connection,
             handlers,

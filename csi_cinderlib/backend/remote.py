@@ -12,7 +12,7 @@ from types import NoneType
 from typing import Any, Protocol, TypeVar
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import remote_store
+from csi_cinderlib.backend import remote_store, secret_values
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.line import Cause, Line
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
@@ -83,7 +83,7 @@ class RemoteDriver:
         self._is_stopped = False
         self._is_first = True
         self._empty_methods: frozenset[str] = frozenset()
-        self._show_secrets = redact.hide_in_process(redact.secrets_in(self.settings.options))
+        self._show_secrets = redact.hide_in_process(secret_values.of(self.settings))
 
     # --- being there
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
@@ -19,6 +20,7 @@ from csi_cinderlib.cinder import (
     exports,
     group_calls,
     loading,
+    private_files,
     ratings,
     reached,
     snapshot_calls,
@@ -29,7 +31,7 @@ from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import routed
 from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendUnavailable, DriverError
+from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverError
 from csi_cinderlib.host import kernel
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -73,6 +75,7 @@ class CinderDriver:
         self._runtime = runtime
         self._store = store
         self._section = ""
+        self._files = private_files.PrivateFiles(settings)
         self._show_secrets = contextlib.ExitStack()
         self._starting = threading.Lock()
         self._is_first_report = True
@@ -118,13 +121,13 @@ class CinderDriver:
         engine = self._engine
         engine.check_lease()
         self._runtime.start()
-        self._section = self._runtime.add_section(self.settings)
+        self._files.refresh()
+        self._section = self._runtime.add_section(self.settings, self._files.options())
         self._runtime.routes.add(engine.route)
         engine.context = convert.admin_context()
         is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
         driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
-        engine.secrets |= set(conf.secrets_of(self._section))
-        self._hide(engine.secrets)
+        self._hide_also({*secret_values.of(self.settings), *conf.secrets_of(self._section)})
         own_limit = loading.calls_at_a_time(driver)
         calls = self.settings.max_concurrent_calls or own_limit
         engine.limit(calls, extra=0 if calls == own_limit else 1)
@@ -184,6 +187,7 @@ class CinderDriver:
         if self._section:
             self._runtime.remove_section(self._section)
             self._section = ""
+        self._files.close()
 
     # --- its report
 
@@ -196,6 +200,7 @@ class CinderDriver:
         driver = engine.ready_driver()
         # Set-up has just made the driver ask its array for the report; the first time, that one will do.
         refresh, self._is_first_report = not self._is_first_report, False
+        self._refresh_files()
         with reached.heard() as errors:
             raw = engine.call(engine.work(), driver.get_volume_stats, refresh=refresh)
         errors, self._errors = [*self._errors, *errors], []
@@ -209,6 +214,15 @@ class CinderDriver:
         if not all(pool.name for pool in parsed.pools):
             raise BackendUnavailable(engine.name, "its driver reports a pool without a name")
         return report
+
+    def _refresh_files(self) -> None:
+        with contextlib.suppress(ConfigurationError):  # the driver goes on with the last copy
+            if self._files.refresh():
+                self._hide_also(secret_values.of(self.settings))
+
+    def _hide_also(self, secrets: Iterable[str]) -> None:
+        self._engine.secrets |= set(secrets)
+        self._hide(self._engine.secrets)
 
     def _parsed(self, report: Report) -> BackendStats:
         return capacities.parse(report.raw, backend=self.name, ratio=report.ratio, allocated={})

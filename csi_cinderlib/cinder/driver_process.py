@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from csi_cinderlib import faultpoints
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.channels import Serving
 from csi_cinderlib.backend.frames import plain
@@ -77,7 +78,7 @@ def serve(
     """
     faultpoints.join_controller(controller, is_first=assignment.is_first)
     logs.configure(format=assignment.log.format, level=assignment.log.level, relayed=True)
-    redact.hide_in_process(redact.secrets_in(assignment.settings.options))
+    redact.hide_in_process(secret_values.of(assignment.settings))
     _Service(connection, doorbell, Deadline(deadline), assignment).run()
 
 

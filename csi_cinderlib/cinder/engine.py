@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from csi_cinderlib import faultpoints
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.cinder import convert, faults
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.slots import Slots, urgency
@@ -49,7 +50,7 @@ class Engine:
         self.driver: Any = None
         self.context: Any = None
         self._meter: Meter = meter or Unmeasured()
-        self.secrets = frozenset(redact.secrets_in(settings.options))
+        self.secrets = frozenset(secret_values.of(settings))
         self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
         self.limit(settings.max_concurrent_calls)

@@ -90,7 +90,8 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
     except Exception as error:
         unset = conf.without_value(section, own)
         ours = faults.translate_setup(settings.name, settings.driver, error, unset=unset)
-        option_check.check_early(settings, section, own, None if isinstance(error, ValueError) else ours)
+        own_problem = ours if isinstance(ours, ConfigurationError) and not isinstance(error, ValueError) else None
+        option_check.check_early(settings, section, own, own_problem)
         raise ours from error
     option_check.check(settings, section, [*own, *own_options(type(made))])
     _gate(settings, type(made), options)  # NetApp's class makes an object of another one

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from csi_cinderlib.backend import catalogue
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.errors import Problems
 
 _log = logging.getLogger(__name__)
 _LONGEST = 3
@@ -57,12 +57,14 @@ def by_name(settings: BackendSettings) -> Mapping[str, object]:
         ConfigurationError: one is given twice, in different spellings.
     """
     found: dict[str, str] = {}
+    problems = Problems()
     for key in settings.options:
         other = found.setdefault(key.replace("-", "_"), key)
         if other != key:
-            raise ConfigurationError(
+            problems.add(
                 f"backends.{settings.name}.options.{key}", f"is the same option as {other}, which is given too"
             )
+    problems.raise_all()
     return {name: settings.options[key] for name, key in found.items() if settings.options[key] is not None}
 
 

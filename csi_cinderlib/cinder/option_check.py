@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from csi_cinderlib.cinder import conf, naming
 from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.errors import ConfigurationError, Problems
 from csi_cinderlib.model.verbatim import Inherited
 
 _log = logging.getLogger(__name__)
-Problem = tuple[str, str]
-"""A key path, and what is wrong with its value, as a clause."""
 
 
 def check(settings: BackendSettings, section: str, known: Iterable[Any]) -> None:
@@ -27,40 +25,30 @@ def check(settings: BackendSettings, section: str, known: Iterable[Any]) -> None
         ConfigurationError: with every option that the driver does not have (near matches are named), and every value that does
             not fit.
     """
-    raise_all(settings, _problems(settings, section, known, may_have=frozenset()))
+    _problems(settings, section, known, may_have=frozenset()).raise_all()
 
 
-def check_early(settings: BackendSettings, section: str, known: Iterable[Any], cause: Exception | None) -> None:
+def check_early(
+    settings: BackendSettings, section: str, known: Iterable[Any], cause: ConfigurationError | None
+) -> None:
     """As `check`, for a driver that could not be made, so that it may have registered some of its options only.
 
     Args:
         cause: why it could not be made, if it is a problem of its own.
     """
     problems = _problems(settings, section, known, may_have=naming.of_vendor(settings.driver))
-    if problems and isinstance(cause, ConfigurationError):
-        problems.append((cause.key, cause.problem))
-    raise_all(settings, problems)
+    if problems.keys and cause is not None:
+        problems.add(cause.key, cause.problem)
+    problems.raise_all()
 
 
-def raise_all(settings: BackendSettings, problems: Sequence[Problem]) -> None:
-    """Raises ConfigurationError with all of them, if there are any."""
-    if len(problems) == 1:
-        raise ConfigurationError(*problems[0])
-    if problems:
-        prefix = f"backends.{settings.name}."
-        told = "; ".join(f"{key.removeprefix(prefix)}: {problem}" for key, problem in problems)
-        raise ConfigurationError(f"backends.{settings.name}", f"{len(problems)} problems: {told}")
-
-
-def _problems(
-    settings: BackendSettings, section: str, known: Iterable[Any], *, may_have: frozenset[str]
-) -> list[Problem]:
+def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, may_have: frozenset[str]) -> Problems:
     from oslo_config import cfg
 
     registered = {option.dest: option for option in known}
     registered.update({name: entry["opt"] for name, entry in cfg.CONF._get_group(section)._opts.items()})
     by_spelling = {spelling: option for option in registered.values() for spelling in conf.spellings(option)}
-    problems, names = [], dict[str, str]()
+    problems, names = Problems(), dict[str, str]()
     for key, value in settings.options.items():
         name = key.replace("-", "_")
         option = by_spelling.get(name)
@@ -75,7 +63,7 @@ def _problems(
             problem = (problem and former.why_no_value(name, value)) or problem
             _warn_if_idle(path, name)
         if problem:
-            problems.append((path, problem))
+            problems.add(path, problem)
     return problems
 
 

@@ -20,8 +20,10 @@ from csi_cinderlib.cinder import conf, database, naming, standins
 from csi_cinderlib.cinder import defaults as default_section
 from csi_cinderlib.cinder.patches import PATCHES
 from csi_cinderlib.cinder.work import Routes
+from csi_cinderlib.config import option_paths
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import HostError
+from csi_cinderlib.model.records import NOTHING
 
 HOST = "csi-cinderlib"
 
@@ -235,17 +237,24 @@ class Runtime:
             "coordination": {"backend_url": f"file://{locks}"},
         }
 
-    def add_section(self, settings: BackendSettings) -> str:
+    def add_section(self, settings: BackendSettings, overrides: Mapping[str, object] = NOTHING) -> str:
         """Let Cinder have the back end's options.
+
+        Args:
+            overrides: options that its driver gets in place of those that were given.
 
         Returns:
             the section's name: the back end's, or with a number while that is taken (`_free_section`).
+
+        Raises:
+            ConfigurationError: an option is given twice, or a relative path starts nowhere.
         """
         assert self._sections is not None, "start() comes first"
-        ours = {"volume_driver": settings.driver, "volume_backend_name": settings.name}
+        given = option_paths.completed(settings, naming.by_name(settings))
+        values = {"volume_driver": settings.driver, "volume_backend_name": settings.name, **given, **overrides}
         with _process.guard:
             section = _free_section(settings.name)
-            self._sections.put(section, {**ours, **naming.by_name(settings)})
+            self._sections.put(section, values)
             try:
                 conf.reload()
             except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_text
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ class Backend:
         known = {**library.cinder_options, **cfg}
         options = {key: _filled_in(value, known) for key, value in cfg.items()}
         driver = str(options.pop("volume_driver", DEFAULT_DRIVER))
-        settings = BackendSettings(name=name, driver=driver, options=options)
+        settings = BackendSettings(name=name, driver=driver, options=options, directory=str(Path.cwd()))
         backend.core = Core(
             settings,
             store=library.store,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.errors import ConfigurationError, Problems
 from csi_cinderlib.model.verbatim import Inherited, Referenced, Verbatim
 
 _Options = Mapping[str, Sequence[str]]
@@ -21,6 +22,10 @@ _REFERENCE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<plain>[a-z_][a-z0-9_.]*)|\{(?P<braced>[a-z_][a-z0-9_.]*)\})", re.ASCII | re.IGNORECASE
 )
 """As oslo.config's templates have it: `$name`, `${name}` or `${section.name}`; `$$` is a dollar sign."""
+
+
+_COMMENT = re.compile(r"\s#\s")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +45,21 @@ def read(path: Path) -> CinderConf:
     """The back ends of a cinder.conf, and what else concerns them.
 
     Raises:
-        ConfigurationError: the file cannot be read or parsed, or names a back end that has no section or no driver.
+        ConfigurationError: the file cannot be read or parsed, or names back ends that have no section or no driver.
     """
     sections = _parse(path)
     enabled = _last(sections.get("DEFAULT", {}).get("enabled_backends", []))
-    names = [name.strip() for name in enabled.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in enabled.split(",") if name.strip()))
     if not names:
         raise ConfigurationError(f"{path}: [DEFAULT] enabled_backends", "names no back end")
     inherited = sections.get(DEFAULTS_SECTION, {})
-    backends = tuple(_backend(path, name, sections, inherited) for name in names)
+    backends, problems = [], Problems()
+    for name in names:
+        with problems:
+            backends.append(_backend(path, name, sections, inherited))
+    problems.raise_all()
     used = [sections["DEFAULT"], inherited, *(sections[name] for name in names)]
-    return CinderConf(backends, _defaults(sections["DEFAULT"], _references(used)))
+    return CinderConf(tuple(backends), _defaults(sections["DEFAULT"], _references(used)))
 
 
 def _defaults(section: _Options, referenced: Set[str]) -> Mapping[str, object]:
@@ -88,7 +97,7 @@ def _backend(path: Path, name: str, sections: _Sections, defaults: _Options) -> 
         for key, given in options.items()
         if key != "volume_driver"
     }
-    return BackendSettings(name=name, driver=driver, options=values)
+    return BackendSettings(name=name, driver=driver, options=values, directory=str(path.absolute().parent))
 
 
 def _resolved(value: str, section: str, sections: _Sections) -> Verbatim:
@@ -154,13 +163,32 @@ def _parse(path: Path) -> _Sections:
         def assignment(self, key: str, value: list[str]) -> None:
             if not self.section:
                 raise iniparser.ParseError("an assignment before the first [section]", self.lineno, key)
+            if any(_COMMENT.search(line) for line in value):
+                _log.warning(
+                    "%s: [%s] %s: what follows # is a part of the value, as in Cinder; a comment needs a line of its own",
+                    path,
+                    self.section,
+                    key,
+                )
             sections[self.section].setdefault(key, []).append(Verbatim("\n".join(value)))
 
     try:
-        Parser().parse(path.read_text().splitlines())
+        Parser().parse(_lines(path))
+    except iniparser.ParseError as error:
+        raise ConfigurationError(str(path), f"line {error.lineno}: {error.msg}") from None
+    return sections
+
+
+def _lines(path: Path) -> list[str]:
+    """As oslo.config divides a file: U+0085 and the like end no line. A byte order mark, which it does not understand, is left out."""
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
-    except (iniparser.ParseError, UnicodeDecodeError) as error:
-        line = f"line {error.lineno}: {error.msg}" if isinstance(error, iniparser.ParseError) else "it is not text"
-        raise ConfigurationError(str(path), line) from None
-    return sections
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(
+            str(path), f"line {line}: is not UTF-8: byte 0x{content[error.start]:02X}; save the file as UTF-8"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +9,7 @@ from dataclasses import replace
 
 from csi_cinderlib.backend import catalogue
 from csi_cinderlib.backend.catalogue import Catalogue, Driver
+from csi_cinderlib.config import former
 from csi_cinderlib.config.check import BACKEND_NAME
 from csi_cinderlib.conversion import options, references
 from csi_cinderlib.conversion.cinder_options import READ_BY_DRIVERS, why_idle
@@ -88,19 +88,18 @@ def _driver(backend: GivenBackend, known: Catalogue) -> Driver | str | Note:
         return short[0]
     if _CLASS.fullmatch(backend.driver) and not backend.driver.startswith("cinder."):
         return backend.driver
-    near = difflib.get_close_matches(
-        backend.driver.rpartition(".")[2], [driver.name for driver in known.drivers], cutoff=0.8
-    )
-    hint = f"did you mean {' or '.join(near)}?" if near else ""
-    return failed(
-        "driver", f"{backend.driver} is not a driver of Cinder {known.cinder}" + (f"; {hint}" if hint else "")
-    )
+    became = former.driver(backend.driver)
+    if became and became.name:
+        return known.find(became.name)
+    return failed("driver", former.why_no_driver(backend.driver))
 
 
 def _of_driver(given: GivenBackend, converted: ConvertedBackend) -> list[Note]:
     if given.driver == converted.driver:
         return []
-    return [translated("driver", f"{given.driver} is {converted.driver}", converted.name)]
+    became = former.driver(given.driver)
+    reason = f"{given.driver} was {became}" if became else f"{given.driver} is {converted.driver}"
+    return [translated("driver", reason, converted.name)]
 
 
 def _defaults(source: Source, known: Catalogue) -> tuple[dict[str, object], list[Note]]:

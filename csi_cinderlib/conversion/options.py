@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
 from csi_cinderlib.cinder import naming
+from csi_cinderlib.config import former
 from csi_cinderlib.conversion import native, references, secrecy
 from csi_cinderlib.conversion.cinder_options import why_idle
 from csi_cinderlib.conversion.model import (
@@ -28,6 +29,9 @@ class _Work:
     backend: GivenBackend
     known: Mapping[str, Option]
     former: Mapping[str, str]
+    """Names that Cinder 29 still takes, with those of today."""
+    path: str
+    """The driver's."""
     own_names: frozenset[str]
     """Those of `known` that not every driver has."""
     checked: bool
@@ -53,16 +57,16 @@ def convert(
     for option, given in backend.shared.items():
         if _known_name(work, option) and not _is_set(work, option):
             _take(work, option, given, inherited=True)
-    path = driver if isinstance(driver, str) else driver.path
     secret = secrecy.secret_options(work.options, work.known, unchecked=not work.checked)
     notes = [Note(note.verdict, note.item, note.reason, name) for note in work.notes]
-    return ConvertedBackend(name=name, driver=path, options=work.options, secret=secret), notes
+    return ConvertedBackend(name=name, driver=work.path, options=work.options, secret=secret), notes
 
 
 def _begin(backend: GivenBackend, source: Source, name: str, driver: Driver | str, catalogue: Catalogue) -> _Work:
     own = {} if isinstance(driver, str) else _own_options(driver, catalogue)
     known = {**own, **{option.name: option for option in catalogue.common}}
-    former = {old: option.name for option in known.values() for old in option.former_names if old not in known}
+    synonyms = {old: option.name for option in known.values() for old in option.former_names if old not in known}
+    path = driver if isinstance(driver, str) else driver.path
     places: dict[bool, Scope] = {
         inherited: Scope(
             section=backend.shared if inherited else backend.own,
@@ -74,7 +78,7 @@ def _begin(backend: GivenBackend, source: Source, name: str, driver: Driver | st
         )
         for inherited in (False, True)
     }
-    work = _Work(backend, known, former, frozenset(own), not isinstance(driver, str), places)
+    work = _Work(backend, known, synonyms, path, frozenset(own), not isinstance(driver, str), places)
     if isinstance(driver, str):
         work.notes.append(translated("driver", f"{driver} is not one of Cinder's drivers: its options are not checked"))
     if name != backend.name:
@@ -99,7 +103,10 @@ def _is_set(work: _Work, option: str) -> bool:
 
 def _known_name(work: _Work, option: str) -> str:
     """The option's name in Cinder 29, or "" if the driver has none of that name."""
-    return option if option in work.known else work.former.get(option, "")
+    if option in work.known or option in work.former:
+        return work.former.get(option, option)
+    became = former.option(option, work.path)
+    return became.name if became and became.name in work.known else ""
 
 
 def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
@@ -141,7 +148,10 @@ def _value(work: _Work, option: Option | None, given: object, *, inherited: bool
         given = given[-1:]  # the last assignment counts
     resolved = references.resolve(given, work.scopes[inherited])
     if option is not None:
-        return native.value(option, resolved)
+        value = native.value(option, resolved)
+        if option.choices and value not in option.choices and (history := former.why_no_value(option.name, value)):
+            raise native.Unfit(history)
+        return value
     if isinstance(resolved, tuple):
         return resolved[-1] if len(resolved) == 1 else list(resolved)
     return resolved
@@ -156,7 +166,8 @@ def _refuse(work: _Work, item: str, given: object, reason: str, option: Option |
 
 def _renamed(item: str, name: str, given: object) -> Iterator[Note]:
     if item != name:
-        yield translated(item, f"is called {name} in Cinder 29")
+        became = former.option(item)
+        yield translated(item, str(became) if became and became.name == name else f"renamed to {name}")
     names = sorted(references.names_in(given))
     if names:
         yield translated(item, f"{', '.join(f'${found}' for found in names)} is replaced by its value")
@@ -166,4 +177,6 @@ def _why_unknown(work: _Work, item: str) -> str:
     folded = item.replace("-", "_").lower()
     if folded in work.known:
         return f"is a spelling that Cinder ignores; the option is called {folded}"
+    if history := former.why_unknown(item, work.backend.own):
+        return history
     return f"has no effect in Cinder: it {naming.unknown(item, work.known)}"

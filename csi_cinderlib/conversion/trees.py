@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from csi_cinderlib.config import document, scalars, yaml_text
+from csi_cinderlib.config import scalars, tree, yaml_text
 from csi_cinderlib.errors import ConfigurationError
 
 Tree = str | list["Tree"] | dict[str, "Tree"] | None
@@ -26,7 +26,7 @@ def parse(text: str, place: str) -> list[Tree]:
         except json.JSONDecodeError:
             pass  # it may be YAML in flow style
         except RecursionError:
-            raise document.too_deep(Path(place)) from None
+            raise tree.too_deep(Path(place)) from None
     trees: list[Tree] = []
     start = 0
     for end in [*(found.start() for found in _NEXT_DOCUMENT.finditer(text)), len(text)]:
@@ -46,7 +46,7 @@ def parse_json(text: str, place: str) -> Tree:
             place, f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
         ) from None
     except RecursionError:
-        raise document.too_deep(Path(place)) from None
+        raise tree.too_deep(Path(place)) from None
 
 
 def _loads(text: str, place: str) -> object:
@@ -60,8 +60,8 @@ def _loads(text: str, place: str) -> object:
 
 def _tree(value: object, place: str, depth: int) -> Tree:
     """Plain text, with JSON's switches as text."""
-    if depth > document.DEEPEST:
-        raise document.too_deep(Path(place))
+    if depth > tree.DEEPEST:
+        raise tree.too_deep(Path(place))
     if isinstance(value, dict):
         return {str(key): _tree(item, place, depth + 1) for key, item in value.items()}
     if isinstance(value, list):

@@ -22,7 +22,7 @@ from csi_cinderlib.observe.spellings import Index, Spelling, spellings
 HIDDEN = "***"
 
 _SECRET_KEY = re.compile(
-    r"passw(or)?d|passphrase|passcode|secret|credential|(^|[_\-.])pass$|pwd$|tokens?$|(^|[_\-.])(pin|otp|jwt)$"
+    r"passw(or)?d(?!less|_len)|passphrase|passcode|secret|credential|(^|[_\-.])pass$|pwd$|tokens?$|(^|[_\-.])(pin|otp|jwt)$"
     r"|(private|auth|access|api|session|encryption|sealing|keyring|chap|ceph)[_\-.]?keys?$|^keyring$"
     r"|^j?session-?id$|^(set-)?cookies?$|^(proxy-)?authorization$"
     r"|^synology_device_id$",  # with it, Synology asks for no one-time password
@@ -65,6 +65,11 @@ _KEY_IN_KEYRING = re.compile(r"\bkey\s*=\s*(\S+)")
 """Ceph's keyrings are a section with a name and a key."""
 
 
+_SWITCHES = frozenset({"true", "false", "yes", "no", "on", "off", "none", "null"})
+"""No secrets, but ordinary words of messages."""
+_PATH = re.compile(r"(/[\w.\-]+)+")
+
+
 class _Values:
     """What `hiding` hides. Its spellings, many times as large, are made for the first line of a log, and are forgotten with the values."""
 
@@ -105,7 +110,8 @@ def secrets_in(options: Mapping[str, object]) -> Iterator[str]:
     """The values, to any depth, whose keys say that they are secret, as they are configured and as a driver gets them."""
     for key, value in options.items():
         if is_secret_key(str(key)):
-            yield from itertools.chain.from_iterable(map(_as_understood, _leaves(value)))
+            leaves = (leaf for leaf in _leaves(value) if not _is_path_of_key(str(key), leaf))
+            yield from itertools.chain.from_iterable(map(_as_understood, leaves))
         for inner in _mappings(value):
             yield from secrets_in(inner)
 
@@ -116,8 +122,13 @@ def _leaves(value: object) -> Iterator[object]:
         value = list(value.values())
     if isinstance(value, list | tuple):
         yield from itertools.chain.from_iterable(map(_leaves, value))
-    elif value and not isinstance(value, bool):
+    elif value and not isinstance(value, bool) and str(value).strip().lower() not in _SWITCHES:
         yield value
+
+
+def _is_path_of_key(key: str, value: object) -> bool:
+    """The driver reads `san_private_key` and the like from a file, whose path messages should name."""
+    return key.endswith("private_key") and bool(_PATH.fullmatch(str(value)))
 
 
 def _mappings(value: object) -> Iterator[Mapping[str, object]]:

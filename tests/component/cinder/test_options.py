@@ -96,13 +96,13 @@ def test_two_runtimes_may_use_the_same_name(make: MakeBackend, tmp_path: Path) -
 def test_back_ends_whose_names_differ_in_case_only_have_their_own_values(
     make: MakeBackend, names: tuple[str, ...]
 ) -> None:
-    made: list[Any] = [make(name, nothing_capacity_gb=str(number)) for number, name in enumerate(names)]
+    made: list[Any] = [make(name, nothing_capacity_gb=str(number)) for number, name in enumerate(names, 1)]
     with_password: Any = make("aRRAY", nothing_password="canary")
     assert [one.driver.configuration.nothing_capacity_gb for one in made] == [
-        str(number) for number in range(len(made))
+        str(number) for number in range(1, len(made) + 1)
     ]
     assert [one.driver.configuration.nothing_password for one in made] == [""] * len(made)
-    assert with_password.driver.configuration.nothing_capacity_gb != "0"
+    assert with_password.driver.configuration.nothing_capacity_gb != "1"
     assert [one.driver.host for one in made] == [f"csi-cinderlib@{name}" for name in names]
 
 

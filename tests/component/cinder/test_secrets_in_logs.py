@@ -83,6 +83,9 @@ def test_a_program_that_the_driver_runs(make: MakeBackend, capfd: pytest.Capture
         {"replication_device": {"backend_id": "b", "san_password": CANARY}},
         {"replication_device": [Verbatim(f"backend_id:b,san_password:{CANARY}")]},
         {"replication_device": Verbatim(f"backend_id:b, san_password : {CANARY}")},
+        {"replication_device": f"backend_id:b,san_password:{CANARY}"},
+        {"replication_device": [f"backend_id:b,api_token:{CANARY}"]},
+        {"nothing-password": CANARY},
     ],
 )
 def test_a_password_in_any_form_that_a_configuration_allows(
@@ -112,6 +115,21 @@ def test_a_password_of_a_cinder_conf_with_dollar_signs(
 @pytest.mark.parametrize("password", [f"{CANARY}  two", f"{CANARY}\nof several\n  lines", f"it's \"{CANARY}\\"])
 def test_a_password_with_blanks_lines_or_quotes(make: MakeBackend, log: io.StringIO, password: str) -> None:
     check_hidden(make, log, password, {"nothing_password": password})
+
+
+@pytest.mark.parametrize("password", ["pa,ss-", "$", "$$", "${nothing_mode}", '"', " "])
+def test_a_password_with_what_a_cinder_conf_has_a_meaning_for(
+    make: MakeBackend, log: io.StringIO, password: str
+) -> None:
+    check_hidden(make, log, CANARY + password + CANARY, {"nothing_password": CANARY + password + CANARY})
+    devices = [{"backend_id": "b", "san_password": CANARY + password}]
+    check_hidden(make, log, CANARY + password, {"replication_device": devices})
+
+
+def test_switches_with_the_name_of_a_password_hide_no_ordinary_words(make: MakeBackend, log: io.StringIO) -> None:
+    make(nothing_password="True", replication_device=[{"backend_id": "b", "san_password": "none"}])
+    logging.getLogger("driver").warning("pool one: thin is true, none of 3 paths")
+    assert "pool one: thin is true, none of 3 paths" in log.getvalue()
 
 
 def test_a_password_that_cinder_alone_calls_secret(make: MakeBackend, log: io.StringIO) -> None:

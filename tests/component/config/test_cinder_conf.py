@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from csi_cinderlib.config import cinder_conf
 from csi_cinderlib.config.load import load
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.errors import ConfigurationError
@@ -157,3 +158,72 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("cinder_conf: /absent/cinder.conf")
     with pytest.raises(ConfigurationError, match=r"/absent/cinder\.conf: cannot be read"):
         load([tmp_path / "config.yaml"], environment={})
+
+
+START = "[DEFAULT]\nenabled_backends = a\n[a]\nvolume_driver = x.Y\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        START.encode() + "san_login = d\u0085o\u2028e\x0b\x0c\x1c\nsan_ip = 192.0.2.1\n".encode(),
+        START.replace("\n", "\r\n").encode() + b"san_login = doe\r\nsan_ip = 192.0.2.1",
+        START.replace("\n", "\r").encode() + b"san_login = doe\rsan_ip = 192.0.2.1\r",
+        START.encode() + b"san_login = 50%(x)s %% %\nsan_ip = 192.0.2.1 ; array # one\n",
+        START.encode() + b"san_login = first\n  second\n\t# third\n\nsan_ip = 192.0.2.1\n",
+        START.encode() + b"san_login='doe'\nsan_ip   =   \"192.0.2.1\"   \n",
+        START.encode() + b"san_login: doe = x\nsan_ip : 192.0.2.1\n",
+        START.encode() + "san_login = Ren\u00e9 \u540d\nsan_ip =\n".encode(),
+        START.encode() + b"# san_ip = 192.0.2.9\n; san_ip = 192.0.2.8\nsan_login = #doe\nsan_ip = 192.0.2.1\n",
+    ],
+)
+def test_odd_files_are_read_as_oslo_config_reads_them(tmp_path: Path, content: bytes) -> None:
+    from oslo_config import cfg
+
+    file = tmp_path / "cinder.conf"
+    file.write_bytes(content)
+    theirs = cfg.ConfigOpts()
+    theirs.register_opts([cfg.MultiStrOpt("san_login"), cfg.MultiStrOpt("san_ip")], group="a")
+    theirs([], default_config_files=[str(file)])
+    (backend,) = cinder_conf.read(file).backends
+    read = {name: value if isinstance(value, list) else [value] for name, value in backend.options.items()}
+    assert read == {"san_login": theirs.a.san_login, "san_ip": theirs.a.san_ip}
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "cinder.conf").write_bytes(b"\xef\xbb\xbf" + START.encode())
+    assert [backend.name for backend in cinder_conf.read(tmp_path / "cinder.conf").backends] == ["a"]
+
+
+def test_a_file_in_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "cinder.conf").write_bytes(START.encode() + "san_login = Ren\u00e9\n".encode("latin-1"))
+    with pytest.raises(
+        ConfigurationError, match=r"cinder\.conf: line 5: is not UTF-8: byte 0xE9; save the file as UTF-8"
+    ):
+        cinder_conf.read(tmp_path / "cinder.conf")
+    (tmp_path / "cinder.conf").write_text(START, encoding="utf-16")
+    with pytest.raises(ConfigurationError, match="line 1: is not UTF-8: byte 0xFF"):
+        cinder_conf.read(tmp_path / "cinder.conf")
+
+
+def test_a_comment_behind_a_value_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "cinder.conf").write_text(START + "san_ip = 192.0.2.1 # the array\nsan_password = a#b\n")
+    (backend,) = cinder_conf.read(tmp_path / "cinder.conf").backends
+    assert backend.options["san_ip"] == "192.0.2.1 # the array"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "[a] san_ip: what follows # is a part of the value" in line
+    assert "the array" not in line
+
+
+def test_all_back_ends_that_are_wrong_are_named(tmp_path: Path) -> None:
+    (tmp_path / "cinder.conf").write_text(
+        "[DEFAULT]\nenabled_backends = a, b, c, a\n[b]\nx = y\n[c]\nvolume_driver = x.Y\n"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        cinder_conf.read(tmp_path / "cinder.conf")
+    assert [
+        key.rpartition("] ")[0].rpartition("[")[2] + " " + key.rpartition(" ")[2] for key, _ in caught.value.problems
+    ] == [
+        "DEFAULT enabled_backends",
+        "b volume_driver",
+    ]

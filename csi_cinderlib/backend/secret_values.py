@@ -1,0 +1,70 @@
+"""All secrets of a back end: those in its options, and those in the files that its driver reads them from."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+from csi_cinderlib.config import option_paths
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.model.verbatim import Verbatim
+from csi_cinderlib.observe import redact
+
+FILES: Mapping[str, tuple[str, str]] = {
+    "cinder_huawei_conf_file": ("cinder.volume.drivers.huawei.huawei_driver.", "/etc/cinder/cinder_huawei_conf.xml"),
+    "cinder_eternus_config_file": ("cinder.volume.drivers.fujitsu.", "/etc/cinder/cinder_fujitsu_eternus_dx.xml"),
+    "vrts_target_config": ("cinder.volume.drivers.veritas_access.", "/etc/cinder/vrts_target.xml"),
+    "rbd_keyring_conf": ("cinder.volume.drivers.rbd.", ""),
+}
+"""Options with a file that holds secrets: whose drivers read it, and its path where none is given."""
+_ENCODED = "!$$$"
+"""Huawei's driver writes base64 after it."""
+_LARGEST = 1 << 20
+"""Bytes of a file."""
+
+
+def of(settings: BackendSettings) -> Iterator[str]:
+    """What no log, error or event may show. A file that cannot be read gives none: its driver will complain."""
+    yield from redact.secrets_in(settings.options)
+    given = {key.replace("-", "_"): value for key, value in settings.options.items()}
+    for name, (drivers, default) in FILES.items():
+        value = given.get(name) or default
+        if isinstance(value, str) and value and settings.driver.startswith(drivers):
+            yield from _in_file(settings, name, value)
+
+
+def _in_file(settings: BackendSettings, name: str, value: str) -> Iterator[str]:
+    try:
+        path = option_paths.located(settings, name, value)
+        with Path(path.resolved if isinstance(path, Verbatim) else path).open("rb") as file:
+            content = file.read(_LARGEST)
+    except (ConfigurationError, OSError, ValueError):
+        return
+    if name.endswith("keyring_conf"):
+        yield from redact.secrets_in({"keyring": content.decode(errors="replace")})
+    else:
+        yield from _in_xml(content)
+
+
+def _in_xml(content: bytes) -> Iterator[str]:
+    try:
+        elements = list(ElementTree.fromstring(content).iter())  # noqa: S314  # its driver reads the same file
+    except (ElementTree.ParseError, ValueError):
+        return
+    for element in elements:
+        found = {**element.attrib, element.tag: element.text or ""}
+        for secret in redact.secrets_in(found):
+            yield secret
+            if secret.startswith(_ENCODED):
+                yield from _decoded(secret.removeprefix(_ENCODED))
+
+
+def _decoded(text: str) -> Iterator[str]:
+    try:
+        yield base64.b64decode(text, validate=True).decode("latin-1")
+    except binascii.Error:
+        return
