@@ -146,6 +146,7 @@ def _last(given: object) -> object:
 def _value(work: _Work, option: Option | None, given: object, *, inherited: bool) -> object:
     if isinstance(given, tuple) and option is not None and not option.multiple:
         given = given[-1:]  # the last assignment counts
+    native.refuse_characters(given)
     resolved = references.resolve(given, work.scopes[inherited])
     if option is not None:
         value = native.value(option, resolved)
