@@ -15,11 +15,15 @@ from csi_cinderlib.conversion.model import (
     GivenBackend,
     Note,
     Source,
+    Verdict,
     dropped,
     failed,
     translated,
 )
 from csi_cinderlib.conversion.references import Scope, Unresolved
+
+_EXPLAINED = 50
+"""So many unknown options of a back end get similar names suggested, which takes milliseconds each."""
 
 
 @dataclass(slots=True)
@@ -178,6 +182,8 @@ def _why_unknown(work: _Work, item: str) -> str:
     folded = item.replace("-", "_").lower()
     if folded in work.known:
         return f"is a spelling that Cinder ignores; the option is called {folded}"
+    if sum(note.verdict is Verdict.FAILED for note in work.notes) >= _EXPLAINED:
+        return "has no effect in Cinder: it is not an option of this driver"
     if history := former.why_unknown(item, work.backend.own):
         return history
     return f"has no effect in Cinder: it {naming.unknown(item, work.known)}"

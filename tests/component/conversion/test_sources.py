@@ -71,7 +71,7 @@ BAD = {
     "no enabled back end": ("[DEFAULT]\ndebug = true\n[a]\nvolume_driver = x\n", "add enabled_backends = a"),
     "no volume service": ("[DEFAULT]\ndebug = true\n", "configures no volume service"),
     "a section that is missing": ("[DEFAULT]\nenabled_backends = lvm1\n[lvm]\nvolume_driver=x\n", "did you mean 'lvm'?"),
-    "an assignment without a section": ("a = 1\n[DEFAULT]\nenabled_backends = a\n", "line 1: .* before the first"),
+    "an assignment without a section": ("a = 1\n[DEFAULT]\nenabled_backends = a\n", "line 2: .* before the first"),
     "a key twice": ('{"driver": "a", "driver": "b"}', "looked for"),
     "a template": (f"{ember.BACKEND}={{{{ config }}}}\n", "placeholders of a template"),
     "no JSON": (f"{ember.BACKEND}={{x}}\n", "is not valid JSON: line 1"),
