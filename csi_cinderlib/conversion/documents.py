@@ -193,7 +193,12 @@ def _head(conversion: Conversion, title: str) -> str:
     lines += [
         f"NOT CONVERTED: {_where(note)}: {note.reason}" for note in conversion.notes if note.verdict is Verdict.FAILED
     ]
-    return "".join(f"# {' '.join(line.split())}\n" for line in lines)
+    return "".join(f"# {_printable(' '.join(line.split()))}\n" for line in lines)
+
+
+def _printable(text: str) -> str:
+    """A name that came from elsewhere must not break a comment."""
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
 
 
 def _where(note: Note) -> str:

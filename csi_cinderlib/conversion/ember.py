@@ -149,7 +149,8 @@ def _source(given: list[tuple[str, dict[str, str]]], place: str) -> Source:
         notes += [note for note in _notes(variables, options) if note not in notes]
         text = variables.get(BACKEND, "")
         if text:
-            backends.append(_backend(_mapping(text, f"{place}: {BACKEND}"), name))
+            backend = _backend(_mapping(text, f"{place}: {BACKEND}"), name)
+            backends += [backend] if backend not in backends else []  # controller and nodes may have the same variables
     if not backends:
         raise ConfigurationError(place, f"has no {BACKEND}, so there is no back end to convert")
     return Source(

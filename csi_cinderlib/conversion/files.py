@@ -43,6 +43,8 @@ def read(paths: Iterable[Path], config_dirs: Iterable[Path] = ()) -> list[File]:
 
 def _of(path: Path) -> Iterator[File]:
     if str(path) == "-":
+        if sys.stdin is None:
+            raise InvalidRequest("-", "standard input is closed")
         yield File("standard input", _text(sys.stdin.buffer.read(LARGEST_FILE + 1), "standard input"))
     elif path.is_dir():
         main = path / "cinder.conf"

@@ -43,6 +43,8 @@ class _Work:
     scopes: Mapping[bool, Scope] = field(repr=False)
     """By whether the option is inherited."""
     options: dict[str, object] = field(default_factory=dict, repr=False)
+    settled: set[str] = field(default_factory=set)
+    """Options that have a value, or one that cannot be converted: what is inherited does not count."""
     notes: list[Note] = field(default_factory=list)
 
 
@@ -59,7 +61,7 @@ def convert(
     for option, given in backend.own.items():
         _take(work, option, given, inherited=False)
     for option, given in backend.shared.items():
-        if _known_name(work, option) and not _is_set(work, option):
+        if _known_name(work, option) and _known_name(work, option) not in work.settled:
             _take(work, option, given, inherited=True)
     secret = secrecy.secret_options(work.options, work.known, unchecked=not work.checked)
     notes = [Note(note.verdict, note.item, note.reason, name) for note in work.notes]
@@ -97,14 +99,6 @@ def _own_options(driver: Driver, catalogue: Catalogue) -> dict[str, Option]:
     return {option.name: option for other in (*related, driver) for option in other.options}
 
 
-def _is_set(work: _Work, option: str) -> bool:
-    name = _known_name(work, option)
-    return name in work.options or any(
-        _known_name(work, other) == name and not native.is_unset(work.known[name], given)
-        for other, given in work.backend.own.items()
-    )
-
-
 def _known_name(work: _Work, option: str) -> str:
     """The option's name in Cinder 29, or "" if the driver has none of that name."""
     if option in work.known or option in work.former:
@@ -134,12 +128,14 @@ def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
     try:
         value = _value(work, option, given, inherited=inherited)
     except (Unresolved, native.Unfit) as error:
+        work.settled.add(name)
         _refuse(work, item, given, str(error), option)
         return
     if value is None or (option is not None and native.is_unset(option, value)):
         work.notes.append(dropped(item, "has no value, so the driver's default applies"))
         return
     work.options[name] = value
+    work.settled.add(name)
     work.notes.extend(_renamed(item, name, given))
 
 

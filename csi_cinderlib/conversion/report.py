@@ -22,7 +22,7 @@ def text(conversion: Conversion, steps: list[str]) -> str:
             lines += [f"{name}: NOT CONVERTED", *_lines(conversion, name)]
     general = list(_lines(conversion, ""))
     lines += ["all back ends:", *general] if general else []
-    return "\n".join([*lines, "next steps:", *(f"  {step}" for step in steps)])
+    return "\n".join([*lines, *(["next steps:", *(f"  {step}" for step in steps)] if steps else [])])
 
 
 def _lines(conversion: Conversion, backend: str) -> Iterator[str]:
@@ -79,6 +79,8 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
         path: where the document was written, or "".
         secret_path: where the chart's secrets were written, or "".
     """
+    if not conversion.backends:
+        return []
     written = path or "FILE"
     steps = {
         "config": [f"check it: csi-cinderlib check --config {written}"],

@@ -15,6 +15,7 @@ from csi_cinderlib.config import load
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.conversion import conversion, documents
 from csi_cinderlib.conversion.model import Conversion, ConvertedBackend
+from csi_cinderlib.observe.logs import escape_controls
 from csi_cinderlib.persistence.kubernetes.resources import definitions
 from tests.component.conversion import session
 from tests.component.conversion.cinder import LVM, convert
@@ -128,10 +129,22 @@ def test_any_value_survives_every_document(options: dict[str, object], secret: s
     converted = Conversion(
         product="x", backends=(ConvertedBackend(name="a", driver=LVM, options=options, secret=kept),)
     )
-    (backend,) = backends_of(converted, directory)
-    assert backend.options == options
+    printed = escape_controls(documents.config(converted))  # as on standard output
+    for text in (documents.config(converted), printed):
+        assert loaded(text, directory).backends[0].options == options
     inner = yaml.safe_load(documents.secret(converted, "s"))["stringData"][documents.BACKENDS_KEY]
     assert loaded(_under_backends(inner), directory).backends[0].options == options
+
+
+def test_names_that_a_terminal_or_yaml_acts_on_do_not_break_the_document(tmp_path: Path, capsys: Any) -> None:
+    text = f"[DEFAULT]\nenabled_backends = lvm\n[lvm]\nvolume_driver = {LVM}\nx\x1b[2J\u2028\x85\u202e = 1\nvolume_group = a\n"
+    (tmp_path / "cinder.conf").write_text(text)
+    for words in (["-o", str(tmp_path / "new.yaml")], []):
+        assert cli.main(["convert", str(tmp_path / "cinder.conf"), *words]) == 1
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    for document in (printed.out, (tmp_path / "new.yaml").read_text()):
+        assert loaded(document, tmp_path).backends[0].options == {"volume_group": "a"}
 
 
 def test_settings_that_a_document_has_no_place_for_are_reported(tmp_path: Path) -> None:

@@ -116,6 +116,23 @@ def test_files_of_two_products_are_not_mixed() -> None:
         read([File("a", CONF), File("b", SAME["an environment file"])], None)
 
 
+def test_controller_and_nodes_with_the_same_variables_are_one_back_end() -> None:
+    pod = {
+        "kind": "Pod",
+        "spec": {"containers": [{"env": [{"name": ember.BACKEND, "value": VARIABLES[ember.BACKEND]}]}]},
+    }
+    assert len(convert(json.dumps([pod, pod])).backends) == 1
+
+
+def test_names_of_back_ends_and_drivers_may_be_references() -> None:
+    text = CONF.replace("enabled_backends = a", "enabled_backends = $ours\nours = a\nkind = LVMVolumeDriver").replace(
+        LVM, "$kind"
+    )
+    assert [backend.driver for backend in convert(text).backends] == [LVM]
+    with pytest.raises(ConfigurationError, match="refers to theirs, which is not set"):
+        convert(text.replace("$ours", "$theirs"))
+
+
 def test_the_product_can_be_named() -> None:
     text = json.dumps({**EMBER, **BACKEND})
     assert read([File("a", text)], Product.CINDERLIB).product == "cinderlib"
