@@ -8,12 +8,12 @@ from csi_cinderlib.config.near import suggestion
 from csi_cinderlib.conversion import cinder_options
 from csi_cinderlib.conversion.files import File
 from csi_cinderlib.conversion.model import GivenBackend, Note, Source, Table, dropped, translated
+from csi_cinderlib.conversion.references import SHARED, Scope, Unresolved, resolve
 from csi_cinderlib.errors import ConfigurationError
 
 PRODUCT = "OpenStack Cinder"
 LVM = "cinder.volume.drivers.lvm.LVMVolumeDriver"
 """Cinder's own default of `volume_driver`."""
-SHARED = "backend_defaults"
 _DEFAULT = "DEFAULT"
 _SINGLE = "default"
 """The name of a back end that is in [DEFAULT], if it has no `volume_backend_name`."""
@@ -30,7 +30,8 @@ def read(files: Iterable[File]) -> Source:
     files = list(files)
     sections = _united([_parse(file) for file in files])
     default = sections.get(_DEFAULT, {})
-    enabled = [name.strip() for name in default.get("enabled_backends", ("",))[-1].split(",") if name.strip()]
+    listed = _named(default, "enabled_backends", f"{files[0].place}: [DEFAULT]", sections)
+    enabled = [name.strip() for name in listed.split(",") if name.strip()]
     if not enabled:
         return _single(files[0].place, sections)
     missing = [name for name in enabled if _key(name) not in sections]
@@ -42,9 +43,16 @@ def read(files: Iterable[File]) -> Source:
         )
     names = list(dict.fromkeys(enabled))
     notes = [*_of_sections(sections, {_key(name) for name in names}), *_of_files(files)]
-    backends = tuple(_backend(name, sections[_key(name)], sections) for name in names)
+    backends = tuple(_backend(name, sections[_key(name)], sections, files[0].place) for name in names)
     rest = {key: value for key, value in default.items() if key != "enabled_backends"}
-    return Source(product=PRODUCT, backends=backends, defaults=rest, notes=tuple(notes))
+    return Source(
+        product=PRODUCT,
+        backends=backends,
+        defaults=rest,
+        place="[DEFAULT] ",
+        implied=cinder_options.IMPLIED,
+        notes=tuple(notes),
+    )
 
 
 def _single(place: str, sections: _Sections) -> Source:
@@ -58,20 +66,34 @@ def _single(place: str, sections: _Sections) -> Source:
     own = {key: value for key, value in default.items() if not cinder_options.belongs_to_default(key)}
     rest = {key: value for key, value in default.items() if key not in own}
     note = translated("[DEFAULT] volume_driver", f"there is no enabled_backends: [DEFAULT] is the back end {name!r}")
-    backend = _backend(name, own, sections)
-    return Source(product=PRODUCT, backends=(backend,), defaults=rest, notes=(note, *_of_sections(sections, set())))
+    backend = _backend(name, own, sections, place)
+    return Source(
+        product=PRODUCT,
+        backends=(backend,),
+        defaults=rest,
+        place="[DEFAULT] ",
+        implied=cinder_options.IMPLIED,
+        notes=(note, *_of_sections(sections, set())),
+    )
 
 
-def _backend(name: str, options: Table, sections: Mapping[str, Table]) -> GivenBackend:
+def _backend(name: str, options: Table, sections: Mapping[str, Table], place: str) -> GivenBackend:
     own = dict(options)
     shared = dict(sections.get(SHARED, {}))
-    driver = _last(own.pop("volume_driver", ()) or shared.pop("volume_driver", ()))
+    given = {"volume_driver": own.pop("volume_driver", ()) or shared.get("volume_driver", ())}
+    driver = _named(given, "volume_driver", f"{place}: [{name}]", sections)
     shared.pop("volume_driver", None)
     return GivenBackend(name=name, driver=driver or LVM, own=own, shared=shared, sections=sections)
 
 
-def _last(value: object) -> str:
-    return str(value[-1]) if isinstance(value, tuple) and value else ""
+def _named(options: Table, name: str, place: str, sections: Mapping[str, Table]) -> str:
+    """An option that says what is configured. Raises ConfigurationError: it refers to what is not set."""
+    value = options.get(name)
+    scope = Scope(default=sections.get(_DEFAULT, {}), sections=sections, implied=cinder_options.IMPLIED)
+    try:
+        return str(resolve(value[-1], scope)) if isinstance(value, tuple) and value else ""
+    except Unresolved as error:
+        raise ConfigurationError(f"{place} {name}", str(error)) from None
 
 
 def _of_sections(sections: _Sections, used: set[str]) -> list[Note]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from csi_cinderlib.conversion.cinder_conf import LVM
+from csi_cinderlib.conversion.cinder_options import IMPLIED
 from csi_cinderlib.conversion.files import File
 from csi_cinderlib.conversion.model import GivenBackend, Note, Source, dropped
 from csi_cinderlib.conversion.trees import Tree, parse
@@ -41,6 +42,7 @@ _SETUP: Mapping[str, str] = MappingProxyType(
     }
 )
 """Reasons for arguments of `setup`, and keys of cinderlib's test files."""
+_IMPLIED: Mapping[str, str | None] = {**IMPLIED, "state_path": None}  # cinderlib's is the current directory
 
 
 def read(files: Iterable[File]) -> Source:
@@ -57,7 +59,7 @@ def read(files: Iterable[File]) -> Source:
             given, reasons = _of_setup(tree)
             defaults |= given
             notes += reasons
-    return Source(product=PRODUCT, backends=tuple(backends), defaults=defaults, notes=tuple(notes))
+    return Source(product=PRODUCT, backends=tuple(backends), defaults=defaults, implied=_IMPLIED, notes=tuple(notes))
 
 
 def holds(tree: Tree) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,9 +9,10 @@ from dataclasses import replace
 
 from csi_cinderlib.backend import catalogue
 from csi_cinderlib.backend.catalogue import Catalogue, Driver
+from csi_cinderlib.config import former
 from csi_cinderlib.config.check import BACKEND_NAME
 from csi_cinderlib.conversion import options, references
-from csi_cinderlib.conversion.cinder_options import READ_BY_DRIVERS, why_not_in_default
+from csi_cinderlib.conversion.cinder_options import READ_BY_DRIVERS, why_idle
 from csi_cinderlib.conversion.model import (
     Conversion,
     ConvertedBackend,
@@ -40,7 +40,7 @@ def convert(source: Source) -> Conversion:
         if isinstance(driver, Note):
             notes.append(Note(driver.verdict, driver.item, driver.reason, name))
             continue
-        converted, reasons = options.convert(backend, name, driver, known, source.defaults)
+        converted, reasons = options.convert(backend, source, name, driver, catalogue=known)
         backends.append(converted)
         notes += _of_driver(backend, converted) + reasons
     defaults, reasons = _defaults(source, known)
@@ -88,32 +88,31 @@ def _driver(backend: GivenBackend, known: Catalogue) -> Driver | str | Note:
         return short[0]
     if _CLASS.fullmatch(backend.driver) and not backend.driver.startswith("cinder."):
         return backend.driver
-    near = difflib.get_close_matches(
-        backend.driver.rpartition(".")[2], [driver.name for driver in known.drivers], cutoff=0.8
-    )
-    hint = f"did you mean {' or '.join(near)}?" if near else ""
-    return failed(
-        "driver", f"{backend.driver} is not a driver of Cinder {known.cinder}" + (f"; {hint}" if hint else "")
-    )
+    became = former.driver(backend.driver)
+    if became and became.name:
+        return known.find(became.name)
+    return failed("driver", former.why_no_driver(backend.driver))
 
 
 def _of_driver(given: GivenBackend, converted: ConvertedBackend) -> list[Note]:
     if given.driver == converted.driver:
         return []
-    return [translated("driver", f"{given.driver} is {converted.driver}", converted.name)]
+    became = former.driver(given.driver)
+    reason = f"{given.driver} was {became}" if became else f"{given.driver} is {converted.driver}"
+    return [translated("driver", reason, converted.name)]
 
 
 def _defaults(source: Source, known: Catalogue) -> tuple[dict[str, object], list[Note]]:
     """The options of Cinder's [DEFAULT] that drivers read, and notes on the others."""
     values: dict[str, object] = {}
     notes: list[Note] = []
-    scope = references.Scope(default=source.defaults, sections={})
+    scope = references.Scope(default=source.defaults, implied=source.implied)
     of_drivers = {option.name for driver in known.drivers for option in driver.options} | {
         option.name for option in known.common
     }
     referred = set(_referred(source))
     for name, given in source.defaults.items():
-        item = f"[DEFAULT] {name}"
+        item = f"{source.place}{name}"
         if name in READ_BY_DRIVERS:
             try:
                 resolved = references.resolve(given, scope)
@@ -129,7 +128,7 @@ def _defaults(source: Source, known: Catalogue) -> tuple[dict[str, object], list
 
 
 def _why_dropped(name: str, of_drivers: set[str]) -> str:
-    reason = why_not_in_default(name)
+    reason = why_idle(name)
     if reason:
         return reason
     if name in of_drivers:

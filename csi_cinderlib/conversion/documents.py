@@ -16,7 +16,9 @@ BACKENDS_KEY = "backends.yaml"
 """In the Secret with whole back ends; the controller reads keys that end in .yaml."""
 SECRETS_DIRECTORY = "/etc/csi-cinderlib/converted"
 """Where the controller's container finds the secrets of `chart`."""
-_PLAIN = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\ud7ff]*")
+_PLAIN = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\u1fff]*")
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 
 Json = dict[str, Any]
 
@@ -116,7 +118,7 @@ def chart(conversion: Conversion, name: str) -> tuple[str, str]:
 def _without_secrets(backend: ConvertedBackend, secrets: dict[str, str]) -> Json:
     known = frozenset(text for name in backend.secret for text in secrecy.texts_of(name, backend.options[name]))
     return {
-        name: _apart(value, f"{backend.name}.{name}", known, secrets) if name in backend.secret else _quote(value)
+        _key(name): _apart(value, f"{backend.name}.{name}", known, secrets) if name in backend.secret else _quote(value)
         for name, value in backend.options.items()
     }
 
@@ -130,7 +132,7 @@ def _apart(value: object, path: str, known: frozenset[str], secrets: dict[str, s
             return [walk(item, f"{path}.{index}", secret=secret) for index, item in enumerate(value)]
         if isinstance(value, Mapping):
             return {
-                name: walk(item, f"{path}.{name}", secret=whole or secrecy.is_secret_part(name, item, known))
+                _key(str(name)): walk(item, f"{path}.{name}", secret=whole or secrecy.is_secret_part(name, item, known))
                 for name, item in value.items()
             }
         if not secret:
@@ -158,7 +160,7 @@ def _backends(backends: tuple[ConvertedBackend, ...]) -> Json:
 
 
 def _values(options: Mapping[str, object]) -> Json:
-    return {name: _quote(value) for name, value in options.items()}
+    return {_key(name): _quote(value) for name, value in options.items()}
 
 
 def _quote(value: object) -> object:
@@ -167,8 +169,12 @@ def _quote(value: object) -> object:
     if isinstance(value, list):
         return [_quote(item) for item in value]
     if isinstance(value, Mapping):
-        return {name: _quote(item) for name, item in value.items()}
+        return {_key(str(name)): _quote(item) for name, item in value.items()}
     return value
+
+
+def _key(name: str) -> str:
+    return name if _WORD.fullmatch(name) else _Quoted(name)
 
 
 def _secret(name: str, data: Mapping[str, str]) -> Json:
@@ -187,7 +193,12 @@ def _head(conversion: Conversion, title: str) -> str:
     lines += [
         f"NOT CONVERTED: {_where(note)}: {note.reason}" for note in conversion.notes if note.verdict is Verdict.FAILED
     ]
-    return "".join(f"# {' '.join(line.split())}\n" for line in lines)
+    return "".join(f"# {_printable(' '.join(line.split()))}\n" for line in lines)
+
+
+def _printable(text: str) -> str:
+    """A name that came from elsewhere must not break a comment."""
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
 
 
 def _where(note: Note) -> str:

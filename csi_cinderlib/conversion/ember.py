@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from csi_cinderlib.conversion import environments
+from csi_cinderlib.conversion.cinder_options import IMPLIED
 from csi_cinderlib.conversion.files import File
 from csi_cinderlib.conversion.model import GivenBackend, Note, Source, dropped, failed, translated
 from csi_cinderlib.conversion.trees import Tree, parse, parse_json
@@ -20,7 +21,7 @@ _NAMES: Mapping[str, str] = MappingProxyType(
     {"driver": "volume_driver", "multipath": "use_multipath_for_image_xfer", "name": "volume_backend_name"}
 )
 """Ember's own names of options."""
-_STATE_PATH = "/var/lib/ember-csi"
+_IMPLIED: Mapping[str, str | None] = {**IMPLIED, "state_path": "/var/lib/ember-csi"}
 _LOGS = "set log.format and log.level"
 
 _VARIABLES: Mapping[str, str] = MappingProxyType(
@@ -135,24 +136,32 @@ def _source(given: list[tuple[str, dict[str, str]]], place: str) -> Source:
     notes: list[Note] = []
     defaults: dict[str, object] = {}
     settings: dict[str, object] = {}
+    implied = dict(_IMPLIED)
     for name, variables in given:
         missing = {key: text for key, text in variables.items() if text.startswith(environments.MISSING)}
         if BACKEND in missing:
             held = missing[BACKEND].removeprefix(environments.MISSING)
             raise ConfigurationError(place, f"{BACKEND} is in the {held}, which is not in these files; add it")
-        options = {"state_path": _STATE_PATH, **_mapping(variables.get(EMBER, ""), f"{place}: {EMBER}")}
-        defaults |= {key: value for key, value in options.items() if key not in _EMBER or key == "state_path"}
+        options = _mapping(variables.get(EMBER, ""), f"{place}: {EMBER}")
+        implied |= {"state_path": str(options["state_path"])} if options.get("state_path") else {}
+        defaults |= {key: value for key, value in options.items() if key not in (*_EMBER, "debug", "request_multipath")}
         settings |= _settings(options)
         notes += [note for note in _notes(variables, options) if note not in notes]
         text = variables.get(BACKEND, "")
         if text:
-            backends.append(_backend(_mapping(text, f"{place}: {BACKEND}"), name))
+            backend = _backend(_mapping(text, f"{place}: {BACKEND}"), name)
+            backends += [backend] if backend not in backends else []  # controller and nodes may have the same variables
     if not backends:
         raise ConfigurationError(place, f"has no {BACKEND}, so there is no back end to convert")
-    if "state_path" in defaults and not any(note.item == "state_path" for note in notes):
-        notes.append(dropped("state_path", _EMBER["state_path"]))
-    defaults = {key: value for key, value in defaults.items() if key not in ("debug", "request_multipath")}
-    return Source(product=PRODUCT, backends=tuple(backends), defaults=defaults, settings=settings, notes=tuple(notes))
+    return Source(
+        product=PRODUCT,
+        backends=tuple(backends),
+        defaults=defaults,
+        place=f"{EMBER}.",
+        implied=implied,
+        settings=settings,
+        notes=tuple(notes),
+    )
 
 
 def _mapping(text: str, place: str) -> dict[str, Tree]:

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from csi_cinderlib.config.document import LARGEST_FILE
 from csi_cinderlib.errors import ConfigurationError, InvalidRequest
 
-LARGEST = 4 * 1024**2
-"""Bytes. A cinder.conf with every option and its comments has 300 kB; Kubernetes takes no object over 1.5 MB."""
 _SUFFIXES = (".conf", ".yaml", ".yml", ".json", ".env")
 
 
@@ -44,7 +43,9 @@ def read(paths: Iterable[Path], config_dirs: Iterable[Path] = ()) -> list[File]:
 
 def _of(path: Path) -> Iterator[File]:
     if str(path) == "-":
-        yield File("standard input", _text(sys.stdin.buffer.read(LARGEST + 1), "standard input"))
+        if sys.stdin is None:
+            raise InvalidRequest("-", "standard input is closed")
+        yield File("standard input", _text(sys.stdin.buffer.read(LARGEST_FILE + 1), "standard input"))
     elif path.is_dir():
         main = path / "cinder.conf"
         yield from _of(main) if main.is_file() else _directory(path, _SUFFIXES)
@@ -69,15 +70,15 @@ def _directory(path: Path, suffixes: tuple[str, ...], *, may_be_empty: bool = Fa
 def _file(path: Path) -> File:
     try:
         with path.open("rb") as stream:
-            content = stream.read(LARGEST + 1)
+            content = stream.read(LARGEST_FILE + 1)
     except OSError as error:
         raise InvalidRequest(str(path), f"cannot be read: {error.strerror}") from None
     return File(str(path), _text(content, str(path)))
 
 
 def _text(content: bytes, place: str) -> str:
-    if len(content) > LARGEST:
-        raise ConfigurationError(place, f"is larger than {LARGEST // 1024**2} MiB, so it is no configuration")
+    if len(content) > LARGEST_FILE:
+        raise ConfigurationError(place, f"is larger than {LARGEST_FILE // 1024} KiB, so it is no configuration")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise ConfigurationError(place, "is in UTF-16; save it in UTF-8")
     try:

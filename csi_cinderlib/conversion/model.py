@@ -68,6 +68,8 @@ class Source:
     Attributes:
         product: whose configuration it is.
         defaults: options of all back ends: Cinder's [DEFAULT], or cinderlib's arguments of `setup`.
+        place: of these, as notes name it: "[DEFAULT] ".
+        implied: what options refer to by `$name` that is not set; None depends on the host.
         settings: this driver's settings that follow from it.
         notes: on what concerns no back end.
     """
@@ -75,6 +77,8 @@ class Source:
     product: str
     backends: tuple[GivenBackend, ...]
     defaults: Table = field(default=NOTHING, repr=False)
+    place: str = ""
+    implied: Mapping[str, str | None] = field(default_factory=dict)
     settings: Table = field(default=NOTHING, repr=False)
     notes: tuple[Note, ...] = ()
 

@@ -29,18 +29,23 @@ def value(option: Option, given: object) -> object:
     return _one(option, given[-1] if isinstance(given, tuple) else given)
 
 
+def refuse_characters(given: object) -> None:
+    """Raises Unfit for what no file of settings holds; JSON can name it."""
+    if isinstance(given, str) and ("\0" in given or any("\ud800" <= character <= "\udfff" for character in given)):
+        raise Unfit("holds a NUL or half a character")
+    for item in given if isinstance(given, list | tuple) else given.values() if isinstance(given, Mapping) else ():
+        refuse_characters(item)
+
+
 def is_unset(option: Option, given: object) -> bool:
-    """Whether oslo.config takes it for "not set": a number that is empty."""
+    """Whether oslo.config takes a value for "not set": a number that is empty."""
     text = given[-1] if isinstance(given, tuple) and given else given
     return text is None or (option.type in _NUMBERS and isinstance(text, str) and not text.strip())
 
 
 def shown(option: Option, text: str) -> str:
-    """How oslo.config shows the option's value where another one refers to it. Text that does not fit stays as it is."""
-    try:
-        typed = _parse(option, text)
-    except ValueError:
-        return text
+    """How oslo.config shows the option's value where another one refers to it. Raises ValueError: it does not fit."""
+    typed = _parse(option, text)
     return "" if typed is None else str(typed)
 
 

@@ -6,19 +6,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
-from csi_cinderlib.config.near import suggestion
+from csi_cinderlib.cinder import naming
+from csi_cinderlib.config import former
 from csi_cinderlib.conversion import native, references, secrecy
-from csi_cinderlib.conversion.cinder_options import OF_BACK_ENDS
+from csi_cinderlib.conversion.cinder_options import why_idle
 from csi_cinderlib.conversion.model import (
     ConvertedBackend,
     GivenBackend,
     Note,
-    Table,
+    Source,
+    Verdict,
     dropped,
     failed,
     translated,
 )
 from csi_cinderlib.conversion.references import Scope, Unresolved
+
+_EXPLAINED = 50
+"""So many unknown options of a back end get similar names suggested, which takes milliseconds each."""
 
 
 @dataclass(slots=True)
@@ -28,51 +33,58 @@ class _Work:
     backend: GivenBackend
     known: Mapping[str, Option]
     former: Mapping[str, str]
+    """Names that Cinder 29 still takes, with those of today."""
+    path: str
+    """The driver's."""
+    own_names: frozenset[str]
+    """Those of `known` that not every driver has."""
     checked: bool
     """Whether the driver's options are known."""
     scopes: Mapping[bool, Scope] = field(repr=False)
     """By whether the option is inherited."""
     options: dict[str, object] = field(default_factory=dict, repr=False)
+    settled: set[str] = field(default_factory=set)
+    """Options that have a value, or one that cannot be converted: what is inherited does not count."""
     notes: list[Note] = field(default_factory=list)
 
 
 def convert(
-    backend: GivenBackend, name: str, driver: Driver | str, catalogue: Catalogue, default: Table
+    backend: GivenBackend, source: Source, name: str, driver: Driver | str, *, catalogue: Catalogue
 ) -> tuple[ConvertedBackend, list[Note]]:
     """Convert a back end.
 
     Args:
         name: what it is called here.
         driver: the path of a class that the catalogue does not have stands for itself; its options are taken as they are.
-        default: options of [DEFAULT], to which values may refer.
     """
-    work = _begin(backend, name, driver, catalogue, default)
+    work = _begin(backend, source, name, driver, catalogue)
     for option, given in backend.own.items():
         _take(work, option, given, inherited=False)
     for option, given in backend.shared.items():
-        if _known_name(work, option) and not _is_set(work, option):
+        if _known_name(work, option) and _known_name(work, option) not in work.settled:
             _take(work, option, given, inherited=True)
-    path = driver if isinstance(driver, str) else driver.path
     secret = secrecy.secret_options(work.options, work.known, unchecked=not work.checked)
     notes = [Note(note.verdict, note.item, note.reason, name) for note in work.notes]
-    return ConvertedBackend(name=name, driver=path, options=work.options, secret=secret), notes
+    return ConvertedBackend(name=name, driver=work.path, options=work.options, secret=secret), notes
 
 
-def _begin(backend: GivenBackend, name: str, driver: Driver | str, catalogue: Catalogue, default: Table) -> _Work:
-    own = () if isinstance(driver, str) else driver.options
-    known = {option.name: option for option in (*catalogue.common, *own)}
-    former = {old: option.name for option in known.values() for old in option.former_names if old not in known}
+def _begin(backend: GivenBackend, source: Source, name: str, driver: Driver | str, catalogue: Catalogue) -> _Work:
+    own = {} if isinstance(driver, str) else _own_options(driver, catalogue)
+    known = {**own, **{option.name: option for option in catalogue.common}}
+    synonyms = {old: option.name for option in known.values() for old in option.former_names if old not in known}
+    path = driver if isinstance(driver, str) else driver.path
     places: dict[bool, Scope] = {
         inherited: Scope(
             section=backend.shared if inherited else backend.own,
             options=known,
             with_defaults=inherited or not backend.sections,
-            default=default,
+            default=source.defaults,
             sections=backend.sections,
+            implied=source.implied,
         )
         for inherited in (False, True)
     }
-    work = _Work(backend, known, former, not isinstance(driver, str), places)
+    work = _Work(backend, known, synonyms, path, frozenset(own), not isinstance(driver, str), places)
     if isinstance(driver, str):
         work.notes.append(translated("driver", f"{driver} is not one of Cinder's drivers: its options are not checked"))
     if name != backend.name:
@@ -80,31 +92,34 @@ def _begin(backend: GivenBackend, name: str, driver: Driver | str, catalogue: Ca
     return work
 
 
-def _is_set(work: _Work, option: str) -> bool:
-    name = _known_name(work, option)
-    return name in work.options or any(
-        _known_name(work, other) == name and not native.is_unset(work.known[name], given)
-        for other, given in work.backend.own.items()
-    )
+def _own_options(driver: Driver, catalogue: Catalogue) -> dict[str, Option]:
+    """The driver's options and, since some drivers register theirs when they know their protocol, those of its vendor."""
+    vendor = f"{driver.module.partition('.')[0]}."
+    related = [other for other in catalogue.drivers if f"{other.module}.".startswith(vendor)]
+    return {option.name: option for other in (*related, driver) for option in other.options}
 
 
 def _known_name(work: _Work, option: str) -> str:
     """The option's name in Cinder 29, or "" if the driver has none of that name."""
-    return option if option in work.known else work.former.get(option, "")
+    if option in work.known or option in work.former:
+        return work.former.get(option, option)
+    became = former.option(option, work.path)
+    return became.name if became and became.name in work.known else ""
 
 
 def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
     """Convert one option, or note why not."""
-    if item in OF_BACK_ENDS:
-        work.notes.append(dropped(item, OF_BACK_ENDS[item]))
-        return
     name = _known_name(work, item)
+    reason = why_idle(item)
+    if reason and name not in work.own_names:
+        work.notes.append(dropped(item, reason))
+        return
     if not name and not work.checked:
         name = item
     if not name:
         work.notes.append(failed(item, _why_unknown(work, item)))
         return
-    if name != item and name in work.backend.own:
+    if name != item and name in (work.backend.shared if inherited else work.backend.own):
         work.notes.append(dropped(item, f"is the former name of {name}, which is set as well"))
         return
     if name == "volume_backend_name" and _last(given) in ("", work.backend.name):
@@ -113,12 +128,14 @@ def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
     try:
         value = _value(work, option, given, inherited=inherited)
     except (Unresolved, native.Unfit) as error:
+        work.settled.add(name)
         _refuse(work, item, given, str(error), option)
         return
-    if value is None:
+    if value is None or (option is not None and native.is_unset(option, value)):
         work.notes.append(dropped(item, "has no value, so the driver's default applies"))
         return
     work.options[name] = value
+    work.settled.add(name)
     work.notes.extend(_renamed(item, name, given))
 
 
@@ -127,9 +144,15 @@ def _last(given: object) -> object:
 
 
 def _value(work: _Work, option: Option | None, given: object, *, inherited: bool) -> object:
+    if isinstance(given, tuple) and option is not None and not option.multiple:
+        given = given[-1:]  # the last assignment counts
+    native.refuse_characters(given)
     resolved = references.resolve(given, work.scopes[inherited])
     if option is not None:
-        return native.value(option, resolved)
+        value = native.value(option, resolved)
+        if option.choices and value not in option.choices and (history := former.why_no_value(option.name, value)):
+            raise native.Unfit(history)
+        return value
     if isinstance(resolved, tuple):
         return resolved[-1] if len(resolved) == 1 else list(resolved)
     return resolved
@@ -144,7 +167,8 @@ def _refuse(work: _Work, item: str, given: object, reason: str, option: Option |
 
 def _renamed(item: str, name: str, given: object) -> Iterator[Note]:
     if item != name:
-        yield translated(item, f"is called {name} in Cinder 29")
+        became = former.option(item)
+        yield translated(item, str(became) if became and became.name == name else f"renamed to {name}")
     names = sorted(references.names_in(given))
     if names:
         yield translated(item, f"{', '.join(f'${found}' for found in names)} is replaced by its value")
@@ -153,6 +177,9 @@ def _renamed(item: str, name: str, given: object) -> Iterator[Note]:
 def _why_unknown(work: _Work, item: str) -> str:
     folded = item.replace("-", "_").lower()
     if folded in work.known:
-        return f"Cinder ignores this spelling; the option is called {folded}"
-    hint = suggestion(item, work.known)
-    return "is not an option of this driver, and Cinder ignores it" + (f"; {hint}" if hint.startswith("did") else "")
+        return f"is a spelling that Cinder ignores; the option is called {folded}"
+    if sum(note.verdict is Verdict.FAILED for note in work.notes) >= _EXPLAINED:
+        return "has no effect in Cinder: it is not an option of this driver"
+    if history := former.why_unknown(item, work.backend.own):
+        return history
+    return f"has no effect in Cinder: it {naming.unknown(item, work.known)}"

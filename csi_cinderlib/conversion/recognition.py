@@ -22,6 +22,7 @@ class Product(enum.StrEnum):
 
 
 _SECTION = re.compile(r"\[[^\[\]{}\"',]+\]\s*")
+_ASSIGNMENT = re.compile(r"\s*(export\s+)?[\w.-]+\s*=")
 _LOOKED_FOR = (
     "looked for a cinder.conf ([section] and name = value), cinderlib's arguments (volume_driver and "
     "volume_backend_name, or driver_options), and Ember-CSI's variables (X_CSI_BACKEND_CONFIG); say which it is by --from"
@@ -51,8 +52,7 @@ def _recognised(file: File) -> Product:
     first = next((line for line in file.text.split("\n") if line.strip() and line.lstrip()[0] not in "#;"), "")
     if _SECTION.fullmatch(first):
         return Product.CINDER
-    found = environments.ASSIGNMENT.match(first)
-    if found:
+    if _ASSIGNMENT.match(first):
         return _of_assignments(file)
     try:
         documents = parse(file.text, file.place)

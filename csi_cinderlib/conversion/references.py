@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from csi_cinderlib.backend.catalogue import Option
 from csi_cinderlib.conversion import native
-from csi_cinderlib.conversion.cinder_options import CINDER_DEFAULTS
 from csi_cinderlib.conversion.model import Table
 from csi_cinderlib.model.records import NOTHING
 
+SHARED = "backend_defaults"
+"""The section that Cinder's back ends share; its options have their defaults."""
 LONGEST = 65_536
 """Characters of a value. References can double one with each line of a file."""
 _REFERENCE = re.compile(
@@ -33,6 +34,7 @@ class Scope:
         with_defaults: an option that is not set has its default. Cinder's sections of back ends have none: there it is empty.
         default: the options of [DEFAULT].
         sections: all of them, by their names in lower case.
+        implied: what else has a value; None depends on the host.
     """
 
     section: Table = field(default=NOTHING, repr=False)
@@ -40,6 +42,7 @@ class Scope:
     with_defaults: bool = False
     default: Table = field(default=NOTHING, repr=False)
     sections: Mapping[str, Table] = field(default_factory=dict, repr=False)
+    implied: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def resolve(value: object, scope: Scope) -> object:
@@ -101,16 +104,14 @@ def _value_of(name: str, scope: Scope, within: Set[str]) -> str:
     if known is not None and (name in scope.section or not _only_in_default(name, scope)):
         return _of_option(known, scope, within)
     if name in scope.default:
-        return _resolved(
-            _text(scope.default[name]), Scope(section=NOTHING, default=scope.default, sections=scope.sections), within
-        )
+        return _resolved(_text(scope.default[name]), replace(scope, section=NOTHING, options={}), within)
     if name in scope.section:
         return _resolved(_text(scope.section[name]), scope, within)
-    if name in CINDER_DEFAULTS:
-        default = CINDER_DEFAULTS[name]
-        if default is None:
+    if name in scope.implied:
+        implied = scope.implied[name]
+        if implied is None:
             raise Unresolved(f"refers to {name}, which is not set: Cinder takes it from its host")
-        return default
+        return implied
     raise Unresolved(f"refers to {name}, which is not set")
 
 
@@ -120,10 +121,16 @@ def _only_in_default(name: str, scope: Scope) -> bool:
 
 
 def _of_section(section: str, option: str, scope: Scope, within: Set[str]) -> str:
-    options = scope.default if section == "DEFAULT" else scope.sections.get(section.lower(), NOTHING)
+    place = section.lower()
+    if section == "DEFAULT" or place not in scope.sections:
+        options, known = (scope.default if section == "DEFAULT" else NOTHING), None
+    else:
+        options, known = scope.sections[place], scope.options.get(option)
+    other = replace(scope, section=options, with_defaults=place == SHARED)
+    if known is not None:
+        return _of_option(known, other, within)
     if option not in options:
         raise Unresolved(f"refers to {section}.{option}, which is not set")
-    other = Scope(section=options, options=scope.options, default=scope.default, sections=scope.sections)
     return _resolved(_text(options[option]), other, within)
 
 
@@ -134,7 +141,10 @@ def _of_option(option: Option, scope: Scope, within: Set[str]) -> str:
             return ""
         given = option.default if isinstance(option.default, str) else str(option.default)
         return _resolved(given, scope, within)
-    return native.shown(option, _resolved(_text(scope.section[option.name]), scope, within))
+    try:
+        return native.shown(option, _resolved(_text(scope.section[option.name]), scope, within))
+    except ValueError:
+        raise Unresolved(f"refers to {option.name}, whose value does not fit") from None
 
 
 def _text(value: object) -> str:

@@ -22,7 +22,7 @@ def text(conversion: Conversion, steps: list[str]) -> str:
             lines += [f"{name}: NOT CONVERTED", *_lines(conversion, name)]
     general = list(_lines(conversion, ""))
     lines += ["all back ends:", *general] if general else []
-    return "\n".join([*lines, "next steps:", *(f"  {step}" for step in steps)])
+    return "\n".join([*lines, *(["next steps:", *(f"  {step}" for step in steps)] if steps else [])])
 
 
 def _lines(conversion: Conversion, backend: str) -> Iterator[str]:
@@ -79,6 +79,8 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
         path: where the document was written, or "".
         secret_path: where the chart's secrets were written, or "".
     """
+    if not conversion.backends:
+        return []
     written = path or "FILE"
     steps = {
         "config": [f"check it: csi-cinderlib check --config {written}"],
@@ -93,6 +95,7 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
         "chart": [
             f"kubectl apply --namespace NAMESPACE --filename {secret_path or 'SECRET-FILE'}, if there are secrets",
             f"helm upgrade --install RELEASE charts/csi-cinderlib --namespace NAMESPACE --values {written}",
+            "if helm names a back end that needs controller.privileged, decide whether its controller may have it",
         ],
     }[target]
     files = [f"{backend.name}.{option}" for backend in conversion.backends for option in _of_files(backend.options)]
@@ -103,9 +106,9 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
 
 
 _VOLUMES = {
-    "OpenStack Cinder": "volumes that Cinder made stay Cinder's: docs/how-to/convert-from-cinder.md",
-    "cinderlib": "bring the metadata of existing volumes along: docs/how-to/migrate-from-cinderlib.md",
-    "Ember-CSI": "volumes that Ember-CSI made stay Ember-CSI's: docs/how-to/convert-from-ember-csi.md",
+    "OpenStack Cinder": "existing volumes stay Cinder's: docs/how-to/from-openstack-cinder.md#existing-volumes",
+    "cinderlib": "existing volumes: docs/how-to/from-cinderlib.md#existing-volumes",
+    "Ember-CSI": "existing volumes stay Ember-CSI's: docs/how-to/from-ember-csi.md#existing-volumes",
 }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from csi_cinderlib.errors import InvalidRequest
@@ -23,27 +23,36 @@ def write(files: Mapping[Path, str]) -> None:
         if not path.parent.is_dir():
             raise InvalidRequest(str(path.parent), "is not a directory")
     with ExitStack() as undo, ExitStack() as drafts:
-        written = {path: _draft(path, text, drafts) for path, text in files.items()}
+        written = {}
+        for path, text in files.items():
+            with _named(path):
+                written[path] = _draft(path, text, drafts)
         for path, draft in written.items():
-            try:
+            with _named(path):
                 os.link(draft, path)  # unlike a rename, it replaces nothing
-            except FileExistsError:
-                raise InvalidRequest(str(path), "exists already; choose another name") from None
             undo.callback(_remove, path)
         undo.pop_all()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors name the file that is wanted, not its draft."""
+    try:
+        yield
+    except FileExistsError:
+        raise InvalidRequest(str(path), "exists already; choose another name") from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _draft(path: Path, text: str, drafts: ExitStack) -> Path:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     drafts.callback(_remove, draft)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(text.encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(text.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
     return draft
 
 

@@ -1,0 +1,7 @@
+"""Cinder, for comparison."""
+
+from __future__ import annotations
+
+from tests.support.local_backends import runtime
+
+__all__ = ["runtime"]
