@@ -13,7 +13,6 @@ from csi_cinderlib.commands.examination.host import HIDDEN, Host, try_says
 
 _WORDS = re.compile(r'"((?:[^"]|"")*)"|([{}])|([^\s"{}]+)')
 _EVERYTHING = frozenset({".*", "*", "^.*", "^.*$", ".*$", ".+"})
-_PAGE = "docs/how-to/harden-a-host.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,7 @@ def _identity(defaults: Section) -> Iterator[Clause]:
         )
     if defaults.get("skip_kpartx", "no") in ("no", "off", "0"):
         detail = "skip_kpartx is off: partitions inside a raw block volume are mapped and hold it open"
-        yield Clause(detail, f"set skip_kpartx yes in defaults; see {_PAGE}")
+        yield Clause(detail, "set skip_kpartx yes in defaults; see docs/how-to/harden-a-host.md#multipath")
     if defaults.get("user_friendly_names", "no") in ("yes", "on", "1"):
         detail = "user_friendly_names is on: names such as mpatha can mean another volume after a reboot"
         yield Clause(

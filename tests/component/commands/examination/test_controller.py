@@ -16,7 +16,7 @@ import yaml
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
 from csi_cinderlib.commands.examination import cluster, reports, store
 from csi_cinderlib.commands.examination.findings import Level
-from csi_cinderlib.persistence.kubernetes.resources import controller_rules, definitions
+from csi_cinderlib.persistence.kubernetes.resources import controller_rules, definitions, status_rules
 
 ROOT = Path(__file__).parents[4]
 NOW = datetime(2026, 11, 29, 20, 0, 0, tzinfo=UTC)
@@ -158,7 +158,7 @@ def test_each_right_of_the_controllers_role_is_asked_for() -> None:
 def test_the_rights_without_a_store_are_those_of_the_chart() -> None:
     """The template grants them whatever the store is."""
     text = (ROOT / "charts/csi-cinderlib/templates/rbac-controller.yaml").read_text()
-    for rule in cluster.NODE_OBJECTS, *cluster.resources.status_rules():
+    for rule in cluster.NODE_OBJECTS, *status_rules():
         shown = f"resources: [{', '.join(rule['resources'])}]"
         after = text.partition(shown)[2].splitlines()
         verbs = next(line for line in after if line.strip().startswith("verbs:"))
