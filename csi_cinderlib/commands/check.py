@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csi_cinderlib.commands import options, output
-from csi_cinderlib.commands.examination.findings import Finding, is_bad, levels, print_findings, problem
+from csi_cinderlib.commands.examination.findings import Finding, is_bad, levels, print_findings, problem, unknown
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Mode, Settings
 from csi_cinderlib.errors import ConfigurationError, DriverError
@@ -72,10 +72,13 @@ def command(given: options.Given, format: output.Format, timeout: float, shown: 
     """2 when a setting is wrong, 1 when something does not answer; each part is tried, whatever the others did."""
     settings = options.settings(given)
     controls = settings.mode is not Mode.NODE
-    parts = [_try_store(settings), _try_cluster(settings)] if controls else []
+    parts = [_try_store(settings), _try_cluster(settings)] if controls else [Outcome((_OF_NODE,))]
     parts += _try_backends(settings, timeout)
     print_findings([finding for part in parts for finding in part.findings], format, shown)
     return max((part.code for part in parts), default=0)
+
+
+_OF_NODE = unknown("controller", "was not looked at: the mode is node", "run doctor for what a node needs")
 
 
 def _try_store(settings: Settings) -> Outcome:
