@@ -141,5 +141,5 @@ def examine(host: Host, asked: Asked) -> Iterator[Finding]:
     yield from nvme.examine(host, required, multipath=multipath)
     yield from shares.examine(host, required)
     yield from multipathing.examine(host, required=multipath)
-    yield from portals.examine(host, asked.portals)
+    yield from portals.examine(host, asked.portals, asked.state_dir)
     yield from activation.examine(host)
