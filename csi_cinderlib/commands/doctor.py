@@ -32,6 +32,7 @@ from csi_cinderlib.config import load
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.observe import progress
 
 KUBELET = "/var/lib/kubelet"
 
@@ -93,7 +94,8 @@ def command(
     settings = options.settings(given)
     asked, told = _asked(settings, has_configuration=bool(given.config))
     asked = _with_options(asked, names, multipath, [portals.parse(address) for address in addresses], kubelet_dir)
-    findings = [*told, *examine(hosts.this(), asked)]
+    with progress.shown("examining this host"):
+        findings = [*told, *examine(hosts.this(), asked)]
     print_findings(findings, format, shown)
     return int(is_bad(findings))
 
