@@ -30,6 +30,7 @@ _TIMEX_STATUS = 40
 """Where struct timex has `status` on 64-bit machines (linux/timex.h); STA_UNSYNC is the bit above."""
 _LEAST_FILES = 4096
 _CONFINED = re.compile(r":(container(_kvm|_init)?|svirt_lxc_net)_t(:|$)")
+_SELINUX_LABEL = re.compile(r"\w+:\w+:\w+(:.*)?")
 _CHOSEN = re.compile(r"\[(\w+)\]")
 
 
@@ -213,19 +214,7 @@ def _lockdown(host: Host) -> Finding:
 def _labels(host: Host, attaches: bool) -> Iterator[Finding]:
     label = (host.text("proc/self/attr/current") or "").strip("\0\n ")
     enforcing = (host.text("sys/fs/selinux/enforce") or "").strip()
-    if enforcing == "1" and _CONFINED.search(label):
-        yield problem(
-            "SELinux",
-            f"is enforcing, and this process is confined ({label})",
-            "run the container privileged (spc_t)",
-            required=attaches,
-        )
-    elif enforcing == "1":
-        yield ok("SELinux", f"is enforcing; this process is {label or 'without a label'}")
-    elif enforcing == "0":
-        yield ok("SELinux", "is permissive")
-    else:
-        yield ok("SELinux", "is not on here")
+    yield _selinux(label, enforcing, attaches)
     if (host.text("sys/module/apparmor/parameters/enabled") or "").strip() != "Y":
         yield ok("AppArmor", "is not on here")
     elif label.endswith("(enforce)"):
@@ -236,3 +225,19 @@ def _labels(host: Host, attaches: bool) -> Iterator[Finding]:
         )
     else:
         yield ok("AppArmor", f"does not confine this process ({label or 'unconfined'})")
+
+
+def _selinux(label: str, enforcing: str, attaches: bool) -> Finding:
+    """A container may not see the mode; the label of its processes it always sees."""
+    if not enforcing and not _SELINUX_LABEL.fullmatch(label):
+        return ok("SELinux", "is not on here")
+    if enforcing == "0":
+        return ok("SELinux", "is permissive")
+    if not _CONFINED.search(label):
+        return ok("SELinux", f"does not confine this process ({label or 'no label'})")
+    advice = "run the container privileged (spc_t)"
+    if not enforcing:
+        return unknown(
+            "SELinux", f"whether it is enforcing is not seen here; this process is confined ({label})", advice
+        )
+    return problem("SELinux", f"is enforcing, and this process is confined ({label})", advice, required=attaches)

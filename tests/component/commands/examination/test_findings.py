@@ -18,4 +18,4 @@ def test_a_terminal_shows_all_of_a_finding_on_as_many_lines_as_it_needs() -> Non
 
 
 def test_no_terminal_is_too_narrow() -> None:
-    assert max(map(len, wrapped([ok("a", "word " * 20).row()], 1))) <= 40
+    assert max(map(len, wrapped([ok("a", "word " * 20).row()], 1))) <= 43
