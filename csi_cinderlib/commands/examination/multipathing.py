@@ -53,15 +53,22 @@ def examine(host: Host, *, required: bool) -> Iterator[Finding]:
         yield problem("multipathd", f"needs {tools.advice(lacking)}", "install multipath-tools", required=required)
         return
     yield modules.finding(host, "multipath module", "dm_multipath", required=required)
-    answer, why = try_says(host, ("multipathd", "show", "daemon"))
-    if answer := answer.strip():
+    answer, why = _ask(host)
+    if answer:
         yield ok("multipathd", answer)
     else:
-        detail = f"does not answer, so it is not running ({why or 'it says nothing'})"
-        yield problem("multipathd", detail, "on the host: systemctl enable --now multipathd", required=required)
+        yield problem("multipathd", why, "on the host: systemctl enable --now multipathd", required=required)
     yield from _settings(host, is_running=bool(answer), required=required)
     if answer:
         yield from _paths(host)
+
+
+def _ask(host: Host) -> tuple[str, str]:
+    """What the daemon says of itself, or "" and why it says nothing. One that does not run is not asked: that could start it."""
+    if not host.is_hidden and "multipathd" not in host.processes():
+        return "", "is not running"
+    answer, why = try_says(host, ("multipathd", "show", "daemon"))
+    return answer.strip(), f"does not answer ({why or 'it says nothing'})"
 
 
 def _settings(host: Host, *, is_running: bool, required: bool) -> Iterator[Finding]:
