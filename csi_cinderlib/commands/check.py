@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import click
 
 from csi_cinderlib.commands import options, output
-from csi_cinderlib.commands.examination.findings import Finding, is_bad, levels, print_findings, problem
+from csi_cinderlib.commands.examination.findings import Finding, is_bad, levels, print_findings, problem, unknown
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Mode, Settings
 from csi_cinderlib.errors import ConfigurationError, DriverError
 from csi_cinderlib.host import removal
-from csi_cinderlib.observe import redact
+from csi_cinderlib.observe import progress, redact
 
 if TYPE_CHECKING:
     from csi_cinderlib.backend.stats import BackendStats
@@ -50,18 +50,18 @@ class Outcome:
         return cls(told, int(is_bad(told)))
 
 
-def _seconds(_context: click.Context, _option: click.Parameter, seconds: float) -> float:
-    if not 0 < seconds < math.inf:
-        raise click.BadParameter("must be a number of seconds above 0")
-    return seconds
+def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise click.BadParameter(f"{text!r} is not a number of seconds above 0")
 
 
 @click.command()
 @click.option(
     "--timeout",
-    type=float,
     callback=_seconds,
-    default=TIMEOUT,
+    default=str(TIMEOUT),
     metavar="SECONDS",
     help=f"Limit for the set-up of each back end, and for each step after it. [default: {TIMEOUT:.0f}]",
 )
@@ -70,12 +70,15 @@ def _seconds(_context: click.Context, _option: click.Parameter, seconds: float) 
 @output.formatted
 def command(given: options.Given, format: output.Format, timeout: float, shown: Sequence[str]) -> int:
     """2 when a setting is wrong, 1 when something does not answer; each part is tried, whatever the others did."""
-    settings = options.settings(given)
+    settings = options.quiet(given)
     controls = settings.mode is not Mode.NODE
-    parts = [_try_store(settings), _try_cluster(settings)] if controls else []
+    parts = [_try_store(settings), _try_cluster(settings)] if controls else [Outcome((_OF_NODE,))]
     parts += _try_backends(settings, timeout)
     print_findings([finding for part in parts for finding in part.findings], format, shown)
     return max((part.code for part in parts), default=0)
+
+
+_OF_NODE = unknown("controller", "was not looked at: the mode is node", "run doctor for what a node needs")
 
 
 def _try_store(settings: Settings) -> Outcome:
@@ -90,14 +93,15 @@ def _try_store(settings: Settings) -> Outcome:
 def _try_cluster(settings: Settings) -> Outcome:
     from csi_cinderlib.commands.examination import cluster
 
-    return Outcome.of(cluster.examine(settings))
+    with progress.shown("asking the cluster"):
+        return Outcome.of(cluster.examine(settings))
 
 
 def _try_backends(settings: Settings, timeout: float) -> list[Outcome]:
     """All at once, each in a process of its own, as in a controller; told in the order of the configuration."""
     from csi_cinderlib.observe import logs
 
-    logs.configure(format=settings.log.format, level="error")
+    logs.configure(format=settings.log.format, level=settings.log.level)
     found = live.backends(settings)
     with removal.temporary_directory("csi-cinderlib-check-", patience=timeout) as directory:
         backends = [_make(one, settings, directory, len(found.backends), timeout) for one in found.backends]
@@ -152,7 +156,7 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
             state_dir=directory,
             cinder_defaults=settings.cinder_defaults,
             traits=store.traits,
-            log=replace(settings.log, format=logs.resolve(settings.log.format, sys.stderr), level="error"),
+            log=replace(settings.log, format=logs.resolve(settings.log.format, sys.stderr)),
             is_first=is_first,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -30,8 +30,9 @@ from csi_cinderlib.commands.examination.host import Host
 from csi_cinderlib.commands.examination.portals import Portal
 from csi_cinderlib.config import load
 from csi_cinderlib.config.near import unknown
-from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.observe import progress
 
 KUBELET = "/var/lib/kubelet"
 
@@ -45,6 +46,7 @@ class Asked:
         multipath: multipathing must work here.
         portals: must accept connections.
         pools: names and directories of back ends in files on this host.
+        attaches: this is a node, not a controller alone.
     """
 
     required: frozenset[str] = frozenset()
@@ -53,6 +55,7 @@ class Asked:
     state_dir: Path = load.DEFAULT_STATE_DIR
     pools: Sequence[tuple[str, Path]] = ()
     kubelet: str = KUBELET
+    attaches: bool = True
 
 
 @click.command()
@@ -91,7 +94,8 @@ def command(
     settings = options.settings(given)
     asked, told = _asked(settings, has_configuration=bool(given.config))
     asked = _with_options(asked, names, multipath, [portals.parse(address) for address in addresses], kubelet_dir)
-    findings = [*told, *examine(hosts.this(), asked)]
+    with progress.shown("examining this host"):
+        findings = [*told, *examine(hosts.this(), asked)]
     print_findings(findings, format, shown)
     return int(is_bad(findings))
 
@@ -104,10 +108,11 @@ def _asked(settings: Settings, *, has_configuration: bool) -> tuple[Asked, list[
     needed, told = protocols.of_settings(settings)
     asked = Asked(
         required=needed,
-        multipath=settings.multipath,
+        multipath=settings.multipath and settings.mode is not Mode.CONTROLLER,
         state_dir=settings.state_dir,
         pools=tuple(space.local_pools(settings.backends)),
         kubelet=kubelet,
+        attaches=settings.mode is not Mode.CONTROLLER,
     )
     return asked, told
 
@@ -115,13 +120,13 @@ def _asked(settings: Settings, *, has_configuration: bool) -> tuple[Asked, list[
 def _with_options(
     asked: Asked, names: Sequence[str], multipath: bool, addresses: Sequence[Portal], kubelet: str | None
 ) -> Asked:
-    return Asked(
+    return replace(
+        asked,
         required=asked.required | frozenset(names),
         multipath=asked.multipath or multipath,
         portals=tuple(addresses),
-        state_dir=asked.state_dir,
-        pools=asked.pools,
-        kubelet=kubelet or asked.kubelet,
+        kubelet=str(Path(kubelet).absolute()) if kubelet else asked.kubelet,
+        attaches=asked.attaches or bool(names) or multipath,
     )
 
 
@@ -129,7 +134,7 @@ def examine(host: Host, asked: Asked) -> Iterator[Finding]:
     """Look at everything."""
     required, multipath = asked.required, asked.multipath
     yield from programs.versions()
-    yield from machine.examine(host, required, multipath=multipath, kubelet=asked.kubelet)
+    yield from machine.examine(host, required, multipath=multipath, kubelet=asked.kubelet, attaches=asked.attaches)
     yield from space.examine(asked.state_dir, asked.pools)
     yield from file_systems.examine(host)
     yield from programs.protocols(required, multipath=multipath)
@@ -138,5 +143,5 @@ def examine(host: Host, asked: Asked) -> Iterator[Finding]:
     yield from nvme.examine(host, required, multipath=multipath)
     yield from shares.examine(host, required)
     yield from multipathing.examine(host, required=multipath)
-    yield from portals.examine(host, asked.portals)
+    yield from portals.examine(host, asked.portals, asked.state_dir)
     yield from activation.examine(host)

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from csi_cinderlib.commands.examination.findings import Finding, note, ok, unknown
 from csi_cinderlib.commands.examination.host import HIDDEN, Host
 
-_PAGE = "docs/how-to/harden-a-host.md"
-
 _REJECTS_ALL = re.compile(r"r(?P<mark>[^\w\s])\.\*(?P=mark)")
 """An item of LVM's filters that no device passes."""
 
@@ -19,16 +17,16 @@ def examine(host: Host) -> Iterator[Finding]:
         yield unknown("LVM, md, udisks", f"were not looked at: {HIDDEN}", "run it on the host, or in the node's pod")
         return
     udisksd = ("lib/udisks2/udisksd", "libexec/udisks2/udisksd")
-    for what, programs, advice, anchor in (
-        ("LVM", ("sbin/lvm",), _lvm_advice, "lvm"),
-        ("md", ("sbin/mdadm",), _md_advice, "md-software-raid"),
-        ("udisks", udisksd, _udisks_advice, "automounters-and-udev-rules"),
+    for what, programs, advice, page in (
+        ("LVM", ("sbin/lvm",), _lvm_advice, "docs/how-to/harden-a-host.md#lvm"),
+        ("md", ("sbin/mdadm",), _md_advice, "docs/how-to/harden-a-host.md#md-software-raid"),
+        ("udisks", udisksd, _udisks_advice, "docs/how-to/harden-a-host.md#automounters-and-udev-rules"),
     ):
         places = [host.files / folder / program for folder in ("usr", "") for program in programs]
         if not any(place.exists() for place in places):
             yield ok(what, "is not installed on the host")
         elif clause := advice(host):
-            yield note(what, clause, f"see {_PAGE}#{anchor}")
+            yield note(what, clause, f"see {page}")
         else:
             yield ok(what, "leaves volumes of tenants alone")
 

@@ -108,7 +108,11 @@ def _rights(client: Client, namespace: str, uses_store: bool) -> Iterator[Findin
     """Each verb on each resource of the controller's role, as the chart grants it."""
     asked = list(needed_rights(namespace, uses_store=uses_store))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(lambda attributes: _may(client, attributes), asked))
+        try:
+            answers = list(pool.map(lambda attributes: _may(client, attributes), asked))
+        except (ApiError, StoreUnavailable):
+            pool.shutdown(wait=False, cancel_futures=True)  # the others would wait for the same server
+            raise
     denied: dict[str, list[str]] = {}
     for attributes, may in zip(asked, answers, strict=True):
         if not may:

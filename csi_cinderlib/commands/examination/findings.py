@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import click
@@ -80,7 +83,26 @@ def levels(callback: options.Callback) -> options.Callback:
 
 
 def print_findings(findings: Sequence[Finding], format: output.Format, shown: Sequence[str]) -> None:
+    """On a terminal each line is wrapped, since a table would cut what to do."""
     rows = [finding.row() for finding in findings if not shown or finding.level.value in shown]
-    output.print_rows(
-        rows, format, columns=COLUMNS, wide=("detail", "advice"), nothing=f"no findings of level {' or '.join(shown)}"
-    )
+    if rows and format == output.Format() and sys.stdout.isatty():
+        for line in wrapped(rows, shutil.get_terminal_size().columns):
+            output.print_text(line)
+        return
+    nothing = f"no findings of level {' or '.join(shown)}"
+    output.print_rows(rows, format, columns=COLUMNS, wide=("detail", "advice"), nothing=nothing)
+
+
+def wrapped(rows: Sequence[output.Row], width: int) -> Iterator[str]:
+    """The lines of a table, with its last column on as many lines as it needs."""
+    cells = [("WHAT", "LEVEL", "FINDING"), *((str(row["what"]), str(row["level"]), _said(row)) for row in rows)]
+    first, second = (max(len(line[column]) for line in cells) + 2 for column in (0, 1))
+    room = max(width - first - second, _LEAST_ROOM)
+    for what, level, said in cells:
+        lines = textwrap.wrap(said, room, break_on_hyphens=False)
+        yield f"{what:{first}}{level:{second}}{lines[0]}"
+        yield from (f"{'':{first + second}}{line}" for line in lines[1:])
+
+
+_LEAST_ROOM = 30
+"""Columns of text; a terminal that is narrower breaks the lines itself."""

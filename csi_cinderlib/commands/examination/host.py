@@ -113,7 +113,7 @@ def this() -> Host:
 def _is_host() -> bool:
     """Whether this process is in no container, or in one that has an init of its own and so stands for a machine."""
     root = Path("/")
-    if (Path("/proc/1/comm").read_text().strip()) in _INITS:
+    if (_read(root / "proc/1/comm") or "").strip() in _INITS:
         return True
     if _namespace(root, "self", "pid") != _FIRST_PID_NAMESPACE:
         return False

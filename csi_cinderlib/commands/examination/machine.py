@@ -30,21 +30,25 @@ _TIMEX_STATUS = 40
 """Where struct timex has `status` on 64-bit machines (linux/timex.h); STA_UNSYNC is the bit above."""
 _LEAST_FILES = 4096
 _CONFINED = re.compile(r":(container(_kvm|_init)?|svirt_lxc_net)_t(:|$)")
+_SELINUX_LABEL = re.compile(r"\w+:\w+:\w+(:.*)?")
 _CHOSEN = re.compile(r"\[(\w+)\]")
 
 
-def examine(host: Host, required: frozenset[str], *, multipath: bool, kubelet: str) -> Iterator[Finding]:
+def examine(
+    host: Host, required: frozenset[str], *, multipath: bool, kubelet: str, attaches: bool = True
+) -> Iterator[Finding]:
+    """Only a node that attaches volumes must have rights, the host's devices and mounts that pods see."""
     yield _view(host)
-    yield from _privileges(host)
+    yield from _privileges(host, attaches)
     yield _loop_devices(host)
     mounts = _mounts(host)
-    yield _devices(host, mounts)
+    yield _devices(host, mounts, attaches)
     yield _udev(host, required="fibre_channel" in required or multipath)
-    yield _propagation(host, mounts, kubelet)
+    yield _propagation(host, mounts, kubelet, attaches)
     yield _clock()
     yield _open_files()
     yield _lockdown(host)
-    yield from _labels(host)
+    yield from _labels(host, attaches)
 
 
 def _view(host: Host) -> Finding:
@@ -52,18 +56,18 @@ def _view(host: Host) -> Finding:
         return unknown(
             "host", f"cannot be seen: {HIDDEN}", "run it on the host, or in the node's pod, which has hostPID"
         )
-    return ok("host", "is seen directly" if host.view is View.DIRECT else "is seen from a container with hostPID")
+    return ok("host", "is seen directly" if host.view is View.DIRECT else "is seen through its first process (hostPID)")
 
 
-def _privileges(host: Host) -> Iterator[Finding]:
+def _privileges(host: Host, attaches: bool) -> Iterator[Finding]:
     """A user id says little: containers take rights from root."""
     if os.geteuid() != 0:
-        yield problem("privileges", f"this is user {os.geteuid()}", "run it as root: a node must be", required=True)
+        yield problem("privileges", f"this is user {os.geteuid()}", "run it as root: a node must be", required=attaches)
         return
     shares = (host.text("proc/self/uid_map") or "").split()
     if len(shares) == 3 and shares != ["0", "0", str(2**32 - 1)]:
         detail = "root of a user namespace only: devices cannot be mounted"
-        yield problem("privileges", detail, "run it outside user namespaces (hostUsers: true)", required=True)
+        yield problem("privileges", detail, "run it outside user namespaces (hostUsers: true)", required=attaches)
         return
     held = _effective(host)
     if held is None:
@@ -74,7 +78,7 @@ def _privileges(host: Host) -> Iterator[Finding]:
     for number in lacking:
         name, effect = CAPABILITIES[number]
         advice = "run the container privileged, or give it this capability"
-        yield problem("privileges", f"{name} is missing: {effect}", advice, required=number in _ESSENTIAL)
+        yield problem("privileges", f"{name} is missing: {effect}", advice, required=attaches and number in _ESSENTIAL)
     if not lacking:
         yield ok("privileges", "root, with all capabilities that a node uses")
 
@@ -103,7 +107,7 @@ def _mounts(host: Host) -> tuple[Mount, ...]:
     return tuple(found)
 
 
-def _devices(host: Host, mounts: tuple[Mount, ...]) -> Finding:
+def _devices(host: Host, mounts: tuple[Mount, ...], attaches: bool) -> Finding:
     """The host's /dev is the one in which the kernel itself makes devices."""
     mounted = [mount for mount in mounts if mount.target == "/dev"]
     if not mounts:
@@ -119,7 +123,7 @@ def _devices(host: Host, mounts: tuple[Mount, ...]) -> Finding:
         "/dev",
         f"is the container's own ({kind}): disks that are attached do not appear",
         "mount the host's /dev",
-        required=True,
+        required=attaches,
     )
 
 
@@ -134,7 +138,7 @@ def _udev(host: Host, *, required: bool) -> Finding:
     return problem("udev", detail, "on the host: systemctl enable --now systemd-udevd", required=required)
 
 
-def _propagation(host: Host, mounts: tuple[Mount, ...], kubelet: str) -> Finding:
+def _propagation(host: Host, mounts: tuple[Mount, ...], kubelet: str, attaches: bool) -> Finding:
     what = "mount propagation"
     if not host.has(kubelet.lstrip("/")):
         return note(
@@ -155,7 +159,7 @@ def _propagation(host: Host, mounts: tuple[Mount, ...], kubelet: str) -> Finding
     detail = f"{' and '.join(private)} not shared: volumes mounted there do not reach pods"
     if host.view is View.DIRECT:
         return note(what, detail, "on the host: mount --make-rshared /")
-    return problem(what, detail, "mount it with mountPropagation: Bidirectional", required=True)
+    return problem(what, detail, "mount it with mountPropagation: Bidirectional", required=attaches)
 
 
 def is_shared(mounts: tuple[Mount, ...], place: str) -> bool:
@@ -207,22 +211,10 @@ def _lockdown(host: Host) -> Finding:
     )
 
 
-def _labels(host: Host) -> Iterator[Finding]:
+def _labels(host: Host, attaches: bool) -> Iterator[Finding]:
     label = (host.text("proc/self/attr/current") or "").strip("\0\n ")
     enforcing = (host.text("sys/fs/selinux/enforce") or "").strip()
-    if enforcing == "1" and _CONFINED.search(label):
-        yield problem(
-            "SELinux",
-            f"is enforcing, and this process is confined ({label})",
-            "run the container privileged (spc_t)",
-            required=True,
-        )
-    elif enforcing == "1":
-        yield ok("SELinux", f"is enforcing; this process is {label or 'without a label'}")
-    elif enforcing == "0":
-        yield ok("SELinux", "is permissive")
-    else:
-        yield ok("SELinux", "is not on here")
+    yield _selinux(label, enforcing, attaches)
     if (host.text("sys/module/apparmor/parameters/enabled") or "").strip() != "Y":
         yield ok("AppArmor", "is not on here")
     elif label.endswith("(enforce)"):
@@ -233,3 +225,19 @@ def _labels(host: Host) -> Iterator[Finding]:
         )
     else:
         yield ok("AppArmor", f"does not confine this process ({label or 'unconfined'})")
+
+
+def _selinux(label: str, enforcing: str, attaches: bool) -> Finding:
+    """A container may not see the mode; the label of its processes it always sees."""
+    if not enforcing and not _SELINUX_LABEL.fullmatch(label):
+        return ok("SELinux", "is not on here")
+    if enforcing == "0":
+        return ok("SELinux", "is permissive")
+    if not _CONFINED.search(label):
+        return ok("SELinux", f"does not confine this process ({label or 'no label'})")
+    advice = "run the container privileged (spc_t)"
+    if not enforcing:
+        return unknown(
+            "SELinux", f"whether it is enforcing is not seen here; this process is confined ({label})", advice
+        )
+    return problem("SELinux", f"is enforcing, and this process is confined ({label})", advice, required=attaches)

@@ -13,7 +13,6 @@ from csi_cinderlib.commands.examination.host import HIDDEN, Host, try_says
 
 _WORDS = re.compile(r'"((?:[^"]|"")*)"|([{}])|([^\s"{}]+)')
 _EVERYTHING = frozenset({".*", "*", "^.*", "^.*$", ".*$", ".+"})
-_PAGE = "docs/how-to/harden-a-host.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +53,22 @@ def examine(host: Host, *, required: bool) -> Iterator[Finding]:
         yield problem("multipathd", f"needs {tools.advice(lacking)}", "install multipath-tools", required=required)
         return
     yield modules.finding(host, "multipath module", "dm_multipath", required=required)
-    answer, why = try_says(host, ("multipathd", "show", "daemon"))
-    if answer := answer.strip():
+    answer, why = _ask(host)
+    if answer:
         yield ok("multipathd", answer)
     else:
-        detail = f"does not answer, so it is not running ({why or 'it says nothing'})"
-        yield problem("multipathd", detail, "on the host: systemctl enable --now multipathd", required=required)
+        yield problem("multipathd", why, "on the host: systemctl enable --now multipathd", required=required)
     yield from _settings(host, is_running=bool(answer), required=required)
     if answer:
         yield from _paths(host)
+
+
+def _ask(host: Host) -> tuple[str, str]:
+    """What the daemon says of itself, or "" and why it says nothing. One that does not run is not asked: that could start it."""
+    if not host.is_hidden and "multipathd" not in host.processes():
+        return "", "is not running"
+    answer, why = try_says(host, ("multipathd", "show", "daemon"))
+    return answer.strip(), f"does not answer ({why or 'it says nothing'})"
 
 
 def _settings(host: Host, *, is_running: bool, required: bool) -> Iterator[Finding]:
@@ -154,7 +160,7 @@ def _identity(defaults: Section) -> Iterator[Clause]:
         )
     if defaults.get("skip_kpartx", "no") in ("no", "off", "0"):
         detail = "skip_kpartx is off: partitions inside a raw block volume are mapped and hold it open"
-        yield Clause(detail, f"set skip_kpartx yes in defaults; see {_PAGE}")
+        yield Clause(detail, "set skip_kpartx yes in defaults; see docs/how-to/harden-a-host.md#multipath")
     if defaults.get("user_friendly_names", "no") in ("yes", "on", "1"):
         detail = "user_friendly_names is on: names such as mpatha can mean another volume after a reboot"
         yield Clause(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from csi_cinderlib.commands.examination.findings import Finding, note, ok, problem
 from csi_cinderlib.commands.examination.host import Host
@@ -41,19 +45,25 @@ def parse(text: str) -> Portal:
     return Portal(host, port)
 
 
-def examine(host: Host, given: Sequence[Portal]) -> Iterator[Finding]:
-    """Those that are given must answer; those that open-iscsi remembers may be of arrays that are gone."""
-    remembered = sorted(set(_remembered(host)) - set(given))[:_MOST]
+def examine(host: Host, given: Sequence[Portal], state_dir: Path) -> Iterator[Finding]:
+    """Those that are given must answer. Those of volumes may be one path of several, those that open-iscsi remembers may be gone."""
+    used = sorted(set(_used(state_dir)) - {*given})[:_MOST]
+    remembered = sorted(set(_remembered(host)) - {*given, *used})[:_MOST]
+    portals = (*given, *used, *remembered)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for portal, error in zip((*given, *remembered), pool.map(attempt, (*given, *remembered)), strict=True):
+        for portal, error in zip(portals, pool.map(attempt, portals), strict=True):
             if not error:
                 yield ok("portal", f"{portal} accepts connections")
             elif portal in given:
-                advice = "check the route, the firewall, and that the array serves this address"
-                yield problem("portal", f"{portal}: {error}", advice, required=True)
+                yield problem("portal", f"{portal}: {error}", _ADVICE, required=True)
+            elif portal in used:
+                yield note("portal", f"{portal}, which a volume on this node uses: {error}", _ADVICE)
             else:
                 advice = f"if the array is gone, on the host: iscsiadm -m node -p {portal} -o delete"
                 yield note("portal", f"{portal}, which open-iscsi remembers: {error}", advice)
+
+
+_ADVICE = "check the route, the firewall, and that the array serves this address"
 
 
 def attempt(portal: Portal) -> str:
@@ -75,3 +85,41 @@ def _remembered(host: Host) -> Iterator[Portal]:
                 port = rest.partition(",")[0]
                 if address and port.isdecimal() and 0 < int(port) < 65536:
                     yield Portal(address, int(port))
+
+
+def _used(state_dir: Path) -> Iterator[Portal]:
+    """Of the volumes that are staged on this node, by its stage records. Portals are no secret, so they are never sealed."""
+    try:
+        records = sorted((state_dir / "stage").glob("*.json"))
+    except OSError:
+        return
+    for record in records:
+        try:
+            connection = json.loads(record.read_bytes())["connection"]
+            yield from of_connection(connection["protocol"], connection["data"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue  # for the node itself to report
+
+
+def of_connection(protocol: str, data: Mapping[str, Any]) -> list[Portal]:
+    """The TCP portals in a driver's connection info."""
+    if protocol in ("iscsi", "iser"):
+        texts = [data.get("target_portal"), *(data.get("target_portals") or ())]
+    elif protocol in ("nvmeof", "nvme"):
+        tuples = [
+            (data.get("target_portal"), data.get("target_port"), data.get("transport_type") or "tcp"),
+            *(data.get("portals") or ()),
+        ]
+        texts = [_joined(*item[:2]) for item in tuples if len(item) == 3 and str(item[2]).lower() == "tcp"]
+    else:
+        texts = []
+    found = []
+    for text in texts:
+        with suppress(InvalidRequest):
+            found.append(parse(str(text)))
+    return found
+
+
+def _joined(address: object, port: object) -> str:
+    bare = str(address).strip("[]")
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"

@@ -14,8 +14,8 @@ from csi_cinderlib.host import patience
 
 _LOOK_SECONDS = 5.0
 _MIB = 1024 * 1024
-LEAST_BYTES = 64 * _MIB
-"""Below it a state directory is as good as full: records, logs of growth and a database's journal are written there."""
+LEAST_BYTES = 8 * _MIB
+"""Below it a state directory is as good as full: what is free is about what is kept in reserve."""
 LITTLE = 0.1
 """The part of a file system that should stay free."""
 
@@ -38,12 +38,13 @@ def local_pools(backends: Iterable[BackendSettings]) -> Iterator[tuple[str, Path
 
 def _state(path: Path) -> Finding:
     what = "state directory"
-    there = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
-    where = str(path) if there == path else f"{path} (made at the first start) in {there}"
     try:
-        found = _measure(there)
+        there, found = _measure(path)
     except (DriverError, OSError) as error:
-        return unknown(what, f"{where}: {error}")
+        return unknown(what, f"{path}: {error}")
+    where = str(path) if there == path else f"{path} (made at the first start) in {there}"
+    if not there.is_dir():
+        return problem(what, f"{there} is not a directory", "give another --state-dir", required=True)
     if found.f_flag & os.ST_RDONLY:
         return problem(
             what, f"{where} is on a read-only file system", "give a --state-dir that can be written", required=True
@@ -61,16 +62,12 @@ def _state(path: Path) -> Finding:
 
 
 def _pool(what: str, path: Path) -> Finding:
-    if not path.is_dir():
-        return note(
-            what,
-            f"{path} does not exist yet",
-            "the driver makes it; a directory that is to be a mount is missing its mount",
-        )
     try:
-        found = _measure(path)
+        there, found = _measure(path)
     except (DriverError, OSError) as error:
         return unknown(what, f"{path}: {error}")
+    if there != path:
+        return note(what, f"{path} does not exist yet", "the driver makes it; if it is to be a mount, mount it first")
     return _judge(what, str(path), found)
 
 
@@ -87,6 +84,11 @@ def describe(found: os.statvfs_result) -> str:
     return f"{text}, {found.f_favail} of {found.f_files} inodes free" if found.f_files else text
 
 
-def _measure(path: Path) -> os.statvfs_result:
-    """Raises OSError, or NoAnswer for a share that hangs."""
-    return patience.within(_LOOK_SECONDS, f"measuring {path}", lambda: os.statvfs(path))
+def _measure(path: Path) -> tuple[Path, os.statvfs_result]:
+    """Its nearest part that exists, and the file system there. Raises OSError, or NoAnswer for a share that hangs."""
+
+    def look() -> tuple[Path, os.statvfs_result]:
+        there = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+        return there, os.statvfs(there)
+
+    return patience.within(_LOOK_SECONDS, f"measuring {path}", look)

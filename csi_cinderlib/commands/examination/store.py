@@ -28,7 +28,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from _sql(settings, has_schema=store is not None)
         namespace = None if store is None else installation.find(store)
         if store is not None and plugin == "sql" and not _is_file(settings):
-            yield _lease(store)
+            yield judge_lease(store)
     made = namespace.uuid if namespace else "none yet; the controller makes it at its first start"
     yield ok("namespace of ids", str(made))
 
@@ -77,7 +77,7 @@ def judge_file(file: Path) -> Finding:
     return ok("store rights", f"this user can write in {folder}")
 
 
-def _lease(store: Store) -> Finding:
+def judge_lease(store: Store) -> Finding:
     """A row tells who holds it, and not since when by a clock that counts here."""
     try:
         holder = str(json.loads(store.get(KeyValue, lease.KEY).value)["holder"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -16,7 +17,10 @@ import yaml
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
 from csi_cinderlib.commands.examination import cluster, reports, store
 from csi_cinderlib.commands.examination.findings import Level
+from csi_cinderlib.model.records import KeyValue
+from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.kubernetes.resources import controller_rules, definitions, status_rules
+from csi_cinderlib.persistence.plugins import open_store
 
 ROOT = Path(__file__).parents[4]
 NOW = datetime(2026, 11, 29, 20, 0, 0, tzinfo=UTC)
@@ -208,3 +212,22 @@ def test_a_driver_that_says_it_is_down_is_bad() -> None:
 def test_a_store_in_a_file_must_be_writable(tmp_path: Path) -> None:
     assert store.judge_file(tmp_path / "a/b/metadata.db").level is Level.OK
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "level", "words"),
+    [
+        (None, Level.NOTE, "no controller has been active yet"),
+        ('{"holder": "host_1", "seconds": 17}', Level.OK, "host_1 held it last"),
+        ('{"holder": "", "seconds": 17}', Level.NOTE, "nobody holds it"),
+        ("[]", Level.UNKNOWN, "cannot be read"),
+        ("{", Level.UNKNOWN, "cannot be read"),
+    ],
+)
+def test_the_lease_in_a_database_tells_its_holder(tmp_path: Path, value: str | None, level: Level, words: str) -> None:
+    with closing(open_store("memory", {}, state_dir=tmp_path)) as records:
+        if value is not None:
+            records.add(KeyValue(id=lease.KEY, value=value))
+        finding = store.judge_lease(records)
+    assert finding.level is level
+    assert words in finding.detail

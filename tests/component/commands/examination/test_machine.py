@@ -139,6 +139,9 @@ def test_kernel_lockdown_is_read(tmp_path: Path, files: dict[str, str], level: L
         ("1", "unconfined_u:unconfined_r:unconfined_t:s0", Level.OK),
         ("0", "system_u:system_r:container_t:s0", Level.OK),
         ("", "", Level.OK),
+        ("", "unconfined", Level.OK),
+        ("", "system_u:system_r:container_t:s0:c1,c2", Level.UNKNOWN),
+        ("", "system_u:system_r:spc_t:s0", Level.OK),
     ],
 )
 def test_selinux_confines_containers_that_are_not_privileged(

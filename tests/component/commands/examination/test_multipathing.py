@@ -129,8 +129,18 @@ DAEMON = """case "$*" in
 esac"""
 
 
-def said(tmp_path: Path, *, required: bool = True) -> list[Finding]:
-    return list(multipathing.examine(host(tmp_path), required=required))
+def said(tmp_path: Path, *, required: bool = True, runs: bool = True) -> list[Finding]:
+    processes = {"proc/77/comm": "multipathd\n"} if runs else {}
+    return list(multipathing.examine(host(tmp_path, processes), required=required))
+
+
+def test_a_daemon_that_does_not_run_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its socket would have systemd start it."""
+    programs(monkeypatch, tmp_path / "bin", multipath="exit 1", multipathd=f"touch {tmp_path}/asked")
+    found = {finding.what: finding for finding in said(tmp_path, runs=False)}
+    assert (found["multipathd"].level, found["multipathd"].detail) == (Level.BAD, "is not running")
+    assert found["multipath settings"].level is Level.UNKNOWN
+    assert not (tmp_path / "asked").exists()
 
 
 def test_settings_are_those_of_the_running_daemon_whatever_the_file_says(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -111,7 +112,7 @@ def closed() -> Iterator[Portal]:
 
 
 def test_a_portal_that_is_given_must_accept_connections(tmp_path: Path, listening: Portal, closed: Portal) -> None:
-    found = list(portals.examine(host(tmp_path), [listening, closed]))
+    found = list(portals.examine(host(tmp_path), [listening, closed], tmp_path))
     assert [finding.level for finding in found] == [Level.OK, Level.BAD]
     assert "refused" in found[1].detail
 
@@ -120,8 +121,41 @@ def test_a_portal_that_open_iscsi_remembers_may_be_gone(tmp_path: Path, listenin
     target = "etc/iscsi/nodes/iqn.2020-01.x:y"
     records = {f"{target}/{portal.host},{portal.port},1/default": "" for portal in (listening, closed)}
     put(tmp_path, {**records, f"{target}/odd": "", f"{target}/a,b,c": ""})
-    found = {finding.detail.split()[0].rstrip(",:"): finding.level for finding in portals.examine(host(tmp_path), ())}
+    found = {
+        finding.detail.split()[0].rstrip(",:"): finding.level
+        for finding in portals.examine(host(tmp_path), (), tmp_path)
+    }
     assert found == {str(listening): Level.OK, str(closed): Level.NOTE}
+
+
+def test_portals_of_staged_volumes_are_tried(tmp_path: Path, listening: Portal, closed: Portal) -> None:
+    data = {"target_portals": [str(listening), str(closed)], "target_lun": 1}
+    record = json.dumps({"v": 1, "connection": {"protocol": "iscsi", "data": data}})
+    put(tmp_path, {"stage/a.json": record, "stage/b.json": "{", "stage/c.json": "[]", "stage/d.txt": record})
+    found = {finding.level: finding.detail for finding in portals.examine(host(tmp_path), (), tmp_path)}
+    assert set(found) == {Level.OK, Level.NOTE}
+    assert found[Level.NOTE].startswith(f"{closed}, which a volume on this node uses: ")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "data", "expected"),
+    [
+        ("iscsi", {"target_portal": "192.0.2.1:3260"}, ["192.0.2.1:3260"]),
+        (
+            "iscsi",
+            {"target_portals": ["192.0.2.1:3260", "[2001:db8::1]:3260"]},
+            ["192.0.2.1:3260", "[2001:db8::1]:3260"],
+        ),
+        ("iscsi", {"target_portal": None, "target_portals": ["odd"]}, []),
+        ("nvmeof", {"target_portal": "192.0.2.1", "target_port": 4420, "transport_type": "tcp"}, ["192.0.2.1:4420"]),
+        ("nvmeof", {"portals": [["192.0.2.1", 4420, "tcp"], ["192.0.2.2", "4420", "rdma"]]}, ["192.0.2.1:4420"]),
+        ("nvmeof", {"portals": [["2001:db8::1", "4420", "TCP"], ["short"]]}, ["[2001:db8::1]:4420"]),
+        ("fibre_channel", {"target_portal": "192.0.2.1:3260"}, []),
+        ("rbd", {}, []),
+    ],
+)
+def test_portals_are_read_from_what_drivers_answer(protocol: str, data: dict[str, object], expected: list[str]) -> None:
+    assert [str(portal) for portal in portals.of_connection(protocol, data)] == expected
 
 
 def test_an_unknown_name_is_an_error_of_that_portal() -> None:
