@@ -69,7 +69,7 @@ def test_a_reader_that_stops_reading_ends_a_command_in_silence(prepared: str, cl
 def refused(line: str, words: str, reason: str, run: Run) -> None:
     """The command fails, in one line with its name and the reason."""
     done = run(line)
-    name = "csi-cinderlib" if words.startswith("--") else f"csi-cinderlib {words.split(maxsplit=1)[0]}"
+    name = "csi-cinderlib" if words.startswith("--") else f"csi-cinderlib {words.split(maxsplit=1)[0]}: standard output"
     assert (done.returncode, len(done.stdout.splitlines())) == (1, 1), done.stdout
     assert done.stdout.startswith(f"{name}: ") and done.stdout.endswith(f": {reason}\n")
 
