@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "import": "Read exported metadata into an empty store.",
         "crds": "Print the CustomResourceDefinitions.",
         "doctor": "Check this host for the tools a node needs.",
+        "support-bundle": "Collect what support needs, without secrets, in one file.",
         "new-key": "Make a key that seals secrets.",
         "rotate-node-key": "Give this node a new key.",
     }
