@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "convert": "Convert a configuration of Cinder, cinderlib or Ember-CSI.",
         "crds": "Print the CustomResourceDefinitions.",
         "doctor": "Check this host for the tools a node needs.",
+        "support-bundle": "Collect what support needs, without secrets, in one file.",
         "new-key": "Make a key that seals secrets.",
         "rotate-node-key": "Give this node a new key.",
         "completion": "Print a script for completion in bash, zsh or fish.",

@@ -109,6 +109,7 @@ class RunningBackends:
         self._unreadable: Mapping[Path, ConfigurationError] = {}
         self._ignored: Collection[Path] = ()
         self._guard = threading.Lock()
+        self._refreshing = threading.Lock()
         self._first = threading.Event()
         self._all = threading.Event()
 
@@ -123,8 +124,11 @@ class RunningBackends:
 
     def refresh(self) -> None:
         """Take over what the directory holds now; what did not change goes on undisturbed."""
-        if not self._settings.backends_directory:
-            return
+        if self._settings.backends_directory:
+            with self._refreshing:  # SIGHUP may come at any time
+                self._refresh()
+
+    def _refresh(self) -> None:
         configured = self._read()
         wanted = {backend.name: backend for backend in configured.backends}
         for known in self._registry.all():
@@ -140,8 +144,11 @@ class RunningBackends:
                 self._restarted(backend.name, "reconfigured")
             self._begin(backend)
 
-    def restart(self, name: str) -> None:
+    def restart(self, name: str) -> int:
         """End the driver's process of a back end at once, whatever it does; the next one starts.
+
+        Returns:
+            the process that was ended; 0 if there was none.
 
         Raises:
             NotFound: there is no back end of that name.
@@ -150,8 +157,10 @@ class RunningBackends:
             hint = suggestion(name, self._kept)
             raise NotFound("back end", name, f"does not exist{'; ' if hint else ''}{hint}")
         _log.warning("back end is restarted as requested", backend=name)
+        pid = kept.backend.pid
         kept.backend.kill(Cause.REQUESTED)
         kept.hurry.set()
+        return pid
 
     def _restarted(self, name: str, reason: str) -> None:
         self._histories[name].restarts += 1

@@ -26,7 +26,7 @@ from csi_cinderlib.csi.controller import Controller
 from csi_cinderlib.csi.group_controller import GroupController
 from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.server import Service
-from csi_cinderlib.errors import DriverError, NotReady
+from csi_cinderlib.errors import DriverError, NotFound, NotReady
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.lifecycle.remote import RemoteBackend
@@ -61,6 +61,9 @@ REFRESH_SECONDS = 5.0
 SETTLED_SECONDS = 2.0
 """For the work on what was left half done to end, once the drivers' processes have."""
 
+STACKS_SECONDS = 5.0
+"""For a driver's process to tell what its threads do."""
+
 FORKLESS_SECONDS = 30.0
 """After which it is not taken for a passing want of memory or processes that no driver's process can be started."""
 
@@ -81,8 +84,6 @@ class ControllerSide:
         self._settings = settings
         self._keys = keys
         self._readiness = readiness
-        readiness.watch(self._trouble)
-        readiness.restrain(self._restraint)
         self._metrics = metrics
         self._stopping = console.stopping
         self._locks = KeyedLocks()
@@ -102,10 +103,13 @@ class ControllerSide:
         self._deadline = Deadline()
         self._seen: observations.Observations | None = None
         self._administer(console)
+        readiness.watch(self._trouble)  # from now on any thread may ask
+        readiness.restrain(self._restraint)
 
     def _administer(self, console: Console) -> None:
         console.routes.add("POST", "/backends/NAME/restart", self._restart)
         RecordRoutes(self._served_store, self._orphans, self._settling).offer(console.routes)
+        console.routes.add("GET", "/backends/NAME/stacks", self._tell_stacks)
         console.status.add("leadership", self._tell_leadership)
         console.status.add("backends", self._tell_backends)
         console.log_level.follow(lambda level: self._for_running(lambda running: running.log_from(level)))
@@ -126,8 +130,15 @@ class ControllerSide:
         """POST /backends/NAME/restart: once it is answered, the process has ended. Raises NotFound, NotReady."""
         if self._running is None:
             raise NotReady(f"no back end runs in this process: {self._readiness.why_not}")
-        self._running.restart(request.names["name"])
-        return {"restarted": request.names["name"]}
+        return {"restarted": request.names["name"], "ended": self._running.restart(request.names["name"])}
+
+    def _tell_stacks(self, request: Request) -> dict[str, object]:
+        """GET /backends/NAME/stacks. Raises NotFound, BackendUnavailable."""
+        name = request.names["name"]
+        backend = next((each for each in self.backends.all() if each.name == name), None)
+        if not isinstance(backend, RemoteBackend):
+            raise NotFound("back end", name)
+        return {"stacks": backend.stacks(STACKS_SECONDS)}
 
     def _tell_leadership(self) -> dict[str, str]:
         if self._leadership is None:
@@ -310,7 +321,7 @@ class ControllerSide:
         if self._is_in_kubernetes:
             self._show_backends(seen, running.restart)
 
-    def _show_backends(self, seen: observations.Observations, restart: Callable[[str], None]) -> None:
+    def _show_backends(self, seen: observations.Observations, restart: Callable[[str], object]) -> None:
         """Where `kubectl` shows them, whichever store holds the records."""
         from csi_cinderlib.app import backend_status, cluster
         from csi_cinderlib.persistence.kubernetes.statuses import Statuses

@@ -213,6 +213,13 @@ class Client:
         """Of an object, without its contents: those of a Secret stay where they are."""
         return self._read(self._send("GET", path, None, None, "application/json", accept=_METADATA_ALONE))
 
+    def text(self, path: str, **query: str) -> str:
+        """What is not JSON, a log say. Raises as `get`."""
+        response = self._send("GET", path, None, query, "application/json")
+        if response.status >= 400:
+            self._read(response)
+        return response.data.decode(errors="replace")
+
     def post(self, path: str, body: Json) -> Json:
         return self._call("POST", path, body)
 
