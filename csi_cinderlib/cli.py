@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "demo": "Create, use and delete volumes on this machine; leaves nothing behind.",
         "check": "Check the configuration and set up every back end.",
         "backends": "Restart a back end.",
+        "loglevel": "Show or change the log level of the running driver.",
         "drivers": "List the drivers, or describe one.",
         "get": "List back ends, volumes, snapshots, attachments, nodes or orphans.",
         "describe": "Show everything about one of them.",

@@ -61,8 +61,8 @@ class LogLevel:
             timer.daemon = True
             timer.start()
         before = logs.level()
-        logs.set_level(min(level, before, key=logs.LEVELS.__getitem__))  # so that the change itself is logged
-        _log.info("log level changed", level=level, before=before, until=self._until)
+        logs.set_level(min(level, before, key=logs.LEVELS.__getitem__))  # so that this line is mostly written
+        _log.warning("log level changed", was=before, to=level, until=self._until)
         logs.set_level(level)
         for tell in self._followers:
             tell(level)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import click
 
 from csi_cinderlib.commands import options, output, running
@@ -23,8 +25,6 @@ def command() -> None:
 @options.configuration
 def restart(given: options.Given, name: str) -> int:
     """0 once the process has ended. Raises what `running.request` raises."""
-    from urllib.parse import quote
-
     path = f"/backends/{quote(name, safe='')}/restart"
     running.request(options.settings(given), "POST", path, patience=RESTART_SECONDS)
     output.print_text(f"back end {name}: its process was ended, and the next one is starting")

@@ -1,10 +1,12 @@
-"""`csi-cinderlib drivers`: every driver there is, or one of them with its options and a back end to begin with."""
+"""`csi-cinderlib drivers`: lists the drivers, or describes one with its options and an example."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,36 +18,65 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 
+_EPILOG = """\b
+Each WORD is part of a class path, vendor or product, or a protocol; a driver must match all of them. One match is described.
+  csi-cinderlib drivers pure
+  csi-cinderlib drivers dell iscsi
+  csi-cinderlib drivers PureISCSIDriver
+"""
 
-@click.command()
-@click.argument("name", default="")
+
+def _complete_words(_context: click.Context, _argument: click.Parameter, incomplete: str) -> list[str]:
+    from csi_cinderlib.backend import catalogue, search
+
+    names = {driver.name for driver in catalogue.load().drivers} | search.vendors(catalogue.load())
+    return sorted(name for name in names if name.lower().startswith(incomplete.lower()))
+
+
+def _complete_protocols(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
+    from csi_cinderlib.backend import catalogue, search
+
+    names = {name for driver in catalogue.load().drivers for name in search.protocols(driver)}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+COLUMNS = ("driver", "protocols", "supported", "missing_here")
+WIDE = ("name", "options", "version", "summary")
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("words", nargs=-1, metavar="[WORD]...", shell_complete=_complete_words)
+@click.option("--protocol", metavar="NAME", help="Only drivers with this protocol.", shell_complete=_complete_protocols)
+@click.option("--missing", is_flag=True, help="Only drivers that need Python libraries which are not installed here.")
 @output.formatted
-def command(name: str, format: output.Format) -> int:
-    """2 when there is no such driver."""
-    from csi_cinderlib.backend import catalogue
+def command(words: Sequence[str], protocol: str, missing: bool, format: output.Format) -> int:
+    """2 when nothing matches the words."""
+    from csi_cinderlib.backend import catalogue, search
 
     known = catalogue.load()
-    if not name:
-        rows = map(_row, known.drivers)
-        output.print_rows(
-            rows, format, columns=("driver", "supported", "options", "missing_here"), nothing="no drivers"
-        )
-        return 0
-    driver = known.find(name)
-    if format.kind in (output.Kind.JSON, output.Kind.YAML):
-        output.print_object(_whole(driver, known), format)
+    found = search.search(known, words, protocol or "")
+    listed = [driver for driver in found if _missing(driver)] if missing else found
+    if not words or len(found) > 1 or format.kind is output.Kind.NAME or format.columns:
+        output.print_rows(map(_row, listed), format, columns=COLUMNS, wide=WIDE, nothing="no drivers")
+    elif format.kind in (output.Kind.JSON, output.Kind.YAML):
+        output.print_object(_whole(found[0], known), format)
     else:
-        _describe(driver, known)
+        _describe(found[0], known)
     return 0
 
 
 def _row(driver: Driver) -> output.Row:
-    missing = ", ".join(library.module for library in _missing(driver))
+    from csi_cinderlib.backend.search import protocols
+
     return {
         "driver": driver.path,
-        "supported": "yes" if driver.supported else "no",
+        "name": driver.name,
+        "protocols": list(protocols(driver)),
+        "supported": driver.supported,
         "options": len(driver.options),
-        "missing_here": missing,
+        "missing_here": [library.module for library in _missing(driver)],
+        "version": driver.version,
+        "summary": driver.summary,
     }
 
 
@@ -75,10 +106,10 @@ def _describe(driver: Driver, known: Catalogue) -> None:
     for library in driver.libraries:
         output.print_text(f"  {library.advice.replace(', which is not installed', '')}")
     for missing in _missing(driver):
-        output.print_text(f"  MISSING HERE: {missing.module}")
-    output.print_text("\na back end to begin with:\n")
+        output.print_text(f"  not installed here: {missing.module}")
+    output.print_text("\nExample:\n")
     output.print_text(textwrap.indent(block(driver), "  "))
-    for title, options in (("its options", driver.options), ("options of every driver", known.common)):
+    for title, options in (("Options", driver.options), ("Options of every driver", known.common)):
         output.print_text(f"\n{title}:\n")
         for option in options:
             _option(option)
@@ -103,10 +134,22 @@ def traits(option: Option) -> str:
     return ", ".join([*parts, *(name for name, holds in flags.items() if holds)])
 
 
+_NUMERIC = re.compile(r"[-+]?(?:\.\d|\d)[\d_]*(?:\.[\d_]*)?(?:e[-+]?\d+)?|\d+(?::\d+)+|0[xob][\da-f_]+", re.IGNORECASE)
+"""What some reader of YAML takes for a number."""
+
+
 def block(driver: Driver, name: str = "array1") -> str:
     """A back end in our YAML."""
     import yaml
 
+    class Dumper(yaml.SafeDumper):
+        """Quotes text that looks like a number: 000120001234."""
+
+    def represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _NUMERIC.fullmatch(text) else None)
+
+    Dumper.add_representer(str, represent)
     options = driver.example()
     backend = {"driver": driver.path, **({"options": options} if options else {})}
-    return yaml.safe_dump({"backends": {name: backend}}, sort_keys=False, default_flow_style=False, width=200)
+    document = {"backends": {name: backend}}
+    return yaml.dump(document, Dumper=Dumper, sort_keys=False, default_flow_style=False, width=200)

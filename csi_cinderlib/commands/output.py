@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import IO, Any
 
 import click
 
+from csi_cinderlib.commands.table import Table
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.observe.logs import escape_controls
 
@@ -108,7 +109,7 @@ def named() -> Iterator[None]:
 
 def print_object(value: Mapping[str, object], format: Format) -> None:
     """One object as YAML, or else as JSON."""
-    print_text(_yaml(dict(value)).rstrip("\n") if format.kind is Kind.YAML else json.dumps(value, ensure_ascii=False))
+    print_text(_yaml(dict(value)) if format.kind is Kind.YAML else _json(dict(value)))
 
 
 def print_rows(
@@ -141,7 +142,7 @@ def print_rows(
             print_text(_cell(next(iter(known.values())).of(row)))
     else:
         shown = chosen or (list(known.values()) if format.kind is Kind.WIDE else [*map(_column, columns)])
-        _print_table(iter(rows), shown, format, nothing)
+        _print_table(rows, shown, format, nothing)
 
 
 def _column(column: str | Column) -> Column:
@@ -169,7 +170,7 @@ def _print_json(rows: Iterator[dict[str, object]]) -> None:
         return
     before = "[\n"
     for row in chain([first], rows):
-        print_text(before + json.dumps(row, ensure_ascii=False), end="")
+        print_text(before + _json(row), end="")
         before = ",\n"
     print_text("\n]")
 
@@ -180,32 +181,42 @@ def _print_yaml(rows: Iterator[dict[str, object]]) -> None:
         print_text("[]")
         return
     for row in chain([first], rows):
-        print_text(_yaml([row]).rstrip("\n"))
+        print_text(_yaml([row]))
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)
 
 
 def _yaml(value: object) -> str:
     import yaml
 
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False, width=100)
+    how: dict[str, Any] = {"sort_keys": False, "default_flow_style": False, "width": 100}
+    text: str = yaml.safe_dump(value, allow_unicode=True, **how)
+    return (text if text.replace("\n", "").isprintable() else yaml.safe_dump(value, **how)).removesuffix("\n")
 
 
-CHUNK = 1000
-"""Rows of a table that are aligned at one time; what comes later makes columns wider, not narrower."""
-
-
-def _print_table(rows: Iterator[Row], columns: Sequence[Column], format: Format, nothing: str) -> None:
-    chunk = list(islice(rows, CHUNK))
-    if not chunk:
+def _print_table(rows: Iterable[Row], columns: Sequence[Column], format: Format, nothing: str) -> None:
+    fits = format.kind is Kind.TABLE and not format.columns
+    table = Table([column.name for column in columns], limit=_terminal() if fits else None, headers=format.headers)
+    empty = True
+    for line in table.lines([_cell(column.of(row)) for column in columns] for row in rows):
+        print_text(line)
+        empty = False
+    if empty:
         print_text(nothing, sys.stderr)
-        return
-    lines = [[column.name.upper().replace("_", " ") for column in columns]] if format.headers else []
-    widths = [0] * len(columns)
-    while chunk:
-        lines += [[_cell(column.of(row)) for column in columns] for row in chunk]
-        widths = [max(width, *map(len, cells)) for width, cells in zip(widths, zip(*lines, strict=True), strict=True)]
-        for line in lines:
-            print_text("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-        lines, chunk = [], list(islice(rows, CHUNK))
+    elif table.hidden:
+        print_text(f"not shown: {', '.join(table.hidden)}; -o wide shows all columns", sys.stderr)
+
+
+def _terminal() -> int | None:
+    """The width of the terminal on standard output."""
+    if not sys.stdout.isatty():
+        return None
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def _cell(value: object) -> str:
@@ -214,7 +225,13 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ",".join(map(_cell, value))
-    return escape_controls("" if value is None else str(value)).replace("\n", "\\n").replace("\t", "\\t")
+    text = "" if value is None else str(value)
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    """Also characters that reorder or break a line."""
+    return character if character.isprintable() else json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
 
 
 def moment(text: str) -> str:

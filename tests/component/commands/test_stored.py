@@ -11,7 +11,6 @@ import pytest
 
 from csi_cinderlib import cli
 from csi_cinderlib.app.stores import everything
-from csi_cinderlib.commands import output
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Provider, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -85,15 +84,6 @@ def test_a_volume_that_is_kept_for_its_snapshots_is_not_listed(state: Path, caps
     store.close()
     assert run("get volumes", state, "-o", "json") == 0
     assert [row["id"] for row in json.loads(capsys.readouterr().out)] == ["v2"]
-
-
-def test_a_table_of_several_chunks_is_aligned_as_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
-    row: output.Row = {"id": "a", "name": "b"}
-    rows = [*[row] * output.CHUNK, {**row, "id": "longer"}, row]
-    output.print_rows(iter(rows), output.Format(), columns=("id", "name"), nothing="")
-    lines = capsys.readouterr().out.splitlines()
-    assert (lines[:2], lines[-2:]) == (["ID  NAME", "a   b"], ["longer  b", "a       b"])
-    assert len(lines) == 1 + len(rows)
 
 
 @pytest.mark.parametrize("words", [(), ("-o", "json")])
