@@ -47,7 +47,7 @@ def command(given: options.Given, format: output.Format, volume: str) -> int:
 
 
 def _sources(settings: Settings) -> Sources:
-    from csi_cinderlib.inspection.cluster_view import ClusterView, reach
+    from csi_cinderlib.inspection.cluster_view import ClusterView, is_expected, reach
     from csi_cinderlib.inspection.explaining import Sources
 
     @contextmanager
@@ -56,7 +56,7 @@ def _sources(settings: Settings) -> Sources:
             yield found, registry
 
     return Sources(
-        cluster=lambda: ClusterView(reach(settings)),
+        cluster=lambda: ClusterView(reach(settings)) if is_expected(settings) else None,
         store=store,
         backends=lambda found: _backends(settings, found),
         state_dir=settings.state_dir,

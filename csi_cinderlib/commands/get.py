@@ -105,8 +105,8 @@ LISTS: Mapping[str, _List] = {
     "nodes": _List(
         "List the nodes.",
         (),
-        ("id", "host", "attachments", "registered", "multipath", "ip", "iscsi"),
-        ("fibre_channel", "nvme", "has_key", "topology"),
+        ("host", "attachments", "registered", "multipath", "ip", "iscsi"),
+        ("id", "fibre_channel", "nvme", "has_key", "topology"),
     ),
     "orphans": _List(
         "List what interrupted calls left unfinished.",

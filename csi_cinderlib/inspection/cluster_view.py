@@ -18,6 +18,12 @@ WARNINGS = 3
 """Events that are told."""
 
 
+def is_expected(settings: Settings, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether these volumes may be a cluster's: else nobody misses its view."""
+    in_kubernetes = settings.kubernetes or settings.store.plugin == "kubernetes"
+    return in_kubernetes or bool(environment.get("KUBECONFIG") or environment.get("KUBERNETES_SERVICE_HOST"))
+
+
 def reach(settings: Settings, environment: Mapping[str, str] = os.environ) -> Client:
     """The cluster of the metadata store, of this pod, or of KUBECONFIG.
 

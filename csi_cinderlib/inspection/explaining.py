@@ -25,12 +25,12 @@ class Sources:
     """Where to look.
 
     Attributes:
-        cluster: opens the Kubernetes API; raises DriverError where it cannot be reached.
+        cluster: opens the Kubernetes API; None where there is none. Raises DriverError where it cannot be reached.
         store: opens the metadata store and where nodes register (None: cannot be seen); raises DriverError.
         backends: what the running driver says of its back ends.
     """
 
-    cluster: Callable[[], ClusterView]
+    cluster: Callable[[], ClusterView | None]
     store: Callable[[], AbstractContextManager[tuple[Store, Store | None]]]
     backends: Callable[[Store], Iterable[BackendState]]
     state_dir: Path
