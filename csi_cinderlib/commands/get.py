@@ -53,10 +53,12 @@ class _List:
         return "age" in self.columns
 
 
+STATUSES = ("creating", "available", "extending", "deleting", "error", UNREADABLE)
+
 _FILTERS: Mapping[str, tuple[str, str, str]] = {
     "backends": ("--backend", "NAME", "Only on this back end."),
     "pools": ("--pool", "NAME", "Only in this pool."),
-    "statuses": ("--status", "STATUS", "Only with this status: creating, available, extending, deleting or error."),
+    "statuses": ("--status", "STATUS", f"Only with this status: {', '.join(STATUSES)}."),
     "nodes": ("--node", "NAME", "Only on this node."),
     "claims": ("--claim", "NAMESPACE/NAME", "Only of this claim."),
     "namespaces": ("--namespace", "NAME", "Only of claims in this namespace."),
@@ -195,11 +197,12 @@ def listing_command(kind: str) -> click.Command:
 
         return print_list(kind, options.settings(given), format, Filter(**values))
 
-    decorated = output.formatted(options.configuration(callback))
+    decorated = options.configuration(output.formatted(callback))
     decorated = click.option("--error", "troubled", is_flag=True, help="Only what failed.")(decorated)
     for name in reversed(listing.filters):
         flag, metavar, help = _FILTERS[name]
-        decorated = click.option(flag, name, multiple=True, metavar=metavar, help=help)(decorated)
+        accepted = click.Choice(STATUSES) if name == "statuses" else None
+        decorated = click.option(flag, name, multiple=True, metavar=metavar, type=accepted, help=help)(decorated)
     decorated = click.argument("words", nargs=-1, metavar="[ID|NAME|CLAIM]...")(decorated)
     return click.command(kind, short_help=listing.help, help=listing.help)(decorated)
 

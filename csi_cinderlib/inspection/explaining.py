@@ -28,11 +28,13 @@ class Sources:
         cluster: opens the Kubernetes API; None where there is none. Raises DriverError where it cannot be reached.
         store: opens the metadata store and where nodes register (None: cannot be seen); raises DriverError.
         backends: what the running driver says of its back ends.
+        leftover: what may be left on the array under a volume's id, or "".
     """
 
     cluster: Callable[[], ClusterView | None]
     store: Callable[[], AbstractContextManager[tuple[Store, Store | None]]]
     backends: Callable[[Store], Iterable[BackendState]]
+    leftover: Callable[[Store, str], str]
     state_dir: Path
     driver_name: str
     node_name: str = ""
@@ -108,7 +110,7 @@ def _from_store(seen: Observed, store: Store, registry: Store | None, sources: S
     try:
         record = store.get(Volume, id)
     except NotFound:
-        return replace(seen, leftover=_leftover(store, id))
+        return replace(seen, leftover=sources.leftover(store, id))
     except CorruptRecord as error:
         return replace(seen, record_problem=str(error))
     attachments = tuple(walk(store, Attachment, {"volume_id": record.id}))
@@ -120,7 +122,7 @@ def _from_store(seen: Observed, store: Store, registry: Store | None, sources: S
         snapshots=sum(1 for _ in walk(store, Snapshot, {"volume_id": record.id})),
         backend=states.get(record.backend, BackendState(name=record.backend)),
         registered=_registered(attachments, registry),
-        leftover=_leftover(store, record.id),
+        leftover=sources.leftover(store, record.id),
         claim=seen.claim or _claim_of(record),
     )
 
@@ -142,7 +144,8 @@ def _claim_of(record: Volume) -> Claim | None:
     return Claim(namespace=namespace, name=name, phase="unknown", volume_name=record.name) if name else None
 
 
-def _leftover(store: Store, id: str) -> str:
+def leftover_in(store: Store, id: str) -> str:
+    """What is noted under that id in a store, as a clause, or ""."""
     found = (leftover for _, leftover in leftovers.walk(store) if leftover is not None and leftover.id == id)
     return next((f"{leftover.name} on back end {leftover.backend!r}: {leftover.reason}" for leftover in found), "")
 
