@@ -80,7 +80,13 @@ def reading(settings: Settings) -> Iterator[Store]:
         raise ConfigurationError(
             "store.plugin", f"records of the plugin {name!r} are in the driver's process only, and none answers here"
         )
-    if name != KUBERNETES and not state_dir.is_dir():
+    if name == KUBERNETES:
+        from csi_cinderlib.persistence import kubernetes
+
+        with closing(kubernetes.open_for_reading(options, opener)) as store:
+            yield store
+        return
+    if not state_dir.is_dir():
         raise ConfigurationError("state_dir", f"no metadata store at {state_dir} (no such directory)")
     with closing(_as_it_is(settings, opener)) as store:
         yield store
