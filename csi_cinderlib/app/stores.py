@@ -58,17 +58,18 @@ def looked_at(settings: Settings) -> Iterator[tuple[str, Store | None]]:
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[Store]:
+def reading(settings: Settings, *, whole: bool = False) -> Iterator[Store]:
     """The store for reading, by one thread, beside every process that uses it. Makes and changes nothing.
 
-    Without sealing keys, records come without their secrets.
+    Args:
+        whole: a record whose secrets cannot be opened cannot be read. Without it, and without sealing keys, it comes without them.
 
     Raises:
         ConfigurationError: there is no store, it cannot be read, or its records are known to the driver's process alone.
         StoreUnavailable: it does not answer.
     """
     sealer = Sealer(live.sealing_keys(settings))
-    opener = sealer if sealer.active else codec.UNOPENED
+    opener = sealer if sealer.active else None if whole else codec.UNOPENED
     name, options, state_dir = settings.store.plugin, settings.store.options, settings.state_dir
     if name == "sql":
         from csi_cinderlib.persistence import sql

@@ -26,7 +26,7 @@ def command(given: options.Given, file: str, skip_corrupt: bool) -> int:
     settings = options.settings(given)
     keys = Sealer(live.sealing_keys(settings))
     sealer = keys if keys.active else None
-    with stores.reading(settings) as store:
+    with stores.reading(settings, whole=True) as store:
         if file == "-":
             done = transfer.write(store, sys.stdout.buffer, sealer=sealer, skip_corrupt=skip_corrupt)
             sys.stdout.buffer.flush()

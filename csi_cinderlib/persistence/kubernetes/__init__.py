@@ -42,7 +42,7 @@ def open_store(
     return store
 
 
-def open_for_reading(options: Mapping[str, object], sealer: Sealer) -> KubernetesStore:
+def open_for_reading(options: Mapping[str, object], sealer: Sealer | None) -> KubernetesStore:
     """The same for a look, which needs no more rights than to what it reads.
 
     Raises:
