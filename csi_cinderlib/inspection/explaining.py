@@ -19,6 +19,9 @@ from csi_cinderlib.model.records import Attachment, Node, Snapshot, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk
 
+UNKNOWN = "unknown"
+"""The phase of a claim that a record names, and the cluster was not asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
@@ -96,9 +99,10 @@ def _after_store(seen: Observed, view: ClusterView) -> Observed:
             seen.driver_name, seen.record.id
         )
     claim = seen.claim
-    if claim is None and pv is not None and pv.claim:
-        namespace, _, name = pv.claim.partition("/")
-        claim = view.claim(namespace, name)
+    if claim is None or claim.phase == UNKNOWN:
+        wanted = pv.claim if pv is not None else f"{claim.namespace}/{claim.name}" if claim is not None else ""
+        namespace, _, name = wanted.partition("/")
+        claim = (view.claim(namespace, name) if name else None) or claim
     return replace(seen, pv=pv, claim=claim, cluster_attachments=view.attachments(pv.name) if pv is not None else ())
 
 
@@ -141,7 +145,7 @@ def _volume_id(seen: Observed, store: Store) -> str:
 def _claim_of(record: Volume) -> Claim | None:
     """As the record names it: that it exists still is not known."""
     namespace, _, name = labels.claim(record.labels).partition("/")
-    return Claim(namespace=namespace, name=name, phase="unknown", volume_name=record.name) if name else None
+    return Claim(namespace=namespace, name=name, phase=UNKNOWN, volume_name=record.name) if name else None
 
 
 def leftover_in(store: Store, id: str) -> str:
@@ -191,7 +195,7 @@ class Branch:
 
 def branches(seen: Observed) -> Iterator[Branch]:
     if (claim := seen.claim) is not None:
-        state = "does not exist" if not claim.phase else ("state unknown" if claim.phase == "unknown" else claim.phase)
+        state = "does not exist" if not claim.phase else ("state unknown" if claim.phase == UNKNOWN else claim.phase)
         pods = tuple(Branch(f"pod {pod} on {node or 'no node yet'}") for pod, node in claim.pods.items())
         events = tuple(Branch(f"event: {text}") for text in claim.warnings)
         yield Branch(
