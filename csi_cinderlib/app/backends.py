@@ -107,6 +107,7 @@ class RunningBackends:
         self._files: dict[str, Path] = {}
         self._unreadable: Mapping[Path, ConfigurationError] = {}
         self._guard = threading.Lock()
+        self._refreshing = threading.Lock()
         self._first = threading.Event()
         self._all = threading.Event()
 
@@ -121,8 +122,11 @@ class RunningBackends:
 
     def refresh(self) -> None:
         """Take over what the directory holds now; what did not change goes on undisturbed."""
-        if not self._settings.backends_directory:
-            return
+        if self._settings.backends_directory:
+            with self._refreshing:  # SIGHUP may come at any time
+                self._refresh()
+
+    def _refresh(self) -> None:
         configured = self._read()
         wanted = {backend.name: backend for backend in configured.backends}
         for known in self._registry.all():

@@ -26,7 +26,7 @@ from csi_cinderlib.csi.controller import Controller
 from csi_cinderlib.csi.group_controller import GroupController
 from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.server import Service
-from csi_cinderlib.errors import DriverError, NotReady
+from csi_cinderlib.errors import DriverError, NotFound, NotReady
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.lifecycle.remote import RemoteBackend
@@ -60,6 +60,9 @@ REFRESH_SECONDS = 5.0
 
 SETTLED_SECONDS = 2.0
 """For the work on what was left half done to end, once the drivers' processes have."""
+
+STACKS_SECONDS = 5.0
+"""For a driver's process to tell what its threads do."""
 
 FORKLESS_SECONDS = 30.0
 """After which it is not taken for a passing want of memory or processes that no driver's process can be started."""
@@ -105,6 +108,7 @@ class ControllerSide:
 
     def _administer(self, console: Console) -> None:
         console.routes.add("POST", "/backends/NAME/restart", self._restart)
+        console.routes.add("GET", "/backends/NAME/stacks", self._tell_stacks)
         RecordRoutes(self._served_store, self._orphans, self._settling).offer(console.routes)
         console.status.add("leadership", self._tell_leadership)
         console.status.add("backends", self._tell_backends)
@@ -128,6 +132,14 @@ class ControllerSide:
             raise NotReady(f"no back end runs in this process: {self._readiness.why_not}")
         self._running.restart(request.names["name"])
         return {"restarted": request.names["name"]}
+
+    def _tell_stacks(self, request: Request) -> dict[str, object]:
+        """GET /backends/NAME/stacks. Raises NotFound, BackendUnavailable."""
+        name = request.names["name"]
+        backend = next((each for each in self.backends.all() if each.name == name), None)
+        if not isinstance(backend, RemoteBackend):
+            raise NotFound("back end", name)
+        return {"stacks": backend.stacks(STACKS_SECONDS)}
 
     def _tell_leadership(self) -> dict[str, str]:
         if self._leadership is None:

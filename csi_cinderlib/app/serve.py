@@ -250,6 +250,7 @@ class Loader:
 
         metrics = Metrics(version=__version__, mode=settings.mode, driver_name=settings.driver_name)
         self._server.measure(metrics)
+        self._console.routes.add("GET", "/metrics", lambda _request: {"text": metrics.exposition().decode()})
         protection = Protection(
             certificate_file=settings.metrics_certificate_file,
             key_file=settings.metrics_key_file,

@@ -10,7 +10,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import IO, Any
@@ -19,12 +19,10 @@ import click
 
 from csi_cinderlib.commands.table import Table
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.observe.logs import escape_controls
+from csi_cinderlib.observe import standard_output
+from csi_cinderlib.observe.controls import escape_controls
 
 Row = Mapping[str, object]
-
-
-STANDARD_OUTPUT = "standard output"
 
 
 class Kind(enum.StrEnum):
@@ -87,24 +85,14 @@ def formatted(callback: Callable[..., int]) -> Callable[..., int]:
 
 def print_text(text: str, file: IO[str] | None = None, *, end: str = "\n", flush: bool = False) -> None:
     """Print one line or several at once, to standard output unless `file` is given."""
-    with named():
+    with nullcontext() if file else standard_output.named():
         print(escape_controls(text), end=end, file=file, flush=flush)
 
 
 def flush() -> None:
-    """What has been printed reaches its reader. Raises OSError with the name of the output."""
-    if sys.stdout is not None:  # it was closed from the start
-        with named():
-            sys.stdout.flush()
-
-
-@contextmanager
-def named() -> Iterator[None]:
-    """Give an error of standard output the name that errors of files have."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, STANDARD_OUTPUT) from None
+    """What has been printed reaches its reader."""
+    with standard_output.named():
+        sys.stdout.flush()
 
 
 def print_object(value: Mapping[str, object], format: Format) -> None:

@@ -62,6 +62,14 @@ def parse(text: str) -> Process | None:
     return Process(int(parts[0]), *parts[1:])
 
 
+def exists(process: Process) -> bool:
+    """Whether it is there, in whatever state."""
+    try:
+        return bool(_threads(process))
+    except OSError:
+        return False
+
+
 def is_over(process: Process) -> bool:
     """Whether it is proven that the process has been killed, or has ended, and runs no program code any more.
 

@@ -24,7 +24,7 @@ def settings(objects: list[Json], role: str, tmp_path: Path) -> Settings:
     environment = {"CINDERLIB_NODE_NAME": "node-1"} | {
         item["name"]: item.get("value", "node-1") for item in container(objects, role)["env"]
     }
-    overrides = load.Overrides(mode=options["mode"], state_dir=options["state-dir"])
+    overrides = load.Overrides(mode=options["mode"])
     return load.load(tmp_path / "config.yaml", environment=environment, overrides=overrides)
 
 

@@ -12,6 +12,9 @@ from csi_cinderlib import cli
 from csi_cinderlib.config.settings import SealingKey
 from csi_cinderlib.model.records import Provider, Status, Volume
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.persistence import lease
+from csi_cinderlib.persistence.kubernetes.leases import KubernetesLease
+from csi_cinderlib.persistence.kubernetes.rest import Client, from_kubeconfig
 from csi_cinderlib.sealing import Sealer
 from tests.cluster.bed.custom_resources import Namespace
 
@@ -68,6 +71,28 @@ def test_a_right_that_is_missing_is_named_by_verb_and_resource(
 ) -> None:
     assert cli.main(["get", "volumes", "--config", config("node")]) == 1
     assert 'cannot list resource "volumes" in API group "cinderlib.io"' in capsys.readouterr().err
+
+
+def test_a_repair_is_left_to_the_active_controller(
+    namespace: Namespace, config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = namespace.store(None)
+    store.add(Volume(id="half", backend="array1", size=GiB(1), status=Status.CREATING, owner="gone"))
+    record = KubernetesLease(Client(from_kubeconfig(namespace.kubeconfigs["controller"])), namespace.name)
+    active = lease.Lease(record, "the-other-pod")
+    assert active.acquire()
+    plain = config("controller")
+    settings = json.loads(Path(plain).read_text())
+    settings["store"]["options"]["allow_unsealed"] = True
+    Path(plain).write_text(json.dumps(settings))
+    assert cli.main(["orphans", "fix", "half", "--config", plain]) == 1
+    assert "the-other-pod is the active controller: run this command there" in capsys.readouterr().err
+    active.release()
+    assert cli.main(["orphans", "fix", "half", "--config", plain]) == 1
+    assert "back end 'array1': it is not configured any more" in capsys.readouterr().out
+    assert active.acquire()  # released at the end
+    assert store.get(Volume, "half").status is Status.CREATING
+    store.close()
 
 
 def test_nothing_is_exported_without_the_keys(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from csi_cinderlib import cli
 from csi_cinderlib.demo.process import DriverProcess
-from tests.program.serve.conftest import Start, until, whole_log
+from tests.program.serve.conftest import Calls, Start, until, whole_log
 from tests.support.ports import free_port
 from tests.support.processes import children, drivers
 
@@ -90,3 +90,44 @@ def test_health_is_bad_when_the_socket_is_gone(start: Start) -> None:
     driver, health = begin(start, QUICK)
     driver.socket.unlink()
     until(lambda: health()[0] == 503, driver)
+
+
+def directory_of(start: Start, tmp_path: Path, *back_ends: str) -> tuple[DriverProcess, Health, Path]:
+    directory, port = tmp_path / "backends", free_port()
+    directory.mkdir()
+    for one in back_ends:
+        (directory / f"{one.partition(':')[0]}.yaml").write_text(f"{one}\n")
+    driver = start(
+        "--mode", "controller", config=f"health_address: 127.0.0.1:{port}\nbackends_directory: {directory}\n"
+    )
+    return driver, Health(port), directory
+
+
+def test_a_controller_without_a_usable_back_end_serves_and_is_ready_with_the_first_one(
+    start: Start, tmp_path: Path
+) -> None:
+    broken = "broken: {driver: tests.support.fakes.nothing.NothingDriver, options: {nothing_colour: blue}}"
+    driver, health, directory = directory_of(start, tmp_path, AWAY, broken)
+    until(lambda: "serving, but not ready" in whole_log(driver), driver)
+    code, said = health("readyz")
+    assert code == 503
+    assert said.startswith("no back end is usable: away: ")
+    assert "the array says no" in said
+    assert "broken: " in said
+    assert (health()[0], '"event": "ready"' in whole_log(driver)) == (200, False)
+    assert Calls(driver).volumes() == {}
+    Calls(driver).unpublish("nobody-has-it", "node")
+    (directory / "away.yaml").write_text("away: {driver: tests.support.fakes.nothing.NothingDriver}\n")
+    driver.wait_until_ready()
+    assert health("readyz") == (200, "ok")
+    until(lambda: '"event": "ready"' in whole_log(driver), driver)
+    (directory / "away.yaml").write_text(f"{AWAY}\n")
+    until(lambda: "the array says no" in whole_log(driver).rpartition("new or changed")[2], driver)
+    assert health("readyz") == (200, "ok")
+
+
+def test_one_usable_back_end_is_enough_to_be_ready(start: Start) -> None:
+    driver, health = begin(start, AWAY, QUICK)
+    assert health("readyz") == (200, "ok")
+    volume = Calls(driver).create("a", backend="quick")
+    Calls(driver).delete(volume)

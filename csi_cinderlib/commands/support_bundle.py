@@ -1,0 +1,79 @@
+"""`csi-cinderlib support-bundle`: one file with what a person needs who is to find out what is wrong."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from csi_cinderlib import __version__
+from csi_cinderlib.commands import archive, bundle, options, output
+from csi_cinderlib.commands.bundle_parts import PARTS
+from csi_cinderlib.config import load
+from csi_cinderlib.config.settings import Settings
+from csi_cinderlib.errors import DriverError
+from csi_cinderlib.observe import redact
+
+MANIFEST = "MANIFEST.json"
+
+
+@click.command(help="Collect what support needs, without secrets, in one file.")
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    metavar="FILE",
+    type=click.Path(),
+    help="The file; - is standard output. [default: csi-cinderlib-support-HOST-TIME.tar.gz]",
+)
+@click.option("--list", "only_list", is_flag=True, help="Print what the file would contain, and make none.")
+@options.configuration
+def command(given: options.Given, path: str | None, only_list: bool) -> int:
+    """0 once the file is whole, whatever could be collected. Raises InvalidRequest, HostError."""
+    if only_list:
+        rows = [{"name": part.name, "content": part.what} for part in PARTS]
+        rows.append({"name": MANIFEST, "content": "What became of each of these: ok, absent or failed, and why"})
+        output.print_rows(rows, output.Format(), columns=["name", "content"], nothing="")
+        return 0
+    return _write(given, path)
+
+
+def _write(given: options.Given, path: str | None) -> int:
+    source = _source(given)
+    redact.hide_in_process(bundle.secrets(source))
+    name = f"csi-cinderlib-support-{socket.gethostname()}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    path = path or f"{name}.tar.gz"
+    with archive.created(path) as file:
+        file.write(_collected(source, name))
+    if path != archive.STANDARD_OUTPUT:
+        output.print_text(path)
+    return 0
+
+
+def _collected(source: bundle.Source, name: str) -> bytes:
+    """The archive. Tells on standard error what became of each part."""
+    made, done = archive.Archive(name), []
+    for part in PARTS:
+        collected, data = bundle.collect(part, source)
+        made.add(part.name, data)
+        done.append(asdict(collected))
+        reason = f": {collected.reason}" if collected.reason else ""
+        output.print_text(f"{collected.status:<7} {part.name}{reason}", sys.stderr, flush=True)
+    made.add_json(MANIFEST, {"version": __version__, "created": name.rpartition("-")[2], "parts": done})
+    return made.finish()
+
+
+def _source(given: options.Given) -> bundle.Source:
+    words = tuple(word for value in given.config for word in ("--config", value))
+    if given.overrides.state_dir:
+        words += ("--state-dir", str(given.overrides.state_dir))
+    try:
+        return bundle.Source(options.settings(given), "", words)
+    except DriverError as error:  # a wrong configuration may be the very thing that is to be looked at
+        directory = given.overrides.state_dir or os.environ.get(load.VARIABLES["state_dir"]) or load.DEFAULT_STATE_DIR
+        return bundle.Source(Settings(state_dir=Path(directory)), str(error), words)
