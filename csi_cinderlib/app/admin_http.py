@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from csi_cinderlib import errors
 from csi_cinderlib.app.routes import Request, Routes
@@ -61,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         return Request(
             method=self.command,
-            path=unquote(parts.path),
+            path=parts.path,
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             body=self._body(),
         )

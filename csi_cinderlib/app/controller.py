@@ -84,8 +84,6 @@ class ControllerSide:
         self._settings = settings
         self._keys = keys
         self._readiness = readiness
-        readiness.watch(self._trouble)
-        readiness.restrain(self._restraint)
         self._metrics = metrics
         self._stopping = console.stopping
         self._locks = KeyedLocks()
@@ -105,6 +103,8 @@ class ControllerSide:
         self._deadline = Deadline()
         self._seen: observations.Observations | None = None
         self._administer(console)
+        readiness.watch(self._trouble)  # from now on any thread may ask
+        readiness.restrain(self._restraint)
 
     def _administer(self, console: Console) -> None:
         console.routes.add("POST", "/backends/NAME/restart", self._restart)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
 
 from csi_cinderlib.errors import NotFound, OperationPending, Unsupported
 from csi_cinderlib.model.records import EMPTY
@@ -18,6 +19,7 @@ class Request:
     """What a client asks for.
 
     Attributes:
+        path: quoted, as it came.
         names: by the words in upper case of the route's pattern: `/records/KIND` gives `kind`.
         query: of the URL; of several equal keys the last one.
         body: a JSON object; empty when there is none.
@@ -48,7 +50,7 @@ class _Route:
         pairs = list(zip(self.parts, parts, strict=True))
         if any(part != pattern for pattern, part in pairs if not pattern.isupper()):
             return None
-        return {pattern.lower(): part for pattern, part in pairs if pattern.isupper()}
+        return {pattern.lower(): unquote(part) for pattern, part in pairs if pattern.isupper()}
 
 
 class Routes:

@@ -12,14 +12,14 @@ from pathlib import Path
 import click
 
 from csi_cinderlib import __version__
-from csi_cinderlib.commands import archive, bundle, options, output
-from csi_cinderlib.commands.bundle_parts import PARTS
+from csi_cinderlib.commands import archive, bundle, bundle_cluster, bundle_parts, options, output
 from csi_cinderlib.config import load
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.observe import redact
 
 MANIFEST = "MANIFEST.json"
+PARTS = bundle_parts.PARTS + bundle_cluster.PARTS
 
 
 @click.command(help="Collect what support needs, without secrets, in one file.")

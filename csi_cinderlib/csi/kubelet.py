@@ -13,7 +13,7 @@ from csi_cinderlib.csi.readiness import Readiness
 from csi_cinderlib.csi.server import Server
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.csi.v1 import pluginregistration_pb2 as registration_pb2
-from csi_cinderlib.observe import logs, web
+from csi_cinderlib.observe import logs, redact, web
 
 CSI_VERSIONS = ("1.0.0",)
 """What the kubelet asks for, of every CSI 1.x driver."""
@@ -87,7 +87,8 @@ def serve_health(address: str, socket: Path, readiness: Readiness) -> Callable[[
             return 503, TEXT, f"{trouble}\n".encode()
         is_ready, said = _probe(socket)
         if is_ready is False and must_be_ready and not readiness.stands_by:
-            return 503, TEXT, f"{'; '.join(readiness.reasons) or said}\n".encode()
+            why = redact.text("; ".join(readiness.reasons)) or said
+            return 503, TEXT, f"{why}\n".encode(errors="replace")
         return (503 if is_ready is None else 200), TEXT, f"{said}\n".encode()
 
     pages = {"/healthz": lambda: page(must_be_ready=False), "/readyz": lambda: page(must_be_ready=True)}

@@ -63,7 +63,7 @@ class Readiness:
     @property
     def restraint(self) -> str:
         """Why it is of no use yet, although it carries out calls; "" mostly."""
-        return next(filter(None, (check() for check in self._restraints)), "") if self.is_ready else ""
+        return _first(self._restraints) if self.is_ready else ""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class Readiness:
     @property
     def trouble(self) -> str:
         """Why only a restart of this process helps; "" mostly. What one back end does is never a reason."""
-        trouble = next(filter(None, (check() for check in self._checks)), "")
+        trouble = _first(self._checks)
         if trouble and trouble != self._logged:
             _log.error("this process can serve nothing and has to be restarted", reason=trouble)
         self._logged = trouble
@@ -91,3 +91,14 @@ class Readiness:
     def wait(self, seconds: float) -> bool:
         """Wait until it is ready; whether it is."""
         return self._ready.wait(seconds)
+
+
+def _first(checks: tuple[Check, ...]) -> str:
+    """What the first of them says that says anything. A bug in one must not make Probe an error, of which the sidecars end."""
+    for check in checks:
+        try:
+            if said := check():
+                return said
+        except Exception as error:
+            _log.exception("a check of the readiness failed", error)
+    return ""

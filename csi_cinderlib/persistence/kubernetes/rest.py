@@ -202,6 +202,13 @@ class Client:
     def get(self, path: str, **query: str) -> Json:
         return self._call("GET", path, query=query)
 
+    def text(self, path: str, **query: str) -> str:
+        """What is not JSON, a log say. Raises as `get`."""
+        response = self._send("GET", path, None, query, "application/json")
+        if response.status >= 400:
+            self._read(response)
+        return response.data.decode(errors="replace")
+
     def post(self, path: str, body: Json) -> Json:
         return self._call("POST", path, body)
 

@@ -110,8 +110,8 @@ def test_health_asks_over_the_socket_and_tells_alive_from_ready(directory: Path)
         assert get(port, "/readyz") == (503, "this process is still starting\n")
         readiness.standby("standby: another holds the lease")
         assert (get(port, "/healthz"), get(port, "/readyz")) == ((200, "ok\n"), (200, "ok\n"))
-        readiness.failed("the store is away")
-        assert get(port, "/readyz") == (503, "this process is still starting\n")
+        readiness.failed("the store is away: password='tr0ub4dor'")
+        assert get(port, "/readyz") == (503, "the store is away: password=***\n")
         readiness.ready()
         assert get(port, "/readyz") == (200, "ok\n")
         trouble = "all is lost"
@@ -123,3 +123,17 @@ def test_health_asks_over_the_socket_and_tells_alive_from_ready(directory: Path)
     finally:
         stop()
         server.stop(0)
+
+
+def test_a_check_that_has_a_bug_does_not_make_probe_an_error() -> None:
+    def broken() -> str:
+        raise AttributeError("not yet")
+
+    readiness = Readiness()
+    readiness.watch(broken)
+    readiness.restrain(broken)
+    assert list(readiness.reasons) == ["this process is still starting"]
+    readiness.ready()
+    assert list(readiness.reasons) == []
+    readiness.restrain(lambda: "no back end is usable")
+    assert list(readiness.reasons) == ["no back end is usable"]

@@ -92,7 +92,8 @@ def test_a_bundle_of_a_running_driver_has_every_part_and_no_secret(start: Start,
     assert stat.S_IMODE((tmp_path / "b.tar.gz").stat().st_mode) == 0o600
     told = parts(found)
     assert set(told) == set(found) - {"MANIFEST.json"}
-    assert {name: part["reason"] for name, part in told.items() if part["status"] != "ok"} == {}
+    not_ok = {name: part["status"] for name, part in told.items() if part["status"] != "ok"}
+    assert not_ok == {"kubernetes.json": "absent", "pod-logs.txt": "absent"}
     status = json.loads(found["status.json"])
     assert {each["name"]: each["state"] for each in status["backends"]}["array"] == "ready"
     assert "array says no" in found["status.json"].decode()

@@ -16,6 +16,8 @@ import grpc
 import pytest
 
 from csi_cinderlib.app.leadership import FILE
+from csi_cinderlib.commands import running as commands
+from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.model import nodes
@@ -68,6 +70,14 @@ def test_a_standby_is_not_ready_and_names_the_active_controller(site: Site) -> N
     assert Calls(leader).create("v")
     assert len(site.files()) == 1
     assert "back end ready" not in whole_log(standby)
+    active, waiting = (
+        commands.request(Settings(state_dir=each.state_dir), "GET", "/status") for each in (leader, standby)
+    )
+    assert (active["state"], active["leadership"]["role"]) == ("ready", "leader")
+    assert (waiting["state"], waiting["leadership"]["role"], waiting["backends"]) == ("standby", "standby", [])
+    assert waiting["leadership"]["holder"] == active["leadership"]["identity"]
+    with pytest.raises(commands.Refused, match=r"standby: .* holds the lease"):
+        commands.request(Settings(state_dir=standby.state_dir), "POST", "/backends/shared/restart")
 
 
 def test_the_same_names_asked_of_both_at_once_are_one_volume_each(site: Site) -> None:
