@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 Rows = Iterator[Mapping[str, Any]]
 UNREADABLE = "unreadable"
+PAGE = 2001
+"""Rows that are read before the first is printed: as many as are sorted, and one."""
 
 
 def _nodes(row: Any) -> list[str]:
@@ -136,21 +140,23 @@ def command() -> None:
 
 def print_list(kind: str, settings: Settings, format: output.Format, wanted: Filter) -> int:
     """1 when a record cannot be read. Raises InvalidRequest: nothing is what the words name."""
-    listing, unreadable, found = LISTS[kind], 0, 0
+    listing, unreadable = LISTS[kind], 0
 
     def counted(rows: Rows) -> Rows:
-        nonlocal unreadable, found
+        nonlocal unreadable
         for row in rows:
             unreadable += row.get("status") == UNREADABLE
-            found += 1
             yield row
 
-    with opening.reading(settings) as store:
-        rows_read = counted(rows(kind, settings, store, wanted))
+    with ExitStack() as open_store:
+        found = counted(rows(kind, settings, open_store.enter_context(opening.reading(settings)), wanted))
+        first = list(islice(found, PAGE))
+        if len(first) < PAGE:
+            open_store.close()  # whoever reads the output may take hours, and would hold the store's transaction
+        if wanted.words and not first:
+            raise InvalidRequest(kind, f"nothing has this id, name or claim: {', '.join(wanted.words)}")
         nothing = f"no {kind.replace('-', ' ')}" if wanted == type(wanted)() else f"no such {kind.replace('-', ' ')}"
-        output.print_rows(rows_read, format, columns=listing.columns, wide=listing.wide, nothing=nothing)
-    if wanted.words and not found:
-        raise InvalidRequest(f"get {kind}", f"nothing has this id, name or claim: {', '.join(wanted.words)}")
+        output.print_rows(chain(first, found), format, columns=listing.columns, wide=listing.wide, nothing=nothing)
     return int(unreadable > 0)
 
 

@@ -116,7 +116,7 @@ def test_a_claim_without_a_volume_is_explained_by_its_events(
         ("describe volume v", "volume 'v': is ambiguous; there are:\n  v1  shop/data  pvc-1  available"),
         ("describe volume nope", "volume 'nope': nothing has this id, name or claim"),
         ("describe vol v1", "did you mean 'volume'?|is not one of"),
-        ("get volumes nope", "get volumes: nothing has this id, name or claim: nope"),
+        ("get volumes nope", "get: volumes: nothing has this id, name or claim: nope"),
         ("get volumes --status lost", "is not one of"),
         ("get volumes --columns nope", "unknown column 'nope'"),
         ("get vols", "vols"),
