@@ -108,8 +108,8 @@ class ControllerSide:
 
     def _administer(self, console: Console) -> None:
         console.routes.add("POST", "/backends/NAME/restart", self._restart)
-        RecordRoutes(self._served_store, self._orphans, self._settling).offer(console.routes)
         console.routes.add("GET", "/backends/NAME/stacks", self._tell_stacks)
+        RecordRoutes(self._served_store, self._orphans, self._settling).offer(console.routes)
         console.status.add("leadership", self._tell_leadership)
         console.status.add("backends", self._tell_backends)
         console.log_level.follow(lambda level: self._for_running(lambda running: running.log_from(level)))

@@ -58,17 +58,18 @@ def looked_at(settings: Settings) -> Iterator[tuple[str, Store | None]]:
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[Store]:
+def reading(settings: Settings, *, whole: bool = False) -> Iterator[Store]:
     """The store for reading, by one thread, beside every process that uses it. Makes and changes nothing.
 
-    Without sealing keys, records come without their secrets.
+    Args:
+        whole: a record whose secrets cannot be opened cannot be read. Without it, and without sealing keys, it comes without them.
 
     Raises:
         ConfigurationError: there is no store, it cannot be read, or its records are known to the driver's process alone.
         StoreUnavailable: it does not answer.
     """
     sealer = Sealer(live.sealing_keys(settings))
-    opener = sealer if sealer.active else codec.UNOPENED
+    opener = sealer if sealer.active else None if whole else codec.UNOPENED
     name, options, state_dir = settings.store.plugin, settings.store.options, settings.state_dir
     if name == "sql":
         from csi_cinderlib.persistence import sql
@@ -80,7 +81,13 @@ def reading(settings: Settings) -> Iterator[Store]:
         raise ConfigurationError(
             "store.plugin", f"records of the plugin {name!r} are in the driver's process only, and none answers here"
         )
-    if name != KUBERNETES and not state_dir.is_dir():
+    if name == KUBERNETES:
+        from csi_cinderlib.persistence import kubernetes
+
+        with closing(kubernetes.open_for_reading(options, opener)) as store:
+            yield store
+        return
+    if not state_dir.is_dir():
         raise ConfigurationError("state_dir", f"no metadata store at {state_dir} (no such directory)")
     with closing(_as_it_is(settings, opener)) as store:
         yield store

@@ -47,7 +47,7 @@ def command(given: options.Given, format: output.Format, volume: str) -> int:
 
 
 def _sources(settings: Settings) -> Sources:
-    from csi_cinderlib.inspection.cluster_view import ClusterView, reach
+    from csi_cinderlib.inspection.cluster_view import ClusterView, is_expected, reach
     from csi_cinderlib.inspection.explaining import Sources
 
     @contextmanager
@@ -56,13 +56,24 @@ def _sources(settings: Settings) -> Sources:
             yield found, registry
 
     return Sources(
-        cluster=lambda: ClusterView(reach(settings)),
+        cluster=lambda: ClusterView(reach(settings)) if is_expected(settings) else None,
         store=store,
         backends=lambda found: _backends(settings, found),
+        leftover=_leftover,
         state_dir=settings.state_dir,
         driver_name=settings.driver_name,
         node_name=settings.node_name,
     )
+
+
+def _leftover(store: Any, id: str) -> str:
+    from csi_cinderlib.commands.running_store import RunningStore
+    from csi_cinderlib.inspection.explaining import leftover_in
+
+    if not isinstance(store, RunningStore):
+        return leftover_in(store, id)
+    listed = (orphan for orphan in store.orphans() if orphan["status"] == "leftover" and orphan["id"] == id)
+    return next((orphan["reason"] for orphan in listed), "")
 
 
 def _backends(settings: Settings, store: Any) -> Iterator[BackendState]:

@@ -27,7 +27,7 @@ def command(given: options.Given, file: str, skip_corrupt: bool) -> int:
     settings = options.settings(given)
     keys = Sealer(live.sealing_keys(settings))
     sealer = keys if keys.active else None
-    with stores.reading(settings) as store, progress.shown("exporting") as shown:
+    with stores.reading(settings, whole=True) as store, progress.shown("exporting") as shown:
         if file == "-":
             with standard_output.named():
                 done = transfer.write(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 Rows = Iterator[Mapping[str, Any]]
 UNREADABLE = "unreadable"
+PAGE = 2001
+"""Rows that are read before the first is printed: as many as are sorted, and one."""
 
 
 def _nodes(row: Any) -> list[str]:
@@ -53,10 +57,12 @@ class _List:
         return "age" in self.columns
 
 
+STATUSES = ("creating", "available", "extending", "deleting", "error", UNREADABLE)
+
 _FILTERS: Mapping[str, tuple[str, str, str]] = {
     "backends": ("--backend", "NAME", "Only on this back end."),
     "pools": ("--pool", "NAME", "Only in this pool."),
-    "statuses": ("--status", "STATUS", "Only with this status: creating, available, extending, deleting or error."),
+    "statuses": ("--status", "STATUS", f"Only with this status: {', '.join(STATUSES)}."),
     "nodes": ("--node", "NAME", "Only on this node."),
     "claims": ("--claim", "NAMESPACE/NAME", "Only of this claim."),
     "namespaces": ("--namespace", "NAME", "Only of claims in this namespace."),
@@ -105,8 +111,8 @@ LISTS: Mapping[str, _List] = {
     "nodes": _List(
         "List the nodes.",
         (),
-        ("id", "host", "attachments", "registered", "multipath", "ip", "iscsi"),
-        ("fibre_channel", "nvme", "has_key", "topology"),
+        ("host", "attachments", "registered", "multipath", "ip", "iscsi"),
+        ("id", "fibre_channel", "nvme", "has_key", "topology"),
     ),
     "orphans": _List(
         "List what interrupted calls left unfinished.",
@@ -134,21 +140,23 @@ def command() -> None:
 
 def print_list(kind: str, settings: Settings, format: output.Format, wanted: Filter) -> int:
     """1 when a record cannot be read. Raises InvalidRequest: nothing is what the words name."""
-    listing, unreadable, found = LISTS[kind], 0, 0
+    listing, unreadable = LISTS[kind], 0
 
     def counted(rows: Rows) -> Rows:
-        nonlocal unreadable, found
+        nonlocal unreadable
         for row in rows:
             unreadable += row.get("status") == UNREADABLE
-            found += 1
             yield row
 
-    with opening.reading(settings) as store:
-        rows_read = counted(rows(kind, settings, store, wanted))
+    with ExitStack() as open_store:
+        found = counted(rows(kind, settings, open_store.enter_context(opening.reading(settings)), wanted))
+        first = list(islice(found, PAGE))
+        if len(first) < PAGE:
+            open_store.close()  # whoever reads the output may take hours, and would hold the store's transaction
+        if wanted.words and not first:
+            raise InvalidRequest(kind, f"nothing has this id, name or claim: {', '.join(wanted.words)}")
         nothing = f"no {kind.replace('-', ' ')}" if wanted == type(wanted)() else f"no such {kind.replace('-', ' ')}"
-        output.print_rows(rows_read, format, columns=listing.columns, wide=listing.wide, nothing=nothing)
-    if wanted.words and not found:
-        raise InvalidRequest(f"get {kind}", f"nothing has this id, name or claim: {', '.join(wanted.words)}")
+        output.print_rows(chain(first, found), format, columns=listing.columns, wide=listing.wide, nothing=nothing)
     return int(unreadable > 0)
 
 
@@ -195,11 +203,12 @@ def listing_command(kind: str) -> click.Command:
 
         return print_list(kind, options.settings(given), format, Filter(**values))
 
-    decorated = output.formatted(options.configuration(callback))
+    decorated = options.configuration(output.formatted(callback))
     decorated = click.option("--error", "troubled", is_flag=True, help="Only what failed.")(decorated)
     for name in reversed(listing.filters):
         flag, metavar, help = _FILTERS[name]
-        decorated = click.option(flag, name, multiple=True, metavar=metavar, help=help)(decorated)
+        accepted = click.Choice(STATUSES) if name == "statuses" else None
+        decorated = click.option(flag, name, multiple=True, metavar=metavar, type=accepted, help=help)(decorated)
     decorated = click.argument("words", nargs=-1, metavar="[ID|NAME|CLAIM]...")(decorated)
     return click.command(kind, short_help=listing.help, help=listing.help)(decorated)
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.errors import ConfigurationError, StoreUnavailable
@@ -16,6 +17,12 @@ from csi_cinderlib.persistence.kubernetes.rest import ApiError, Client
 Json = dict[str, Any]
 WARNINGS = 3
 """Events that are told."""
+
+
+def is_expected(settings: Settings, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether these volumes may be a cluster's: else nobody misses its view."""
+    in_kubernetes = settings.kubernetes or settings.store.plugin == "kubernetes"
+    return in_kubernetes or bool(environment.get("KUBECONFIG") or environment.get("KUBERNETES_SERVICE_HOST"))
 
 
 def reach(settings: Settings, environment: Mapping[str, str] = os.environ) -> Client:
@@ -47,7 +54,7 @@ class ClusterView:
 
     def claim(self, namespace: str, name: str) -> Claim | None:
         """One that does not exist has no phase; None when it cannot be seen."""
-        found = self._get("claim", f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}")
+        found = self._get("claim", _path("/api/v1/namespaces", namespace, "persistentvolumeclaims", name))
         if found is None:
             return None
         spec, status = found.get("spec", {}), found.get("status", {})
@@ -65,7 +72,7 @@ class ClusterView:
         )
 
     def pv(self, name: str) -> PersistentVolume | None:
-        found = self._get("PersistentVolume", f"/api/v1/persistentvolumes/{name}")
+        found = self._get("PersistentVolume", _path("/api/v1/persistentvolumes", name))
         return _pv(found) if found else None
 
     def pv_of_handle(self, driver: str, handle: str) -> PersistentVolume | None:
@@ -86,7 +93,7 @@ class ClusterView:
         """That use the claim, and on which node each is."""
         return {
             item["metadata"]["name"]: str(item["spec"].get("nodeName", ""))
-            for item in self._list("pods", f"/api/v1/namespaces/{namespace}/pods")
+            for item in self._list("pods", _path("/api/v1/namespaces", namespace, "pods"))
             if any(
                 volume.get("persistentVolumeClaim", {}).get("claimName") == claim
                 for volume in item["spec"].get("volumes", ())
@@ -98,7 +105,7 @@ class ClusterView:
         query = {"fieldSelector": "type=Warning"}
         found = [
             item
-            for item in self._list("events", f"/api/v1/namespaces/{namespace}/events", query)
+            for item in self._list("events", _path("/api/v1/namespaces", namespace, "events"), query)
             if item.get("involvedObject", {}).get("name") in names
         ]
         found.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""), reverse=True)
@@ -127,6 +134,16 @@ class ClusterView:
         except StoreUnavailable as error:
             self.unseen["Kubernetes"] = str(error)
         return None
+
+
+def _path(root: str, *words: str) -> str:
+    """What an operator typed stays one word of the path."""
+    return "/".join((root, *map(_quoted, words)))
+
+
+def _quoted(word: str) -> str:
+    quoted = quote(word, safe="")
+    return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 
 def _pv(found: Json) -> PersistentVolume:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from csi_cinderlib.errors import CorruptRecord, NotFound
+from csi_cinderlib.errors import CorruptRecord, InvalidRequest, NotFound
 from csi_cinderlib.inspection import lists, rows
 from csi_cinderlib.inspection.rows import Row
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Record, Snapshot, SourceKind, Status, Volume
@@ -59,6 +60,9 @@ class Description:
 
 def matching(store: Store, kind: type[Record], word: str, now: datetime) -> list[Row]:
     """The rows of a kind that a word means: the one with exactly that id, else those whose id begins so, or of that name or claim."""
+    with suppress(NotFound, CorruptRecord, InvalidRequest):  # most ask for an id, and then not all records need be read
+        record: Any = store.get(kind, word)  # type: ignore[type-var]  # mypy cannot bind R to a union
+        return [{"id": record.id}]
     listed = list(_LISTS[kind](store, lists.Filter(words=(word,)), now))
     exact = [row for row in listed if row["id"] == word]
     return exact or listed

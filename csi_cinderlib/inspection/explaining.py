@@ -19,20 +19,25 @@ from csi_cinderlib.model.records import Attachment, Node, Snapshot, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk
 
+UNKNOWN = "unknown"
+"""The phase of a claim that a record names, and the cluster was not asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Where to look.
 
     Attributes:
-        cluster: opens the Kubernetes API; raises DriverError where it cannot be reached.
+        cluster: opens the Kubernetes API; None where there is none. Raises DriverError where it cannot be reached.
         store: opens the metadata store and where nodes register (None: cannot be seen); raises DriverError.
         backends: what the running driver says of its back ends.
+        leftover: what may be left on the array under a volume's id, or "".
     """
 
-    cluster: Callable[[], ClusterView]
+    cluster: Callable[[], ClusterView | None]
     store: Callable[[], AbstractContextManager[tuple[Store, Store | None]]]
     backends: Callable[[Store], Iterable[BackendState]]
+    leftover: Callable[[Store, str], str]
     state_dir: Path
     driver_name: str
     node_name: str = ""
@@ -94,9 +99,10 @@ def _after_store(seen: Observed, view: ClusterView) -> Observed:
             seen.driver_name, seen.record.id
         )
     claim = seen.claim
-    if claim is None and pv is not None and pv.claim:
-        namespace, _, name = pv.claim.partition("/")
-        claim = view.claim(namespace, name)
+    if claim is None or claim.phase == UNKNOWN:
+        wanted = pv.claim if pv is not None else f"{claim.namespace}/{claim.name}" if claim is not None else ""
+        namespace, _, name = wanted.partition("/")
+        claim = (view.claim(namespace, name) if name else None) or claim
     return replace(seen, pv=pv, claim=claim, cluster_attachments=view.attachments(pv.name) if pv is not None else ())
 
 
@@ -108,7 +114,7 @@ def _from_store(seen: Observed, store: Store, registry: Store | None, sources: S
     try:
         record = store.get(Volume, id)
     except NotFound:
-        return replace(seen, leftover=_leftover(store, id))
+        return replace(seen, leftover=sources.leftover(store, id))
     except CorruptRecord as error:
         return replace(seen, record_problem=str(error))
     attachments = tuple(walk(store, Attachment, {"volume_id": record.id}))
@@ -120,7 +126,7 @@ def _from_store(seen: Observed, store: Store, registry: Store | None, sources: S
         snapshots=sum(1 for _ in walk(store, Snapshot, {"volume_id": record.id})),
         backend=states.get(record.backend, BackendState(name=record.backend)),
         registered=_registered(attachments, registry),
-        leftover=_leftover(store, record.id),
+        leftover=sources.leftover(store, record.id),
         claim=seen.claim or _claim_of(record),
     )
 
@@ -139,10 +145,11 @@ def _volume_id(seen: Observed, store: Store) -> str:
 def _claim_of(record: Volume) -> Claim | None:
     """As the record names it: that it exists still is not known."""
     namespace, _, name = labels.claim(record.labels).partition("/")
-    return Claim(namespace=namespace, name=name, phase="unknown", volume_name=record.name) if name else None
+    return Claim(namespace=namespace, name=name, phase=UNKNOWN, volume_name=record.name) if name else None
 
 
-def _leftover(store: Store, id: str) -> str:
+def leftover_in(store: Store, id: str) -> str:
+    """What is noted under that id in a store, as a clause, or ""."""
     found = (leftover for _, leftover in leftovers.walk(store) if leftover is not None and leftover.id == id)
     return next((f"{leftover.name} on back end {leftover.backend!r}: {leftover.reason}" for leftover in found), "")
 
@@ -188,7 +195,7 @@ class Branch:
 
 def branches(seen: Observed) -> Iterator[Branch]:
     if (claim := seen.claim) is not None:
-        state = "does not exist" if not claim.phase else ("state unknown" if claim.phase == "unknown" else claim.phase)
+        state = "does not exist" if not claim.phase else ("state unknown" if claim.phase == UNKNOWN else claim.phase)
         pods = tuple(Branch(f"pod {pod} on {node or 'no node yet'}") for pod, node in claim.pods.items())
         events = tuple(Branch(f"event: {text}") for text in claim.warnings)
         yield Branch(

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,7 @@ def look(state_dir: Path, volume_id: str, *, name: str = "") -> HostView | None:
     answer = ask(lambda: asdict(_looked_at(view, record)), SECONDS)
     if answer is None:
         silent = view.device or record.staging_path
-        kept = {**asdict(view), "problem": f"{silent} has not answered for {SECONDS:.0f} s", "mounts": ()}
-        return HostView(**kept)
+        return replace(view, problem=f"{silent} has not answered for {SECONDS:.0f} s")
     return HostView(**{**answer, "mounts": tuple(Mounted(**mount) for mount in answer["mounts"])})
 
 
@@ -77,6 +76,13 @@ def _record(state_dir: Path, volume_id: str) -> StageRecord | None:
 
 
 def _looked_at(view: HostView, record: StageRecord) -> HostView:
+    try:
+        return _with_device(view, record)
+    except HostError as error:
+        return replace(view, problem=str(error))
+
+
+def _with_device(view: HostView, record: StageRecord) -> HostView:
     problem, paths, errors = "", {}, ""
     if record.device is not None:
         problem = health.device_problem(record.device)
@@ -84,8 +90,7 @@ def _looked_at(view: HostView, record: StageRecord) -> HostView:
             paths = {disk.name: disk.state for disk in scsi.disks(record.device.path)}
         with suppress(HostError):
             errors = health.errors_noted(record.device.path) if record.fs_type.startswith("ext") else ""
-    kept = {**asdict(view), "problem": problem, "paths": paths, "errors": errors}
-    return HostView(**{**kept, "mounts": tuple(_mounts(record))})
+    return replace(view, problem=problem, paths=paths, errors=errors, mounts=tuple(_mounts(record)))
 
 
 def _mounts(record: StageRecord) -> Iterator[Mounted]:

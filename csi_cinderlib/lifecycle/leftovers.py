@@ -56,7 +56,7 @@ def why(name_taken: str) -> str:
 def refuse_restored(kind: str, id: str, name_taken: str) -> None:
     """Raises NameTaken when nobody knows whether there is such an object: made anew, it would be there twice or overwritten."""
     if name_taken == RESTORED:
-        raise NameTaken(kind, id, f"{name_taken}: look at the back end, and then `csi-cinderlib orphans --forget {id}`")
+        raise NameTaken(kind, id, f"{name_taken}: look at the back end, and then `csi-cinderlib orphans forget {id}`")
 
 
 def note(store: Store, leftover: Leftover) -> None:

@@ -361,7 +361,7 @@ def _orphan(record: Stuck, reason: str, *, due: bool = False, fix: str = "", ins
         backend=record.backend,
         node=nodes.shown(attachment.node_id, attachment.connector) if attachment else "",
         volume_id=record.volume_id if isinstance(record, Attachment | Snapshot) else "",
-        status=record.status,
+        status=str(record.status),
         owner=record.owner,
         created_at=record.created_at,
         due=due,

@@ -42,6 +42,19 @@ def open_store(
     return store
 
 
+def open_for_reading(options: Mapping[str, object], sealer: Sealer | None) -> KubernetesStore:
+    """The same for a look, which needs no more rights than to what it reads.
+
+    Raises:
+        ConfigurationError: an option is wrong, or the definitions are missing.
+        StoreUnavailable: the API server does not answer.
+    """
+    reached = access(options)
+    store = KubernetesStore(Client(reached, connections=1), reached.namespace, sealer)
+    store.check_definitions()
+    return store
+
+
 def open_for_node(options: Mapping[str, object]) -> KubernetesStore:
     """The same for a node, which may write its own `Node` record and nothing else, so nothing is checked beforehand."""
     reached = access(options)

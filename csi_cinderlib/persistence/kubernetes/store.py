@@ -54,7 +54,20 @@ class KubernetesStore:
         """Of the objects of volumes that were read lately, by the volumes' ids."""
 
     def check(self) -> None:
-        """That the definitions are installed, in our version, and that we may read them.
+        """That the definitions are installed, in our version, and that we may list every kind.
+
+        Raises:
+            ConfigurationError: says what to do.
+        """
+        self.check_definitions()
+        for kind in RESOURCES:
+            try:
+                self.page(kind, limit=1)  # type: ignore[type-var]  # mypy cannot bind R to a union
+            except StoreUnavailable as error:
+                raise ConfigurationError("store", f"{kind_name(kind)} records cannot be listed: {error}") from None
+
+    def check_definitions(self) -> None:
+        """That the definitions are installed, in our version.
 
         Raises:
             ConfigurationError: says what to do.
@@ -71,11 +84,6 @@ class KubernetesStore:
             raise ConfigurationError(
                 "store", f"the custom resources {', '.join(missing)} ({GROUP}) are {state}: {advice}"
             )
-        for kind in RESOURCES:
-            try:
-                self.page(kind, limit=1)  # type: ignore[type-var]  # mypy cannot bind R to a union
-            except StoreUnavailable as error:
-                raise ConfigurationError("store", f"{kind_name(kind)} records cannot be listed: {error}") from None
 
     def _versions(self) -> str:
         """Which versions of our definitions there are; "" where ours is among them, or none."""

@@ -11,11 +11,14 @@ import pytest
 
 from csi_cinderlib import cli
 from csi_cinderlib.app.stores import everything
+from csi_cinderlib.config.settings import SealingKey
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Provider, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.plugins import open_store
+from csi_cinderlib.sealing import Sealer
 
+KEY = SealingKey(id="k1", key="pyF05b7aY1J3Hn5XpaT1CD2ADRM1sV0dQ8bq1q2SnYo=")
 VOLUME = Volume(
     id="v1",
     name="pvc-1",
@@ -249,6 +252,19 @@ def test_an_export_is_sealed_when_there_are_keys(
     assert "geheim" not in (tmp_path / "backup").read_text()
     assert run("import", tmp_path / "other", "--config", str(config), str(tmp_path / "backup")) == 0
     assert run("import", tmp_path / "third", str(tmp_path / "backup")) == 1
+
+
+def test_a_sealed_store_is_listed_without_its_keys_and_not_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store("sql", state_dir=tmp_path / "state", sealer=Sealer([KEY]))
+    store.add(VOLUME)
+    store.close()
+    assert run("get volumes", tmp_path / "state", "-o", "name") == 0
+    assert capsys.readouterr().out == "v1\n"
+    assert run("export", tmp_path / "state", str(tmp_path / "backup")) == 1
+    assert "cannot be read: the export would lack it" in capsys.readouterr().err
+    assert not (tmp_path / "backup").exists()
 
 
 def test_an_export_overwrites_nothing(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

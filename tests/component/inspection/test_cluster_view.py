@@ -130,6 +130,14 @@ def test_a_cluster_that_does_not_answer_is_named_once(api: ApiServer, tmp_path: 
     assert view.unseen.keys() == {"Kubernetes"}
 
 
+@pytest.mark.parametrize("name", ["../../secrets/token", "a/b", "data?x=1", "..", "."])
+def test_what_is_typed_stays_one_word_of_the_path(view: ClusterView, api: ApiServer, name: str) -> None:
+    assert view.claim("shop", name) == Claim(namespace="shop", name=name)
+    ((_, path),) = api.asked
+    assert path.startswith(f"{CORE}/persistentvolumeclaims/")
+    assert path.count("/") == CORE.count("/") + 2
+
+
 def test_nothing_but_reads_is_asked(view: ClusterView, api: ApiServer) -> None:
     view.claim("shop", "data")
     view.pv_of_handle("csi.cinderlib.io", "v1")
