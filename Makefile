@@ -53,7 +53,7 @@ docs: $(VENV) ## Write the reference pages from the code
 	@$(BIN)/python -m scripts.generate catalogue docs
 
 site: $(VENV) ## Build the documentation as a site, into build/site
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 chart: $(VENV) ## Write what is made in the chart: definitions, README, snapshots of its tests
 	@$(BIN)/python -m tools --required helm
