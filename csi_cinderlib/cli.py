@@ -5,6 +5,7 @@ A command's module has `command`, a click command or group. Its callback returns
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -92,9 +93,11 @@ def program() -> None:
 
 def command_of(name: str) -> click.Command:
     """Imports the command's module."""
+    gc.disable()  # imports make much and free little
     module = importlib.import_module(
         f"csi_cinderlib.commands.{'import_' if name == 'import' else name.replace('-', '_')}"
     )
+    gc.enable()
     command = cast("click.Command", module.command)
     command.name, command.help = name, COMMANDS[name]
     return command

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from csi_cinderlib.commands import output
@@ -34,7 +36,9 @@ def command(context: click.Context, shell: str) -> int:
 
 
 def answer(program: click.Command, instruction: str) -> int:
-    """Print what the script asks for in COMP_WORDS and COMP_CWORD. Returns 1 for an unknown instruction."""
+    """Print what the script asks for in COMP_WORDS and COMP_CWORD. Returns 1 if that fails, in silence: it is in somebody's prompt."""
     from click.shell_completion import shell_complete
 
-    return shell_complete(program, {}, str(program.name), VARIABLE, instruction)
+    with suppress(Exception):
+        return shell_complete(program, {}, str(program.name), VARIABLE, instruction)
+    return 1

@@ -59,10 +59,11 @@ def command(words: Sequence[str], protocol: str, missing: bool, format: output.F
         found = search.search(known, words, protocol or "")
     except InvalidRequest as error:
         raise click.UsageError(error.problem) from None
-    listed = [driver for driver in found if _missing(driver)] if missing else found
-    is_list = format.columns or format.kind in (output.Kind.WIDE, output.Kind.NAME)
-    if is_list or not words or len(found) > 1:
-        output.print_rows(map(_row, listed), format, columns=COLUMNS, wide=WIDE, nothing="no drivers")
+    if missing:
+        found = [driver for driver in found if _missing(driver)]
+    is_list = not words or len(found) != 1 or format.columns or format.kind in (output.Kind.WIDE, output.Kind.NAME)
+    if is_list:
+        output.print_rows(map(_row, found), format, columns=COLUMNS, wide=WIDE, nothing="no drivers")
     elif format.kind in (output.Kind.JSON, output.Kind.YAML):
         output.print_object(_whole(found[0], known), format)
     else:

@@ -105,16 +105,16 @@ def _override(name: str, metavar: str, help: str, *, default: str = "") -> Calla
     )
 
 
+def quiet(given: Given) -> Settings:
+    """The settings, with errors alone logged unless the command line or the environment names a level: the file's is that of `serve`."""
+    found = settings(given)
+    level = given.overrides.log_level or os.environ.get(load.VARIABLES["log_level"])
+    return found if level else replace(found, log=replace(found.log, level="error"))
+
+
 def settings(given: Given) -> Settings:
     """Raises ConfigurationError or InvalidRequest."""
     paths = given.config or tuple(filter(None, [os.environ.get(CONFIG_VARIABLE)]))
     if len(paths) > 1:
         raise InvalidRequest("--config", "may be given once")
     return load.load(Path(paths[0]) if paths else None, overrides=given.overrides)
-
-
-def quiet(given: Given) -> Settings:
-    """The settings, with errors alone logged unless the command line or the environment names a level: the file's is that of `serve`."""
-    found = settings(given)
-    level = given.overrides.log_level or os.environ.get(load.VARIABLES["log_level"])
-    return found if level else replace(found, log=replace(found.log, level="error"))

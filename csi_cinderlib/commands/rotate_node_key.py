@@ -42,8 +42,8 @@ def command(given: options.Given, forget_old: bool) -> int:
 
 
 def _forget_old(keys: OwnKeys) -> str:
-    return f"{keys.forget_old()} old keys of node {keys.node} removed"
+    return f"node {keys.node}: old keys removed: {keys.forget_old()}"
 
 
 def _add(keys: OwnKeys) -> str:
-    return f"node {keys.node} has the key {keys.add().id} from now on"
+    return f"node {keys.node}: new key {keys.add().id}"

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 NAME = "standard output"
 
@@ -20,6 +21,8 @@ def reopen() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    if isinstance(sys.stdout, TextIOWrapper):  # a locale may lack characters that names on arrays have
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def discard() -> None:

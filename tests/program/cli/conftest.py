@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.node.own_keys import OwnKeys
 from tests.support import exports
 
 UNWANTED = ("CSI_", "CINDERLIB_CONFIG", "CINDERLIB_LOG", "PYTHONUNBUFFERED", "PYTHONIOENCODING")
@@ -19,12 +20,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Where the commands run: with a configuration, an export and the state directory that it was imported into."""
+    """Where the commands run: with a configuration, an export, and a state directory `node` with a key."""
     (tmp_path / "config.yaml").write_text(
         "backends:\n  local:\n    driver: csi_cinderlib.drivers.loopfile.LoopFileDriver\n"
         f"    options: {{loopfile_directories: [one:{tmp_path / 'volumes'}]}}\n"
     )
     exports.write(tmp_path / "backup", 6)
+    (tmp_path / "node").mkdir(mode=0o700)
+    OwnKeys(tmp_path / "node", "n2").add()
     return tmp_path
 
 

@@ -59,3 +59,9 @@ def test_the_script_is_valid_for_bash_and_starts_no_other_program(run: Run) -> N
 @pytest.mark.parametrize(("shell", "word"), [("zsh", "#compdef csi-cinderlib"), ("fish", "complete --no-files --command csi-cinderlib")])  # fmt: skip
 def test_there_are_scripts_for_other_shells(shell: str, word: str, run: Run) -> None:
     assert word in run(f"csi-cinderlib completion {shell}").stdout
+
+
+@pytest.mark.parametrize("instruction", ["bash_complete", "nonsense", "bash_nonsense"])
+def test_a_completion_that_fails_prints_nothing_into_the_prompt(instruction: str, run: Run) -> None:
+    done = run(f"_CSI_CINDERLIB_COMPLETE={instruction} csi-cinderlib")
+    assert (done.returncode, done.stdout) == (1, "")

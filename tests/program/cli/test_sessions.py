@@ -18,6 +18,7 @@ SESSIONS = sorted((Path(__file__).parent / "sessions").glob("*.txt"))
 VARYING = (
     (r"\d+\.\d+ GiB free of \d+\.\d+ GiB", "N GiB free of N GiB"),
     (r"[\w-]{43}=", "KEY"),
+    (r"new key \S+", "new key ID"),
     (r"csi-cinderlib \d+\.\d+\.\d+", "csi-cinderlib VERSION"),
 )
 """What is different in each run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def test_a_reader_that_stops_reading_ends_a_command_in_silence(prepared: str, cl
 def refused(line: str, words: str, reason: str, run: Run) -> None:
     """The command fails, in one line with its name and the reason."""
     done = run(line)
-    name = "csi-cinderlib" if words.startswith("--") else f"csi-cinderlib {words.split(maxsplit=1)[0]}"
+    name = "csi-cinderlib" if words.startswith("--") else f"csi-cinderlib {words.split(maxsplit=1)[0]}: standard output"
     assert (done.returncode, len(done.stdout.splitlines())) == (1, 1), done.stdout
     assert done.stdout.startswith(f"{name}: ") and done.stdout.endswith(f": {reason}\n")
 
@@ -94,10 +95,18 @@ def test_closed_standard_error_does_not_move_messages_to_standard_output(run: Ru
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_text_that_the_locale_cannot_show_is_escaped(run: Run, directory: Path) -> None:
-    done = run("PYTHONIOENCODING=ascii csi-cinderlib drivers prophetstör")
-    assert done.returncode == 2
-    assert "no driver matches 'prophetst\\xf6r'" in done.stdout
+@pytest.mark.parametrize(
+    ("format", "shown"),
+    [("table", "\\xf6-volume"), ("name", "\\xf6-volume"), ("json", '"\\u00f6-volume"'), ("yaml", '"\\xF6-volume"')],
+)
+def test_text_that_the_locale_cannot_show_is_escaped(format: str, shown: str, run: Run, directory: Path) -> None:
+    program = (
+        "from csi_cinderlib.commands.output import Format, Kind, print_rows; "
+        "from csi_cinderlib.observe import standard_output; standard_output.reopen(); "
+        f"print_rows([dict(id='\u00f6-volume')], Format(Kind('{format}')), columns=['id'], nothing='')"
+    )
+    done = run(f"PYTHONIOENCODING=ascii {sys.executable} -c {shlex.quote(program)}")
+    assert (done.returncode, shown in done.stdout) == (0, True), done.stdout
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
