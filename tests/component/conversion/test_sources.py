@@ -161,7 +161,7 @@ def test_references_to_references_end() -> None:
 
 def test_thousands_of_unknown_options_do_not_hide_the_others() -> None:
     """Similar names are looked for a few times only: that takes long."""
-    text = CONF + "".join(f"volume_groups{index} = x\n" for index in range(3000)) + "chap_password = $volume_group\n"
+    text = CONF + "".join(f"volume_group{index:02} = x\n" for index in range(3000)) + "chap_password = $volume_group\n"
     converted = convert(text)
     assert converted.backends[0].options == {"volume_group": "vg", "chap_password": "vg"}
     suggested = [note for note in converted.notes if "did you mean" in note.reason]
