@@ -5,19 +5,25 @@ A command's module has `command`, a click command or group. Its callback returns
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from csi_cinderlib import __version__
-from csi_cinderlib.commands import output
+from csi_cinderlib.commands import completion, output
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.errors import ConfigurationError, DriverError, InvalidRequest
+from csi_cinderlib.observe import standard_output
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 PROGRAM = "csi-cinderlib"
 
@@ -38,6 +44,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "Check this host for the tools a node needs.",
         "new-key": "Make a key that seals secrets.",
         "rotate-node-key": "Give this node a new key.",
+        "completion": "Print a script for completion in bash, zsh or fish.",
     }
 )
 """Every command and what it does. `csi_cinderlib.commands` has a module for each, of the same name with _ for -, and `import_` for import."""
@@ -60,6 +67,14 @@ class _Commands(click.Group):
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         return command_of(name) if name in COMMANDS else None
 
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Without importing any of them."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=COMMANDS[name]) for name in names]
+        return commands or super().shell_complete(context, incomplete)
+
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -79,9 +94,11 @@ def program() -> None:
 
 def command_of(name: str) -> click.Command:
     """Imports the command's module."""
+    gc.disable()  # imports make much and free little
     module = importlib.import_module(
         f"csi_cinderlib.commands.{'import_' if name == 'import' else name.replace('-', '_')}"
     )
+    gc.enable()
     command = cast("click.Command", module.command)
     command.name, command.help = name, COMMANDS[name]
     return command
@@ -90,16 +107,20 @@ def command_of(name: str) -> click.Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 failed, 2 bad input (named on standard error), 130 stopped by Ctrl-C."""
     words = sys.argv[1:] if argv is None else list(argv)
+    standard_output.reopen()
+    if asked := os.environ.get(completion.VARIABLE):
+        return completion.answer(program, asked)
     name = " ".join((PROGRAM, *[word for word in words if not word.startswith("-")][:1]))
     try:
         return _run(words)
     except click.UsageError as error:
-        return _fail(_describe_misuse(error), 2)
+        return _fail(_describe_misuse(error, name), 2)
     except DriverError as error:
         return _fail(f"{name}: {error}", 2 if isinstance(error, ConfigurationError | InvalidRequest) else 1)
     except OSError as error:
         return _end_output(name, error)
     except KeyboardInterrupt:
+        standard_output.discard()
         return 130
 
 
@@ -113,26 +134,26 @@ def _run(words: Sequence[str]) -> int:
     return code
 
 
-def _describe_misuse(error: click.UsageError) -> str:
+def _describe_misuse(error: click.UsageError, name: str) -> str:
     message = error.format_message()
-    if isinstance(error, click.exceptions.NoArgsIsHelpError) or error.ctx is None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return message
-    if isinstance(error, click.exceptions.NoSuchCommand) and error.ctx.command is program:
+    if isinstance(error, click.exceptions.NoSuchCommand) and error.ctx and error.ctx.command is program:
         message = unknown("command", error.command_name, COMMANDS)
-    path = error.ctx.command_path
+    path = error.ctx.command_path if error.ctx else name
     return f"{path}: {message[:1].lower()}{message[1:]}\nTry '{path} --help'."
 
 
 def _fail(message: str, code: int) -> int:
-    if sys.stderr is not None:  # else it would go to standard output
-        output.print_text(message, sys.stderr)
+    with suppress(OSError):
+        output.print_text(message, sys.stderr, flush=True)
     return code
 
 
 def _end_output(name: str, error: OSError) -> int:
     """Of an error that no command expects: 0 if the reader of the output went away."""
-    if error.filename in (None, output.STANDARD_OUTPUT) and sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else it fails again at the end of the process
+    if error.filename in (None, standard_output.NAME):
+        standard_output.discard()
     if isinstance(error, BrokenPipeError):
         return 0
     return _fail(f"{name}: {error.filename or 'cannot write'}: {error.strerror}", 1)

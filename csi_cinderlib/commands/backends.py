@@ -16,7 +16,7 @@ def command() -> None:
     short_help="End a back end's process.",
     help="End the process of back end NAME at once; the controller starts the next one.",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=options.complete_backend)
 @options.configuration
 def restart(given: options.Given, name: str) -> int:
     """0 once the process has ended. Raises NotFound or HostError."""

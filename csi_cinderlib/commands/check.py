@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -44,25 +44,25 @@ CAPABILITIES = (
 """Beyond what every driver can: volumes, clones, connections."""
 
 
-def _seconds(_context: click.Context, _option: click.Parameter, seconds: float) -> float:
-    if not 0 < seconds < math.inf:
-        raise click.BadParameter("must be a number of seconds above 0")
-    return seconds
+def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise click.BadParameter(f"{text!r} is not a number of seconds above 0")
 
 
 @click.command()
 @click.option(
     "--timeout",
-    type=float,
     callback=_seconds,
-    default=TIMEOUT,
+    default=str(TIMEOUT),
     metavar="SECONDS",
     help=f"Limit for the set-up of each back end, and for each step after it. [default: {TIMEOUT:.0f}]",
 )
 @options.configuration
 def command(given: options.Given, timeout: float) -> int:
     """2 when a setting is wrong, 1 when something does not answer; each part is tried, whatever the others did."""
-    settings = options.settings(given)
+    settings = options.quiet(given)
     code = 0 if settings.mode is Mode.NODE else _try_store(settings)
     return max(code, _try_backends(settings, timeout))
 
@@ -94,7 +94,7 @@ def _try_backends(settings: Settings, timeout: float) -> int:
     """All at once, each in a process of its own, as in a controller; told in the order of the configuration."""
     from csi_cinderlib.observe import logs
 
-    logs.configure(format=settings.log.format, level="error")
+    logs.configure(format=settings.log.format, level=settings.log.level)
     found = live.backends(settings)
     with removal.temporary_directory("csi-cinderlib-check-", patience=timeout) as directory:
         backends = [_make(one, settings, directory, len(found.backends), timeout) for one in found.backends]
@@ -148,7 +148,7 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
             state_dir=directory,
             cinder_defaults=settings.cinder_defaults,
             traits=store.traits,
-            log=replace(settings.log, format=logs.resolve(settings.log.format, sys.stderr), level="error"),
+            log=replace(settings.log, format=logs.resolve(settings.log.format, sys.stderr)),
             is_first=is_first,
         )
 

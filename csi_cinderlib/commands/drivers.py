@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csi_cinderlib.commands import output
+from csi_cinderlib.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
@@ -54,10 +55,15 @@ def command(words: Sequence[str], protocol: str, missing: bool, format: output.F
     from csi_cinderlib.backend import catalogue, search
 
     known = catalogue.load()
-    found = search.search(known, words, protocol or "")
-    listed = [driver for driver in found if _missing(driver)] if missing else found
-    if not words or len(found) > 1 or format.kind is output.Kind.NAME or format.columns:
-        output.print_rows(map(_row, listed), format, columns=COLUMNS, wide=WIDE, nothing="no drivers")
+    try:
+        found = search.search(known, words, protocol or "")
+    except InvalidRequest as error:
+        raise click.UsageError(error.problem) from None
+    if missing:
+        found = [driver for driver in found if _missing(driver)]
+    is_list = not words or len(found) != 1 or format.columns or format.kind in (output.Kind.WIDE, output.Kind.NAME)
+    if is_list:
+        output.print_rows(map(_row, found), format, columns=COLUMNS, wide=WIDE, nothing="no drivers")
     elif format.kind in (output.Kind.JSON, output.Kind.YAML):
         output.print_object(_whole(found[0], known), format)
     else:

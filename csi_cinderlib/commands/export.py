@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from csi_cinderlib.commands import options, output
+from csi_cinderlib.observe import progress, standard_output
 
 
 @click.command(
@@ -26,12 +27,15 @@ def command(given: options.Given, file: str, skip_corrupt: bool) -> int:
     settings = options.settings(given)
     keys = Sealer(live.sealing_keys(settings))
     sealer = keys if keys.active else None
-    with stores.opened(settings) as store:
+    with stores.opened(settings) as store, progress.shown("exporting") as shown:
         if file == "-":
-            done = transfer.write(store, sys.stdout.buffer, sealer=sealer, skip_corrupt=skip_corrupt)
-            sys.stdout.buffer.flush()
+            with standard_output.named():
+                done = transfer.write(
+                    store, sys.stdout.buffer, sealer=sealer, skip_corrupt=skip_corrupt, progress=shown
+                )
+                sys.stdout.buffer.flush()
         else:
-            done = transfer.export(store, Path(file), sealer=sealer, skip_corrupt=skip_corrupt)
+            done = transfer.export(store, Path(file), sealer=sealer, skip_corrupt=skip_corrupt, progress=shown)
     for kind, id in done.corrupt:
         output.print_text(f"left out: {kind} {id}", sys.stderr)
     output.print_text(str(done), sys.stderr)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import click
 
 from csi_cinderlib.commands import options, output
+from csi_cinderlib.observe import progress
 
 
 @click.command(epilog="FILE is what export wrote, or - for standard input.")
@@ -28,12 +29,12 @@ def command(given: options.Given, file: str) -> int:
     settings = options.settings(given)
     keys = Sealer(live.sealing_keys(settings))
     sealer = keys if keys.active else None
-    with stores.opened(settings) as store:
+    with stores.opened(settings) as store, progress.shown("importing") as shown:
         if file == "-":
             with _rewindable(sys.stdin.buffer) as stream:
-                done = transfer.read(store, stream, sealer=sealer, name="standard input")
+                done = transfer.read(store, stream, sealer=sealer, name="standard input", progress=shown)
         else:
-            done = transfer.import_(store, Path(file), sealer=sealer)
+            done = transfer.import_(store, Path(file), sealer=sealer, progress=shown)
     output.print_text(str(done), sys.stderr)
     return 0
 

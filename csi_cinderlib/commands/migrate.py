@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from csi_cinderlib.commands import options, output
+from csi_cinderlib.observe import progress
 
 
 @click.command()
@@ -13,15 +14,16 @@ def command(given: options.Given) -> int:
     """Raises ConfigurationError or StoreUnavailable."""
     settings = options.settings(given)
     if settings.store.plugin != "sql":
-        output.print_text(f"the store {settings.store.plugin} has no tables: nothing to do")
+        output.print_text(f"store {settings.store.plugin} has no tables; nothing to migrate")
         return 0
     from csi_cinderlib.persistence.sql import migrate
 
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    done = migrate(settings.store.options, state_dir=settings.state_dir)
+    with progress.shown("migrating the tables"):
+        done = migrate(settings.store.options, state_dir=settings.state_dir)
     output.print_text(
-        "the tables are those of this version"
+        f"schema is up to date: {done.after}"
         if done.before == done.after
-        else f"schema {done.before or 'none'} -> {done.after}"
+        else f"schema migrated: {done.before or 'none'} -> {done.after}"
     )
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import click
 
 from csi_cinderlib.config import load
 from csi_cinderlib.config.settings import Settings
-from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.errors import DriverError, InvalidRequest
 
 CONFIG_VARIABLE = "CINDERLIB_CONFIG"
 
@@ -56,7 +57,7 @@ def configuration(callback: Callback) -> Callback:
 def service(callback: Callback) -> Callback:
     """What only a serving process has; goes below `configuration`."""
     for option in (
-        node_name,
+        _override("node_name", "NAME", "This node's name.", default="the host's name"),
         _override("endpoint", "SOCKET", "unix:///PATH or a path.", default=f"STATE_DIR/{load.SOCKET}"),
         _override("mode", "MODE", "Mode: controller, node or all.", default="all"),
     ):
@@ -66,15 +67,49 @@ def service(callback: Callback) -> Callback:
 
 def node_name(callback: Callback) -> Callback:
     """Goes below `configuration`."""
-    return _override("node_name", "NAME", "This node's name.", default="the host's name")(callback)
+    return _override("node_name", "NAME", "This node's name.")(callback)
+
+
+_CHOICES = {
+    "mode": ("controller", "node", "all"),
+    "log_format": ("auto", "json", "text"),
+    "log_level": ("debug", "info", "warning", "error"),
+}
+"""For completion. What is wrong is told where the settings are read, since the file and the environment have them as well."""
+
+
+def complete_backend(context: click.Context, _argument: click.Parameter, incomplete: str) -> list[str]:
+    """The names of back ends in the configuration; none if it cannot be read."""
+    from csi_cinderlib.config import live
+
+    given = Given(context.params.get("config") or (), load.Overrides())
+    with suppress(DriverError, OSError):
+        names = [backend.name for backend in live.backends(settings(given)).backends]
+        return [name for name in names if name.startswith(incomplete)]
+    return []
 
 
 def _override(name: str, metavar: str, help: str, *, default: str = "") -> Callable[[Callback], Callback]:
     notes = [f"env: {load.VARIABLES[name]}", *([f"default: {default}"] if default else [])]
     kind = click.Path() if metavar == "DIR" else None
+    choices = _CHOICES.get(name, ())
     return click.option(
-        f"--{name.replace('_', '-')}", name, metavar=metavar, type=kind, help=f"{help} [{'; '.join(notes)}]"
+        f"--{name.replace('_', '-')}",
+        name,
+        metavar=metavar,
+        type=kind,
+        shell_complete=(lambda _context, _option, word: [choice for choice in choices if choice.startswith(word)])
+        if choices
+        else None,
+        help=f"{help} [{'; '.join(notes)}]",
     )
+
+
+def quiet(given: Given) -> Settings:
+    """The settings, with errors alone logged unless the command line or the environment names a level: the file's is that of `serve`."""
+    found = settings(given)
+    level = given.overrides.log_level or os.environ.get(load.VARIABLES["log_level"])
+    return found if level else replace(found, log=replace(found.log, level="error"))
 
 
 def settings(given: Given) -> Settings:

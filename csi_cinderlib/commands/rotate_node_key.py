@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from csi_cinderlib.commands import options, output
+from csi_cinderlib.observe import progress
+
+if TYPE_CHECKING:
+    from csi_cinderlib.node.own_keys import OwnKeys
 
 
 @click.command()
@@ -22,14 +28,22 @@ def command(given: options.Given, forget_old: bool) -> int:
 
     settings = options.settings(given)
     if not settings.node_name:
-        raise ConfigurationError("node_name", "must be given: a key belongs to a node")
+        raise ConfigurationError("node_name", "is required; give --node-name or CINDERLIB_NODE_NAME")
     keys = OwnKeys(settings.state_dir, settings.node_name)
     if not keys.read():
         raise ConfigurationError(
-            "state_dir", f"{settings.state_dir} holds no key of node {keys.node!r}: one is made when it registers"
+            "state_dir",
+            f"{settings.state_dir} holds no key of node {keys.node!r}; the node makes one when it registers",
         )
-    if forget_old:
-        output.print_text(f"{keys.forget_old()} old keys of node {keys.node} removed")
-    else:
-        output.print_text(f"node {keys.node} has the key {keys.add().id} from now on")
+    with progress.shown("changing the keys"):  # another process may be changing them
+        message = _forget_old(keys) if forget_old else _add(keys)
+    output.print_text(message)
     return 0
+
+
+def _forget_old(keys: OwnKeys) -> str:
+    return f"node {keys.node}: old keys removed: {keys.forget_old()}"
+
+
+def _add(keys: OwnKeys) -> str:
+    return f"node {keys.node}: new key {keys.add().id}"

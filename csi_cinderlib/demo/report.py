@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
+from csi_cinderlib.observe import progress, standard_output
+
 
 @dataclass(slots=True)
 class Step:
@@ -125,7 +127,8 @@ class Report:
 
     def section(self, title: str) -> None:
         self._section = title
-        self.view.section(title)
+        with standard_output.named():
+            self.view.section(title)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
@@ -133,7 +136,8 @@ class Report:
         step = Step(self._section, title)
         started = time.perf_counter()
         try:
-            yield step
+            with progress.shown(title):
+                yield step
         except BaseException as error:
             step.ok = False
             step.note = "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else words(error)
@@ -141,7 +145,9 @@ class Report:
         finally:
             step.seconds = time.perf_counter() - started
             self.steps.append(step)
-            self.view.step(step)
+            with standard_output.named():
+                self.view.step(step)
 
     def end(self, message: str) -> None:
-        self.view.end(self.steps, message)
+        with standard_output.named():
+            self.view.end(self.steps, message)

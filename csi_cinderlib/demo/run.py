@@ -13,6 +13,7 @@ from csi_cinderlib.demo.life import Life
 from csi_cinderlib.demo.report import Report, view, words
 from csi_cinderlib.demo.sandbox import Sandbox, sandbox
 from csi_cinderlib.errors import DriverError, PreconditionFailed
+from csi_cinderlib.observe import standard_output
 
 LIVES = (("ext4", False), ("xfs", True), ("block", True))
 """How the volumes are used, and whether they grow in use: ext4 in use needs a capability that many containers lack."""
@@ -30,6 +31,8 @@ def run(*, as_json: bool = False) -> int:
         report.end("stopped; nothing is left behind")
         return 130
     except (DriverError, grpc.RpcError, OSError) as error:
+        if isinstance(error, OSError) and standard_output.is_cause(error):
+            raise
         print(f"csi-cinderlib demo: {words(error)}", file=sys.stderr)
         report.end("failed; nothing is left behind")
         return 1

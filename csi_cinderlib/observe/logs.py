@@ -17,6 +17,7 @@ from typing import IO
 
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.observe import redact
+from csi_cinderlib.observe.controls import CONTROLS
 
 LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,
@@ -40,18 +41,9 @@ NOISY = (
 
 _START, _BREAK = "\x1e", "\x1f"
 """ASCII's record and unit separators: around and in what one process writes for another one to relay."""
-_CONTROLS: Mapping[int, str] = {
-    code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
-}
-"""What a terminal acts on, as JSON escapes it: an array's answer must not control the terminal of whoever reads the log."""
 LONGEST_LINE = 1 << 20
 """Of what another process writes: one that never ends a line must not fill the memory of this one."""
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
-
-
-def escape_controls(text: str) -> str:
-    """Text with what a terminal acts on, but for line ends and tabs, as JSON escapes it."""
-    return text.translate(_CONTROLS)
 
 
 class Logger:
@@ -179,9 +171,9 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if relayed := getattr(record, "relayed", ""):
-            return str(relayed).translate(_CONTROLS)
+            return str(relayed).translate(CONTROLS)
         line: dict[str, object] = {"time": _timestamp(record), "level": record.levelname.lower(), "logger": record.name}
-        return json.dumps({**line, **_content(self, record)}, default=str, ensure_ascii=False).translate(_CONTROLS)
+        return json.dumps({**line, **_content(self, record)}, default=str, ensure_ascii=False).translate(CONTROLS)
 
 
 class TextFormatter(logging.Formatter):
@@ -189,13 +181,13 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if relayed := getattr(record, "relayed", ""):
-            return str(relayed).translate(_CONTROLS)
+            return str(relayed).translate(CONTROLS)
         content = _content(self, record)
         event, trace = content.pop("event"), content.pop("exception", None)
         values = " ".join(f"{key}={_brief(value)}" for key, value in content.items())
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         line = f"{clock}.{int(record.msecs):03d} {record.levelname:<7} {event}{'  ' + values if values else ''}"
-        return (f"{line}\n{trace}" if trace else line).translate(_CONTROLS)
+        return (f"{line}\n{trace}" if trace else line).translate(CONTROLS)
 
 
 def _content(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, object]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, InvalidRequest, OperationPending, PreconditionFailed
+from csi_cinderlib.observe.progress import Progress
 from csi_cinderlib.persistence import codec
 from csi_cinderlib.persistence.api import KINDS, Sealer, Store
 from csi_cinderlib.persistence.iteration import PAGE, pages
@@ -51,7 +52,14 @@ class Transferred:
         return f"{self.total} records, verified" + (f" ({parts})" if parts else "")
 
 
-def export(store: Store, path: Path, *, sealer: Sealer | None = None, skip_corrupt: bool = False) -> Transferred:
+def export(
+    store: Store,
+    path: Path,
+    *,
+    sealer: Sealer | None = None,
+    skip_corrupt: bool = False,
+    progress: Progress | None = None,
+) -> Transferred:
     """Write a new file of mode 0600 that appears only when it is whole. Secrets are in plain unless a sealer is given.
 
     Raises:
@@ -68,7 +76,7 @@ def export(store: Store, path: Path, *, sealer: Sealer | None = None, skip_corru
         raise InvalidRequest(str(part), f"cannot be made: {error.strerror}") from None
     try:
         with os.fdopen(fd, "wb") as stream:
-            done = write(store, stream, sealer=sealer, skip_corrupt=skip_corrupt)
+            done = write(store, stream, sealer=sealer, skip_corrupt=skip_corrupt, progress=progress)
             stream.flush()
             os.fsync(fd)
         part.rename(path)
@@ -77,19 +85,26 @@ def export(store: Store, path: Path, *, sealer: Sealer | None = None, skip_corru
     return done
 
 
-def import_(store: Store, path: Path, *, sealer: Sealer | None = None) -> Transferred:
+def import_(store: Store, path: Path, *, sealer: Sealer | None = None, progress: Progress | None = None) -> Transferred:
     """Add what `export` wrote. Raises what `read` raises."""
     try:
         stream = path.open("rb")
     except OSError as error:
         raise InvalidRequest(str(path), f"cannot be read: {error.strerror}") from None
     with stream:
-        return read(store, stream, sealer=sealer, name=str(path))
+        return read(store, stream, sealer=sealer, name=str(path), progress=progress)
 
 
-def write(store: Store, stream: BinaryIO, *, sealer: Sealer | None = None, skip_corrupt: bool = False) -> Transferred:
+def write(
+    store: Store,
+    stream: BinaryIO,
+    *,
+    sealer: Sealer | None = None,
+    skip_corrupt: bool = False,
+    progress: Progress | None = None,
+) -> Transferred:
     """As `export`, to an open file."""
-    whole = hashlib.sha256()
+    whole, progress = hashlib.sha256(), progress or Progress("")
 
     def line(value: object) -> None:
         text = json.dumps(value, separators=(",", ":")).encode() + b"\n"
@@ -98,18 +113,25 @@ def write(store: Store, stream: BinaryIO, *, sealer: Sealer | None = None, skip_
 
     line({"format": FORMAT, "v": VERSION})
     exported, corrupt = Content(), list[Key]()
-    for record in _records(store, corrupt):
+    for record in progress.over("records exported", _records(store, corrupt)):
         line(codec.encode(record, sealer))
         exported.add(record)
     if corrupt and not skip_corrupt:
         raise CorruptRecord(*corrupt[0], "the export would lack it")
-    if Content.of(_records(store)) != exported:
+    if Content.of(progress.over("records verified", _records(store))) != exported:
         raise OperationPending("somebody wrote to the store during the export: stop the controllers first")
     line({"records": dict(exported.counts), "sha256": whole.hexdigest()})
     return Transferred(dict(exported.counts), tuple(corrupt))
 
 
-def read(store: Store, stream: BinaryIO, *, sealer: Sealer | None = None, name: str = "the file") -> Transferred:
+def read(
+    store: Store,
+    stream: BinaryIO,
+    *,
+    sealer: Sealer | None = None,
+    name: str = "the file",
+    progress: Progress | None = None,
+) -> Transferred:
     """Add the records of an export. One that was broken off can be repeated: what is there already must be the same.
 
     The file is read from its start several times, one record at a time, so that its size does not matter.
@@ -121,17 +143,28 @@ def read(store: Store, stream: BinaryIO, *, sealer: Sealer | None = None, name: 
         PreconditionFailed: the store does not hold afterwards what was added.
     """
 
+    progress = progress or Progress("")
+
     def records() -> Iterator[Any]:
         return (_record(body, sealer) for body in _verified(stream, name))
 
-    for _ in _verified(stream, name):  # to its end: nothing of a damaged file is looked at
+    for _ in progress.over(
+        "records checked", _verified(stream, name)
+    ):  # to its end: nothing of a damaged file is looked at
         pass
     wanted = Content.of(records())
     present = {_digest(record) for record in _records(store)}
     if present:
         _check_present(store, present, records, name)
-    _add(store, (record for record in records() if not present or _digest(record) not in present))
-    if Content.of(_records(store)) != wanted:
+    _add(
+        store,
+        (
+            record
+            for record in progress.over("records imported", records())
+            if not present or _digest(record) not in present
+        ),
+    )
+    if Content.of(progress.over("records verified", _records(store))) != wanted:
         raise PreconditionFailed("the store does not hold what was imported: is somebody else writing to it?")
     return Transferred(dict(wanted.counts))
 

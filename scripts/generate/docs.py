@@ -46,10 +46,7 @@ def output() -> Output:
 
 
 def command_line() -> str:
-    parts = [
-        "# Command line\n",
-        "`csi-cinderlib COMMAND`. Exit codes: 0 done, 1 failed, 2 bad input (named on standard error), 130 stopped.\n",
-    ]
+    parts = [prose("command-line")]
     for name in cli.COMMANDS:
         parts += _command(
             cli.command_of(name), click.Context(cli.program, info_name=cli.PROGRAM, terminal_width=120), "##"

@@ -168,7 +168,7 @@ def test_the_key_of_a_node_is_exchanged_under_a_pod_that_goes_on(kube: Kube) -> 
     pod = kube.pod(claim)
     written = kube.shell(pod, WRITE)
     (before,) = public_keys(installation)
-    assert "has the key" in rotate_node_key(installation)
+    assert ": new key " in rotate_node_key(installation)
     until(lambda: public_keys(installation) != [before], installation)
     assert kube.shell(kube.pod(claim), SUM) == written, "beside the first, by the connection for the old key"
     kube.pod(kube.claim())

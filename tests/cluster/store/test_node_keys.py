@@ -186,7 +186,7 @@ def test_both_kinds_of_keys_are_exchanged_under_a_staged_volume_without_a_restar
     node.stage(lasting, first)
 
     before = site.registered("a").public_key
-    assert "has the key" in node.rotate()
+    assert ": new key " in node.rotate()
     until(lambda: site.registered("a").public_key != before, node.driver)
     second = controller.publish(lasting, "a")
     assert second["connection"].split(":")[2] != first["connection"].split(":")[2]
@@ -202,7 +202,7 @@ def test_both_kinds_of_keys_are_exchanged_under_a_staged_volume_without_a_restar
     node.unstage(lasting)
     node.stage(lasting, first)
 
-    assert "1 old keys" in node.rotate("--forget-old")
+    assert "old keys removed: 1" in node.rotate("--forget-old")
     refused(lambda: node.stage(lasting, first), grpc.StatusCode.INVALID_ARGUMENT, "which is not here any more")
     node.stage(lasting, controller.publish(lasting, "a"))
     for volume_id in (lasting, volume):

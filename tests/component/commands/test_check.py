@@ -159,7 +159,7 @@ def thread_that_takes(number: signal.Signals, pid: int) -> int:
 def test_a_timeout_that_is_none_is_refused(tmp_path: Path, seconds: str) -> None:
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes"), words=["--timeout", seconds])
     assert outcome.returncode == 2
-    assert "invalid value for '--timeout': " in outcome.stderr
+    assert f"invalid value for '--timeout': '{seconds}' is not a number of seconds above 0" in outcome.stderr
 
 
 def test_what_a_back_end_can_and_cannot_do_is_said(tmp_path: Path) -> None:
@@ -213,3 +213,19 @@ def test_what_a_driver_mounts_is_unmounted_and_keeps_its_files(
     assert (share / "precious").read_text() == "of somebody else"
     assert (share / "volume").exists() is (kind == "bind")
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "shown"), [((), "", False), (("--log-level", "debug"), "", True), ((), "debug", True)]
+)
+def test_log_lines_of_drivers_are_shown_at_the_level_asked_for_without_passwords(
+    tmp_path: Path, words: Sequence[str], variable: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The level in the file is that of `serve`."""
+    if variable:
+        monkeypatch.setenv("CINDERLIB_LOG_LEVEL", variable)
+    back_end = "a: {driver: tests.support.fakes.nothing.NothingDriver, options: {nothing_password: hunter2}}"
+    outcome = check(tmp_path, back_end + "\nlog: {level: debug}", words=words)
+    assert outcome.returncode == 0, outcome.stderr
+    assert ("Logging in with ***." in outcome.stderr) is shown
+    assert "hunter2" not in outcome.stdout + outcome.stderr

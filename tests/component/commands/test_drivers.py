@@ -77,7 +77,7 @@ def test_drivers_are_found_by_words_of_vendor_product_and_protocol(
         ("puer", "no driver matches 'puer'; did you mean 'pure'"),
         ("qwxz", "no driver matches 'qwxz'; `csi-cinderlib drivers` lists all"),
         ("dell zfs", "none of the 14 drivers that match the rest matches 'zfs'"),
-        ("--protocol iscs", "--protocol: unknown protocol 'iscs'; did you mean 'iscsi'"),
+        ("--protocol iscs", "unknown protocol 'iscs'; did you mean 'iscsi'"),
     ],
 )
 def test_words_that_no_driver_matches_are_bad_input(

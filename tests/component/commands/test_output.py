@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import yaml
@@ -99,6 +102,17 @@ def test_what_a_terminal_acts_on_is_escaped(kind: Kind, capsys: pytest.CaptureFi
         assert yaml.safe_load(out)[0]["id"] == hostile
     else:
         assert len(out.splitlines()) == (1 if kind is Kind.NAME else 2)
+
+
+class Color(enum.StrEnum):
+    RED = "red"
+
+
+def test_values_of_any_type_are_printed_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"id": Path("/x"), "kind": Color.RED, "labels": MappingProxyType({"a": (1, 2)}), "lone": "\ud800"}
+    plain = {"id": "/x", "kind": "red", "labels": {"a": [1, 2]}, "lone": "\ud800"}
+    assert json.loads(shown(capsys, Format(Kind.JSON), (row,))) == [plain]
+    assert yaml.safe_load(shown(capsys, Format(Kind.YAML), ({**row, "lone": "ö"},))) == [{**plain, "lone": "ö"}]
 
 
 def lines(rows: list[list[str]], limit: int | None) -> tuple[list[str], list[str]]:

@@ -299,6 +299,6 @@ def test_a_file_that_is_no_export_is_refused(
 
 def test_migrate_says_what_it_did(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("migrate", state) == 0
-    assert capsys.readouterr().out == "the tables are those of this version\n"
+    assert capsys.readouterr().out == "schema is up to date: 0001\n"
     assert run("migrate", state.parent / "new") == 0
-    assert capsys.readouterr().out.startswith("schema none -> ")
+    assert capsys.readouterr().out.startswith("schema migrated: none -> ")

@@ -93,6 +93,23 @@ def test_stopped_in_the_middle_it_leaves_nothing_behind(environment: dict[str, s
     assert json.loads(output.splitlines()[-1])["result"] == "stopped; nothing is left behind"
 
 
+@pytest.mark.parametrize(
+    ("tail", "code", "error"),
+    [
+        ("| head -1 >/dev/null", 0, ""),
+        ("> /dev/full", 1, "csi-cinderlib demo: standard output: No space left on device\n"),
+    ],
+)
+def test_output_that_nobody_reads_ends_it_and_it_leaves_nothing_behind(
+    tail: str, code: int, error: str, environment: dict[str, str]
+) -> None:
+    line = f"{sys.executable} -m csi_cinderlib demo --json {tail}; exit ${{PIPESTATUS[0]}}"
+    outcome = subprocess.run(
+        ["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert (outcome.returncode, outcome.stderr) == (code, error)
+
+
 def test_a_failing_driver_is_told_with_its_reason_and_leaves_nothing_behind(environment: dict[str, str]) -> None:
     broken = {**environment, "PYTHONPATH": str(Path(__file__).parent / "broken")}
     outcome = subprocess.run([*DEMO, "--json"], env=broken, capture_output=True, text=True, timeout=240, check=False)

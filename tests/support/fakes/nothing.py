@@ -23,7 +23,9 @@ from typing import Any, ClassVar
 from cinder import exception, interface
 from cinder.volume import configuration, driver
 from oslo_config import cfg
+from oslo_log import log
 
+LOG = log.getLogger(__name__)
 OPTIONS = [
     cfg.FloatOpt("nothing_delay", default=0.0, min=0.0, help="Seconds that each call takes."),
     cfg.StrOpt("nothing_held", default="", help="A file; calls wait as long as it exists."),
@@ -110,6 +112,7 @@ class NothingDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no
 
     def do_setup(self, context: Any) -> None:
         self._called("do_setup")
+        LOG.debug("Logging in with %s.", self.configuration.nothing_password)
 
     def check_for_setup_error(self) -> None:
         self._called("check_for_setup_error")
