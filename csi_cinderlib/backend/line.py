@@ -67,7 +67,7 @@ class Line:
         self.ended = threading.Event()
         self._why: Cause | None = None
         self._lost = lost
-        self._secrets = tuple(secret_values.of(settings))
+        self._secrets = (*secret_values.of(settings), *redact.secrets_in(assignment.cinder_defaults))
         self.peer = Peer(
             self.process.connection,
             handlers,

@@ -80,7 +80,7 @@ class CinderDriver:
         self._starting = threading.Lock()
         self._is_first_report = True
         self._errors: list[str] = []
-        """What the driver logged while it was set up, until it reports."""
+        """What the driver logged when set-up made it report, until it reports to us."""
         self._engine = Engine(settings, store=store, runtime=runtime, meter=meter, check_lease=check_lease)
 
     # --- being there
@@ -131,8 +131,7 @@ class CinderDriver:
         own_limit = loading.calls_at_a_time(driver)
         calls = self.settings.max_concurrent_calls or own_limit
         engine.limit(calls, extra=0 if calls == own_limit else 1)
-        with reached.heard() as self._errors:
-            loading.set_up(self.settings, driver, engine.context, engine.work())
+        self._errors = loading.set_up(self.settings, driver, engine.context, engine.work())
         # Before the first call is served, which may concern a volume that is to be exported again.
         self._exports = exports.Exports(engine, driver) if self._exports_at_start(driver) else None
         engine.driver = driver

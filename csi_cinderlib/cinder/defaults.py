@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from csi_cinderlib.cinder import conf, naming, option_check
-from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.errors import ConfigurationError, Problems
 from csi_cinderlib.model.verbatim import Referenced
 
 OURS = frozenset({"host", "state_path", "rootwrap_config", "zoning_mode"})
@@ -60,12 +60,12 @@ def check(wanted: Iterable[str]) -> None:
     """Whether the values that were loaded fit. Raises ConfigurationError."""
     from oslo_config import cfg
 
+    problems = Problems()
     for name in wanted:
-        option = cfg.CONF._opts.get(name)
-        if option is not None and (
-            problem := option_check.value_problem(None, option["opt"])
-        ):  # else an older name of one
-            raise ConfigurationError(f"[DEFAULT] {name}", problem)
+        option = cfg.CONF._opts.get(name)  # None for an older name of one
+        if option is not None and (problem := option_check.value_problem(None, option["opt"])):
+            problems.add(f"[DEFAULT] {name}", problem)
+    problems.raise_all()
 
 
 def _is_referenced(value: object) -> bool:

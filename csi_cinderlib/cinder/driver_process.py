@@ -78,7 +78,7 @@ def serve(
     """
     faultpoints.join_controller(controller, is_first=assignment.is_first)
     logs.configure(format=assignment.log.format, level=assignment.log.level, relayed=True)
-    redact.hide_in_process(secret_values.of(assignment.settings))
+    redact.hide_in_process([*secret_values.of(assignment.settings), *redact.secrets_in(assignment.cinder_defaults)])
     _Service(connection, doorbell, Deadline(deadline), assignment).run()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from csi_cinderlib.backend.stats import DriverTraits
-from csi_cinderlib.cinder import conf, faults, option_check, shares, standins
+from csi_cinderlib.cinder import conf, faults, option_check, reached, shares, standins
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import Work, routed, working
 from csi_cinderlib.config import former
@@ -131,8 +131,11 @@ def _gate(settings: BackendSettings, cls: Any, options: Any) -> None:
     )
 
 
-def set_up(settings: BackendSettings, driver: Any, context: Any, work: Work) -> None:
+def set_up(settings: BackendSettings, driver: Any, context: Any, work: Work) -> list[str]:
     """What Cinder's volume manager does before the first call.
+
+    Returns:
+        the errors that the driver logged while it reported for the first time.
 
     Raises:
         ConfigurationError: an option or a library is missing.
@@ -142,9 +145,11 @@ def set_up(settings: BackendSettings, driver: Any, context: Any, work: Work) -> 
         with working(work):
             driver.do_setup(context)
             driver.check_for_setup_error()
-            driver.init_capabilities()
+            with reached.heard() as errors:
+                driver.init_capabilities()
             driver.set_throttle()
             driver.set_initialized()
+            return errors
     except Exception as error:
         unset = conf.without_value(driver.configuration.config_group, own_options(type(driver)))
         raise faults.translate_setup(settings.name, settings.driver, error, unset=unset) from error

@@ -29,6 +29,7 @@ _IDLE: Mapping[str, str] = {
     "image_volume_cache_max_size_gb": _IMAGES,
     "image_upload_use_cinder_backend": _IMAGES,
     "image_upload_use_internal_tenant": _IMAGES,
+    "volume_driver": "the key `driver` of the back end names it",
     "zoning_mode": _ZONING,
     "fc_fabric_names": _ZONING,
     "fc_san_lookup_service": _ZONING,

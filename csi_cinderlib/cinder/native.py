@@ -6,6 +6,7 @@ lists and mappings, and go to oslo.config as such. Those of a cinder.conf keep i
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -65,7 +66,7 @@ def _item(kind: Any, given: object, name: str) -> object:
 def _text(given: object, name: str) -> str:
     if given is None:
         raise Unfit(f"{name} has no value")
-    if isinstance(given, Mapping | list | tuple):
+    if not isinstance(given, str | int | float | os.PathLike):
         raise Unfit(f"{name} must be text")
     if isinstance(given, bool):
         return "true" if given else "false"

@@ -10,7 +10,7 @@ from csi_cinderlib.cinder import conf, naming
 from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError, Problems
-from csi_cinderlib.model.verbatim import Inherited
+from csi_cinderlib.model.verbatim import is_inherited
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, 
         else:
             problem = value_problem(section, option)
             problem = (problem and former.why_no_value(name, value)) or problem
-            _warn_if_idle(path, name)
+            _warn(path, name, option)
         if problem:
             problems.add(path, problem)
     return problems
@@ -69,11 +69,21 @@ def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, 
 
 def _unknown(path: str, name: str, value: object, known: Collection[str]) -> str:
     """The problem; "" if it is one for the log only."""
-    if _is_inherited(value):
+    if is_inherited(value):
         if not naming.is_of_any(name) and not naming.why_idle(name):
-            _log.warning("[backend_defaults] %s: no driver has such an option", name)
+            became = former.option(name)
+            _log.warning(
+                "[backend_defaults] %s: %s", name, f"was {became}" if became else "no driver has such an option"
+            )
         return ""
     return "" if _warn_if_idle(path, name) else naming.unknown(name, known)
+
+
+def _warn(path: str, name: str, option: Any) -> None:
+    """Of what Cinder ignores, or will ignore."""
+    if not _warn_if_idle(path, name) and option.deprecated_for_removal:
+        reason = " ".join((option.deprecated_reason or "no reason given").split())
+        _log.warning("%s is deprecated, and a later Cinder will ignore it: %s", path, reason)
 
 
 def _warn_if_idle(path: str, name: str) -> bool:
@@ -81,11 +91,6 @@ def _warn_if_idle(path: str, name: str) -> bool:
     if why := naming.why_idle(name):
         _log.warning("%s has no effect: %s", path, why)
     return bool(why)
-
-
-def _is_inherited(value: object) -> bool:
-    first = value[0] if isinstance(value, list) and value else value
-    return isinstance(first, Inherited)
 
 
 def value_problem(section: str | None, option: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
+from csi_cinderlib.config import former
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.errors import Problems
@@ -54,7 +55,9 @@ def backend(it: BackendSettings) -> None:
     reserved = " or ".join(_RESERVED)
     _require(wrong, named, path, f"the name must be letters, digits, dots, dashes and underscores, and not {reserved}")
     is_path = _CLASS_PATH.fullmatch(it.driver)
-    _require(wrong, is_path, f"{path}.driver", f"must be the path of a class, package.module.Class, not {it.driver!r}")
+    if not is_path:
+        hint = former.or_likely(it.driver)
+        wrong.add(f"{path}.driver", f"must be the path of a class, package.module.Class, not {it.driver!r}{hint}")
     _require(wrong, it.max_concurrent_calls >= 0, f"{path}.max_concurrent_calls", "must not be negative")
     _require(wrong, it.stats_seconds >= 0, f"{path}.stats_seconds", "must not be negative")
     wrong.raise_all()

@@ -138,6 +138,11 @@ MOVED: Mapping[str, str] = {
 }
 """Drivers that took another's place for the same storage and the same volumes, without an entry in Cinder's own table."""
 
+MISNAMED: Mapping[str, str] = {
+    f"{_DRIVERS}dell_emc.xtremio.XtremIOFibreChannelDriver": f"{_DRIVERS}emc.xtremio.XtremIOFibreChannelDriver",
+}
+"""Paths that Cinder's documentation gives and that never existed, with the former path that each stands for."""
+
 _HBSD = "use cinder.volume.drivers.hitachi.hbsd_fc.HBSDFCDriver or hitachi.hbsd_iscsi.HBSDISCSIDriver"
 _HUAWEI = "use cinder.volume.drivers.huawei.huawei_driver.HuaweiISCSIDriver or HuaweiFCDriver"
 _NETAPP = (

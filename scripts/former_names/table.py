@@ -11,7 +11,11 @@ from scripts.former_names import known
 from scripts.former_names.history import Release
 
 _ROOM = "cinder.volume.drivers."
-_UNLISTED = ("cinder.volume.drivers.stx.fc.STXFCDriver", "cinder.volume.drivers.stx.iscsi.STXISCSIDriver")
+_UNLISTED = (
+    "cinder.volume.drivers.dell_emc.powermax.nvme_tcp.PowerMaxNVMETCPDriver",
+    "cinder.volume.drivers.stx.fc.STXFCDriver",
+    "cinder.volume.drivers.stx.iscsi.STXISCSIDriver",
+)
 """Drivers that Cinder documents and does not register."""
 
 
@@ -36,17 +40,20 @@ class Table:
 
     def to_json(self) -> str:
         """The file's text, one entry a line."""
+        drivers = dict(self.drivers())
+        drivers.update({path: drivers[former] for path, former in known.MISNAMED.items()})
         parts = {
             "scanned": {release.tag: release.commit for release in self._releases},
             "releases": list(known.RELEASES.values()),
-            "options": dict(sorted(self._options())),
-            "values": self._values(),
-            "drivers": dict(sorted(self._drivers())),
+            "options": dict(sorted(self.options())),
+            "values": self.values(),
+            "drivers": dict(sorted(drivers.items())),
             "current": self._paths,
         }
         return "{\n" + ",\n".join(f'"{name}": {_lines(part)}' for name, part in parts.items()) + "\n}\n"
 
-    def _options(self) -> Iterator[tuple[str, list[Any]]]:
+    def options(self) -> Iterator[tuple[str, list[Any]]]:
+        """Former names with the release, the new name and the vendors who have it; without a new one, with advice."""
         newest = len(self._releases) - 1
         for name, last in self._last_seen.items():
             new = self._followed(name)
@@ -80,7 +87,7 @@ class Table:
         home = self._homes[name].removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         return f"it belonged to {home}" if home.startswith(_ROOM) else "remove it"
 
-    def _values(self) -> dict[str, dict[str, list[Any]]]:
+    def values(self) -> dict[str, dict[str, list[Any]]]:
         """Choices that options no longer have, with the release that dropped each."""
         seen: dict[str, dict[str, int]] = {}
         for number, release in enumerate(self._releases):
@@ -98,7 +105,8 @@ class Table:
         }
         return {name: choices for name, choices in dropped.items() if choices}
 
-    def _drivers(self) -> Iterator[tuple[str, list[Any]]]:
+    def drivers(self) -> Iterator[tuple[str, list[Any]]]:
+        """Former class paths with the release and the new path; without one, with advice."""
         there = set(self._releases[-1].drivers)
         last = {path: number for number, release in enumerate(self._releases) for path in release.drivers}
         gone = {path: number + 1 for path, number in last.items() if path not in there}

@@ -76,6 +76,7 @@ def test_what_was_meant_is_suggested(name: str, meant: str) -> None:
         "backup_driver",
         "host",
         "backup_use_temp_snapshot",
+        "volume_driver",
     ],
 )
 def test_what_means_nothing_here_is_taken_and_logged(
@@ -84,6 +85,15 @@ def test_what_means_nothing_here_is_taken_and_logged(
     with caplog.at_level(logging.WARNING):
         assert make("array", **{name: "1"}).ready
     assert f"backends.array.options.{name} has no effect: " in caplog.text
+
+
+def test_what_cinder_will_ignore_is_logged(make: MakeBackend, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        make("array", nothing_farewell="1")
+    assert (
+        "backends.array.options.nothing_farewell is deprecated, and a later Cinder will ignore it: it says nothing"
+        in caplog.text
+    )
 
 
 def test_no_option_that_a_driver_needs_is_said_to_have_no_effect() -> None:

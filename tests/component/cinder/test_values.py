@@ -101,6 +101,8 @@ def test_each_type_of_option(runtime: Runtime, option: Any, value: object, read:
         (cfg.ListOpt("key"), {"a": "1"}, "not be a mapping"),
         (cfg.ListOpt("key"), [["a"]], "item 1 must be text"),
         (cfg.ListOpt("key"), ["a", None], "item 2 has no value"),
+        (cfg.StrOpt("key"), b"bytes", "it must be text"),
+        (cfg.ListOpt("key"), {"a", "b"}, "it must be text"),
         (cfg.DictOpt("key"), ["a"], "one value, not a list"),
         (cfg.DictOpt("key"), {"a": ["b"]}, "a must be text"),
         (cfg.DictOpt("key"), "a", "NAME:VALUE"),

@@ -43,6 +43,7 @@ OPTIONS = [
     cfg.StrOpt("nothing_password", default="", secret=True, help="Kept to itself."),
     cfg.StrOpt("nothing_sesame", default="", secret=True, help="Kept to itself, whatever its name."),
     cfg.PortOpt("nothing_port", default=443, help="A port."),
+    cfg.StrOpt("nothing_farewell", deprecated_for_removal=True, deprecated_reason="it says\nnothing"),
     cfg.StrOpt("nothing_mode", default="fast", choices=["fast", "slow"], help="A choice."),
 ]
 cfg.CONF.register_opts(OPTIONS, group=configuration.SHARED_CONF_GROUP)

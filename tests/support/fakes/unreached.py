@@ -25,6 +25,9 @@ class ZeroDriver(NothingDriver):
 class UnknownDriver(NothingDriver):
     """As Kioxia's: `nothing_mode: slow` is an array that does not answer."""
 
+    def do_setup(self, context: Any) -> None:
+        _LOG.error("a feature is missing, which does no harm")
+
     def get_volume_stats(self, refresh: bool = False) -> dict[str, Any]:
         if self.configuration.nothing_mode == "slow":
             _LOG.error("no answer from 192.0.2.9, login admin/%s", self.configuration.nothing_password)
@@ -44,10 +47,10 @@ class DownDriver(NothingDriver):
 
 @interface.volumedriver
 class EmptyDriver(NothingDriver):
-    """Reports nothing, and logs why while it is set up."""
-
-    def check_for_setup_error(self) -> None:
-        _LOG.error("no answer from 192.0.2.9")
+    """Reports nothing, and logs why the first time only."""
 
     def get_volume_stats(self, refresh: bool = False) -> dict[str, Any]:
+        self._called("get_volume_stats")
+        if self.calls["get_volume_stats"] == 1:
+            _LOG.error("no answer from 192.0.2.9")
         return {}

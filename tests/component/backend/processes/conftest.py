@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.config.settings import BackendSettings, LogSettings
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.lifecycle.remote import RemoteBackend
-from csi_cinderlib.model.records import Volume
+from csi_cinderlib.model.records import NOTHING, Volume
 from csi_cinderlib.model.size import GiB
 from tests.support.fakes.stores import ObservedStore
 
@@ -65,7 +65,9 @@ def make(
 ) -> Iterator[Make]:
     made: list[RemoteBackend] = []
 
-    def backend(*, start: bool = True, driver: str = ARRAY, **options: Any) -> RemoteBackend:
+    def backend(
+        *, start: bool = True, driver: str = ARRAY, defaults: Mapping[str, object] = NOTHING, **options: Any
+    ) -> RemoteBackend:
         given = {"nothing_array_file": str(array_file), **options} if driver == ARRAY else options
         settings = BackendSettings(name="array", driver=driver, options=given, stats_seconds=0)
 
@@ -73,6 +75,7 @@ def make(
             return Assignment(
                 settings=settings,
                 state_dir=tmp_path,
+                cinder_defaults=defaults,
                 traits=store.traits,
                 log=LogSettings(format="text"),
                 measured=True,

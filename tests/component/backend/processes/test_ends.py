@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ from csi_cinderlib.host.deadline import Deadline, now
 from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.model.records import Status
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.model.verbatim import Referenced, Verbatim
 from csi_cinderlib.observe import logs
 from tests.component.backend.processes.conftest import (
     VOLUME,
@@ -200,10 +202,20 @@ def channels_in_use(backend: RemoteBackend) -> int:
     return backend.verbs._line.channels.calls
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"nothing_password": "tr0ub4dor-and-3"},
+        {
+            "nothing_password": Verbatim("$shared_password"),
+            "defaults": {"shared_password": Referenced("tr0ub4dor-and-3")},
+        },
+    ],
+)
 def test_what_a_stopped_driver_still_prints_is_logged_without_its_passwords(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
-    backend = make(nothing_password="tr0ub4dor-and-3", nothing_traits=["prints-late"])
+    backend = make(nothing_traits=["prints-late"], **options)
     written = io.StringIO()
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
