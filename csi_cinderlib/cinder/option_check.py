@@ -10,7 +10,7 @@ from csi_cinderlib.cinder import conf, naming
 from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError, Problems
-from csi_cinderlib.model.verbatim import Inherited
+from csi_cinderlib.model.verbatim import is_inherited
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, 
 
 def _unknown(path: str, name: str, value: object, known: Collection[str]) -> str:
     """The problem; "" if it is one for the log only."""
-    if _is_inherited(value):
+    if is_inherited(value):
         if not naming.is_of_any(name) and not naming.why_idle(name):
             became = former.option(name)
             _log.warning(
@@ -91,11 +91,6 @@ def _warn_if_idle(path: str, name: str) -> bool:
     if why := naming.why_idle(name):
         _log.warning("%s has no effect: %s", path, why)
     return bool(why)
-
-
-def _is_inherited(value: object) -> bool:
-    first = value[0] if isinstance(value, list) and value else value
-    return isinstance(first, Inherited)
 
 
 def value_problem(section: str | None, option: Any) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.model.verbatim import Inherited
+from csi_cinderlib.model.verbatim import is_inherited
 
 FILE = Path(__file__).with_name("former.json")
 _CINDER, _NOVA = "cinder.volume.", "nova.volume."
@@ -133,8 +133,8 @@ def translate(settings: BackendSettings) -> tuple[BackendSettings, list[str]]:
     if moved and moved.name:
         notes, path = [f"{place}.driver: {settings.driver} was {moved}; {_UPDATE}"], moved.name
     options: dict[str, object] = {}
-    for names in _synonyms(settings.options, path).values():
-        chosen = _chosen(names, settings.options)
+    for today, names in _synonyms(settings.options, path).items():
+        chosen = _chosen(today, names, settings.options)
         if len(chosen) == 1 and (became := option(chosen[0], path)) and became.name:
             notes.append(f"{place}.options.{chosen[0]}: {became}; {_UPDATE}")
             options[became.name] = settings.options[chosen[0]]
@@ -155,15 +155,12 @@ def _synonyms(options: Iterable[str], driver: str) -> Mapping[str, list[str]]:
     return groups
 
 
-def _chosen(names: list[str], options: Mapping[str, object]) -> list[str]:
-    """Those that count: what a back end's section says goes before [backend_defaults]."""
-    own = [name for name in names if not _is_inherited(options[name])]
-    return own or names[:1]
-
-
-def _is_inherited(given: object) -> bool:
-    first = given[0] if isinstance(given, list) and given else given
-    return isinstance(first, Inherited)
+def _chosen(today: str, names: list[str], options: Mapping[str, object]) -> list[str]:
+    """Those that count where one is a former name: of those with a value, a back end's own go before [backend_defaults]."""
+    if all(name.replace("-", "_") == today for name in names):
+        return names
+    given = [name for name in names if options[name] is not None]
+    return [name for name in given if not is_inherited(options[name])] or given[:1]
 
 
 def _former(since: int, name: str, note: str = "") -> Former:

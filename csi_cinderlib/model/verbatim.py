@@ -36,3 +36,9 @@ class Referenced(Verbatim):
     """One of [DEFAULT] that another option refers to by `$name`."""
 
     __slots__ = ()
+
+
+def is_inherited(value: object) -> bool:
+    """Whether an option's value, or the first of its values, is from [backend_defaults]."""
+    first = value[0] if isinstance(value, list) and value else value
+    return isinstance(first, Inherited)

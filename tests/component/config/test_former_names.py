@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from csi_cinderlib.backend import catalogue
 from csi_cinderlib.config import check, former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
-from csi_cinderlib.model.verbatim import Inherited, Verbatim
+from csi_cinderlib.model.verbatim import Inherited, Verbatim, is_inherited
 
 DRIVERS = "cinder.volume.drivers."
 LVM = f"{DRIVERS}lvm.LVMVolumeDriver"
@@ -277,6 +280,41 @@ def test_a_back_ends_own_new_name_goes_before_the_shared_former_one() -> None:
 def test_of_two_shared_names_the_new_one_counts() -> None:
     settings, _ = translated(iscsi_helper=Inherited("tgtadm"), target_helper=Inherited("lioadm"))
     assert settings.options == {"target_helper": "lioadm"}
+
+
+def test_a_former_name_without_a_value_is_no_second_value() -> None:
+    settings, notes = translated(iscsi_helper=None, target_helper="lioadm")
+    assert (settings.options, notes) == ({"target_helper": "lioadm"}, [])
+
+
+def test_two_spellings_of_one_name_are_left_for_the_check() -> None:
+    options: dict[str, object] = {"san-ip": Inherited("192.0.2.1"), "san_ip": Inherited("192.0.2.2")}
+    assert translated(LVM, **options)[0].options == options
+
+
+@hypothesis.settings(max_examples=300)
+@given(
+    st.dictionaries(
+        st.sampled_from(["iscsi_helper", "iscsi-helper", "target_helper", "san_ip", "vmax_srp", "netapp_vfiler", "x"]),
+        st.one_of(st.none(), st.text(), st.text().map(Inherited), st.lists(st.text().map(Inherited))),
+    )
+)
+def test_no_value_of_a_back_end_is_changed_and_none_of_its_own_is_lost(options: dict[str, object]) -> None:
+    old = BackendSettings(name="x", driver=POWERMAX, options=options)
+    new, notes = former.translate(old)
+    assert former.translate(new) == (new, [])
+    assert all(any(value is given for given in options.values()) for value in new.options.values())
+    own = [value for value in options.values() if value is not None and not is_inherited(value)]
+    assert all(any(value is given for given in new.options.values()) for value in own)
+    assert len(notes) <= len(new.options)
+
+
+@pytest.mark.parametrize(
+    "name", ["\x00", "é" * 100, "a.b" * 100_000, "." * 1000, "cinder.volume.drivers.", "[", "(", "nova.volume."]
+)
+def test_odd_driver_names_are_told_quickly_and_suggest_little(name: str) -> None:
+    assert former.driver(name) is None
+    assert len(former.likely_drivers(name)) <= 3
 
 
 def test_removed_options_and_drivers_are_left_for_the_check() -> None:

@@ -142,8 +142,8 @@ def test_the_product_can_be_named() -> None:
 
 
 def test_references_that_grow_without_end_are_cut() -> None:
-    lines = "".join(f"a{index} = $a{index + 1}$a{index + 1}\n" for index in range(60))
-    text = CONF.replace("[a]", f"{lines}a60 = {'x' * 100}\n[a]") + "chap_password = $a0\n"
+    lines = "".join(f"a{index} = $a{index + 1}$a{index + 1}\n" for index in range(24))
+    text = CONF.replace("[a]", f"{lines}a24 = {'x' * 10}\n[a]") + "chap_password = $a0\n"
     tracemalloc.start()
     converted = convert(text)
     _, peak = tracemalloc.get_traced_memory()
@@ -153,11 +153,20 @@ def test_references_that_grow_without_end_are_cut() -> None:
     assert _notes(converted, Verdict.FAILED, "chap_password")
 
 
-def test_cinder_s_own_file_of_all_options_is_converted_quickly() -> None:
-    """A file of a megabyte, and references to a long value."""
-    text = CONF + "".join(f"x{index} = {'y' * 50}\n" for index in range(5000)) + "chap_password = $volume_group\n"
+def test_references_to_references_end() -> None:
+    lines = "".join(f"a{index} = $a{index + 1}\n" for index in range(5000))
+    converted = convert(CONF.replace("[a]", f"{lines}[a]") + "chap_password = $a0\n")
+    assert _notes(converted, Verdict.FAILED, "chap_password")
+
+
+def test_thousands_of_unknown_options_do_not_hide_the_others() -> None:
+    """Similar names are looked for a few times only: that takes long."""
+    text = CONF + "".join(f"volume_group{index:02} = x\n" for index in range(3000)) + "chap_password = $volume_group\n"
     converted = convert(text)
     assert converted.backends[0].options == {"volume_group": "vg", "chap_password": "vg"}
+    suggested = [note for note in converted.notes if "did you mean" in note.reason]
+    assert 0 < len(suggested) <= 50
+    assert len([note for note in converted.notes if note.verdict is Verdict.FAILED]) == 3000
 
 
 def test_a_dropped_default_is_told_apart_from_a_mistake() -> None:
