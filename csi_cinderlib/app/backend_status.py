@@ -91,7 +91,7 @@ class BackendStatus:
         observations: Observations,
         store: Store,
         *,
-        restart: Callable[[str], None],
+        restart: Callable[[str], object],
         check_lease: Callable[[], None] = lease.unshared,
         controller: str,
         clock: Callable[[], datetime] = times.utc_now,

@@ -142,8 +142,11 @@ class RunningBackends:
                 self._restarted(backend.name, "reconfigured")
             self._begin(backend)
 
-    def restart(self, name: str) -> None:
+    def restart(self, name: str) -> int:
         """End the driver's process of a back end at once, whatever it does; the next one starts.
+
+        Returns:
+            the process that was ended; 0 if there was none.
 
         Raises:
             NotFound: there is no back end of that name.
@@ -152,8 +155,10 @@ class RunningBackends:
             hint = suggestion(name, self._kept)
             raise NotFound("back end", name, f"does not exist{'; ' if hint else ''}{hint}")
         _log.warning("back end is restarted as requested", backend=name)
+        pid = kept.backend.pid
         kept.backend.kill(Cause.REQUESTED)
         kept.hurry.set()
+        return pid
 
     def _restarted(self, name: str, reason: str) -> None:
         self._histories[name].restarts += 1

@@ -130,8 +130,7 @@ class ControllerSide:
         """POST /backends/NAME/restart: once it is answered, the process has ended. Raises NotFound, NotReady."""
         if self._running is None:
             raise NotReady(f"no back end runs in this process: {self._readiness.why_not}")
-        self._running.restart(request.names["name"])
-        return {"restarted": request.names["name"]}
+        return {"restarted": request.names["name"], "ended": self._running.restart(request.names["name"])}
 
     def _tell_stacks(self, request: Request) -> dict[str, object]:
         """GET /backends/NAME/stacks. Raises NotFound, BackendUnavailable."""
@@ -322,7 +321,7 @@ class ControllerSide:
         if self._is_in_kubernetes:
             self._show_backends(seen, running.restart)
 
-    def _show_backends(self, seen: observations.Observations, restart: Callable[[str], None]) -> None:
+    def _show_backends(self, seen: observations.Observations, restart: Callable[[str], object]) -> None:
         """Where `kubectl` shows them, whichever store holds the records."""
         from csi_cinderlib.app import backend_status, cluster
         from csi_cinderlib.persistence.kubernetes.statuses import Statuses

@@ -60,9 +60,9 @@ class LogLevel:
             self._timer = timer = threading.Timer(seconds, lambda: self._return(timer))
             timer.daemon = True
             timer.start()
-        before = logs.level()
-        logs.set_level(min(level, before, key=logs.LEVELS.__getitem__))  # so that this line is mostly written
-        _log.warning("log level changed", was=before, to=level, until=self._until)
+        if level != (before := logs.level()):
+            logs.set_level(min(level, before, key=logs.LEVELS.__getitem__))  # so that this line is mostly written
+            _log.warning("log level changed", was=before, to=level, until=self._until)
         logs.set_level(level)
         for tell in self._followers:
             tell(level)

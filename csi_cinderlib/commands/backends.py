@@ -26,6 +26,7 @@ def command() -> None:
 def restart(given: options.Given, name: str) -> int:
     """0 once the process has ended. Raises what `running.request` raises."""
     path = f"/backends/{quote(name, safe='')}/restart"
-    running.request(options.settings(given), "POST", path, patience=RESTART_SECONDS)
-    output.print_text(f"back end {name}: its process was ended, and the next one is starting")
+    pid = running.request(options.settings(given), "POST", path, patience=RESTART_SECONDS)["ended"]
+    before = f"process {pid} was ended" if pid else "it had no process"
+    output.print_text(f"back end {name}: {before}, and the next one is starting")
     return 0

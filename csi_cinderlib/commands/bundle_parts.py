@@ -61,7 +61,10 @@ def stacks(source: Source) -> Content:
 
 def metrics(source: Source) -> Content:
     """As they would be scraped now."""
-    return str(_ask(source, "/metrics")["text"])
+    try:
+        return str(_ask(source, "/metrics")["text"])
+    except running.NotAccepted:
+        raise Absent("metrics_address is not set, or the process has not read it yet") from None
 
 
 def processes(source: Source) -> Content:

@@ -202,7 +202,7 @@ def test_both_kinds_of_keys_are_exchanged_under_a_staged_volume_without_a_restar
     node.unstage(lasting)
     node.stage(lasting, first)
 
-    assert "1 old keys" in node.rotate("--forget-old")
+    assert "old keys removed: 1" in node.rotate("--forget-old")
     refused(lambda: node.stage(lasting, first), grpc.StatusCode.INVALID_ARGUMENT, "which is not here any more")
     node.stage(lasting, controller.publish(lasting, "a"))
     for volume_id in (lasting, volume):

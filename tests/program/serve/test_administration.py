@@ -61,7 +61,8 @@ def test_the_status_tells_of_each_back_end_and_of_its_restarts(start: Start) -> 
     assert (quick["name"], quick["state"], quick["restarts"]) == ("quick", "ready", 0)
     assert (away["name"], away["state"]) == ("away", "not ready")
     assert "the array says no" in away["last_error"]
-    assert ask(driver, "POST", "/backends/quick/restart") == {"restarted": "quick"}
+    assert ask(driver, "POST", "/backends/quick/restart") == {"restarted": "quick", "ended": quick["pid"]}
+    assert ask(driver, "POST", "/backends/away/restart") == {"restarted": "away", "ended": 0}
     until(lambda: [each["restarts"] for each in status(driver)["backends"] if each["state"] == "ready"] == [1], driver)
     with pytest.raises(running.NotAccepted, match=r"back end 'quik' does not exist; did you mean 'quick'\?"):
         ask(driver, "POST", "/backends/quik/restart")
