@@ -15,7 +15,7 @@ from csi_cinderlib.config import load
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.conversion import conversion, documents
 from csi_cinderlib.conversion.model import Conversion, ConvertedBackend
-from csi_cinderlib.observe.logs import escape_controls
+from csi_cinderlib.observe.controls import escape_controls
 from csi_cinderlib.persistence.kubernetes.resources import definitions
 from tests.component.conversion import session
 from tests.component.conversion.cinder import LVM, convert
