@@ -65,4 +65,6 @@ def why_no_section(name: str) -> str:
 
 def belongs_to_default(name: str) -> bool:
     """Whether it is not a back end's option even where [DEFAULT] is the back end."""
+    if name == "volume_driver" or naming.is_of_any(name):
+        return False
     return name in READ_BY_DRIVERS or bool(why_idle(name))

@@ -169,6 +169,17 @@ def test_thousands_of_unknown_options_do_not_hide_the_others() -> None:
     assert len([note for note in converted.notes if note.verdict is Verdict.FAILED]) == 3000
 
 
+def test_a_back_end_in_default_keeps_its_driver_and_its_options() -> None:
+    driver = "cinder.volume.drivers.nfs.NfsDriver"
+    converted = convert(
+        f"[DEFAULT]\nvolume_driver = {driver}\nnfs_shares_config = /x\nmy_ip = 192.0.2.1\ndebug = true\n"
+    )
+    assert [(backend.driver, backend.options) for backend in converted.backends] == [
+        (driver, {"nfs_shares_config": "/x"})
+    ]
+    assert converted.cinder_defaults == {"my_ip": "192.0.2.1"}
+
+
 def test_a_dropped_default_is_told_apart_from_a_mistake() -> None:
     converted = convert(CONF.replace("[a]", "transport_url = x\nvolume_group = y\nnobody = z\n[a]"))
     reasons = {note.item: note.reason for note in converted.notes}
