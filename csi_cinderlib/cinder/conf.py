@@ -153,7 +153,8 @@ def secrets_of(section: str) -> Iterator[str]:
         with contextlib.suppress(cfg.Error, ValueError):
             value = getattr(cfg.CONF[section], option.dest)
             if value != option.default:
-                yield from redact.secrets_in({"pairs" if _holds_mappings(value) else "secret": value})
+                by_name = option.dest if redact.is_secret_key(option.dest) else "secret"
+                yield from redact.secrets_in({"pairs" if _holds_mappings(value) else by_name: value})
 
 
 def _holds_mappings(value: object) -> bool:

@@ -200,6 +200,18 @@ def test_no_value_is_in_a_file(runtime: Runtime) -> None:
         runtime.remove_section(section)
 
 
+def test_the_path_of_a_private_key_is_no_secret(runtime: Runtime) -> None:
+    from cinder.volume.drivers.san import san
+
+    options = {"san_private_key": "/run/secrets/key", "san_password": "canary"}
+    section = runtime.add_section(BackendSettings(name="ssh", driver="x.Y", options=options))
+    try:
+        cfg.CONF.register_opts(san.san_opts, group=section)
+        assert set(conf.secrets_of(section)) == {"canary"}
+    finally:
+        runtime.remove_section(section)
+
+
 def test_a_driver_reads_an_option_that_has_a_former_name_by_either(runtime: Runtime) -> None:
     option = cfg.StrOpt("key", deprecated_opts=[cfg.DeprecatedOpt("old-key")])
     for name in ("key", "old_key"):
