@@ -98,7 +98,7 @@ class _Merged:
             if isinstance(old, dict) and isinstance(value, dict) and prefix != f"{_BACKENDS}.":
                 self._merge(old, value, path, f"{where}.")
             elif key not in into or old is None:
-                into[key] = _copied(value)
+                into[key] = value
                 self._remember(where, value, path)
             elif value is not None and (old != value or prefix == f"{_BACKENDS}."):
                 what = "configured" if prefix == f"{_BACKENDS}." else "given different values"
@@ -112,8 +112,3 @@ class _Merged:
 
     def _origin(self, where: str) -> Path | None:
         return self._origins.get(where)
-
-
-def _copied(value: object) -> object:
-    """Mappings that this module changes are its own: with YAML's aliases one may stand in several places."""
-    return {key: _copied(item) for key, item in value.items()} if isinstance(value, dict) else value

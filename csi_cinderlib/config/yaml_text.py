@@ -136,7 +136,7 @@ class _Tree:
             else:
                 self._budget.spend(key, depth)
                 own[key] = self.build(value_node, depth + 1)
-        return {**{key: value for key, value in merged.items() if key not in own}, **own}
+        return {**merged, **own}
 
     def _merged(self, node: Any, depth: int) -> dict[Scalar, object]:
         """Of several mappings the first one that has a key counts."""

@@ -58,6 +58,13 @@ def test_all_problems_of_all_files_and_back_ends_are_told_at_once(tmp_path: Path
     assert f"did you mean 'endpoint'? ({paths[0]}:3)" in str(error)
 
 
+def test_merge_keys_leave_what_is_there_and_the_first_mapping_counts(tmp_path: Path) -> None:
+    text = "topology: &t {a: '1', b: '1'}\nvolume_types:\n  x: {extra_specs: &x {b: '2', c: '2'}}\n"
+    text += "  y: {extra_specs: {a: '3', <<: [*x, *t]}}\n"
+    specs = load(write(tmp_path, {"a.yaml": text}), environment={}).volume_types["y"].extra_specs
+    assert specs == {"a": "3", "b": "2", "c": "2"}
+
+
 def test_broken_files_are_all_told(tmp_path: Path) -> None:
     error = refusal(write(tmp_path, {"1.yaml": "a: [", "2.yaml": "b: {", "3.json": '{"a": 1,}'}))
     assert [Path(key.split(":")[0]).name for key, _ in error.problems] == ["1.yaml", "2.yaml", "3.json"]
@@ -129,6 +136,7 @@ def test_relative_paths_start_at_the_file_that_holds_them(tmp_path: Path, monkey
 
 ODD: tuple[tuple[str, bytes, str], ...] = (
     ("bom.yaml", b"\xef\xbb\xbfworkers: 7\r\n", ""),
+    ("bom.json", b'\xef\xbb\xbf{"workers": 7}', ""),
     ("tabs-in-json.json", b'{\n\t"workers": 7\n}', ""),
     ("literal-block.yaml", b"node_name: |-\n  a\n  b\nworkers: 7", ""),
     ("merge.yaml", b"log: &a {level: info}\nvolume_types: {a: {extra_specs: {<<: *a}}}\nworkers: 7", ""),
