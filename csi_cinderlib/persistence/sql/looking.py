@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from csi_cinderlib.errors import ConfigurationError, StoreUnavailable
+from csi_cinderlib.host import removal
 from csi_cinderlib.persistence.sql import failures
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location
 from csi_cinderlib.persistence.sql.query import execute_in_sqlite
@@ -97,7 +97,7 @@ def _begin(path: Path, state: _State, undo: ExitStack) -> Connection:
     """With a read transaction open, so that all that is read is of one moment."""
     options = "mode=ro&readonly_shm=1"
     if state.needs_copy:
-        directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="csi-cinderlib-")))
+        directory = undo.enter_context(removal.temporary_directory("csi-cinderlib-"))
         for suffix in ("", "-wal"):
             shutil.copyfile(f"{path}{suffix}", f"{directory / path.name}{suffix}")
         path, options = directory / path.name, "mode=rw"
