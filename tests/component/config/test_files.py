@@ -193,6 +193,9 @@ FOREIGN: tuple[tuple[str, str, str], ...] = (
     ("setup.json", '{"persistence_config": {"storage": "db"}}', "cinderlib's"),
     ("ember.env", "export X_CSI_BACKEND_CONFIG='{}'\n", "Ember-CSI's environment"),
     ("ember.json", '{"X_CSI_BACKEND_CONFIG": {"driver": "LVMVolume"}}', "Ember-CSI's configuration"),
+    ("ember-backend.json", '{"name": "ceph", "driver": "RBD", "rbd_pool": "p"}', "Ember-CSI's configuration"),
+    ("deployment.yaml", "apiVersion: apps/v1\nkind: Deployment\nspec: {c: [{env: [{name: X_CSI_BACKEND_CONFIG}]}]}\n", "an object of Ember"),
+    ("secret.yaml", "apiVersion: v1\nkind: Secret\ndata: {X_CSI_BACKEND_CONFIG: e30=}\n", "an object of Ember"),
     ("ember.yaml", "apiVersion: ember-csi.io/v1alpha1\nkind: EmberStorageBackend\nspec: {}\n", "Ember-CSI's configuration"),
 )  # fmt: skip
 
@@ -221,7 +224,7 @@ def test_embers_environment_stops_a_process_without_settings_and_is_told_to_othe
     environment = {"X_CSI_BACKEND_CONFIG": "{}", "X_CSI_PERSISTENCE_CONFIG": "{}", "CINDERLIB_STATE_DIR": str(tmp_path)}
     error = refusal([], environment)
     assert error.key == "X_CSI_BACKEND_CONFIG, X_CSI_PERSISTENCE_CONFIG"
-    assert "csi-cinderlib convert" in error.problem
+    assert "`csi-cinderlib convert --from-environment`" in error.problem
     with caplog.at_level(logging.WARNING):
         load(write(tmp_path, {"a.yaml": "{}"}), environment=environment)
     assert "X_CSI_BACKEND_CONFIG, X_CSI_PERSISTENCE_CONFIG: configures Ember-CSI" in caplog.text
