@@ -88,7 +88,9 @@ def _begin(backend: GivenBackend, source: Source, name: str, driver: Driver | st
     if isinstance(driver, str):
         work.notes.append(translated("driver", f"{driver} is not one of Cinder's drivers: its options are not checked"))
     if name != backend.name:
-        work.notes.append(translated("name", f"{backend.name!r} is not a name that a back end can have here"))
+        work.notes.append(
+            translated("name", f"{backend.name!r} cannot be used or is taken; the back end is called {name!r}")
+        )
     return work
 
 

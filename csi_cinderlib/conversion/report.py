@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from csi_cinderlib.config import option_paths
 from csi_cinderlib.conversion.model import Conversion, Note, Verdict
 from csi_cinderlib.observe import redact
 
@@ -102,6 +103,13 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
     if files:
         where = "the controller's machine" if target == "config" else "the controller's container (controller.volumes)"
         steps.append(f"provide on {where} the files and directories that these options name: {', '.join(files)}")
+    relative = [
+        f"{backend.name}.{option}" for backend in conversion.backends for option in _are_relative(backend.options)
+    ]
+    if relative:
+        steps.append(
+            f"write absolute paths for these options, which name a file by a relative one: {', '.join(relative)}"
+        )
     return [*steps, _VOLUMES[conversion.product]]
 
 
@@ -117,4 +125,11 @@ def _of_files(options: Mapping[str, object]) -> Iterator[str]:
     for name, value in options.items():
         texts = value if isinstance(value, list) else [value]
         if not redact.is_secret_key(name) and any(isinstance(text, str) and text.startswith("/") for text in texts):
+            yield name
+
+
+def _are_relative(options: Mapping[str, object]) -> Iterator[str]:
+    """Options that name a file or directory by a path that starts elsewhere than with the other product."""
+    for name, value in options.items():
+        if name in option_paths.PATHS and isinstance(value, str) and option_paths.is_relative(value):
             yield name
