@@ -61,8 +61,12 @@ def convert(
     for option, given in backend.own.items():
         _take(work, option, given, inherited=False)
     for option, given in backend.shared.items():
-        if _known_name(work, option) and _known_name(work, option) not in work.settled:
+        known = _known_name(work, option)
+        if known and known not in work.settled:
             _take(work, option, given, inherited=True)
+        elif not known and not work.checked and option not in work.settled and not why_idle(option):
+            reason = "add it to the options of this back end if its driver has such an option"
+            work.notes.append(failed(f"[backend_defaults] {option}", reason))
     secret = secrecy.secret_options(work.options, work.known, unchecked=not work.checked)
     notes = [Note(note.verdict, note.item, note.reason, name) for note in work.notes]
     return ConvertedBackend(name=name, driver=work.path, options=work.options, secret=secret), notes

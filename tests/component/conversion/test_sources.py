@@ -268,3 +268,17 @@ def test_a_relative_path_which_would_start_elsewhere_is_told(path: str, is_told:
     done = convert(json.dumps({**BACKEND, "lvm_conf_file": path}))
     steps = report.next_steps(done, "config", "s", "new.yaml", "")
     assert any("absolute paths" in step and "a.lvm_conf_file" in step for step in steps) is is_told
+
+
+def test_what_a_driver_of_others_may_inherit_is_left_to_its_user() -> None:
+    done = convert(
+        "[DEFAULT]\nenabled_backends = a\n[backend_defaults]\nmine = SECRET\nset = 1\nbackup_workers = 2\n"
+        "use_chap_auth = true\n[a]\nvolume_driver = example.Driver\nset = 2\n"
+    )
+    assert [backend.options for backend in done.backends] == [{"set": "2", "use_chap_auth": "true"}]
+    told = [note for note in done.notes if note.item.startswith("[backend_defaults]")]
+    assert [(note.backend, note.item, note.verdict) for note in told] == [
+        ("a", "[backend_defaults] mine", Verdict.FAILED)
+    ]
+    assert report.is_incomplete(done)
+    assert "SECRET" not in report.text(done, [])
