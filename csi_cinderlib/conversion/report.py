@@ -78,7 +78,7 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
     Args:
         name: the Secret's.
         path: where the document was written, or "".
-        secret_path: where the chart's secrets were written, or "".
+        secret_path: where the chart's secrets were written, "" if there are none.
     """
     if not conversion.backends:
         return []
@@ -94,7 +94,7 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
             f"add {name} to the chart's backendSecrets: the Secret configures the back ends, the StorageBackend objects only show them",
         ],
         "chart": [
-            f"kubectl apply --namespace NAMESPACE --filename {secret_path or 'SECRET-FILE'}, if there are secrets",
+            *([f"kubectl apply --namespace NAMESPACE --filename {secret_path}"] if secret_path else []),
             f"helm upgrade --install RELEASE charts/csi-cinderlib --namespace NAMESPACE --values {written}",
             "if helm names a back end that needs controller.privileged, decide whether its controller may have it",
         ],
