@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.config import live
+from csi_cinderlib.config.files import in_directory
 from csi_cinderlib.config.load import load
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.errors import ConfigurationError
@@ -242,6 +244,15 @@ def test_a_directory_of_back_ends_holds_yaml_and_json_and_tells_what_it_ignores(
     assert [backend.name for backend in found.backends] == ["own", "a", "b", "c"]
     assert [path.name for path in found.ignored] == ["a.yaml~", "note.txt", "sub"]
     assert found.broken == ()
+
+
+def test_a_pipe_in_a_directory_is_ignored_and_a_link_to_nothing_is_unreadable(tmp_path: Path) -> None:
+    write(tmp_path, {"a.yaml": f"a: {{driver: {DRIVER}}}"})
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "gone.yaml").symlink_to("nowhere")
+    listing = in_directory(tmp_path)
+    assert listing.ignored == (tmp_path / "pipe.yaml",)
+    assert listing.files == (tmp_path / "a.yaml", tmp_path / "gone.yaml")
 
 
 def test_two_files_of_one_name_are_both_refused(tmp_path: Path) -> None:
