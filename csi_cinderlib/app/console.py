@@ -68,11 +68,11 @@ class Console:
             _log.error("configuration cannot be read; the previous one stays in effect", reason=str(error))
         else:
             self.log_level.configure(settings.log.level)
+            _log.info("configuration was read again", signal="SIGHUP")
             if changed := restart_needed(self._settings, settings):
                 _log.warning("settings changed that take effect after a restart", settings=changed)
         for work in self._on_reread:
             work()
-        _log.info("configuration was read again", signal="SIGHUP")
 
     def _dump(self) -> None:
         for work in self._on_dump:

@@ -106,6 +106,8 @@ def value_problem(section: str | None, option: Any) -> str:
                     f"refers to ${error.opt_name}, and there is no such option; a cinder.conf has $$ for a dollar sign"
                 )
             conf.read_unregistered(section, option)  # the driver registers it only when it reads it
+    except RecursionError:
+        return "refers to itself"
     except (cfg.Error, ValueError) as error:
         return f"does not fit: {_reason(error)}; it is {describe(option)}"
     return ""

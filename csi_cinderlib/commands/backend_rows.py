@@ -18,11 +18,14 @@ Seen = Mapping[str, Any]
 
 
 def rows(settings: Settings, store: Store) -> Iterator[Mapping[str, Any]]:
-    """In the order of the configuration; then those that only records name."""
+    """In the order of the configuration; then those of unreadable files, and those that only records name."""
     counts, found = volume_counts(store), live.backends(settings)
     seen, otherwise = states(settings)
     for backend in found.backends:
         yield _row(backend.name, backend.driver, counts.pop(backend.name, 0), seen.get(backend.name, otherwise))
+    missing = sorted(seen.keys() - {backend.name for backend in found.backends}) if found.unreadable else []
+    for name in missing:  # the running driver goes on with what its file said before
+        yield _row(name, "", counts.pop(name, 0), seen[name])
     for path, error in found.unreadable.items():
         yield _row(path.name, "", counts.pop(path.name, 0), {"state": "unreadable", "reason": str(error)})
     for name in sorted(counts):

@@ -39,10 +39,11 @@ class Outcome:
     code: int = 0
 
     @classmethod
-    def failed(cls, what: str, error: DriverError, detail: str) -> Outcome:
+    def failed(cls, what: str, error: DriverError, details: Iterable[str]) -> Outcome:
         """2 for what an operator has to write otherwise, 1 for what does not answer."""
         advice = "correct the configuration" if isinstance(error, ConfigurationError) else ""
-        return cls((problem(what, detail, advice, required=True),), 2 if isinstance(error, ConfigurationError) else 1)
+        found = tuple(problem(what, detail, advice, required=True) for detail in details)
+        return cls(found, 2 if isinstance(error, ConfigurationError) else 1)
 
     @classmethod
     def of(cls, findings: Iterable[Finding]) -> Outcome:
@@ -87,7 +88,7 @@ def _try_store(settings: Settings) -> Outcome:
     try:
         return Outcome.of(store.examine(settings))
     except DriverError as error:
-        return Outcome.failed(f"store {settings.store.plugin}", error, str(error))
+        return Outcome.failed(f"store {settings.store.plugin}", error, [str(error)])
 
 
 def _try_cluster(settings: Settings) -> Outcome:
@@ -108,7 +109,9 @@ def _try_backends(settings: Settings, timeout: float) -> list[Outcome]:
         with ThreadPoolExecutor(max(1, len(backends))) as pool, _ended(backends):
             attempts = [pool.submit(_try, backend, timeout) for backend in backends]
             outcomes = [_tell(backend, attempt, attempts) for backend, attempt in zip(backends, attempts, strict=True)]
-    unreadable = [Outcome.failed("back ends", error, redact.text(str(error))) for error in found.broken]
+    unreadable = [
+        Outcome.failed("back ends", error, map(redact.text, map(str, error.problems))) for error in found.broken
+    ]
     return [*outcomes, *unreadable]
 
 
@@ -172,12 +175,19 @@ def _tell(
 
     _wait_for(attempt, all_of_them)
     name, driver = backend.name, backend.settings.driver
+    notes = tuple(reports.notes(backend.settings))
     try:
         stats = attempt.result()  # first: of a back end that failed the capabilities are not known
-        return Outcome.of(reports.describe(name, driver, backend.capabilities, stats))
+        return Outcome.of((*notes, *reports.describe(name, driver, backend.capabilities, stats)))
     except DriverError as error:
-        detail = f"{driver}: {redact.of_backend(error, backend.settings.options)}"
-        return Outcome.failed(f"back end {name}", error, detail)
+        parts = (
+            [ConfigurationError(*found) for found in error.problems]
+            if isinstance(error, ConfigurationError)
+            else [error]
+        )
+        details = [f"{driver}: {redact.of_backend(part, backend.settings.options)}" for part in parts]
+        failed = Outcome.failed(f"back end {name}", error, details)
+        return replace(failed, findings=(*notes, *failed.findings))
 
 
 def _wait_for(attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]) -> None:

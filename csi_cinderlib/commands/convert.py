@@ -67,10 +67,12 @@ def command(**given: Any) -> int:
     if len(request.name) > 253 or not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", request.name):
         raise InvalidRequest("--name", "must be lower case letters, digits, dots and dashes, at most 253")
     converted = conversion.for_target(conversion.convert(_source(request)), request.target)
-    places = _places(request)
+    path, secret_path = _places(request)
+    texts = _documents(converted, request) if converted.backends else ("", "")
     if converted.backends:
-        _write(_documents(converted, request), *places)
-    steps = reports.next_steps(converted, request.target, request.name, *(str(place or "") for place in places))
+        _write(texts, path, secret_path)
+    written = str(path or ""), str(secret_path if texts[1] and secret_path else "")
+    steps = reports.next_steps(converted, request.target, request.name, *written)
     if request.report == "json":
         output.print_text(json.dumps(reports.data(converted, steps), ensure_ascii=False, indent=2), sys.stderr)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,16 @@ def in_directory(directory: Path) -> Listing:
         entries = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise ConfigurationError(str(directory), f"cannot be read: {error.strerror}") from None
-    files = tuple(path for path in entries if path.suffix in document.SUFFIXES and not path.is_dir())
+    files = tuple(path for path in entries if path.suffix in document.SUFFIXES and not _is_special(path))
     return Listing(files, tuple(path for path in entries if path not in files))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a directory, or what never ends or blocks its reader: a pipe, a socket, a device."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False  # its reader says what is wrong
 
 
 def read(path: Path) -> object:

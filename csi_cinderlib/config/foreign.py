@@ -49,6 +49,8 @@ def refuse_tree(path: Path, tree: object) -> None:
         if isinstance(item, Mapping) and (product := _product(item)):
             raise _refusal(path, product)
     if isinstance(tree, Mapping) and {"apiVersion", "kind"} <= tree.keys():
+        if _names_ember(tree):
+            raise _refusal(path, "an object of Ember-CSI's deployment")
         raise ConfigurationError(
             str(path),
             f"is a Kubernetes object of kind {str(tree['kind'])!r}, not a file of settings; apply it with kubectl",
@@ -59,11 +61,22 @@ def _product(tree: Mapping[str, object]) -> str:
     """The program whose settings these are, "" if it is not known."""
     if any(key.startswith("X_CSI_") for key in tree) or tree.get("kind") == "EmberStorageBackend":
         return "Ember-CSI's configuration"
+    if {"name", "driver"} <= tree.keys() and "options" not in tree:
+        return "Ember-CSI's configuration"
     backends = tree.get("backends")
     listed = isinstance(backends, list) and any(isinstance(item, Mapping) for item in backends)
     if listed or not tree.keys().isdisjoint(_OF_CINDERLIB) or not tree.keys().isdisjoint(_OF_A_CINDERLIB_BACKEND):
         return "cinderlib's or Ember-CSI's configuration"
     return ""
+
+
+def _names_ember(tree: object) -> bool:
+    """Whether an object of Kubernetes sets variables of Ember-CSI: in `env`, or as keys of a ConfigMap or Secret."""
+    if isinstance(tree, Mapping):
+        return tree.get("name") in EMBER_VARIABLES or any(
+            key in EMBER_VARIABLES or _names_ember(value) for key, value in tree.items()
+        )
+    return isinstance(tree, list) and any(map(_names_ember, tree))
 
 
 def _refusal(path: Path, product: str, instead: str = "") -> ConfigurationError:

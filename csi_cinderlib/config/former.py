@@ -80,7 +80,7 @@ def likely_drivers(name: str, *, limit: int = 3) -> list[str]:
     leaf = name.rpartition(".")[2].lower()
     if leaf in classes:
         return [targets[classes[leaf]]]
-    words = [word for word in re.findall(r"[a-z0-9]+", name.lower()) if word not in _ROOM]
+    words = [word for word in re.findall(r"[a-z0-9]+", name.lower()) if word not in _ROOM and len(word) > 1]
     matching = [path for path in targets if words and all(word in path.lower() for word in words)]
     near = [classes[found] for found in difflib.get_close_matches(leaf, classes, n=limit, cutoff=0.85)]
     ranked = sorted(matching, key=lambda path: (words[0] not in path.lower().split("."), len(path)))

@@ -73,7 +73,8 @@ def _refuse_ember(environment: Mapping[str, str], *, is_configured: bool) -> Non
     names = ", ".join(foreign.variables(environment))
     if names and not is_configured:
         raise ConfigurationError(
-            names, "configures Ember-CSI and has no effect here; convert it with `csi-cinderlib convert`"
+            names,
+            "configures Ember-CSI and has no effect here; convert it with `csi-cinderlib convert --from-environment`",
         )
     if names:
         _log.warning("%s: configures Ember-CSI and has no effect here; remove it from the environment", names)

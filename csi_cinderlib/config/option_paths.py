@@ -58,9 +58,14 @@ def _completed(settings: BackendSettings, name: str, value: object) -> object:
     return value
 
 
+def is_relative(text: str) -> bool:
+    """Whether the value of such an option is a path that starts at a directory."""
+    return bool(text) and not text.startswith(_WORDS) and text != _NO_FILE
+
+
 def located(settings: BackendSettings, name: str, text: str) -> str:
     """Raises ConfigurationError: the path is relative, and its directory is not known."""
-    if not text or text.startswith(_WORDS) or text == _NO_FILE:
+    if not is_relative(text):
         return text
     if not Path(settings.directory).is_absolute():
         raise ConfigurationError(

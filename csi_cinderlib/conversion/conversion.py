@@ -146,7 +146,9 @@ def _referred(source: Source) -> Iterator[str]:
 
 
 def _of_shared(source: Source, known: Catalogue) -> Iterator[Note]:
-    """Options of [backend_defaults] that none of the back ends' drivers has."""
+    """Options of [backend_defaults] that none of the back ends' drivers has, where the options of all are known."""
+    if any(isinstance(_driver(backend, known), str) for backend in source.backends):
+        return
     common = {option.name for option in known.common}
     paths = {driver.path: driver for driver in known.drivers}
     used = {

@@ -61,8 +61,12 @@ def convert(
     for option, given in backend.own.items():
         _take(work, option, given, inherited=False)
     for option, given in backend.shared.items():
-        if _known_name(work, option) and _known_name(work, option) not in work.settled:
+        known = _known_name(work, option)
+        if known and known not in work.settled:
             _take(work, option, given, inherited=True)
+        elif not known and not work.checked and option not in work.settled and not why_idle(option):
+            reason = "add it to the options of this back end if its driver has such an option"
+            work.notes.append(failed(f"[backend_defaults] {option}", reason))
     secret = secrecy.secret_options(work.options, work.known, unchecked=not work.checked)
     notes = [Note(note.verdict, note.item, note.reason, name) for note in work.notes]
     return ConvertedBackend(name=name, driver=work.path, options=work.options, secret=secret), notes
@@ -88,7 +92,9 @@ def _begin(backend: GivenBackend, source: Source, name: str, driver: Driver | st
     if isinstance(driver, str):
         work.notes.append(translated("driver", f"{driver} is not one of Cinder's drivers: its options are not checked"))
     if name != backend.name:
-        work.notes.append(translated("name", f"{backend.name!r} is not a name that a back end can have here"))
+        work.notes.append(
+            translated("name", f"{backend.name!r} cannot be used or is taken; the back end is called {name!r}")
+        )
     return work
 
 

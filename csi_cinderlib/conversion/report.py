@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from csi_cinderlib.config import option_paths
 from csi_cinderlib.conversion.model import Conversion, Note, Verdict
 from csi_cinderlib.observe import redact
 
@@ -77,7 +78,7 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
     Args:
         name: the Secret's.
         path: where the document was written, or "".
-        secret_path: where the chart's secrets were written, or "".
+        secret_path: where the chart's secrets were written, "" if there are none.
     """
     if not conversion.backends:
         return []
@@ -93,7 +94,7 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
             f"add {name} to the chart's backendSecrets: the Secret configures the back ends, the StorageBackend objects only show them",
         ],
         "chart": [
-            f"kubectl apply --namespace NAMESPACE --filename {secret_path or 'SECRET-FILE'}, if there are secrets",
+            *([f"kubectl apply --namespace NAMESPACE --filename {secret_path}"] if secret_path else []),
             f"helm upgrade --install RELEASE charts/csi-cinderlib --namespace NAMESPACE --values {written}",
             "if helm names a back end that needs controller.privileged, decide whether its controller may have it",
         ],
@@ -102,6 +103,13 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
     if files:
         where = "the controller's machine" if target == "config" else "the controller's container (controller.volumes)"
         steps.append(f"provide on {where} the files and directories that these options name: {', '.join(files)}")
+    relative = [
+        f"{backend.name}.{option}" for backend in conversion.backends for option in _are_relative(backend.options)
+    ]
+    if relative:
+        steps.append(
+            f"write absolute paths for these options, which name a file by a relative one: {', '.join(relative)}"
+        )
     return [*steps, _VOLUMES[conversion.product]]
 
 
@@ -117,4 +125,11 @@ def _of_files(options: Mapping[str, object]) -> Iterator[str]:
     for name, value in options.items():
         texts = value if isinstance(value, list) else [value]
         if not redact.is_secret_key(name) and any(isinstance(text, str) and text.startswith("/") for text in texts):
+            yield name
+
+
+def _are_relative(options: Mapping[str, object]) -> Iterator[str]:
+    """Options that name a file or directory by a path that starts elsewhere than with the other product."""
+    for name, value in options.items():
+        if name in option_paths.PATHS and isinstance(value, str) and option_paths.is_relative(value):
             yield name

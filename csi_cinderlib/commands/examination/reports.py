@@ -6,8 +6,12 @@ import math
 from collections.abc import Iterator
 
 from csi_cinderlib.backend.stats import BackendCapabilities, BackendStats, Pool
+from csi_cinderlib.cinder import naming
 from csi_cinderlib.commands.examination.findings import Finding, note, ok, problem, unknown
+from csi_cinderlib.config import former
 from csi_cinderlib.config.load import LOOPFILE_DRIVER
+from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.model.verbatim import is_inherited
 
 CAPABILITIES = (
     "multiattach",
@@ -25,6 +29,16 @@ CAPABILITIES = (
 _NOT_REACHED = (
     "the array was not reached, or the account may not see its pools: look at the driver's log (--log-level debug)"
 )
+
+
+def notes(settings: BackendSettings) -> Iterator[Finding]:
+    """What is translated or ignored in a back end's configuration."""
+    what = f"back end {settings.name}"
+    for translated in former.translate(settings)[1]:
+        yield note(what, translated)
+    for key, value in settings.options.items():
+        if not is_inherited(value) and (why := naming.why_idle(key.replace("-", "_"))):
+            yield note(what, f"backends.{settings.name}.options.{key} has no effect: {why}", "remove it")
 
 
 def describe(name: str, driver: str, capabilities: BackendCapabilities, stats: BackendStats) -> Iterator[Finding]:

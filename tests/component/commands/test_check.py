@@ -89,6 +89,25 @@ def test_a_wrong_option_is_exit_code_2_and_the_others_are_tried(tmp_path: Path) 
     assert "pool good/one " in outcome.stdout
 
 
+def test_each_problem_of_a_back_end_is_a_finding(tmp_path: Path) -> None:
+    wrong = "wrong: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_grup: x, lvm_mirrors: few}}"
+    outcome = check(tmp_path, wrong, words=["--output", "json"])
+    found = [row["detail"] for row in rows(outcome) if row["what"] == "back end wrong"]
+    assert len(found) == 2
+    assert "backends.wrong.options.volume_grup: is not an option" in found[0]
+    assert "backends.wrong.options.lvm_mirrors: does not fit" in found[1]
+
+
+def test_what_is_translated_and_what_has_no_effect_is_noted(tmp_path: Path) -> None:
+    former = (
+        "former: {driver: cinder.volume.drivers.lvm.LVMISCSIDriver, options: {iscsi_helper: lioadm, zoning_mode: x}}"
+    )
+    noted = [row["detail"] for row in rows(check(tmp_path, former, words=["--output", "json", "--level", "note"]))]
+    assert [line for line in noted if line.startswith("backends.former.driver: ") and "LVMVolumeDriver" in line]
+    assert [line for line in noted if line.startswith("backends.former.options.iscsi_helper: renamed to target_helper")]
+    assert [line for line in noted if line.startswith("backends.former.options.zoning_mode has no effect: ")]
+
+
 def test_a_back_end_that_does_not_answer_is_named(tmp_path: Path) -> None:
     outcome = check(tmp_path, AWAY)
     assert outcome.returncode in (1, 2)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from csi_cinderlib.config import live
+from csi_cinderlib.config.files import in_directory
 from csi_cinderlib.config.load import load
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.errors import ConfigurationError
@@ -193,6 +195,9 @@ FOREIGN: tuple[tuple[str, str, str], ...] = (
     ("setup.json", '{"persistence_config": {"storage": "db"}}', "cinderlib's"),
     ("ember.env", "export X_CSI_BACKEND_CONFIG='{}'\n", "Ember-CSI's environment"),
     ("ember.json", '{"X_CSI_BACKEND_CONFIG": {"driver": "LVMVolume"}}', "Ember-CSI's configuration"),
+    ("ember-backend.json", '{"name": "ceph", "driver": "RBD", "rbd_pool": "p"}', "Ember-CSI's configuration"),
+    ("deployment.yaml", "apiVersion: apps/v1\nkind: Deployment\nspec: {c: [{env: [{name: X_CSI_BACKEND_CONFIG}]}]}\n", "an object of Ember"),
+    ("secret.yaml", "apiVersion: v1\nkind: Secret\ndata: {X_CSI_BACKEND_CONFIG: e30=}\n", "an object of Ember"),
     ("ember.yaml", "apiVersion: ember-csi.io/v1alpha1\nkind: EmberStorageBackend\nspec: {}\n", "Ember-CSI's configuration"),
 )  # fmt: skip
 
@@ -221,7 +226,7 @@ def test_embers_environment_stops_a_process_without_settings_and_is_told_to_othe
     environment = {"X_CSI_BACKEND_CONFIG": "{}", "X_CSI_PERSISTENCE_CONFIG": "{}", "CINDERLIB_STATE_DIR": str(tmp_path)}
     error = refusal([], environment)
     assert error.key == "X_CSI_BACKEND_CONFIG, X_CSI_PERSISTENCE_CONFIG"
-    assert "csi-cinderlib convert" in error.problem
+    assert "`csi-cinderlib convert --from-environment`" in error.problem
     with caplog.at_level(logging.WARNING):
         load(write(tmp_path, {"a.yaml": "{}"}), environment=environment)
     assert "X_CSI_BACKEND_CONFIG, X_CSI_PERSISTENCE_CONFIG: configures Ember-CSI" in caplog.text
@@ -239,6 +244,15 @@ def test_a_directory_of_back_ends_holds_yaml_and_json_and_tells_what_it_ignores(
     assert [backend.name for backend in found.backends] == ["own", "a", "b", "c"]
     assert [path.name for path in found.ignored] == ["a.yaml~", "note.txt", "sub"]
     assert found.broken == ()
+
+
+def test_a_pipe_in_a_directory_is_ignored_and_a_link_to_nothing_is_unreadable(tmp_path: Path) -> None:
+    write(tmp_path, {"a.yaml": f"a: {{driver: {DRIVER}}}"})
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "gone.yaml").symlink_to("nowhere")
+    listing = in_directory(tmp_path)
+    assert listing.ignored == (tmp_path / "pipe.yaml",)
+    assert listing.files == (tmp_path / "a.yaml", tmp_path / "gone.yaml")
 
 
 def test_two_files_of_one_name_are_both_refused(tmp_path: Path) -> None:

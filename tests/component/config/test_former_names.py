@@ -222,6 +222,7 @@ def test_a_removed_driver_says_since_when_and_what_instead(old: str, words: str)
         (f"{DRIVERS}lvm.LVMVolumDriver", ["lvm.LVMVolumeDriver"]),
         ("hpe3parfcdriver", ["hpe.hpe_3par_fc.HPE3PARFCDriver"]),
         ("com.example.Driver", []),
+        ("y", []),
         ("cinder.volume.drivers.", []),
         ("", []),
     ],

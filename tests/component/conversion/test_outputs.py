@@ -153,3 +153,14 @@ def test_settings_that_a_document_has_no_place_for_are_reported(tmp_path: Path) 
     assert loaded(documents.config(converted), tmp_path).cinder_defaults == {"my_ip": "192.0.2.9"}
     assert any("my_ip" in note.item for note in conversion.for_target(converted, "chart").notes)
     assert conversion.for_target(converted, "config").notes == converted.notes
+
+
+@pytest.mark.parametrize(("line", "is_secret"), [("chap_password = x1y2z3", True), ("volume_group = vg", False)])
+def test_the_next_steps_apply_a_secret_only_if_there_is_one(
+    tmp_path: Path, capsys: Any, line: str, is_secret: bool
+) -> None:
+    source, secrets = tmp_path / "cinder.conf", tmp_path / "secret.yaml"
+    source.write_text(f"[DEFAULT]\nenabled_backends = lvm\n[lvm]\nvolume_driver = {LVM}\n{line}\n")
+    assert cli.main(["convert", str(source), "--to", "chart", "-o", str(tmp_path)]) == 0
+    assert secrets.exists() is is_secret
+    assert (f"kubectl apply --namespace NAMESPACE --filename {secrets}" in capsys.readouterr().err) is is_secret

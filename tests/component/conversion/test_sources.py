@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 
 from csi_cinderlib.config import foreign
-from csi_cinderlib.conversion import conversion, ember
+from csi_cinderlib.conversion import conversion, ember, report
 from csi_cinderlib.conversion.files import File
 from csi_cinderlib.conversion.model import Conversion, Note, Verdict
 from csi_cinderlib.conversion.recognition import Product, read
@@ -251,3 +251,34 @@ def test_options_of_default_that_drivers_read_are_cinder_s(runtime: object) -> N
     assert defaults.keys() >= READ_BY_DRIVERS | IMPLIED.keys()
     assert all(defaults[name] == value for name, value in IMPLIED.items() if value is not None)
     assert not READ_BY_DRIVERS & {option.dest for option in cinder.options_of(LVM)}
+
+
+def test_a_new_name_of_a_back_end_is_told() -> None:
+    done = convert(json.dumps([{**BACKEND, "volume_backend_name": "a b"}, BACKEND, BACKEND]))
+    assert [backend.name for backend in done.backends] == ["a-b", "a", "a-2"]
+    told = [(note.backend, note.reason) for note in done.notes if note.item == "name"]
+    assert told == [
+        ("a-b", "'a b' cannot be used or is taken; the back end is called 'a-b'"),
+        ("a-2", "'a' cannot be used or is taken; the back end is called 'a-2'"),
+    ]
+
+
+@pytest.mark.parametrize(("path", "is_told"), [("lvm.conf", True), ("/etc/lvm.conf", False), ("None", False)])
+def test_a_relative_path_which_would_start_elsewhere_is_told(path: str, is_told: bool) -> None:
+    done = convert(json.dumps({**BACKEND, "lvm_conf_file": path}))
+    steps = report.next_steps(done, "config", "s", "new.yaml", "")
+    assert any("absolute paths" in step and "a.lvm_conf_file" in step for step in steps) is is_told
+
+
+def test_what_a_driver_of_others_may_inherit_is_left_to_its_user() -> None:
+    done = convert(
+        "[DEFAULT]\nenabled_backends = a\n[backend_defaults]\nmine = SECRET\nset = 1\nbackup_workers = 2\n"
+        "use_chap_auth = true\n[a]\nvolume_driver = example.Driver\nset = 2\n"
+    )
+    assert [backend.options for backend in done.backends] == [{"set": "2", "use_chap_auth": "true"}]
+    told = [note for note in done.notes if note.item.startswith("[backend_defaults]")]
+    assert [(note.backend, note.item, note.verdict) for note in told] == [
+        ("a", "[backend_defaults] mine", Verdict.FAILED)
+    ]
+    assert report.is_incomplete(done)
+    assert "SECRET" not in report.text(done, [])

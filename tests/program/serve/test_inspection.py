@@ -65,6 +65,23 @@ def state(directory: Path) -> dict[str, tuple[int, int]]:
     return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in directory.glob("metadata.db*")}
 
 
+def test_a_back_end_whose_file_became_unreadable_is_listed_while_it_runs(start: Start, tmp_path: Path) -> None:
+    directory = tmp_path / "backends"
+    directory.mkdir()
+    file = directory / "mine.yaml"
+    file.write_text(f"{QUICK}\n")
+    driver = start("--mode", "controller", config=f"backends_directory: {directory}\n")
+    driver.wait_until_ready()
+    file.write_text("quick: {driver: [unfinished")
+    until(
+        lambda: (
+            {("quick", "ready"), ("mine.yaml", "unreadable")}
+            == {(row["name"], row["state"]) for row in rows(driver, "get", "backends")}
+        ),
+        driver,
+    )
+
+
 def test_lists_are_read_beside_a_driver_that_runs_hangs_or_was_killed(start: Start) -> None:
     driver = start("--mode", "controller", config=config(QUICK))
     driver.wait_until_ready()

@@ -132,12 +132,16 @@ def test_a_signal_while_it_starts_or_stops_does_not_end_it_otherwise(start: Star
 def test_sighup_takes_over_the_log_level_and_names_what_needs_a_restart(start: Start) -> None:
     driver = ready(start)
     file = driver.state_dir / "config.yaml"
-    file.write_text(file.read_text() + "log: {level: error}\nworkers: 77\n")
-    os.kill(driver.pid, signal.SIGHUP)
-    until(lambda: bool(events(driver, "log level changed")), driver)
+    good = file.read_text()
     file.write_text("backends: [unfinished")
     os.kill(driver.pid, signal.SIGHUP)
     until(lambda: bool(events(driver, "configuration cannot be read; the previous one stays in effect")), driver)
+    file.write_text(good + "log: {level: error}\nworkers: 77\n")
+    os.kill(driver.pid, signal.SIGHUP)
+    until(lambda: bool(events(driver, "log level changed")), driver)
+    assert not events(driver, "configuration was read again"), (
+        "the first was not, and of the second errors alone are logged"
+    )
     file.write_text(f"backends:\n  {QUICK}\nworkers: 77\n")
     os.kill(driver.pid, signal.SIGHUP)
     until(lambda: bool(events(driver, "settings changed that take effect after a restart")), driver)
