@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from csi_cinderlib.app import leadership, state_dir
@@ -18,7 +18,7 @@ from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.csi.readiness import Readiness
-from csi_cinderlib.errors import PreconditionFailed
+from csi_cinderlib.errors import DriverError, PreconditionFailed
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.lifecycle.remote import RemoteBackend
@@ -51,7 +51,8 @@ def repairing(settings: Settings, backends: Collection[str]) -> Iterator[Orphans
                 backend = _backend(settings, found, store, deadline)
                 registry.add(backend)
                 undo.callback(registry.remove, backend.name)
-                backend.start()
+                with suppress(DriverError):  # the reason is told for each orphan on it; the others are repaired
+                    backend.start()
         yield Orphans(store, registry, KeyedLocks(), nodes=nodes)
 
 

@@ -19,6 +19,7 @@ from csi_cinderlib.commands import options, output
 from csi_cinderlib.commands.examination.findings import Finding, is_bad, levels, print_findings, problem, unknown
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Mode, Settings
+from csi_cinderlib.drivers import looking
 from csi_cinderlib.errors import ConfigurationError, DriverError
 from csi_cinderlib.host import removal
 from csi_cinderlib.observe import progress, redact
@@ -105,6 +106,7 @@ def _try_backends(settings: Settings, timeout: float) -> list[Outcome]:
     logs.configure(format=settings.log.format, level=settings.log.level)
     found = live.backends(settings)
     with removal.temporary_directory("csi-cinderlib-check-", patience=timeout) as directory:
+        looking.mark(directory, settings.state_dir)
         backends = [_make(one, settings, directory, len(found.backends), timeout) for one in found.backends]
         with ThreadPoolExecutor(max(1, len(backends))) as pool, _ended(backends):
             attempts = [pool.submit(_try, backend, timeout) for backend in backends]

@@ -23,6 +23,7 @@ from oslo_config import cfg
 from csi_cinderlib.drivers import sparse
 from csi_cinderlib.drivers.directories import Directory, Limits
 from csi_cinderlib.drivers.identities import Memory
+from csi_cinderlib.drivers.looking import LookedAt, real_state
 from csi_cinderlib.drivers.loopfile_options import OPTIONS, parse_directories
 from csi_cinderlib.drivers.wording import in_words
 from csi_cinderlib.host import devices
@@ -51,13 +52,14 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     def do_setup(self, context: Any) -> None:
         ratio = volume_utils.get_max_over_subscription_ratio(self.configuration.max_over_subscription_ratio)
         limits = Limits(float(ratio), float(self.configuration.safe_get("reserved_percentage") or 0))
+        kind = LookedAt if real_state(cfg.CONF.state_path) else Directory
         self._pools = {
-            name: Directory(name, path, limits)
+            name: kind(name, path, limits)
             for name, path in parse_directories(self.configuration.loopfile_directories).items()
         }
 
     def check_for_setup_error(self) -> None:
-        memory = Memory(cfg.CONF.state_path)
+        memory = Memory(real_state(cfg.CONF.state_path) or cfg.CONF.state_path)
         for pool in self._pools.values():
             with in_words(f"the directory {pool.path} cannot be used"):
                 pool.identify(memory, f"{self.host}#{pool.name}", functools.partial(self._recorded, pool))

@@ -68,6 +68,8 @@ def observe(asked: str, sources: Sources, now: datetime) -> Observed:
         seen_unseen["host"] = (
             "this host is not a node of the driver; run the command on the node to see device and mounts"
         )
+    if seen.backend is not None and seen.backend.state == "unknown":
+        seen_unseen["back end"] = seen.backend.reason or "its state is not known"
     seen = replace(seen, unseen=seen_unseen)
     _check_found(seen)
     return seen

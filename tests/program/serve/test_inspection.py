@@ -51,12 +51,12 @@ def rows(driver: DriverProcess | Path, *words: str) -> list[dict[str, Any]]:
     return list(json.loads(run(driver, *words, "-o", "json")))
 
 
-def half_made(state_dir: Path, id: str = "half") -> None:
+def half_made(state_dir: Path, id: str = "half", backend: str = "quick") -> None:
     """A creation that a controller, which is gone, has just begun."""
     state_dir.mkdir(exist_ok=True)
     store = open_store("sql", state_dir=state_dir)
     now = stamp(datetime.now(UTC))
-    store.add(Volume(id=id, backend="quick", size=GiB(1), status=Status.CREATING, owner="gone", created_at=now))
+    store.add(Volume(id=id, backend=backend, size=GiB(1), status=Status.CREATING, owner="gone", created_at=now))
     store.close()
 
 
@@ -146,6 +146,17 @@ def test_an_orphan_whose_back_end_is_away_stays_with_the_reason(tmp_path: Path) 
         tmp_path / "state", "orphans", "fix", "half", code=1
     )
     assert [row["id"] for row in rows(tmp_path / "state", "get", "orphans")] == ["half"]
+
+
+def test_a_back_end_that_does_not_start_holds_up_no_repair_on_another(tmp_path: Path) -> None:
+    half_made(tmp_path / "state")
+    half_made(tmp_path / "state", "other", backend="away")
+    away = "away: {driver: cinder.volume.drivers.lvm.LVMVolumeDriver, options: {volume_group: not-there}}"
+    (tmp_path / "state/config.yaml").write_text(config(QUICK, away))
+    told = run(tmp_path / "state", "orphans", "fix", "--all", code=1)
+    assert "volume half: repaired\n" in told
+    assert "volume other: back end 'away': " in told
+    assert [row["id"] for row in rows(tmp_path / "state", "get", "orphans")] == ["other"]
 
 
 def test_what_failed_is_forgotten_through_the_running_driver(start: Start, tmp_path: Path) -> None:
