@@ -172,15 +172,23 @@ def test_a_timeout_that_is_none_is_refused(tmp_path: Path, seconds: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("capacity", "level", "code"), [("0", "bad", 1), ("unknown", "unknown", 0), ("infinite", "ok", 0), ("10", "ok", 0)]
+    ("capacity", "what", "level", "code"),
+    [
+        ("0", "back end a", "bad", 1),
+        ("unknown", "pool a/one", "unknown", 0),
+        ("infinite", "pool a/one", "ok", 0),
+        ("10", "pool a/one", "ok", 0),
+    ],
 )
-def test_a_back_end_without_capacity_is_not_called_good(tmp_path: Path, capacity: str, level: str, code: int) -> None:
+def test_a_back_end_without_capacity_is_not_called_good(
+    tmp_path: Path, capacity: str, what: str, level: str, code: int
+) -> None:
     driver = "driver: tests.support.fakes.nothing.NothingDriver"
     backend = f"a: {{{driver}, options: {{nothing_capacity_gb: '{capacity}'}}}}"
     outcome = check(tmp_path, backend, words=["-o", "json"])
-    (pool,) = [row for row in rows(outcome) if row["what"] == "pool a/one"]
-    assert (pool["level"], outcome.returncode) == (level, code)
-    assert ("the driver reports no capacity" in pool["detail"]) is (capacity in ("0", "unknown"))
+    (row,) = [row for row in rows(outcome) if row["what"] == what]
+    assert (row["level"], outcome.returncode) == (level, code)
+    assert ("driver reports no capacity" in row["detail"]) is (capacity in ("0", "unknown"))
 
 
 def test_without_a_cluster_kubernetes_is_unknown_not_good(tmp_path: Path) -> None:
