@@ -26,6 +26,11 @@ _MARK = "CINDERLIB_TEST_SESSION"
 _GRACE = float(os.environ.get("CINDERLIB_TEST_GRACE", "30"))
 """Seconds that what a test has ended may take to vanish."""
 
+_OF_MACHINE = ("KUBECONFIG", "KUBERNETES_SERVICE_", "X_CSI_")
+"""What commands would take from where the tests run: a pod of another cluster, say."""
+_OF_PROGRAM = ("CINDERLIB_CONFIG", "CINDERLIB_LOG_", "CINDERLIB_STATE_DIR")
+for _name in [name for name in os.environ if name.startswith(_OF_MACHINE + _OF_PROGRAM)]:
+    del os.environ[_name]
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # as `csi-cinderlib serve` has it, before any test loads gRPC
 if (_beside := str(Path(sys.executable).parent)) not in os.environ["PATH"].split(os.pathsep):
     os.environ["PATH"] += (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from csi_cinderlib.backend.stats import BackendStats
@@ -24,7 +24,9 @@ class _Errors(logging.Handler):
         self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
+        if record.thread != self._thread:
+            return
+        with suppress(Exception):  # a driver's mistake in a message; the log itself tells of it
             self.messages.append(" ".join(redact.text(record.getMessage()).split()))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib import __version__
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.errors import ConfigurationError, DriverError
@@ -129,7 +130,7 @@ def secrets(source: Source) -> Iterator[str]:
     """Every secret value that the configuration holds, in each form that `redact` knows."""
     settings = source.settings
     for backend in live.backends(settings).backends:
-        yield from redact.secrets_in(backend.options)
+        yield from secret_values.of(backend)
     yield from redact.secrets_in(settings.cinder_defaults)
     yield from redact.secrets_in(settings.store.options)
     yield from (key.key for key in settings.sealing_keys)

@@ -54,14 +54,14 @@ def command_line() -> str:
     return "\n".join(parts)
 
 
-def _command(command: click.Command, parent: click.Context, mark: str) -> Iterator[str]:
+def _command(command: click.Command, parent: click.Context, mark: str, name: str | None = None) -> Iterator[str]:
     """What its --help prints, in the same width in every terminal; then the same of its own commands."""
-    context = click.Context(command, parent, info_name=command.name, **cli.program.context_settings)
+    context = click.Context(command, parent, info_name=name or command.name, **cli.program.context_settings)
     usage = f"```text\n{command.get_help(context).rstrip()}\n```\n"
     yield f"{mark} {context.command_path.removeprefix(f'{cli.PROGRAM} ')}\n\n{usage}"
     if isinstance(command, click.Group):
-        for each in command.commands.values():
-            yield from _command(each, context, f"{mark}#")
+        for word, each in command.commands.items():
+            yield from _command(each, context, f"{mark}#", word)
 
 
 def metrics() -> str:

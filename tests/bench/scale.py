@@ -98,13 +98,13 @@ def _commands(directory: Path) -> Iterator[Row]:
     exports.write(directory / "many.export", VOLUMES)
     for command, arguments in (
         ("import", ("{}.export",)),
-        ("volumes", ()),
+        ("get volumes", ()),
         ("export", ("{}.again",)),
     ):
         few, many = (
             peak(
                 *PROGRAM,
-                command,
+                *command.split(),
                 "--state-dir",
                 str(directory / f"store-{size}"),
                 *(str(directory / word.format(size)) for word in arguments),

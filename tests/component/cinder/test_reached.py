@@ -60,6 +60,15 @@ def test_an_array_that_is_lost_later_has_no_figures(make: MakeBackend) -> None:
         backend.stats()
 
 
+def test_a_message_that_cannot_be_formatted_does_not_fail_the_driver() -> None:
+    with reached.heard() as errors:
+        logging.getLogger().handlers[-1].handle(
+            logging.LogRecord("driver", logging.ERROR, "", 0, "code %d", ("no number",), None)
+        )
+        logging.getLogger("driver").error("no answer")
+    assert errors == ["no answer"]
+
+
 def test_only_errors_of_the_own_thread_count() -> None:
     with reached.heard() as errors:
         other = threading.Thread(target=lambda: logging.getLogger("other").error("of another back end"))

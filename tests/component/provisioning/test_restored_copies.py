@@ -32,7 +32,7 @@ def test_a_volume_that_was_half_done_in_a_restored_copy_is_left_alone(site: Site
     marked = at_once(site).leave_alone()
     assert marked == (f"volume {volume.id!r} on back end 'array', which was {status}",)
     assert at_once(site).settle() == ()
-    with pytest.raises(NameTaken, match="orphans --forget"):
+    with pytest.raises(NameTaken, match="csi-cinderlib orphans forget"):
         site.create("live")
     (listed,) = site.orphans.find()
     assert f"look for volume-{volume.id} on the back end: its record was half done in a restored copy" in listed.reason

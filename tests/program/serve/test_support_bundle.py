@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from csi_cinderlib import cli
+from csi_cinderlib.commands import running
+from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.demo.process import DriverProcess
-from tests.program.serve.conftest import Calls, Start
+from tests.program.serve.conftest import Calls, Start, until
 from tests.support.ports import free_port
 from tests.support.spelled import is_shown
 
@@ -65,8 +67,19 @@ def secretive(start: Start, tmp_path: Path) -> DriverProcess:
         "log": {"level": "debug"},
     }
     driver = start("--mode", "controller", config=json.dumps(config))
-    driver.wait_until_ready()
+    driver.wait_until_ready()  # which is so with the first of them
+    until(lambda: [name for name, state in states(driver).items() if state != "ready"] == ["broken"], driver)
+    until(lambda: "the array says no" in str(status(driver)), driver)
     return driver
+
+
+def status(driver: DriverProcess) -> dict[str, Any]:
+    return running.request(Settings(state_dir=driver.state_dir), "GET", "/status", patience=60)
+
+
+def states(driver: DriverProcess) -> dict[str, str]:
+    """Of its back ends."""
+    return {each["name"]: each["state"] for each in status(driver)["backends"]}
 
 
 def bundle(driver: DriverProcess, path: Path, *words: str, code: int = 0) -> dict[str, bytes]:
@@ -94,8 +107,8 @@ def test_a_bundle_of_a_running_driver_has_every_part_and_no_secret(start: Start,
     assert set(told) == set(found) - {"MANIFEST.json"}
     not_ok = {name: part["status"] for name, part in told.items() if part["status"] != "ok"}
     assert not_ok == {"kubernetes.json": "absent", "pod-logs.txt": "absent"}
-    status = json.loads(found["status.json"])
-    assert {each["name"]: each["state"] for each in status["backends"]}["array"] == "ready"
+    told_backends = json.loads(found["status.json"])["backends"]
+    assert {each["name"]: each["state"] for each in told_backends}["array"] == "ready"
     assert "array says no" in found["status.json"].decode()
     assert json.loads(found["records.json"])["numbers"]["volume array available"] == 1
     assert set(json.loads(found["stacks.json"])["drivers"]) == {"array", "broken", "others", "proxied"}
