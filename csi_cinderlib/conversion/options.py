@@ -133,6 +133,7 @@ def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
     option = work.known.get(name)
     try:
         value = _value(work, option, given, inherited=inherited)
+        _refuse_references(value)
     except (Unresolved, native.Unfit) as error:
         work.settled.add(name)
         _refuse(work, item, given, str(error), option)
@@ -143,6 +144,14 @@ def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
     work.options[name] = value
     work.settled.add(name)
     work.notes.extend(_renamed(item, name, given))
+
+
+def _refuse_references(value: object) -> None:
+    """Raises native.Unfit: a part of the value would be taken for `{file: PATH}` or `{env: NAME}`."""
+    if isinstance(value, Mapping) and value and value.keys() <= {"file", "env"}:
+        raise native.Unfit("a mapping of `file` or `env` alone has a meaning here; write it as text, NAME:VALUE")
+    for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        _refuse_references(part)
 
 
 def _last(given: object) -> object:

@@ -282,3 +282,12 @@ def test_what_a_driver_of_others_may_inherit_is_left_to_its_user() -> None:
     ]
     assert report.is_incomplete(done)
     assert "SECRET" not in report.text(done, [])
+
+
+@pytest.mark.parametrize(
+    "value", [{"env": "HOME"}, [{"file": "/etc/shadow"}], [{"a": {"env": "HOME"}}], {"env": "HOME", "file": "/x"}]
+)
+def test_no_value_becomes_a_reference_to_a_file_or_variable(value: object) -> None:
+    done = convert(json.dumps({"volume_driver": "example.Driver", "volume_backend_name": "a", "odd": value, "b": "c"}))
+    assert [backend.options for backend in done.backends] == [{"b": "c"}]
+    assert ("a", "odd", Verdict.FAILED) in [(note.backend, note.item, note.verdict) for note in done.notes]
