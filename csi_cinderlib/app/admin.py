@@ -25,7 +25,7 @@ LONGEST = 107
 MOST_CONNECTIONS = 32
 """At one time. A further one is closed at once."""
 SLOWEST_CLIENT = 5.0
-"""Seconds that a client may take to send its request, or to read a piece of the answer."""
+"""Seconds that a client may take to send its request, or to read the answer."""
 ACCEPT_SECONDS = 1.0
 """Before connections are accepted again after an error: this process may have no free file descriptor."""
 
@@ -123,8 +123,7 @@ class Socket:
             from csi_cinderlib.app.admin_http import serve  # 4 MB that a node carries only once somebody asks
 
             with connection:
-                connection.settimeout(SLOWEST_CLIENT)
-                serve(connection, self._routes)
+                serve(connection, self._routes, SLOWEST_CLIENT)
         except OSError:  # the client has gone away, or was too slow
             return
         except Exception as error:

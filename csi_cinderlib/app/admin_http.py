@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
+import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from csi_cinderlib import errors
 from csi_cinderlib.app.routes import Request, Routes
 from csi_cinderlib.errors import DriverError, InvalidRequest
 from csi_cinderlib.observe import logs, redact
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _STATUS: tuple[tuple[type[DriverError], int], ...] = (
     (errors.NotFound, 404),
@@ -29,17 +34,44 @@ LONGEST_BODY = 1 << 16
 _log = logs.logger(__name__)
 
 
-def serve(connection: socket.socket, routes: Routes) -> None:
-    """Read one request and answer it. Raises OSError when the client goes away or is too slow."""
-    _Handler(connection, routes)
+def serve(connection: socket.socket, routes: Routes, seconds: float) -> None:
+    """Read one request and answer it.
+
+    Args:
+        seconds: limit for the client to send its request, and to read the answer.
+
+    Raises:
+        OSError: the client goes away or is too slow.
+    """
+    _Handler(connection, routes, seconds)
+
+
+class _Request(io.RawIOBase):
+    """What the client sends before the time is over: a limit for each piece would let it take for ever."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._connection = connection
+        self._until = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._connection.settimeout(max(0.001, self._until - time.monotonic()))
+        return self._connection.recv_into(buffer)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "csi-cinderlib", ""
 
-    def __init__(self, connection: socket.socket, routes: Routes) -> None:
+    def __init__(self, connection: socket.socket, routes: Routes, seconds: float) -> None:
         self._routes = routes
+        self._seconds = seconds
         super().__init__(connection, ("", 0), None)  # type: ignore[arg-type]  # there is no server object
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = io.BufferedReader(_Request(self.connection, self._seconds))
 
     def do_GET(self) -> None:
         try:
@@ -58,7 +90,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _request(self) -> Request:
         """Raises InvalidRequest."""
-        parts = urlsplit(self.path)
+        try:
+            parts = urlsplit(self.path)
+        except ValueError:
+            raise InvalidRequest("path", "is not a path") from None
         return Request(
             method=self.command,
             path=parts.path,
@@ -68,7 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> Mapping[str, object]:
         length = self.headers.get("Content-Length", "0")
-        if not (length.isascii() and length.isdecimal()) or int(length) > LONGEST_BODY:
+        is_number = length.isascii() and length.isdecimal() and len(length) < 10  # int() refuses thousands of digits
+        if not is_number or int(length) > LONGEST_BODY:
             raise InvalidRequest("Content-Length", f"must be at most {LONGEST_BODY}")
         if not (data := self.rfile.read(int(length))):
             return {}
@@ -82,6 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, answer: Mapping[str, object]) -> None:
         data = json.dumps(answer, ensure_ascii=False, default=str).encode(errors="replace") + b"\n"
+        self.connection.settimeout(self._seconds)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

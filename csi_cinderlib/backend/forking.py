@@ -23,7 +23,7 @@ from typing import Any
 from csi_cinderlib.errors import HostError
 
 WARM = "import sys; sys.path[:] = sys.argv[2:]; from csi_cinderlib.cinder.warm import main; main(int(sys.argv[1]))"
-ASKING = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+ASKING = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Signals to the main process that may reach its whole group. The warm process starts with these blocked until it can ignore them."""
 BIRTH_SECONDS = 120.0
 """For the warm process to import Cinder and to fork, where the machine is busy."""

@@ -63,11 +63,7 @@ class _Forks:
         kernel.call("prctl", PR_SET_CHILD_SUBREAPER, 1)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _nothing)
-        for number in (
-            signal.SIGINT,
-            signal.SIGTERM,
-            *ASKING,
-        ):  # meant for the main process, which ends this one in good order
+        for number in (signal.SIGTERM, *ASKING):  # meant for the main process, which ends this one in good order
             signal.signal(number, _nothing)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
 

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from csi_cinderlib.app import admin
 from csi_cinderlib.app.admin import Socket
+from csi_cinderlib.app.admin_http import serve
 from csi_cinderlib.app.routes import MOST_SLOW, Request, Routes
 from csi_cinderlib.commands import running
 from csi_cinderlib.config.settings import Settings
@@ -157,3 +159,28 @@ def test_a_client_that_speaks_no_http_or_another_server_is_told_as_broken(tmp_pa
         with pytest.raises(running.Silent, match="broke off its answer"):
             running.request(Settings(state_dir=tmp_path), "GET", "/status", patience=60)
         thread.join()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"PUT /it HTTP/1.0\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", b"GET http://[ HTTP/1.0\r\n\r\n"],
+    ids=["length", "path"],
+)
+def test_a_head_that_makes_no_sense_is_refused(served: Settings, routes: Routes, head: bytes) -> None:
+    routes.add("PUT", "/it", lambda _: {})
+    with socket.socket(socket.AF_UNIX) as client, admin.address(served.state_dir) as where:
+        client.connect(where)
+        client.sendall(head)
+        assert b" 400 " in client.recv(100)
+
+
+def test_a_client_that_sends_piece_by_piece_is_given_up(routes: Routes) -> None:
+    client, server = socket.socketpair()
+    serving = threading.Thread(target=serve, args=(server, routes, 0.5), daemon=True)
+    serving.start()
+    deadline = time.monotonic() + 60
+    with client, server:
+        while serving.is_alive() and time.monotonic() < deadline:
+            client.sendall(b"G")
+            serving.join(0.05)
+        assert not serving.is_alive()

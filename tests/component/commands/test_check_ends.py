@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import descendants, drivers
+from tests.component.commands.test_check import HEEDING
+from tests.support.processes import children, descendants, drivers
+from tests.support.repeating import until
 
 Begin = Callable[..., subprocess.Popen[str]]
 
@@ -98,3 +101,29 @@ def test_drivers_and_their_programs_end_when_it_is_killed(begin: Begin) -> None:
     below = watched(checking, lambda below: "sleep" in below.values())
     checking.kill()
     wait_until_gone(below)
+
+
+def test_ctrl_c_while_cinder_is_imported_prints_no_traceback(tmp_path: Path) -> None:
+    """A terminal sends it to the whole group."""
+    config = tmp_path / "config.yaml"
+    config.write_text("backends: {a: {driver: tests.support.fakes.nothing.NothingDriver}}\n")
+    words = ["check", "--config", str(config), "--state-dir", str(tmp_path / "state")]
+    checking = subprocess.Popen(
+        [sys.executable, "-c", HEEDING, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        until(lambda: any(map(minds_sigint, children(checking.pid))))
+        os.killpg(checking.pid, signal.SIGINT)
+        _, said = checking.communicate(timeout=120)
+    finally:
+        checking.kill()
+    assert (checking.returncode, said) == (130, "")
+
+
+def minds_sigint(pid: int) -> bool:
+    """Python runs in the warm process, and has taken the signal."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        is_python = "csi_cinderlib.cinder.warm" in Path(f"/proc/{pid}/cmdline").read_text()
+        return is_python and bool(int(status["SigCgt"], 16) >> signal.SIGINT - 1 & 1)
+    return False
