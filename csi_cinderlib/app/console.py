@@ -62,17 +62,22 @@ class Console:
 
     def reread(self) -> None:
         """Take over what can change while the process runs, and name what else has changed."""
+        is_read = self._take_over()
+        for work in self._on_reread:
+            work()
+        if is_read:
+            _log.info("configuration was read again", signal="SIGHUP")
+
+    def _take_over(self) -> bool:
         try:
             settings = self._reread()
         except ConfigurationError as error:
             _log.error("configuration cannot be read; the previous one stays in effect", reason=str(error))
-        else:
-            self.log_level.configure(settings.log.level)
-            _log.info("configuration was read again", signal="SIGHUP")
-            if changed := restart_needed(self._settings, settings):
-                _log.warning("settings changed that take effect after a restart", settings=changed)
-        for work in self._on_reread:
-            work()
+            return False
+        self.log_level.configure(settings.log.level)
+        if changed := restart_needed(self._settings, settings):
+            _log.warning("settings changed that take effect after a restart", settings=changed)
+        return True
 
     def _dump(self) -> None:
         for work in self._on_dump:

@@ -153,6 +153,21 @@ def test_sighup_takes_over_the_log_level_and_names_what_needs_a_restart(start: S
     assert events(driver, "settings changed that take effect after a restart")[0]["settings"] == ["workers"]
 
 
+def test_a_configuration_that_cannot_be_read_is_not_reported_as_read(start: Start) -> None:
+    driver = ready(start)
+    file = driver.state_dir / "config.yaml"
+    before = file.read_text()
+    file.write_text("backends: [unfinished")
+    os.kill(driver.pid, signal.SIGHUP)
+    until(lambda: bool(events(driver, "configuration cannot be read; the previous one stays in effect")), driver)
+    file.write_text(before + "log: {level: debug}\n")
+    os.kill(driver.pid, signal.SIGHUP)
+    until(lambda: bool(events(driver, "log level changed")), driver)
+    until(lambda: bool(events(driver, "configuration was read again")), driver)
+    log = whole_log(driver)
+    assert log.index('"log level changed"') < log.index('"configuration was read again"')
+
+
 def test_sighup_has_the_directory_of_back_ends_read_at_once(start: Start, tmp_path: Path) -> None:
     directory = tmp_path / "backends"
     directory.mkdir()
