@@ -19,7 +19,7 @@ def tree(tmp_path: Path) -> Path:
     for name in (".venv/bin", "scripts"):
         (tmp_path / name).mkdir(parents=True)
     shutil.copy(ROOT / "scripts/run-tests", tmp_path / "scripts")
-    for name in ("ruff", "mypy", "lint-imports"):
+    for name in ("ruff", "mypy", "lint-imports", "mkdocs"):
         write(tmp_path / ".venv/bin" / name, "echo fine")
     said = ["not run: 2 tests: helm is missing: no network", "not run: 1 test: needs root", "5 passed, 3 skipped"]
     write(tmp_path / ".venv/bin/pytest", "\n".join(f"echo '{line}'" for line in said))
