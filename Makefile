@@ -7,7 +7,7 @@ BIN := .venv/bin
 VENV := .venv/.ready
 UPSTREAM_VENV := .venv-upstream/.ready
 HOST_PACKAGES := host
-TEST_PACKAGES := host formats databases guest ceph cluster torture
+TEST_PACKAGES := host formats databases guest ceph cluster torture history
 export CINDERLIB_CACHE ?= $(HOME)/.cache/csi-cinderlib
 
 help: ## Show this list

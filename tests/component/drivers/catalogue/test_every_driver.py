@@ -38,6 +38,7 @@ UNCLEAR: Mapping[str, str] = {
     "InfortrendCLIISCSIDriver": "the same",
     "DPLFCDriver": "takes the array's silence for success; its report is empty then (not supported by Cinder)",
     "DPLISCSIDriver": "the same",
+    "KumoScaleBaseVolumeDriver": "calls every failure of its array's API an authentication error",
 }
 """Drivers whose own message does not say what is missing."""
 
