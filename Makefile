@@ -55,6 +55,10 @@ docs: $(VENV) ## Write the reference pages from the code
 site: $(VENV) ## Build the documentation as a site, into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+site-version: $(VENV) ## Add a version to the documentation on the branch "site": make site-version VERSION=1.2
+	@NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" mike deploy --branch site --update-aliases "$(VERSION)" latest
+	@NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" mike set-default --branch site latest
+
 chart: $(VENV) ## Write what is made in the chart: definitions, README, snapshots of its tests
 	@$(BIN)/python -m tools --required helm
 	@$(BIN)/python -m scripts.generate chart

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -144,8 +145,8 @@ _NUMERIC = re.compile(r"[-+]?(?:\.\d|\d)[\d_]*(?:\.[\d_]*)?(?:e[-+]?\d+)?|\d+(?:
 """What some reader of YAML takes for a number."""
 
 
-def block(driver: Driver, name: str = "array1") -> str:
-    """A back end in our YAML."""
+def block(driver: Driver, name: str = "array1", more: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """A back end in our YAML, with `more` options than those of the driver's example."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -155,7 +156,7 @@ def block(driver: Driver, name: str = "array1") -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _NUMERIC.fullmatch(text) else None)
 
     Dumper.add_representer(str, represent)
-    options = driver.example()
+    options = {**driver.example(), **more}
     backend = {"driver": driver.path, **({"options": options} if options else {})}
     document = {"backends": {name: backend}}
     return yaml.dump(document, Dumper=Dumper, sort_keys=False, default_flow_style=False, width=200)

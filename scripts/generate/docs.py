@@ -15,7 +15,7 @@ from csi_cinderlib.csi.requests.parameters import STORAGE_CLASS, Parameter
 from csi_cinderlib.host import commands
 from csi_cinderlib.observe.metrics import FIGURES, SECONDS, Figure
 from csi_cinderlib.persistence import jsonschema
-from scripts.generate import config_schema, configuration, drivers, library, option_types, records
+from scripts.generate import config_schema, configuration, drivers, library, option_types, records, vendors
 from scripts.generate.markdown import prose, table
 from scripts.generate.output import Output
 
@@ -34,6 +34,7 @@ def output() -> Output:
         "schema.md": records.page(),
         "storage-class.md": storage_class(),
         **{f"drivers/{name}": text for name, text in drivers.pages(known).items()},
+        **{f"vendors/{name}": text for name, text in vendors.pages(known).items()},
     }
     schemas = {
         "config.schema.json": config_schema.to_text(config_schema.schema(known)),
@@ -42,7 +43,7 @@ def output() -> Output:
     files = {**{name: HEADER + text for name, text in pages.items()}, **schemas}
     reference = {f"{REFERENCE}/{name}": text for name, text in files.items()}
     types = {"csi_cinderlib/config/option_types.json": option_types.to_text(known)}
-    return Output({**reference, **types}, owned=(f"{REFERENCE}/drivers/*",))
+    return Output({**reference, **types}, owned=(f"{REFERENCE}/drivers/*", f"{REFERENCE}/vendors/*"))
 
 
 def command_line() -> str:

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
 from csi_cinderlib.commands import drivers as command
+from scripts.generate import vendors
 from scripts.generate.markdown import escape, table
 
 COMMON = "every-driver.md"
@@ -14,10 +15,11 @@ COMMON = "every-driver.md"
 
 def pages(known: Catalogue) -> Mapping[str, str]:
     """Each page by its file's name."""
+    families = vendors.links(known)
     return {
         "README.md": _index(known),
         COMMON: f"# Options of every driver\n\nA driver may ignore some of them.\n\n{_options(known.common)}",
-        **{f"{driver.slug}.md": _page(driver) for driver in known.drivers},
+        **{f"{driver.slug}.md": _page(driver, families[driver.path]) for driver in known.drivers},
     }
 
 
@@ -43,7 +45,7 @@ def _vendor(driver: Driver) -> str:
     return "csi-cinderlib" if driver.path.startswith("csi_cinderlib.") else driver.module.partition(".")[0]
 
 
-def _page(driver: Driver) -> str:
+def _page(driver: Driver, family: str) -> str:
     parts = [f"# {driver.name}\n\n`{driver.path}`\n"]
     if driver.summary:
         parts.append(f"{escape(driver.summary)}.\n")
@@ -53,6 +55,7 @@ def _page(driver: Driver) -> str:
     if driver.libraries:
         advice = (library.advice.replace(", which is not installed", "") for library in driver.libraries)
         parts.append("".join(f"- {line[0].upper()}{line[1:]}\n" for line in advice))
+    parts.append(f"How to prepare the array and its nodes: {family}.\n")
     parts.append(f"## A back end to begin with\n\n```yaml\n{command.block(driver)}```\n")
     parts.append(f"## Options\n\nBesides these, [those of every driver]({COMMON}).\n\n{_options(driver.options)}")
     return "\n".join(parts)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from scripts.site import hooks
@@ -37,3 +43,27 @@ def test_blocks_of_code_stay_as_they_are() -> None:
 def test_every_added_page_exists() -> None:
     assert [source for source in PLACES if not (hooks.ROOT / source).is_file()] == []
     assert len(set(PLACES.values())) == len(PLACES)
+
+
+def test_the_site_keeps_several_versions(tmp_path: Path) -> None:
+    """As `make site-version` does it, in a repository of its own."""
+    repository = tmp_path / "repository"
+    git = ("git", "-C", str(repository), "-c", "user.name=tests", "-c", "user.email=tests@example.com")
+    subprocess.run(["git", "init", "--quiet", str(repository)], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "first"], check=True)
+    (repository / "mkdocs.yml").write_text((hooks.ROOT / "mkdocs.yml").read_text())
+    for path in hooks.ROOT.iterdir():
+        if path.name not in ("build", "mkdocs.yml") and not path.name.startswith("."):
+            (repository / path.name).symlink_to(path)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        **{f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "tests"), ("EMAIL", "tests@example.com"))},
+    }  # fmt: skip
+    for version in ("0.1", "0.2"):
+        deploy = ["mike", "deploy", "--branch", "site", "--update-aliases", version, "latest"]
+        subprocess.run(deploy, cwd=repository, env=environment, check=True, capture_output=True)
+    versions = subprocess.run([*git, "show", "site:versions.json"], check=True, capture_output=True).stdout
+    assert [(each["version"], each["aliases"]) for each in json.loads(versions)] == [("0.2", ["latest"]), ("0.1", [])]
+    for place in ("0.1/index.html", "0.2/how-to/upgrade.html", "latest/reference/vendors/index.html"):
+        subprocess.run([*git, "cat-file", "-e", f"site:{place}"], check=True)
