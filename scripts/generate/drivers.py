@@ -27,7 +27,7 @@ def _index(known: Catalogue) -> str:
     parts = [
         f"# Drivers\n\nThe {len(known.drivers) - 2} volume drivers of Cinder {known.cinder}, NetApp's front door to its own, and "
         "the one on files that comes with this package. `csi-cinderlib drivers NAME` shows the same. "
-        f"[Options that every driver has]({COMMON}).\n\n"
+        f"[Options that every driver has]({COMMON}); [how to prepare an array and its nodes](../vendors/README.md).\n\n"
         "A driver that Cinder no longer supports needs `enable_unsupported_driver: true`.\n"
     ]
     for vendor, members in groupby(known.drivers, key=_vendor):
