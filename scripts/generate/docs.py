@@ -15,7 +15,7 @@ from csi_cinderlib.csi.requests.parameters import STORAGE_CLASS, Parameter
 from csi_cinderlib.host import commands
 from csi_cinderlib.observe.metrics import FIGURES, SECONDS, Figure
 from csi_cinderlib.persistence import jsonschema
-from scripts.generate import config_schema, configuration, drivers, library, option_types, records, vendors
+from scripts.generate import config_schema, configuration, drivers, library, option_types, records, vendor_pages
 from scripts.generate.markdown import prose, table
 from scripts.generate.output import Output
 
@@ -34,7 +34,7 @@ def output() -> Output:
         "schema.md": records.page(),
         "storage-class.md": storage_class(),
         **{f"drivers/{name}": text for name, text in drivers.pages(known).items()},
-        **{f"vendors/{name}": text for name, text in vendors.pages(known).items()},
+        **{f"vendors/{name}": text for name, text in vendor_pages.pages(known).items()},
     }
     schemas = {
         "config.schema.json": config_schema.to_text(config_schema.schema(known)),

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
 from csi_cinderlib.commands import drivers as command
-from scripts.generate import vendors
+from scripts.generate import vendor_pages
 from scripts.generate.markdown import escape, table
 
 COMMON = "every-driver.md"
@@ -15,7 +15,7 @@ COMMON = "every-driver.md"
 
 def pages(known: Catalogue) -> Mapping[str, str]:
     """Each page by its file's name."""
-    families = vendors.links(known)
+    families = vendor_pages.links(known)
     return {
         "README.md": _index(known),
         COMMON: f"# Options of every driver\n\nA driver may ignore some of them.\n\n{_options(known.common)}",

@@ -210,4 +210,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     pages = {str(page.relative_to(ROOT)) for page in PAGES if page.is_relative_to(ROOT / "docs")}
     decisions = (ROOT / "docs/adr/README.md").read_text()
     linked |= {f"docs/adr/{name}" for name in re.findall(r"\]\((0[^)#\s]+)\)", decisions)}
-    assert {page for page in pages - linked if "/drivers/" not in page} == set()
+    assert {page for page in pages - linked if "/drivers/" not in page and "/vendors/" not in page} == set()
+
+
+def test_the_indexes_of_drivers_and_vendors_name_each_page() -> None:
+    for folder in ("drivers", "vendors"):
+        index = ROOT / "docs/reference" / folder / "README.md"
+        linked = set(re.findall(r"\]\(([^)#/]+\.md)\)", index.read_text()))
+        assert linked | {"README.md"} == {page.name for page in index.parent.glob("*.md")}

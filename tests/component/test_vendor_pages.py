@@ -14,30 +14,30 @@ import yaml
 from csi_cinderlib.backend import catalogue
 from csi_cinderlib.config import load
 from csi_cinderlib.csi.requests import parameters
-from scripts.generate import vendors
+from scripts.generate import vendor_pages
 
 KNOWN = catalogue.load()
-FAMILIES = vendors.families()
+FAMILIES = vendor_pages.families()
 by_name = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
 def test_each_driver_belongs_to_one_family() -> None:
-    assert vendors.links(KNOWN).keys() == {driver.path for driver in KNOWN.drivers}
+    assert vendor_pages.links(KNOWN).keys() == {driver.path for driver in KNOWN.drivers}
 
 
 def test_an_unknown_key_of_the_facts_is_named() -> None:
     with pytest.raises(ValueError, match=r"array1\.toml: unknown key 'qoss'"):
-        vendors.family("array1", {"title": "Array", "drivers": ["rbd."], "qoss": []})
+        vendor_pages.family("array1", {"title": "Array", "drivers": ["rbd."], "qoss": []})
 
 
 def test_an_option_that_no_driver_of_the_family_has_is_named() -> None:
-    family = vendors.family("array1", {"title": "Array", "drivers": ["rbd."], "options": {"pure_api_token": "x"}})
+    family = vendor_pages.family("array1", {"title": "Array", "drivers": ["rbd."], "options": {"pure_api_token": "x"}})
     with pytest.raises(ValueError, match=r"array1\.toml: options\.pure_api_token: no driver of this family has it"):
-        vendors._page(family, KNOWN)
+        vendor_pages._page(family, KNOWN)
 
 
 @by_name
-def test_the_example_of_a_back_end_is_accepted(family: vendors.Family) -> None:
+def test_the_example_of_a_back_end_is_accepted(family: vendor_pages.Family) -> None:
     block, _ = blocks(family)
     options = block["backends"]["array1"].get("options", {})
     schema = json.loads((Path(__file__).parents[2] / "docs/reference/config.schema.json").read_text())
@@ -49,7 +49,7 @@ def test_the_example_of_a_back_end_is_accepted(family: vendors.Family) -> None:
 
 
 @by_name
-def test_the_example_of_a_storage_class_is_accepted(family: vendors.Family) -> None:
+def test_the_example_of_a_storage_class_is_accepted(family: vendor_pages.Family) -> None:
     _, document = blocks(family)
     parsed = parameters.storage_class(document["parameters"])
     assert parsed.backend == "array1"
@@ -58,7 +58,7 @@ def test_the_example_of_a_storage_class_is_accepted(family: vendors.Family) -> N
 
 
 @by_name
-def test_the_drivers_read_each_key(family: vendors.Family) -> None:
+def test_the_drivers_read_each_key(family: vendor_pages.Family) -> None:
     source = "\n".join(map(sources, {driver.module.partition(".")[0] for driver in family.members(KNOWN)}))
     keys = [spec.key.rpartition(":")[2] for spec in (*family.extra_specs, *family.qos)]
     assert [key for key in keys if not re.search(rf"\b{re.escape(key)}\b", source)] == []
@@ -85,8 +85,9 @@ def validator(schema: Any) -> Any:
     return _validator(json.dumps(schema))
 
 
-def blocks(family: vendors.Family) -> list[Any]:
+def blocks(family: vendor_pages.Family) -> list[Any]:
     """The YAML documents of the family's page: a back end, and a StorageClass."""
     return [
-        yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", vendors._page(family, KNOWN), re.DOTALL)
+        yaml.safe_load(block)
+        for block in re.findall(r"```yaml\n(.*?)```", vendor_pages._page(family, KNOWN), re.DOTALL)
     ]
