@@ -64,7 +64,7 @@ class Bulkhead:
         with self._guard:
             count, back_ends = in_use[name], self._back_ends()
             if count >= room(+in_use, name, back_ends=back_ends, threads=self._threads, releases=creates or releases):
-                raise BackendBusy(f"back end {name!r} is busy with {count} calls")
+                raise BackendBusy(f"back end {name!r} is busy: {count} calls in progress")
             in_use[name] += 1
             self._waiting.add(threading.get_ident())
         try:

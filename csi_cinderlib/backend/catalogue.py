@@ -115,7 +115,9 @@ class Catalogue:
             if len(found) == 1:
                 return found[0]
             if found:
-                raise InvalidRequest("driver", f"{name!r} may be {' or '.join(driver.path for driver in found)}")
+                raise InvalidRequest(
+                    "driver", f"ambiguous name {name!r}; did you mean {' or '.join(driver.path for driver in found)}?"
+                )
         raise InvalidRequest("driver", unknown("driver", name, {driver.name for driver in self.drivers}))
 
 

@@ -108,7 +108,7 @@ def _strings(column: str, pairs: Any) -> dict[str, str]:
 
 def _scalar(column: str, value: Any) -> str | None:
     if isinstance(value, Mapping | list | tuple | set):
-        raise _NotTextError(f"the driver gave {column} a {type(value).__name__}, and Cinder keeps text there")
+        raise _NotTextError(f"the driver returned a {type(value).__name__} for {column}; expected text")
     return text(value)
 
 

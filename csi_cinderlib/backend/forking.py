@@ -137,7 +137,7 @@ class Process:
                 undo.pop_all()
         except OSError as error:
             _warm.note(forked=False)
-            raise HostError(f"no process can be started for {name}: {error}") from error
+            raise HostError(f"cannot start the process {name}: {error}") from error
         _warm.note(forked=bool(self.pid))
         self._ended = threading.Event()
         self._code: int | None = None
@@ -167,7 +167,7 @@ class Process:
     def _born(self) -> tuple[int, int]:
         """Its number, and a file that stands for it; (0, -1) when there is none."""
         if not wait([self._status.fileno()], BIRTH_SECONDS):
-            raise OSError(errno.ETIMEDOUT, f"it was not forked within {BIRTH_SECONDS:.0f} seconds")
+            raise OSError(errno.ETIMEDOUT, f"not forked within {BIRTH_SECONDS:.0f} seconds")
         data = self._status.read(STATUS.size)
         if not data:
             return 0, -1
@@ -220,10 +220,10 @@ class Process:
         if not self._ended.is_set():
             return "is still running"
         if self._code is None:
-            return "ended with the process that it was forked from"
+            return "ended with its parent process"
         if self._code < 0:
-            return f"was ended by {signal.Signals(-self._code).name}"
-        return f"ended with exit code {self._code}"
+            return f"was killed by {signal.Signals(-self._code).name}"
+        return f"exited with code {self._code}"
 
     @property
     def was_killed(self) -> bool:

@@ -55,7 +55,7 @@ def _as_plain(value: Any) -> tuple[Any, tuple[Any, ...]]:
         return dict, (list(value.items()),)
     if isinstance(value, list | tuple | Set):
         return list, (list(value),)
-    raise Unsendable(f"a {type(value).__name__} cannot be sent to another process")
+    raise Unsendable(f"cannot send a {type(value).__name__} to another process")
 
 
 @functools.cache
@@ -86,7 +86,7 @@ def _found(module: str, name: str) -> Any:
         return functools.reduce(getattr, name.split("."), importlib.import_module(module))
     if module == "builtins" and (found := getattr(builtins, name, None)) in _BUILTINS:
         return found
-    raise pickle.UnpicklingError(f"{module}.{name} is not known here")
+    raise pickle.UnpicklingError(f"unknown type {module}.{name}")
 
 
 def dump(value: object) -> bytes:

@@ -46,7 +46,7 @@ def _context() -> tuple[str, tuple[str, ...]]:
     return logs.request_id(), redact.hidden()
 
 
-_ENDS = {Cause.HUNG: "stopped responding and was ended", Cause.REQUESTED: "was ended as requested"}
+_ENDS = {Cause.HUNG: "stopped responding and was killed", Cause.REQUESTED: "was stopped as requested"}
 
 
 class Line:
@@ -93,12 +93,12 @@ class Line:
         try:
             return self._answer_within(seconds, self.peer.begin("start"))
         except TooLate as error:
-            raise BackendUnavailable(self.name, f"its set-up did not end within {seconds:.0f} seconds") from error
+            raise BackendUnavailable(self.name, f"set-up did not finish within {seconds:.0f} seconds") from error
         except Unexpected as error:
-            raise BackendUnavailable(self.name, f"{error}; the log tells more") from error
+            raise BackendUnavailable(self.name, f"{error}; see the log") from error
         except Gone as error:
             self.process.wait(HUNG_SECONDS)
-            raise BackendUnavailable(self.name, f"its driver's process {self.end} during the set-up") from error
+            raise BackendUnavailable(self.name, f"the driver process {self.end} during set-up") from error
 
     def _answer_within(self, seconds: float, answer: Future[Any]) -> Any:
         """Also end the process if it does not run meanwhile. Raises TooLate, or what the answer raises."""
@@ -118,7 +118,7 @@ class Line:
 
     def _end_if_hung(self) -> None:
         if not self._runs() and not self.ended.is_set():
-            _log.error("driver's process hangs and is ended", backend=self.name, pid=self.process.pid)
+            _log.error("hung driver process killed", backend=self.name, pid=self.process.pid)
             self._why = Cause.HUNG
             self.process.kill()
 

@@ -114,7 +114,7 @@ class RemoteDriver:
     def remark(self) -> str:
         if time.monotonic() - self._last_end_at > RECENT_SECONDS:
             return ""
-        return f"{self._last_end}, and was started again"
+        return f"{self._last_end} and was restarted"
 
     @property
     def pid(self) -> int:
@@ -155,7 +155,7 @@ class RemoteDriver:
         except BaseException:
             line.close()
             raise
-        _log.info("driver's process is ready", backend=self.name, pid=line.process.pid)
+        _log.info("driver process ready", backend=self.name, pid=line.process.pid)
         return started
 
     def _use(self, line: Line) -> None:
@@ -179,7 +179,7 @@ class RemoteDriver:
     def _lose(self, line: Line) -> None:
         with self._guard:
             if self._line is line:
-                self.failure = self._last_end = f"its driver's process {line.end}"
+                self.failure = self._last_end = f"the driver process {line.end}"
                 self.last_cause = line.cause
                 self._last_end_at = time.monotonic()
                 self._line = None
@@ -204,13 +204,13 @@ class RemoteDriver:
     def stacks(self, seconds: float) -> Sequence[Mapping[str, object]]:
         """What its threads do; waits for the answer so long. Raises BackendUnavailable."""
         if (line := self._latest) is None:
-            raise BackendUnavailable(self.name, "it has no process")
+            raise BackendUnavailable(self.name, "the driver process is not running")
         try:
             found: Sequence[Mapping[str, object]] = line.peer.begin("stacks").result(seconds)
         except Gone:
-            raise BackendUnavailable(self.name, "its driver's process has ended") from None
+            raise BackendUnavailable(self.name, "the driver process has ended") from None
         except TooLate:
-            raise BackendUnavailable(self.name, f"its driver's process did not answer within {seconds:g} s") from None
+            raise BackendUnavailable(self.name, f"the driver process did not respond within {seconds:g} s") from None
         return found
 
     def kill(self, why: Cause | None = None) -> None:
@@ -240,7 +240,7 @@ class RemoteDriver:
         with self._idle:
             self._idle.wait_for(lambda: not self._operations, DRAIN_SECONDS)
         if not line.wait_until_idle(began + DRAIN_SECONDS - time.monotonic()):
-            _log.warning("calls were still at work and were left", backend=self.name, calls=line.calls)
+            _log.warning("unfinished calls abandoned", backend=self.name, calls=line.calls)
         self.kill()
         self._show_secrets()
 
@@ -273,9 +273,9 @@ class RemoteDriver:
         try:
             return question.result(patience)
         except Gone:
-            raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+            raise BackendUnavailable(self.name, "the driver process ended during the call") from None
         except Unexpected as error:
-            raise BackendUnavailable(self.name, f"{error}; the log tells more") from None
+            raise BackendUnavailable(self.name, f"{error}; see the log") from None
 
     # --- verbs
 
@@ -369,7 +369,7 @@ class RemoteDriver:
         try:
             answer = line.channels.call(verb, *arguments, **named)
         except Gone:
-            raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+            raise BackendUnavailable(self.name, "the driver process ended during the call") from None
         assert isinstance(answer, kind)
         return answer
 
@@ -378,7 +378,7 @@ class RemoteDriver:
         try:
             return line.peer.begin(verb, *arguments, **named)
         except Gone:
-            raise BackendUnavailable(self.name, "its driver's process has ended") from None
+            raise BackendUnavailable(self.name, "the driver process has ended") from None
 
     def _ready_line(self) -> Line:
         """Raises BackendUnavailable."""

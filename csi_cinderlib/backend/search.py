@@ -123,6 +123,6 @@ def vendors(catalogue: Catalogue) -> set[str]:
 def _nothing(catalogue: Catalogue, others: Sequence[Driver], word: str) -> str:
     """The message for a word that nothing matches."""
     if len(others) < len(catalogue.drivers):
-        return f"none of the {len(others)} drivers that match the rest matches {word!r}"
+        return f"no driver matches {word!r} and the other words"
     hint = suggestion(word, vendors(catalogue) | {driver.name for driver in others})
-    return f"no driver matches {word!r}; {hint or '`csi-cinderlib drivers` lists all'}"
+    return f"no driver matches {word!r}; {hint or 'see `csi-cinderlib drivers`'}"

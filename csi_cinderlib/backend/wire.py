@@ -7,7 +7,6 @@ the other end, which with 128 server threads and ten back ends makes 1,280 of ea
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import socket
 import threading
@@ -21,6 +20,7 @@ from typing import Any, Final
 
 from csi_cinderlib.backend import frames
 from csi_cinderlib.errors import DriverError
+from csi_cinderlib.observe import logs
 
 CALL: Final = 0
 ANSWER: Final = 1
@@ -34,7 +34,7 @@ Within = Callable[[Any], AbstractContextManager[None]]
 """What surrounds a call that is carried out, given its caller's context."""
 Frame = tuple[int, int, str, Any, Any]
 """What it is; the call's number; the name of what is called; positional arguments, or the answer; named arguments and the context."""
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 class Gone(Exception):
@@ -163,8 +163,8 @@ class Peer:
         try:
             while (data := self._receive()) is not None:
                 self._take(frames.load(data))
-        except Exception:
-            _log.exception("what the other process sent cannot be read")
+        except Exception as error:
+            _log.exception("unreadable frame", error)
         self._end()
         self._shut_down()
         self._outgoing.put(None)
@@ -241,6 +241,6 @@ def _failure(number: int, name: str, error: BaseException) -> bytes:
     if isinstance(error, DriverError):
         with suppress(frames.Unsendable):
             return frames.dump((FAILURE, number, name, error, None))
-    _log.error("unexpected error in %s", name, exc_info=error)  # a driver's bug
+    _log.exception("unexpected error", error, call=name)  # a driver's bug
     words = "".join(traceback.format_exception_only(error)).strip()  # whose own text may raise as well
     return frames.dump((FAILURE, number, name, Unexpected(f"unexpected {words}"), None))

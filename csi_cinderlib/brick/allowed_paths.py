@@ -60,13 +60,13 @@ class AllowedPaths:
             return _anything(path)
         plain = _plain(path)
         if not path.startswith("/") or ".." in plain.split("/") or "\0" in path:
-            raise InvalidRequest("publish_context", f"{path!r} must be absolute and must not lead upwards")
+            raise InvalidRequest("publish_context", f"path must be absolute and must not contain '..' (got {path!r})")
         for entry in self._allowed():
             for base in dict.fromkeys((_plain(entry), os.path.realpath(entry))):
                 if _covers(base, plain):
                     return _device(plain) if _is_below(_DEV, plain) else file_below(base, plain)
         raise InvalidRequest(
-            "publish_context", f"{plain} is not below a directory that this node allows for volumes (setting {SETTING})"
+            "publish_context", f"path {plain} is outside the paths allowed for volumes on this node (setting {SETTING})"
         )
 
 
@@ -79,23 +79,25 @@ def file_below(base: str, path: str) -> Place:
         HostError: nobody can tell.
     """
     if not _is_below(base, path):
-        raise InvalidRequest("publish_context", f"{path} is not below {base}")
+        raise InvalidRequest("publish_context", f"path {path} is outside {base}")
     real = os.path.realpath(base)
     parts = path[len(base.rstrip("/")) :].strip("/").split("/")
     if ".." in parts:
-        raise InvalidRequest("publish_context", f"{path} must not lead upwards")
-    with kernel.named(f"looking for {path}"), ExitStack() as undo:
+        raise InvalidRequest("publish_context", f"path must not contain '..' (got {path!r})")
+    with kernel.named(f"cannot look up {path}"), ExitStack() as undo:
         try:
             where = undo.enter_context(_Opened(real, os.O_DIRECTORY))
             for part in parts[:-1]:
                 where = undo.enter_context(_Opened(part, os.O_DIRECTORY | os.O_NOFOLLOW, where))
             state = os.fstat(undo.enter_context(_Opened(parts[-1], os.O_NOFOLLOW, where)))
         except FileNotFoundError:
-            raise Absent(f"{path} is not there") from None
+            raise Absent(f"{path} does not exist") from None
         except NotADirectoryError:
-            raise InvalidRequest("publish_context", f"{path} leads through what is no directory") from None
+            raise InvalidRequest(
+                "publish_context", f"a component of {path} is not a directory; symbolic links are not allowed"
+            ) from None
     if not stat.S_ISREG(state.st_mode):
-        raise InvalidRequest("publish_context", f"{path} is no regular file")
+        raise InvalidRequest("publish_context", f"{path} is not a regular file")
     return Place("/".join((real.rstrip("/"), *parts)), state)
 
 
@@ -134,7 +136,7 @@ def _device(path: str) -> Place:
     real = os.path.realpath(path)
     state = _state(real)
     if not _is_below(_DEV, real) or not stat.S_ISBLK(state.st_mode):
-        raise InvalidRequest("publish_context", f"{path} is no block device")
+        raise InvalidRequest("publish_context", f"{path} is not a block device")
     return Place(real, state)
 
 
@@ -144,8 +146,8 @@ def _anything(path: str) -> Place:
 
 
 def _state(path: str) -> os.stat_result:
-    with kernel.named(f"looking for {path}"):
+    with kernel.named(f"cannot look up {path}"):
         try:
             return os.stat(path)  # noqa: PTH116
         except FileNotFoundError:
-            raise Absent(f"{path} is not there") from None
+            raise Absent(f"{path} does not exist") from None

@@ -97,7 +97,7 @@ def _scsi_id(argv: tuple[str, ...]) -> tuple[str, str]:
     try:
         if name := scsi.wwid(argv[-1]):
             return f"{name}\n", ""
-        problem = f"{argv[-1]} is no SCSI disk that tells its name (VPD page 0x83)"
+        problem = f"{argv[-1]} has no SCSI name (VPD page 0x83)"
     except HostError as error:
         problem = str(error)
     raise _execution_error()(cmd=" ".join(argv), exit_code=1, stdout="", stderr=problem)
@@ -133,7 +133,7 @@ def _run(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, str]:
     stdout, stderr, timed_out = _communicate(child, options)
     accepted = _accepted(options)
     if timed_out and options.get("raise_timeout", accepted is not None):
-        raise _timeout_error()(stdout="", stderr=f"no answer in {_timeout(options):g} s", cmd=shown)
+        raise _timeout_error()(stdout="", stderr=f"no response within {_timeout(options):g} s", cmd=shown)
     if accepted is not None and child.returncode not in accepted:
         raise _execution_error()(
             cmd=shown,

@@ -80,7 +80,7 @@ class Initiator:
 
     def _connect(self, connection: Connection, data: dict[str, Any]) -> Device:
         with contextlib.ExitStack() as undo:
-            with _in_words("connecting", connection):
+            with _in_words("connect", connection):
                 connector = self._connector(connection.protocol, data)
                 info = self._connect_fresh(connector, connection.protocol, data)
             _forget_keyring(info)
@@ -107,10 +107,10 @@ class Initiator:
         if connection.protocol in PATHS:
             return self._file_or_device(connection)
         path = _appeared(info, connection, data)
-        with kernel.named(f"looking at {path}"):
+        with kernel.named(f"cannot examine {path}"):
             state = os.stat(path)  # noqa: PTH116
         if not stat.S_ISBLK(state.st_mode):
-            raise HostError(f"connecting {connection.volume_id}: {path} is no block device")
+            raise HostError(f"volume {connection.volume_id}: {path} is not a block device")
         return Place(path, state)
 
     def _connect_fresh(self, connector: Connector, protocol: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Initiator:
             info = connector.connect_volume(copy.deepcopy(data))
             if still := scsi.stale(info["path"]):
                 raise HostError(
-                    f"{', '.join(still)} answers as another volume than the kernel found ({', '.join(paths)})"
+                    f"{', '.join(still)} still identifies as a different volume after a reconnect (before: {', '.join(paths)})"
                 )
         return info
 
@@ -161,7 +161,7 @@ class Initiator:
             info.pop("path", None)  # after a reboot that path may be somebody else's disk
         if "path" in info:
             data["device_path"] = info["path"]  # NVMe-oF finds its device by this
-        with _in_words("disconnecting", connection):
+        with _in_words("disconnect", connection):
             connector = self._connector(connection.protocol, data, execute=execute_flushing_briefly)
             connector.disconnect_volume(data, info, force=force, ignore_errors=force)
         if device and device.multipath and not _is_another(device):
@@ -235,7 +235,7 @@ class Initiator:
             scsi.rescan(device.path, wanted)
         elif connection.protocol not in PATHS:
             data = {**_own_copy(connection), "device_path": device.info.get("path", device.path)}
-            with _in_words("extending", connection):
+            with _in_words("extend", connection):
                 self._connector(connection.protocol, data).extend_volume(data)
         return devices.size(device.path)
 
@@ -273,13 +273,13 @@ def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]
     path = info.get("path")
     path = os.fsdecode(path) if isinstance(path, (str, bytes)) else ""
     if not path:
-        raise HostError(f"connecting {connection.volume_id}: {connection.protocol} gives no device path")
+        raise HostError(f"volume {connection.volume_id}: os-brick returned no device path ({connection.protocol})")
     deadline = time.monotonic() + _APPEAR_SECONDS
     while not os.path.exists(path):  # noqa: PTH110
         if connection.protocol == "rbd" and (node := rbd_device(str(data.get("name")))):
             return node
         if time.monotonic() > deadline:
-            raise HostError(f"connecting {connection.volume_id}: {path} is not there")
+            raise HostError(f"volume {connection.volume_id}: {path} did not appear within {_APPEAR_SECONDS:g} s")
         time.sleep(0.1)
     return os.path.realpath(path)
 
@@ -318,7 +318,9 @@ def _detach_unreached(file: str) -> None:
         if shown == f"{file} (deleted)":
             devices.detach_file(node, expected=devices.identity(node))
         elif Path(shown.removesuffix(" (deleted)")).name == Path(file).name:
-            raise HostError(f"{file} is out of reach, and {node} is attached to a file of that name ({shown})")
+            raise HostError(
+                f"cannot detach {file}: it is out of reach, and {node} is attached to a file of that name ({shown})"
+            )
 
 
 def _own_copy(connection: Connection) -> dict[str, Any]:
@@ -342,9 +344,9 @@ def _too_small(connection: Connection, device: Device, size: Bytes, wanted: Byte
     if size >= connection.size and (device.file or connection.protocol == "local"):
         return OutOfRange(
             "capacity_range.required_bytes",
-            f"{wanted} is more than the {size} bytes that the volume has ({device.path})",
+            f"volume has {size} bytes, less than the required {wanted} ({device.path})",
         )
-    return HostError(f"{device.path} shows {size} bytes after the growth, at least {wanted} were expected")
+    return HostError(f"{device.path} has {size} bytes after the expansion; expected at least {wanted}")
 
 
 def _attached_files() -> tuple[str, ...]:
@@ -369,11 +371,11 @@ def _take_over_size(device: Device) -> Bytes:
         with kernel.opened(device.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK):
             return devices.refresh_size(device.path)
     except OSError as error:
-        raise HostError(f"the new size of {device.path} is unknown: {device.file}: {error.strerror}") from None
+        raise HostError(f"cannot read the new size of {device.path}: {device.file}: {error.strerror}") from None
 
 
 @contextlib.contextmanager
-def _in_words(doing: str, connection: Connection) -> Iterator[None]:
+def _in_words(verb: str, connection: Connection) -> Iterator[None]:
     """os-brick's errors as ours, with its message. Neither they nor its log show secrets of the connection."""
     with redact.hiding(redact.secrets_in(connection.data)):
         try:
@@ -381,7 +383,7 @@ def _in_words(doing: str, connection: Connection) -> Iterator[None]:
         except DriverError:
             raise
         except Exception as error:
-            text = f"{doing} volume {connection.volume_id} by {connection.protocol}: {_said(error)}"
+            text = f"cannot {verb} volume {connection.volume_id} ({connection.protocol}): {_said(error)}"
             raise HostError(redact.known(text)) from None
 
 

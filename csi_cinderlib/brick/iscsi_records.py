@@ -67,13 +67,13 @@ LONGEST = 255
 def _line(password: str) -> str:
     problem = ""
     if any(ord(char) < 32 or ord(char) == 127 for char in password):
-        problem = "has a control character"
+        problem = "contains a control character"
     elif password != password.strip(" "):
-        problem = "begins or ends with a blank"
+        problem = "begins or ends with a space"
     elif (size := len(password.encode())) > LONGEST:
-        problem = f"has {size} bytes, more than {LONGEST}"
+        problem = f"is {size} bytes long, more than {LONGEST}"
     if problem:
-        raise ValueError(f"the CHAP password {problem}, which iscsid's records cannot hold")
+        raise ValueError(f"CHAP password {problem}; open-iscsi cannot store it")
     return password
 
 
@@ -95,7 +95,7 @@ def store(update: Update, root: str = "") -> None:
             _append(record, lines)
             count += 1
     if not count:
-        raise NoRecord(f"No records found below {' or '.join(f'/{home}' for home in HOMES)}, where iscsiadm keeps them")
+        raise NoRecord(f"No records found in {' or '.join(f'/{home}' for home in HOMES)}")
 
 
 def _records(root: str, home: str, argv: tuple[str, ...]) -> Iterator[int]:

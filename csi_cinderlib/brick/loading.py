@@ -82,7 +82,7 @@ def class_path(protocol: str, machine: str | None = None) -> str:
         return _HOME + known[protocol]
     except KeyError:
         raise Unsupported(
-            f"no volume of protocol {protocol!r} can be attached on a {machine} node; known are {', '.join(sorted(known))}"
+            f"unsupported protocol {protocol!r} on a {machine} node; supported: {', '.join(sorted(known))}"
         ) from None
 
 
@@ -101,7 +101,7 @@ def connector_class(protocol: str, *, lock_dir: Path, machine: str | None = None
                 _prepare_looping_calls()
             return getattr(importlib.import_module(module), name)
         except ImportError as error:
-            raise HostError(f"{protocol} volumes cannot be attached here: {error}") from error
+            raise HostError(f"cannot attach {protocol} volumes on this host: {error}") from error
 
 
 def prepare(lock_dir: Path) -> None:

@@ -52,5 +52,5 @@ def path_in(data: dict[str, Any]) -> str:
     """The path in a `local` connection. Raises InvalidRequest when there is none."""
     path = data.get("device_path") or data.get("path")
     if not isinstance(path, str) or not path.startswith("/"):
-        raise InvalidRequest("publish_context", "a local connection needs an absolute device_path")
+        raise InvalidRequest("publish_context", "device_path of a local connection must be an absolute path")
     return path

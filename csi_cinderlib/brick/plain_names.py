@@ -102,4 +102,6 @@ def _list(value: object) -> Iterable[object]:
 
 def _require(holds: object, key: str) -> None:
     if not holds:
-        raise InvalidRequest("publish_context", f"{key!r} of the connection is not a plain name")
+        raise InvalidRequest(
+            "publish_context", f"{key!r} of the connection contains forbidden characters or an invalid value"
+        )

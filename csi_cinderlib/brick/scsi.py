@@ -49,7 +49,7 @@ class Disk:
 
 def disks(device: str) -> tuple[Disk, ...]:
     """The SCSI disks below a device: itself, or the paths of a multipath map; none for anything else."""
-    with kernel.named(f"paths of {device}"):
+    with kernel.named(f"cannot read the paths of {device}"):
         where = identities.sysfs(device)
         below = sorted((where / "slaves").iterdir()) if (where / "dm").is_dir() else [where]
         resolved = [item.resolve() for item in below]
@@ -71,7 +71,7 @@ def wwid(device: str) -> str:
 
 def map_name(device: str) -> str:
     """The name of a device-mapper device, or "" when it is none."""
-    with kernel.named(f"map of {device}"):
+    with kernel.named(f"cannot read the map name of {device}"):
         try:
             return (identities.sysfs(device) / "dm" / "name").read_text().strip()
         except FileNotFoundError:
@@ -80,7 +80,7 @@ def map_name(device: str) -> str:
 
 def map_over(device: str) -> str:
     """The multipath map that has taken this disk, or "": multipathd may claim every disk as it comes (promise 21)."""
-    with kernel.named(f"holders of {device}"):
+    with kernel.named(f"cannot read the holders of {device}"):
         for holder in sorted((identities.sysfs(device) / "holders").iterdir()):
             if (holder / "dm" / "uuid").read_text().startswith("mpath-"):
                 return f"/dev/{holder.name}"
@@ -140,7 +140,7 @@ def take_offline(device: str) -> None:
     """
     for disk in disks(device):
         if disk.state in ("running", "blocked", "quiesce"):
-            with kernel.named(f"taking {disk.name} offline"):
+            with kernel.named(f"cannot take {disk.name} offline"):
                 (disk.where / "device" / "state").write_text("offline\n")  # the kernel compares up to the line's end
 
 
@@ -156,7 +156,7 @@ def remove_map(device: str) -> None:
         if not commands.run(["multipath", "-f", name], timeout=_RESIZE_SECONDS, ok=(0, 1)).code or not map_name(device):
             return
         if time.monotonic() > deadline:
-            raise HostError(f"the multipath map {name} is in use and cannot be removed")
+            raise HostError(f"cannot remove the multipath map {name}: it is in use")
         time.sleep(0.5)
 
 
@@ -168,13 +168,13 @@ def rescan(device: str, expected: Bytes) -> None:
             writes as soon as that path is used. The caller retries when the path is back.
     """
     paths = disks(device)
-    with kernel.named(f"rescanning {device}"):
+    with kernel.named(f"cannot rescan {device}"):
         for disk in paths:
             (disk.where / "device" / "rescan").write_text("1")
         short = [f"{disk.name} ({disk.state}, {disk.size} bytes)" for disk in paths if disk.size < expected]
     if short:
         raise HostError(
-            f"{device} cannot grow to {expected} bytes yet: {', '.join(short)} of {len(paths)} paths lag behind"
+            f"{device}: {len(short)} of {len(paths)} paths do not show the new size of {expected} bytes yet: {', '.join(short)}"
         )
     if paths and (name := map_name(device)):
         _resize_map(name)
@@ -189,7 +189,7 @@ def _resize_map(name: str) -> None:
             break
         time.sleep(0.5)
     if "fail" in said or "timeout" in said:
-        raise HostError(f"multipathd does not resize the map {name}: {said}")
+        raise HostError(f"cannot resize the multipath map {name}: multipathd: {said}")
 
 
 def stale(device: str) -> tuple[str, ...]:
@@ -261,5 +261,5 @@ def _inquire(device: str, page: int, *, seconds: int = 5) -> bytes:
         kernel.ioctl(fd, _SG_IO, buffer)
     answer = _SgIo.from_buffer_copy(buffer)
     if answer.status or answer.host_status or answer.driver_status & 7:
-        raise OSError(f"{device} refuses the inquiry (status {answer.status}, host {answer.host_status})")
+        raise OSError(f"{device} rejected the SCSI inquiry (status {answer.status}, host {answer.host_status})")
     return data.raw[: length - answer.resid]

@@ -39,11 +39,11 @@ class Shares:
         """
         export, name = data.get("export"), data.get("name")
         if not isinstance(export, str) or not isinstance(name, str) or not export or not name:
-            raise InvalidRequest("publish_context", "a connection to a share needs export and name")
+            raise InvalidRequest("publish_context", "connection to a share must contain export and name")
         if "/" in name or name in (".", ".."):
-            raise InvalidRequest("publish_context", "the volume's name on the share must be a plain file name")
+            raise InvalidRequest("publish_context", f"name on the share must be a plain file name (got {name!r})")
         if (form := data.get("format") or "raw") != "raw":
-            raise Unsupported(f"the volume's file on {export} is {form}; the kernel attaches raw files only")
+            raise Unsupported(f"unsupported volume file format {form!r} on {export}; supported: raw")
         return self._mount_point(export) / name
 
     @contextmanager
@@ -57,7 +57,7 @@ class Shares:
         with self._guard:
             lock = self._locks.setdefault(export, threading.Lock())
         if not lock.acquire(timeout=HELD_SECONDS):
-            raise OperationPending(f"another call mounts or unmounts {export}")
+            raise OperationPending(f"another call is mounting or unmounting {export}")
         try:
             yield
         finally:
@@ -68,7 +68,7 @@ class Shares:
 
         Raises HostError.
         """
-        with kernel.named(f"preparing {self.base}"):
+        with kernel.named(f"cannot prepare {self.base}"):
             self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.base.stat().st_mode & 0o077:
                 self.base.chmod(0o700)
@@ -79,7 +79,7 @@ class Shares:
         if any(Path(file).is_relative_to(where) for file in self._attached_files()):
             return
         mounts.unmount(str(where))
-        with kernel.named(f"removing {where}"):
+        with kernel.named(f"cannot remove {where}"):
             if where.is_dir() and not os.listdir(where):  # noqa: PTH208 - empty or not is all we ask
                 where.rmdir()
 

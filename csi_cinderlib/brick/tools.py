@@ -94,22 +94,22 @@ def require(protocol: str, *, multipath: bool = False, which: Which | None = Non
         HostError: names each missing program and the Debian package that has it.
     """
     if absent := missing(needed(protocol, multipath=multipath), which):
-        raise HostError(f"{protocol} volumes need {advice(absent)}")
+        raise HostError(f"{protocol} volumes require {advice(absent)}")
 
 
 def advice(tools: Iterable[str]) -> str:
-    """One clause about programs that are not there: "iscsiadm (Debian package open-iscsi), which this host lacks"."""
+    """One clause about programs that are not there: "iscsiadm (Debian package open-iscsi), which is not installed on this host"."""
     tools = tuple(tools)
     names = [f"{tool} (Debian package {PACKAGES[tool]})" if tool in PACKAGES else tool for tool in tools]
-    return f"{' and '.join(names)}, which {_who_lacks(tools)}"
+    return f"{' and '.join(names)}, which {_why_absent(tools)}"
 
 
-def _who_lacks(tools: tuple[str, ...]) -> str:
+def _why_absent(tools: tuple[str, ...]) -> str:
     if any(of_host(tool) for tool in tools):
         if not sees_host():
-            return "is the host's, out of reach from this container: it must be privileged and see the host's processes (hostPID)"
-        return "this host lacks: install it on the host itself, not in the container"
-    return "this image lacks" if _find(_HOST_TOOL) else "this host lacks"
+            return "this container cannot run on the host; the container must be privileged and use hostPID"
+        return "is not installed on this host; install it on the host itself, not in the container"
+    return f"is not installed {'in this image' if _find(_HOST_TOOL) else 'on this host'}"
 
 
 def _which(tool: str) -> str | None:

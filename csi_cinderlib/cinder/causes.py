@@ -18,7 +18,7 @@ _REASONS = {
     errno.ETIMEDOUT: ("timed out", ": {place}"),
 }
 """Each reason, and what follows it where the place is known."""
-_LOGIN = ("login refused", " by {place}; is the user name, the password or the key right?")
+_LOGIN = ("login refused", " by {place}; check the user name, the password and the key")
 _NO_SSH = ("no SSH server answers", " at {place}")
 _NO_SSH_MESSAGES = ("No existing session", "Error reading SSH protocol banner")
 """What paramiko says of a server that is silent, or no SSH server."""
@@ -53,7 +53,7 @@ def _reason(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ssl.SSLError):
         return f"TLS: {getattr(error, 'reason', '') or error}", " at {place}"
     if isinstance(error, socket.gaierror):
-        return error.strerror or "the name is not known", ": {place}"
+        return error.strerror or "name resolution failed", ": {place}"
     if isinstance(error, TimeoutError):
         return _REASONS[errno.ETIMEDOUT]
     if isinstance(error, OSError) and error.errno in _REASONS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -35,13 +34,13 @@ from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverE
 from csi_cinderlib.host import kernel
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
-from csi_cinderlib.observe import redact
+from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.observe.unmeasured import Meter
 from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 class CinderDriver:
@@ -66,7 +65,7 @@ class CinderDriver:
     ) -> None:
         settings, notes = former.translate(settings)
         for note in notes:
-            _log.warning("%s", note)
+            _log.warning("former name used", reason=note)
         self.settings = settings
         self.name = settings.name
         self.failure = NOT_STARTED
@@ -107,7 +106,7 @@ class CinderDriver:
                 return None
             self._hide(self._engine.secrets)
             try:
-                with routed(self._engine.route), kernel.named(f"starting back end {self.name}"):
+                with routed(self._engine.route), kernel.named(f"cannot start back end {self.name!r}"):
                     started = self._start()
             except BaseException as error:
                 if isinstance(error, DriverError):
@@ -204,14 +203,14 @@ class CinderDriver:
             raw = engine.call(engine.work(), driver.get_volume_stats, refresh=refresh)
         errors, self._errors = [*self._errors, *errors], []
         if not raw:
-            raise BackendUnavailable(engine.name, f"its driver reports nothing about itself{reached.told(errors)}")
+            raise BackendUnavailable(engine.name, f"the driver reported no statistics{reached.told(errors)}")
         raw = {**raw, **engine.call_quietly(engine.work(), ratings.functions, driver, raw)}
         report = Report(raw=raw, ratio=driver.configuration.safe_get("max_over_subscription_ratio"))
         parsed = self._parsed(report)
         if why := reached.why_not(raw, parsed, errors):
             raise BackendUnavailable(engine.name, why)
         if not all(pool.name for pool in parsed.pools):
-            raise BackendUnavailable(engine.name, "its driver reports a pool without a name")
+            raise BackendUnavailable(engine.name, "the driver reported a pool without a name")
         return report
 
     def _refresh_files(self) -> None:

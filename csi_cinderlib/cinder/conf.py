@@ -120,7 +120,7 @@ def reload() -> None:
     from oslo_config import cfg
 
     if not cfg.CONF.reload_config_files():
-        raise ConfigurationError("backends", "Cinder cannot read the names of its sections: the log says why")
+        raise ConfigurationError("backends", "Cinder cannot read the section names; see the log")
 
 
 def read_unregistered(section: str | None, option: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,9 +12,10 @@ from csi_cinderlib.cinder import answers, faults
 from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.errors import BackendError, DriverError
 from csi_cinderlib.model.records import Attachment, Volume
+from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence import codec
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 _PER_GB_OPTIONS = (
     "read_iops_sec",
     "read_bytes_sec",
@@ -50,7 +50,7 @@ def initialize(
     connector = dict(attachment.connector)
     info = engine.ask(work, driver.initialize_connection, engine.volume_object(work, volume), connector)
     if not isinstance(info.get("data"), Mapping):
-        raise BackendError(engine.name, "the driver answered a connection without data")
+        raise BackendError(engine.name, "the driver returned a connection without 'data'")
     whole = complete(work.volume(volume.id), info, connector, _defaults(driver))
     codec.to_text(replace(attachment, connection_info=whole), None)  # names what no record can hold
     return whole
@@ -68,7 +68,7 @@ def terminate(
     except DriverError as error:
         if not faults.is_missing(error.__cause__ or error, work.volume(volume.id)):
             raise
-        _log.warning("volume %s is gone from back end %s, and its mapping with it: %s", volume.id, engine.name, error)
+        _log.warning("mapping already missing", volume=volume.id, backend=engine.name, reason=str(error))
         needed = False
     return Released(export_is_needed=needed, volume=work.volume(volume.id))
 

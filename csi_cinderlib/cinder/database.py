@@ -28,7 +28,7 @@ class NotServed(Unsupported):
     """A driver asked for something of Cinder's database that makes no sense, or is not implemented, without Cinder."""
 
     def __init__(self, call: str) -> None:
-        super().__init__(f"Cinder's database call {call!r} is not served")
+        super().__init__(f"unsupported Cinder database call {call!r}")
         self.call = call
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from csi_cinderlib.cinder import conf, naming, option_check
 from csi_cinderlib.errors import ConfigurationError, Problems
 from csi_cinderlib.model.verbatim import Referenced
+from csi_cinderlib.observe import logs
 
 OURS = frozenset({"host", "state_path", "rootwrap_config", "zoning_mode"})
 """Options that csi-cinderlib decides itself; `naming.why_idle` says why."""
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 def carried(given: Mapping[str, object]) -> dict[str, object]:
@@ -34,13 +34,13 @@ def carried(given: Mapping[str, object]) -> dict[str, object]:
                 cfg.CONF.register_opt(cfg.StrOpt(name))
             wanted[name] = value
         elif name in of_back_ends:
-            idle.append(f"{key} (drivers read it in their back end's section or in [backend_defaults])")
+            idle.append(f"{key} (belongs in a back end's section or in [backend_defaults])")
         elif name in known:
             wanted[name] = value
         else:
             idle.append(key)
     if idle:
-        _log.warning("options of Cinder's [DEFAULT] section that have no effect here: %s", ", ".join(sorted(idle)))
+        _log.warning("[DEFAULT] options without effect", options=", ".join(sorted(idle)))
     return wanted
 
 
@@ -51,8 +51,8 @@ def refuse_conflict(wanted: Mapping[str, object], others: Iterable[Mapping[str, 
             if wanted[name] != other[name]:
                 raise ConfigurationError(
                     f"[DEFAULT] {name}",
-                    "has another value in this process already, and Cinder has one [DEFAULT] section in a process: "
-                    "give both the same value, or run them in two processes",
+                    "already has another value in this process, and Cinder has only one [DEFAULT] section per process; "
+                    "use the same value, or separate processes",
                 )
 
 

@@ -113,7 +113,7 @@ class _Service:
 
     def _check_lease(self) -> None:
         if now() >= self._deadline.until:
-            raise LeaseLost("the controller does not hold the lease of the active controller")
+            raise LeaseLost("this controller does not hold the lease of the active controller")
 
     def run(self) -> None:
         """Serve until the deadline is over: a call with many steps must not go on beside the next controller."""
@@ -129,7 +129,7 @@ class _Service:
     def _start(self) -> Started:
         self._turn.take()
         started = self._driver.start()
-        assert started is not None, "it is asked once"
+        assert started is not None, "start is called once"
         return replace(started, report=_plain(started.report))
 
     def _leave(self) -> None:
@@ -168,7 +168,7 @@ class _Turn:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise HostError(f"{self._path}: {error.strerror}") from error
+            raise HostError(f"cannot open the lock file {self._path}: {error.strerror}") from error
         try:
             self._lock(file)
         except BaseException:
@@ -186,7 +186,7 @@ class _Turn:
             except (BlockingIOError, PermissionError):  # fcntl(2) names both
                 if time.monotonic() > deadline:
                     holder = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
-                    why = f"process {holder}, in which its driver ran before, has not ended yet"
+                    why = f"the previous driver process ({holder}) has not ended yet"
                     raise BackendUnavailable(self._back_end, why) from None
                 time.sleep(0.05)
             else:

@@ -94,13 +94,15 @@ class Engine:
         answer = self.call(work, operation, *arguments) or {}
         if not isinstance(answer, Mapping):
             name = getattr(operation, "__name__", "call")
-            raise BackendError(self.name, f"the driver answered {name} with {type(answer).__name__}, not a dictionary")
+            raise BackendError(
+                self.name, f"the driver returned {type(answer).__name__} from {name}; expected a dictionary"
+            )
         return answer
 
     def ready_driver(self) -> Any:
         """Raises BackendUnavailable before the back end was started."""
         if self.driver is None:
-            raise BackendUnavailable(self.name, "it is not set up")
+            raise BackendUnavailable(self.name, "the driver is not set up")
         return self.driver
 
     @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.errors import CorruptRecord, DriverError, NotFound
 from csi_cinderlib.model.records import Attachment, Status, Volume
+from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.iteration import all_of, walk
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 WORKERS = 4
 """Exports at one time, and never more than half of `max_concurrent_calls`."""
 PAUSE_SECONDS = 60.0
@@ -72,10 +72,7 @@ class Exports:
         while failures := self._walk():
             self._walked.set()
             _log.warning(
-                "back end %s: %d attached volumes could not be exported again; next attempt in %d s",
-                self._engine.name,
-                failures,
-                pause,
+                "attached volumes not re-exported", backend=self._engine.name, failures=failures, retry_seconds=pause
             )
             if self._walk_ended.wait(pause):
                 return
@@ -121,8 +118,12 @@ class Exports:
         if volume_id in self._warned:
             return
         self._warned.add(volume_id)
-        subject = f"volume {volume_id}" if volume_id else "a page of attached volumes"
-        _log.warning("%s could not be exported again: %s", subject, error, exc_info=not isinstance(error, DriverError))
+        event = "re-export failed" if volume_id else "list of attached volumes not read"
+        values = {"backend": self._engine.name, **({"volume": volume_id} if volume_id else {})}
+        if isinstance(error, DriverError):
+            _log.warning(event, **values, reason=str(error))
+        else:
+            _log.exception(event, error, **values)
 
     def _attached(self) -> Iterator[str]:
         """The ids of attached volumes, read in pages as they are needed."""

@@ -73,7 +73,7 @@ def translate(backend: str, error: BaseException) -> DriverError:  # noqa: PLR09
     message = words(error)
     names = {cls.__name__ for cls in type(error).__mro__}
     if "InvalidConnectorException" in names:
-        return InvalidRequest("node_id", f"the node cannot reach back end {backend!r}: {message}")
+        return InvalidRequest("node_id", f"node cannot reach back end {backend!r}: {message}")
     if names & _IN_USE:
         return InUse(f"back end {backend!r}: {message}")
     if names & _EXHAUSTED or _NO_SPACE.search(message) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
@@ -83,7 +83,7 @@ def translate(backend: str, error: BaseException) -> DriverError:  # noqa: PLR09
     if names & _STATE:
         return PreconditionFailed(f"back end {backend!r}: {message}")
     if isinstance(error, NotImplementedError) or names & _UNSUPPORTED:
-        return Unsupported(f"back end {backend!r} cannot do that{': ' if message else ''}{message}")
+        return Unsupported(f"back end {backend!r} does not support this operation{': ' if message else ''}{message}")
     if names & _UNREACHABLE or isinstance(error, ConnectionError | TimeoutError):
         return BackendUnavailable(backend, message)
     return BackendError(backend, message)
@@ -102,8 +102,10 @@ def translate_setup(backend: str, driver: str, error: BaseException, *, unset: S
         return ConfigurationError(key, "; ".join(library.advice for library in lacking) + f" ({words(error)})")
     if isinstance(error, ImportError):
         library = libraries.of_module(error.name or "")
-        return ConfigurationError(key, library.advice if library else f"{driver} cannot be imported: {words(error)}")
-    hint = f" (without a value: {', '.join(unset[:_MOST_NAMES])})" if unset else ""
+        return ConfigurationError(
+            key, library.advice if library else f"cannot import the driver {driver}: {words(error)}"
+        )
+    hint = f" (options not set: {', '.join(unset[:_MOST_NAMES])})" if unset else ""
     names = {cls.__name__ for cls in type(error).__mro__}
     prefix = f"{type(error).__name__}: " if names & _PROGRAMMING else ""
     if names & (_CONFIGURATION | _PARAMETERS):

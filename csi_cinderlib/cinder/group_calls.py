@@ -135,13 +135,13 @@ def _understood(engine: Engine, operation: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError, KeyError) as error:
-        raise BackendError(engine.name, f"the driver's answer to {operation} makes no sense: {error!r}") from error
+        raise BackendError(engine.name, f"the driver returned an invalid result from {operation}: {error!r}") from error
 
 
 def _check(engine: Engine, update: Mapping[str, Any] | None) -> None:
     """Drivers may report a failure as a status instead of raising."""
     if update and str(update.get("status")).startswith("error"):
-        raise BackendError(engine.name, f"the driver reports {update['status']!r}")
+        raise BackendError(engine.name, f"the driver reported status {update['status']!r}")
 
 
 def _gone_is_fine(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dis
-import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,6 @@ from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 
-_log = logging.getLogger(__name__)
 _UNSUPPORTED_OPTION = "enable_unsupported_driver"
 RBD_KEYRING = "rbd_keyring_conf"
 MAYBE_EMPTY = ("validate_connector", "create_export", "remove_export")
@@ -105,7 +103,7 @@ def _refuse_shared_name(settings: BackendSettings, cls: Any, section: str) -> No
     if section != settings.name and cls.__module__.startswith("cinder.volume.drivers.netapp."):
         raise ConfigurationError(
             f"backends.{settings.name}",
-            "NetApp's drivers need a name that no other back end of this process has, whether in upper or lower case",
+            "NetApp drivers require a back end name that is unique in this process, ignoring case",
         )
 
 
@@ -127,7 +125,7 @@ def _gate(settings: BackendSettings, cls: Any, options: Any) -> None:
         return
     raise ConfigurationError(
         f"backends.{settings.name}.driver",
-        f"Cinder no longer supports {cls.__name__}; set {_UNSUPPORTED_OPTION}: true to use it all the same",
+        f"Cinder no longer supports {cls.__name__}; set {_UNSUPPORTED_OPTION}: true to use it anyway",
     )
 
 

@@ -7,7 +7,6 @@ these end with their call.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from csi_cinderlib.errors import BackendUnavailable
+from csi_cinderlib.observe import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 STOP_SECONDS = 2.0
 """How long the end of a back end waits for its looping calls, which may hang at the array. Their threads do not keep the process."""
 
@@ -43,7 +43,7 @@ class Done:
 
     def refuse(self, backend: str) -> None:
         """The back end is stopped: let nobody take the end of the looping call for its success."""
-        self._refusal = BackendUnavailable(backend, "it was stopped during the call")
+        self._refusal = BackendUnavailable(backend, "the back end was stopped during the call")
 
     def wait(self, timeout: float | None = None) -> Any:
         """Raises BackendUnavailable after `refuse`, or what the function of the looping call raised."""
@@ -77,9 +77,7 @@ class LoopingCalls:
         for call, thread in stopped.items():
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                _log.warning(
-                    "looping call %s of back end %s is still at work and ends after that", _name(call), backend
-                )
+                _log.warning("looping call still running after the stop", backend=backend, call=_name(call))
 
     def start(self, call: Any, loop: Callable[[], None]) -> threading.Thread:
         """Run a looping call in a thread of its own."""

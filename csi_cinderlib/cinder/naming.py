@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping
 
 from csi_cinderlib.backend import catalogue
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import Problems
 
-_log = logging.getLogger(__name__)
 _LONGEST = 3
 """So many suggestions, and so many drivers, are named."""
-_SERVICES = "it configures Cinder's own services, which do not run here"
-_IMAGES = "no images are made or cached here"
-_ZONING = "Fibre Channel zones are not managed here: the fabric's own tools do that"
+_SERVICES = "it configures Cinder services that do not run here"
+_IMAGES = "csi-cinderlib does not create or cache images"
+_ZONING = "csi-cinderlib does not manage Fibre Channel zones; use the fabric's tools"
 _IDLE: Mapping[str, str] = {
-    "backend_availability_zone": "`topology` of the back end says from where it can be reached",
-    "backend_host": "the names of volumes' places begin with csi-cinderlib's own",
-    "backup_use_temp_snapshot": "no backups are made here",
-    "host": "the names of volumes' places begin with csi-cinderlib's own",
-    "cluster": "one controller is active at a time, whatever the driver can do",
-    "rootwrap_config": "drivers' commands run with the rights of this process",
-    "state_path": "drivers keep their files in the state directory",
-    "storage_availability_zone": "`topology` of the back end says from where it can be reached",
+    "backend_availability_zone": "use the back end's `topology` instead",
+    "backend_host": "csi-cinderlib sets Cinder's host name",
+    "backup_use_temp_snapshot": "csi-cinderlib does not make backups",
+    "host": "csi-cinderlib sets Cinder's host name",
+    "cluster": "only one controller is active at a time",
+    "rootwrap_config": "driver commands run with the privileges of this process",
+    "state_path": "drivers store their files in the state directory",
+    "storage_availability_zone": "use the back end's `topology` instead",
     "image_volume_cache_enabled": _IMAGES,
     "image_volume_cache_max_count": _IMAGES,
     "image_volume_cache_max_size_gb": _IMAGES,
     "image_upload_use_cinder_backend": _IMAGES,
     "image_upload_use_internal_tenant": _IMAGES,
-    "volume_driver": "the key `driver` of the back end names it",
+    "volume_driver": "use the back end's `driver` instead",
     "zoning_mode": _ZONING,
     "fc_fabric_names": _ZONING,
     "fc_san_lookup_service": _ZONING,
@@ -62,9 +60,7 @@ def by_name(settings: BackendSettings) -> Mapping[str, object]:
     for key in settings.options:
         other = found.setdefault(key.replace("-", "_"), key)
         if other != key:
-            problems.add(
-                f"backends.{settings.name}.options.{key}", f"is the same option as {other}, which is given too"
-            )
+            problems.add(f"backends.{settings.name}.options.{key}", f"is the same option as {other}, which is also set")
     problems.raise_all()
     return {name: settings.options[key] for name, key in found.items() if settings.options[key] is not None}
 
@@ -97,7 +93,7 @@ def unknown(name: str, known: Collection[str]) -> str:
     """What is wrong with an option that the driver does not have, as a clause."""
     if others := _drivers_with(name):
         named = ", ".join(others) if len(others) <= _LONGEST else f"{len(others)} other drivers"
-        return f"is not an option of this driver, but of {named}"
+        return f"is not an option of this driver; it is an option of {named}"
     near = _near(name, known)
     return "is not an option of this driver" + (f"; did you mean {' or '.join(near)}?" if near else "")
 

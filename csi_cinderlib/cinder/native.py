@@ -47,13 +47,13 @@ def _single(kind: Any, given: object) -> object:
 
     if isinstance(given, Mapping):
         if not isinstance(kind, types.Dict):
-            raise Unfit("it must not be a mapping")
+            raise Unfit("must not be a mapping")
         return {_literal(str(key)): _item(kind.value_type, value, str(key)) for key, value in given.items()}
     if isinstance(given, list | tuple):
         if not isinstance(kind, types.List):
-            raise Unfit("it must be one value, not a list")
+            raise Unfit("must be a single value, not a list")
         return [_literal(_text(value, f"item {number}")) for number, value in enumerate(given, 1)]
-    text = _text(given, "it")
+    text = _text(given, "the value")
     return _literal(text if isinstance(kind, types.String) else text.strip())
 
 
@@ -65,7 +65,7 @@ def _item(kind: Any, given: object, name: str) -> object:
 
 def _text(given: object, name: str) -> str:
     if given is None:
-        raise Unfit(f"{name} has no value")
+        raise Unfit(f"{name} must not be null")
     if not isinstance(given, str | int | float | os.PathLike):
         raise Unfit(f"{name} must be text")
     if isinstance(given, bool):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -11,8 +10,9 @@ from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError, Problems
 from csi_cinderlib.model.verbatim import is_inherited
+from csi_cinderlib.observe import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 def check(settings: BackendSettings, section: str, known: Iterable[Any]) -> None:
@@ -57,7 +57,7 @@ def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, 
             problem = "" if name in may_have else _unknown(path, name, value, by_spelling.keys() | may_have)
             problem = (problem and former.why_unknown(name, settings.options)) or problem
         elif (other := names.setdefault(option.dest, key)) != key:
-            problem = f"is another name of the option {other}, which is given too"
+            problem = f"is another name for the option {other}, which is also set"
         else:
             problem = value_problem(section, option)
             problem = (problem and former.why_no_value(name, value)) or problem
@@ -72,9 +72,8 @@ def _unknown(path: str, name: str, value: object, known: Collection[str]) -> str
     if is_inherited(value):
         if not naming.is_of_any(name) and not naming.why_idle(name):
             became = former.option(name)
-            _log.warning(
-                "[backend_defaults] %s: %s", name, f"was {became}" if became else "no driver has such an option"
-            )
+            reason = f"was {became}" if became else "no driver has this option"
+            _log.warning("[backend_defaults] option without effect", option=name, reason=reason)
         return ""
     return "" if _warn_if_idle(path, name) else naming.unknown(name, known)
 
@@ -83,13 +82,13 @@ def _warn(path: str, name: str, option: Any) -> None:
     """Of what Cinder ignores, or will ignore."""
     if not _warn_if_idle(path, name) and option.deprecated_for_removal:
         reason = " ".join((option.deprecated_reason or "no reason given").split())
-        _log.warning("%s is deprecated, and a later Cinder will ignore it: %s", path, reason)
+        _log.warning("deprecated option", option=path, reason=reason)
 
 
 def _warn_if_idle(path: str, name: str) -> bool:
     """Whether it means nothing here, which is logged."""
     if why := naming.why_idle(name):
-        _log.warning("%s has no effect: %s", path, why)
+        _log.warning("option without effect", option=path, reason=why)
     return bool(why)
 
 
@@ -102,14 +101,12 @@ def value_problem(section: str | None, option: Any) -> str:
             getattr(cfg.CONF[section] if section else cfg.CONF, option.dest)
         except cfg.NoSuchOptError as error:
             if error.opt_name != option.dest:
-                return (
-                    f"refers to ${error.opt_name}, and there is no such option; a cinder.conf has $$ for a dollar sign"
-                )
+                return f"refers to the unknown option ${error.opt_name}; in cinder.conf, write $$ for a dollar sign"
             conf.read_unregistered(section, option)  # the driver registers it only when it reads it
     except RecursionError:
         return "refers to itself"
     except (cfg.Error, ValueError) as error:
-        return f"does not fit: {_reason(error)}; it is {describe(option)}"
+        return f"invalid value: {_reason(error)}; expected {describe(option)}"
     return ""
 
 

@@ -65,7 +65,7 @@ class _Copy:
                 self._hold(original.read_bytes())
         except OSError as error:
             key = f"backends.{self._settings.name}.options.{self._name}"
-            raise ConfigurationError(key, f"{original} cannot be read: {error.strerror}") from None
+            raise ConfigurationError(key, f"cannot read {original}: {error.strerror}") from None
         self._seen = seen
         return has_changed
 

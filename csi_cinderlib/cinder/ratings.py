@@ -6,7 +6,6 @@ Cinder's scheduler does so in its DriverFilter and GoodnessWeigher. A function i
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,11 +14,12 @@ from csi_cinderlib.backend.stats import FILTER, GOODNESS, BackendStats, Candidat
 from csi_cinderlib.cinder import rows
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.records import EMPTY
+from csi_cinderlib.observe import logs
 
 _BEST = 100
 _evaluating = threading.Lock()
 """Cinder's evaluator keeps the values in a global."""
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 def functions(driver: Any, raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -35,7 +35,9 @@ def check(backend: str, stats: BackendStats) -> None:
             if function := _function(name, stats, pool):
                 problem = _syntax_error(function)
                 if problem:
-                    raise ConfigurationError(f"backends.{backend}.options.{name}", f"{function!r}: {problem}")
+                    raise ConfigurationError(
+                        f"backends.{backend}.options.{name}", f"invalid expression {function!r}: {problem}"
+                    )
 
 
 def rate(host: str, stats: BackendStats, candidate: Candidate) -> Mapping[str, Rating]:
@@ -75,7 +77,7 @@ def _goodness(host: str, stats: BackendStats, pool: Pool, candidate: Candidate) 
     try:
         found = [_evaluate(function, **values) for values in _values(function, host, stats, pool, candidate)]
     except Exception as error:  # see above
-        _log.warning("goodness function %r of pool %s: %s; taken as 0", function, pool.name, error)
+        _log.warning("goodness function failed", pool=pool.name, function=function, reason=str(error), rating=0)
         return 0.0
     return max(map(_rated, found))
 

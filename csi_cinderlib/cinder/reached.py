@@ -49,14 +49,14 @@ def why_not(raw: Mapping[str, Any], stats: BackendStats, errors: list[str]) -> s
     """
     pools = raw.get("pools") or [raw]
     if all(str(pool.get("backend_state", raw.get("backend_state", ""))).lower() == "down" for pool in pools):
-        return f"its driver reports that it is down{told(errors)}"
+        return f"the driver reports that the back end is down{told(errors)}"
     if all(pool.total == 0 for pool in stats.pools):
-        return f"its driver reports no capacity, as it does while the array does not answer{told(errors)}"
+        return f"the driver reports no capacity; the array may be unreachable{told(errors)}"
     if errors and all(pool.total is None for pool in stats.pools):
-        return f"its driver reports no capacity{told(errors)}"
+        return f"the driver reports no capacity{told(errors)}"
     return ""
 
 
 def told(errors: list[str]) -> str:
     """What was logged last, as the end of a message."""
-    return f"; it logged: {errors[-1][:_LONGEST]}" if errors else ""
+    return f"; last error logged: {errors[-1][:_LONGEST]}" if errors else ""

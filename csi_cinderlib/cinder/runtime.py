@@ -224,9 +224,7 @@ class Runtime:
         try:
             coordination.COORDINATOR.start()
         except ToozError as error:  # it hides the operating system's error behind "error opening file"
-            raise HostError(
-                f"the directory of the drivers' locks, {self.lock_dir}: {error.__cause__ or error}"
-            ) from error
+            raise HostError(f"cannot use the lock directory {self.lock_dir}: {error.__cause__ or error}") from error
 
     def _base(self, directory: Path, wanted: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:
         locks = self.lock_dir
@@ -249,7 +247,7 @@ class Runtime:
         Raises:
             ConfigurationError: an option is given twice, or a relative path starts nowhere.
         """
-        assert self._sections is not None, "start() comes first"
+        assert self._sections is not None, "start() must be called first"
         given = option_paths.completed(settings, naming.by_name(settings))
         values = {"volume_driver": settings.driver, "volume_backend_name": settings.name, **given, **overrides}
         with _process.guard:

@@ -67,7 +67,7 @@ class _Partial(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise AttributeError(f"{self.__name__}.{name} belongs to Cinder's services, which do not run here")
+        raise AttributeError(f"{self.__name__}.{name} belongs to Cinder services that do not run here")
 
 
 class LazyModule(types.ModuleType):
@@ -292,9 +292,9 @@ TABLE: tuple[StandIn, ...] = (
     StandIn("cinder.volume.manager", R, "taskflow, networkx; drivers read its options and FAILBACK_SENTINEL", _manager),
     StandIn("cinder.backup.api", R, "volume.driver imports one option of it", _backup),
     StandIn("cinder.volume.rpcapi", R, "messaging; only the manager calls it", lambda: {"VolumeAPI": _Nothing}),
-    StandIn("cinder.rpc", R, "oslo.messaging; only notifications, which nobody hears", _rpc),
-    StandIn("cinder.quota", R, "there are no quotas here", _quota),
-    StandIn("cinder.policy", R, "oslo.policy; there is one caller", _policy),
+    StandIn("cinder.rpc", R, "oslo.messaging; only for notifications, which are not sent", _rpc),
+    StandIn("cinder.quota", R, "quotas are not enforced here", _quota),
+    StandIn("cinder.policy", R, "oslo.policy; there is only one caller", _policy),
     StandIn(
         "oslo_db.sqlalchemy.enginefacade",
         B,
@@ -317,7 +317,7 @@ TABLE: tuple[StandIn, ...] = (
     StandIn("cursive.signature_utils", L, "only for signed images"),
     StandIn("cinder.image.glance", L, "glanceclient; only for images", _glance),
     StandIn("cinder.compute", L, "novaclient and keystonemiddleware; only remotefs, for libvirt-assisted snapshots"),
-    StandIn("os_brick.initiator.connector", L, "imports every connector, VMware's too; drivers seldom attach"),
+    StandIn("os_brick.initiator.connector", L, "imports every connector, including VMware's; drivers seldom attach"),
     StandIn("os_brick.encryptors", L, "only for encrypted images"),
 )
 """Each row is exercised by tests/component/cinder/test_runtime.py; valid for Cinder 29."""

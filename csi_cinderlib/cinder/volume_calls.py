@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -15,8 +14,9 @@ from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.errors import BackendError, DriverError, Unsupported
 from csi_cinderlib.model.records import Snapshot, Volume
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.observe import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 def create(engine: Engine, volume: Volume, source: Snapshot | Volume | None) -> Columns:
@@ -97,7 +97,7 @@ def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None
     except DriverError as error:
         if not faults.is_not_found(error.__cause__ or error):
             raise
-        _log.warning("volume %s has no export on back end %s: %s", doomed.id, engine.name, error)
+        _log.warning("export already missing", volume=doomed.id, backend=engine.name, reason=str(error))
 
 
 def size_of(engine: Engine, volume: Volume, attachments: Attachments) -> GiB:
@@ -108,7 +108,7 @@ def size_of(engine: Engine, volume: Volume, attachments: Attachments) -> GiB:
     references = [{"source-name": subject.name}]
     if assigned := volume.provider.id or volume.provider.location:
         references.insert(0, {"source-id": assigned})
-    failure: DriverError = Unsupported("it cannot be referred to")
+    failure: DriverError = Unsupported("the volume cannot be referenced")
     for reference in references:
         try:
             answer = engine.call(work, driver.manage_existing_get_size, subject, reference)
@@ -117,7 +117,7 @@ def size_of(engine: Engine, volume: Volume, attachments: Attachments) -> GiB:
             continue
         if isinstance(answer, int) and answer >= volume.size:
             return GiB(answer)
-        failure = BackendError(engine.name, f"the driver answered {answer!r} as the size of {reference}")
+        failure = BackendError(engine.name, f"the driver returned {answer!r} as the size of {reference}")
     raise failure
 
 
@@ -129,7 +129,7 @@ def extend(engine: Engine, volume: Volume, attachments: Attachments, size: GiB) 
     except DriverError as error:
         if not _target_only(error):
             raise
-        _log.warning("volume %s: %s", volume.id, error)
+        _log.warning("iSCSI target not updated", volume=volume.id, backend=engine.name, reason=str(error))
 
 
 def _target_only(error: DriverError) -> bool:

@@ -85,7 +85,7 @@ class _Forks:
             connection, printed, status, shared, doorbell = files  # fewer arrive when this process may have no more
             pid = self._fork(connection, printed, shared, doorbell)
         except (OSError, ValueError):
-            print("a driver's process cannot be started:", traceback.format_exc(), file=sys.stderr, flush=True)
+            print("cannot start a driver process:", traceback.format_exc(), file=sys.stderr, flush=True)
         else:
             files.remove(status)
             self._statuses[pid] = status

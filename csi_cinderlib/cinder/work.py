@@ -97,8 +97,8 @@ class UnknownBackend(DriverError):
 
     def __init__(self, subject: str) -> None:
         super().__init__(
-            f"cannot tell which back end's records are meant by {subject}: the calling thread belongs to no back end, "
-            "and this process has back ends on several stores"
+            f"cannot determine the back end for {subject}: the calling thread belongs to no back end, and this process has "
+            "back ends on several metadata stores"
         )
 
 

@@ -68,13 +68,13 @@ class Limits:
         ratio = self.max_over_subscription_ratio
         if more > self._promisable(now):
             return (
-                f"{_gib(more)} more than the {_gib(now.provisioned)} promised exceed the capacity of {_gib(now.total)} "
+                f"another {_gib(more)} would exceed the capacity: {_gib(now.provisioned)} provisioned of {_gib(now.total)} "
                 f"at max_over_subscription_ratio {ratio:g}"
             )
         if more > self._backed(now):
             return (
-                f"{_gib(more)} more are not enough capacity away from the {_gib(now.free)} free, less "
-                f"{self.reserved_percentage:g} % reserved, at max_over_subscription_ratio {ratio:g}"
+                f"another {_gib(more)} would exceed the free space: {_gib(now.free)} free, {self.reserved_percentage:g} % "
+                f"of the total reserved, at max_over_subscription_ratio {ratio:g}"
             )
         return ""
 
@@ -180,11 +180,14 @@ class Directory:
         try:
             fd = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise WrongPool(f"{self.path} is no pool any more: is the disk of pool {self._id} mounted?") from None
+            raise WrongPool(
+                f"{self.path} is no longer a pool; check that the disk of pool {self._id} is mounted"
+            ) from None
         if (found := _id(fd)) != self._id:
             os.close(fd)
+            there = f"pool {found}" if found else "a pool without an id"
             raise WrongPool(
-                f"{self.path} is pool {found or 'without an id'} and no longer {self._id}: is its disk mounted?"
+                f"{self.path} holds {there} instead of pool {self._id}; check that the disk of that pool is mounted"
             )
         return fd
 

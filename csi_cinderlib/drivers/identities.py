@@ -90,11 +90,12 @@ def decide(
     if remembered and found != remembered:
         there = f"pool {found}" if found else "a pool without an id" if found == "" else "no pool"
         raise WrongPool(
-            f"{path} was pool {remembered}, and there is {there} now: is its disk mounted? "
-            f"To use another pool in its place, remove {forget}"
+            f"{path} was pool {remembered} and now holds {there}; check that the disk of that pool is mounted. "
+            f"To use a different pool at this path, remove {forget}"
         )
     if not is_known and (files := recorded()) and not any(map(os.path.lexists, files)):
         raise WrongPool(
-            f"{path} holds none of the {len(files)} volumes and snapshots that are recorded in this pool: is its disk mounted?"
+            f"{path} contains none of the {len(files)} volumes and snapshots recorded in this pool; "
+            "check that its disk is mounted"
         )
     return not found

@@ -61,7 +61,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     def check_for_setup_error(self) -> None:
         memory = Memory(real_state(cfg.CONF.state_path) or cfg.CONF.state_path)
         for pool in self._pools.values():
-            with in_words(f"the directory {pool.path} cannot be used"):
+            with in_words(f"cannot use the directory {pool.path}"):
                 pool.identify(memory, f"{self.host}#{pool.name}", functools.partial(self._recorded, pool))
 
     def _recorded(self, pool: Directory) -> list[str]:
@@ -77,7 +77,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     def create_volume(self, volume: Any) -> None:
         """A hole of the volume's size."""
         pool = self._assigned_pool(volume)
-        with in_words(f"creating {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as file:
+        with in_words(f"cannot create {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as file:
             os.ftruncate(file[0], volume.size * BYTES_PER_GIB)
             pool.publish(file, volume.name)
 
@@ -98,7 +98,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     def extend_volume(self, volume: Any, new_size: int) -> None:
         """Works on attached volumes too: the node refreshes its loop device."""
         pool = self._find_pool(volume)
-        with in_words(f"extending {volume.name} in pool {pool.name!r}"):
+        with in_words(f"cannot extend {volume.name} in pool {pool.name!r}"):
             pool.resize(volume.name, new_size * BYTES_PER_GIB)
 
     def local_path(self, volume: Any) -> str:
@@ -120,11 +120,11 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
         """The volume keeps its size. A new file takes the old one's place, so it must not be attached here."""
         pool, origin = self._find_pool(volume), self._find_snapshot_pool(snapshot)
-        doing = f"reverting {volume.name} to {snapshot.name}"
-        with in_words(doing), pool.incomplete(volume.name) as file:
+        failure = f"cannot revert {volume.name} to {snapshot.name}"
+        with in_words(failure), pool.incomplete(volume.name) as file:
             path = pool.file(volume.name)
             if device := devices.find_attached(path):
-                raise exception.InvalidVolume(reason=f"{doing}: {path} is still on {device} of this host")
+                raise exception.InvalidVolume(reason=f"{failure}: {path} is still attached to {device} on this host")
             sparse.clone_path(origin.file(snapshot.name), file[0], Path(path).stat().st_size)
             pool.replace(file, volume.name)
 
@@ -165,8 +165,8 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     def create_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Sequence[Any]) -> tuple[Any, Any]:
         pools = [self._find_pool(snapshot.volume) for snapshot in snapshots]
         sources = [pool.file(snapshot.volume.name) for pool, snapshot in zip(pools, snapshots, strict=True)]
-        doing = f"taking the group snapshot {group_snapshot.id}"
-        with in_words(doing), contextlib.ExitStack() as cleanup:
+        failure = f"cannot take the group snapshot {group_snapshot.id}"
+        with in_words(failure), contextlib.ExitStack() as cleanup:
             for pool, snapshot in zip(pools, snapshots, strict=True):
                 pool.check_room(snapshot.volume_size * BYTES_PER_GIB)
             files = [
@@ -180,7 +180,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
             if not sparse.undisturbed(sources, copy_all):
                 raise exception.InvalidVolume(
-                    reason=f"{doing}: the volumes are written to all the time; pause the writers"
+                    reason=f"{failure}: the volumes are written to continuously; pause the writers"
                 )
             with contextlib.ExitStack() as undo:
                 for pool, snapshot, file in zip(pools, snapshots, files, strict=True):
@@ -237,7 +237,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         """Give the file the volume's name; it grows to whole GiB."""
         pool, name = self._existing(volume, existing_ref)
         volume_utils.check_already_managed_volume(name)
-        with in_words(f"managing {name} in pool {pool.name!r}"):
+        with in_words(f"cannot manage {name} in pool {pool.name!r}"):
             pool.resize(name, _whole_gib(pool.file(name)) * BYTES_PER_GIB)
             if name != volume.name:
                 pool.rename(name, volume.name)
@@ -251,7 +251,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         if not name or "/" in name or name.startswith("."):
             reason = "source-name must be the name of a file in the pool's directory"
         elif not sparse.is_plain_file(pool.file(name)):
-            reason = f"{pool.file(name)} is no regular file"
+            reason = f"{pool.file(name)} is not a regular file"
         else:
             return pool, name
         raise exception.ManageExistingInvalidReference(existing_ref=existing_ref, reason=reason)
@@ -303,7 +303,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         }
 
     def _pool_stats(self, pool: Directory) -> dict[str, Any]:
-        with in_words(f"measuring pool {pool.name!r}"):
+        with in_words(f"cannot measure pool {pool.name!r}"):
             now = pool.capacity(count_anew=True)
         return {
             "pool_name": pool.name,
@@ -327,28 +327,28 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def _copy(self, name: str, origin: Directory, new_name: str, pool: Directory, size: int) -> None:
         """A new file with what another one holds, `size` GiB long."""
-        doing, source = f"copying {name} to {new_name} in pool {pool.name!r}", origin.file(name)
-        with in_words(doing):
+        failure, source = f"cannot copy {name} to {new_name} in pool {pool.name!r}", origin.file(name)
+        with in_words(failure):
             have = Path(source).stat().st_size
             if have > size * BYTES_PER_GIB:
-                raise exception.InvalidInput(reason=f"{doing}: {size} GiB do not hold its {have} bytes")
+                raise exception.InvalidInput(reason=f"{failure}: {size} GiB is less than the source's {have} bytes")
             pool.check_room(size * BYTES_PER_GIB)
             with pool.incomplete(new_name) as file:
                 if not sparse.clone_at_one_moment(source, file[0], size * BYTES_PER_GIB):
                     raise exception.InvalidVolume(
-                        reason=f"{doing}: it is written to all the time, and without reflink (XFS, btrfs) in {pool.path} "
-                        "a copy takes time; pause the writers or detach the volume"
+                        reason=f"{failure}: the source is written to continuously, and {pool.path} has no reflink support "
+                        "(XFS, btrfs); pause the writers or detach the volume"
                     )
                 pool.publish(file, new_name)
 
     def _remove(self, name: str) -> bool:
         """Whether it was in one of the pools. Where one of them is not there, nobody knows, and nothing is removed."""
         for pool in self._pools.values():
-            with in_words(f"deleting {name} in pool {pool.name!r}"):
+            with in_words(f"cannot delete {name} in pool {pool.name!r}"):
                 pool.check()
         removed = False
         for pool in self._pools.values():
-            with in_words(f"deleting {name} in pool {pool.name!r}"):
+            with in_words(f"cannot delete {name} in pool {pool.name!r}"):
                 removed = pool.remove(name) or removed
         return removed
 
@@ -359,14 +359,14 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
             return self._pools[name]
         if not name or len(self._pools) == 1:
             return max(self._pools.values(), key=lambda pool: pool.capacity().free)
-        raise exception.InvalidVolume(reason=f"{volume.name}: there is no pool {name!r}")
+        raise exception.InvalidVolume(reason=f"{volume.name}: unknown pool {name!r}; pools: {', '.join(self._pools)}")
 
     def _check_configured(self, volume: Any, name: str) -> None:
-        """What is in none of the pools is gone only if it was in one of them."""
+        """Raise if the recorded pool is not configured: an object that no pool contains may still exist there."""
         pool = _pool_name(volume)
         if pool and pool not in self._pools:
             raise exception.VolumeBackendAPIException(
-                data=f"{name} lies in pool {pool!r}, which is not configured: it is neither deleted nor gone"
+                data=f"cannot delete {name}: its pool {pool!r} is not configured; add it to loopfile_directories"
             )
 
     def _find_pool(self, volume: Any) -> Directory:
@@ -377,7 +377,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         return self._holder(snapshot.name) or _missing(exception.SnapshotNotFound(snapshot_id=snapshot.id))
 
     def _holder(self, name: str) -> Directory | None:
-        with in_words(f"looking for {name}"):
+        with in_words(f"cannot look up {name}"):
             return next((pool for pool in self._pools.values() if pool.holds(name)), None)
 
 

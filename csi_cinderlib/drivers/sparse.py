@@ -91,7 +91,7 @@ def _copy_range(source: int, target: int, start: int, end: int) -> None:
         else:
             done = os.pwrite(target, os.pread(source, min(_BUFFER, end - start), start), start)
         if not done:
-            raise OSError(errno.EIO, "the file became shorter while it was copied")
+            raise OSError(errno.EIO, "the file was truncated during the copy")
         start += done
 
 

@@ -144,7 +144,7 @@ def test_a_call_that_waits_for_a_stopped_loop_does_not_take_it_for_done(
         backend.stop()
         assert loops() == []
         driver.go_on.set()
-        with pytest.raises(BackendUnavailable, match="it was stopped during the call"):
+        with pytest.raises(BackendUnavailable, match="the back end was stopped during the call"):
             creation.result(HANG)
     (left,) = store.page(Volume).records
     assert left.status is Status.ERROR

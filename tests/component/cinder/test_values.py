@@ -100,7 +100,7 @@ def test_each_type_of_option(runtime: Runtime, option: Any, value: object, read:
         (cfg.StrOpt("key"), {"a": "1"}, "not be a mapping"),
         (cfg.ListOpt("key"), {"a": "1"}, "not be a mapping"),
         (cfg.ListOpt("key"), [["a"]], "item 1 must be text"),
-        (cfg.ListOpt("key"), ["a", None], "item 2 has no value"),
+        (cfg.ListOpt("key"), ["a", None], "item 2 must not be null"),
         (cfg.StrOpt("key"), b"bytes", "it must be text"),
         (cfg.ListOpt("key"), {"a", "b"}, "it must be text"),
         (cfg.DictOpt("key"), ["a"], "one value, not a list"),
@@ -182,7 +182,7 @@ def test_a_reference_to_nothing_is_named_with_the_way_to_write_a_dollar_sign(mak
 def test_a_name_with_dashes_is_the_same_option(make: MakeBackend) -> None:
     made: Any = make("array", **{"nothing-capacity-gb": "7"})
     assert made.driver.configuration.nothing_capacity_gb == "7"
-    with pytest.raises(ConfigurationError, match=r"is the same option as nothing.capacity.gb, which is given too"):
+    with pytest.raises(ConfigurationError, match=r"is the same option as nothing.capacity.gb, which is also set"):
         make("twice", **{"nothing-capacity-gb": "7", "nothing_capacity_gb": "7"})
 
 

@@ -57,9 +57,9 @@ def without_id(update: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "words", "has_ids"),
     [
-        (lambda _update, _members: None, "the driver's answer to create_group_snapshot makes no sense", False),
-        (lambda update, members: (update, [without_id(member) for member in members]), "makes no sense", False),
-        (lambda _update, members: ("available", members), "makes no sense", False),
+        (lambda _update, _members: None, "the driver returned an invalid result from create_group_snapshot", False),
+        (lambda update, members: (update, [without_id(member) for member in members]), "invalid result", False),
+        (lambda _update, members: ("available", members), "invalid result", False),
         (lambda update, members: (update, [members[0], {**members[1], "status": "error"}]), "reports 'error'", True),
         (lambda update, members: (update, [{**members[0], "provider_id": {}}, members[1]]), "provider_id", True),
     ],
