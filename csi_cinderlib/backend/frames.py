@@ -1,7 +1,7 @@
-"""What two processes of this program say to each other, as bytes: our own types and plain data, nothing else.
+"""Messages between processes of this program as bytes: only csi-cinderlib's own types and plain data.
 
-So whoever reads a frame imports nothing for it. A driver answers with types of its own now and then; those that are text, numbers,
-mappings or lists arrive as such.
+Reading a frame therefore imports no foreign module. Drivers sometimes return types of their own; subclasses of text, numbers,
+mappings and lists are sent as the plain type.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _BUILTINS = (*_PLAIN, dict, list)
 
 
 class Unsendable(Exception):
-    """A value of a type that the other process does not know."""
+    """The value's type is unknown to the other process."""
 
 
 class _Pickler(pickle.Pickler):
-    """Python's own types do not pass through here."""
+    """Not called for Python's built-in types."""
 
     def reducer_override(self, value: Any) -> Any:
         kind: type = type(value)
@@ -60,14 +60,14 @@ def _as_plain(value: Any) -> tuple[Any, tuple[Any, ...]]:
 
 @functools.cache
 def _defaults(kind: type) -> Mapping[str, object]:
-    """The fields of a dataclass of ours, with the default of each; of another type none. `pickle` asks for them each time."""
+    """The fields and defaults of one of our dataclasses; empty for other types. Cached, since `pickle` calls it for each object."""
     if not (dataclasses.is_dataclass(kind) and kind.__module__.startswith(_OURS)):
         return {}
     return {field.name: field.default for field in dataclasses.fields(kind)}
 
 
 def _changed(value: object, defaults: Mapping[str, object]) -> dict[str, Any]:
-    """The fields of a dataclass that are not left at their defaults: of a record, half of them are."""
+    """The fields that differ from their defaults: about half of a record's fields."""
     return {name: item for name, default in defaults.items() if (item := getattr(value, name)) is not default}
 
 
@@ -97,12 +97,12 @@ def dump(value: object) -> bytes:
 
 
 def load(data: bytes) -> Any:
-    """What `dump` was given."""
+    """The value passed to `dump`."""
     return _Unpickler(io.BytesIO(data)).load()
 
 
 def plain(value: object) -> Any:
-    """The value as it can be sent: what is of no known type as its text. For what only people and reports look at."""
+    """The value as plain data; other types as text. Only for data shown to people."""
     if value is None or type(value) in _PLAIN:
         return value
     if isinstance(value, Mapping):

@@ -30,7 +30,7 @@ OPTIONS = [
 
 
 def parse_directories(entries: Sequence[str]) -> dict[str, str]:
-    """Pool names and paths."""
+    """Paths by pool name."""
     pools: dict[str, str] = {}
     for entry in entries:
         name, path = ("", entry) if entry.startswith("/") else entry.split(":", 1) if ":" in entry else ("", "")

@@ -1,4 +1,4 @@
-"""What went wrong with a file, as Cinder's drivers say it."""
+"""File errors as Cinder exceptions."""
 
 from __future__ import annotations
 
