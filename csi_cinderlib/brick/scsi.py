@@ -192,7 +192,7 @@ def _resize_map(name: str) -> None:
 
 
 def stale(device: str) -> tuple[str, ...]:
-    """Paths whose disk differs from the one that the kernel recorded: the array reused the address for another volume.
+    """Paths whose disk differs from the disk recorded by the kernel: the array reused the address for another volume.
 
     The kernel reads a disk's name only once, when it finds the disk; this function queries the disk. Disks that do not answer or
     have no name are not included: connecting to them fails with its own error.

@@ -1,4 +1,4 @@
-"""The names of options: as Cinder spells them, and what a wrong one was meant to be."""
+"""Option names: Cinder's spelling, and suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import Problems
 
 _LONGEST = 3
-"""So many suggestions, and so many drivers, are named."""
+"""The maximum number of suggestions and drivers in a message."""
 _SERVICES = "it configures Cinder services that do not run here"
 _IMAGES = "csi-cinderlib does not create or cache images"
 _ZONING = "csi-cinderlib does not manage Fibre Channel zones; use the fabric's tools"
@@ -50,10 +50,10 @@ _IDLE_PREFIXES = (
 
 
 def by_name(settings: BackendSettings) -> Mapping[str, object]:
-    """The options by Cinder's names: a dash is an underscore. What has no value is left out.
+    """The options by Cinder's names, with underscores for dashes. Options without a value are left out.
 
     Raises:
-        ConfigurationError: one is given twice, in different spellings.
+        ConfigurationError: an option is set twice with different spellings.
     """
     found: dict[str, str] = {}
     problems = Problems()
@@ -66,31 +66,31 @@ def by_name(settings: BackendSettings) -> Mapping[str, object]:
 
 
 def why_idle(name: str) -> str:
-    """Why an option that Cinder's services take has no effect here; "" if it is not known as one."""
+    """Why an option of Cinder's services has no effect here; "" for other options."""
     return _IDLE.get(name) or (_SERVICES if name.startswith(_IDLE_PREFIXES) else "")
 
 
 def of_vendor(driver: str) -> frozenset[str]:
-    """The options of this driver and of those of its vendor: some drivers register theirs only when they know their protocol."""
+    """The options of all drivers of the vendor: some drivers register theirs only after their protocol is known."""
     known = catalogue.load()
     vendor = f"{driver.rpartition('.')[0].removeprefix('cinder.volume.drivers.').partition('.')[0]}."
-    several = [one for one in known.drivers if f"{one.module}.".startswith(vendor)]
+    drivers = [driver for driver in known.drivers if f"{driver.module}.".startswith(vendor)]
     return frozenset(
         name
-        for one in several
-        for option in (*one.options, *known.common)
+        for driver in drivers
+        for option in (*driver.options, *known.common)
         for name in (option.name, *option.former_names)
     )
 
 
 def is_of_any(name: str) -> bool:
-    """Whether any driver has such an option."""
+    """Whether any driver has this option."""
     known = catalogue.load()
     return bool(_drivers_with(name)) or any(name in (option.name, *option.former_names) for option in known.common)
 
 
 def unknown(name: str, known: Collection[str]) -> str:
-    """What is wrong with an option that the driver does not have, as a clause."""
+    """The problem of an option that the driver does not have, as a clause."""
     if others := _drivers_with(name):
         named = ", ".join(others) if len(others) <= _LONGEST else f"{len(others)} other drivers"
         return f"is not an option of this driver; it is an option of {named}"
@@ -109,7 +109,7 @@ def _drivers_with(name: str) -> list[str]:
 
 
 def _near(name: str, known: Iterable[str]) -> list[str]:
-    """Those that differ by a slip of the hand, or by a word that is missing or too many; the nearest first."""
+    """Names with a small typing error, or with a missing or additional word; nearest first."""
     words = set(name.split("_"))
     rated = sorted((distance(name, other), other) for other in known)
     by_slip = [other for steps, other in rated if steps <= max(1, len(name) // 6)]
@@ -122,7 +122,7 @@ def _is_within(one: set[str], other: set[str]) -> bool:
 
 
 def distance(one: str, other: str) -> int:
-    """How many letters must be added, removed, replaced or exchanged with their neighbours to make `other` of `one`."""
+    """The edit distance: letters to add, remove, replace or swap with a neighbour to turn `one` into `other`."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for number, letter in enumerate(one):

@@ -1,4 +1,4 @@
-"""Whether a back end's options are its driver's, and their values fit: all problems at once."""
+"""Check a back end's options and their values, and report all problems at once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ _log = logs.logger(__name__)
 
 
 def check(settings: BackendSettings, section: str, known: Iterable[Any]) -> None:
-    """Check the given options against those that the driver registered. What has no effect is logged.
+    """Check the options against those registered by the driver. Logs options without effect.
 
     Args:
-        known: further options (oslo's) that the driver's class names.
+        known: further oslo.config options that the driver's class lists.
 
     Raises:
-        ConfigurationError: with every option that the driver does not have (near matches are named), and every value that does
-            not fit.
+        ConfigurationError: lists all options that the driver does not have, with near matches, and all invalid values.
     """
     _problems(settings, section, known, may_have=frozenset()).raise_all()
 
@@ -31,10 +30,10 @@ def check(settings: BackendSettings, section: str, known: Iterable[Any]) -> None
 def check_early(
     settings: BackendSettings, section: str, known: Iterable[Any], cause: ConfigurationError | None
 ) -> None:
-    """As `check`, for a driver that could not be made, so that it may have registered some of its options only.
+    """As `check`, for a driver that could not be created and may have registered only some of its options.
 
     Args:
-        cause: why it could not be made, if it is a problem of its own.
+        cause: why it could not be created, if that is a separate problem.
     """
     problems = _problems(settings, section, known, may_have=naming.of_vendor(settings.driver))
     if problems.keys and cause is not None:
@@ -68,7 +67,7 @@ def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, 
 
 
 def _unknown(path: str, name: str, value: object, known: Collection[str]) -> str:
-    """The problem; "" if it is one for the log only."""
+    """The problem, or "" if it is only logged."""
     if is_inherited(value):
         if not naming.is_of_any(name) and not naming.why_idle(name):
             became = former.option(name)
@@ -79,21 +78,21 @@ def _unknown(path: str, name: str, value: object, known: Collection[str]) -> str
 
 
 def _warn(path: str, name: str, option: Any) -> None:
-    """Of what Cinder ignores, or will ignore."""
+    """Log an option that Cinder ignores or will ignore."""
     if not _warn_if_idle(path, name) and option.deprecated_for_removal:
         reason = " ".join((option.deprecated_reason or "no reason given").split())
         _log.warning("deprecated option", option=path, reason=reason)
 
 
 def _warn_if_idle(path: str, name: str) -> bool:
-    """Whether it means nothing here, which is logged."""
+    """Whether the option has no effect here, which is logged."""
     if why := naming.why_idle(name):
         _log.warning("option without effect", option=path, reason=why)
     return bool(why)
 
 
 def value_problem(section: str | None, option: Any) -> str:
-    """What is wrong with the value that was given, as a clause, or ""."""
+    """The problem of the option's value, as a clause, or ""."""
     from oslo_config import cfg
 
     try:
@@ -102,7 +101,7 @@ def value_problem(section: str | None, option: Any) -> str:
         except cfg.NoSuchOptError as error:
             if error.opt_name != option.dest:
                 return f"refers to the unknown option ${error.opt_name}; in cinder.conf, write $$ for a dollar sign"
-            conf.read_unregistered(section, option)  # the driver registers it only when it reads it
+            conf.read_unregistered(section, option)  # the driver registers it when it reads it
     except RecursionError:
         return "refers to itself"
     except (cfg.Error, ValueError) as error:
@@ -111,7 +110,7 @@ def value_problem(section: str | None, option: Any) -> str:
 
 
 def describe(option: Any) -> str:
-    """The option's type and bounds in words."""
+    """The option's type and bounds as text."""
     kind = option.type
     parts = [type(kind).__name__.lower()]
     for bound, word in (("min", "at least"), ("max", "at most")):
@@ -123,6 +122,6 @@ def describe(option: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """oslo's own words, without the part that names a file."""
+    """oslo.config's message, without the part that names a file."""
     message = str(error)
     return message.rpartition("is not valid: ")[2] if "is not valid: " in message else message

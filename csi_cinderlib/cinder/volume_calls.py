@@ -1,4 +1,4 @@
-"""What is asked of a driver about volumes: create, delete, extend, revert."""
+"""Driver calls for volumes: create, delete, extend, revert."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def create(engine: Engine, volume: Volume, source: Snapshot | Volume | None) -> 
             update = _restore(engine, work, created, source)
         else:
             update = _clone(engine, work, created, source)
-        update_volume(volume, update)  # an answer that no record can hold is a failure, too
+        update_volume(volume, update)  # fails if a record cannot store the result
     return answers.plain(update)
 
 
 def _restore(engine: Engine, work: Work, created: Any, source: Snapshot) -> Mapping[str, Any]:
-    # Cinder's manager holds this lock, too, so that the snapshot is not deleted meanwhile.
+    # As in Cinder's manager, the lock prevents the deletion of the snapshot meanwhile.
     with engine.lock(f"{source.id}-delete_snapshot"):
         snapshot = engine.snapshot_object(work, source)
         return engine.ask(work, engine.driver.create_volume_from_snapshot, created, snapshot)
@@ -48,7 +48,7 @@ def _clone(engine: Engine, work: Work, created: Any, source: Volume) -> Mapping[
         original = engine.volume_object(work, source)
         update = engine.ask(work, driver.create_cloned_volume, created, original)
     if loading.clones_at_source_size(driver) and created.size > original.size:
-        created.update(update)  # where the clone lies
+        created.update(update)  # includes the clone's location
         engine.call(work, driver.extend_volume, created, int(created.size))
     return update
 
@@ -75,7 +75,7 @@ def delete(engine: Engine, volume: Volume, *, unfinished: bool) -> Outcome:
     work = engine.work(volume, attachments=())
     doomed = engine.volume_object(work, volume)
     doomed.missed_id = False
-    # What is not finished has no copies to wait for, and a full disk has no room for the file of a lock.
+    # An unfinished object has no copies to wait for, and a full disk has no room for a lock file.
     with nullcontext() if unfinished else engine.lock(f"{volume.id}-delete_volume"):
         try:
             if not unfinished:
@@ -91,7 +91,7 @@ def delete(engine: Engine, volume: Volume, *, unfinished: bool) -> Outcome:
 
 
 def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None:
-    """An export without a mapping or target to find is gone. Whether the volume is, only its deletion tells."""
+    """Remove the export. "Not found" counts as removed; whether the volume exists is decided by its deletion."""
     try:
         engine.call(work, driver.remove_export, engine.context, doomed)
     except DriverError as error:
@@ -101,7 +101,7 @@ def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None
 
 
 def size_of(engine: Engine, volume: Volume, attachments: Attachments) -> GiB:
-    """By the id that the back end assigned if it did, else by name: the only way that Cinder's drivers have in common."""
+    """Looks up the size by the assigned id, if any, then by name, with the only method common to Cinder's drivers."""
     driver = engine.ready_driver()
     work = engine.work(volume, attachments=attachments)
     subject = engine.volume_object(work, volume)
@@ -133,9 +133,9 @@ def extend(engine: Engine, volume: Volume, attachments: Attachments, size: GiB) 
 
 
 def _target_only(error: DriverError) -> bool:
-    """The volume grew, only its iSCSI target was not told: the next connection will see it (so does Cinder's manager).
+    """Whether the volume was extended but its iSCSI target not updated: the next connection shows the new size, as in Cinder.
 
-    Only lvm.py raises this type, after the volume has grown.
+    Only lvm.py raises this type, after it has extended the volume.
     """
     return type(error.__cause__).__name__ == "TargetUpdateFailed"
 
