@@ -163,16 +163,18 @@ def to_json(catalogue: Catalogue) -> str:
     numbers: dict[str, int] = {}
 
     def numbered(options: Iterable[Option]) -> list[int]:
-        return [numbers.setdefault(json.dumps(_told(option), sort_keys=True), len(numbers)) for option in options]
+        return [
+            numbers.setdefault(json.dumps(_changed_fields(option), sort_keys=True), len(numbers)) for option in options
+        ]
 
     common = numbered(catalogue.common)
-    drivers = [{**_told(driver), "options": numbered(driver.options)} for driver in catalogue.drivers]
+    drivers = [{**_changed_fields(driver), "options": numbered(driver.options)} for driver in catalogue.drivers]
     lines = [f'{{"cinder": {json.dumps(catalogue.cinder)}, "common": {common},', '"drivers": [']
     lines += [",\n".join(json.dumps(driver, sort_keys=True) for driver in drivers), '],\n"options": [']
     return "\n".join([*lines, ",\n".join(numbers), "]}\n"])
 
 
-def _told(item: Option | Driver) -> dict[str, Any]:
+def _changed_fields(item: Option | Driver) -> dict[str, Any]:
     fields = type(item).__dataclass_fields__
     values = {name: getattr(item, name) for name in fields if name != "options"}
     return {name: value for name, value in values.items() if value != fields[name].default}

@@ -34,7 +34,7 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         kind: type = type(value)
         if defaults := _defaults(kind):
-            return _made, (kind, _changed(value, defaults))
+            return _built, (kind, _changed(value, defaults))
         source = value if isinstance(value, type | FunctionType) else kind
         if isinstance(value, enum.Enum) and source.__module__.startswith(_OURS):
             return source, (value.value,)
@@ -71,7 +71,7 @@ def _changed(value: object, defaults: Mapping[str, object]) -> dict[str, Any]:
     return {name: item for name, default in defaults.items() if (item := getattr(value, name)) is not default}
 
 
-def _made(kind: type, values: Mapping[str, Any]) -> Any:
+def _built(kind: type, values: Mapping[str, Any]) -> Any:
     return maker(kind)(values)
 
 

@@ -259,12 +259,12 @@ class Initiator:
             options["transport"] = "iser"
         if protocol in SHARES:
             options.update(self._shares.options(protocol, data))
-        made: Connector = loading.connector_class(protocol, lock_dir=self._lock_dir)(
+        connector: Connector = loading.connector_class(protocol, lock_dir=self._lock_dir)(
             root_helper=self._root_helper, **options
         )
         if protocol in ("iscsi", "iser"):
-            loading.poll_for_disks(made)
-        return made
+            loading.poll_for_disks(connector)
+        return connector
 
 
 def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]) -> str:
@@ -382,11 +382,11 @@ def _in_words(verb: str, connection: Connection) -> Iterator[None]:
         except DriverError:
             raise
         except Exception as error:
-            text = f"cannot {verb} volume {connection.volume_id} ({connection.protocol}): {_said(error)}"
+            text = f"cannot {verb} volume {connection.volume_id} ({connection.protocol}): {_described(error)}"
             raise HostError(redact.known(text)) from None
 
 
-def _said(error: Exception) -> str:
+def _described(error: Exception) -> str:
     """A failed command in one line; other errors with their type, since the message is often empty."""
     if hasattr(error, "exit_code") and hasattr(error, "cmd"):
         output = (getattr(error, "stderr", "") or getattr(error, "stdout", "") or "").strip()

@@ -59,9 +59,11 @@ def _keep_ids(work: Work, record: Volume | Snapshot, attempted: Any) -> None:
         return (current.owner, current.status) == (record.owner, record.status)
 
     if isinstance(record, Volume):
-        work.change_volume(record.id, lambda one: update_volume(one, changed) if is_own(one) else one)
+        work.change_volume(record.id, lambda current: update_volume(current, changed) if is_own(current) else current)
     else:
-        work.change_snapshot(record.id, lambda one: update_snapshot(one, changed) if is_own(one) else one)
+        work.change_snapshot(
+            record.id, lambda current: update_snapshot(current, changed) if is_own(current) else current
+        )
 
 
 def failed_deletion(doomed: Any, record: Volume | Snapshot, error: DriverError, *, unfinished: bool) -> Outcome:

@@ -319,20 +319,21 @@ class CinderDriver:
 def update_provider_info(engine: Engine) -> None:
     """Let the driver correct the ids that it returned earlier, as Cinder's volume manager does at each start."""
     work = engine.work().learn_all_attachments()
-    volumes = [one for one in walk(engine.store, Volume, {"backend": engine.name}) if one.status is not Status.DELETED]
-    work.volumes.update({one.id: one for one in volumes})
-    taken = list(walk(engine.store, Snapshot, {"backend": engine.name}))
-    volume_objects = [engine.volume_object(work, one) for one in volumes]
-    snapshot_objects = [engine.snapshot_object(work, one) for one in taken]
+    found = walk(engine.store, Volume, {"backend": engine.name})
+    volumes = [volume for volume in found if volume.status is not Status.DELETED]
+    work.volumes.update({volume.id: volume for volume in volumes})
+    snapshots = list(walk(engine.store, Snapshot, {"backend": engine.name}))
+    volume_objects = [engine.volume_object(work, volume) for volume in volumes]
+    snapshot_objects = [engine.snapshot_object(work, snapshot) for snapshot in snapshots]
     updates, snapshot_updates = engine.call(
         work, engine.ready_driver().update_provider_info, volume_objects, snapshot_objects
     )
     for update in updates or ():
         if update["id"] in work.volumes:
             columns = {"provider_id": update["provider_id"]}
-            work.change_volume(update["id"], lambda one, columns=columns: update_volume(one, columns))  # type: ignore[misc]
+            work.change_volume(update["id"], lambda volume, columns=columns: update_volume(volume, columns))  # type: ignore[misc]
     for update in snapshot_updates or ():
         known = work.snapshots.get(update["id"])
         if known is not None and not known.provider.id:  # Cinder only updates objects without an id
             columns = {"provider_id": update["provider_id"]}
-            work.change_snapshot(known.id, lambda one, columns=columns: update_snapshot(one, columns))  # type: ignore[misc]
+            work.change_snapshot(known.id, lambda record, columns=columns: update_snapshot(record, columns))  # type: ignore[misc]

@@ -31,10 +31,10 @@ def update_group(
     with answers.told_by_name():
         answer = engine.call(work, update, engine.context, subject, add_volumes=added, remove_volumes=removed)
         with _understood(engine, "update_group"):
-            said, *updates = answer or (None, None, None)
-            told = {update["id"]: answers.plain(update) for several in updates for update in several or ()}
-        _check(engine, said)
-    return told
+            group_update, *updates = answer or (None, None, None)
+            kept = {update["id"]: answers.plain(update) for several in updates for update in several or ()}
+        _check(engine, group_update)
+    return kept
 
 
 def create_snapshot(

@@ -99,7 +99,7 @@ def catalogue() -> Catalogue:
 
 
 def _own(cls: Any, path: str, runtime: Runtime, common: Mapping[str, Any]) -> list[Any]:
-    found = {option.dest: option for option in [*_registered(path, runtime), *_said(cls)]}
+    found = {option.dest: option for option in [*_registered(path, runtime), *_listed(cls)]}
     return [option for name, option in found.items() if name not in common and name != "volume_driver"]
 
 
@@ -113,7 +113,7 @@ def _driver(cls: Any, path: str, options: list[Any]) -> Driver:
     )
 
 
-def _said(cls: Any) -> list[Any]:
+def _listed(cls: Any) -> list[Any]:
     return loading.own_options(cls)
 
 
@@ -188,7 +188,7 @@ def supported(output_version: int) -> dict[str, Any]:
     found = {}
     keyring = cfg.StrOpt(loading.RBD_KEYRING, default="", help=loading.RBD_KEYRING_HELP)
     for cls in classes():
-        options = [option for option in _said(cls) if option.dest != loading.RBD_KEYRING]
+        options = [option for option in _listed(cls) if option.dest != loading.RBD_KEYRING]
         options += [keyring] if cls.__name__ == "RBDDriver" else []
         found[cls.__name__] = {
             "desc": cls.__doc__,

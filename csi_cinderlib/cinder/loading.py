@@ -77,7 +77,7 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
         options.append_config_values([cfg.StrOpt(RBD_KEYRING, default="", help=RBD_KEYRING_HELP)])
     own = own_options(cls)
     try:
-        made = cls(
+        instance = cls(
             configuration=options,
             host=f"{runtime.host}@{settings.name}",
             cluster_name=None,
@@ -87,15 +87,17 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
         )
     except Exception as error:
         unset = conf.without_value(section, own)
-        ours = faults.translate_setup(settings.name, settings.driver, error, unset=unset)
-        own_problem = ours if isinstance(ours, ConfigurationError) and not isinstance(error, ValueError) else None
+        translated = faults.translate_setup(settings.name, settings.driver, error, unset=unset)
+        own_problem = (
+            translated if isinstance(translated, ConfigurationError) and not isinstance(error, ValueError) else None
+        )
         option_check.check_early(settings, section, own, own_problem)
-        raise ours from error
-    option_check.check(settings, section, [*own, *own_options(type(made))])
-    _gate(settings, type(made), options)  # NetApp's class creates an object of another class
-    if clones_at_source_size(made):
-        shares.clone_by_copy(made)
-    return made
+        raise translated from error
+    option_check.check(settings, section, [*own, *own_options(type(instance))])
+    _gate(settings, type(instance), options)  # NetApp's class creates an object of another class
+    if clones_at_source_size(instance):
+        shares.clone_by_copy(instance)
+    return instance
 
 
 def _refuse_shared_name(settings: BackendSettings, cls: Any, section: str) -> None:
@@ -160,7 +162,7 @@ def overrides(driver: Any, method: str) -> bool:
 
     theirs = getattr(type(driver), method, None)
     bases = (getattr(cls, method, None) for cls in vars(base).values() if isinstance(cls, type))
-    return theirs is not None and all(theirs is not one for one in bases)
+    return theirs is not None and all(theirs is not base for base in bases)
 
 
 def exports_at_start(driver: Any) -> bool:

@@ -136,7 +136,7 @@ def _free_section(name: str) -> str:
     taken = {section.lower() for sections in _process.sections for section in sections}
     taken |= {"backend_defaults", *cfg.CONF._opts}
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(one for one in names if one.lower() not in taken)
+    return next(candidate for candidate in names if candidate.lower() not in taken)
 
 
 class Runtime:

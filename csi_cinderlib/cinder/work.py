@@ -55,8 +55,8 @@ class Work:
 
     def learn_all_attachments(self) -> Work:
         """Read all attachments of the back end, to avoid a query per volume in a walk over all volumes."""
-        for one in walk(self.store, Attachment, {"backend": self.backend}):
-            self.attached[one.volume_id] = (*self.attached.get(one.volume_id, ()), one)
+        for attachment in walk(self.store, Attachment, {"backend": self.backend}):
+            self.attached[attachment.volume_id] = (*self.attached.get(attachment.volume_id, ()), attachment)
         self.knows_all_attachments = True
         return self
 
