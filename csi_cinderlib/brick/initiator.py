@@ -121,7 +121,7 @@ class Initiator:
             info = connector.connect_volume(copy.deepcopy(data))
             if still := scsi.stale(info["path"]):
                 raise HostError(
-                    f"{', '.join(still)} still identifies as a different volume after a reconnect (before: {', '.join(paths)})"
+                    f"paths still lead to a different volume after a reconnect: {', '.join(still)} (before: {', '.join(paths)})"
                 )
         return info
 
