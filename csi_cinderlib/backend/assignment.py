@@ -1,4 +1,4 @@
-"""Everything that a driver's process is told when it starts."""
+"""The data that a driver process receives at start."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from csi_cinderlib.persistence.api import Traits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """Everything that a driver's process is told.
+    """The data that a driver process receives at start.
 
     Attributes:
         cinder_defaults: options of Cinder's section [DEFAULT].
-        traits: the store's.
-        measured: whether anybody asked for figures.
-        is_first: this back end had no other process before.
+        traits: of the metadata store.
+        measured: whether metrics are enabled.
+        is_first: whether this is the first process of the back end.
     """
 
     settings: BackendSettings

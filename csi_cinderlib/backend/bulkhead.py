@@ -1,4 +1,4 @@
-"""How many calls each back end may have under way, so that a slow one leaves threads of the server to the others (promise 36)."""
+"""Limits the calls in progress per back end, so that a slow one leaves server threads to the others (promise 36)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from csi_cinderlib.errors import BackendBusy
 
 RESERVED = 16
-"""Threads that no back end gets: for calls that only read records."""
+"""Threads reserved for calls that only read records."""
 FEWEST = 4
-"""Calls that each back end has room for in any case."""
+"""The calls that each back end may always have in progress."""
 
 
 def room(in_use: Mapping[str, int], name: str, *, back_ends: int, threads: int, releases: bool) -> int:
-    """The most calls that a back end may have under way now. Pure.
+    """The maximum number of calls in progress for a back end at this moment. Pure.
 
-    Half of the threads are divided equally, and whatever the others do, a back end has its part; the rest is for whoever comes
-    first. A quarter of its part it has for detaching and deleting alone.
+    Half of the threads are divided equally among the back ends: each always has its share. The other half goes to the first
+    callers. A quarter of a share is reserved for detaching and deleting.
 
     Args:
-        in_use: calls under way by back end.
-        releases: whether the room is for a call that detaches or deletes.
+        in_use: calls in progress by back end.
+        releases: whether the call detaches or deletes.
     """
     part = max(FEWEST, (threads - RESERVED) // (2 * max(1, back_ends)))
     others = [count for other, count in in_use.items() if other != name]
@@ -36,8 +36,8 @@ class Bulkhead:
     """Thread-safe.
 
     Args:
-        threads: of the server, for calls that create something, and as many for the others.
-        back_ends: how many there are.
+        threads: of the server, for calls that create something; the same number serves all other calls.
+        back_ends: returns the number of back ends.
     """
 
     def __init__(self, threads: int, back_ends: Callable[[], int]) -> None:
@@ -49,22 +49,22 @@ class Bulkhead:
         self._guard = threading.Lock()
 
     def waiting(self) -> frozenset[int]:
-        """The threads whose calls wait for a back end now."""
+        """The threads whose calls are waiting for a back end."""
         with self._guard:
             return frozenset(self._waiting)
 
     @contextmanager
     def entered(self, name: str, *, creates: bool = False, releases: bool = False) -> Iterator[None]:
-        """Count a call to that back end while this lasts.
+        """Count a call to the back end for the duration of the block.
 
         Raises:
-            BackendBusy: it has as many under way as it may have.
+            BackendBusy: the back end has reached its limit.
         """
         in_use = self._creating if creates else self._others
         with self._guard:
             count, back_ends = in_use[name], self._back_ends()
             if count >= room(+in_use, name, back_ends=back_ends, threads=self._threads, releases=creates or releases):
-                raise BackendBusy(f"back end {name!r} is busy with {count} calls")
+                raise BackendBusy(f"back end {name!r} is busy: {count} calls in progress")
             in_use[name] += 1
             self._waiting.add(threading.get_ident())
         try:

@@ -1,6 +1,6 @@
-"""Every driver with its options, as data: read from a file that is made from Cinder (`python -m csi_cinderlib.cinder.inspection`).
+"""All drivers and their options, read from a file generated from Cinder (`python -m csi_cinderlib.cinder.inspection`).
 
-So that whoever only wants to know needs no Cinder, and no ten seconds. A test compares the file with the Cinder installed.
+Reading the file needs no Cinder and saves ten seconds. A test compares it with the installed Cinder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from csi_cinderlib.errors import InvalidRequest
 
 FILE = Path(__file__).with_name("catalogue.json")
 ADDRESS = "192.0.2.10"
-"""Of the storage in examples: RFC 5737 keeps it for documentation."""
+"""The storage's address in examples; RFC 5737 reserves it for documentation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +29,10 @@ class Option:
         type: "text", "whole number", "number", "true or false", "list", "mapping", "choice", "port", "address" ...
         default: None is "not set".
         minimum, maximum: bounds of a number, or None.
-        secret: Cinder says so, or its name does.
-        multiple: may be given several times (a list in our YAML).
-        deprecated: Cinder wants to be rid of it.
-        former_names: are still understood.
+        secret: marked as secret by Cinder or by its name.
+        multiple: may be set several times (a list in YAML).
+        deprecated: a later Cinder will remove it.
+        former_names: are still accepted.
     """
 
     name: str
@@ -54,11 +54,11 @@ class Driver:
     """One driver.
 
     Attributes:
-        path: the class, as in `driver:` of a back end.
+        path: the class path, as in a back end's `driver`.
         summary: the first sentence of its documentation.
         supported: by Cinder; the others need `enable_unsupported_driver: true`.
-        module: where it lives, without `cinder.volume.drivers.`: its vendor first.
-        options: its own; those that every driver has are `Catalogue.common`.
+        module: its module below `cinder.volume.drivers`; it starts with the vendor.
+        options: its own options; `Catalogue.common` has those of all drivers.
     """
 
     path: str
@@ -77,16 +77,16 @@ class Driver:
 
     @property
     def slug(self) -> str:
-        """A name for a file; unlike the class's it is unique."""
+        """A file name; unlike the class name it is unique."""
         return f"{self.module}.{self.name}".removeprefix("csi_cinderlib.drivers.").lower().replace("_", "-")
 
     @property
     def libraries(self) -> tuple[libraries.Library, ...]:
-        """Python libraries that it needs beyond Cinder's own."""
+        """Python libraries that it requires in addition to Cinder's own."""
         return libraries.missing(self.path, installed=lambda _module: False)
 
     def example(self) -> dict[str, Any]:
-        """Options to begin with: where the storage is, who we are, and what is required."""
+        """Options for a first configuration: the storage's address, the credentials, and required options."""
         if self.path.startswith("csi_cinderlib."):
             return {"loopfile_directories": ["fast:/srv/fast", "big:/srv/big"]}
         known = {option.name: option for option in self.options}
@@ -97,17 +97,17 @@ class Driver:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All drivers, and the options that each of them has besides its own."""
+    """All drivers, and the options common to them."""
 
     cinder: str
     drivers: tuple[Driver, ...]
     common: tuple[Option, ...]
 
     def find(self, name: str) -> Driver:
-        """By class path, module and class, or class name alone where that is unique; upper and lower case are the same.
+        """Find a driver by class path, by module and class, or by class name if unique; case-insensitive.
 
         Raises:
-            InvalidRequest: there is none, or several; names those that it may mean.
+            InvalidRequest: no driver or several drivers match; lists the candidates.
         """
         wanted = name.lower()
         for spelling in (_path, _place, _class):
@@ -115,7 +115,9 @@ class Catalogue:
             if len(found) == 1:
                 return found[0]
             if found:
-                raise InvalidRequest("driver", f"{name!r} may be {' or '.join(driver.path for driver in found)}")
+                raise InvalidRequest(
+                    "driver", f"ambiguous name {name!r}; did you mean {' or '.join(driver.path for driver in found)}?"
+                )
         raise InvalidRequest("driver", unknown("driver", name, {driver.name for driver in self.drivers}))
 
 
@@ -132,7 +134,7 @@ def _class(driver: Driver) -> str:
 
 
 def _placeholder(name: str, text: str, option: Option | None) -> Any:
-    """A starter's value as YAML has it."""
+    """A starter's value as a YAML value."""
     if text == "!":
         return {"file": f"/run/secrets/{name}"}
     value = text.replace("@", ADDRESS)
@@ -145,7 +147,7 @@ def _placeholder(name: str, text: str, option: Option | None) -> Any:
 
 @cache
 def load() -> Catalogue:
-    """The catalogue of the Cinder that this version is made for."""
+    """The catalogue of the Cinder version that this release supports."""
     raw = json.loads(FILE.read_text())
     options = [Option(**{**option, "choices": tuple(option.get("choices", ())), "former_names": tuple(option.get("former_names", ()))}) for option in raw["options"]]  # fmt: skip
     drivers = tuple(_driver(driver, options) for driver in raw["drivers"])
@@ -157,27 +159,29 @@ def _driver(raw: Mapping[str, Any], options: list[Option]) -> Driver:
 
 
 def to_json(catalogue: Catalogue) -> str:
-    """The file's text: each different option once, drivers refer to it by number; what is a default is left out."""
+    """The file's text. Each distinct option is stored once and referred to by number; default values are left out."""
     numbers: dict[str, int] = {}
 
     def numbered(options: Iterable[Option]) -> list[int]:
-        return [numbers.setdefault(json.dumps(_told(option), sort_keys=True), len(numbers)) for option in options]
+        return [
+            numbers.setdefault(json.dumps(_changed_fields(option), sort_keys=True), len(numbers)) for option in options
+        ]
 
     common = numbered(catalogue.common)
-    drivers = [{**_told(driver), "options": numbered(driver.options)} for driver in catalogue.drivers]
+    drivers = [{**_changed_fields(driver), "options": numbered(driver.options)} for driver in catalogue.drivers]
     lines = [f'{{"cinder": {json.dumps(catalogue.cinder)}, "common": {common},', '"drivers": [']
     lines += [",\n".join(json.dumps(driver, sort_keys=True) for driver in drivers), '],\n"options": [']
     return "\n".join([*lines, ",\n".join(numbers), "]}\n"])
 
 
-def _told(item: Option | Driver) -> dict[str, Any]:
+def _changed_fields(item: Option | Driver) -> dict[str, Any]:
     fields = type(item).__dataclass_fields__
     values = {name: getattr(item, name) for name in fields if name != "options"}
     return {name: value for name, value in values.items() if value != fields[name].default}
 
 
 def described_in_another_process(output_version: int) -> dict[str, Any]:
-    """What `list_supported_drivers` answers; the other process loads all drivers and ends with them."""
+    """The result of `list_supported_drivers`, from a child process, since it loads all drivers."""
     import pickle
     import subprocess
     import sys

@@ -1,6 +1,6 @@
-"""Calls to a driver's process, each over a socket that no other call uses meanwhile: it wakes one thread there and one here.
+"""Calls to a driver process, each with exclusive use of a socket: a call wakes one thread in each process.
 
-A call by `wire.Peer` wakes six threads, but goes in either direction, and its caller may do something else before the answer comes.
+A call through `wire.Peer` wakes six threads, but works in both directions and need not block its caller.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from csi_cinderlib.backend import frames
 from csi_cinderlib.backend.wire import ANSWER, CALL, NOTE, Frame, Gone, Handlers, Peer, Within, carry_out
 
 MOST_IDLE = 16
-"""For each back end: a process may have no more than 1,024 files. To open one more takes as long as a few calls that do nothing."""
+"""Per back end, since a process may have only 1,024 open files. Opening a channel costs as much as a few empty calls."""
 _LENGTH: Final = struct.Struct("!Q")
 _BUFFER: Final = 1 << 14
 """Bytes. Most frames are read by one system call."""
 _HELLO: Final = b"\0"
-"""From a thread that serves a new channel."""
+"""Sent by the thread that serves a new channel."""
 
 
 class Channel:
-    """One end of a socket. The threads at both ends take turns: whoever waits for an answer answers questions meanwhile."""
+    """One end of a socket. A thread that waits for an answer serves calls from the other end meanwhile."""
 
     def __init__(self, link: socket.socket, handlers: Handlers) -> None:
-        link.settimeout(None)  # some drivers change the default
+        link.settimeout(None)  # some drivers change the default timeout
         self._socket = link
         self._incoming = link.makefile("rb", _BUFFER)
         self._handlers = handlers
@@ -39,13 +39,13 @@ class Channel:
         self._socket.sendall(_LENGTH.pack(len(frame)) + frame)
 
     def receive(self) -> Frame:
-        """Raises EOFError when there is no other end any more, or OSError."""
+        """Raises EOFError if the other end has closed, or OSError."""
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
         frame: Frame = frames.load(self._read(length))
         return frame
 
     def exchange(self, call: bytes) -> Frame:
-        """Send a call; what answers it. Raises as `receive` does."""
+        """Send a call and return the answer. Raises as `receive` does."""
         self.send(call)
         while True:
             frame = self.receive()
@@ -61,13 +61,13 @@ class Channel:
         self._socket.sendall(_HELLO)
 
     def is_greeted(self) -> bool:
-        """Wait for the thread at the other end; whether there is one."""
+        """Wait for the thread at the other end. False if there is none."""
         with suppress(OSError):
             return bool(self._incoming.read(len(_HELLO)))
         return False
 
     def shut_down(self) -> None:
-        """Whoever waits here, or at the other end, finds that there is no other end any more."""
+        """Wake the threads that wait at either end; they find the channel closed."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -86,12 +86,12 @@ class Channels:
     """The controller's ends. Thread-safe.
 
     Args:
-        doorbell: takes the other ends to the driver's process.
-        handlers: what a driver may ask in the middle of a call; carried out by the thread that waits for the call.
-        peer: carries the call where no channel can be had.
+        doorbell: passes the other ends to the driver process.
+        handlers: what the driver may call during a call; run by the thread that waits for the call.
+        peer: makes the call if no channel is available.
         context: see `Peer`.
-        broken: called when a channel ends that is in use, and that was not closed here.
-        most_idle: channels that are kept. Each has a thread in the driver's process, which ends with it.
+        broken: called when a channel in use ends without having been closed by this process.
+        most_idle: idle channels to keep. Each has a thread in the driver process.
     """
 
     def __init__(
@@ -138,16 +138,16 @@ class Channels:
 
     @property
     def calls(self) -> int:
-        """How many calls are waiting for their answers."""
+        """The number of calls in progress."""
         return len(self._used)
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until no call waits for its answer; False when the time was over first."""
+        """Wait until no call is in progress. False on timeout."""
         with self._unused:
             return self._unused.wait_for(lambda: not self._used, seconds)
 
     def close_unneeded(self) -> None:
-        """Close the channels that were idle all the time since this was called last: each holds files at both ends, and a thread."""
+        """Close the channels that have been idle since the last call of this method: each holds files at both ends, and a thread."""
         with self._guard:
             for channel in self._idle[: self._fewest_idle]:
                 channel.close()
@@ -155,10 +155,10 @@ class Channels:
             self._fewest_idle = len(self._idle)
 
     def close(self) -> None:
-        """Give all channels up; calls that wait for an answer end with Gone."""
+        """Close all channels; calls in progress raise Gone."""
         with self._guard:
             self._is_closed = True
-            self._broken = _nothing  # whose object holds this one
+            self._broken = _nothing  # break the reference cycle
             for channel in (*self._idle, *self._used):
                 channel.shut_down()
             while self._idle:
@@ -168,7 +168,7 @@ class Channels:
             self._doorbell.close()
 
     def _take(self) -> Channel | None:
-        """None when there is none to be had. Raises Gone."""
+        """A channel, or None if none is available. Raises Gone."""
         with self._guard:
             if self._is_closed:
                 raise Gone
@@ -182,7 +182,7 @@ class Channels:
     def _open(self) -> Channel | None:
         try:
             ours, theirs = socket.socketpair()
-        except OSError:  # this process may have no more files
+        except OSError:  # out of file descriptors
             return None
         channel = Channel(ours, self._handlers)
         with theirs, self._guard, suppress(OSError):  # closed, or full
@@ -204,7 +204,7 @@ class Channels:
             self._unused.notify_all()
 
     def _drop(self, channel: Channel) -> None:
-        """Under the guard, so that `close` never meets the number of a file that is another one by now."""
+        """Close under the guard, so that `close` never uses a descriptor number that has been reused."""
         with self._guard:
             self._used.remove(channel)
             channel.close()
@@ -215,11 +215,11 @@ class Serving:
     """The driver's ends.
 
     Args:
-        doorbell: where new channels come from.
+        doorbell: receives new channels.
         handlers: what the controller may call, by name.
-        peer: takes what other threads than those of the channels ask and tell.
+        peer: carries calls and notes from threads without a channel.
         within: see `Peer`.
-        gone: called when a channel cannot be used any more although the controller has not closed it.
+        gone: called when a channel fails that the controller has not closed.
     """
 
     def __init__(
@@ -233,12 +233,12 @@ class Serving:
         self._own = threading.local()
 
     def start(self) -> None:
-        """Serve from now on, until the controller has ended."""
+        """Serve until the controller has ended."""
         os.register_at_fork(after_in_child=self._leave_to_parent)
         threading.Thread(target=self._accept, name="channels", daemon=True).start()
 
     def call(self, name: str, /, *arguments: Any, **named: Any) -> Any:
-        """Ask the controller; in the middle of a call, the thread that waits for it answers. Raises as `Peer.call` does."""
+        """Call the controller. During a call, the thread that waits for that call answers. Raises as `Peer.call` does."""
         channel: Channel | None = getattr(self._own, "channel", None)
         if channel is None:
             return self._peer.call(name, *arguments, **named)
@@ -247,7 +247,7 @@ class Serving:
             what, _, _, body, _ = channel.exchange(question)
         except (EOFError, OSError):
             raise Gone from None
-        except BaseException:  # a RecursionError, say; the next question would get the answer that is left unread
+        except BaseException:  # RecursionError, for example; the next call would receive the unread answer
             channel.shut_down()
             raise
         if what == ANSWER:
@@ -264,7 +264,7 @@ class Serving:
             channel.send(frames.dump((NOTE, 0, name, arguments, None)))
 
     def _leave_to_parent(self) -> None:
-        """In a process that a driver forks: its copy of the thread must not answer the call as well."""
+        """In a process forked by a driver: the copied thread must not answer the call as well."""
         channel: Channel | None = getattr(self._own, "channel", None)
         if channel is not None:
             channel.close()
@@ -274,7 +274,7 @@ class Serving:
         with self._doorbell:
             while request:
                 request, files, _, _ = socket.recv_fds(self._doorbell, 1, 1)
-                for number in files:  # none where this process may have no more
+                for number in files:  # none if this process is out of descriptors
                     link = socket.socket(fileno=number)
                     link.set_inheritable(False)  # `recv_fds` of Python 3.11 ignores MSG_CMSG_CLOEXEC
                     _start(self._serve, link)
@@ -288,16 +288,16 @@ class Serving:
                 channel.send(carry_out(self._handlers, channel.receive(), self._within))
         except EOFError:
             channel.close()
-        except (OSError, Gone):  # a driver has closed files that are not its own, say
+        except (OSError, Gone):  # a driver has closed descriptors that are not its own, for example
             self._gone()
 
 
 def _nothing() -> None:
-    """It is known already."""
+    """The end of the channel is already known."""
 
 
 def _start(serve: Callable[[socket.socket], None], link: socket.socket) -> None:
-    """Closes the link where no further thread can be started: the call is made by `Peer` then."""
+    """Serve a channel in a new thread. Without a thread, close the link; the controller then uses `Peer`."""
     try:
         threading.Thread(target=serve, args=(link,), name="channel", daemon=True).start()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""What drivers want to be kept, by the names of Cinder's columns, as changes of our records. Pure."""
+"""Apply drivers' updates, which use Cinder's column names, to records. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROVIDER = {
 }
 _TEXT = frozenset("replication_status replication_driver_data replication_extended_status".split())
 """Other columns in which Cinder's database keeps text."""
-# What the record says better than a driver does, or what Cinder derives from other records.
+# Columns that the record already has, or that Cinder derives from other records.
 _NOT_KEPT = frozenset(
     "id name name_id status attach_status created_at updated_at deleted deleted_at terminated_at user_id project_id "
     "display_name volume_type volume_type_id volume_attachment snapshots group group_id volume volume_id group_snapshot "
@@ -30,10 +30,10 @@ _NOT_KEPT = frozenset(
 
 
 def update_volume(volume: Volume, columns: Mapping[str, Any]) -> Volume:
-    """The record with a driver's update (Cinder's column names) in it; columns that we do not know are kept in `fields`.
+    """The record with a driver's update (by Cinder's column names); unknown columns are stored in `fields`.
 
     Raises:
-        BackendError: text is wanted, and the driver gave a collection; names the column.
+        BackendError: a text column has a collection as its value; names the column.
     """
     with _blaming(volume.backend):
         changed, provider, fields = _sort(columns)
@@ -67,7 +67,7 @@ def update_snapshot(snapshot: Snapshot, columns: Mapping[str, Any]) -> Snapshot:
 
 
 def update_attachment(attachment: Attachment, columns: Mapping[str, Any]) -> Attachment:
-    """Drivers may write connector and connection info only; Cinder hands both over as JSON text."""
+    """Drivers may only write the connector and the connection info; Cinder passes both as JSON text."""
     changed: dict[str, Any] = {
         name: json.loads(columns[name]) if isinstance(columns[name], str) else dict(columns[name])
         for name in ("connector", "connection_info")
@@ -77,7 +77,7 @@ def update_attachment(attachment: Attachment, columns: Mapping[str, Any]) -> Att
 
 
 def _sort(columns: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Split an update into what is ours, what the provider's, and the rest."""
+    """Split an update into record fields, provider fields and others."""
     changed = {"metadata": _strings("metadata", columns["metadata"])} if columns.get("metadata") is not None else {}
     provider = {ours: _scalar(theirs, columns[theirs]) for theirs, ours in PROVIDER.items() if theirs in columns}
     fields = {
@@ -101,26 +101,26 @@ class _NotTextError(ValueError):
 
 
 def _strings(column: str, pairs: Any) -> dict[str, str]:
-    """Metadata comes as a mapping, or as a list of key and value."""
+    """Metadata is a mapping, or a list of key and value."""
     items = pairs.items() if isinstance(pairs, Mapping) else ((pair["key"], pair["value"]) for pair in pairs or ())
     return {str(key): str(_scalar(f"{column}[{key}]", value)) for key, value in items}
 
 
 def _scalar(column: str, value: Any) -> str | None:
     if isinstance(value, Mapping | list | tuple | set):
-        raise _NotTextError(f"the driver gave {column} a {type(value).__name__}, and Cinder keeps text there")
+        raise _NotTextError(f"the driver returned a {type(value).__name__} for {column}; expected text")
     return text(value)
 
 
 def text(value: Any) -> str | None:
-    """Drivers answer ids as numbers, too; Cinder's objects turn them into text."""
+    """Some drivers return ids as numbers; Cinder's objects convert them to text."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return None if value is None else str(value)
 
 
 def plain(value: Any) -> Any:
-    """Something that JSON can carry, to any depth."""
+    """The value as JSON types, recursively."""
     if isinstance(value, datetime | date):
         return value.isoformat()
     if value is None or isinstance(value, str | int | float | bool):

@@ -1,7 +1,7 @@
-"""Processes for drivers, forked from one warm process that has imported Cinder: 0.02 s and 10 MB for each instead of 1 s and 70 MB.
+"""Driver processes, forked from a warm process that has imported Cinder: each takes 0.02 s and 10 MB instead of 1 s and 70 MB.
 
-The standard library's fork server was tried first. It listens at a path below /tmp, which a process that is killed, or leaves by
-`os._exit`, never removes, and which a container with a read-only root has not; and it starts one more process of 7 MB.
+The standard library's fork server is not suitable. It listens on a path below /tmp, which is left behind when the process is
+killed or calls `os._exit`, and which does not exist in a container with a read-only root. It also starts another process of 7 MB.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from csi_cinderlib.errors import HostError
 
 WARM = "import sys; sys.path[:] = sys.argv[2:]; from csi_cinderlib.cinder.warm import main; main(int(sys.argv[1]))"
 ASKING = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals to the main process that may reach its whole group. The warm process starts with these blocked until it can ignore them."""
+"""Signals that may be sent to the whole process group. The warm process starts with them blocked until it ignores them."""
 BIRTH_SECONDS = 120.0
-"""For the warm process to import Cinder and to fork, where the machine is busy."""
+"""The warm process must import Cinder and fork within this time, even on a busy machine."""
 LEAVE_SECONDS = 1.0
-"""For the warm process to end the others and itself."""
+"""The warm process must end all driver processes and itself within this time."""
 PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2
 """linux/pidfd.h."""
 STATUS = struct.Struct("i")
-"""What the warm process writes of each process: first its number, at its end the status that wait(2) tells."""
+"""The warm process writes the pid of each process, and later its wait(2) status."""
 
 
 class _Warm:
-    """The warm process. Started when it is needed, and again after its end. It ends when this process ends, however that comes about."""
+    """The warm process. Started on demand, and again after it has ended. It always ends with this process."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -49,40 +49,40 @@ class _Warm:
             self._ensure()
 
     def fork(self, *files: int) -> None:
-        """Have it fork a process that gets these files."""
+        """Fork a process that receives these files."""
         with self._guard:
             self._ensure()
             try:
                 socket.send_fds(self._control, [b"!"], files)
-            except OSError:  # it has ended just now: the reader of the status finds that out
+            except OSError:  # it has just ended; the reader of the status notices
                 return
 
     def note(self, *, forked: bool) -> None:
-        """Whether a process that was asked for came into being."""
+        """Record whether a requested process was forked."""
         if forked:
             self._failing_since = None
         elif self._failing_since is None:
             self._failing_since = time.monotonic()
 
     def failing_for(self) -> float:
-        """For how many seconds every process that was asked for has failed to come into being; 0 when the last one did. Takes no lock."""
+        """The seconds for which every fork has failed; 0 if the last one succeeded. Takes no lock."""
         since = self._failing_since
         return 0.0 if since is None else time.monotonic() - since
 
     def abandon(self) -> None:
-        """End it, and with it all processes that it forked and the programs that these run. Takes no lock: this process ends, too."""
+        """End it, with the processes that it forked and their programs. Takes no lock, since this process is ending as well."""
         if (process := self._process) is not None:
             with suppress(OSError):
                 self._control.shutdown(socket.SHUT_RDWR)
             try:
                 process.wait(LEAVE_SECONDS)
-            except subprocess.TimeoutExpired:  # then the kernel ends the processes
+            except subprocess.TimeoutExpired:  # the kernel then ends the forked processes
                 process.kill()
                 for forked in tuple(_living):
                     forked.end_group()
 
     def stop(self) -> None:
-        """The same, and wait until it has ended."""
+        """As `abandon`, and wait for its end."""
         with self._guard:
             if self._process is not None:
                 self.abandon()
@@ -113,18 +113,18 @@ def _started(argv: list[str], control: int) -> subprocess.Popen[bytes]:
 
 _warm = _Warm()
 _living: set[Process] = set()
-"""Those whose ends are not known yet."""
+"""Processes that are not known to have ended."""
 warm_up, cool_down, abandon, failing_for = _warm.start, _warm.stop, _warm.abandon, _warm.failing_for
 
 
 class Process:
-    """A process and the ways to it: a connection, a socket that takes further ones there, and what it prints.
+    """A process with its connection, a socket that passes further connections, and its output.
 
     Args:
-        target: `module:function`, by name because only the new process may import it. It is called with the connection, that socket,
-            the number of this process, and `arguments`.
-        name: as `ps` shows it.
-        shared: a file that it gets besides, whose number there is passed before `arguments`.
+        target: `module:function`, by name because only the new process may import it. It is called with the connection, the socket,
+            the pid of this process, and `arguments`.
+        name: shown by `ps`.
+        shared: a file to pass on; its descriptor number in the new process is passed before `arguments`.
     """
 
     def __init__(self, target: str, *arguments: Any, name: str, shared: int) -> None:
@@ -137,7 +137,7 @@ class Process:
                 undo.pop_all()
         except OSError as error:
             _warm.note(forked=False)
-            raise HostError(f"no process can be started for {name}: {error}") from error
+            raise HostError(f"cannot start the process {name}: {error}") from error
         _warm.note(forked=bool(self.pid))
         self._ended = threading.Event()
         self._code: int | None = None
@@ -161,20 +161,20 @@ class Process:
         _warm.fork(connection.fileno(), printed, written, shared, doorbell.fileno())
 
     def _send(self, *assignment: Any) -> None:
-        with suppress(OSError):  # then its end is on its way
+        with suppress(OSError):  # it is ending
             self.connection.send_bytes(pickle.dumps((*assignment, os.getpid())))
 
     def _born(self) -> tuple[int, int]:
-        """Its number, and a file that stands for it; (0, -1) when there is none."""
+        """Its pid and pidfd; (0, -1) if it was not forked."""
         if not wait([self._status.fileno()], BIRTH_SECONDS):
-            raise OSError(errno.ETIMEDOUT, f"it was not forked within {BIRTH_SECONDS:.0f} seconds")
+            raise OSError(errno.ETIMEDOUT, f"not forked within {BIRTH_SECONDS:.0f} seconds")
         data = self._status.read(STATUS.size)
         if not data:
             return 0, -1
         (pid,) = STATUS.unpack(data)
         try:
             return pid, os.pidfd_open(pid)
-        except ProcessLookupError:  # it has ended already
+        except ProcessLookupError:  # it has already ended
             return pid, -1
 
     def _watch(self) -> None:
@@ -182,22 +182,22 @@ class Process:
             data = self._status.read(STATUS.size)
         if data:
             self._code = os.waitstatus_to_exitcode(*STATUS.unpack(data))
-        elif self._pidfd >= 0:  # the warm process has ended, and the kernel ends this one, but not its programs
+        elif self._pidfd >= 0:  # the warm process has ended: the kernel ends this process, but not its programs
             self.end_group()
             wait([self._pidfd])
         _living.discard(self)
         self._ended.set()
-        with self._end_of_line, suppress(OSError):  # programs that the driver left behind may hold the other end
+        with self._end_of_line, suppress(OSError):  # programs left behind by the driver may hold the other end
             self._end_of_line.shutdown(socket.SHUT_RDWR)
 
     def kill(self) -> None:
-        """End it at once. Ended already is fine."""
+        """Kill the process. Idempotent."""
         if self._pidfd >= 0:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def end_group(self) -> None:
-        """End it and the programs that it runs, also when it has ended already; those of another user (sudo) as far as this process may."""
+        """Kill it and its programs, even if it has ended; programs of another user (sudo) only if permitted."""
         if self._pidfd < 0:
             return
         with suppress(ProcessLookupError, PermissionError):
@@ -206,10 +206,10 @@ class Process:
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
-                os.killpg(self.pid, signal.SIGKILL)  # before Linux 6.9; numbers come round again much later
+                os.killpg(self.pid, signal.SIGKILL)  # before Linux 6.9; pids are reused much later
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait for its end; False when the time was over first."""
+        """Wait for its end. False on timeout."""
         return self._ended.wait(seconds)
 
     @property
@@ -220,14 +220,14 @@ class Process:
         if not self._ended.is_set():
             return "is still running"
         if self._code is None:
-            return "ended with the process that it was forked from"
+            return "ended with its parent process"
         if self._code < 0:
-            return f"was ended by {signal.Signals(-self._code).name}"
-        return f"ended with exit code {self._code}"
+            return f"was killed by {signal.Signals(-self._code).name}"
+        return f"exited with code {self._code}"
 
     @property
     def was_killed(self) -> bool:
-        """Whether SIGKILL ended it, or the end of the process that it was forked from."""
+        """Whether it ended by SIGKILL, or with its parent process."""
         return bool(self.pid) and self._ended.is_set() and self._code in (None, -signal.SIGKILL)
 
     def __del__(self) -> None:

@@ -1,7 +1,7 @@
-"""What two processes of this program say to each other, as bytes: our own types and plain data, nothing else.
+"""Messages between processes of this program as bytes: only csi-cinderlib's own types and plain data.
 
-So whoever reads a frame imports nothing for it. A driver answers with types of its own now and then; those that are text, numbers,
-mappings or lists arrive as such.
+Reading a frame therefore imports no foreign module. Drivers sometimes return types of their own; subclasses of text, numbers,
+mappings and lists are sent as the plain type.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _BUILTINS = (*_PLAIN, dict, list)
 
 
 class Unsendable(Exception):
-    """A value of a type that the other process does not know."""
+    """The value's type is unknown to the other process."""
 
 
 class _Pickler(pickle.Pickler):
-    """Python's own types do not pass through here."""
+    """Not called for Python's built-in types."""
 
     def reducer_override(self, value: Any) -> Any:
         kind: type = type(value)
         if defaults := _defaults(kind):
-            return _made, (kind, _changed(value, defaults))
+            return _built, (kind, _changed(value, defaults))
         source = value if isinstance(value, type | FunctionType) else kind
         if isinstance(value, enum.Enum) and source.__module__.startswith(_OURS):
             return source, (value.value,)
@@ -55,23 +55,23 @@ def _as_plain(value: Any) -> tuple[Any, tuple[Any, ...]]:
         return dict, (list(value.items()),)
     if isinstance(value, list | tuple | Set):
         return list, (list(value),)
-    raise Unsendable(f"a {type(value).__name__} cannot be sent to another process")
+    raise Unsendable(f"cannot send a {type(value).__name__} to another process")
 
 
 @functools.cache
 def _defaults(kind: type) -> Mapping[str, object]:
-    """The fields of a dataclass of ours, with the default of each; of another type none. `pickle` asks for them each time."""
+    """The fields and defaults of one of our dataclasses; empty for other types. Cached, since `pickle` calls it for each object."""
     if not (dataclasses.is_dataclass(kind) and kind.__module__.startswith(_OURS)):
         return {}
     return {field.name: field.default for field in dataclasses.fields(kind)}
 
 
 def _changed(value: object, defaults: Mapping[str, object]) -> dict[str, Any]:
-    """The fields of a dataclass that are not left at their defaults: of a record, half of them are."""
+    """The fields that differ from their defaults: about half of a record's fields."""
     return {name: item for name, default in defaults.items() if (item := getattr(value, name)) is not default}
 
 
-def _made(kind: type, values: Mapping[str, Any]) -> Any:
+def _built(kind: type, values: Mapping[str, Any]) -> Any:
     return maker(kind)(values)
 
 
@@ -86,7 +86,7 @@ def _found(module: str, name: str) -> Any:
         return functools.reduce(getattr, name.split("."), importlib.import_module(module))
     if module == "builtins" and (found := getattr(builtins, name, None)) in _BUILTINS:
         return found
-    raise pickle.UnpicklingError(f"{module}.{name} is not known here")
+    raise pickle.UnpicklingError(f"unknown type {module}.{name}")
 
 
 def dump(value: object) -> bytes:
@@ -97,12 +97,12 @@ def dump(value: object) -> bytes:
 
 
 def load(data: bytes) -> Any:
-    """What `dump` was given."""
+    """The value passed to `dump`."""
     return _Unpickler(io.BytesIO(data)).load()
 
 
 def plain(value: object) -> Any:
-    """The value as it can be sent: what is of no known type as its text. For what only people and reports look at."""
+    """The value as plain data; other types as text. Only for data shown to people."""
     if value is None or type(value) in _PLAIN:
         return value
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Third-party libraries that drivers need and Cinder does not require: what to install when one is missing."""
+"""Third-party libraries that drivers need but Cinder does not require, with instructions to install them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Library:
     """One library.
 
     Attributes:
-        drivers: the start of the class paths of the drivers that need it, after `cinder.volume.drivers.`.
-        module: what they import.
-        pip: its name on PyPI, "" if it is not there.
-        debian: Debian's package, "" if there is none.
+        drivers: prefixes of the class paths, below `cinder.volume.drivers`, of the drivers that need it.
+        module: its import name.
+        pip: its name on PyPI, or "".
+        debian: its Debian package, or "".
     """
 
     drivers: tuple[str, ...]
@@ -69,7 +69,7 @@ def installed(module: str) -> bool:
 
 
 def missing(driver: str, *, installed: Callable[[str], bool] = installed) -> tuple[Library, ...]:
-    """Libraries that the driver of that class path needs and that cannot be imported here."""
+    """The libraries that the driver needs and that cannot be imported."""
     if not driver.startswith(_DRIVERS):
         return ()
     name = driver.removeprefix(_DRIVERS)
@@ -77,6 +77,6 @@ def missing(driver: str, *, installed: Callable[[str], bool] = installed) -> tup
 
 
 def of_module(module: str) -> Library | None:
-    """The library that an ImportError of that module is about."""
+    """The library that provides the module of an ImportError."""
     root = module.partition(".")[0]
     return next((library for library in LIBRARIES if library.module.partition(".")[0] == root), None)

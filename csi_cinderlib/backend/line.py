@@ -1,4 +1,4 @@
-"""A driver's process, the calls to it, and what it prints."""
+"""A driver process, the calls to it, and its output."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from csi_cinderlib.errors import BackendUnavailable
 from csi_cinderlib.observe import logs, redact
 
 SERVE = "csi_cinderlib.cinder.driver_process:serve"
-"""By name: this process must not import it."""
+"""By name, since this process must not import it."""
 PING_SECONDS = 10.0
-"""Between two looks whether the process runs at all."""
+"""The interval between checks that the process is running."""
 HUNG_SECONDS = 30.0
-"""Without an answer to that, a process is ended: a call into native code that never returns holds all its threads."""
+"""A process that does not answer a check within this time is killed: native code that never returns blocks all its threads."""
 BROKEN_SECONDS = 1.0
-"""For a process whose connection is lost to end by itself."""
+"""The time that a process has to end by itself after its connection was lost."""
 STORE_THREADS = 32
-"""For what one driver asks of the store at one time."""
+"""The number of concurrent store requests of one driver."""
 
 _log = logs.logger(__name__)
 
 
 class Cause(StrEnum):
-    """Why a driver's process ended."""
+    """Why a driver process ended."""
 
     CRASHED = "crashed"
     KILLED = "killed"
-    """By SIGKILL from elsewhere, as the kernel sends when memory runs out."""
+    """By SIGKILL from outside, for example from the kernel when memory runs out."""
     HUNG = "hung"
     REQUESTED = "requested"
 
 
 def _context() -> tuple[str, tuple[str, ...]]:
-    """Of this thread's request: what the log shows of it, and hides."""
+    """The id of this thread's request, and the secrets to hide in the log."""
     return logs.request_id(), redact.hidden()
 
 
-_ENDS = {Cause.HUNG: "stopped responding and was ended", Cause.REQUESTED: "was ended as requested"}
+_ENDS = {Cause.HUNG: "stopped responding and was killed", Cause.REQUESTED: "was stopped as requested"}
 
 
 class Line:
-    """Making one forks the process, which may take long where the machine is busy. `open` begins the conversation.
+    """A driver process. Constructing a Line forks the process, which may take long on a busy machine. `open` starts the communication.
 
     Args:
-        handlers: what the process may call here.
+        handlers: the functions that the process may call.
         shared: the file of the deadline.
         lost: called once when the process has ended.
     """
@@ -79,29 +79,29 @@ class Line:
         self.channels = Channels(self.process.doorbell, handlers, self.peer, context=_context, broken=self._end_broken)
 
     def open(self) -> None:
-        """Read what it prints, and what it asks."""
+        """Start to read its output and its calls."""
         threading.Thread(target=self._relay, name=f"output-{self.name}", daemon=True).start()
         self.peer.start()
 
     def set_up(self, seconds: float) -> Any:
-        """Have the process set its driver up; what it answers.
+        """Let the process set up its driver. Returns its answer.
 
         Raises:
             ConfigurationError, HostError: as the process found out.
-            BackendUnavailable: the storage does not answer, or the process ended, or took longer.
+            BackendUnavailable: the storage does not answer, the process ended, or the set-up took too long.
         """
         try:
             return self._answer_within(seconds, self.peer.begin("start"))
         except TooLate as error:
-            raise BackendUnavailable(self.name, f"its set-up did not end within {seconds:.0f} seconds") from error
+            raise BackendUnavailable(self.name, f"set-up did not finish within {seconds:.0f} seconds") from error
         except Unexpected as error:
-            raise BackendUnavailable(self.name, f"{error}; the log tells more") from error
+            raise BackendUnavailable(self.name, f"{error}; see the log") from error
         except Gone as error:
             self.process.wait(HUNG_SECONDS)
-            raise BackendUnavailable(self.name, f"its driver's process {self.end} during the set-up") from error
+            raise BackendUnavailable(self.name, f"the driver process {self.end} during set-up") from error
 
     def _answer_within(self, seconds: float, answer: Future[Any]) -> Any:
-        """Also end the process if it does not run meanwhile. Raises TooLate, or what the answer raises."""
+        """Wait for the answer, and kill the process if it hangs. Raises TooLate, or what the answer raises."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > PING_SECONDS:
             try:
@@ -111,36 +111,36 @@ class Line:
         return answer.result(left)
 
     def wait_until_ended(self) -> None:
-        """Wait until the process ends, and end it when it does not run any more."""
+        """Wait until the process ends, and kill it if it hangs."""
         while not self.ended.wait(PING_SECONDS):
             self.channels.close_unneeded()
             self._end_if_hung()
 
     def _end_if_hung(self) -> None:
         if not self._runs() and not self.ended.is_set():
-            _log.error("driver's process hangs and is ended", backend=self.name, pid=self.process.pid)
+            _log.error("hung driver process killed", backend=self.name, pid=self.process.pid)
             self._why = Cause.HUNG
             self.process.kill()
 
     def _runs(self) -> bool:
-        """Whether it answers. Twice, for this process may have been stopped itself while the answer lay there."""
+        """Whether it answers. Checks twice, since this process may itself have been stopped while the answer was waiting."""
         for seconds in (HUNG_SECONDS, 2.0):
             try:
                 self.peer.begin(PING).result(seconds)
             except TooLate:
                 continue
             except Gone:
-                pass  # its end is on its way
+                pass  # it is ending
             return True
         return False
 
     @property
     def calls(self) -> int:
-        """How many calls are waiting for their answers."""
+        """The number of calls in progress."""
         return self.channels.calls + self.peer.calls
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until no call waits for its answer; False when the time was over first."""
+        """Wait until no call is in progress. False on timeout."""
         began = time.monotonic()
         return self.channels.wait_until_idle(seconds) and self.peer.wait_until_idle(began + seconds - time.monotonic())
 
@@ -155,19 +155,19 @@ class Line:
         return _ENDS.get(self.cause, self.process.end)
 
     def kill(self, why: Cause | None = None) -> None:
-        """End the process at once, whatever it does, and wait for its end."""
+        """Kill the process and wait for its end."""
         self._why = self._why or why
         self.process.kill()
         self.process.wait(HUNG_SECONDS)
 
     def _end_broken(self) -> None:
-        """See to it that the process has ended, since it gave up a call that it may still be carrying out."""
+        """Make sure that the process ends: it lost the connection of a call that it may still be executing."""
         if not self.process.wait(BROKEN_SECONDS):
             self._why = self._why or Cause.CRASHED
             self.process.kill()
 
     def close(self) -> None:
-        """The same, without waiting, and give the connection up."""
+        """Kill the process without waiting, and close the connection."""
         self.process.kill()
         self.channels.close()
         self.peer.close()
@@ -180,6 +180,6 @@ class Line:
 
     def _gone(self) -> None:
         self.channels.close()
-        self.kill()  # mostly it is ending already; but no next one may run beside it
+        self.kill()  # it is usually ending already, but its successor must not run beside it
         self.ended.set()
         self._lost(self)

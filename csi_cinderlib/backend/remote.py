@@ -1,4 +1,4 @@
-"""A driver in a process of its own, as the controller's process sees it: its verbs, and how that process lives and ends."""
+"""The controller's proxy of a driver that runs in its own process: the driver's verbs and the process's lifecycle."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from csi_cinderlib.persistence.api import Store
 
 T = TypeVar("T")
 SET_UP_SECONDS = 600.0
-"""A set-up that takes longer is given up, its process ended, and tried again."""
+"""A set-up that takes longer is abandoned: its process is killed and the set-up retried."""
 DRAIN_SECONDS = 120.0
-"""How long calls go on in the process of a back end whose options were changed, or that was removed."""
+"""How long calls may continue after the back end was removed or its options were changed."""
 RECENT_SECONDS = 120.0
-"""How long `remark` tells of the end of a process."""
+"""How long `remark` mentions the end of a process."""
 _log = logs.logger(__name__)
 
 
 class Measured(Protocol):
-    """Takes the figures of a driver's process: `observe.metrics.Metrics`."""
+    """Receives a driver process's metrics: `observe.metrics.Metrics`."""
 
     def backend_called(self, backend: str, operation: str, result: str, seconds: float) -> None: ...
 
 
 class RemoteDriver:
-    """See `verbs.Driver`. A call whose process ends under it raises BackendUnavailable.
+    """See `verbs.Driver`. If the process ends during a call, the call raises BackendUnavailable.
 
     Args:
-        assign: what the process is told; given whether it is the first one.
+        assign: returns the process's assignment; its argument tells whether the process is the first one.
         deadline: until when this process may act.
-        metrics: where the driver's figures go.
-        set_up_seconds: another limit than SET_UP_SECONDS.
+        metrics: receives the driver's metrics.
+        set_up_seconds: overrides SET_UP_SECONDS.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RemoteDriver:
         self._set_up_seconds = set_up_seconds
         self._last_end, self._last_end_at = "", -math.inf
         self.last_cause = Cause.CRASHED
-        """Why the last process ended that was not stopped."""
+        """Why the last process ended that was not stopped on purpose."""
         self._asking = threading.Lock()
         self._asked: Future[Any] | None = None
         self._latest: Line | None = None
@@ -86,7 +86,7 @@ class RemoteDriver:
         self._empty_methods: frozenset[str] = frozenset()
         self._show_secrets = redact.hide_in_process(secret_values.of(self.settings))
 
-    # --- being there
+    # --- lifecycle
 
     @property
     def ready(self) -> bool:
@@ -98,7 +98,7 @@ class RemoteDriver:
 
     @contextmanager
     def operation(self) -> Iterator[None]:
-        """Held during several calls of this thread that belong together: they go on also after `stop`, which waits for them."""
+        """Surrounds related calls of this thread. They may continue after `stop`, which waits for them."""
         with self._guard:
             self._own.line = self._line
             self._operations += 1
@@ -114,16 +114,16 @@ class RemoteDriver:
     def remark(self) -> str:
         if time.monotonic() - self._last_end_at > RECENT_SECONDS:
             return ""
-        return f"{self._last_end}, and was started again"
+        return f"{self._last_end} and was restarted"
 
     @property
     def pid(self) -> int:
-        """Of the driver's process; 0 while there is none."""
+        """The pid of the driver process; 0 if there is none."""
         line = self._line
         return line.process.pid if line else 0
 
     def start(self) -> Started | None:
-        """Start the driver's process and set the driver up. None when ready.
+        """Start the driver process and set up the driver. None if it is ready already.
 
         Raises:
             ConfigurationError, HostError: as the process found out.
@@ -145,7 +145,7 @@ class RemoteDriver:
         line = self._latest = Line(assignment, self._handlers(), shared=self._deadline.file, lost=self._lose)
         try:
             line.open()
-            self._refuse_stopped()  # while it was forked
+            self._refuse_stopped()  # may have been stopped during the fork
             faultpoints.add_driver(line.process.pid)
             started: Started = line.set_up(self._set_up_seconds or SET_UP_SECONDS)
             self._empty_methods = started.traits.empty_methods
@@ -155,14 +155,14 @@ class RemoteDriver:
         except BaseException:
             line.close()
             raise
-        _log.info("driver's process is ready", backend=self.name, pid=line.process.pid)
+        _log.info("driver process ready", backend=self.name, pid=line.process.pid)
         return started
 
     def _use(self, line: Line) -> None:
         with self._guard:
             self._refuse_stopped()
             self._line, self.failure, self._asked = line, "", None
-        if line.ended.is_set():  # it ended just now
+        if line.ended.is_set():  # it has just ended
             self._lose(line)
             raise BackendUnavailable(self.name, self.failure)
 
@@ -179,49 +179,49 @@ class RemoteDriver:
     def _lose(self, line: Line) -> None:
         with self._guard:
             if self._line is line:
-                self.failure = self._last_end = f"its driver's process {line.end}"
+                self.failure = self._last_end = f"the driver process {line.end}"
                 self.last_cause = line.cause
                 self._last_end_at = time.monotonic()
                 self._line = None
 
     def wait_until_ended(self) -> str:
-        """Wait until the process ends, or hangs and is ended; how, as a clause, or "" after `stop`."""
+        """Wait until the process ends or is killed because it hangs. Returns how it ended, as a clause; "" after `stop`."""
         if (line := self._line) is not None:
             line.wait_until_ended()
-            self._lose(line)  # the thread that is to tell so may not have had its turn yet
+            self._lose(line)  # the thread that reports this may not have run yet
         return "" if self._is_stopped else self.failure
 
     def log_from(self, level: str) -> None:
-        """Let the process log from that level on. A process that starts is told the level of this one."""
+        """Set the log level of the process. A new process starts with the level of this process."""
         if (line := self._latest) is not None:
             line.peer.tell("log_level", level)
 
     def log_stacks(self) -> None:
-        """Let the process log what its threads do."""
+        """Let the process log the stacks of its threads."""
         if (line := self._latest) is not None:
             line.peer.tell("log_stacks")
 
     def stacks(self, seconds: float) -> Sequence[Mapping[str, object]]:
-        """What its threads do; waits for the answer so long. Raises BackendUnavailable."""
+        """The stacks of its threads; waits up to `seconds`. Raises BackendUnavailable."""
         if (line := self._latest) is None:
-            raise BackendUnavailable(self.name, "it has no process")
+            raise BackendUnavailable(self.name, "the driver process is not running")
         try:
             found: Sequence[Mapping[str, object]] = line.peer.begin("stacks").result(seconds)
         except Gone:
-            raise BackendUnavailable(self.name, "its driver's process has ended") from None
+            raise BackendUnavailable(self.name, "the driver process has ended") from None
         except TooLate:
-            raise BackendUnavailable(self.name, f"its driver's process did not answer within {seconds:g} s") from None
+            raise BackendUnavailable(self.name, f"the driver process did not answer within {seconds:g} s") from None
         return found
 
     def kill(self, why: Cause | None = None) -> None:
-        """End the process at once, whatever it does."""
+        """Kill the process."""
         if (line := self._latest) is not None:
             line.kill(why)
 
     def stop(self) -> None:
-        """Take no new calls, and end the process once those that run have ended, at the latest after DRAIN_SECONDS.
+        """Accept no new calls, and end the process when the running calls have ended, or after DRAIN_SECONDS.
 
-        Its volumes and connections stay as they are.
+        Volumes and connections are not affected.
         """
         with self._guard:
             if self._is_stopped:
@@ -229,7 +229,7 @@ class RemoteDriver:
             self._is_stopped, self.failure = True, "stopped"
             line, self._line = self._line, None
         if line is None:
-            self.kill()  # it may be in its set-up
+            self.kill()  # it may be setting up
             self._show_secrets()
         else:
             line.peer.tell("leave")
@@ -240,7 +240,7 @@ class RemoteDriver:
         with self._idle:
             self._idle.wait_for(lambda: not self._operations, DRAIN_SECONDS)
         if not line.wait_until_idle(began + DRAIN_SECONDS - time.monotonic()):
-            _log.warning("calls were still at work and were left", backend=self.name, calls=line.calls)
+            _log.warning("unfinished calls abandoned", backend=self.name, calls=line.calls)
         self.kill()
         self._show_secrets()
 
@@ -255,13 +255,13 @@ class RemoteDriver:
         return report
 
     def ask(self) -> None:
-        with suppress(BackendUnavailable):  # `report` says so
+        with suppress(BackendUnavailable):  # `report` raises it
             self._question()
 
     def _question(self) -> Future[Any]:
-        """The one that is under way, or a new one: no driver is asked twice at a time."""
+        """The report request in progress, or a new one: a driver serves one at a time."""
         with self._asking:
-            if self._asked is None or _has_failed(self._asked):  # with a process that has ended since, say
+            if self._asked is None or _has_failed(self._asked):  # for example with a process that has ended
                 self._asked = self._begin("report")
             return self._asked
 
@@ -273,9 +273,9 @@ class RemoteDriver:
         try:
             return question.result(patience)
         except Gone:
-            raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+            raise BackendUnavailable(self.name, "the driver process ended during the call") from None
         except Unexpected as error:
-            raise BackendUnavailable(self.name, f"{error}; the log tells more") from None
+            raise BackendUnavailable(self.name, f"{error}; see the log") from None
 
     # --- verbs
 
@@ -356,20 +356,20 @@ class RemoteDriver:
         if not self._does_nothing("remove_export"):
             self._call(NoneType, "remove_export", volume, attachments)
 
-    # --- within
+    # --- internal
 
     def _does_nothing(self, method: str) -> bool:
-        """Whether that method of the driver is empty, so that there is no need to call it. Raises BackendUnavailable."""
+        """Whether the driver's method is empty and need not be called. Raises BackendUnavailable."""
         self._ready_line()
         return method in self._empty_methods
 
     def _call(self, kind: type[T], verb: str, *arguments: Any, **named: Any) -> T:
-        """What the driver's process answers, which is of that kind."""
+        """Call a verb in the driver process. Returns its answer, of type `kind`."""
         line = self._ready_line()
         try:
             answer = line.channels.call(verb, *arguments, **named)
         except Gone:
-            raise BackendUnavailable(self.name, "its driver's process ended during the call") from None
+            raise BackendUnavailable(self.name, "the driver process ended during the call") from None
         assert isinstance(answer, kind)
         return answer
 
@@ -378,7 +378,7 @@ class RemoteDriver:
         try:
             return line.peer.begin(verb, *arguments, **named)
         except Gone:
-            raise BackendUnavailable(self.name, "its driver's process has ended") from None
+            raise BackendUnavailable(self.name, "the driver process has ended") from None
 
     def _ready_line(self) -> Line:
         """Raises BackendUnavailable."""

@@ -1,4 +1,4 @@
-"""The metadata store as a driver's process sees it: the controller's own, asked over the line between them."""
+"""The metadata store in a driver process: forwards each operation to the controller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EVERYTHING: Where = {}
 
 
 class Controller(Protocol):
-    """Takes questions: `channels.Serving`."""
+    """Calls the controller: `channels.Serving`."""
 
     def call(self, name: str, /, *arguments: Any, **named: Any) -> Any: ...
 
@@ -34,7 +34,7 @@ class RemoteStore:
         try:
             written: R = self._controller.call(name, record)
         except Unsendable:
-            codec.to_text(record, None)  # names the field
+            codec.to_text(record, None)  # raises an error that names the field
             raise
         return written
 
@@ -50,12 +50,12 @@ class RemoteStore:
         return found
 
     def close(self) -> None:
-        """The controller closes it."""
+        """Nothing to do: the controller closes the store."""
 
 
 OPERATIONS = ("add", "get", "replace", "remove", "page")
 
 
 def served(store: Store) -> dict[str, object]:
-    """What the controller offers a driver's process for it."""
+    """The handlers that the controller provides for it."""
     return {f"store.{name}": getattr(store, name) for name in OPERATIONS}

@@ -1,4 +1,4 @@
-"""Finds drivers in the catalogue by vendor, product and protocol."""
+"""Find drivers in the catalogue by vendor, product and protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from csi_cinderlib.backend.catalogue import Catalogue, Driver
 from csi_cinderlib.config.near import suggestion, unknown
 from csi_cinderlib.errors import InvalidRequest
 
-# By class and documentation; those that name theirs nowhere are in _UNNAMED.
+# Matched against class names and documentation; _UNNAMED lists the drivers that name no protocol there.
 _WORDS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
         "iscsi": re.compile("iscsi", re.IGNORECASE),
@@ -52,7 +52,7 @@ _UNNAMED: Mapping[str, str] = MappingProxyType(
         "csi_cinderlib.drivers.loopfile.LoopFileDriver": "local",
     }
 )
-"""As their sources have it in Cinder 29."""
+"""According to their sources in Cinder 29."""
 
 _ALIASES: Mapping[str, str] = MappingProxyType(
     {
@@ -69,7 +69,7 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
 
 
 def protocols(driver: Driver) -> tuple[str, ...]:
-    """How nodes may reach its volumes, as the keys of `brick.loading.CONNECTORS` name it."""
+    """The protocols that the driver supports, as keys of `brick.loading.CONNECTORS`."""
     if listed := _UNNAMED.get(f"{driver.module}.{driver.name}"):
         return tuple(listed.split())
     text = f"{driver.name} {driver.summary}"
@@ -77,14 +77,14 @@ def protocols(driver: Driver) -> tuple[str, ...]:
 
 
 def search(catalogue: Catalogue, words: Sequence[str] = (), protocol: str = "") -> list[Driver]:
-    """Those that match all words in class path, summary or protocol; upper and lower case are the same.
+    """The drivers that match all words in class path, summary or protocol; case-insensitive.
 
     Args:
-        words: the first that is a class path, or a class name alone, finds this driver only.
+        words: a class path or class name finds only that driver.
         protocol: find only drivers with this protocol.
 
     Raises:
-        InvalidRequest: none match; names similar words.
+        InvalidRequest: no driver matches; suggests similar words.
     """
     found = list(catalogue.drivers)
     if protocol:
@@ -109,13 +109,13 @@ def _names(driver: Driver) -> tuple[str, ...]:
 
 def _matches(driver: Driver, word: str) -> bool:
     text = f"{driver.path} {driver.summary}".lower()
-    if (protocol := _ALIASES.get(word, word)) in _WORDS:  # their names are parts of others: rbd of drbd
+    if (protocol := _ALIASES.get(word, word)) in _WORDS:  # some names are parts of other words, such as rbd of drbd
         return protocol in protocols(driver) or word in re.split(r"[\W_]+", text)
     return word in text or protocol in protocols(driver)
 
 
 def vendors(catalogue: Catalogue) -> set[str]:
-    """The parts of modules' names: vendors and products."""
+    """The vendors and products in the modules' names."""
     parts = {part for driver in catalogue.drivers for part in re.split(r"[._]", driver.module)}
     return {part for part in parts if len(part) > 2 and part not in ("csi", "cinderlib", "driver", "drivers", "common")}
 
@@ -123,6 +123,6 @@ def vendors(catalogue: Catalogue) -> set[str]:
 def _nothing(catalogue: Catalogue, others: Sequence[Driver], word: str) -> str:
     """The message for a word that nothing matches."""
     if len(others) < len(catalogue.drivers):
-        return f"none of the {len(others)} drivers that match the rest matches {word!r}"
+        return f"no driver matches {word!r} and the other words"
     hint = suggestion(word, vendors(catalogue) | {driver.name for driver in others})
-    return f"no driver matches {word!r}; {hint or '`csi-cinderlib drivers` lists all'}"
+    return f"no driver matches {word!r}; {hint or 'see `csi-cinderlib drivers`'}"

@@ -1,4 +1,4 @@
-"""All secrets of a back end: those in its options, and those in the files that its driver reads them from."""
+"""All secrets of a back end: in its options, and in the files that its driver reads."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ FILES: Mapping[str, tuple[str, str]] = {
     "vrts_target_config": ("cinder.volume.drivers.veritas_access.", "/etc/cinder/vrts_target.xml"),
     "rbd_keyring_conf": ("cinder.volume.drivers.rbd.", ""),
 }
-"""Options with a file that holds secrets: whose drivers read it, and its path where none is given."""
+"""Options that name a file with secrets: the drivers that read the file, and its default path."""
 _ENCODED = "!$$$"
-"""Huawei's driver writes base64 after it."""
+"""The prefix of base64 text written by Huawei's driver."""
 _LARGEST = 1 << 20
-"""Bytes of a file."""
+"""The bytes read of a file."""
 
 
 def of(settings: BackendSettings) -> Iterator[str]:
-    """What no log, error or event may show. A file that cannot be read gives none: its driver will complain."""
+    """The values to hide in logs, errors and events. Ignores an unreadable file: the driver reports it."""
     yield from redact.secrets_in(settings.options)
     given = {key.replace("-", "_"): value for key, value in settings.options.items()}
     for name, (drivers, default) in FILES.items():

@@ -1,7 +1,7 @@
-"""Options to begin with, driver by driver: what its vendor's guide asks for in any case.
+"""Example options for each driver: those that the vendor's guide always requires.
 
-`@` stands for the storage's address, `!` for a secret that a file holds; values separated by commas are lists where the option is
-one. The longest start of a module's path wins. That each is accepted by its driver is tested.
+`@` stands for the storage's address, `!` for a secret in a file. Values separated by commas are lists for list options. The
+longest matching prefix of a module's path applies. Tests check that each driver accepts its options.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ STARTERS: Mapping[str, str] = MappingProxyType(
 
 
 def of(place: str) -> dict[str, str]:
-    """The starter of a driver by its module and class below `cinder.volume.drivers`; values as in the table."""
+    """The starter of a driver, given its module and class below `cinder.volume.drivers`; values as in the table."""
     fitting = [start for start in STARTERS if place.startswith(start)]
     if not fitting:
         return {}

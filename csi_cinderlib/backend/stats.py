@@ -1,4 +1,4 @@
-"""Capacity and capabilities as drivers report them, and Cinder's rules for whether a volume fits. Pure."""
+"""Capacity and capabilities reported by drivers, and Cinder's rules for whether a volume fits. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from csi_cinderlib.model.size import GiB
 
 UNKNOWN = None
 FILTER, GOODNESS = "filter_function", "goodness_function"
-"""Cinder's names for what decides where volumes go; in the report of a pool, or of the whole back end."""
+"""Cinder's names of the placement functions in the report of a pool or of the whole back end."""
 _DEFAULT_RATIO = 20.0  # Cinder's
 _TRUE = frozenset({"true", "1", "yes", "on", "<is> true"})
 
@@ -23,14 +23,14 @@ class Pool:
     """One pool of a back end; sizes in GiB.
 
     Attributes:
-        total: math.inf where the driver says "infinite", None where it does not know.
+        total: math.inf if the driver reports "infinite", None if unknown.
         free: as `total`.
-        allocated: the sum of the volumes that we know of, where it decides where volumes go.
-        provisioned: the sum of all volumes' sizes, ours and others', as the driver says; else `allocated`.
-        reserved_percentage: of the total; not to be given out.
-        max_over_subscription_ratio: how often the total may be promised to thin volumes.
+        allocated: the total size of the known volumes, used for placement.
+        provisioned: the total size of all volumes on the pool as reported by the driver; `allocated` if it reports none.
+        reserved_percentage: of the total; not to be allocated.
+        max_over_subscription_ratio: how many times the total may be provisioned to thin volumes.
         thin: thin provisioning is supported.
-        largest: the largest volume that the driver itself would create; math.inf where it does not say (only our own drivers do).
+        largest: the largest volume that the driver would create; math.inf if not reported (only csi-cinderlib's own driver reports it).
     """
 
     name: str
@@ -48,9 +48,9 @@ class Pool:
     raw: Mapping[str, Any] = field(default=NOTHING, repr=False)
 
     def less(self, size: float) -> Pool:
-        """The pool after `size` more was taken, as Cinder's scheduler counts between two reports of a driver.
+        """The pool after `size` GiB were allocated, as Cinder's scheduler accounts between two reports.
 
-        Less than nothing was taken where a volume was deleted. How much space a thin one had only the next report tells.
+        A negative size means that a volume was deleted. The space freed by a thin volume is only known from the next report.
         """
         used = max(0.0, size) if self.thin else size
         free = self.free if self.free is None or math.isinf(self.free) else max(0.0, self.free - used)
@@ -68,8 +68,8 @@ class BackendStats:
     """A driver's report.
 
     Attributes:
-        protocol: `storage_protocol`: "iSCSI", "FC", "ceph", "nfs" ...
-        online_extend: volumes may grow while attached.
+        protocol: `storage_protocol`, such as "iSCSI", "FC", "ceph", "nfs".
+        online_extend: volumes can be extended while attached.
         raw: the driver's own dictionary.
     """
 
@@ -83,16 +83,16 @@ class BackendStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendCapabilities:
-    """What a back end can do, from its class and its report.
+    """A back end's capabilities, from its driver class and its report.
 
     Attributes:
-        revert: fast, by the driver itself.
+        revert: the driver reverts volumes itself, which is fast.
         group_snapshots: the driver takes snapshots of several volumes in one call.
-        consistent_group_snapshots: at one point in time.
-        snapshots: a volume can be used on after a snapshot of it was taken.
-        snapshot_attached: a volume can be snapshotted while it is attached.
-        independent_snapshots: snapshots outlive their volume, which may be deleted before them.
-        clone: always, Cinder demands it.
+        consistent_group_snapshots: these show one point in time.
+        snapshots: a volume remains usable after a snapshot of it was taken.
+        snapshot_attached: snapshots of attached volumes are supported.
+        independent_snapshots: a volume can be deleted before its snapshots.
+        clone: always true, since Cinder requires it.
     """
 
     multiattach: bool = False
@@ -110,20 +110,20 @@ class BackendCapabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverTraits:
-    """What a driver is, by its class (`loading.traits`).
+    """Properties of a driver's class (`loading.traits`).
 
     Attributes:
         host: Cinder's `host@backend`.
-        revert: it goes back to a snapshot by itself.
+        revert: it reverts to a snapshot itself.
         group_snapshots: it takes snapshots of several volumes in one call.
-        takes_snapshots: a volume can be used on after a snapshot of it was taken.
-        needs_nova: it takes a snapshot of an attached volume by way of Nova.
-        refuses_growth_in_use: without saying so in its report.
-        independent_snapshots: its snapshots outlive their volume.
-        overwrites_files: to create a volume writes over a file of that name.
-        deletes_by_rm: to delete a volume succeeds where there is no file.
-        exports_at_start: what is attached must be exported again after each start.
-        empty_methods: those of `loading.MAYBE_EMPTY` that do nothing.
+        takes_snapshots: a volume remains usable after a snapshot of it was taken.
+        needs_nova: it takes snapshots of attached volumes through Nova.
+        refuses_growth_in_use: it does not extend attached volumes, although its report does not say so.
+        independent_snapshots: its snapshots remain when their volume is deleted.
+        overwrites_files: creating a volume overwrites a file of the same name.
+        deletes_by_rm: deleting a volume succeeds even if its file does not exist.
+        exports_at_start: attached volumes must be exported again after each start.
+        empty_methods: the methods of `loading.MAYBE_EMPTY` that do nothing.
     """
 
     host: str
@@ -140,7 +140,7 @@ class DriverTraits:
 
 
 def capabilities(traits: DriverTraits, stats: BackendStats) -> BackendCapabilities:
-    """What a back end can do, by what its driver is and what it reports."""
+    """A back end's capabilities, from its driver's traits and report."""
     consistent = any(pool.raw.get("consistent_group_snapshot_enabled") for pool in stats.pools)
     consistent = consistent or bool(stats.raw.get("consistent_group_snapshot_enabled"))
     return BackendCapabilities(
@@ -159,10 +159,10 @@ def capabilities(traits: DriverTraits, stats: BackendStats) -> BackendCapabiliti
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """What the functions of a pool say of a volume.
+    """The results of a pool's filter and goodness functions for a volume.
 
     Attributes:
-        obstacle: the filter function that keeps it out, or "".
+        obstacle: the filter function that rejects the volume, or "".
         goodness: from 0 to 100.
     """
 
@@ -172,7 +172,7 @@ class Rating:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """The volume that is to be placed."""
+    """The volume to be placed."""
 
     size: GiB
     type: VolumeType | None = None
@@ -180,23 +180,23 @@ class Candidate:
 
 
 RatedStats = tuple[BackendStats, Mapping[str, Rating]]
-"""A report, and what the functions of its pools say of a volume, by pool, for those that have one."""
+"""A report, and the ratings of a volume by pool, for pools with functions."""
 
 
 def has_functions(stats: BackendStats) -> bool:
-    """Whether a filter or goodness function has a say in where volumes go."""
+    """Whether any pool has a filter or goodness function."""
     reports = (stats.raw, *(pool.raw for pool in stats.pools))
     return any(report.get(name) for report in reports for name in (FILTER, GOODNESS))
 
 
 def usable_free(pool: Pool, *, thin: bool = True) -> float:
-    """The size of the largest volume that Cinder's CapacityFilter would let into this pool, and the driver create, in GiB.
+    """The size in GiB of the largest volume that Cinder's CapacityFilter would accept and the driver would create.
 
     Args:
-        thin: False for a volume that asks for `provisioning:type` thick.
+        thin: False for a volume with `provisioning:type` thick.
 
     Returns:
-        math.inf when the driver sets no limit or does not know one: the driver itself will refuse then.
+        math.inf if the driver reports no limit; the driver then refuses volumes that are too large.
     """
     return min(pool.largest, _let_in(pool, thin=thin))
 
@@ -217,20 +217,20 @@ def _let_in(pool: Pool, *, thin: bool) -> float:
 
 
 def _rounded_down(gib: float) -> float:
-    """To the two decimals that Cinder's scheduler counts with; it rounds to the nearest, and so lets in more than there is.
+    """Round down to two decimals. Cinder's scheduler rounds to the nearest and so may accept more than is free.
 
-    What binary fractions lack of a decimal one, less than a block of 512 bytes, does not count.
+    Binary rounding errors of less than a block of 512 bytes are ignored.
     """
     return math.floor(gib * 100 + 1e-6) / 100
 
 
 def parse(raw: Mapping[str, Any], *, backend: str, ratio: object, allocated: Mapping[str, float]) -> BackendStats:
-    """A driver's report as a value.
+    """Parse a driver's report.
 
     Args:
-        backend: names the one pool of drivers that report none, as Cinder does.
-        ratio: the option `max_over_subscription_ratio`, for drivers that do not report it.
-        allocated: GiB of our own volumes by pool.
+        backend: the name of the single pool if the driver reports no pools, as in Cinder.
+        ratio: the option `max_over_subscription_ratio`, for drivers that do not report a ratio.
+        allocated: GiB of csi-cinderlib's volumes by pool.
     """
     reported = raw.get("pools")
     pools = tuple(reported) if reported else ({**raw, "pool_name": raw.get("volume_backend_name") or backend},)
@@ -272,7 +272,7 @@ def _pool(pool: Mapping[str, Any], whole: Mapping[str, Any], ratio: object, allo
 
 
 def _ratio(given: object, thin: bool, total: float | None, free: float | None, provisioned: float) -> float:
-    """Cinder's `auto`: what is promised today in proportion to what is used."""
+    """Cinder's `auto` is the ratio of provisioned to used capacity."""
     if given != "auto":
         return number(given, _DEFAULT_RATIO)
     if not thin or total is None or free is None or math.isinf(total) or math.isinf(free):
@@ -283,7 +283,7 @@ def _ratio(given: object, thin: bool, total: float | None, free: float | None, p
 
 
 def capacity(value: object) -> float | None:
-    """A capacity in GiB: "infinite" is math.inf; "unknown", absent or unreadable is None."""
+    """A capacity in GiB: "infinite" is math.inf; "unknown", missing or invalid is None."""
     if value is None or value == "unknown":
         return None
     if value == "infinite":
@@ -300,12 +300,12 @@ def number(value: object, default: float) -> float:
 
 
 def truth(value: object) -> bool:
-    """Drivers report booleans, and words for them."""
+    """Drivers report booleans, or text for them."""
     return value.strip().lower() in _TRUE if isinstance(value, str) else bool(value)
 
 
 def _first(value: object) -> str:
-    """Newer drivers report a list of names for one protocol."""
+    """Newer drivers report a list of names for a protocol."""
     if isinstance(value, list | tuple):
         return str(value[0]) if value else ""
     return str(value or "")

@@ -1,8 +1,8 @@
-"""What a driver does for the rest of the program: verbs on records, answered with plain data.
+"""The interface of a driver: verbs that take records and return plain data.
 
-`cinder_driver.CinderDriver` carries them out in this process, `remote.RemoteDriver` has the process of the driver do so. A verb changes no
-record, except what the driver itself changes by way of Cinder's database. Nothing here, and nothing that this module imports,
-imports Cinder.
+`cinder_driver.CinderDriver` executes them in this process, `remote.RemoteDriver` in the driver process. A verb changes no
+records, except those that the driver itself changes through Cinder's database. This module and its imports do not import
+Cinder.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from csi_cinderlib.model.records import NOTHING, Attachment, Group, GroupSnapsho
 from csi_cinderlib.model.size import GiB
 
 NOT_STARTED = "not started"
-"""`Driver.failure` until the first attempt has ended."""
+"""`Driver.failure` until the first start attempt has ended."""
 Columns = Mapping[str, Any]
-"""What a driver wants to be kept, by the names of Cinder's columns; JSON values (`update_volume`)."""
+"""A driver's update: JSON values by the names of Cinder's columns (`update_volume`)."""
 Attachments = tuple[Attachment, ...]
-"""All attachments of the volume concerned, as drivers see them."""
+"""All attachments of the volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a driver reports about itself: `get_volume_stats`, with the functions that say where volumes go.
+    """A driver's report: `get_volume_stats` with the filter and goodness functions.
 
     Attributes:
-        ratio: the option `max_over_subscription_ratio`, for drivers that do not report it.
+        ratio: the option `max_over_subscription_ratio`, for drivers that do not report a ratio.
     """
 
     raw: Mapping[str, Any] = field(default=NOTHING, repr=False)
@@ -38,10 +38,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What came of `create_export`.
+    """The result of `create_export`.
 
     Attributes:
-        volume: its record, which the driver may have changed meanwhile.
+        volume: its record, which the driver may have changed.
     """
 
     columns: Columns
@@ -50,11 +50,11 @@ class Exported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """What came of `terminate_connection`.
+    """The result of `terminate_connection`.
 
     Attributes:
-        export_is_needed: by others, as the driver says (and Cinder's volume manager asks).
-        volume: its record, which the driver may have changed meanwhile.
+        export_is_needed: whether other connections use the export, as the driver returns to Cinder's volume manager.
+        volume: its record, which the driver may have changed.
     """
 
     export_is_needed: bool
@@ -63,13 +63,13 @@ class Released:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a deletion.
+    """The result of a deletion.
 
     Attributes:
-        name: what the driver calls the object on the array.
-        missing: the driver's words when it did not find that very object, else "".
-        out_of_reach: the driver knows such objects by an id that the array assigned, and there was none to look for.
-        failure: why it failed, where `out_of_reach` must be told nevertheless.
+        name: the object's name on the array.
+        missing: the driver's message if it did not find the object, else "".
+        out_of_reach: the driver finds such objects by an id assigned by the array, and the record has none.
+        failure: why the deletion failed, if `out_of_reach` must be reported as well.
     """
 
     name: str
@@ -80,44 +80,44 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """What is known of a driver once it was set up."""
+    """The properties of a driver that has been set up."""
 
     traits: DriverTraits
     report: Report
 
 
 class Driver(Protocol):
-    """A driver, wherever it runs. Thread-safe. All verbs raise BackendUnavailable before the start, and DriverError as `faults` says."""
+    """A driver in any process. Thread-safe. All verbs raise BackendUnavailable before the start, and DriverError (see `faults`)."""
 
     name: str
-    """The back end's."""
+    """The back end's name."""
     failure: str
     """Why it is not ready, without secrets."""
 
     @property
     def ready(self) -> bool: ...
     def start(self) -> Started | None:
-        """Load and set up the driver; None when it is ready already."""
+        """Load and set up the driver. None if it is ready already."""
 
     def stop(self) -> None: ...
     def ask(self) -> None:
-        """Begin to ask for the report, where that does not take this thread."""
+        """Request the report in the background, if the driver runs in another process."""
 
     def report(self, *, patience: float | None = None) -> Report:
         """Ask the driver for its report.
 
         Args:
-            patience: seconds. A later call gets what comes after that.
+            patience: seconds to wait. A later call returns an answer that arrives after that.
 
         Raises:
-            TimeoutError: there was no answer within `patience`.
+            TimeoutError: the driver did not answer within `patience`.
         """
 
     def rate(self, stats: BackendStats, candidate: Candidate, *, patience: float) -> Mapping[str, Rating]:
-        """What the functions say of a volume, by the names of the pools. Raises TimeoutError."""
+        """The ratings of a volume by pool name. Raises TimeoutError."""
 
     def name_of(self, record: Volume | Snapshot) -> str:
-        """What the driver calls the object on the array."""
+        """The object's name on the array."""
 
     def find_file(self, volume: Volume) -> str:
         """The path of the file that creating the volume would overwrite, or ""; for drivers with `DriverTraits.overwrites_files`."""
@@ -126,44 +126,44 @@ class Driver(Protocol):
         """Whether deleting the volume would delete no file; for drivers with `DriverTraits.deletes_by_rm`."""
 
     def create_volume(self, volume: Volume, source: Snapshot | Volume | None) -> Columns:
-        """New, from a snapshot, or as a clone."""
+        """Create an empty volume, or a copy of a snapshot or volume."""
 
     def delete_volume(self, volume: Volume, *, unfinished: bool) -> Outcome:
-        """Delete a volume that nobody is attached to, and its export unless it is `unfinished`, which was never exported."""
+        """Delete a detached volume and its export. An `unfinished` volume was never exported."""
 
     def extend_volume(self, volume: Volume, attachments: Attachments, size: GiB) -> None: ...
     def size_of_volume(self, volume: Volume, attachments: Attachments) -> GiB:
-        """What it has on the back end, at least that of the record. Raises DriverError where that cannot be looked at."""
+        """The size on the back end, at least the size of the record. Raises DriverError if it cannot be determined."""
 
     def revert_volume(self, volume: Volume, snapshot: Snapshot) -> None: ...
     def create_snapshot(self, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns: ...
     def delete_snapshot(self, snapshot: Snapshot, *, unfinished: bool) -> Outcome: ...
 
     def create_group(self, group: Group, volumes: Sequence[Volume]) -> None:
-        """An empty one, for these volumes."""
+        """Create an empty group for these volumes."""
 
     def update_group(
         self, group: Group, volumes: Sequence[Volume], *, add: Sequence[Volume] = (), remove: Sequence[Volume] = ()
     ) -> Mapping[str, Columns]:
-        """Put some of its volumes into a group, or take them out; what is to be kept, by the ids of volumes."""
+        """Add volumes to a group, or remove them. Returns updates by volume id."""
 
     def create_group_snapshot(
         self, record: GroupSnapshot, group: Group, volumes: Sequence[Volume], members: Sequence[Snapshot]
     ) -> tuple[Columns, Mapping[str, Columns]]:
-        """What is to be kept of it, and of its members by their ids."""
+        """Returns the updates of the group snapshot, and of its members by id."""
 
     def delete_group_snapshot(
         self, record: GroupSnapshot, group: Group, members: Sequence[Snapshot]
     ) -> Mapping[str, Outcome]:
-        """By the ids of the members. Each has the failure that all share."""
+        """Returns outcomes by member id. A failure of the group applies to each member."""
 
     def delete_group(self, group: Group) -> None: ...
 
     def validate_connector(self, connector: Mapping[str, object]) -> None:
-        """Raises InvalidRequest when a node with these properties cannot reach the back end."""
+        """Raises InvalidRequest if a node with these properties cannot reach the back end."""
 
     def export_again(self, volume_id: str) -> None:
-        """Export the volume before its turn comes, if it is attached since before the start; for `DriverTraits.exports_at_start`."""
+        """Export the volume now if it was attached before the start; for `DriverTraits.exports_at_start`."""
 
     def create_export(self, volume: Volume, attachment: Attachment, attachments: Attachments) -> Exported: ...
     def initialize_connection(
@@ -174,10 +174,10 @@ class Driver(Protocol):
     def terminate_connection(
         self, volume: Volume, attachment: Attachment, attachments: Attachments, *, forced: bool | None = False
     ) -> Released:
-        """A volume that is gone has no mapping any more.
+        """A missing volume counts as unmapped.
 
         Args:
-            forced: as the driver's argument `force`; None leaves it out.
+            forced: the driver's argument `force`; None omits it.
         """
 
     def remove_export(self, volume: Volume, attachments: Attachments) -> None: ...

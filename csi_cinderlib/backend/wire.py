@@ -1,13 +1,12 @@
-"""Calls between two processes over one socket, in both directions and many at once.
+"""Concurrent calls in both directions between two processes over one socket.
 
-The standard library's managers were measured against this: each thread that calls gets a connection of its own there, and a thread at
-the other end, which with 128 server threads and ten back ends makes 1,280 of each.
+The standard library's managers use a connection and a remote thread for each calling thread: 1,280 of each with 128 server
+threads and ten back ends.
 """
 
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import socket
 import threading
@@ -21,20 +20,21 @@ from typing import Any, Final
 
 from csi_cinderlib.backend import frames
 from csi_cinderlib.errors import DriverError
+from csi_cinderlib.observe import logs
 
 CALL: Final = 0
 ANSWER: Final = 1
 FAILURE: Final = 2
 NOTE: Final = 3
 PING = "ping"
-"""Answered by the thread that reads, so that it tells whether the other process runs at all."""
+"""Answered by the reader thread: checks that the other process is running."""
 
 Handlers = Mapping[str, Callable[..., Any]]
 Within = Callable[[Any], AbstractContextManager[None]]
-"""What surrounds a call that is carried out, given its caller's context."""
+"""A context manager around each served call; receives the caller's context."""
 Frame = tuple[int, int, str, Any, Any]
-"""What it is; the call's number; the name of what is called; positional arguments, or the answer; named arguments and the context."""
-_log = logging.getLogger(__name__)
+"""Kind; number of the call; name of the function; positional arguments, or the answer; named arguments and the context."""
+_log = logs.logger(__name__)
 
 
 class Gone(Exception):
@@ -42,7 +42,7 @@ class Gone(Exception):
 
 
 class Unexpected(Exception):
-    """What the other process raised is none of our errors: a bug. Its traceback is in that process's log."""
+    """The other process raised an error that is not a DriverError, which is a bug. Its log has the traceback."""
 
 
 def _no_context() -> Any:
@@ -54,14 +54,14 @@ def _without_context(_context: Any) -> AbstractContextManager[None]:
 
 
 class Peer:
-    """One end. Calls what the other end offers, and carries out what it calls, in threads.
+    """One end. Calls the other end's handlers, and serves its calls in threads.
 
     Args:
-        handlers: what the other end may call, by name.
-        threads: how many of its calls run here at one time.
-        context: what goes along with each call that this thread makes; picklable.
-        within: what surrounds each call that is carried out here, given that context.
-        gone: called once, in a thread of this peer, when the other end is gone.
+        handlers: the functions that the other end may call, by name.
+        threads: the number of calls served concurrently.
+        context: returns the context to send with a call of this thread; picklable.
+        within: surrounds each served call; receives the caller's context.
+        gone: called once, in a thread of this peer, when the other end has closed.
     """
 
     def __init__(
@@ -92,19 +92,19 @@ class Peer:
         self._reader = threading.Thread(target=self._read, name=f"{name}-reader", daemon=True)
 
     def start(self) -> None:
-        """Read and write from now on. Raises RuntimeError when no thread can be started."""
-        self._pool.submit(_no_context).result()  # one thread at least, so that no call is left lying
+        """Start to read and write. Raises RuntimeError if no thread can be started."""
+        self._pool.submit(_no_context).result()  # at least one thread, so that every call is served
         self._writer.start()
         self._reader.start()
 
     def call(self, name: str, /, *arguments: Any, **named: Any) -> Any:
-        """Call what the other end offers under that name, and return what it returns.
+        """Call the other end's handler of that name and return its result.
 
         Raises:
             DriverError: as the other end raised it.
             Unexpected: it raised something else.
-            Gone: there is no other end any more; nobody knows how far the call came.
-            Unsendable: an argument is of a type that the other end does not know.
+            Gone: the other end has closed; the state of the call is unknown.
+            Unsendable: an argument has a type that the other end does not know.
         """
         return self.begin(name, *arguments, **named).result()
 
@@ -121,23 +121,23 @@ class Peer:
         return future
 
     def tell(self, name: str, /, *arguments: Any) -> None:
-        """As `call`, without an answer. Does nothing when the other end is gone."""
+        """As `call`, without an answer. Does nothing if the other end has closed."""
         self._send(frames.dump((NOTE, 0, name, arguments, None)))
 
     @property
     def calls(self) -> int:
-        """How many calls are waiting for their answers."""
+        """The number of calls in progress."""
         return len(self._waiting)
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until no call waits for its answer; False when the time was over first."""
+        """Wait until no call is in progress. False on timeout."""
         with self._idle:
             return self._idle.wait_for(lambda: not self._waiting, seconds)
 
     def close(self) -> None:
-        """Give the connection up; calls that wait for an answer end with Gone.
+        """Close the connection; calls in progress raise Gone.
 
-        The thread that reads closes it: closed here, its number could be another file's before that thread knows.
+        The reader thread closes the descriptor. Closed here, its number could be reused before that thread notices.
         """
         self._end()
         self._shut_down()
@@ -147,11 +147,11 @@ class Peer:
             line.shutdown(socket.SHUT_RDWR)
 
     def _send(self, frame: bytes) -> None:
-        """Never waits: the other process may have stopped reading."""
+        """Never blocks: the other process may have stopped reading."""
         self._outgoing.put(frame)
 
     def _write(self) -> None:
-        """Either this thread or the one that reads may be the first, or the only one, to notice a broken connection."""
+        """The writer or the reader may be the first, or the only thread, to notice a broken connection."""
         try:
             while (frame := self._outgoing.get()) is not None:
                 self._connection.send_bytes(frame)
@@ -163,8 +163,8 @@ class Peer:
         try:
             while (data := self._receive()) is not None:
                 self._take(frames.load(data))
-        except Exception:
-            _log.exception("what the other process sent cannot be read")
+        except Exception as error:
+            _log.exception("unreadable frame", error)
         self._end()
         self._shut_down()
         self._outgoing.put(None)
@@ -179,7 +179,7 @@ class Peer:
         gone()
 
     def _receive(self) -> bytes | None:
-        """None when there is no other end any more."""
+        """None if the other end has closed."""
         try:
             return self._connection.recv_bytes()
         except (EOFError, OSError):
@@ -192,7 +192,7 @@ class Peer:
         elif what == CALL:
             with suppress(
                 RuntimeError
-            ):  # the line ends just now, or no further thread can be started: another one will do
+            ):  # the connection is closing, or no further thread can be started: an existing one takes the call
                 self._pool.submit(self._carry_out, frame)
         elif what == NOTE:
             self._handlers[name](*body)
@@ -210,7 +210,7 @@ class Peer:
         return future
 
     def _carry_out(self, frame: Frame) -> None:
-        with suppress(Gone):  # the question came from a process that is gone, or needs one
+        with suppress(Gone):  # the caller has gone, or the handler needs another process that has gone
             self._send(carry_out(self._handlers, frame, self._within))
 
     def _end(self) -> None:
@@ -224,7 +224,7 @@ class Peer:
 
 
 def carry_out(handlers: Handlers, call: Frame, within: Within = _without_context) -> bytes:
-    """The answer, whatever happens: the caller waits for it without limit. Raises Gone alone."""
+    """Serve a call and return the answer frame. Raises only Gone: the caller waits for the answer without a timeout."""
     _, number, name, arguments, (named, context) = call
     try:
         with within(context):
@@ -232,7 +232,7 @@ def carry_out(handlers: Handlers, call: Frame, within: Within = _without_context
             return frames.dump((ANSWER, number, name, answer, None))
     except Gone:
         raise
-    except BaseException as error:  # also SystemExit, which would only end this thread
+    except BaseException as error:  # including SystemExit, which would only end this thread
         with within(context):
             return _failure(number, name, error)
 
@@ -241,6 +241,6 @@ def _failure(number: int, name: str, error: BaseException) -> bytes:
     if isinstance(error, DriverError):
         with suppress(frames.Unsendable):
             return frames.dump((FAILURE, number, name, error, None))
-    _log.error("unexpected error in %s", name, exc_info=error)  # a driver's bug
-    words = "".join(traceback.format_exception_only(error)).strip()  # whose own text may raise as well
+    _log.exception("unexpected error", error, call=name)  # a driver's bug
+    words = "".join(traceback.format_exception_only(error)).strip()  # str() of the error may raise as well
     return frames.dump((FAILURE, number, name, Unexpected(f"unexpected {words}"), None))

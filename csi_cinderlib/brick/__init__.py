@@ -1,4 +1,4 @@
-"""Attaching volumes to this host. The only importer of os-brick, and a late one."""
+"""Attach volumes to this host. Only this package imports os-brick, and only when needed."""
 
 from csi_cinderlib.brick.allowed_paths import ANYWHERE, AllowedPaths
 from csi_cinderlib.brick.device import Device

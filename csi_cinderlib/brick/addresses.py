@@ -1,6 +1,6 @@
-"""Where storage shows a volume: what two connections have in common only if they lead to one device. Pure.
+"""The addresses of a volume on its storage: connections that share an address lead to the same device. Pure.
 
-Some that do have nothing in common here, as of iSCSI those by different portals: what is found there is compared besides.
+The reverse does not hold: iSCSI connections through different portals share no address. Their devices are compared as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Data = Mapping[str, Any]
 
 
 def addresses_of(connection: Connection) -> frozenset[Address]:
-    """All of them, in one spelling; none for a protocol whose volumes have no address, or for data that does not tell it."""
+    """All addresses, normalised; empty for a protocol without addresses, or if the data contains none."""
     protocol = "share" if connection.protocol in SHARES else connection.protocol
     find = _FINDERS.get(protocol)
     return frozenset(address for address in find(connection.data) if all(address)) if find else frozenset()
@@ -32,7 +32,7 @@ def _of_path(data: Data) -> Iterator[Address]:
 
 
 def _of_iscsi(data: Data) -> Iterator[Address]:
-    """A target's name alone is not enough: arrays that are copies of one another have the same."""
+    """The target name alone is not unique: cloned arrays have the same one."""
     single = (data.get("target_portal"), data.get("target_iqn"), data.get("target_lun"))
     several = zip_longest(*(_list(data.get(key)) for key in ("target_portals", "target_iqns", "target_luns")))
     for portal, name, lun in (single, *several):
@@ -56,7 +56,7 @@ def _named(protocol: str, key: str) -> Callable[[Data], Iterator[Address]]:
     return find
 
 
-# Not Fibre Channel's: a LUN is one volume for one of the node's ports, and may be another for another port.
+# Fibre Channel is not included: the same LUN may be different volumes on different ports of the node.
 _FINDERS: Mapping[str, Callable[[Data], Iterator[Address]]] = {
     "share": _of_share,
     "local": _of_path,
@@ -75,5 +75,5 @@ def _list(value: object) -> list[object]:
 
 
 def _text(value: object) -> str:
-    """ "" for what is not there."""
+    """The value as text; "" for None."""
     return "" if value is None else str(value)

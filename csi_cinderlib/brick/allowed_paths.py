@@ -1,8 +1,8 @@
-"""Which of this host's files and devices a connection may name.
+"""The files and devices of this host that a connection may name.
 
-A connection comes from the controller, and a file that it names is attached and perhaps formatted. So a file counts only below directories
-that this node's own configuration allows, and only if no symbolic link leads to it: below them others may write, an NFS server for
-example. Links in /dev are the kernel's and udev's; what they lead to must be a block device in /dev.
+A connection comes from the controller, and a file that it names is attached and perhaps formatted. A file must therefore be
+below a directory that this node's configuration allows, and no symbolic link may lead to it, since others, such as an NFS server,
+may write below that directory. Links in /dev belong to the kernel and udev; they must lead to a block device in /dev.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _DEV = "/dev"
 
 
 class Absent(HostError):
-    """Nothing is at a path."""
+    """The path does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file or device that may be used.
+    """An allowed file or device.
 
     Attributes:
-        path: without links.
-        state: what was found there.
+        path: with symbolic links resolved.
+        state: its status.
     """
 
     path: str
@@ -38,64 +38,66 @@ class Place:
 
 
 class AllowedPaths:
-    """The rule of one node.
+    """The rules of a node.
 
     Args:
-        allowed: absolute paths, asked at each use: of directories, below which everything may be used, of single devices, or with `*`
-            at the end, of all whose paths begin so (`/dev/drbd*`). None allows everything: for a process that makes its connections itself.
+        allowed: returns absolute paths at each use: directories, below which every file is allowed, single devices, or prefixes that
+            end in `*` (`/dev/drbd*`). None allows everything, for a process that makes its own connections.
     """
 
     def __init__(self, allowed: Callable[[], Iterable[str]] | None) -> None:
         self._allowed = allowed
 
     def locate(self, path: str) -> Place:
-        """What is at a path of a connection.
+        """Look up a path of a connection.
 
         Raises:
-            InvalidRequest: it is not allowed, or leads there through a link, or is neither file nor block device.
-            Absent: nothing is there.
-            HostError: nobody can tell.
+            InvalidRequest: the path is not allowed, contains a symbolic link, or is neither a file nor a block device.
+            Absent: the path does not exist.
+            HostError: the path cannot be examined.
         """
         if self._allowed is None:
             return _anything(path)
         plain = _plain(path)
         if not path.startswith("/") or ".." in plain.split("/") or "\0" in path:
-            raise InvalidRequest("publish_context", f"{path!r} must be absolute and must not lead upwards")
+            raise InvalidRequest("publish_context", f"path must be absolute and must not contain '..' (got {path!r})")
         for entry in self._allowed():
             for base in dict.fromkeys((_plain(entry), os.path.realpath(entry))):
                 if _covers(base, plain):
                     return _device(plain) if _is_below(_DEV, plain) else file_below(base, plain)
         raise InvalidRequest(
-            "publish_context", f"{plain} is not below a directory that this node allows for volumes (setting {SETTING})"
+            "publish_context", f"path {plain} is outside the paths allowed for volumes on this node (setting {SETTING})"
         )
 
 
 def file_below(base: str, path: str) -> Place:
-    """The regular file at `path`, which is below the directory `base`; of the way from there on, no part is a link.
+    """The regular file at `path`, below the directory `base`. No component below `base` may be a symbolic link.
 
     Raises:
-        InvalidRequest: one is, or there is no regular file, or the path leads upwards.
-        Absent: nothing is there.
-        HostError: nobody can tell.
+        InvalidRequest: a component is a link, the file is not a regular file, or the path contains "..".
+        Absent: the path does not exist.
+        HostError: the path cannot be examined.
     """
     if not _is_below(base, path):
-        raise InvalidRequest("publish_context", f"{path} is not below {base}")
+        raise InvalidRequest("publish_context", f"path {path} is outside {base}")
     real = os.path.realpath(base)
     parts = path[len(base.rstrip("/")) :].strip("/").split("/")
     if ".." in parts:
-        raise InvalidRequest("publish_context", f"{path} must not lead upwards")
-    with kernel.named(f"looking for {path}"), ExitStack() as undo:
+        raise InvalidRequest("publish_context", f"path must not contain '..' (got {path!r})")
+    with kernel.named(f"cannot look up {path}"), ExitStack() as undo:
         try:
             where = undo.enter_context(_Opened(real, os.O_DIRECTORY))
             for part in parts[:-1]:
                 where = undo.enter_context(_Opened(part, os.O_DIRECTORY | os.O_NOFOLLOW, where))
             state = os.fstat(undo.enter_context(_Opened(parts[-1], os.O_NOFOLLOW, where)))
         except FileNotFoundError:
-            raise Absent(f"{path} is not there") from None
+            raise Absent(f"{path} does not exist") from None
         except NotADirectoryError:
-            raise InvalidRequest("publish_context", f"{path} leads through what is no directory") from None
+            raise InvalidRequest(
+                "publish_context", f"a component of {path} is not a directory; symbolic links are not allowed"
+            ) from None
     if not stat.S_ISREG(state.st_mode):
-        raise InvalidRequest("publish_context", f"{path} is no regular file")
+        raise InvalidRequest("publish_context", f"{path} is not a regular file")
     return Place("/".join((real.rstrip("/"), *parts)), state)
 
 
@@ -104,7 +106,7 @@ ANYWHERE = AllowedPaths(None)
 
 
 class _Opened:
-    """A place in the file system, held by a descriptor that reads nothing. Raises OSError."""
+    """A path held open with O_PATH. Raises OSError."""
 
     def __init__(self, path: str, flags: int, directory: int | None = None) -> None:
         self._fd = os.open(path, os.O_PATH | os.O_CLOEXEC | flags, dir_fd=directory)
@@ -134,7 +136,7 @@ def _device(path: str) -> Place:
     real = os.path.realpath(path)
     state = _state(real)
     if not _is_below(_DEV, real) or not stat.S_ISBLK(state.st_mode):
-        raise InvalidRequest("publish_context", f"{path} is no block device")
+        raise InvalidRequest("publish_context", f"{path} is not a block device")
     return Place(real, state)
 
 
@@ -144,8 +146,8 @@ def _anything(path: str) -> Place:
 
 
 def _state(path: str) -> os.stat_result:
-    with kernel.named(f"looking for {path}"):
+    with kernel.named(f"cannot look up {path}"):
         try:
             return os.stat(path)  # noqa: PTH116
         except FileNotFoundError:
-            raise Absent(f"{path} is not there") from None
+            raise Absent(f"{path} does not exist") from None

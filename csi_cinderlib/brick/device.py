@@ -1,4 +1,4 @@
-"""What a connected volume is on this node."""
+"""The device of a connected volume on this node."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Device:
     """A connected volume.
 
     Attributes:
-        path: the block device to use, `/dev/sdb`, `/dev/dm-3`, `/dev/loop7`. May be another one after a reboot.
-        wwid: what the device is, whatever its path; "" when it tells nothing (see `host.devices.identity`).
-        multipath: it is a map over several paths.
-        file: the regular file behind a loop device, else "".
-        info: os-brick's own description, which it wants back when it disconnects.
+        path: the block device, such as `/dev/sdb`, `/dev/dm-3`, `/dev/loop7`. It may change after a reboot.
+        wwid: the device's identity, independent of its path; "" if it has none (see `host.devices.identity`).
+        multipath: whether it is a multipath map.
+        file: the backing file of a loop device, else "".
+        info: os-brick's device info, which it needs to disconnect.
     """
 
     path: str

@@ -1,7 +1,7 @@
-"""Runs the commands that os-brick asks for: os-brick takes such a function as `execute`.
+"""Run commands for os-brick, which takes such a function as `execute`.
 
-Its own one goes through oslo.concurrency, which passes a `preexec_fn` to every child, so that each costs a real fork of
-this process (6 to 13 ms at 120 MB against 0.9 ms), and through a privsep daemon, which a node that is root does not need.
+os-brick's own function uses oslo.concurrency, which passes a `preexec_fn` to every child, so that each requires a full fork of
+this process (6 to 13 ms at 120 MB instead of 0.9 ms). It also uses a privsep daemon, which is not needed as root.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from csi_cinderlib.host import commands
 from csi_cinderlib.observe import redact
 
 DEFAULT_TIMEOUT = 600.0
-"""Seconds; os-brick's own default for a command that names none."""
+"""Seconds; os-brick's default."""
 _SECRET_FLAGS = frozenset({"--dhchap-secret", "--dhchap-ctrl-secret", "-S", "-C"})
-"""nvme connect's."""
+"""Options of `nvme connect`."""
 _KILL_GRACE = 2.0
-"""Seconds that a killed command gets to vanish; one that hangs in the kernel is left behind rather than waited for."""
+"""Seconds to wait for a killed command. A command that hangs in the kernel is left behind."""
 _SCSI_ID = "/lib/udev/scsi_id"
-"""udev's, without which os-brick attaches no Fibre Channel volume; a container has no udev, so it is answered here."""
+"""os-brick needs this udev program for Fibre Channel. A container has no udev, so this module implements it."""
 _SEARCH_PATH = f"{os.environ.get('PATH', '')}:{commands.SEARCH_PATH}"
 
 
 def execute(*cmd: object, **options: Any) -> tuple[str, str]:
-    """Run a command as os-brick's own `execute` does, by the same options.
+    """Run a command with the options of os-brick's own `execute`.
 
     Returns:
-        What it wrote to standard output and standard error.
+        Standard output and standard error.
 
     Raises:
-        oslo_concurrency.processutils.ProcessExecutionError: it failed, or there is no such program (names the package).
-        os_brick.exception.ExecutionTimeout: it took too long.
+        oslo_concurrency.processutils.ProcessExecutionError: the command failed or is not installed (names the package).
+        os_brick.exception.ExecutionTimeout: the command took too long.
     """
     if cmd[0] == _SCSI_ID:
         return _scsi_id(tuple(str(part) for part in cmd))
@@ -63,9 +63,9 @@ def _execute(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, str]:
 
 
 def execute_flushing_briefly(*cmd: object, **options: Any) -> tuple[str, str]:
-    """`execute`, but a flush that fails is tried again for some seconds only, while udev or multipathd look at the device.
+    """`execute`, but a failed flush is retried only for a few seconds, while udev or multipathd may use the device.
 
-    os-brick would do so after 20 and 40 s, in a call that is repeated anyway.
+    os-brick would retry after 20 and 40 s, although the caller repeats the call anyway.
     """
     if cmd[0] in ("blockdev", "multipath"):
         options.update(attempts=4, interval=0.25)
@@ -77,7 +77,7 @@ _NO_SUCH_RECORD, _DATABASE_FAILED = 21, 6
 
 
 def _iscsiadm(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, str]:
-    """Run it without the passwords in its arguments: those go where it would have written them."""
+    """Run iscsiadm without the passwords in its arguments; write them to its records instead."""
     shown, _ = _redacted(argv)
     try:
         update = iscsi_records.parse(argv)
@@ -93,11 +93,11 @@ def _iscsiadm(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, str]
 
 
 def _scsi_id(argv: tuple[str, ...]) -> tuple[str, str]:
-    """What `scsi_id --page 0x83 --whitelisted DEVICE` prints: multipath knows the disk by this name."""
+    """The output of `scsi_id --page 0x83 --whitelisted DEVICE`, the disk's name in multipath."""
     try:
         if name := scsi.wwid(argv[-1]):
             return f"{name}\n", ""
-        problem = f"{argv[-1]} is no SCSI disk that tells its name (VPD page 0x83)"
+        problem = f"{argv[-1]} has no SCSI name (VPD page 0x83)"
     except HostError as error:
         problem = str(error)
     raise _execution_error()(cmd=" ".join(argv), exit_code=1, stdout="", stderr=problem)
@@ -111,7 +111,7 @@ def _with_root(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...
 
 
 def _pause(attempt: int, options: dict[str, Any]) -> float:
-    """Seconds before the next attempt, growing as os-brick's do."""
+    """Seconds before the next attempt, with os-brick's backoff."""
     return float(options.get("interval", 1) or 0) * float(options.get("backoff_rate", 2)) ** attempt
 
 
@@ -133,7 +133,7 @@ def _run(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, str]:
     stdout, stderr, timed_out = _communicate(child, options)
     accepted = _accepted(options)
     if timed_out and options.get("raise_timeout", accepted is not None):
-        raise _timeout_error()(stdout="", stderr=f"no answer in {_timeout(options):g} s", cmd=shown)
+        raise _timeout_error()(stdout="", stderr=f"no response within {_timeout(options):g} s", cmd=shown)
     if accepted is not None and child.returncode not in accepted:
         raise _execution_error()(
             cmd=shown,
@@ -155,7 +155,7 @@ def _communicate(child: subprocess.Popen[bytes], options: dict[str, Any]) -> tup
         child.kill()
         try:
             out, err = child.communicate(timeout=_KILL_GRACE)
-        except subprocess.TimeoutExpired:  # it hangs in the kernel, or left its output to a child of its own
+        except subprocess.TimeoutExpired:  # it hangs in the kernel, or a child of it keeps its output open
             out, err = b"", b""
     return os.fsdecode(out), os.fsdecode(err), timed_out
 
@@ -165,7 +165,7 @@ def _timeout(options: dict[str, Any]) -> float:
 
 
 def _accepted(options: dict[str, Any]) -> Sequence[int] | None:
-    """The exit codes that are no failure; None accepts all."""
+    """The exit codes of success; None accepts all."""
     accepted = options.get("check_exit_code")
     if accepted is False:
         return None
@@ -175,7 +175,7 @@ def _accepted(options: dict[str, Any]) -> Sequence[int] | None:
 
 
 def _redacted(argv: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The command as it may be shown, and the CHAP passwords in it: iscsiadm takes them as `-n NAME -v VALUE`."""
+    """The command without its CHAP passwords, and these passwords: iscsiadm takes them as `-n NAME -v VALUE`."""
     secrets = {
         argv[place + 1]
         for place in range(1, len(argv) - 1)

@@ -1,4 +1,4 @@
-"""Attaches volumes to this host by os-brick, and files by loop devices; detaches and grows them."""
+"""Attach, detach and extend volumes on this host: devices through os-brick, files through loop devices."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from csi_cinderlib.observe import redact
 _APPEAR_SECONDS = 10.0
 _GROW_SECONDS = 10.0
 PATHS = ("local", "gpfs")
-"""Protocols whose volumes are there already, at a path."""
+"""Protocols whose volumes already exist at a path."""
 SCAN_ATTEMPTS = 3
-"""os-brick's own default."""
+"""os-brick's default."""
 _RBD_DEVICES = Path("/sys/bus/rbd/devices")
 
 
 class Initiator:
-    """One host's way to its volumes. All calls are thread-safe for different volumes.
+    """Attaches volumes to a host. Thread-safe for different volumes.
 
     Args:
-        state_dir: locks and mounted shares lie below it.
-        multipath: attach by all paths and use the map on top.
-        root_helper: a command that makes the rest of its line run as root; not needed by root.
+        state_dir: for locks and mounted shares.
+        multipath: attach through all paths and use the multipath map.
+        root_helper: a command prefix to run commands as root; not needed by root.
         scan_attempts: how often os-brick looks for a device before it gives up.
-        allowed: which paths of this host a connection may name.
+        allowed: the paths of this host that a connection may name.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Initiator:
         self._shares = Shares(state_dir / "shares", attached_files=_attached_files)
 
     def connect(self, connection: Connection) -> Device:
-        """Attach the volume; attached already, it is found again.
+        """Attach the volume. If it is attached already, return its device.
 
         Raises:
-            HostError: it does not appear, a tool is missing (named with its package), or another volume answers at its address.
-            Unsupported: no such protocol here.
-            InvalidRequest: the connection lacks what its protocol needs, or names a path that is not allowed.
+            HostError: the device does not appear, a tool is missing (named with its package), or a different volume uses its address.
+            Unsupported: the protocol is not supported on this host.
+            InvalidRequest: the connection lacks data that its protocol needs, or names a path that is not allowed.
         """
         tools.require(connection.protocol, multipath=self._multipath)
         data = _own_copy(connection)
@@ -80,7 +80,7 @@ class Initiator:
 
     def _connect(self, connection: Connection, data: dict[str, Any]) -> Device:
         with contextlib.ExitStack() as undo:
-            with _in_words("connecting", connection):
+            with _in_words("connect", connection):
                 connector = self._connector(connection.protocol, data)
                 info = self._connect_fresh(connector, connection.protocol, data)
             _forget_keyring(info)
@@ -101,40 +101,40 @@ class Initiator:
         )
 
     def _find(self, info: dict[str, Any], connection: Connection, data: dict[str, Any]) -> Place:
-        """What was connected. A file counts where files may be: from any other protocol, it would be a file of this host."""
+        """The connected device or file. Only file protocols may return a file; from others it would be a file of this host."""
         if connection.protocol in SHARES:
             return file_below(str(self._shares.base), os.fsdecode(info["path"]))
         if connection.protocol in PATHS:
             return self._file_or_device(connection)
         path = _appeared(info, connection, data)
-        with kernel.named(f"looking at {path}"):
+        with kernel.named(f"cannot examine {path}"):
             state = os.stat(path)  # noqa: PTH116
         if not stat.S_ISBLK(state.st_mode):
-            raise HostError(f"connecting {connection.volume_id}: {path} is no block device")
+            raise HostError(f"volume {connection.volume_id}: {path} is not a block device")
         return Place(path, state)
 
     def _connect_fresh(self, connector: Connector, protocol: str, data: dict[str, Any]) -> dict[str, Any]:
-        """Connect; when the kernel still has disks of an earlier volume at that address, drop those and do it again."""
+        """Connect. If the kernel still has disks of an earlier volume at that address, remove them and connect again."""
         info = connector.connect_volume(copy.deepcopy(data))
         if protocol in tools.SCSI and (paths := scsi.stale(info["path"])):
             connector.disconnect_volume(copy.deepcopy(data), info, force=True, ignore_errors=True)
             info = connector.connect_volume(copy.deepcopy(data))
             if still := scsi.stale(info["path"]):
                 raise HostError(
-                    f"{', '.join(still)} answers as another volume than the kernel found ({', '.join(paths)})"
+                    f"paths still lead to a different volume after a reconnect: {', '.join(still)} (before: {', '.join(paths)})"
                 )
         return info
 
     def disconnect(self, connection: Connection, device: Device | None = None, *, force: bool = False) -> None:
-        """Detach the volume layer by layer: loop device, multipath map, paths, session. What is gone already is skipped.
+        """Detach the volume: loop device, multipath map, paths, session. Layers that no longer exist are skipped.
 
         Args:
-            device: what `connect` said; without it the connection alone must do.
-            force: go on when a flush fails: only for a device that is dead anyway.
+            device: the result of `connect`; without it only the connection is used.
+            force: continue after a failed flush; only for a device that is already dead.
 
         Raises:
-            HostError: in use, or a flush failed: the data is not safe.
-            InvalidRequest: the connection, which is not that of the device, is one that `connect` refuses.
+            HostError: the device is in use, or a flush failed, so the data is not on the storage.
+            InvalidRequest: the connection differs from that of the device, and `connect` refuses it.
         """
         data = _own_copy(connection)
         if connection.protocol in SHARES:
@@ -147,21 +147,21 @@ class Initiator:
     def _disconnect(self, connection: Connection, data: dict[str, Any], device: Device | None, *, force: bool) -> None:
         self._detach_loop(connection, device)
         if connection.protocol in (*SHARES, *PATHS):
-            return  # nothing but the loop device was attached here
+            return  # only the loop device was attached here
         try:
             plain_names.check(connection.protocol, data)
         except InvalidRequest:
             if device is None:
-                return  # `connect` refused it, and os-brick would remove or stop what the names lead to
+                return  # `connect` refused it, and os-brick would remove or stop other devices by these names
             raise
         info = dict(device.info) if device else {}
         if not os.path.exists(str(info.get("conf", ""))):  # noqa: PTH110
-            info.pop("conf", None)  # of a container that ended: rbd would fail without the file that it is told to read
+            info.pop("conf", None)  # written by a container that has ended: rbd would fail without this file
         if device and _is_another(device):
-            info.pop("path", None)  # after a reboot that path may be somebody else's disk
+            info.pop("path", None)  # after a reboot this path may be a different disk
         if "path" in info:
-            data["device_path"] = info["path"]  # NVMe-oF finds its device by this
-        with _in_words("disconnecting", connection):
+            data["device_path"] = info["path"]  # NVMe-oF needs it to find its device
+        with _in_words("disconnect", connection):
             connector = self._connector(connection.protocol, data, execute=execute_flushing_briefly)
             connector.disconnect_volume(data, info, force=force, ignore_errors=force)
         if device and device.multipath and not _is_another(device):
@@ -174,7 +174,7 @@ class Initiator:
             and device.wwid
             and devices.detach_file(device.path, expected=device.wwid, file=device.file)
         ):
-            return  # a file is attached once: `attach_file` takes the loop device that there is
+            return  # a file is attached once: `attach_file` reuses its loop device
         file = device.file if device else self._path_of(connection)
         if not file:
             return
@@ -183,22 +183,22 @@ class Initiator:
             if stat.S_ISREG(place.state.st_mode):
                 devices.detach_from(place.path, file=place.state)
         except InvalidRequest:
-            return  # nor was it attached: what somebody has put there, a link say, leads to what is not this volume's
+            return  # it was never attached; a link, for example, would lead to a file of another volume
         except Absent:
             if device is None:
                 _detach_unreached(file)
 
     def _file_or_device(self, connection: Connection) -> Place:
-        """Where the connection alone says that the volume is. Raises as `AllowedPaths.locate`."""
+        """The file or device named by the connection. Raises as `AllowedPaths.locate`."""
         if connection.protocol in SHARES:
             return file_below(str(self._shares.base), self._path_of(connection))
         return self._allowed.locate(self._path_of(connection))
 
     def file_of(self, connection: Connection) -> str:
-        """The file that the volume lies in, whether it can be reached or not; "" for one that is a device of its own.
+        """The path of the volume's file, even if it is unreachable; "" for a volume that is a device.
 
         Raises:
-            InvalidRequest: the connection lacks what its protocol needs.
+            InvalidRequest: the connection lacks data that its protocol needs.
         """
         path = self._path_of(connection)
         return "" if path.startswith("/dev/") else path
@@ -209,16 +209,15 @@ class Initiator:
         return path_in(dict(connection.data)) if connection.protocol in PATHS else ""
 
     def extend(self, connection: Connection, device: Device, *, expected: int = 0) -> Bytes:
-        """Make the device show the volume's new size: all paths, the map, the loop device.
+        """Refresh the size of the volume's device: all paths, the map, the loop device.
 
         Args:
-            expected: the least that it must show then (`connection.size` if that is more).
+            expected: the minimum size afterwards (`connection.size` if that is larger).
 
         Raises:
-            OutOfRange: no device will show that size, since the volume does not have it. The kubelet gives up such a growth until
-                its user asks for another size (Kubernetes 1.35, node_expander.go), so it is said only where the size is certain.
-            HostError: it shows less, after some seconds of patience, and may show more when it is asked again; a path that is down
-                is named.
+            OutOfRange: the volume is smaller than that, so no retry can succeed. The kubelet gives up the expansion until the user
+                requests another size (Kubernetes 1.35, node_expander.go), so this is raised only if the size is certain.
+            HostError: the device is still smaller after some seconds, but a retry may succeed; names a path that is down.
         """
         wanted = Bytes(max(expected, connection.size))
         deadline = time.monotonic() + (0 if connection.protocol == "local" else _GROW_SECONDS)
@@ -235,12 +234,12 @@ class Initiator:
             scsi.rescan(device.path, wanted)
         elif connection.protocol not in PATHS:
             data = {**_own_copy(connection), "device_path": device.info.get("path", device.path)}
-            with _in_words("extending", connection):
+            with _in_words("extend", connection):
                 self._connector(connection.protocol, data).extend_volume(data)
         return devices.size(device.path)
 
     def give_up(self, device: Device) -> None:
-        """Before a dead device is unmounted and disconnected: what waits for it to come back fails instead."""
+        """Fail the I/O that waits for a dead device, before it is unmounted and disconnected."""
         if device.multipath:
             scsi.stop_queueing(device.path)
 
@@ -260,34 +259,34 @@ class Initiator:
             options["transport"] = "iser"
         if protocol in SHARES:
             options.update(self._shares.options(protocol, data))
-        made: Connector = loading.connector_class(protocol, lock_dir=self._lock_dir)(
+        connector: Connector = loading.connector_class(protocol, lock_dir=self._lock_dir)(
             root_helper=self._root_helper, **options
         )
         if protocol in ("iscsi", "iser"):
-            loading.poll_for_disks(made)
-        return made
+            loading.poll_for_disks(connector)
+        return connector
 
 
 def _appeared(info: dict[str, Any], connection: Connection, data: dict[str, Any]) -> str:
-    """The path that os-brick answered, once it is there."""
+    """Wait for the path that os-brick returned."""
     path = info.get("path")
     path = os.fsdecode(path) if isinstance(path, (str, bytes)) else ""
     if not path:
-        raise HostError(f"connecting {connection.volume_id}: {connection.protocol} gives no device path")
+        raise HostError(f"volume {connection.volume_id}: os-brick returned no device path ({connection.protocol})")
     deadline = time.monotonic() + _APPEAR_SECONDS
     while not os.path.exists(path):  # noqa: PTH110
         if connection.protocol == "rbd" and (node := rbd_device(str(data.get("name")))):
             return node
         if time.monotonic() > deadline:
-            raise HostError(f"connecting {connection.volume_id}: {path} is not there")
+            raise HostError(f"volume {connection.volume_id}: {path} did not appear within {_APPEAR_SECONDS:g} s")
         time.sleep(0.1)
     return os.path.realpath(path)
 
 
 def rbd_device(name: str, mapped_images: Path = _RBD_DEVICES) -> str:
-    """The device node of the image `POOL/IMAGE`, or "" when it is not mapped.
+    """The device node of the image `POOL/IMAGE`, or "" if it is not mapped.
 
-    From /sys, since os-brick looks for udev's links, which a container may not have.
+    Read from /sys, since os-brick uses udev's links, which may be missing in a container.
     """
     pool, _, image = name.partition("/")
     for entry in sorted(mapped_images.glob("*")):
@@ -295,34 +294,36 @@ def rbd_device(name: str, mapped_images: Path = _RBD_DEVICES) -> str:
             mapped = (entry / "pool").read_text().strip(), (entry / "name").read_text().strip()
             snapshot = (entry / "current_snap").read_text().strip()
         except OSError:
-            continue  # unmapped meanwhile
+            continue  # unmapped in the meantime
         if mapped == (pool, image) and snapshot in ("", "-"):
             return f"/dev/rbd{entry.name}"
     return ""
 
 
 def _forget_keyring(info: dict[str, Any]) -> None:
-    """Remove the configuration file with Ceph's key that os-brick leaves until the volume is detached: only mapping needs it."""
+    """Remove the configuration file with Ceph's key. os-brick keeps it until the detach, but only mapping needs it."""
     if conf := info.pop("conf", ""):
         Path(conf).unlink(missing_ok=True)
 
 
 def _detach_unreached(file: str) -> None:
-    """A process that died before it recorded the loop device may have left one, though the file's disk has been unmounted since.
+    """Detach a loop device left behind by a process that died before recording it, even if the file's disk is no longer mounted.
 
     Raises:
-        HostError: there is one on a file of that name, of which nobody can tell whether it is this one.
+        HostError: a loop device uses a file of the same name that cannot be identified.
     """
     for number, shown in loopctl.attached().items():
         node = loopctl.node(number)
         if shown == f"{file} (deleted)":
             devices.detach_file(node, expected=devices.identity(node))
         elif Path(shown.removesuffix(" (deleted)")).name == Path(file).name:
-            raise HostError(f"{file} is out of reach, and {node} is attached to a file of that name ({shown})")
+            raise HostError(
+                f"cannot detach {file}: it is out of reach, and {node} is attached to a file of that name ({shown})"
+            )
 
 
 def _own_copy(connection: Connection) -> dict[str, Any]:
-    """os-brick changes what it is given. It takes a `device_path` for what it answered before, and flushes, stops or unlinks that."""
+    """A copy, since os-brick changes its argument. It would flush, stop or unlink a `device_path` as its own result."""
     data = copy.deepcopy(dict(connection.data))
     if connection.protocol not in PATHS:
         data.pop("device_path", None)
@@ -330,7 +331,7 @@ def _own_copy(connection: Connection) -> dict[str, Any]:
 
 
 def _is_another(device: Device) -> bool:
-    """Whether the recorded path is another device by now, or none."""
+    """Whether the recorded path is a different device or does not exist."""
     try:
         return devices.identity(device.path) != device.wwid
     except HostError:
@@ -338,13 +339,13 @@ def _is_another(device: Device) -> bool:
 
 
 def _too_small(connection: Connection, device: Device, size: Bytes, wanted: Bytes) -> DriverError:
-    """A file is as large as it is, and what is local to this host also. An array's answer may be late."""
+    """The size of a file or local device is final; an array may report a new size late."""
     if size >= connection.size and (device.file or connection.protocol == "local"):
         return OutOfRange(
             "capacity_range.required_bytes",
-            f"{wanted} is more than the {size} bytes that the volume has ({device.path})",
+            f"volume has {size} bytes, less than the required {wanted} ({device.path})",
         )
-    return HostError(f"{device.path} shows {size} bytes after the growth, at least {wanted} were expected")
+    return HostError(f"{device.path} has {size} bytes after the expansion; expected at least {wanted}")
 
 
 def _attached_files() -> tuple[str, ...]:
@@ -352,41 +353,41 @@ def _attached_files() -> tuple[str, ...]:
 
 
 def _plain(info: dict[str, Any]) -> dict[str, object]:
-    """What of os-brick's description can be kept in a record."""
+    """The parts of os-brick's device info that a record can store."""
     return {key: value for key, value in info.items() if isinstance(value, (str, int, float, bool, list))}
 
 
 def _quietly(call: Callable[..., object], *arguments: object, **options: object) -> None:
-    """Undo without hiding the error that made it necessary."""
+    """Undo without hiding the original error."""
     with contextlib.suppress(Exception):
         call(*arguments, **options)
 
 
 def _take_over_size(device: Device) -> Bytes:
-    """Of a loop device. What it shows is no answer while its file is out of reach: the file may be larger by now."""
+    """Refresh a loop device's size. Its current size is not valid while its file is unreachable: the file may have grown."""
     try:
-        # NFS looks again at each open. A pipe in the file's place would be waited for.
+        # NFS revalidates the size at each open. O_NONBLOCK prevents waiting on a pipe in place of the file.
         with kernel.opened(device.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK):
             return devices.refresh_size(device.path)
     except OSError as error:
-        raise HostError(f"the new size of {device.path} is unknown: {device.file}: {error.strerror}") from None
+        raise HostError(f"cannot read the new size of {device.path}: {device.file}: {error.strerror}") from None
 
 
 @contextlib.contextmanager
-def _in_words(doing: str, connection: Connection) -> Iterator[None]:
-    """os-brick's errors as ours, with its message. Neither they nor its log show secrets of the connection."""
+def _in_words(verb: str, connection: Connection) -> Iterator[None]:
+    """Raise os-brick's errors as HostError with its message. Hides the connection's secrets in errors and log."""
     with redact.hiding(redact.secrets_in(connection.data)):
         try:
             yield
         except DriverError:
             raise
         except Exception as error:
-            text = f"{doing} volume {connection.volume_id} by {connection.protocol}: {_said(error)}"
+            text = f"cannot {verb} volume {connection.volume_id} ({connection.protocol}): {_described(error)}"
             raise HostError(redact.known(text)) from None
 
 
-def _said(error: Exception) -> str:
-    """A failed command in one line; anything else with its kind, which is often all that it says."""
+def _described(error: Exception) -> str:
+    """A failed command in one line; other errors with their type, since the message is often empty."""
     if hasattr(error, "exit_code") and hasattr(error, "cmd"):
         output = (getattr(error, "stderr", "") or getattr(error, "stdout", "") or "").strip()
         return f"{error.cmd}: exit code {error.exit_code}" + (f": {output}" if output else "")

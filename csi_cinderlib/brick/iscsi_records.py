@@ -1,8 +1,8 @@
-"""Passwords for iscsid, put into its own records: an argument of `iscsiadm` can be read by every user of the host while it runs.
+"""Write CHAP passwords to open-iscsi's records, since every user of the host can read the arguments of a running `iscsiadm`.
 
-os-brick sets them by `iscsiadm --op update -n node.session.auth.password -v PASSWORD`. iscsiadm takes them from nowhere else (open-iscsi
-2.1), but all that it does is to write a line to a file for root alone, which it and iscsid read at the login. This adds that line.
-A later line of a record overrides an earlier one, and the next update by iscsiadm puts the record in order.
+os-brick sets them with `iscsiadm --op update -n node.session.auth.password -v PASSWORD`, the only way that iscsiadm supports
+(open-iscsi 2.1). iscsiadm only writes a line to a file that root alone can read, and reads it at login. This module adds that
+line. A later line of a record overrides an earlier one, and the next update by iscsiadm removes the duplicate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from csi_cinderlib.brick import tools
 from csi_cinderlib.host import kernel, resolving
 
 HOMES = ("etc/iscsi", "var/lib/iscsi")
-"""Where distributions have iscsiadm keep records: Debian, Ubuntu, SUSE and Flatcar there, Red Hat and its kin here."""
+"""The directories of iscsiadm's records: the first on Debian, Ubuntu, SUSE and Flatcar, the second on Red Hat and derivatives."""
 _PASSWORD = re.compile(r"\.auth\.password(_in)?$")
 _PORTAL = re.compile(
     r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<address>[^,\[\]:]+|[^,\[\]]*:[^,\[\]]*:[^,\[\]]*?))(?::(?P<port>\d+))?(?:,-?\d+)?"
@@ -35,8 +35,8 @@ class Update:
     """A command that sets passwords.
 
     Attributes:
-        argv: the command without them; it sets what else there is.
-        passwords: lines of a record.
+        argv: the command without the passwords; it sets the other values.
+        passwords: the lines for the record.
     """
 
     argv: tuple[str, ...]
@@ -48,7 +48,7 @@ class Update:
 
 
 def parse(argv: tuple[str, ...]) -> Update:
-    """Raises ValueError, without showing it, for a password that open-iscsi would not read from a line as it is."""
+    """Raises ValueError, without the password, if open-iscsi could not read the password back from a line."""
     rest: list[str] = []
     passwords: list[str] = []
     items = iter(argv)
@@ -61,30 +61,30 @@ def parse(argv: tuple[str, ...]) -> Update:
 
 
 LONGEST = 255
-"""Bytes of a password: open-iscsi 2.1 reads a line's value into 256, whatever its length, over what lies behind them."""
+"""Bytes of a password: open-iscsi 2.1 reads a value into a buffer of 256 bytes without checking its length."""
 
 
 def _line(password: str) -> str:
     problem = ""
     if any(ord(char) < 32 or ord(char) == 127 for char in password):
-        problem = "has a control character"
+        problem = "contains a control character"
     elif password != password.strip(" "):
-        problem = "begins or ends with a blank"
+        problem = "begins or ends with a space"
     elif (size := len(password.encode())) > LONGEST:
-        problem = f"has {size} bytes, more than {LONGEST}"
+        problem = f"is {size} bytes long, more than {LONGEST}"
     if problem:
-        raise ValueError(f"the CHAP password {problem}, which iscsid's records cannot hold")
+        raise ValueError(f"CHAP password {problem}; open-iscsi cannot store it")
     return password
 
 
 def store(update: Update, root: str = "") -> None:
-    """Add the passwords to every record that the command names.
+    """Add the passwords to every record that the command selects.
 
     Args:
-        root: the file system in which iscsiadm runs; "" is the host's where the host's iscsiadm is run, else this process's.
+        root: the root of iscsiadm's file system; "" is the host's if the host's iscsiadm is used, else this process's.
 
     Raises:
-        NoRecord: there is none, or iscsiadm keeps its records at another place; names those that were looked at.
+        NoRecord: no record was found; names the directories searched.
         OSError: a record cannot be written.
     """
     root = root or (str(tools.HOST_ROOT) if tools.of_host("iscsiadm") else "/")
@@ -95,11 +95,11 @@ def store(update: Update, root: str = "") -> None:
             _append(record, lines)
             count += 1
     if not count:
-        raise NoRecord(f"No records found below {' or '.join(f'/{home}' for home in HOMES)}, where iscsiadm keeps them")
+        raise NoRecord(f"No records found in {' or '.join(f'/{home}' for home in HOMES)}")
 
 
 def _records(root: str, home: str, argv: tuple[str, ...]) -> Iterator[int]:
-    """Each opened for appending, while the caller looks at it."""
+    """Open each record for appending."""
     is_node = _option(argv, "-m") == "node"
     where = f"{home}/nodes/{_plain(_option(argv, '-T'))}" if is_node else f"{home}/send_targets"
     wanted = _portal(_option(argv, "-p"))
@@ -111,7 +111,7 @@ def _records(root: str, home: str, argv: tuple[str, ...]) -> Iterator[int]:
 
 
 def _below(directory: int, name: str) -> Iterator[int]:
-    """The record itself, or, where it is a directory, those in there: one for each interface."""
+    """The record itself, or the records in a directory: one for each interface."""
     state = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if not stat.S_ISDIR(state.st_mode):
         with _opened_at(directory, name, os.O_WRONLY | os.O_APPEND) as record:
@@ -131,7 +131,7 @@ def _append(record: int, lines: bytes) -> None:
     if not stat.S_ISREG(state.st_mode):
         return
     if state.st_mode & 0o077:
-        os.fchmod(record, 0o600)  # before there is something to read
+        os.fchmod(record, 0o600)  # before the password is written
     kernel.write(record, lines)
 
 
@@ -158,14 +158,14 @@ def _option(argv: tuple[str, ...], name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """Raises NoRecord for a name that no record has, since it would lead elsewhere."""
+    """Raises NoRecord for a name that would lead to a different directory."""
     if not name or "/" in name or name in (".", ".."):
         raise NoRecord("No records found")
     return name
 
 
 def _portal(text: str) -> tuple[str, str]:
-    """Address and port as the names of records have them. Raises NoRecord."""
+    """Address and port as in the names of records. Raises NoRecord."""
     found = _PORTAL.fullmatch(text)
     if found is None:
         raise NoRecord("No records found")

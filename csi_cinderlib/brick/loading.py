@@ -1,17 +1,17 @@
-"""Brings in os-brick, as little of it as a protocol needs and no earlier than that: 26 MB and 0.3 s instead of 62 MB and 1.4 s.
+"""Import os-brick on demand, and only the parts that a protocol needs: 26 MB and 0.3 s instead of 62 MB and 1.4 s.
 
-`os_brick.initiator.connector` imports every connector there is, VMware's with its SOAP stack among them, so the protocol's
-own module is imported instead, by the map below.
+`os_brick.initiator.connector` imports every connector, including VMware's with its SOAP stack. The map below therefore names
+each protocol's own module.
 
-What is touched of other libraries, each row with its reason and the test that holds it:
+Changes to other libraries, each with its reason and test:
 
 | what | reason | seen with | test |
 | --- | --- | --- | --- |
-| `import eventlet` fails while os-brick is imported, unless it is loaded already | `oslo_privsep.daemon` imports it only to ask whether it has patched anything: 19 MB | oslo.privsep 3.11 | test_no_connector_loads_eventlet |
-| os-brick's two privsep contexts work in process (`set_client_mode(False)`, their own switch) | a node is root: no daemon, no sudo | os-brick 7.1 | test_privileged_calls_run_in_this_process |
+| `import eventlet` fails while os-brick is imported, unless it is loaded already | `oslo_privsep.daemon` imports it only to check whether it has patched anything: 19 MB | oslo.privsep 3.11 | test_no_connector_loads_eventlet |
+| os-brick's two privsep contexts work in process (`set_client_mode(False)`, their own switch) | a node runs as root: no daemon, no sudo | os-brick 7.1 | test_privileged_calls_run_in_this_process |
 | oslo.service is told to use threads (its own hook) | Fibre Channel's connector needs its looping call | oslo.service 4 | test_every_protocol_of_os_brick_has_its_class |
 | `os_brick.lock_path` gets a default (its own option) | external locks need a directory | os-brick 7.1 | test_locks_lie_in_the_state_directory |
-| an iSCSI connector polls for its new disk (`poll_for_disks`) | it sleeps for a second per attach, with its lock held | os-brick 7.1 | test_a_disk_is_found_while_the_kernel_still_probes_it |
+| an iSCSI connector polls for its new disk (`poll_for_disks`) | it sleeps for a second per attach while holding its lock | os-brick 7.1 | test_a_disk_is_found_while_the_kernel_still_probes_it |
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def class_path(protocol: str, machine: str | None = None) -> str:
     """os-brick's class for a protocol on a machine's architecture (this one's by default).
 
     Raises:
-        Unsupported: os-brick knows no such protocol there; lists those that it knows.
+        Unsupported: os-brick does not support the protocol on that machine; lists those that it supports.
     """
     machine = machine or platform.machine()
     known = _ON_S390 if machine.startswith("s390") else _ON_PPC64 if machine.startswith("ppc64") else CONNECTORS
@@ -82,15 +82,15 @@ def class_path(protocol: str, machine: str | None = None) -> str:
         return _HOME + known[protocol]
     except KeyError:
         raise Unsupported(
-            f"no volume of protocol {protocol!r} can be attached on a {machine} node; known are {', '.join(sorted(known))}"
+            f"unsupported protocol {protocol!r} on a {machine} node; supported: {', '.join(sorted(known))}"
         ) from None
 
 
 def connector_class(protocol: str, *, lock_dir: Path, machine: str | None = None) -> Any:
-    """os-brick's connector class of a protocol, with os-brick made ready at the first call.
+    """os-brick's connector class for a protocol. The first call sets up os-brick.
 
     Raises:
-        Unsupported: os-brick knows no such protocol.
+        Unsupported: os-brick does not support the protocol.
         HostError: a Python package that it needs is not installed.
     """
     module, _, name = class_path(protocol, machine).rpartition(".")
@@ -101,11 +101,11 @@ def connector_class(protocol: str, *, lock_dir: Path, machine: str | None = None
                 _prepare_looping_calls()
             return getattr(importlib.import_module(module), name)
         except ImportError as error:
-            raise HostError(f"{protocol} volumes cannot be attached here: {error}") from error
+            raise HostError(f"cannot attach {protocol} volumes on this host: {error}") from error
 
 
 def prepare(lock_dir: Path) -> None:
-    """Set os-brick up for this process; what somebody set before stays."""
+    """Set up os-brick for this process; options that are set already are kept."""
     import os_brick.privileged
     from oslo_config import cfg
 
@@ -122,13 +122,13 @@ def _prepare_looping_calls() -> None:
 
 
 def poll_for_disks(connector: Any) -> None:
-    """Let this one iSCSI connector find a new disk as soon as the kernel and udev show it, where os-brick sleeps for a second.
+    """Let this iSCSI connector find a new disk as soon as the kernel and udev show it, instead of sleeping for a second.
 
-    It looks for the disk right after a scan, and for its WWN right after it found the disk (`ISCSIConnector._connect_vol` and
-    `_connect_single_volume`, os-brick 7.1). The kernel still probes the disk at the first moment and udev has not linked it at the
-    second, so both looks fail on a healthy host. Each failure costs a sleep of one second, with the lock held that serializes all
-    attaches of the host. Here the first of each look polls for at most that second instead; later looks and the rescans between
-    them stay os-brick's own.
+    os-brick looks for the disk right after a scan, and for its WWN right after it found the disk (`ISCSIConnector._connect_vol` and
+    `_connect_single_volume`, os-brick 7.1). At the first look the kernel is still probing the disk, and at the second udev has not
+    linked it yet, so both fail on a healthy host. After each failure os-brick sleeps for one second while it holds the lock that
+    serialises all attaches on the host. Here, the first of each look polls for up to one second instead. Later looks and the rescans
+    between them are unchanged.
     """
     scsi = connector._linuxscsi
     for name in _LOOKS:
@@ -136,7 +136,7 @@ def poll_for_disks(connector: Any) -> None:
 
 
 def _polled(look: Callable[..., Any]) -> Callable[..., Any]:
-    """Poll when called with new arguments; look once when they are known."""
+    """Poll on the first call with given arguments; look only once on later calls."""
     known: set[str] = set()
 
     def polled(*arguments: Any, **options: Any) -> Any:

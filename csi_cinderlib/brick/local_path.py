@@ -1,4 +1,4 @@
-"""Volumes that are there already: a device node, or a file that the initiator puts on a loop device."""
+"""Volumes that already exist on this host: a device node, or a file that the initiator attaches to a loop device."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from csi_cinderlib.errors import InvalidRequest
 
 
 class Connector(Protocol):
-    """What this package uses of os-brick's connectors."""
+    """The part of os-brick's connectors that this package uses."""
 
     def connect_volume(self, connection_properties: dict[str, Any]) -> dict[str, Any]:
-        """Attach; the answer has the device's `path`."""
+        """Attach; the result contains the device's `path`."""
 
     def disconnect_volume(
         self,
@@ -21,14 +21,14 @@ class Connector(Protocol):
         force: bool = False,
         ignore_errors: bool = False,
     ) -> None:
-        """Detach; `force` goes on after a failed flush."""
+        """Detach; `force` continues after a failed flush."""
 
     def extend_volume(self, connection_properties: dict[str, Any]) -> int | None:
-        """Take over the new size."""
+        """Refresh the device's size."""
 
 
 class LocalPath:
-    """os-brick's LocalConnector and GPFSConnector without os-brick: it hands back a path, which is not worth 26 MB."""
+    """Replaces os-brick's LocalConnector and GPFSConnector, which only return a path but would cost 26 MB."""
 
     def connect_volume(self, connection_properties: dict[str, Any]) -> dict[str, Any]:
         return {"type": "local", "path": path_in(connection_properties)}
@@ -49,8 +49,8 @@ class LocalPath:
 
 
 def path_in(data: dict[str, Any]) -> str:
-    """The path in a `local` connection. Raises InvalidRequest when there is none."""
+    """The path in a `local` connection. Raises InvalidRequest if it is missing."""
     path = data.get("device_path") or data.get("path")
     if not isinstance(path, str) or not path.startswith("/"):
-        raise InvalidRequest("publish_context", "a local connection needs an absolute device_path")
+        raise InvalidRequest("publish_context", "device_path of a local connection must be an absolute path")
     return path

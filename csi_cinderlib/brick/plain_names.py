@@ -1,7 +1,7 @@
-"""What of a connection becomes part of a path on this host, a line of a file, or a word that `mount` takes. Pure.
+"""Check the values of a connection that os-brick uses in paths, lines of files, or arguments of `mount`. Pure.
 
-os-brick 7.1 joins these with its own directories and writes them into files as they are. A name with a slash, a line break or a
-leading dash could reach, write or mount anything there.
+os-brick 7.1 joins them with its own directories and writes them to files without escaping. A name with a slash, a line break or
+a leading dash could read, write or mount other files of this host.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _WORD = re.compile(r"(?!-|\.{1,2}$)[^/\s\0-\x1f]+")
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _HOST = re.compile(r"[\[\]A-Za-z0-9.:,%_-]+")
 _KEYRING = re.compile(r"|\[client\.[^\]\s/]+\]|key\s*=\s*[^\s\\]+|caps\s+\w+\s*=\s*[^\\]*")
-"""A line of what Ceph keeps of a user; another one would be an option of its client."""
+"""A line of a Ceph keyring; any other line would be an option of the Ceph client."""
 _OF_THIS_HOST = frozenset(
     "bind rbind move remount loop offset sizelimit x-mount.subdir private rprivate shared rshared slave rslave unbindable runbindable "
     "log-file dump-fuse volfile pid-file".split()
 )
-"""Options by which `mount` shows what this host has, whatever the file system's type, and by which GlusterFS reads or writes its files."""
+"""Options that make `mount` expose this host's files, with any file system type, or GlusterFS read or write them."""
 _VERITY = "verity."
-"""How those begin that name devices and files for dm-verity."""
+"""The prefix of options that name devices and files for dm-verity."""
 
 
 def check(protocol: str, data: Mapping[str, Any]) -> None:
-    """Raises InvalidRequest for a name that is more than a name."""
+    """Raises InvalidRequest for a value with forbidden characters."""
     if protocol in SHARES:
         _check_share(data)
     elif known := _CHECKS.get(protocol):
@@ -68,7 +68,7 @@ def _check_lightos(data: Mapping[str, Any]) -> None:
             "transport_type",
             "target_portal",
             "target_port",
-        ):  # words of a line that is written for their client
+        ):  # words of a line in the client's configuration
             _require(isinstance(node, Mapping) and _HOST.fullmatch(str(node.get(key))), f"lightos_nodes.{key}")
 
 
@@ -82,7 +82,7 @@ def _check_iscsi(data: Mapping[str, Any]) -> None:
     for key in ("target_portal", "target_portals"):
         _require(all(_HOST.fullmatch(str(item)) for item in _list(data.get(key))), key)
     for key in ("target_lun", "target_luns"):
-        # The disk is looked for below its session in /sys, by a path that ends in the LUN: `0/../..` or `*` would be another disk.
+        # os-brick searches /sys below the session by a path that ends in the LUN: `0/../..` or `*` would match another disk.
         _require(all(_NUMBER.fullmatch(str(item)) for item in _list(data.get(key))), key)
 
 
@@ -102,4 +102,6 @@ def _list(value: object) -> Iterable[object]:
 
 def _require(holds: object, key: str) -> None:
     if not holds:
-        raise InvalidRequest("publish_context", f"{key!r} of the connection is not a plain name")
+        raise InvalidRequest(
+            "publish_context", f"{key!r} of the connection contains forbidden characters or an invalid value"
+        )

@@ -1,5 +1,4 @@
-"""This host's connector properties, as os-brick would tell them, read without loading os-brick: a node that attaches nothing
-yet stays small."""
+"""This host's connector properties as os-brick returns them, without loading os-brick, to keep an idle node small."""
 
 from __future__ import annotations
 
@@ -18,12 +17,12 @@ _INITIATOR = re.compile(r"^InitiatorName\s*=\s*(\S+)", re.MULTILINE)
 def connector_properties(
     *, host: str = "", ip: str = "", multipath: bool = False, enforce_multipath: bool = False, root: Path = Path("/")
 ) -> dict[str, object]:
-    """What a driver needs to know of this host to export a volume to it.
+    """The properties of this host that a driver needs to export a volume to it.
 
     Args:
-        host: "" is the host's name.
-        ip: the address that storage sees; "" is that of the default route.
-        root: where /etc and /sys are looked for.
+        host: defaults to the host name.
+        ip: the address that the storage sees; defaults to the source address of the default route.
+        root: the directory that contains /etc and /sys.
     """
     found: dict[str, object] = {
         "platform": platform.machine(),
@@ -44,7 +43,7 @@ def connector_properties(
 
 
 def default_address() -> str:
-    """The source address of the default route; nothing is sent. The loopback address when there is none."""
+    """The source address of the default route, or the loopback address if there is none. Sends nothing."""
     for family, far, fallback in ((socket.AF_INET, "192.0.2.1", ""), (socket.AF_INET6, "2001:db8::1", "127.0.0.1")):
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -82,7 +81,7 @@ def _nvme(root: Path) -> dict[str, object]:
 
 
 def ensure_nvme_identity(root: Path = Path("/")) -> None:
-    """Give this host an NVMe name and id of its own where nvme-cli left none (os-brick does the same), so that they never change.
+    """Create a permanent NVMe host name and host id if nvme-cli has not done so, as os-brick does.
 
     Raises:
         OSError: /etc/nvme cannot be written.

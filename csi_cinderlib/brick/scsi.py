@@ -1,4 +1,4 @@
-"""SCSI disks below a volume: its paths, a rescan of each, and what each really is right now (promises 2 and 13)."""
+"""SCSI disks below a volume: its paths, their rescan, and their current identity (promises 2 and 13)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _RESIZE_SECONDS = 30.0
 _CLAIM_SECONDS = 2.0
 _CLAIM_INTERVAL = 0.02
 _CLAIM_LOOKS = 8
-"""At least. Where these take long, so does what multipathd does before it lists a disk."""
+"""The minimum number of checks. If checks are slow, multipathd also takes longer to list a disk."""
 _MULTIPATHD = "\0/org/kernel/linux/storage/multipathd"
 _BUSY_SECONDS = 3.0
-"""For udev and multipathd to let go of a map that they look at."""
+"""The time for udev and multipathd to release a map."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """One path to a volume, `sdb` say."""
+    """One path to a volume, such as `sdb`."""
 
     name: str
     where: Path
@@ -40,7 +40,7 @@ class Disk:
 
     @property
     def state(self) -> str:
-        """The kernel's word: "running", "offline", "transport-offline", "blocked" ..."""
+        """The kernel's state: "running", "offline", "transport-offline", "blocked", ..."""
         try:
             return (self.where / "device" / "state").read_text().strip()
         except OSError:
@@ -48,8 +48,8 @@ class Disk:
 
 
 def disks(device: str) -> tuple[Disk, ...]:
-    """The SCSI disks below a device: itself, or the paths of a multipath map; none for anything else."""
-    with kernel.named(f"paths of {device}"):
+    """The SCSI disks of a device: itself, or the paths of a multipath map; empty for other devices."""
+    with kernel.named(f"cannot read the paths of {device}"):
         where = identities.sysfs(device)
         below = sorted((where / "slaves").iterdir()) if (where / "dm").is_dir() else [where]
         resolved = [item.resolve() for item in below]
@@ -57,21 +57,21 @@ def disks(device: str) -> tuple[Disk, ...]:
 
 
 def wwid(device: str) -> str:
-    """The name of a SCSI disk, or of the disks below a map, as the kernel read it from VPD page 0x83; "" when it has none.
+    """The name of a SCSI disk, or of a map's disks, as the kernel read it from VPD page 0x83; "" if it has none.
 
     Raises:
-        HostError: there is no such device.
+        HostError: the device does not exist.
     """
     for disk in disks(device):
-        with contextlib.suppress(OSError):  # the page is missing, or the path went away
+        with contextlib.suppress(OSError):  # the page or the path is missing
             if name := identities.designator((disk.where / "device" / "vpd_pg83").read_bytes()):
                 return name
     return ""
 
 
 def map_name(device: str) -> str:
-    """The name of a device-mapper device, or "" when it is none."""
-    with kernel.named(f"map of {device}"):
+    """The name of a device-mapper device; "" for other devices."""
+    with kernel.named(f"cannot read the map name of {device}"):
         try:
             return (identities.sysfs(device) / "dm" / "name").read_text().strip()
         except FileNotFoundError:
@@ -79,8 +79,8 @@ def map_name(device: str) -> str:
 
 
 def map_over(device: str) -> str:
-    """The multipath map that has taken this disk, or "": multipathd may claim every disk as it comes (promise 21)."""
-    with kernel.named(f"holders of {device}"):
+    """The multipath map that uses this disk, or "": multipathd may claim any new disk (promise 21)."""
+    with kernel.named(f"cannot read the holders of {device}"):
         for holder in sorted((identities.sysfs(device) / "holders").iterdir()):
             if (holder / "dm" / "uuid").read_text().startswith("mpath-"):
                 return f"/dev/{holder.name}"
@@ -88,11 +88,10 @@ def map_over(device: str) -> str:
 
 
 def settled_map(device: str) -> str:
-    """`map_over`, once multipathd has seen a new disk and has taken it or not.
+    """`map_over`, after multipathd has seen a new disk and decided whether to use it.
 
-    It does so some moments after the kernel shows the disk. What looks at the disk in between fails ("in use") or, worse,
-    succeeds below the map. A disk that its configuration excludes is waited for in vain, as long as it takes multipathd at most
-    to see one.
+    multipathd does so shortly after the kernel shows the disk. Using the disk before that fails ("in use") or, worse, succeeds below
+    the map. For a disk excluded by multipathd's configuration, this waits for the maximum time that multipathd needs to see a disk.
     """
     found = map_over(device)
     if found or map_name(device) or not disks(device) or not _multipathd_runs():
@@ -110,15 +109,15 @@ def settled_map(device: str) -> str:
 
 
 def _is_seen_by_multipathd(device: str) -> bool:
-    """Whether it lists the disk among its paths. It makes the map in the same step, so there is one by now, or there will be none."""
-    with contextlib.suppress(HostError):  # it is not installed here, or busy
+    """Whether multipathd lists the disk among its paths. It creates a map in the same step, so no map will follow later."""
+    with contextlib.suppress(HostError):  # multipathd is not installed, or is busy
         said = commands.run(["multipathd", "show", "paths", "raw", "format", "%d"], timeout=_CLAIM_SECONDS).stdout
         return Path(device).name in said.split()
     return False
 
 
 def _multipathd_runs() -> bool:
-    """By its socket, which a node in a container reaches as well, since it is in the host's network namespace."""
+    """Checks its socket, which a node in a container can also reach, since it uses the host's network namespace."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
         client.connect(_MULTIPATHD)
         return True
@@ -126,29 +125,29 @@ def _multipathd_runs() -> bool:
 
 
 def stop_queueing(device: str) -> None:
-    """Let I/O to a map without a working path fail now: by its configuration it may wait for a path for ever."""
+    """Fail the I/O of a map without a working path. Depending on its configuration, it may otherwise wait forever."""
     with contextlib.suppress(HostError):
         if name := map_name(device):
             commands.run(["multipathd", "disablequeueing", "map", name], timeout=_RESIZE_SECONDS)
 
 
 def take_offline(device: str) -> None:
-    """Let every path fail whatever it is asked, until it is deleted and found anew; nothing happens to other devices.
+    """Fail all I/O on every path of the device until the path is deleted and found again. Other devices are not affected.
 
     Raises:
-        HostError: a path that works, or may work again, cannot be taken offline.
+        HostError: a path that works, or may recover, cannot be taken offline.
     """
     for disk in disks(device):
         if disk.state in ("running", "blocked", "quiesce"):
-            with kernel.named(f"taking {disk.name} offline"):
-                (disk.where / "device" / "state").write_text("offline\n")  # the kernel compares up to the line's end
+            with kernel.named(f"cannot take {disk.name} offline"):
+                (disk.where / "device" / "state").write_text("offline\n")  # the kernel compares up to the newline
 
 
 def remove_map(device: str) -> None:
-    """Take away a map: one whose paths all vanished before it is not found by its paths any more (promise 5).
+    """Remove a map. A map whose paths have all disappeared cannot be found by its paths (promise 5).
 
     Raises:
-        HostError: something uses it.
+        HostError: the map is in use.
     """
     name = map_name(device)
     deadline = time.monotonic() + _BUSY_SECONDS
@@ -156,25 +155,25 @@ def remove_map(device: str) -> None:
         if not commands.run(["multipath", "-f", name], timeout=_RESIZE_SECONDS, ok=(0, 1)).code or not map_name(device):
             return
         if time.monotonic() > deadline:
-            raise HostError(f"the multipath map {name} is in use and cannot be removed")
+            raise HostError(f"cannot remove the multipath map {name}: it is in use")
         time.sleep(0.5)
 
 
 def rescan(device: str, expected: Bytes) -> None:
-    """Make every path show its new size, then the multipath map on top.
+    """Refresh the size of every path, then of the multipath map.
 
     Raises:
-        HostError: a path is down or still shows less than expected: a map that is larger than one of its paths fails
-            writes as soon as that path is used. The caller retries when the path is back.
+        HostError: a path is down or still shows less than expected. If a map were larger than one of its paths, writes through
+            that path would fail. The caller retries when the path has recovered.
     """
     paths = disks(device)
-    with kernel.named(f"rescanning {device}"):
+    with kernel.named(f"cannot rescan {device}"):
         for disk in paths:
             (disk.where / "device" / "rescan").write_text("1")
         short = [f"{disk.name} ({disk.state}, {disk.size} bytes)" for disk in paths if disk.size < expected]
     if short:
         raise HostError(
-            f"{device} cannot grow to {expected} bytes yet: {', '.join(short)} of {len(paths)} paths lag behind"
+            f"{device}: {len(short)} of {len(paths)} paths do not show the new size of {expected} bytes yet: {', '.join(short)}"
         )
     if paths and (name := map_name(device)):
         _resize_map(name)
@@ -183,20 +182,20 @@ def rescan(device: str, expected: Bytes) -> None:
 def _resize_map(name: str) -> None:
     deadline = time.monotonic() + _RESIZE_SECONDS
     while True:
-        # It exits with 0 also when it says "fail" or "timeout"; the latter while it reads its configuration again.
+        # The exit code is 0 even if the output is "fail" or "timeout"; the latter while multipathd reloads its configuration.
         said = commands.run(["multipathd", "resize", "map", name], timeout=_RESIZE_SECONDS).stdout.strip()
         if "timeout" not in said or time.monotonic() > deadline:
             break
         time.sleep(0.5)
     if "fail" in said or "timeout" in said:
-        raise HostError(f"multipathd does not resize the map {name}: {said}")
+        raise HostError(f"cannot resize the multipath map {name}: multipathd: {said}")
 
 
 def stale(device: str) -> tuple[str, ...]:
-    """Paths that are not what the kernel remembers: the array put another volume behind that address.
+    """Paths whose disk differs from the disk recorded by the kernel: the array reused the address for another volume.
 
-    The kernel reads a disk's name once, when it finds the disk; this asks the disk itself. One that does not answer, or has
-    no name, is not counted: connecting to it fails in words of its own.
+    The kernel reads a disk's name only once, when it finds the disk; this function queries the disk. Disks that do not answer or
+    have no name are not included: connecting to them fails with its own error.
     """
     return tuple(disk.name for disk in disks(device) if disk.state == "running" and _differs(disk))
 
@@ -240,7 +239,7 @@ class _SgIo(ctypes.Structure):
 
 
 def _inquire(device: str, page: int, *, seconds: int = 5) -> bytes:
-    """A vital product data page, from the disk. Raises OSError when it does not answer."""
+    """Read a vital product data page from the disk. Raises OSError if the disk does not answer."""
     length = 252
     command = ctypes.create_string_buffer(bytes((0x12, 1, page, 0, length, 0)), 6)
     data = ctypes.create_string_buffer(length)
@@ -261,5 +260,5 @@ def _inquire(device: str, page: int, *, seconds: int = 5) -> bytes:
         kernel.ioctl(fd, _SG_IO, buffer)
     answer = _SgIo.from_buffer_copy(buffer)
     if answer.status or answer.host_status or answer.driver_status & 7:
-        raise OSError(f"{device} refuses the inquiry (status {answer.status}, host {answer.host_status})")
+        raise OSError(f"{device} rejected the SCSI inquiry (status {answer.status}, host {answer.host_status})")
     return data.raw[: length - answer.resid]

@@ -1,6 +1,7 @@
-"""The programs that each protocol needs, where to get them, and whether they are there.
+"""The programs that each protocol needs, their packages, and whether they are installed.
 
-In the node's image some are links to `host-tool` (deploy/host-tool), which runs the host's: there they are looked for on the host.
+In the node's image some are links to `host-tool` (deploy/host-tool), which runs the host's program; these are searched for on the
+host.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from csi_cinderlib.host import commands
 Which = Callable[[str], str | None]
 
 PROTOCOLS = ("iscsi", "fibre_channel", "nvmeof", "nfs", "rbd")
-"""Those that are looked at where no volume asks for one: by `doctor`, and when a node starts."""
+"""The protocols checked by `doctor` and at node start."""
 
 HOST_ROOT = Path("/proc/1/root")
 """The host's file system, seen from a container that has the host's processes (hostPID)."""
 
 _FIRST_MOUNTS = Path("/proc/1/ns/mnt")
-"""The mount namespace of the first process in sight."""
+"""The mount namespace of the first visible process."""
 
 _HOST_TOOL = "host-tool"
 
@@ -41,7 +42,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "rbd": "ceph-common",
     }
 )
-"""Program to Debian package."""
+"""Debian packages by program."""
 
 _NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -61,55 +62,55 @@ _NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 MULTIPATH = ("multipath", "multipathd")
 SCSI = frozenset({"iscsi", "iser", "fibre_channel"})
-"""Protocols whose volumes are SCSI disks: of several paths, multipathd makes one map."""
+"""Protocols whose volumes are SCSI disks; multipathd combines their paths into one map."""
 
 
 def needed(protocol: str, *, multipath: bool = False) -> tuple[str, ...]:
-    """The programs without which a volume of that protocol cannot be attached."""
+    """The programs required to attach a volume with that protocol."""
     tools = _NEEDED.get(protocol, ())
     return (*tools, *MULTIPATH) if multipath and protocol in SCSI else tools
 
 
 def missing(tools: Iterable[str], which: Which | None = None) -> tuple[str, ...]:
-    """Those that cannot be run here: neither this file system nor, for those that `host-tool` runs, the host's has them."""
+    """The tools that cannot be run here. Tools run by `host-tool` must be installed on the host."""
     return tuple(tool for tool in tools if (which or _which)(tool) is None)
 
 
 def lacking(*, multipath: bool = False, which: Which | None = None) -> Mapping[str, tuple[str, ...]]:
-    """What is missing, by protocol, of those in PROTOCOLS that cannot be attached here."""
+    """The missing programs by protocol, for the protocols in PROTOCOLS."""
     found = {protocol: missing(needed(protocol, multipath=multipath), which) for protocol in PROTOCOLS}
     return {protocol: tools for protocol, tools in found.items() if tools}
 
 
 def of_host(tool: str) -> bool:
-    """Whether it is the host's program that runs here, with the host's configuration, from inside a container."""
+    """Whether this container runs the host's program, with the host's configuration."""
     path = _find(tool)
     return path is not None and Path(path).resolve().name == _HOST_TOOL
 
 
 def require(protocol: str, *, multipath: bool = False, which: Which | None = None) -> None:
-    """Make sure that a volume of that protocol can be attached here.
+    """Check that a volume can be attached with that protocol.
 
     Raises:
-        HostError: names each missing program and the Debian package that has it.
+        HostError: names each missing program and its Debian package.
     """
     if absent := missing(needed(protocol, multipath=multipath), which):
-        raise HostError(f"{protocol} volumes need {advice(absent)}")
+        raise HostError(f"{protocol} volumes require {advice(absent)}")
 
 
 def advice(tools: Iterable[str]) -> str:
-    """One clause about programs that are not there: "iscsiadm (Debian package open-iscsi), which this host lacks"."""
+    """A clause about missing programs: "iscsiadm (Debian package open-iscsi), which is not installed on this host"."""
     tools = tuple(tools)
     names = [f"{tool} (Debian package {PACKAGES[tool]})" if tool in PACKAGES else tool for tool in tools]
-    return f"{' and '.join(names)}, which {_who_lacks(tools)}"
+    return f"{' and '.join(names)}, which {_why_absent(tools)}"
 
 
-def _who_lacks(tools: tuple[str, ...]) -> str:
+def _why_absent(tools: tuple[str, ...]) -> str:
     if any(of_host(tool) for tool in tools):
         if not sees_host():
-            return "is the host's, out of reach from this container: it must be privileged and see the host's processes (hostPID)"
-        return "this host lacks: install it on the host itself, not in the container"
-    return "this image lacks" if _find(_HOST_TOOL) else "this host lacks"
+            return "this container cannot run on the host; the container must be privileged and use hostPID"
+        return "is not installed on this host; install it on the host itself, not in the container"
+    return f"is not installed {'in this image' if _find(_HOST_TOOL) else 'on this host'}"
 
 
 def _which(tool: str) -> str | None:
@@ -121,7 +122,7 @@ def _find(tool: str) -> str | None:
 
 
 def sees_host() -> bool:
-    """Whether the first process is the host's, and not this container's own."""
+    """Whether the first process is the host's, not the container's."""
     try:
         return HOST_ROOT.is_dir() and not os.path.samefile(_FIRST_MOUNTS, "/proc/self/ns/mnt")  # noqa: PTH121
     except OSError:
@@ -129,11 +130,11 @@ def sees_host() -> bool:
 
 
 def _on_host(tool: str) -> str | None:
-    """As `host-tool` looks for it."""
+    """The path that `host-tool` would run."""
     if not sees_host():
         return None
     for folder in commands.SEARCH_PATH.split(":"):
         path = Path(f"{HOST_ROOT}{folder}/{tool}")
-        if os.access(path, os.X_OK) or path.is_symlink():  # a link may lead to a place that is only right on the host
+        if os.access(path, os.X_OK) or path.is_symlink():  # a link may only resolve on the host
             return str(path)
     return None

@@ -1,4 +1,4 @@
-"""What drivers answer and raise, made fit for records and for another process."""
+"""Convert drivers' results and errors for records and for other processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from csi_cinderlib.errors import BackendUnavailable, DriverError, InUse
 from csi_cinderlib.model.records import Snapshot, Volume
 
 _IDS = frozenset({"provider_location", "provider_auth", "provider_id", "metadata"})
-"""Columns in which drivers keep what they find an object by."""
+"""Columns in which drivers store the ids of objects."""
 
 
 def plain(update: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def plain(update: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def told_by_name() -> Iterator[None]:
-    """Mark a failure of the block that may come from an object with the same name (`DriverError.name_exists`)."""
+    """Mark an error of the block that may be caused by an object of the same name (`DriverError.name_exists`)."""
     try:
         yield
     except DriverError as error:
@@ -35,7 +35,7 @@ def told_by_name() -> Iterator[None]:
 
 @contextmanager
 def ids_kept(work: Work, record: Volume | Snapshot, attempted: Any) -> Iterator[None]:
-    """When the block fails, write down the ids that the driver has put on Cinder's object without saving them: clean-up needs them."""
+    """If the block fails, save the ids that the driver set on Cinder's object without saving them; clean-up needs them."""
     try:
         yield
     except DriverError:
@@ -45,29 +45,31 @@ def ids_kept(work: Work, record: Volume | Snapshot, attempted: Any) -> Iterator[
 
 
 def put_ids(attempted: Any, update: Mapping[str, Any]) -> None:
-    """Put the ids of a driver's update on Cinder's object, so that `ids_kept` finds them if the rest of the answer is a failure."""
+    """Set the ids of a driver's update on Cinder's object, so that `ids_kept` finds them if the rest of the update is invalid."""
     for name in _IDS & update.keys():
-        with suppress(ValueError, TypeError):  # what is no text is told as a failure of its own
+        with suppress(ValueError, TypeError):  # other types than text are reported separately
             setattr(attempted, name, update[name])
 
 
 def _keep_ids(work: Work, record: Volume | Snapshot, attempted: Any) -> None:
-    """A record that another process has taken over meanwhile stays as it is."""
+    """Save the ids, unless another process has taken over the record."""
     changed = {name: value for name, value in versioned.changes(attempted).items() if name in _IDS}
 
     def is_own(current: Volume | Snapshot) -> bool:
         return (current.owner, current.status) == (record.owner, record.status)
 
     if isinstance(record, Volume):
-        work.change_volume(record.id, lambda one: update_volume(one, changed) if is_own(one) else one)
+        work.change_volume(record.id, lambda current: update_volume(current, changed) if is_own(current) else current)
     else:
-        work.change_snapshot(record.id, lambda one: update_snapshot(one, changed) if is_own(one) else one)
+        work.change_snapshot(
+            record.id, lambda current: update_snapshot(current, changed) if is_own(current) else current
+        )
 
 
 def failed_deletion(doomed: Any, record: Volume | Snapshot, error: DriverError, *, unfinished: bool) -> Outcome:
-    """What a failure says about the object. Raises it where it says nothing but that.
+    """The outcome of a failed deletion. Raises the error unless it means that the object is missing.
 
-    Drivers that know objects by the id that the array assigned answer a deletion without one as done, or do not find them.
+    Drivers that use ids assigned by the array report success for an object without an id, or do not find it.
     """
     missed = unfinished and bool(doomed.missed_id) and not isinstance(error, BackendUnavailable | InUse)
     if faults.is_missing(error.__cause__ or error, record):

@@ -1,4 +1,4 @@
-"""Why a storage could not be reached, from what the operating system, TLS and SSH said below a driver's own error."""
+"""Find why a storage is unreachable, from the operating system, TLS and SSH errors behind a driver's error."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _REASONS = {
     errno.ENETUNREACH: ("network is unreachable", ": {place}"),
     errno.ETIMEDOUT: ("timed out", ": {place}"),
 }
-"""Each reason, and what follows it where the place is known."""
-_LOGIN = ("login refused", " by {place}; is the user name, the password or the key right?")
+"""The reason, and the text that follows if the address is known."""
+_LOGIN = ("login refused", " by {place}; check the user name, the password and the key")
 _NO_SSH = ("no SSH server answers", " at {place}")
 _NO_SSH_MESSAGES = ("No existing session", "Error reading SSH protocol banner")
-"""What paramiko says of a server that is silent, or no SSH server."""
+"""paramiko's messages for a server that does not answer or is not an SSH server."""
 _PLACE = re.compile(r"host='(?P<host>[^']{1,255})', port=(?P<port>\d{1,5})")
-"""In the messages of urllib3's pools."""
+"""The address in messages of urllib3's pools."""
 _LONGEST_CHAIN = 30
 _UNKNOWN = ("", "")
 
 
 def connection_cause(error: BaseException) -> str:
-    """Why there was no connection, and to where, as a clause; "" if nobody said why, or the error says it itself."""
+    """The reason and address of a failed connection, as a clause; "" if unknown, or if the error already contains it."""
     chain = list(_chain(error))
     place = next(filter(None, map(_place, chain)), "")
     said = str(error).lower()
@@ -53,7 +53,7 @@ def _reason(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ssl.SSLError):
         return f"TLS: {getattr(error, 'reason', '') or error}", " at {place}"
     if isinstance(error, socket.gaierror):
-        return error.strerror or "the name is not known", ": {place}"
+        return error.strerror or "name resolution failed", ": {place}"
     if isinstance(error, TimeoutError):
         return _REASONS[errno.ETIMEDOUT]
     if isinstance(error, OSError) and error.errno in _REASONS:
@@ -86,7 +86,7 @@ def _host(place: str) -> str:
 
 
 def _ssh_place(error: BaseException) -> tuple[Any, Any]:
-    """Where paramiko was told to connect to. Its errors do not say it, apart from one that names addresses."""
+    """The address that paramiko was to connect to. Only one of its errors contains addresses."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "connect" and frame.f_globals.get("__name__") == "paramiko.client":
             return frame.f_locals.get("hostname"), frame.f_locals.get("port")
@@ -94,7 +94,7 @@ def _ssh_place(error: BaseException) -> tuple[Any, Any]:
 
 
 def _by_address(error: BaseException) -> dict[Any, BaseException]:
-    """What paramiko tells of each address of the host, where it could not connect to any."""
+    """paramiko's error for each address of the host, if it could not connect to any."""
     errors = getattr(error, "errors", None)
     is_ours = type(error).__name__ == "NoValidConnectionsError" and isinstance(errors, dict)
     return errors if is_ours else {}  # type: ignore[return-value]  # as paramiko documents it

@@ -1,9 +1,8 @@
-"""A Cinder driver in this process: how it comes and goes, and its verbs (`verbs.Driver`)."""
+"""A Cinder driver in this process: its lifecycle and its verbs (`verbs.Driver`)."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -35,23 +34,23 @@ from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverE
 from csi_cinderlib.host import kernel
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
-from csi_cinderlib.observe import redact
+from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.observe.unmeasured import Meter
 from csi_cinderlib.persistence import lease
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 class CinderDriver:
     """See `verbs.Driver`.
 
     Args:
-        meter: times each call into the driver.
-        check_lease: called before each call into the driver; raises LeaseLost when this process must not act any more.
-        ensure_exports: after each start, export again what is attached, as Cinder's volume manager does; `wait_for_exports`
-            tells when. For a process that lives for one call only, that is too much.
+        meter: measures each call into the driver.
+        check_lease: called before each call into the driver; raises LeaseLost if this process may no longer act.
+        ensure_exports: after each start, export attached volumes again, as Cinder's volume manager does; see `wait_for_exports`.
+            Not worthwhile for a process that makes only one call.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class CinderDriver:
     ) -> None:
         settings, notes = former.translate(settings)
         for note in notes:
-            _log.warning("%s", note)
+            _log.warning("former name used", reason=note)
         self.settings = settings
         self.name = settings.name
         self.failure = NOT_STARTED
@@ -80,10 +79,10 @@ class CinderDriver:
         self._starting = threading.Lock()
         self._is_first_report = True
         self._errors: list[str] = []
-        """What the driver logged when set-up made it report, until it reports to us."""
+        """The errors that the driver logged during its first report in set-up."""
         self._engine = Engine(settings, store=store, runtime=runtime, meter=meter, check_lease=check_lease)
 
-    # --- being there
+    # --- lifecycle
 
     @property
     def ready(self) -> bool:
@@ -95,19 +94,19 @@ class CinderDriver:
         return self._engine.ready_driver()
 
     def start(self) -> Started | None:
-        """Load and set up the driver, and begin to export again what is attached. None when ready.
+        """Load and set up the driver, and start to export attached volumes again. None if it is ready already.
 
         Raises:
-            ConfigurationError: the driver, an option or a library is wrong or missing.
+            ConfigurationError: the driver, an option or a library is invalid or missing.
             BackendUnavailable: the storage does not answer; start again later.
-            HostError: this host cannot start it now, its disk being full, say; start again later.
+            HostError: this host cannot start it now, for example because its disk is full; start again later.
         """
         with self._starting:
             if self.ready:
                 return None
             self._hide(self._engine.secrets)
             try:
-                with routed(self._engine.route), kernel.named(f"starting back end {self.name}"):
+                with routed(self._engine.route), kernel.named(f"cannot start back end {self.name!r}"):
                     started = self._start()
             except BaseException as error:
                 if isinstance(error, DriverError):
@@ -132,11 +131,11 @@ class CinderDriver:
         calls = self.settings.max_concurrent_calls or own_limit
         engine.limit(calls, extra=0 if calls == own_limit else 1)
         self._errors = loading.set_up(self.settings, driver, engine.context, engine.work())
-        # Before the first call is served, which may concern a volume that is to be exported again.
+        # Before the first call is served: it may concern a volume to be exported again.
         self._exports = exports.Exports(engine, driver) if self._exports_at_start(driver) else None
         engine.driver = driver
         try:
-            if loading.overrides(driver, "update_provider_info"):  # a driver that keeps track of ids may correct them
+            if loading.overrides(driver, "update_provider_info"):  # a driver may correct ids
                 update_provider_info(engine)
             self._is_first_report = True
             report = self.report()
@@ -149,7 +148,7 @@ class CinderDriver:
         return Started(traits=loading.traits(driver, engine.host), report=report)
 
     def _hide(self, secrets: Iterable[str]) -> None:
-        """In all threads, until the back end is stopped, in place of what was hidden before."""
+        """Replace the secrets hidden in all threads, until the back end is stopped."""
         with self._show_secrets:
             self._show_secrets = contextlib.ExitStack()
             self._show_secrets.callback(redact.hide_in_process(secrets))
@@ -158,19 +157,19 @@ class CinderDriver:
         return self._ensure_exports and loading.exports_at_start(driver)
 
     def wait_for_exports(self) -> None:
-        """Wait until everything that is attached was exported again since the start, or failed to be."""
+        """Wait until each attached volume has been exported again or has failed."""
         exporting = self._exports
         if exporting is not None:
             exporting.wait()
 
     def leave_exports(self) -> None:
-        """Another process, which starts now, exports again what is attached."""
+        """Leave the remaining exports to the next process."""
         exporting = self._exports
         if exporting is not None:
             exporting.end_walk()
 
     def stop(self) -> None:
-        """Forget the driver, and end the looping calls that it runs in the background. Its volumes and connections stay as they are."""
+        """Unload the driver and end its background looping calls. Volumes and connections are not affected."""
         with self._starting:
             self._engine.driver = None
             if self._exports is not None:
@@ -188,34 +187,34 @@ class CinderDriver:
             self._section = ""
         self._files.close()
 
-    # --- its report
+    # --- report
 
     def ask(self) -> None:
-        """`report` does, in the thread that wants it."""
+        """Does nothing: `report` asks the driver in the calling thread."""
 
     def report(self, *, patience: float | None = None) -> Report:  # noqa: ARG002  # see below
-        """`patience` has no say here: whoever asks in this process waits for the driver."""
+        """Ignores `patience`: callers in this process wait for the driver."""
         engine = self._engine
         driver = engine.ready_driver()
-        # Set-up has just made the driver ask its array for the report; the first time, that one will do.
+        # Set-up has just fetched a report from the array, so the first report reuses it.
         refresh, self._is_first_report = not self._is_first_report, False
         self._refresh_files()
         with reached.heard() as errors:
             raw = engine.call(engine.work(), driver.get_volume_stats, refresh=refresh)
         errors, self._errors = [*self._errors, *errors], []
         if not raw:
-            raise BackendUnavailable(engine.name, f"its driver reports nothing about itself{reached.told(errors)}")
+            raise BackendUnavailable(engine.name, f"the driver reported no statistics{reached.told(errors)}")
         raw = {**raw, **engine.call_quietly(engine.work(), ratings.functions, driver, raw)}
         report = Report(raw=raw, ratio=driver.configuration.safe_get("max_over_subscription_ratio"))
         parsed = self._parsed(report)
         if why := reached.why_not(raw, parsed, errors):
             raise BackendUnavailable(engine.name, why)
         if not all(pool.name for pool in parsed.pools):
-            raise BackendUnavailable(engine.name, "its driver reports a pool without a name")
+            raise BackendUnavailable(engine.name, "the driver reported a pool without a name")
         return report
 
     def _refresh_files(self) -> None:
-        with contextlib.suppress(ConfigurationError):  # the driver goes on with the last copy
+        with contextlib.suppress(ConfigurationError):  # the driver continues with the last copy
             if self._files.refresh():
                 self._hide_also(secret_values.of(self.settings))
 
@@ -318,22 +317,23 @@ class CinderDriver:
 
 
 def update_provider_info(engine: Engine) -> None:
-    """Let the driver correct the ids that it gave out earlier, as Cinder's volume manager does at each start."""
+    """Let the driver correct the ids that it returned earlier, as Cinder's volume manager does at each start."""
     work = engine.work().learn_all_attachments()
-    volumes = [one for one in walk(engine.store, Volume, {"backend": engine.name}) if one.status is not Status.DELETED]
-    work.volumes.update({one.id: one for one in volumes})
-    taken = list(walk(engine.store, Snapshot, {"backend": engine.name}))
-    volume_objects = [engine.volume_object(work, one) for one in volumes]
-    snapshot_objects = [engine.snapshot_object(work, one) for one in taken]
+    found = walk(engine.store, Volume, {"backend": engine.name})
+    volumes = [volume for volume in found if volume.status is not Status.DELETED]
+    work.volumes.update({volume.id: volume for volume in volumes})
+    snapshots = list(walk(engine.store, Snapshot, {"backend": engine.name}))
+    volume_objects = [engine.volume_object(work, volume) for volume in volumes]
+    snapshot_objects = [engine.snapshot_object(work, snapshot) for snapshot in snapshots]
     updates, snapshot_updates = engine.call(
         work, engine.ready_driver().update_provider_info, volume_objects, snapshot_objects
     )
     for update in updates or ():
         if update["id"] in work.volumes:
             columns = {"provider_id": update["provider_id"]}
-            work.change_volume(update["id"], lambda one, columns=columns: update_volume(one, columns))  # type: ignore[misc]
+            work.change_volume(update["id"], lambda volume, columns=columns: update_volume(volume, columns))  # type: ignore[misc]
     for update in snapshot_updates or ():
         known = work.snapshots.get(update["id"])
-        if known is not None and not known.provider.id:  # Cinder updates only those that have none
+        if known is not None and not known.provider.id:  # Cinder only updates objects without an id
             columns = {"provider_id": update["provider_id"]}
-            work.change_snapshot(known.id, lambda one, columns=columns: update_snapshot(one, columns))  # type: ignore[misc]
+            work.change_snapshot(known.id, lambda record, columns=columns: update_snapshot(record, columns))  # type: ignore[misc]

@@ -1,6 +1,7 @@
-"""Cinder's `conditional_update` (compare and swap) on our records.
+"""Cinder's `conditional_update` (compare and swap) on records.
 
-No driver of Cinder 29 calls it. What cannot be compared or stored here is refused, since True means that everything was stored.
+No driver of Cinder 29 calls it. Conditions and values that records do not support are refused, since True means that everything
+was stored.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ Swap = Callable[[Work, Columns, Columns, Iterable[object]], bool]
 
 
 class NotServable(Exception):
-    """Says what of the update: a filter, an expression, or a column that is not kept as given."""
+    """The part of the update that is not supported: a filter, an expression, or a column that is not stored as given."""
 
 
 class _Differs(Exception):
-    """The record is not as expected."""
+    """The record differs from the expected values."""
 
 
 def swap_volume(work: Work, expected: Columns, values: Columns, filters: Iterable[object]) -> bool:
-    """Whether the volume was as expected and was changed. Raises NotServable; then it was not changed."""
+    """Whether the volume matched and was changed. Raises NotServable without a change."""
     id = expected["id"]
-    work.forget_volume(id)  # what is compared must not be older than this call
+    work.forget_volume(id)  # the comparison must use the current record
     change = _change(lambda volume: rows.volume_row(volume, work.attachments(id)), update_volume, expected, values)
     return _swap(lambda: work.change_volume(id, change), expected, values, filters)
 
@@ -56,7 +57,7 @@ def _swap(store: Callable[[], object], expected: Columns, values: Columns, filte
 
 
 def _check(expected: Columns, values: Columns, filters: Iterable[object]) -> None:
-    """Raises NotServable where there is something else than plain values and conditions on them."""
+    """Raises NotServable unless all values and conditions are plain."""
     if any(True for _ in filters):
         raise NotServable("filters")
     for column, condition in expected.items():
@@ -71,7 +72,7 @@ def _check(expected: Columns, values: Columns, filters: Iterable[object]) -> Non
 def _change(
     row: Callable[[R], Row], update: Callable[[R, Columns], R], expected: Columns, values: Columns
 ) -> Callable[[R], R]:
-    """For `work.change`, which repeats it on the newest record if somebody else changed it meanwhile.
+    """A change for `work.change`, which repeats it on the newest record after a conflicting change.
 
     Args:
         row: the record as Cinder sees it.
@@ -92,7 +93,7 @@ def _change(
 
 
 def _is_met(have: object, condition: Any) -> bool:
-    """As by Cinder's filters: NULL differs from every value, unless `auto_none` is off."""
+    """As in Cinder's filters: NULL differs from every value, unless `auto_none` is off."""
     is_negated, wanted = _parse(condition)
     is_equal = have in wanted if _is_several(wanted) else have == wanted
     if not is_negated:
@@ -101,7 +102,7 @@ def _is_met(have: object, condition: Any) -> bool:
 
 
 def _parse(condition: Any) -> tuple[bool, Any]:
-    """Whether it is negated, and its value."""
+    """Whether the condition is negated, and its value."""
     from cinder.db import utils
 
     if isinstance(condition, utils.Condition):

@@ -1,4 +1,4 @@
-"""What Cinder's oslo.config reads: the values as they were given, never by way of a file's text."""
+"""The source of Cinder's oslo.config: passes values directly, not as text of a file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from csi_cinderlib.model.records import NOTHING
 from csi_cinderlib.observe import redact
 
 _OF_FILES = ("_file", "_path")
-"""Options that end so are called secret by some drivers, but hold a path, which a message should name."""
+"""Suffixes of options that some drivers mark as secret although they hold a path, which messages should show."""
 
 
 class Sections:
-    """Cinder's fixed sections, and one for each back end, with the values that were given.
+    """Cinder's fixed sections and a section for each back end, with their values.
 
     Attributes:
-        path: a file in memory that names them, as some drivers ask oslo.config for the sections of its files. It holds no values.
+        path: a file in memory with the sections' names, since some drivers list the sections of oslo.config's files. It has no values.
     """
 
     def __init__(self, base: Mapping[str, Mapping[str, object]]) -> None:
@@ -44,33 +44,33 @@ class Sections:
         self._name_all()
 
     def remove(self, name: str) -> bool:
-        """Whether it was there."""
+        """False if the section did not exist."""
         found = name in self._values
         self._values = {other: values for other, values in self._values.items() if other != name}
         self._name_all()
         return found
 
     def _name_all(self) -> None:
-        """At once: whoever reads the file meanwhile reads the old or the new names."""
+        """Replace the names atomically: readers get the old or the new names."""
         with os.fdopen(os.memfd_create("cinder.conf"), "w") as file:
             file.write("".join(f"[{name}]\n" for name in self._values))
             file.flush()
             os.dup2(file.fileno(), self._fd, inheritable=False)
 
     def close(self) -> None:
-        """Forget the values. Idempotent."""
+        """Discard the values. Idempotent."""
         self._values = {}
         self._close()
 
 
 class Source:
-    """One of oslo.config's `ConfigurationSource`s; without that base class, since this module is imported without Cinder."""
+    """A `ConfigurationSource` of oslo.config, without that base class, since this module is imported without Cinder."""
 
     def __init__(self, several: Iterable[Sections] = ()) -> None:
         self.several = tuple(several)
 
     def get(self, group_name: str | None, option_name: str, opt: Any) -> tuple[Any, Any]:  # noqa: ARG002  # oslo calls it
-        """The option's value, or oslo's `_NoValue`. Raises ValueError if it does not fit."""
+        """The option's value, or oslo's `_NoValue`. Raises ValueError if it is invalid."""
         from oslo_config import cfg, sources
 
         former = [(old.group or group_name, old.name or opt.dest) for old in opt.deprecated_opts]
@@ -86,7 +86,7 @@ _source = Source()
 
 
 def attach(parser: Any, source: Source) -> None:
-    """Let this ConfigOpts, which has been called, take values from the source, too."""
+    """Add the source to a ConfigOpts that has been called."""
     from oslo_config import cfg
 
     parser.register_opt(cfg.StrOpt(native.BACKSLASH, default="\\"))
@@ -94,13 +94,13 @@ def attach(parser: Any, source: Source) -> None:
 
 
 def load(several: Iterable[Sections]) -> None:
-    """Let Cinder's configuration consist of these. Options that were registered stay."""
+    """Set the sections of Cinder's configuration. Registered options are kept."""
     from oslo_config import cfg
 
     _source.several = tuple(several)
     paths = [str(sections.path) for sections in _source.several]
     if cfg.CONF._namespace is not None:
-        # Drivers may be reading: only swap what is read, instead of setting everything up anew.
+        # Drivers may be reading: only replace the sections instead of configuring everything again.
         cfg.CONF.default_config_files = paths
         reload()
         return
@@ -110,40 +110,40 @@ def load(several: Iterable[Sections]) -> None:
         prog="csi-cinderlib",
         default_config_files=paths,
         default_config_dirs=[],
-        use_env=False,  # OS_ARRAY__SAN_IP would go before what the back ends `array` and `Array` are given
+        use_env=False,  # OS_ARRAY__SAN_IP would override the options of the back ends `array` and `Array`
     )
     attach(cfg.CONF, _source)
 
 
 def reload() -> None:
-    """Let oslo.config forget what it read."""
+    """Clear oslo.config's cache."""
     from oslo_config import cfg
 
     if not cfg.CONF.reload_config_files():
-        raise ConfigurationError("backends", "Cinder cannot read the names of its sections: the log says why")
+        raise ConfigurationError("backends", "Cinder cannot read the section names; see the log")
 
 
 def read_unregistered(section: str | None, option: Any) -> None:
-    """See whether the value fits of an option that nobody registered in Cinder's configuration. Raises ValueError."""
+    """Check the value of an option that is not registered in Cinder's configuration. Raises ValueError."""
     from oslo_config import cfg
 
     parser = cfg.ConfigOpts()
     parser.register_opt(option, group=section)
     parser([], default_config_files=[], default_config_dirs=[], use_env=False)
     attach(parser, _source)
-    with contextlib.suppress(cfg.NoSuchOptError):  # it refers to another one
+    with contextlib.suppress(cfg.NoSuchOptError):  # it refers to another option
         getattr(parser[section] if section else parser, option.dest)
 
 
 def spellings(option: Any) -> list[str]:
-    """The names by which an option may be given; older ones count."""
+    """The names of an option, including deprecated ones."""
     names = [option.dest, option.name, *(old.name for old in option.deprecated_opts if old.name)]
     return [name.replace("-", "_") for name in names]
 
 
 def secrets_of(section: str) -> Iterator[str]:
-    """The values of the section's secret options as its driver gets them, what they refer to in place. Cinder calls more options secret
-    than their names tell."""
+    """The values of the section's secret options as the driver gets them, with references resolved. Cinder marks more options as
+    secret than their names suggest."""
     from oslo_config import cfg
 
     for entry in cfg.CONF._get_group(section)._opts.values():
@@ -158,12 +158,12 @@ def secrets_of(section: str) -> Iterator[str]:
 
 
 def _holds_mappings(value: object) -> bool:
-    """Whether it is a `replication_device` or the like, whose own keys say which of its values are secret."""
+    """Whether it is a mapping such as `replication_device`, whose keys tell which values are secret."""
     return any(isinstance(item, Mapping) for item in (value if isinstance(value, list) else [value]))
 
 
 def without_value(section: str, known: Iterable[Any]) -> list[str]:
-    """The driver's own options that nobody gave a value and that have no default: what is likely to be missing."""
+    """The driver's own options without value and default, which are likely to be missing."""
     from oslo_config import cfg
 
     names = []

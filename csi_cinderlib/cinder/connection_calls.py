@@ -1,8 +1,7 @@
-"""What is asked of a driver about the ways of nodes to volumes: exports, mappings, and the connection info of a node."""
+"""Driver calls for connections: exports, mappings, and a node's connection info."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,9 +12,10 @@ from csi_cinderlib.cinder import answers, faults
 from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.errors import BackendError, DriverError
 from csi_cinderlib.model.records import Attachment, Volume
+from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence import codec
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 _PER_GB_OPTIONS = (
     "read_iops_sec",
     "read_bytes_sec",
@@ -28,7 +28,7 @@ _BLOCK_SIZES = {"512": ("512", "512"), "512e": ("4096", "512"), "4k": ("4096", "
 
 
 def validate(engine: Engine, connector: Mapping[str, object]) -> None:
-    """It takes no slot: none of Cinder's drivers asks its storage here, they only look at the properties."""
+    """Takes no slot: Cinder's drivers only check the properties and do not access their storage."""
     engine.call_quietly(engine.work(), engine.ready_driver().validate_connector, dict(connector))
 
 
@@ -38,7 +38,7 @@ def create_export(engine: Engine, volume: Volume, attachment: Attachment, attach
     exported = engine.volume_object(work, volume)
     with answers.ids_kept(work, volume, exported):
         update = engine.ask(work, driver.create_export, engine.context, exported, dict(attachment.connector))
-        update_volume(volume, update)  # an answer that no record can hold is a failure, too
+        update_volume(volume, update)  # fails if a record cannot store the result
     return Exported(columns=answers.plain(update), volume=work.volume(volume.id))
 
 
@@ -50,9 +50,11 @@ def initialize(
     connector = dict(attachment.connector)
     info = engine.ask(work, driver.initialize_connection, engine.volume_object(work, volume), connector)
     if not isinstance(info.get("data"), Mapping):
-        raise BackendError(engine.name, "the driver answered a connection without data")
+        raise BackendError(engine.name, "the driver returned a connection without 'data'")
     whole = complete(work.volume(volume.id), info, connector, _defaults(driver))
-    codec.to_text(replace(attachment, connection_info=whole), None)  # names what no record can hold
+    codec.to_text(
+        replace(attachment, connection_info=whole), None
+    )  # fails with the name of a value that a record cannot store
     return whole
 
 
@@ -68,7 +70,7 @@ def terminate(
     except DriverError as error:
         if not faults.is_missing(error.__cause__ or error, work.volume(volume.id)):
             raise
-        _log.warning("volume %s is gone from back end %s, and its mapping with it: %s", volume.id, engine.name, error)
+        _log.warning("mapping already missing", volume=volume.id, backend=engine.name, reason=str(error))
         needed = False
     return Released(export_is_needed=needed, volume=work.volume(volume.id))
 
@@ -86,7 +88,7 @@ def _defaults(driver: Any) -> Mapping[str, Any]:
 def complete(
     volume: Volume, info: Mapping[str, Any], connector: Mapping[str, object], options: Mapping[str, Any]
 ) -> dict[str, object]:
-    """A driver's answer with what Cinder's volume manager adds to it: front-end QoS, access mode, discard, block sizes.
+    """A driver's result with the additions of Cinder's volume manager: front-end QoS, access mode, discard, block sizes.
 
     Args:
         options: the driver's `report_discard_supported` and `disk_geometry`.
@@ -115,7 +117,7 @@ def complete(
 
 
 def front_end_qos(specs: Mapping[str, str], size: int) -> dict[str, Any]:
-    """QoS specs for the front end, with limits per GiB worked out for a volume of `size` GiB, as Cinder does."""
+    """Front-end QoS specs, with limits per GiB computed for a volume of `size` GiB, as in Cinder."""
     made: dict[str, Any] = dict(specs)
     for option in _PER_GB_OPTIONS:
         if (per_gb := f"{option}_per_gb") not in made:

@@ -1,4 +1,4 @@
-"""Records as Cinder's versioned objects, built once per call into a driver, without asking the database again."""
+"""Convert records to Cinder's versioned objects, once per driver call, without further database access."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Volume
 
 _ASSIGNED = ("provider_location", "provider_id", "metadata")
-"""Where drivers keep the id that an array assigned to an object; in the metadata qnap.py does, by way of `volume_metadata`, too."""
+"""Where drivers store an id assigned by the array. qnap.py uses the metadata, also through `volume_metadata`."""
 _VOLUME_ATTRIBUTES = ["metadata", "admin_metadata", "glance_metadata", "volume_type", "volume_type.extra_specs"]
 
 
 def admin_context() -> Any:
-    """Cinder's request context of the one caller that exists, the administrator."""
+    """Cinder's request context of the administrator, the only caller."""
     from cinder import context
 
     return context.RequestContext(
@@ -25,7 +25,7 @@ def admin_context() -> Any:
 
 
 def volume_object(context: Any, work: Work, volume: Volume) -> Any:
-    """Cinder's Volume; its snapshots and group are loaded when a driver asks for them."""
+    """Cinder's Volume; its snapshots and group are loaded on access."""
     from cinder import objects
 
     row = rows.volume_row(volume, work.attachments(volume.id))
@@ -38,13 +38,13 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
     versioned.volume_attachment = objects.VolumeAttachmentList(context, objects=attached)
     versioned.obj_reset_changes(["volume_attachment"])
     if versioned.volume_type_id is None:
-        versioned.volume_type = None  # so that no driver asks the database for it
+        versioned.volume_type = None  # avoids a database query
         versioned.obj_reset_changes(["volume_type"])
     return versioned
 
 
 def snapshot_object(context: Any, work: Work, snapshot: Snapshot, volume: Any = None) -> Any:
-    """Cinder's Snapshot with its volume in it; `volume` if that object exists already."""
+    """Cinder's Snapshot with its volume; `volume` is that object if it exists already."""
     from cinder import objects
 
     record = work.volume(snapshot.volume_id)
@@ -58,7 +58,7 @@ def snapshot_object(context: Any, work: Work, snapshot: Snapshot, volume: Any = 
 
 @functools.cache
 def _watched(kind: Any) -> Any:
-    """Cinder's class with a memory: an object of it knows that its assigned id was read and was not there."""
+    """A subclass of Cinder's class that records reads of a missing assigned id."""
 
     def watch(name: str) -> property:
         plain = getattr(kind, name)

@@ -1,8 +1,8 @@
-"""What Cinder's objects and drivers ask of `cinder.db.api`, answered from our records.
+"""An implementation of `cinder.db.api` for Cinder's objects and drivers, based on csi-cinderlib's records.
 
-`standins.database_module` makes the module that the runtime installs. Each public method of `Database` is one function of Cinder's database
-interface, with Cinder's parameter order. A call that is not here raises `NotServed`, names itself, and is remembered in
-`Database.refused`, so that a test finds it even where a driver swallows the error.
+`standins.database_module` makes the module that the runtime installs. Each public method of `Database` is a function of Cinder's
+database interface, with Cinder's parameter order. A call that is not implemented raises `NotServed` with its name, and is added
+to `Database.refused`, so that a test finds it even if a driver hides the error.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from csi_cinderlib.persistence.optimistic import change
 
 
 class NotServed(Unsupported):
-    """A driver asked for something of Cinder's database that makes no sense, or is not implemented, without Cinder."""
+    """A driver made a database call that is not implemented here or is meaningless without Cinder."""
 
     def __init__(self, call: str) -> None:
-        super().__init__(f"Cinder's database call {call!r} is not served")
+        super().__init__(f"unsupported Cinder database call {call!r}")
         self.call = call
 
 
@@ -45,7 +45,7 @@ class Database:
         return versioned_object if isinstance(versioned_object, str) else str(versioned_object.obj_name())
 
     def dispose_engine(self) -> None:
-        """remotefs calls it before it forks."""
+        """Called by remotefs before it forks."""
 
     def is_orm_value(self, _value: object) -> bool:
         return False
@@ -84,7 +84,7 @@ class Database:
         *_: Any,
         **__: Any,
     ) -> bool:
-        """Compare and swap, of columns that we keep; only plain values, no database expressions."""
+        """Compare and swap of stored columns; only plain values, no database expressions."""
         swaps: Mapping[str, tuple[Callable[[str], tuple[Work, Any]], conditions.Swap]] = {
             "Volume": (self._volume, conditions.swap_volume),
             "Snapshot": (self._snapshot, conditions.swap_snapshot),
@@ -166,13 +166,13 @@ class Database:
         return []
 
     def volume_glance_metadata_delete_by_snapshot(self, _context: Any, _snapshot_id: str) -> None:
-        """There are no images here."""
+        """Does nothing: there are no images."""
 
     def image_volume_cache_get_by_volume_id(self, _context: Any, _volume_id: str) -> None:
         return None
 
     def volume_encryption_metadata_get(self, _context: Any, _volume_id: str) -> dict[str, Any]:
-        """Encryption is the node's (LUKS); the back end never hears of it."""
+        """Empty: the node encrypts (LUKS), the back end is not involved."""
         return {"encryption_key_id": None}
 
     # --- snapshots
@@ -213,7 +213,7 @@ class Database:
         return [rows.snapshot_row(snapshot, work.volume(snapshot.volume_id)) for snapshot in members]
 
     def snapshot_create(self, _context: Any, values: Mapping[str, Any]) -> Row:
-        """A snapshot that a driver takes for itself while it clones. Recorded, so that a crash leaves no orphan unknown."""
+        """A temporary snapshot that a driver takes for a clone. Recorded, so that a crash leaves no unknown orphan."""
         work, volume = self._volume(values["volume_id"])
         record = Snapshot(
             id=values.get("id") or str(uuid.uuid4()),
@@ -262,7 +262,7 @@ class Database:
         return [rows.attachment_row(attachment) for attachment in work.attachments(volume_id)]
 
     def volume_attachment_get_all_by_host(self, _context: Any, host: str, _filters: Any = None) -> list[Row]:
-        """Attachments to the node that calls itself `host`."""
+        """Attachments to the node with the host name `host`."""
         store = self._routes.current(f"the attachments of node {host!r}").store
         rows_of_all = (rows.attachment_row(attachment) for attachment in walk(store, Attachment, {}))
         return [row for row in rows_of_all if row.attached_host == host]
@@ -329,7 +329,7 @@ class Database:
         with _missing_as("GroupSnapshotNotFound", group_snapshot_id=group_snapshot_id):
             return rows.group_snapshot_row(self._routes.record(GroupSnapshot, group_snapshot_id)[1])
 
-    # --- what a driver keeps per initiator (Pure's CHAP passwords)
+    # --- driver data per initiator (Pure's CHAP passwords)
 
     def driver_initiator_data_get(self, _context: Any, initiator: str, namespace: str) -> list[Row]:
         store = self._routes.current(f"the data of initiator {initiator!r}").store
@@ -351,7 +351,7 @@ class Database:
             raise exception.DriverInitiatorDataExists(initiator=initiator, namespace=namespace, key=key) from None
         return True
 
-    # --- within
+    # --- internal
 
     def refuse(self, call: str) -> NoReturn:
         self.refused.add(call)
@@ -388,7 +388,7 @@ class Database:
 
 @contextmanager
 def _missing_as(error: str, **details: str) -> Iterator[None]:
-    """A record that is not there raises the exception of Cinder that its own database raises."""
+    """Raise the exception of Cinder's database for a missing record."""
     from cinder import exception
 
     try:

@@ -1,23 +1,23 @@
-"""Cinder's [DEFAULT] section, of which there is one in a process, however many set-ups and back ends share it."""
+"""Cinder's [DEFAULT] section, which all Runtimes and back ends of a process share."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from csi_cinderlib.cinder import conf, naming, option_check
 from csi_cinderlib.errors import ConfigurationError, Problems
 from csi_cinderlib.model.verbatim import Referenced
+from csi_cinderlib.observe import logs
 
 OURS = frozenset({"host", "state_path", "rootwrap_config", "zoning_mode"})
-"""Options that csi-cinderlib decides itself; `naming.why_idle` says why."""
+"""Options that csi-cinderlib sets itself; `naming.why_idle` gives the reasons."""
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 def carried(given: Mapping[str, object]) -> dict[str, object]:
-    """Those of these options that mean something to Cinder's drivers, by their names; the log names the others. Cinder is loaded."""
+    """The options that affect Cinder's drivers, by name; logs the others. Cinder must be loaded."""
     from cinder.volume import configuration
     from oslo_config import cfg
 
@@ -34,13 +34,13 @@ def carried(given: Mapping[str, object]) -> dict[str, object]:
                 cfg.CONF.register_opt(cfg.StrOpt(name))
             wanted[name] = value
         elif name in of_back_ends:
-            idle.append(f"{key} (drivers read it in their back end's section or in [backend_defaults])")
+            idle.append(f"{key} (belongs in a back end's section or in [backend_defaults])")
         elif name in known:
             wanted[name] = value
         else:
             idle.append(key)
     if idle:
-        _log.warning("options of Cinder's [DEFAULT] section that have no effect here: %s", ", ".join(sorted(idle)))
+        _log.warning("[DEFAULT] options without effect", options=", ".join(sorted(idle)))
     return wanted
 
 
@@ -51,18 +51,18 @@ def refuse_conflict(wanted: Mapping[str, object], others: Iterable[Mapping[str, 
             if wanted[name] != other[name]:
                 raise ConfigurationError(
                     f"[DEFAULT] {name}",
-                    "has another value in this process already, and Cinder has one [DEFAULT] section in a process: "
-                    "give both the same value, or run them in two processes",
+                    "already has another value in this process, and Cinder has only one [DEFAULT] section per process; "
+                    "use the same value, or separate processes",
                 )
 
 
 def check(wanted: Iterable[str]) -> None:
-    """Whether the values that were loaded fit. Raises ConfigurationError."""
+    """Raises ConfigurationError for invalid loaded values."""
     from oslo_config import cfg
 
     problems = Problems()
     for name in wanted:
-        option = cfg.CONF._opts.get(name)  # None for an older name of one
+        option = cfg.CONF._opts.get(name)  # None for a deprecated name
         if option is not None and (problem := option_check.value_problem(None, option["opt"])):
             problems.add(f"[DEFAULT] {name}", problem)
     problems.raise_all()
@@ -74,5 +74,5 @@ def _is_referenced(value: object) -> bool:
 
 
 def _spellings(options: Mapping[str, Any]) -> set[str]:
-    """By which these options may be given; older names count."""
+    """The names of these options, including deprecated ones."""
     return {spelling for entry in options.values() for spelling in conf.spellings(entry["opt"])}

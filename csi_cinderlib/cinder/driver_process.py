@@ -1,4 +1,4 @@
-"""What runs in a driver's process: one back end, serving the calls of the controller until that is gone."""
+"""The main module of a driver process: serves the controller's calls for one back end until the controller ends."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from csi_cinderlib.observe import logs, redact, stacks
 from csi_cinderlib.observe.unmeasured import Meter, Unmeasured
 
 THREADS = 1024
-"""More than the controller lets through: they start as they are needed."""
+"""More than the controller's maximum; threads start on demand."""
 LATE_SECONDS = 2.0
-"""After the deadline, at which the controller ends this process, unless it is stopped itself."""
+"""Seconds after the deadline. The controller ends this process at the deadline, unless it is itself stopped."""
 STOPPED_SECONDS = 3.0
-"""After the deadline, at which the kernel ends this process if it is stopped, too. The next controller begins a second later."""
+"""Seconds after the deadline at which the kernel ends this process if it is stopped. The next controller starts a second later."""
 LOOK_SECONDS = 1.0
-"""Between two looks at the deadline, at the longest. Native code that keeps the interpreter's lock delays the next one, and the kernel
-ends the process at the deadline of the last one: a call has 8 s of it at least, whatever the moment."""
+"""The longest interval between checks of the deadline. Native code that holds the interpreter's lock delays the next check, and
+the kernel ends the process at the deadline of the last check: such a call always has at least 8 s."""
 TURN_SECONDS = 5.0
-"""For the process before, which has just been ended."""
+"""Seconds to wait for the previous process, which has just been killed."""
 VERBS = (
     "name_of",
     "find_file",
@@ -67,17 +67,17 @@ VERBS = (
     "terminate_connection",
     "remove_export",
 )
-"""Of `verbs.Driver`: carried out as they are called."""
+"""Methods of `verbs.Driver` that are served unchanged."""
 
 
 def serve(
     connection: Connection, doorbell: socket.socket, controller: int, deadline: int, assignment: Assignment
 ) -> None:
-    """Never returns. Ends with the controller.
+    """Serve a back end. Never returns; ends with the controller.
 
     Args:
-        controller: its process id.
-        deadline: the file of `host.deadline.Deadline`: until then the controller may act.
+        controller: its pid.
+        deadline: the file of `host.deadline.Deadline`, until which the controller may act.
     """
     faultpoints.join_controller(controller, is_first=assignment.is_first)
     logs.configure(format=assignment.log.format, level=assignment.log.level, relayed=True)
@@ -113,10 +113,10 @@ class _Service:
 
     def _check_lease(self) -> None:
         if now() >= self._deadline.until:
-            raise LeaseLost("the controller does not hold the lease of the active controller")
+            raise LeaseLost("this controller does not hold the lease of the active controller")
 
     def run(self) -> None:
-        """Serve until the deadline is over: a call with many steps must not go on beside the next controller."""
+        """Serve until the deadline: a call with many steps must not continue beside the next controller."""
         signal.signal(signal.SIGUSR1, _log_stacks)
         self._peer.start()
         self._serving.start()
@@ -124,12 +124,12 @@ class _Service:
         while (left := self._deadline.until + LATE_SECONDS - now()) > 0:
             timer.set(self._deadline.until + STOPPED_SECONDS)
             time.sleep(min(left, LOOK_SECONDS))
-        os._exit(1)  # without a word: a controller that is stopped reads no log, and a full pipe would hold this up
+        os._exit(1)  # without logging: a stopped controller reads no log, and a full pipe would block
 
     def _start(self) -> Started:
         self._turn.take()
         started = self._driver.start()
-        assert started is not None, "it is asked once"
+        assert started is not None, "start is called once"
         return replace(started, report=_plain(started.report))
 
     def _leave(self) -> None:
@@ -144,10 +144,10 @@ class _Service:
 
 
 class _Turn:
-    """A lock file: a back end's driver runs in one process at a time, also after a controller that was killed, whose driver may
-    outlive it in a system call that does not end.
+    """A lock file that ensures that a back end's driver runs in one process at a time. After a controller was killed, its driver
+    may survive in a system call that does not end.
 
-    The lock is of the process that took it, and not of programs that the driver starts and leaves behind.
+    The lock belongs to the process, and is not inherited by programs that the driver starts.
     """
 
     def __init__(self, state_dir: Path, back_end: str) -> None:
@@ -156,11 +156,11 @@ class _Turn:
         self._file = -1
 
     def take(self) -> None:
-        """Have it already is fine.
+        """Take the lock. Idempotent.
 
         Raises:
-            BackendUnavailable: another process has it.
-            HostError: the file cannot be made.
+            BackendUnavailable: another process holds it.
+            HostError: the file cannot be created.
         """
         if self._file >= 0:
             return
@@ -168,14 +168,14 @@ class _Turn:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise HostError(f"{self._path}: {error.strerror}") from error
+            raise HostError(f"cannot open the lock file {self._path}: {error.strerror}") from error
         try:
             self._lock(file)
         except BaseException:
             os.close(file)
             raise
         self._file = file
-        with suppress(OSError):  # on a full disk the message to the next one names none
+        with suppress(OSError):  # on a full disk, the next process's message has no pid
             os.pwrite(file, f"{os.getpid():<31}\n".encode(), 0)
 
     def _lock(self, file: int) -> None:
@@ -183,29 +183,29 @@ class _Turn:
         while True:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):  # fcntl(2) names both
+            except (BlockingIOError, PermissionError):  # fcntl(2) allows either
                 if time.monotonic() > deadline:
                     holder = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
-                    why = f"process {holder}, in which its driver ran before, has not ended yet"
+                    why = f"the previous driver process ({holder}) has not ended yet"
                     raise BackendUnavailable(self._back_end, why) from None
                 time.sleep(0.05)
             else:
                 return
 
     def leave(self) -> None:
-        """Let the next process begin; this one only ends the calls that it has."""
+        """Release the lock for the next process; this one only finishes its calls."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
 
 def _plain(report: Report) -> Report:
-    """With a report of the driver that can be sent."""
+    """The report with plain data that can be sent."""
     return Report(raw=plain(report.raw), ratio=plain(report.ratio))
 
 
 class _Meter(Meter):
-    """Sends the figures to the controller, whose metrics they belong to."""
+    """Sends the measurements to the controller."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
@@ -222,17 +222,17 @@ class _Meter(Meter):
 
 @contextmanager
 def _within(context: tuple[str, tuple[str, ...]]) -> Iterator[None]:
-    """What the log shows and hides is as in the controller's thread that called."""
+    """Apply the request id and hidden secrets of the calling thread in the controller to the log."""
     request, hidden = context
     with logs.request(request), redact.hiding(hidden):
         yield
 
 
 def _log_stacks(_number: int, _frame: FrameType | None) -> None:
-    """In a thread, since this one may hold the lock of the log."""
+    """Uses another thread, since this one may hold the log's lock."""
     threading.Thread(target=stacks.log, name="stacks", daemon=True).start()
 
 
 def _end() -> None:
-    """The controller is gone, or has no use for this process any more."""
+    """Called when the controller has ended or has closed the connection."""
     os._exit(0)

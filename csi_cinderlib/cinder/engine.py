@@ -1,4 +1,4 @@
-"""What the calls into a driver share: the driver, its store, its locks and the one way to call it."""
+"""The shared basis of all driver calls: the driver, its store, its locks and the call itself."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from csi_cinderlib.persistence.api import Store
 
 
 class Engine:
-    """One back end's means. `driver` is None until the back end was started.
+    """The driver of a back end and its resources. `driver` is None until the back end is started.
 
     Attributes:
-        secrets: what no log and no error may show.
+        secrets: values to hide in logs and errors.
 
     Args:
-        check_lease: called before each call into the driver; raises LeaseLost when this process must not act any more.
+        check_lease: called before each call into the driver; raises LeaseLost if this process may no longer act.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Engine:
         self.limit(settings.max_concurrent_calls)
 
     def limit(self, calls: int, *, extra: int = 1) -> None:
-        """Let so many calls run at a time, and `extra` ones that free something; 0 is no limit."""
+        """Limit the concurrent calls to `calls`, plus `extra` for calls that free resources; 0 means no limit."""
         self.calls_at_a_time = calls
         self._slots = Slots(calls, extra=extra)
 
@@ -66,46 +66,48 @@ class Engine:
         return f"{self.runtime.host}@{self.name}"
 
     def work(self, *volumes: Volume, attachments: tuple[Attachment, ...] | None = None) -> Work:
-        """The records at hand for calls into the driver; `attachments` are those of the first volume."""
+        """The records for a driver call; `attachments` are those of the first volume."""
         work = Work(self.name, self.store, volumes={volume.id: volume for volume in volumes})
         if attachments is not None:
             work.attached[volumes[0].id] = attachments
         return work
 
     def call(self, work: Work, operation: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Call into the driver, or anything else that may ask Cinder's database; errors come out as ours.
+        """Call the driver, or other code that may use Cinder's database; translates errors to DriverError.
 
         At most `max_concurrent_calls` run at a time; the others wait (`Slots`).
         """
         name = getattr(operation, "__name__", "call")
         slot = self._slots.hold(urgency(self.driver, operation))
         with slot, self._meter.backend_call(self.name, name), self._surrounded(work):
-            self.check_lease()  # after the wait for a slot
+            self.check_lease()  # after waiting for a slot
             answer = operation(*arguments, **named)
             faultpoints.reach(f"driver.{name}.done")
             return answer
 
     def ask(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Mapping[str, Any]:
-        """As `call`, for what answers a dictionary, or nothing, which is an empty one.
+        """As `call`, for operations that return a dictionary; None is returned as an empty one.
 
         Raises:
-            BackendError: the driver answered something else.
+            BackendError: the driver returned another type.
         """
         answer = self.call(work, operation, *arguments) or {}
         if not isinstance(answer, Mapping):
             name = getattr(operation, "__name__", "call")
-            raise BackendError(self.name, f"the driver answered {name} with {type(answer).__name__}, not a dictionary")
+            raise BackendError(
+                self.name, f"the driver returned {type(answer).__name__} from {name}; expected a dictionary"
+            )
         return answer
 
     def ready_driver(self) -> Any:
-        """Raises BackendUnavailable before the back end was started."""
+        """Raises BackendUnavailable if the back end has not been started."""
         if self.driver is None:
-            raise BackendUnavailable(self.name, "it is not set up")
+            raise BackendUnavailable(self.name, "the driver is not set up")
         return self.driver
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold a named lock of Cinder's, as its volume manager and drivers name them."""
+        """Hold a named Cinder lock, with the names used by its volume manager and drivers."""
         from cinder import coordination
 
         with contextlib.ExitStack() as held:
@@ -114,7 +116,7 @@ class Engine:
             yield
 
     def turn(self, volume_id: str) -> threading.Lock:
-        """To be held by whoever exports the volume or takes its export away: a start does so beside the calls that are served."""
+        """The lock for creating or removing the volume's export: the exports after a start run beside other calls."""
         with self._guard:
             return self._turns.setdefault(volume_id, threading.Lock())
 
@@ -126,12 +128,12 @@ class Engine:
         return self.call_quietly(work, convert.snapshot_object, self.context, work, snapshot, volume)
 
     def call_quietly(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Any:
-        """As `call`, for what does not reach the back end: it takes no slot."""
+        """As `call`, for operations that do not access the back end: takes no slot."""
         with self._surrounded(work):
             return operation(*arguments)
 
     @contextlib.contextmanager
     def _surrounded(self, work: Work) -> Iterator[None]:
-        """What a driver asks for is at hand, what it says is ours to show: errors translated, passwords hidden, also in its log."""
+        """Provide the driver's records, translate its errors, and hide passwords in errors and log."""
         with routed(self.route), working(work), redact.hiding(self.secrets), faults.translated(self.name):
             yield

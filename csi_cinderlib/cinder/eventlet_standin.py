@@ -1,7 +1,7 @@
-"""The bits of eventlet that Cinder and its drivers use, on native threads.
+"""The parts of eventlet that Cinder and its drivers use, with native threads.
 
-Real eventlet deadlocks here: its pool and semaphore hand over between green threads, and `SSHPool` or NetApp's
-semaphore never wake a waiter that is another native thread. Remove this module when Cinder no longer imports eventlet.
+The real eventlet deadlocks with native threads: its pool and semaphore switch between green threads, so `SSHPool` and NetApp's
+semaphore never wake a waiter in another native thread. Remove this module when Cinder no longer imports eventlet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 
 class Pool:
-    """`eventlet.pools.Pool`: items are made on demand, at most `max_size`, and lent out to one thread at a time."""
+    """`eventlet.pools.Pool`: creates up to `max_size` items on demand, each used by one thread at a time."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Pool:
             self.free_items.append(self.create())
 
     def create(self) -> Any:
-        """Subclasses make an item here."""
+        """Create an item; implemented by subclasses."""
         raise NotImplementedError("Implement in subclass")
 
     def get(self) -> Any:
@@ -151,7 +151,7 @@ def _public(module: types.ModuleType) -> Mapping[str, Any]:
 
 
 def modules() -> Mapping[str, types.ModuleType]:
-    """The stand-in modules by name, to be put into `sys.modules` by the runtime."""
+    """The stand-in modules by name, for the runtime to install in `sys.modules`."""
     modules_by_name: dict[str, types.ModuleType] = {}
 
     def module(name: str, **attributes: Any) -> types.ModuleType:

@@ -1,8 +1,7 @@
-"""Exporting again, after a start, the volumes that nodes are attached to, beside the calls that are served meanwhile."""
+"""Export attached volumes again after a start, concurrently with other calls."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,21 +9,22 @@ from typing import Any
 from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.errors import CorruptRecord, DriverError, NotFound
 from csi_cinderlib.model.records import Attachment, Status, Volume
+from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.iteration import all_of, walk
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 WORKERS = 4
-"""Exports at one time, and never more than half of `max_concurrent_calls`."""
+"""Concurrent exports; at most half of `max_concurrent_calls`."""
 PAUSE_SECONDS = 60.0
-"""Before the volumes that could not be exported are tried again; doubled each time."""
+"""Seconds before failed exports are retried; doubled each time."""
 LONGEST_PAUSE_SECONDS = 15 * 60.0
 
 
 class Exports:
-    """One walk over all attached volumes, repeated for those that fail until none does. It ends with its back end.
+    """A walk over all attached volumes, repeated for failed ones until all succeed. Ends with its back end.
 
-    A volume that is attached or detached before the walk has come to it is exported then (`ensure`): its node may need the
-    export at once, and drivers take a connection away from what is exported.
+    A volume that is attached or detached before the walk reaches it is exported at that time (`ensure`): its node may need the export
+    immediately, and drivers can only remove a connection from an exported volume.
     """
 
     def __init__(self, engine: Engine, driver: Any, *, pause: float = PAUSE_SECONDS) -> None:
@@ -43,21 +43,21 @@ class Exports:
         threading.Thread(target=self._run, name=f"exports-{self._engine.name}", daemon=True).start()
 
     def stop(self) -> None:
-        """Begin no further export. One that is running ends by itself."""
+        """Start no further exports. Running ones finish."""
         self._stopped.set()
         self.end_walk()
 
     def end_walk(self) -> None:
-        """Leave the walk to the next process; the volumes of calls that run here are still exported."""
+        """Leave the walk to the next process; calls of this process still export their volumes."""
         self._walk_ended.set()
         self._walked.set()
 
     def wait(self) -> None:
-        """Until every volume was tried once."""
+        """Wait until each volume has been tried once."""
         self._walked.wait()
 
     def ensure(self, volume_id: str) -> None:
-        """Export this volume now, unless that is done. Raises DriverError."""
+        """Export this volume now, unless it has been exported. Raises DriverError."""
         if self._is_due(volume_id):
             with self._engine.turn(volume_id):
                 if self._is_due(volume_id):
@@ -72,10 +72,7 @@ class Exports:
         while failures := self._walk():
             self._walked.set()
             _log.warning(
-                "back end %s: %d attached volumes could not be exported again; next attempt in %d s",
-                self._engine.name,
-                failures,
-                pause,
+                "attached volumes not re-exported", backend=self._engine.name, failures=failures, retry_seconds=pause
             )
             if self._walk_ended.wait(pause):
                 return
@@ -87,7 +84,7 @@ class Exports:
         self._walked.set()
 
     def _walk(self) -> int:
-        """Try all volumes that are due, several at a time; how many failed."""
+        """Export all due volumes concurrently. Returns the number of failures."""
         volume_ids, failures = self._attached(), list[str]()
         workers = [
             threading.Thread(target=self._work, args=(volume_ids, failures), name=f"export-{number}", daemon=True)
@@ -112,20 +109,24 @@ class Exports:
                 if not volume_id:
                     return
                 self.ensure(volume_id)
-            except Exception as error:  # a bug that concerns one volume must not end the walk
+            except Exception as error:  # a bug that affects one volume must not end the walk
                 failures.append(volume_id)
                 self._warn(volume_id, error)
 
     def _warn(self, volume_id: str, error: Exception) -> None:
-        """Warn once for each volume; "" stands for the list of attachments."""
+        """Warn once per volume; "" stands for the list of attachments."""
         if volume_id in self._warned:
             return
         self._warned.add(volume_id)
-        subject = f"volume {volume_id}" if volume_id else "a page of attached volumes"
-        _log.warning("%s could not be exported again: %s", subject, error, exc_info=not isinstance(error, DriverError))
+        event = "re-export failed" if volume_id else "list of attached volumes not read"
+        values = {"backend": self._engine.name, **({"volume": volume_id} if volume_id else {})}
+        if isinstance(error, DriverError):
+            _log.warning(event, **values, reason=str(error))
+        else:
+            _log.exception(event, error, **values)
 
     def _attached(self) -> Iterator[str]:
-        """The ids of attached volumes, read in pages as they are needed."""
+        """The ids of attached volumes, read in pages on demand."""
         for attachment in walk(self._engine.store, Attachment, {"backend": self._engine.name}):
             if self._walk_ended.is_set():
                 return
@@ -133,14 +134,14 @@ class Exports:
                 yield attachment.volume_id
 
     def _export(self, volume_id: str) -> None:
-        """Another controller may take the last attachment away meanwhile: then nobody else takes this export away any more."""
+        """Export the volume. If another controller removes the last attachment meanwhile, remove the export again."""
         engine = self._engine
         try:
             volume = engine.store.get(Volume, volume_id)
         except NotFound:
             return
         work = engine.work(volume)
-        # One attachment that cannot be read does not cut off the others.
+        # An unreadable attachment must not affect the others.
         attached = work.attached[volume_id] = tuple(walk(engine.store, Attachment, {"volume_id": volume_id}))
         if not any(attachment.status is Status.AVAILABLE for attachment in attached):
             return

@@ -1,4 +1,4 @@
-"""Whatever comes out of a driver becomes one of our errors, here and nowhere else; the driver's own words are kept."""
+"""Translate driver errors to DriverErrors, keeping the driver's message. This is the only place that does so."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from csi_cinderlib.errors import (
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Volume
 from csi_cinderlib.observe import redact
 
-# Cinder's exceptions by name: drivers raise subclasses from several modules. The first hit along the class's ancestry counts.
+# Cinder's exceptions by name, since drivers raise subclasses from several modules. Base classes match as well.
 _IN_USE = frozenset({"VolumeIsBusy", "SnapshotIsBusy", "VolumeAttached", "VolumeIsConnected"})
 _EXHAUSTED = frozenset({"QuotaError", "OverQuota", "GlanceNoSpace", "NoValidBackend"})
 _STATE = frozenset({"InvalidVolume", "InvalidSnapshot", "InvalidGroup", "InvalidGroupSnapshot", "SnapshotUnavailable"})
@@ -42,7 +42,7 @@ _CONFIGURATION = frozenset(
 )
 _PROGRAMMING = frozenset(
     {"TypeError", "AttributeError", "KeyError", "ValueError"}
-)  # most drivers, when an option is missing
+)  # raised by most drivers for a missing option
 _UNREACHABLE = frozenset(
     {
         "DriverNotInitialized",
@@ -67,13 +67,13 @@ _NO_SPACE = re.compile(
 
 
 def translate(backend: str, error: BaseException) -> DriverError:  # noqa: PLR0911  # a table in words
-    """The error of ours that says what `error` says."""
+    """The DriverError that corresponds to `error`."""
     if isinstance(error, DriverError):
         return error
     message = words(error)
     names = {cls.__name__ for cls in type(error).__mro__}
     if "InvalidConnectorException" in names:
-        return InvalidRequest("node_id", f"the node cannot reach back end {backend!r}: {message}")
+        return InvalidRequest("node_id", f"node cannot reach back end {backend!r}: {message}")
     if names & _IN_USE:
         return InUse(f"back end {backend!r}: {message}")
     if names & _EXHAUSTED or _NO_SPACE.search(message) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
@@ -83,17 +83,17 @@ def translate(backend: str, error: BaseException) -> DriverError:  # noqa: PLR09
     if names & _STATE:
         return PreconditionFailed(f"back end {backend!r}: {message}")
     if isinstance(error, NotImplementedError) or names & _UNSUPPORTED:
-        return Unsupported(f"back end {backend!r} cannot do that{': ' if message else ''}{message}")
+        return Unsupported(f"back end {backend!r} does not support this operation{': ' if message else ''}{message}")
     if names & _UNREACHABLE or isinstance(error, ConnectionError | TimeoutError):
         return BackendUnavailable(backend, message)
     return BackendError(backend, message)
 
 
 def translate_setup(backend: str, driver: str, error: BaseException, *, unset: Sequence[str] = ()) -> DriverError:
-    """As `translate`, for an error while the driver is loaded: a missing library or a wrong option is named as such.
+    """As `translate`, for an error while the driver is loaded; names missing libraries and invalid options.
 
     Args:
-        unset: options of the driver that have no value.
+        unset: the driver's options without a value.
     """
     if isinstance(error, DriverError):
         return error
@@ -102,8 +102,10 @@ def translate_setup(backend: str, driver: str, error: BaseException, *, unset: S
         return ConfigurationError(key, "; ".join(library.advice for library in lacking) + f" ({words(error)})")
     if isinstance(error, ImportError):
         library = libraries.of_module(error.name or "")
-        return ConfigurationError(key, library.advice if library else f"{driver} cannot be imported: {words(error)}")
-    hint = f" (without a value: {', '.join(unset[:_MOST_NAMES])})" if unset else ""
+        return ConfigurationError(
+            key, library.advice if library else f"cannot import the driver {driver}: {words(error)}"
+        )
+    hint = f" (options not set: {', '.join(unset[:_MOST_NAMES])})" if unset else ""
     names = {cls.__name__ for cls in type(error).__mro__}
     prefix = f"{type(error).__name__}: " if names & _PROGRAMMING else ""
     if names & (_CONFIGURATION | _PARAMETERS):
@@ -132,10 +134,10 @@ def _masked(message: str) -> str:
 
 
 def is_missing(error: BaseException, record: Volume | Snapshot | Group | GroupSnapshot) -> bool:
-    """Whether the driver says that this very object is not on the back end (any more).
+    """Whether the error means that this object is not, or no longer, on the back end.
 
-    Drivers also raise Cinder's "not found" for a mapping, a source or a parent. An error of another kind of object, or one
-    that does not name this object, says nothing about it.
+    Drivers also raise Cinder's "not found" for a mapping, a source or a parent. The error must therefore match the kind of object
+    and contain its name or id.
     """
     names = {cls.__name__ for cls in type(error).__mro__}
     if f"{type(record).__name__}NotFound" not in names:
@@ -145,14 +147,14 @@ def is_missing(error: BaseException, record: Volume | Snapshot | Group | GroupSn
 
 
 def _is_named(identity: str, message: str) -> bool:
-    """Whether a message, in lower case, names it. A short one must stand alone: LUN 7 is not named by "LUN 17" or "10.0.0.7"."""
+    """Whether a lower-case message contains the id. A short id must be a separate word: "LUN 17" and "10.0.0.7" do not match 7."""
     if len(identity) >= _UNIQUE:
         return identity in message
     return bool(re.search(rf"(?<![\w.:]){re.escape(identity)}(?![\w:-]|\.\w)", message))
 
 
 def _identities(record: Volume | Snapshot | Group | GroupSnapshot) -> Iterator[str]:
-    """What a driver may call the object by."""
+    """The ids by which a driver may refer to the object."""
     yield record.id
     yield record.id.replace("-", "")
     if isinstance(record, Volume | Snapshot):
@@ -160,18 +162,18 @@ def _identities(record: Volume | Snapshot | Group | GroupSnapshot) -> Iterator[s
 
 
 def is_name_taken(error: BaseException) -> bool:
-    """Whether the back end may have an object of that name already. Words count here: all they do is to leave it alone."""
+    """Whether the back end may have an object of that name. Matching the text is safe: the effect is only to leave it alone."""
     return "Duplicate" in {cls.__name__ for cls in type(error).__mro__} or bool(_TAKEN.search(str(error)))
 
 
 def is_not_found(error: BaseException) -> bool:
-    """Whether the driver misses a volume or snapshot, whichever."""
+    """Whether the driver did not find a volume or snapshot."""
     return bool({cls.__name__ for cls in type(error).__mro__} & {"VolumeNotFound", "SnapshotNotFound"})
 
 
 @contextmanager
 def translated(backend: str) -> Iterator[None]:
-    """Raise everything that comes out of the block as ours."""
+    """Raise the block's errors as DriverErrors."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What is asked of a driver about groups of volumes, and about snapshots of such a group."""
+"""Driver calls for volume groups and group snapshots."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def update_group(
     with answers.told_by_name():
         answer = engine.call(work, update, engine.context, subject, add_volumes=added, remove_volumes=removed)
         with _understood(engine, "update_group"):
-            said, *updates = answer or (None, None, None)
-            told = {update["id"]: answers.plain(update) for several in updates for update in several or ()}
-        _check(engine, said)
-    return told
+            group_update, *updates = answer or (None, None, None)
+            kept = {update["id"]: answers.plain(update) for several in updates for update in several or ()}
+        _check(engine, group_update)
+    return kept
 
 
 def create_snapshot(
@@ -55,7 +55,7 @@ def create_snapshot(
             answers.put_ids(snapshot, by_member.get(snapshot.id, {}))
         for said in (update, *by_member.values()):
             _check(engine, said)
-        for member in members:  # an answer that no record can hold is a failure, too
+        for member in members:  # fails if a record cannot store the result
             update_snapshot(member, by_member.get(member.id, {}))
     return answers.plain(update), {id: answers.plain(said) for id, said in by_member.items()}
 
@@ -92,10 +92,10 @@ def _delete_members(
     doomed: Mapping[str, Any],
     missing: dict[str, str],
 ) -> None:
-    """Once more without each member that is gone already: a driver ends at the first one, and the others may be there still.
+    """Delete the snapshots, again without each member that is already missing: a driver stops at the first one.
 
     Args:
-        missing: gets the driver's words by the ids of those members.
+        missing: receives the driver's message by id for these members.
     """
     left, reached = list(members), 0
     while True:
@@ -107,7 +107,7 @@ def _delete_members(
             gone = next((member for member in left if faults.is_missing(error.__cause__ or error, member)), None)
             if gone is None:
                 raise
-            if members.index(gone) >= reached:  # else this very call has deleted it
+            if members.index(gone) >= reached:  # otherwise this call has deleted it
                 missing[gone.id] = str(error)
             reached = max(reached, members.index(gone))
             left.remove(gone)
@@ -122,7 +122,7 @@ def delete_group(engine: Engine, group: Group) -> None:
 
 
 def _group(engine: Engine, group: Group, volumes: Sequence[Volume]) -> tuple[Work, Any, dict[str, Any]]:
-    """Cinder's object of the group with its volumes, and these by their ids."""
+    """Cinder's Group object with its volumes, and the volumes by id."""
     work = engine.work(*volumes)
     by_id = {volume.id: engine.volume_object(work, volume) for volume in volumes}
     subject = engine.call_quietly(work, convert.group_object, engine.context, group, list(by_id.values()))
@@ -131,17 +131,17 @@ def _group(engine: Engine, group: Group, volumes: Sequence[Volume]) -> tuple[Wor
 
 @contextmanager
 def _understood(engine: Engine, operation: str) -> Iterator[None]:
-    """Blame the driver for an answer that has not the shape that Cinder wants."""
+    """Raise BackendError for a result that does not have Cinder's format."""
     try:
         yield
     except (TypeError, ValueError, KeyError) as error:
-        raise BackendError(engine.name, f"the driver's answer to {operation} makes no sense: {error!r}") from error
+        raise BackendError(engine.name, f"the driver returned an invalid result from {operation}: {error!r}") from error
 
 
 def _check(engine: Engine, update: Mapping[str, Any] | None) -> None:
     """Drivers may report a failure as a status instead of raising."""
     if update and str(update.get("status")).startswith("error"):
-        raise BackendError(engine.name, f"the driver reports {update['status']!r}")
+        raise BackendError(engine.name, f"the driver reported status {update['status']!r}")
 
 
 def _gone_is_fine(

@@ -1,6 +1,6 @@
-"""Looks at every driver of the Cinder that is installed: `python -m csi_cinderlib.cinder.inspection` prints the catalogue.
+"""Inspect all drivers of the installed Cinder: `python -m csi_cinderlib.cinder.inspection` prints the catalogue.
 
-Loads hundreds of modules: for a process of its own.
+Loads hundreds of modules; use a separate process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from csi_cinderlib.observe.redact import is_secret_key
 
 OURS = "csi_cinderlib.drivers.loopfile"
 FRONT_DOORS = ("cinder.volume.drivers.netapp.common.NetAppDriver",)
-"""Classes that are no drivers themselves, and stand for several: what their vendors document as `volume_driver`."""
+"""Classes that select one of several drivers; vendors document them as `volume_driver`."""
 _KEY = re.compile(r"(private|auth|access|api)_?key$")
 _TYPES = {
     "String": "text",
@@ -49,7 +49,7 @@ _TYPES = {
 
 
 def modules() -> Iterator[str]:
-    """Every module below cinder.volume.drivers; some packages there have no __init__.py."""
+    """All modules below cinder.volume.drivers, where some packages have no __init__.py."""
     import cinder.volume.drivers
 
     root = Path(cinder.volume.drivers.__path__[0])
@@ -59,7 +59,7 @@ def modules() -> Iterator[str]:
 
 
 def classes() -> list[Any]:
-    """The concrete drivers, ours last. Cinder also registers bases: they have registered subclasses and cannot connect."""
+    """The concrete drivers, csi-cinderlib's last. Cinder also registers base classes, which have registered subclasses."""
     from cinder import interface
     from cinder.volume import driver
 
@@ -78,7 +78,7 @@ def classes() -> list[Any]:
 
 
 def catalogue() -> Catalogue:
-    """Everything, from the Cinder installed."""
+    """The catalogue of the installed Cinder."""
     with removal.temporary_directory("csi-cinderlib-inspection-") as directory:
         runtime = Runtime(directory)
         runtime.start()
@@ -99,7 +99,7 @@ def catalogue() -> Catalogue:
 
 
 def _own(cls: Any, path: str, runtime: Runtime, common: Mapping[str, Any]) -> list[Any]:
-    found = {option.dest: option for option in [*_registered(path, runtime), *_said(cls)]}
+    found = {option.dest: option for option in [*_registered(path, runtime), *_listed(cls)]}
     return [option for name, option in found.items() if name not in common and name != "volume_driver"]
 
 
@@ -113,12 +113,12 @@ def _driver(cls: Any, path: str, options: list[Any]) -> Driver:
     )
 
 
-def _said(cls: Any) -> list[Any]:
+def _listed(cls: Any) -> list[Any]:
     return loading.own_options(cls)
 
 
 def _registered(path: str, runtime: Runtime) -> list[Any]:
-    """What the driver registers while it is constructed, which it mostly can be without any options."""
+    """The options that the driver registers in its constructor; most drivers need no options for that."""
     from oslo_config import cfg
 
     settings = BackendSettings(name=f"inspected-{path.rpartition('.')[2]}", driver=path, options=_door_options(path))
@@ -146,7 +146,7 @@ def _options(options: Iterable[Any]) -> list[Option]:
 
 
 def describe(option: Any) -> Option:
-    """One of oslo's options as one of ours."""
+    """Convert an option of oslo.config."""
     kind = option.type
     choices = tuple(str(choice) for choice in (getattr(kind, "choices", None) or ()))
     named = type(kind).__name__
@@ -174,7 +174,7 @@ def describe(option: Any) -> Option:
 
 
 def _default(option: Any) -> Any:
-    """What depends on this host is replaced by what Cinder's documentation says."""
+    """The default; values that depend on this host are replaced by those in Cinder's documentation."""
     value = option.sample_default if option.sample_default is not None else option.default
     if value is None or isinstance(value, bool | int | float | str | list | dict):
         return value
@@ -188,7 +188,7 @@ def supported(output_version: int) -> dict[str, Any]:
     found = {}
     keyring = cfg.StrOpt(loading.RBD_KEYRING, default="", help=loading.RBD_KEYRING_HELP)
     for cls in classes():
-        options = [option for option in _said(cls) if option.dest != loading.RBD_KEYRING]
+        options = [option for option in _listed(cls) if option.dest != loading.RBD_KEYRING]
         options += [keyring] if cls.__name__ == "RBDDriver" else []
         found[cls.__name__] = {
             "desc": cls.__doc__,

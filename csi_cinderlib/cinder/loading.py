@@ -1,9 +1,8 @@
-"""From a class path and options to a driver that is set up, with every failure named in our users' words."""
+"""Load and set up a driver from its class path and options, with clear errors for users."""
 
 from __future__ import annotations
 
 import dis
-import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +15,10 @@ from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
 
-_log = logging.getLogger(__name__)
 _UNSUPPORTED_OPTION = "enable_unsupported_driver"
 RBD_KEYRING = "rbd_keyring_conf"
 MAYBE_EMPTY = ("validate_connector", "create_export", "remove_export")
-"""Methods that are empty in many drivers, which then need not be asked."""
+"""Methods that are empty in many drivers and then need not be called."""
 RBD_KEYRING_HELP = "Path of Ceph's keyring file; its content goes to the nodes with each connection."
 _LATE: Mapping[str, tuple[str, ...]] = {
     "ibm.ibm_storage.": ("cinder.volume.drivers.ibm.ibm_storage.ds8k_proxy.ds8k_opts",),
@@ -31,14 +29,14 @@ _LATE: Mapping[str, tuple[str, ...]] = {
     ),
     "spdk.": ("cinder.volume.targets.spdknvmf.spdk_opts",),
 }
-"""Options that a driver neither names nor registers before it talks to its storage, by the start of its module."""
+"""Options that a driver neither lists nor registers before it connects to its storage, by prefix of its module."""
 
 
 def driver_class(settings: BackendSettings) -> Any:
     """The driver's class.
 
     Raises:
-        ConfigurationError: no such module or class, or a library is missing that its module cannot do without.
+        ConfigurationError: the module or class does not exist, or a library that the module requires is missing.
     """
     from oslo_utils import importutils
 
@@ -47,7 +45,7 @@ def driver_class(settings: BackendSettings) -> Any:
     if "." not in path:
         raise ConfigurationError(key, former.why_no_driver(path))
     try:
-        # What a module starts while it is imported serves all back ends of its driver.
+        # Threads started by the import of a module serve all back ends of the driver.
         with routed(None):
             return importutils.import_class(path)
     except Exception as error:
@@ -60,10 +58,10 @@ def driver_class(settings: BackendSettings) -> Any:
 
 
 def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_empty: bool) -> Any:
-    """The driver object, its options checked; nothing was sent to the back end yet.
+    """Create the driver object and check its options, without access to the back end.
 
     Args:
-        is_empty: whether we know of no volume on it: some drivers change defaults then.
+        is_empty: whether no volumes are recorded on the back end: some drivers then change their defaults.
     """
     from cinder.volume import configuration, driver
     from oslo_config import cfg
@@ -74,12 +72,12 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
     options = configuration.Configuration(driver.volume_opts, config_group=section)
     options.append_config_values(manager.volume_backend_opts)
     if cls.__module__ == "cinder.volume.drivers.rbd":
-        # Cinder took the option away (OSSN-0085), for its users see connections; its driver still reads it when somebody else
-        # defines it, and here only nodes get to see connections.
+        # Cinder removed the option (OSSN-0085), because its users can see connections. The driver still reads it if it is defined,
+        # and here only nodes see connections.
         options.append_config_values([cfg.StrOpt(RBD_KEYRING, default="", help=RBD_KEYRING_HELP)])
     own = own_options(cls)
     try:
-        made = cls(
+        instance = cls(
             configuration=options,
             host=f"{runtime.host}@{settings.name}",
             cluster_name=None,
@@ -89,28 +87,30 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
         )
     except Exception as error:
         unset = conf.without_value(section, own)
-        ours = faults.translate_setup(settings.name, settings.driver, error, unset=unset)
-        own_problem = ours if isinstance(ours, ConfigurationError) and not isinstance(error, ValueError) else None
+        translated = faults.translate_setup(settings.name, settings.driver, error, unset=unset)
+        own_problem = (
+            translated if isinstance(translated, ConfigurationError) and not isinstance(error, ValueError) else None
+        )
         option_check.check_early(settings, section, own, own_problem)
-        raise ours from error
-    option_check.check(settings, section, [*own, *own_options(type(made))])
-    _gate(settings, type(made), options)  # NetApp's class makes an object of another one
-    if clones_at_source_size(made):
-        shares.clone_by_copy(made)
-    return made
+        raise translated from error
+    option_check.check(settings, section, [*own, *own_options(type(instance))])
+    _gate(settings, type(instance), options)  # NetApp's class creates an object of another class
+    if clones_at_source_size(instance):
+        shares.clone_by_copy(instance)
+    return instance
 
 
 def _refuse_shared_name(settings: BackendSettings, cls: Any, section: str) -> None:
-    """NetApp's drivers find their options by the host's name (`get_backend_configuration`): they would log in to another's array."""
+    """NetApp drivers find their options by the host name (`get_backend_configuration`) and could log in to another back end's array."""
     if section != settings.name and cls.__module__.startswith("cinder.volume.drivers.netapp."):
         raise ConfigurationError(
             f"backends.{settings.name}",
-            "NetApp's drivers need a name that no other back end of this process has, whether in upper or lower case",
+            "NetApp drivers require a back end name that is unique in this process, ignoring case",
         )
 
 
 def own_options(cls: Any) -> list[Any]:
-    """What the class says about its options; drivers that register late say it here only."""
+    """The options listed by the class. Drivers that register options late only list them here."""
     from oslo_utils import importutils
 
     place = f"{cls.__module__.removeprefix('cinder.volume.drivers.')}."
@@ -118,7 +118,7 @@ def own_options(cls: Any) -> list[Any]:
     named = [option for path in late for option in importutils.import_class(path)]
     try:
         return [*named, *(cls.get_driver_options() or ())]
-    except Exception:  # a few drivers need an instance for it; then what they registered has to do
+    except Exception:  # a few drivers need an instance; then only registered options are known
         return named
 
 
@@ -127,19 +127,19 @@ def _gate(settings: BackendSettings, cls: Any, options: Any) -> None:
         return
     raise ConfigurationError(
         f"backends.{settings.name}.driver",
-        f"Cinder no longer supports {cls.__name__}; set {_UNSUPPORTED_OPTION}: true to use it all the same",
+        f"Cinder no longer supports {cls.__name__}; set {_UNSUPPORTED_OPTION}: true to use it anyway",
     )
 
 
 def set_up(settings: BackendSettings, driver: Any, context: Any, work: Work) -> list[str]:
-    """What Cinder's volume manager does before the first call.
+    """The set-up steps of Cinder's volume manager.
 
     Returns:
-        the errors that the driver logged while it reported for the first time.
+        the errors that the driver logged during its first report.
 
     Raises:
         ConfigurationError: an option or a library is missing.
-        BackendUnavailable: the back end does not answer, or says no. Worth another try.
+        BackendUnavailable: the back end does not answer, or refuses. A retry may succeed.
     """
     try:
         with working(work):
@@ -156,29 +156,29 @@ def set_up(settings: BackendSettings, driver: Any, context: Any, work: Work) -> 
 
 
 def overrides(driver: Any, method: str) -> bool:
-    """Whether the driver has its own version of a method that Cinder's base classes only refuse or leave empty."""
+    """Whether the driver overrides a method that is empty or unsupported in Cinder's base classes."""
     from cinder import interface  # noqa: F401  # makes sure that the base classes are loaded
     from cinder.volume import driver as base
 
     theirs = getattr(type(driver), method, None)
     bases = (getattr(cls, method, None) for cls in vars(base).values() if isinstance(cls, type))
-    return theirs is not None and all(theirs is not one for one in bases)
+    return theirs is not None and all(theirs is not base for base in bases)
 
 
 def exports_at_start(driver: Any) -> bool:
-    """Whether its `ensure_export` does anything: in most drivers it is empty."""
+    """Whether its `ensure_export` is not empty, as it is in most drivers."""
     return overrides(driver, "ensure_export") and not _is_empty(type(driver).ensure_export)
 
 
 def _is_empty(method: Any) -> bool:
-    """Whether all that a method does is to answer a constant, None for example."""
+    """Whether a method only returns a constant, such as None."""
     code = getattr(method, "__code__", None)
     steps = {step.opname for step in dis.get_instructions(code)} if code else {"unknown"}
     return steps <= {"RESUME", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
 
 
 def traits(driver: Any, host: str) -> DriverTraits:
-    """What the driver is, by its class."""
+    """The traits of the driver's class."""
     return DriverTraits(
         host=host,
         revert=overrides(driver, "revert_to_snapshot"),
@@ -195,7 +195,7 @@ def traits(driver: Any, host: str) -> DriverTraits:
 
 
 def empty_methods(driver: Any) -> frozenset[str]:
-    """Those of `MAYBE_EMPTY` that do nothing in this driver."""
+    """The methods of `MAYBE_EMPTY` that do nothing in this driver."""
     given = vars(driver)
     return frozenset(
         method for method in MAYBE_EMPTY if method not in given and _is_empty(getattr(type(driver), method, None))
@@ -203,7 +203,7 @@ def empty_methods(driver: Any) -> frozenset[str]:
 
 
 def _takes_snapshots(driver: Any) -> bool:
-    """Not so where each snapshot puts a qcow2 file over the volume's own (`remotefs`): no kernel can attach that."""
+    """False if each snapshot adds a qcow2 file on top of the volume (`remotefs`), which the kernel cannot attach."""
     return _definer(driver, "create_snapshot") not in {
         "NfsDriver",
         "QuobyteDriver",
@@ -213,33 +213,33 @@ def _takes_snapshots(driver: Any) -> bool:
 
 
 def _snapshots_are_independent(driver: Any) -> bool:
-    """Whether its snapshots outlive their volume. Cinder's manager keeps such volumes, so that only our own drivers can say so."""
+    """Whether a volume can be deleted before its snapshots. Cinder's manager prevents that, so only csi-cinderlib's drivers declare it."""
     return bool(getattr(driver, "SNAPSHOTS_ARE_INDEPENDENT", False))
 
 
 def clones_at_source_size(driver: Any) -> bool:
-    """Cinder's NFS driver and its kin give a clone the size of its source, whatever was asked for."""
+    """Cinder's NFS driver and its derivatives create a clone with the size of its source, not the requested size."""
     return _definer(driver, "create_cloned_volume") in {"NfsDriver", "RemoteFSSnapDriverDistributed"}
 
 
 def _refuses_growth_in_use(driver: Any) -> bool:
-    """Cinder's own NFS driver refuses it (its bug 1870367) without saying so in its report."""
+    """Cinder's NFS driver refuses it (bug 1870367), but its report does not say so."""
     return _definer(driver, "extend_volume") == "NfsDriver"
 
 
 def _definer(driver: Any, method: str) -> str:
-    """The class whose method this driver uses: others build on these classes and do better."""
+    """The class that defines the driver's method: derived classes may not have the limitation."""
     return next((cls.__name__ for cls in type(driver).__mro__ if method in vars(cls)), "")
 
 
 def _needs_nova(driver: Any) -> bool:
-    """The drivers on `remotefs` with snapshots in qcow2 files take one of an attached volume through Nova's libvirt."""
+    """`remotefs` drivers with snapshots in qcow2 files use Nova's libvirt for snapshots of attached volumes."""
     return any(cls.__name__ == "RemoteFSSnapDriverDistributed" for cls in type(driver).__mro__)
 
 
 def calls_at_a_time(driver: object) -> int:
-    """What a driver stands where the settings set no limit; 0 is any number.
+    """The driver's limit of concurrent calls if the settings have none; 0 means no limit.
 
-    `remotefs` sums up its share by `du`, which fails when a file vanishes under it: one call at a time, and they are quick.
+    `remotefs` measures its share with `du`, which fails if a file disappears: one call at a time is enough, since calls are quick.
     """
     return 1 if any(cls.__name__ == "RemoteFSDriver" for cls in type(driver).__mro__) else 0

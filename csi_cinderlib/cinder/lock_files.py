@@ -1,4 +1,4 @@
-"""Lock files of Cinder's: named by volume and snapshot, so that they would pile up."""
+"""Remove Cinder's lock files, which are named after volumes and snapshots and would accumulate."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 def forget(driver: Any, *, volume_id: str = "", snapshot_id: str = "") -> None:
-    """Remove those of what was deleted. Cinder only logs what fails here.
+    """Remove the lock files of deleted objects. Cinder only logs failures.
 
-    Cinder's functions look in oslo's lock path. That is the last Runtime's, and the locks lie where the first one put them.
+    Cinder's functions use oslo's lock path, which is that of the last Runtime; the locks are in that of the first one.
     """
     from cinder import coordination, utils
 
-    # Cinder takes what it is given for a pattern; an id that a user of the library has chosen may be one.
+    # Cinder treats its argument as a pattern; an id chosen by a user of the library may contain wildcards.
     volume_id, snapshot_id = glob.escape(volume_id), glob.escape(snapshot_id)
     if volume_id:
         coordination.synchronized_remove(f"{volume_id}-delete_volume")

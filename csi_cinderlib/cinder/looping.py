@@ -1,13 +1,12 @@
-"""The looping calls of oslo.service that a driver starts: they end with their back end.
+"""End oslo.service's looping calls with their back end.
 
-Drivers use them in two ways. Some go on in the background as long as the service runs: a session is kept alive, a token refreshed, a
-trash purged. Cinder ends its process to be rid of them. Others wait for the array in the middle of a call, which takes their result:
-these end with their call.
+Drivers use looping calls in two ways. Some run in the background as long as the service runs: they keep a session alive, refresh a
+token or purge a trash. In Cinder they end with the process. Others wait for the array during a call, which uses their result; they
+end with their call.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,14 +15,15 @@ from types import TracebackType
 from typing import Any
 
 from csi_cinderlib.errors import BackendUnavailable
+from csi_cinderlib.observe import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 STOP_SECONDS = 2.0
-"""How long the end of a back end waits for its looping calls, which may hang at the array. Their threads do not keep the process."""
+"""How long a stop waits for looping calls, which may hang. Their threads do not keep the process alive."""
 
 
 class Done:
-    """What a looping call's `start` answers, in place of oslo.service's `FutureEvent`: its result, once it is there."""
+    """Replaces oslo.service's `FutureEvent`, which a looping call's `start` returns: a future for its result."""
 
     def __init__(self) -> None:
         self._result: Future[Any] = Future()
@@ -37,36 +37,36 @@ class Done:
         self._result.set_exception(error.with_traceback(traceback))
 
     def fail(self, error: BaseException) -> None:
-        """The looping call has ended without a result: nobody shall wait for one."""
+        """Wake waiters after the looping call has ended without a result."""
         if not self._result.done():
             self._result.set_exception(error)
 
     def refuse(self, backend: str) -> None:
-        """The back end is stopped: let nobody take the end of the looping call for its success."""
-        self._refusal = BackendUnavailable(backend, "it was stopped during the call")
+        """The back end is stopped: the end of the looping call must not count as success."""
+        self._refusal = BackendUnavailable(backend, "the back end was stopped during the call")
 
     def wait(self, timeout: float | None = None) -> Any:
         """Raises BackendUnavailable after `refuse`, or what the function of the looping call raised."""
         self.is_awaited = True
         if self._refusal is None:
             wait([self._result], timeout)
-        if self._refusal is not None:  # also when it came meanwhile
+        if self._refusal is not None:  # also if `refuse` was called during the wait
             raise self._refusal
         return self._result.result(0)
 
 
 class LoopingCalls:
-    """Those of one back end that run now. Thread-safe."""
+    """The running looping calls of a back end. Thread-safe."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._running: dict[Any, threading.Thread] = {}
 
     def stop(self, backend: str) -> None:
-        """End those that no call waits for, and give them a short time to end.
+        """Stop the looping calls that no call waits for, and wait shortly for their end.
 
         Args:
-            backend: its name, for the log.
+            backend: the back end's name, for the log.
         """
         with self._guard:
             stopped = {call: thread for call, thread in self._running.items() if not call.done.is_awaited}
@@ -77,14 +77,12 @@ class LoopingCalls:
         for call, thread in stopped.items():
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                _log.warning(
-                    "looping call %s of back end %s is still at work and ends after that", _name(call), backend
-                )
+                _log.warning("looping call still running after the stop", backend=backend, call=_name(call))
 
     def start(self, call: Any, loop: Callable[[], None]) -> threading.Thread:
-        """Run a looping call in a thread of its own."""
+        """Run a looping call in its own thread."""
 
-        go = threading.Event()  # oslo.service notes the thread first, and its loop begins later there, too
+        go = threading.Event()  # as in oslo.service, the loop starts after the thread is stored
 
         def run() -> None:
             go.wait()

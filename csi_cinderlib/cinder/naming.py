@@ -1,35 +1,33 @@
-"""The names of options: as Cinder spells them, and what a wrong one was meant to be."""
+"""Option names: Cinder's spelling, and suggestions for unknown names."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping
 
 from csi_cinderlib.backend import catalogue
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import Problems
 
-_log = logging.getLogger(__name__)
 _LONGEST = 3
-"""So many suggestions, and so many drivers, are named."""
-_SERVICES = "it configures Cinder's own services, which do not run here"
-_IMAGES = "no images are made or cached here"
-_ZONING = "Fibre Channel zones are not managed here: the fabric's own tools do that"
+"""The maximum number of suggestions and drivers in a message."""
+_SERVICES = "it configures Cinder services that do not run here"
+_IMAGES = "csi-cinderlib does not create or cache images"
+_ZONING = "csi-cinderlib does not manage Fibre Channel zones; use the fabric's tools"
 _IDLE: Mapping[str, str] = {
-    "backend_availability_zone": "`topology` of the back end says from where it can be reached",
-    "backend_host": "the names of volumes' places begin with csi-cinderlib's own",
-    "backup_use_temp_snapshot": "no backups are made here",
-    "host": "the names of volumes' places begin with csi-cinderlib's own",
-    "cluster": "one controller is active at a time, whatever the driver can do",
-    "rootwrap_config": "drivers' commands run with the rights of this process",
-    "state_path": "drivers keep their files in the state directory",
-    "storage_availability_zone": "`topology` of the back end says from where it can be reached",
+    "backend_availability_zone": "use the back end's `topology` instead",
+    "backend_host": "csi-cinderlib sets Cinder's host name",
+    "backup_use_temp_snapshot": "csi-cinderlib does not make backups",
+    "host": "csi-cinderlib sets Cinder's host name",
+    "cluster": "only one controller is active at a time",
+    "rootwrap_config": "driver commands run with the privileges of this process",
+    "state_path": "drivers store their files in the state directory",
+    "storage_availability_zone": "use the back end's `topology` instead",
     "image_volume_cache_enabled": _IMAGES,
     "image_volume_cache_max_count": _IMAGES,
     "image_volume_cache_max_size_gb": _IMAGES,
     "image_upload_use_cinder_backend": _IMAGES,
     "image_upload_use_internal_tenant": _IMAGES,
-    "volume_driver": "the key `driver` of the back end names it",
+    "volume_driver": "use the back end's `driver` instead",
     "zoning_mode": _ZONING,
     "fc_fabric_names": _ZONING,
     "fc_san_lookup_service": _ZONING,
@@ -52,52 +50,50 @@ _IDLE_PREFIXES = (
 
 
 def by_name(settings: BackendSettings) -> Mapping[str, object]:
-    """The options by Cinder's names: a dash is an underscore. What has no value is left out.
+    """The options by Cinder's names, with underscores for dashes. Options without a value are left out.
 
     Raises:
-        ConfigurationError: one is given twice, in different spellings.
+        ConfigurationError: an option is set twice with different spellings.
     """
     found: dict[str, str] = {}
     problems = Problems()
     for key in settings.options:
         other = found.setdefault(key.replace("-", "_"), key)
         if other != key:
-            problems.add(
-                f"backends.{settings.name}.options.{key}", f"is the same option as {other}, which is given too"
-            )
+            problems.add(f"backends.{settings.name}.options.{key}", f"is the same option as {other}, which is also set")
     problems.raise_all()
     return {name: settings.options[key] for name, key in found.items() if settings.options[key] is not None}
 
 
 def why_idle(name: str) -> str:
-    """Why an option that Cinder's services take has no effect here; "" if it is not known as one."""
+    """Why an option of Cinder's services has no effect here; "" for other options."""
     return _IDLE.get(name) or (_SERVICES if name.startswith(_IDLE_PREFIXES) else "")
 
 
 def of_vendor(driver: str) -> frozenset[str]:
-    """The options of this driver and of those of its vendor: some drivers register theirs only when they know their protocol."""
+    """The options of all drivers of the vendor: some drivers register theirs only after their protocol is known."""
     known = catalogue.load()
     vendor = f"{driver.rpartition('.')[0].removeprefix('cinder.volume.drivers.').partition('.')[0]}."
-    several = [one for one in known.drivers if f"{one.module}.".startswith(vendor)]
+    drivers = [driver for driver in known.drivers if f"{driver.module}.".startswith(vendor)]
     return frozenset(
         name
-        for one in several
-        for option in (*one.options, *known.common)
+        for driver in drivers
+        for option in (*driver.options, *known.common)
         for name in (option.name, *option.former_names)
     )
 
 
 def is_of_any(name: str) -> bool:
-    """Whether any driver has such an option."""
+    """Whether any driver has this option."""
     known = catalogue.load()
     return bool(_drivers_with(name)) or any(name in (option.name, *option.former_names) for option in known.common)
 
 
 def unknown(name: str, known: Collection[str]) -> str:
-    """What is wrong with an option that the driver does not have, as a clause."""
+    """The problem of an option that the driver does not have, as a clause."""
     if others := _drivers_with(name):
         named = ", ".join(others) if len(others) <= _LONGEST else f"{len(others)} other drivers"
-        return f"is not an option of this driver, but of {named}"
+        return f"is not an option of this driver; it is an option of {named}"
     near = _near(name, known)
     return "is not an option of this driver" + (f"; did you mean {' or '.join(near)}?" if near else "")
 
@@ -113,7 +109,7 @@ def _drivers_with(name: str) -> list[str]:
 
 
 def _near(name: str, known: Iterable[str]) -> list[str]:
-    """Those that differ by a slip of the hand, or by a word that is missing or too many; the nearest first."""
+    """Names with a small typing error, or with a missing or additional word; nearest first."""
     words = set(name.split("_"))
     rated = sorted((distance(name, other), other) for other in known)
     by_slip = [other for steps, other in rated if steps <= max(1, len(name) // 6)]
@@ -126,7 +122,7 @@ def _is_within(one: set[str], other: set[str]) -> bool:
 
 
 def distance(one: str, other: str) -> int:
-    """How many letters must be added, removed, replaced or exchanged with their neighbours to make `other` of `one`."""
+    """The edit distance: letters to add, remove, replace or swap with a neighbour to turn `one` into `other`."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for number, letter in enumerate(one):

@@ -1,7 +1,7 @@
-"""A value of our settings as the type of one of oslo's options takes it: nothing in it is a notation, save what the option's type reads.
+"""Convert values of the settings to the types of oslo.config's options, without interpreting characters in them.
 
-A cinder.conf knows text only, in which a comma, a quotation mark, a line's end and a dollar sign mean something. Our values are text,
-lists and mappings, and go to oslo.config as such. Those of a cinder.conf keep its notation.
+A cinder.conf only contains text, in which commas, quotation marks, newlines and dollar signs have a meaning. Values of csi-cinderlib's
+settings are text, lists and mappings, and are passed to oslo.config as such. Values from a cinder.conf keep its notation.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Any
 from csi_cinderlib.model.verbatim import Verbatim
 
 BACKSLASH = "csi_cinderlib_backslash"
-"""An option that is a backslash. oslo takes one in front of a dollar sign away, and in no other way does it stay."""
+"""An option whose value is a backslash: oslo.config removes a literal backslash in front of a dollar sign."""
 
 _BEFORE_DOLLAR = re.compile(r"\\+(?=\$)")
 
 
 class Unfit(ValueError):
-    """Of another kind than the option takes. oslo's own types raise ValueError, too."""
+    """The value has the wrong type for the option. oslo.config's types raise ValueError as well."""
 
 
 def is_verbatim(value: object) -> bool:
-    """Whether a value, or each of several, is in a cinder.conf's notation."""
+    """Whether a value, or each value of a list, is in cinder.conf notation."""
     return isinstance(value[0] if isinstance(value, list) and value else value, Verbatim)
 
 
 def value_for(option: Any, given: object) -> object:
-    """What oslo.config makes into the option's value.
+    """The value for oslo.config to convert.
 
     Raises:
-        ValueError: it is of another kind, a list for an option that takes text, for example.
+        ValueError: the type is wrong, for example a list for a text option.
     """
     if is_verbatim(given):
         values = given if isinstance(given, list) else [given]
@@ -47,33 +47,33 @@ def _single(kind: Any, given: object) -> object:
 
     if isinstance(given, Mapping):
         if not isinstance(kind, types.Dict):
-            raise Unfit("it must not be a mapping")
+            raise Unfit("must not be a mapping")
         return {_literal(str(key)): _item(kind.value_type, value, str(key)) for key, value in given.items()}
     if isinstance(given, list | tuple):
         if not isinstance(kind, types.List):
-            raise Unfit("it must be one value, not a list")
+            raise Unfit("must be a single value, not a list")
         return [_literal(_text(value, f"item {number}")) for number, value in enumerate(given, 1)]
-    text = _text(given, "it")
+    text = _text(given, "")
     return _literal(text if isinstance(kind, types.String) else text.strip())
 
 
 def _item(kind: Any, given: object, name: str) -> object:
-    """oslo leaves what a mapping holds as it is."""
+    """An item of a mapping, converted here, since oslo.config does not convert items."""
     value = kind(_text(given, name))
     return _literal(value) if isinstance(value, str) else value
 
 
 def _text(given: object, name: str) -> str:
     if given is None:
-        raise Unfit(f"{name} has no value")
+        raise Unfit(f"{name} must not be null".lstrip())
     if not isinstance(given, str | int | float | os.PathLike):
-        raise Unfit(f"{name} must be text")
+        raise Unfit(f"{name} must be text".lstrip())
     if isinstance(given, bool):
         return "true" if given else "false"
     return str(given)
 
 
 def _literal(text: str) -> str:
-    """The text from which oslo's substitution of `$name` makes this text."""
+    """Escape the text so that oslo.config's substitution of `$name` returns it unchanged."""
     doubled = text.replace("$", "$$")
     return _BEFORE_DOLLAR.sub(lambda found: f"${{{BACKSLASH}}}" * len(found[0]), doubled)

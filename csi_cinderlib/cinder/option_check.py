@@ -1,8 +1,7 @@
-"""Whether a back end's options are its driver's, and their values fit: all problems at once."""
+"""Check a back end's options and their values, and report all problems at once."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -11,19 +10,19 @@ from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError, Problems
 from csi_cinderlib.model.verbatim import is_inherited
+from csi_cinderlib.observe import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 def check(settings: BackendSettings, section: str, known: Iterable[Any]) -> None:
-    """Check the given options against those that the driver registered. What has no effect is logged.
+    """Check the options against those registered by the driver. Logs options without effect.
 
     Args:
-        known: further options (oslo's) that the driver's class names.
+        known: further oslo.config options that the driver's class lists.
 
     Raises:
-        ConfigurationError: with every option that the driver does not have (near matches are named), and every value that does
-            not fit.
+        ConfigurationError: lists all options that the driver does not have, with near matches, and all invalid values.
     """
     _problems(settings, section, known, may_have=frozenset()).raise_all()
 
@@ -31,10 +30,10 @@ def check(settings: BackendSettings, section: str, known: Iterable[Any]) -> None
 def check_early(
     settings: BackendSettings, section: str, known: Iterable[Any], cause: ConfigurationError | None
 ) -> None:
-    """As `check`, for a driver that could not be made, so that it may have registered some of its options only.
+    """As `check`, for a driver that could not be created and may have registered only some of its options.
 
     Args:
-        cause: why it could not be made, if it is a problem of its own.
+        cause: why it could not be created, if that is a separate problem.
     """
     problems = _problems(settings, section, known, may_have=naming.of_vendor(settings.driver))
     if problems.keys and cause is not None:
@@ -57,7 +56,7 @@ def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, 
             problem = "" if name in may_have else _unknown(path, name, value, by_spelling.keys() | may_have)
             problem = (problem and former.why_unknown(name, settings.options)) or problem
         elif (other := names.setdefault(option.dest, key)) != key:
-            problem = f"is another name of the option {other}, which is given too"
+            problem = f"is another name for the option {other}, which is also set"
         else:
             problem = value_problem(section, option)
             problem = (problem and former.why_no_value(name, value)) or problem
@@ -68,33 +67,32 @@ def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, 
 
 
 def _unknown(path: str, name: str, value: object, known: Collection[str]) -> str:
-    """The problem; "" if it is one for the log only."""
+    """The problem, or "" if it is only logged."""
     if is_inherited(value):
         if not naming.is_of_any(name) and not naming.why_idle(name):
             became = former.option(name)
-            _log.warning(
-                "[backend_defaults] %s: %s", name, f"was {became}" if became else "no driver has such an option"
-            )
+            reason = f"was {became}" if became else "no driver has this option"
+            _log.warning("[backend_defaults] option without effect", option=name, reason=reason)
         return ""
     return "" if _warn_if_idle(path, name) else naming.unknown(name, known)
 
 
 def _warn(path: str, name: str, option: Any) -> None:
-    """Of what Cinder ignores, or will ignore."""
+    """Log an option that Cinder ignores or will ignore."""
     if not _warn_if_idle(path, name) and option.deprecated_for_removal:
         reason = " ".join((option.deprecated_reason or "no reason given").split())
-        _log.warning("%s is deprecated, and a later Cinder will ignore it: %s", path, reason)
+        _log.warning("deprecated option", option=path, reason=reason)
 
 
 def _warn_if_idle(path: str, name: str) -> bool:
-    """Whether it means nothing here, which is logged."""
+    """Whether the option has no effect here, which is logged."""
     if why := naming.why_idle(name):
-        _log.warning("%s has no effect: %s", path, why)
+        _log.warning("option without effect", option=path, reason=why)
     return bool(why)
 
 
 def value_problem(section: str | None, option: Any) -> str:
-    """What is wrong with the value that was given, as a clause, or ""."""
+    """The problem of the option's value, as a clause, or ""."""
     from oslo_config import cfg
 
     try:
@@ -102,19 +100,17 @@ def value_problem(section: str | None, option: Any) -> str:
             getattr(cfg.CONF[section] if section else cfg.CONF, option.dest)
         except cfg.NoSuchOptError as error:
             if error.opt_name != option.dest:
-                return (
-                    f"refers to ${error.opt_name}, and there is no such option; a cinder.conf has $$ for a dollar sign"
-                )
-            conf.read_unregistered(section, option)  # the driver registers it only when it reads it
+                return f"refers to the unknown option ${error.opt_name}; in cinder.conf, write $$ for a dollar sign"
+            conf.read_unregistered(section, option)  # the driver registers it when it reads it
     except RecursionError:
         return "refers to itself"
     except (cfg.Error, ValueError) as error:
-        return f"does not fit: {_reason(error)}; it is {describe(option)}"
+        return f"invalid value: {_reason(error)}; expected {describe(option)}"
     return ""
 
 
 def describe(option: Any) -> str:
-    """The option's type and bounds in words."""
+    """The option's type and bounds as text."""
     kind = option.type
     parts = [type(kind).__name__.lower()]
     for bound, word in (("min", "at least"), ("max", "at most")):
@@ -126,6 +122,6 @@ def describe(option: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """oslo's own words, without the part that names a file."""
+    """oslo.config's message, without the part that names a file."""
     message = str(error)
     return message.rpartition("is not valid: ")[2] if "is not valid: " in message else message

@@ -1,6 +1,6 @@
-"""Each change to a library in this process, with its reason and its test.
+"""All changes to libraries in this process, each with its reason and test.
 
-`runtime.load_cinder` applies them, once a process; nothing is changed on import of this module.
+`runtime.load_cinder` applies them once per process; importing this module changes nothing.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _OF_NO_BACK_END = looping.LoopingCalls()
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One change to a library.
+    """A change to a library.
 
     Attributes:
-        target: what is changed.
-        reason: why, and when it may go.
-        versions: for which it was checked.
-        test: the test that proves it is still needed, or still right.
-        apply: does it; called once a process.
+        target: the changed object.
+        reason: why it is needed, and until when.
+        versions: the library versions that it was checked with.
+        test: the test that checks that it is still needed or correct.
+        apply: applies it; called once per process.
     """
 
     target: str
@@ -43,13 +43,13 @@ class Patch:
 
 
 def _popen_without_fork() -> None:
-    """`processutils.execute` passes a preexec_fn that only resets SIGPIPE, which Popen's restore_signals does already."""
+    """`processutils.execute` passes a preexec_fn that only resets SIGPIPE, which Popen's restore_signals already does."""
     from oslo_concurrency import processutils
 
     original: Any = subprocess.Popen
 
     def popen(*args: Any, preexec_fn: Any = None, **kwargs: Any) -> Any:
-        theirs = getattr(preexec_fn, "args", (None,))[0]  # partial(_subprocess_setup, the caller's own)
+        theirs = getattr(preexec_fn, "args", (None,))[0]  # partial(_subprocess_setup, the caller's preexec_fn)
         return original(*args, preexec_fn=theirs, **kwargs)
 
     lean = types.ModuleType("subprocess")
@@ -59,7 +59,7 @@ def _popen_without_fork() -> None:
 
 
 def _privsep_in_process() -> None:
-    """Privileged functions run right here; a daemon under sudo would only cost time and memory where we are root."""
+    """Run privileged functions in this process; a daemon under sudo would only cost time and memory for root."""
     import cinder.privsep
     import os_brick.privileged
 
@@ -72,14 +72,14 @@ def _privsep_in_process() -> None:
 
 
 def _programs_of_this_python() -> None:
-    """Drivers run programs by name that are installed beside this Python; a virtual environment need not be activated for it."""
+    """Add this Python's programs to PATH, since drivers run them by name, also without an activated virtual environment."""
     found, beside = os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)
     if beside not in found.split(os.pathsep):
         os.environ["PATH"] = f"{found}{os.pathsep}{beside}"
 
 
 def _native_threads() -> None:
-    """Cinder may neither load eventlet nor let oslo.service choose it; futurist and taskflow must see that it is absent."""
+    """Keep Cinder from loading eventlet and oslo.service from choosing it; futurist and taskflow must see that it is absent."""
     os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
     os.environ["OS_CINDER_DISABLE_EVENTLET_PATCHING"] = "1"
     with without_eventlet() as absent:
@@ -92,13 +92,13 @@ def _native_threads() -> None:
     oslo_service.backend.init_backend(oslo_service.backend.BackendType.THREADING)
 
 
-# A driver's own threads are known as those of its back end, and none of them keeps the process from ending. A thread does not
-# inherit context variables. So it takes over the route of the thread that starts it, and an item of a thread pool takes over
-# that of the thread that submits it: back ends of one driver may share a pool of the driver's module.
+# A driver's threads belong to its back end, and do not keep the process from ending. Threads do not inherit context variables, so
+# a thread gets the route of the thread that starts it, and an item of a thread pool the route of the thread that submits it: back
+# ends with the same driver may share a pool of the driver's module.
 
 
 def _starting(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
-    """`start` of a class of threads, so that they take over the route."""
+    """Wrap `start` of a thread class, so that its threads inherit the route."""
 
     @functools.wraps(start)
     def started(thread: threading.Thread) -> None:
@@ -111,10 +111,10 @@ def _starting(start: Callable[[threading.Thread], None]) -> Callable[[threading.
 
 
 def _submitting(submit: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """`submit` of a class of thread pools, so that items take over the route, or that there is none.
+    """Wrap `submit` of a thread pool class, so that items inherit the submitter's route, including none.
 
     Args:
-        name: the item's parameter, for callers that pass it by name.
+        name: the item's parameter name, for callers that pass it as a keyword.
     """
 
     @functools.wraps(submit)
@@ -126,7 +126,7 @@ def _submitting(submit: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _spawn_loop(call: Any, loop: Callable[[], None]) -> threading.Thread:
-    """`_spawn_loop` of looping calls, so that they are known as those of the route."""
+    """Replaces `_spawn_loop` of looping calls, so that they belong to the route."""
     route = current_route()
     return (_OF_NO_BACK_END if route is None else route.loops).start(call, loop)
 
@@ -137,7 +137,7 @@ def _on_route(route: Route | None, function: Callable[..., Any], /, *arguments: 
 
 
 def _threads_of_back_ends() -> None:
-    """Whatever a driver has, a looping call, a timer or a pool, in the end it starts `threading.Thread`s."""
+    """Looping calls, timers and pools all start `threading.Thread`s."""
     thread: Any = threading.Thread
     thread.start = _starting(thread.start)
 
@@ -151,7 +151,7 @@ def _looping_calls_of_back_ends() -> None:
 
 
 def _pool_items_of_back_ends() -> None:
-    """oslo.service's looping calls and taskflow use futurist's pools."""
+    """oslo.service's looping calls and taskflow use futurist's thread pools."""
     import concurrent.futures
     import multiprocessing.pool
 
@@ -170,7 +170,7 @@ def _pool_items_of_back_ends() -> None:
 
 
 def _no_cinder_conf_of_this_host() -> None:
-    """FusionStorage's driver encodes its password in that file, and makes it readable for everybody while it does."""
+    """FusionStorage's driver encodes its password in that file, and makes the file world-readable meanwhile."""
     from cinder.volume.drivers.fusionstorage import constants
 
     constants.CONF_PATH = os.devnull + "/none"
@@ -193,45 +193,45 @@ PATCHES: tuple[Patch, ...] = (
     ),
     Patch(
         "cinder.privsep, os_brick.privileged",
-        "no daemon, no sudo, no rootwrap: this process has the rights it was given",
+        "no daemon, no sudo, no rootwrap: this process has the required privileges",
         "oslo.privsep 3",
         "test_runtime.py",
         _privsep_in_process,
     ),
     Patch(
         "PATH",
-        "the LVM driver runs cinder-rtstool by name, others ask for theirs; always",
+        "the LVM driver runs cinder-rtstool by name, other drivers run their programs; always",
         "cinder 29",
         "test_runtime.py",
         _programs_of_this_python,
     ),
     Patch(
         "threading.Thread.start",
-        "a driver's own threads must be served from the store of its back end; until each back end has a process of its own",
+        "a driver's threads must use the store of its back end; until each back end has its own process",
         "Python 3.11 to 3.13",
         "test_threads.py",
         _threads_of_back_ends,
     ),
     Patch(
         "submit of concurrent.futures, futurist and multiprocessing.pool",
-        "back ends of one driver may share a thread pool; until each back end has a process of its own",
+        "back ends with the same driver may share a thread pool; until each back end has its own process",
         "Python 3.11 to 3.13, futurist 3",
         "test_threads.py",
         _pool_items_of_back_ends,
     ),
     Patch(
         "oslo_service.backend._threading.loopingcall.LoopingCallBase",
-        "a driver's looping calls end with its back end, and do not keep the process, as threads of futurist do; until oslo.service can",
+        "a driver's looping calls must end with its back end, and not keep the process alive; until oslo.service supports that",
         "oslo.service 4",
         "test_looping_calls.py",
         _looping_calls_of_back_ends,
     ),
     Patch(
         "cinder.volume.drivers.fusionstorage.constants.CONF_PATH",
-        "the driver rewrites /etc/cinder/cinder.conf, which is not its own here; always",
+        "the driver rewrites /etc/cinder/cinder.conf, which does not belong to csi-cinderlib; always",
         "cinder 29",
         "test_private_files.py",
         _no_cinder_conf_of_this_host,
     ),
 )
-"""In the order of application; the first one before any of Cinder is imported, the others after."""
+"""In order of application: the first before Cinder is imported, the others after."""

@@ -1,4 +1,4 @@
-"""Copies of configured files for drivers that write into them: Huawei's encodes the passwords in its XML file."""
+"""Copies of configured files for drivers that rewrite them: Huawei's encodes the passwords in its XML file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.verbatim import Verbatim
 
 REWRITTEN = ("cinder_huawei_conf_file",)
-"""Options with such a file."""
+"""Options that name such a file."""
 
 
 class PrivateFiles:
-    """A back end's copies of the files that its driver rewrites. They lie in memory, so that no end of the process leaves them."""
+    """A back end's copies of the files that its driver rewrites, in memory, so that they never outlive the process."""
 
     def __init__(self, settings: BackendSettings) -> None:
         self._copies = {
@@ -27,7 +27,7 @@ class PrivateFiles:
         }
 
     def refresh(self) -> bool:
-        """Copy what has changed since the last look, since drivers read a changed file again. Whether anything has.
+        """Copy files that have changed since the last call, since drivers read changed files again. Whether any file has changed.
 
         Raises:
             ConfigurationError: a file cannot be read.
@@ -40,7 +40,7 @@ class PrivateFiles:
         return {name: copy.path for name, copy in self._copies.items()}
 
     def close(self) -> None:
-        """Forget the copies. Idempotent."""
+        """Discard the copies. Idempotent."""
         for copy in self._copies.values():
             copy.close()
 
@@ -65,7 +65,7 @@ class _Copy:
                 self._hold(original.read_bytes())
         except OSError as error:
             key = f"backends.{self._settings.name}.options.{self._name}"
-            raise ConfigurationError(key, f"{original} cannot be read: {error.strerror}") from None
+            raise ConfigurationError(key, f"cannot read {original}: {error.strerror}") from None
         self._seen = seen
         return has_changed
 
@@ -75,7 +75,7 @@ class _Copy:
         return Path(path.resolved if isinstance(path, Verbatim) else path)
 
     def _hold(self, content: bytes) -> None:
-        """In place of what was held before, at once: the driver may be reading it."""
+        """Replace the content atomically: the driver may be reading it."""
         with os.fdopen(os.memfd_create(self._name), "wb") as file:
             file.write(content)
             file.flush()

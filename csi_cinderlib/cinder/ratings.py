@@ -1,12 +1,11 @@
-"""Cinder's filter and goodness functions, by which an operator or a driver says where volumes go, evaluated by Cinder's own evaluator.
+"""Cinder's filter and goodness functions for volume placement by operators and drivers, evaluated with Cinder's evaluator.
 
-Cinder's scheduler does so in its DriverFilter and GoodnessWeigher. A function is an expression over `stats`, `capabilities`, `volume`,
-`extra` (specs) and `qos`.
+Corresponds to DriverFilter and GoodnessWeigher of Cinder's scheduler. A function is an expression over `stats`, `capabilities`,
+`volume`, `extra` (specs) and `qos`.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,31 +14,34 @@ from csi_cinderlib.backend.stats import FILTER, GOODNESS, BackendStats, Candidat
 from csi_cinderlib.cinder import rows
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.records import EMPTY
+from csi_cinderlib.observe import logs
 
 _BEST = 100
 _evaluating = threading.Lock()
-"""Cinder's evaluator keeps the values in a global."""
-_log = logging.getLogger(__name__)
+"""Needed because Cinder's evaluator stores the values in a global."""
+_log = logs.logger(__name__)
 
 
 def functions(driver: Any, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the driver's report lacks of the functions, as Cinder's volume manager adds it."""
+    """The functions missing in the driver's report, as added by Cinder's volume manager."""
     getters = {FILTER: driver.get_filter_function, GOODNESS: driver.get_goodness_function}
     return {name: get() for name, get in getters.items() if name not in raw}
 
 
 def check(backend: str, stats: BackendStats) -> None:
-    """Raises ConfigurationError when a function is no expression."""
+    """Raises ConfigurationError if a function is not a valid expression."""
     for pool in stats.pools:
         for name in (FILTER, GOODNESS):
             if function := _function(name, stats, pool):
                 problem = _syntax_error(function)
                 if problem:
-                    raise ConfigurationError(f"backends.{backend}.options.{name}", f"{function!r}: {problem}")
+                    raise ConfigurationError(
+                        f"backends.{backend}.options.{name}", f"invalid expression {function!r}: {problem}"
+                    )
 
 
 def rate(host: str, stats: BackendStats, candidate: Candidate) -> Mapping[str, Rating]:
-    """By the names of the pools, those that have a function.
+    """Ratings by pool name, for pools with functions.
 
     Args:
         host: Cinder's `host@backend`.
@@ -56,26 +58,26 @@ def _function(name: str, stats: BackendStats, pool: Pool) -> str:
 
 
 def _obstacle(host: str, stats: BackendStats, pool: Pool, candidate: Candidate) -> str:
-    """A function that cannot be evaluated keeps every volume out, as in Cinder."""
+    """As in Cinder, a function that cannot be evaluated rejects every volume."""
     function = _function(FILTER, stats, pool)
     if not function:
         return ""
     try:
         passes = any(_evaluate(function, **values) for values in _values(function, host, stats, pool, candidate))
-    except Exception as error:  # whatever a driver's figures make of an expression
+    except Exception as error:  # depends on the driver's figures
         return f"{function} ({error})"
     return "" if passes else function
 
 
 def _goodness(host: str, stats: BackendStats, pool: Pool, candidate: Candidate) -> float:
-    """0 also for what is no goodness, as in Cinder."""
+    """As in Cinder, 0 for an invalid goodness."""
     function = _function(GOODNESS, stats, pool)
     if not function:
         return 0.0
     try:
         found = [_evaluate(function, **values) for values in _values(function, host, stats, pool, candidate)]
     except Exception as error:  # see above
-        _log.warning("goodness function %r of pool %s: %s; taken as 0", function, pool.name, error)
+        _log.warning("goodness function failed", pool=pool.name, function=function, reason=str(error), rating=0)
         return 0.0
     return max(map(_rated, found))
 
@@ -89,7 +91,7 @@ def _rated(found: object) -> float:
 def _values(
     function: str, host: str, stats: BackendStats, pool: Pool, candidate: Candidate
 ) -> Iterator[dict[str, Mapping[str, Any]]]:
-    """Once for each name of the protocol, if the function asks for it and there are several."""
+    """The values, once for each protocol name if the function uses the protocol and there are several."""
     reported = {key: value for key, value in {**stats.raw, **pool.raw}.items() if key != "pools"}
     protocol = reported.get("storage_protocol")
     several = isinstance(protocol, list) and "storage_protocol" in function
@@ -105,7 +107,7 @@ def _values(
 
 
 def _stats(host: str, stats: BackendStats, pool: Pool) -> dict[str, Any]:
-    """What Cinder's scheduler knows of a pool; capacities less what was created since the report."""
+    """The scheduler's values for a pool; capacities exclude volumes created since the report."""
     return {
         "host": f"{host}#{pool.name}",
         "backend_id": f"{host}#{pool.name}",
@@ -139,7 +141,7 @@ def _evaluate(function: str, **values: Mapping[str, Any]) -> Any:
 
 
 def _syntax_error(function: str) -> str:
-    """Evaluated without values, an expression that can be parsed lacks them."""
+    """Evaluate without values: a valid expression then fails only because of the missing values."""
     try:
         _evaluate(function)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Whether a driver's report comes from its array. Several drivers catch the error when it does not answer, log it, and report nothing."""
+"""Detect reports of unreachable arrays. Several drivers catch and log the error, and report nothing."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from csi_cinderlib.backend.stats import BackendStats
 from csi_cinderlib.observe import redact
 
 _LONGEST = 300
-"""Characters of a logged message that are repeated in ours."""
+"""The maximum number of characters of a logged message in an error."""
 
 
 class _Errors(logging.Handler):
-    """The messages of errors that one thread logs."""
+    """Collects the error messages logged by one thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -26,13 +26,13 @@ class _Errors(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread != self._thread:
             return
-        with suppress(Exception):  # a driver's mistake in a message; the log itself tells of it
+        with suppress(Exception):  # invalid arguments of a message; the log reports them
             self.messages.append(" ".join(redact.text(record.getMessage()).split()))
 
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """The messages of the errors that this thread logs while it lasts."""
+    """Collect the error messages that this thread logs in the block."""
     errors, root = _Errors(), logging.getLogger()
     root.addHandler(errors)
     try:
@@ -42,21 +42,21 @@ def heard() -> Iterator[list[str]]:
 
 
 def why_not(raw: Mapping[str, Any], stats: BackendStats, errors: list[str]) -> str:
-    """Why this report says that the array was not reached, or "".
+    """Why the report means that the array is unreachable, or "".
 
     Args:
-        errors: what the driver logged before it reported.
+        errors: the errors that the driver logged before the report.
     """
     pools = raw.get("pools") or [raw]
     if all(str(pool.get("backend_state", raw.get("backend_state", ""))).lower() == "down" for pool in pools):
-        return f"its driver reports that it is down{told(errors)}"
+        return f"the driver reports that the back end is down{told(errors)}"
     if all(pool.total == 0 for pool in stats.pools):
-        return f"its driver reports no capacity, as it does while the array does not answer{told(errors)}"
+        return f"the driver reports no capacity; the array may be unreachable{told(errors)}"
     if errors and all(pool.total is None for pool in stats.pools):
-        return f"its driver reports no capacity{told(errors)}"
+        return f"the driver reports no capacity{told(errors)}"
     return ""
 
 
 def told(errors: list[str]) -> str:
-    """What was logged last, as the end of a message."""
-    return f"; it logged: {errors[-1][:_LONGEST]}" if errors else ""
+    """The last logged error, as a suffix for a message."""
+    return f"; last error logged: {errors[-1][:_LONGEST]}" if errors else ""

@@ -1,6 +1,6 @@
-"""Our records as the rows that Cinder's versioned objects are made from (`backend.columns` is the way back).
+"""Convert records to the rows that Cinder builds its versioned objects from (`backend.columns` is the reverse).
 
-Pure, and without Cinder: a row is a dictionary whose items are attributes too, as SQLAlchemy's rows are.
+Pure, and without Cinder: a row is a dictionary whose items are also attributes, as in SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from csi_cinderlib.model.records import (
 )
 
 PROJECT = "csi-cinderlib"
-"""The project and user of objects that name none: there are no tenants."""
+"""The project and user of objects without one; there are no tenants."""
 
 DEFAULT_TYPE, DEFAULT_TYPE_ID = "__DEFAULT__", "00000000-0000-4000-8000-000000000000"
 
@@ -48,7 +48,7 @@ def matching(found: Iterable[Row], filters: Mapping[str, Any] | None) -> list[Ro
 
 
 def served_type(volume: Volume) -> VolumeType | None:
-    """The volume's type as drivers see it: a volume for several hosts says so in its extra specs, as Cinder's do."""
+    """The volume's type for drivers: as in Cinder, the extra specs of a multi-attach volume say so."""
     kind = volume.type
     if not volume.multiattach or (kind and MULTIATTACH in kind.extra_specs):
         return kind
@@ -57,7 +57,7 @@ def served_type(volume: Volume) -> VolumeType | None:
 
 
 def type_row(volume: Volume) -> Row | None:
-    """Cinder's volume type of this volume; its id is the volume's."""
+    """Cinder's volume type of this volume; its id is the volume's id."""
     kind = served_type(volume)
     if kind is None:
         return None
@@ -76,7 +76,7 @@ def type_row(volume: Volume) -> Row | None:
 
 
 def default_type_row() -> Row:
-    """The type that Cinder gives to what has none: there is always one, and it says nothing."""
+    """Cinder's default type for volumes without one; it is always present and has no properties."""
     return Row(
         _persistent(""),
         id=DEFAULT_TYPE_ID,
@@ -104,7 +104,7 @@ def qos_row(volume: Volume) -> Row | None:
 
 
 def volume_row(volume: Volume, attachments: Iterable[Attachment] = ()) -> Row:
-    """Cinder's volume; `attachments` are all of the volume's, and decide whether it is in use."""
+    """Cinder's volume; `attachments` are all attachments of the volume, which determine whether it is in use."""
     attached = [attachment_row(attachment) for attachment in attachments]
     source = volume.source
     kind = type_row(volume)
@@ -160,7 +160,7 @@ def snapshot_row(snapshot: Snapshot, volume: Volume) -> Row:
 
 
 def attachment_row(attachment: Attachment) -> Row:
-    """Cinder's attachment. While it is being made Cinder's own manager leaves connector and host empty, too."""
+    """Cinder's attachment. As in Cinder's manager, connector and host are empty until it is complete."""
     is_attached = attachment.status in (Status.AVAILABLE, Status.DELETING)
     return Row(
         _persistent(attachment.created_at),

@@ -1,8 +1,8 @@
 """Cinder as a library: with `patches`, the only place that touches the globals of Cinder and its libraries.
 
-Cinder keeps its configuration, its database functions and its locks in module globals, so there is one Cinder in a process,
-however many `Runtime`s and back ends there are. What is changed in it stands in `patches.PATCHES` and in `standins.TABLE`.
-Importing this module starts nothing; `Runtime.start` does, in the order that Cinder's imports dictate.
+Cinder stores its configuration, database functions and locks in module globals, so all `Runtime`s and back ends of a process share
+one Cinder. `patches.PATCHES` and `standins.TABLE` list all changes to it. Importing this module has no effects; `Runtime.start`
+sets up Cinder, in the order required by its imports.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HOST = "csi-cinderlib"
 
 
 class _Process:
-    """What exists once in a process, made when the first Runtime starts."""
+    """The state shared by all Runtimes of a process, created by the first one."""
 
     def __init__(self) -> None:
         self.guard = threading.RLock()
@@ -45,14 +45,14 @@ _process = _Process()
 
 
 def served() -> database.Database:
-    """The database stand-in of this process; tests look at what it refused."""
+    """The database stand-in of this process; tests check its refused calls."""
     return _process.database
 
 
 def load_cinder() -> None:
-    """Import Cinder the way that `Runtime.start` does, without configuring it: for its exceptions, say. Once a process.
+    """Import Cinder as `Runtime.start` does, without configuring it, for example for its exceptions. Once per process.
 
-    Whoever imports Cinder by himself before that gets the real eventlet with it.
+    If Cinder was imported before, it has loaded the real eventlet.
     """
     with _process.guard:
         if _process.imported:
@@ -66,7 +66,7 @@ def load_cinder() -> None:
 
 
 def find_lock_driver() -> None:
-    """Let tooz find its driver among what all installed packages offer: 4 MB, which processes that are forked later share."""
+    """Let tooz search the entry points of all packages for its driver. Takes 4 MB, which forked processes share."""
     from tooz import coordination
 
     coordination.get_coordinator("file:///", b"")
@@ -74,7 +74,7 @@ def find_lock_driver() -> None:
 
 @contextlib.contextmanager
 def _standing_in() -> Iterator[None]:
-    """Install the stand-ins; afterwards the borrowed ones make room for the real modules."""
+    """Install the stand-ins; afterwards remove the borrowed ones to allow the real modules."""
     installed = {row: row.module() for row in standins.TABLE if row.target not in sys.modules}
     for row, module in installed.items():
         sys.modules[row.target] = module
@@ -117,7 +117,7 @@ def _import_cinder(served: database.Database) -> None:
 
 @contextlib.contextmanager
 def _logging_left_alone() -> Iterator[None]:
-    """oslo.log puts a handler on the root logger when it is imported; the application has its own, or wants none."""
+    """Undo the handler that oslo.log adds to the root logger on import; logging is configured by the application."""
     root = logging.getLogger()
     before = list(root.handlers)
     try:
@@ -129,27 +129,27 @@ def _logging_left_alone() -> Iterator[None]:
 
 
 def _free_section(name: str) -> str:
-    """That name, or with a number. oslo.config takes sections for one whose names differ in case only, and reads each one's options
-    for the other; a section hides the option of the same name."""
+    """The name, with a number if it is taken. oslo.config merges sections whose names differ only in case, and a section hides an
+    option of the same name."""
     from oslo_config import cfg
 
     taken = {section.lower() for sections in _process.sections for section in sections}
     taken |= {"backend_defaults", *cfg.CONF._opts}
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(one for one in names if one.lower() not in taken)
+    return next(candidate for candidate in names if candidate.lower() not in taken)
 
 
 class Runtime:
-    """One state directory, its configuration and its back ends' sections, on the one Cinder of this process.
+    """A state directory, its configuration and the sections of its back ends, on the Cinder of this process.
 
     Args:
-        state_dir: where drivers keep files and locks. Several processes may share it: the configuration, which holds
-            passwords, is in the memory of each.
-        host: the first half of Cinder's `host@backend`. Fixed for the life of the volumes: drivers find theirs by it.
-        owner: this process's name in records whose operation is under way.
-        defaults: options of Cinder's DEFAULT section, `my_ip` say. They hold for all Runtimes of the process.
-        lock_dir: for the drivers' named locks; processes on the same back end that share it exclude one another. By default
-            below the state directory. That of the first Runtime holds until all have been closed.
+        state_dir: for drivers' files and locks. Several processes may share it: the configuration, which contains passwords, is
+            only in memory.
+        host: the first part of Cinder's `host@backend`. Must not change while volumes exist: drivers find their volumes by it.
+        owner: this process's name in records with an operation in progress.
+        defaults: options of Cinder's [DEFAULT] section, such as `my_ip`. They apply to all Runtimes of the process.
+        lock_dir: for the drivers' named locks; shared by processes that use the same back end. By default below the state
+            directory. The first Runtime's directory is used until all Runtimes are closed.
     """
 
     def __init__(
@@ -173,11 +173,11 @@ class Runtime:
         return _process.routes
 
     def start(self) -> None:
-        """Import and set up Cinder (1 to 2 s, once a process), and open this Runtime's configuration. Idempotent.
+        """Import and set up Cinder (1 to 2 s, once per process), and open this Runtime's configuration. Idempotent.
 
         Raises:
-            ConfigurationError: one of the defaults does not fit, or differs from that of another Runtime in this process.
-            HostError: the directory of the locks cannot be used now, its disk being full, say; start again later.
+            ConfigurationError: a default is invalid, or differs from that of another Runtime in this process.
+            HostError: the lock directory cannot be used now, for example because its disk is full; start again later.
         """
         with _process.guard:
             if self._sections is not None:
@@ -187,21 +187,21 @@ class Runtime:
             default_section.refuse_conflict(wanted, _process.defaults.values())
             directory = self.state_dir / "cinder"
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            (directory / "cinder.conf").unlink(missing_ok=True)  # with passwords, by a process of an earlier version
+            (directory / "cinder.conf").unlink(missing_ok=True)  # written with passwords by an earlier version
             self._sections = conf.Sections(self._base(directory, wanted))
             _process.sections.append(self._sections)
             _process.defaults[self._sections.path] = wanted
             try:
                 self._load()
                 default_section.check(wanted)
-            except BaseException:  # else the next attempt would take what is half done for done
+            except BaseException:  # otherwise the next attempt would assume that the start is complete
                 self.close()
                 raise
 
     def _load(self) -> None:
         if _process.started:
             conf.load(_process.sections)
-            if len(_process.sections) == 1:  # nobody holds a lock: they may lie where this one wants them
+            if len(_process.sections) == 1:  # no lock is held, so this Runtime may set the directory
                 self._start_locks()
             return
         with standins.collected_late(), _logging_left_alone():
@@ -223,10 +223,8 @@ class Runtime:
         coordination.COORDINATOR.stop()
         try:
             coordination.COORDINATOR.start()
-        except ToozError as error:  # it hides the operating system's error behind "error opening file"
-            raise HostError(
-                f"the directory of the drivers' locks, {self.lock_dir}: {error.__cause__ or error}"
-            ) from error
+        except ToozError as error:  # hides the operating system's error behind "error opening file"
+            raise HostError(f"cannot use the lock directory {self.lock_dir}: {error.__cause__ or error}") from error
 
     def _base(self, directory: Path, wanted: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:
         locks = self.lock_dir
@@ -238,18 +236,18 @@ class Runtime:
         }
 
     def add_section(self, settings: BackendSettings, overrides: Mapping[str, object] = NOTHING) -> str:
-        """Let Cinder have the back end's options.
+        """Add a section with the back end's options to Cinder's configuration.
 
         Args:
-            overrides: options that its driver gets in place of those that were given.
+            overrides: replace the given options.
 
         Returns:
-            the section's name: the back end's, or with a number while that is taken (`_free_section`).
+            the section's name: the back end's name, with a number if that is taken (`_free_section`).
 
         Raises:
-            ConfigurationError: an option is given twice, or a relative path starts nowhere.
+            ConfigurationError: an option is set twice, or a relative path has no base directory.
         """
-        assert self._sections is not None, "start() comes first"
+        assert self._sections is not None, "start() must be called first"
         given = option_paths.completed(settings, naming.by_name(settings))
         values = {"volume_driver": settings.driver, "volume_backend_name": settings.name, **given, **overrides}
         with _process.guard:
@@ -263,13 +261,13 @@ class Runtime:
             return section
 
     def remove_section(self, section: str) -> None:
-        """Forget the options of a back end that was stopped."""
+        """Remove the options of a stopped back end."""
         with _process.guard:
             if self._sections is not None and self._sections.remove(section):
                 conf.reload()
 
     def close(self) -> None:
-        """Forget the configuration; Cinder itself stays imported."""
+        """Discard the configuration; Cinder remains imported."""
         with _process.guard:
             if self._sections is None:
                 return

@@ -1,7 +1,7 @@
-"""Files of volumes on the shares of Cinder's NFS driver and its kin (`remotefs`), which do not look before they act.
+"""Volume files on the shares of Cinder's NFS driver and its derivatives (`remotefs`), which do not check whether a file exists.
 
-To create a volume truncates or overwrites the file that is there, and to delete one answers success where there is none, as on a server
-whose disk is not mounted.
+Creating a volume truncates or overwrites an existing file. Deleting a volume succeeds without a file, for example if the server's
+disk is not mounted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 _KIND = "RemoteFSDriver"
 _DELETES_BY_RM = frozenset({"NfsDriver", _KIND})
-"""Classes whose `delete_volume` removes the volume's file by `rm -f`."""
+"""Classes whose `delete_volume` removes the volume's file with `rm -f`."""
 
 
 def has_shares(driver: Any) -> bool:
@@ -25,9 +25,9 @@ def deletes_by_rm(driver: Any) -> bool:
 
 
 def clone_by_copy(driver: Any) -> None:
-    """Let the driver clone without a temporary snapshot, which a kill leaves as a qcow2 file in the place of the source.
+    """Let the driver clone without a temporary snapshot. If killed, it would leave a qcow2 file in place of the source.
 
-    It refuses a source that is attached in either way. Whoever asks for a clone grows it afterwards.
+    The driver refuses attached sources in both cases. The caller extends the clone afterwards.
     """
     driver._always_use_temp_snap_when_cloning = False
     driver._copy_volume_image = functools.partial(_copy, driver)
@@ -35,7 +35,7 @@ def clone_by_copy(driver: Any) -> None:
 
 
 def _copy(driver: Any, source: str, target: str) -> None:
-    """With its holes; Cinder's own copy fills them."""
+    """Copy a file and keep its holes, which Cinder's copy would fill."""
     from cinder.image import image_utils
 
     image_utils.convert_image(source, target, "raw", src_format="raw", run_as_root=driver._execute_as_root)
@@ -43,14 +43,14 @@ def _copy(driver: Any, source: str, target: str) -> None:
 
 
 def find_file(driver: Any, name: str) -> Path | None:
-    """The file of that name on one of the driver's shares."""
+    """The file with that name on one of the driver's shares."""
     driver._ensure_shares_mounted()
     paths = (Path(driver._get_mount_point_for_share(share)) / name for share in driver._mounted_shares)
     return next(filter(_is_there, paths), None)
 
 
 def misses_file(driver: Any, volume: Any) -> bool:
-    """Whether the driver is going to delete a file that is not there."""
+    """Whether the file to be deleted does not exist."""
     if not volume.provider_location:
         return True
     driver._ensure_share_mounted(volume.provider_location)
@@ -59,7 +59,7 @@ def misses_file(driver: Any, volume: Any) -> bool:
 
 
 def _is_there(path: Path) -> bool:
-    """False also where this process may not look: the driver's commands may have more rights."""
+    """Also False without permission: the driver's commands may have more privileges."""
     try:
         path.lstat()
     except (FileNotFoundError, PermissionError):

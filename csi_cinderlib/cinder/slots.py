@@ -1,4 +1,4 @@
-"""Which calls into a driver run at one time, where their number is limited."""
+"""Limits the concurrent calls into a driver."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from types import MappingProxyType
 
 
 class Urgency(IntEnum):
-    """Of waiting calls, those of a lower number go first."""
+    """Waiting calls with a lower number go first."""
 
     FREES = 0
-    """Takes something away: a node waits for it to start a pod elsewhere, and a full array to get room."""
+    """Removes something: another node waits for it to start a pod, or a full array needs the space."""
     ATTACHES = 1
     """A pod waits for it."""
     CREATES = 2
-    """May take minutes, and often comes in numbers."""
+    """May take minutes, and often comes in large numbers."""
 
 
 _FREES = "terminate_connection remove_export delete_volume delete_snapshot delete_group delete_group_snapshot misses_file".split()
@@ -26,11 +26,11 @@ _ATTACHES = "create_export ensure_export initialize_connection get_volume_stats"
 URGENCIES: Mapping[str, Urgency] = MappingProxyType(
     {**dict.fromkeys(_FREES, Urgency.FREES), **dict.fromkeys(_ATTACHES, Urgency.ATTACHES)}
 )
-"""By the names of a driver's methods. All others count as creations."""
+"""By driver method. All other methods count as creations."""
 
 
 def urgency(driver: object, operation: Callable[..., object]) -> Urgency:
-    """By the operation's name, or, where a driver's decorator hides that (MacroSAN, Virtuozzo), by what it is called as."""
+    """Uses the operation's name, or its attribute name if a decorator hides the name (MacroSAN, Virtuozzo)."""
     name = getattr(operation, "__name__", "")
     if name not in URGENCIES:
         name = next((known for known in URGENCIES if getattr(driver, known, None) == operation), "")
@@ -38,13 +38,13 @@ def urgency(driver: object, operation: Callable[..., object]) -> Urgency:
 
 
 class Slots:
-    """Lets so many calls run at one time; the others wait, the most urgent first.
+    """Limits the number of concurrent calls; the others wait, the most urgent first.
 
-    Creations take half of the slots at most, so that volumes are attached at once however many are being created.
+    Creations use at most half of the slots, so that attaches are not delayed by many creations.
 
     Args:
-        calls: 0 is no limit.
-        extra: slots beside these for calls that free something.
+        calls: the limit; 0 means no limit.
+        extra: additional slots for calls that free resources.
     """
 
     def __init__(self, calls: int, *, extra: int = 1) -> None:
@@ -60,7 +60,7 @@ class Slots:
 
     @contextmanager
     def hold(self, urgency: Urgency) -> Iterator[None]:
-        """Wait for a slot, and hold it."""
+        """Wait for a slot and hold it."""
         if not self._limited:
             yield
             return
@@ -77,7 +77,7 @@ class Slots:
             self._admit()
         try:
             turn.wait()
-        except BaseException:  # a signal in the main thread of a program that uses the library
+        except BaseException:  # a signal in the main thread of a program with the library
             self._give_up(urgency, turn)
             raise
 
@@ -100,7 +100,7 @@ class Slots:
                 waiting.popleft().set()
 
     def _has_room(self, urgency: Urgency) -> bool:
-        """A creation must find room among all calls, and among the creations."""
+        """A creation needs a slot of all calls and one of the creations."""
         if urgency is Urgency.CREATES:
             return self._running[urgency] < self._most[urgency] and self._running.total() < self._most[Urgency.ATTACHES]
         return self._running.total() < self._most[urgency]

@@ -1,4 +1,4 @@
-"""What is asked of a driver about snapshots."""
+"""Driver calls for snapshots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def create(engine: Engine, snapshot: Snapshot, volume: Volume, attachments: Atta
     created = engine.snapshot_object(work, snapshot)
     with answers.told_by_name(), answers.ids_kept(work, snapshot, created):
         update = engine.ask(work, driver.create_snapshot, created)
-        update_snapshot(snapshot, update)  # an answer that no record can hold is a failure, too
+        update_snapshot(snapshot, update)  # fails if a record cannot store the result
     return answers.plain(update)
 
 
@@ -31,7 +31,7 @@ def delete(engine: Engine, snapshot: Snapshot, *, unfinished: bool) -> Outcome:
     work = engine.work()
     doomed = engine.snapshot_object(work, snapshot)
     doomed.missed_id = False
-    # What is not finished has no copies to wait for, and a full disk has no room for the file of a lock.
+    # An unfinished object has no copies to wait for, and a full disk has no room for a lock file.
     with nullcontext() if unfinished else engine.lock(f"{snapshot.id}-delete_snapshot"):
         try:
             engine.call(work, driver.delete_snapshot, doomed)

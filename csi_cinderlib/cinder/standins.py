@@ -1,13 +1,12 @@
-"""Stand-ins for modules that Cinder imports at start and that a driver never uses without Cinder's services.
+"""Stand-ins for modules that Cinder imports at start but drivers do not use without Cinder's services.
 
-They save about 1.3 s of processor time and 35 MB. Nothing is installed here: `runtime` puts these into `sys.modules`.
-Kinds:
+They save about 1.3 s of processor time and 35 MB. `runtime` installs them in `sys.modules`; this module does not. Kinds:
 
-* REPLACED: stays in place; it is the half of Cinder that talks to its other services, which do not exist here.
-* BORROWED: stays only while Cinder's core is imported, which needs a name or two of it; later importers get the real one.
-* LAZY: becomes the real module when something of it is first used.
+* REPLACED: permanent; the part of Cinder that communicates with its other services, which do not exist here.
+* BORROWED: only while Cinder's core is imported, which needs few names of it; later imports load the real module.
+* LAZY: loads the real module on first use.
 
-`cinder.db.api`, which drivers do use, is made from a `Database`.
+`cinder.db.api`, which drivers use, is built from a `Database`.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """One row of the table.
+    """A row of the table.
 
     Attributes:
-        target: the module that is stood in for.
-        reason: why it is worth it.
-        attributes: makes the names that importers use; for LAZY those whose use is no reason to import.
+        target: the replaced module.
+        reason: why the stand-in is useful.
+        attributes: returns the names that importers use; for LAZY, names that do not load the real module.
     """
 
     target: str
@@ -51,7 +50,7 @@ class StandIn:
     attributes: Callable[[], Mapping[str, Any]] | None = None
 
     def module(self) -> types.ModuleType:
-        """A new module object to be installed under `target`."""
+        """A new module object to install as `target`."""
         if self.kind is Kind.LAZY:
             return LazyModule(self.target, self.attributes() if self.attributes else {})
         module = _Partial(self.target)
@@ -62,16 +61,16 @@ class StandIn:
 
 
 class _Partial(types.ModuleType):
-    """A module that names itself when something is missing from it."""
+    """A module whose errors for missing attributes contain its name."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise AttributeError(f"{self.__name__}.{name} belongs to Cinder's services, which do not run here")
+        raise AttributeError(f"{self.__name__}.{name} belongs to Cinder services that do not run here")
 
 
 class LazyModule(types.ModuleType):
-    """Imports the real module when an attribute of it is first asked for."""
+    """Imports the real module on the first access to an attribute."""
 
     def __init__(self, name: str, attributes: Mapping[str, Any]) -> None:
         super().__init__(name)
@@ -79,13 +78,13 @@ class LazyModule(types.ModuleType):
         vars(self).update(attributes)
 
     def __getattr__(self, name: str) -> Any:
-        # The import system asks for __path__ when a submodule is imported.
+        # The import system reads __path__ to import a submodule.
         if name.startswith("__") and name != "__path__":
             raise AttributeError(name)
         return getattr(self._real(), name)
 
     def _real(self) -> types.ModuleType:
-        """Python's own import locks serialise the import; a lock of ours around it could deadlock with them."""
+        """Python's import locks serialise the import; another lock could deadlock with them."""
         target = self.__name__
         with _swapping:
             if sys.modules.get(target) is self:
@@ -102,7 +101,7 @@ class LazyModule(types.ModuleType):
 
 
 class _Nothing:
-    """Takes any call and does nothing: notifiers, quotas."""
+    """Accepts any call and does nothing: notifiers, quotas."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name.startswith("__"):
@@ -132,7 +131,7 @@ def _manager() -> Mapping[str, Any]:
 
 
 def _manager_backend_options() -> list[Any]:
-    """Equal to Cinder's own: drivers read them, and oslo refuses two definitions of a name."""
+    """Equal to Cinder's definitions: drivers read these options, and oslo.config refuses a different definition."""
     from oslo_config import cfg
 
     return [
@@ -179,7 +178,7 @@ RENAMED_DRIVERS: Mapping[str, str] = types.MappingProxyType(
         f"{_NIMBLE}nimble.NimbleFCDriver": f"{_NIMBLE}hpe.nimble.NimbleFCDriver",
     }
 )
-"""Cinder's own `MAPPING`: class paths of drivers that moved (a test compares it with Cinder's source)."""
+"""Cinder's `MAPPING` of class paths of moved drivers (a test compares it with Cinder's source)."""
 
 
 def _backup() -> Mapping[str, Any]:
@@ -204,7 +203,7 @@ def _quota() -> Mapping[str, Any]:
 
 
 def _policy() -> Mapping[str, Any]:
-    """There is one caller, this process, and it is the administrator."""
+    """Allows everything: the only caller is this process, as administrator."""
     return {
         "check_is_admin": lambda *_args, **_kwargs: True,
         "authorize": lambda *_args, **_kwargs: True,
@@ -234,7 +233,7 @@ def _no_auth_plugin() -> Mapping[str, Any]:
 
 
 def _glance() -> Mapping[str, Any]:
-    """image_utils names the class in its annotations."""
+    """image_utils uses the class in annotations."""
     return {"GlanceImageService": type("GlanceImageService", (), {})}
 
 
@@ -243,7 +242,7 @@ def _identity(cls: type) -> type:
 
 
 def database_module(database: Database) -> types.ModuleType:
-    """`cinder.db.api`: its functions are the methods of a `Database`. With the options that Cinder's own registers."""
+    """`cinder.db.api` with the methods of a `Database` as functions. Registers the same options as Cinder's module."""
     from oslo_config import cfg
 
     module = _DatabaseModule(database)
@@ -273,7 +272,7 @@ def database_module(database: Database) -> types.ModuleType:
 
 
 class _DatabaseModule(types.ModuleType):
-    """Unknown calls are refused when they are made, not when they are looked up: some drivers only look."""
+    """Refuses unknown functions when they are called, not when they are looked up: some drivers only look them up."""
 
     def __init__(self, database: Database) -> None:
         super().__init__("cinder.db.api", __doc__)
@@ -292,9 +291,9 @@ TABLE: tuple[StandIn, ...] = (
     StandIn("cinder.volume.manager", R, "taskflow, networkx; drivers read its options and FAILBACK_SENTINEL", _manager),
     StandIn("cinder.backup.api", R, "volume.driver imports one option of it", _backup),
     StandIn("cinder.volume.rpcapi", R, "messaging; only the manager calls it", lambda: {"VolumeAPI": _Nothing}),
-    StandIn("cinder.rpc", R, "oslo.messaging; only notifications, which nobody hears", _rpc),
-    StandIn("cinder.quota", R, "there are no quotas here", _quota),
-    StandIn("cinder.policy", R, "oslo.policy; there is one caller", _policy),
+    StandIn("cinder.rpc", R, "oslo.messaging; only for notifications, which are not sent", _rpc),
+    StandIn("cinder.quota", R, "quotas are not enforced here", _quota),
+    StandIn("cinder.policy", R, "oslo.policy; there is only one caller", _policy),
     StandIn(
         "oslo_db.sqlalchemy.enginefacade",
         B,
@@ -317,15 +316,15 @@ TABLE: tuple[StandIn, ...] = (
     StandIn("cursive.signature_utils", L, "only for signed images"),
     StandIn("cinder.image.glance", L, "glanceclient; only for images", _glance),
     StandIn("cinder.compute", L, "novaclient and keystonemiddleware; only remotefs, for libvirt-assisted snapshots"),
-    StandIn("os_brick.initiator.connector", L, "imports every connector, VMware's too; drivers seldom attach"),
+    StandIn("os_brick.initiator.connector", L, "imports every connector, including VMware's; drivers seldom attach"),
     StandIn("os_brick.encryptors", L, "only for encrypted images"),
 )
-"""Each row is exercised by tests/component/cinder/test_runtime.py; valid for Cinder 29."""
+"""tests/component/cinder/test_runtime.py tests each row; valid for Cinder 29."""
 
 
 @contextlib.contextmanager
 def collected_late() -> Any:
-    """No garbage collection while thousands of modules are imported: it saves a fifth of the time."""
+    """Disable garbage collection during the import of thousands of modules, which saves a fifth of the time."""
     import gc
 
     enabled = gc.isenabled()

@@ -1,4 +1,4 @@
-"""Cinder's versioned objects of our records, for those who want to look at one outside a call into a driver."""
+"""Cinder's versioned objects of records, for use outside of driver calls."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ NOT_GIVEN = frozenset(
     "group group_id snapshots terminated_at updated_at volume_attachment volume_type volume cgsnapshot cgsnapshot_id "
     "group_snapshot group_snapshot_id previous_status progress status".split()
 )
-"""Fields of Cinder's objects that nobody sets: they follow from records, or from what is done."""
+"""Fields of Cinder's objects that cannot be set: they are derived from records or operations."""
 
 
 def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | None = None) -> Any:
-    """Cinder's Volume; its snapshots are looked up when they are asked for.
+    """Cinder's Volume; its snapshots are loaded on access.
 
     Args:
-        attachments: the volume's, where the caller knows them better than the store.
+        attachments: of the volume, if the caller has newer ones than the store.
     """
     load_cinder()
     work = _work(store, record)
@@ -37,7 +37,7 @@ def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | Non
 
 
 def snapshot(store: Store, record: Snapshot, of: Volume) -> Any:
-    """Cinder's Snapshot, with its volume in it."""
+    """Cinder's Snapshot with its volume."""
     load_cinder()
     work = _work(store, of)
     with working(work):
@@ -45,7 +45,7 @@ def snapshot(store: Store, record: Snapshot, of: Volume) -> Any:
 
 
 def attachment(record: Attachment, connection_info: Mapping[str, Any]) -> Any:
-    """Cinder's VolumeAttachment with this `connection_info` in place of the driver's answer alone."""
+    """Cinder's VolumeAttachment with this `connection_info` instead of the driver's result."""
     load_cinder()
     from cinder import objects
 
@@ -58,7 +58,7 @@ def attachment(record: Attachment, connection_info: Mapping[str, Any]) -> Any:
 
 
 def settable(kind: type[Volume] | type[Snapshot]) -> frozenset[str]:
-    """The fields of Cinder's object that whoever makes one may give."""
+    """The fields of Cinder's object that can be set on creation."""
     load_cinder()
     from cinder import objects
 
@@ -66,7 +66,7 @@ def settable(kind: type[Volume] | type[Snapshot]) -> frozenset[str]:
 
 
 def changes(versioned: Any) -> dict[str, Any]:
-    """What was set on an object since it was made, by column."""
+    """The changed fields of an object, by column."""
     return {
         name: getattr(versioned, name)
         for name in versioned.obj_what_changed()
@@ -75,9 +75,9 @@ def changes(versioned: Any) -> dict[str, Any]:
 
 
 def primitive(versioned: Any, without: Iterable[str] = (), _above: frozenset[int] = frozenset()) -> dict[str, Any]:
-    """As `obj_to_primitive`, but each object once along any branch: a volume's snapshots do not repeat the volume.
+    """As `obj_to_primitive`, but without nested repetition: a volume's snapshots do not contain the volume again.
 
-    Times keep their microseconds. Fields that are not loaded are left out, and so are those named in `without`.
+    Times keep their microseconds. Fields that are not loaded and the fields in `without` are omitted.
     """
     above = _above | {id(versioned)}
     data: dict[str, Any] = {}

@@ -1,8 +1,7 @@
-"""What is asked of a driver about volumes: create, delete, extend, revert."""
+"""Driver calls for volumes: create, delete, extend, revert."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -15,8 +14,9 @@ from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.errors import BackendError, DriverError, Unsupported
 from csi_cinderlib.model.records import Snapshot, Volume
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.observe import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 def create(engine: Engine, volume: Volume, source: Snapshot | Volume | None) -> Columns:
@@ -30,12 +30,12 @@ def create(engine: Engine, volume: Volume, source: Snapshot | Volume | None) -> 
             update = _restore(engine, work, created, source)
         else:
             update = _clone(engine, work, created, source)
-        update_volume(volume, update)  # an answer that no record can hold is a failure, too
+        update_volume(volume, update)  # fails if a record cannot store the result
     return answers.plain(update)
 
 
 def _restore(engine: Engine, work: Work, created: Any, source: Snapshot) -> Mapping[str, Any]:
-    # Cinder's manager holds this lock, too, so that the snapshot is not deleted meanwhile.
+    # As in Cinder's manager, the lock prevents the deletion of the snapshot meanwhile.
     with engine.lock(f"{source.id}-delete_snapshot"):
         snapshot = engine.snapshot_object(work, source)
         return engine.ask(work, engine.driver.create_volume_from_snapshot, created, snapshot)
@@ -48,7 +48,7 @@ def _clone(engine: Engine, work: Work, created: Any, source: Volume) -> Mapping[
         original = engine.volume_object(work, source)
         update = engine.ask(work, driver.create_cloned_volume, created, original)
     if loading.clones_at_source_size(driver) and created.size > original.size:
-        created.update(update)  # where the clone lies
+        created.update(update)  # includes the clone's location
         engine.call(work, driver.extend_volume, created, int(created.size))
     return update
 
@@ -75,7 +75,7 @@ def delete(engine: Engine, volume: Volume, *, unfinished: bool) -> Outcome:
     work = engine.work(volume, attachments=())
     doomed = engine.volume_object(work, volume)
     doomed.missed_id = False
-    # What is not finished has no copies to wait for, and a full disk has no room for the file of a lock.
+    # An unfinished object has no copies to wait for, and a full disk has no room for a lock file.
     with nullcontext() if unfinished else engine.lock(f"{volume.id}-delete_volume"):
         try:
             if not unfinished:
@@ -91,24 +91,24 @@ def delete(engine: Engine, volume: Volume, *, unfinished: bool) -> Outcome:
 
 
 def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None:
-    """An export without a mapping or target to find is gone. Whether the volume is, only its deletion tells."""
+    """Remove the export. "Not found" counts as removed; whether the volume exists is decided by its deletion."""
     try:
         engine.call(work, driver.remove_export, engine.context, doomed)
     except DriverError as error:
         if not faults.is_not_found(error.__cause__ or error):
             raise
-        _log.warning("volume %s has no export on back end %s: %s", doomed.id, engine.name, error)
+        _log.warning("export already missing", volume=doomed.id, backend=engine.name, reason=str(error))
 
 
 def size_of(engine: Engine, volume: Volume, attachments: Attachments) -> GiB:
-    """By the id that the back end assigned if it did, else by name: the only way that Cinder's drivers have in common."""
+    """Looks up the size by the assigned id, if any, then by name, with the only method common to Cinder's drivers."""
     driver = engine.ready_driver()
     work = engine.work(volume, attachments=attachments)
     subject = engine.volume_object(work, volume)
     references = [{"source-name": subject.name}]
     if assigned := volume.provider.id or volume.provider.location:
         references.insert(0, {"source-id": assigned})
-    failure: DriverError = Unsupported("it cannot be referred to")
+    failure: DriverError = Unsupported("the volume cannot be referenced")
     for reference in references:
         try:
             answer = engine.call(work, driver.manage_existing_get_size, subject, reference)
@@ -117,7 +117,7 @@ def size_of(engine: Engine, volume: Volume, attachments: Attachments) -> GiB:
             continue
         if isinstance(answer, int) and answer >= volume.size:
             return GiB(answer)
-        failure = BackendError(engine.name, f"the driver answered {answer!r} as the size of {reference}")
+        failure = BackendError(engine.name, f"the driver returned {answer!r} as the size of {reference}")
     raise failure
 
 
@@ -129,13 +129,13 @@ def extend(engine: Engine, volume: Volume, attachments: Attachments, size: GiB) 
     except DriverError as error:
         if not _target_only(error):
             raise
-        _log.warning("volume %s: %s", volume.id, error)
+        _log.warning("iSCSI target not updated", volume=volume.id, backend=engine.name, reason=str(error))
 
 
 def _target_only(error: DriverError) -> bool:
-    """The volume grew, only its iSCSI target was not told: the next connection will see it (so does Cinder's manager).
+    """Whether the volume was extended but its iSCSI target not updated: the next connection shows the new size, as in Cinder.
 
-    Only lvm.py raises this type, after the volume has grown.
+    Only lvm.py raises this type, after it has extended the volume.
     """
     return type(error.__cause__).__name__ == "TargetUpdateFailed"
 

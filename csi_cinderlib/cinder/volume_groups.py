@@ -1,4 +1,4 @@
-"""Groups and their snapshots as Cinder looks them up. Cinder is imported late, because `runtime` decides how."""
+"""Cinder's queries for groups and group snapshots. Imports Cinder late, after `runtime` has prepared it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def find_group(routes: Routes, id: str) -> Row:
 
 
 def find_groups(routes: Routes, filters: Mapping[str, Any] | None) -> list[Row]:
-    """Those of a host, a back end or a pool, as the filter `host` says, the newest first."""
+    """The groups of a host, a back end or a pool, depending on the filter `host`; newest first."""
     wanted = dict(filters or {})
     host = str(wanted.pop("host", ""))
     found = [
@@ -38,7 +38,7 @@ def find_groups(routes: Routes, filters: Mapping[str, Any] | None) -> list[Row]:
 
 
 def find_group_snapshots(routes: Routes, group_id: str, filters: Mapping[str, Any] | None) -> list[Row]:
-    """Those of one group, the newest first."""
+    """The snapshots of a group, newest first."""
     try:
         work, group = routes.record(Group, group_id)
     except NotFound:
@@ -54,5 +54,5 @@ def _row(store: Store, group: Group) -> Row:
 
 
 def _newest_first(found: Iterable[Row]) -> list[Row]:
-    """Cinder's order where none is asked for."""
+    """Cinder's default order."""
     return sorted(found, key=lambda row: (str(row.created_at), row.id), reverse=True)

@@ -1,6 +1,6 @@
-"""Volume types and QoS specs as Cinder looks them up: each volume carries its own, under its own id.
+"""Cinder's queries for volume types and QoS specs: each volume has its own, with the volume's id.
 
-Raises what Cinder's database raises. Cinder is imported late, because `runtime` decides how.
+Raises the exceptions of Cinder's database. Imports Cinder late, after `runtime` has prepared it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def find_type(routes: Routes, id: str) -> Row:
 
 
 def find_type_by_name(routes: Routes, name: str) -> Row:
-    """Types without a name are called by their volume's id; a named one is found through the work at hand."""
+    """A type without a name is found by its volume's id, a named one through the current work."""
     from cinder import exception
 
     if name == rows.DEFAULT_TYPE:

@@ -1,4 +1,4 @@
-"""The process that drivers' processes are forked from (see `forking`). It has imported what they share, and has no thread but one."""
+"""The process from which driver processes are forked (see `forking`). It has imported their shared modules and has one thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 """linux/prctl.h."""
 OOM_SCORE = 300
-"""As much as if a driver used three tenths more of the memory than it does (proc_pid_oom_score_adj(5))."""
+"""Counts as if a driver used an additional 30 % of the memory (proc_pid_oom_score_adj(5))."""
 
 
 def main(control: int) -> NoReturn:
@@ -36,19 +36,19 @@ def main(control: int) -> NoReturn:
     load_cinder()
     find_lock_driver()
     gc.collect()
-    gc.freeze()  # a collection in a forked process would write to the shared pages, and so copy them
+    gc.freeze()  # a collection in a forked process would write to shared pages and copy them
     _Forks(socket.socket(fileno=control)).serve()
 
 
 def _end_with(parent: int) -> None:
-    """Only of a parent with one thread: the kernel looks at the end of the thread that forked."""
+    """Works only for a parent with one thread, since the kernel checks the thread that forked."""
     kernel.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
 
 
 def _be_first_without_memory() -> None:
-    """When memory runs out, the kernel is to kill a driver or its programs, not the controller or the warm process."""
+    """Let the kernel kill a driver or its programs when memory runs out, not the controller or the warm process."""
     score = Path("/proc/self/oom_score_adj")
     with suppress(OSError), dumps.owning_proc():  # /proc may be read-only
         score.write_text(str(min(1000, int(score.read_text()) + OOM_SCORE)))
@@ -59,11 +59,11 @@ class _Forks:
         self._control = control
         self._statuses: dict[int, int] = {}
         self._woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        # In a container the main process is the first one, which orphans go to otherwise, and it waits for none but its own.
+        # In a container, orphans would otherwise go to the main process, which is the first one and does not reap them.
         kernel.call("prctl", PR_SET_CHILD_SUBREAPER, 1)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _nothing)
-        for number in (signal.SIGTERM, *ASKING):  # meant for the main process, which ends this one in good order
+        for number in (signal.SIGTERM, *ASKING):  # for the main process, which ends this one cleanly
             signal.signal(number, _nothing)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
 
@@ -80,12 +80,12 @@ class _Forks:
                 self._answer(files)
 
     def _answer(self, files: list[int]) -> None:
-        """Whatever fails here must not end this process, and with it the drivers of all back ends: a file closed is the answer."""
+        """Fork a process. An error must not end this process and with it all drivers: closed files tell the caller."""
         try:
-            connection, printed, status, shared, doorbell = files  # fewer arrive when this process may have no more
+            connection, printed, status, shared, doorbell = files  # fewer arrive if this process is out of descriptors
             pid = self._fork(connection, printed, shared, doorbell)
         except (OSError, ValueError):
-            print("a driver's process cannot be started:", traceback.format_exc(), file=sys.stderr, flush=True)
+            print("cannot start a driver process:", traceback.format_exc(), file=sys.stderr, flush=True)
         else:
             files.remove(status)
             self._statuses[pid] = status
@@ -99,31 +99,31 @@ class _Forks:
         pid = os.fork()
         if pid == 0:
             _begin(parent, connection, printed, shared, doorbell)
-        with suppress(OSError):  # it may have done so, and ended, already
+        with suppress(OSError):  # it may already have done so, and ended
             os.setpgid(pid, pid)
         return pid
 
     def _reap(self) -> None:
-        """Drivers' processes, and what these have left behind."""
+        """Reap driver processes and their orphans."""
         with suppress(ChildProcessError):
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 status = self._statuses.pop(found.si_pid, None)
                 if status is not None:
-                    _end_programs(found.si_pid)  # before its number is free, and before the next process starts
+                    _end_programs(found.si_pid)  # before its pid can be reused and the next process starts
                 _, ended = os.waitpid(found.si_pid, 0)
                 if status is not None:
                     _tell(status, ended)
                     os.close(status)
 
     def _leave(self) -> NoReturn:
-        """The main process has ended: so do the others, with the programs that they run."""
+        """End all driver processes and their programs after the main process has ended."""
         for pid in self._statuses:
             _end_programs(pid)
         os._exit(0)
 
 
 def _end_programs(pid: int) -> None:
-    """Kill the group of a driver's process. What a driver starts as a service of the machine has made a group of its own."""
+    """Kill the process group of a driver process. Services started by a driver have their own groups."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
 
@@ -131,12 +131,12 @@ def _end_programs(pid: int) -> None:
 def _tell(status: int, value: int) -> None:
     try:
         os.write(status, STATUS.pack(value))
-    except BrokenPipeError:  # nobody wants to know
+    except BrokenPipeError:  # the main process no longer reads the status
         return
 
 
 def _begin(parent: int, connection: int, printed: int, shared: int, doorbell: int) -> NoReturn:
-    """In the new process."""
+    """Runs in the new process."""
     try:
         os.setpgid(0, 0)
         _end_with(parent)
@@ -147,7 +147,9 @@ def _begin(parent: int, connection: int, printed: int, shared: int, doorbell: in
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
             if number in (connection, shared, doorbell):
-                os.set_inheritable(number, False)  # what `recv_fds` takes, programs that the driver runs would inherit
+                os.set_inheritable(
+                    number, False
+                )  # otherwise the driver's programs would inherit the received descriptors
             elif number > 2:
                 _close(number)
         _run(Connection(connection), shared, socket.socket(fileno=doorbell))
@@ -161,7 +163,7 @@ def _begin(parent: int, connection: int, printed: int, shared: int, doorbell: in
 def _close(number: int) -> None:
     try:
         os.close(number)
-    except OSError:  # the one of the list itself
+    except OSError:  # the descriptor of the listing itself
         return
 
 
@@ -175,4 +177,4 @@ def _run(connection: Connection, shared: int, doorbell: socket.socket) -> None:
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:
-    """A handler and not "ignore", which programs that a driver runs would inherit."""
+    """A handler instead of SIG_IGN, which a driver's programs would inherit."""

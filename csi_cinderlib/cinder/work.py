@@ -1,12 +1,11 @@
-"""The records at hand while a driver is called, and where to find all others.
+"""The records for a driver call, and the stores of all others.
 
-A driver asks Cinder's database by id alone, and one process may hold several back ends on several stores. So each call into a
-driver runs within a `Work`, found through a context variable, that knows the store and already holds the records concerned:
-most questions of a driver cost no store access.
+Drivers query Cinder's database only by id, and a process may have several back ends on several stores. Each driver call
+therefore runs in a `Work`, a context variable, with the store and the records of the call, so that most queries need no store
+access.
 
-A `Work` holds for one call only. Beyond it, a driver's code is `routed`: the threads that it starts and the items that it
-gives to thread pools (`patches.py`) are served from the store of their own back end. Any other thread is served only where
-there is no doubt about the store.
+A `Work` is valid for one call. Other code of a driver is `routed`: the threads that it starts and the items that it submits to
+thread pools (`patches.py`) use the store of their back end. Other threads are served only if the store is unambiguous.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from csi_cinderlib.persistence.optimistic import change
 
 @dataclass(slots=True)
 class Work:
-    """One call into a driver."""
+    """A call into a driver."""
 
     backend: str
     store: Store
@@ -47,7 +46,7 @@ class Work:
         return known
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
-        """Raises CorruptRecord when one cannot be read."""
+        """Raises CorruptRecord if an attachment cannot be read."""
         if (known := self.attached.get(volume_id)) is None:
             if self.knows_all_attachments:
                 return ()
@@ -55,9 +54,9 @@ class Work:
         return known
 
     def learn_all_attachments(self) -> Work:
-        """Read the back end's attachments at once: for a walk over all its volumes one question each is too many."""
-        for one in walk(self.store, Attachment, {"backend": self.backend}):
-            self.attached[one.volume_id] = (*self.attached.get(one.volume_id, ()), one)
+        """Read all attachments of the back end, to avoid a query per volume in a walk over all volumes."""
+        for attachment in walk(self.store, Attachment, {"backend": self.backend}):
+            self.attached[attachment.volume_id] = (*self.attached.get(attachment.volume_id, ()), attachment)
         self.knows_all_attachments = True
         return self
 
@@ -70,7 +69,7 @@ class Work:
         return changed
 
     def forget_volume(self, id: str) -> None:
-        """Read the volume and its attachments anew when they are asked for next."""
+        """Discard the volume and its attachments; the next access reads them again."""
         self.volumes.pop(id, None)
         self.forget_attachments(id)
 
@@ -81,7 +80,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where the records of one back end live. `host` is Cinder's `host@backend`; `loops` are what its driver has started."""
+    """The store of a back end's records. `host` is Cinder's `host@backend`; `loops` are its driver's looping calls."""
 
     backend: str
     host: str
@@ -93,12 +92,12 @@ class Route:
 
 
 class UnknownBackend(DriverError):
-    """A thread that belongs to no back end asked for something that back ends on several stores could answer."""
+    """A thread without a back end made a query that could concern several stores."""
 
     def __init__(self, subject: str) -> None:
         super().__init__(
-            f"cannot tell which back end's records are meant by {subject}: the calling thread belongs to no back end, "
-            "and this process has back ends on several stores"
+            f"cannot determine the back end for {subject}: the calling thread belongs to no back end, and this process has "
+            "back ends on several metadata stores"
         )
 
 
@@ -108,7 +107,7 @@ _route: ContextVar[Route | None] = ContextVar("csi_cinderlib_route", default=Non
 
 @contextmanager
 def working(work: Work) -> Iterator[Work]:
-    """Let the database stand-in serve from this work, in this thread."""
+    """Let the database stand-in use this work in this thread."""
     token = _current.set(work)
     try:
         yield work
@@ -118,9 +117,9 @@ def working(work: Work) -> Iterator[Work]:
 
 @contextmanager
 def routed(route: Route | None) -> Iterator[None]:
-    """Let the database stand-in serve this thread, and the threads that it starts meanwhile, from this route's store.
+    """Let the database stand-in use this route's store in this thread, and in threads that it starts in the block.
 
-    None stands for no back end in particular.
+    None stands for no particular back end.
     """
     token = _route.set(route)
     try:
@@ -130,12 +129,12 @@ def routed(route: Route | None) -> Iterator[None]:
 
 
 def current_route() -> Route | None:
-    """The back end that this thread belongs to."""
+    """The route of this thread's back end."""
     return _route.get()
 
 
 class Routes:
-    """All back ends of this process, and those of them that the current thread may see."""
+    """All back ends of this process; each query returns those visible to the current thread."""
 
     def __init__(self) -> None:
         self._routes: tuple[Route, ...] = ()
@@ -153,33 +152,33 @@ class Routes:
         """The back ends on the store of the current thread's back end.
 
         Raises:
-            UnknownBackend: the thread has none, and there are several stores.
+            UnknownBackend: the thread has no back end, and there are several stores.
         """
         return _on_one_store(self._visible(), "a list of all volumes")
 
     def of_host(self, host: str) -> tuple[Route, ...]:
-        """Back ends that Cinder's host string names: `host`, `host@backend` or `host@backend#pool`.
+        """The back ends named by Cinder's host string: `host`, `host@backend` or `host@backend#pool`.
 
         Raises:
-            UnknownBackend: they are on several stores.
+            UnknownBackend: the back ends are on several stores.
         """
         name = host.partition("#")[0]
         named = [route for route in self._visible() if name in (route.host, route.host.partition("@")[0])]
         return _on_one_store(named, f"host {host!r}")
 
     def _visible(self) -> Iterable[Route]:
-        """Each back end once, although one that is replaced and its successor may both be registered for a moment."""
+        """Each back end once, even while a replaced back end and its successor are both registered."""
         route, work = _route.get(), _current.get()
         store = work.store if work is not None else route.store if route is not None else None
         routes = {(other.host, id(other.store)): other for other in self._routes}
         if store is None:
             return routes.values()
-        if route is not None:  # also after its back end was stopped, while its driver's threads still run
+        if route is not None:  # including a stopped back end whose driver's threads are still running
             routes.setdefault((route.host, id(route.store)), route)
         return [other for other in routes.values() if other.store is store]
 
     def works(self) -> tuple[Work, ...]:
-        """The work of this thread's call, or one on the store of its back end; in any other thread one for each store."""
+        """The work of this thread's call, or one on the store of its back end; in other threads one per store."""
         if (work := _current.get()) is not None:
             return (work,)
         if (route := _route.get()) is not None:
@@ -187,7 +186,7 @@ class Routes:
         return tuple({id(other.store): other.work() for other in self._routes}.values())
 
     def volume(self, id: str) -> tuple[Work, Volume]:
-        """The volume, and a work on the store that has it. Raises NotFound."""
+        """The volume, and a work on its store. Raises NotFound."""
         return self._only("volume", id, lambda work: work.volume(id))
 
     def snapshot(self, id: str) -> tuple[Work, Snapshot]:
@@ -211,7 +210,7 @@ class Routes:
         """The work of this thread, or of the only store.
 
         Args:
-            subject: what is asked for, as a noun.
+            subject: the requested object, as a noun, for the message.
 
         Raises:
             UnknownBackend: there are several stores, and this thread belongs to no back end.

@@ -1,1 +1,1 @@
-"""Volume drivers of our own, written for Cinder's driver interface."""
+"""csi-cinderlib's own volume drivers, written for Cinder's driver interface."""

@@ -1,9 +1,9 @@
 """A directory of volume files that several processes and hosts may share. Raises OSError, and `NoRoom`.
 
-A file appears under its name only when it is complete: it is made in `.incomplete` and linked into place. What a crash
-leaves there carries no lock any more and is removed at the next start. `.lock` orders those who change the directory; in
-it stands a number that each change raises, so that the sum of all sizes need not be counted anew when nobody else changed
-anything, and then the pool's id: nothing is done in a directory that is not the pool it was at the start.
+A file gets its name only when it is complete: it is written in `.incomplete` and then linked into place. Files that a crash
+leaves in `.incomplete` are not locked, so the next start removes them. `.lock` serialises changes to the directory. It holds
+a generation number followed by the pool's id. Each change increments the number, so a process recounts the sum of all sizes
+only after another process has changed the directory. Every operation checks the id: the pool must be the one found at start.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GENERATION = 8
 
 
 class NoRoom(Exception):
-    """The directory may not promise that much more."""
+    """The directory's limits do not allow that many more bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Cinder's settings of that name."""
+    """Cinder's options of the same names."""
 
     max_over_subscription_ratio: float = 20.0
     reserved_percentage: float = 0.0
@@ -60,21 +60,21 @@ class Limits:
         return max(0.0, now.free - reserved) * self.max_over_subscription_ratio
 
     def largest(self, now: Capacity) -> float:
-        """The most bytes that may be promised in addition: those to which `find_obstacle` finds none."""
+        """The most bytes that may be provisioned in addition, that is, for which `find_obstacle` returns ""."""
         return max(0.0, min(self._promisable(now), self._backed(now)))
 
     def find_obstacle(self, now: Capacity, more: int) -> str:
-        """Why `more` bytes may not be promised in addition; "" when they may."""
+        """Why `more` bytes may not be provisioned in addition; "" if they may."""
         ratio = self.max_over_subscription_ratio
         if more > self._promisable(now):
             return (
-                f"{_gib(more)} more than the {_gib(now.provisioned)} promised exceed the capacity of {_gib(now.total)} "
+                f"another {_gib(more)} would exceed the capacity: {_gib(now.provisioned)} provisioned of {_gib(now.total)} "
                 f"at max_over_subscription_ratio {ratio:g}"
             )
         if more > self._backed(now):
             return (
-                f"{_gib(more)} more are not enough capacity away from the {_gib(now.free)} free, less "
-                f"{self.reserved_percentage:g} % reserved, at max_over_subscription_ratio {ratio:g}"
+                f"another {_gib(more)} would exceed the free space: {_gib(now.free)} free, {self.reserved_percentage:g} % "
+                f"of the total reserved, at max_over_subscription_ratio {ratio:g}"
             )
         return ""
 
@@ -94,17 +94,17 @@ class Directory:
         self._lock = str(Path(path, _LOCK))
         self._id = ""
         self._counted: tuple[bytes, int] | None = None
-        """The number in the lock file, and the sum of all sizes as of then."""
+        """The generation number in the lock file, and the sum of all sizes at that generation."""
 
     def identify(self, memory: Memory, place: str, recorded: Callable[[], Sequence[str]]) -> None:
-        """Use the pool only if it is the one that it should be.
+        """Use the pool only if it is the expected one.
 
         Args:
-            place: the back end, and the name under which it uses the pool.
-            recorded: asks for the files of the volumes that are recorded there.
+            place: the back end and the name by which it uses the pool.
+            recorded: returns the files of the volumes recorded in this pool.
 
         Raises:
-            WrongPool: it is not.
+            WrongPool: it is a different pool.
         """
         remembered, used = memory.recall(self.path), memory.recall(place)
         found = self.find_id()
@@ -120,12 +120,12 @@ class Directory:
         if id != remembered:
             memory.remember(self.path, id)
         if id != used:
-            with _full_disk_ignored():  # then the records are asked again at the next start
+            with _full_disk_ignored():  # the next start then checks the records again
                 memory.remember(place, id)
         self.prepare(id)
 
     def find_id(self) -> str | None:
-        """The id of the pool that is here: "" when it has none, None when there is no pool."""
+        """The id of the pool in this directory: "" if it has none, None if there is no pool."""
         try:
             with kernel.opened(self._lock, os.O_RDONLY) as fd:
                 return _id(fd)
@@ -133,10 +133,10 @@ class Directory:
             return None
 
     def prepare(self, id: str) -> None:
-        """Use the pool of that id from now on: prove that it can be written to, unless it is full, and remove what a crash left.
+        """Use the pool with this id: check that it is writable, unless it is full, and remove files left by a crash.
 
         Raises:
-            WrongPool: another one is here.
+            WrongPool: the directory holds a different pool.
         """
         self._id = id
         Path(self._incomplete).mkdir(mode=0o700, exist_ok=True)
@@ -147,7 +147,7 @@ class Directory:
                 _remove_abandoned(entry)
 
     def initialise(self) -> str:
-        """Make the directory a pool, or give one without an id its own. Of several hosts at once the first decides. The id."""
+        """Create the pool, or assign an id to a pool without one. If several hosts do so at once, the first wins. Returns the id."""
         Path(self._incomplete).mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -162,12 +162,12 @@ class Directory:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[int]:
-        """Only one at a time, on all hosts. Short: nothing that waits for data is done inside.
+        """Hold the pool's lock, exclusively across all hosts. Keep the block short: no data I/O inside.
 
-        While the lock is open its file system is not unmounted, except lazily: what is not found is looked for again, therefore.
+        While the lock file is open its file system can only be unmounted lazily, so callers check again for a file that is not found.
 
         Raises:
-            WrongPool: this is not the pool, or not any more.
+            WrongPool: the directory is not, or no longer, this pool.
         """
         fd = self._open_lock()
         try:
@@ -180,24 +180,27 @@ class Directory:
         try:
             fd = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise WrongPool(f"{self.path} is no pool any more: is the disk of pool {self._id} mounted?") from None
+            raise WrongPool(
+                f"{self.path} is no longer a pool; check that the disk of pool {self._id} is mounted"
+            ) from None
         if (found := _id(fd)) != self._id:
             os.close(fd)
+            there = f"pool {found}" if found else "a pool without an id"
             raise WrongPool(
-                f"{self.path} is pool {found or 'without an id'} and no longer {self._id}: is its disk mounted?"
+                f"{self.path} holds {there} instead of pool {self._id}; check that the disk of that pool is mounted"
             )
         return fd
 
     def check(self) -> None:
-        """Raises WrongPool when this is not the pool, or not any more."""
+        """Raises WrongPool if the directory is not, or no longer, this pool."""
         os.close(self._open_lock())
 
     @contextlib.contextmanager
     def incomplete(self, name: str) -> Iterator[tuple[int, str]]:
-        """A new file that is not in the directory yet, open for writing; gone afterwards unless it was published."""
+        """A new file open for writing, not yet visible in the directory; it is removed afterwards unless it was published."""
         self.check()
         file = f"{name}.{uuid.uuid4()}"
-        # By the directory's descriptor it can be removed also when its disk was unmounted meanwhile.
+        # With the directory's descriptor the file can be removed even if its disk was unmounted meanwhile.
         with kernel.opened(self._incomplete, os.O_RDONLY | os.O_DIRECTORY) as directory:
             path = str(Path(self._incomplete, file))
             try:
@@ -205,7 +208,7 @@ class Directory:
             except OSError as error:
                 raise OSError(error.errno, error.strerror, path) from None
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)  # somebody is at work here
+                fcntl.flock(fd, fcntl.LOCK_EX)  # marks the file as in use
                 yield fd, path
             finally:
                 with contextlib.suppress(FileNotFoundError):
@@ -221,7 +224,7 @@ class Directory:
         """
         fd, path = file
         state = os.fstat(fd)
-        hole = not state.st_blocks  # no data to lose: one commit of the journal does for the file and its name
+        hole = not state.st_blocks  # no data to lose: one journal commit covers the file and its name
         if not hole:
             os.fsync(fd)
         with self._changing() as lock:
@@ -234,7 +237,7 @@ class Directory:
         self.sync()
 
     def replace(self, file: tuple[int, str], name: str) -> None:
-        """Put a complete file in the place of another one of the same size, durably."""
+        """Replace a file of the same size with a complete file, durably."""
         fd, path = file
         os.fsync(fd)
         with self._changing():
@@ -242,15 +245,15 @@ class Directory:
         self.sync()
 
     def remove(self, name: str) -> bool:
-        """Take a file away, durably. False when it was not there."""
+        """Remove a file, durably. False if it did not exist."""
         with self._changing() as lock:
             try:
                 size = Path(self.file(name)).stat().st_size
             except FileNotFoundError:
-                self.check()  # nothing is gone where the pool has gone
+                self.check()  # a missing pool does not mean a deleted file
                 return False
             known = self._provisioned(lock)
-            with _full_disk_ignored():  # then others count what is gone until the next change
+            with _full_disk_ignored():  # other processes then count the removed file until the next change
                 self._changed(lock, known)
             Path(self.file(name)).unlink()
             self._note(lock, known - size)
@@ -258,7 +261,7 @@ class Directory:
         return True
 
     def resize(self, name: str, size: int) -> None:
-        """Let a file become `size` bytes long, durably, if it is shorter. Raises NoRoom."""
+        """Extend a file to `size` bytes, durably, if it is shorter. Raises NoRoom."""
         with kernel.opened(self.file(name), os.O_RDWR) as fd:
             with self._changing() as lock:
                 more = size - os.fstat(fd).st_size
@@ -278,7 +281,7 @@ class Directory:
         self.sync()
 
     def _name(self, path: str, name: str) -> None:
-        """Fails when the name is taken, by the file system's own rule where it has one: locks may not reach other hosts."""
+        """Fail if the name is taken. Relies on link(2) where the file system supports it: locks may not reach other hosts."""
         try:
             os.link(path, self.file(name))
         except OSError as error:
@@ -289,12 +292,12 @@ class Directory:
             Path(path).rename(self.file(name))
 
     def check_room(self, more: int) -> None:
-        """Fail early: `publish` and `resize` ask again. Raises NoRoom."""
+        """Fail early; `publish` and `resize` check again. Raises NoRoom."""
         with self._changing() as lock:
             self._promise(lock, more)
 
     def capacity(self, *, count_anew: bool = False) -> Capacity:
-        """Total, free and promised bytes; `count_anew` sees also what others put here or took away by hand."""
+        """Total, free and provisioned bytes; `count_anew` includes files that were added or removed by hand."""
         with self._changing() as lock:
             if count_anew:
                 self._counted = None
@@ -318,7 +321,7 @@ class Directory:
         return self._counted[1]
 
     def _changed(self, lock: int, known: int) -> None:
-        """Everybody else counts anew: written before the change, so that a crash in between costs a count, no more."""
+        """Make all other processes recount. Called before the change, so a crash in between costs only a recount."""
         number = int.from_bytes(os.pread(lock, _GENERATION, 0), "little") + 1
         generation = number.to_bytes(_GENERATION, "little")
         os.pwrite(lock, generation, 0)
@@ -339,20 +342,20 @@ class Directory:
         return f"{self.path}/{name}"
 
     def holds(self, name: str) -> bool:
-        """Raises WrongPool: a pool that is not here is not an empty one."""
+        """Raises WrongPool, since a missing pool is not an empty pool."""
         found = os.path.lexists(self.file(name))
         self.check()
         return found
 
     def sync(self) -> None:
-        """Names that were given or taken away are on the disk."""
+        """Write added and removed names to disk."""
         with kernel.opened(self.path, os.O_RDONLY | os.O_DIRECTORY) as fd:
             os.fsync(fd)
 
 
 @contextlib.contextmanager
 def _full_disk_ignored() -> Iterator[None]:
-    """Deletion has to go on."""
+    """Deletion must work on a full disk."""
     try:
         yield
     except OSError as error:
@@ -361,13 +364,13 @@ def _full_disk_ignored() -> Iterator[None]:
 
 
 def _id(fd: int) -> str:
-    """In a pool's open lock file, behind the number; "" where there is none, or a power cut left a part of one."""
+    """The id in a pool's open lock file, after the number; "" if it is missing or a power cut truncated it."""
     found = os.pread(fd, identities.LENGTH, _GENERATION)
     return found.decode() if identities.is_id(found) else ""
 
 
 def _remove_abandoned(entry: Path) -> None:
-    """A file that nobody holds locked is nobody's work any more: its process ended, on whichever host."""
+    """Remove a file that is not locked: the process that wrote it, on any host, has ended."""
     try:
         with kernel.opened(str(entry), os.O_RDWR) as fd:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""Which pool is which: a directory on which nothing is mounted is not an empty pool (promise 27).
+"""Identify pools: a directory whose disk is not mounted is not an empty pool (promise 27).
 
-Each pool carries an id, and each host remembers, outside the pool, which id it found at a path. So a disk that is not mounted, or
-another one in its place, is noticed before anything is created or taken for gone.
+Each pool has an id, and each host records, outside the pool, the id that it found at a path. A disk that is not mounted, or a
+different disk in its place, is therefore detected before anything is created or considered deleted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LENGTH = 36
 
 
 class WrongPool(Exception):
-    """The directory is not the pool that it should be, or not there."""
+    """The directory is not the expected pool, or is missing."""
 
 
 def new_id() -> str:
@@ -34,9 +34,9 @@ def is_id(found: bytes) -> bool:
 
 
 class Memory:
-    """Which pool was found at which path, and which one a back end used under which name.
+    """Records the pool found at each path, and the pool that each back end used under each name.
 
-    In files below the driver's state path: `loopfile-pools/<hash of the path, or of the back end's and the pool's name>`.
+    Stored in files below the driver's state path: `loopfile-pools/<hash of the path, or of the back end's and the pool's name>`.
     """
 
     def __init__(self, state_path: str) -> None:
@@ -46,7 +46,7 @@ class Memory:
         return self._directory / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
 
     def recall(self, path: str) -> str:
-        """The id, or "" when nothing is remembered. Raises OSError."""
+        """The recorded id, or "". Raises OSError."""
         try:
             return self.file(path).read_text().partition("\n")[0]
         except FileNotFoundError:
@@ -75,26 +75,27 @@ def decide(
     is_known: bool,
     recorded: Callable[[], Sequence[str]],
 ) -> bool:
-    """Whether the directory is to be made a pool, or to be given an id, now.
+    """Whether to create a pool in the directory, or assign an id to the pool there.
 
     Args:
-        found: the id in it; "" for a pool of a version that gave none; None for no pool.
-        remembered: the id that was found there before, or "".
-        forget: the file that remembers it, for the message.
+        found: the id in the directory; "" for a pool made by a version without ids; None for no pool.
+        remembered: the id found there before, or "".
+        forget: the file with the remembered id, for the message.
         is_known: this back end has used that pool under the same name before.
-        recorded: asks for the files of the volumes that are recorded in this pool.
+        recorded: returns the files of the volumes recorded in this pool.
 
     Raises:
-        WrongPool: it is not the pool that it should be.
+        WrongPool: the directory is not the expected pool.
     """
     if remembered and found != remembered:
         there = f"pool {found}" if found else "a pool without an id" if found == "" else "no pool"
         raise WrongPool(
-            f"{path} was pool {remembered}, and there is {there} now: is its disk mounted? "
-            f"To use another pool in its place, remove {forget}"
+            f"{path} was pool {remembered} and now holds {there}; check that the disk of that pool is mounted. "
+            f"To use a different pool at this path, remove {forget}"
         )
     if not is_known and (files := recorded()) and not any(map(os.path.lexists, files)):
         raise WrongPool(
-            f"{path} holds none of the {len(files)} volumes and snapshots that are recorded in this pool: is its disk mounted?"
+            f"{path} contains none of the {len(files)} volumes and snapshots recorded in this pool; "
+            "check that its disk is mounted"
         )
     return not found

@@ -1,9 +1,9 @@
 # ruff: noqa: ARG002 - the arguments are those of Cinder's interface
 """A Cinder volume driver whose volumes are sparse files in directories.
 
-For one machine, for edge clusters, and for directories that several hosts share. The driver never attaches anything: the
-node puts the file on a loop device. Each pool is a directory; snapshots and clones are files of their own that share data
-by reflink (XFS, btrfs, NFS 4.2, ...) or else are copies, so nothing depends on anything and every deletion is allowed.
+For single machines, edge clusters, and directories shared by several hosts. The driver never attaches a volume: the node sets
+up a loop device for the file. Each pool is a directory. Snapshots and clones are separate files that share data by reflink
+(XFS, btrfs, NFS 4.2, ...) or are full copies, so no file depends on another one and each can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     def check_for_setup_error(self) -> None:
         memory = Memory(real_state(cfg.CONF.state_path) or cfg.CONF.state_path)
         for pool in self._pools.values():
-            with in_words(f"the directory {pool.path} cannot be used"):
+            with in_words(f"cannot use the directory {pool.path}"):
                 pool.identify(memory, f"{self.host}#{pool.name}", functools.partial(self._recorded, pool))
 
     def _recorded(self, pool: Directory) -> list[str]:
-        """The files of the volumes and snapshots that are recorded in the pool."""
+        """The files of the volumes and snapshots recorded in the pool."""
         context = cinder_context.get_admin_context()
         volumes = objects.VolumeList.get_all_by_host(context, self.host)
         found = [*volumes, *objects.SnapshotList.get_by_host(context, self.host)]
@@ -75,9 +75,9 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     # Volumes
 
     def create_volume(self, volume: Any) -> None:
-        """A hole of the volume's size."""
+        """Create a sparse file of the volume's size."""
         pool = self._assigned_pool(volume)
-        with in_words(f"creating {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as file:
+        with in_words(f"cannot create {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as file:
             os.ftruncate(file[0], volume.size * BYTES_PER_GIB)
             pool.publish(file, volume.name)
 
@@ -90,15 +90,15 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         self._copy(src_vref.name, self._find_pool(src_vref), volume.name, self._assigned_pool(volume), volume.size)
 
     def delete_volume(self, volume: Any) -> None:
-        """Raises VolumeNotFound when it is in none of the pools, each of which is there."""
+        """Raises VolumeNotFound if all pools are available and do not contain the volume."""
         if not self._remove(volume.name):
             self._check_configured(volume, volume.name)
             raise exception.VolumeNotFound(volume_id=volume.id)
 
     def extend_volume(self, volume: Any, new_size: int) -> None:
-        """Works on attached volumes too: the node refreshes its loop device."""
+        """Also works on attached volumes: the node refreshes its loop device."""
         pool = self._find_pool(volume)
-        with in_words(f"extending {volume.name} in pool {pool.name!r}"):
+        with in_words(f"cannot extend {volume.name} in pool {pool.name!r}"):
             pool.resize(volume.name, new_size * BYTES_PER_GIB)
 
     def local_path(self, volume: Any) -> str:
@@ -112,19 +112,19 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         self._copy(snapshot.volume.name, pool, snapshot.name, pool, size)
 
     def delete_snapshot(self, snapshot: Any) -> None:
-        """Raises SnapshotNotFound as `delete_volume` does VolumeNotFound."""
+        """Raises SnapshotNotFound under the same conditions as `delete_volume` raises VolumeNotFound."""
         if not self._remove(snapshot.name):
             self._check_configured(snapshot.volume, snapshot.name)
             raise exception.SnapshotNotFound(snapshot_id=snapshot.id)
 
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
-        """The volume keeps its size. A new file takes the old one's place, so it must not be attached here."""
+        """The volume keeps its size. A new file replaces the old one, so the volume must not be attached on this host."""
         pool, origin = self._find_pool(volume), self._find_snapshot_pool(snapshot)
-        doing = f"reverting {volume.name} to {snapshot.name}"
-        with in_words(doing), pool.incomplete(volume.name) as file:
+        failure = f"cannot revert {volume.name} to {snapshot.name}"
+        with in_words(failure), pool.incomplete(volume.name) as file:
             path = pool.file(volume.name)
             if device := devices.find_attached(path):
-                raise exception.InvalidVolume(reason=f"{doing}: {path} is still on {device} of this host")
+                raise exception.InvalidVolume(reason=f"{failure}: {path} is still attached to {device} on this host")
             sparse.clone_path(origin.file(snapshot.name), file[0], Path(path).stat().st_size)
             pool.replace(file, volume.name)
 
@@ -140,7 +140,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def delete_group(self, context: Any, group: Any, volumes: Sequence[Any]) -> tuple[Any, Any]:
         for volume in volumes:
-            with contextlib.suppress(exception.VolumeNotFound):  # by an attempt before this one
+            with contextlib.suppress(exception.VolumeNotFound):  # deleted by an earlier attempt
                 self.delete_volume(volume)
         return {"status": "deleted"}, [{"id": volume.id, "status": "deleted"} for volume in volumes]
 
@@ -165,8 +165,8 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     def create_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Sequence[Any]) -> tuple[Any, Any]:
         pools = [self._find_pool(snapshot.volume) for snapshot in snapshots]
         sources = [pool.file(snapshot.volume.name) for pool, snapshot in zip(pools, snapshots, strict=True)]
-        doing = f"taking the group snapshot {group_snapshot.id}"
-        with in_words(doing), contextlib.ExitStack() as cleanup:
+        failure = f"cannot take the group snapshot {group_snapshot.id}"
+        with in_words(failure), contextlib.ExitStack() as cleanup:
             for pool, snapshot in zip(pools, snapshots, strict=True):
                 pool.check_room(snapshot.volume_size * BYTES_PER_GIB)
             files = [
@@ -180,7 +180,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
             if not sparse.undisturbed(sources, copy_all):
                 raise exception.InvalidVolume(
-                    reason=f"{doing}: the volumes are written to all the time; pause the writers"
+                    reason=f"{failure}: the volumes are written to continuously; pause the writers"
                 )
             with contextlib.ExitStack() as undo:
                 for pool, snapshot, file in zip(pools, snapshots, files, strict=True):
@@ -195,7 +195,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
                 self.delete_snapshot(snapshot)
         return {"status": "deleted"}, [{"id": snapshot.id, "status": "deleted"} for snapshot in snapshots]
 
-    # Connections: the node attaches, there is nothing to export
+    # Connections: the node attaches the file; nothing needs to be exported
 
     def ensure_export(self, context: Any, volume: Any) -> None:
         """Nothing to do."""
@@ -213,7 +213,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         """Nothing to do."""
 
     def initialize_connection(self, volume: Any, connector: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """The file, for a node that has the directory at the same place."""
+        """The file's path, for a node with the directory mounted at the same path."""
         return self._connection(self._find_pool(volume).file(volume.name), "rw")
 
     def initialize_connection_snapshot(
@@ -231,13 +231,13 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         }
         return {"driver_volume_type": "local", "data": data}
 
-    # Files that are there already
+    # Existing files
 
     def manage_existing(self, volume: Any, existing_ref: Mapping[str, str]) -> None:
-        """Give the file the volume's name; it grows to whole GiB."""
+        """Rename the file to the volume's name and extend it to whole GiB."""
         pool, name = self._existing(volume, existing_ref)
         volume_utils.check_already_managed_volume(name)
-        with in_words(f"managing {name} in pool {pool.name!r}"):
+        with in_words(f"cannot manage {name} in pool {pool.name!r}"):
             pool.resize(name, _whole_gib(pool.file(name)) * BYTES_PER_GIB)
             if name != volume.name:
                 pool.rename(name, volume.name)
@@ -251,7 +251,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         if not name or "/" in name or name.startswith("."):
             reason = "source-name must be the name of a file in the pool's directory"
         elif not sparse.is_plain_file(pool.file(name)):
-            reason = f"{pool.file(name)} is no regular file"
+            reason = f"{pool.file(name)} is not a regular file"
         else:
             return pool, name
         raise exception.ManageExistingInvalidReference(existing_ref=existing_ref, reason=reason)
@@ -282,10 +282,10 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         ]
         return list(volume_utils.paginate_entries_list(entries, marker, limit, offset, sort_keys, sort_dirs))
 
-    # What Cinder asks besides
+    # Other methods of Cinder's interface
 
     def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Mapping[str, Any]) -> tuple[bool, None]:
-        """A file is the same under each type, as long as it stays in its pool."""
+        """The volume type does not affect the file, so any retype within the pool succeeds."""
         return host["host"] == volume.host, None
 
     def get_pool(self, volume: Any) -> str:
@@ -303,7 +303,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         }
 
     def _pool_stats(self, pool: Directory) -> dict[str, Any]:
-        with in_words(f"measuring pool {pool.name!r}"):
+        with in_words(f"cannot measure pool {pool.name!r}"):
             now = pool.capacity(count_anew=True)
         return {
             "pool_name": pool.name,
@@ -326,58 +326,58 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
     # Files and pools
 
     def _copy(self, name: str, origin: Directory, new_name: str, pool: Directory, size: int) -> None:
-        """A new file with what another one holds, `size` GiB long."""
-        doing, source = f"copying {name} to {new_name} in pool {pool.name!r}", origin.file(name)
-        with in_words(doing):
+        """Copy a file to a new one of `size` GiB."""
+        failure, source = f"cannot copy {name} to {new_name} in pool {pool.name!r}", origin.file(name)
+        with in_words(failure):
             have = Path(source).stat().st_size
             if have > size * BYTES_PER_GIB:
-                raise exception.InvalidInput(reason=f"{doing}: {size} GiB do not hold its {have} bytes")
+                raise exception.InvalidInput(reason=f"{failure}: {size} GiB is less than the source's {have} bytes")
             pool.check_room(size * BYTES_PER_GIB)
             with pool.incomplete(new_name) as file:
                 if not sparse.clone_at_one_moment(source, file[0], size * BYTES_PER_GIB):
                     raise exception.InvalidVolume(
-                        reason=f"{doing}: it is written to all the time, and without reflink (XFS, btrfs) in {pool.path} "
-                        "a copy takes time; pause the writers or detach the volume"
+                        reason=f"{failure}: the source is written to continuously, and {pool.path} has no reflink support "
+                        "(XFS, btrfs); pause the writers or detach the volume"
                     )
                 pool.publish(file, new_name)
 
     def _remove(self, name: str) -> bool:
-        """Whether it was in one of the pools. Where one of them is not there, nobody knows, and nothing is removed."""
+        """Whether a pool contained the file. Removes nothing unless all pools are available."""
         for pool in self._pools.values():
-            with in_words(f"deleting {name} in pool {pool.name!r}"):
+            with in_words(f"cannot delete {name} in pool {pool.name!r}"):
                 pool.check()
         removed = False
         for pool in self._pools.values():
-            with in_words(f"deleting {name} in pool {pool.name!r}"):
+            with in_words(f"cannot delete {name} in pool {pool.name!r}"):
                 removed = pool.remove(name) or removed
         return removed
 
     def _assigned_pool(self, volume: Any) -> Directory:
-        """Where the scheduler put the volume."""
+        """The pool that the scheduler chose."""
         name = _pool_name(volume)
         if name in self._pools:
             return self._pools[name]
         if not name or len(self._pools) == 1:
             return max(self._pools.values(), key=lambda pool: pool.capacity().free)
-        raise exception.InvalidVolume(reason=f"{volume.name}: there is no pool {name!r}")
+        raise exception.InvalidVolume(reason=f"{volume.name}: unknown pool {name!r}; pools: {', '.join(self._pools)}")
 
     def _check_configured(self, volume: Any, name: str) -> None:
-        """What is in none of the pools is gone only if it was in one of them."""
+        """Raise if the recorded pool is not configured: the object may still exist there."""
         pool = _pool_name(volume)
         if pool and pool not in self._pools:
             raise exception.VolumeBackendAPIException(
-                data=f"{name} lies in pool {pool!r}, which is not configured: it is neither deleted nor gone"
+                data=f"cannot delete {name}: its pool {pool!r} is not configured; add it to loopfile_directories"
             )
 
     def _find_pool(self, volume: Any) -> Directory:
-        """Where the volume is."""
+        """The pool that contains the volume."""
         return self._holder(volume.name) or _missing(exception.VolumeNotFound(volume_id=volume.id))
 
     def _find_snapshot_pool(self, snapshot: Any) -> Directory:
         return self._holder(snapshot.name) or _missing(exception.SnapshotNotFound(snapshot_id=snapshot.id))
 
     def _holder(self, name: str) -> Directory | None:
-        with in_words(f"looking for {name}"):
+        with in_words(f"cannot look up {name}"):
             return next((pool for pool in self._pools.values() if pool.holds(name)), None)
 
 
@@ -390,7 +390,7 @@ def _missing(error: Exception) -> Directory:
 
 
 def _snapshot_gib(snapshot: Any, path: str) -> int:
-    """Never less than what is there, whatever the record says."""
+    """At least the size of the file, even if the record has a smaller size."""
     recorded: int = snapshot.volume_size
     return max(recorded, _whole_gib(path))
 

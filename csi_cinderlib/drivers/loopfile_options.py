@@ -15,22 +15,22 @@ OPTIONS = [
     cfg.ListOpt(
         "loopfile_directories",
         default=["$state_path/volumes"],
-        help="Directories for the volumes' files, each a pool: PATH, or NAME:PATH. Without NAME the pool is called as the "
-        "last part of PATH. They may be shared by several hosts if the file system is.",
+        help="Directories for the volume files. Each is a pool, given as PATH or NAME:PATH; NAME defaults to the last "
+        "component of PATH. Several hosts may share a directory on a shared file system.",
     ),
     cfg.IntOpt(
         "loopfile_block_size",
         default=devices.BLOCK_SIZE,
         min=512,
         max=4096,
-        help="Logical block size in bytes of the loop devices that show the volumes. 4096 works on disks of all kinds; 512 "
-        "is for existing files whose contents were made with it.",
+        help="Logical block size in bytes of the volumes' loop devices. 4096 works on all disks; use 512 only for existing "
+        "files whose contents require it.",
     ),
 ]
 
 
 def parse_directories(entries: Sequence[str]) -> dict[str, str]:
-    """Pool names and paths."""
+    """Paths by pool name."""
     pools: dict[str, str] = {}
     for entry in entries:
         name, path = ("", entry) if entry.startswith("/") else entry.split(":", 1) if ":" in entry else ("", "")

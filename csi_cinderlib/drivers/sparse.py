@@ -1,4 +1,4 @@
-"""Copies of sparse files: by reflink where the file system has it, else data only, holes kept. Raises OSError."""
+"""Copy sparse files by reflink if the file system supports it, else copy the data and keep the holes. Raises OSError."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ _NO_KERNEL_COPY = frozenset((errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.
 _STEP = 64 * 1024 * 1024
 _BUFFER = 4 * 1024 * 1024
 _CLOCK_REALTIME_COARSE = 5
-"""The clock that file times are taken from; Python has no name for it."""
+"""The clock for file timestamps; Python has no constant for it."""
 _TICK = 0.001
 _TICKS = 20
-"""File times of older kernels stand still for up to 10 ms."""
+"""Older kernels update file timestamps only every 10 ms."""
 
 
 def clone(source: int, target: int, size: int) -> None:
-    """Let an open, empty file hold what another open file holds, and be `size` bytes long.
+    """Copy an open file to an open, empty file and set its length to `size` bytes.
 
-    A reflink shares the data: it takes no time, no space, and shows the source at one point in time. A copy does not: see
-    `undisturbed`.
+    A reflink shares the data: it takes no time and no space, and is a point-in-time copy. A plain copy is not: see `undisturbed`.
     """
     if not reflink(source, target):
         copy(source, target)
@@ -34,14 +33,14 @@ def clone(source: int, target: int, size: int) -> None:
 
 
 def clone_path(source: str, target: int, size: int) -> None:
-    """`clone` from a path, into an open file that is emptied first."""
+    """`clone` from a path, into an open file that is truncated first."""
     os.ftruncate(target, 0)
     with kernel.opened(source, os.O_RDONLY) as fd:
         clone(fd, target, size)
 
 
 def clone_at_one_moment(source: str, target: int, size: int) -> bool:
-    """As `clone_path`, of a file that somebody may be writing to. False when a copy could not be made between writes."""
+    """As `clone_path`, for a file that may be written to. False if no copy could be made between writes."""
     os.ftruncate(target, 0)
     with kernel.opened(source, os.O_RDONLY) as fd:
         if not reflink(fd, target) and not undisturbed([source], lambda: clone_path(source, target, size)):
@@ -51,7 +50,7 @@ def clone_at_one_moment(source: str, target: int, size: int) -> bool:
 
 
 def reflink(source: int, target: int) -> bool:
-    """Share the source's data with the target. False when these two files cannot."""
+    """Share the source's data with the target. False if that is not supported for these files."""
     try:
         kernel.ioctl(target, _FICLONE, source)
     except OSError as error:
@@ -91,14 +90,14 @@ def _copy_range(source: int, target: int, start: int, end: int) -> None:
         else:
             done = os.pwrite(target, os.pread(source, min(_BUFFER, end - start), start), start)
         if not done:
-            raise OSError(errno.EIO, "the file became shorter while it was copied")
+            raise OSError(errno.EIO, "the file was truncated during the copy")
         start += done
 
 
 def undisturbed(paths: Sequence[str], action: Callable[[], None], *, attempts: int = 5) -> bool:
-    """Run `action`, again if need be, until nobody wrote to any of these files meanwhile.
+    """Run `action`, and repeat it until no file was written to while it ran.
 
-    Then what it saw of all of them is one point in time. False when there was a writer each time.
+    It then saw all files at one point in time. False if the files were written to during each attempt.
     """
     for _ in range(attempts):
         before = _settled(paths)
@@ -109,7 +108,7 @@ def undisturbed(paths: Sequence[str], action: Callable[[], None], *, attempts: i
 
 
 def _settled(paths: Sequence[str]) -> list[tuple[int, int]] | None:
-    """The files' stamps, once a further write would change them; None when they change all the time."""
+    """The files' stamps, as soon as any further write would change them; None if they change continuously."""
     first = stamps = _stamps(paths)
     for _ in range(_TICKS):
         now = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
@@ -121,7 +120,7 @@ def _settled(paths: Sequence[str]) -> list[tuple[int, int]] | None:
 
 
 def _stamps(paths: Sequence[str]) -> list[tuple[int, int]]:
-    """Opened anew, because that is when a shared file system asks its server."""
+    """Open each file again, because a shared file system then revalidates its attributes with the server."""
     found = []
     for path in paths:
         with kernel.opened(path, os.O_RDONLY) as fd:
@@ -131,7 +130,7 @@ def _stamps(paths: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def is_plain_file(path: str) -> bool:
-    """A regular file and no link to one."""
+    """Whether the path is a regular file, not a symbolic link."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What went wrong with a file, as Cinder's drivers say it."""
+"""File errors as Cinder exceptions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from csi_cinderlib.host.reserve import is_full
 
 
 @contextlib.contextmanager
-def in_words(doing: str) -> Iterator[None]:
-    """What went wrong with a file as Cinder's exception."""
+def in_words(failure: str) -> Iterator[None]:
+    """Raise file errors as Cinder's exception, with the text `failure: cause`.
+
+    Args:
+        failure: "cannot VERB the OBJECT".
+    """
     try:
         yield
     except (NoRoom, WrongPool, HostError) as error:
-        raise exception.VolumeBackendAPIException(data=f"{doing}: {error}") from error
+        raise exception.VolumeBackendAPIException(data=f"{failure}: {error}") from error
     except OSError as error:
         about = f" of {error.filename}" if error.filename else ""
         reason = f"no space left in the file system{about}" if is_full(error) else error.strerror
-        raise exception.VolumeBackendAPIException(data=f"{doing}: {reason}") from error
+        raise exception.VolumeBackendAPIException(data=f"{failure}: {reason}") from error

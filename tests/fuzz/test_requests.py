@@ -69,7 +69,7 @@ def test_contexts_and_bytes_are_distorted_whatever_they_are(number: int) -> None
         (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", True),
         (grpc.StatusCode.INTERNAL, "unexpected TypeError: the log has more under request 01234567", True),
         (grpc.StatusCode.INTERNAL, "/x: File name too long; the log has more under request 01234567", True),
-        (grpc.StatusCode.INTERNAL, "connecting v: /x is not there", False),
+        (grpc.StatusCode.INTERNAL, "volume v: /x is not there", False),
         (grpc.StatusCode.INVALID_ARGUMENT, "name: must not be empty", False),
         (grpc.StatusCode.OK, "", False),
     ],

@@ -43,7 +43,7 @@ def test_calls_that_create_and_others_do_not_count_for_each_other() -> None:
 def test_calls_beyond_the_room_are_refused_and_counted_out_when_they_end() -> None:
     bulkhead = Bulkhead(RESERVED + 16, lambda: 2)
     with ExitStack() as running:
-        with pytest.raises(OperationPending, match="back end 'slow' is busy with 11 calls"):
+        with pytest.raises(OperationPending, match="back end 'slow' is busy: 11 calls in progress"):
             for _ in range(100):
                 running.enter_context(bulkhead.entered("slow"))
         running.enter_context(bulkhead.entered("slow", releases=True))

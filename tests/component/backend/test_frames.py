@@ -73,12 +73,12 @@ def test_drivers_own_types_of_plain_data_arrive_as_plain_data(sent: object, arri
 
 @pytest.mark.parametrize("value", [object(), enum.Enum, print, lambda: None])
 def test_what_the_other_process_does_not_know_is_not_sent(value: object) -> None:
-    with pytest.raises(frames.Unsendable, match="cannot be sent to another process"):
+    with pytest.raises(frames.Unsendable, match=r"cannot send a .* to another process"):
         frames.dump({"value": value})
 
 
 def test_nothing_is_imported_to_read_a_frame() -> None:
-    with pytest.raises(pickle.UnpicklingError, match=r"(os|posix)\.system is not known here"):
+    with pytest.raises(pickle.UnpicklingError, match=r"unknown type (os|posix)\.system"):
         frames.load(pickle.dumps(__import__("os").system))
 
 

@@ -43,7 +43,9 @@ def local(path: object, protocol: str = "local") -> Connection:
 @pytest.mark.parametrize("protocol", ["local", "gpfs"])
 def test_a_file_elsewhere_is_not_attached(pool: Path, tmp_path: Path, protocol: str) -> None:
     for allowed in (below(pool), NOWHERE):
-        with pytest.raises(InvalidRequest, match=r"secret is not below a directory that this node allows.*local_paths"):
+        with pytest.raises(
+            InvalidRequest, match=r"secret is outside the paths allowed for volumes on this node.*local_paths"
+        ):
             Initiator(tmp_path, allowed=allowed).connect(local(tmp_path / "secret", protocol))
     assert str(tmp_path / "secret") not in loopctl.attached().values()
 
@@ -73,7 +75,7 @@ def test_nothing_leads_out_of_an_allowed_directory(pool: Path, tmp_path: Path) -
 @pytest.mark.root
 def test_a_device_node_that_somebody_made_in_an_allowed_directory_is_refused(pool: Path) -> None:
     os.mknod(pool / "disk", stat.S_IFBLK | 0o600, os.makedev(7, 0))
-    with pytest.raises(InvalidRequest, match="is no regular file"):
+    with pytest.raises(InvalidRequest, match="is not a regular file"):
         below(pool).locate(str(pool / "disk"))
 
 
@@ -81,7 +83,7 @@ def test_an_allowed_directory_may_itself_be_a_link(pool: Path, tmp_path: Path) -
     (tmp_path / "given").symlink_to(pool)
     for path in (tmp_path / "given/volume", pool / "volume"):
         assert below(f"{tmp_path}//given/").locate(f"{path.parent}/./{path.name}").path == str(pool / "volume")
-    with pytest.raises(HostError, match="is not there"):
+    with pytest.raises(HostError, match="does not exist"):
         below(pool).locate(str(pool / "absent"))
 
 
@@ -99,14 +101,14 @@ def test_a_device_is_allowed_by_its_name_in_dev_and_only_if_it_is_one(pool: Path
         assert below(f"{loop[:-1]}*").locate(loop).path == loop
         assert below(loop).locate(loop).path == loop
         for path in made[1:]:
-            with pytest.raises(InvalidRequest, match="is no block device"):
+            with pytest.raises(InvalidRequest, match="is not a block device"):
                 below(group).locate(str(path))
         for character in ("/dev/null", "/dev/loop-control"):
-            with pytest.raises(InvalidRequest, match="is no block device"):
+            with pytest.raises(InvalidRequest, match="is not a block device"):
                 below("/dev").locate(character)
-        with pytest.raises(InvalidRequest, match="is not below"):
+        with pytest.raises(InvalidRequest, match="is outside"):
             below(group, pool, "/dev/drbd*", "/dev/shm/v*").locate(loop)
-        with pytest.raises(InvalidRequest, match="is not below"):
+        with pytest.raises(InvalidRequest, match="is outside"):
             below("/dev/sh*").locate(str(group / "lv"))
     finally:
         for path in made:
@@ -177,9 +179,9 @@ def test_a_link_in_the_place_of_a_volume_that_was_attached_detaches_nothing_else
 
 
 def test_a_path_elsewhere_is_not_below_a_directory(pool: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="is not below"):
+    with pytest.raises(InvalidRequest, match="is outside"):
         file_below(str(pool), str(tmp_path / "secret"))
-    with pytest.raises(InvalidRequest, match="must not lead upwards"):  # Scality's connector joins it with the export
+    with pytest.raises(InvalidRequest, match="must not contain"):  # Scality's connector joins it with the export
         file_below(str(pool), f"{pool}/../secret")
 
 
@@ -233,7 +235,7 @@ NFS = {"export": "192.0.2.1:/x y", "name": "v"}
 def test_a_name_that_would_be_a_path_or_a_line_or_an_option_is_refused(
     protocol: str, data: Mapping[str, object]
 ) -> None:
-    with pytest.raises(InvalidRequest, match=r"publish_context: '.*' of the connection is not a plain name"):
+    with pytest.raises(InvalidRequest, match=r"publish_context: '.*' of the connection contains forbidden characters"):
         check(protocol, data)
 
 

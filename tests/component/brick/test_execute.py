@@ -62,7 +62,7 @@ def test_scsi_id_of_what_is_no_scsi_disk_fails_as_the_program_does(linux_scsi: A
     file.write_bytes(bytes(1 << 20))
     loop = devices.attach_file(str(file))
     try:
-        with pytest.raises(ProcessExecutionError, match=r"is no SCSI disk that tells its name \(VPD page 0x83\)"):
+        with pytest.raises(ProcessExecutionError, match=r"has no SCSI name \(VPD page 0x83\)"):
             linux_scsi.get_scsi_wwn(loop)
     finally:
         devices.detach_from(str(file))

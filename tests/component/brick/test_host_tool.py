@@ -88,7 +88,7 @@ def test_of_a_host_whose_processes_are_not_seen_every_program_is_missing() -> No
     done = in_pod("unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code)
     assert done.stdout == "iscsiadm\n"
     assert (
-        "out of reach from this container: it must be privileged and see the host's processes (hostPID)" in done.stderr
+        "which this container cannot run on the host; the container must be privileged and use hostPID" in done.stderr
     )
 
 
@@ -108,7 +108,7 @@ def test_doctor_in_a_pod_says_what_to_install_on_the_host() -> None:
     assert code == 1
     assert found["nvmeof programs"]["level"] == "bad"
     assert found["nvmeof programs"]["detail"].startswith(
-        "needs nvme (Debian package nvme-cli), which this host lacks: install it on the host itself"
+        "needs nvme (Debian package nvme-cli), which is not installed on this host; install it on the host itself"
     )
 
 
@@ -147,7 +147,7 @@ def test_a_node_logs_at_start_what_to_install_on_the_host() -> None:
     event = json.loads(in_pod(sys.executable, "-c", code).stderr)
     assert (event["level"], event["event"]) == ("warning", "tools are missing")
     assert event["nvmeof"].startswith(
-        "needs nvme (Debian package nvme-cli), which this host lacks: install it on the host"
+        "needs nvme (Debian package nvme-cli), which is not installed on this host; install it on the host"
     )
     assert "multipathd (Debian package multipath-tools)" in event["fibre_channel"]
     assert "rbd" not in event

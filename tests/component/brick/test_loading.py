@@ -65,9 +65,9 @@ def test_every_class_of_the_map_can_be_imported(tmp_path: Path) -> None:
 
 
 def test_an_unknown_protocol_is_named_with_the_known_ones() -> None:
-    with pytest.raises(Unsupported, match=r"'drbd'.*known are .*fibre_channel.*iscsi"):
+    with pytest.raises(Unsupported, match=r"'drbd'.*supported: .*fibre_channel.*iscsi"):
         loading.class_path("drbd", "x86_64")
-    with pytest.raises(Unsupported, match=r"'scaleio' can be attached on a s390x node"):
+    with pytest.raises(Unsupported, match=r"unsupported protocol 'scaleio' on a s390x node"):
         loading.class_path("scaleio", "s390x")
 
 

@@ -10,7 +10,8 @@ from csi_cinderlib.errors import HostError
 
 def test_a_missing_tool_is_named_with_its_package() -> None:
     with pytest.raises(
-        HostError, match=r"iscsi volumes need iscsiadm \(Debian package open-iscsi\), which this host lacks"
+        HostError,
+        match=r"iscsi volumes require iscsiadm \(Debian package open-iscsi\), which is not installed on this host",
     ):
         tools.require("iscsi", which=lambda tool: None if tool == "iscsiadm" else f"/sbin/{tool}")
 
@@ -47,6 +48,7 @@ def test_a_program_that_the_image_should_have_is_not_asked_of_the_host(
     (tmp_path / "nvme").symlink_to("host-tool")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert (
-        tools.advice(["mount.glusterfs"]) == "mount.glusterfs (Debian package glusterfs-client), which this image lacks"
+        tools.advice(["mount.glusterfs"])
+        == "mount.glusterfs (Debian package glusterfs-client), which is not installed in this image"
     )
-    assert "which is the host's, out of reach from this container" in tools.advice(["nvme"])
+    assert "which this container cannot run on the host" in tools.advice(["nvme"])

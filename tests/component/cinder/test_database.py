@@ -77,7 +77,7 @@ def test_a_call_that_is_not_served_names_itself_and_is_remembered_though_the_dri
     backend.create_volume(makers.volume())
     assert backend.driver.calls["hidden"] == 1
     assert served().refused == {"backup_get_all"}
-    with pytest.raises(NotServed, match="'backup_get_all' is not served"):
+    with pytest.raises(NotServed, match="unsupported Cinder database call 'backup_get_all'"):
         backend.driver.db.backup_get_all(None)
 
 

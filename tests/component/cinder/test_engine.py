@@ -106,9 +106,11 @@ def test_a_driver_may_answer_a_dictionary_or_nothing(engine: Engine, meter: Call
 
     assert engine.ask(engine.work(), create_volume, {"size": 1}) == {"size": 1}
     assert engine.ask(engine.work(), create_volume, None) == {}
-    with pytest.raises(BackendError, match="'fake': the driver answered create_volume with list, not a dictionary"):
+    with pytest.raises(
+        BackendError, match="'fake': the driver returned list from create_volume; expected a dictionary"
+    ):
         engine.ask(engine.work(), create_volume, ["size"])
-    with pytest.raises(BackendError, match="'fake': the driver answered call with str, not a dictionary"):
+    with pytest.raises(BackendError, match="'fake': the driver returned str from call; expected a dictionary"):
         engine.ask(engine.work(), partial(create_volume, "size"))
     assert meter.seen == [*[("fake", "create_volume")] * 3, ("fake", "call")]
 
@@ -123,5 +125,5 @@ def test_what_fails_in_cinder_is_an_error_of_the_back_end(engine: Engine, call: 
 
 
 def test_a_back_end_that_was_not_started_has_no_driver(engine: Engine) -> None:
-    with pytest.raises(BackendUnavailable, match="it is not set up"):
+    with pytest.raises(BackendUnavailable, match="the driver is not set up"):
         engine.ready_driver()

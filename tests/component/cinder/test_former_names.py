@@ -30,7 +30,7 @@ def test_the_driver_gets_the_option_under_its_name_of_today(
         backend = make("x", driver="cinder.volume.driver.RBDDriver", start=False, iscsi_helper="lioadm")
     assert isinstance(backend, LocalBackend)
     assert backend.verbs.settings == BackendSettings(name="x", driver=RBD, options={"target_helper": "lioadm"})
-    told = [record.getMessage() for record in caplog.records if "renamed" in record.getMessage()]
+    told = [vars(record)["values"]["reason"] for record in caplog.records if record.getMessage() == "former name used"]
     assert [message.partition(": ")[0] for message in told] == ["backends.x.driver", "backends.x.options.iscsi_helper"]
 
 

@@ -144,7 +144,7 @@ def test_a_call_that_waits_for_a_stopped_loop_does_not_take_it_for_done(
         backend.stop()
         assert loops() == []
         driver.go_on.set()
-        with pytest.raises(BackendUnavailable, match="it was stopped during the call"):
+        with pytest.raises(BackendUnavailable, match="the back end was stopped during the call"):
             creation.result(HANG)
     (left,) = store.page(Volume).records
     assert left.status is Status.ERROR
@@ -182,7 +182,8 @@ def test_a_loop_that_hangs_is_named_and_delays_the_end_by_a_short_time_only(
     start = time.monotonic()
     backend.stop()
     assert time.monotonic() - start < looping.STOP_SECONDS + HANG / 2
-    assert "LoopingDriver._tick of back end fake is still at work" in log.getvalue()
+    (line,) = [line for line in log.getvalue().splitlines() if "looping call still running" in line]
+    assert '"call": "LoopingDriver._tick"' in line
     hanging.released.set()
 
 

@@ -139,7 +139,7 @@ def test_options_are_not_taken_from_the_environment(make: MakeBackend, monkeypat
 def test_a_netapp_driver_is_not_given_the_options_of_a_name_that_differs_in_case_only(make: MakeBackend) -> None:
     make("filer")
     netapp = "cinder.volume.drivers.netapp.common.NetAppDriver"
-    with pytest.raises(ConfigurationError, match="a name that no other back end of this process has"):
+    with pytest.raises(ConfigurationError, match="back end name that is unique in this process"):
         make("Filer", driver=netapp, netapp_storage_protocol="iscsi")
 
 

@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_read_is_named_by_its_key_and_its_own_path(make: M
     with pytest.raises(ConfigurationError) as caught:
         make("array", driver=HUAWEI, cinder_huawei_conf_file=f"{tmp_path}/none.xml")
     assert caught.value.key == "backends.array.options.cinder_huawei_conf_file"
-    assert caught.value.problem == f"{tmp_path}/none.xml cannot be read: No such file or directory"
+    assert caught.value.problem == f"cannot read {tmp_path}/none.xml: No such file or directory"
 
 
 def test_a_password_of_the_file_is_hidden_also_after_a_change(make: MakeBackend, file: Path, log: io.StringIO) -> None:

@@ -118,7 +118,9 @@ def test_one_of_several_names_of_a_protocol_is_enough(make: MakeBackend) -> None
 
 @pytest.mark.parametrize("option", ["filter_function", "goodness_function"])
 def test_an_option_that_is_no_expression_is_refused_by_its_name(make: MakeBackend, option: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"^backends\.fake\.options\.{option}: 'volume\.size <': ParseExc"):
+    with pytest.raises(
+        ConfigurationError, match=rf"^backends\.fake\.options\.{option}: invalid expression 'volume\.size <': ParseExc"
+    ):
         make(**{option: "volume.size <"})
 
 

@@ -18,10 +18,13 @@ UNREACHED = "tests.support.fakes.unreached."
 @pytest.mark.parametrize(
     ("driver", "words"),
     [
-        ("ZeroDriver", "its driver reports no capacity, as it does while the array does not answer"),
-        ("UnknownDriver", "its driver reports no capacity; it logged: no answer from 192.0.2.9, login admin/[*]{3}"),
-        ("DownDriver", "its driver reports that it is down"),
-        ("EmptyDriver", "its driver reports nothing about itself; it logged: no answer from 192.0.2.9"),
+        ("ZeroDriver", "the driver reports no capacity; the array may be unreachable"),
+        (
+            "UnknownDriver",
+            "the driver reports no capacity; last error logged: no answer from 192.0.2.9, login admin/[*]{3}",
+        ),
+        ("DownDriver", "the driver reports that the back end is down"),
+        ("EmptyDriver", "the driver reported no statistics; last error logged: no answer from 192.0.2.9"),
     ],
 )
 def test_it_is_not_ready(make: MakeBackend, driver: str, words: str) -> None:

@@ -112,15 +112,15 @@ def test_ids_of_any_type_are_kept_as_text() -> None:
 @pytest.mark.parametrize("column", ["provider_id", "provider_auth", "replication_driver_data"])
 def test_a_collection_where_text_is_kept_is_an_error_that_names_the_column(column: str, value: object) -> None:
     volume = makers.volume("array")
-    with pytest.raises(BackendError, match=f"'array'.* gave {column} a {type(value).__name__}"):
+    with pytest.raises(BackendError, match=f"'array'.* returned a {type(value).__name__} for {column}"):
         update_volume(volume, {column: value})
-    with pytest.raises(BackendError, match=f"'array'.* gave {column} a {type(value).__name__}"):
+    with pytest.raises(BackendError, match=f"'array'.* returned a {type(value).__name__} for {column}"):
         update_snapshot(makers.snapshot(volume), {column: value})
 
 
 @pytest.mark.parametrize("column", ["metadata", "admin_metadata"])
 def test_a_collection_in_metadata_is_an_error_that_names_the_key(column: str) -> None:
-    with pytest.raises(BackendError, match=rf"gave {column}\[luns\] a list"):
+    with pytest.raises(BackendError, match=rf"returned a list for {column}\[luns\]"):
         update_volume(makers.volume(), {column: {"luns": [1, 2]}})
 
 

@@ -125,5 +125,5 @@ def test_a_server_that_says_nothing_is_named(runtime: Runtime, listen: Callable[
 @pytest.mark.parametrize("error", [None, own_words()], ids=["of-the-pool", "of-the-driver"])
 def test_a_wrong_password_is_named_and_not_shown(runtime: Runtime, server: int, error: Exception | None) -> None:
     said = log_in(runtime, "127.0.0.1", server, error)
-    assert f"(login refused by 127.0.0.1:{server}; is the user name, the password or the key right?)" in said
+    assert f"(login refused by 127.0.0.1:{server}; check the user name, the password and the key)" in said
     assert PASSWORD not in said

@@ -141,7 +141,7 @@ def test_lists_and_ambiguous_ids_are_refused_to_a_thread_of_no_back_end(make_set
     for subject, request in requests.items():
         with pytest.raises(UnknownBackend) as refused:
             request()
-        assert f"which back end's records are meant by {subject}" in str(refused.value)
+        assert f"cannot determine the back end for {subject}: " in str(refused.value)
     assert objects.Volume.get_by_id(admin, own.id).display_name == own.name
 
 

@@ -95,7 +95,7 @@ def test_each_problem_of_a_back_end_is_a_finding(tmp_path: Path) -> None:
     found = [row["detail"] for row in rows(outcome) if row["what"] == "back end wrong"]
     assert len(found) == 2
     assert "backends.wrong.options.volume_grup: is not an option" in found[0]
-    assert "backends.wrong.options.lvm_mirrors: does not fit" in found[1]
+    assert "backends.wrong.options.lvm_mirrors: invalid value" in found[1]
 
 
 def test_what_is_translated_and_what_has_no_effect_is_noted(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_
     outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "12"])
     assert time.monotonic() - began < 65, "one after the other, they take 72 seconds"
     assert outcome.returncode == 1
-    assert outcome.stdout.count("its set-up did not end within 12 seconds") == 6
+    assert outcome.stdout.count("set-up did not finish within 12 seconds") == 6
     assert "pool good/one " in outcome.stdout
 
 

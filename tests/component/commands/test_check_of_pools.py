@@ -21,7 +21,7 @@ def test_a_pool_whose_disk_is_not_mounted_is_bad(tmp_path: Path) -> None:
     Memory(str(tmp_path / "state/cinder")).remember(str(pool), "99f5bf88-ad32-47f5-8826-8cbd204a3980")
     outcome = check(tmp_path, GOOD % pool)
     assert outcome.returncode == 1, outcome.stdout
-    assert "there is no pool now: is its disk mounted?" in outcome.stdout
+    assert "now holds no pool; check that the disk of that pool is mounted" in outcome.stdout
     assert list(pool.iterdir()) == []
 
 
@@ -29,4 +29,4 @@ def test_a_file_in_the_place_of_a_pool_is_bad(tmp_path: Path) -> None:
     (tmp_path / "volumes").write_text("")
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes/below"))
     assert outcome.returncode == 1, outcome.stdout
-    assert f"{tmp_path / 'volumes/below'} cannot be used: Not a directory" in outcome.stdout
+    assert f"cannot use the directory {tmp_path / 'volumes/below'}: Not a directory" in outcome.stdout

@@ -130,7 +130,9 @@ class _heard(logging.Handler):  # used as a context manager
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
+        values = getattr(record, "values", {})
+        words = (values.get("option", ""), record.getMessage(), values.get("reason", ""))
+        self.messages.append(": ".join(filter(None, words)))
 
     def __enter__(self) -> list[str]:
         logging.getLogger("csi_cinderlib").addHandler(self)

@@ -58,7 +58,7 @@ def test_over_subscription_is_refused_at_the_ratio_and_not_before(set_up: Make, 
         (driver.create_cloned_volume, (FakeVolume(size=1), second)),
         (driver.extend_volume, (second, 2)),
     ):
-        with pytest.raises(Exception, match=r"pool 'volumes'.*exceed the capacity .* max_over_subscription_ratio 3"):
+        with pytest.raises(Exception, match=r"pool 'volumes'.*exceed the capacity: .* max_over_subscription_ratio 3"):
             attempt(*arguments)
     assert only_pool(driver)["provisioned_capacity_gb"] == 3
     driver.delete_volume(second)
@@ -69,7 +69,7 @@ def test_over_subscription_is_refused_at_the_ratio_and_not_before(set_up: Make, 
 @pytest.mark.root
 def test_the_reserve_is_not_given_out(set_up: Make, mounted: Make) -> None:
     driver = set_up(str(mounted("tmpfs", 2048)), reserved_percentage=60, max_over_subscription_ratio=1)
-    with pytest.raises(Exception, match="60 % reserved"):
+    with pytest.raises(Exception, match="60 % of the total reserved"):
         driver.create_volume(FakeVolume(size=1))
 
 
@@ -114,13 +114,13 @@ def test_a_full_disk_is_a_clean_error_with_nothing_half_made(fs_type: str, set_u
 def test_a_read_only_directory_is_named_at_set_up(set_up: Make, mounted: Make) -> None:
     directory: Path = mounted("tmpfs", 16)
     mounts.bind_with(str(directory), str(directory), ("ro",))
-    with pytest.raises(Exception, match=rf"the directory {directory} cannot be used: Read-only file system"):
+    with pytest.raises(Exception, match=rf"cannot use the directory {directory}: Read-only file system"):
         set_up(str(directory))
 
 
 def test_a_path_that_is_a_file_is_named_at_set_up(set_up: Make, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Exception, match=r"the directory .*/file cannot be used: Not a directory"):
+    with pytest.raises(Exception, match=r"cannot use the directory .*/file: Not a directory"):
         set_up(str(tmp_path / "file"))
 
 
@@ -137,7 +137,7 @@ def test_volumes_go_to_the_pool_that_the_scheduler_chose(set_up: Make, tmp_path:
     volume = FakeVolume(host="host@files#slow")
     driver.create_volume(volume)
     assert (tmp_path / "b" / volume.name).exists()
-    with pytest.raises(Exception, match="there is no pool 'lost'"):
+    with pytest.raises(Exception, match="unknown pool 'lost'; pools: "):
         driver.create_volume(FakeVolume(host="host@files#lost"))
 
 

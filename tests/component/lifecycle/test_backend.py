@@ -57,7 +57,7 @@ def test_a_start_may_be_tried_again_after_the_host_had_no_room_for_it(make: Make
 
     backend = make(start=False)
     store.before["page"] = fail
-    with pytest.raises(HostError, match=r"^starting back end fake: No space left on device$"):
+    with pytest.raises(HostError, match=r"^cannot start back end 'fake': No space left on device$"):
         backend.start()
     assert "No space left on device" in backend.failure
     backend.start()
@@ -74,7 +74,7 @@ def test_a_stopped_back_end_refuses_and_can_be_started_again(backend: LocalBacke
 
 
 def test_an_option_that_is_missing_is_looked_for_among_those_without_a_value(make: MakeBackend) -> None:
-    with pytest.raises(ConfigurationError, match=r"without a value: .*nothing_password"):
+    with pytest.raises(ConfigurationError, match=r"options not set: .*nothing_password"):
         make(nothing_fail=["do_setup"], nothing_exception="InvalidInput")
 
 

@@ -69,10 +69,10 @@ def end_under(verb: Callable[..., Any], countdown: Countdown, *, after: bool) ->
         is_dead = countdown.has_failed
         ends = countdown.is_over()
         if ends and (is_dead or not after):
-            raise BackendUnavailable("fake", "its driver's process has ended")
+            raise BackendUnavailable("fake", "the driver process has ended")
         answer = verb(*arguments, **named)
         if ends:
-            raise BackendUnavailable("fake", "its driver's process ended during the call")
+            raise BackendUnavailable("fake", "the driver process ended during the call")
         return answer
 
     return ended

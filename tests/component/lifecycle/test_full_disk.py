@@ -176,6 +176,6 @@ def test_a_start_without_its_lock_directory_fails_and_is_repeated(tmp_path: Path
         [sys.executable, "-c", START_TWICE, str(tmp_path / "state")], capture_output=True, text=True, check=True
     )
     failed, locked = done.stdout.splitlines()
-    assert failed.startswith(f"the directory of the drivers' locks, {tmp_path}/state/cinder/locks: ")
+    assert failed.startswith(f"cannot use the lock directory {tmp_path}/state/cinder/locks: ")
     assert "File exists" in failed
     assert locked == "locked"

@@ -169,7 +169,7 @@ def test_a_failure_that_is_told_as_a_status_is_one(
 ) -> None:
     answers = [answer]  # to the first call: the volumes can leave the group
     answering(driver, method, lambda said: answers.pop()(said) if answers else said)
-    with pytest.raises(BackendError, match="back end 'fake': the driver reports 'error"):
+    with pytest.raises(BackendError, match="back end 'fake': the driver reported status 'error"):
         backend.create_group_snapshot(record(), members)
     assert stored(store) == ([], [], [])
     assert groups_of(store, volumes) == ["", ""]
@@ -302,11 +302,11 @@ def test_a_deletion_whose_failure_is_told_as_a_status_keeps_the_records(
 ) -> None:
     made = backend.create_group_snapshot(record(), members)
     answering(driver, method, answer)
-    with pytest.raises(BackendError, match="the driver reports 'error"):
+    with pytest.raises(BackendError, match="the driver reported status 'error"):
         backend.delete_group_snapshot(made)
     ((left,), taken, groups) = stored(store)
     assert (left.status, left.owner) == (Status.DELETING, "me")
-    assert "the driver reports" in left.message
+    assert "the driver reported status" in left.message
     assert (len(taken), len(groups)) == (2, 1)
 
 

@@ -30,7 +30,7 @@ def test_a_creation_whose_answer_is_no_mapping_fails_and_leaves_nothing(
     make: MakeBackend, store: ObservedStore, answer: str
 ) -> None:
     backend = make(driver=ARRAY, nothing_faults=[f"create_volume@after={answer}"])
-    with pytest.raises(DriverError, match="answered"):
+    with pytest.raises(DriverError, match=r"returned .* from .*; expected a dictionary"):
         backend.create_volume(makers.volume())
     assert store.page(Volume).records == ()
     assert array(backend).luns() == []
@@ -41,7 +41,7 @@ def test_a_snapshot_whose_answer_is_no_mapping_fails_and_leaves_nothing(
     make: MakeBackend, store: ObservedStore, answer: str
 ) -> None:
     backend = make(driver=ARRAY, nothing_faults=[f"create_snapshot@after={answer}"])
-    with pytest.raises(DriverError, match="answered"):
+    with pytest.raises(DriverError, match=r"returned .* from .*; expected a dictionary"):
         backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
     assert store.page(Snapshot).records == ()
     assert array(backend).luns("snapshot") == []
@@ -57,10 +57,14 @@ def without_id(update: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "words", "has_ids"),
     [
-        (lambda _update, _members: None, "the driver's answer to create_group_snapshot makes no sense", False),
-        (lambda update, members: (update, [without_id(member) for member in members]), "makes no sense", False),
-        (lambda _update, members: ("available", members), "makes no sense", False),
-        (lambda update, members: (update, [members[0], {**members[1], "status": "error"}]), "reports 'error'", True),
+        (lambda _update, _members: None, "the driver returned an invalid result from create_group_snapshot", False),
+        (lambda update, members: (update, [without_id(member) for member in members]), "invalid result", False),
+        (lambda _update, members: ("available", members), "invalid result", False),
+        (
+            lambda update, members: (update, [members[0], {**members[1], "status": "error"}]),
+            "reported status 'error'",
+            True,
+        ),
         (lambda update, members: (update, [{**members[0], "provider_id": {}}, members[1]]), "provider_id", True),
     ],
     ids=["none", "no-ids", "text", "one-failed", "id-is-no-text"],
@@ -96,7 +100,7 @@ def answer_without_text(driver: Any, method: str) -> None:
 def test_a_volume_whose_id_is_no_text_fails_and_leaves_nothing(make: MakeBackend, store: ObservedStore) -> None:
     backend = make(driver=ARRAY)
     answer_without_text(backend.driver, "create_volume")
-    with pytest.raises(DriverError, match="gave provider_id a dict"):
+    with pytest.raises(DriverError, match="returned a dict for provider_id"):
         backend.create_volume(makers.volume())
     assert store.page(Volume).records == ()
     assert array(backend).luns() == []
@@ -105,7 +109,7 @@ def test_a_volume_whose_id_is_no_text_fails_and_leaves_nothing(make: MakeBackend
 def test_a_snapshot_whose_id_is_no_text_fails_and_leaves_nothing(make: MakeBackend, store: ObservedStore) -> None:
     backend = make(driver=ARRAY)
     answer_without_text(backend.driver, "create_snapshot")
-    with pytest.raises(DriverError, match="gave provider_id a dict"):
+    with pytest.raises(DriverError, match="returned a dict for provider_id"):
         backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume())))
     assert store.page(Snapshot).records == ()
     assert array(backend).luns("snapshot") == []

@@ -67,9 +67,7 @@ def test_more_than_the_volume_has_is_out_of_range(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume, BLOCK)
     before = record_of(node)
-    with pytest.raises(
-        OutOfRange, match=f"required_bytes: {2 * SIZE} is more than the {SIZE} bytes that the volume has"
-    ):
+    with pytest.raises(OutOfRange, match=f"required_bytes: volume has {SIZE} bytes, less than the required {2 * SIZE}"):
         node.expand(volume, staged, required=2 * SIZE)
     assert record_of(node) == before
 
@@ -79,7 +77,7 @@ def test_a_volume_smaller_than_the_controller_said_is_no_fault_of_the_caller(nod
     staged = node.stage(volume, BLOCK)
     record = record_of(node)
     node.records.save(replace(record, connection=replace(record.connection, size=Bytes(2 * SIZE))))
-    with pytest.raises(HostError, match=f"shows {SIZE} bytes after the growth, at least {3 * SIZE} were expected"):
+    with pytest.raises(HostError, match=f"has {SIZE} bytes after the expansion; expected at least {3 * SIZE}"):
         node.expand(volume, staged, required=3 * SIZE)
 
 

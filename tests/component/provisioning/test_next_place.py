@@ -20,8 +20,8 @@ from csi_cinderlib.model.records import Status, Volume
 from csi_cinderlib.persistence.memory import MemoryStore
 from tests.component.provisioning.conftest import NOTHING, Site, driver_of
 
-BUSY = BackendBusy("back end 'best' is busy with 4 calls")
-AWAY = BackendUnavailable("best", "its driver's process has ended")
+BUSY = BackendBusy("back end 'best' is busy: 4 calls in progress")
+AWAY = BackendUnavailable("best", "the driver process has ended")
 FULL = ResourceExhausted("no space")
 
 
@@ -81,7 +81,7 @@ def test_a_volume_that_may_exist_on_the_back_end_that_went_away_is_made_nowhere_
     next_site: Site, leaves: str
 ) -> None:
     refuse(next_site, AWAY, leaves=leaves)
-    with pytest.raises(BackendUnavailable, match="its driver's process has ended"):
+    with pytest.raises(BackendUnavailable, match="the driver process has ended"):
         next_site.create()
     assert creations(next_site) == 0
 

@@ -248,7 +248,7 @@ def test_growth_waits_for_the_path_that_is_down(multipath_node: Node, offer: Cal
     try:
         wait_until(lambda: multipath.active_paths(name) == 1, "the dead path's detection")
         volume.grow("160M")
-        with pytest.raises(HostError, match="lag behind"):
+        with pytest.raises(HostError, match="do not show the new size"):
             multipath_node.expand("a", 160 * MIB)
         write(path)
     finally:

@@ -202,7 +202,7 @@ class ProgramThatLosesADriver(Program):
 
     def stop(self) -> int:
         code = super().stop()
-        if "was ended by SIGKILL" in (self.state_dir / "driver.log").read_text():
+        if "was killed by SIGKILL" in (self.state_dir / "driver.log").read_text():
             self.killed_in = self.killed_in or "no call"
         return code
 

@@ -52,8 +52,8 @@ def test_a_process_has_ended_whoever_holds_or_closed_its_connection(make: Make, 
     backend = make(nothing_faults=[f"create_volume@after={fault}"])
     ended = in_thread(lambda: backend.create_volume(VOLUME))
     wait_for(lambda: ended, ORPHAN_SECONDS / 2)
-    assert "driver's process ended during the call" in str(ended[0])
-    assert "ended with exit code" in backend.wait_until_ended()
+    assert "driver process ended during the call" in str(ended[0])
+    assert "exited with code" in backend.wait_until_ended()
     backend.start()
 
 
@@ -267,7 +267,7 @@ def test_a_call_does_not_go_on_past_the_deadline_of_a_controller_that_is_stopped
     wait_for(programs)
     deadline.set(now())
     wait_for(lambda: ended)
-    assert backend.wait_until_ended() == "its driver's process ended with exit code 1"
+    assert backend.wait_until_ended() == "the driver process exited with code 1"
     wait_for(lambda: not programs())
 
 

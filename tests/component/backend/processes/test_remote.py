@@ -116,7 +116,7 @@ def test_no_process_is_left_of_a_start_that_failed(make: Make) -> None:
 def test_a_set_up_that_takes_too_long_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "SET_UP_SECONDS", 1.0)
     backend = make(start=False, nothing_faults=["get_volume_stats=hang"])
-    with pytest.raises(BackendUnavailable, match="its set-up did not end within 1 seconds"):
+    with pytest.raises(BackendUnavailable, match="set-up did not finish within 1 seconds"):
         backend.start()
     wait_for(lambda: not csi_processes())
 
@@ -140,13 +140,13 @@ def test_a_process_that_is_stopped_is_found_and_ended(make: Make, monkeypatch: p
         patch.setattr(line, "PING_SECONDS", 0.1)
         patch.setattr(line, "HUNG_SECONDS", 1.0)
         os.kill(backend.pid, signal.SIGSTOP)
-        assert backend.wait_until_ended() == "its driver's process stopped responding and was ended"
+        assert backend.wait_until_ended() == "the driver process stopped responding and was killed"
     assert backend.last_cause is line.Cause.HUNG
     with pytest.raises(BackendUnavailable, match="stopped responding"):
         backend.create_volume(VOLUME)
     backend.start()
     assert backend.ready
-    assert backend.remark == "its driver's process stopped responding and was ended, and was started again"
+    assert backend.remark == "the driver process stopped responding and was killed and was restarted"
     assert backend.problem == ""
 
 
@@ -192,9 +192,7 @@ def test_a_driver_does_not_start_beside_a_process_that_outlived_its_controller(
 ) -> None:
     first = make()
     second = make(start=False)
-    with pytest.raises(
-        BackendUnavailable, match=f"process {first.pid}, in which its driver ran before, has not ended yet"
-    ):
+    with pytest.raises(BackendUnavailable, match=rf"the previous driver process \({first.pid}\) has not ended yet"):
         second.start()
     first.stop()
     wait_for(lambda: not csi_processes())
@@ -275,11 +273,11 @@ def test_a_call_whose_process_dies_can_be_carried_on_in_the_next_one(
     make: Make, store: ObservedStore, array_file: Path
 ) -> None:
     backend = make(nothing_faults=["create_volume:1@after=exit"])
-    with pytest.raises(BackendUnavailable, match="driver's process ended during the call"):
+    with pytest.raises(BackendUnavailable, match="driver process ended during the call"):
         backend.create_volume(VOLUME)
     wait_for(lambda: not backend.ready)
     record = store.get(Volume, VOLUME.id)
-    assert (record.status, "driver's process ended" in record.message) == (Status.ERROR, True)
+    assert (record.status, "driver process ended" in record.message) == (Status.ERROR, True)
     again = make()
     assert again.resume_create_volume(record).status is Status.AVAILABLE
     assert len(Array(array_file).luns()) == 1
