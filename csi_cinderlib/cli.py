@@ -111,6 +111,10 @@ def command_of(name: str) -> click.Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 failed, 2 bad input (named on standard error), 130 stopped by Ctrl-C."""
     words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["serve"]:
+        from csi_cinderlib.app import signals
+
+        signals.hold_back()  # before the imports of `serve`, which take most of its start
     standard_output.reopen()
     if asked := os.environ.get(completion.VARIABLE):
         return completion.answer(program, asked)

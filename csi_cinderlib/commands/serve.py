@@ -10,7 +10,6 @@ from contextlib import nullcontext
 
 import click
 
-from csi_cinderlib.app import signals
 from csi_cinderlib.commands import options
 from csi_cinderlib.concurrency import without
 from csi_cinderlib.config.settings import Mode, Settings
@@ -22,7 +21,6 @@ from csi_cinderlib.host import dumps
 @options.service
 def command(given: options.Given) -> int:
     """Does not return unless the settings are wrong."""
-    signals.hold_back()
     dumps.forbid()  # before the first password is read
     gc.disable()  # imports make much and free little; whatever serves turns it on again
     try:
