@@ -13,6 +13,7 @@ from typing import BinaryIO
 import click
 
 from csi_cinderlib.commands import options, output
+from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.observe import progress
 
 
@@ -29,14 +30,27 @@ def command(given: options.Given, file: str) -> int:
     settings = options.settings(given)
     keys = Sealer(live.sealing_keys(settings))
     sealer = keys if keys.active else None
-    with stores.opened(settings) as store, progress.shown("importing") as shown:
-        if file == "-":
-            with _rewindable(sys.stdin.buffer) as stream:
-                done = transfer.read(store, stream, sealer=sealer, name="standard input", progress=shown)
-        else:
-            done = transfer.import_(store, Path(file), sealer=sealer, progress=shown)
+    with _opened(file) as (stream, name), progress.shown("importing") as shown:
+        content = transfer.examine(stream, sealer=sealer, name=name, progress=shown)
+        with stores.opened(settings) as store:  # creates the tables where there are none
+            done = transfer.read(store, stream, sealer=sealer, name=name, progress=shown, content=content)
     output.print_text(str(done), sys.stderr)
     return 0
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[tuple[BinaryIO, str]]:
+    """The input and its name for messages. Raises InvalidRequest."""
+    if file == "-":
+        with _rewindable(sys.stdin.buffer) as stream:
+            yield stream, "standard input"
+        return
+    try:
+        stream = Path(file).open("rb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise InvalidRequest(file, f"cannot be read: {error.strerror}") from None
+    with stream:
+        yield stream, file
 
 
 @contextmanager
