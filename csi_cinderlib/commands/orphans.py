@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csi_cinderlib.commands import get, opening, options, output
-from csi_cinderlib.errors import DriverError, InvalidRequest
+from csi_cinderlib.errors import DriverError, InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from csi_cinderlib.config.settings import Settings
@@ -98,11 +98,17 @@ def _fix(settings: Settings, rows: Sequence[Row]) -> bool:
 @click.argument("id")
 @options.configuration
 def forget(given: options.Given, id: str) -> int:
-    """Raises NotFound or PreconditionFailed when there is nothing to forget."""
+    """Raises InvalidRequest or PreconditionFailed: there is nothing to forget."""
     from csi_cinderlib.commands import repairs
 
-    for forgotten in repairs.forget(options.settings(given), id):
-        output.print_text(f"forgotten: {forgotten}")
+    try:
+        forgotten = repairs.forget(options.settings(given), id)
+    except NotFound as error:
+        raise InvalidRequest(
+            f"orphan {id!r}", "no failed record and no leftover has this id; run `csi-cinderlib orphans list`"
+        ) from error
+    for what in forgotten:
+        output.print_text(f"forgotten: {what}")
     return 0
 
 
