@@ -6,6 +6,7 @@ import re
 
 import click
 
+from csi_cinderlib.app.log_level import LONGEST_SECONDS
 from csi_cinderlib.commands import options, output, running
 from csi_cinderlib.errors import InvalidRequest
 
@@ -36,6 +37,9 @@ def _seconds(duration: str | None) -> float:
     if duration is None:
         return 0.0
     found = re.fullmatch(r"(\d{1,9})([smhd]?)", duration.strip())
-    if found is None or not (seconds := int(found[1]) * _SECONDS[found[2]]):
+    if found is None:
         raise InvalidRequest("--for", f"{duration!r} is not a time such as 90s, 10m or 2h")
+    seconds = int(found[1]) * _SECONDS[found[2]]
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise InvalidRequest("--for", f"must be between 1s and {LONGEST_SECONDS / _SECONDS['d']:.0f}d (got {duration})")
     return float(seconds)

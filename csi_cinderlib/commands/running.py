@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import stat
 import struct
 from collections.abc import Mapping
 from contextlib import closing
@@ -44,6 +45,13 @@ class Silent(HostError):
         self.pid = pid
 
 
+class NotOurs(HostError):
+    """Something other than a driver's socket has the socket's name."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} {problem}; remove it and restart the driver, which creates its socket at the start")
+
+
 class Refused(DriverError):
     """The process answered that it cannot do that now.
 
@@ -75,7 +83,8 @@ def request(
 
     Raises:
         NotRunning: no process runs with the settings' state directory.
-        Silent: it does not answer, or this user may not ask it.
+        Silent: it does not answer, or this user may not connect.
+        NotOurs: the socket's name belongs to another file, or to a socket of another program.
         NotAccepted: there is no such object, or something is wrong with the request.
         Refused: it cannot do that now.
     """
@@ -88,8 +97,10 @@ def request(
         answer = json.loads(data)
     except TimeoutError:
         raise Silent(directory, f"did not answer within {patience:.0f} s", pid) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise Silent(directory, f"broke off its answer ({type(error).__name__})", pid) from None
+    except ValueError:
+        raise NotOurs(directory / admin.FILE, f"is not the socket of a driver (listener: process {pid})") from None
     if status == 200:
         return dict(answer)
     kind = NotAccepted if status in _BAD_INPUT else Refused
@@ -104,12 +115,23 @@ def _connected(directory: Path, patience: float) -> socket.socket:
             connection.connect(where)
     except OSError as error:
         connection.close()
+        if kind := _other_kind(directory / admin.FILE):
+            raise NotOurs(directory / admin.FILE, f"is {kind}, not a socket") from None
         if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
             raise NotRunning(directory) from None
         if isinstance(error, BlockingIOError):  # a unix socket whose queue is full
             raise Silent(directory, "does not accept connections") from None
         raise Silent(directory, f"cannot be asked: {error.strerror or error}") from None
     return connection
+
+
+def _other_kind(path: Path) -> str:
+    """What has the socket's name, in words; "" for a socket, or nothing."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISSOCK(mode) else "a directory" if stat.S_ISDIR(mode) else "a file"
 
 
 def _peer(connection: socket.socket) -> int:
@@ -121,7 +143,7 @@ def _exchange(
     connection: socket.socket, method: str, path: str, body: Mapping[str, object] | None
 ) -> tuple[int, bytes]:
     """HTTP's status and the answer's body. Raises OSError, ValueError."""
-    from http.client import HTTPConnection, HTTPException
+    from http.client import HTTPConnection, HTTPException, IncompleteRead, RemoteDisconnected
 
     client = HTTPConnection("localhost")
     client.sock = connection
@@ -134,6 +156,8 @@ def _exchange(
         )
         response = client.getresponse()
         return response.status, response.read()
+    except (IncompleteRead, RemoteDisconnected) as error:
+        raise ConnectionResetError(str(error)) from error
     except HTTPException as error:
         raise ValueError(f"no HTTP answer: {error!r}") from error
     finally:
