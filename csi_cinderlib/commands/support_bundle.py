@@ -45,6 +45,12 @@ def command(given: options.Given, path: str | None, only_list: bool) -> int:
 
 def _write(given: options.Given, path: str | None) -> int:
     source = _source(given)
+    if source.trouble:
+        output.print_text(
+            f"the configuration cannot be read: {redact.text(source.trouble)}\n"
+            f"the bundle covers state directory {source.settings.state_dir} (set it with --state-dir), and no back end",
+            sys.stderr,
+        )
     redact.hide_in_process(bundle.secrets(source))
     name = f"csi-cinderlib-support-{socket.gethostname()}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     path = path or f"{name}.tar.gz"
@@ -64,7 +70,12 @@ def _collected(source: bundle.Source, name: str) -> bytes:
         done.append(asdict(collected))
         reason = f": {collected.reason}" if collected.reason else ""
         output.print_text(f"{collected.status:<7} {part.name}{reason}", sys.stderr, flush=True)
-    made.add_json(MANIFEST, {"version": __version__, "created": name.rpartition("-")[2], "parts": done})
+    head = {
+        "version": __version__,
+        "created": name.rpartition("-")[2],
+        "state_directory": str(source.settings.state_dir),
+    }
+    made.add_json(MANIFEST, {**head, "problem": redact.text(source.trouble), "parts": done})
     return made.finish()
 
 
