@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ def command(words: Sequence[str], protocol: str, missing: bool, format: output.F
 
     known = catalogue.load()
     try:
-        found = search.search(known, words, protocol or "")
+        found = search.search(known, _current(words, known), protocol or "")
     except InvalidRequest as error:
         raise click.UsageError(error.problem) from None
     if missing:
@@ -69,6 +70,22 @@ def command(words: Sequence[str], protocol: str, missing: bool, format: output.F
     else:
         _describe(found[0], known)
     return 0
+
+
+def _current(words: Sequence[str], known: Catalogue) -> Sequence[str]:
+    """The words, with a driver's former name replaced by its current class path, and a note of it. Raises InvalidRequest: it was removed."""
+    from csi_cinderlib.config import former
+
+    word = words[0].lower() if len(words) == 1 else ""
+    if not word or any(driver.name.lower() == word for driver in known.drivers):
+        return words
+    if (moved := former.driver_named(words[0])) is None:
+        return words
+    path, became = moved
+    if not became.name:
+        raise InvalidRequest("driver", f"{path} was {became}")
+    output.print_text(f"note: {path} was {became}", sys.stderr)
+    return [became.name]
 
 
 def _row(driver: Driver) -> output.Row:
