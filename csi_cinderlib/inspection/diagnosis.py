@@ -297,16 +297,16 @@ def _host(seen: Observed) -> Iterator[Diagnosis]:
             f"The device on host {host.name} does not work: {host.problem}.",
             "Bring the connection to the array back; if the device is gone, delete the pod: the volume is then connected anew.",
         )
-    yield from _file_system(host)
+    yield from _file_system(seen, host)
 
 
-def _file_system(host: HostView) -> Iterator[Diagnosis]:
+def _file_system(seen: Observed, host: HostView) -> Iterator[Diagnosis]:
     problems = [mount.problem for mount in host.mounts if mount.problem]
     if host.errors or any("read-only" in problem or "stopped after an error" in problem for problem in problems):
         yield Diagnosis(
             "file-system-needs-repair",
             f"The file system needs manual repair: {host.errors or problems[0]}.",
-            f"Stop the pods that use it and follow {ERRORS_PAGE}.",
+            f"Stop {_pods(seen)} and follow {ERRORS_PAGE}.",
         )
     elif problems:
         yield Diagnosis(
@@ -321,6 +321,12 @@ def _file_system(host: HostView) -> Iterator[Diagnosis]:
             f"The volume should be mounted at {missing} on host {host.name} and is not.",
             "After a reboot this is normal until the pod starts. Otherwise delete the pod: the kubelet then mounts it again.",
         )
+
+
+def _pods(seen: Observed) -> str:
+    if seen.claim is None or not seen.claim.pods:
+        return "the pods that use it"
+    return ", ".join(f"pod {seen.claim.namespace}/{pod}" for pod in sorted(seen.claim.pods))
 
 
 def _is_stale(seen: Observed, host: HostView) -> bool:

@@ -268,7 +268,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     (
         "file-system-needs-repair",
         "The file system needs manual repair: the file system has recorded 3 errors",
-        "a-file-system-with-errors",
+        "Stop pod shop/web and follow",
         host(errors="the file system has recorded 3 errors and must be checked by e2fsck"),
     ),
     (
