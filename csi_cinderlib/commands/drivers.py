@@ -1,4 +1,4 @@
-"""`csi-cinderlib drivers`: lists the drivers, or describes one with its options and an example."""
+"""`csi-cinderlib drivers`: lists the drivers, or describes one driver with its options and an example."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 
 _EPILOG = """\b
-Each WORD is part of a class path, vendor or product, or a protocol; a driver must match all of them. One match is described.
+Each WORD is a protocol, or part of a class path, vendor or product. A driver must match all words. A single match is described.
   csi-cinderlib drivers pure
   csi-cinderlib drivers dell iscsi
   csi-cinderlib drivers PureISCSIDriver
@@ -49,10 +49,10 @@ WIDE = ("name", "options", "version", "summary")
 @click.command(epilog=_EPILOG)
 @click.argument("words", nargs=-1, metavar="[WORD]...", shell_complete=_complete_words)
 @click.option("--protocol", metavar="NAME", help="Only drivers with this protocol.", shell_complete=_complete_protocols)
-@click.option("--missing", is_flag=True, help="Only drivers that need Python libraries which are not installed here.")
+@click.option("--missing", is_flag=True, help="Only drivers whose Python libraries are not installed here.")
 @output.formatted
 def command(words: Sequence[str], protocol: str, missing: bool, format: output.Format) -> int:
-    """2 when nothing matches the words."""
+    """Return 2 if no driver matches the words."""
     from csi_cinderlib.backend import catalogue, search
 
     known = catalogue.load()
@@ -73,7 +73,7 @@ def command(words: Sequence[str], protocol: str, missing: bool, format: output.F
 
 
 def _current(words: Sequence[str], known: Catalogue) -> Sequence[str]:
-    """The words, with a driver's former name replaced by its current class path, and a note of it. Raises InvalidRequest: it was removed."""
+    """Replace a driver's former name by its current class path, and print a note. Raises InvalidRequest: the driver was removed."""
     from csi_cinderlib.config import former
 
     word = words[0].lower() if len(words) == 1 else ""
@@ -144,7 +144,7 @@ def _option(option: Option) -> None:
 
 
 def traits(option: Option) -> str:
-    """Type, bounds, default and what else is to be known, in one line."""
+    """Type, bounds, default and flags, in one line."""
     parts = [option.type if not option.choices else "one of " + ", ".join(option.choices)]
     if option.minimum is not None:
         parts.append(f"at least {option.minimum}")
@@ -158,15 +158,15 @@ def traits(option: Option) -> str:
 
 
 _NUMERIC = re.compile(r"[-+]?(?:\.\d|\d)[\d_]*(?:\.[\d_]*)?(?:e[-+]?\d+)?|\d+(?::\d+)+|0[xob][\da-f_]+", re.IGNORECASE)
-"""What some reader of YAML takes for a number."""
+"""Text that a YAML parser may read as a number."""
 
 
 def block(driver: Driver, name: str = "array1") -> str:
-    """A back end in our YAML."""
+    """A back end's section of the configuration, as YAML."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """Quotes text that looks like a number: 000120001234."""
+        """Quotes text that looks like a number, such as 000120001234."""
 
     def represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _NUMERIC.fullmatch(text) else None)

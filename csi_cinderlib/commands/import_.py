@@ -1,4 +1,4 @@
-"""`csi-cinderlib import`: what `export` wrote, into a store that holds nothing else."""
+"""`csi-cinderlib import`: imports an export into a store that has no other records."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.observe import progress
 
 
-@click.command(epilog="FILE is what export wrote, or - for standard input.")
+@click.command(epilog="FILE is a file that export wrote; - is standard input.")
 @click.argument("file", type=click.Path())
 @options.configuration
 def command(given: options.Given, file: str) -> int:
-    """Raises InvalidRequest for a file that export did not write, or that is damaged: nothing is stored then."""
+    """Raises InvalidRequest if the file is damaged or not an export. Nothing is stored then."""
     from csi_cinderlib.app import stores
     from csi_cinderlib.config import live
     from csi_cinderlib.persistence import transfer
@@ -55,7 +55,7 @@ def _opened(file: str) -> Iterator[tuple[BinaryIO, str]]:
 
 @contextmanager
 def _rewindable(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """An import reads its file three times; what comes through a pipe is kept in a nameless file meanwhile."""
+    """The stream, or a copy in an unnamed temporary file if it is a pipe, because an import reads its file several times."""
     if stream.seekable():
         yield stream
         return

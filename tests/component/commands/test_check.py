@@ -187,7 +187,7 @@ def thread_that_takes(number: signal.Signals, pid: int) -> int:
 def test_a_timeout_that_is_none_is_refused(tmp_path: Path, seconds: str) -> None:
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes"), words=["--timeout", seconds])
     assert outcome.returncode == 2
-    assert f"invalid value for '--timeout': '{seconds}' is not a number of seconds above 0" in outcome.stderr
+    assert f"invalid value for '--timeout': must be a positive number of seconds (got '{seconds}')" in outcome.stderr
 
 
 @pytest.mark.parametrize(
@@ -229,8 +229,8 @@ def test_a_database_in_a_file_is_examined_and_left_as_it_is(tmp_path: Path) -> N
 
 def test_what_a_back_end_can_and_cannot_do_is_said(tmp_path: Path) -> None:
     details = [row["detail"] for row in rows(check(tmp_path, GOOD % (tmp_path / "volumes"), words=["-o", "json"]))]
-    (can,) = [detail for detail in details if detail.startswith("can: ")]
-    (cannot,) = [detail for detail in details if detail.startswith("cannot: ")]
+    (can,) = [detail for detail in details if detail.startswith("supports: ")]
+    (cannot,) = [detail for detail in details if detail.startswith("does not support: ")]
     assert "snapshot attached" in can
     assert "qos" in cannot
 

@@ -77,7 +77,7 @@ def test_yaml_and_a_table_show_the_same(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--protocol", "iscs"], "--protocol: unknown protocol 'iscs'; did you mean 'iscsi'?"),
-        (["--portal", "192.0.2.1"], "--portal: '192.0.2.1' is not HOST:PORT"),
+        (["--portal", "192.0.2.1"], "--portal: must be HOST:PORT, such as"),
         (["--level", "good"], "'good' is not one of"),
     ],
 )

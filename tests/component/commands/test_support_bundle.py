@@ -19,7 +19,7 @@ def test_a_bundle_with_a_broken_configuration_names_the_problem_and_the_state_di
     words = ["--config", str(config), "--state-dir", str(state), "-o", str(bundle)]
     assert cli.main(["support-bundle", *words]) == 0
     problem, covered, *_ = capsys.readouterr().err.splitlines()
-    assert problem.startswith(f"the configuration cannot be read: {config}")
+    assert problem.startswith(f"cannot read the configuration: {config}")
     assert covered.startswith(f"the bundle covers state directory {state} ")
     with tarfile.open(bundle) as tar:
         found = next(tar.extractfile(member) for member in tar if member.name.endswith("/MANIFEST.json"))

@@ -23,7 +23,7 @@ def test_a_state_directory_is_measured_or_the_place_where_it_would_be(tmp_path: 
     (finding,) = space.examine(tmp_path, ())
     assert "GiB free" in finding.detail
     (finding,) = space.examine(tmp_path / "a/b", ())
-    assert f"a/b (made at the first start) in {tmp_path}" in finding.detail
+    assert f"a/b (created at the first start) in {tmp_path}" in finding.detail
     assert list(tmp_path.iterdir()) == []
 
 
@@ -134,7 +134,7 @@ def test_portals_of_staged_volumes_are_tried(tmp_path: Path, listening: Portal, 
     put(tmp_path, {"stage/a.json": record, "stage/b.json": "{", "stage/c.json": "[]", "stage/d.txt": record})
     found = {finding.level: finding.detail for finding in portals.examine(host(tmp_path), (), tmp_path)}
     assert set(found) == {Level.OK, Level.NOTE}
-    assert found[Level.NOTE].startswith(f"{closed}, which a volume on this node uses: ")
+    assert found[Level.NOTE].startswith(f"{closed} (used by a volume on this node): ")
 
 
 @pytest.mark.parametrize(
