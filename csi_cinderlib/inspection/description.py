@@ -60,9 +60,7 @@ class Description:
 
 def matching(store: Store, kind: type[Record], word: str, now: datetime) -> list[Row]:
     """Rows that match a word: the row with exactly that id, otherwise those with an id prefix, name or claim equal to it."""
-    with suppress(
-        NotFound, CorruptRecord, InvalidRequest
-    ):  # the usual case, an id, does not need a scan of all records
+    with suppress(NotFound, CorruptRecord, InvalidRequest):  # the usual case: an id needs no scan of all records
         record: Any = store.get(kind, word)  # type: ignore[type-var]  # mypy cannot bind R to a union
         return [{"id": record.id}]
     listed = list(_LISTS[kind](store, lists.Filter(words=(word,)), now))

@@ -96,7 +96,7 @@ def _claim_is_pending(seen: Observed) -> Iterator[Diagnosis]:
             "no-pool-fits",
             f"No pool has room for claim {claim.namespace}/{claim.name} ({claim.size}){_because(reason)}.",
             "Compare `csi-cinderlib get backends` with the size and the parameters of StorageClass "
-            f"{claim.storage_class!r}: free space, extend the pool, or change the class.",
+            f"{claim.storage_class!r}: free up space, extend the pool, or change the class.",
         )
     elif claim.warnings:
         yield Diagnosis(

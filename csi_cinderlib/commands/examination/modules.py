@@ -74,7 +74,7 @@ def _by_modprobe(host: Host, name: str) -> Module:
     try:
         steps = host.says_on_host("modprobe", "--dry-run", "--verbose", name)
     except HostError as error:
-        return Module(name, State.UNKNOWN, f"is on the disk; cannot check whether it can be loaded: {error}")
+        return Module(name, State.UNKNOWN, f"is on disk; cannot check whether it can be loaded: {error}")
     return judge_steps(name, steps)
 
 

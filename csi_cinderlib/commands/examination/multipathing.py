@@ -91,10 +91,7 @@ def _settings(host: Host, *, is_running: bool, required: bool) -> Iterator[Findi
 def _effective(host: Host, *, is_running: bool) -> tuple[str, str]:
     """The settings in the format of multipath.conf and their source, or "" and the reason."""
     if is_running:
-        for question in (
-            ("show", "config", "local"),
-            ("show", "config"),
-        ):  # versions before 0.7.9 only support the latter
+        for question in (("show", "config", "local"), ("show", "config")):  # before 0.7.9 only the latter
             text, why = try_says(host, ("multipathd", *question))
             if text.strip().startswith("defaults"):
                 return text, "reported by multipathd"

@@ -42,7 +42,7 @@ def _protocol(protocol: str, *, required: bool, multipath: bool) -> Finding:
     try:
         return ok(what, first_line(programs[0]))
     except HostError as error:
-        return problem(what, str(error), f"repair {programs[0]}", required=required)
+        return problem(what, str(error), f"check that {programs[0]} runs on this host", required=required)
 
 
 def first_line(tool: str) -> str:

@@ -67,7 +67,7 @@ def judge_pool(backend: str, pool: Pool) -> Finding:
     if pool.total is not None and pool.total <= 0 and not pool.free:
         return problem(what, f"the driver reports no capacity ({detail})", _NOT_REACHED, required=True)
     if pool.free is not None and pool.free <= 0:
-        return note(what, f"{detail}: it is full", "free space, or add a pool")
+        return note(what, f"{detail}: it is full", "free up space, or add a pool")
     return ok(what, detail)
 
 

@@ -52,7 +52,7 @@ def _state(path: Path) -> Finding:
     free, files = found.f_bavail * found.f_frsize, found.f_favail if found.f_files else 1
     if free < LEAST_BYTES or not files:
         return problem(
-            what, f"{where}: {describe(found)}", "free space: records can no longer be written", required=True
+            what, f"{where}: {describe(found)}", "free up space: records can no longer be written", required=True
         )
     return _judge(what, where, found)
 
@@ -72,7 +72,7 @@ def _pool(what: str, path: Path) -> Finding:
 def _judge(what: str, where: str, found: os.statvfs_result) -> Finding:
     detail = f"{where}: {describe(found)}"
     short = found.f_bavail < LITTLE * found.f_blocks or (found.f_files and found.f_favail < LITTLE * found.f_files)
-    return note(what, detail, "free space: less than 10% is left") if short else ok(what, detail)
+    return note(what, detail, "free up space: less than 10% is left") if short else ok(what, detail)
 
 
 def describe(found: os.statvfs_result) -> str:

@@ -149,7 +149,7 @@ def test_bad_input_is_exit_code_2_with_the_reason(
         "orphans restored",
     ],
 )
-def test_where_there_is_no_store_every_command_says_so_and_makes_none(
+def test_without_a_store_every_command_fails_and_creates_none(
     tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main([*line.split(), "--state-dir", str(tmp_path / "wrong")]) == 2

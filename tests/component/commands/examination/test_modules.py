@@ -51,9 +51,7 @@ def test_modprobe_is_asked_and_loads_nothing(tmp_path: Path, monkeypatch: pytest
     assert "--dry-run" in (tmp_path / "asked").read_text().split()
 
 
-def test_a_module_that_modprobe_cannot_load_is_not_said_to_be_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_that_modprobe_cannot_load_is_not_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs(monkeypatch, tmp_path / "bin", modprobe="echo not found >&2; exit 1")
     found = look(host(tmp_path, DEPENDS), "iscsi_tcp")
     assert found.state is State.UNKNOWN

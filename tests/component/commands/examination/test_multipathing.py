@@ -172,7 +172,7 @@ def test_failed_paths_and_maps_without_a_path_are_named(tmp_path: Path, monkeypa
     assert [item.level for item in found if item.what == "multipath settings"] == [Level.OK]
 
 
-def test_without_the_daemon_it_is_said_whose_settings_these_are(
+def test_without_the_daemon_the_source_of_the_settings_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "effective").write_text(BARE.lstrip())
@@ -183,7 +183,7 @@ def test_without_the_daemon_it_is_said_whose_settings_these_are(
     assert {finding.level for finding in said(tmp_path, required=False)} <= {Level.NOTE, Level.OK}
 
 
-def test_a_daemon_that_does_not_tell_its_settings_leaves_them_unknown(
+def test_settings_are_unknown_if_the_daemon_does_not_report_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs(

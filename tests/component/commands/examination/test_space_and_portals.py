@@ -93,7 +93,7 @@ def test_a_portal_is_an_address_with_a_port(text: str, portal: Portal) -> None:
 @pytest.mark.parametrize(
     "text", ["", "192.0.2.1", ":3260", "192.0.2.1:", "a:0", "a:65536", "a:x", "2001:db8::1:3260", "a:-1", "a:²", "[]:1"]
 )
-def test_what_is_no_portal_is_refused(text: str) -> None:
+def test_an_invalid_portal_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="HOST:PORT"):
         portals.parse(text)
 
