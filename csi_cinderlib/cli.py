@@ -111,7 +111,7 @@ def command_of(name: str) -> click.Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code: 0 success, 1 failure, 2 bad input (reported on standard error), 130 Ctrl-C."""
     words = sys.argv[1:] if argv is None else list(argv)
-    if words[:1] == ["serve"]:
+    if argv is None and words[:1] == ["serve"]:
         from csi_cinderlib.app import signals
 
         signals.hold_back()  # before the imports of `serve`, which take most of its start
