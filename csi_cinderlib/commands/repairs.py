@@ -56,7 +56,7 @@ def records(settings: Settings) -> Iterator[Orphans]:
 
 
 def controller_runs(settings: Settings) -> bool:
-    """Whether a controller uses this state directory. Raises Silent: it does not answer."""
+    """Whether a controller uses this state directory. Raises Silent or NotOurs."""
     try:
         return bool(running.request(settings, "GET", "/status")["mode"] != "node")
     except running.NotRunning:
