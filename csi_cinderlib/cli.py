@@ -1,6 +1,6 @@
-"""The command `csi-cinderlib`. Each subcommand is a module that is imported only when it is called: `serve` must answer at once.
+"""The `csi-cinderlib` command. Only the module of the selected subcommand is imported, so that `serve` starts fast.
 
-A command's module has `command`, a click command or group. Its callback returns the exit code.
+Each subcommand's module defines `command`, a click command or group, whose callback returns the exit code.
 """
 
 from __future__ import annotations
@@ -30,40 +30,40 @@ PROGRAM = "csi-cinderlib"
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "serve": "Run the driver.",
-        "demo": "Create, use and delete volumes on this machine; leaves nothing behind.",
+        "demo": "Create, use and delete volumes on this machine. Leaves nothing behind.",
         "check": "Check the configuration and set up every back end.",
         "backends": "Restart a back end.",
         "loglevel": "Show or change the log level of the running driver.",
         "drivers": "List the drivers, or describe one.",
         "get": "List back ends, volumes, snapshots, attachments, nodes or orphans.",
-        "describe": "Show everything about one of them.",
-        "explain": "Follow a volume from its claim to its mount, and say what to do.",
-        "orphans": "List, repair or forget what interrupted calls left unfinished.",
-        "migrate": "Bring the metadata store's tables to this version.",
+        "describe": "Show one object in full.",
+        "explain": "Diagnose one volume, from its claim to its mount.",
+        "orphans": "List, repair or forget work that interrupted calls left unfinished.",
+        "migrate": "Update the metadata store's tables to this version.",
         "export": "Write all metadata to a file.",
-        "import": "Read exported metadata into an empty store.",
+        "import": "Import exported metadata into an empty store.",
         "convert": "Convert a configuration of Cinder, cinderlib or Ember-CSI.",
         "crds": "Print the CustomResourceDefinitions.",
         "doctor": "Check this host for the tools a node needs.",
-        "support-bundle": "Collect what support needs, without secrets, in one file.",
-        "new-key": "Make a key that seals secrets.",
-        "rotate-node-key": "Give this node a new key.",
-        "completion": "Print a script for completion in bash, zsh or fish.",
+        "support-bundle": "Collect diagnostics for support in one file, without secrets.",
+        "new-key": "Generate a key for sealing secrets.",
+        "rotate-node-key": "Create a new key for this node.",
+        "completion": "Print a completion script for bash, zsh or fish.",
     }
 )
-"""Every command and what it does. `csi_cinderlib.commands` has a module for each, of the same name with _ for -, and `import_` for import."""
+"""Description of each command. Its module in `csi_cinderlib.commands` has the same name with _ for -; that of import is `import_`."""
 
 _EXAMPLES = """\b
 Examples:
   csi-cinderlib demo                                 volumes on this machine, in ten seconds
   csi-cinderlib serve                                one machine: SQLite, and volumes in sparse files
   csi-cinderlib serve --config /etc/cinderlib.yaml --mode controller
-  csi-cinderlib check --config /etc/cinderlib.yaml   is the configuration right, do the back ends answer?
+  csi-cinderlib check --config /etc/cinderlib.yaml   check the configuration and every back end
 """
 
 
 class _Commands(click.Group):
-    """Imports the chosen command alone."""
+    """Imports only the selected command."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -72,7 +72,7 @@ class _Commands(click.Group):
         return command_of(name) if name in COMMANDS else None
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Without importing any of them."""
+        """Complete names of commands without importing them."""
         from click.shell_completion import CompletionItem
 
         names = [name for name in COMMANDS if name.startswith(incomplete)]
@@ -87,18 +87,18 @@ class _Commands(click.Group):
 @click.group(
     PROGRAM,
     cls=_Commands,
-    help="One CSI driver for every storage back end that OpenStack Cinder can drive, with no OpenStack running.",
+    help="CSI driver for every storage back end that OpenStack Cinder supports, without OpenStack.",
     epilog=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def program() -> None:
-    """The whole command line."""
+    """The top-level group."""
 
 
 def command_of(name: str) -> click.Command:
-    """Imports the command's module."""
-    gc.disable()  # imports make much and free little
+    """Import the command's module and return its command."""
+    gc.disable()  # imports allocate many objects and free few
     module = importlib.import_module(
         f"csi_cinderlib.commands.{'import_' if name == 'import' else name.replace('-', '_')}"
     )
@@ -109,8 +109,12 @@ def command_of(name: str) -> click.Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 done, 1 failed, 2 bad input (named on standard error), 130 stopped by Ctrl-C."""
+    """Run a command line and return its exit code: 0 success, 1 failure, 2 bad input (reported on standard error), 130 Ctrl-C."""
     words = sys.argv[1:] if argv is None else list(argv)
+    if argv is None and words[:1] == ["serve"]:
+        from csi_cinderlib.app import signals
+
+        signals.hold_back()  # before the imports of `serve`, which take most of its start
     standard_output.reopen()
     if asked := os.environ.get(completion.VARIABLE):
         return completion.answer(program, asked)
@@ -155,7 +159,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def _end_output(name: str, error: OSError) -> int:
-    """Of an error that no command expects: 0 if the reader of the output went away."""
+    """Handle an error that no command handles. Return 0 if the reader of the output has gone."""
     if error.filename in (None, standard_output.NAME):
         standard_output.discard()
     if isinstance(error, BrokenPipeError):

@@ -138,8 +138,8 @@ def _placeholder(name: str, text: str, option: Option | None) -> Any:
     if text == "!":
         return {"file": f"/run/secrets/{name}"}
     value = text.replace("@", ADDRESS)
-    if option is not None and (option.type == "list" or option.multiple):
-        return value.split(",")
+    if option is not None and (option.type in ("list", "list in brackets") or option.multiple):
+        return value.strip("[]").split(",")
     if value in ("true", "false"):
         return value == "true"
     return int(value) if option is not None and option.type in ("whole number", "port") else value

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from csi_cinderlib.backend.stats import DriverTraits
-from csi_cinderlib.cinder import conf, faults, option_check, reached, shares, standins
+from csi_cinderlib.cinder import conf, faults, option_check, reached, shares
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import Work, routed, working
 from csi_cinderlib.config import former
@@ -40,7 +40,8 @@ def driver_class(settings: BackendSettings) -> Any:
     """
     from oslo_utils import importutils
 
-    path = standins.RENAMED_DRIVERS.get(settings.driver, settings.driver)
+    moved = former.driver(settings.driver)
+    path = moved.name if moved and moved.name else settings.driver
     key = f"backends.{settings.name}.driver"
     if "." not in path:
         raise ConfigurationError(key, former.why_no_driver(path))

@@ -178,7 +178,7 @@ RENAMED_DRIVERS: Mapping[str, str] = types.MappingProxyType(
         f"{_NIMBLE}nimble.NimbleFCDriver": f"{_NIMBLE}hpe.nimble.NimbleFCDriver",
     }
 )
-"""Cinder's `MAPPING` of class paths of moved drivers (a test compares it with Cinder's source)."""
+"""Cinder's own `MAPPING` for modules that import it (a test compares it with Cinder's source). `config.former` has all renamed drivers."""
 
 
 def _backup() -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""An archive, and a file that is there as a whole or not at all."""
+"""An archive, and a file that is created complete or not at all."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ STANDARD_OUTPUT = "-"
 
 
 class Archive:
-    """A gzipped tar file of texts, made in memory.
+    """A gzipped tar file, built in memory.
 
     Args:
-        directory: its one directory.
+        directory: top-level directory of all members.
     """
 
     def __init__(self, directory: str) -> None:
@@ -40,20 +40,20 @@ class Archive:
         self.add(name, json.dumps(value, indent=2, ensure_ascii=False).encode(errors="replace") + b"\n")
 
     def finish(self) -> bytes:
-        """All of it."""
+        """Close the archive and return its bytes."""
         self._tar.close()
         return self._file.getvalue()
 
 
 @contextmanager
 def created(path: str) -> Iterator[IO[bytes]]:
-    """A new file of mode 0600 under that name once all of it is written; "-" is standard output.
+    """Create a file of mode 0600 that gets its name after it was written; "-" is standard output.
 
-    Until then it has no name, so that not even a killed process leaves a part of it.
+    The file has no name until then, so that a killed process leaves no partial file.
 
     Raises:
-        InvalidRequest: the name is taken, or the directory is not there.
-        HostError: it cannot be written.
+        InvalidRequest: the path exists, or its directory does not.
+        HostError: the file cannot be written.
     """
     if path == STANDARD_OUTPUT:
         yield sys.stdout.buffer
@@ -71,12 +71,12 @@ def created(path: str) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
             give_name()
     except OSError as error:
-        raise HostError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise HostError(f"cannot write {target}: {error.strerror or error}") from error
 
 
 @contextmanager
 def _nameless(target: Path) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
-    """A file on the disk of `target`, and what gives it that name. Raises OSError."""
+    """Open an unnamed file on the file system of `target`; the second value names it. Raises OSError."""
     directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
@@ -86,7 +86,7 @@ def _nameless(target: Path) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
                 raise
         else:
             with os.fdopen(fd, "wb") as file:
-                # With a directory, `link` is linkat(2) with AT_SYMLINK_FOLLOW, which this kind of file needs.
+                # With dst_dir_fd, `link` calls linkat(2) with AT_SYMLINK_FOLLOW, which O_TMPFILE files need.
                 yield file, lambda: os.link(f"/proc/self/fd/{file.fileno()}", target.name, dst_dir_fd=directory)
             return
         with _removed_unless_named(target) as named:
@@ -97,7 +97,7 @@ def _nameless(target: Path) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
 
 @contextmanager
 def _removed_unless_named(target: Path) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
-    """The same on a file system, overlayfs or NFS say, that has no files without a name."""
+    """The same for a file system without O_TMPFILE, such as overlayfs or NFS."""
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""The back ends as rows: what is configured, what the running driver says of them, and how many volumes each has."""
+"""Back ends as rows: configuration, state in the running driver, and number of volumes."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ Seen = Mapping[str, Any]
 
 
 def rows(settings: Settings, store: Store) -> Iterator[Mapping[str, Any]]:
-    """In the order of the configuration; then those of unreadable files, and those that only records name."""
+    """Rows in the order of the configuration, then back ends from unreadable files, then unconfigured back ends with volumes."""
     counts, found = volume_counts(store), live.backends(settings)
     seen, otherwise = states(settings)
     for backend in found.backends:
         yield _row(backend.name, backend.driver, counts.pop(backend.name, 0), seen.get(backend.name, otherwise))
     missing = sorted(seen.keys() - {backend.name for backend in found.backends}) if found.unreadable else []
-    for name in missing:  # the running driver goes on with what its file said before
+    for name in missing:  # the running driver still uses the previous contents of the file
         yield _row(name, "", counts.pop(name, 0), seen[name])
     for path, error in found.unreadable.items():
         yield _row(path.name, "", counts.pop(path.name, 0), {"state": "unreadable", "reason": str(error)})
     for name in sorted(counts):
-        yield _row(name, "", counts[name], {"state": "not configured", "reason": "volumes name it"})
+        yield _row(name, "", counts[name], {"state": "not configured", "reason": "it still has volumes"})
 
 
 def states(settings: Settings) -> tuple[Mapping[str, Seen], Seen]:
-    """What the running driver says of each back end, and what is to be said of the others."""
+    """The state of each back end in the running driver, and the state to show for all others."""
     try:
         found = running.request(settings, "GET", "/status").get("backends", [])
     except DriverError as error:
         return {}, {"state": "unknown", "reason": str(error)}
     seen = {backend["name"]: {**backend, **_capacity(backend.get("pools", ()))} for backend in found}
-    return seen, {"state": "unknown", "reason": "the running driver does not name it"}
+    return seen, {"state": "unknown", "reason": "the running driver has no such back end"}
 
 
 def _capacity(pools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Of all pools; what one of them does not limit or know is left out."""
+    """Total capacity of all pools. A figure is omitted if a pool does not limit or report it."""
     figures = {name: [pool[name] for pool in pools] for name in ("total_gib", "free_gib")}
     return {name: round(sum(values)) for name, values in figures.items() if values and None not in values}
 

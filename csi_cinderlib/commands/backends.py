@@ -1,4 +1,4 @@
-"""`csi-cinderlib backends restart NAME`: end the process of a back end that hangs, in the controller that runs here."""
+"""`csi-cinderlib backends restart NAME`: end the process of a hung back end in the local controller."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from csi_cinderlib.commands import options, output, running
 
 RESTART_SECONDS = 45.0
-"""The controller waits for the end of the process."""
+"""Request timeout. The controller waits until the process has ended."""
 
 
 @click.group()
@@ -19,14 +19,14 @@ def command() -> None:
 
 @command.command(
     short_help="End a back end's process.",
-    help="End the process of back end NAME at once; the controller starts the next one.",
+    help="End the process of back end NAME at once. The controller starts a new one.",
 )
 @click.argument("name", shell_complete=options.complete_backend)
 @options.configuration
 def restart(given: options.Given, name: str) -> int:
-    """0 once the process has ended. Raises what `running.request` raises."""
+    """Return 0 once the process has ended. Raises what `running.request` raises."""
     path = f"/backends/{quote(name, safe='')}/restart"
     pid = running.request(options.settings(given), "POST", path, patience=RESTART_SECONDS)["ended"]
-    before = f"process {pid} was ended" if pid else "it had no process"
-    output.print_text(f"back end {name}: {before}, and the next one is starting")
+    before = f"process {pid} ended" if pid else "no process was running"
+    output.print_text(f"back end {name}: {before}; a new one is starting")
     return 0

@@ -1,4 +1,4 @@
-"""The parts of a support bundle: each is collected on its own, within a time limit, and shown without secrets."""
+"""Parts of a support bundle. Each part is collected separately, within a time limit, and redacted."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from csi_cinderlib.errors import ConfigurationError, DriverError
 from csi_cinderlib.observe import redact
 
 SECONDS = 60.0
-"""For one part. What it does then goes on in its thread, and is left out."""
+"""Time limit of one part. A part that exceeds it is omitted; its thread continues."""
 LONGEST = 8 << 20
-"""Bytes of one part. Of a longer one the end is kept."""
+"""Bytes of one part. Only the end of a longer part is kept."""
 
 
 class Absent(Exception):
-    """There is nothing to collect: says why."""
+    """There is nothing to collect; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the parts are made from.
+    """Input of all parts.
 
     Attributes:
-        settings: as far as they can be read; the state directory always.
-        trouble: why the configuration cannot be read; "" when it can.
-        words: the options of this command line that name the configuration, for another command.
+        settings: the settings, or only the state directory if the configuration cannot be read.
+        trouble: why the configuration cannot be read; "" if it can.
+        words: options of this command line that select the configuration, for other commands.
     """
 
     settings: Settings
@@ -55,7 +55,7 @@ class Part:
     """One member of the bundle.
 
     Attributes:
-        collect: its content. Whatever it raises is noted in the manifest.
+        collect: returns the content. Its exceptions are recorded in the manifest.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What became of a part, as the manifest has it.
+    """A part's entry in the manifest.
 
     Attributes:
         status: ok, absent (there is nothing to collect) or failed.
@@ -80,14 +80,14 @@ class Collected:
 
 
 def collect(part: Part, source: Source, *, seconds: float = SECONDS) -> tuple[Collected, bytes]:
-    """The part and its content without secrets; of a part that is not ok the reason."""
+    """Collect a part. Returns its entry and its redacted content, or the reason if the status is not ok."""
     began = time.monotonic()
     status, reason, data = "ok", "", b""
     try:
         data = _shown(_within(seconds, lambda: part.collect(source)))
     except Absent as error:
         status, reason = "absent", redact.text(str(error))
-    except Exception as error:  # one broken part must not cost the others
+    except Exception as error:  # a failing part must not affect the others
         name = "" if isinstance(error, DriverError) else f"{type(error).__name__}: "
         status, reason = "failed", redact.text(f"{name}{error}")
     if status != "ok":
@@ -97,7 +97,7 @@ def collect(part: Part, source: Source, *, seconds: float = SECONDS) -> tuple[Co
 
 
 def _within(seconds: float, work: Callable[[], Content]) -> Content:
-    """Raises TimeoutError, or what the work raises."""
+    """Run the work in a thread, within the limit. Raises TimeoutError, or what the work raises."""
     answer: list[Content] = []
     failure: list[Exception] = []
 
@@ -118,7 +118,7 @@ def _within(seconds: float, work: Callable[[], Content]) -> Content:
 
 
 def _shown(content: Content) -> bytes:
-    """JSON stays JSON: there, only values are hidden."""
+    """The redacted content. In JSON, only values are redacted, so that it stays valid."""
     if isinstance(content, str):
         text = redact.text(content[-LONGEST:])
     else:
@@ -127,7 +127,7 @@ def _shown(content: Content) -> bytes:
 
 
 def secrets(source: Source) -> Iterator[str]:
-    """Every secret value that the configuration holds, in each form that `redact` knows."""
+    """Every secret value in the configuration, for `redact`."""
     settings = source.settings
     for backend in live.backends(settings).backends:
         yield from secret_values.of(backend)
@@ -142,7 +142,7 @@ def secrets(source: Source) -> Iterator[str]:
 
 
 def plain(value: object) -> Any:
-    """Settings as JSON can hold them."""
+    """Settings as JSON types."""
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
@@ -165,7 +165,7 @@ def settings(source: Source) -> Content:
 
 
 def versions(_source: Source) -> Content:
-    """Of this program, of what it runs on and with."""
+    """Versions of this program, its platform and its packages."""
     from importlib.metadata import distributions
 
     packages = {str(each.metadata["Name"]): each.version for each in distributions()}
@@ -182,7 +182,7 @@ def versions(_source: Source) -> Content:
 
 
 def state_directory(source: Source) -> Content:
-    """Names, sizes and modes of the files; no contents."""
+    """Names, sizes and modes of the files, without their contents."""
     base = source.settings.state_dir
     if not base.is_dir():
         raise Absent(f"{base} is not a directory")
@@ -193,7 +193,7 @@ def state_directory(source: Source) -> Content:
 
 
 def _listed(base: Path, limit: int) -> Iterable[str]:
-    """Without a look into other file systems: a share that hangs would hold it up."""
+    """Lines of a file listing. Other file systems are skipped, because a hung share would block."""
     device = base.stat().st_dev
     for directory, names, files in os.walk(base):
         kept = []
@@ -215,12 +215,12 @@ def _listed(base: Path, limit: int) -> Iterable[str]:
 
 
 def run_tool(argv: Sequence[str], seconds: float) -> str:
-    """What a command says, headed by the command; also when it fails."""
+    """The command line and its output, also if the command fails."""
     from csi_cinderlib.host import commands
 
     try:
         output = commands.run(argv, timeout=seconds, ok=range(256))
-        said = output.stdout + output.stderr
+        text = output.stdout + output.stderr
     except DriverError as error:
-        said = f"({error})\n"
-    return f"$ {' '.join(argv)}\n{said}\n"
+        text = f"({error})\n"
+    return f"$ {' '.join(argv)}\n{text}\n"

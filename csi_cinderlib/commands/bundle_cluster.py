@@ -1,4 +1,4 @@
-"""What a support bundle says of a Kubernetes cluster, as far as this process may read it."""
+"""Parts of a support bundle about the Kubernetes cluster, as far as this process may read it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 SELECTOR = "app.kubernetes.io/name=csi-cinderlib"
 KUBECONFIG = "KUBECONFIG"
 LOG_LINES = "5000"
-"""Of each container."""
+"""Per container."""
 LEAST = 1 << 16
-"""Bytes of each container's log, however many there are."""
+"""Minimum bytes of each container's log, for any number of containers."""
 
 
 @contextmanager
 def _api(source: Source) -> Iterator[tuple[Client, str]]:
-    """The cluster's API and the namespace there. Raises Absent where no cluster is known."""
+    """The cluster's API and the namespace. Raises Absent if no cluster is configured."""
     from csi_cinderlib.persistence.kubernetes import access
     from csi_cinderlib.persistence.kubernetes.rest import Client
 
@@ -36,7 +36,7 @@ def _api(source: Source) -> Iterator[tuple[Client, str]]:
     try:
         reached = access(options)
     except ConfigurationError as error:
-        raise Absent(f"no cluster can be asked: {error}") from None
+        raise Absent(f"no cluster can be reached: {error}") from None
     client = Client(reached, connections=1)
     try:
         yield client, reached.namespace
@@ -45,7 +45,7 @@ def _api(source: Source) -> Iterator[tuple[Client, str]]:
 
 
 def objects(source: Source) -> Content:
-    """Pods, events and the driver's objects. No specification as a whole: a pod's may hold passwords."""
+    """Pods, events and the driver's objects. Full specifications are omitted, because a pod's may contain passwords."""
     with _api(source) as (client, namespace):
         own = f"/apis/cinderlib.io/v1/namespaces/{namespace}"
         return {
@@ -71,7 +71,7 @@ def objects(source: Source) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """A container's log; `previous` is the one before its last restart."""
+    """A container's log. `previous` selects the log before its last restart."""
 
     pod: str
     container: str
@@ -88,7 +88,7 @@ class _Log:
 
 
 def logs(source: Source) -> Content:
-    """The end of each container's log, that before its last restart included."""
+    """The end of each container's log, including the log before its last restart."""
     with _api(source) as (client, namespace):
         found = [log for pod in _pods(client, namespace) for log in _logs(pod)]
         if not found:
@@ -105,7 +105,7 @@ def _logs(pod: Mapping[str, Any]) -> Iterator[_Log]:
 
 
 def _told(ask: Callable[[], Any]) -> Any:
-    """Also why it may not be read."""
+    """The answer, or the reason why it cannot be read."""
     try:
         return ask()
     except DriverError as error:
@@ -151,6 +151,6 @@ def _event(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 PARTS = (
-    Part("kubernetes.json", "Pods, events, StorageBackends and leases, where a cluster can be asked", objects),
-    Part("pod-logs.txt", "The end of the logs of the driver's pods, where a cluster can be asked", logs),
+    Part("kubernetes.json", "Pods, events, StorageBackends and leases, if a cluster can be reached", objects),
+    Part("pod-logs.txt", "The end of the logs of the driver's pods, if a cluster can be reached", logs),
 )

@@ -1,4 +1,4 @@
-"""What a support bundle says of the running process, its records, its host and its cluster."""
+"""Parts of a support bundle about the running process, its records and its host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from csi_cinderlib.errors import DriverError
 
 TOOL_SECONDS = 10.0
 MOST_PROBLEMS = 200
-"""Records with an error that are named."""
+"""Maximum number of records with an error that are listed."""
 LOG_LINES = 20_000
 _TOOLS = (
     ("uptime",),
@@ -35,7 +35,7 @@ _PER_THREAD = ("wchan", "syscall", "stack")
 
 
 def _ask(source: Source, path: str) -> dict[str, Any]:
-    """Raises Absent where no process runs, Silent where it does not answer."""
+    """Raises Absent if no process runs, Silent if it does not answer."""
     try:
         return running.request(source.settings, "GET", path)
     except running.NotRunning as error:
@@ -43,12 +43,12 @@ def _ask(source: Source, path: str) -> dict[str, Any]:
 
 
 def status(source: Source) -> Content:
-    """As the process itself tells."""
+    """The status that the process reports."""
     return _ask(source, "/status")
 
 
 def stacks(source: Source) -> Content:
-    """Of the process, and of each driver's process that answers."""
+    """Stacks of the process, and of each driver's process that answers."""
     found: dict[str, Any] = {"process": _ask(source, "/stacks")["stacks"], "drivers": {}}
     for backend in _ask(source, "/status").get("backends", []):
         name = str(backend["name"])
@@ -60,7 +60,7 @@ def stacks(source: Source) -> Content:
 
 
 def metrics(source: Source) -> Content:
-    """As they would be scraped now."""
+    """The current metrics, as a scrape returns them."""
     try:
         return str(_ask(source, "/metrics")["text"])
     except running.NotAccepted:
@@ -68,7 +68,7 @@ def metrics(source: Source) -> Content:
 
 
 def processes(source: Source) -> Content:
-    """As the kernel shows them, so that one that hangs is seen as well."""
+    """Processes and threads from /proc, which also shows hung ones."""
     lines: list[str] = []
     for pid in _family(_holder(source)):
         lines += [f"== process {pid}", _read(f"/proc/{pid}/cmdline").replace("\0", " "), _read(f"/proc/{pid}/status")]
@@ -81,7 +81,7 @@ def processes(source: Source) -> Content:
 
 
 def _holder(source: Source) -> int:
-    """The process that has the lock of the state directory, whether it answers or not. Raises Absent."""
+    """PID of the process that holds the lock of the state directory, even if it does not answer. Raises Absent."""
     from csi_cinderlib.app.state_dir import LOCK
     from csi_cinderlib.host import processes as known
 
@@ -90,11 +90,11 @@ def _holder(source: Source) -> int:
         held = known.parse(path.read_text(errors="replace"))
         if held is not None and held.can_be_told and known.exists(held):
             return held.pid
-    raise Absent(f"no process of this host has the lock {path}")
+    raise Absent(f"no process on this host holds the lock {path}")
 
 
 def _family(pid: int) -> Iterator[int]:
-    """The process and those below it."""
+    """The process and its descendants."""
     yield pid
     for task in _names(f"/proc/{pid}/task"):
         for child in _read(f"/proc/{pid}/task/{task}/children").split():
@@ -121,7 +121,7 @@ def _read(path: str) -> str:
 
 
 def records(source: Source) -> Content:
-    """Numbers by kind, back end and status, and the last errors. No record as a whole: they hold credentials."""
+    """Number of records by kind, back end and status, and their errors. Full records are omitted, because they contain credentials."""
     from csi_cinderlib.app import stores
 
     numbers: Counter[str] = Counter()
@@ -141,7 +141,7 @@ def records(source: Source) -> Content:
 
 
 def doctor(source: Source) -> Content:
-    """What the command of that name says on this host, in a process of its own: it may take long."""
+    """Output of the `doctor` command, run as a separate process because it may take long."""
     from csi_cinderlib.commands.doctor import command
 
     words = source.words if any(option.name == "config" for option in command.params) else ()
@@ -155,7 +155,7 @@ def host(_source: Source) -> Content:
 
 
 def log(source: Source) -> Content:
-    """The end of what the process logs: of the file that it writes to, or of the journal."""
+    """The end of the process's log, from its file or from the journal."""
     pid = _holder(source)
     output = f"/proc/{pid}/fd/2"
     target = os.stat(output)  # noqa: PTH116 - of what the link leads to
@@ -167,20 +167,22 @@ def log(source: Source) -> Content:
         ["journalctl", "--no-pager", "--output=short-iso", f"--lines={LOG_LINES}", f"_PID={pid}"], TOOL_SECONDS
     )
     if len(found.splitlines()) < 4:
-        raise Absent(f"the log of process {pid} is neither a file nor in the journal; add what collects its output")
+        raise Absent(
+            f"the log of process {pid} is neither a file nor in the journal; add the log from where its output is collected"
+        )
     return found
 
 
 PARTS = (
-    Part("status.json", "The running process: version, mode, leadership, readiness, back ends", status),
-    Part("stacks.json", "What each thread of the process and of the drivers' processes does", stacks),
-    Part("processes.txt", "The processes and their threads as the kernel shows them", processes),
+    Part("status.json", "Status of the process: version, mode, leadership, readiness, back ends", status),
+    Part("stacks.json", "Stacks of all threads of the process and of the drivers' processes", stacks),
+    Part("processes.txt", "Processes and their threads, as the kernel reports them", processes),
     Part("metrics.txt", "The metrics, if metrics_address is set", metrics),
     Part("settings.json", "The settings and the back ends' options, without secrets", bundle.settings),
     Part("versions.json", "Versions of the driver, of Python, of the kernel and of all packages", bundle.versions),
-    Part("records.json", "Numbers of records by kind, back end and status, and their error messages", records),
+    Part("records.json", "Number of records by kind, back end and status, and their error messages", records),
     Part("state-directory.txt", "Names and sizes of the files in the state directory", bundle.state_directory),
-    Part("doctor.txt", "What `csi-cinderlib doctor` finds on this host", doctor),
+    Part("doctor.txt", "Findings of `csi-cinderlib doctor` on this host", doctor),
     Part("host.txt", "Devices, sessions, mounts and kernel warnings of this host", host),
     Part("log.txt", "The end of the log, from its file or the journal", log),
 )

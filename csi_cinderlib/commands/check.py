@@ -1,4 +1,4 @@
-"""`csi-cinderlib check`: is the configuration right, do the metadata store, the cluster and the back ends answer? Changes nothing in any."""
+"""`csi-cinderlib check`: tests the configuration, the metadata store, the cluster and the back ends. Changes nothing."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
     from csi_cinderlib.lifecycle.remote import RemoteBackend
 
 TIMEOUT = 60.0
-"""Seconds for the set-up of each back end, and as many for each step after it."""
+"""Seconds for the set-up of each back end, and for each step after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was found in one part, and its share of the exit code."""
+    """Findings of one part, and their exit code."""
 
     findings: tuple[Finding, ...]
     code: int = 0
 
     @classmethod
     def failed(cls, what: str, error: DriverError, details: Iterable[str]) -> Outcome:
-        """2 for what an operator has to write otherwise, 1 for what does not answer."""
+        """Exit code 2 for a configuration error, 1 for all other errors."""
         advice = "correct the configuration" if isinstance(error, ConfigurationError) else ""
         found = tuple(problem(what, detail, advice, required=True) for detail in details)
         return cls(found, 2 if isinstance(error, ConfigurationError) else 1)
 
     @classmethod
     def of(cls, findings: Iterable[Finding]) -> Outcome:
-        told = tuple(findings)
-        return cls(told, int(is_bad(told)))
+        found = tuple(findings)
+        return cls(found, int(is_bad(found)))
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
     with suppress(ValueError):
         if 0 < float(text) < math.inf:
             return float(text)
-    raise click.BadParameter(f"{text!r} is not a number of seconds above 0")
+    raise click.BadParameter(f"must be a positive number of seconds (got {text!r})")
 
 
 @click.command()
@@ -71,7 +71,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 @options.configuration
 @output.formatted
 def command(given: options.Given, format: output.Format, timeout: float, shown: Sequence[str]) -> int:
-    """2 when a setting is wrong, 1 when something does not answer; each part is tried, whatever the others did."""
+    """Return 2 if a setting is wrong, 1 if something does not answer. All parts are tried, even after a failure."""
     settings = options.quiet(given)
     controls = settings.mode is not Mode.NODE
     parts = [_try_store(settings), _try_cluster(settings)] if controls else [Outcome((_OF_NODE,))]
@@ -80,7 +80,7 @@ def command(given: options.Given, format: output.Format, timeout: float, shown: 
     return max((part.code for part in parts), default=0)
 
 
-_OF_NODE = unknown("controller", "was not looked at: the mode is node", "run doctor for what a node needs")
+_OF_NODE = unknown("controller", "not checked in mode node", "run `csi-cinderlib doctor` to check a node")
 
 
 def _try_store(settings: Settings) -> Outcome:
@@ -95,19 +95,19 @@ def _try_store(settings: Settings) -> Outcome:
 def _try_cluster(settings: Settings) -> Outcome:
     from csi_cinderlib.commands.examination import cluster
 
-    with progress.shown("asking the cluster"):
+    with progress.shown("checking the cluster"):
         return Outcome.of(cluster.examine(settings))
 
 
 def _try_backends(settings: Settings, timeout: float) -> list[Outcome]:
-    """All at once, each in a process of its own, as in a controller; told in the order of the configuration."""
+    """Try all back ends in parallel, each in its own process, as a controller does. Outcomes are in the order of the configuration."""
     from csi_cinderlib.observe import logs
 
     logs.configure(format=settings.log.format, level=settings.log.level)
     found = live.backends(settings)
     with removal.temporary_directory("csi-cinderlib-check-", patience=timeout) as directory:
         looking.mark(directory, settings.state_dir)
-        backends = [_make(one, settings, directory, len(found.backends), timeout) for one in found.backends]
+        backends = [_make(backend, settings, directory, len(found.backends), timeout) for backend in found.backends]
         with ThreadPoolExecutor(max(1, len(backends))) as pool, _ended(backends):
             attempts = [pool.submit(_try, backend, timeout) for backend in backends]
             outcomes = [_tell(backend, attempt, attempts) for backend, attempt in zip(backends, attempts, strict=True)]
@@ -118,18 +118,18 @@ def _try_backends(settings: Settings, timeout: float) -> list[Outcome]:
 
 
 def _try(backend: RemoteBackend, timeout: float) -> BackendStats:
-    """Set it up; its report, which is asked for again if it has expired already."""
+    """Set up a back end and return its report, which is requested again if it has expired."""
     backend.start()
     return backend.stats(within=timeout)
 
 
 @contextmanager
 def _ended(backends: Sequence[RemoteBackend]) -> Iterator[None]:
-    """End all drivers' processes and their programs, also after Ctrl-C or SIGTERM: the threads that wait for them would delay the end."""
+    """End all drivers' processes and their programs, also after Ctrl-C or SIGTERM: threads waiting for them would delay the exit."""
     from csi_cinderlib.backend import forking
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # else nohup has it ignored
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
             signal.signal(number, _stopped)
     try:
         yield
@@ -137,7 +137,7 @@ def _ended(backends: Sequence[RemoteBackend]) -> Iterator[None]:
         for backend in backends:
             backend.stop()
         forking.abandon()
-        with ThreadPoolExecutor(max(1, len(backends))) as pool:  # each is waited for, but not for ever
+        with ThreadPoolExecutor(max(1, len(backends))) as pool:  # waits for each, with a limit
             list(pool.map(lambda backend: backend.kill(), backends))
 
 
@@ -145,7 +145,9 @@ def _stopped(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _make(one: BackendSettings, settings: Settings, directory: Path, count: int, timeout: float) -> RemoteBackend:
+def _make(
+    configured: BackendSettings, settings: Settings, directory: Path, count: int, timeout: float
+) -> RemoteBackend:
     from csi_cinderlib.backend.assignment import Assignment
     from csi_cinderlib.backend.bulkhead import Bulkhead
     from csi_cinderlib.host.deadline import Deadline
@@ -157,7 +159,7 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
 
     def assign(is_first: bool) -> Assignment:
         return Assignment(
-            settings=one,
+            settings=configured,
             state_dir=directory,
             cinder_defaults=settings.cinder_defaults,
             traits=store.traits,
@@ -172,14 +174,14 @@ def _make(one: BackendSettings, settings: Settings, directory: Path, count: int,
 def _tell(
     backend: RemoteBackend, attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]
 ) -> Outcome:
-    """What came of a back end, once it is known."""
+    """Wait for a back end and return its outcome."""
     from csi_cinderlib.commands.examination import reports
 
     _wait_for(attempt, all_of_them)
     name, driver = backend.name, backend.settings.driver
     notes = tuple(reports.notes(backend.settings))
     try:
-        stats = attempt.result()  # first: of a back end that failed the capabilities are not known
+        stats = attempt.result()  # first, because a failed back end has no capabilities
         return Outcome.of((*notes, *reports.describe(name, driver, backend.capabilities, stats)))
     except DriverError as error:
         parts = (
@@ -195,8 +197,8 @@ def _tell(
 def _wait_for(attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]) -> None:
     """On a terminal, show how many back ends have answered, until this one has.
 
-    Python carries a signal out when its main thread wakes up. One that comes just before that thread begins to wait, or that the kernel
-    hands to another one, does not wake it: so it never waits for long.
+    Python handles signals when its main thread wakes up. A signal that arrives just before the wait, or that the kernel delivers to
+    another thread, does not wake it. So each wait is short.
     """
     shown = ""
     while not attempt.done():

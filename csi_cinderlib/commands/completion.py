@@ -1,4 +1,4 @@
-"""`csi-cinderlib completion SHELL`: a script that completes commands, options and names."""
+"""`csi-cinderlib completion SHELL`: prints a script that completes commands, options and names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from csi_cinderlib.commands import output
 
 VARIABLE = "_CSI_CINDERLIB_COMPLETE"
-"""By it the script asks for completions."""
+"""Environment variable with which the script requests completions."""
 
 
 @click.command(
@@ -30,13 +30,13 @@ def command(context: click.Context, shell: str) -> int:
     kind = get_completion_class(shell)
     assert kind is not None
     script = kind(root, {}, str(root.name), VARIABLE)
-    # Not script.source(): for bash, that starts the bash of this machine to ask for its version.
+    # Not script.source(), which runs the local bash to check its version.
     output.print_text(script.source_template % script.source_vars())
     return 0
 
 
 def answer(program: click.Command, instruction: str) -> int:
-    """Print what the script asks for in COMP_WORDS and COMP_CWORD. Returns 1 if that fails, in silence: it is in somebody's prompt."""
+    """Print the completions for COMP_WORDS and COMP_CWORD. Returns 1 on failure, without a message, which would garble the prompt."""
     from click.shell_completion import shell_complete
 
     with suppress(Exception):

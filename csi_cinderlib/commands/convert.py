@@ -1,4 +1,4 @@
-"""`csi-cinderlib convert`: another product's configuration as this driver's own."""
+"""`csi-cinderlib convert`: converts another product's configuration to this driver's."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FILES: Mapping[str, str] = {
     "chart": "values.yaml",
     "objects": "objects.yaml",
 }
-"""What can be written, and the names of the files in a directory."""
+"""File name in an output directory for each kind of output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
-    """The command line."""
+    """The parsed command line."""
 
     files: tuple[Path, ...]
     config_dir: tuple[Path, ...]
@@ -59,13 +59,15 @@ class _Request:
 @click.option("--secret-file", metavar="FILE", type=click.Path(path_type=Path), help="A new file for the secrets of chart values.")  # fmt: skip
 @click.option("--report", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the report on standard error.")  # fmt: skip
 def command(**given: Any) -> int:
-    """1 if something could not be converted. Raises InvalidRequest, ConfigurationError and OSError."""
+    """Return 1 if something could not be converted. Raises InvalidRequest, ConfigurationError and OSError."""
     from csi_cinderlib.conversion import conversion
     from csi_cinderlib.conversion import report as reports
 
     request = _Request(**given)
     if len(request.name) > 253 or not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", request.name):
-        raise InvalidRequest("--name", "must be lower case letters, digits, dots and dashes, at most 253")
+        raise InvalidRequest(
+            "--name", f"must be at most 253 lower-case letters, digits, dots and dashes (got {request.name!r})"
+        )
     converted = conversion.for_target(conversion.convert(_source(request)), request.target)
     path, secret_path = _places(request)
     texts = _documents(converted, request) if converted.backends else ("", "")
@@ -85,16 +87,16 @@ def _source(request: _Request) -> Source:
 
     if request.from_environment:
         if request.files or request.config_dir or request.product not in (None, "ember"):
-            raise InvalidRequest("--from-environment", "takes no files and no other product")
+            raise InvalidRequest("--from-environment", "cannot be combined with files or another product")
         return ember.from_environment(os.environ)
     if not request.files and not request.config_dir:
-        raise InvalidRequest("FILE", "is missing: name a file, or give --from-environment")
+        raise InvalidRequest("FILE", "missing; name a file, or use --from-environment")
     product = recognition.Product(request.product) if request.product else None
     return recognition.read(files.read(request.files, request.config_dir), product)
 
 
 def _documents(converted: Conversion, request: _Request) -> tuple[str, str]:
-    """What is written, and the secrets apart."""
+    """The document, and the chart's secrets separately."""
     from csi_cinderlib.conversion import documents
 
     if request.target == "chart":
@@ -105,16 +107,16 @@ def _documents(converted: Conversion, request: _Request) -> tuple[str, str]:
 
 
 def _places(request: _Request) -> tuple[Path | None, Path | None]:
-    """Where the document and the chart's secrets are written; None is standard output, or nowhere."""
+    """Paths of the document and of the chart's secrets. None is standard output for the document, no file for the secrets."""
     destination, secret_file = request.destination, request.secret_file
     if secret_file is not None and request.target != "chart":
-        raise InvalidRequest("--secret-file", "goes with --to chart only")
+        raise InvalidRequest("--secret-file", "requires --to chart")
     if destination is not None and destination.is_dir():
         if request.target == "chart":
             secret_file = secret_file or destination / _FILES["secret"]
         destination = destination / _FILES[request.target]
     if secret_file is not None and secret_file == destination:
-        raise InvalidRequest("--secret-file", "is the file of the values")
+        raise InvalidRequest("--secret-file", "must not be the file of the values")
     return destination, secret_file
 
 
@@ -123,7 +125,7 @@ def _write(texts: tuple[str, str], destination: Path | None, secret_file: Path |
 
     text, secrets = texts
     if secrets and secret_file is None:
-        raise InvalidRequest("--secret-file", "is missing: secrets do not belong into the chart's values")
+        raise InvalidRequest("--secret-file", "missing; the chart's values must not contain secrets")
     writing.write(
         {path: content for path, content in ((destination, text), (secret_file, secrets)) if path and content}
     )

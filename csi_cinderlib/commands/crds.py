@@ -1,4 +1,4 @@
-"""`csi-cinderlib crds`: print the definitions of the custom resources, made from the model."""
+"""`csi-cinderlib crds`: print the CustomResourceDefinitions, generated from the model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEADER = "# Made by `csi-cinderlib crds` from the model; do not edit.\n"
 
 @click.command()
 def command() -> int:
-    """Print all of them."""
+    """Print all definitions."""
     output.print_text(text().removesuffix("\n"))
     return 0
 

@@ -1,4 +1,4 @@
-"""`csi-cinderlib demo`: volumes live their whole life on this machine."""
+"""`csi-cinderlib demo`: creates, uses and deletes volumes on this machine."""
 
 from __future__ import annotations
 

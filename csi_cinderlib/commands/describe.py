@@ -1,4 +1,4 @@
-"""`csi-cinderlib describe KIND ID`: one object, all its fields, and what belongs to it."""
+"""`csi-cinderlib describe KIND ID`: one object with all its fields and related objects."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 RECORDS = ("volume", "snapshot", "group", "group-snapshot", "attachment")
 ROWS = ("backend", "node", "orphan")
-"""Kinds of which a list says all that is known."""
+"""Kinds without more detail than their list."""
 _BRIEF = ("id", "name", "status", "node", "volume", "claim", "age", "message", "reason")
-"""Of what belongs to an object, if it is not empty."""
+"""Fields shown of related objects, if not empty."""
 
 
 @click.command(epilog="ID is an id or the beginning of one, a name, or a claim as NAMESPACE/NAME.")
@@ -27,7 +27,7 @@ _BRIEF = ("id", "name", "status", "node", "volume", "claim", "age", "message", "
 @options.configuration
 @output.formatted
 def command(given: options.Given, format: output.Format, kind: str, id: str) -> int:
-    """Raises InvalidRequest: nothing is called so, or several are."""
+    """Raises InvalidRequest: no object matches, or several do."""
     settings = options.settings(given)
     described = _record(settings, kind, id) if kind in RECORDS else _row(settings, kind, id)
     if format.kind in (Kind.JSON, Kind.YAML):
@@ -62,14 +62,14 @@ def _row(settings: Settings, kind: str, word: str) -> Mapping[str, Any]:
 
 
 def one_of(rows: Sequence[Mapping[str, Any]], kind: str, word: str) -> Mapping[str, Any]:
-    """The only row, or the one with exactly that id. Raises InvalidRequest."""
+    """The only row, or the row with exactly that id. Raises InvalidRequest."""
     exact = [row for row in rows if word in (row.get("id", row.get("name")),)]
     if len(exact or rows) == 1:
         return (exact or rows)[0]
     if not rows:
-        raise InvalidRequest(f"{kind} {word!r}", "nothing has this id, name or claim; see `csi-cinderlib get`")
+        raise InvalidRequest(f"{kind} {word!r}", f"not found by id, name or claim; run `csi-cinderlib get {kind}s`")
     listed = "\n".join(f"  {_name(row)}" for row in rows)
-    raise InvalidRequest(f"{kind} {word!r}", f"is ambiguous; there are:\n{listed}")
+    raise InvalidRequest(f"{kind} {word!r}", f"ambiguous; it matches:\n{listed}")
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -78,7 +78,7 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def lines(described: Mapping[str, Any]) -> Iterator[str]:
-    """An object for people: what is empty is left out."""
+    """The lines for a person. Empty fields are omitted."""
     fields = {name: value for name, value in described.items() if name != "related"}
     yield from _fields(fields, "")
     for title, rows in described.get("related", {}).items():

@@ -1,4 +1,4 @@
-"""`csi-cinderlib doctor`: does this host have what a node needs? Looks, and changes nothing."""
+"""`csi-cinderlib doctor`: checks this host for the tools a node needs. Changes nothing."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ KUBELET = "/var/lib/kubelet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What an examination is about.
+    """Scope of an examination.
 
     Attributes:
         required: protocols that must work here.
         multipath: multipathing must work here.
-        portals: must accept connections.
-        pools: names and directories of back ends in files on this host.
-        attaches: this is a node, not a controller alone.
+        portals: portals that must accept connections.
+        pools: names and directories of file-based pools on this host.
+        attaches: this host is a node, not only a controller.
     """
 
     required: frozenset[str] = frozenset()
@@ -74,7 +74,7 @@ class Asked:
     metavar="HOST:PORT",
     help="Fail unless this portal of an array accepts TCP connections. May be repeated.",
 )
-@click.option("--kubelet-dir", metavar="DIR", help=f"Directory of the kubelet. [default: {KUBELET}]")
+@click.option("--kubelet-dir", metavar="DIR", help=f"The kubelet's directory. [default: {KUBELET}]")
 @levels
 @options.configuration
 @output.formatted
@@ -87,25 +87,25 @@ def command(
     kubelet_dir: str | None,
     shown: Sequence[str],
 ) -> int:
-    """1 when something that must work cannot: what the options name, and with a configuration what it needs here."""
+    """Return 1 if something required does not work: what the options name and, with --config, what the configuration needs here."""
     for name in names:
         if name not in loading.CONNECTORS:
             raise InvalidRequest("--protocol", unknown("protocol", name, loading.CONNECTORS))
     settings = options.settings(given)
-    asked, told = _asked(settings, has_configuration=bool(given.config))
+    asked, findings = _asked(settings, has_configuration=bool(given.config))
     asked = _with_options(asked, names, multipath, [portals.parse(address) for address in addresses], kubelet_dir)
     with progress.shown("examining this host"):
-        findings = [*told, *examine(hosts.this(), asked)]
+        findings = [*findings, *examine(hosts.this(), asked)]
     print_findings(findings, format, shown)
     return int(is_bad(findings))
 
 
 def _asked(settings: Settings, *, has_configuration: bool) -> tuple[Asked, list[Finding]]:
-    """What the configuration needs here, and what of that cannot be told from it."""
+    """What the configuration needs here, and findings about the back ends' protocols."""
     kubelet = settings.kubelet_directory or KUBELET
     if not has_configuration:
         return Asked(state_dir=settings.state_dir, kubelet=kubelet), []
-    needed, told = protocols.of_settings(settings)
+    needed, findings = protocols.of_settings(settings)
     asked = Asked(
         required=needed,
         multipath=settings.multipath and settings.mode is not Mode.CONTROLLER,
@@ -114,7 +114,7 @@ def _asked(settings: Settings, *, has_configuration: bool) -> tuple[Asked, list[
         kubelet=kubelet,
         attaches=settings.mode is not Mode.CONTROLLER,
     )
-    return asked, told
+    return asked, findings
 
 
 def _with_options(
@@ -131,7 +131,7 @@ def _with_options(
 
 
 def examine(host: Host, asked: Asked) -> Iterator[Finding]:
-    """Look at everything."""
+    """Run all checks."""
     required, multipath = asked.required, asked.multipath
     yield from programs.versions()
     yield from machine.examine(host, required, multipath=multipath, kubelet=asked.kubelet, attaches=asked.attaches)

@@ -1,10 +1,11 @@
-"""`csi-cinderlib drivers`: lists the drivers, or describes one with its options and an example."""
+"""`csi-cinderlib drivers`: lists the drivers, or describes one driver with its options and an example."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import re
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 
 _EPILOG = """\b
-Each WORD is part of a class path, vendor or product, or a protocol; a driver must match all of them. One match is described.
+Each WORD is a protocol, or part of a class path, vendor or product. A driver must match all words. A single match is described.
   csi-cinderlib drivers pure
   csi-cinderlib drivers dell iscsi
   csi-cinderlib drivers PureISCSIDriver
@@ -49,15 +50,15 @@ WIDE = ("name", "options", "version", "summary")
 @click.command(epilog=_EPILOG)
 @click.argument("words", nargs=-1, metavar="[WORD]...", shell_complete=_complete_words)
 @click.option("--protocol", metavar="NAME", help="Only drivers with this protocol.", shell_complete=_complete_protocols)
-@click.option("--missing", is_flag=True, help="Only drivers that need Python libraries which are not installed here.")
+@click.option("--missing", is_flag=True, help="Only drivers whose Python libraries are not installed here.")
 @output.formatted
 def command(words: Sequence[str], protocol: str, missing: bool, format: output.Format) -> int:
-    """2 when nothing matches the words."""
+    """Return 2 if no driver matches the words."""
     from csi_cinderlib.backend import catalogue, search
 
     known = catalogue.load()
     try:
-        found = search.search(known, words, protocol or "")
+        found = search.search(known, _current(words, known), protocol or "")
     except InvalidRequest as error:
         raise click.UsageError(error.problem) from None
     if missing:
@@ -70,6 +71,22 @@ def command(words: Sequence[str], protocol: str, missing: bool, format: output.F
     else:
         _describe(found[0], known)
     return 0
+
+
+def _current(words: Sequence[str], known: Catalogue) -> Sequence[str]:
+    """Replace a driver's former name by its current class path, and print a note. Raises InvalidRequest: the driver was removed."""
+    from csi_cinderlib.config import former
+
+    word = words[0].lower() if len(words) == 1 else ""
+    if not word or any(driver.name.lower() == word for driver in known.drivers):
+        return words
+    if (moved := former.driver_named(words[0])) is None:
+        return words
+    path, became = moved
+    if not became.name:
+        raise InvalidRequest("driver", f"{path} was {became}")
+    output.print_text(f"note: {path} was {became}", sys.stderr)
+    return [became.name]
 
 
 def _row(driver: Driver) -> output.Row:
@@ -128,7 +145,7 @@ def _option(option: Option) -> None:
 
 
 def traits(option: Option) -> str:
-    """Type, bounds, default and what else is to be known, in one line."""
+    """Type, bounds, default and flags, in one line."""
     parts = [option.type if not option.choices else "one of " + ", ".join(option.choices)]
     if option.minimum is not None:
         parts.append(f"at least {option.minimum}")
@@ -142,15 +159,15 @@ def traits(option: Option) -> str:
 
 
 _NUMERIC = re.compile(r"[-+]?(?:\.\d|\d)[\d_]*(?:\.[\d_]*)?(?:e[-+]?\d+)?|\d+(?::\d+)+|0[xob][\da-f_]+", re.IGNORECASE)
-"""What some reader of YAML takes for a number."""
+"""Text that a YAML parser may read as a number."""
 
 
 def block(driver: Driver, name: str = "array1", more: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """A back end in our YAML, with `more` options than those of the driver's example."""
+    """A back end's section of the configuration, as YAML: the driver's example, and `more` options."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """Quotes text that looks like a number: 000120001234."""
+        """Quotes text that looks like a number, such as 000120001234."""
 
     def represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _NUMERIC.fullmatch(text) else None)

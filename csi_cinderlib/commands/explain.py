@@ -1,4 +1,4 @@
-"""`csi-cinderlib explain NAMESPACE/CLAIM`: one volume from its claim to the mount, what is wrong with it, and what to do."""
+"""`csi-cinderlib explain NAMESPACE/CLAIM`: shows one volume from its claim to the mount, its faults, and what to do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @options.configuration
 @output.formatted
 def command(given: options.Given, format: output.Format, volume: str) -> int:
-    """0 when nothing is wrong or work is under way, 1 when something is wrong. Raises InvalidRequest: there is no such volume."""
+    """Return 1 if there is a fault, 0 if there is none or work is in progress. Raises InvalidRequest: there is no such volume."""
     from csi_cinderlib.inspection import diagnosis, explaining
     from csi_cinderlib.model import times
 

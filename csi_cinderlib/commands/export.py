@@ -1,4 +1,4 @@
-"""`csi-cinderlib export`: all metadata as JSON, one record a line, for a backup or for another kind of store."""
+"""`csi-cinderlib export`: writes all metadata as JSON, one record per line, for a backup or for another store."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from csi_cinderlib.observe import progress, standard_output
 
 
 @click.command(
-    epilog="FILE must not exist yet, or is - for standard output. Without sealing keys it holds credentials; its mode is 0600."
+    epilog="FILE must not exist; - is standard output. Without sealing keys it contains credentials; its mode is 0600."
 )
 @click.argument("file", type=click.Path())
-@click.option("--skip-corrupt", is_flag=True, help="Leave out records that cannot be read, and name them.")
+@click.option("--skip-corrupt", is_flag=True, help="Skip records that cannot be read, and list them.")
 @options.configuration
 def command(given: options.Given, file: str, skip_corrupt: bool) -> int:
-    """Raises ConfigurationError, StoreUnavailable, OperationPending, and CorruptRecord: a backup that lacks a record is none."""
+    """Raises ConfigurationError, StoreUnavailable, OperationPending, or CorruptRecord, since a backup must not lack records."""
     from csi_cinderlib.app import stores
     from csi_cinderlib.config import live
     from csi_cinderlib.persistence import transfer
@@ -37,6 +37,6 @@ def command(given: options.Given, file: str, skip_corrupt: bool) -> int:
         else:
             done = transfer.export(store, Path(file), sealer=sealer, skip_corrupt=skip_corrupt, progress=shown)
     for kind, id in done.corrupt:
-        output.print_text(f"left out: {kind} {id}", sys.stderr)
+        output.print_text(f"skipped: {kind} {id}", sys.stderr)
     output.print_text(str(done), sys.stderr)
     return 0

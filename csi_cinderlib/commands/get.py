@@ -1,4 +1,4 @@
-"""`csi-cinderlib get KIND [ID|NAME|CLAIM...]`: what the metadata store and the running driver know."""
+"""`csi-cinderlib get KIND [ID|NAME|CLAIM...]`: lists objects from the metadata store and the running driver."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 Rows = Iterator[Mapping[str, Any]]
 UNREADABLE = "unreadable"
 PAGE = 2001
-"""Rows that are read before the first is printed: as many as are sorted, and one."""
+"""Rows that are read before the first is printed: the limit for sorting plus one."""
 
 
 def _nodes(row: Any) -> list[str]:
-    """With the state of an attachment that is not simply there."""
+    """Node names, each with the state of its attachment unless that is available."""
     states = {attachment["node"]: attachment["status"] for attachment in row.get("attachments", ())}
     return [node if state == "available" else f"{node}({state})" for node, state in states.items()]
 
@@ -44,7 +44,7 @@ class _List:
     """One kind of list.
 
     Attributes:
-        filters: the options that it has, of those in _FILTERS.
+        filters: its options, by their keys in _FILTERS.
     """
 
     help: str
@@ -64,8 +64,8 @@ _FILTERS: Mapping[str, tuple[str, str, str]] = {
     "pools": ("--pool", "NAME", "Only in this pool."),
     "statuses": ("--status", "STATUS", f"Only with this status: {', '.join(STATUSES)}."),
     "nodes": ("--node", "NAME", "Only on this node."),
-    "claims": ("--claim", "NAMESPACE/NAME", "Only of this claim."),
-    "namespaces": ("--namespace", "NAME", "Only of claims in this namespace."),
+    "claims": ("--claim", "NAMESPACE/NAME", "Only for this claim."),
+    "namespaces": ("--namespace", "NAME", "Only for claims in this namespace."),
 }
 
 _OF_RECORDS = ("backends", "statuses")
@@ -115,7 +115,7 @@ LISTS: Mapping[str, _List] = {
         ("id", "fibre_channel", "nvme", "has_key", "topology"),
     ),
     "orphans": _List(
-        "List what interrupted calls left unfinished.",
+        "List work that interrupted calls left unfinished.",
         (*_OF_RECORDS, "nodes", "claims", "namespaces"),
         (
             "id",
@@ -135,11 +135,11 @@ LISTS: Mapping[str, _List] = {
 
 @click.group()
 def command() -> None:
-    """One command for each kind."""
+    """Group with one command per kind."""
 
 
 def print_list(kind: str, settings: Settings, format: output.Format, wanted: Filter) -> int:
-    """1 when a record cannot be read. Raises InvalidRequest: nothing is what the words name."""
+    """Print a list. Return 1 if a record cannot be read. Raises InvalidRequest: no object matches the words."""
     listing, unreadable = LISTS[kind], 0
 
     def counted(rows: Rows) -> Rows:
@@ -152,10 +152,12 @@ def print_list(kind: str, settings: Settings, format: output.Format, wanted: Fil
         found = counted(rows(kind, settings, open_store.enter_context(opening.reading(settings)), wanted))
         first = list(islice(found, PAGE))
         if len(first) < PAGE:
-            open_store.close()  # whoever reads the output may take hours, and would hold the store's transaction
+            open_store.close()  # a slow reader of the output must not hold the store's transaction
         if wanted.words and not first:
-            raise InvalidRequest(kind, f"nothing has this id, name or claim: {', '.join(wanted.words)}")
-        nothing = f"no {kind.replace('-', ' ')}" if wanted == type(wanted)() else f"no such {kind.replace('-', ' ')}"
+            raise InvalidRequest(kind, f"no match by id, name or claim for {', '.join(wanted.words)}")
+        nothing = (
+            f"no {kind.replace('-', ' ')}" if wanted == type(wanted)() else f"no matching {kind.replace('-', ' ')}"
+        )
         output.print_rows(chain(first, found), format, columns=listing.columns, wide=listing.wide, nothing=nothing)
     return int(unreadable > 0)
 
@@ -181,8 +183,8 @@ def rows(kind: str, settings: Settings, store: Any, wanted: Filter) -> Rows:
     ordered, is_sorted = lists.oldest_first(listed)
     if not is_sorted:
         output.print_text(
-            f"more than {lists.SORTED} {kind}: in the order of their ids; narrow the list with --backend, --status or "
-            "--namespace to have it by age",
+            f"more than {lists.SORTED} {kind}: sorted by id; narrow the list with --backend, --status or --namespace to "
+            "sort it by age",
             sys.stderr,
         )
     return ordered
@@ -195,7 +197,7 @@ def no_filter() -> Filter:
 
 
 def listing_command(kind: str) -> click.Command:
-    """The command that prints one of LISTS."""
+    """The command for one of LISTS."""
     listing = LISTS[kind]
 
     def callback(given: options.Given, format: output.Format, **values: Any) -> int:
@@ -204,7 +206,7 @@ def listing_command(kind: str) -> click.Command:
         return print_list(kind, options.settings(given), format, Filter(**values))
 
     decorated = options.configuration(output.formatted(callback))
-    decorated = click.option("--error", "troubled", is_flag=True, help="Only what failed.")(decorated)
+    decorated = click.option("--error", "troubled", is_flag=True, help="Only failed objects.")(decorated)
     for name in reversed(listing.filters):
         flag, metavar, help = _FILTERS[name]
         accepted = click.Choice(STATUSES) if name == "statuses" else None

@@ -1,4 +1,4 @@
-"""`csi-cinderlib migrate`: bring the metadata store's tables to this version, where they are not brought there at start."""
+"""`csi-cinderlib migrate`: updates the metadata store's tables to this version, if `serve` does not do so at its start."""
 
 from __future__ import annotations
 

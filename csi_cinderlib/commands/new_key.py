@@ -1,4 +1,4 @@
-"""`csi-cinderlib new-key`: a key that seals secrets, for `sealing_keys` of the configuration."""
+"""`csi-cinderlib new-key`: generates a key for `sealing_keys` in the configuration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from csi_cinderlib.sealing import generate_key
 
 @click.command()
 def command() -> int:
-    """Print it."""
+    """Print a new key."""
     output.print_text(generate_key())
     return 0

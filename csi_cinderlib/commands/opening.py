@@ -1,4 +1,4 @@
-"""Opens the metadata store for commands that only look."""
+"""Opens the metadata store for commands that only read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Store]:
-    """The records, beside a running driver. Changes nothing. Raises ConfigurationError or StoreUnavailable."""
+    """Open the store read-only, also while a driver runs. Raises ConfigurationError or StoreUnavailable."""
     from csi_cinderlib.app import stores
 
     if settings.store.plugin in stores.IN_MEMORY:
@@ -31,21 +31,21 @@ def reading(settings: Settings) -> Iterator[Store]:
 
 @contextmanager
 def registry(settings: Settings, store: Store) -> Iterator[Store | None]:
-    """Where nodes register; None, with a note on standard error, if that cannot be reached from here."""
+    """The store in which nodes register; None, with a message on standard error, if it cannot be reached."""
     from csi_cinderlib.app import stores
 
     with ExitStack() as undo:
         try:
             other = undo.enter_context(stores.node_registry(settings))
         except DriverError as error:
-            output.print_text(f"registered nodes cannot be read: {error}", sys.stderr)
+            output.print_text(f"cannot read the registered nodes: {error}", sys.stderr)
             yield None
             return
         yield other or store
 
 
 def orphans(settings: Settings, store: Store) -> list[dict[str, Any]]:
-    """All that is unfinished."""
+    """All unfinished work."""
     from csi_cinderlib.commands.running_store import RunningStore
     from csi_cinderlib.inspection import lists
 

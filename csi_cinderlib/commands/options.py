@@ -1,4 +1,4 @@
-"""The options that several commands share, and the settings that follow from them."""
+"""Options shared by several commands, and the settings they select."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Callback = Callable[..., int]
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Where the settings are, and what the command line sets beside them."""
+    """The configuration paths and overrides from the command line."""
 
     config: tuple[str, ...]
     overrides: load.Overrides
 
 
 def configuration(callback: Callback) -> Callback:
-    """--config, --state-dir and the logs' options, and those of `service` and `node_name` below it, as one argument `given`."""
+    """Add --config, --state-dir and the log options. They and those of `service` and `node_name` are passed as the argument `given`."""
 
     @functools.wraps(callback)
     def command(**values: Any) -> int:
@@ -55,7 +55,7 @@ def configuration(callback: Callback) -> Callback:
 
 
 def service(callback: Callback) -> Callback:
-    """What only a serving process has; goes below `configuration`."""
+    """Add the options of a serving process. Apply it below `configuration`."""
     for option in (
         _override("node_name", "NAME", "This node's name.", default="the host's name"),
         _override("endpoint", "SOCKET", "unix:///PATH or a path.", default=f"STATE_DIR/{load.SOCKET}"),
@@ -66,7 +66,7 @@ def service(callback: Callback) -> Callback:
 
 
 def node_name(callback: Callback) -> Callback:
-    """Goes below `configuration`."""
+    """Add --node-name. Apply it below `configuration`."""
     return _override("node_name", "NAME", "This node's name.")(callback)
 
 
@@ -75,11 +75,11 @@ _CHOICES = {
     "log_format": ("auto", "json", "text"),
     "log_level": ("debug", "info", "warning", "error"),
 }
-"""For completion. What is wrong is told where the settings are read, since the file and the environment have them as well."""
+"""For completion only. Values are validated with the settings, which also come from files and the environment."""
 
 
 def complete_backend(context: click.Context, _argument: click.Parameter, incomplete: str) -> list[str]:
-    """The names of back ends in the configuration; none if it cannot be read."""
+    """Names of the configured back ends; none if the configuration cannot be read."""
     from csi_cinderlib.config import live
 
     given = Given(context.params.get("config") or (), load.Overrides())
@@ -106,7 +106,7 @@ def _override(name: str, metavar: str, help: str, *, default: str = "") -> Calla
 
 
 def quiet(given: Given) -> Settings:
-    """The settings, with errors alone logged unless the command line or the environment names a level: the file's is that of `serve`."""
+    """The settings with log level error, unless the command line or the environment sets a level. The file's level is for `serve`."""
     found = settings(given)
     level = given.overrides.log_level or os.environ.get(load.VARIABLES["log_level"])
     return found if level else replace(found, log=replace(found.log, level="error"))

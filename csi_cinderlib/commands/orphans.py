@@ -1,4 +1,4 @@
-"""`csi-cinderlib orphans`: list, repair or forget what interrupted calls left unfinished."""
+"""`csi-cinderlib orphans`: lists, repairs or forgets work that interrupted calls left unfinished."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csi_cinderlib.commands import get, opening, options, output
-from csi_cinderlib.errors import DriverError, InvalidRequest
+from csi_cinderlib.errors import DriverError, InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from csi_cinderlib.config.settings import Settings
 
 Row = Mapping[str, Any]
 _ORDER = ("attachment", "snapshot", "group snapshot", "volume")
-"""In which the kinds are repaired: a volume cannot go before what depends on it."""
+"""Order of repair: a volume's dependents come before the volume."""
 
 
 @click.group()
 def command() -> None:
-    """Groups what follows."""
+    """Group of the commands below."""
 
 
 command.add_command(get.listing_command("orphans"), "list")
 
 
 @command.command(
-    short_help="Repair what is unfinished.",
-    help="Finish or undo unfinished work, through the running driver, or in this process while none runs. What the driver did not "
-    "certainly create is left alone. ID is an id or the beginning of one.",
+    short_help="Repair unfinished work.",
+    help="Finish or undo unfinished work, through the running driver or, if none runs, in this process. Objects that the driver may "
+    "not have created are left alone. ID is an id or the beginning of one.",
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="Everything that is listed.")
+@click.option("--all", "everything", is_flag=True, help="Repair everything in the list.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @options.configuration
 def fix(given: options.Given, ids: tuple[str, ...], everything: bool, dry_run: bool, yes: bool) -> int:
-    """0 when all that was asked for is repaired. Raises InvalidRequest: an id is not in the list."""
+    """Return 0 if all selected orphans are repaired. Raises InvalidRequest: an id is not in the list."""
     if bool(ids) == everything:
-        raise InvalidRequest("ID", "give ids, or --all")
+        raise InvalidRequest("ID", "name one or more ids, or use --all")
     settings = options.settings(given)
     with opening.reading(settings) as store:
         listed = list(get.rows("orphans", settings, store, get.no_filter()))
@@ -56,7 +56,7 @@ def fix(given: options.Given, ids: tuple[str, ...], everything: bool, dry_run: b
         return 0
     wanted = [row for row in chosen if row["fix"]]
     if wanted and not (yes or _confirmed(len(wanted))):
-        output.print_text("nothing was done", sys.stderr)
+        output.print_text("nothing done", sys.stderr)
         return 1
     failed = _fix(settings, sorted(wanted, key=lambda row: _ORDER.index(row["kind"])))
     return int(failed or (not everything and len(wanted) < len(chosen)))
@@ -69,14 +69,14 @@ def _find(listed: Sequence[Row], id: str) -> Row:
 
 
 def _confirmed(count: int) -> bool:
-    """On a terminal alone: a program that runs this has made up its mind."""
+    """Ask for confirmation, on a terminal only."""
     if not sys.stdin.isatty():
         return True
-    return click.confirm(f"Repair {count} of them?", err=True)
+    return click.confirm(f"Repair {count} orphans?", err=True)
 
 
 def _fix(settings: Settings, rows: Sequence[Row]) -> bool:
-    """Whether one failed."""
+    """Repair the rows. Returns whether a repair failed."""
     from csi_cinderlib.commands import repairs
 
     failed = False
@@ -87,33 +87,40 @@ def _fix(settings: Settings, rows: Sequence[Row]) -> bool:
             except DriverError as error:
                 problem = str(error)
             failed |= bool(problem)
-            output.print_text(f"{row['kind']} {row['id']}: {problem or 'repaired'}", flush=True)
+            output.print_text(
+                f"{row['kind']} {row['id']}: {f'not repaired: {problem}' if problem else 'repaired'}", flush=True
+            )
     return failed
 
 
 @command.command(
-    short_help="Forget what you have looked at.",
-    help="Forget what failed under ID, after you have looked at the array.",
+    short_help="Forget a failed object.",
+    help="Forget the failed object ID. Check the array first: only the record is removed.",
 )
 @click.argument("id")
 @options.configuration
 def forget(given: options.Given, id: str) -> int:
-    """Raises NotFound or PreconditionFailed when there is nothing to forget."""
+    """Raises InvalidRequest or PreconditionFailed: there is nothing to forget."""
     from csi_cinderlib.commands import repairs
 
-    for forgotten in repairs.forget(options.settings(given), id):
-        output.print_text(f"forgotten: {forgotten}")
+    try:
+        forgotten = repairs.forget(options.settings(given), id)
+    except NotFound as error:
+        raise InvalidRequest(
+            f"orphan {id!r}", "no failed record and no leftover has this id; run `csi-cinderlib orphans list`"
+        ) from error
+    for what in forgotten:
+        output.print_text(f"forgotten: {what}")
     return 0
 
 
 @command.command(
-    short_help="Leave alone what is unfinished in a restored copy.",
-    help="After an older copy of the metadata was restored, and before a controller starts: leave alone on the back ends what is "
-    "unfinished in it.",
+    short_help="Leave unfinished work of a restored copy alone.",
+    help="Leave unfinished work of a restored copy of the metadata alone on the back ends. Run it before a controller starts.",
 )
 @options.configuration
 def restored(given: options.Given) -> int:
-    """0, whether there is anything or not."""
+    """Return 0, also if there is no unfinished work."""
     from csi_cinderlib.commands import repairs
 
     with repairs.records(options.settings(given)) as orphans:

@@ -1,6 +1,6 @@
-"""What commands print: lines, and rows for people and for programs.
+"""Output of commands: lines, and rows for people and programs.
 
-Names and messages come from arrays and from clusters, so what a terminal would act on is shown escaped.
+Names and messages come from arrays and clusters, so terminal control characters are escaped.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Format:
     """How a command prints its rows.
 
     Attributes:
-        columns: those to print, by name; empty for the command's own choice.
-        headers: of a table.
+        columns: names of the columns to print; empty for the default columns.
+        headers: print the header line of a table.
     """
 
     kind: Kind = Kind.TABLE
@@ -49,7 +49,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: the row's value of that name, or what `value` makes of the row."""
+    """A column of a table: the row's value of that name, or the result of `value`."""
 
     name: str
     value: Callable[[Row], object] | None = None
@@ -59,7 +59,7 @@ class Column:
 
 
 def formatted(callback: Callable[..., int]) -> Callable[..., int]:
-    """--output, --columns and --no-headers, as one argument `format`."""
+    """Add --output, --columns and --no-headers, passed as the argument `format`."""
 
     @functools.wraps(callback)
     def command(**values: Any) -> int:
@@ -69,14 +69,14 @@ def formatted(callback: Callable[..., int]) -> Callable[..., int]:
 
     for option in (
         click.option("--no-headers", is_flag=True, help="Print a table without its header line."),
-        click.option("--columns", metavar="NAMES", help="Print only these columns: names separated by commas."),
+        click.option("--columns", metavar="NAMES", help="Print only these columns (names separated by commas)."),
         click.option(
             "-o",
             "--output",
             type=click.Choice([kind.value for kind in Kind]),
             default=Kind.TABLE.value,
             metavar="FORMAT",
-            help="table, wide (all columns), name (one name a line), json or yaml (all fields, as one list). [default: table]",
+            help="table, wide (all columns), name (one name per line), json or yaml (all fields, as one list). [default: table]",
         ),
     ):
         option(command)
@@ -90,13 +90,13 @@ def print_text(text: str, file: IO[str] | None = None, *, end: str = "\n", flush
 
 
 def flush() -> None:
-    """What has been printed reaches its reader."""
+    """Flush standard output."""
     with standard_output.named():
         sys.stdout.flush()
 
 
 def print_object(value: Mapping[str, object], format: Format) -> None:
-    """One object as YAML, or else as JSON."""
+    """Print one object, as YAML or JSON."""
     print_text(_yaml(dict(value)) if format.kind is Kind.YAML else _json(dict(value)))
 
 
@@ -108,13 +108,14 @@ def print_rows(
     wide: Sequence[str | Column] = (),
     nothing: str,
 ) -> None:
-    """Print rows as they come: any number takes the memory of one chunk of a table.
+    """Print rows as they arrive, in the memory of one chunk of a table.
 
     Args:
-        rows: all fields of each; JSON and YAML show all of them.
-        columns: of a table, the most important first. The first is the row's name. The last is free text, which may be cut on a terminal.
+        rows: rows with all fields; JSON and YAML show all of them.
+        columns: columns of a table, most important first. The first is the row's name. The last is free text, which may be cut on a
+            terminal.
         wide: more columns for `wide` and for `--columns`.
-        nothing: what is said on standard error in place of an empty table: "no volumes".
+        nothing: message on standard error for an empty table, such as "no volumes".
 
     Raises:
         InvalidRequest: there is no such column.
@@ -151,7 +152,7 @@ def _narrowed(rows: Iterable[Row], columns: Sequence[Column]) -> Iterator[dict[s
 
 
 def _print_json(rows: Iterator[dict[str, object]]) -> None:
-    """An array, one object a line."""
+    """Print an array, one object per line."""
     first = next(rows, None)
     if first is None:
         print_text("[]")
@@ -180,7 +181,7 @@ def _json(value: object) -> str:
 def _yaml(value: object) -> str:
     import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where PyYAML has it
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, but optional in PyYAML
     how: dict[str, Any] = {"Dumper": dumper, "sort_keys": False, "default_flow_style": False, "width": 100}
     plain = json.loads(json.dumps(value, default=_plain))
     text: str = yaml.dump(plain, allow_unicode=True, **how)
@@ -188,12 +189,12 @@ def _yaml(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """What JSON has in place of other types."""
+    """A JSON type for a value of another type."""
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _is_shown(text: str) -> bool:
-    """Without what a terminal acts on, and in the output's encoding."""
+    """Whether the text has no control characters and fits the output's encoding."""
     return text.isprintable() and (text.isascii() or sys.stdout.encoding.lower() in ("utf-8", "utf8"))
 
 
@@ -211,7 +212,7 @@ def _print_table(rows: Iterable[Row], columns: Sequence[Column], format: Format,
 
 
 def _terminal() -> int | None:
-    """The width of the terminal on standard output."""
+    """Width of the terminal on standard output; None if it is not a terminal."""
     if not sys.stdout.isatty():
         return None
     import shutil
@@ -220,7 +221,7 @@ def _terminal() -> int | None:
 
 
 def _cell(value: object) -> str:
-    """A value in a table: on one line."""
+    """A value as one line of text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -230,10 +231,10 @@ def _cell(value: object) -> str:
 
 
 def _visible(character: str) -> str:
-    """Also characters that reorder or break a line."""
+    """Escape a character that is not printable, or that reorders or breaks a line."""
     return character if character.isprintable() else json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
 
 
 def moment(text: str) -> str:
-    """A record's time without fractions of a second."""
+    """A record's time, in whole seconds."""
     return f"{text.partition('.')[0]}Z" if "." in text else text

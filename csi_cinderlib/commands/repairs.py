@@ -1,4 +1,4 @@
-"""How unfinished work is repaired or forgotten: by the running driver, or in this process while none runs."""
+"""Repairs or forgets unfinished work, through the running driver or, if none runs, in this process."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from csi_cinderlib.provisioning.orphans import Orphans
 
 SECONDS = 600.0
-"""For a driver to delete an object."""
+"""Time limit for a driver to delete an object."""
 
 
 @contextmanager
 def opened(settings: Settings, backends: Collection[str]) -> Iterator[Callable[[str], str]]:
-    """What repairs the orphan of an id and answers why that failed, "" if it did not.
+    """Yields a function that repairs the orphan with an id and returns the error, or "".
 
     Raises:
         what `running.request` and `app.repairing.repairing` raise.
@@ -36,7 +36,7 @@ def opened(settings: Settings, backends: Collection[str]) -> Iterator[Callable[[
 
 
 def forget(settings: Settings, id: str) -> list[str]:
-    """What was forgotten."""
+    """Forget failed objects with that id and return their descriptions."""
     if controller_runs(settings):
         return list(_post(settings, id, "forget", running.SECONDS)["forgotten"])
     with records(settings) as orphans:
@@ -45,7 +45,7 @@ def forget(settings: Settings, id: str) -> list[str]:
 
 @contextmanager
 def records(settings: Settings) -> Iterator[Orphans]:
-    """For changes of records alone, in this process."""
+    """Opens the records in this process. No back end is set up."""
     from csi_cinderlib.app import stores
     from csi_cinderlib.concurrency import KeyedLocks
     from csi_cinderlib.lifecycle.registry import Backends
@@ -56,7 +56,7 @@ def records(settings: Settings) -> Iterator[Orphans]:
 
 
 def controller_runs(settings: Settings) -> bool:
-    """Whether a controller uses this state directory. Raises Silent: it does not answer."""
+    """Whether a controller uses this state directory. Raises Silent or NotOurs."""
     try:
         return bool(running.request(settings, "GET", "/status")["mode"] != "node")
     except running.NotRunning:

@@ -1,4 +1,4 @@
-"""`csi-cinderlib rotate-node-key`: a new key for this node, taken up by the process that serves it."""
+"""`csi-cinderlib rotate-node-key`: creates a new key for this node, which the running process then uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option(
     "--forget-old",
     is_flag=True,
-    help="Remove all keys but the newest instead: connections that are encrypted to them cannot be staged again.",
+    help="Remove all keys except the newest. Connections encrypted for the removed keys can no longer be staged.",
 )
 @options.configuration
 @options.node_name
@@ -28,12 +28,12 @@ def command(given: options.Given, forget_old: bool) -> int:
 
     settings = options.settings(given)
     if not settings.node_name:
-        raise ConfigurationError("node_name", "is required; give --node-name or CINDERLIB_NODE_NAME")
+        raise ConfigurationError("node_name", "must be set; use --node-name or CINDERLIB_NODE_NAME")
     keys = OwnKeys(settings.state_dir, settings.node_name)
     if not keys.read():
         raise ConfigurationError(
             "state_dir",
-            f"{settings.state_dir} holds no key of node {keys.node!r}; the node makes one when it registers",
+            f"{settings.state_dir} has no key for node {keys.node!r}; the node creates one when it registers",
         )
     with progress.shown("changing the keys"):  # another process may be changing them
         message = _forget_old(keys) if forget_old else _add(keys)

@@ -1,9 +1,10 @@
-"""Asks the process that runs with a state directory, over its administration socket."""
+"""Sends requests to the process that runs with a state directory, over its administration socket."""
 
 from __future__ import annotations
 
 import json
 import socket
+import stat
 import struct
 from collections.abc import Mapping
 from contextlib import closing
@@ -15,19 +16,19 @@ from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.errors import DriverError, HostError, InvalidRequest
 
 SECONDS = 10.0
-"""For a request that only looks at memory."""
+"""Default timeout, for requests that only read memory."""
 _CREDENTIALS = struct.Struct("3i")
-"""struct ucred: the process, its user and its group."""
+"""struct ucred: process, user and group."""
 _BAD_INPUT = frozenset({400, 404, 405})
 
 
 class NotRunning(InvalidRequest):
-    """No process runs with that state directory: there is nothing to look at."""
+    """No process runs with that state directory."""
 
     def __init__(self, directory: Path) -> None:
         DriverError.__init__(
             self,
-            f"no driver is running with state directory {directory}; start it, or name another one by --config or --state-dir",
+            f"no driver is running with state directory {directory}; start one, or select another directory with --config or --state-dir",
         )
 
 
@@ -35,7 +36,7 @@ class Silent(HostError):
     """The process does not answer.
 
     Attributes:
-        pid: of the process that listens; 0 where it is not known.
+        pid: the process that listens; 0 if unknown.
     """
 
     def __init__(self, directory: Path, problem: str, pid: int = 0) -> None:
@@ -44,11 +45,18 @@ class Silent(HostError):
         self.pid = pid
 
 
+class NotOurs(HostError):
+    """Something other than a driver's socket has the socket's name."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} {problem}; remove it and restart the driver, which creates its socket at the start")
+
+
 class Refused(DriverError):
-    """The process answered that it cannot do that now.
+    """The process refused the request in its current state.
 
     Args:
-        status: HTTP's.
+        status: the HTTP status.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -57,7 +65,7 @@ class Refused(DriverError):
 
 
 class NotAccepted(InvalidRequest):
-    """The process answered that it was asked for something wrong."""
+    """The process rejected the request as wrong."""
 
     def __init__(self, status: int, message: str) -> None:
         DriverError.__init__(self, message)
@@ -67,17 +75,18 @@ class NotAccepted(InvalidRequest):
 def request(
     settings: Settings, method: str, path: str, body: Mapping[str, object] | None = None, *, patience: float = SECONDS
 ) -> dict[str, Any]:
-    """What the process answers.
+    """Send a request and return the process's answer.
 
     Args:
-        path: with its query; names in it quoted (`urllib.parse.quote(name, safe="")`).
+        path: path with its query; names in it are quoted (`urllib.parse.quote(name, safe="")`).
         patience: seconds for the answer.
 
     Raises:
         NotRunning: no process runs with the settings' state directory.
-        Silent: it does not answer, or this user may not ask it.
-        NotAccepted: there is no such object, or something is wrong with the request.
-        Refused: it cannot do that now.
+        Silent: it does not answer, or this user may not connect.
+        NotOurs: the socket's name belongs to another file, or to a socket of another program.
+        NotAccepted: there is no such object, or the request is wrong.
+        Refused: the process cannot do that now.
     """
     directory = settings.state_dir
     connection = _connected(directory, patience)
@@ -88,8 +97,10 @@ def request(
         answer = json.loads(data)
     except TimeoutError:
         raise Silent(directory, f"did not answer within {patience:.0f} s", pid) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise Silent(directory, f"broke off its answer ({type(error).__name__})", pid) from None
+    except ValueError:
+        raise NotOurs(directory / admin.FILE, f"is not the socket of a driver (listener: process {pid})") from None
     if status == 200:
         return dict(answer)
     kind = NotAccepted if status in _BAD_INPUT else Refused
@@ -104,12 +115,23 @@ def _connected(directory: Path, patience: float) -> socket.socket:
             connection.connect(where)
     except OSError as error:
         connection.close()
+        if kind := _other_kind(directory / admin.FILE):
+            raise NotOurs(directory / admin.FILE, f"is {kind}, not a socket") from None
         if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
             raise NotRunning(directory) from None
         if isinstance(error, BlockingIOError):  # a unix socket whose queue is full
             raise Silent(directory, "does not accept connections") from None
-        raise Silent(directory, f"cannot be asked: {error.strerror or error}") from None
+        raise Silent(directory, f"cannot be reached: {error.strerror or error}") from None
     return connection
+
+
+def _other_kind(path: Path) -> str:
+    """Kind of the file at the socket's path; "" for a socket, or no file."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISSOCK(mode) else "a directory" if stat.S_ISDIR(mode) else "a file"
 
 
 def _peer(connection: socket.socket) -> int:
@@ -120,8 +142,8 @@ def _peer(connection: socket.socket) -> int:
 def _exchange(
     connection: socket.socket, method: str, path: str, body: Mapping[str, object] | None
 ) -> tuple[int, bytes]:
-    """HTTP's status and the answer's body. Raises OSError, ValueError."""
-    from http.client import HTTPConnection, HTTPException
+    """The HTTP status and body. Raises OSError if the answer breaks off, ValueError if it is not HTTP."""
+    from http.client import HTTPConnection, HTTPException, IncompleteRead, RemoteDisconnected
 
     client = HTTPConnection("localhost")
     client.sock = connection
@@ -134,6 +156,8 @@ def _exchange(
         )
         response = client.getresponse()
         return response.status, response.read()
+    except (IncompleteRead, RemoteDisconnected) as error:
+        raise ConnectionResetError(str(error)) from error
     except HTTPException as error:
         raise ValueError(f"no HTTP answer: {error!r}") from error
     finally:

@@ -1,4 +1,4 @@
-"""The records of a running driver, read over its administration socket: of a store that no other process can see."""
+"""Records of a running driver whose store is in memory, read over its administration socket."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from csi_cinderlib.config.settings import Settings
 
 MOST = 500
-"""Records of one answer: `app.record_routes.MOST`."""
+"""Maximum number of records in one answer: `app.record_routes.MOST`."""
 
 
 class RunningStore:
-    """See `persistence.api.Store`; for reading. Records come without their secrets."""
+    """A read-only `persistence.api.Store`. Records have no secrets."""
 
     traits = Traits(durable=False, shared=True)
 
@@ -46,11 +46,11 @@ class RunningStore:
         return Page(tuple(_record(kind, item) for item in found["records"]), found["next"], tuple(found["corrupt"]))
 
     def orphans(self) -> list[dict[str, Any]]:
-        """The rows of `provisioning.orphans.Orphan`."""
+        """Rows of `provisioning.orphans.Orphan`."""
         return list(self._ask("/orphans")["orphans"])
 
     def close(self) -> None:
-        """Each request has a connection of its own."""
+        """Does nothing: each request has its own connection."""
 
     def _ask(self, path: str) -> dict[str, Any]:
         return running.request(self._settings, "GET", path)

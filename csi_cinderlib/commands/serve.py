@@ -1,4 +1,4 @@
-"""`csi-cinderlib serve`: the driver, until it is stopped."""
+"""`csi-cinderlib serve`: runs the driver until it is stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from contextlib import nullcontext
 
 import click
 
-from csi_cinderlib.app import signals
 from csi_cinderlib.commands import options
 from csi_cinderlib.concurrency import without
 from csi_cinderlib.config.settings import Mode, Settings
@@ -21,26 +20,25 @@ from csi_cinderlib.host import dumps
 @options.configuration
 @options.service
 def command(given: options.Given) -> int:
-    """Does not return unless the settings are wrong."""
-    signals.hold_back()
+    """Runs the driver and exits with its code. Returns only if the settings are wrong."""
     dumps.forbid()  # before the first password is read
-    gc.disable()  # imports make much and free little; whatever serves turns it on again
+    gc.disable()  # imports allocate many objects and free few; the serving code enables it again
     try:
         code = _serve(options.settings(given), lambda: options.settings(given))
     finally:
         gc.enable()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(code)  # everything is closed; taking Cinder's modules apart would only cost a second
+    os._exit(code)  # everything is closed; unloading Cinder's modules would take a second
 
 
 def _serve(settings: Settings, reread: Callable[[], Settings]) -> int:
-    # A forked child runs one program and nothing of gRPC, whose fork handlers abort one child in sixty (grpcio 1.85).
+    # A forked child only executes a program and does not use gRPC, whose fork handlers abort one child in sixty (grpcio 1.85).
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    # asyncio comes with gRPC, and takes OpenSSL along if it can: 4 MB on every node, for a server on a unix socket.
-    # Whoever asks for ssl later gets it.
+    # gRPC imports asyncio, which imports ssl if available: 4 MB on every node for a server on a unix socket.
+    # Later imports of ssl work.
     with without("ssl") if settings.mode is Mode.NODE else nullcontext():
-        import grpc  # noqa: F401  # here, where ssl is out of reach
+        import grpc  # noqa: F401  # imported here without ssl
     from csi_cinderlib.app.serve import serve
 
     return serve(settings, reread)

@@ -1,4 +1,4 @@
-"""`csi-cinderlib support-bundle`: one file with what a person needs who is to find out what is wrong."""
+"""`csi-cinderlib support-bundle`: writes diagnostics of the driver and its host to one file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANIFEST = "MANIFEST.json"
 PARTS = bundle_parts.PARTS + bundle_cluster.PARTS
 
 
-@click.command(help="Collect what support needs, without secrets, in one file.")
+@click.command(help="Collect diagnostics for support in one file, without secrets.")
 @click.option(
     "-o",
     "--output",
@@ -31,13 +31,13 @@ PARTS = bundle_parts.PARTS + bundle_cluster.PARTS
     type=click.Path(),
     help="The file; - is standard output. [default: csi-cinderlib-support-HOST-TIME.tar.gz]",
 )
-@click.option("--list", "only_list", is_flag=True, help="Print what the file would contain, and make none.")
+@click.option("--list", "only_list", is_flag=True, help="List the parts of the bundle; do not create it.")
 @options.configuration
 def command(given: options.Given, path: str | None, only_list: bool) -> int:
-    """0 once the file is whole, whatever could be collected. Raises InvalidRequest, HostError."""
+    """Return 0 once the file is complete, even if parts of it failed. Raises InvalidRequest, HostError."""
     if only_list:
         rows = [{"name": part.name, "content": part.what} for part in PARTS]
-        rows.append({"name": MANIFEST, "content": "What became of each of these: ok, absent or failed, and why"})
+        rows.append({"name": MANIFEST, "content": "Status of each part: ok, absent or failed, with the reason"})
         output.print_rows(rows, output.Format(), columns=["name", "content"], nothing="")
         return 0
     return _write(given, path)
@@ -45,6 +45,12 @@ def command(given: options.Given, path: str | None, only_list: bool) -> int:
 
 def _write(given: options.Given, path: str | None) -> int:
     source = _source(given)
+    if source.trouble:
+        output.print_text(
+            f"cannot read the configuration: {redact.text(source.trouble)}\n"
+            f"the bundle covers state directory {source.settings.state_dir} and no back end; --state-dir selects another directory",
+            sys.stderr,
+        )
     redact.hide_in_process(bundle.secrets(source))
     name = f"csi-cinderlib-support-{socket.gethostname()}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     path = path or f"{name}.tar.gz"
@@ -56,16 +62,21 @@ def _write(given: options.Given, path: str | None) -> int:
 
 
 def _collected(source: bundle.Source, name: str) -> bytes:
-    """The archive. Tells on standard error what became of each part."""
-    made, done = archive.Archive(name), []
+    """The archive. Prints the status of each part on standard error."""
+    bundled, done = archive.Archive(name), []
     for part in PARTS:
         collected, data = bundle.collect(part, source)
-        made.add(part.name, data)
+        bundled.add(part.name, data)
         done.append(asdict(collected))
         reason = f": {collected.reason}" if collected.reason else ""
         output.print_text(f"{collected.status:<7} {part.name}{reason}", sys.stderr, flush=True)
-    made.add_json(MANIFEST, {"version": __version__, "created": name.rpartition("-")[2], "parts": done})
-    return made.finish()
+    head = {
+        "version": __version__,
+        "created": name.rpartition("-")[2],
+        "state_directory": str(source.settings.state_dir),
+    }
+    bundled.add_json(MANIFEST, {**head, "problem": redact.text(source.trouble), "parts": done})
+    return bundled.finish()
 
 
 def _source(given: options.Given) -> bundle.Source:
@@ -74,6 +85,6 @@ def _source(given: options.Given) -> bundle.Source:
         words += ("--state-dir", str(given.overrides.state_dir))
     try:
         return bundle.Source(options.settings(given), "", words)
-    except DriverError as error:  # a wrong configuration may be the very thing that is to be looked at
+    except DriverError as error:  # a bundle is also needed to diagnose a wrong configuration
         directory = given.overrides.state_dir or os.environ.get(load.VARIABLES["state_dir"]) or load.DEFAULT_STATE_DIR
         return bundle.Source(Settings(state_dir=Path(directory)), str(error), words)

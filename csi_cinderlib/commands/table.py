@@ -1,4 +1,4 @@
-"""Tables of text: aligned, and fitted to a terminal's width."""
+"""Text tables, aligned and fitted to a terminal's width."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 CHUNK = 1000
-"""Rows that are aligned at one time; what comes later makes columns wider, not narrower."""
+"""Rows that are aligned together. Later rows can only widen columns."""
 GAP = "  "
 SHORTEST, LEAST = 24, 8
-"""Cells that the last column keeps on a narrow terminal: while there are others to leave out, and else."""
+"""Minimum width of the last column on a narrow terminal, in cells: while other columns can be hidden, and otherwise."""
 CUT = "…"
 
 Cells = Sequence[str]
@@ -18,12 +18,12 @@ Cells = Sequence[str]
 
 @dataclass(slots=True)
 class Table:
-    """Aligns rows as they come.
+    """Aligns rows as they arrive.
 
     Attributes:
-        limit: the terminal's width in cells, or None for all columns in full. What does not fit is taken from the last column, and then
-            columns before it are left out, from the right. The first always stays.
-        hidden: the columns left out, once the first line is made.
+        limit: the terminal's width in cells, or None for full columns. If rows do not fit, the last column is cut first, then the
+            columns before it are hidden, from the right. The first column is always shown.
+        hidden: the hidden columns, set once the first line is formatted.
     """
 
     names: Cells
@@ -50,7 +50,7 @@ class Table:
 
 
 def _fitting(widths: Sequence[int], limit: int | None) -> list[int]:
-    """The columns that are shown."""
+    """Indices of the columns to show."""
     kept = list(range(len(widths)))
     if limit is None:
         return kept
@@ -60,7 +60,7 @@ def _fitting(widths: Sequence[int], limit: int | None) -> list[int]:
 
 
 def _last(widths: Sequence[int], limit: int) -> int:
-    """What remains for the last column."""
+    """Width that remains for the last column."""
     return min(widths[-1], limit - sum(widths[:-1]) - len(GAP) * (len(widths) - 1))
 
 
@@ -84,7 +84,7 @@ def _widths(rows: Sequence[Cells], least: Sequence[int]) -> list[int]:
 
 
 def cells(text: str) -> int:
-    """How many cells of a terminal the text takes."""
+    """Width of the text in terminal cells."""
     if text.isascii():
         return len(text)
     import unicodedata

@@ -69,6 +69,15 @@ def driver(path: str) -> Former | None:
     return _former(*entry) if entry else None
 
 
+def driver_named(name: str) -> tuple[str, Former] | None:
+    """A moved or removed driver by its class path or its class alone, in any case: its former path and what became of it."""
+    if became := driver(name):
+        return name, became
+    found = [path for path in _table()["drivers"] if name.lower() in (path.lower(), path.rpartition(".")[2].lower())]
+    fates = {entry for path in found if (entry := driver(path))}
+    return (found[0], fates.pop()) if len(fates) == 1 else None
+
+
 def likely_drivers(name: str, *, limit: int = 3) -> list[str]:
     """Class paths of today that a short name such as `lvm`, `Pure iSCSI` or `HPE3PARFCDriver` may mean, the likeliest first."""
     import difflib  # only a mistake pays for it

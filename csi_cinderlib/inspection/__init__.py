@@ -1,1 +1,1 @@
-"""What operators see of records, back ends, nodes and this host. Reads only."""
+"""Views of records, back ends, nodes and this host for operators. Reads only."""

@@ -1,4 +1,4 @@
-"""The volume as Kubernetes sees it: claim, PersistentVolume, VolumeAttachments, pods and events. Reads only."""
+"""A volume's Kubernetes objects: claim, PersistentVolume, VolumeAttachments, pods and events. Reads only."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from csi_cinderlib.persistence.kubernetes.rest import ApiError, Client
 
 Json = dict[str, Any]
 WARNINGS = 3
-"""Events that are told."""
+"""Maximum number of events that are shown."""
 
 
 def is_expected(settings: Settings, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether these volumes may be a cluster's: else nobody misses its view."""
+    """Whether the volumes may belong to a cluster. If not, a missing cluster is not reported."""
     in_kubernetes = settings.kubernetes or settings.store.plugin == "kubernetes"
     return in_kubernetes or bool(environment.get("KUBECONFIG") or environment.get("KUBERNETES_SERVICE_HOST"))
 
 
 def reach(settings: Settings, environment: Mapping[str, str] = os.environ) -> Client:
-    """The cluster of the metadata store, of this pod, or of KUBECONFIG.
+    """Client for the cluster of the metadata store, of KUBECONFIG, or of this pod.
 
     Raises:
-        ConfigurationError: there is none, or its kubeconfig cannot be used.
+        ConfigurationError: there is no cluster, or its kubeconfig is not usable.
     """
     if settings.store.plugin == "kubernetes" and settings.store.options.get("kubeconfig"):
         return Client(access({"kubeconfig": settings.store.options["kubeconfig"]}), connections=1)
@@ -42,10 +42,10 @@ def reach(settings: Settings, environment: Mapping[str, str] = os.environ) -> Cl
 
 
 class ClusterView:
-    """One look.
+    """Reads the objects of one volume.
 
     Attributes:
-        unseen: each kind of object that could not be read, and why.
+        unseen: the kinds of objects that could not be read, with the reason.
     """
 
     def __init__(self, client: Client) -> None:
@@ -53,7 +53,7 @@ class ClusterView:
         self.unseen: dict[str, str] = {}
 
     def claim(self, namespace: str, name: str) -> Claim | None:
-        """One that does not exist has no phase; None when it cannot be seen."""
+        """The claim, without a phase if it does not exist; None if it cannot be read."""
         found = self._get("claim", _path("/api/v1/namespaces", namespace, "persistentvolumeclaims", name))
         if found is None:
             return None
@@ -76,7 +76,7 @@ class ClusterView:
         return _pv(found) if found else None
 
     def pv_of_handle(self, driver: str, handle: str) -> PersistentVolume | None:
-        """Among all; for a volume that is known by its id alone."""
+        """The PersistentVolume with a volume handle, for a volume of which only the id is known."""
         for item in self._list("PersistentVolumes", "/api/v1/persistentvolumes"):
             found = _pv(item)
             if (found.driver, found.handle) == (driver, handle):
@@ -90,7 +90,7 @@ class ClusterView:
         )
 
     def _pods(self, namespace: str, claim: str) -> dict[str, str]:
-        """That use the claim, and on which node each is."""
+        """Pods that use the claim, with their nodes."""
         return {
             item["metadata"]["name"]: str(item["spec"].get("nodeName", ""))
             for item in self._list("pods", _path("/api/v1/namespaces", namespace, "pods"))
@@ -109,8 +109,8 @@ class ClusterView:
             if item.get("involvedObject", {}).get("name") in names
         ]
         found.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""), reverse=True)
-        told = dict.fromkeys(" ".join(str(item.get("message", "")).split()) for item in found)
-        return tuple(told)[:WARNINGS]
+        messages = dict.fromkeys(" ".join(str(item.get("message", "")).split()) for item in found)
+        return tuple(messages)[:WARNINGS]
 
     def _list(self, kind: str, path: str, query: Mapping[str, str] | None = None) -> Iterator[Json]:
         going_on: dict[str, str] = {}
@@ -124,7 +124,7 @@ class ClusterView:
             going_on = {"continue": token}
 
     def _get(self, kind: str, path: str, query: Mapping[str, str] | None = None) -> Json | None:
-        """{} for what does not exist; None for what cannot be seen."""
+        """An object; {} if it does not exist, None if it cannot be read."""
         try:
             return self._client.get(path, **(query or {}))
         except ApiError as error:
@@ -137,7 +137,7 @@ class ClusterView:
 
 
 def _path(root: str, *words: str) -> str:
-    """What an operator typed stays one word of the path."""
+    """Build a path. Each word is quoted, so that it stays one path segment."""
     return "/".join((root, *map(_quoted, words)))
 
 

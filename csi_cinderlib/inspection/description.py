@@ -1,4 +1,4 @@
-"""One object with everything that belongs to it: what `csi-cinderlib describe` prints."""
+"""One object with its related objects, as `csi-cinderlib describe` prints it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS: Mapping[str, type[Record]] = {
     "group-snapshot": GroupSnapshot,
     "attachment": Attachment,
 }
-"""Records that can be described, by the word for one."""
+"""Record types that can be described, by their names on the command line."""
 
 _GIB = ("size", "target_size")
 
@@ -42,8 +42,8 @@ class Description:
     """One object.
 
     Attributes:
-        fields: of the object, in the order in which to print them; without secrets.
-        related: what belongs to it, by a title each.
+        fields: the object's fields without secrets, in print order.
+        related: related objects by title.
     """
 
     kind: str
@@ -59,8 +59,8 @@ class Description:
 
 
 def matching(store: Store, kind: type[Record], word: str, now: datetime) -> list[Row]:
-    """The rows of a kind that a word means: the one with exactly that id, else those whose id begins so, or of that name or claim."""
-    with suppress(NotFound, CorruptRecord, InvalidRequest):  # most ask for an id, and then not all records need be read
+    """Rows that match a word: the row with exactly that id, otherwise those with an id prefix, name or claim equal to it."""
+    with suppress(NotFound, CorruptRecord, InvalidRequest):  # the usual case: an id needs no scan of all records
         record: Any = store.get(kind, word)  # type: ignore[type-var]  # mypy cannot bind R to a union
         return [{"id": record.id}]
     listed = list(_LISTS[kind](store, lists.Filter(words=(word,)), now))
@@ -81,7 +81,7 @@ def describe(store: Store, kind: Any, id: str, now: datetime) -> Description:
 
 
 def plain(record: Any) -> Row:
-    """Every field as plain data, secrets left out. What drivers keep is hidden where its key says that it is secret."""
+    """All fields as plain data without secrets. Drivers' own data is redacted by key."""
     shown: Row = {}
     for item in fields(record):
         if item.metadata.get("secret") or item.name == "unknown":
@@ -133,7 +133,7 @@ def _source(store: Store, volume: Volume, now: datetime) -> list[Row]:
 
 
 def _copies(store: Store, kind: SourceKind, id: str, now: datetime) -> list[Row]:
-    """Volumes that were made from it, by what their records say."""
+    """Volumes created from this source, according to their records."""
     return [
         rows.volume_row(record, (), now)
         for record in walk(store, Volume)
@@ -143,7 +143,7 @@ def _copies(store: Store, kind: SourceKind, id: str, now: datetime) -> list[Row]
 
 
 def _found(store: Store, kind: Any, id: str, now: datetime) -> list[Row]:
-    """The row of one record; of one that is gone, or cannot be read, that alone."""
+    """The row of one record. For a missing or unreadable record, the row only has the id and that status."""
     if not id:
         return []
     try:

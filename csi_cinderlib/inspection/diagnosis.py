@@ -1,7 +1,7 @@
-"""What is wrong with a volume and what to do next, from what was seen of it. Pure.
+"""Diagnoses a volume's faults from its observed state, with the next step for each. No I/O.
 
-Each rule looks for one fault. They stand in the order in which an operator should deal with the faults: a back end that is down explains
-most of what follows.
+Each rule finds faults of one part. The rules are in the order in which an operator should handle the faults: a back end that is down
+explains most of the others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from csi_cinderlib.model.records import Attachment, Status
 from csi_cinderlib.pages import ERRORS_PAGE, ORPHAN_PAGE
 
 LONG = timedelta(minutes=5)
-"""After which an attachment under way is worth a look: the attacher retries at least that often."""
+"""Age at which an unfinished attachment is reported. The attacher retries at least this often."""
 _WORKING = frozenset({"running", "live"})
 _ROOM = re.compile(
     r"no space|not enough (free )?(space|capacity)|insufficient (free )?(space|capacity)|RESOURCE_EXHAUSTED|"
@@ -38,9 +38,9 @@ class Diagnosis:
 
     Attributes:
         code: a stable name for programs.
-        finding: what is the matter, as a sentence.
+        finding: the fault, as a sentence.
         next_step: what to do.
-        waiting: nothing is wrong yet: work is under way.
+        waiting: no fault yet: work is in progress.
     """
 
     code: str
@@ -50,7 +50,7 @@ class Diagnosis:
 
 
 def diagnose(seen: Observed) -> tuple[Diagnosis, ...]:
-    """What is wrong, the most important first; one that says so if nothing is."""
+    """The faults, most important first; a single diagnosis without a fault if there are none."""
     found = tuple(diagnosis for rule in RULES for diagnosis in rule(seen))
     return found or (_healthy(seen),)
 
@@ -59,9 +59,9 @@ def _healthy(seen: Observed) -> Diagnosis:
     if seen.unseen:
         parts = ", ".join(seen.unseen)
         return Diagnosis(
-            "nothing-found", "No fault was found in what can be seen from here.", f"These parts were not seen: {parts}."
+            "nothing-found", "No fault was found in the visible parts.", f"These parts were not seen: {parts}."
         )
-    return Diagnosis("healthy", "No fault was found.", "Nothing needs to be done.")
+    return Diagnosis("healthy", "No fault was found.", "No action is needed.")
 
 
 def _backend(seen: Observed) -> Iterator[Diagnosis]:
@@ -71,14 +71,14 @@ def _backend(seen: Observed) -> Iterator[Diagnosis]:
     if backend.state == "not configured":
         yield Diagnosis(
             "backend-not-configured",
-            f"Back end {backend.name!r} is not configured any more.",
-            "Put its section back into the configuration; its volumes can be neither attached nor deleted without it.",
+            f"Back end {backend.name!r} is no longer configured.",
+            "Restore its section in the configuration. Without it, its volumes cannot be attached or deleted.",
         )
         return
     yield Diagnosis(
         "backend-down",
         f"Back end {backend.name!r} is not ready{_because(backend.reason)}.",
-        "Correct what the reason names; the driver tries again by itself. `csi-cinderlib check` tests the connection, and "
+        "Fix the reported cause; the driver retries automatically. `csi-cinderlib check` tests the connection. "
         f"`csi-cinderlib backends restart {backend.name}` ends a driver that hangs.",
     )
 
@@ -96,13 +96,13 @@ def _claim_is_pending(seen: Observed) -> Iterator[Diagnosis]:
             "no-pool-fits",
             f"No pool has room for claim {claim.namespace}/{claim.name} ({claim.size}){_because(reason)}.",
             "Compare `csi-cinderlib get backends` with the size and the parameters of StorageClass "
-            f"{claim.storage_class!r}: free space, extend the pool, or change the class.",
+            f"{claim.storage_class!r}: free up space, extend the pool, or change the class.",
         )
     elif claim.warnings:
         yield Diagnosis(
             "provisioning-fails",
             f"Claim {claim.namespace}/{claim.name} cannot be provisioned: {claim.warnings[0]}",
-            "Correct what the message names; the provisioner tries again by itself.",
+            "Fix the reported cause; the provisioner retries automatically.",
         )
     else:
         yield Diagnosis(
@@ -118,8 +118,8 @@ def _record_is_missing(seen: Observed) -> Iterator[Diagnosis]:
     if seen.record_problem:
         yield Diagnosis(
             "record-unreadable",
-            f"The record of the volume cannot be read: {seen.record_problem}.",
-            "Restore it from an export; until then the volume can be neither attached nor deleted.",
+            f"The volume's record cannot be read: {seen.record_problem}.",
+            "Restore it from an export. Until then, the volume cannot be attached or deleted.",
         )
     pv = seen.pv
     if pv is None or seen.record is not None or seen.record_problem or "store" in seen.unseen:
@@ -127,14 +127,14 @@ def _record_is_missing(seen: Observed) -> Iterator[Diagnosis]:
     if pv.driver and seen.driver_name and pv.driver != seen.driver_name:
         yield Diagnosis(
             "other-driver",
-            f"PersistentVolume {pv.name} belongs to the CSI driver {pv.driver!r}, and this is {seen.driver_name!r}.",
-            "Ask that driver.",
+            f"PersistentVolume {pv.name} belongs to CSI driver {pv.driver!r}, not to {seen.driver_name!r}.",
+            "Examine the volume with that driver.",
         )
     elif pv.handle:
         yield Diagnosis(
             "record-missing",
-            f"PersistentVolume {pv.name} names volume {pv.handle!r}, which has no record here.",
-            "Check that this is the metadata store of that driver; if the record was lost, restore it from an export.",
+            f"PersistentVolume {pv.name} refers to volume {pv.handle!r}, which has no record here.",
+            "Check that this is the driver's metadata store. If the record was lost, restore it from an export.",
         )
 
 
@@ -154,19 +154,19 @@ def _volume(seen: Observed) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "pool-full",
             f"Volume {record.id} failed because its pool is full: {record.message}",
-            f"Free or add space in {_place(seen)}; the call is repeated by itself.",
+            f"Free or add space in {_place(seen)}; the call is retried automatically.",
         )
     elif record.status is Status.ERROR:
         yield Diagnosis(
             "volume-in-error",
             f"Volume {record.id} is in ERROR{_because(record.message)}.",
-            f"Correct what the message names on back end {record.backend!r}, then run `csi-cinderlib orphans fix {record.id}` or "
+            f"Fix the reported cause on back end {record.backend!r}, then run `csi-cinderlib orphans fix {record.id}` or "
             "repeat the call.",
         )
     elif record.status is Status.CREATING and _is_older(record.created_at, seen, GRACE):
         yield Diagnosis(
             "creating-for-long",
-            f"Volume {record.id} has been in creation for {since} and nobody repeats the call{_because(record.message)}.",
+            f"Volume {record.id} has been in creation for {since}, and the call is no longer repeated{_because(record.message)}.",
             f"Run `csi-cinderlib orphans fix {record.id}`, which undoes the creation; a claim that still exists gets a new volume.",
         )
     elif record.status is Status.CREATING:
@@ -186,13 +186,13 @@ def _volume(seen: Observed) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "extend-unfinished",
             f"Volume {record.id} is being extended to {record.target_size or '?'} GiB{_because(record.message)}.",
-            f"The driver repeats it every minute; `csi-cinderlib orphans fix {record.id}` does so now.",
+            f"The driver retries every minute; `csi-cinderlib orphans fix {record.id}` retries now.",
             waiting=not record.message,
         )
     if seen.leftover:
         yield Diagnosis(
             "leftover",
-            f"Something of volume {record.id} may be left on the back end: {seen.leftover}",
+            f"Volume {record.id} may have left an object on the back end: {seen.leftover}",
             f"Look for it; see {ORPHAN_PAGE}. Then run `csi-cinderlib orphans forget {record.id}`.",
         )
 
@@ -203,7 +203,7 @@ def _after_delete(seen: Observed) -> str:
         return f"Delete its {seen.snapshots} snapshots first."
     if seen.attachments:
         return f"It is still attached to {', '.join(map(node_name, seen.attachments))}: detach it there first."
-    return f"The driver repeats it every minute; `csi-cinderlib orphans fix {seen.record.id}` does so now and says why it fails."
+    return f"The driver retries every minute; `csi-cinderlib orphans fix {seen.record.id}` retries now and reports the cause."
 
 
 def _pool(seen: Observed) -> Iterator[Diagnosis]:
@@ -215,8 +215,8 @@ def _pool(seen: Observed) -> Iterator[Diagnosis]:
     if backend.free_gib < wanted:
         yield Diagnosis(
             "pool-full",
-            f"Back end {backend.name!r} has {backend.free_gib:g} GiB free, and {wanted} GiB are wanted.",
-            "Free or add space; the call is repeated by itself.",
+            f"Back end {backend.name!r} has {backend.free_gib:g} GiB free, but {wanted} GiB are needed.",
+            "Free or add space; the call is retried automatically.",
         )
 
 
@@ -228,19 +228,19 @@ def _attachments(seen: Observed) -> Iterator[Diagnosis]:
             yield Diagnosis(
                 "attachment-in-error",
                 f"Attachment {attachment.id} to node {node} failed{_because(attachment.message)}.",
-                f"Correct what the message names; `csi-cinderlib orphans fix {attachment.id}` disconnects it.",
+                f"Fix the reported cause; `csi-cinderlib orphans fix {attachment.id}` disconnects it.",
             )
         elif attachment.status is not Status.AVAILABLE and _is_older(attachment.created_at, seen, LONG):
             yield Diagnosis(
                 "attachment-unfinished",
                 f"Attachment {attachment.id} to node {node} has been {attachment.status.value} for "
                 f"{age(attachment.created_at, seen.now)}{_because(attachment.message)}.",
-                f"Run `csi-cinderlib orphans fix {attachment.id}`, which disconnects it; the attacher attaches it anew.",
+                f"Run `csi-cinderlib orphans fix {attachment.id}`, which disconnects it. The attacher then attaches it again.",
             )
         elif seen.registered.get(attachment.node_id) is False:
             yield Diagnosis(
                 "node-not-registered",
-                f"Node {node} is not registered, and the volume is attached to it.",
+                f"Node {node} is not registered, but the volume is attached to it.",
                 "Start the driver's node plugin there. If the node is gone for good, delete its Node object; Kubernetes then detaches the volume.",
             )
         elif (
@@ -250,8 +250,8 @@ def _attachments(seen: Observed) -> Iterator[Diagnosis]:
         ):
             yield Diagnosis(
                 "attached-elsewhere",
-                f"The volume is still attached to node {node}, and it is wanted on {', '.join(sorted(wanted))}.",
-                f"If node {node} runs, wait until the volume is unmounted there. If it is off for good, taint its Node object with "
+                f"The volume is still attached to node {node}, but it is needed on {', '.join(sorted(wanted))}.",
+                f"If node {node} is running, wait until the volume is unmounted there. If it is off for good, taint its Node object with "
                 "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute; Kubernetes then detaches the volume.",
             )
     for attached in seen.cluster_attachments:
@@ -259,7 +259,7 @@ def _attachments(seen: Observed) -> Iterator[Diagnosis]:
             yield Diagnosis(
                 "attach-fails",
                 f"Kubernetes cannot {'detach' if attached.deleting else 'attach'} the volume on node {attached.node}: {attached.error}",
-                "Correct what the message names; the attacher tries again by itself.",
+                "Fix the reported cause; the attacher retries automatically.",
             )
 
 
@@ -279,48 +279,54 @@ def _host(seen: Observed) -> Iterator[Diagnosis]:
     if _is_stale(seen, host):
         yield Diagnosis(
             "stage-without-attachment",
-            f"Host {host.name} has a stage record ({host.stage}) of the volume, which is not attached to this host.",
-            "Make sure that no pod here uses it, then restart the node plugin: it takes down what nobody uses. Until then do not "
-            "remove the device by hand.",
+            f"Host {host.name} has a stage record ({host.stage}) of the volume, but the volume is not attached to this host.",
+            "Make sure that no pod here uses it, then restart the node plugin, which removes unused connections. Do not remove "
+            "the device by hand.",
         )
     if broken := {name: state for name, state in host.paths.items() if state not in _WORKING}:
         shown = ", ".join(f"{name} {state}" for name, state in broken.items())
         left = len(host.paths) - len(broken)
         yield Diagnosis(
             "paths-faulty",
-            f"{len(broken)} of {len(host.paths)} paths of {host.device} do not work: {shown}.",
-            f"Check cabling, zoning and portals of these paths. {'The volume goes on by the others.' if left else 'No path is left.'}",
+            f"{len(broken)} of {len(host.paths)} paths of {host.device} failed: {shown}.",
+            f"Check cabling, zoning and portals of these paths. {'The volume uses the remaining paths.' if left else 'No path is left.'}",
         )
     elif host.problem:
         yield Diagnosis(
             "device-faulty",
             f"The device on host {host.name} does not work: {host.problem}.",
-            "Bring the connection to the array back; if the device is gone, delete the pod: the volume is then connected anew.",
+            "Restore the connection to the array. If the device is gone, delete the pod; the volume is then connected again.",
         )
-    yield from _file_system(host)
+    yield from _file_system(seen, host)
 
 
-def _file_system(host: HostView) -> Iterator[Diagnosis]:
+def _file_system(seen: Observed, host: HostView) -> Iterator[Diagnosis]:
     problems = [mount.problem for mount in host.mounts if mount.problem]
     if host.errors or any("read-only" in problem or "stopped after an error" in problem for problem in problems):
         yield Diagnosis(
             "file-system-needs-repair",
             f"The file system needs manual repair: {host.errors or problems[0]}.",
-            f"Stop the pods that use it and follow {ERRORS_PAGE}.",
+            f"Stop {_pods(seen)} and follow {ERRORS_PAGE}.",
         )
     elif problems:
         yield Diagnosis(
             "mount-faulty",
             f"The mount on host {host.name} does not work: {problems[0]}.",
-            "Bring back the share or device that does not answer; then delete the pod if it does not recover.",
+            "Restore the share or device that does not answer. Delete the pod if it does not recover.",
         )
     elif host.stage == "staged" and any(not mount.present for mount in host.mounts):
         missing = next(mount.path for mount in host.mounts if not mount.present)
         yield Diagnosis(
             "not-mounted",
-            f"The volume should be mounted at {missing} on host {host.name} and is not.",
+            f"The volume is not mounted at {missing} on host {host.name}.",
             "After a reboot this is normal until the pod starts. Otherwise delete the pod: the kubelet then mounts it again.",
         )
+
+
+def _pods(seen: Observed) -> str:
+    if seen.claim is None or not seen.claim.pods:
+        return "the pods that use it"
+    return ", ".join(f"pod {seen.claim.namespace}/{pod}" for pod in sorted(seen.claim.pods))
 
 
 def _is_stale(seen: Observed, host: HostView) -> bool:

@@ -1,4 +1,4 @@
-"""Brings together what can be seen of one volume, and shows it as a tree."""
+"""Collects the visible state of one volume and shows it as a tree."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk
 
 UNKNOWN = "unknown"
-"""The phase of a claim that a record names, and the cluster was not asked for."""
+"""Phase of a claim that is only known from a record, not from the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where to look.
+    """Sources of a volume's state.
 
     Attributes:
-        cluster: opens the Kubernetes API; None where there is none. Raises DriverError where it cannot be reached.
-        store: opens the metadata store and where nodes register (None: cannot be seen); raises DriverError.
-        backends: what the running driver says of its back ends.
-        leftover: what may be left on the array under a volume's id, or "".
+        cluster: opens the Kubernetes API; returns None without a cluster. Raises DriverError if the API cannot be reached.
+        store: opens the metadata store and the node registry (None: not readable). Raises DriverError.
+        backends: states of the back ends in the running driver.
+        leftover: description of a possible leftover on the array under a volume's id, or "".
     """
 
     cluster: Callable[[], ClusterView | None]
@@ -44,9 +44,10 @@ class Sources:
 
 
 def observe(asked: str, sources: Sources, now: datetime) -> Observed:
-    """
+    """Collect the state of one volume.
+
     Raises:
-        InvalidRequest: nothing is called so, or several volumes are.
+        InvalidRequest: no volume matches, or several do.
     """
     seen = Observed(asked=asked, now=now, driver_name=sources.driver_name)
     view = _cluster(sources, seen_unseen := {})
@@ -69,7 +70,7 @@ def observe(asked: str, sources: Sources, now: datetime) -> Observed:
             "this host is not a node of the driver; run the command on the node to see device and mounts"
         )
     if seen.backend is not None and seen.backend.state == "unknown":
-        seen_unseen["back end"] = seen.backend.reason or "its state is not known"
+        seen_unseen["back end"] = seen.backend.reason or "its state is unknown"
     seen = replace(seen, unseen=seen_unseen)
     _check_found(seen)
     return seen
@@ -84,7 +85,7 @@ def _cluster(sources: Sources, unseen: dict[str, str]) -> ClusterView | None:
 
 
 def _from_cluster(seen: Observed, view: ClusterView) -> Observed:
-    """From what was asked to the PersistentVolume."""
+    """Add the claim and the PersistentVolume."""
     if "/" in seen.asked:
         namespace, _, name = seen.asked.partition("/")
         claim = view.claim(namespace, name)
@@ -94,7 +95,7 @@ def _from_cluster(seen: Observed, view: ClusterView) -> Observed:
 
 
 def _after_store(seen: Observed, view: ClusterView) -> Observed:
-    """From the record back to the claim, for a volume that was asked for by its id; then who has it attached."""
+    """Add the PersistentVolume and the claim of a volume that was given by its id, then the VolumeAttachments."""
     pv = seen.pv
     if pv is None and seen.record is not None:
         pv = (view.pv(seen.record.name) if seen.record.name else None) or view.pv_of_handle(
@@ -134,24 +135,24 @@ def _from_store(seen: Observed, store: Store, registry: Store | None, sources: S
 
 
 def _volume_id(seen: Observed, store: Store) -> str:
-    """Raises InvalidRequest: several volumes are called so."""
+    """The volume's id, or "". Raises InvalidRequest: several volumes match."""
     if seen.pv is not None and seen.pv.handle:
         return seen.pv.handle
     found = description.matching(store, Volume, seen.asked, seen.now)
     if len(found) > 1:
         listed = "\n".join(f"  {row['id']}  {row['claim']}  {row['status']}" for row in found)
-        raise InvalidRequest(f"volume {seen.asked!r}", f"is ambiguous; there are:\n{listed}")
+        raise InvalidRequest(f"volume {seen.asked!r}", f"ambiguous; it matches:\n{listed}")
     return str(found[0]["id"]) if found else ""
 
 
 def _claim_of(record: Volume) -> Claim | None:
-    """As the record names it: that it exists still is not known."""
+    """The claim named in the record, which may no longer exist."""
     namespace, _, name = labels.claim(record.labels).partition("/")
     return Claim(namespace=namespace, name=name, phase=UNKNOWN, volume_name=record.name) if name else None
 
 
 def leftover_in(store: Store, id: str) -> str:
-    """What is noted under that id in a store, as a clause, or ""."""
+    """Description of the leftover with that id in a store, or ""."""
     found = (leftover for _, leftover in leftovers.walk(store) if leftover is not None and leftover.id == id)
     return next((f"{leftover.name} on back end {leftover.backend!r}: {leftover.reason}" for leftover in found), "")
 
@@ -172,7 +173,7 @@ def _registered(attachments: Iterable[Attachment], registry: Store | None) -> di
 
 
 def _check_found(seen: Observed) -> None:
-    """Raises InvalidRequest when nothing at all was found."""
+    """Raises InvalidRequest if no part of the volume was found."""
     claim_exists = seen.claim is not None and (seen.claim.phase or "claim" in seen.unseen)
     if (
         claim_exists
@@ -298,8 +299,8 @@ def _deleting(is_so: bool) -> str:
 
 def _line(kind: str, name: str, *facts: str) -> str:
     """`kind name: fact, fact`"""
-    told = ", ".join(fact for fact in facts if fact)
-    return f"{kind} {name}: {told}" if told else f"{kind} {name}"
+    shown = ", ".join(fact for fact in facts if fact)
+    return f"{kind} {name}: {shown}" if shown else f"{kind} {name}"
 
 
 def lines(found: Iterable[Branch], indent: str = "") -> Iterator[str]:
@@ -312,7 +313,7 @@ def lines(found: Iterable[Branch], indent: str = "") -> Iterator[str]:
 
 
 def as_row(seen: Observed) -> dict[str, Any]:
-    """All of it as plain data, without secrets."""
+    """The observed state as plain data, without secrets."""
     shown = {
         name: value
         for name, value in asdict(replace(seen, record=None, attachments=())).items()

@@ -1,4 +1,4 @@
-"""The volume on this host: its stage record, its device and paths, its mounts. Changes nothing and never hangs."""
+"""A volume on this host: its stage record, device, paths and mounts. Changes nothing and never hangs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from csi_cinderlib.node.amendments import Amendments
 from csi_cinderlib.node.stage_record import StageRecord
 
 SECONDS = 5.0
-"""For a device or a share to answer."""
+"""Time limit for a device or a share."""
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class _Closed:
-    """A vault that opens nothing: secrets in a stage record are not looked at."""
+    """A vault without keys: secrets in a stage record are not read."""
 
     def seal(self, secret: bytes) -> str:  # noqa: ARG002  # the protocol's
         raise AssertionError("a record that was only looked at is not stored")
@@ -37,7 +37,7 @@ class _Closed:
 
 
 def look(state_dir: Path, volume_id: str, *, name: str = "") -> HostView | None:
-    """None when this host keeps no stage records, so that it is no node."""
+    """The volume on this host; None if this host has no stage records, so is not a node."""
     directory = state_dir / "stage"
     name = name or socket.gethostname()
     try:
@@ -62,7 +62,7 @@ def look(state_dir: Path, volume_id: str, *, name: str = "") -> HostView | None:
     answer = ask(lambda: asdict(_looked_at(view, record)), SECONDS)
     if answer is None:
         silent = view.device or record.staging_path
-        return replace(view, problem=f"{silent} has not answered for {SECONDS:.0f} s")
+        return replace(view, problem=f"{silent} did not answer within {SECONDS:.0f} s")
     return HostView(**{**answer, "mounts": tuple(Mounted(**mount) for mount in answer["mounts"])})
 
 
@@ -113,7 +113,7 @@ def _mounted(path: str, table: tuple[mounttable.Mount, ...], *, read_only: bool,
 
 
 def ask(work: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any] | None:
-    """What `work` answers, in a child process, for the kernel may never let go of a thread that waits for a device. None: no answer."""
+    """Run `work` in a child process, because the kernel may never wake a thread that waits for a device. None: no answer."""
     receiver, sender = os.pipe()
     child = os.fork()
     if child == 0:
@@ -133,7 +133,7 @@ def ask(work: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any] | 
 
 
 def _received(receiver: int, seconds: float) -> bytes:
-    """Until the end of the pipe; b"" when it does not come."""
+    """Read to the end of the pipe; b"" after the time limit."""
     import time
 
     text, deadline = b"", time.monotonic() + seconds

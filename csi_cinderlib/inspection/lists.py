@@ -1,4 +1,4 @@
-"""Lists of records, filtered, oldest first: what `csi-cinderlib get` prints."""
+"""Filtered lists of records, oldest first, as `csi-cinderlib get` prints them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from csi_cinderlib.persistence.api import INDEXED, Page, Store
 from csi_cinderlib.persistence.iteration import pages, walk
 
 SORTED = 2_000
-"""Rows that are sorted by age; more are listed in the order of their ids, in the memory of one page."""
+"""Maximum number of rows that are sorted by age. Longer lists are in the order of ids, in the memory of one page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which rows are wanted; an empty field wants all.
+    """A filter for rows; an empty field matches all rows.
 
     Attributes:
-        words: each an id or the beginning of one, a name, or a claim (`namespace/name`): rows that match one of them.
-        troubled: only what failed.
+        words: ids or their beginnings, names, or claims (`namespace/name`); a row must match one of them.
+        troubled: only failed objects.
     """
 
     words: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Filter:
     troubled: bool = False
 
     def where(self, kind: type[Record]) -> dict[str, tuple[str, ...]]:
-        """The part that the store itself can do."""
+        """The part of the filter that the store applies."""
         given = {"backend": self.backends, "status": self.statuses}
         return {name: values for name, values in given.items() if values and name in INDEXED[kind]}
 
@@ -58,7 +58,7 @@ class Filter:
 
 
 def names(row: Mapping[str, Any], word: str) -> bool:
-    """Whether a word, as a person writes it, means this row."""
+    """Whether a word from the command line matches this row."""
     id = str(row.get("id", row.get("name", "")))
     return bool(word) and (id.startswith(word) or word in (row.get("name"), row.get("claim"), row.get("host")))
 
@@ -105,10 +105,10 @@ def attachments(store: Store, wanted: Filter, now: datetime) -> Iterator[Row]:
 
 
 def node_rows(store: Store, registry: Store | None, wanted: Filter) -> Iterator[Row]:
-    """Those that are registered, and those that attachments name, by name.
+    """Registered nodes and nodes of attachments, sorted by name.
 
     Args:
-        registry: where nodes register; None where that cannot be seen.
+        registry: the store in which nodes register; None if it cannot be read.
     """
     counted: Counter[str] = Counter()
     connectors: dict[str, Mapping[str, object]] = {}
@@ -126,10 +126,10 @@ def node_rows(store: Store, registry: Store | None, wanted: Filter) -> Iterator[
 
 
 def orphans(store: Store, registry: Store | None) -> list[Row]:
-    """All that is half done.
+    """All unfinished work.
 
     Args:
-        registry: where nodes register; None where that cannot be seen, and nothing is said about nodes then.
+        registry: the store in which nodes register; None if it cannot be read, and nodes are then not checked.
     """
     from csi_cinderlib.concurrency import KeyedLocks
     from csi_cinderlib.lifecycle.registry import Backends
@@ -144,7 +144,7 @@ def orphan_rows(found: Iterable[Row], wanted: Filter, now: datetime) -> Iterator
 
 
 def volume_counts(store: Store) -> Counter[str]:
-    """Volumes by back end."""
+    """Number of volumes by back end."""
     return Counter(record.backend for record in walk(store, Volume) if record.status is not Status.DELETED)
 
 
@@ -170,11 +170,11 @@ FIELDS: Mapping[type[Record], tuple[str, ...]] = {
     GroupSnapshot: ("backend", "snapshots", "volumes", "age", "name", "created_at"),
     Attachment: ("volume", "claim", "node", "backend", "protocol", "age", "created_at"),
 }
-"""What a row of a record that cannot be read has beside id, status and message."""
+"""Columns of an unreadable record's row, besides id, status and message."""
 
 
 def oldest_first(listed: Iterator[Mapping[str, Any]], most: int = SORTED) -> tuple[Iterator[Mapping[str, Any]], bool]:
-    """The rows by age, and whether they are sorted; too many are left as they come."""
+    """The rows by age, and whether they are sorted. More than `most` rows keep their order."""
     first = list(islice(listed, most + 1))
     if len(first) > most:
         return chain(first, listed), False

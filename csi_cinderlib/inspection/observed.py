@@ -1,4 +1,4 @@
-"""What was seen of one volume, from its claim to the mount: plain values, from which `diagnosis` concludes."""
+"""The observed state of one volume, from its claim to the mount: plain values, the input of `diagnosis`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Claim:
     Attributes:
         phase: "Pending", "Bound" or "Lost"; "" when it does not exist.
         volume_name: of its PersistentVolume.
-        warnings: of its last events, and those of the pods that use it, the newest first.
-        pods: that use it, with the nodes they are on ("" for one that is not scheduled).
+        warnings: the last warning events of the claim and its pods, newest first.
+        pods: pods that use it, with their nodes ("" if not scheduled).
     """
 
     namespace: str
@@ -33,7 +33,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersistentVolume:
-    """A PersistentVolume; `driver` and `handle` are "" for one of no CSI driver."""
+    """A PersistentVolume; `driver` and `handle` are "" if it has no CSI driver."""
 
     name: str
     phase: str = ""
@@ -61,7 +61,7 @@ class BackendState:
 
     Attributes:
         state: "ready", "not ready", "not configured" or "unknown".
-        free_gib: None where it is not known.
+        free_gib: None if unknown.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Mounted:
     """One place where the volume should be mounted here.
 
     Attributes:
-        problem: why it does not work; "" when it does.
+        problem: why it does not work; "" if it works.
     """
 
     path: str
@@ -89,11 +89,11 @@ class HostView:
     """The volume on this host.
 
     Attributes:
-        name: this host's.
-        stage: how far staging came by the stage record ("staged", "connected" ...); "" without a record.
-        problem: why the device, or the stage record, does not do.
-        paths: each path of the device and its state in the kernel.
-        errors: what the file system has noted; "" when nothing.
+        name: this host's name.
+        stage: the state in the stage record ("staged", "connected" ...); "" without a record.
+        problem: the fault of the device or of the stage record.
+        paths: state of each path of the device in the kernel.
+        errors: errors that the file system recorded; "" if none.
         mounts: the staging path first, then those of pods.
     """
 
@@ -111,15 +111,15 @@ class HostView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """All of it. None, or nothing, is what does not exist, unless `unseen` names it.
+    """The complete state. A part that is None or empty does not exist, unless `unseen` names it.
 
     Attributes:
-        asked: as the operator called it.
+        asked: the name that the operator gave.
         record_problem: why the volume's record cannot be read.
-        attachments: the records of this driver.
-        registered: whether each node of an attachment has registered; nodes of which that cannot be seen are left out.
-        leftover: what may be left on the array under this id.
-        unseen: each part that cannot be seen from here, and why.
+        attachments: attachment records of this driver.
+        registered: whether each node of an attachment is registered; nodes whose registration is unknown are omitted.
+        leftover: description of a possible leftover on the array under this id.
+        unseen: each part that is not visible from here, with the reason.
     """
 
     asked: str

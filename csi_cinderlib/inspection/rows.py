@@ -1,4 +1,4 @@
-"""Records as rows: every field that people or programs ask for, under stable names. Pure."""
+"""Records as rows: all public fields under stable names. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def age(created_at: str, now: datetime) -> str:
-    """As kubectl shows it: `42s`, `7m`, `3h`, `12d`; "" when it is not known."""
+    """The age as kubectl shows it: `42s`, `7m`, `3h`, `12d`; "" if unknown."""
     try:
         seconds = max(0, int((now - times.parse(created_at)).total_seconds()))
     except ValueError:
@@ -29,13 +29,13 @@ def age(created_at: str, now: datetime) -> str:
 
 
 def array_name(record: Volume | Snapshot) -> str:
-    """What a driver calls the object on the back end, unless its options set another template."""
+    """Name of the object on the back end, unless the driver's options set another template."""
     kind = "volume" if isinstance(record, Volume) else "snapshot"
     return f"{kind}-{record.fields.get('_name_id') or record.fields.get('name_id') or record.id}"
 
 
 def node_name(attachment: Attachment) -> str:
-    """The node as people know it: an id may carry the properties and not the name."""
+    """The node's name. An id may contain connector properties instead of the name."""
     with suppress(InvalidRequest):
         return nodes.shown(attachment.node_id, attachment.connector or nodes.decode(attachment.node_id) or {})
     return attachment.node_id
@@ -148,9 +148,10 @@ def attachment_row(attachment: Attachment, claim: str, now: datetime) -> Row:
 
 
 def node_row(id: str, connector: Mapping[str, object], attachments: int, registered: Node | None) -> Row:
-    """
+    """The row of a node.
+
     Args:
-        registered: None for a node that is known by its attachments alone.
+        registered: None for a node that is only known from its attachments.
     """
     return {
         "id": id,
@@ -172,12 +173,12 @@ def _texts(values: object) -> list[str]:
 
 
 def unreadable_row(id: str, columns: Iterable[str]) -> Row:
-    """With every column, so that a table keeps its form."""
+    """A row with all columns, for a record that cannot be read."""
     return {**dict.fromkeys(columns, ""), "id": id, "status": UNREADABLE, "message": "its record cannot be read"}
 
 
 def is_troubled(row: Mapping[str, Any]) -> bool:
-    """Whether something failed: what `--error` shows."""
+    """Whether the object failed, for the option `--error`."""
     if row.get("status") in (Status.ERROR, UNREADABLE) or row.get("message") or row.get("reason"):
         return True
     return any(is_troubled(attachment) for attachment in _dicts(row.get("attachments")))

@@ -131,10 +131,14 @@ def read(
     sealer: Sealer | None = None,
     name: str = "the file",
     progress: Progress | None = None,
+    content: Content | None = None,
 ) -> Transferred:
     """Add the records of an export. One that was broken off can be repeated: what is there already must be the same.
 
     The file is read from its start several times, one record at a time, so that its size does not matter.
+
+    Args:
+        content: what `examine` returned for this file; without it, the file is examined first.
 
     Raises:
         InvalidRequest: the data are damaged, cut, or not an export of this version; nothing was added.
@@ -142,17 +146,12 @@ def read(
         AlreadyExists: the store holds something that the export does not; nothing was added.
         PreconditionFailed: the store does not hold afterwards what was added.
     """
-
     progress = progress or Progress("")
+    wanted = content or examine(stream, sealer=sealer, name=name, progress=progress)
 
     def records() -> Iterator[Any]:
         return (_record(body, sealer) for body in _verified(stream, name))
 
-    for _ in progress.over(
-        "records checked", _verified(stream, name)
-    ):  # to its end: nothing of a damaged file is looked at
-        pass
-    wanted = Content.of(records())
     present = {_digest(record) for record in _records(store)}
     if present:
         _check_present(store, present, records, name)
@@ -167,6 +166,21 @@ def read(
     if Content.of(progress.over("records verified", _records(store))) != wanted:
         raise PreconditionFailed("the store does not hold what was imported: is somebody else writing to it?")
     return Transferred(dict(wanted.counts))
+
+
+def examine(
+    stream: BinaryIO, *, sealer: Sealer | None = None, name: str = "the file", progress: Progress | None = None
+) -> Content:
+    """Check a whole export and every record in it, without a store.
+
+    Raises:
+        InvalidRequest: the data are damaged, cut, or not an export of this version.
+        CorruptRecord: a record cannot be read, or its key is missing.
+    """
+    progress = progress or Progress("")
+    for _ in progress.over("records checked", _verified(stream, name)):  # no record of a damaged file is decoded
+        pass
+    return Content.of(_record(body, sealer) for body in _verified(stream, name))
 
 
 def _check_present(store: Store, present: Collection[bytes], records: Callable[[], Iterator[Any]], name: str) -> None:

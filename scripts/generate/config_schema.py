@@ -37,6 +37,7 @@ _OPTIONS: Mapping[str, Schema] = {
     "number": {"type": ["number", "string"]},
     "true or false": {"type": ["boolean", "string"]},
     "list": {"type": ["array", "string"], "items": {"type": ["string", "object"]}},
+    "list in brackets": {"type": ["array", "string"], "items": {"type": "string"}},
     "mapping": {"type": ["object", "array", "string"]},
 }
 

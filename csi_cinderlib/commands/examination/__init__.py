@@ -1,1 +1,1 @@
-"""What `doctor` and `check` look at. Each module yields findings, and changes nothing."""
+"""Checks of `doctor` and `check`. Each module yields findings and changes nothing."""

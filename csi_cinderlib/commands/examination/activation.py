@@ -1,4 +1,4 @@
-"""What on the host takes what tenants wrote on raw volumes for its own: LVM, md and udisks."""
+"""Host software that may activate tenants' data on raw volumes: LVM, md and udisks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from csi_cinderlib.commands.examination.findings import Finding, note, ok, unkno
 from csi_cinderlib.commands.examination.host import HIDDEN, Host
 
 _REJECTS_ALL = re.compile(r"r(?P<mark>[^\w\s])\.\*(?P=mark)")
-"""An item of LVM's filters that no device passes."""
+"""An LVM filter item that rejects all devices."""
 
 
 def examine(host: Host) -> Iterator[Finding]:
     if host.files is None:
-        yield unknown("LVM, md, udisks", f"were not looked at: {HIDDEN}", "run it on the host, or in the node's pod")
+        yield unknown("LVM, md, udisks", f"not checked: {HIDDEN}", "run it on the host, or in the node's pod")
         return
     udisksd = ("lib/udisks2/udisksd", "libexec/udisks2/udisksd")
     for what, programs, advice, page in (
@@ -28,7 +28,7 @@ def examine(host: Host) -> Iterator[Finding]:
         elif clause := advice(host):
             yield note(what, clause, f"see {page}")
         else:
-            yield ok(what, "leaves volumes of tenants alone")
+            yield ok(what, "does not activate tenants' volumes")
 
 
 def _lvm_advice(host: Host) -> str:
@@ -37,22 +37,22 @@ def _lvm_advice(host: Host) -> str:
 
 
 def lvm_advice(text: str, *, has_devices_file: bool) -> str:
-    """Why LVM would activate volume groups of tenants; "" when its configuration keeps it from that.
+    """Why LVM would activate tenants' volume groups; "" if its configuration prevents that.
 
     Args:
-        text: lvm.conf and after it lvmlocal.conf, which counts.
-        has_devices_file: there is /etc/lvm/devices/system.devices.
+        text: lvm.conf followed by lvmlocal.conf, which takes precedence.
+        has_devices_file: /etc/lvm/devices/system.devices exists.
     """
     uses = r"(?:devices/)?use_devicesfile\s*=\s*(\d)"
-    # Without a setting the distribution's default counts, which the file shows as a comment.
-    told = re.findall(rf"^\s*{uses}", text, re.MULTILINE) or re.findall(rf"^\s*#\s*{uses}", text, re.MULTILINE)
-    if has_devices_file and told and told[-1] == "1":
+    # Without a setting, the distribution's default applies, which the file contains as a comment.
+    values = re.findall(rf"^\s*{uses}", text, re.MULTILINE) or re.findall(rf"^\s*#\s*{uses}", text, re.MULTILINE)
+    if has_devices_file and values and values[-1] == "1":
         return ""
     filters = re.findall(r"^\s*(?:devices/)?global_filter\s*=\s*(\[[^\]]*\]|\"[^\"]*\")", text, re.MULTILINE)
     items = re.findall(r'"([^"]*)"', filters[-1]) if filters else []
     if items and _REJECTS_ALL.fullmatch(items[-1]):
         return ""
-    return "looks for volume groups on all devices: list its own in a devices file, or end global_filter with r|.*|"
+    return "scans all devices for volume groups: list the host's own devices in a devices file, or end global_filter with r|.*|"
 
 
 def _md_advice(host: Host) -> str:
@@ -60,10 +60,10 @@ def _md_advice(host: Host) -> str:
 
 
 def md_advice(text: str) -> str:
-    """Why mdadm would assemble arrays of tenants; "" when mdadm.conf forbids all that it does not name. Keywords need three letters."""
+    """Why mdadm would assemble tenants' arrays; "" if mdadm.conf forbids all arrays that it does not list. Keywords need three letters."""
     words = re.findall(r"^auto?\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)
-    return "" if words[:1] == ["-all"] else "assembles arrays on disks that appear: write `AUTO -all` into mdadm.conf"
+    return "" if words[:1] == ["-all"] else "assembles arrays on new disks: add `AUTO -all` to mdadm.conf"
 
 
 def _udisks_advice(_host: Host) -> str:
-    return "lets users mount what is on disks that appear: remove it, or mask udisks2.service"
+    return "lets users mount file systems on new disks: remove it, or mask udisks2.service"

@@ -1,4 +1,4 @@
-"""What a controller needs of its Kubernetes cluster: rights, custom resources, sidecars, the lease and the time. Only asks."""
+"""What a controller needs from its Kubernetes cluster: rights, custom resources, sidecars, the lease and the clock. Reads only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 Version = tuple[int, ...]
 
 OLDEST_KUBERNETES = (1, 30)
-"""As Chart.yaml has it."""
+"""The same as in Chart.yaml."""
 SIDECARS: Mapping[str, Version] = {
     "csi-provisioner": (6, 4, 0),
     "csi-attacher": (4, 13, 0),
@@ -33,7 +33,7 @@ SIDECARS: Mapping[str, Version] = {
     "csi-node-driver-registrar": (2, 15, 0),
     "livenessprobe": (2, 17, 0),
 }
-"""The versions that this program is tested with, by the image's name; the chart installs them."""
+"""The tested versions, which the chart installs, by image name."""
 _READ_SECONDS = 10.0
 _AT_ONCE = 8
 _SKEW_NOTED, _SKEW_BAD = 5.0, 60.0
@@ -48,12 +48,12 @@ _SELECTOR = "app.kubernetes.io/component=controller"
 def examine(settings: Settings) -> Iterator[Finding]:
     uses_store = settings.store.plugin == KUBERNETES
     if not uses_store and not settings.kubernetes:
-        yield unknown("Kubernetes", "was not looked at: this configuration uses no cluster")
+        yield unknown("Kubernetes", "not checked: this configuration does not use a cluster")
         return
     try:
         reached = access(settings.store.options if uses_store else {})
     except ConfigurationError as error:
-        yield unknown("Kubernetes", f"cannot be looked at from here: {error}", "run it in the controller's pod")
+        yield unknown("Kubernetes", f"cannot be checked from here: {error}", "run it in the controller's pod")
         return
     client = Client(reached, connections=_AT_ONCE, read_seconds=_READ_SECONDS)
     with closing(client):
@@ -90,22 +90,25 @@ def _server(client: Client) -> Iterator[Finding]:
 
 
 def judge_clock(date: str, now: datetime) -> Finding:
-    """This machine's clock against the API server's, whose time is in HTTP's form."""
+    """Compare this machine's clock with the API server's, whose time is an HTTP date."""
     try:
         skew = (now - parsedate_to_datetime(date)).total_seconds()
     except (ValueError, TypeError):
-        return unknown("clock", "the API server does not tell its time")
+        return unknown("clock", "the API server's answer has no valid Date header")
     skew = 0.0 if 0 <= skew < 1 else skew
-    detail = f"differs from the API server's by {abs(skew):.0f} s"
+    detail = f"differs from the API server's clock by {abs(skew):.0f} s"
     if abs(skew) <= _SKEW_NOTED:
-        return ok("clock", detail if abs(skew) >= 1 else "agrees with the API server's")
+        return ok("clock", detail if abs(skew) >= 1 else "agrees with the API server's clock")
     return problem(
-        "clock", detail, "synchronise both; tokens and certificates depend on the time", required=abs(skew) > _SKEW_BAD
+        "clock",
+        detail,
+        "synchronise both clocks; tokens and certificates depend on them",
+        required=abs(skew) > _SKEW_BAD,
     )
 
 
 def _rights(client: Client, namespace: str, uses_store: bool) -> Iterator[Finding]:
-    """Each verb on each resource of the controller's role, as the chart grants it."""
+    """Check each verb on each resource in the controller's role of the chart."""
     asked = list(needed_rights(namespace, uses_store=uses_store))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
@@ -119,26 +122,28 @@ def _rights(client: Client, namespace: str, uses_store: bool) -> Iterator[Findin
             denied.setdefault(_shown(attributes), []).append(attributes["verb"])
     for resource, verbs in denied.items():
         advice = "apply the chart's roles (charts/csi-cinderlib/templates/rbac-controller.yaml)"
-        yield problem("rights", f"may not {', '.join(verbs)} {resource} in {namespace}", advice, required=True)
+        yield problem("rights", f"missing right: {', '.join(verbs)} {resource} in {namespace}", advice, required=True)
     if not denied:
-        yield ok("rights", f"all {len(asked)} that the controller's role grants in {namespace}")
+        yield ok("rights", f"all {len(asked)} rights of the controller's role in {namespace} are granted")
     for path, what in _IN_CLUSTER:
         if not _may(client, path):
-            yield note("rights", f"may not {path['verb']} {_shown(path)}: {what}", "apply the chart's ClusterRole")
+            yield note(
+                "rights", f"missing right: {path['verb']} {_shown(path)}; {what}", "apply the chart's ClusterRole"
+            )
 
 
 _IN_CLUSTER = (
     (
         {"verb": "get", "group": "", "resource": "namespaces", "name": "kube-system"},
-        "whether the store is this cluster's is not checked",
+        "the driver cannot check that the store belongs to this cluster",
     ),
-    ({"verb": "list", "group": "", "resource": "nodes"}, "registrations of nodes that left the cluster stay"),
+    ({"verb": "list", "group": "", "resource": "nodes"}, "registrations of removed nodes are kept"),
 )
-"""What the controller does without, and what then does not happen."""
+"""Optional rights of the controller, and the effect of their absence."""
 
 
 def needed_rights(namespace: str, *, uses_store: bool) -> Iterator[dict[str, str]]:
-    """`resourceAttributes` of one review for each right."""
+    """The `resourceAttributes` of a review, for each right."""
     rules = resources.controller_rules() if uses_store else [NODE_OBJECTS, *resources.status_rules()]
     for rule in rules:
         for group in rule["apiGroups"]:
@@ -199,24 +204,22 @@ def _definitions(client: Client, _namespace: str, uses_store: bool) -> Iterator[
 
 
 def _compare(client: Client, ours: Json) -> Finding | None:
-    """None when the definition that is installed has all that ours has."""
+    """Compare an installed definition with ours. None if it has all our fields."""
     name = ours["metadata"]["name"]
     try:
         installed = client.get(f"{_DEFINITIONS}/{name}")
     except ApiError as error:
         if error.status == 404:
             return problem("custom resources", f"{name} is not installed", _UPDATE_CRDS, required=True)
-        return unknown(
-            "custom resources", "whether each has all fields is not known: this account may not read definitions"
-        )
+        return unknown("custom resources", "fields not checked: this account may not read CustomResourceDefinitions")
     if lacking := lacking_fields(ours, installed):
-        detail = f"{name} is older than this program: it lacks {', '.join(lacking)}"
+        detail = f"{name} is older than this program; missing fields: {', '.join(lacking)}"
         return problem("custom resources", detail, _UPDATE_CRDS, required=True)
     return None
 
 
 def lacking_fields(ours: Json, installed: Json) -> list[str]:
-    """Fields of our schema that the other definition does not have, as paths. The API server would drop what is written there."""
+    """Paths of fields in our schema that the installed definition lacks. The API server drops such fields on writes."""
     schemas = {
         item["name"]: item.get("schema", {}).get("openAPIV3Schema", {}) for item in installed["spec"]["versions"]
     }
@@ -248,29 +251,29 @@ def _lease(client: Client, namespace: str, uses_store: bool) -> Iterator[Finding
 
 
 def judge_lease(spec: Json, date: str) -> Finding:
-    """Whether a controller is active, by the API server's time."""
+    """Whether a controller is active, by the API server's clock."""
     holder = str(spec.get("holderIdentity") or "")
     if not holder:
-        return note("lease", "nobody holds it: no controller is active", "start the controller")
+        return note("lease", "no holder: no controller is active", "start the controller")
     try:
         renewed = datetime.fromisoformat(str(spec.get("renewTime")))
         age = (parsedate_to_datetime(date) - renewed).total_seconds()
     except (ValueError, TypeError):
-        return unknown("lease", f"{holder} holds it; when it was renewed is not known")
+        return unknown("lease", f"{holder} holds it; its last renewal is unknown")
     if age > float(spec.get("leaseDurationSeconds") or 0) + _SKEW_NOTED:
         return note(
             "lease",
             f"{holder} last renewed it {age:.0f} s ago: no controller is active",
-            "look at the controller's log",
+            "check the controller's log",
         )
-    return ok("lease", f"{holder} is active, and renewed it {max(0.0, age):.0f} s ago")
+    return ok("lease", f"{holder} is active; last renewal {max(0.0, age):.0f} s ago")
 
 
 def _pods(client: Client, namespace: str, _uses_store: bool) -> Iterator[Finding]:
-    """The controller's pods: their sidecars, and the Secrets that they mount."""
+    """Check the controller's pods: their sidecars and the Secrets that they mount."""
     pods = [pod for pod in _controllers(client, namespace) if _is_ours(pod)]
     if not pods:
-        yield unknown("sidecars", f"no pod of the controller was found in {namespace} ({_SELECTOR})")
+        yield unknown("sidecars", f"no controller pod found in {namespace} (label {_SELECTOR})")
         return
     yield from judge_pods(pods)
     for name, optional in sorted(mounted_secrets(pods).items()):
@@ -283,13 +286,13 @@ def _controllers(client: Client, namespace: str) -> list[Json]:
 
 
 def _is_ours(pod: Json) -> bool:
-    """Other programs label their pods like that, too."""
+    """Whether the pod is this driver's controller: other programs use the same label."""
     own = pod["metadata"]["name"] == os.environ.get("HOSTNAME")
     return own or any(container["name"] == "cinderlib" for container in pod["spec"]["containers"])
 
 
 def judge_pods(pods: Iterable[Json]) -> Iterator[Finding]:
-    """One finding for each version of a sidecar, and one for each container that does not run."""
+    """One finding per sidecar version, and one per container that is not running."""
     images = {container["image"] for pod in pods for container in pod["spec"]["containers"]}
     for image in sorted(images):
         if finding := judge_image(image):
@@ -297,14 +300,12 @@ def judge_pods(pods: Iterable[Json]) -> Iterator[Finding]:
     for pod in pods:
         for status in pod.get("status", {}).get("containerStatuses", ()):
             if waiting := status.get("state", {}).get("waiting"):
-                detail = (
-                    f"{status['name']} of {pod['metadata']['name']} waits: {waiting.get('reason', 'no reason given')}"
-                )
+                detail = f"container {status['name']} of {pod['metadata']['name']} is waiting: {waiting.get('reason', 'no reason given')}"
                 yield note("sidecars", detail, f"kubectl logs {pod['metadata']['name']} -c {status['name']} --previous")
 
 
 def judge_image(image: str) -> Finding | None:
-    """What to say of a sidecar's version; None for an image that is no sidecar."""
+    """Compare a sidecar's version with the tested one. None for an image that is not a sidecar."""
     found = _IMAGE.search(image)
     if not found or found["name"] not in SIDECARS:
         return None
@@ -312,14 +313,16 @@ def judge_image(image: str) -> Finding | None:
     expected = "v" + ".".join(map(str, tested))
     running = version(found["tag"] or "")
     if not running:
-        return unknown("sidecars", f"{name}: the image {image} tells no version", f"{expected} is tested")
+        return unknown(
+            "sidecars", f"{name}: image {image} has no version in its tag", f"the tested version is {expected}"
+        )
     if running[:1] != tested[:1] or running < tested:
-        return note("sidecars", f"{name} is v{found['tag']}", f"{expected} is the version that is tested; use it")
+        return note("sidecars", f"{name} is v{found['tag']}", f"use the tested version, {expected}")
     return ok("sidecars", f"{name} v{found['tag']}")
 
 
 def mounted_secrets(pods: Iterable[Json]) -> dict[str, bool]:
-    """Names of the Secrets that pods mount, and whether they may be missing."""
+    """Names of the Secrets that pods mount, and whether each is optional."""
     found: dict[str, bool] = {}
     for pod in pods:
         for volume in pod["spec"].get("volumes", ()):
@@ -333,7 +336,7 @@ def mounted_secrets(pods: Iterable[Json]) -> dict[str, bool]:
 
 
 def _secret(client: Client, namespace: str, name: str, *, optional: bool) -> Iterator[Finding]:
-    """Whether it exists; its contents are not asked for."""
+    """Check that a Secret exists, without reading its contents."""
     try:
         client.metadata(f"/api/v1/namespaces/{namespace}/secrets/{name}")
     except ApiError as error:
@@ -345,14 +348,12 @@ def _secret(client: Client, namespace: str, name: str, *, optional: bool) -> Ite
                 required=not optional,
             )
         else:
-            yield unknown(
-                "Secrets", f"whether {name} exists is not known: this account may not read Secrets, as intended"
-            )
+            yield unknown("Secrets", f"{name} not checked: this account may not read Secrets, which is intended")
         return
     yield ok("Secrets", f"{name} exists")
 
 
 def version(text: str) -> Version:
-    """Of "v1.31.2+k3s1" (1, 31, 2); () of what is no version."""
+    """(1, 31, 2) for "v1.31.2+k3s1"; () for text that is not a version."""
     found = re.match(r"v?(\d+(?:\.\d+)*)", text)
     return tuple(map(int, found[1].split("."))) if found else ()

@@ -1,4 +1,4 @@
-"""Fibre Channel: the HBAs of the host and their links."""
+"""Fibre Channel: the host's HBAs and their links."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def examine(host: Host, required: frozenset[str]) -> Iterator[Finding]:
         _port(name, item) for name, item in host.attributes(FOLDER, "port_name", "port_state", "speed", "port_type")
     ]
     if not ports:
-        detail = f"the kernel shows none (/{FOLDER})"
+        detail = f"no HBA found in /{FOLDER}"
         yield problem(_WHAT, detail, "install an HBA, or load its driver (lpfc, qla2xxx)", required=needed)
         return
     yield from ports

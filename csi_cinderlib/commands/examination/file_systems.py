@@ -1,4 +1,4 @@
-"""File systems: the tools that make and grow them, and whether the running kernel mounts what they make."""
+"""File systems: the tools that create and grow them, and whether the running kernel supports the created file systems."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PROGRAMS = (
     ("xfs", ("mkfs.xfs", "xfs_growfs")),
     ("btrfs", ("mkfs.btrfs", "btrfs")),
 )
-"""Each file system with the programs that it needs: to make it, then to grow it."""
+"""Programs of each file system: to create it, then to grow it."""
 Version = tuple[int, int]
 _TRIAL_BYTES = {"ext4": 64 * 1024**2, "btrfs": 256 * 1024**2, "xfs": 1024**3}
 _SECONDS = 30.0
 _XFS_FEATURE = re.compile(r"\b([a-z0-9-]+)=(\d+)")
 
-# The first Linux that mounts a file system with the feature, for writing. Sources: fs/ext4/ext4.h, fs/xfs/libxfs/xfs_format.h and
-# fs/btrfs/ctree.h of each version. Older ones need no row: no supported kernel lacks them.
+# The first Linux version that mounts a file system with the feature read-write. Sources: fs/ext4/ext4.h,
+# fs/xfs/libxfs/xfs_format.h and fs/btrfs/ctree.h of each version. Older features are omitted: all supported kernels have them.
 EXT4_INCOMPATIBLE: Mapping[int, tuple[str, Version]] = {
     0x2000: ("metadata_csum_seed", (4, 4)),
     0x4000: ("large_dir", (4, 13)),
@@ -82,7 +82,7 @@ def examine(host: Host) -> Iterator[Finding]:
             yield note(
                 name,
                 f"needs {tools.advice(lacking)}",
-                f"install {lacking[0]}, or do not offer {name} in a StorageClass",
+                f"install {lacking[0]}, or do not use {name} in a StorageClass",
             )
         elif name in known:
             yield _compare(host, name)
@@ -91,37 +91,37 @@ def examine(host: Host) -> Iterator[Finding]:
             if module.works:
                 yield _compare(host, name)
             elif module.state is modules.State.UNKNOWN:
-                yield unknown(name, f"the module {name} {module.detail}")
+                yield unknown(name, f"module {name} {module.detail}")
             else:
                 yield note(
                     name,
-                    f"the kernel cannot mount it: the module {name} {module.detail}",
-                    f"do not offer {name} in a StorageClass",
+                    f"not supported by the kernel: module {name} {module.detail}",
+                    f"do not use {name} in a StorageClass",
                 )
 
 
 def _compare(host: Host, name: str) -> Finding:
-    """What this mkfs makes by default against what the running kernel mounts."""
+    """Compare the default features of the local mkfs with those of the running kernel."""
     release = (host.text("proc/sys/kernel/osrelease") or "").strip()
     tool = tools_version(name)
     try:
-        made = features(name)
+        enabled = features(name)
     except HostError as error:
-        return unknown(name, f"{tool}; what it makes could not be tried: {error}")
+        return unknown(name, f"{tool}; cannot create a test file system: {error}")
     known = {entry.replace("-", "_") for entry in host.names(f"sys/fs/{name}/features")}
-    young = {feature: since for feature, since in made.items() if feature not in known and since > version(release)}
+    young = {feature: since for feature, since in enabled.items() if feature not in known and since > version(release)}
     if not young:
-        return ok(name, f"{tool}; Linux {release} has all features that it uses")
+        return ok(name, f"{tool}; Linux {release} supports all features that it enables")
     listed = ", ".join(f"{feature} (Linux {since[0]}.{since[1]})" for feature, since in sorted(young.items()))
-    advice = f"give mkfsOptions in the StorageClass: {' '.join(_SWITCHES[name](feature) for feature in sorted(young))}"
+    advice = f"set mkfsOptions in the StorageClass: {' '.join(_SWITCHES[name](feature) for feature in sorted(young))}"
     if is_backported(release):
-        detail = f"{tool} uses {listed}; whether this vendor's Linux {release} has that is not known"
-        return unknown(name, detail, f"mount a new {name} once; if that fails, {advice}")
-    return note(name, f"{tool} uses {listed}, which Linux {release} does not mount", advice)
+        detail = f"{tool} enables {listed}; this vendor's Linux {release} may not support that"
+        return unknown(name, detail, f"mount a new {name} file system once; if that fails, {advice}")
+    return note(name, f"{tool} enables {listed}, which Linux {release} does not support", advice)
 
 
 def tools_version(name: str) -> str:
-    """The first line of what its mkfs says about itself."""
+    """The first line of the mkfs program's version output."""
     tool = dict(PROGRAMS)[name][0]
     try:
         ran = commands.run([tool, "--version" if name == "btrfs" else "-V"], timeout=_SECONDS)
@@ -132,19 +132,19 @@ def tools_version(name: str) -> str:
 
 
 def version(release: str) -> Version:
-    """Of "6.1.0-28-amd64" (6, 1); (0, 0) of what is no version."""
+    """(6, 1) for "6.1.0-28-amd64"; (0, 0) for text that is not a version."""
     found = re.match(r"(\d+)\.(\d+)", release)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def is_backported(release: str) -> bool:
-    """Whether the vendor takes file systems of later versions into a kernel, so that its number says little."""
+    """Whether the vendor backports file systems of later versions, so that the kernel's version is not conclusive."""
     return re.search(r"\.(el|amzn|uek|oe)\d|-default$|\.(azl|cm)\d", release) is not None
 
 
 @functools.cache
 def features(name: str) -> Mapping[str, Version]:
-    """The features of a file system that `mkfs` makes by default, with the first Linux that mounts each. Raises HostError."""
+    """The features that `mkfs` enables by default, with the first Linux version that supports each. Raises HostError."""
     if name == "xfs":
         return xfs_features(_trial(name, "-N")[0])
     _, head = _trial(name)
@@ -156,7 +156,7 @@ def features(name: str) -> Mapping[str, Version]:
 
 
 def xfs_features(text: str) -> Mapping[str, Version]:
-    """By the summary that mkfs.xfs prints."""
+    """The features in the summary that mkfs.xfs prints."""
     return {key: _XFS[key] for key, value in _XFS_FEATURE.findall(text) if value != "0" and key in _XFS}
 
 
@@ -165,14 +165,14 @@ def _named(bits: int, table: Mapping[int, tuple[str, Version]]) -> dict[str, Ver
 
 
 def _trial(name: str, *options: str) -> tuple[str, bytes]:
-    """Make one in a file in memory, of which only the parts that mkfs writes exist; what it prints, and the first 128 KiB."""
+    """Create a file system in a sparse file in memory. Returns the output of mkfs and the first 128 KiB of the file."""
     argv = [word for word in mkfsoptions.command(name, ()) if word != "-q" or name != "xfs"]
     with kernel.named(f"trying {argv[0]}"):
         file = os.memfd_create("mkfs-trial")
         try:
             os.ftruncate(file, _TRIAL_BYTES[name])
             path = f"/proc/self/fd/{file}"
-            said = commands.run([argv[0], *options, *argv[1:], path], timeout=_SECONDS, files=[file])
-            return said.stdout, os.pread(file, 128 * 1024, 0)
+            output = commands.run([argv[0], *options, *argv[1:], path], timeout=_SECONDS, files=[file])
+            return output.stdout, os.pread(file, 128 * 1024, 0)
         finally:
             os.close(file)

@@ -1,4 +1,4 @@
-"""What an examination says: one finding for each thing that was looked at."""
+"""Findings of an examination, one per checked item."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from csi_cinderlib.commands import options, output
 
 
 class Level(enum.StrEnum):
-    """`NOTE` matters to some deployments only, `BAD` keeps something that is required from working, `UNKNOWN` could not be seen."""
+    """`NOTE` matters to some deployments only, `BAD` breaks a requirement, `UNKNOWN` could not be checked."""
 
     OK = "ok"
     NOTE = "note"
@@ -25,12 +25,12 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        what: its name; several findings may have one name.
-        detail: what was found.
-        advice: what to do about it; "" if nothing.
+        what: the checked item; several findings may have the same item.
+        detail: the result.
+        advice: the next step; "" if none.
     """
 
     level: Level
@@ -39,7 +39,7 @@ class Finding:
     advice: str = ""
 
     def row(self) -> dict[str, object]:
-        """As it is printed."""
+        """The finding as an output row."""
         return {"level": str(self.level), "what": self.what, "detail": self.detail, "advice": self.advice}
 
 
@@ -56,7 +56,7 @@ def unknown(what: str, detail: str, advice: str = "") -> Finding:
 
 
 def problem(what: str, detail: str, advice: str = "", *, required: bool) -> Finding:
-    """BAD where it must work, otherwise a note."""
+    """BAD if the item is required, otherwise a note."""
     return Finding(Level.BAD if required else Level.NOTE, what, detail, advice)
 
 
@@ -72,7 +72,7 @@ COLUMNS = ("what", "level", output.Column("finding", _said))
 
 
 def levels(callback: options.Callback) -> options.Callback:
-    """--level, as the argument `shown`: which findings are printed. The exit code does not depend on it."""
+    """Add --level, passed as `shown`: the levels to print. It does not change the exit code."""
     return click.option(
         "--level",
         "shown",
@@ -83,7 +83,7 @@ def levels(callback: options.Callback) -> options.Callback:
 
 
 def print_findings(findings: Sequence[Finding], format: output.Format, shown: Sequence[str]) -> None:
-    """On a terminal each line is wrapped, since a table would cut what to do."""
+    """Print findings. Lines are wrapped on a terminal, where a table would cut the advice."""
     rows = [finding.row() for finding in findings if not shown or finding.level.value in shown]
     if rows and format == output.Format() and sys.stdout.isatty():
         for line in wrapped(rows, shutil.get_terminal_size().columns):
@@ -94,15 +94,15 @@ def print_findings(findings: Sequence[Finding], format: output.Format, shown: Se
 
 
 def wrapped(rows: Sequence[output.Row], width: int) -> Iterator[str]:
-    """The lines of a table, with its last column on as many lines as it needs."""
+    """Lines of a table whose last column is wrapped."""
     cells = [("WHAT", "LEVEL", "FINDING"), *((str(row["what"]), str(row["level"]), _said(row)) for row in rows)]
     first, second = (max(len(line[column]) for line in cells) + 2 for column in (0, 1))
     room = max(width - first - second, _LEAST_ROOM)
-    for what, level, said in cells:
-        lines = textwrap.wrap(said, room, break_on_hyphens=False)
+    for what, level, finding in cells:
+        lines = textwrap.wrap(finding, room, break_on_hyphens=False)
         yield f"{what:{first}}{level:{second}}{lines[0]}"
         yield from (f"{'':{first + second}}{line}" for line in lines[1:])
 
 
 _LEAST_ROOM = 30
-"""Columns of text; a terminal that is narrower breaks the lines itself."""
+"""Minimum width of the last column. A narrower terminal wraps the lines itself."""

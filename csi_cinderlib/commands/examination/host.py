@@ -18,7 +18,7 @@ HIDDEN = "this container does not see the host (hostPID)"
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC
 """PROC_PID_INIT_INO (linux/proc_ns.h): its first process is the machine's."""
 _FIRST_MOUNT_NAMESPACES = frozenset({0xEFFFFFF8, 0xF0000000, 0xF0000001})
-"""MNT_NS_INIT_INO since Linux 6.17; before, the first numbers that the kernel gave away."""
+"""MNT_NS_INIT_INO since Linux 6.17; before, the first inode numbers that the kernel assigned."""
 _INITS = frozenset({"systemd", "init", "openrc-init", "runit", "s6-svscan", "launchd"})
 _NAMESPACE = re.compile(r"\[(\d+)\]")
 
@@ -33,12 +33,12 @@ class View(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Files of the host, and its programs.
+    """The host's files and programs.
 
     Args:
-        root: where /proc, /sys and /dev are, and /etc where this process itself reads it.
-        files: the host's own root directory, None where it cannot be seen.
-        view: how it is seen.
+        root: directory of /proc, /sys and /dev, and of the /etc that this process reads.
+        files: the host's root directory, None if it is not visible.
+        view: how this process sees the host.
     """
 
     root: Path = Path("/")
@@ -50,49 +50,49 @@ class Host:
         return self.files is None
 
     def text(self, path: str) -> str | None:
-        """Of a file below `root`; None if it cannot be read."""
+        """Text of a file below `root`; None if it cannot be read."""
         return _read(self.root / path)
 
     def host_text(self, path: str) -> str | None:
-        """Of a file of the host's own root; None if it cannot be read."""
+        """Text of a file below the host's root; None if it cannot be read."""
         return None if self.files is None else _read(self.files / path)
 
     def has(self, path: str) -> bool:
         return (self.root / path).exists()
 
     def names(self, path: str) -> list[str]:
-        """What a directory below `root` holds, sorted; nothing if it is not there."""
+        """Sorted entries of a directory below `root`; none if it does not exist."""
         return _names(self.root / path)
 
     def host_names(self, path: str) -> list[str]:
         return [] if self.files is None else _names(self.files / path)
 
     def attributes(self, folder: str, *names: str) -> Iterator[tuple[str, dict[str, str]]]:
-        """Each entry of a directory of sysfs with some of its attributes; "" for one that it does not have."""
+        """Entries of a sysfs directory, each with the named attributes; "" for a missing attribute."""
         for entry in self.names(folder):
             yield entry, {name: (self.text(f"{folder}/{entry}/{name}") or "").strip() for name in names}
 
     def says(self, *argv: str) -> str:
-        """What a program of the host, or of this image, prints. Raises HostError."""
+        """Output of a program of the host or of this image. Raises HostError."""
         return commands.run(argv, timeout=TOOL_SECONDS).stdout
 
     def says_on_host(self, *argv: str) -> str:
-        """What a program prints that must be the host's own. Raises HostError."""
+        """Output of a program that must be the host's. Raises HostError."""
         entered = ["nsenter", "--target", "1", "--mount", "--"] if self.view is View.FROM_POD else []
         return commands.run([*entered, *argv], timeout=TOOL_SECONDS).stdout
 
     def processes(self) -> frozenset[str]:
-        """Names of all processes in sight, cut to 15 characters by the kernel."""
+        """Names of all visible processes, which the kernel cuts to 15 characters."""
         pids = (name for name in self.names("proc") if name.isdecimal())
         return frozenset((self.text(f"proc/{pid}/comm") or "").strip() for pid in pids)
 
     def listens(self, name: str) -> bool:
-        """Whether somebody has a unix socket of that abstract name in this network namespace."""
+        """Whether a unix socket with that abstract name exists in this network namespace."""
         return f"@{name}" in (self.text("proc/net/unix") or "").split()
 
     @property
     def has_hosts_network(self) -> bool | None:
-        """None where the host's network namespace cannot be seen."""
+        """Whether this process uses the host's network; None if the host's network namespace is not visible."""
         if self.view is View.DIRECT:
             return True
         if self.is_hidden:
@@ -111,7 +111,7 @@ def this() -> Host:
 
 
 def _is_host() -> bool:
-    """Whether this process is in no container, or in one that has an init of its own and so stands for a machine."""
+    """Whether this process runs outside containers, or in a system container with its own init."""
     root = Path("/")
     if (_read(root / "proc/1/comm") or "").strip() in _INITS:
         return True
@@ -130,7 +130,7 @@ def _namespace(root: Path, process: str, kind: str) -> int | None:
 
 
 def try_says(host: Host, argv: Sequence[str]) -> tuple[str, str]:
-    """What a program prints, or "" and why it cannot be had."""
+    """Output of a program, or "" and the error."""
     try:
         return host.says(*argv), ""
     except HostError as error:

@@ -1,4 +1,4 @@
-"""Whether the running kernel has a module, or can get it."""
+"""Whether the running kernel has a module or can load it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """What is known of a module.
+    """State of a kernel module.
 
     Attributes:
-        detail: how that is known, as a clause.
+        detail: the reason for the state, as a clause.
     """
 
     name: str
@@ -39,19 +39,19 @@ _TRACES = {
     "iscsi_tcp": "sys/class/iscsi_transport/tcp",
     "ib_iser": "sys/class/iscsi_transport/iser",
 }
-"""What only that module makes. One without parameters has no directory in /sys/module when it is built in."""
+"""Files that only this module creates. A built-in module without parameters has no directory in /sys/module."""
 
 
 def look(host: Host, name: str) -> Module:
-    """Look at what runs, then at what modprobe would do. Nothing is loaded."""
+    """Check the running kernel, then what modprobe would do. No module is loaded."""
     if host.has(f"sys/module/{name}") or host.has(_TRACES.get(name, f"sys/module/{name}")):
         return Module(name, State.PRESENT, "is in the running kernel")
     if not host.has("proc/modules") and host.has("proc/version"):
-        return Module(name, State.ABSENT, "is not in the running kernel, which loads no modules")
+        return Module(name, State.ABSENT, "is not in the running kernel, which does not support modules")
     if (host.text("proc/sys/kernel/modules_disabled") or "").strip() == "1":
         return Module(name, State.ABSENT, "is not loaded, and kernel.modules_disabled forbids loading it")
     if host.files is None:
-        return Module(name, State.UNKNOWN, f"is not loaded; whether it can be is not known: {HIDDEN}")
+        return Module(name, State.UNKNOWN, f"is not loaded; cannot check whether it can be loaded: {HIDDEN}")
     return _on_disk(host, name)
 
 
@@ -63,27 +63,27 @@ def _on_disk(host: Host, name: str) -> Module:
         return Module(name, State.PRESENT, "is built into the kernel")
     depends = host.host_text(f"{folder}/modules.dep")
     if depends is None:
-        return Module(name, State.ABSENT, f"is not loaded, and the host has no /{folder}")
+        return Module(name, State.ABSENT, f"is not loaded, and the host has no directory /{folder}")
     if not _lists(depends, name):
         return Module(name, State.ABSENT, f"is neither loaded nor in /{folder}")
     return _by_modprobe(host, name)
 
 
 def _by_modprobe(host: Host, name: str) -> Module:
-    """As the host's configuration has it: `install NAME /bin/false` is how hardened hosts forbid a module."""
+    """Check the host's modprobe configuration: hardened hosts block a module with `install NAME /bin/false`."""
     try:
         steps = host.says_on_host("modprobe", "--dry-run", "--verbose", name)
     except HostError as error:
-        return Module(name, State.UNKNOWN, f"is on the disk; whether it can be loaded is not known: {error}")
+        return Module(name, State.UNKNOWN, f"is on disk; cannot check whether it can be loaded: {error}")
     return judge_steps(name, steps)
 
 
 def judge_steps(name: str, steps: str) -> Module:
-    """By what `modprobe --dry-run --verbose` prints."""
+    """The module's state by the output of `modprobe --dry-run --verbose`."""
     refused = [line.strip() for line in steps.splitlines() if line.split()[:2] in _REFUSALS]
     if refused:
         return Module(
-            name, State.ABSENT, f"is not loaded, and the host's configuration of modprobe forbids it: {refused[0]}"
+            name, State.ABSENT, f"is not loaded, and the host's modprobe configuration blocks it: {refused[0]}"
         )
     return Module(name, State.LOADABLE, "is not loaded yet; modprobe can load it")
 
@@ -96,7 +96,7 @@ _REFUSALS = [
 
 
 def _lists(text: str, name: str) -> bool:
-    """Whether modules.dep or modules.builtin has it: kernel/drivers/scsi/iscsi_tcp.ko.xz, with - for _ in some names."""
+    """Whether modules.dep or modules.builtin lists the module, as in kernel/drivers/scsi/iscsi_tcp.ko.xz; some names have - for _."""
     for line in text.splitlines():
         file = line.partition(":")[0].rpartition("/")[2]
         if file.partition(".ko")[0].replace("-", "_") == name:
@@ -105,7 +105,7 @@ def _lists(text: str, name: str) -> bool:
 
 
 def finding(host: Host, what: str, name: str, *, required: bool) -> Finding:
-    """What to say of a module that one protocol needs."""
+    """The finding for a module that a protocol needs."""
     module = look(host, name)
     detail = f"{name} {module.detail}"
     if module.works:
@@ -113,5 +113,5 @@ def finding(host: Host, what: str, name: str, *, required: bool) -> Finding:
     if module.state is State.UNKNOWN:
         return unknown(what, detail, f"run on the host: modprobe --dry-run {name}")
     return problem(
-        what, detail, f"install the kernel's package with {name}, or use a kernel that has it", required=required
+        what, detail, f"install the kernel package that contains {name}, or use a kernel that has it", required=required
     )

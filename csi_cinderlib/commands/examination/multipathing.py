@@ -1,4 +1,4 @@
-"""multipathd: the settings that it really uses, and its paths."""
+"""multipathd: its effective settings and its paths."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _EVERYTHING = frozenset({".*", "*", "^.*", "^.*$", ".*$", ".+"})
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section of multipath.conf: keywords with their values, and sections inside, in order."""
+    """A section of multipath.conf: keywords with their values, and nested sections, in order."""
 
     values: tuple[tuple[str, str], ...] = ()
     sections: tuple[tuple[str, Section], ...] = ()
 
     def get(self, key: str, default: str = "") -> str:
-        """The last one counts."""
+        """The last value of a keyword, which takes precedence."""
         return next((value for name, value in reversed(self.values) if name == key), default)
 
     def named(self, name: str) -> Section:
-        """All sections of that name together."""
+        """All sections of that name, merged."""
         found = [section for known, section in self.sections if known == name]
         return Section(
             tuple(value for section in found for value in section.values),
@@ -37,10 +37,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """Something about the settings.
+    """A remark about the settings.
 
     Attributes:
-        hurts: volumes can go wrong; otherwise it is for consideration.
+        hurts: the setting puts volumes at risk; otherwise it is only worth knowing.
     """
 
     detail: str
@@ -57,24 +57,24 @@ def examine(host: Host, *, required: bool) -> Iterator[Finding]:
     if answer:
         yield ok("multipathd", answer)
     else:
-        yield problem("multipathd", why, "on the host: systemctl enable --now multipathd", required=required)
+        yield problem("multipathd", why, "run on the host: systemctl enable --now multipathd", required=required)
     yield from _settings(host, is_running=bool(answer), required=required)
     if answer:
         yield from _paths(host)
 
 
 def _ask(host: Host) -> tuple[str, str]:
-    """What the daemon says of itself, or "" and why it says nothing. One that does not run is not asked: that could start it."""
+    """The daemon's status, or "" and the reason. A daemon that is not running is not queried, because a query could start it."""
     if not host.is_hidden and "multipathd" not in host.processes():
         return "", "is not running"
     answer, why = try_says(host, ("multipathd", "show", "daemon"))
-    return answer.strip(), f"does not answer ({why or 'it says nothing'})"
+    return answer.strip(), f"does not answer ({why or 'empty answer'})"
 
 
 def _settings(host: Host, *, is_running: bool, required: bool) -> Iterator[Finding]:
     text, source = _effective(host, is_running=is_running)
     if not text:
-        yield unknown("multipath settings", source, "start multipathd, and run this again")
+        yield unknown("multipath settings", source, "start multipathd and run this command again")
         return
     clauses = judge(parse(text))
     for clause in clauses:
@@ -85,29 +85,29 @@ def _settings(host: Host, *, is_running: bool, required: bool) -> Iterator[Findi
             else note("multipath settings", detail, clause.advice)
         )
     if not any(clause.hurts for clause in clauses):
-        yield ok("multipath settings", f"none of them puts volumes at risk ({source})")
+        yield ok("multipath settings", f"no setting puts volumes at risk ({source})")
 
 
 def _effective(host: Host, *, is_running: bool) -> tuple[str, str]:
-    """The settings in the form of multipath.conf, and where they come from; "" and why there are none."""
+    """The settings in the format of multipath.conf and their source, or "" and the reason."""
     if is_running:
-        for question in (("show", "config", "local"), ("show", "config")):  # versions before 0.7.9 know the latter only
+        for question in (("show", "config", "local"), ("show", "config")):  # before 0.7.9 only the latter
             text, why = try_says(host, ("multipathd", *question))
             if text.strip().startswith("defaults"):
-                return text, "asked of multipathd"
-        return "", f"multipathd does not tell its settings: {why or text.strip()[:200]}"
+                return text, "reported by multipathd"
+        return "", f"multipathd does not report its settings: {why or text.strip()[:200]}"
     text, why = try_says(host, ("multipath", "-t"))
     if text.strip().startswith("defaults"):
-        return text, "as multipathd would read them; it is not running"
+        return text, "from multipath -t; multipathd is not running"
     if host.is_hidden:
-        return "", f"cannot be seen: {HIDDEN}"
+        return "", f"cannot be checked: {HIDDEN}"
     if file := host.host_text("etc/multipath.conf"):
-        return file, "from /etc/multipath.conf; multipathd is not running, and defaults are not known"
-    return "", f"cannot be had: multipathd is not running, and there is no /etc/multipath.conf ({why})"
+        return file, "from /etc/multipath.conf, without the defaults; multipathd is not running"
+    return "", f"not available: multipathd is not running, and /etc/multipath.conf does not exist ({why})"
 
 
 def parse(text: str) -> Section:
-    """multipath.conf, or what `show config` prints: one keyword a line; # and ! begin comments outside quotes."""
+    """Parse multipath.conf or the output of `show config`: one keyword per line; # and ! start comments outside quotes."""
     stack: list[tuple[str, list[tuple[str, str]], list[tuple[str, Section]]]] = [("", [], [])]
     for line in text.splitlines():
         words = _words(line)
@@ -141,35 +141,33 @@ def _words(line: str) -> list[str]:
 
 
 def judge(config: Section) -> tuple[Clause, ...]:
-    """What in the settings makes volumes go wrong, or is worth knowing."""
+    """Settings that put volumes at risk or are worth knowing."""
     defaults, overrides = config.named("defaults"), config.named("overrides")
     return (*_identity(defaults), *_failing(config, defaults, overrides), *_blacklist(config))
 
 
 def _identity(defaults: Section) -> Iterator[Clause]:
-    """Settings by which multipathd takes a device for what it is not, or takes what is not its own."""
+    """Settings with which multipathd mistakes a device for another, or claims devices that it should not."""
     finds = defaults.get("find_multipaths", "strict")
     if finds in ("no", "off", "greedy"):
         yield Clause(
-            f"find_multipaths {finds} lets multipathd take disks that have one path only",
+            f"find_multipaths {finds} lets multipathd claim disks with a single path",
             "set find_multipaths yes or strict",
         )
     if defaults.get("recheck_wwid", "no") in ("no", "off", "0"):
         yield Clause(
-            "recheck_wwid is off: a reused LUN can be taken for the old volume", "set recheck_wwid yes in defaults"
+            "recheck_wwid is off: a reused LUN can be mistaken for the old volume", "set recheck_wwid yes in defaults"
         )
     if defaults.get("skip_kpartx", "no") in ("no", "off", "0"):
         detail = "skip_kpartx is off: partitions inside a raw block volume are mapped and hold it open"
         yield Clause(detail, "set skip_kpartx yes in defaults; see docs/how-to/harden-a-host.md#multipath")
     if defaults.get("user_friendly_names", "no") in ("yes", "on", "1"):
-        detail = "user_friendly_names is on: names such as mpatha can mean another volume after a reboot"
-        yield Clause(
-            detail, "set user_friendly_names no, unless something else on this host needs such names", hurts=False
-        )
+        detail = "user_friendly_names is on: names such as mpatha can refer to a different volume after a reboot"
+        yield Clause(detail, "set user_friendly_names no, unless other software on this host needs them", hurts=False)
 
 
 def _failing(config: Section, defaults: Section, overrides: Section) -> Iterator[Clause]:
-    """What happens when no path is left."""
+    """Behaviour when no path is left."""
     waiting = []
     for where, section in _by_device(config):
         values = {key: overrides.get(key) or section.get(key) or defaults.get(key) for key in _WHEN_LOST}
@@ -180,7 +178,7 @@ def _failing(config: Section, defaults: Section, overrides: Section) -> Iterator
             yield Clause(f"{where}: dev_loss_tmo {lost} is below fast_io_fail_tmo {fast}", "set dev_loss_tmo above it")
     if waiting:
         more = f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else ""
-        detail = f"I/O waits for ever when no path is left, and so do pods: {', '.join(waiting[:_SHOWN])}{more}"
+        detail = f"I/O and pods hang when no path is left: {', '.join(waiting[:_SHOWN])}{more}"
         yield Clause(detail, "set no_path_retry to a number, such as 12, in overrides or for the array", hurts=False)
 
 
@@ -189,7 +187,7 @@ _WHEN_LOST = ("no_path_retry", "features", "dev_loss_tmo", "fast_io_fail_tmo")
 
 
 def queues_for_ever(values: Mapping[str, str]) -> bool:
-    """no_path_retry wins over the feature queue_if_no_path (multipath.conf(5))."""
+    """no_path_retry overrides the feature queue_if_no_path (multipath.conf(5))."""
     retry = values.get("no_path_retry", "")
     return retry == "queue" or (not retry and "queue_if_no_path" in values.get("features", ""))
 
@@ -210,19 +208,21 @@ def _blacklist(config: Section) -> Iterator[Clause]:
     ]
     if not kinds:
         return
-    detail = f"the blacklist excludes every {' and '.join(sorted(set(kinds)))}"
+    detail = f"the blacklist excludes all devices by {' and '.join(sorted(set(kinds)))}"
     if exceptions.values or exceptions.sections:
         yield Clause(
-            f"{detail}; only blacklist_exceptions are used",
-            "make sure that they match the array's volumes",
+            f"{detail}; only devices in blacklist_exceptions are used",
+            "make sure that blacklist_exceptions match the array's volumes",
             hurts=False,
         )
     else:
-        yield Clause(f"{detail}: no volume gets a map", "remove it from blacklist, or add blacklist_exceptions")
+        yield Clause(
+            f"{detail}: no volume gets a multipath map", "remove it from blacklist, or add blacklist_exceptions"
+        )
 
 
 def _paths(host: Host) -> Iterator[Finding]:
-    """Paths that failed, and maps without a path."""
+    """Failed paths, and maps without a path."""
     text, why = try_says(host, ("multipathd", "show", "paths", "raw", "format", "%d|%m|%t|%o|%T"))
     if why:
         yield unknown("multipath paths", why)
@@ -234,15 +234,15 @@ def _paths(host: Host) -> Iterator[Finding]:
         yield note(
             "multipath paths",
             f"{device} of {map_} is {' '.join(state)}",
-            "check the link to the array; a path of a deleted volume: remove it",
+            "check the link to the array; if the volume was deleted, remove the path",
         )
     if not faulty:
-        yield ok("multipath paths", f"{len(mapped)} in use, none failed")
+        yield ok("multipath paths", f"{len(mapped)} in use, 0 failed")
     yield from _maps(host)
 
 
 def is_faulty(dm_state: str, device_state: str, checker: str) -> bool:
-    """By what multipathd says of a path: the kernel's state, the device's, and its checker's."""
+    """Whether a path failed, by the states that multipathd reports: of device-mapper, of the device and of the checker."""
     return (
         dm_state == "failed"
         or device_state in ("offline", "blocked", "transport-offline")
@@ -255,9 +255,9 @@ def _maps(host: Host) -> Iterator[Finding]:
     for line in text.splitlines():
         name, wwid, paths, queueing = (*line.strip().split("|"), "", "", "")[:4]
         if paths == "0":
-            waits = "; I/O to it waits for ever" if queueing == "on" else ""
+            waits = "; I/O to it hangs" if queueing == "on" else ""
             yield note(
                 "multipath maps",
                 f"{name} ({wwid}) has no path left{waits}",
-                f"if the volume is gone: multipathd disablequeueing map {name}, then multipath -f {name}",
+                f"if the volume was deleted, run: multipathd disablequeueing map {name}, then multipath -f {name}",
             )

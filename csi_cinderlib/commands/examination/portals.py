@@ -1,4 +1,4 @@
-"""Whether portals of arrays can be reached by TCP from here."""
+"""Whether this host can reach the TCP portals of arrays."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from csi_cinderlib.errors import InvalidRequest
 CONNECT_SECONDS = 5.0
 _AT_ONCE = 16
 _MOST = 64
-"""Portals from old records that are tried."""
+"""Maximum number of recorded portals that are tried."""
 _NODE_RECORDS = ("etc/iscsi/nodes", "var/lib/iscsi/nodes")
-"""Where open-iscsi remembers targets: NODES/TARGET/ADDRESS,PORT,GROUP."""
+"""Directories in which open-iscsi records targets: NODES/TARGET/ADDRESS,PORT,GROUP."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,13 +40,13 @@ def parse(text: str) -> Portal:
     port = int(number) if number.isascii() and number.isdecimal() and len(number) <= 5 else 0
     if not colon or not host or (":" in host and not bracketed) or not 0 < port < 65536:
         raise InvalidRequest(
-            "--portal", f"{text!r} is not HOST:PORT; for iSCSI 192.0.2.10:3260 or [2001:db8::1]:3260, say"
+            "--portal", f"must be HOST:PORT, such as 192.0.2.10:3260 or [2001:db8::1]:3260 (got {text!r})"
         )
     return Portal(host, port)
 
 
 def examine(host: Host, given: Sequence[Portal], state_dir: Path) -> Iterator[Finding]:
-    """Those that are given must answer. Those of volumes may be one path of several, those that open-iscsi remembers may be gone."""
+    """Portals from the command line must answer. A volume's portal may be one of several paths; one recorded by open-iscsi may be stale."""
     used = sorted(set(_used(state_dir)) - {*given})[:_MOST]
     remembered = sorted(set(_remembered(host)) - {*given, *used})[:_MOST]
     portals = (*given, *used, *remembered)
@@ -57,17 +57,17 @@ def examine(host: Host, given: Sequence[Portal], state_dir: Path) -> Iterator[Fi
             elif portal in given:
                 yield problem("portal", f"{portal}: {error}", _ADVICE, required=True)
             elif portal in used:
-                yield note("portal", f"{portal}, which a volume on this node uses: {error}", _ADVICE)
+                yield note("portal", f"{portal} (used by a volume on this node): {error}", _ADVICE)
             else:
-                advice = f"if the array is gone, on the host: iscsiadm -m node -p {portal} -o delete"
-                yield note("portal", f"{portal}, which open-iscsi remembers: {error}", advice)
+                advice = f"if the array no longer exists, run on the host: iscsiadm -m node -p {portal} -o delete"
+                yield note("portal", f"{portal} (recorded by open-iscsi): {error}", advice)
 
 
-_ADVICE = "check the route, the firewall, and that the array serves this address"
+_ADVICE = "check the route, the firewall and the address on the array"
 
 
 def attempt(portal: Portal) -> str:
-    """Why no connection comes about; "" if it does. Nothing is sent."""
+    """Connect, without sending data. Returns the error, or ""."""
     try:
         socket.create_connection((portal.host, portal.port), CONNECT_SECONDS).close()
     except TimeoutError:
@@ -88,7 +88,7 @@ def _remembered(host: Host) -> Iterator[Portal]:
 
 
 def _used(state_dir: Path) -> Iterator[Portal]:
-    """Of the volumes that are staged on this node, by its stage records. Portals are no secret, so they are never sealed."""
+    """Portals of the volumes staged on this node, from its stage records. Portals are not secret, so they are never sealed."""
     try:
         records = sorted((state_dir / "stage").glob("*.json"))
     except OSError:
@@ -98,7 +98,7 @@ def _used(state_dir: Path) -> Iterator[Portal]:
             connection = json.loads(record.read_bytes())["connection"]
             yield from of_connection(connection["protocol"], connection["data"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue  # for the node itself to report
+            continue  # the node itself reports it
 
 
 def of_connection(protocol: str, data: Mapping[str, Any]) -> list[Portal]:

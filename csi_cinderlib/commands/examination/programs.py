@@ -1,4 +1,4 @@
-"""This program, its libraries, and the programs that each protocol needs."""
+"""Versions of this program and its libraries, and the programs that each protocol needs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def versions() -> Iterator[Finding]:
         try:
             yield ok(package, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
-            yield note(package, f"is not installed in {sys.prefix}", f"only {role} need it")
+            yield note(package, f"is not installed in {sys.prefix}", f"required on {role} only")
 
 
 def protocols(required: frozenset[str], *, multipath: bool) -> Iterator[Finding]:
-    """Those that are always looked at, and those that are required."""
+    """Check the common protocols and the required ones."""
     for protocol in (*tools.PROTOCOLS, *sorted(required - set(tools.PROTOCOLS))):
         yield _protocol(protocol, required=protocol in required, multipath=multipath)
 
@@ -38,15 +38,15 @@ def _protocol(protocol: str, *, required: bool, multipath: bool) -> Finding:
         packages = [tools.PACKAGES.get(tool, tool) for tool in lacking]
         return problem(what, f"needs {tools.advice(lacking)}", f"install {' and '.join(packages)}", required=required)
     if not programs:
-        return ok(what, "needs no program of the host")
+        return ok(what, "needs no programs on the host")
     try:
         return ok(what, first_line(programs[0]))
     except HostError as error:
-        return problem(what, str(error), f"make {programs[0]} run", required=required)
+        return problem(what, str(error), f"check that {programs[0]} runs on this host", required=required)
 
 
 def first_line(tool: str) -> str:
-    """Of what it says about itself. Raises HostError when it does not run."""
+    """The first line of a program's version output. Raises HostError if it does not run."""
     ran = commands.run([tool, _VERSION_OPTIONS.get(tool, "--version")], timeout=_SECONDS)
     lines = (ran.stdout + ran.stderr).strip().splitlines()
     return lines[0] if lines else tool

@@ -1,4 +1,4 @@
-"""By which protocols the back ends of a configuration are attached, as far as that can be told without setting them up."""
+"""Protocols of the configured back ends, as far as they are known without setting them up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WORDS = {
     "gpfs": "gpfs",
     "storpool": "storpool",
 }
-"""What drivers and their options call protocols, in lower case."""
+"""Protocols by their names in drivers and options, in lower case."""
 _IN_CLASS = re.compile(
     r"FibreChannel|ISCSI|iSCSI|Iscsi|FC(?=Driver|$|[A-Z])|NVMe(?:oF)?|NVMET?|Nfs|NFS|RBD|Quobyte|VZStorage|LightOS|GPFS|StorPool"
 )
@@ -42,26 +42,30 @@ _OPTIONS = (
 
 
 def of_settings(settings: Settings) -> tuple[frozenset[str], list[Finding]]:
-    """The protocols that must work on this host, and how that is known. A controller alone attaches nothing."""
+    """The protocols that must work on this host, with findings. A controller that is not a node attaches nothing."""
     if settings.mode is not Mode.ALL:
         return frozenset(), []
     needed: set[str] = set()
-    told = []
+    findings = []
     for backend in settings.backends:
         protocol = of_backend(backend)
         what = f"back end {backend.name}"
         if protocol is None:
-            told.append(
-                unknown(what, "its protocol is not known before it is set up", "run check, then doctor --protocol NAME")
+            findings.append(
+                unknown(
+                    what,
+                    "its protocol is only known after set-up",
+                    "run `csi-cinderlib check`, then `csi-cinderlib doctor --protocol NAME`",
+                )
             )
         elif protocol:
             needed.add(protocol)
-            told.append(ok(what, f"needs {protocol} here"))
-    return frozenset(needed), told
+            findings.append(ok(what, f"needs {protocol} here"))
+    return frozenset(needed), findings
 
 
 def of_backend(backend: BackendSettings) -> str | None:
-    """A name that `doctor --protocol` takes; "" for one that needs none, None where it cannot be told."""
+    """The protocol as a value of `doctor --protocol`; "" if the back end needs none, None if it is unknown."""
     for option in _OPTIONS:
         if value := str(backend.options.get(option) or ""):
             return _WORDS.get(value.lower())

@@ -1,4 +1,4 @@
-"""What a back end that was set up says of itself. Pure."""
+"""Findings about a back end from its driver's report. No I/O."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CAPABILITIES = (
     "group_snapshots",
     "consistent_group_snapshots",
 )
-"""Beyond what every driver can: volumes, clones, connections."""
+"""Optional capabilities. All drivers support volumes, clones and connections."""
 _NOT_REACHED = (
-    "the array was not reached, or the account may not see its pools: look at the driver's log (--log-level debug)"
+    "the array is unreachable, or the account may not list its pools: check the driver's log (--log-level debug)"
 )
 
 
 def notes(settings: BackendSettings) -> Iterator[Finding]:
-    """What is translated or ignored in a back end's configuration."""
+    """Settings of a back end that are translated or ignored."""
     what = f"back end {settings.name}"
     for translated in former.translate(settings)[1]:
         yield note(what, translated)
@@ -46,14 +46,14 @@ def describe(name: str, driver: str, capabilities: BackendCapabilities, stats: B
     what = f"back end {name}"
     yield ok(what, "; ".join(filter(None, (driver, f"protocol {stats.protocol or 'unknown'}", about))))
     can = {name.replace("_", " "): bool(getattr(capabilities, name)) for name in CAPABILITIES}
-    yield ok(what, f"can: {', '.join(name for name, offered in can.items() if offered) or 'the basics'}")
+    yield ok(what, f"supports: {', '.join(name for name, offered in can.items() if offered) or 'basic operations'}")
     if missing := [name for name, offered in can.items() if not offered]:
-        yield ok(what, f"cannot: {', '.join(missing)}")
+        yield ok(what, f"does not support: {', '.join(missing)}")
     if str(stats.raw.get("backend_state", "up")).lower() == "down":
-        yield problem(what, "its driver reports the state down", _NOT_REACHED, required=True)
+        yield problem(what, "its driver reports state down", _NOT_REACHED, required=True)
     if driver != LOOPFILE_DRIVER:
-        detail = "whether its account may create and delete volumes shows at the first one"
-        yield unknown(what, detail, "create one with a test claim")
+        detail = "the account's right to create and delete volumes was not checked"
+        yield unknown(what, detail, "create a volume with a test claim")
     for pool in stats.pools:
         yield judge_pool(name, pool)
 
@@ -61,13 +61,13 @@ def describe(name: str, driver: str, capabilities: BackendCapabilities, stats: B
 def judge_pool(backend: str, pool: Pool) -> Finding:
     what, detail = f"pool {backend}/{pool.name}", f"{_gib(pool.free)} free of {_gib(pool.total)}"
     if str(pool.raw.get("backend_state", "up")).lower() == "down":
-        return problem(what, "the driver reports the state down", _NOT_REACHED, required=True)
+        return problem(what, "the driver reports state down", _NOT_REACHED, required=True)
     if pool.total is None and pool.free is None:
         return unknown(what, "the driver reports no capacity", _NOT_REACHED)
     if pool.total is not None and pool.total <= 0 and not pool.free:
         return problem(what, f"the driver reports no capacity ({detail})", _NOT_REACHED, required=True)
     if pool.free is not None and pool.free <= 0:
-        return note(what, f"{detail}: it is full", "make room, or add a pool")
+        return note(what, f"{detail}: it is full", "free up space, or add a pool")
     return ok(what, detail)
 
 

@@ -1,4 +1,4 @@
-"""Protocols whose volumes are files on shares, or objects of Ceph: clients, their modules and their daemons."""
+"""Clients of shares and Ceph: their kernel modules and daemons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from csi_cinderlib.commands.examination.host import HIDDEN, Host
 
 _FUSE = frozenset({"glusterfs", "quobyte", "vzstorage"})
 _VENDOR_MODULES = {"scaleio": "scini", "storpool": "storpool_disk", "gpfs": "mmfs26"}
-"""Kernel modules of vendors' clients, by protocol."""
+"""Kernel module of a vendor's client, by protocol."""
 
 
 def examine(host: Host, required: frozenset[str]) -> Iterator[Finding]:
@@ -30,7 +30,7 @@ def examine(host: Host, required: frozenset[str]) -> Iterator[Finding]:
 def _known(host: Host, what: str, module: str, *, file_system: str = "", required: bool) -> Finding:
     name = file_system or module
     if name in (host.text("proc/filesystems") or "").split():
-        return ok(f"{what} in the kernel", f"the kernel mounts {name}")
+        return ok(f"{what} in the kernel", f"the kernel supports {name}")
     return modules.finding(host, f"{what} in the kernel", module, required=required)
 
 
@@ -38,19 +38,19 @@ def _statd(host: Host) -> Finding:
     if "rpc.statd" in host.processes():
         return ok("rpc.statd", "is running")
     if host.is_hidden:
-        return unknown("rpc.statd", f"is not seen: {HIDDEN}", "needed for NFS 3 with locks only")
-    return note("rpc.statd", "is not running", "needed for NFS 3 with locks only: systemctl enable --now rpc-statd")
+        return unknown("rpc.statd", f"cannot be checked: {HIDDEN}", "only needed for NFS 3 with locks")
+    return note("rpc.statd", "is not running", "only needed for NFS 3 with locks: systemctl enable --now rpc-statd")
 
 
 def _ceph(host: Host) -> Finding:
-    """A volume brings its monitors and its key along."""
+    """Check ceph.conf, which is optional: a volume's connection info contains the monitors and the key."""
     if host.is_hidden:
-        return unknown("ceph.conf", f"was not looked at: {HIDDEN}")
+        return unknown("ceph.conf", f"not checked: {HIDDEN}")
     if host.host_text("etc/ceph/ceph.conf") is None:
         return note(
             "ceph.conf",
             "the host has no /etc/ceph/ceph.conf",
-            "needed only where the cluster wants options that volumes do not bring",
+            "only needed if the Ceph cluster requires client options",
         )
     return ok("ceph.conf", "/etc/ceph/ceph.conf")
 
@@ -62,5 +62,5 @@ def _gpfs(host: Host) -> Finding:
     if mounted:
         return ok("gpfs mounts", ", ".join(mounted))
     return problem(
-        "gpfs mounts", "no file system of type gpfs is mounted", "mount it on the host: mmmount all", required=True
+        "gpfs mounts", "no file system of type gpfs is mounted", "run on the host: mmmount all", required=True
     )

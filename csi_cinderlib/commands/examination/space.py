@@ -1,4 +1,4 @@
-"""Free space where a process keeps what must not be lost, and where back ends on this machine keep volumes."""
+"""Free space in the state directory and in the pools of file-based back ends on this host."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from csi_cinderlib.host import patience
 _LOOK_SECONDS = 5.0
 _MIB = 1024 * 1024
 LEAST_BYTES = 8 * _MIB
-"""Below it a state directory is as good as full: what is free is about what is kept in reserve."""
+"""Below this, a state directory counts as full: the free space is about the size of its reserve."""
 LITTLE = 0.1
-"""The part of a file system that should stay free."""
+"""Fraction of a file system that should stay free."""
 
 
 def examine(state_dir: Path, pools: Iterable[tuple[str, Path]]) -> Iterator[Finding]:
@@ -27,7 +27,7 @@ def examine(state_dir: Path, pools: Iterable[tuple[str, Path]]) -> Iterator[Find
 
 
 def local_pools(backends: Iterable[BackendSettings]) -> Iterator[tuple[str, Path]]:
-    """The directories of the driver loopfile, each with a name for it."""
+    """Directories of loopfile back ends, each with its pool's name."""
     for backend in backends:
         given = backend.options.get("loopfile_directories") if backend.driver == LOOPFILE_DRIVER else None
         entries = given.split(",") if isinstance(given, str) else given if isinstance(given, list | tuple) else ()
@@ -42,21 +42,17 @@ def _state(path: Path) -> Finding:
         there, found = _measure(path)
     except (DriverError, OSError) as error:
         return unknown(what, f"{path}: {error}")
-    where = str(path) if there == path else f"{path} (made at the first start) in {there}"
+    where = str(path) if there == path else f"{path} (created at the first start) in {there}"
     if not there.is_dir():
-        return problem(what, f"{there} is not a directory", "give another --state-dir", required=True)
+        return problem(what, f"{there} is not a directory", "set another --state-dir", required=True)
     if found.f_flag & os.ST_RDONLY:
-        return problem(
-            what, f"{where} is on a read-only file system", "give a --state-dir that can be written", required=True
-        )
+        return problem(what, f"{where} is on a read-only file system", "set a writable --state-dir", required=True)
     if there == path and not os.access(path, os.W_OK | os.X_OK):
-        return problem(
-            what, f"{where} cannot be written by this user", "run it as the user of the service", required=True
-        )
+        return problem(what, f"{where} is not writable by this user", "run it as the service's user", required=True)
     free, files = found.f_bavail * found.f_frsize, found.f_favail if found.f_files else 1
     if free < LEAST_BYTES or not files:
         return problem(
-            what, f"{where}: {describe(found)}", "make room: records can no longer be written", required=True
+            what, f"{where}: {describe(found)}", "free up space: records can no longer be written", required=True
         )
     return _judge(what, where, found)
 
@@ -67,25 +63,27 @@ def _pool(what: str, path: Path) -> Finding:
     except (DriverError, OSError) as error:
         return unknown(what, f"{path}: {error}")
     if there != path:
-        return note(what, f"{path} does not exist yet", "the driver makes it; if it is to be a mount, mount it first")
+        return note(
+            what, f"{path} does not exist yet", "the driver creates it; if it should be a mount point, mount it first"
+        )
     return _judge(what, str(path), found)
 
 
 def _judge(what: str, where: str, found: os.statvfs_result) -> Finding:
     detail = f"{where}: {describe(found)}"
     short = found.f_bavail < LITTLE * found.f_blocks or (found.f_files and found.f_favail < LITTLE * found.f_files)
-    return note(what, detail, "make room: less than a tenth is free") if short else ok(what, detail)
+    return note(what, detail, "free up space: less than 10% is left") if short else ok(what, detail)
 
 
 def describe(found: os.statvfs_result) -> str:
-    """Free space and inodes in words. btrfs and some shares count no inodes."""
+    """Free space and inodes as text. btrfs and some shares have no inode count."""
     unit = found.f_frsize
     text = f"{found.f_bavail * unit / 1024**3:.1f} of {found.f_blocks * unit / 1024**3:.1f} GiB free"
     return f"{text}, {found.f_favail} of {found.f_files} inodes free" if found.f_files else text
 
 
 def _measure(path: Path) -> tuple[Path, os.statvfs_result]:
-    """Its nearest part that exists, and the file system there. Raises OSError, or NoAnswer for a share that hangs."""
+    """The nearest existing parent of a path, and its file system. Raises OSError, or NoAnswer for a hung share."""
 
     def look() -> tuple[Path, os.statvfs_result]:
         there = next((place for place in (path, *path.parents) if place.exists()), Path("/"))

@@ -1,4 +1,4 @@
-"""The metadata store: where it is, whether it can be written, its schema, and who holds its lease. Nothing is written."""
+"""The metadata store: its location, write access, schema and lease holder. Reads only."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def examine(settings: Settings) -> Iterator[Finding]:
     with stores.looked_at(settings) as (place, store):
         yield ok("store", f"{plugin}: {place}")
         if plugin == "memory":
-            yield note("store", "memory forgets all records when the process ends", "use it for experiments only")
+            yield note("store", "all records are lost when the process ends", "use store memory for tests only")
         if plugin == "sql":
             yield from _sql(settings, has_schema=store is not None)
         namespace = None if store is None else installation.find(store)
         if store is not None and plugin == "sql" and not _is_file(settings):
             yield judge_lease(store)
-    made = namespace.uuid if namespace else "none yet; the controller makes it at its first start"
-    yield ok("namespace of ids", str(made))
+    found = namespace.uuid if namespace else "none yet; the controller creates it at its first start"
+    yield ok("namespace of ids", str(found))
 
 
 def _is_file(settings: Settings) -> bool:
@@ -45,46 +45,46 @@ def _sql(settings: Settings, *, has_schema: bool) -> Iterator[Finding]:
 
     location = locate(settings.store.options, settings.state_dir)
     if has_schema:
-        yield ok("store schema", f"is of this version ({HEAD})")
+        yield ok("store schema", f"is current ({HEAD})")
     else:
         yield note(
-            "store schema", "is not there yet, or is older", "made or updated by serve at its start, or by migrate"
+            "store schema",
+            "missing or older",
+            "`csi-cinderlib serve` at its start, or `csi-cinderlib migrate`, creates or updates it",
         )
     if location.is_file:
         yield judge_file(location.file)
     elif has_schema:
-        yield ok("store rights", "rows of each table may be inserted, changed and deleted")
+        yield ok("store rights", "this user may insert, change and delete rows in each table")
     else:
-        yield unknown(
-            "store rights", "whether tables may be created is known only when they are", "run csi-cinderlib migrate"
-        )
+        yield unknown("store rights", "the right to create tables was not checked", "run `csi-cinderlib migrate`")
 
 
 def judge_file(file: Path) -> Finding:
-    """Whether this user can write an SQLite file, and its journal beside it."""
+    """Whether this user can write an SQLite file and its journal."""
     folder = next(place for place in file.absolute().parents if place.exists())
     if file.exists() and not os.access(file, os.W_OK):
         return problem(
-            "store rights", f"{file} cannot be written by this user", "run it as the user of the service", required=True
+            "store rights", f"{file} is not writable by this user", "run it as the service's user", required=True
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         return problem(
             "store rights",
-            f"no file can be made in {folder} by this user",
-            "run it as the user of the service",
+            f"this user cannot create files in {folder}",
+            "run it as the service's user",
             required=True,
         )
     return ok("store rights", f"this user can write in {folder}")
 
 
 def judge_lease(store: Store) -> Finding:
-    """A row tells who holds it, and not since when by a clock that counts here."""
+    """The lease's holder. The row has no time that is comparable with this host's clock."""
     try:
         holder = str(json.loads(store.get(KeyValue, lease.KEY).value)["holder"])
     except NotFound:
         return note("lease", "no controller has been active yet", "start the controller")
     except (ValueError, KeyError, TypeError):
-        return unknown("lease", "its record cannot be read: another version wrote it")
+        return unknown("lease", "cannot read its record: another version wrote it")
     if not holder:
-        return note("lease", "nobody holds it: no controller is active", "start the controller")
-    return ok("lease", f"{holder} held it last")
+        return note("lease", "no holder: no controller is active", "start the controller")
+    return ok("lease", f"last holder: {holder}")

@@ -127,7 +127,7 @@ def test_doctor_in_a_pod_that_does_not_see_the_host_calls_nothing_of_it_good() -
     assert seen["host"] == {
         "level": "ok",
         "what": "host",
-        "detail": "is seen through its first process (hostPID)",
+        "detail": "visible through its first process (hostPID)",
         "advice": "",
     }
 

@@ -32,7 +32,7 @@ with archive.created(sys.argv[1]) as file:
 def test_a_full_disk_leaves_nothing(tmp_path: Path, kind: str) -> None:
     with mounted(tmp_path / "disk", 32, kind) as disk:
         before = sorted(disk.path.iterdir())
-        refused = pytest.raises(HostError, match="cannot be written: No space left")
+        refused = pytest.raises(HostError, match=r"cannot write .*: No space left")
         with refused, archive.created(str(disk.path / "b.tar.gz")) as file:
             file.write(os.urandom(64 << 20))
         assert sorted(disk.path.iterdir()) == before
@@ -73,7 +73,7 @@ def test_a_killed_process_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_name_that_is_taken_meanwhile_is_left_alone(tmp_path: Path) -> None:
     with (
-        pytest.raises(HostError, match="b cannot be written: File exists"),
+        pytest.raises(HostError, match=r"cannot write .*/b: File exists"),
         archive.created(str(tmp_path / "b")) as file,
     ):
         file.write(b"mine")

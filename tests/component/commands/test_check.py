@@ -49,7 +49,7 @@ def rows(outcome: subprocess.CompletedProcess[str]) -> list[dict[str, str]]:
     return found
 
 
-def test_a_good_one_is_described_with_its_pools(tmp_path: Path) -> None:
+def test_a_working_back_end_is_described_with_its_pools(tmp_path: Path) -> None:
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes"))
     assert outcome.returncode == 0, outcome.stdout
     assert re.search(
@@ -184,10 +184,10 @@ def thread_that_takes(number: signal.Signals, pid: int) -> int:
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
-def test_a_timeout_that_is_none_is_refused(tmp_path: Path, seconds: str) -> None:
+def test_an_invalid_timeout_is_refused(tmp_path: Path, seconds: str) -> None:
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes"), words=["--timeout", seconds])
     assert outcome.returncode == 2
-    assert f"invalid value for '--timeout': '{seconds}' is not a number of seconds above 0" in outcome.stderr
+    assert f"invalid value for '--timeout': must be a positive number of seconds (got '{seconds}')" in outcome.stderr
 
 
 @pytest.mark.parametrize(
@@ -227,10 +227,10 @@ def test_a_database_in_a_file_is_examined_and_left_as_it_is(tmp_path: Path) -> N
     assert (state_dir / "metadata.db").read_bytes() == before
 
 
-def test_what_a_back_end_can_and_cannot_do_is_said(tmp_path: Path) -> None:
+def test_supported_and_missing_capabilities_are_listed(tmp_path: Path) -> None:
     details = [row["detail"] for row in rows(check(tmp_path, GOOD % (tmp_path / "volumes"), words=["-o", "json"]))]
-    (can,) = [detail for detail in details if detail.startswith("can: ")]
-    (cannot,) = [detail for detail in details if detail.startswith("cannot: ")]
+    (can,) = [detail for detail in details if detail.startswith("supports: ")]
+    (cannot,) = [detail for detail in details if detail.startswith("does not support: ")]
     assert "snapshot attached" in can
     assert "qos" in cannot
 

@@ -84,7 +84,7 @@ def test_what_a_driver_runs_after_its_set_up_has_ended_when_it_ends(begin: Begin
     wait_until_gone(below)
 
 
-def test_it_ends_also_when_the_process_that_starts_drivers_hangs(begin: Begin) -> None:
+def test_check_ends_if_the_process_that_starts_drivers_hangs(begin: Begin) -> None:
     checking = begin("'get_volume_stats:3=run-a-program'")
     below = watched(checking, lambda below: "sleep" in below.values())
     (driver,) = drivers(checking.pid).values()

@@ -78,9 +78,9 @@ shop/data
    ├─ attachment node-1 (a1): available, *d, node not registered
    └─ snapshots: 1
 not seen: host: this host is not a node of the driver; run the command on the node to see device and mounts
-not seen: back end: no driver is running with state directory STATE; start it, or name another one by --config or --state-dir
+not seen: back end: no driver is running with state directory STATE; start one, or select another directory with --config or --state-dir
 
-Node node-1 is not registered, and the volume is attached to it.
+Node node-1 is not registered, but the volume is attached to it.
   What to do: Start the driver's node plugin there. If the node is gone for good, delete its Node object; Kubernetes then detaches the volume.
 """
 
@@ -113,17 +113,17 @@ def test_a_claim_without_a_volume_is_explained_by_its_events(
     ("line", "message"),
     [
         ("explain shop/none", "'shop/none': no claim, PersistentVolume or volume of this name was found"),
-        ("explain v", "volume 'v': is ambiguous; there are:\n  v1  shop/data  available\n  v2  shop/more  creating"),
-        ("describe volume v", "volume 'v': is ambiguous; there are:\n  v1  shop/data  pvc-1  available"),
-        ("describe volume nope", "volume 'nope': nothing has this id, name or claim"),
+        ("explain v", "volume 'v': ambiguous; it matches:\n  v1  shop/data  available\n  v2  shop/more  creating"),
+        ("describe volume v", "volume 'v': ambiguous; it matches:\n  v1  shop/data  pvc-1  available"),
+        ("describe volume nope", "volume 'nope': not found by id, name or claim"),
         ("describe vol v1", "did you mean 'volume'?|is not one of"),
-        ("get volumes nope", "get: volumes: nothing has this id, name or claim: nope"),
+        ("get volumes nope", "get: volumes: no match by id, name or claim for nope"),
         ("get volumes --status lost", "is not one of"),
         ("get volumes --columns nope", "unknown column 'nope'"),
         ("get vols", "vols"),
-        ("orphans fix", "give ids, or --all"),
-        ("orphans fix v2 --all", "give ids, or --all"),
-        ("orphans fix nope", "nothing has this id"),
+        ("orphans fix", "name one or more ids, or use --all"),
+        ("orphans fix v2 --all", "name one or more ids, or use --all"),
+        ("orphans fix nope", "not found by id, name or claim"),
     ],
 )
 def test_bad_input_is_exit_code_2_with_the_reason(
@@ -149,7 +149,7 @@ def test_bad_input_is_exit_code_2_with_the_reason(
         "orphans restored",
     ],
 )
-def test_where_there_is_no_store_every_command_says_so_and_makes_none(
+def test_without_a_store_every_command_fails_and_creates_none(
     tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main([*line.split(), "--state-dir", str(tmp_path / "wrong")]) == 2

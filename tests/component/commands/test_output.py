@@ -73,7 +73,7 @@ def test_names_are_printed_one_a_line_and_nothing_else(capsys: pytest.CaptureFix
     assert shown(capsys, Format(Kind.NAME), ()) == ""
 
 
-def test_an_empty_table_is_told_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_table_is_reported_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_rows((), Format(), columns=COLUMNS, nothing="no volumes")
     assert capsys.readouterr() == ("", "no volumes\n")
 
@@ -183,6 +183,6 @@ def test_a_terminal_gets_no_line_longer_than_its_width_and_is_told_what_is_missi
     assert "not shown" not in in_terminal(100, "drivers", "-o", "wide")
 
 
-def test_a_word_that_is_no_format_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_format_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["drivers", "-o", "xml"]) == 2
     assert "'xml' is not one of 'table', 'wide', 'json', 'yaml', 'name'" in capsys.readouterr().err

@@ -103,7 +103,7 @@ def test_a_persistent_volume_names_its_volume_and_claim(view: ClusterView) -> No
     assert view.pv_of_handle("other", "v1") is None
 
 
-def test_the_attachments_of_one_volume_are_told_with_their_errors(view: ClusterView) -> None:
+def test_attachments_of_a_volume_are_shown_with_their_errors(view: ClusterView) -> None:
     assert view.attachments("pvc-1") == (ClusterAttachment(name="va-pvc-1", node="worker-1", error="timed out"),)
 
 
@@ -131,14 +131,14 @@ def test_a_cluster_that_does_not_answer_is_named_once(api: ApiServer, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["../../secrets/token", "a/b", "data?x=1", "..", "."])
-def test_what_is_typed_stays_one_word_of_the_path(view: ClusterView, api: ApiServer, name: str) -> None:
+def test_each_word_stays_one_path_segment(view: ClusterView, api: ApiServer, name: str) -> None:
     assert view.claim("shop", name) == Claim(namespace="shop", name=name)
     ((_, path),) = api.asked
     assert path.startswith(f"{CORE}/persistentvolumeclaims/")
     assert path.count("/") == CORE.count("/") + 2
 
 
-def test_nothing_but_reads_is_asked(view: ClusterView, api: ApiServer) -> None:
+def test_the_cluster_view_only_reads(view: ClusterView, api: ApiServer) -> None:
     view.claim("shop", "data")
     view.pv_of_handle("csi.cinderlib.io", "v1")
     view.attachments("pvc-1")

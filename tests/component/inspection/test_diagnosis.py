@@ -101,8 +101,8 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     (
         "backend-not-configured",
-        "Back end 'array' is not configured any more.",
-        "back into the configuration",
+        "Back end 'array' is no longer configured.",
+        "Restore its section",
         {"backend": BackendState(name="array", state="not configured")},
     ),
     (
@@ -119,7 +119,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     (
         "pool-full",
-        "Back end 'array' has 3 GiB free, and 5 GiB are wanted.",
+        "Back end 'array' has 3 GiB free, but 5 GiB are needed.",
         "Free or add space",
         {
             **record(status=Status.EXTENDING, target_size=GiB(15), message="the array refused"),
@@ -128,7 +128,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     (
         "creating-for-long",
-        "Volume v1 has been in creation for 40m and nobody repeats the call.",
+        "Volume v1 has been in creation for 40m, and the call is no longer repeated.",
         "`csi-cinderlib orphans fix v1`",
         record(status=Status.CREATING),
     ),
@@ -176,20 +176,20 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     (
         "record-unreadable",
-        "The record of the volume cannot be read: it is not JSON.",
+        "The volume's record cannot be read: it is not JSON.",
         "Restore it from an export",
         {"record": None, "record_problem": "it is not JSON"},
     ),
     (
         "record-missing",
-        "PersistentVolume pvc-1 names volume 'v1', which has no record here.",
+        "PersistentVolume pvc-1 refers to volume 'v1', which has no record here.",
         "restore it from an export",
         {"record": None, "host": None, "attachments": ()},
     ),
     (
         "other-driver",
-        "PersistentVolume pvc-1 belongs to the CSI driver 'ebs.csi.aws.com'",
-        "Ask that driver.",
+        "PersistentVolume pvc-1 belongs to CSI driver 'ebs.csi.aws.com'",
+        "Examine the volume with that driver.",
         {"record": None, "host": None, "attachments": (), "pv": replace(PV, driver="ebs.csi.aws.com")},
     ),
     (
@@ -201,7 +201,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     (
         "provisioning-fails",
         "Claim shop/data cannot be provisioned: unknown parameter 'tpye'",
-        "Correct what the message names",
+        "Fix the reported cause",
         pending("unknown parameter 'tpye'"),
     ),
     ("claim-pending", "Claim shop/data is pending", "WaitForFirstConsumer", pending()),
@@ -213,7 +213,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     (
         "attached-elsewhere",
-        "still attached to node worker-9, and it is wanted on worker-1",
+        "still attached to node worker-9, but it is needed on worker-1",
         "node.kubernetes.io/out-of-service",
         {**attachment(node_id="worker-9"), "registered": {"worker-9": True}, "host": None},
     ),
@@ -238,24 +238,24 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     (
         "attach-fails",
         "Kubernetes cannot attach the volume on node worker-1: timed out",
-        "tries again by itself",
+        "retries automatically",
         {"cluster_attachments": (ClusterAttachment(name="va", node="worker-1", error="timed out"),)},
     ),
     (
         "stage-without-attachment",
-        "Host worker-1 has a stage record (staged) of the volume, which is not attached to this host.",
+        "Host worker-1 has a stage record (staged) of the volume, but the volume is not attached to this host.",
         "restart the node plugin",
         {"attachments": (), "cluster_attachments": ()},
     ),
     (
         "paths-faulty",
-        "1 of 2 paths of /dev/dm-1 do not work: sdb offline.",
-        "goes on by the others",
+        "1 of 2 paths of /dev/dm-1 failed: sdb offline.",
+        "uses the remaining paths",
         host(paths={"sda": "running", "sdb": "offline"}),
     ),
     (
         "paths-faulty",
-        "1 of 1 paths of /dev/dm-1 do not work: sda transport-offline.",
+        "1 of 1 paths of /dev/dm-1 failed: sda transport-offline.",
         "No path is left.",
         host(paths={"sda": "transport-offline"}, problem="no path of /dev/dm-1 works"),
     ),
@@ -268,7 +268,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     (
         "file-system-needs-repair",
         "The file system needs manual repair: the file system has recorded 3 errors",
-        "a-file-system-with-errors",
+        "Stop pod shop/web and follow",
         host(errors="the file system has recorded 3 errors and must be checked by e2fsck"),
     ),
     (
@@ -280,14 +280,14 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     (
         "mount-faulty",
         "The mount on host worker-1 does not work: the file system does not answer: Stale file handle.",
-        "Bring back the share or device",
+        "Restore the share or device",
         host(
             mounts=(Mounted(path="/s", present=True, problem="the file system does not answer: Stale file handle"),),
         ),
     ),
     (
         "not-mounted",
-        "The volume should be mounted at /target on host worker-1 and is not.",
+        "The volume is not mounted at /target on host worker-1.",
         "delete the pod",
         host(mounts=(Mounted(path="/staging", present=True), Mounted(path="/target"))),
     ),
@@ -311,7 +311,7 @@ def test_one_fault_is_not_reported_as_another(code: str, seen: dict[str, Any]) -
 
 
 def test_a_volume_without_a_fault_is_healthy() -> None:
-    assert diagnose(WELL) == (Diagnosis("healthy", "No fault was found.", "Nothing needs to be done."),)
+    assert diagnose(WELL) == (Diagnosis("healthy", "No fault was found.", "No action is needed."),)
 
 
 def test_what_was_not_seen_is_not_called_healthy() -> None:

@@ -48,7 +48,7 @@ def sources(store: Store, state_dir: Path, backend: BackendState) -> Sources:
     [
         ("ready", "", None),
         ("unknown", "process 7 did not answer within 10 s", "process 7 did not answer within 10 s"),
-        ("unknown", "", "its state is not known"),
+        ("unknown", "", "its state is unknown"),
     ],
 )
 def test_a_back_end_that_cannot_be_asked_is_not_seen(

@@ -78,7 +78,7 @@ def test_the_mount_of_a_path_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"v": 9}', '{"v": 1}', ""])
-def test_a_stage_record_that_cannot_be_read_is_told(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_stage_record_is_reported(tmp_path: Path, text: str) -> None:
     save(tmp_path)
     (tmp_path / "stage/v1.json").write_text(text)
     view = host_view.look(tmp_path, "v1", name="h")

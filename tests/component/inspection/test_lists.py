@@ -119,7 +119,7 @@ def test_too_many_rows_are_given_as_they_come() -> None:
     assert ([row["id"] for row in found], is_sorted) == ([str(number) for number in range(9)], False)
 
 
-def test_an_unreadable_record_is_listed_in_its_form_and_counts_as_failed(store: MemoryStore) -> None:
+def test_an_unreadable_record_has_all_columns_and_counts_as_failed(store: MemoryStore) -> None:
     store._put_raw(Volume, "broken", "1-x", "{")
     assert listed(store, troubled=True) == ["broken", "v2"]
     (row,) = [row for row in lists.volumes(store, Filter(), NOW) if row["id"] == "broken"]
@@ -154,7 +154,7 @@ def test_nodes_are_those_that_registered_and_those_that_attachments_name(store: 
         ({"hours": -1}, "0s"),
     ],
 )
-def test_an_age_is_told_in_its_largest_unit(elapsed: dict[str, int], expected: str) -> None:
+def test_an_age_is_shown_in_its_largest_unit(elapsed: dict[str, int], expected: str) -> None:
     assert rows.age(ago(**elapsed), NOW) == expected
     assert rows.age("", NOW) == ""
 

@@ -62,10 +62,10 @@ def test_doctor_sees_sessions_and_asks_multipathd(target: Target, initiator: str
     assert of(found, "multipath module")[0][0] == "ok"
     assert of(found, "multipathd")[0][0] == "ok"
     said = " ".join(detail for _, detail in of(found, "multipath settings"))
-    assert "find_multipaths off lets multipathd take disks" in said  # its word for the "no" of multipath.conf
+    assert "find_multipaths off lets multipathd claim disks" in said  # its word for the "no" of multipath.conf
     assert "skip_kpartx" not in said
-    assert "asked of multipathd" in said
-    assert of(found, "multipath paths") == [("ok", "2 in use, none failed")]
+    assert "reported by multipathd" in said
+    assert of(found, "multipath paths") == [("ok", "2 in use, 0 failed")]
     assert set(of(found, "portal")) >= {
         ("ok", f"{network.address(number)}:3260 accepts connections") for number in (1, 2)
     }

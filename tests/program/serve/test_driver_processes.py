@@ -101,7 +101,7 @@ def test_an_administrator_restarts_a_back_end_that_hangs(
     assert before > 0
     state = ["--state-dir", str(driver.state_dir), "--config", str(driver.state_dir / "config.yaml")]
     assert cli.main(["backends", "restart", "array", *state]) == 0
-    assert f"process {before} was ended" in capsys.readouterr().out
+    assert f"process {before} ended" in capsys.readouterr().out
     with pytest.raises(grpc.RpcError) as failed:
         hanging.result()
     assert failed.value.code() is grpc.StatusCode.UNAVAILABLE

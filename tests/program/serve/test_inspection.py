@@ -130,7 +130,7 @@ def test_an_orphan_is_repaired_by_the_running_driver(start: Start, tmp_path: Pat
     assert [row["due"] for row in rows(driver, "get", "orphans")] == [False]
     assert run(driver, "orphans", "fix", "ha", "--yes").splitlines()[-1] == "volume half: repaired"
     assert rows(driver, "get", "orphans") == []
-    assert "nothing has this id" in run(driver, "orphans", "fix", "half", code=2)
+    assert "not found by id" in run(driver, "orphans", "fix", "half", code=2)
 
 
 def test_an_orphan_is_repaired_while_no_driver_runs(tmp_path: Path) -> None:
@@ -142,9 +142,7 @@ def test_an_orphan_is_repaired_while_no_driver_runs(tmp_path: Path) -> None:
 
 def test_an_orphan_whose_back_end_is_away_stays_with_the_reason(tmp_path: Path) -> None:
     half_made(tmp_path / "state")
-    assert "volume half: back end 'quick': it is not configured any more" in run(
-        tmp_path / "state", "orphans", "fix", "half", code=1
-    )
+    assert "volume half: not repaired: back end 'quick': " in run(tmp_path / "state", "orphans", "fix", "half", code=1)
     assert [row["id"] for row in rows(tmp_path / "state", "get", "orphans")] == ["half"]
 
 
@@ -155,7 +153,7 @@ def test_a_back_end_that_does_not_start_holds_up_no_repair_on_another(tmp_path: 
     (tmp_path / "state/config.yaml").write_text(config(QUICK, away))
     told = run(tmp_path / "state", "orphans", "fix", "--all", code=1)
     assert "volume half: repaired\n" in told
-    assert "volume other: back end 'away': " in told
+    assert "volume other: not repaired: back end 'away': " in told
     assert [row["id"] for row in rows(tmp_path / "state", "get", "orphans")] == ["other"]
 
 
@@ -205,7 +203,7 @@ def test_a_volume_is_followed_from_its_record_to_its_mount(start: Start, tmp_pat
             f"   └─ mount {staging}: mounted",
             "",
             "No fault was found.",
-            "  What to do: Nothing needs to be done.",
+            "  What to do: No action is needed.",
         ]
     finally:
         unstage = csi_pb2.NodeUnstageVolumeRequest(volume_id=volume, staging_target_path=str(staging))

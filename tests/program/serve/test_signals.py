@@ -88,10 +88,10 @@ def test_a_driver_that_starts_later_has_the_level_of_its_controller(start: Start
     ("words", "problem"),
     [
         (["debgu"], "unknown log level 'debgu'; did you mean 'debug'?"),
-        (["debug", "--for", "soon"], "--for: 'soon' is not a time such as 90s, 10m or 2h"),
-        (["debug", "--for", "0"], "--for: '0' is not a time"),
-        (["--for", "1m"], "--for: needs a level"),
-        (["debug", "--for", "999d"], "for_seconds: must be between 0 and 604800"),
+        (["debug", "--for", "soon"], "--for: must be a time such as 90s, 10m or 2h (got 'soon')"),
+        (["debug", "--for", "0"], "--for: must be between 1s and 7d (got 0)"),
+        (["--for", "1m"], "--for: requires a level"),
+        (["debug", "--for", "999d"], "--for: must be between 1s and 7d (got 999d)"),
     ],
 )
 def test_a_wrong_level_or_time_is_refused(

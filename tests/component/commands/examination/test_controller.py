@@ -78,7 +78,7 @@ def test_a_container_that_does_not_start_is_noted() -> None:
     }
     found = list(cluster.judge_pods([waiting]))
     assert [finding.level for finding in found] == [Level.OK, Level.NOTE]
-    assert "provisioner of controller-0 waits: CrashLoopBackOff" in found[1].detail
+    assert "container provisioner of controller-0 is waiting: CrashLoopBackOff" in found[1].detail
 
 
 def test_secrets_that_must_exist_are_told_from_those_that_may_be_missing() -> None:
@@ -132,10 +132,10 @@ def test_a_server_that_tells_no_time_leaves_the_skew_unknown(date: str) -> None:
             Level.OK,
             "0 s ago",
         ),
-        ({"holderIdentity": ""}, Level.NOTE, "nobody"),
-        ({}, Level.NOTE, "nobody"),
-        ({"holderIdentity": "a", "renewTime": "odd"}, Level.UNKNOWN, "not known"),
-        ({"holderIdentity": "a"}, Level.UNKNOWN, "not known"),
+        ({"holderIdentity": ""}, Level.NOTE, "no holder"),
+        ({}, Level.NOTE, "no holder"),
+        ({"holderIdentity": "a", "renewTime": "odd"}, Level.UNKNOWN, "unknown"),
+        ({"holderIdentity": "a"}, Level.UNKNOWN, "unknown"),
     ],
 )
 def test_a_lease_is_judged_by_the_servers_time(spec: dict[str, Any], level: Level, words: str) -> None:
@@ -191,7 +191,7 @@ def test_a_definition_that_lacks_a_field_is_older() -> None:
         (Pool(name="p", total=0, free=0), Level.BAD, "reports no capacity"),
         (Pool(name="p", total=0, free=None), Level.BAD, "reports no capacity"),
         (Pool(name="p"), Level.UNKNOWN, "the driver reports no capacity"),
-        (Pool(name="p", total=10, free=5, raw={"backend_state": "down"}), Level.BAD, "the state down"),
+        (Pool(name="p", total=10, free=5, raw={"backend_state": "down"}), Level.BAD, "reports state down"),
         (Pool(name="p", total=10, free=5, raw={"backend_state": "up"}), Level.OK, "5.0 GiB"),
     ],
 )
@@ -218,10 +218,10 @@ def test_a_store_in_a_file_must_be_writable(tmp_path: Path) -> None:
     ("value", "level", "words"),
     [
         (None, Level.NOTE, "no controller has been active yet"),
-        ('{"holder": "host_1", "seconds": 17}', Level.OK, "host_1 held it last"),
-        ('{"holder": "", "seconds": 17}', Level.NOTE, "nobody holds it"),
-        ("[]", Level.UNKNOWN, "cannot be read"),
-        ("{", Level.UNKNOWN, "cannot be read"),
+        ('{"holder": "host_1", "seconds": 17}', Level.OK, "last holder: host_1"),
+        ('{"holder": "", "seconds": 17}', Level.NOTE, "no holder"),
+        ("[]", Level.UNKNOWN, "cannot read"),
+        ("{", Level.UNKNOWN, "cannot read"),
     ],
 )
 def test_the_lease_in_a_database_tells_its_holder(tmp_path: Path, value: str | None, level: Level, words: str) -> None:

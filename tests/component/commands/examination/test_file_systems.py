@@ -56,7 +56,7 @@ def test_a_file_system_that_the_kernel_does_not_have_is_noted_and_unknown_from_a
     site = host(tmp_path)
     found = {finding.what: finding for finding in file_systems.examine(site)}
     assert found["xfs"].level is Level.NOTE
-    assert "the kernel cannot mount it" in found["xfs"].detail
+    assert "not supported by the kernel" in found["xfs"].detail
     hidden = {finding.what: finding.level for finding in file_systems.examine(host(tmp_path, view=View.HIDDEN))}
     assert hidden["xfs"] is Level.UNKNOWN
 

@@ -121,7 +121,7 @@ def test_udev_is_required_by_fibre_channel_and_multipath(
     [
         ({"sys/kernel/security/lockdown": "[none] integrity confidentiality\n"}, Level.OK, "is off"),
         ({"sys/kernel/security/lockdown": "none [integrity] confidentiality\n"}, Level.NOTE, "integrity"),
-        ({"sys/kernel/security/lsm": "capability,yama\n"}, Level.OK, "has none"),
+        ({"sys/kernel/security/lsm": "capability,yama\n"}, Level.OK, "not supported"),
         ({}, Level.UNKNOWN, "not mounted"),
     ],
 )

@@ -42,7 +42,7 @@ def test_a_kernel_without_loadable_modules_has_what_runs_and_no_more(tmp_path: P
     site = host(tmp_path, DEPENDS)
     (tmp_path / "proc/modules").unlink()
     found = look(site, "iscsi_tcp")
-    assert (found.state, found.detail) == (State.ABSENT, "is not in the running kernel, which loads no modules")
+    assert (found.state, found.detail) == (State.ABSENT, "is not in the running kernel, which does not support modules")
 
 
 def test_modprobe_is_asked_and_loads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,9 +51,7 @@ def test_modprobe_is_asked_and_loads_nothing(tmp_path: Path, monkeypatch: pytest
     assert "--dry-run" in (tmp_path / "asked").read_text().split()
 
 
-def test_a_module_that_modprobe_cannot_load_is_not_said_to_be_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_that_modprobe_cannot_load_is_not_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs(monkeypatch, tmp_path / "bin", modprobe="echo not found >&2; exit 1")
     found = look(host(tmp_path, DEPENDS), "iscsi_tcp")
     assert found.state is State.UNKNOWN

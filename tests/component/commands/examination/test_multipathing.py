@@ -38,7 +38,7 @@ def test_good_settings_get_no_advice() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('"strict"', "no", "find_multipaths no lets multipathd take disks"),
+        ('"strict"', "no", "find_multipaths no lets multipathd claim disks"),
         ('"strict"', '"off"', "find_multipaths off"),
         ('"strict"', "greedy", "find_multipaths greedy"),
         ('recheck_wwid "yes"', "", "recheck_wwid is off"),
@@ -47,11 +47,15 @@ def test_good_settings_get_no_advice() -> None:
         (
             "no_path_retry 12",
             "no_path_retry queue",
-            "I/O waits for ever when no path is left, and so do pods: defaults",
+            "I/O and pods hang when no path is left: defaults",
         ),
-        ("no_path_retry 12", 'features "1 queue_if_no_path"', "I/O waits for ever"),
+        ("no_path_retry 12", 'features "1 queue_if_no_path"', "I/O and pods hang"),
         ("no_path_retry 12", "dev_loss_tmo 3\nfast_io_fail_tmo 5", "dev_loss_tmo 3 is below fast_io_fail_tmo 5"),
-        ('vendor "X"\n    }', 'vendor "X"\n    }\n devnode ".*"', "excludes every devnode: no volume gets a map"),
+        (
+            'vendor "X"\n    }',
+            'vendor "X"\n    }\n devnode ".*"',
+            "excludes all devices by devnode: no volume gets a multipath map",
+        ),
     ],
 )
 def test_settings_that_harm_volumes_are_named(old: str, new: str, words: str) -> None:
@@ -152,7 +156,7 @@ def test_settings_are_those_of_the_running_daemon_whatever_the_file_says(
     programs(monkeypatch, tmp_path / "bin", multipath="", multipathd=DAEMON.format(config=tmp_path / "effective"))
     settings = [finding for finding in said(tmp_path) if finding.what == "multipath settings"]
     assert [finding.level for finding in settings] == [Level.BAD, Level.BAD]
-    assert all(finding.detail.endswith("(asked of multipathd)") for finding in settings)
+    assert all(finding.detail.endswith("(reported by multipathd)") for finding in settings)
 
 
 def test_failed_paths_and_maps_without_a_path_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,23 +167,23 @@ def test_failed_paths_and_maps_without_a_path_are_named(tmp_path: Path, monkeypa
         "sdb of mpath1 is failed running faulty"
     ]
     assert [item.detail for item in found if item.what == "multipath maps"] == [
-        "mpath2 (36002) has no path left; I/O to it waits for ever"
+        "mpath2 (36002) has no path left; I/O to it hangs"
     ]
     assert [item.level for item in found if item.what == "multipath settings"] == [Level.OK]
 
 
-def test_without_the_daemon_it_is_said_whose_settings_these_are(
+def test_without_the_daemon_the_source_of_the_settings_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "effective").write_text(BARE.lstrip())
     programs(monkeypatch, tmp_path / "bin", multipath=f"cat {tmp_path}/effective", multipathd="exit 1")
     found = {finding.what: finding for finding in said(tmp_path)}
     assert found["multipathd"].level is Level.BAD
-    assert "it is not running" in found["multipath settings"].detail
+    assert "multipathd is not running" in found["multipath settings"].detail
     assert {finding.level for finding in said(tmp_path, required=False)} <= {Level.NOTE, Level.OK}
 
 
-def test_a_daemon_that_does_not_tell_its_settings_leaves_them_unknown(
+def test_settings_are_unknown_if_the_daemon_does_not_report_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs(

@@ -23,7 +23,7 @@ def test_a_state_directory_is_measured_or_the_place_where_it_would_be(tmp_path: 
     (finding,) = space.examine(tmp_path, ())
     assert "GiB free" in finding.detail
     (finding,) = space.examine(tmp_path / "a/b", ())
-    assert f"a/b (made at the first start) in {tmp_path}" in finding.detail
+    assert f"a/b (created at the first start) in {tmp_path}" in finding.detail
     assert list(tmp_path.iterdir()) == []
 
 
@@ -93,7 +93,7 @@ def test_a_portal_is_an_address_with_a_port(text: str, portal: Portal) -> None:
 @pytest.mark.parametrize(
     "text", ["", "192.0.2.1", ":3260", "192.0.2.1:", "a:0", "a:65536", "a:x", "2001:db8::1:3260", "a:-1", "a:²", "[]:1"]
 )
-def test_what_is_no_portal_is_refused(text: str) -> None:
+def test_an_invalid_portal_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="HOST:PORT"):
         portals.parse(text)
 
@@ -134,7 +134,7 @@ def test_portals_of_staged_volumes_are_tried(tmp_path: Path, listening: Portal, 
     put(tmp_path, {"stage/a.json": record, "stage/b.json": "{", "stage/c.json": "[]", "stage/d.txt": record})
     found = {finding.level: finding.detail for finding in portals.examine(host(tmp_path), (), tmp_path)}
     assert set(found) == {Level.OK, Level.NOTE}
-    assert found[Level.NOTE].startswith(f"{closed}, which a volume on this node uses: ")
+    assert found[Level.NOTE].startswith(f"{closed} (used by a volume on this node): ")
 
 
 @pytest.mark.parametrize(
