@@ -59,7 +59,7 @@ def test_a_device_of_another_name_is_lost(device: Device) -> None:
 def test_a_device_without_a_size_is_lost(device: Device, tmp_path: Path) -> None:
     os.truncate(tmp_path / "volume", 0)
     devices.refresh_size(device.path)
-    assert health.lost(device) == f"the device {device.path} shows a size of 0"
+    assert health.lost(device) == f"the device {device.path} has a size of 0"
     os.truncate(tmp_path / "volume", 64 << 20)
     devices.refresh_size(device.path)
 
@@ -69,7 +69,7 @@ def test_a_device_whose_file_was_replaced_is_lost(device: Device, tmp_path: Path
     (tmp_path / "volume").rename(tmp_path / "moved")
     (tmp_path / "volume").touch()
     moved = replace(device, wwid=devices.identity(device.path))
-    assert health.lost(moved) == f"{device.file} is gone, or was replaced by another file"
+    assert health.lost(moved) == f"{device.file} was removed or replaced by another file"
 
 
 @pytest.mark.root
@@ -149,7 +149,7 @@ def test_a_device_that_cannot_be_asked_is_a_problem() -> None:
 def test_a_device_that_the_kernel_does_not_know_is_lost(tmp_path: Path) -> None:
     node = str(tmp_path / "node")
     os.mknod(node, stat.S_IFBLK | 0o600, os.makedev(7, 987654))
-    assert health.lost(Device(path=node, wwid="")) == f"identifying {node}: No such file or directory"
+    assert health.lost(Device(path=node, wwid="")) == f"cannot identify {node}: No such file or directory"
 
 
 def test_what_is_no_block_device_is_gone(tmp_path: Path) -> None:
@@ -164,10 +164,10 @@ def test_what_is_no_block_device_is_gone(tmp_path: Path) -> None:
         ("/", "rw", False, ""),
         ("/", "ro", True, ""),
         ("/", "ro", False, "an error made the file system read-only"),
-        ("/", "rw,emergency_ro", False, "the file system is in the state emergency_ro: it stopped after an error"),
-        ("/", "rw,shutdown", True, "the file system is in the state shutdown: it stopped after an error"),
-        ("/missing", "rw", False, "the file system does not answer: No such file or directory"),
-        ("/proc/version", "rw", False, "the file system does not answer: Not a directory"),
+        ("/", "rw,emergency_ro", False, "the file system has stopped after an error (state: emergency_ro)"),
+        ("/", "rw,shutdown", True, "the file system has stopped after an error (state: shutdown)"),
+        ("/missing", "rw", False, "cannot read the file system: No such file or directory"),
+        ("/proc/version", "rw", False, "cannot read the file system: Not a directory"),
     ],
 )
 def test_a_mount_works_as_long_as_it_answers_as_it_was_made(
