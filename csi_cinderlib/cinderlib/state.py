@@ -40,4 +40,4 @@ def _home() -> Path:
     try:
         return Path.home()
     except RuntimeError:
-        raise ConfigurationError("state_dir", "is missing, and this user has no home directory; set it") from None
+        raise ConfigurationError("state_dir", "must be set, because this user has no home directory") from None

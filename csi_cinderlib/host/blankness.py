@@ -108,7 +108,7 @@ def _nonzero_data(device: str, path: str) -> Iterator[Range]:
         os.fsync(shown)  # flush writes to the device into the file
         end = os.fstat(file).st_size
         if end < devices.open_size(shown, device):
-            raise HostError(f"cannot read the end of {device}: its file {path} is shorter than the device")
+            raise HostError(f"cannot read {device}: its file {path} is shorter than the device")
         for start, stop in _data(file, end):
             for offset in range(start, stop, _STEP):
                 length = min(_STEP, stop - offset)

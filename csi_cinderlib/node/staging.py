@@ -199,7 +199,7 @@ class Staging:
         if here := mounts.uppermost(record.staging_path, table):
             mounted.require_reached(here, table)
             if here not in mounts.by_device(device.path, among=table):
-                raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
+                raise AlreadyExists("staging path", record.staging_path, "another mount is there")
             return replace(record, fs_type=here.fs_type)  # mounted before the record was lost
         record, found = file_system.ensure(self._records, record, device)
         undo.callback(mounted.unmount_own, self._records, record, record.staging_path)
