@@ -111,8 +111,8 @@ def test_what_only_the_user_knows_of_a_connection_is_kept(backend: Backend, libr
     ("field", "value", "problem"),
     [
         ("attach_mod", "ro", "unsupported field of a connection; supported: attach_mode"),
-        ("attach_status", "attached", "is not a field"),
-        ("connection_info", {}, "is not a field"),
+        ("attach_status", "attached", "unsupported field"),
+        ("connection_info", {}, "unsupported field"),
         ("attach_mode", "rx", "must be ro or rw"),
         ("device_scan_attempts", 0, "at least 1"),
         ("device_scan_attempts", "3", "whole number"),

@@ -163,7 +163,7 @@ def broken(**changes: object) -> str:
     [
         (broken(v=99), r"vol\.json: unsupported version 99; supported: 1"),
         (broken(fs_type=None), r"vol\.json: KeyError 'fs_type'"),
-        (broken(fs_type=7), r"vol\.json: TypeError 7 is not text"),
+        (broken(fs_type=7), r"vol\.json: TypeError 7 must be text"),
         (broken(connection={"protocol": "x", "data": []}), r"vol\.json: publish_context: .*: it has no version"),
         (broken(connection={"protocol": "x", "data": {}}), r"vol\.json: publish_context: was not made by"),
     ],
