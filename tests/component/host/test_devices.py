@@ -205,9 +205,7 @@ def test_detaching_from_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> 
         devices.detach_from(str(tmp_path / "missing"))
 
 
-def test_a_device_that_shows_another_file_by_now_is_left_alone_also_when_that_is_in_use(
-    loop: Loop, target: str
-) -> None:
+def test_detach_ignores_a_device_that_now_has_another_file_even_in_use(loop: Loop, target: str) -> None:
     from csi_cinderlib.host import filesystems
 
     device = loop(64)
@@ -340,7 +338,7 @@ def test_a_regular_file_is_no_block_device(tmp_path: Path) -> None:
         devices.size(str(tmp_path / "file"))
 
 
-def test_a_file_that_was_replaced_is_not_the_one_that_is_shown(loop: Loop, tmp_path: Path) -> None:
+def test_a_replaced_file_does_not_match_the_file_of_the_loop_device(loop: Loop, tmp_path: Path) -> None:
     device, file = loop(8), tmp_path / "disk.img"
     assert shows(device, file)
     assert shown_files.shown_file(device).size == 8 * MIB  # type: ignore[union-attr] # it shows a file

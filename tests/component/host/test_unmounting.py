@@ -167,7 +167,7 @@ def no_more_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_without_file_descriptors_nobody_says_that_a_path_leads_to_what_was_seen(target: str) -> None:
+def test_a_mount_cannot_be_verified_without_file_descriptors(target: str) -> None:
     mounts.mount("ours", target, "tmpfs")
     seen = look(target)
     mounts.mount("theirs", target, "tmpfs")

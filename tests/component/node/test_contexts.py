@@ -128,7 +128,7 @@ def test_a_key_that_was_taken_away_is_accepted_until_the_next_look_and_not_after
         site.contexts.open(site.sealed())
 
 
-def test_while_nobody_can_be_asked_what_is_known_is_opened(site: Site) -> None:
+def test_contexts_of_known_signers_open_while_the_controller_is_unreachable(site: Site) -> None:
     def unreachable() -> Mapping[str, str]:
         raise StoreUnavailable("no answer")
 

@@ -31,7 +31,7 @@ def test_a_new_device_without_a_signature_gets_a_file_system(wanted: str) -> Non
     assert decision == Decision(Action.MAKE, wanted or "ext4")
 
 
-def test_a_device_that_somebody_had_gets_one_only_when_blank() -> None:
+def test_a_device_of_an_earlier_attachment_is_formatted_only_if_blank() -> None:
     assert decide(None, "xfs", Formatting.UNKNOWN, is_blank=lambda: True) == Decision(Action.MAKE, "xfs")
     with pytest.raises(UnsafeToFormat, match=f"not blank .*. See {REFUSAL_PAGE}"):
         decide(None, "xfs", Formatting.UNKNOWN, is_blank=lambda: False)

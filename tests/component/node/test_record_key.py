@@ -58,7 +58,7 @@ def test_a_key_that_others_may_use_is_refused_and_left_alone(tmp_path: Path, mod
 
 
 @pytest.mark.root
-def test_a_key_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_key_of_another_user_is_refused(tmp_path: Path) -> None:
     RecordKey(tmp_path).prepare()
     os.chown(tmp_path / "record-key", 65534, 0)
     with pytest.raises(HostError, match="record-key must belong to user 0, not 65534"):

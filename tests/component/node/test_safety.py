@@ -121,9 +121,7 @@ def test_another_device_behind_the_same_connection_is_refused(node: Node) -> Non
 
 
 @pytest.mark.parametrize("capability", [EXT4, BLOCK])
-def test_a_file_that_took_the_place_of_a_published_volume_gets_no_device_that_nobody_knows(
-    node: Node, capability: Capability
-) -> None:
+def test_a_file_that_replaced_a_published_volume_gets_no_unrecorded_device(node: Node, capability: Capability) -> None:
     volume = node.volume()
     node.stage(volume, capability)
     target = node.publish(volume, capability)

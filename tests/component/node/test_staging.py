@@ -323,7 +323,7 @@ def stage_anew(node: Node, volume: Volume) -> None:
 
 
 @pytest.mark.parametrize("call", [unstage, stage_again, stage_anew])
-def test_a_device_that_is_another_volume_by_now_stays_connected(
+def test_a_device_that_now_belongs_to_another_volume_stays_connected(
     node: Node, watched: WatchedInitiator, call: Callable[[Node, Volume], None]
 ) -> None:
     """The back end gave the address to another volume, which is staged here, before this one was unstaged."""
