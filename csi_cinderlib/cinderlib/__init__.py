@@ -1,4 +1,4 @@
-"""Cinder's drivers as a library, without any of Cinder's services: the interface of `cinderlib`.
+"""Cinder's drivers as a library, without Cinder services: the API of `cinderlib`.
 
     import csi_cinderlib.cinderlib as cinderlib
 
@@ -7,8 +7,8 @@
     volume = lvm.create_volume(10, name="data")
     print(volume.attach().path)
 
-Importing it starts nothing and imports none of Cinder. `setup` makes the set-up that the module's classes use; `Library` makes
-others beside it.
+The import starts nothing and does not import Cinder. `setup` creates the set-up that the module's classes use; `Library` creates
+independent ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Back ends as cinderlib's users know them."""
+"""Back ends, with the API of cinderlib."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _OURS = {"properties", "vendor_prefix"}
 
 
 class Backend:
-    """A storage back end: a Cinder driver, set up.
+    """A storage back end: a Cinder driver that is set up.
 
-    The same name with the same options again is the same object.
+    The same name with the same options returns the same object.
 
     Args:
-        volume_backend_name: its name; volumes are found again by it.
-        driver_cfg: `volume_driver`, and the driver's options by their Cinder names. `$name` in a value stands for another
+        volume_backend_name: the name; stored volumes refer to it.
+        driver_cfg: `volume_driver`, and the driver's options by their Cinder names. `$name` in a value refers to another
             option given here or to `setup`.
 
     Raises:
-        ValueError: there is a back end of that name with other options.
-        ConfigurationError: an option or a library is missing or wrong; says which and what to do.
+        ValueError: a back end of that name exists with other options.
+        ConfigurationError: an option or a library is missing or wrong; names it and the remedy.
         BackendUnavailable: the storage does not answer.
     """
 
     backends = OfSetUp("backends", MappingProxyType({}))
-    """The back ends of the set-up by name."""
+    """The back ends of the set-up, by name."""
     persistence = OfSetUp("persistence")
     """Its metadata store."""
     fail_on_missing_backend = OfSetUp("fail_on_missing_backend")
@@ -54,21 +54,21 @@ class Backend:
     global_initialization = OfSetUp("_is_set_up", before=False)
     """Whether there is a set-up."""
     im_root = OfSetUp("im_root")
-    """Whether this process is root, so that commands need no `root_helper`."""
+    """Whether this process runs as root and needs no `root_helper`."""
 
     _library: Library
     _cfg: Mapping[str, Any]
     _volumes: list[Volume] | None
     _stats: dict[str, Any] | None
     core: Core
-    """What works on the storage (`csi_cinderlib.lifecycle.local.LocalBackend`)."""
+    """The implementation (`csi_cinderlib.lifecycle.local.LocalBackend`)."""
 
     def __new__(cls, volume_backend_name: str, **driver_cfg: Any) -> Backend:
         return default.library().backend(volume_backend_name, **driver_cfg)
 
     @classmethod
     def _of(cls, library: Library, name: str, cfg: Mapping[str, Any]) -> Backend:
-        """Set up; the library sees to it that there is one of that name."""
+        """Create and start a back end. The library ensures that the name is unique."""
         backend = object.__new__(cls)
         backend._library, backend._cfg = library, dict(cfg)
         backend._volumes = backend._stats = None
@@ -91,10 +91,10 @@ class Backend:
 
     @classmethod
     def set_persistence(cls, persistence_config: Mapping[str, Any] | None) -> None:
-        """Keep metadata elsewhere from now on; back ends of the process-wide set-up are set up again on it."""
+        """Change the metadata store of the process-wide set-up and set up its back ends again."""
         default.library().set_persistence(persistence_config)
 
-    # --- what it is
+    # --- properties
 
     @property
     def id(self) -> str:
@@ -106,7 +106,7 @@ class Backend:
         return self.core.driver
 
     def __getattr__(self, name: str) -> Any:
-        """What is not here is the driver's, as users of cinderlib expect."""
+        """Attributes of the driver, as in cinderlib."""
         if name.startswith("_") or name == "core":
             raise AttributeError(name)
         return getattr(self.driver, name)
@@ -119,14 +119,14 @@ class Backend:
         return tuple(pool["pool_name"] for pool in self.stats()["pools"])
 
     def stats(self, refresh: bool = False) -> dict[str, Any]:
-        """The driver's report, asked for again with `refresh`. One that knows no pools gets one that is named as the back end."""
+        """The driver's report, updated with `refresh`. If it has no pools, a pool with the back end's name is added."""
         if refresh or self._stats is None:
             with exception.about(self):
                 self._stats = _with_pools(self.core.stats(refresh=bool(refresh)).raw, self.id)
         return self._stats
 
     def validate_connector(self, connector_dict: Mapping[str, Any]) -> None:
-        """Raises Cinder's InvalidConnectorException when a host with these connector properties cannot reach it."""
+        """Raises Cinder's InvalidConnectorException if a host with these connector properties cannot reach the back end."""
         with exception.about(self):
             self.core.validate_connector(connector_dict)
 
@@ -134,17 +134,17 @@ class Backend:
 
     @property
     def volumes(self) -> list[Volume]:
-        """All volumes on it, read once; `refresh` reads them again."""
+        """All volumes of the back end, read once; `refresh` reads them again."""
         if self._volumes is None:
             self._volumes = self.volumes_filtered()
         return self._volumes
 
     def volumes_filtered(self, volume_id: str | None = None, volume_name: str | None = None) -> list[Volume]:
-        """Read from the metadata store at each call."""
+        """The matching volumes, read from the metadata store at each call."""
         return self._library.persistence.get_volumes(volume_id=volume_id, volume_name=volume_name, backend_name=self.id)
 
     def refresh(self) -> None:
-        """Read the volumes again, if they were read before."""
+        """Read the volumes again if they were read before."""
         if self._volumes is not None:
             self._volumes = self.volumes_filtered()
 
@@ -155,7 +155,7 @@ class Backend:
 
         Args:
             size: in GiB.
-            kwargs: as of `Volume`: `id`, `pool_name`, `extra_specs`, `qos_specs`, `metadata` ...
+            kwargs: as for `Volume`: `id`, `pool_name`, `extra_specs`, `qos_specs`, `metadata` ...
         """
         volume = Volume(self, size=size, name=name, description=description, bootable=bootable, **kwargs)
         volume.create()
@@ -165,14 +165,14 @@ class Backend:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Its name; with `output_all_backend_info` everything that it was made with, passwords included."""
+        """The name; with `output_all_backend_info` the whole configuration, including passwords."""
         name = {"volume_backend_name": self.id}
         return {**self._cfg, **name} if self._library.output_all_backend_info else name
 
     def _described(self, how: str) -> dict[str, Any]:
         volumes = [getattr(volume, how) for volume in self.volumes]
         for volume in volumes:
-            volume["backend"] = {"volume_backend_name": self.id}  # once is enough for the whole configuration
+            volume["backend"] = {"volume_backend_name": self.id}  # the whole configuration appears only once
         return {"class": "Backend", "backend": self.config, "volumes": volumes}
 
     @property
@@ -181,7 +181,7 @@ class Backend:
 
     @property
     def dump(self) -> dict[str, Any]:
-        """As `json`, with everything loaded first."""
+        """`json`, after loading everything."""
         return self._described("dump")
 
     @property
@@ -194,20 +194,20 @@ class Backend:
 
     @classmethod
     def load(cls, json_src: Mapping[str, Any], save: bool = False) -> Backend | str:
-        """The back end that `json` or `dump` described, with its volumes."""
+        """Load a back end and its volumes from the output of `json` or `dump`."""
         return default.library().load_backend(json_src, save=save)
 
     @classmethod
     def load_backend(cls, backend_data: Mapping[str, Any]) -> Backend | str:
-        """A back end by its name, or by its whole configuration."""
+        """A back end by its name or its whole configuration."""
         return default.library().backend_of(backend_data)
 
     @staticmethod
     def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
-        """See the function of that name."""
+        """See `drivers.list_supported_drivers`."""
         return drivers.list_supported_drivers(output_version)
 
-    # --- what handles tell it
+    # --- notifications of handles
 
     def _volume_created(self, volume: Volume) -> None:
         if self._volumes is not None:
@@ -219,7 +219,7 @@ class Backend:
 
 
 def _filled_in(value: Any, known: Mapping[str, Any]) -> Any:
-    """`$name` and `${name}` of options that are given; every other dollar sign is meant literally."""
+    """Replace `$name` and `${name}` of given options; other dollar signs are literal."""
     if not isinstance(value, str):
         return value
 

@@ -1,4 +1,4 @@
-"""Attributes that cinderlib's classes have once it is set up: here they look at the set-up, and at Cinder only when they are read."""
+"""Class attributes of cinderlib. Here they read the set-up, and import Cinder only when they are accessed."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from csi_cinderlib.cinderlib import default
 
 
 class OfSetUp:
-    """An attribute of the set-up: of an object its own, of the class the process-wide one. Looking makes none.
+    """An attribute of the set-up: of the object's set-up, or for the class, of the process-wide one. Access creates no set-up.
 
     Args:
-        name: of the `Library`.
-        before: what it is while there is no set-up.
+        name: the attribute of `Library`.
+        before: the value while there is no set-up.
     """
 
     def __init__(self, name: str, before: Any = None) -> None:
         self._name = name
         self._before = before
 
-    def __get__(self, one: Any, _owner: type) -> Any:
-        library = default.current() if one is None else one._library
+    def __get__(self, instance: Any, _owner: type) -> Any:
+        library = default.current() if instance is None else instance._library
         return self._before if library is None else getattr(library, self._name)
 
 
 class Late:
-    """An attribute that is imported when it is first looked at."""
+    """An attribute that is imported on access."""
 
     def __init__(self, find: Callable[[], Any]) -> None:
         self._find = find
 
-    def __get__(self, _one: object, _owner: type) -> Any:
+    def __get__(self, _instance: object, _owner: type) -> Any:
         return self._find()
 
 
@@ -50,7 +50,7 @@ def ovo_class(name: str) -> Late:
 
 
 def context() -> Any:
-    """Cinder's context of an administrator, which drivers take for whoever asks."""
+    """Cinder's administrator context, which drivers get as the caller's context."""
     from csi_cinderlib.cinder import convert, runtime
 
     runtime.load_cinder()

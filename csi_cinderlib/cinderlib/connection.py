@@ -1,4 +1,4 @@
-"""Connections: a volume made reachable from a host, and attached to this one."""
+"""Connections: a volume exported to a host, and possibly attached to this host."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 
 class Connection(LazyVolumeAttr[Attachment]):
-    """A volume that a host can reach; made by `Volume.connect`."""
+    """A volume exported to a host; created by `Volume.connect`."""
 
     OVO_CLASS: ClassVar[Any] = ovo_class("VolumeAttachment")
     _set_here: dict[str, Any]
-    """What was set on this object and is not stored yet, by name."""
+    """Values set on this object and not stored yet, by name."""
 
     @classmethod
     def connect(cls, volume: Volume, connector: Mapping[str, Any], **kwargs: Any) -> Connection:
-        """As `Volume.connect`."""
+        """See `Volume.connect`."""
         return volume.connect(connector, **kwargs)
 
     @classmethod
     def _of(
         cls, library: Library, record: Attachment, backend: Backend | str, volume: Volume | None = None
     ) -> Connection:
-        """A handle of a record that exists."""
+        """A handle for an existing record."""
         connection = cls.__new__(cls)
         Object.__init__(connection, library, record, backend)
         connection._volume = volume
@@ -55,14 +55,14 @@ class Connection(LazyVolumeAttr[Attachment]):
 
     @classmethod
     def load(cls, json_src: Any, save: bool = False) -> Connection:
-        """The connection that `json` or `dump` described; stored, with its volume if that is in there, only with `save`."""
+        """Load a connection from the output of `json` or `dump`. `save` stores it, with its volume if included."""
         return default.library().load_object(cls, json_src, save)
 
-    # --- what it is
+    # --- properties
 
     @property
     def conn_info(self) -> dict[str, Any]:
-        """The driver's answer: `driver_volume_type` and `data`; empty when disconnected. Holds credentials."""
+        """The driver's connection info: `driver_volume_type` and `data`; empty if disconnected. It contains credentials."""
         info = connection_record.driver_answer(self._record)
         data = info.get("data")
         if self._record.read_only and isinstance(data, Mapping):
@@ -71,7 +71,7 @@ class Connection(LazyVolumeAttr[Attachment]):
 
     @conn_info.setter
     def conn_info(self, value: Mapping[str, Any] | None) -> None:
-        """Kept by `save`."""
+        """Stored by `save`."""
         self._set("conn_info", value)
 
     @property
@@ -81,23 +81,23 @@ class Connection(LazyVolumeAttr[Attachment]):
 
     @connector_info.setter
     def connector_info(self, value: Mapping[str, Any]) -> None:
-        """Kept by `save`."""
+        """Stored by `save`."""
         self._set("connector_info", value)
 
     @property
     def connection_info(self) -> dict[str, Any]:
-        """`conn`, `connector` and, when attached, `device`."""
+        """`conn`, `connector` and, if attached, `device`."""
         device = {"device": self.device} if self.device else {}
         return {"conn": self.conn_info, "connector": self.connector_info, **device}
 
     @property
     def device(self) -> Any:
-        """What os-brick said about the device on the host, or None."""
+        """os-brick's description of the device on the host, or None."""
         return connection_record.device(self._record)
 
     @device.setter
     def device(self, value: Mapping[str, Any] | None) -> None:
-        """Kept by `save`."""
+        """Stored by `save`."""
         self._set("device", value)
 
     @property
@@ -124,7 +124,7 @@ class Connection(LazyVolumeAttr[Attachment]):
 
     @property
     def use_multipath(self) -> bool:
-        """As `connect` was told, else as the host's connector properties say, else as the driver's answer shows."""
+        """The option of `connect`, else of the host's connector properties, else derived from the connection info."""
         if (given := connection_record.given(self._record).get("use_multipath")) is not None:
             return bool(given)
         if "multipath" in self._record.connector:
@@ -135,22 +135,22 @@ class Connection(LazyVolumeAttr[Attachment]):
 
     @use_multipath.setter
     def use_multipath(self, value: bool) -> None:
-        """Kept by `save`."""
+        """Stored by `save`."""
         self._set("use_multipath", value)
 
     @property
     def scan_attempts(self) -> int:
-        """How often the host looks for the device: `device_scan_attempts` of `connect`, or os-brick's default."""
+        """The number of device scans on the host: `device_scan_attempts` of `connect`, or os-brick's default."""
         return int(connection_record.given(self._record).get("device_scan_attempts", brick.SCAN_ATTEMPTS))
 
     @scan_attempts.setter
     def scan_attempts(self, value: int) -> None:
-        """Kept by `save`."""
+        """Stored by `save`."""
         self._set("device_scan_attempts", value)
 
     @property
     def connector(self) -> Any:
-        """os-brick's connector for the protocol, or None when disconnected."""
+        """os-brick's connector for the protocol, or None if disconnected."""
         if not self.connected:
             return None
         from cinder.volume import volume_utils
@@ -171,7 +171,7 @@ class Connection(LazyVolumeAttr[Attachment]):
         attachment.obj_reset_changes(connection_record.COLUMNS)
         return attachment
 
-    # --- what was set and is not stored
+    # --- unsaved values
 
     def _set(self, name: str, value: Any) -> None:
         self._set_here = {**self._unsaved(), name: value}
@@ -184,12 +184,12 @@ class Connection(LazyVolumeAttr[Attachment]):
         return connection_record.changed(record, given)
 
     def save(self) -> None:
-        """Store what was set here, on top of what others have stored meanwhile. Raises ConnectionNotFound after `disconnect`."""
+        """Store the values set here and keep concurrent changes of other fields. Raises ConnectionNotFound after `disconnect`."""
         super().save()
         self._set_here = {}
 
     def refresh(self) -> None:
-        """Read it again, and its volume if that was loaded. What was set and not saved is forgotten."""
+        """Read the connection again, and its volume if loaded. Unsaved values are discarded."""
         self._set_here = {}
         super().refresh()
 
@@ -197,7 +197,7 @@ class Connection(LazyVolumeAttr[Attachment]):
 
     def _reachable(self) -> connections.Connection:
         if not self.connected:
-            raise PreconditionFailed(f"connection {self.id!r} was disconnected")
+            raise PreconditionFailed(f"connection {self.id!r} is disconnected; connect the volume again")
         info = self.conn_info
         return connections.Connection(
             volume_id=self.volume_id,
@@ -211,7 +211,7 @@ class Connection(LazyVolumeAttr[Attachment]):
         return self._library.initiator(multipath=self.use_multipath, scan_attempts=self.scan_attempts)
 
     def attach(self) -> None:
-        """Attach the volume to this host: `path` is the block device then."""
+        """Attach the volume to this host. `path` is then the block device."""
         with exception.about(self), self._library.busy(self.volume_id):
             self._current()
             shared = self._shares_device()
@@ -225,7 +225,7 @@ class Connection(LazyVolumeAttr[Attachment]):
             self.volume.local_attach = self
 
     def device_attached(self, device: Mapping[str, Any]) -> None:
-        """Keep what somebody else's os-brick said about the device that the volume is on its host."""
+        """Store the device as described by another program's os-brick on the host."""
         with exception.about(self):
             self._current()
             self.device = device
@@ -237,12 +237,12 @@ class Connection(LazyVolumeAttr[Attachment]):
         ignore_errors: bool = False,
         exc: Callable[..., Any] | None = None,  # noqa: ARG002
     ) -> None:
-        """Take the device off this host, unless another connection of the volume is attached here by it.
+        """Remove the device from this host, unless another attached connection of the volume uses it.
 
         Args:
-            force: go on when a flush fails.
-            ignore_errors: do not tell.
-            exc: accepted, not needed.
+            force: continue if a flush fails.
+            ignore_errors: do not raise errors.
+            exc: accepted, not used.
         """
         with exception.about(self), self._library.busy(self.volume_id):
             self._current()
@@ -251,7 +251,7 @@ class Connection(LazyVolumeAttr[Attachment]):
                 self._take_off(device, force=force, ignore_errors=ignore_errors)
             self.device = None
             self.save()
-            if shared and not self._shares_device():  # another process gave it up at the same time
+            if shared and not self._shares_device():  # another process has detached its connection at the same time
                 self._take_off(device, force=force, ignore_errors=ignore_errors)
             if self._volume is not None:
                 self._volume._detached(self)
@@ -264,7 +264,7 @@ class Connection(LazyVolumeAttr[Attachment]):
                 raise
 
     def _shares_device(self) -> bool:
-        """Whether another connection of this volume is attached on the same host: both have one device."""
+        """Whether another connection of this volume is attached on the same host, so that both use the same device."""
         others = walk(self._library.store, Attachment, {"volume_id": self.volume_id})
         return any(
             other.id != self.id and self._is_beside(other) and connection_record.device(other) for other in others
@@ -275,11 +275,11 @@ class Connection(LazyVolumeAttr[Attachment]):
 
     @property
     def _is_here(self) -> bool:
-        """Whether it is a connection of this host."""
+        """Whether this is a connection to this host."""
         return bool(self._record.connector.get("host") == self._library.host_name)
 
     def _as_device(self) -> brick.Device | None:
-        """Of `attach`, or of somebody else's os-brick."""
+        """The device of `attach`, or of another program's os-brick."""
         known = self.device
         if not known:
             return None
@@ -289,19 +289,19 @@ class Connection(LazyVolumeAttr[Attachment]):
         return brick.Device(**fields)
 
     def extend(self) -> int:
-        """Let the device show the volume's new size.
+        """Update the device to the volume's new size.
 
         Returns:
-            what it shows, in bytes.
+            The size of the device, in bytes.
         """
         with exception.about(self):
             device = self._as_device()
             if device is None:
-                raise PreconditionFailed(f"connection {self.id!r} is not attached to this host")
+                raise PreconditionFailed(f"connection {self.id!r} is not attached to this host; attach it first")
             return self._initiator().extend(self._reachable(), device)
 
-    def disconnect(self, force: bool = False) -> None:  # noqa: ARG002  # what a driver does with it differs; fencing is always done
-        """Take the volume away from the host; the export goes with the last connection. Done already is fine."""
+    def disconnect(self, force: bool = False) -> None:  # noqa: ARG002  # its effect varies by driver; fencing is always done
+        """Disconnect the volume from the host; the export ends with the last connection. Idempotent."""
         with exception.about(self), self._library.busy(self.volume_id):
             try:
                 with contextlib.suppress(NotFound):

@@ -1,7 +1,7 @@
-"""What the record of a connection holds, as the library's users know it.
+"""The record of a connection, with the fields of cinderlib.
 
-The driver's answer shares `connection_info` with the device on the host and with what the user gave, so that both are sealed
-with it.
+`connection_info` contains the driver's connection info, the device on the host and the user's fields, so that all are sealed
+together.
 """
 
 from __future__ import annotations
@@ -18,32 +18,31 @@ from csi_cinderlib.model.records import Attachment, Volume
 _DEVICE = "device"
 _GIVEN = "given"
 COLUMNS = ("attached_host", "instance_uuid", "mountpoint")
-"""Fields of Cinder's object that only whoever connects knows."""
+"""Fields of Cinder's object that only the caller can provide."""
 _OPTIONS = ("use_multipath", "device_scan_attempts")
 _FIELDS = frozenset({"id", "attach_mode", *COLUMNS, *_OPTIONS})
 
 
 def new(volume: Volume, connector: Mapping[str, Any], fields: Mapping[str, Any], id: str) -> Attachment:
-    """The record of a connection that is to be made.
+    """The record of a new connection.
 
     Args:
-        fields: as `Volume.connect` takes them.
-        id: its id, when `fields` gives none.
+        fields: as for `Volume.connect`.
+        id: the id, unless `fields` contains one.
 
     Raises:
-        InvalidRequest: there is no such field, or its value cannot be kept.
+        InvalidRequest: a field or its value is not supported.
     """
     for name in fields:
         if name not in _FIELDS:
-            known = ", ".join(sorted(_FIELDS))
-            raise InvalidRequest(name, f"is not a field of a connection that can be given; there are {known}")
+            raise InvalidRequest(name, f"unsupported field of a connection; supported: {', '.join(sorted(_FIELDS))}")
     record = Attachment(
         id=str(fields.get("id") or id),
         volume_id=volume.id,
         backend=volume.backend,
         node_id=str(connector.get("host", "")),
         access_mode=AccessMode.SINGLE_NODE_WRITER,
-        block=True,  # the program gets the raw device
+        block=True,  # the caller gets the raw device
         connector=dict(connector),
         created_at=now(),
     )
@@ -51,32 +50,32 @@ def new(volume: Volume, connector: Mapping[str, Any], fields: Mapping[str, Any],
 
 
 def driver_answer(record: Attachment) -> dict[str, Any]:
-    """What the driver said about how to reach the volume."""
+    """The driver's connection info."""
     return {name: value for name, value in record.connection_info.items() if name not in (_DEVICE, _GIVEN)}
 
 
 def device(record: Attachment) -> Any:
-    """What os-brick said about the device on the host, or None."""
+    """os-brick's description of the device on the host, or None."""
     return record.connection_info.get(_DEVICE)
 
 
 def given(record: Attachment) -> Mapping[str, Any]:
-    """What the user gave, by field."""
+    """The user's fields."""
     values = record.connection_info.get(_GIVEN)
     return values if isinstance(values, Mapping) else {}
 
 
 def with_given(record: Attachment, values: Mapping[str, Any]) -> Attachment:
-    """The record with these of the user's fields in it; None takes one out."""
+    """The record with these user fields changed; None removes a field."""
     kept = {name: value for name, value in {**given(record), **values}.items() if value is not None}
     return _with(record, _GIVEN, kept)
 
 
 def changed(record: Attachment, values: Mapping[str, Any]) -> Attachment:
-    """The record with what was set on a handle or on Cinder's object. What follows from what is done is left alone.
+    """The record with values set on a handle or on Cinder's object. Derived fields are ignored.
 
     Raises:
-        InvalidRequest: a value cannot be kept.
+        InvalidRequest: a value is not supported.
     """
     for name, value in values.items():
         if name in _CHANGES:
@@ -105,7 +104,7 @@ def _with_connector(record: Attachment, value: Mapping[str, Any] | None) -> Atta
 
 
 def _with_all(record: Attachment, value: Mapping[str, Any] | None) -> Attachment:
-    """cinderlib's `connection_info`: answer, connector and device in one."""
+    """cinderlib's `connection_info`: connection info, connector and device."""
     value = value or {}
     record = _with_device(_with_answer(record, value.get("conn")), value.get("device"))
     return _with_connector(record, value["connector"]) if "connector" in value else record
@@ -113,7 +112,7 @@ def _with_all(record: Attachment, value: Mapping[str, Any] | None) -> Attachment
 
 def _with_mode(record: Attachment, mode: Any) -> Attachment:
     if mode not in ("ro", "rw"):
-        raise InvalidRequest("attach_mode", f"must be ro or rw, not {mode!r}")
+        raise InvalidRequest("attach_mode", f"must be ro or rw (got {mode!r})")
     read_only = mode == "ro"
     access = AccessMode.SINGLE_NODE_READER_ONLY if read_only else AccessMode.SINGLE_NODE_WRITER
     return replace(record, read_only=read_only, access_mode=access)
@@ -126,7 +125,7 @@ def _checked(name: str, value: Any) -> Any:
         return bool(value)
     if name == "device_scan_attempts":
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InvalidRequest(name, f"must be a whole number of at least 1, not {value!r}")
+            raise InvalidRequest(name, f"must be a whole number of at least 1 (got {value!r})")
         return value
     return str(value)
 

@@ -1,4 +1,4 @@
-"""The process-wide set-up, the only one there is: made by `setup`, or when it is first needed."""
+"""The process-wide set-up. It is created by `setup`, or on first use."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ DEFAULT_USER_ID = "cinderlib"
 _guard = threading.RLock()
 _library: Library | None = None
 _library_class: type[Library]
-"""Named by the package, since `Library` is made of modules that look for the set-up here."""
+"""Set by the package, because the modules of `Library` import this one."""
 
 
 def set_library_class(library_class: type[Library]) -> None:
-    """Name the class of which `setup` makes the process-wide set-up."""
-    global _library_class  # noqa: PLW0603  # this is the one place that holds it
+    """Set the class that `setup` instantiates."""
+    global _library_class  # noqa: PLW0603  # the single process-wide instance
     _library_class = library_class
 
 
@@ -44,15 +44,15 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
     ensure_exports: bool = False,
     **cinder_config_params: Any,
 ) -> None:
-    """Set up the library for this process. Once; without it the first `Backend` does, with the defaults.
+    """Set up the library for this process, once. Otherwise the first `Backend` does so with the defaults.
 
-    The arguments are those of `Library`, which makes set-ups that are independent of this one.
+    The arguments are those of `Library`, which creates independent set-ups.
 
     Raises:
-        RuntimeError: it is set up already.
+        RuntimeError: the library is already set up.
         InvalidPersistence, ConfigurationError, StoreUnavailable: the metadata store cannot be used.
     """
-    global _library  # noqa: PLW0603  # this is the one place that holds it
+    global _library  # noqa: PLW0603  # the single process-wide instance
     with _guard:
         if _library is not None:
             raise RuntimeError("Already setup")
@@ -79,7 +79,7 @@ def current() -> Library | None:
 
 
 def library() -> Library:
-    """The process-wide set-up; with the defaults when `setup` was not called."""
+    """The process-wide set-up, created with the defaults if `setup` was not called."""
     with _guard:
         if _library is None:
             setup()
@@ -88,8 +88,8 @@ def library() -> Library:
 
 
 def close() -> None:
-    """End the process-wide set-up, so that `setup` may be called again. Not in cinderlib."""
-    global _library  # noqa: PLW0603  # this is the one place that holds it
+    """Close the process-wide set-up, so that `setup` may be called again. Not part of cinderlib."""
+    global _library  # noqa: PLW0603  # the single process-wide instance
     with _guard:
         if _library is not None:
             _library.close()
@@ -97,7 +97,7 @@ def close() -> None:
 
 
 def loaded_backend(name_or_backend: Backend | str) -> Backend:
-    """A back end by itself, or by its name in the process-wide set-up. Raises KeyError."""
+    """The back end itself, or the one of that name in the process-wide set-up. Raises KeyError."""
     if isinstance(name_or_backend, str):
         backend: Backend = library().backends[name_or_backend]
         return backend

@@ -1,4 +1,4 @@
-"""The drivers that can be used, with their options."""
+"""The available drivers and their options."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from typing import Any
 
 
 def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
-    """Every driver by the name of its class: class path, version, whether it is supported, description and options.
+    """All drivers by class name: class path, version, support status, description and options.
 
-    Another process loads them all, which takes some seconds.
+    A separate process loads them, which takes some seconds.
 
     Args:
-        output_version: 1 gives all values of options as text, for people. 2 keeps their types, and describes an option's type
-            by a mapping.
+        output_version: 1 returns all option values as text. 2 keeps their types and describes an option's type by a mapping.
 
     Raises:
-        ValueError: there is no such version.
+        ValueError: the version is not supported.
     """
     if output_version not in (1, 2):
         raise ValueError("Acceptable versions are 1 and 2")

@@ -1,7 +1,7 @@
-"""The exceptions of the library: Cinder's own where it has them, so that a program may catch either name.
+"""The exceptions of the library: Cinder's own if it has them, so that a program may catch either name.
 
-Cinder is imported when one of its exceptions is first asked for. Each exception that an operation on a volume, snapshot or
-connection raises carries it as `resource`.
+Cinder is imported on first access to one of its exceptions. Exceptions of operations on a volume, snapshot or connection have
+that object as `resource`.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def __dir__() -> list[str]:
 
 
 class InvalidPersistence(Exception):
-    """`persistence_config` names no metadata store."""
+    """`persistence_config` does not name a metadata store."""
 
     def __init__(self, name: object) -> None:
         super().__init__(f"Invalid persistence storage: {name}.")
 
 
 class NotLocal(Exception):
-    """`detach` of a volume that this object has not attached to this host."""
+    """`detach` was called for a volume that this object has not attached to this host."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Volume {name} doesn't seem to be attached locally.")
@@ -66,9 +66,9 @@ def _cinder() -> Any:
 
 @contextmanager
 def about(resource: object) -> Iterator[None]:
-    """Raise what goes wrong as the library's users know it: the driver's own exception, or Cinder's for what we refuse.
+    """Translate errors for users of the library: to the driver's own exception, or to Cinder's for our refusals.
 
-    What neither has a word for stays one of `csi_cinderlib.errors`.
+    Other errors stay exceptions of `csi_cinderlib.errors`.
     """
     failure: Exception
     try:
@@ -79,7 +79,7 @@ def about(resource: object) -> Iterator[None]:
         failure = error
     else:
         return
-    failure.resource = resource  # type: ignore[attr-defined]  # this is how the library's users find it
+    failure.resource = resource  # type: ignore[attr-defined]  # part of the library's API
     raise failure
 
 
@@ -101,7 +101,7 @@ def _translate(error: errors.DriverError) -> Exception:
 def _of_driver(error: errors.DriverError) -> Exception | None:
     """The driver's exception that `cinder.faults` has translated.
 
-    Any other cause is kept in: what a database's library says of a failure is neither Cinder's nor the user's business.
+    Other causes stay hidden, such as errors of a database library, which are not part of the API.
     """
     from csi_cinderlib.cinder import faults
 

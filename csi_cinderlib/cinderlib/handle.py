@@ -1,4 +1,4 @@
-"""What volumes, snapshots and connections have in common: a record, the back end it is on, and Cinder's object of it."""
+"""The common base of volumes, snapshots and connections: a record, its back end, and Cinder's object for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", Volume, Snapshot, Attachment)
 
 _STATUSES = {"available": Status.AVAILABLE, "in-use": Status.AVAILABLE, "error": Status.ERROR}
-"""What `save` takes when somebody sets the status by hand; the others are intents of ours."""
+"""The statuses that a user may set with `save`. The others mark operations in progress."""
 
 
 class Object(Generic[T]):
@@ -35,7 +35,7 @@ class Object(Generic[T]):
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ()
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ()
     CONTEXT: ClassVar[Any] = class_attributes.Late(class_attributes.context)
-    """Cinder's context, for whoever calls a driver by himself."""
+    """Cinder's context, for direct calls of a driver."""
     backend_class: ClassVar[Any] = class_attributes.Late(class_attributes.backend_class)
     persistence = class_attributes.OfSetUp("persistence")
     """The metadata store of the set-up."""
@@ -47,7 +47,7 @@ class Object(Generic[T]):
         self._object: Any = None
         self._outcome = ""
 
-    # --- what it is
+    # --- properties
 
     @property
     def id(self) -> str:
@@ -55,12 +55,12 @@ class Object(Generic[T]):
 
     @property
     def backend(self) -> Backend | str:
-        """The back end, or its name when `setup` said `fail_on_missing_backend=False` and it is not loaded."""
+        """The back end; or its name if it is not loaded and `setup` was called with `fail_on_missing_backend=False`."""
         return self._backend
 
     @property
     def _ovo(self) -> Any:
-        """Cinder's versioned object. What is set on it is kept by `save`."""
+        """Cinder's versioned object. `save` stores changes made to it."""
         if self._object is None:
             self._object = self._make()
         return self._object
@@ -77,7 +77,7 @@ class Object(Generic[T]):
         raise NotImplementedError
 
     def __getattr__(self, name: str) -> Any:
-        """The reference documents each field of Cinder's object as an attribute of ours."""
+        """Fields of Cinder's object, as documented for cinderlib."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._ovo, name)
@@ -93,7 +93,7 @@ class Object(Generic[T]):
 
     @property
     def _core(self) -> Core:
-        """What works on the storage.
+        """The implementation of the back end.
 
         Raises:
             NotFound: the back end is not loaded.
@@ -103,7 +103,7 @@ class Object(Generic[T]):
         return self._backend.core
 
     def _take(self, record: T, outcome: str = "") -> None:
-        """The record as it is now; whoever holds Cinder's object sees it there, too."""
+        """Set the record, and update Cinder's object in place for callers that hold it."""
         self._record, self._outcome = record, outcome
         if self._object is not None:
             now = self._make()
@@ -111,10 +111,10 @@ class Object(Generic[T]):
             vars(self._object).update(vars(now))
 
     def _current(self) -> T:
-        """The record as it is stored. One that came out of JSON and was never stored is stored now, before it is used.
+        """The stored record. A record loaded from JSON is stored first.
 
         Raises:
-            NotFound: somebody deleted it.
+            NotFound: the record was deleted.
         """
         store = self._library.store
         try:
@@ -130,7 +130,7 @@ class Object(Generic[T]):
         return self._put(self._record)
 
     def _put(self, record: T) -> T:
-        """Create or overwrite the stored record: for one that came from elsewhere."""
+        """Create or overwrite the stored record, for a record loaded from JSON."""
         store = self._library.store
         for _ in range(10):
             try:
@@ -143,10 +143,10 @@ class Object(Generic[T]):
         raise AlreadyExists(type(record).__name__.lower(), record.id)
 
     def save(self) -> None:
-        """Store what was set on `_ovo`, on top of what others have stored meanwhile. One that was never stored is stored whole.
+        """Store the changes made to `_ovo` and keep concurrent changes of other fields. A new record is stored completely.
 
         Raises:
-            VolumeNotFound, SnapshotNotFound, ConnectionNotFound: somebody deleted it.
+            VolumeNotFound, SnapshotNotFound, ConnectionNotFound: the record was deleted.
         """
         with exception.about(self):
             unsaved, store = self._unsaved(), self._library.store
@@ -157,15 +157,15 @@ class Object(Generic[T]):
                 self._take(self._put(self._changed(self._record, unsaved)))
 
     def _unsaved(self) -> dict[str, Any]:
-        """What was set here and is not stored yet, by column."""
+        """Values set here and not stored yet, by column."""
         return versioned.changes(self._object) if self._object is not None else {}
 
     def _changed(self, record: T, given: Mapping[str, Any]) -> T:
-        """The record with these columns set by hand."""
+        """The record with columns set by the user."""
         raise NotImplementedError
 
     def refresh(self) -> None:
-        """Read the record again; somebody else may have changed it. What was loaded lazily is loaded again."""
+        """Read the record again. Lazily loaded objects are loaded again, too."""
         with exception.about(self):
             record = self._library.store.get(type(self._record), self.id)
             self._object = None
@@ -175,7 +175,7 @@ class Object(Generic[T]):
 
     @property
     def json(self) -> dict[str, Any]:
-        """Everything that is loaded, with what hangs on it."""
+        """The object with all loaded related objects."""
         return self.to_json(simplified=False)
 
     @property
@@ -184,7 +184,7 @@ class Object(Generic[T]):
 
     @property
     def dump(self) -> dict[str, Any]:
-        """Everything, with lazy properties loaded first."""
+        """`json`, after loading lazy properties."""
         for name in self.LAZY_PROPERTIES:
             getattr(self, name)
         return self.json
@@ -194,7 +194,7 @@ class Object(Generic[T]):
         return json_text.dumps(self.dump, separators=(",", ":"))
 
     def to_json(self, simplified: bool = True) -> dict[str, Any]:
-        """Simplified: without what hangs on it."""
+        """As `json`; if simplified, without related objects."""
         config = {"volume_backend_name": self._backend} if isinstance(self._backend, str) else self._backend.config
         return {
             "class": type(self).__name__,
@@ -209,7 +209,7 @@ class Object(Generic[T]):
         return json_text.dumps(self.to_json(simplified), separators=(",", ":"))
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields' values alone, by the kind of object."""
+        """Only the values of the fields, by object type."""
         fields: dict[str, Any] = _bare(self.json["ovo"])
         return fields
 
@@ -218,11 +218,11 @@ N = TypeVar("N", Volume, Snapshot)
 
 
 class NamedObject(Object[N]):
-    """One that its user gives a name and a description."""
+    """An object with a user-defined name and description."""
 
     @property
     def name(self) -> str:
-        """The user's name for it."""
+        """The user-defined name."""
         return str(getattr(self._record, "name", ""))
 
     @property
@@ -231,13 +231,13 @@ class NamedObject(Object[N]):
 
     @property
     def name_in_storage(self) -> str:
-        """What the driver calls it."""
+        """The name on the storage."""
         return str(self._ovo.name)
 
     # --- failures
 
     def _after_failed_creation(self) -> None:
-        """Know the record that it left, so that `delete` cleans up."""
+        """Take over the record that a failed creation has left, so that `delete` cleans up."""
         self._take(let_go(self._library, self._record) or self._record, "error")
 
     def _after_failed_deletion(self) -> None:
@@ -245,7 +245,7 @@ class NamedObject(Object[N]):
         self._take(stored, "error_deleting" if stored.status is Status.DELETING else "")
 
     def _doomed(self) -> N | None:
-        """The record to delete; None when a creation failed, and the store knows nothing of it."""
+        """The record to delete; None if the creation failed and no record was stored."""
         if self._outcome != "error" or self._record.revision:
             return self._current()
         try:
@@ -256,10 +256,10 @@ class NamedObject(Object[N]):
 
 
 def let_go(library: Library, record: T) -> T | None:
-    """After a failure: take this process's name off the stored record, so that another process may try again at once.
+    """Release the stored record after a failure, so that another process may retry at once.
 
     Returns:
-        it, or None when there is none, when it is somebody else's of the same id, or when the store does not answer.
+        The record; None if there is none, if it is another record with the same id, or if the store does not answer.
     """
     try:
         stored = library.store.get(type(record), record.id)
@@ -275,38 +275,38 @@ def let_go(library: Library, record: T) -> T | None:
 
 
 def _is_same(stored: T, record: T) -> bool:
-    """Whether the record is of the same making: an id can be given again, the moment with its microseconds is not."""
+    """Whether both are from the same creation. An id may be reused; the creation time in microseconds differs then."""
     return stored.created_at == record.created_at
 
 
 def new_status(record: Volume | Snapshot, columns: Mapping[str, Any]) -> Status:
-    """The status with what was set by hand.
+    """The status after the user's change.
 
     Raises:
-        InvalidRequest: it cannot be set to that.
+        InvalidRequest: the status cannot be set to that value.
     """
     if "status" not in columns:
         return record.status
     if columns["status"] not in _STATUSES:
-        raise InvalidRequest("status", f"can be set to {', '.join(_STATUSES)}, not to {columns['status']!r}")
+        raise InvalidRequest("status", f"must be one of {', '.join(_STATUSES)} (got {columns['status']!r})")
     return _STATUSES[columns["status"]]
 
 
 def columns(kind: type[Volume] | type[Snapshot], given: Mapping[str, Any], known: Iterable[str] = ()) -> dict[str, Any]:
-    """Fields of Cinder's object as a user gives them, checked by name.
+    """The user's fields of Cinder's object, after a check of their names.
 
     Raises:
-        InvalidRequest: there is no such field, or it follows from others.
+        InvalidRequest: a field does not exist or is derived from others.
     """
     allowed = versioned.settable(kind) | set(known)
     for name in given:
         if name not in allowed:
-            raise InvalidRequest(name, f"is not a field of a {kind.__name__.lower()} that can be given")
+            raise InvalidRequest(name, f"unsupported field of a {kind.__name__.lower()}")
     return {name: value for name, value in given.items() if value is not None}
 
 
 def tenant(library: Library, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Project and user, as fields of a record."""
+    """The project and user fields of a record."""
     return {
         "project_id": given.get("project_id") or library.project_id,
         "user_id": given.get("user_id") or library.user_id,
@@ -318,7 +318,7 @@ def now() -> str:
 
 
 def updated_volume(record: Volume, given: Mapping[str, Any]) -> Volume:
-    """The record with a user's columns, also those that a driver may not set."""
+    """The record with the user's columns, including those that a driver may not set."""
     changed = update_volume(record, given)
     return replace(changed, name=str(given.get("display_name", record.name) or ""))
 

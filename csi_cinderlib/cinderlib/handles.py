@@ -1,4 +1,4 @@
-"""Which object stands for which record."""
+"""The mapping of records to objects."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ O = TypeVar("O", Volume, Snapshot, Connection)  # noqa: E741  # object
 
 
 class Handles:
-    """Makes the objects for records.
+    """Creates the objects for records.
 
-    Rules, as cinderlib has them: in a store that lives in this process only (`memory`) there is one object for each volume,
-    snapshot and connection, whichever way it is looked up. In any other store each look-up makes a new object, for what it
-    says may be newer, and `refresh` brings an older one up to date. In both a volume and its snapshots and connections point
-    at one another. What is deleted is in no list that is asked for afterwards; a list that somebody walks through stays as it
-    is, so that he may delete on his way.
+    The rules are those of cinderlib. With a store inside this process (`memory`) there is a single object for each volume,
+    snapshot and connection. With other stores each look-up returns a new object, as the record may have changed, and `refresh`
+    updates an older object. In both cases a volume and its snapshots and connections refer to each other. Deleted objects are
+    missing from lists read later. Existing lists do not change, so that a caller may delete objects during iteration.
     """
 
     def __init__(self, library: Library, *, one_each: bool) -> None:

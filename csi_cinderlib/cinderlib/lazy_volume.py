@@ -1,4 +1,4 @@
-"""What snapshots and connections have in common: the volume that they are of."""
+"""The common base of snapshots and connections: their volume."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ C = TypeVar("C", Snapshot, Attachment)
 
 
 class LazyVolumeAttr(Object[C]):
-    """One that is of a volume, which is looked up when it is first asked for."""
+    """An object that belongs to a volume, which is looked up on first access."""
 
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("volume",)
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("volume",)
@@ -24,7 +24,7 @@ class LazyVolumeAttr(Object[C]):
 
     @property
     def volume(self) -> Volume:
-        """Looked up when it is first asked for. Raises VolumeNotFound."""
+        """The volume, looked up on first access. Raises VolumeNotFound."""
         if self._volume is None:
             self._volume = self._library.volume(self._record.volume_id)
         return self._volume
@@ -49,7 +49,7 @@ class LazyVolumeAttr(Object[C]):
         return self._put(self._record)
 
     def refresh(self) -> None:
-        """Read it again, and its volume if that was loaded."""
+        """Read the object again, and its volume if loaded."""
         had_volume, self._volume = self._volume is not None, None
         super().refresh()
         if had_volume:

@@ -1,4 +1,4 @@
-"""One set-up of the library: a metadata store, and back ends on it. A process may have several."""
+"""A set-up of the library: a metadata store and its back ends. A process may have several."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ _QUIET = ("cinder", "os_brick", "csi_cinderlib", "oslo_config", "oslo_privsep", 
 
 
 class Library:
-    """A set-up. `setup` makes the one that the module's functions and classes use; others are made by hand:
+    """A set-up. `setup` creates the set-up of the module's functions and classes. Further set-ups are created directly:
 
     `Library(persistence_config=...).backend("name", volume_driver=..., ...)`.
 
     Args:
-        file_locks_path: a directory for the drivers' locks, shared by the processes that use the same storage; by default
-            below `state_dir`. That of the first set-up holds until all are closed.
-        root_helper: what makes a command run as root, for attaching when this process is not root.
-        suppress_requests_ssl_warnings: no warnings of certificates that are not verified.
-        disable_logs: Cinder and os-brick say nothing unless the program configures `logging`. Nothing is switched off.
-        non_uuid_ids: no warnings of ids that are no UUIDs.
-        output_all_backend_info: JSON holds the back ends' whole configuration, passwords included.
-        project_id, user_id: of new volumes and snapshots.
-        persistence_config: `storage` and its options: `memory` (the default), `db` with a `connection` URL, `memory_db`; any
-            plugin of this package by name; a class or an instance that is a `csi_cinderlib.persistence.api.Store`. With
-            `sealing_keys`, a list of `{"id": ..., "key": ...}`, credentials are stored sealed: the first key writes, all read.
+        file_locks_path: a directory for the drivers' locks, shared by all processes that use the same storage; by default
+            below `state_dir`. The directory of the first set-up is used until all set-ups are closed.
+        root_helper: the command prefix to run as root, for attaching if this process is not root.
+        suppress_requests_ssl_warnings: suppress warnings about unverified certificates.
+        disable_logs: no log output of Cinder and os-brick unless the program configures `logging`. Logging is not disabled.
+        non_uuid_ids: suppress warnings about ids that are not UUIDs.
+        output_all_backend_info: JSON contains the back ends' whole configuration, including passwords.
+        project_id, user_id: project and user of new volumes and snapshots.
+        persistence_config: `storage` and its options: `memory` (the default), `db` with a `connection` URL, `memory_db`; the
+            name of a plugin of this package; or a class or instance of `csi_cinderlib.persistence.api.Store`. With
+            `sealing_keys`, a list of `{"id": ..., "key": ...}`, credentials are stored sealed: the first key seals, all open.
         fail_on_missing_backend: an object whose back end is not loaded is an error; otherwise its `backend` is the name.
-        host: the first half of Cinder's `host@backend#pool`; by default this host's name.
-        ensure_exports: when a back end is set up, have its driver export again every volume that is connected, as Cinder does
-            when it starts. For what loses its exports when the machine restarts, as LVM with tgt does; it takes its time.
-        state_dir: where drivers keep what the next process needs: SSH host keys, tgt's exports, mounted shares. Processes of a
-            user may share it, and nothing removes it. By default `/var/lib/csi-cinderlib/library` for root, otherwise
-            `csi-cinderlib/library` below `$XDG_STATE_HOME` or `~/.local/state`; `$CINDERLIB_LIBRARY_STATE_DIR` goes before both.
-        cinder_config_params: options of Cinder's DEFAULT section, `my_ip` say.
+        host: the first part of Cinder's `host@backend#pool`; by default this host's name.
+        ensure_exports: during the set-up of a back end, let its driver export all connected volumes again, as Cinder does at
+            start. Needed if exports are lost when the machine restarts, for example for LVM with tgt. This may take long.
+        state_dir: the directory for persistent files of drivers: SSH host keys, tgt exports, mounted shares. Processes of a
+            user may share it. It is never removed. By default `/var/lib/csi-cinderlib/library` for root, otherwise
+            `csi-cinderlib/library` below `$XDG_STATE_HOME` or `~/.local/state`; `$CINDERLIB_LIBRARY_STATE_DIR` overrides both.
+        cinder_config_params: options of Cinder's DEFAULT section, for example `my_ip`.
     """
 
     _backend_class: ClassVar[type[Backend]] = Backend
-    """`Object.backend_class` shows it."""
+    """Returned by `Object.backend_class`."""
     _is_set_up = True
-    """`Backend.global_initialization` tells it."""
+    """Returned by `Backend.global_initialization`."""
 
     def __init__(  # noqa: PLR0913  # setup's, by keyword
         self,
@@ -101,11 +101,11 @@ class Library:
         self._directory = Path(state_dir) if state_dir else state.make_directory()
         self._root_helper = "" if self.im_root else root_helper
         self._guard = threading.RLock()
-        """Held while the set-up as a whole changes: another store, or the end."""
+        """Held during a change of the store and during close."""
         self._set_ups: dict[str, threading.RLock] = {}
         self._locks: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
         self._look_up = threading.Lock()
-        """Held to find a lock in the two above, never while something is done."""
+        """Held only to look up a lock in the two mappings above."""
         self.owner = str(Process.this(self.host_name))
         self.runtime = Runtime(
             self._directory,
@@ -128,7 +128,7 @@ class Library:
     # --- back ends
 
     def backend(self, volume_backend_name: str, **driver_cfg: Any) -> Backend:
-        """As `Backend(...)`, in this set-up. Setting one up holds up nothing else, and nobody but who wants the same one."""
+        """As `Backend(...)`, in this set-up. Only callers that want the same back end wait for its set-up."""
         with self._setting_up(volume_backend_name):
             known = self.backends.get(volume_backend_name)
             if known is None:
@@ -142,16 +142,16 @@ class Library:
             return self._set_ups.setdefault(name, threading.RLock())
 
     def backend_named(self, name: str) -> Backend | str:
-        """A loaded back end. Raises KeyError, or answers the name, as `fail_on_missing_backend` says."""
+        """A loaded back end. If it is not loaded, raises KeyError or returns the name, depending on `fail_on_missing_backend`."""
         if name not in self.backends and not self.fail_on_missing_backend:
             return name
         return self.backends[name]
 
     def backend_of(self, data: Mapping[str, Any]) -> Backend | str:
-        """A back end as JSON describes it: set up, when its whole configuration is there.
+        """A back end from its JSON description. It is set up if the description has the whole configuration.
 
         Raises:
-            KeyError: it is not loaded, and JSON holds no more than its name.
+            KeyError: the back end is not loaded, and the description has only its name.
         """
         name = data["volume_backend_name"]
         if name not in self.backends and len(data) > 1:
@@ -159,7 +159,7 @@ class Library:
         return self.backend_named(name)
 
     def set_persistence(self, config: Mapping[str, Any] | None) -> None:
-        """Keep metadata elsewhere from now on; the back ends are set up again on it."""
+        """Change the metadata store and set up the back ends again."""
         with self._at_rest():
             before = [(backend.id, backend._cfg) for backend in self.backends.values()]
             self._stop()
@@ -169,7 +169,7 @@ class Library:
 
     @contextlib.contextmanager
     def _at_rest(self) -> Iterator[None]:
-        """While no back end is being set up; whoever has begun to is waited for."""
+        """Wait for back ends that are being set up, and block further set-ups."""
         with self._guard, contextlib.ExitStack() as held:
             with self._look_up:
                 known = list(self._set_ups.values())
@@ -196,14 +196,14 @@ class Library:
 
     @contextlib.contextmanager
     def busy(self, volume_id: str) -> Iterator[None]:
-        """Let one thread at a time change a volume or snapshot; the others wait."""
+        """Serialise changes of a volume or snapshot between threads."""
         with self._look_up:
             lock = self._locks.setdefault(volume_id, threading.RLock())
         with lock:
             yield
 
     def initiator(self, *, multipath: bool, scan_attempts: int) -> Initiator:
-        """What attaches volumes to this host."""
+        """The initiator that attaches volumes to this host."""
         from csi_cinderlib.brick import ANYWHERE, Initiator
 
         return Initiator(
@@ -211,13 +211,13 @@ class Library:
             multipath=multipath,
             root_helper=self._root_helper,
             scan_attempts=scan_attempts,
-            allowed=ANYWHERE,  # the program that attaches has made the connection, too
+            allowed=ANYWHERE,  # the connection was created by the same program
         )
 
     # --- JSON
 
     def load(self, json_src: Any, save: bool = False) -> Any:
-        """The objects that `json` or `dump` described, from the text or what it stands for: one, or a list."""
+        """Load objects from the output of `json` or `dump`, as text or parsed: one object or a list."""
         source = json_text.loads(json_src) if isinstance(json_src, str) else json_src
         if isinstance(source, list):
             return [self.load(item, save) for item in source]
@@ -233,7 +233,7 @@ class Library:
         return backend
 
     def load_object(self, kind: type[O], source: Any, save: bool) -> O:
-        """One volume, snapshot or connection. Without `save` it is stored when it is first worked with."""
+        """Load a volume, snapshot or connection. Without `save` it is stored on the first operation."""
         source = json_text.loads(source) if isinstance(source, str) else source
         handle: O = serialization.load_object(self, kind, source["ovo"], self.backend_of(source["backend"]))
         if save:
@@ -241,20 +241,20 @@ class Library:
         return handle
 
     def json(self) -> list[dict[str, Any]]:
-        """Everything on the loaded back ends."""
+        """All objects of the loaded back ends."""
         return [backend.json for backend in list(self.backends.values())]
 
     def jsons(self) -> str:
         return json_text.dumps(self.json(), separators=(",", ":"))
 
     def dump(self) -> list[dict[str, Any]]:
-        """As `json`, with everything loaded first."""
+        """`json`, after loading everything."""
         return [backend.dump for backend in list(self.backends.values())]
 
     def dumps(self) -> str:
         return json_text.dumps(self.dump(), separators=(",", ":"))
 
-    # --- the end
+    # --- closing
 
     def _stop(self) -> None:
         for backend in self.backends.values():
@@ -264,7 +264,7 @@ class Library:
         self.store.close()
 
     def close(self) -> None:
-        """Forget the back ends and close the store. Volumes and connections stay as they are."""
+        """Close the back ends and the store. Volumes and connections are not changed."""
         with self._at_rest():
             self._stop()
             with contextlib.suppress(NotFound):
@@ -272,7 +272,7 @@ class Library:
 
 
 def _hush(requests: bool, logs: bool, ids: bool) -> None:
-    """Quiet what would talk on standard error; who configures logging or warnings still gets what he asks for."""
+    """Suppress output on standard error. A program that configures logging or warnings still gets it."""
     if requests:
         warnings.filterwarnings("ignore", message="Unverified HTTPS request")
     if ids:

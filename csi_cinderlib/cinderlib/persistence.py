@@ -1,4 +1,4 @@
-"""Where the library keeps metadata: its own names for stores, cinderlib's, and anything that is a `Store`."""
+"""The metadata stores of the library: by our plugin names, by cinderlib's names, or any `Store`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 DEFAULT_STORAGE = "memory"
 _DATABASE_OPTIONS = frozenset({"sqlite_synchronous", "soft_deletes"})
-"""Of cinderlib's `db`; accepted, and without effect: what is stored is on the disk, what is deleted is gone."""
+"""Options of cinderlib's `db`, accepted without effect: writes are always synced, deletions always hard."""
 
 _IN_MEMORY = frozenset({"", "/", "/:memory:"})
-"""What follows `sqlite://` when there is no file: cinderlib's `memory_db` was that."""
+"""The part after `sqlite://` of a database without a file, as for cinderlib's `memory_db`."""
 
 
 class KeyValue:
-    """A named value for the library's users."""
+    """A named value for users of the library."""
 
     def __init__(self, key: str | None = None, value: str | None = None) -> None:
         self.key = key
@@ -51,15 +51,15 @@ class KeyValue:
 
 
 def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_named: bool) -> Store:
-    """The store of `persistence_config`.
+    """Open the store of `persistence_config`.
 
     Args:
-        config: `storage` (a plugin's name, a class, or an instance), and the options of it; for a name also `sealing_keys`.
-        is_named: whether the program gave `state_dir`.
+        config: `storage` (a plugin's name, a class or an instance) and its options; for a name also `sealing_keys`.
+        is_named: whether the program has set `state_dir`.
 
     Raises:
-        InvalidPersistence: there is no such storage.
-        ConfigurationError, StoreUnavailable: as the plugin says.
+        InvalidPersistence: the storage does not exist.
+        ConfigurationError, StoreUnavailable: from the plugin.
     """
     options = dict(config or {})
     storage = options.pop("storage", None) or DEFAULT_STORAGE
@@ -77,24 +77,26 @@ def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_named: b
         raise InvalidPersistence(storage)
     sealer = _sealer(options.pop("sealing_keys", None))
     if name == "sql" and not options.get("url") and not is_named:
-        raise ConfigurationError("persistence_config.url", "is missing; or give `state_dir`, and SQLite lies there")
+        raise ConfigurationError(
+            "persistence_config.url", "is missing; set it, or set `state_dir` to use an SQLite file there"
+        )
     return plugins.open_store(name, options, state_dir=state_dir, sealer=sealer)
 
 
 def _sealer(keys: object) -> Sealer | None:
-    """What seals with the keys, as the configuration of the CSI driver has them: a list of `{id, key}`.
+    """A sealer with the keys, given as a list of `{id, key}` as in the configuration of the CSI driver.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: the value has another form.
     """
     if not keys:
         return None
     listed = list(keys) if isinstance(keys, tuple) else keys
-    return Sealer(Reader({}).read(tuple[SealingKey, ...], listed, "persistence_config.sealing_keys"))  # type: ignore[arg-type]  # as the hint says
+    return Sealer(Reader({}).read(tuple[SealingKey, ...], listed, "persistence_config.sealing_keys"))  # type: ignore[arg-type]  # the type of the hint
 
 
 def _named(storage: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Our name and options for cinderlib's."""
+    """Translate cinderlib's name and options to ours."""
     if storage == "memory_db":
         kept = {key: value for key, value in options.items() if key == "sealing_keys"}
         return "memory", kept
@@ -103,7 +105,7 @@ def _named(storage: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any
     rest = {key: value for key, value in options.items() if key not in _DATABASE_OPTIONS}
     connection = str(rest.pop("connection", ""))
     if not connection:
-        raise ConfigurationError("persistence_config.connection", "is missing")
+        raise ConfigurationError("persistence_config.connection", "must be set to a database URL")
     dialect, colon, where = connection.partition("://")
     dialect = dialect.partition("+")[0]
     if dialect == "sqlite" and where in _IN_MEMORY:
@@ -119,7 +121,7 @@ class Persistence:
 
     @property
     def db(self) -> Any:
-        """What stands in for Cinder's database in this process."""
+        """The replacement of Cinder's database in this process."""
         from csi_cinderlib.cinder.runtime import served
 
         return served()
@@ -159,7 +161,7 @@ class Persistence:
         connection.save()
 
     def set_key_value(self, key_value: KeyValue) -> None:
-        """Raises InvalidRequest: the key is one of this program's own."""
+        """Raises InvalidRequest: the key is reserved for this program."""
         _refuse_own(key_value)
         store = self._library.store
         wanted = records.KeyValue(id=str(key_value.key), value=str(key_value.value))
@@ -174,19 +176,19 @@ class Persistence:
             )
 
     def delete_volume(self, volume: Volume) -> None:
-        """Forget it; on the storage it stays."""
+        """Remove the record only, not the object on the storage."""
         self._forget(volume._record)
 
     def delete_snapshot(self, snapshot: Snapshot) -> None:
-        """Forget it; on the storage it stays."""
+        """Remove the record only, not the object on the storage."""
         self._forget(snapshot._record)
 
     def delete_connection(self, connection: Connection) -> None:
-        """Forget it; on the storage it stays."""
+        """Remove the record only, not the object on the storage."""
         self._forget(connection._record)
 
     def delete_key_value(self, key_value: KeyValue) -> None:
-        """Raises InvalidRequest: the key is one of this program's own."""
+        """Raises InvalidRequest: the key is reserved for this program."""
         _refuse_own(key_value)
         self._forget(records.KeyValue(id=str(key_value.key), value=""))
 
@@ -204,7 +206,7 @@ def _is_own(key: str) -> bool:
 
 def _refuse_own(key_value: KeyValue) -> None:
     if str(key_value.key).startswith(records.OWN_KEYS):
-        raise InvalidRequest("key", f"must not begin with {records.OWN_KEYS!r}")
+        raise InvalidRequest("key", f"must not begin with {records.OWN_KEYS!r} (got {str(key_value.key)!r})")
 
 
 def _matching(store: Store, kind: Any, id: str | None, where: Mapping[str, str]) -> list[Any]:

@@ -1,9 +1,9 @@
-"""Who is at work on a record: this process, told from all others, and whether another one still lives.
+"""The owner of a record: a unique name for this process, and a check whether the process of another name is alive.
 
-Several processes may use one database at a time, oVirt's one for each call. None may finish or undo what another one is
-still at work on, and each must be able to when the other was killed. On the same machine the kernel knows. Of a process
-elsewhere, in another container say, only what it wrote is known: when it opened the store, and, once it is a minute old, that
-it lived a minute ago.
+Several processes may use the same database; oVirt starts one for each call. No process may finish or undo an operation while its
+owner is alive, but must be able to when the owner was killed. On the same machine the kernel is asked. For a process elsewhere,
+for example in another container, the store is used: it contains the time at which the process opened the store and, after the
+first minute, regular heartbeats.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from csi_cinderlib.provisioning import heartbeats
 from csi_cinderlib.provisioning.heartbeats import BEAT, LEASE
 
 _PATIENCE = 10.0
-"""Seconds for the last sign to be taken back. One that stays runs out with its lease."""
+"""Seconds to wait for the removal of the last heartbeat. A heartbeat that stays expires with its lease."""
 _PARTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a record says of the process that works on it, `HOST:PLACE:PID:TICKS:SINCE`.
+    """The owner process in a record, `HOST:PLACE:PID:TICKS:SINCE`.
 
     Attributes:
-        host: for people.
-        place: of which machine, since which start of it, and of which PID namespace the kernel's answer counts.
-        ticks: when it started, on the kernel's clock: a PID is given again, the two together are not.
-        since: when it opened the store, in microseconds since 1970.
+        host: informational.
+        place: identifies the machine, its boot and the PID namespace of `pid`.
+        ticks: the start time on the kernel's clock. PIDs are reused, but not with the same start time.
+        since: when the process opened the store, in microseconds since 1970.
     """
 
     host: str
@@ -54,7 +54,7 @@ class Process:
 
     @classmethod
     def parse(cls, name: str) -> Process | None:
-        """None when it is another kind of name."""
+        """None if the name has another form."""
         parts = name.rsplit(":", _PARTS - 1)
         if len(parts) != _PARTS or not all(part.isdigit() for part in parts[2:]):
             return None
@@ -64,18 +64,18 @@ class Process:
         return f"{self.host}:{self.place}:{self.pid}:{self.ticks}:{self.since}"
 
     def runs(self) -> bool:
-        """Whether it does, for one of this place."""
+        """Whether the process runs; only for a process of this place."""
         ticks = _ticks(self.pid)
         return ticks is None or ticks == self.ticks
 
 
 class Presence:
-    """This process on one store, and the others there. Thread-safe.
+    """The heartbeat of this process in a store, and the check of others. Thread-safe.
 
     Args:
         name: `str(Process.this(...))`.
-        now: seconds since 1970. The clocks of two machines may differ by some of the lease.
-        beat: seconds between two signs of life.
+        now: seconds since 1970. The clocks of two machines may differ by a part of the lease.
+        beat: seconds between two heartbeats.
     """
 
     def __init__(self, store: Store, name: str, *, now: Callable[[], float] = time.time, beat: float = BEAT) -> None:
@@ -89,22 +89,22 @@ class Presence:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Give signs of life from now on, where others may look for them."""
+        """Start heartbeats, if other processes may use the store."""
         if self._store.traits.durable and self._store.traits.shared:
             self._thread = threading.Thread(target=self._live, name="csi-cinderlib-presence", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Give none any more. Before the store is closed."""
+        """Stop heartbeats. Call it before the store is closed."""
         self._end.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=_PATIENCE)
 
     def alive(self, owner: str) -> bool:
-        """Whether another process of that name may still be at work (`csi_cinderlib.lifecycle.local.LocalBackend`'s `is_alive`).
+        """Whether another process of that name may still be alive (`is_alive` of `csi_cinderlib.lifecycle.local.LocalBackend`).
 
         Raises:
-            StoreUnavailable: nobody knows right now.
+            StoreUnavailable: the store does not answer.
         """
         if owner in {"", self.name}:
             return False
@@ -115,7 +115,7 @@ class Presence:
         return self._now() - last < LEASE
 
     def _last_sign(self, owner: str) -> float:
-        """In seconds since 1970."""
+        """The time of the last heartbeat, in seconds since 1970."""
         try:
             value = self._store.get(KeyValue, heartbeats.PREFIX + owner).value
         except NotFound:
@@ -124,26 +124,26 @@ class Presence:
         return int(nanoseconds) / 1e9 if nanoseconds.isdigit() else 0.0
 
     def _live(self) -> None:
-        gave = False
+        has_beaten = False
         while not self._end.wait(self._beat):
-            with contextlib.suppress(DriverError):  # the store may be away for a while
+            with contextlib.suppress(DriverError):  # the store may be unavailable for a while
                 self._signs.beat()
-                gave = True
-        if gave:
+                has_beaten = True
+        if has_beaten:
             with contextlib.suppress(DriverError):
                 self._signs.leave()
 
 
 def is_sign(key: str) -> bool:
-    """Whether a key-value of this name is a process's sign of life, and nothing of a user's."""
+    """Whether a key-value is a heartbeat of a process, not a user's value."""
     return key.startswith(heartbeats.PREFIX) and Process.parse(key.removeprefix(heartbeats.PREFIX)) is not None
 
 
 def _place() -> str:
-    """One of its own for each call where the kernel does not say: then nobody's process is judged by its number."""
+    """The place of this process. Without an answer of the kernel it is random, so that no process is judged by its PID."""
     try:
         boot = kernel.boot_id()
-        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # it is no path
+        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # not a path
     except OSError:
         return secrets.token_hex(8)
     return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:16]
@@ -153,13 +153,13 @@ def _ticks(pid: int) -> int | None:
     """When a process started, in clock ticks since the machine's start (proc_pid_stat(5), starttime).
 
     Returns:
-        -1 when there is none any more; None when there is one that /proc hides from us (its mount option hidepid).
+        -1 if the process does not exist; None if /proc hides it (mount option hidepid).
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None if _exists(pid) else -1
-    state, ticks = fields[0], int(fields[19])  # the fields from the third on
+    state, ticks = fields[0], int(fields[19])  # the list starts with the third field
     return -1 if state in "ZX" else ticks
 
 

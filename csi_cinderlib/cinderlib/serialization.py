@@ -1,4 +1,4 @@
-"""From JSON, ours or cinderlib's, to records: the values of Cinder's versioned objects, whatever their version."""
+"""Records from JSON, ours or cinderlib's: the values of Cinder's versioned objects of any version."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _STATUSES = {
     "error_deleting": Status.DELETING,
     "deleted": Status.DELETED,
 }
-"""Anything else was whole."""
+"""Other statuses mean that the object is usable."""
 
 
 def load(json_src: Any, save: bool = False) -> Any:
-    """The objects that `json` or `dump` described, from the text or what it stands for: one, or a list.
+    """Load objects from the output of `json` or `dump`, as text or parsed: one object or a list.
 
-    Without `save` an object is stored when it is first worked with.
+    Without `save` an object is stored on the first operation.
     """
     return default.library().load(json_src, save)
 
 
 def json() -> list[dict[str, Any]]:
-    """Everything on the loaded back ends."""
+    """All objects of the loaded back ends."""
     return default.library().json()
 
 
@@ -55,7 +55,7 @@ def jsons() -> str:
 
 
 def dump() -> list[dict[str, Any]]:
-    """As `json`, with everything loaded first."""
+    """`json`, after loading everything."""
     return default.library().dump()
 
 
@@ -65,7 +65,7 @@ def dumps() -> str:
 
 
 def load_object(library: Library, kind: type[Any], ovo: Primitive, backend: Backend | str) -> Any:
-    """A handle of that kind, not stored."""
+    """An object of that class, not stored."""
     makers = {"Volume": _volume, "Snapshot": _snapshot, "Connection": _connection}
     return makers[kind.__name__](library, ovo[_DATA], backend)
 
@@ -107,7 +107,7 @@ def _listed(primitive: Primitive | None) -> list[Primitive]:
 
 
 def volume_record(data: Primitive, backend: str) -> records.Volume:
-    """The record of what `Volume.json` describes. It is never taken for new, so that no node formats it."""
+    """The record of a volume from `Volume.json`. It never counts as new, so that no node formats the volume."""
     host = str(data.get("host") or "")
     record = records.Volume(
         id=data["id"],
@@ -127,7 +127,7 @@ def volume_record(data: Primitive, backend: str) -> records.Volume:
 
 
 def snapshot_record(data: Primitive, backend: str) -> records.Snapshot:
-    """The record of what `Snapshot.json` describes."""
+    """The record of a snapshot from `Snapshot.json`."""
     record = records.Snapshot(
         id=data["id"],
         name=str(data.get("display_name") or ""),
@@ -141,7 +141,7 @@ def snapshot_record(data: Primitive, backend: str) -> records.Snapshot:
 
 
 def attachment_record(data: Primitive, backend: str) -> Attachment:
-    """The record of what `Connection.json` describes: its `connection_info` holds answer, connector and device."""
+    """The record of a connection from `Connection.json`. Its `connection_info` contains connection info, connector and device."""
     info = data.get("connection_info") or {}
     info = json_text.loads(info) if isinstance(info, str) else info
     conn, connector = dict(info.get("conn") or {}), dict(info.get("connector") or {})
@@ -163,7 +163,7 @@ def attachment_record(data: Primitive, backend: str) -> Attachment:
 
 
 def _rest(data: Primitive) -> dict[str, Any]:
-    """What has no place of its own in a record; what is not set is left out."""
+    """The values without a record field of their own; unset values are omitted."""
     return {name: value for name, value in data.items() if name not in (*_LINKED, "host") and value is not None}
 
 

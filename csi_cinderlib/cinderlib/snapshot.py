@@ -1,4 +1,4 @@
-"""Snapshots as cinderlib's users know them."""
+"""Snapshots, with the API of cinderlib."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
     """A snapshot of a volume.
 
     Args:
-        volume: what it is, or is to be, a snapshot of.
+        volume: the source volume.
         kwargs: `id`, `name`, `description`, `metadata`, and any other field of Cinder's snapshot.
     """
 
@@ -49,7 +49,7 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
     def _of(
         cls, library: Library, record: records.Snapshot, backend: Backend | str, volume: Volume | None = None
     ) -> Snapshot:
-        """A handle of a record that exists."""
+        """A handle for an existing record."""
         snapshot = cls.__new__(cls)
         NamedObject.__init__(snapshot, library, record, backend)
         snapshot._volume = volume
@@ -68,10 +68,10 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
 
     @classmethod
     def load(cls, json_src: Any, save: bool = False) -> Snapshot:
-        """The snapshot that `json` or `dump` described; stored, with its volume if that is in there, only with `save`."""
+        """Load a snapshot from the output of `json` or `dump`. `save` stores it, with its volume if included."""
         return default.library().load_object(cls, json_src, save)
 
-    # --- what it is
+    # --- properties
 
     def _versioned(self) -> Any:
         return versioned.snapshot(self._library.store, self._record, self.volume._record)
@@ -79,10 +79,10 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
     def _changed(self, record: records.Snapshot, given: Mapping[str, Any]) -> records.Snapshot:
         return replace(updated_snapshot(record, given), status=new_status(record, given))
 
-    # --- its life
+    # --- life cycle
 
     def create(self) -> None:
-        """Take it. What is left when that fails is as with `Volume.create`."""
+        """Take the snapshot. After a failure, the same applies as for `Volume.create`."""
         with exception.about(self), self._library.busy(self.id):
             self.volume._current()
             try:
@@ -94,7 +94,7 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
             self._library.handles.snapshot_created(self)
 
     def delete(self) -> None:
-        """What fails in the middle can be done again."""
+        """Delete the snapshot. A failed deletion can be repeated."""
         with exception.about(self), self._library.busy(self.id):
             if (record := self._doomed()) is not None:
                 try:
@@ -106,7 +106,7 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
             self._library.handles.snapshot_deleted(self)
 
     def create_volume(self, **new_vol_params: Any) -> Volume:
-        """A new volume with its content; what is not given is as the snapshot's volume."""
+        """Create a volume from the snapshot. Other attributes default to those of the snapshot's volume."""
         with exception.about(self):
             self._current()
         return self.volume._restored(self, **new_vol_params)

@@ -1,4 +1,4 @@
-"""Where the library keeps what drivers must find again in the next process: SSH host keys, exports of tgt, credentials of CHAP."""
+"""The state directory of the library, for persistent files of drivers: SSH host keys, tgt exports, CHAP credentials."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ OF_ROOT = Path("/var/lib/csi-cinderlib/library")
 
 
 def make_directory() -> Path:
-    """The state directory of this user, made if it is not there. Processes share it, and nothing removes it.
+    """The state directory of this user, created if missing. Processes share it, and it is never removed.
 
     Raises:
-        ConfigurationError: it cannot be made.
+        ConfigurationError: it cannot be created.
     """
     path = _default()
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise ConfigurationError("state_dir", f"cannot be {path}: {error.strerror}; name another directory") from error
+        raise ConfigurationError(
+            "state_dir", f"cannot create {path}: {error.strerror}; set another directory"
+        ) from error
     return path
 
 
@@ -38,4 +40,4 @@ def _home() -> Path:
     try:
         return Path.home()
     except RuntimeError:
-        raise ConfigurationError("state_dir", "is missing: this user has no home directory") from None
+        raise ConfigurationError("state_dir", "must be set, because this user has no home directory") from None

@@ -1,4 +1,4 @@
-"""The classes of the library that modules below them name in annotations. Nothing is imported at run time."""
+"""The classes of the library for annotations in lower modules. Nothing is imported at run time."""
 
 from __future__ import annotations
 

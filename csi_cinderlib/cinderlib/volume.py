@@ -1,4 +1,4 @@
-"""Volumes as cinderlib's users know them."""
+"""Volumes, with the API of cinderlib."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Volume(NamedObject[records.Volume]):
     """A volume.
 
     Args:
-        backend_or_vol: the back end or its name, or a volume to be like: everything not given is taken from it.
-        pool_name: a pool of the back end; by default the one with most free space.
+        backend_or_vol: the back end or its name, or a volume whose attributes are the defaults.
+        pool_name: a pool of the back end; by default the pool with the most free space.
         kwargs: `size` in whole GiB (1), `id`, `name`, `description`, `metadata`, `extra_specs`, `qos_specs`, and any other field of
             Cinder's volume.
     """
@@ -58,11 +58,11 @@ class Volume(NamedObject[records.Volume]):
         self._snapshots = None
         self._connections = None
         self.local_attach: Connection | None = None
-        """The connection by which this object has attached the volume to this host."""
+        """The connection with which this object has attached the volume to this host."""
 
     @classmethod
     def _of(cls, library: Library, record: records.Volume, backend: Backend | str) -> Volume:
-        """A handle of a record that exists."""
+        """A handle for an existing record."""
         volume = cls.__new__(cls)
         volume._begin(library, record, backend)
         return volume
@@ -80,10 +80,10 @@ class Volume(NamedObject[records.Volume]):
 
     @classmethod
     def load(cls, json_src: Any, save: bool = False) -> Volume:
-        """The volume that `json` or `dump` described, with its snapshots and connections; stored only with `save`."""
+        """Load a volume, its snapshots and connections from the output of `json` or `dump`. `save` stores them."""
         return default.library().load_object(cls, json_src, save)
 
-    # --- what hangs on it
+    # --- related objects
 
     @property
     def size(self) -> int:
@@ -133,7 +133,7 @@ class Volume(NamedObject[records.Volume]):
         return stored
 
     def _reload(self) -> None:
-        """After something happened to its connections: its status, and what the driver wrote down."""
+        """Read the record again after a change of a connection, for its status and the driver's updates."""
         try:
             self._take(self._library.store.get(records.Volume, self.id))
         except NotFound:
@@ -148,13 +148,13 @@ class Volume(NamedObject[records.Volume]):
             if was_loaded:
                 getattr(self, name)
 
-    # --- its life
+    # --- life cycle
 
     def create(self) -> None:
-        """Create it on the storage.
+        """Create the volume on the storage.
 
-        When that fails the exception has this object as `resource`. Nothing is left then, or, if cleaning up failed as well
-        or the storage did not answer, a record in `error`; `delete` is right in both cases.
+        After a failure the exception has this object as `resource`. If the clean-up failed too, or the storage did not
+        answer, a record in status `error` is left. `delete` is correct in both cases.
         """
         with exception.about(self), self._library.busy(self.id):
             try:
@@ -166,7 +166,7 @@ class Volume(NamedObject[records.Volume]):
             self._library.handles.volume_created(self)
 
     def delete(self) -> None:
-        """Raises InvalidVolume when it has snapshots or connections. What fails in the middle can be done again."""
+        """Delete the volume. A failed deletion can be repeated. Raises InvalidVolume if it has snapshots or connections."""
         with exception.about(self), self._library.busy(self.id):
             if (record := self._doomed()) is not None:
                 self._refuse_snapshots()
@@ -179,19 +179,19 @@ class Volume(NamedObject[records.Volume]):
             self._library.handles.volume_deleted(self)
 
     def _refuse_snapshots(self) -> None:
-        """As cinderlib does on every back end, also where the snapshots would outlive the volume."""
+        """Refuse snapshots on every back end, as cinderlib does, even if they could outlive the volume."""
         page = self._library.store.page(records.Snapshot, limit=1, where={"volume_id": self.id})
         if page.records or page.corrupt:
-            raise InUse(f"volume {self.id!r} has snapshots")
+            raise InUse(f"volume {self.id!r} has snapshots; delete them first")
 
     def extend(self, size: int) -> int:
-        """Grow it to `size` GiB, and the device if it is attached here.
+        """Grow the volume to `size` GiB, and its device if attached here.
 
         Returns:
-            the size in bytes: the device's where there is one.
+            The size in bytes, of the device if there is one.
 
         Raises:
-            InvalidRequest: `size` is no whole number of GiB.
+            InvalidRequest: `size` is not a whole number of GiB.
         """
         with exception.about(self), self._library.busy(self.id):
             self._take(self._core.extend_volume(self._current(), _whole(size)))
@@ -200,7 +200,7 @@ class Volume(NamedObject[records.Volume]):
             return to_bytes(self._record.size)
 
     def clone(self, **new_vol_attrs: Any) -> Volume:
-        """Another volume with the same content; what is not given is as here."""
+        """Create a volume with the same content. Other attributes default to those of this volume."""
         new_vol_attrs.setdefault("size", self.size)
         volume = Volume(self, source_volid=self.id, **new_vol_attrs)
         with exception.about(self):
@@ -209,34 +209,34 @@ class Volume(NamedObject[records.Volume]):
         return volume
 
     def create_snapshot(self, name: str = "", description: str = "", **kwargs: Any) -> Snapshot:
-        """Take a snapshot, also while the volume is attached."""
+        """Take a snapshot. The volume may be attached."""
         snapshot = Snapshot(self, name=name, description=description, **kwargs)
         snapshot.create()
         return snapshot
 
     def revert_to_snapshot(self, snapshot: Snapshot) -> None:
-        """Bring its content back to that of its snapshot. Not in cinderlib. It must not be attached."""
+        """Revert the volume to its snapshot. It must not be attached. Not part of cinderlib."""
         with exception.about(self), self._library.busy(self.id):
             self._take(self._core.revert_volume(self._current(), snapshot._current()))
 
     def _restored(self, snapshot: Snapshot, **new_vol_attrs: Any) -> Volume:
-        """Another volume with the content of a snapshot of this one; what is not given is as here."""
+        """Create a volume from a snapshot of this volume. Other attributes default to those of this volume."""
         new_vol_attrs.setdefault("size", int(snapshot._record.size))
         volume = Volume(self, snapshot_id=snapshot.id, **new_vol_attrs)
         volume.create()
         return volume
 
-    # --- reaching it
+    # --- connections
 
     def connect(self, connector_dict: Mapping[str, Any], **ovo_fields: Any) -> Connection:
-        """Let the host with these connector properties reach the volume.
+        """Export the volume to the host with these connector properties.
 
         Args:
-            ovo_fields: `id`, `attach_mode` (`rw` or `ro`), `attached_host`, `instance_uuid`, `mountpoint`, which are kept;
-                `use_multipath` and `device_scan_attempts`, for attaching it.
+            ovo_fields: `id`, `attach_mode` (`rw` or `ro`), `attached_host`, `instance_uuid` and `mountpoint`, which are stored;
+                `use_multipath` and `device_scan_attempts`, for the attachment.
 
         Raises:
-            InvalidRequest: another field; it follows from what is done.
+            InvalidRequest: a field is not supported.
         """
         with exception.about(self), self._library.busy(self.id):
             wanted = connection_record.new(self._record, connector_dict, ovo_fields, Connection.new_uuid())
@@ -254,7 +254,7 @@ class Volume(NamedObject[records.Volume]):
             return connection
 
     def disconnect(self, connection: Connection, force: bool = False) -> None:
-        """Take the volume away from that host; the export goes with the last connection."""
+        """Disconnect the volume from that host; the export ends with the last connection."""
         connection.disconnect(force)
 
     def _disconnected(self, connection: Connection) -> None:
@@ -264,13 +264,13 @@ class Volume(NamedObject[records.Volume]):
         self._reload()
 
     def _detached(self, connection: Connection) -> None:
-        """`local_attach` is then another one that this object knows to be attached here, if there is one."""
+        """Replace `local_attach` by another connection that is attached here, if there is one."""
         if self.local_attach is not None and self.local_attach.id == connection.id:
             others = (other for other in self._connections or () if other.id != connection.id)
             self.local_attach = next((other for other in others if other.attached and other._is_here), None)
 
     def attach(self) -> Connection:
-        """Connect this host and attach the volume to it: `path` of what is returned is a block device."""
+        """Connect the volume to this host and attach it. `path` of the returned connection is the block device."""
         configuration = default.loaded_backend(self.backend).driver.configuration
         connection = self.connect(
             brick.connector_properties(
@@ -291,8 +291,8 @@ class Volume(NamedObject[records.Volume]):
         """Undo `attach`.
 
         Args:
-            force: go on with the disconnection when the device cannot be flushed.
-            ignore_errors: and do not tell.
+            force: disconnect even if the device cannot be flushed.
+            ignore_errors: do not raise the error of the flush.
         """
         connection = self.local_attach
         if connection is None:
@@ -309,17 +309,17 @@ class Volume(NamedObject[records.Volume]):
             raise failure
 
     def cleanup(self) -> None:
-        """Detach it from this host, and disconnect every host. What others have attached is theirs to detach."""
+        """Detach the volume from this host and disconnect all hosts. Other hosts must detach it themselves."""
         mine = self.local_attach and self.local_attach.id
         for connection in self.connections:
             if connection.attached and (connection._is_here or connection.id == mine):
-                with contextlib.suppress(exception.ConnectionNotFound):  # somebody was faster
+                with contextlib.suppress(exception.ConnectionNotFound):  # already deleted by another process
                     connection.detach()
             connection.disconnect()
 
 
 def _like(record: records.Volume) -> dict[str, Any]:
-    """What a volume made from another one takes over."""
+    """The attributes that a new volume takes from another volume."""
     taken = {name: value for name, value in record.fields.items() if name in ("bootable", "availability_zone")}
     kind = record.type or VolumeType()
     return {
@@ -360,10 +360,10 @@ def _record(library: Library, backend: Backend, pool: str, kwargs: dict[str, Any
 
 
 def _whole(size: Any) -> GiB:
-    """A size as a user gives it: digits are fine, half a GiB is not. Raises InvalidRequest."""
+    """Parse a size in whole GiB, given as a number or digits. Raises InvalidRequest."""
     text = str(size).removesuffix(".0") if isinstance(size, float) else str(size)
     if isinstance(size, bool) or not (text.isascii() and text.isdigit() and int(text)):
-        raise InvalidRequest("size", f"must be a whole number of GiB, at least 1, not {size!r}")
+        raise InvalidRequest("size", f"must be a whole number of GiB of at least 1 (got {size!r})")
     return GiB(int(text))
 
 

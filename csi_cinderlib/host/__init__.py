@@ -1,1 +1,1 @@
-"""This host's devices, mounts and file systems, by system calls where there is one. Nothing here logs; it raises HostError."""
+"""Devices, mounts and file systems of this host, mostly by system calls. Failures raise HostError."""

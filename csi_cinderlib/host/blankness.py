@@ -1,8 +1,8 @@
-"""Whether a device holds nothing at all. It is blank only if that is proven: no known signature is no proof (promise 23).
+"""The test whether a device is blank. The absence of known signatures is no proof (promise 23).
 
-A loop device shows a file, of which the file system knows where data is: all of that is read, so nothing can be missed. Of any
-other device both ends are read, a sample at each 4096th part, and every place at which a file system, volume manager or partition
-table keeps its main or spare superblock, also where the device ended before it was grown.
+For a loop device, all data extents of its file are read, so no data can be missed. For other devices, the test reads both ends, a
+sample at each of 4096 equal parts, and every location of a main or spare superblock of a file system, volume manager or partition
+table, also relative to the former end of a grown device.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from csi_cinderlib.host.reading import open_direct, read
 
 BLOCK = 4096
 ENDS = 16 * 1024 * 1024
-"""Bytes read at each end. They hold the first copies of the structures of all formats, also of those of a few hundred MiB."""
+"""Bytes read at each end. They contain the first copies of the structures of all formats, also on devices of a few hundred MiB."""
 SAMPLES = 4096
 _STEP = 4 * 1024 * 1024
 _GIB, _MIB, _KIB = 1024**3, 1024**2, 1024
@@ -31,17 +31,17 @@ Range = tuple[int, int]
 
 
 def is_blank(device: str) -> bool:
-    """Whether the device is proven to hold zeros only, as far as the module's text says.
+    """Whether all locations that the test reads contain only zeros.
 
     Raises:
-        HostError: a part of it could not be read, which is no proof of anything.
+        HostError: a part of the device could not be read, so there is no proof.
     """
     return next(nonzero(device), None) is None
 
 
 def nonzero(device: str) -> Iterator[Range]:
-    """The ranges, of those that are looked at, which do not read as zeros."""
-    with kernel.named(f"reading {device}"):
+    """The ranges of the test that do not read as zeros."""
+    with kernel.named(f"cannot read {device}"):
         path = _backing_file(device)
         if path:
             yield from _nonzero_data(device, path)
@@ -50,14 +50,14 @@ def nonzero(device: str) -> Iterator[Range]:
 
 
 def erase(device: str) -> None:
-    """Make a device blank on which nothing of value ever was: what is left of a file system whose mkfs did not end.
+    """Erase a device without user data, which holds only the remains of an interrupted mkfs.
 
-    The whole device is unmapped where it can be; otherwise everything that `is_blank` looks at and finds is overwritten.
+    The whole device is unmapped if it supports that. Otherwise the ranges that `is_blank` finds are overwritten.
 
     Raises:
         HostError: the device is in use (O_EXCL), or writing failed.
     """
-    with kernel.named(f"clearing {device}"), kernel.opened(device, os.O_RDWR | os.O_EXCL) as fd:
+    with kernel.named(f"cannot erase {device}"), kernel.opened(device, os.O_RDWR | os.O_EXCL) as fd:
         size = devices.open_size(fd, device)
         if not _punch(fd, size):
             for offset, length in list(nonzero(device)):
@@ -68,7 +68,7 @@ def erase(device: str) -> None:
 
 
 def _punch(fd: int, size: int) -> bool:
-    """Unmap all of a block device in such a way that it reads as zeros. False where the device cannot promise that."""
+    """Unmap a whole block device so that it reads as zeros. False if the device does not guarantee that."""
     length = size // BLOCK * BLOCK
     try:
         kernel.call("fallocate", fd, _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, 0, length)
@@ -90,13 +90,13 @@ def _write_zeros(fd: int, offset: int, length: int) -> None:
 
 
 def _backing_file(device: str) -> str:
-    """The regular file of which a loop device shows all, as this process can open it; "" for every other device."""
+    """The regular file behind a loop device that shows all of it, by a path that this process can open; "" for other devices."""
     name = Path(device).resolve().name
     if not name.startswith("loop") or not name[4:].isdigit():
         return ""
     path = loopctl.backing_path(int(name[4:]))
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - as the kernel names it
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - the kernel's name of the file
             return ""
     except OSError:
         return ""
@@ -105,10 +105,10 @@ def _backing_file(device: str) -> str:
 
 def _nonzero_data(device: str, path: str) -> Iterator[Range]:
     with kernel.opened(device, os.O_RDONLY) as shown, kernel.opened(path, os.O_RDONLY) as file:
-        os.fsync(shown)  # what was written to the device is in the file
+        os.fsync(shown)  # flush writes to the device into the file
         end = os.fstat(file).st_size
         if end < devices.open_size(shown, device):
-            raise HostError(f"reading {device}: {path} has become shorter, so that its end cannot be read")
+            raise HostError(f"cannot read {device}: its file {path} is shorter than the device")
         for start, stop in _data(file, end):
             for offset in range(start, stop, _STEP):
                 length = min(_STEP, stop - offset)
@@ -117,7 +117,7 @@ def _nonzero_data(device: str, path: str) -> Iterator[Range]:
 
 
 def _data(file: int, end: int) -> Iterator[Range]:
-    """Start and end of each part that is no hole."""
+    """Start and end of each data extent."""
     offset = 0
     while offset < end:
         try:
@@ -142,11 +142,11 @@ def _nonzero_places(device: str) -> Iterator[Range]:
 
 
 def _is_zero(data: bytes) -> bool:
-    return data == bytes(len(data))  # twenty times as fast as a look at each byte
+    return data == bytes(len(data))  # twenty times as fast as a loop
 
 
 def places(size: int) -> Iterator[Range]:
-    """What to read of a device of `size` bytes, in order and without overlaps; offsets are multiples of 4096."""
+    """The ranges to read on a device of `size` bytes, sorted and without overlaps; offsets are multiples of 4096."""
     tail = max(0, size - ENDS) // BLOCK * BLOCK
     ends = [(0, min(ENDS, size)), (tail, size - tail)]
     single = (place // BLOCK * BLOCK for place in _superblocks(size))
@@ -157,7 +157,7 @@ def places(size: int) -> Iterator[Range]:
 
 
 def _merged(ranges: Iterable[Range]) -> Iterator[Range]:
-    """Ranges given by start and end, sorted, those that meet made one."""
+    """Sort ranges of start and end, and merge adjacent ones."""
     last: Range | None = None
     for start, end in sorted(ranges):
         if last and start <= last[1]:
@@ -177,7 +177,7 @@ def _chunks(ranges: Iterable[Range]) -> Iterator[Range]:
 
 
 def _superblocks(size: int) -> Iterator[int]:
-    """Main and spare superblocks away from both ends."""
+    """The locations of main and spare superblocks outside both ends."""
     yield from _ext(size)
     yield from _xfs(size)
     yield from (64 * _MIB, 256 * _GIB)  # btrfs's mirrors
@@ -186,7 +186,7 @@ def _superblocks(size: int) -> Iterator[int]:
 
 
 def _ext(size: int) -> Iterator[int]:
-    """A group's first block, in the groups 1 and the powers of 3, 5 and 7, has a superblock ("sparse_super")."""
+    """With "sparse_super", group 1 and groups that are powers of 3, 5 and 7 start with a superblock."""
     for block in (1024, 2048, 4096, 65536):
         group = 8 * block * block
         for base in (3, 5, 7):
@@ -195,7 +195,7 @@ def _ext(size: int) -> Iterator[int]:
 
 
 def _xfs(size: int) -> Iterator[int]:
-    """Each allocation group begins with a superblock: 4 to 32 groups, or groups of 1 TiB less a block in a device of 4 TiB and more."""
+    """Each allocation group starts with a superblock: 4 to 32 groups, or groups of 1 TiB less a block on devices from 4 TiB."""
     for count in (2, 4, 8, 16, 32):
         length = -(-size // BLOCK // count) * BLOCK
         yield from (number * length for number in range(1, count))
@@ -206,11 +206,11 @@ def _xfs(size: int) -> Iterator[int]:
 
 _XFS_GROUP = 1024 * _GIB - BLOCK
 _STRIPES = tuple(BLOCK << power for power in range(13))
-"""Up to 16 MiB: the stripe units that disks tell or an administrator gives."""
+"""Stripe units up to 16 MiB, as reported by disks or set by an administrator."""
 
 
 def _second_group(length: int, unit: int) -> Iterator[int]:
-    """Where it may begin once mkfs.xfs has rounded the groups to the stripe unit, and kept them from beginning all on one disk."""
+    """Possible starts after mkfs.xfs has rounded groups to the stripe unit and staggered them over the disks."""
     rounded = -(-length // unit) * unit
     yield from (rounded + number * unit for number in (-2, -1, 0, 1))
 
@@ -221,9 +221,9 @@ _END_PLACES = (
     (384 * _KIB, BLOCK),  # uberblocks of the label before
     (_MIB, BLOCK),  # LVM's second copy, bcachefs's last superblock
 )
-"""What is read of the end of a smaller device: distance from the end, and length."""
+"""Ranges to read at a former end of the device: distance from the end, and length."""
 
 
 def _former_ends(size: int) -> Iterator[Range]:
-    """Where the device ended before it was grown, if its size was a whole number of GiB, as all sizes of Cinder are."""
+    """Ranges at possible former ends of a grown device. Sizes in Cinder are whole GiB."""
     return ((end - distance, length) for end in range(_GIB, size, _GIB) for distance, length in _END_PLACES)

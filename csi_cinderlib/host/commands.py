@@ -1,4 +1,4 @@
-"""Child processes: argument lists only, never a shell, always with a time limit."""
+"""Child processes, with argument lists only, never a shell, and always with a timeout."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from csi_cinderlib.errors import HostError
 from csi_cinderlib.model.records import EMPTY
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Searched after PATH: services often run without the sbin directories."""
+"""Searched after PATH, as services often run without the sbin directories."""
 
 _KILL_GRACE = 2.0
-"""Seconds that a killed process gets to vanish; one that hangs in the kernel is left behind rather than waited for."""
+"""Seconds to wait for a killed process. A process that hangs in the kernel is left behind."""
 
 PACKAGES = {
     "fallocate": "util-linux",
@@ -41,7 +41,7 @@ PACKAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command wrote (undecodable bytes replaced) and its exit code. stdout may hold a secret: no repr."""
+    """The output of a command (undecodable bytes replaced) and its exit code. stdout may hold a secret, so it has no repr."""
 
     stdout: str = field(repr=False)
     stderr: str
@@ -52,13 +52,13 @@ def find_tool(name: str) -> str:
     """The full path of a tool.
 
     Raises:
-        HostError: it is not installed; names the Debian package that has it.
+        HostError: it is not installed; names the Debian package.
     """
     path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SEARCH_PATH}")
     if path:
         return path
     package = PACKAGES.get(name)
-    hint = f"; on Debian and Ubuntu it is in the package {package}" if package else ""
+    hint = f"; on Debian and Ubuntu install the package {package}" if package else ""
     raise HostError(f"{name} is not installed on this host{hint}")
 
 
@@ -75,19 +75,19 @@ def run(
 
     Args:
         argv: the tool's name and its arguments.
-        timeout: seconds; then the command and its children are killed.
+        timeout: seconds, after which the command and its children are killed.
         input: written to its standard input, which is otherwise empty.
-        ok: exit codes that are no error.
+        ok: exit codes that are not errors.
         files: open files that the command inherits.
-        environment: variables besides those of this process.
+        environment: variables in addition to those of this process.
 
     Raises:
-        HostError: not installed, timed out, or another exit code; shows the command and what it wrote to stderr.
+        HostError: the command is not installed, timed out or failed; shows the command and its stderr.
     """
     tool = find_tool(argv[0])
     shown = shlex.join(argv)
     try:
-        # No preexec_fn, user or group: with any of them Python forks instead of using vfork, ten times slower in a large process.
+        # No preexec_fn, user or group: they make Python use fork instead of vfork, which is ten times slower in a large process.
         process = subprocess.Popen(
             [tool, *argv[1:]],
             stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
@@ -98,12 +98,12 @@ def run(
             env={**os.environ, "LC_ALL": "C", **environment},
         )
     except OSError as error:
-        raise HostError(f"{shown}: cannot be started: {error.strerror}") from error
+        raise HostError(f"cannot start {shown}: {error.strerror}") from error
     try:
         out, err = process.communicate(input, timeout)
     except subprocess.TimeoutExpired:
         _kill(process)
-        raise HostError(f"{shown}: not finished after {timeout:g} seconds, killed") from None
+        raise HostError(f"{shown}: killed after a timeout of {timeout:g} seconds") from None
     except BaseException:
         _kill(process)
         raise
@@ -115,7 +115,7 @@ def run(
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # its own session, so its children too
+        os.killpg(process.pid, signal.SIGKILL)  # its own session, which includes its children
     try:
         process.communicate(timeout=_KILL_GRACE)
     except (subprocess.TimeoutExpired, ValueError):
@@ -123,6 +123,6 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _outcome(output: Output) -> str:
-    ended = f"exit code {output.code}" if output.code >= 0 else f"ended by {signal.Signals(-output.code).name}"
+    ended = f"exit code {output.code}" if output.code >= 0 else f"killed by {signal.Signals(-output.code).name}"
     said = (output.stderr.strip() or output.stdout.strip())[-2000:]
     return f"{ended}: {said}" if said else ended

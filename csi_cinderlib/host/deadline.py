@@ -1,4 +1,4 @@
-"""A moment until which this process and those that it starts may act, in memory that they share."""
+"""A deadline for this process and its children, in shared memory."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _SIGEV_SIGNAL, _TIMER_ABSTIME = 0, 1
 
 
 def now() -> float:
-    """As the monotonic clock, and it goes on while the machine sleeps. The same in all processes of a machine."""
+    """A monotonic clock that also counts suspend time. It is the same in all processes of a machine."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Deadline:
-    """A time by `now`. One process sets it; all that were given its file see it at once, also while that one is stopped.
+    """A time on the clock of `now`. One process sets it. All processes with its file see it at once, even if the setter is stopped.
 
     Args:
-        file: of the process that set it up; without it this process does, and there is no end to begin with.
+        file: the descriptor from the process that created the deadline. By default a new deadline is created, without an end.
     """
 
     def __init__(self, file: int = -1) -> None:
@@ -47,9 +47,9 @@ class Deadline:
 
 
 class KillTimer:
-    """Ends this process at a time by `now`, by SIGKILL from the kernel: a process that is stopped then does not go on later.
+    """Kills this process by SIGKILL at a time on the clock of `now`, so that a stopped process cannot continue later.
 
-    Without effect on a C library that has no timer_create(2) (glibc before 2.34 has it in librt).
+    It has no effect with a C library without timer_create(2) (glibc before 2.34 has it in librt).
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class KillTimer:
             self._exists = True
 
     def set(self, until: float) -> None:
-        """Instead of the time before. Infinity is never."""
+        """Replace the time. Infinity disarms the timer."""
         if not self._exists:
             return
         fraction, seconds = (0.0, 0.0) if math.isinf(until) else math.modf(until)

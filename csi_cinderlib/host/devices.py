@@ -36,20 +36,19 @@ __all__ = [
 ]
 
 BLOCK_SIZE = 4096
-"""Logical block size of our loop devices. What is written with it can be used with 512 too, not the other way round, and
-direct I/O needs at least the block size of the disk below. So a volume may move between disks of both kinds."""
+"""Logical block size of our loop devices. Data written with it is also usable with 512, but not vice versa. Direct I/O needs at
+least the block size of the underlying disk. With 4096, a volume can move between disks of both kinds."""
 
 SECTOR = 512
 DETACH_SECONDS = 10.0
 CLAIM_SECONDS = 2.0
-"""For a file system that was unmounted here to end elsewhere, too: a container that is being started has a copy of all mounts for a
-moment."""
+"""Time for other copies of an unmounted file system to go: a starting container briefly holds a copy of all mounts."""
 _ATTEMPTS = 100
 _GONE = (errno.ENXIO, errno.ENOENT)
-"""The device was detached, or removed, since it was found."""
+"""The device was detached or removed after it was found."""
 
 _others = Patience()
-"""Loop devices that were asked which file they show, and do not answer."""
+"""Limits the wait for loop devices whose backing file may not answer."""
 
 _BLKROSET = 0x125D
 _BLKFLSBUF = 0x1261
@@ -58,18 +57,18 @@ _BLKGETSIZE64 = 0x80081272
 
 
 def is_block_device(path: str) -> bool:
-    """False also for what does not exist."""
+    """False also if the path does not exist."""
     try:
-        return stat.S_ISBLK(os.stat(path).st_mode)  # noqa: PTH116 - asked in each call
+        return stat.S_ISBLK(os.stat(path).st_mode)  # noqa: PTH116 - on the path of each call
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise HostError(f"{path}: {error.strerror}") from error
+        raise HostError(f"cannot read the type of {path}: {error.strerror}") from error
 
 
 def size(device: str) -> Bytes:
-    """The size that a block device shows. Raises HostError, also for anything that is not a block device."""
-    with kernel.named(f"size of {device}"), kernel.opened(device, os.O_RDONLY) as fd:
+    """The size of a block device. Raises HostError, also if it is not a block device."""
+    with kernel.named(f"cannot read the size of {device}"), kernel.opened(device, os.O_RDONLY) as fd:
         return open_size(fd, device)
 
 
@@ -83,45 +82,47 @@ def open_size(fd: int, device: str) -> Bytes:
 
 
 def logical_block_size(device: str) -> int:
-    """The smallest unit that the device reads and writes, in bytes."""
+    """The logical block size of the device, in bytes."""
     buffer = bytearray(4)
-    with kernel.named(f"block size of {device}"), kernel.opened(device, os.O_RDONLY) as fd:
+    with kernel.named(f"cannot read the block size of {device}"), kernel.opened(device, os.O_RDONLY) as fd:
         kernel.ioctl(fd, _BLKSSZGET, buffer)
     return int.from_bytes(buffer, "little")
 
 
 def flush(device: str) -> None:
-    """Write what the kernel holds for the device, through the device's own cache, and forget the cached blocks.
+    """Write the kernel's dirty blocks to the device, flush the device's cache, and drop the cached blocks.
 
     Raises:
-        HostError: a write failed: the data is not safe and must not be reported as such.
+        HostError: a write failed; the data is not safe.
     """
-    with kernel.named(f"flushing {device}"), kernel.opened(device, os.O_RDWR) as fd:
+    with kernel.named(f"cannot flush {device}"), kernel.opened(device, os.O_RDWR) as fd:
         os.fsync(fd)
         kernel.ioctl(fd, _BLKFLSBUF)
 
 
 @contextmanager
 def written_out(device: str) -> Iterator[None]:
-    """See that what is written to the device meanwhile, by whomever, has reached it at the end.
+    """Sync the device at the end of the block, for writes by any program.
 
     Raises:
-        HostError: a write failed, perhaps long after the program that wrote had ended well.
+        HostError: a write failed, possibly after the program had exited successfully.
     """
-    with kernel.named(f"writing to {device}"), kernel.opened(device, os.O_RDWR) as fd:  # told of failures from here on
+    # The kernel reports write errors to a descriptor that was open before.
+    with kernel.named(f"cannot write to {device}"), kernel.opened(device, os.O_RDWR) as fd:
         yield
         os.fsync(fd)
 
 
 def is_read_only(device: str) -> bool:
     """Whether the kernel refuses to write to the device."""
-    with kernel.named(f"reading the state of {device}"):
+    with kernel.named(f"cannot read the state of {device}"):
         return kernel.read(f"{sysfs(device)}/ro").strip() == b"1"
 
 
 def set_read_only(device: str, read_only: bool) -> None:
-    """Make the kernel refuse (or allow) writes by whoever opens the device from now on."""
-    with kernel.named(f"making {device} read-only"), kernel.opened(device, os.O_RDONLY) as fd:
+    """Make the kernel refuse or allow writes by later openers of the device."""
+    state = "read-only" if read_only else "writable"
+    with kernel.named(f"cannot make {device} {state}"), kernel.opened(device, os.O_RDONLY) as fd:
         _set_read_only(fd, read_only)
 
 
@@ -131,21 +132,21 @@ def _set_read_only(fd: int, read_only: bool) -> None:
 
 def holders(device: str) -> tuple[str, ...]:
     """Devices built on this one (dm, md), by kernel name."""
-    with kernel.named(f"holders of {device}"):
+    with kernel.named(f"cannot list the holders of {device}"):
         return tuple(sorted(entry.name for entry in (sysfs(device) / "holders").iterdir()))
 
 
 def find_attached(path: str, *, read_only: bool | None = None, file: os.stat_result | None = None) -> str | None:
-    """The loop device that shows all of the file (or of the block device) at `path`, whatever name it was attached by.
+    """The loop device of the whole file (or block device) at `path`, under any name of the file.
 
     Args:
-        read_only: only one that is, or is not, read-only; None takes either.
-        file: what was found at the path.
+        read_only: find only a read-only, or only a writable device; None finds either.
+        file: the expected file at the path.
 
     Raises:
-        HostError: there is nothing at the path, or no longer `file`.
+        HostError: the path does not exist, or is no longer `file`.
     """
-    with kernel.named(f"looking for the loop device of {path}"):
+    with kernel.named(f"cannot look for the loop device of {path}"):
         found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
         _require_same(path, found, file)
         path = os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
@@ -160,16 +161,16 @@ def find_attached(path: str, *, read_only: bool | None = None, file: os.stat_res
 
 
 def _require_same(path: str, found: os.stat_result, file: os.stat_result | None) -> None:
-    """Raises HostError: somebody else may write the directory, and has put another file, or a link to one, in its place."""
+    """Raises HostError if the file was replaced, in a directory that other users may write."""
     if file and (found.st_dev, found.st_ino) != (file.st_dev, file.st_ino):
-        raise HostError(f"{path} was replaced meanwhile")
+        raise HostError(f"{path} was replaced by another file")
 
 
 def _surely_another(shown: str, name: str, file: os.stat_result) -> bool:
-    # A new name shows in sysfs at once, so another last name is another file: unless it has, or had, several names.
+    # sysfs shows a rename at once, so another last name means another file, unless the file has or had several names.
     if os.path.basename(shown) == name:  # noqa: PTH119
         return False
-    if file.st_rdev:  # a node lies in /dev, of this container or of an earlier one
+    if file.st_rdev:  # a node is in /dev, of this container or an earlier one
         return not shown.startswith("/dev/")
     return file.st_nlink == 1 and not shown.endswith(" (deleted)")
 
@@ -185,9 +186,7 @@ def _status(number: int) -> loopctl.Status | None:
 
 
 def _status_of_another(number: int) -> loopctl.Status | None:
-    """`_status` of a device whose file is probably not the one that is looked for. None also for one on a share that is dead or hangs:
-    the kernel asks for the file there, and the one that is looked for has just answered.
-    """
+    """`_status` of a device with probably another file. None also if the share of its file is dead: the wanted file answers."""
     try:
         return _others.look(loopctl.node(number), "status", lambda: _status(number))
     except NoAnswer:
@@ -214,23 +213,24 @@ def attach_file(
     block_size: int = BLOCK_SIZE,
     file: os.stat_result | None = None,
 ) -> str:
-    """The loop device of a file: the one it is attached to already, else a new one.
+    """The loop device of a file: an existing one, else a new one.
 
-    `path` may be a block device too: attached read-only, it is a read-only view of that device.
+    `path` may also be a block device. Attached read-only, the loop device is a read-only view of it.
 
     Args:
-        read_only: for a file that is attached writable already, that one is returned.
-        direct_io: bypass the page cache of the file where its file system can.
-        block_size: logical block size; 512 is taken when the file's size is no multiple of it.
-        file: what was found at the path, which leads through no link. Nothing else is attached.
+        read_only: an existing writable device of a file is returned nevertheless.
+        direct_io: bypass the page cache of the file if its file system supports that.
+        block_size: logical block size; 512 is used if the file's size is not a multiple of it.
+        file: the expected file at the path, which contains no symbolic link. Another file is refused.
 
     Raises:
-        HostError: no such file, an empty file, attached read-only where writable was asked, no loop devices, or no longer `file`.
+        HostError: the file is missing, empty, attached read-only although a writable device is needed, or no longer `file`; or
+            there is no loop device.
     """
     flags = os.O_RDONLY if read_only else os.O_RDWR
     if file:
-        flags |= os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in its place would be waited for
-    with kernel.named(f"attaching {path}"), kernel.opened(path, flags) as fd:
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK  # opening a pipe in its place would block
+    with kernel.named(f"cannot attach {path}"), kernel.opened(path, flags) as fd:
         state = os.fstat(fd)
         _require_same(path, state, file)
         os.set_blocking(fd, True)
@@ -243,25 +243,25 @@ def attach_file(
 
 
 def _already_attached(path: str, state: os.stat_result, *, read_only: bool, mine: str = "") -> str | None:
-    """Args: mine: one that was attached a moment ago."""
+    """Args: mine: the device that this call has attached."""
     if stat.S_ISREG(state.st_mode):
         if state.st_size < SECTOR:
-            raise HostError(f"attaching {path}: the file holds {state.st_size} bytes, too few for a block device")
+            raise HostError(f"cannot attach {path}: its size of {state.st_size} bytes is too small for a block device")
         found = find_attached(path, file=state)
     elif stat.S_ISBLK(state.st_mode):
         found = find_attached(path, read_only=read_only, file=state)
     else:
-        raise HostError(f"attaching {path}: it is neither a regular file nor a block device")
+        raise HostError(f"cannot attach {path}: it is not a regular file or a block device")
     if found is None or found == mine:
         return found
     return found if _keep(found, path, read_only=read_only) else None
 
 
 def _keep(device: str, path: str, *, read_only: bool) -> bool:
-    """Make sure that the loop device of `path` stays attached; False when it has gone away since it was found.
+    """Ensure that the loop device of `path` stays attached. Returns False if it was detached after it was found.
 
     Raises:
-        HostError: it is read-only and should be writable.
+        HostError: the device is read-only, but must be writable.
     """
     try:
         with kernel.opened(device, os.O_RDONLY) as fd:
@@ -269,7 +269,7 @@ def _keep(device: str, path: str, *, read_only: bool) -> bool:
             if status is None:
                 return False
             if status.read_only and not read_only:
-                raise HostError(f"attaching {path}: it is attached read-only as {device}")
+                raise HostError(f"cannot attach {path}: it is already attached read-only as {device}")
             if status.autoclear:
                 loopctl.keep(fd, path)
             return True
@@ -285,63 +285,63 @@ def _configure_free(file: int, path: str, *, read_only: bool, direct_io: bool, b
         try:
             with kernel.opened(loopctl.node(number), os.O_RDONLY if read_only else os.O_RDWR) as fd:
                 loopctl.configure(fd, file, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
-                _set_read_only(fd, False)  # left from an earlier file, by whomever; does not undo `read_only`
+                _set_read_only(fd, False)  # possibly set for an earlier file; does not undo `read_only`
                 if direct_io:
                     loopctl.set_direct_io(fd)
                 return number
         except OSError as error:
-            # EBUSY: somebody took it between the two calls. ENXIO, ENOENT: somebody removed it.
+            # EBUSY: another process took it between the two calls. ENXIO, ENOENT: it was removed.
             if error.errno not in (errno.EBUSY, *_GONE):
                 raise
-        time.sleep(random.random() * min(attempt, 10) / 1000)  # noqa: S311 - spreads the callers, hides nothing
-    raise HostError(f"attaching {path}: no loop device could be obtained in {_ATTEMPTS} attempts")
+        time.sleep(random.random() * min(attempt, 10) / 1000)  # noqa: S311 - jitter, not cryptography
+    raise HostError(f"cannot attach {path}: no loop device could be obtained in {_ATTEMPTS} attempts")
 
 
 def _first_of_racers(path: str, state: os.stat_result, number: int, *, read_only: bool) -> str:
-    """When two processes attached the file at once, both settle for the lower number."""
+    """If two processes attached the file at the same time, both use the device with the lower number."""
     mine = loopctl.node(number)
     first = ""
     try:
         first = _already_attached(path, state, read_only=read_only, mine=mine) or mine
     finally:
-        if first != mine:  # also when the file is out of reach by now
+        if first != mine:  # also if the file has become inaccessible
             _detach(mine, lambda status: _shows(status, state))
     return first
 
 
 def detach_file(device: str, *, expected: str, file: str = "") -> bool:
-    """Detach a loop device; nothing happens when it is free already, or shows another file by now. Whether it was detached.
+    """Detach a loop device, unless it is free or now has another file. Returns whether it was detached.
 
     Args:
-        expected: what `identity` said when it was attached. The kernel gives a freed device to whoever asks next, so its
-            name alone may be another volume's.
-        file: the path of its file, by which it is known where its share is dead, so that the file itself cannot be asked.
+        expected: the `identity` of the device when it was attached. The kernel reuses freed devices, so the name alone may
+            belong to another volume.
+        file: the path of its file, used for the comparison if the share is dead and the file cannot be accessed.
 
     Raises:
-        HostError: mounted, claimed by another device, or still open somewhere: nothing is detached behind a user's back.
+        HostError: the device is mounted, claimed by another device, or open; it stays attached.
     """
-    # Asked first, since opening another user's disk exclusively fails; and again once nobody else can change it.
+    # Checked before the exclusive open, which fails for a device in use by another volume; and again when nothing can change it.
     is_right = _is_still(device, expected) or identities.shows(device, file)
     return is_right and _detach(device, lambda status: _has_identity(status, expected), file=file)
 
 
 def detach_from(path: str, *, read_only: bool | None = None, file: os.stat_result | None = None) -> None:
-    """Detach the loop device that shows all of the file (or of the block device) at `path`, if there is one.
+    """Detach the loop device of the whole file (or block device) at `path`, if there is one.
 
     Args:
         read_only, file: as in `find_attached`.
 
     Raises:
-        HostError: as `detach_file`, and when there is no such file, or no longer `file`.
+        HostError: as `detach_file`; or the file is missing or no longer `file`.
     """
-    with kernel.named(f"detaching from {path}"):
+    with kernel.named(f"cannot detach the loop device of {path}"):
         found = file or os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
     if device := find_attached(path, read_only=read_only, file=found):
         _detach(device, lambda status: _shows(status, found) and read_only in (None, status.read_only))
 
 
 def _detach(device: str, is_right: Callable[[loopctl.Status], bool], *, file: str = "") -> bool:
-    """Detach the loop device if it is the right one once it is open: it may have become another one's. `file`: see `detach_file`."""
+    """Detach the loop device if `is_right` holds after the exclusive open: it may have been reused. `file`: see `detach_file`."""
     try:
         with kernel.opened(device, os.O_RDONLY | os.O_EXCL, patience=CLAIM_SECONDS) as fd:
             number = _number_if_right(fd, is_right, device, file)
@@ -349,26 +349,26 @@ def _detach(device: str, is_right: Callable[[loopctl.Status], bool], *, file: st
                 return False
             shown = loopctl.backing_path(number)
             loopctl.clear(fd)
-            _set_read_only(fd, False)  # this mark outlives the file, and would meet the next one to get the device
+            _set_read_only(fd, False)  # the flag outlives the file and would affect the next file
     except OSError as error:
         if error.errno in _GONE:
             return False
         in_use = "it is in use: mounted, here or in another mount namespace, or part of another device"
         reason = in_use if error.errno == errno.EBUSY else error.strerror
-        raise HostError(f"detaching {device}: {reason}") from error
-    # The kernel answers yes and waits for the last opener when there is another one: see it gone.
+        raise HostError(f"cannot detach {device}: {reason}") from error
+    # If there is another opener, the kernel reports success and detaches later: wait for it.
     deadline = time.monotonic() + DETACH_SECONDS
     pause = 0.0005
     while loopctl.backing_path(number) == shown:
         if time.monotonic() > deadline:
-            raise HostError(f"detaching {device}: a process still has it open; it is released when that closes it")
+            raise HostError(f"cannot detach {device}: another process has it open, and must close it first")
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
     return True
 
 
 def _number_if_right(fd: int, is_right: Callable[[loopctl.Status], bool], device: str, file: str) -> int | None:
-    """The number of an open loop device, if it is the right one. Raises OSError: its file's share is dead, and it is not known by `file`."""
+    """The number of an open loop device if `is_right` holds. Raises OSError if its share is dead and `file` does not match."""
     try:
         status = loopctl.status(fd)
     except OSError as error:
@@ -393,7 +393,7 @@ def _has_identity(status: loopctl.Status, expected: str) -> bool:
 
 
 def refresh_size(device: str) -> Bytes:
-    """Let a loop device take over the size that its file has by now; the new size."""
-    with kernel.named(f"refreshing the size of {device}"), kernel.opened(device, os.O_RDWR) as fd:
+    """Update a loop device to the current size of its file and return it."""
+    with kernel.named(f"cannot refresh the size of {device}"), kernel.opened(device, os.O_RDWR) as fd:
         loopctl.refresh(fd)
         return open_size(fd, device)

@@ -1,4 +1,4 @@
-"""Memory of a process that holds passwords must not end up in a file."""
+"""Prevention of core dumps of processes that hold passwords."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PR_SET_DUMPABLE = 4
 
 
 def forbid() -> None:
-    """Let the kernel write no core of this process, nor of those that it forks, whatever handles cores on this host.
+    """Prevent core dumps of this process and its forks, for any core handler of the host.
 
-    A core limit of 0 forbids a file, and programs that are started inherit it. It does not concern a core that the kernel hands
-    to a program (core(5)): that, and reading this process's memory or environment without privileges, ends because the process is
-    not dumpable. A program that is started is dumpable again, so a new interpreter has to call this for itself.
+    A core limit of 0 prevents a core file, and child processes inherit it. It does not prevent a core piped to a program
+    (core(5)). Making the process non-dumpable prevents that, and also unprivileged reads of its memory and environment. A
+    process is dumpable again after exec, so a new interpreter must call this itself.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     kernel.call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -25,9 +25,9 @@ def forbid() -> None:
 
 @contextmanager
 def owning_proc() -> Iterator[None]:
-    """While this lasts, files below /proc/self belong to this process's user, who may then write them, and not to root.
+    """Temporarily make this process's user the owner of the files below /proc/self, so that they can be written.
 
-    For a moment in which the process holds no password yet. No core is written all the same: the limit stays.
+    Use it only before the process holds a password. Core files stay disabled by the limit.
     """
     kernel.call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
     try:

@@ -1,4 +1,4 @@
-"""What a block device is, whatever path it has today: the name by which a stage record knows it again (promise 2)."""
+"""Identities of block devices, independent of their paths. A stage record recognises its device by them (promise 2)."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _LUN = 0
 _BINARY = 1
 _NAA, _EUI, _T10 = 3, 2, 1
 _DESIGNATORS = (_NAA, _EUI, _T10)
-"""The kinds of designator of VPD page 0x83 in the order in which udev's scsi_id prefers them."""
+"""The designator types of VPD page 0x83, in the order of preference of udev's scsi_id."""
 
 
 def sysfs(device: str) -> Path:
     """The device's directory in /sys. Raises OSError."""
-    number = os.stat(device).st_rdev  # noqa: PTH116 - asked often, and a third of the time of Path's
+    number = os.stat(device).st_rdev  # noqa: PTH116 - called often; takes a third of the time of Path's
     link = os.readlink(f"{SYSFS}/{os.major(number)}:{os.minor(number)}")  # noqa: PTH115
     return Path(os.path.normpath(f"{SYSFS}/{link}"))
 
 
 def identity(device: str) -> str:
-    """A name that stays with the storage behind the device over reboots and paths, or "" when it tells none.
+    """The identity of the storage behind the device, stable over reboots and paths; "" if it has none.
 
-    `loop:INODE:FILE` for a file on a loop device; for a disk its WWID in the notation of multipath (`3600...`), the same
-    for each path and for the map on top; `dm:UUID`, `rbd:...`, `serial:...` for the rest.
+    `loop:INODE:FILE` for a file on a loop device; for a disk its WWID in multipath notation (`3600...`), the same for each
+    path and for the multipath map; `dm:UUID`, `rbd:...` or `serial:...` for other devices.
 
     Raises:
-        HostError: there is no such device.
+        HostError: the device does not exist.
     """
-    with kernel.named(f"identifying {device}"):
+    with kernel.named(f"cannot identify {device}"):
         where = sysfs(device)
         if where.name.startswith("loop"):
             with kernel.opened(device, os.O_RDONLY) as fd:
@@ -45,10 +45,10 @@ def identity(device: str) -> str:
 
 
 def shows(device: str, file: str) -> bool:
-    """Whether a loop device shows the file at that very path, by what the kernel noted when it was attached. Nothing is asked of the
-    file, or the share that it lies on. False is no proof: a container that has been restarted sees the path otherwise.
+    """Whether a loop device has the file at that path, according to the kernel's record of the attachment. The file and its
+    share are not contacted. False is no proof: a restarted container sees another path.
 
-    A share that does not tell what lies at the path any more has the kernel say "deleted" of each file on it.
+    The kernel reports each file on a dead share as "deleted".
     """
     try:
         noted = os.fsdecode(kernel.read(f"{sysfs(device)}/loop/backing_file")).removesuffix("\n")
@@ -90,7 +90,7 @@ def _rbd(where: Path) -> str:
 
 
 def wwid_of(text: str) -> str:
-    """sysfs's `naa.600...` in multipath's notation; NVMe's `uuid.` and `nvme.` are kept as they are."""
+    """The `naa.600...` of sysfs in multipath notation; `uuid.` and `nvme.` of NVMe are unchanged."""
     kind, _, value = text.partition(".")
     if kind == "naa":
         return f"{_NAA}{value.lower()}"
@@ -98,9 +98,9 @@ def wwid_of(text: str) -> str:
 
 
 def designator(page: bytes) -> str:
-    """The logical unit's name in a VPD page 0x83 (SPC-4, 7.8.6), in multipath's notation; "" when it has none.
+    """The logical unit's name in a VPD page 0x83 (SPC-4, 7.8.6), in multipath notation; "" if there is none.
 
-    Of several of one kind the first counts, except that a NAA name of 16 bytes goes before one of 8.
+    The first designator of a type is used, but a NAA name of 16 bytes is preferred to one of 8.
     """
     best = (len(_DESIGNATORS), 0, "")
     offset = 4

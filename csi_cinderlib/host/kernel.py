@@ -1,4 +1,4 @@
-"""The system calls and ioctls that Python does not offer, with errors in words."""
+"""System calls and ioctls that Python does not provide, with readable errors."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from csi_cinderlib.errors import HostError
 _libc = ctypes.CDLL(None, use_errno=True)
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-"""Another text after each start of the machine (random(4))."""
+"""Differs after each boot (random(4))."""
 FSOPEN = 430
 FSCONFIG = 431
-"""The same numbers on every architecture: calls younger than Linux 5.0 have common ones."""
+"""The same numbers on all architectures, as for all calls since Linux 5.0."""
 
 
 def boot_id(path: Path = BOOT_ID) -> str:
-    """The name of the kernel's present run. Raises OSError where /proc is hidden."""
+    """The id of the current boot. Raises OSError if /proc is hidden."""
     return path.read_text().strip()
 
 
 def call(name: str, *arguments: int | bytes | None) -> int:
-    """Call a function of the C library that reports errors through errno. Other threads run meanwhile.
+    """Call a C library function that reports errors through errno. Other threads can run during the call.
 
     Raises:
-        OSError: it returned -1.
+        OSError: the function returned -1.
     """
     result = getattr(_libc, name)(*(_as_c(item) for item in arguments))
     if result == -1:
@@ -47,11 +47,11 @@ def _as_c(value: int | bytes | None) -> object:
 CAP_SYS_ADMIN = 21
 CAP_SYS_RESOURCE = 24
 STATUS = Path("/proc/self/status")
-"""Names this process's capabilities (proc_pid_status(5))."""
+"""Contains the capabilities of this process (proc_pid_status(5))."""
 
 
 def has_capability(number: int) -> bool:
-    """Whether this process has a capability in effect, by its number (linux/capability.h)."""
+    """Whether a capability is effective in this process, by its number (linux/capability.h)."""
     for line in STATUS.read_text().splitlines():
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> number & 1)
@@ -59,17 +59,17 @@ def has_capability(number: int) -> bool:
 
 
 def ioctl(fd: int, request: int, argument: int | bytearray = 0) -> int:
-    """`fcntl.ioctl`; a bytearray is changed in place. Raises OSError."""
+    """`fcntl.ioctl`; a bytearray is modified in place. Raises OSError."""
     return fcntl.ioctl(fd, request, argument)
 
 
 @contextmanager
 def opened(path: str, flags: int, *, patience: float = 0.0, mode: int = 0o600) -> Iterator[int]:
-    """A file descriptor of `path`, closed afterwards. Raises OSError.
+    """Open `path` and close it afterwards. Raises OSError.
 
     Args:
-        patience: seconds to wait for a device that somebody else has claimed (EBUSY).
-        mode: of a file that O_CREAT makes.
+        patience: seconds to wait for a device that is in use (EBUSY).
+        mode: the mode of a file created with O_CREAT.
     """
     fd = _open(path, flags | os.O_CLOEXEC, time.monotonic() + patience, mode)
     try:
@@ -98,7 +98,7 @@ _STATX_SIZE = 256
 
 
 def ask_for(path: str) -> None:
-    """Ask the server of a share for a file's attributes, whatever the kernel remembers of them: may never return. Raises OSError."""
+    """Query a file's attributes from the server of its share, bypassing the kernel's cache. May never return. Raises OSError."""
     answer = ctypes.create_string_buffer(_STATX_SIZE)
     flags = _AT_STATX_FORCE_SYNC | _AT_NO_AUTOMOUNT
     call("statx", _AT_FDCWD, os.fsencode(path), flags, _STATX_BASIC_STATS, ctypes.addressof(answer))
@@ -108,11 +108,11 @@ _PIECE = 64 * 1024
 
 
 def read(path: str) -> bytes:
-    """All of a small file, with a third of the system calls of Python's own reading. Raises OSError."""
+    """Read a small file, with a third of the system calls of Python's own functions. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         pieces = []
-        while piece := os.read(fd, _PIECE):  # files in /proc and /sys come in pieces of any length
+        while piece := os.read(fd, _PIECE):  # reads of /proc and /sys may be short
             pieces.append(piece)
         return b"".join(pieces)
     finally:
@@ -120,19 +120,19 @@ def read(path: str) -> bytes:
 
 
 def write(fd: int, content: bytes) -> None:
-    """All of it. Raises OSError."""
+    """Write the whole content. Raises OSError."""
     while content:
         content = content[os.write(fd, content) :]
 
 
 def is_short(error: OSError) -> bool:
-    """Whether this process or the machine lacks something for a moment, so that the answer says nothing about what was asked."""
+    """Whether the error is a temporary shortage of descriptors or memory, so that it gives no answer to the query."""
     return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @contextmanager
 def named(what: str) -> Iterator[None]:
-    """Turn an OSError inside into `HostError("{what}: {reason}")`."""
+    """Translate an OSError into `HostError("{what}: {reason}")`. `what` reads "cannot VERB the OBJECT"."""
     try:
         yield
     except OSError as error:

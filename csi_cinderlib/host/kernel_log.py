@@ -1,4 +1,4 @@
-"""What the kernel logged about a device while a system call ran: an errno alone does not tell why a mount failed."""
+"""Kernel log messages about a device during a system call. An errno alone does not explain why a mount failed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 KMSG = "/dev/kmsg"
 _RECORD = 8192
-"""Bytes that any record fits in (Documentation/ABI/testing/dev-kmsg)."""
+"""The maximum size of a record, in bytes (Documentation/ABI/testing/dev-kmsg)."""
 _MOST_LINES = 3
 
 
 @contextmanager
 def listening(device: str, fs_type: str) -> Iterator[Callable[[], str]]:
-    """Yields a function that answers what was logged since, about this device or this kind of file system.
+    """Yields a function that returns the messages logged since then about this device or file system type.
 
-    The answer is "" where nothing was, or where this process may not read the log.
+    It returns "" if there are none, or if this process may not read the log.
     """
     fd = -1
     with contextlib.suppress(OSError):
@@ -33,11 +33,11 @@ def listening(device: str, fs_type: str) -> Iterator[Callable[[], str]]:
 
 
 def _messages(fd: int) -> Iterator[str]:
-    """Each record of /dev/kmsg is "level,number,microseconds,flags;message", and lines with a leading blank that describe it."""
+    """A record of /dev/kmsg is "level,number,microseconds,flags;message", followed by indented lines with details."""
     while fd >= 0:
         try:
             record = os.read(fd, _RECORD)
-        except BrokenPipeError:  # the kernel has overwritten it meanwhile
+        except BrokenPipeError:  # the kernel has overwritten the record
             continue
         except OSError:
             return

@@ -1,4 +1,4 @@
-"""util-linux' libblkid, which knows more formats than our own table. Called in this process: starting `blkid` costs as much as mkfs."""
+"""libblkid of util-linux, which knows more formats than our table. It is called in-process: starting `blkid` costs as much as mkfs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from csi_cinderlib.host import kernel
 
 _LIBRARY = "libblkid.so.1"
 _NOTHING, _AMBIVALENT = 1, -2
-"""Answers of blkid_do_safeprobe, besides 0 and errors."""
+"""Results of blkid_do_safeprobe, besides 0 and errors."""
 
 
 @cache
@@ -21,14 +21,14 @@ def _library() -> ctypes.CDLL:
         library = ctypes.CDLL(_LIBRARY, use_errno=True)
     except OSError as error:
         raise HostError(
-            f"{_LIBRARY} cannot be loaded ({error}); on Debian and Ubuntu it is in the package libblkid1"
+            f"cannot load {_LIBRARY}: {error}; on Debian and Ubuntu install the package libblkid1"
         ) from None
     library.blkid_new_probe.restype = ctypes.c_void_p
     return library
 
 
 def known_as(device: str) -> str:
-    """What libblkid calls the content of the device; "" when it finds nothing that it knows.
+    """libblkid's name for the content of the device; "" if it recognises nothing.
 
     Raises:
         HostError: the library is missing, or the device cannot be read.
@@ -36,14 +36,14 @@ def known_as(device: str) -> str:
     library = _library()
     probe = ctypes.c_void_p(library.blkid_new_probe())
     try:
-        with kernel.named(f"identifying the content of {device}"), kernel.opened(device, os.O_RDONLY) as fd:
+        with kernel.named(f"cannot identify the content of {device}"), kernel.opened(device, os.O_RDONLY) as fd:
             return _told(library, probe, fd)
     finally:
         library.blkid_free_probe(probe)
 
 
 def _told(library: ctypes.CDLL, probe: ctypes.c_void_p, fd: int) -> str:
-    """Superblocks are looked for by default, partition tables are not. Raises OSError."""
+    """Superblocks are probed by default, partition tables are not. Raises OSError."""
     ctypes.set_errno(0)
     if library.blkid_probe_set_device(probe, fd, ctypes.c_longlong(0), ctypes.c_longlong(0)):
         raise _error()
@@ -52,10 +52,10 @@ def _told(library: ctypes.CDLL, probe: ctypes.c_void_p, fd: int) -> str:
     if answer == _NOTHING:
         return ""
     if answer == _AMBIVALENT:
-        return "several signatures at once"
+        return "several signatures"
     if answer:
         raise _error()
-    return _value(library, probe, b"TYPE") or _value(library, probe, b"PTTYPE") or "something without a name"
+    return _value(library, probe, b"TYPE") or _value(library, probe, b"PTTYPE") or "an unnamed format"
 
 
 def _value(library: ctypes.CDLL, probe: ctypes.c_void_p, name: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The loop driver's ioctls (linux/loop.h), one function each. They raise OSError: `devices` gives most errors their words."""
+"""The ioctls of the loop driver (linux/loop.h), one function each. They raise OSError, mostly translated in `devices`."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _CONFIG = struct.Struct(f"=II{_INFO.size}s64x")
 
 CONTROL = "/dev/loop-control"
 MODULE = Path("/sys/class/misc/loop-control")
-"""There while the kernel has the driver, built in or as a module."""
+"""Exists while the kernel has the driver, built in or as a module."""
 _BLOCK = "/sys/devices/virtual/block"
 _MAJOR = 7
 _LONGEST = 8192
-"""Bytes; the kernel writes a page at most."""
+"""Bytes; the kernel returns at most a page."""
 _NOT_KNOWN = (errno.EINVAL, errno.ENOTTY)
 
 
@@ -47,7 +47,7 @@ class Status:
 
     Attributes:
         device, inode: of the backing file, as os.stat names them.
-        backing_device: the device's number when the backing file is a block device, else 0.
+        backing_device: the device number if the backing file is a block device, else 0.
         offset, limit: the part of the file that is shown; 0, 0 is all of it.
     """
 
@@ -68,10 +68,10 @@ def _info(name: str, *, read_only: bool, direct_io: bool) -> bytes:
 
 
 def configure(fd: int, file: int, name: str, *, read_only: bool, direct_io: bool, block_size: int) -> None:
-    """Bind an open file to the open, free loop device: all at once (Linux 5.8), or step by step.
+    """Bind an open file to an open, free loop device: in one call (Linux 5.8), or step by step.
 
     Raises:
-        OSError: EBUSY when somebody else took the device meanwhile.
+        OSError: EBUSY if another process has taken the device meanwhile.
     """
     info = _info(name, read_only=read_only, direct_io=direct_io)
     try:
@@ -83,7 +83,7 @@ def configure(fd: int, file: int, name: str, *, read_only: bool, direct_io: bool
 
 
 def configure_stepwise(fd: int, file: int, name: str, *, direct_io: bool, block_size: int) -> None:
-    """What `configure` does before Linux 5.8; read-only follows from how `file` was opened."""
+    """`configure` for kernels before Linux 5.8. The device is read-only if `file` was opened read-only."""
     kernel.ioctl(fd, _SET_FD, file)
     try:
         _set_status(fd, _info(name, read_only=False, direct_io=False))
@@ -100,7 +100,7 @@ def _set_status(fd: int, info: bytes) -> None:
 
 
 def set_direct_io(fd: int) -> bool:
-    """Whether the device now bypasses the page cache of the backing file; not every file system can."""
+    """Bypass the page cache of the backing file. Returns False if its file system does not support that."""
     try:
         kernel.ioctl(fd, _SET_DIRECT_IO, 1)
     except OSError as error:
@@ -111,7 +111,7 @@ def set_direct_io(fd: int) -> bool:
 
 
 def status(fd: int) -> Status | None:
-    """What an open loop device is bound to, or None when it is free."""
+    """The status of an open loop device, or None if it is free."""
     buffer = bytearray(_INFO.size)
     try:
         kernel.ioctl(fd, _GET_STATUS64, buffer)
@@ -134,33 +134,37 @@ def status(fd: int) -> Status | None:
 
 
 def clear(fd: int) -> None:
-    """Let go of the backing file once the last opener, `fd` included, is gone."""
+    """Release the backing file when the last opener, including `fd`, has closed the device."""
     kernel.ioctl(fd, _CLR_FD)
 
 
 def refresh(fd: int) -> None:
-    """Take over a changed size of the backing file."""
+    """Update the size of the device from its backing file."""
     kernel.ioctl(fd, _SET_CAPACITY)
 
 
 def free_number() -> int:
-    """A device that was free a moment ago; the kernel adds one when none is.
+    """The number of a free device; the kernel adds one if there is none. Another process may take it first.
 
     Raises:
-        HostError: this kernel has no loop devices, or this process does not see them.
+        HostError: the kernel has no loop driver, or the control device is not visible here.
     """
     try:
         with kernel.opened(CONTROL, os.O_RDWR) as fd:
             return kernel.ioctl(fd, _GET_FREE)
     except FileNotFoundError:
-        reason = "it is not in /dev of this container" if MODULE.exists() else "load the kernel's module: modprobe loop"
-        raise HostError(f"no loop device is available without {CONTROL}: {reason}") from None
+        reason = (
+            "is not in /dev of this container"
+            if MODULE.exists()
+            else "is missing; load the kernel module: modprobe loop"
+        )
+        raise HostError(f"no loop device is available: {CONTROL} {reason}") from None
 
 
 def node(number: int) -> str:
-    """The device's path; made where /dev is not the kernel's own (a container's)."""
+    """The path of the device, created if /dev is not the kernel's devtmpfs (in a container)."""
     path = f"/dev/loop{number}"
-    if not os.path.exists(path):  # noqa: PTH110 - called for each device of a search
+    if not os.path.exists(path):  # noqa: PTH110 - called for each device in a search
         with contextlib.suppress(FileExistsError):
             os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(_MAJOR, number))
     return path
@@ -168,8 +172,8 @@ def node(number: int) -> str:
 
 def attached() -> dict[int, str]:
     """The loop devices that have a backing file, in the order of their numbers, with `backing_path`."""
-    # Called several times in each volume's life, on machines with hundreds of loop devices: paths relative to the open directory
-    # take half the time of absolute ones.
+    # Called several times for each volume, on machines with hundreds of loop devices. Paths relative to the open directory take
+    # half the time of absolute ones.
     try:
         with kernel.opened(_BLOCK, os.O_RDONLY | os.O_DIRECTORY) as directory:
             numbers = sorted(int(name[4:]) for name in os.listdir(directory) if name.startswith("loop"))  # noqa: PTH208
@@ -179,7 +183,7 @@ def attached() -> dict[int, str]:
 
 
 def backing_path(number: int) -> str:
-    """The backing file's path as this mount namespace sees it, with the kernel's " (deleted)"; "" when free."""
+    """The path of the backing file in this mount namespace, possibly with the kernel's " (deleted)"; "" if free."""
     return _backing_path(f"{_BLOCK}/loop{number}")
 
 
@@ -197,5 +201,5 @@ def _backing_path(device: str, directory: int | None = None) -> str:
 
 
 def keep(fd: int, name: str) -> None:
-    """Take back an earlier `clear` that waits for the last opener to go."""
+    """Cancel an earlier `clear` that waits for the last opener."""
     _set_status(fd, _info(name, read_only=False, direct_io=False))

@@ -1,4 +1,4 @@
-"""The magic numbers of what may be on a disk, with their places. Only the presence counts: none of these is mounted."""
+"""Magic numbers of disk formats and their offsets. They only prove that a device is in use; these formats are not mounted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Kind(enum.StrEnum):
-    """What a signature stands for. Whatever it is, the device holds something of somebody's."""
+    """The kind of content. Any signature means that the device holds data."""
 
     FILE_SYSTEM = "file system"
     ENCRYPTED = "encrypted volume"
@@ -29,7 +29,7 @@ _LUKS2_SECOND = tuple(size * _KIB for size in (16, 32, 64, 128, 256, 512, 1024, 
 
 
 def _both_orders(*words: str) -> tuple[bytes, ...]:
-    """Hexadecimal numbers as big-endian and as little-endian machines write them."""
+    """Hexadecimal numbers in big-endian and little-endian byte order."""
     return tuple(order for word in words for order in (bytes.fromhex(word), bytes.fromhex(word)[::-1]))
 
 
@@ -137,8 +137,8 @@ _TABLE: dict[Kind, tuple[tuple[str, tuple[int, ...], tuple[bytes, ...]], ...]] =
         ("qcow2", (0,), (b"QFI\xfb",)),
     ),
 }
-"""For each kind: name, offsets (a negative one counts from the end), and what may stand at each of them. ext, xfs, btrfs, LUKS
-heads, ZFS, md at the tail and external logs of XFS are read elsewhere."""
+"""For each kind: name, offsets (negative from the end), and the possible values at each offset. `signatures` recognises ext,
+xfs, btrfs, LUKS heads, ZFS, md at the tail and external XFS logs."""
 
 MAGICS: tuple[tuple[str, Kind, int, bytes], ...] = tuple(
     (name, kind, offset, magic)

@@ -1,7 +1,7 @@
-"""Whether mkfs takes a StorageClass's options, tried on a file in memory that has the volume's size and no content.
+"""A trial of a StorageClass's mkfs options, on an empty in-memory file of the volume's size.
 
-mkfs alone knows its values, which of them go together, and what fits into a volume. It takes milliseconds and almost no memory: ext4 and
-xfs have a mode in which nothing is written, btrfs writes 4 MiB whatever the size.
+Only mkfs itself can check its values, their combinations, and whether they fit a volume. A trial takes milliseconds and almost no
+memory: ext4 and xfs have a dry-run mode, and btrfs writes 4 MiB for any size.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from csi_cinderlib.model.size import BYTES_PER_GIB, Bytes
 SECONDS = 30.0
 _DRY = {"ext4": ("-n",), "xfs": ("-N",)}
 _SMALL = Bytes(BYTES_PER_GIB)
-"""On which ext4 is really made, for what its dry run does not see. No options fill more than this."""
+"""The size on which an ext4 is really created, to find errors that the dry run misses. No options fill more than this."""
 _LARGEST = 64 * 1024 * BYTES_PER_GIB
-"""Larger volumes are tried as this: the time and the memory that mke2fs takes grow with the size."""
+"""The maximum trial size: the time and memory of mke2fs grow with the size."""
 _MEMORY = 256 * 1024**2
-"""Bytes of address space. The usual options need 40 MB for 64 TiB; millions of small block groups would need gigabytes."""
+"""Bytes of address space. Usual options need 40 MB for 64 TiB; millions of small block groups would need gigabytes."""
 _XFS_SECTOR = re.compile(r"(?:^|,)size=(\d+)(k?)(?:,|$)")
 
 
 def refusal(fs_type: str, options: Sequence[str], *, size: Bytes, sector: int = SECTOR) -> str:
-    """Why no such file system can be made with these options, as a clause that names the option; "" if it can.
+    """Why the file system cannot be created with these options, as a clause that names the option; "" if it can.
 
-    Also "" where this host cannot tell: it has no such mkfs, or one that fails without the options as well.
+    Also "" if this host cannot check: mkfs is missing, or fails without the options as well.
 
     Args:
-        options: allowed ones (`mkfsoptions.check`).
-        size: the device's.
-        sector: bytes of its logical sectors; the usual 512 where the back end does not say.
+        options: allowed options (`mkfsoptions.check`).
+        size: the size of the device.
+        sector: logical sector size in bytes; 512 if the back end does not report it.
     """
     if not options:
         return ""
@@ -48,12 +48,12 @@ def refusal(fs_type: str, options: Sequence[str], *, size: Bytes, sector: int = 
 
 @functools.lru_cache(maxsize=1024)
 def _judge(fs_type: str, options: tuple[str, ...], size: Bytes, sector: int) -> str:
-    """Remembered, so that a StorageClass costs once for each size. What cannot be told is raised, and asked again."""
+    """Cached, so that a StorageClass is tried once for each size. If the check is not possible, it raises and is not cached."""
     problem = _attempt(fs_type, options, size, sector)
     if not problem or _attempt(fs_type, (), size, sector):
         return ""
-    found = ((one, _attempt(fs_type, one, size, sector)) for one in _each(fs_type, options))
-    guilty, said = next(((one, said) for one, said in found if said), (options, problem))
+    results = ((option, _attempt(fs_type, option, size, sector)) for option in _each(fs_type, options))
+    guilty, said = next(((option, said) for option, said in results if said), (options, problem))
     sectors = f" with sectors of {sector} bytes" if sector != SECTOR else ""
     tool = mkfsoptions.TOOLS[fs_type].argv[0]
     return f"{tool} cannot use {' '.join(guilty)!r} for a volume of {size // BYTES_PER_GIB} GiB{sectors}: {said}"
@@ -67,12 +67,12 @@ def _each(fs_type: str, options: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _attempt(fs_type: str, options: Sequence[str], size: Bytes, sector: int) -> str:
-    """What mkfs says against it, or "". Raises HostError when it cannot be run."""
+    """The error message of mkfs, or "". Raises HostError if mkfs cannot be run."""
     argv = mkfsoptions.command(fs_type, options)
     if fs_type == "xfs" and sector > SECTOR:
         asked = _xfs_sector(fs_type, options)
         if asked and asked < sector:
-            return f"sectors of {asked} bytes are smaller than those of the device"
+            return f"the sector size of {asked} bytes is smaller than that of the device ({sector} bytes)"
         argv += [] if asked else ["-s", f"size={sector}"]
     dry = [argv[0], *_DRY.get(fs_type, ()), *argv[1:]]
     problem = _run(dry, size, sector, makes="" if fs_type in _DRY else fs_type)
@@ -82,7 +82,7 @@ def _attempt(fs_type: str, options: Sequence[str], size: Bytes, sector: int) -> 
 
 
 def _xfs_sector(fs_type: str, options: Sequence[str]) -> int:
-    """The sector size that the options ask for, or 0."""
+    """The sector size in the options, or 0."""
     for name, value in mkfsoptions.split(fs_type, options):
         if name == "-s" and (found := _XFS_SECTOR.search(value)):
             return int(found[1]) * (1024 if found[2] else 1)
@@ -90,12 +90,12 @@ def _xfs_sector(fs_type: str, options: Sequence[str]) -> int:
 
 
 def _run(argv: Sequence[str], size: Bytes, sector: int, *, makes: str = "") -> str:
-    """Run a mkfs on a file of that size; what it complains of, or "".
+    """Run mkfs on a file of that size and return its error message, or "".
 
     Args:
-        makes: the file system that must be there afterwards; "" for a dry run.
+        makes: the expected file system afterwards; "" for a dry run.
     """
-    with kernel.named(f"trying {argv[0]}"):
+    with kernel.named(f"cannot try {argv[0]}"):
         file = os.memfd_create("mkfs-trial")
         path = f"/proc/self/fd/{file}"
         try:
@@ -105,7 +105,7 @@ def _run(argv: Sequence[str], size: Bytes, sector: int, *, makes: str = "") -> s
                 timeout=SECONDS,
                 ok=range(256),
                 files=[file],
-                environment={"MKE2FS_DEVICE_SECTSIZE": str(sector)},  # read by mke2fs only
+                environment={"MKE2FS_DEVICE_SECTSIZE": str(sector)},  # used by mke2fs only
             )
             head = os.pread(file, FILE_SYSTEM_SPAN, 0) if makes else b""
         finally:
@@ -113,8 +113,8 @@ def _run(argv: Sequence[str], size: Bytes, sector: int, *, makes: str = "") -> s
     if output.code:
         said = mkfsoptions.complaint(output).replace(path, "the device")
         if "memory" in said.lower():
-            raise HostError(f"{argv[0]}: {said}")  # of this trial, which has little: it is no fault of the options
+            raise HostError(f"{argv[0]}: {said}")  # the limit of the trial, not an error in the options
         return said
     found = recognise(head, b"", size) if makes else None
     name = found.name if found else "nothing known"
-    return "" if not makes or name == makes else f"it would make {name}, not {makes}"
+    return "" if not makes or name == makes else f"it would create {name}, not {makes}"

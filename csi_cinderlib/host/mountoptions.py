@@ -1,4 +1,4 @@
-"""Mount options as people write them, split into the kernel's flags and what the file system gets."""
+"""Mount options, split into the kernel's mount flags and the options for the file system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from csi_cinderlib.host import kernel
 
-# bind and remount are missing on purpose: as somebody's mount flags they would turn a mount into another deed.
+# bind and remount are deliberately missing: as user options they would change the operation.
 _SET = {
     "ro": 1,
     "nosuid": 2,
@@ -43,23 +43,23 @@ _CLEAR = {
 }
 _FOR_PEOPLE = frozenset("defaults auto noauto user nouser users group owner _netdev nofail comment".split())
 _WORD = re.compile(r'(?:[^,"]|"[^"]*"?)+')
-"""SELinux contexts hold commas between quotes."""
+"""SELinux contexts contain commas within quotes."""
 
 _SET_FLAG, _SET_STRING = 0, 1
 _SEPARATE = frozenset(("context", "fscontext", "defcontext", "rootcontext"))
-"""Taken by the security module, not by the file system."""
+"""Handled by the security module, not by the file system."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`flags` for mount(2), and what goes to the file system, in the order given."""
+    """`flags` for mount(2), and the options for the file system, in the given order."""
 
     flags: int = 0
     data: tuple[str, ...] = ()
 
 
 def parse(options: Sequence[str]) -> Options:
-    """Split options; of contradicting ones the last wins, as with mount(8)."""
+    """Split options. The last of conflicting options wins, as with mount(8)."""
     flags = 0
     data: list[str] = []
     for word in (word for item in options for word in _WORD.findall(item)):
@@ -84,14 +84,14 @@ def names_of(flags: int) -> tuple[str, ...]:
 
 
 def security_labels(data: Sequence[str]) -> tuple[str, ...]:
-    """Names of the options that are for the security module, `context` say."""
+    """The names of options for the security module, such as `context`."""
     return tuple(name for word in data if (name := word.partition("=")[0]) in _SEPARATE)
 
 
 def rejected(fs_type: str, data: Sequence[str]) -> tuple[str, ...]:
-    """Those of the options that the file system refuses to parse, asked of the kernel one by one (fsopen(2), Linux 5.2).
+    """The options that the file system does not accept, each tested with the kernel (fsopen(2), Linux 5.2).
 
-    Empty when the kernel cannot say.
+    Empty if the kernel does not support the test.
     """
     try:
         context = kernel.call("syscall", kernel.FSOPEN, fs_type.encode(), 1)

@@ -1,6 +1,6 @@
-"""Mounting, binding, unmounting by system calls, and the mount table of this thread's mount namespace.
+"""Mount, bind mount and unmount by system calls, and the mount table of this thread's mount namespace.
 
-No path is followed through a symbolic link, not even one that is put there between a look at the path and the call.
+Symbolic links in paths are never followed, even if a link is created between the check of a path and the call.
 """
 
 from __future__ import annotations
@@ -62,28 +62,28 @@ _OF_ONE_MOUNT = {
     "nodiratime": 2048,
     "relatime": _MS_RELATIME,
 }
-"""Flags that each mount of a file system has for itself. strictatime is the absence of noatime and relatime."""
+"""Flags of a single mount, as opposed to the file system. strictatime is the absence of noatime and relatime."""
 
 SELINUX = Path("/sys/fs/selinux")
-"""There while SELinux is enabled."""
+"""Exists while SELinux is enabled."""
 _FLAGS_FIELD = "volume_capability.mount.mount_flags"
 
 
 class NeedsWriting(HostError):
-    """A file system cannot be mounted, because its device takes no writes."""
+    """A file system cannot be mounted because its device is read-only."""
 
 
 def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -> None:
     """Mount a file system.
 
     Args:
-        options: as after `mount -o`, one or several in each item. What the kernel's mount flags do not cover goes to the
-            file system; what only `mount(8)` and fstab know (`_netdev`, `x-...`) is left out.
+        options: as for `mount -o`, one or more in each item. Options that are not mount flags of the kernel go to the file
+            system. Options only for `mount(8)` and fstab (`_netdev`, `x-...`) are dropped.
 
     Raises:
-        InvalidRequest: the file system does not know one of the options; names it.
-        NeedsWriting: mounted read-only, it would have to write all the same: to replay its journal, on a read-only device.
-        HostError: anything else.
+        InvalidRequest: the file system does not support one of the options; names it.
+        NeedsWriting: the journal must be replayed, but the device is read-only.
+        HostError: any other failure.
     """
     parsed = parse(options)
     data = ",".join(parsed.data)
@@ -95,41 +95,41 @@ def mount(source: str, target: str, fs_type: str, options: Sequence[str] = ()) -
             if error.errno == errno.EINVAL:
                 _refuse_unknown(fs_type, parsed.data)
             said = f" (kernel log: {lines})" if (lines := logged()) else ""
-            doing = f"mounting {source} on {target} as {fs_type}"
+            failure = f"cannot mount {source} on {target} as {fs_type}"
             if error.errno == errno.EROFS:
-                raise NeedsWriting(f"{doing}: {error.strerror}{said}") from error
-            hint = "; no such file system in this kernel" if error.errno == errno.ENODEV else ""
-            raise HostError(f"{doing}: {error.strerror}{hint}{said}") from error
+                raise NeedsWriting(f"{failure}: {error.strerror}{said}") from error
+            hint = f"; this kernel does not support {fs_type}" if error.errno == errno.ENODEV else ""
+            raise HostError(f"{failure}: {error.strerror}{hint}{said}") from error
 
 
 def _refuse_unknown(fs_type: str, data: Sequence[str]) -> None:
-    """Raises InvalidRequest when mounting failed because of an option, and names it."""
+    """Raises InvalidRequest, naming the option, if the mount failed because of an option."""
     if unknown := rejected(fs_type, data):
-        raise InvalidRequest(_FLAGS_FIELD, f"{fs_type} does not know {', '.join(unknown)}")
+        raise InvalidRequest(_FLAGS_FIELD, f"unsupported mount options for {fs_type}: {', '.join(unknown)}")
     if (labels := security_labels(data)) and not SELINUX.exists():
-        reason = f"SELinux is not enabled on this node, so {fs_type} accepts no {', '.join(labels)}"
+        reason = f"unsupported mount options for {fs_type}: {', '.join(labels)}; SELinux is not enabled on this node"
         raise InvalidRequest(_FLAGS_FIELD, reason)
 
 
 def bind(source: str, target: str, *, recursive: bool = False) -> None:
-    """Make `source` visible at `target`: a directory on a directory, or a file (a device node, say) on a file."""
-    with kernel.named(f"binding {source} on {target}"):
+    """Bind-mount `source` at `target`: a directory on a directory, or a file (such as a device node) on a file."""
+    with kernel.named(f"cannot bind-mount {source} on {target}"):
         flags = _MS_BIND | (_MS_REC if recursive else 0)
         with resolving.held(source) as what, resolving.held(target) as place:
             kernel.call("mount", what, place, None, flags, None)
 
 
 def bind_with(source: str, target: str, options: Sequence[str]) -> None:
-    """`bind`, then give this one mount these options, "ro" or "noexec" say, on top of the source's own (see `parse`).
+    """`bind`, then add options such as "ro" or "noexec" to this mount, on top of those of the source (see `parse`).
 
-    "ro" does not keep writes from a device node: `devices.attach_file` makes a read-only view of a device.
+    "ro" does not prevent writes to a device node: `devices.attach_file` creates a read-only view of a device.
 
     Raises:
-        HostError: no such source or target, or the kernel refuses; nothing is bound then.
+        HostError: source or target is missing, or the kernel refuses; nothing is mounted then.
     """
     bind(source, target)
     try:
-        with kernel.named(f"setting mount options of {target}"):
+        with kernel.named(f"cannot set mount options of {target}"):
             here = find(target)
             flags = _MS_REMOUNT | _MS_BIND | bind_flags(here.options if here else (), parse(options).flags)
             with resolving.held(target) as place:
@@ -140,18 +140,18 @@ def bind_with(source: str, target: str, options: Sequence[str]) -> None:
 
 
 def bind_flags(shown: Sequence[str], asked: int) -> int:
-    """All flags of one mount, which a remount sets anew: those that it shows, and those that are asked for of it."""
+    """All flags of a mount for a remount, which replaces them: the existing flags and the requested ones."""
     asked &= sum(_OF_ONE_MOUNT.values()) | _MS_STRICTATIME
     kept = sum(flag for name, flag in _OF_ONE_MOUNT.items() if name in shown)
     if asked & (_MS_NOATIME | _MS_RELATIME | _MS_STRICTATIME):
         kept &= ~(_MS_NOATIME | _MS_RELATIME)
     flags = kept | asked
-    # Without one of these the kernel takes relatime as soon as any flag about access times is given.
+    # The kernel defaults to relatime if none of the flags for access times is set.
     return flags if flags & (_MS_NOATIME | _MS_RELATIME) else flags | _MS_STRICTATIME
 
 
 def of_file_system(options: Sequence[str]) -> tuple[str, ...]:
-    """Those of the options that a bind cannot have of its own, since they concern the whole file system."""
+    """The options that apply to the whole file system and cannot be set for a bind mount."""
     words = parse(options)
     whole = words.flags & ~(sum(_OF_ONE_MOUNT.values()) | _MS_STRICTATIME)
     return (*names_of(whole), *words.data)
@@ -161,39 +161,39 @@ _BUSY_WAITS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2)
 
 
 def unmount(path: str, *, lazy: bool = False) -> int:
-    """Unmount everything that is mounted on `path`, layer by layer.
+    """Unmount all layers at `path`.
 
     Args:
-        lazy: take it out of sight although it is in use. Data may still be written after the answer: never for a
-            volume that another node may get next.
+        lazy: detach the mount although it is in use. Data may still be written afterwards: never use it for a volume that
+            another node may get next.
 
     Returns:
-        How many layers there were; 0 when nothing was mounted, or `path` does not exist.
+        The number of layers; 0 if nothing was mounted or `path` does not exist.
 
     Raises:
-        HostError: in use, or it cannot be unmounted.
+        HostError: the mount is in use or cannot be unmounted.
     """
     where = _normal(path)
     layers = 0
     while _unmount_one(where, _UMOUNT_NOFOLLOW | (_UMOUNT_DETACH if lazy else 0)):
         layers += 1
     if find(where):
-        raise HostError(f"unmounting {path}: the kernel does not release this mount")
+        raise HostError(f"cannot unmount {path}: the kernel does not release the mount")
     return layers
 
 
 def unmount_uppermost(path: str, *, seen: Mount | None = None) -> tuple[Mount, ...]:
-    """Unmount one layer, the uppermost.
+    """Unmount the uppermost layer.
 
     Args:
-        seen: what an earlier look found uppermost there, and nothing else. Then `path` must be as in `uppermost`. umount2 takes
-            whatever the path leads to, so the mount table is read once more right before it.
+        seen: unmount only this mount, which was uppermost before. `path` must then be as in `uppermost`. umount2 unmounts
+            any mount at the path, so the mount table is read again right before it.
 
     Returns:
-        The mount table without it, and without what went with it.
+        The mount table after the unmount.
 
     Raises:
-        HostError: nothing is mounted there, or no longer what was seen; it is in use, or it cannot be unmounted.
+        HostError: nothing or another mount is at the path, or the mount is in use or cannot be unmounted.
     """
     now = table()
     here = uppermost(path, now) if seen else find(path, among=now)
@@ -202,27 +202,27 @@ def unmount_uppermost(path: str, *, seen: Mount | None = None) -> tuple[Mount, .
     if here and (cover := cover_of(here, among=now)):
         raise HostError(hidden(here, cover))
     if not here or not _unmount_one(here.target, _UMOUNT_NOFOLLOW):
-        raise HostError(f"unmounting {path}: the kernel does not release this mount")
+        raise HostError(f"cannot unmount {path}: the kernel does not release the mount")
     left = tuple(item for item in now if item is not here)
-    return table() if uppermost(here.target, left) else left  # the kernel ends a copy in a peer group, too
+    return table() if uppermost(here.target, left) else left  # the kernel also removes a copy in a peer group
 
 
 def _changed(seen: Mount, now: Mount | None) -> str:
-    found = f"{now.fs_type} from {now.source} is mounted there now" if now else "nothing is mounted there any more"
-    return f"unmounting {seen.target}: {found}, and not {seen.fs_type} from {seen.source} as a moment ago; try again"
+    found = f"{now.fs_type} from {now.source} is now mounted there" if now else "nothing is mounted there any more"
+    return f"cannot unmount {seen.target}: {found}, expected {seen.fs_type} from {seen.source}; try again"
 
 
 def hidden(item: Mount, cover: Mount) -> str:
-    """Says that `cover` hides a mount, and what to do."""
+    """The message for a mount hidden by `cover`."""
     return (
-        f"{item.target} is out of reach: {cover.fs_type} from {cover.source} was mounted over it at {cover.target} and must be "
-        "unmounted first"
+        f"{item.target} is hidden: {cover.fs_type} from {cover.source} is mounted over it at {cover.target}; unmount that "
+        "first"
     )
 
 
 def _unmount_one(path: str, flags: int) -> bool:
-    """Busy may mean a moment only: a child process that another thread just started holds a copy of every file that was open
-    here, close-on-exec or not, until its exec.
+    """Unmount one layer and return whether there was one. EBUSY is retried: a child process that another thread has just
+    started holds a copy of every open file until its exec, even with close-on-exec.
     """
     waits = iter(_BUSY_WAITS)
     while True:
@@ -236,7 +236,7 @@ def _unmount_one(path: str, flags: int) -> bool:
                 time.sleep(wait)
                 continue
             reason = "it is in use" if error.errno == errno.EBUSY else error.strerror
-            raise HostError(f"unmounting {path}: {reason}") from error
+            raise HostError(f"cannot unmount {path}: {reason}") from error
         return True
 
 
@@ -246,7 +246,7 @@ def find(path: str, *, among: Sequence[Mount] | None = None) -> Mount | None:
 
 
 def uppermost(path: str, among: Sequence[Mount]) -> Mount | None:
-    """`find` for a path that is known to lead through no link."""
+    """`find` for a path without symbolic links."""
     return next((item for item in reversed(among) if item.target == path), None)
 
 
@@ -257,36 +257,35 @@ def find_all(path: str, *, among: Sequence[Mount] | None = None) -> tuple[Mount,
 
 
 def _normal(path: str) -> str:
-    # The last part is not followed: it may be a mount that no longer answers, and unmounting must not follow it either.
-    parent, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - without touching the last part
+    # The last part is not resolved: it may be a hanging mount, and unmount must not follow a link there.
+    parent, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - does not access the last part
     return os.path.join(os.path.realpath(parent), name)  # noqa: PTH118
 
 
 def by_device(device: str, *, among: Sequence[Mount] | None = None) -> tuple[Mount, ...]:
-    """Where a block device is mounted, and where its node is bound, in the order of mounting.
+    """The mounts of a block device, and the bind mounts of its node, in the order of mounting.
 
     Args:
-        among: the mounts to look at, for one who asks several questions; the whole table if not given.
+        among: the mounts to search, to avoid repeated reads of the table; by default the whole table.
     """
-    with kernel.named(f"looking for mounts of {device}"):
-        number = os.stat(device).st_rdev  # noqa: PTH116 - asked in each call
+    with kernel.named(f"cannot look for mounts of {device}"):
+        number = os.stat(device).st_rdev  # noqa: PTH116 - on the path of each call
     return tuple(item for item in (table() if among is None else among) if _is_of(item, number))
 
 
 def _is_of(item: Mount, number: int) -> bool:
     if item.device == number:
         return True
-    if node := bound_node(item):  # the table has the number of the file system that the node lies in
+    if node := bound_node(item):  # the table shows the number of the node's file system
         return node == number
-    return (
-        not os.major(item.device) and _number_of(item.source) == number
-    )  # btrfs shows a number of its own in the table
+    # btrfs shows an anonymous device number in the table.
+    return not os.major(item.device) and _number_of(item.source) == number
 
 
 def bound_node(item: Mount) -> int:
-    """The number of the block device whose node is bound there, on whatever kind of /dev the node lies; 0 when none is.
+    """The number of the block device whose node is bind-mounted there, from any /dev; 0 if there is none.
 
-    One that lies under another mount is told by the name of its node in this process's /dev.
+    For a hidden mount the number comes from the node of the same name in this process's /dev.
     """
     if not item.may_be_node:
         return 0
@@ -295,13 +294,12 @@ def bound_node(item: Mount) -> int:
 
 
 def cover_of(item: Mount, *, among: Sequence[Mount] | None = None) -> Mount | None:
-    """The later mount, at the same path or above it, to which the path of a mount leads instead; None while it leads to that mount,
-    or to a copy of it.
+    """The later mount that hides a mount, at its path or above it; None if the path leads to the mount or a copy of it.
 
     See `by_device` for `among`.
 
     Raises:
-        HostError: nobody can tell just now.
+        HostError: the mounts keep changing, or the path cannot be examined.
     """
     known = table() if among is None else among
     for _ in range(_LOOKS):
@@ -310,18 +308,18 @@ def cover_of(item: Mount, *, among: Sequence[Mount] | None = None) -> Mount | No
             return None
         if found := next((other for other in known if other.id == reached), None):
             return None if found.shows_what(item) else found
-        known = table()  # it came after the look
-    raise HostError(f"{item.target}: its mounts change all the time")
+        known = table()  # mounted after the table was read
+    raise HostError(f"cannot determine the mount at {item.target}: its mounts keep changing")
 
 
 _LOOKS = 10
 
 
 def _reached(path: str) -> int | None:
-    """The id of the mount that a path, or what is there of it, leads to. None for one that no longer answers: that hides nothing.
+    """The id of the mount to which a path, or its existing part, leads. None for a dead mount: it hides nothing.
 
     Raises:
-        HostError: there are no more file descriptors, say.
+        HostError: a resource is short, such as file descriptors.
     """
     while True:
         try:
@@ -330,31 +328,31 @@ def _reached(path: str) -> int | None:
             path = os.path.dirname(path)  # noqa: PTH120
         except OSError as error:
             if kernel.is_short(error):
-                raise HostError(f"looking for what is mounted at {path}: {error.strerror}") from error
+                raise HostError(f"cannot determine the mount at {path}: {error.strerror}") from error
             return None
 
 
 def _mount_id(path: str) -> int:
-    # O_PATH asks neither the file system nor the device for anything.
+    # O_PATH contacts neither the file system nor the device.
     with kernel.opened(path, os.O_PATH | os.O_NOFOLLOW) as fd:
         text = kernel.read(f"/proc/thread-self/fdinfo/{fd}")
     return int(text.partition(b"mnt_id:")[2].split(None, 1)[0])
 
 
 def is_whole_device(item: Mount) -> bool:
-    """Whether it shows a block device's node, or all of the file system on one: not a directory of a disk, a share or a tmpfs."""
+    """Whether it is a block device's node or the whole file system on one, not a directory of a disk, share or tmpfs."""
     return bool(bound_node(item) or (item.root == "/" and _number_of(item.source)))
 
 
 def device_path(item: Mount) -> str:
-    """The block device that is mounted or bound there, by a path that may be gone; "" for what has none, a tmpfs say."""
+    """The path of the block device mounted or bound there, which may be gone; "" if there is none, for example for tmpfs."""
     if bound_node(item):
         return item.target
     return item.source if item.source.startswith("/") else ""
 
 
 def _number_of(path: str) -> int:
-    """The number of the block device at an absolute path; 0 when there is none."""
+    """The number of the block device at an absolute path; 0 if there is none."""
     if not path.startswith("/"):
         return 0
     try:
@@ -365,10 +363,10 @@ def _number_of(path: str) -> int:
 
 
 def is_dead(item: Mount) -> bool:
-    """Whether the block device behind a mount is gone, or shows a size of 0. What has no block device is never dead.
+    """Whether the block device behind a mount is gone or has a size of 0. False if there is no block device.
 
     Raises:
-        HostError: there are no more file descriptors, say.
+        HostError: a resource is short, such as file descriptors.
     """
     number = bound_node(item) or item.device
     if item.fs_type == "btrfs" and not (number := _number_of(item.source)):
@@ -379,12 +377,12 @@ def is_dead(item: Mount) -> bool:
         return not int(kernel.read(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size"))
     except OSError as error:
         if kernel.is_short(error):
-            raise HostError(f"looking for the device of {item.target}: {error.strerror}") from error
+            raise HostError(f"cannot look for the device of {item.target}: {error.strerror}") from error
         return True
 
 
 def set_propagation(path: str, kind: str, *, recursive: bool = False) -> None:
-    """Make a mount "shared", "slave", "private" or "unbindable" (mount_namespaces(7))."""
-    with kernel.named(f"making {path} {kind}"):
+    """Set the propagation of a mount: "shared", "slave", "private" or "unbindable" (mount_namespaces(7))."""
+    with kernel.named(f"cannot make {path} {kind}"):
         flags = _PROPAGATION[kind] | (_MS_REC if recursive else 0)
         kernel.call("mount", b"none", os.fsencode(path), None, flags, None)

@@ -12,11 +12,11 @@ from pathlib import Path
 from csi_cinderlib.host import kernel
 
 MOUNTINFO = Path("/proc/thread-self/mountinfo")
-"""This thread's, because threads may live in different mount namespaces."""
+"""Of this thread, because threads may have different mount namespaces."""
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 _REMOTE = frozenset("9p afs beegfs ceph cifs coda glusterfs gpfs lustre ncpfs nfs nfs4 smb3 smbfs virtiofs".split())
-"""File systems that may never answer a question about a file, FUSE apart. None of them is a /dev."""
+"""Network and other file systems that may never answer, besides FUSE. They never contain /dev."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Mount:
     """One line of the mount table.
 
     Attributes:
-        device: as os.stat's st_dev of a file in it.
-        root: the part of the file system that is mounted; for a bound device node the node's name.
-        options: of this mount ("ro", "relatime"); `super_options` are the file system's.
+        device: as st_dev of a file in it.
+        root: the mounted directory of the file system; for a bound device node, the node's name.
+        options: options of this mount ("ro", "relatime"); `super_options` are those of the file system.
         propagation: "shared:N", "master:N" ...; empty for a private mount.
     """
 
@@ -42,11 +42,11 @@ class Mount:
     super_options: tuple[str, ...]
 
     def is_same(self, other: Mount | None) -> bool:
-        """Whether two looks saw one mount. The kernel gives the id of a mount that ended to the next one, and options change."""
+        """Whether both are the same mount. The kernel reuses ids, and options may change."""
         return other is not None and all(getattr(self, name) == getattr(other, name) for name in _UNCHANGING)
 
     def shows_what(self, other: Mount) -> bool:
-        """Whether both show one thing at one path. Where a directory is bound on itself and shared, each mount below it comes twice."""
+        """Whether both show the same content at the same path. With a shared bind mount of a directory on itself, mounts below it appear twice."""
         return all(getattr(self, name) == getattr(other, name) for name in _SHOWN)
 
     @property
@@ -55,7 +55,7 @@ class Mount:
 
     @property
     def may_be_node(self) -> bool:
-        """Whether it may show a single device node, as a published block volume does: part of a file system that always answers."""
+        """Whether it may be a bound device node, as for a published block volume. Excludes file systems that may not answer."""
         return self.root != "/" and self.fs_type not in _REMOTE and not self.fs_type.startswith("fuse")
 
     @property
@@ -68,14 +68,14 @@ _UNCHANGING = ("id", *_SHOWN)
 
 
 def table() -> tuple[Mount, ...]:
-    """Every mount that this thread sees, in the order of the kernel: of those on one path the uppermost is last."""
-    with kernel.named("reading the mount table"):
+    """All mounts of this thread, in the order of the kernel. At each path, the uppermost mount is last."""
+    with kernel.named("cannot read the mount table"):
         text = os.fsdecode(kernel.read(str(MOUNTINFO)))
     return tuple(_readable(text.split("\n")))
 
 
 def _readable(lines: Iterable[str]) -> Iterator[Mount]:
-    """A file system may show its options with a line break in them: what follows is no line of the table."""
+    """Parse the valid lines. A file system may print a line break in its options, which leaves an invalid line."""
     for line in lines:
         try:
             yield parse_line(line)
@@ -83,18 +83,17 @@ def _readable(lines: Iterable[str]) -> Iterator[Mount]:
             continue
 
 
-@functools.lru_cache(
-    maxsize=2048
-)  # most lines are those of the last time, and parsing costs more than the kernel's writing them
+# Most lines are unchanged since the last read, and parsing costs more than reading.
+@functools.lru_cache(maxsize=2048)
 def parse_line(line: str) -> Mount:
-    """One line of mountinfo, octal escapes undone.
+    """Parse a line of mountinfo and decode its octal escapes.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the line is invalid.
     """
     left, _, right = line.partition(" - ")
     number, parent, device, root, target, options, *propagation = left.split(" ")
-    fs_type, source, super_options = right.split(" ", 2)  # 9p shows blanks in its options as they are
+    fs_type, source, super_options = right.split(" ", 2)  # 9p does not escape blanks in its options
     major, minor = device.split(":")
     return Mount(
         id=int(number),
@@ -111,7 +110,7 @@ def parse_line(line: str) -> Mount:
 
 
 def _plain(text: str) -> str:
-    """Undo the octal escapes, byte by byte: a path may be in UTF-8, or in no encoding at all."""
+    """Decode the octal escapes bytewise: a path may have any encoding."""
     if "\\" not in text:
         return text
     return os.fsdecode(_ESCAPE.sub(lambda found: bytes((int(found[1], 8),)), os.fsencode(text)))

@@ -1,8 +1,8 @@
-"""Work that the kernel may never finish, because a share or a device does not answer. No signal ends such a wait.
+"""Work that may hang in the kernel because a share or device does not answer. No signal ends such a wait.
 
-It is done in threads of its own, and whoever asked for it waits with patience that ends. What was not waited for goes on, holds the
-locks that it took, and keeps what it depends on marked as hanging until it ends. So nothing is done twice at once, one share costs a
-few threads, and as soon as it answers again it is used again.
+The work runs in threads of its own, and callers wait for a limited time. Work that exceeds the limit continues, holds its locks, and
+keeps its source marked as hanging until it ends. So no work runs twice at the same time, a hanging share occupies only a few
+threads, and a share is used again as soon as it answers.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from csi_cinderlib.errors import NoAnswer, OperationPending
 T = TypeVar("T")
 
 LOOK_SECONDS = 5.0
-"""For one look at a share, device or file system. One that answers does so within milliseconds."""
+"""Limit for a look at a share, device or file system. A working one answers within milliseconds."""
 CROWDED_SECONDS = 1.0
-"""For a look that leaves room, at a source that many callers wait for already: they would have all threads until LOOK_SECONDS are over."""
+"""Limit for a look that leaves room, if many callers already wait for the source and would occupy all threads for LOOK_SECONDS."""
 SLOW_SECONDS = 15.0
-"""After which a call counts as slow: making a large file system, say, or waiting for a device that hangs."""
+"""A call counts as slow after this time, for example during the creation of a large file system or on a hanging device."""
 WAIT_SECONDS = 110.0
-"""For a slow call. The kubelet gives up after 120 s, and what goes on in this process is then the retry's to find."""
+"""Limit for a slow call. The kubelet gives up after 120 s; its retry then finds the work that continues in this process."""
 _OF_ONE_SOURCE = 4
-"""Those who wait for one share, or device, have at most this part (a quarter) of the threads, and those who wait for any at most half."""
+"""Calls that wait for the same source get at most a quarter of the threads (1 / this); all waiting calls get at most half."""
 
 
 class Job(Generic[T]):
-    """Work that has been begun in a thread of its own, which does not keep the process from ending."""
+    """Work in a daemon thread of its own."""
 
     def __init__(self, name: str, work: Callable[[], T], *, ended: Callable[[], object] = lambda: None) -> None:
         self.began = time.monotonic()
@@ -41,17 +41,17 @@ class Job(Generic[T]):
         self._is_done = threading.Event()
         self._answer: T
         self._error: BaseException | None = None
-        context = contextvars.copy_context()  # the request's id in the log, and the secrets that it must not show
+        context = contextvars.copy_context()  # the request's id for the log, and the secrets to redact
         self._thread = threading.Thread(target=context.run, args=(self._run,), name=name, daemon=True)
 
     def start(self) -> None:
-        """Raises RuntimeError where this process may have no further thread."""
+        """Raises RuntimeError if the process cannot start another thread."""
         self._thread.start()
 
     def _run(self) -> None:
         try:
             self._answer = self._work()
-        except BaseException as error:  # for whoever waits
+        except BaseException as error:  # passed on to the waiting caller
             self._error = error
         finally:
             self._ended()
@@ -59,38 +59,38 @@ class Job(Generic[T]):
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """The time since the start."""
         return time.monotonic() - self.began
 
     def is_done_within(self, seconds: float) -> bool:
         return self._is_done.wait(max(0.0, seconds))
 
     def answer(self) -> T:
-        """Of one that is done. Raises what the work raised."""
+        """The result of a finished job. Raises the error of the work."""
         if self._error is not None:
             raise self._error
         return self._answer
 
 
 def within(seconds: float, name: str, work: Callable[[], T]) -> T:
-    """Do the work once, in a thread of its own.
+    """Do the work in a thread of its own.
 
     Raises:
-        NoAnswer: it has not ended in time, and goes on.
+        NoAnswer: the work exceeded the limit and continues.
     """
     job = Job(name, work)
     job.start()
     if not job.is_done_within(seconds):
-        raise NoAnswer(f"{name}: not done after {seconds:g} s")
+        raise NoAnswer(f"{name}: timed out after {seconds:g} s")
     return job.answer()
 
 
 class Patience:
-    """What is being done, by source: the share, file system or device that it depends on. Thread-safe.
+    """Runs work by source: the share, file system or device on which the work depends. Thread-safe.
 
     Args:
-        threads: of the server, that wait for calls.
-        lookers: of the server, that wait for looks which leave room, and for nothing else.
+        threads: the number of server threads that wait for calls.
+        lookers: the number of server threads reserved for looks that leave room.
         look_seconds, crowded_seconds, slow_seconds, wait_seconds: see LOOK_SECONDS, CROWDED_SECONDS, SLOW_SECONDS, WAIT_SECONDS.
     """
 
@@ -115,17 +115,17 @@ class Patience:
         self._guard = threading.Lock()
 
     def look(self, source: str, key: Hashable, work: Callable[[], T], *, leaves_room: bool = False) -> T:
-        """Ask a source something that it should answer at once.
+        """Do work that a source should answer at once.
 
-        While an earlier look at it has not ended in time, no further one is begun.
+        While an earlier look at the source exceeds its limit, no further look starts.
 
         Args:
-            key: of what is asked. Callers that ask the same at the same time share one answer.
-            leaves_room: the caller gives up early when many others wait already.
+            key: identifies the work. Simultaneous callers with the same key share the answer.
+            leaves_room: give up early if many calls wait already.
 
         Raises:
-            NoAnswer: the source hangs. Also whatever the work raises.
-            OperationPending: many wait already, and it has not answered for `crowded_seconds`. It may hang, or be slow.
+            NoAnswer: the source hangs. Errors of the work are passed on.
+            OperationPending: many calls wait already, and the source has not answered for `crowded_seconds`.
         """
         with self._guard:
             job = self._looks.get(source, {}).get(key)
@@ -138,23 +138,23 @@ class Patience:
         else:
             is_done = job.is_done_within(limit - job.seconds)
         if is_done:
-            return job.answer()  # type: ignore[return-value]  # the key stands for the type
+            return job.answer()  # type: ignore[return-value]  # the key implies the type
         if leaves_room and job.seconds < limit:
             raise OperationPending(
-                f"{source} has not answered for {job.seconds:.0f} s, and many calls wait for it; repeat this one later"
+                f"{source} has not answered for {job.seconds:.0f} s, and many calls wait for it; retry later"
             )
         raise _no_answer(source, job.seconds)
 
     def carry_out(self, source: str, work: Callable[[], T], *, wait: float | None = None) -> T:
-        """Do something that may take long.
+        """Do work that may take long.
 
         Args:
             wait: seconds, instead of `wait_seconds`.
 
         Raises:
-            NoAnswer: a look at the source has not ended; nothing was begun.
-            OperationPending: it goes on, and the caller is not to wait longer; or slow calls have the source's threads, and
-                nothing was begun. Also whatever the work raises.
+            NoAnswer: a look at the source hangs; nothing was started.
+            OperationPending: the work continues, but the caller must not wait longer; or slow calls occupy the source's
+                threads, and nothing was started. Errors of the work are passed on.
         """
         with self._guard:
             self._refuse_hanging(source)
@@ -163,10 +163,12 @@ class Patience:
         limit = self._wait_seconds if wait is None else wait
         if job.is_done_within(min(limit, self._slow_seconds)) or self._slow.waits(source, job, limit):
             return job.answer()
-        raise OperationPending(f"{source}: this call is at work for {job.seconds:.0f} s and goes on; repeat it later")
+        raise OperationPending(
+            f"{source}: the call has been running for {job.seconds:.0f} s and continues; retry later"
+        )
 
     def is_hanging(self, source: str) -> bool:
-        """Whether a look at it has not ended in time."""
+        """Whether a look at the source exceeds its limit."""
         with self._guard:
             return self._hanging_for(source) > 0
 
@@ -182,15 +184,15 @@ class Patience:
         slow = [job for job in self._calls.get(source, {}).values() if job.seconds > self._slow_seconds]
         if len(slow) >= self._slow.most_of_source:
             raise OperationPending(
-                f"{source}: {len(slow)} calls are at work for more than {self._slow_seconds:g} s; repeat this one later"
+                f"{source}: {len(slow)} calls have been running for more than {self._slow_seconds:g} s; retry later"
             )
 
     def _begin(
         self, jobs: dict[str, dict[Hashable, Job[object]]], source: str, key: Hashable, work: Callable[[], T]
     ) -> Job[T]:
-        """With the guard held."""
+        """The caller holds the guard."""
         job = Job(f"at {source}", work, ended=lambda: self._forget(jobs, source, key))
-        jobs.setdefault(source, {})[key] = job  # type: ignore[assignment]  # a job of anything
+        jobs.setdefault(source, {})[key] = job  # type: ignore[assignment]  # jobs of any type
         try:
             job.start()
         except BaseException:
@@ -209,10 +211,10 @@ class Patience:
 
 
 class _Room:
-    """The threads that may wait for long, so that there are others for what does not hang. Thread-safe.
+    """Limits the threads in long waits, so that others are free for working sources. Thread-safe.
 
     Attributes:
-        most_of_source: so many may wait for one source.
+        most_of_source: the maximum number of threads that wait for one source.
     """
 
     def __init__(self, threads: int) -> None:
@@ -222,7 +224,7 @@ class _Room:
         self._guard = threading.Lock()
 
     def waits(self, source: str, job: Job[T], limit: float) -> bool:
-        """Whether the job was done before it was `limit` seconds old. Where so many wait already that there is no room: whether it is done."""
+        """Wait until the job is `limit` seconds old; return whether it is done. Without a free slot, do not wait."""
         with self._guard:
             if self._waiting.total() >= self._most or self._waiting[source] >= self.most_of_source:
                 return job.is_done_within(0)
@@ -237,4 +239,4 @@ class _Room:
 
 
 def _no_answer(source: str, seconds: float) -> NoAnswer:
-    return NoAnswer(f"{source} has not answered for {seconds:.0f} s: nothing is done with it until it does")
+    return NoAnswer(f"{source} has not answered for {seconds:.0f} s; no operation starts until it answers")

@@ -1,5 +1,5 @@
-"""Whether another process still does anything. One that was killed may stay for ever, with all files that it had open and their locks:
-a thread that waits in the kernel for a share that hangs does not die, and keeps them."""
+"""Checks whether another process still runs. A killed process may stay for ever with its open files and locks, because a thread that
+waits in the kernel for a hanging share does not die."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from csi_cinderlib.host import kernel
 PROC = Path("/proc")
 _NAMESPACE = "self/ns/pid"
 _STARTED = 19
-"""The process's start among the fields after its name (proc_pid_stat(5): field 22), in clock ticks since boot."""
+"""The index of the start time after the process name (proc_pid_stat(5): field 22), in clock ticks since boot."""
 _FLAGS = 6
 """The kernel's flags of the thread (field 9)."""
 _EXITING = 0x4
@@ -22,17 +22,17 @@ _DEAD = frozenset("ZXx")
 _IN_KERNEL = "D"
 _SIGKILL = 1 << (signal.SIGKILL - 1)
 _LOOKS = 2
-"""Threads come and go while their list is read: two looks must agree."""
+"""The list of threads may change while it is read: two reads must agree."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, by a name that no other one ever has.
+    """A process with a globally unique identity.
 
     Attributes:
-        started: in the kernel's clock ticks; "" where it is not known.
-        boot: the kernel's run.
-        namespace: the inode of the process id namespace in which it has that id.
+        started: in the kernel's clock ticks; "" if not known.
+        boot: the boot id.
+        namespace: the inode of the PID namespace of `pid`.
     """
 
     pid: int
@@ -45,17 +45,17 @@ class Process:
 
     @property
     def can_be_told(self) -> bool:
-        """Whether the process of that id, if there is one, would be seen from here."""
+        """Whether the process is visible from here if it exists."""
         return bool(self.started) and (self.boot, self.namespace) == (_boot(), _namespace())
 
 
 def this() -> Process:
-    """This process. Raises OSError where /proc is hidden."""
+    """This process. Raises OSError if /proc is hidden."""
     return Process(os.getpid(), _stat(PROC / "self")[_STARTED], _boot(), _namespace())
 
 
 def parse(text: str) -> Process | None:
-    """What `str` made of a process; one of which only the id was noted; None for anything else."""
+    """Parse the text of `str(Process)`, or a PID alone; None for any other text."""
     parts = text.split()
     if not parts or not parts[0].isdecimal() or len(parts) not in (1, 4):
         return None
@@ -63,7 +63,7 @@ def parse(text: str) -> Process | None:
 
 
 def exists(process: Process) -> bool:
-    """Whether it is there, in whatever state."""
+    """Whether the process exists, in any state."""
     try:
         return bool(_threads(process))
     except OSError:
@@ -71,11 +71,11 @@ def exists(process: Process) -> bool:
 
 
 def is_over(process: Process) -> bool:
-    """Whether it is proven that the process has been killed, or has ended, and runs no program code any more.
+    """Whether it is proven that the process was killed or has exited and runs no more program code.
 
-    That is so when each of its threads is dead or exiting, or is in a wait that nothing interrupts and has SIGKILL pending: the kernel
-    ends such a thread before it returns from the wait, and a process that is being ended gets no new threads. False when there is no
-    such process, since nobody can tell then who it was.
+    This holds if each thread is dead or exiting, or is in an uninterruptible wait with SIGKILL pending: the kernel ends such a thread
+    when the wait ends, and a dying process gets no new threads. False if there is no such process, because its identity cannot be
+    checked then.
     """
     try:
         looks = [_threads(process) for _ in range(_LOOKS)]
@@ -85,7 +85,7 @@ def is_over(process: Process) -> bool:
 
 
 def is_ending(process: Process) -> bool:
-    """Whether it is being ended, although its threads may still run for a moment."""
+    """Whether the process is being killed. Its threads may still run for a moment."""
     try:
         return any(thread.is_over or thread.is_killed for thread in _threads(process).values())
     except OSError:
@@ -94,11 +94,11 @@ def is_ending(process: Process) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Thread:
-    """A thread as the kernel shows it.
+    """The state of a thread.
 
     Attributes:
-        is_killed: SIGKILL waits for it, wherever it is: for a moment after the kill it may be awake.
-        is_over: it runs no program code any more.
+        is_killed: SIGKILL is pending. The thread may still run for a moment.
+        is_over: the thread runs no more program code.
     """
 
     is_killed: bool
@@ -106,23 +106,23 @@ class _Thread:
 
 
 def _threads(process: Process) -> dict[str, _Thread]:
-    """By their ids. Raises OSError, also for a process that cannot be told."""
+    """The threads by id. Raises OSError, also if the process is not visible from here."""
     if process.started and not process.can_be_told:
         raise ProcessLookupError(process.pid)
     where = PROC / str(process.pid)
     if process.started and _stat(where)[_STARTED] != process.started:
         raise ProcessLookupError(process.pid)
     threads = {}
-    for thread in os.listdir(where / "task"):  # noqa: PTH208 - names alone
+    for thread in os.listdir(where / "task"):  # noqa: PTH208 - only names are needed
         try:
             threads[thread] = _thread(where / "task" / thread)
-        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        except (FileNotFoundError, ProcessLookupError):  # it has exited
             continue
     return threads
 
 
 def _thread(where: Path) -> _Thread:
-    is_killed = _is_killed(where)  # before its state: what is seen to wait afterwards waits with the signal
+    is_killed = _is_killed(where)  # read before the state, so that a wait seen afterwards has the signal pending
     stat = _stat(where)
     is_gone = stat[0] in _DEAD or bool(int(stat[_FLAGS]) & _EXITING)
     return _Thread(is_killed, is_gone or (is_killed and stat[0] == _IN_KERNEL))
@@ -145,4 +145,4 @@ def _boot() -> str:
 
 
 def _namespace() -> str:
-    return str(os.stat(PROC / _NAMESPACE).st_ino)  # noqa: PTH116 - of what the link leads to, which has no path
+    return str(os.stat(PROC / _NAMESPACE).st_ino)  # noqa: PTH116 - the link target has no path

@@ -1,4 +1,4 @@
-"""Reading a device itself, past what the page cache remembers of it."""
+"""Direct reads of a device, bypassing the page cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 @contextmanager
 def open_direct(device: str) -> Iterator[int]:
-    """A descriptor for reading past the page cache, which may hold what the device showed before somebody else wrote to it.
+    """Open a device for reads that bypass the page cache, which may be stale if another host has written to the device.
 
     Raises:
         OSError
@@ -35,11 +35,11 @@ def open_direct(device: str) -> Iterator[int]:
 
 
 def read(fd: int, device: str, offset: int, length: int) -> bytes:
-    """All of `length` bytes at `offset`.
+    """Read exactly `length` bytes at `offset`.
 
     Raises:
         OSError
-        HostError: the device gave fewer.
+        HostError: the read was short.
     """
     with memory(length) as buffer:
         fill(buffer, fd, device, offset)
@@ -47,21 +47,21 @@ def read(fd: int, device: str, offset: int, length: int) -> bytes:
 
 
 def fill(buffer: mmap.mmap, fd: int, device: str, offset: int) -> None:
-    """`read` into memory that is there, all of it."""
+    """`read` into a buffer, which is filled completely."""
     length, got = len(buffer), os.preadv(fd, [buffer], offset)
     if got != length:
-        raise HostError(f"reading {device}: {got} bytes instead of {length} at offset {offset}")
+        raise HostError(f"cannot read {device}: got {got} of {length} bytes at offset {offset}")
 
 
 def memory(length: int) -> mmap.mmap:
-    """Memory that is aligned to pages, as O_DIRECT wants it."""
+    """A page-aligned buffer, as needed for O_DIRECT."""
     buffer = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):
-        buffer.madvise(mmap.MADV_HUGEPAGE)  # page faults cost more than reading
+        buffer.madvise(mmap.MADV_HUGEPAGE)  # page faults cost more than the reads
     return buffer
 
 
 def is_zero(buffer: mmap.mmap) -> bool:
-    """Whether every byte is 0. A hundred times as fast as a copy of it, and a look at each byte."""
+    """Whether all bytes are 0. A hundred times as fast as a loop over a copy."""
     first = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-    return not buffer[0] and not _memcmp(first, first + 1, len(buffer) - 1)  # each byte is the one before it
+    return not buffer[0] and not _memcmp(first, first + 1, len(buffer) - 1)  # each byte equals its predecessor

@@ -1,10 +1,9 @@
-"""The only recursive removal of the package: it follows no link and enters nothing that is mounted."""
+"""The only recursive removal in the package. It does not follow links or enter other mounts."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,17 +12,18 @@ from pathlib import Path
 from csi_cinderlib.errors import HostError, NoAnswer
 from csi_cinderlib.host import mounts
 from csi_cinderlib.host.patience import within
+from csi_cinderlib.observe import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
 def temporary_directory(prefix: str, *, patience: float | None = None) -> Iterator[Path]:
-    """A new directory, removed afterwards; a driver may mount shares below it, which are unmounted and keep their files.
+    """A new directory, removed afterwards. Shares that a driver has mounted below it are unmounted and keep their files.
 
     Args:
-        patience: seconds for that. A share whose server is gone may hold it up; then the directory stays, and the log says so.
+        patience: seconds for the removal. If a dead share delays it further, the directory stays, which is logged.
     """
     path = Path(tempfile.mkdtemp(prefix=prefix))
     try:
@@ -31,8 +31,8 @@ def temporary_directory(prefix: str, *, patience: float | None = None) -> Iterat
     finally:
         try:
             _remove_directory(path, patience)
-        except NoAnswer:
-            _log.warning("left in place: %s (its removal did not end within %.0f seconds)", path, patience)
+        except NoAnswer as error:
+            _log.warning("directory left in place", path=str(path), reason=str(error))
 
 
 def _remove_directory(path: Path, seconds: float | None) -> None:
@@ -44,30 +44,31 @@ def _remove_directory(path: Path, seconds: float | None) -> None:
 
 
 def unmount_below(path: Path) -> list[str]:
-    """Unmount what is mounted below a directory that this process made. Nothing is forced or detached while in use.
+    """Unmount all mounts below a directory that this process created, without force or lazy unmount.
 
     Returns:
-        the mount points that are still there. They are logged.
+        The mount points that are still mounted. They are logged.
     """
     beginning = f"{path.resolve()}/"
     left = []
-    for target in dict.fromkeys(one.target for one in reversed(mounts.table()) if one.target.startswith(beginning)):
+    below = (mount.target for mount in reversed(mounts.table()) if mount.target.startswith(beginning))
+    for target in dict.fromkeys(below):
         try:
             mounts.unmount(target)
         except HostError as error:
             left.append(target)
-            _log.warning("a mount stays: %s", error)
+            _log.warning("mount left in place", path=target, reason=str(error))
     return left
 
 
 def remove_tree(path: Path) -> list[str]:
-    """Remove a directory with what is in it, as far as it lies on one mount.
+    """Remove a directory and its content on the same mount.
 
-    A link is removed, never followed. Another mount, be it of the same file system, stays as it is, with the directories
-    above it. A file system that somebody mounts in the meantime is not entered either.
+    Links are removed, never followed. Other mounts, also of the same file system, stay with the directories above them. A file
+    system that is mounted during the removal is not entered either.
 
     Returns:
-        what could not be removed, the innermost paths only; empty also when there was nothing. It is logged.
+        The innermost paths that could not be removed. They are logged.
     """
     left: list[str] = []
     try:
@@ -79,12 +80,12 @@ def remove_tree(path: Path) -> list[str]:
     finally:
         os.close(parent)
     if left:
-        _log.warning("left in place: %s", ", ".join(left))
+        _log.warning("files left in place", paths=left)
     return left
 
 
 def _remove(parent: int, name: str, path: Path, left: list[str]) -> None:
-    """Remove one entry of a directory. What cannot be removed is added to `left`."""
+    """Remove an entry of a directory. If that fails, add it to `left`."""
     try:
         _remove_entry(parent, name, path, left)
     except FileNotFoundError:
@@ -114,18 +115,18 @@ def _remove_entry(parent: int, name: str, path: Path, left: list[str]) -> None:
 
 
 def _empty(directory: int, path: Path, left: list[str]) -> None:
-    """Remove the entries of a directory of which it is known that nothing else is mounted on it."""
+    """Remove the entries of a directory that the caller has checked not to be a mount point."""
     readable = os.open(".", os.O_RDONLY | _DIRECTORY, dir_fd=directory)
     try:
-        for name in os.listdir(readable):  # noqa: PTH208  # pathlib knows no file descriptors
+        for name in os.listdir(readable):  # noqa: PTH208  # pathlib does not support file descriptors
             _remove(directory, name, path / name, left)
     finally:
         os.close(readable)
 
 
 def _mount_id(fd: int) -> int:
-    """Of the mount through which a file was opened (proc_pid_fdinfo(5)). `st_dev` is equal on both sides of a bind mount."""
+    """The id of the mount of an open file (proc_pid_fdinfo(5)). `st_dev` does not distinguish bind mounts."""
     for line in Path(f"/proc/thread-self/fdinfo/{fd}").read_text().splitlines():
         if line.startswith("mnt_id:"):
             return int(line.split()[1])
-    raise OSError(errno.ENOTSUP, "the kernel does not tell which mount a file is on")
+    raise OSError(errno.ENOTSUP, "the kernel does not report the mount of a file")

@@ -1,4 +1,4 @@
-"""Space that is kept back on a disk for the work that frees space (promise 28)."""
+"""Disk space reserved for work that frees space (promise 28)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_full(error: Exception) -> bool:
-    """Whether the operating system says that a disk has no block or no inode left."""
+    """Whether the error means that a disk has no free blocks or inodes."""
     return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 class Reserve:
-    """Files that are removed while clean-up needs their room, and made again afterwards. Thread-safe. `fill` makes them first.
+    """Reserve files, removed while clean-up needs their space and created again afterwards. Thread-safe. Call `fill` first.
 
     Args:
-        directory: for nothing else. It must be on the disk that may be full.
-        files: how many, since a disk may also run out of inodes.
-        size: of each, in bytes. XFS makes room for 64 inodes at once, which takes 32 KiB.
+        directory: a dedicated directory on the disk that may be full.
+        files: the number of files, since a disk may also run out of inodes.
+        size: of each file, in bytes. XFS allocates 64 inodes at once, which takes 32 KiB.
     """
 
     def __init__(self, directory: Path, *, files: int = 16, size: int = 32 * 1024) -> None:
@@ -39,17 +39,17 @@ class Reserve:
         self._is_whole = False
 
     def fill(self) -> bool:
-        """Take what is missing, as far as there is room. Whether the reserve is whole."""
+        """Create missing files as far as space allows. Returns whether the reserve is complete."""
         if not self._is_whole:
             with self._guard:
                 self._is_whole = not self._users and self._take()
         return self._is_whole
 
     def run(self, work: Callable[[], T], *, lacks_room: Callable[[Exception], bool] = is_full) -> T:
-        """Do the work, and again without the reserve if that failed for lack of room. Raises what the work raises.
+        """Do the work. If it fails on a full disk, release the reserve and repeat it. Errors of the work are passed on.
 
         Args:
-            lacks_room: whether an error of the work may come from a full disk.
+            lacks_room: whether an error of the work may be caused by a full disk.
         """
         try:
             return work()
@@ -61,7 +61,7 @@ class Reserve:
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """The disk has this much more room meanwhile. Several threads may need it at once; the last one takes it again."""
+        """Release the reserve temporarily. Several threads may do so at once; the last one restores it."""
         with self._guard:
             self._release()
         try:
@@ -71,7 +71,7 @@ class Reserve:
 
     @contextmanager
     def released_if_full(self) -> Iterator[None]:
-        """As `released` on a disk that has next to no room, for work whose errors do not tell."""
+        """`released`, but only on a nearly full disk; for work whose errors do not show a full disk."""
         with self._guard:
             is_needed = bool(self._users) or _is_nearly_full(self._directory, len(self._paths), self._size)
             if is_needed:
@@ -83,11 +83,11 @@ class Reserve:
                 self._leave()
 
     def _release(self) -> None:
-        """With the guard held."""
+        """The caller holds the guard."""
         self._users += 1
         self._is_whole = False
         for path in self._paths:
-            with suppress(OSError):  # of a disk that became read-only, say: then the work itself tells
+            with suppress(OSError):  # for example on a read-only disk: the work itself reports that
                 path.unlink()
 
     def _leave(self) -> None:
@@ -98,7 +98,7 @@ class Reserve:
     def _take(self) -> bool:
         with suppress(OSError):
             self._directory.mkdir(mode=0o700, exist_ok=True)
-        taken = [_allocate(path, self._size) for path in self._paths]  # also those after one that gets no room
+        taken = [_allocate(path, self._size) for path in self._paths]  # do not stop at the first failure
         return all(taken)
 
 
@@ -112,9 +112,9 @@ def _allocate(path: Path, size: int) -> bool:
 
 
 def _is_nearly_full(path: Path, files: int, size: int) -> bool:
-    """Whether less is free than the reserve holds. Some file systems count no inodes."""
+    """Whether less space is free than the reserve holds. Some file systems do not report inodes."""
     try:
         now = os.statvfs(path)
-    except OSError:  # without a directory there is no reserve to release
+    except OSError:  # without the directory there is no reserve
         return False
     return now.f_bavail * now.f_frsize < files * size or bool(now.f_files and now.f_favail < files)

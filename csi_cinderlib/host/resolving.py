@@ -1,4 +1,4 @@
-"""Opening a path while the kernel sees that it leads where it may: openat2(2), from Linux 5.6 on."""
+"""Path resolution restricted by the kernel: openat2(2), from Linux 5.6."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from contextlib import contextmanager, suppress
 from csi_cinderlib.host import kernel
 
 OPENAT2 = 437
-"""The same number on every architecture that Debian has."""
+"""The same number on all architectures of Debian."""
 NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT = 1, 2, 4, 8, 16
 """linux/openat2.h: RESOLVE_..."""
 _ATTEMPTS = 100
-"""Something in the file system was renamed or mounted meanwhile, and the path leads upwards: the kernel is not sure, and asks to try again."""
+"""The kernel returns EAGAIN if a rename or mount happened while it resolved a path with `..`."""
 _ABSENT = (errno.ENOSYS, errno.EPERM)
-"""The second from a container runtime that does not know the call."""
+"""EPERM comes from a container runtime that does not know the call."""
 
 
 def open_at(directory: int, path: str, flags: int, resolve: int) -> int:
-    """A file descriptor of a path below an open directory; close-on-exec.
+    """Open a path below an open directory, close-on-exec.
 
     Raises:
-        NotImplementedError: this kernel, or what confines this process, has no such call.
-        OSError: ELOOP where a link is met that may not be, EXDEV where the path leads out or into another mount.
+        NotImplementedError: the kernel or the container runtime does not support the call.
+        OSError: ELOOP for a forbidden link, EXDEV if the path leads out of the directory or into another mount.
     """
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
     attempts = 0
@@ -41,7 +41,7 @@ def open_at(directory: int, path: str, flags: int, resolve: int) -> int:
 
 
 def open_in_root(root: str, path: str, flags: int) -> int:
-    """A file descriptor of a path as a process whose root directory is `root` sees it: absolute links lead to places in there.
+    """Open a path as a process with the root directory `root` would: absolute links stay inside `root`.
 
     Raises OSError.
     """
@@ -56,12 +56,12 @@ _WITHOUT_LINKS = NO_SYMLINKS | NO_MAGICLINKS | BENEATH
 
 
 def link_below(base: str, path: str) -> str:
-    """The first symbolic link on the way from a directory to a path below it; "" when there is none, or as far as the path is there.
+    """The first symbolic link between a directory and a path below it; "" if the existing part of the path has none.
 
-    What is mounted at the path itself is not asked: it may be a share that no longer answers.
+    A mount at the path itself is not contacted: it may be a dead share.
 
     Raises:
-        OSError: nobody can tell, since there are no more file descriptors, say.
+        OSError: a resource is short, such as file descriptors.
     """
     parent, _, name = path.rpartition("/")
     try:
@@ -86,7 +86,7 @@ def _walk(base: str, path: str) -> str:
     for part in path.split("/"):
         where = f"{where}/{part}"
         try:
-            os.readlink(where)  # noqa: PTH115 - one call for each part
+            os.readlink(where)  # noqa: PTH115 - called for each part
         except OSError:
             continue
         return where
@@ -95,9 +95,9 @@ def _walk(base: str, path: str) -> str:
 
 @contextmanager
 def held(path: str) -> Iterator[bytes]:
-    """Another name of what is at an absolute path now, for a system call that would follow links: whatever becomes of the path, it leads there.
+    """A stable name of the object at an absolute path, for a system call that would follow links. It survives changes of the path.
 
-    Raises OSError: ELOOP where the path leads through a link.
+    Raises OSError: ELOOP if the path contains a link.
     """
     try:
         with kernel.opened("/", os.O_PATH | os.O_DIRECTORY) as root:
@@ -113,12 +113,12 @@ def held(path: str) -> Iterator[bytes]:
 
 @contextmanager
 def directory_of(path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
-    """The open directory of an absolute path, and the name in there: what is done by these is done in that very directory.
+    """The open parent directory of an absolute path, and the last part of the path, for calls relative to that directory.
 
     Args:
-        make: make what is missing of the directories.
+        make: create missing directories.
 
-    Raises OSError: ELOOP where it leads through a link.
+    Raises OSError: ELOOP if the path contains a link.
     """
     parent, _, name = path.rstrip("/").rpartition("/")
     fd = _directory(parent or "/", make=make)
@@ -129,7 +129,7 @@ def directory_of(path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
 
 
 def make_directory(path: str) -> None:
-    """Make the directory, and those above it, if it is not there. What is mounted on it is not asked. Raises OSError."""
+    """Create the directory and its parents if missing. A mount on it is not contacted. Raises OSError."""
     with directory_of(path, make=True) as (directory, name), suppress(FileExistsError):
         os.mkdir(name, dir_fd=directory)
 
@@ -164,9 +164,6 @@ def _name(fd: int) -> bytes:
 
 @contextmanager
 def named_in_directory(path: str) -> Iterator[bytes]:
-    """As `held`, of the directory alone: for a call that must not follow the last part, nor keep what is there busy.
-
-    Raises OSError.
-    """
+    """`held` for the parent directory: for a call that must not follow the last part or keep its object busy. Raises OSError."""
     with directory_of(path) as (fd, name):
         yield _name(fd) + b"/" + os.fsencode(name)

@@ -1,4 +1,4 @@
-"""The file behind a loop device, as it is at one moment."""
+"""The file behind a loop device."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from csi_cinderlib.model.size import Bytes
 
 @dataclass(frozen=True, slots=True)
 class ShownFile:
-    """What a loop device shows at one moment.
+    """A snapshot of a loop device.
 
     Attributes:
         identity: see `identities.identity`.
-        file: device and inode of its file, as os.stat names them.
+        file: device and inode of its file, as in os.stat.
     """
 
     identity: str
@@ -24,8 +24,8 @@ class ShownFile:
     file: tuple[int, int]
 
     def is_at(self, path: str) -> bool:
-        """Whether it is the file at `path` now, and not one that was deleted or replaced. Raises HostError."""
-        with kernel.named(f"looking for the file of a loop device at {path}"):
+        """Whether the file is now at `path`; False if it was deleted or replaced. Raises HostError."""
+        with kernel.named(f"cannot look for the file of a loop device at {path}"):
             try:
                 found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
             except FileNotFoundError:
@@ -34,8 +34,8 @@ class ShownFile:
 
 
 def shown_file(device: str) -> ShownFile | None:
-    """Of a loop device; None for any other one. Raises HostError: there is no such device."""
-    with kernel.named(f"identifying {device}"):
+    """The file of a loop device; None for other devices. Raises HostError: the device does not exist."""
+    with kernel.named(f"cannot identify {device}"):
         if not sysfs(device).name.startswith("loop"):
             return None
         with kernel.opened(device, os.O_RDONLY) as fd:

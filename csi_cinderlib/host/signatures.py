@@ -1,4 +1,4 @@
-"""What is on a device, read from its superblocks. An unreadable device is an error, never "nothing found" (promise 1)."""
+"""Detection of a device's content from its superblocks. An unreadable device is an error, never "nothing found" (promise 1)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from csi_cinderlib.host.reading import fill, is_zero, memory, open_direct
 from csi_cinderlib.model.size import Bytes
 
 SPAN = (4 * 1024 + 64) * 1024
-"""Bytes read at the head of a device: all known first superblocks lie in there, LUKS2's second header at 4 MiB as the last."""
+"""Bytes read at the head of a device. They contain all known first superblocks; the last is LUKS2's second header at 4 MiB."""
 TAIL = 2 * 1024 * 1024
-"""The most bytes read at the end: Promise's RAID keeps the farthest superblock, 1.5 MiB before it."""
+"""The maximum number of bytes read at the end. Promise RAID has the farthest superblock, 1.5 MiB before the end."""
 
 Content = bytes | mmap.mmap
 """A part of a device."""
@@ -29,15 +29,15 @@ _BLKGETZONESZ = 0x80041284
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What was found on a device.
+    """The content found on a device.
 
     Attributes:
         name: "ext4", "xfs", "btrfs", "luks2", "lvm2", "gpt" ...
-        size: bytes that the file system covers, or 0 where it is not told here.
-        dirty: ext only: the kernel noted errors in it, so that it wants a check before it is mounted.
-        unfinished: xfs only: mkfs has not come to its end, so the kernel never mounted it. The others write what they are
-            recognised by last of all.
-        has_log: btrfs only: it has a log that must be replayed before it is mounted.
+        size: bytes that the file system covers, or 0 if not known here.
+        dirty: ext only: the kernel has recorded errors, so the file system needs a check before it is mounted.
+        unfinished: xfs only: mkfs did not complete, so the file system was never mounted. The other mkfs tools write their
+            magic number last.
+        has_log: btrfs only: a log must be replayed before the file system is mounted.
     """
 
     name: str
@@ -57,11 +57,11 @@ FILE_SYSTEM_SPAN = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What was read of the first `SPAN` and the last `TAIL` bytes of a device.
+    """The content of the first `SPAN` and the last `TAIL` bytes of a device.
 
     Attributes:
-        zero: both were read whole and hold zeros only, so that no program finds anything that reads no other places. Never of a
-            device in which they overlap, or of a zoned one, whose superblocks begin at places of their own.
+        zero: both parts were read completely and contain only zeros. Always False if they overlap, or for a zoned device, which
+            has its superblocks elsewhere.
     """
 
     signature: Signature | None = None
@@ -69,23 +69,23 @@ class Ends:
 
 
 def probe(device: str, *, span: int = SPAN) -> Signature | None:
-    """What the device carries, or None when nothing known was found (which does not mean that it is blank).
+    """The content of the device, or None if nothing known was found. None does not mean that the device is blank.
 
     Args:
-        span: how much to read at the head, in bytes, and no more than that at the end.
+        span: bytes to read at the head, and the maximum at the end.
 
     Raises:
-        HostError: not a block device, of size 0, or a block could not be read.
+        HostError: this is not a block device, its size is 0, or a block could not be read.
     """
     return probe_ends(device, span=span).signature
 
 
 def probe_ends(device: str, *, span: int = SPAN) -> Ends:
-    """`probe`, and whether there is anything at all."""
-    with kernel.named(f"reading {device}"), open_direct(device) as fd:
+    """`probe`, and whether both ends contain only zeros."""
+    with kernel.named(f"cannot read {device}"), open_direct(device) as fd:
         size = open_size(fd, device)
         if not size:
-            raise HostError(f"reading {device}: its size is 0: it is not there yet, or not any more")
+            raise HostError(f"cannot read {device}: its size is 0; the device is not ready or was removed")
         with _memory(min(span, size)) as head, _memory(min(span, TAIL, size)) as tail:
             fill(head, fd, device, 0)
             fill(tail, fd, device, size - len(tail))
@@ -100,14 +100,14 @@ def _is_zoned(fd: int) -> bool:
     try:
         kernel.ioctl(fd, _BLKGETZONESZ, sectors)
     except OSError as error:
-        if error.errno not in (errno.ENOTTY, errno.EINVAL):  # Linux before 4.20 does not know the question
+        if error.errno not in (errno.ENOTTY, errno.EINVAL):  # Linux before 4.20 does not support the ioctl
             raise
         return True
     return any(sectors)
 
 
 _KEPT = {SPAN: 1, TAIL: 1, FILE_SYSTEM_SPAN: 2}
-"""How many pieces of memory for the ends of a device are kept. Taking one from the kernel each time costs ten times as much as reading."""
+"""How many buffers of each size are kept for reuse. Allocating one takes ten times as long as reading."""
 _unused: dict[int, list[mmap.mmap]] = {length: [] for length in _KEPT}
 
 
@@ -116,7 +116,7 @@ def _memory(length: int) -> Iterator[mmap.mmap]:
     kept = _unused.get(length, [])
     try:
         buffer = kept.pop()
-    except IndexError:  # or another thread has it
+    except IndexError:  # none kept, or all in use
         buffer = memory(length)
     try:
         yield buffer
@@ -126,7 +126,7 @@ def _memory(length: int) -> Iterator[mmap.mmap]:
 
 
 def recognise(head: Content, tail: Content, size: int) -> Signature | None:
-    """What the first and the last bytes of a device of `size` bytes say. `head` and `tail` may overlap."""
+    """Recognise the content of a device of `size` bytes from its ends. `head` and `tail` may overlap."""
     for reader in (_luks, _xfs, _ext, _btrfs):
         if found := reader(head):
             return found
@@ -137,7 +137,7 @@ def recognise(head: Content, tail: Content, size: int) -> Signature | None:
 
 
 def _recognise_by_rule(head: Content, tail: Content, size: int) -> Signature | None:
-    """What has no fixed place, or (a boot sector) is part of much else."""
+    """Recognise formats without a fixed offset; and the boot sector, which is part of many other formats."""
     if _is_zfs(head, tail, size):
         return Signature(name="zfs", kind=Kind.MEMBER)
     if _is_old_md(tail, size):
@@ -150,7 +150,7 @@ def _recognise_by_rule(head: Content, tail: Content, size: int) -> Signature | N
 
 
 def _at(head: Content, tail: Content, offset: int, length: int) -> bytes:
-    """Bytes at `offset`; a negative one counts from the end."""
+    """The bytes at `offset`; a negative offset counts from the end."""
     if offset < 0:
         start = len(tail) + offset
         return tail[start : start + length] if start >= 0 else b""
@@ -172,7 +172,7 @@ def _text(head: Content, offset: int, length: int) -> str:
 _EXT = 1024
 _HAS_JOURNAL, _INCOMPAT_JOURNAL_DEVICE, _INCOMPAT_64BIT = 0x4, 0x8, 0x80
 _EXT3_INCOMPAT, _EXT3_RO_COMPAT = 0x1 | 0x2 | 0x4 | 0x10, 0x1 | 0x2 | 0x4
-"""The features that ext3 has; one more makes it ext4."""
+"""The features of ext3; any other feature means ext4."""
 _STATE_ERRORS = 0x2
 _ERROR_COUNT = 0x194
 
@@ -231,7 +231,7 @@ def _btrfs(head: Content) -> Signature | None:
         kind=Kind.FILE_SYSTEM,
         uuid=_uuid(head, _BTRFS + 32),
         label=_text(head, _BTRFS + 299, 256),
-        size=Bytes(_unpack("<Q", head, _BTRFS + 201 + 8)[0]),  # dev_item.total_bytes: of this device, not of the pool
+        size=Bytes(_unpack("<Q", head, _BTRFS + 201 + 8)[0]),  # dev_item.total_bytes: this device, not the pool
         block_size=_unpack("<I", head, _BTRFS + 144)[0],
         has_log=bool(_unpack("<Q", head, _BTRFS + 96)[0]),
     )
@@ -265,7 +265,7 @@ _MD_MAGICS = (b"\xfc\x4e\x2b\xa9", b"\xa9\x2b\x4e\xfc")
 
 
 def _is_old_md(tail: Content, size: int) -> bool:
-    """md's formats 0.90 and 1.0, whose place near the end is aligned; the later ones stand at the head."""
+    """md formats 0.90 and 1.0, at an aligned offset near the end. Later formats are at the head."""
     places = (size // 65536 * 65536 - 65536, (size // 512 - 16) // 8 * 8 * 512)
     starts = (place - (size - len(tail)) for place in places)
     return any(start >= 0 and tail[start : start + 4] in _MD_MAGICS for start in starts)
@@ -275,5 +275,5 @@ _XFS_LOG_SPAN = 256 * _KIB
 
 
 def _is_xfs_log(head: Content) -> bool:
-    """An external log of XFS, whose records begin at any of the first sectors."""
+    """An external XFS log, whose records may start at any of the first sectors."""
     return any(head[at : at + 4] == b"\xfe\xed\xba\xbe" for at in range(0, min(_XFS_LOG_SPAN, len(head)), 512))

@@ -1,1 +1,1 @@
-"""The node's flows: stage, publish, expand, measure, and their opposites. No store, no Cinder, no Kubernetes API in here."""
+"""The node service: stage, publish, expand and measure volumes. It uses no store, no Cinder and no Kubernetes API."""

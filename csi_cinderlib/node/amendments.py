@@ -1,8 +1,8 @@
-"""Changes of durable files that need to survive the end of this process, and not the loss of power.
+"""Changes to durable files that must survive the end of this process, but not a power loss.
 
-A change is added to a file of its own, which is not synced, and what is changed is not touched: so it costs no write to the disk
-that anybody waits for, and after the loss of power the durable file is whole. Each line of the file of changes has its sum and the
-content that it changes. A line of which the loss of power kept a part, and one about an earlier content, count for nothing.
+A change is appended to a separate file, which is not synced; the durable file is not touched. The change therefore needs no
+synchronous write, and the durable file stays intact after a power loss. Each line of the change file contains a checksum, the
+old content and the new content. A truncated line, or a line whose old content is not that of the durable file, is ignored.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from csi_cinderlib.host import kernel
 
 _SEPARATOR = b"\t"
 _LONGEST = 64 * 1024
-"""Bytes. Then it is time to store the content itself."""
+"""Bytes. A longer change file is replaced by a write of the durable file."""
 
 
 class Amendments:
-    """The files of changes in a directory, one for each durable file. Callers hold the volume's lock. All raise OSError.
+    """The change files in a directory, one for each durable file. Callers hold the volume's lock. All methods raise OSError.
 
-    The directory is made for the first change: a node must start, and take volumes down, when its disk is full.
+    The directory is created with the first change: a node must be able to start and unstage volumes on a full disk.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def add(self, name: str, content: bytes, *, instead_of: bytes) -> bool:
-        """Note what the durable file of that name would hold if it were written. False when it must be written.
+        """Record new content for a durable file. Returns False if the durable file must be written instead.
 
         Args:
-            instead_of: what it holds.
+            instead_of: the content of the durable file.
         """
         text = instead_of + _SEPARATOR + content
-        if b"\n" in text or content.count(_SEPARATOR):  # written by hand
+        if b"\n" in text or content.count(_SEPARATOR):  # edited by hand
             return False
-        line = b"\n%08x\t%s" % (zlib.crc32(text), text)  # whatever the line before is, this one begins here
+        line = b"\n%08x\t%s" % (zlib.crc32(text), text)  # starts a new line even if the previous one is truncated
         if not os.path.isdir(self._directory):  # noqa: PTH112
             self._directory.mkdir(mode=0o700, exist_ok=True)
         with kernel.opened(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, mode=0o600) as fd:
@@ -48,10 +48,10 @@ class Amendments:
         return True
 
     def latest(self, name: str, read: Callable[[], bytes]) -> bytes:
-        """The last content that was noted instead of what the durable file holds; without any, that. Needs no lock.
+        """The latest content: that of the last valid change, else that of the durable file. Needs no lock.
 
         Args:
-            read: reads the durable file. The changes are read before: when the file is stored meanwhile, that is the latest.
+            read: reads the durable file. The changes are read first: if the file is stored in between, its content is the latest.
         """
         lines: list[bytes] = []
         with suppress(FileNotFoundError):
@@ -65,12 +65,12 @@ class Amendments:
         return durable
 
     def forget(self, name: str) -> None:
-        """Once the durable file was written or removed: until then this process may end, and the changes count."""
+        """Remove the changes. Call it after the durable file was written or removed; until then they are valid."""
         with suppress(FileNotFoundError):
-            os.unlink(self._path(name))  # noqa: PTH108 - for each record that is stored
+            os.unlink(self._path(name))  # noqa: PTH108 - called for each stored record
 
     def sweep(self, kept: Container[str]) -> None:
-        """Remove what is about durable files that are gone."""
+        """Remove changes to durable files that no longer exist."""
         with suppress(FileNotFoundError):
             for name in os.listdir(self._directory):  # noqa: PTH208
                 if name not in kept:

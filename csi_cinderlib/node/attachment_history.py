@@ -1,7 +1,7 @@
-"""Which attachments a volume has had on this node, so that the publish_context of one that ended is not taken again.
+"""The attachments that a volume has had on this node. The publish_context of an ended attachment is refused.
 
-Between two attachments another node may have written to the volume. What the earlier context says of it then, that it may be formatted,
-say, is out of date, and its address may be another volume's by now.
+Between two attachments another node may have written to the volume. The earlier context is then out of date: it may allow
+formatting, and its address may now belong to another volume.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from csi_cinderlib.host import kernel
 from csi_cinderlib.node import durable_files
 
 KEPT = 16
-"""Attachments that are remembered of each volume, the present one included."""
+"""Attachments kept for each volume, including the current one."""
 
 
 class AttachmentHistory:
-    """The files in a directory, one for each volume, the present attachment first. Callers hold the volume's lock.
+    """The files in a directory, one for each volume, with the current attachment first. Callers hold the volume's lock.
 
-    They are not forced onto the disk: after a loss of power one may be missing, and then nothing is refused. The array has ended its
-    export when the volume was detached, and what the node itself knows of the device's contents is kept elsewhere, for good.
+    The files are not synced. A file lost in a power failure means that no context is refused. That is safe: the array ended
+    the export when the volume was detached, and the format marks are durable.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        with kernel.named(f"preparing {directory}"):
+        with kernel.named(f"cannot prepare {directory}"):
             durable_files.prepare(directory)
 
     def enter(self, volume_id: str, attachment: str) -> None:
-        """Note that the volume is used under this attachment from now on, and never again under those before.
+        """Make this the current attachment of the volume. Earlier attachments are refused from now on.
 
         Raises:
-            PreconditionFailed: another attachment has followed that one already.
-            HostError: it cannot be noted.
+            PreconditionFailed: the attachment has ended; a later one exists.
+            HostError: the file cannot be written.
         """
         path = self.directory / durable_files.name_of(volume_id)
         known = _read(path)
@@ -45,18 +45,18 @@ class AttachmentHistory:
             return
         if attachment in known:
             raise PreconditionFailed(
-                f"the publish_context is of an attachment of volume {volume_id} that ended: the volume was attached to this node anew since"
+                f"volume {volume_id}: the publish_context is from an earlier attachment; the volume has been attached to this node again since"
             )
-        with kernel.named(f"noting the attachment of volume {volume_id}"):
+        with kernel.named(f"cannot store the attachment of volume {volume_id}"):
             durable_files.replace(path, json.dumps([attachment, *known][:KEPT]).encode())
 
     def prune(self, before: float, *, in_use: Container[str]) -> None:
-        """Remove the files of volumes that were last attached before that time (seconds since 1970) and are not staged.
+        """Remove the files of volumes that are not staged and were last attached before `before` (seconds since 1970).
 
         Args:
-            in_use: names of files (`durable_files.name_of`) of volumes that are staged.
+            in_use: file names (`durable_files.name_of`) of staged volumes.
         """
-        with kernel.named(f"looking through {self.directory}"):
+        with kernel.named(f"cannot clean up {self.directory}"):
             for path in self.directory.iterdir():
                 with suppress(FileNotFoundError):
                     if path.name not in in_use and path.stat().st_mtime < before:
@@ -64,9 +64,9 @@ class AttachmentHistory:
 
 
 def _read(path: Path) -> list[str]:
-    """Nothing when there is no file, or the loss of power damaged it. Raises HostError."""
-    with kernel.named(f"reading {path}"):
-        if not os.path.exists(path):  # noqa: PTH110 - asked in each call
+    """Empty if the file is missing or was damaged by a power loss. Raises HostError."""
+    with kernel.named(f"cannot read {path}"):
+        if not os.path.exists(path):  # noqa: PTH110 - on the path of each call
             return []
         text = kernel.read(str(path))
     with suppress(ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Carries out what calls do to volumes, so that no share and no device takes the threads of the server, or another volume's time."""
+"""Runs the work of calls on volumes, so that a hanging share or device cannot use up the server's threads or block other volumes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a volume depends on, and other volumes may as well.
+    """The share or device that a volume depends on. Volumes may have a common source.
 
     Attributes:
-        name: the directory that the volume's file lies in, on a share perhaps; or its device.
+        name: the directory of the volume's file, possibly on a share; or the volume's device.
         file: the volume's file, or "".
     """
 
@@ -36,45 +36,45 @@ def source_of(volume_id: str, record: StageRecord | None, file: str = "") -> Sou
     """Pure.
 
     Args:
-        record: of the volume on this node, if there is one.
-        file: where a volume without a device lies, or will lie.
+        record: the volume's record on this node, if there is one.
+        file: the present or future file of a volume without a device.
     """
     device = record.device if record else None
     if file := (device.file if device else file):
-        return Source(os.path.dirname(file), file)  # noqa: PTH120 - asked in each call
+        return Source(os.path.dirname(file), file)  # noqa: PTH120 - on the path of each call
     return Source(f"{device.path} ({device.wwid})" if device else f"volume {volume_id}")
 
 
 class Calls:
-    """Calls for volumes, each in the room that its source has. Thread-safe."""
+    """Runs calls for volumes within the thread limits of their sources. Thread-safe."""
 
     def __init__(self, records: StageRecords, patience: Patience | None = None) -> None:
         self._records = records
         self._patience = patience or Patience()
 
     def carry_out(self, volume_id: str, work: Callable[[], T], *, file: str = "", wait: float | None = None) -> T:
-        """Do something to a volume for which its source must answer.
+        """Do work on a volume whose source must answer.
 
         Args:
             file: see `source_of`.
             wait: see `Patience.carry_out`.
 
         Raises:
-            NoAnswer: its share does not answer; nothing was begun.
-            OperationPending: see `Patience.carry_out`. Also whatever the work raises.
+            NoAnswer: the volume's share does not answer; nothing was started.
+            OperationPending: see `Patience.carry_out`. Errors of the work are passed on.
         """
         source = source_of(volume_id, self._records.known(volume_id), file)
         if not source.file:
-            # A device that hangs may be waited for, and unstaging one without paths is what ends the wait.
+            # Waiting for a hanging device is fine: unstaging a device without paths ends the wait.
             return self._patience.carry_out(f"volume {volume_id}", work, wait=wait)
         self._require_answer(source)
         return self._patience.carry_out(source.name, work, wait=wait)
 
     def take_down(self, volume_id: str, work: Callable[[], None], give_up: Callable[[Device], None]) -> None:
-        """`carry_out` for what ends a volume on this node.
+        """`carry_out` for the work that removes a volume from this node.
 
-        An earlier call may have begun while a path was expected back, and wait ever since in a map that queues what it is asked. Once
-        no path is expected back, the map is given up as it would be if this call were carried out.
+        An earlier call may still wait in a multipath map that queues I/O. If the map has no paths left and none is expected
+        back, it is given up, as this call would do.
         """
         try:
             self.carry_out(volume_id, work)
@@ -86,7 +86,7 @@ class Calls:
             raise
 
     def release(self, volume_id: str, work: Callable[[bool], T]) -> T:
-        """Do what does not need the volume's share, as unmounting a target. The work is told whether the share answers."""
+        """Do work that does not need the volume's share, such as unmounting a target. Its argument is whether the share answers."""
         answers = True
         try:
             self._require_answer(source_of(volume_id, self._records.known(volume_id)))
@@ -95,9 +95,9 @@ class Calls:
         return self._patience.carry_out(f"a target of volume {volume_id}", lambda: work(answers))
 
     def look(self, record: StageRecord, key: Hashable, work: Callable[[], T]) -> T:
-        """Measure something of a volume. Raises NoAnswer, OperationPending: see `Patience.look`. Also whatever the work raises."""
+        """Measure a volume. Raises NoAnswer, OperationPending: see `Patience.look`. Errors of the work are passed on."""
         source = source_of(record.volume_id, record)
-        # One thread waits for a share that hangs, and not one for each volume on it.
+        # Only one thread waits for a hanging share, not one for each volume on it.
         self._require_answer(source, leaves_room=True)
         return self._patience.look(source.name, (record.volume_id, key), work, leaves_room=True)
 
@@ -107,7 +107,7 @@ class Calls:
 
 
 def _ask(file: str) -> None:
-    with suppress(OSError):  # that is an answer
+    with suppress(OSError):  # an error is an answer, too
         try:
             kernel.ask_for(file)
         except AttributeError:  # a C library without statx

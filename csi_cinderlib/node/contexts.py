@@ -1,4 +1,4 @@
-"""What a publish_context says, for this node alone."""
+"""Decryption of a publish_context, which is encrypted for this node only."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from csi_cinderlib.node.own_keys import OwnKeys
 from csi_cinderlib.sealing import Sealer
 
 LOOK_SECONDS = 2.0
-"""The least between an answer and the next question for the controller's keys: a forged context must not make this node ask all the time."""
+"""The minimum interval between requests for the controller's keys, so that forged contexts cannot cause a flood of requests."""
 
 
 class Opener(Protocol):
-    """Opens what the controller has sealed."""
+    """Opens contexts sealed by the controller."""
 
     def open(self, text: str, /) -> bytes:
-        """Raises InvalidRequest: it is not for this node, or was not sealed by its controller."""
+        """Raises InvalidRequest: the text is not for this node, or was not sealed by its controller."""
 
 
 class OwnContexts:
-    """Opens what was encrypted to this node's own keys, and signed by a controller that it was told of.
+    """Opens contexts that are encrypted to this node's own keys and signed by a known controller.
 
     Args:
-        shared: opens what was sealed before this node had a key of its own, with a key that all nodes had.
-        ask: asks for the controller's public keys, by their ids. May raise StoreUnavailable, HostError.
+        shared: opens contexts sealed with a key shared by all nodes, from the time before nodes had keys of their own.
+        ask: fetches the controller's public keys by id. May raise StoreUnavailable, HostError.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class OwnContexts:
         self._known: tuple[tuple[int, int], Mapping[str, NodeKey]] = ((0, 0), {})
 
     def open(self, text: str) -> bytes:
-        """What the controller has sealed for this node.
+        """The content of a context.
 
         Raises:
-            InvalidRequest: it is another node's, was changed, or a key is missing (named).
-            StoreUnavailable: it is signed by a key that is not known here, and nobody can be asked for it.
+            InvalidRequest: the context is for another node, was changed, or needs a missing key (named).
+            StoreUnavailable: the context is signed with an unknown key, and the controller's keys cannot be fetched.
         """
         if text.startswith(envelopes.PREFIX):
             signers = self._signers
@@ -69,19 +69,19 @@ class OwnContexts:
         if not self._shared.active:
             raise InvalidRequest(
                 "publish_context",
-                f"is not encrypted to the key of node {self._keys.node!r}, and there is no key here that all nodes had before (shared_keys_file)",
+                f"is not encrypted to a key of node {self._keys.node!r}, and this node has no shared key (shared_keys_file)",
             )
         return self._shared.open(text)
 
     def learn(self) -> None:
-        """Ask for the controller's keys. Raises StoreUnavailable, HostError."""
+        """Fetch the controller's keys. Raises StoreUnavailable, HostError."""
         with self._guard:
             self._learn()
 
     def _learn_others_than(self, signers: Mapping[str, str]) -> bool:
-        """Ask, unless another thread just did, or nobody may ask yet again. Whether there are others than these.
+        """Fetch the keys, unless that was done within `LOOK_SECONDS`. Returns whether they differ from `signers`.
 
-        Raises StoreUnavailable, HostError: nobody can be, or could just now be, asked.
+        Raises StoreUnavailable, HostError: this or the last request failed.
         """
         with self._guard:
             if self._signers == signers and self._clock() - self._asked_at >= LOOK_SECONDS:
@@ -98,13 +98,13 @@ class OwnContexts:
             self._failure = error
             raise
         finally:
-            self._asked_at = self._clock()  # those who waited for a slow answer must not ask again, one after the other
+            self._asked_at = self._clock()  # threads that waited for a slow answer must not each repeat the request
 
     def _opened(self, text: str, signers: Mapping[str, str]) -> bytes:
         return envelopes.open(text, node=self._keys.node, keys=self._own(), signers=signers)
 
     def _own(self) -> Mapping[str, NodeKey]:
-        """This node's keys, read again when their file has changed. Raises HostError."""
+        """This node's keys, read again if the file has changed. Raises HostError."""
         stamp, (known_stamp, keys) = self._keys.stamp(), self._known
         if stamp != known_stamp:
             keys = self._keys.by_id()

@@ -1,4 +1,4 @@
-"""Small files, one per volume, that survive the loss of power: each is there as a whole, or not at all."""
+"""Small files, one per volume, that survive a power loss. Each file is complete or absent."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _UNFINISHED = ".new"
 
 
 def prepare(directory: Path) -> None:
-    """Make the directory, readable by root alone, and sweep what a crash left unfinished. Raises OSError."""
+    """Create the directory, readable by root only, and remove unfinished files of a crash. Raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in directory.glob(f"*{_UNFINISHED}"):  # the old file still counts
+    for left in directory.glob(f"*{_UNFINISHED}"):  # the old file is still valid
         left.unlink()
 
 
 def store(path: Path, content: bytes) -> None:
-    """Write the file so that it survives the loss of power right afterwards.
+    """Write the file. It survives an immediate power loss.
 
     Raises:
-        OSError: it could not be stored; the previous one is still there.
+        OSError: the file could not be stored; the previous one is unchanged.
     """
     replace(path, content, synced=True)
     _sync(path.parent)
 
 
 def replace(path: Path, content: bytes, *, synced: bool = False) -> None:
-    """Write the file at once for all who read it; after the loss of power it may be the previous one, or empty. Raises OSError.
+    """Replace the file atomically for readers. After a power loss it may be the previous one, or empty. Raises OSError.
 
     Args:
-        synced: its content is on the disk before it takes the previous one's place.
+        synced: sync the content before it replaces the previous file.
     """
     unfinished = f"{path}{_UNFINISHED}"
     with kernel.opened(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode=0o600) as fd:
@@ -50,7 +50,7 @@ def replace(path: Path, content: bytes, *, synced: bool = False) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove the file for good; nothing happens when it is gone already. Raises OSError."""
+    """Remove the file durably, if it exists. Raises OSError."""
     path.unlink(missing_ok=True)
     _sync(path.parent)
 
@@ -61,12 +61,12 @@ def _sync(directory: Path) -> None:
 
 
 def name_of(volume_id: str) -> str:
-    """A file name for any volume id, and another one for each."""
+    """A unique file name for any volume id."""
     reserved = volume_id.startswith("sha256-") or volume_id.endswith(_UNFINISHED)
     return volume_id if _PLAIN_NAME.fullmatch(volume_id) and not reserved else _hashed(volume_id)
 
 
 def _hashed(volume_id: str) -> str:
-    import hashlib  # brings OpenSSL's 3 MB, and our own ids are plain
+    import hashlib  # loads OpenSSL (3 MB), which our own ids do not need
 
     return f"sha256-{hashlib.sha256(volume_id.encode()).hexdigest()}"

@@ -1,4 +1,4 @@
-"""NodeExpandVolume: let device and file system take over a volume's new size."""
+"""NodeExpandVolume: grow the device and the file system to the volume's new size."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ class Expansion:
         """Rescan all paths, check the size, grow the file system.
 
         Returns:
-            The size that the device really has then.
+            The actual size of the device.
 
         Raises:
-            NotFound: no such volume here, or not at that path.
-            InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
-            OutOfRange: the volume certainly is smaller than asked for, or larger than the limit: nothing is made smaller.
-            OperationPending: another call works on this volume.
+            NotFound: the volume is not on this node, or not at that path.
+            InvalidRequest: the path contains a symbolic link or is not below the kubelet's directory.
+            OutOfRange: the volume is smaller than requested, or larger than the limit; it is never shrunk.
+            OperationPending: another call uses this volume.
             PreconditionFailed: an error has stopped the file system.
-            HostError: the device does not show the size asked for yet (a path that is down is named), or growing failed.
-            NoAnswer: its share does not answer; nothing was begun.
+            HostError: the device does not show the requested size yet (a failed path is named), or growing failed.
+            NoAnswer: the volume's share does not answer; nothing was started.
         """
         return self._calls.carry_out(request.volume_id, lambda: self._expand(request))
 
@@ -64,7 +64,10 @@ class Expansion:
                 raise NotFound("volume path", request.volume_path)
             size = self._initiator.extend(record.connection, record.device, expected=request.size.required)
             if request.size.limit and size > request.size.limit:
-                raise OutOfRange("capacity_range.limit_bytes", f"the volume has {size} bytes already")
+                raise OutOfRange(
+                    "capacity_range.limit_bytes",
+                    f"must be at least {size}, the current size of volume {request.volume_id}",
+                )
             if size > record.connection.size:
                 record = self._records.save(replace(record, connection=replace(record.connection, size=size)))
             self._refresh_view(record)
@@ -80,7 +83,7 @@ class Expansion:
         device = record.device
         if device is None or file_system.is_read_only(record):
             return
-        # Where the staging mount is gone while a target still shows the file system, it grows through any of its mounts.
+        # The file system can grow through any of its mounts, in case the staging mount is gone.
         staged, targets = seen.places()
         if here := staged or next(iter(targets.values()), None):
             _refuse_stopped(record, here)
@@ -88,9 +91,9 @@ class Expansion:
 
 
 def _refuse_stopped(record: StageRecord, here: Mount) -> None:
-    """A file system that an error stopped does not grow, and its tools do not say why. Raises PreconditionFailed."""
+    """Raises PreconditionFailed if an error has stopped the file system. It cannot grow, and its tools do not give the cause."""
     if problem := health.mount_problem(here, read_only=False):
         raise PreconditionFailed(
-            f"volume {record.volume_id} is not grown: {problem}. Delete the pods on this node that use the volume: it is then "
-            f"unstaged, and checked and grown when it is staged again; see {ERRORS_PAGE}"
+            f"cannot grow volume {record.volume_id}: {problem}. Delete the pods on this node that use the volume; it is then "
+            f"unstaged, and checked and grown when it is staged again. See {ERRORS_PAGE}"
         )

@@ -1,8 +1,7 @@
-"""The file system of a staged volume: made only when that is safe, mounted, grown to its device."""
+"""The file system of a staged volume: created if that is safe, mounted, grown to the size of its device."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 from csi_cinderlib.brick.device import Device
@@ -16,16 +15,17 @@ from csi_cinderlib.node import health
 from csi_cinderlib.node.formatting import Action, Decision, decide
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
+from csi_cinderlib.observe import logs
 from csi_cinderlib.pages import JOURNAL_PAGE
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[StageRecord, Signature]:
-    """See that the device carries the file system that is wanted, and record each step of making one.
+    """Ensure that the device has the requested file system, and record each step of its creation.
 
     Returns:
-        The record as it is stored now, and what the device carries.
+        The stored record, and the content of the device.
 
     Raises:
         UnsafeToFormat, PreconditionFailed, Unsupported: see `formatting.decide`.
@@ -44,19 +44,19 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
     if found is None or decision.action is not Action.USE:
         return _make(records, record, device, decision)
     if record.connection.formatting is Formatting.NEVER_FORMATTED and not marked:
-        records.formatted.set(record.volume_id, record.connection.attachment)  # whoever made it
-    # What it carries is found again after the loss of power; a process that ends must know the device that is mounted or changed.
+        records.formatted.set(record.volume_id, record.connection.attachment)  # also if another program created it
+    # A power loss may lose this state, as probing finds it again. It must survive the end of the process, which may leave a mount.
     record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED), this_boot=True)
     return record, _prepared(records, record, device, found)
 
 
 def clear_remains(records: StageRecords, record: StageRecord) -> bool:
-    """Remove what an mkfs left that did not end, before the volume leaves this node: nobody could format or mount it any more.
+    """Remove the remains of an interrupted mkfs before the volume leaves this node. No node could format or mount it otherwise.
 
-    A whole file system is kept, if only because another node may have made it since, where no fence kept this one out.
+    A complete file system is kept: without fencing, another node may have created it since.
 
     Returns:
-        Whether the device carries nothing any more.
+        Whether the device is now empty.
 
     Raises:
         HostError: mkfs still runs, or the device cannot be read or written.
@@ -65,35 +65,35 @@ def clear_remains(records: StageRecords, record: StageRecord) -> bool:
     if record.state is not State.FORMATTING or not device or not device.wwid or devices.is_read_only(device.path):
         return False
     if problem := health.device_problem(device) or health.replaced(device):
-        raise HostError(f"volume {record.volume_id} may carry what an interrupted mkfs left: {problem}")
+        raise HostError(f"volume {record.volume_id}: cannot remove the remains of an interrupted mkfs: {problem}")
     found = filesystems.probe(device.path)
     if found and not found.unfinished:
         return False
-    _log.warning("volume %s: removing what an interrupted mkfs (%s) left", record.volume_id, record.fs_type)
+    _log.warning("unfinished file system found", volume=record.volume_id, fs_type=record.fs_type)
     blankness.erase(device.path)
-    records.formatted.clear(record.volume_id)  # nothing of a file system is left, so that it may get one
+    records.formatted.clear(record.volume_id)  # the device is empty, so it may be formatted
     return True
 
 
 def undo_growth(records: StageRecords, record: StageRecord) -> None:
-    """Undo a growth that did not end, before anybody uses the volume and before it leaves this node.
+    """Undo an interrupted growth before the volume is used or leaves this node.
 
     Raises:
-        HostError: the growth still runs, or the device cannot be written; then it stays here.
+        HostError: the growth is still running, or the device cannot be written; the volume then stays here.
     """
     device, attachment = record.device, record.connection.attachment
     if not device or not records.growth.is_interrupted(record.volume_id, attachment):
         return
     problem = health.device_problem(device) or health.replaced(device)
     if not problem and devices.is_read_only(device.path):
-        problem = f"{device.path} takes no writes"
+        problem = f"{device.path} is read-only"
     if problem:
-        raise HostError(f"volume {record.volume_id}: the growth of its file system must be undone first: {problem}")
+        raise HostError(f"volume {record.volume_id}: cannot undo the interrupted growth of its file system: {problem}")
     records.growth.undo(record.volume_id, attachment, device.path)
 
 
 def wanted(record: StageRecord) -> str:
-    """The file system asked for, or "" for any."""
+    """The requested file system, or "" for any."""
     kind = record.capability.access_type
     return (kind.fs_type if isinstance(kind, Mount) else "") or record.connection.fs_type
 
@@ -109,14 +109,14 @@ def mount(record: StageRecord, device: Device, found: Signature | None = None) -
     """Mount the volume at its staging path.
 
     Args:
-        found: what the device carries, if that is known.
+        found: the content of the device, if known.
 
     Raises:
-        NeedsWriting: its journal must be replayed, and the device is read-only.
-        HostError: anything else.
+        NeedsWriting: the journal must be replayed, but the device is read-only.
+        HostError: any other failure.
     """
-    if found and found.has_log and devices.is_read_only(device.path):  # the kernel calls it an I/O error
-        raise mounts.NeedsWriting(f"mounting {device.path} as {record.fs_type}: its log must be replayed")
+    if found and found.has_log and devices.is_read_only(device.path):  # the kernel would report an I/O error
+        raise mounts.NeedsWriting(f"cannot mount {device.path} as {record.fs_type}: its log must be replayed")
     kind = record.capability.access_type
     flags = kind.flags if isinstance(kind, Mount) else ()
     modes = ("ro",) if is_read_only(record) else ()
@@ -125,34 +125,32 @@ def mount(record: StageRecord, device: Device, found: Signature | None = None) -
 
 
 def unclean(record: StageRecord, why: str) -> PreconditionFailed:
-    """A file system that cannot be mounted read-only before its journal was replayed."""
+    """The error for a file system that cannot be mounted read-only until its journal is replayed."""
     return PreconditionFailed(
-        f"volume {record.volume_id} is not mounted: its {record.fs_type} was not unmounted cleanly, files would be missing until its "
-        f"journal is replayed, and {why}. Attach it to one node only, or a copy of it writable; see {JOURNAL_PAGE}"
+        f"cannot mount volume {record.volume_id} read-only: its {record.fs_type} was not unmounted cleanly, and its journal "
+        f"cannot be replayed: {why}. Attach the volume to one node only, or attach a writable copy of it; see {JOURNAL_PAGE}"
     )
 
 
 def thaw(record: StageRecord) -> None:
-    """A pod that died may have left its file system frozen. Only once nothing on this node uses it any more."""
+    """Thaw a file system that a dead pod may have left frozen. Call it only when nothing on this node uses the volume."""
     if filesystems.thaw(record.staging_path):
-        _log.warning(
-            "volume %s: its file system was left frozen by a program that used it, and was thawed", record.volume_id
-        )
+        _log.warning("frozen file system thawed", volume=record.volume_id)
 
 
 def write_out(record: StageRecord, here: mounts.Mount) -> None:
-    """Flush the file system, unless an error stopped it for good: it told its users then, and would refuse to sync for ever."""
+    """Flush the file system, unless an error has stopped it: it has already reported the error and would refuse every sync."""
     if broken := health.mount_problem(here, read_only=is_read_only(record)):
-        _log.warning("volume %s: unwritten data is lost: %s", record.volume_id, broken)
+        _log.warning("unwritten data lost", volume=record.volume_id, reason=broken)
     else:
         filesystems.write_out(record.staging_path)
 
 
 def grow_mounted(record: StageRecord, device: Device, found: Signature | None = None) -> None:
-    """Let a file system that grows only mounted (or best so) cover its device: after a restore to a larger volume, say.
+    """Grow a mounted file system to the size of its device, for example after a restore to a larger volume.
 
     Args:
-        found: what the device carries, if that is known.
+        found: the content of the device, if known.
     """
     if is_read_only(record) or not filesystems.needs_growth(device.path, found):
         return
@@ -168,30 +166,35 @@ def _rule(record: StageRecord) -> Formatting:
 def _make(
     records: StageRecords, record: StageRecord, device: Device, decision: Decision
 ) -> tuple[StageRecord, Signature]:
-    if decision.action is Action.MAKE_AGAIN:  # the record still says what was interrupted
-        _log.warning("volume %s: removing what an interrupted mkfs (%s) left", record.volume_id, record.fs_type)
+    if decision.action is Action.MAKE_AGAIN:  # the record still names the interrupted file system
+        _log.warning("unfinished file system found", volume=record.volume_id, fs_type=record.fs_type)
         blankness.erase(device.path)
     record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTING))
-    reach("stage.format-intent")  # no mark yet: until it is there, "never formatted" is still true
+    reach("stage.format-intent")  # no mark yet: "never formatted" still holds
     records.formatted.set(record.volume_id, record.connection.attachment)
     reach("stage.format-marked")
-    _log.info("volume %s: making %s on %s (%s)", record.volume_id, decision.fs_type, device.path, device.wwid)
-    made = filesystems.make(device.path, decision.fs_type, record.connection.mkfs_options)
+    _log.info(
+        "file system creation started",
+        volume=record.volume_id,
+        fs_type=decision.fs_type,
+        device=device.path,
+        wwid=device.wwid,
+    )
+    created = filesystems.make(device.path, decision.fs_type, record.connection.mkfs_options)
     reach("stage.mkfs-done")
-    record = records.note(
-        replace(record, state=State.FORMATTED)
-    )  # until it is staged nobody writes to it, so mkfs may run again
+    # In memory is enough: the volume is not in use until it is staged, so mkfs may run again.
+    record = records.note(replace(record, state=State.FORMATTED))
     reach("stage.formatted")
-    return record, made
+    return record, created
 
 
 def _prepared(records: StageRecords, record: StageRecord, device: Device, found: Signature) -> Signature:
-    """Check what wants a check, and grow ext here where the kernel does not let this process grow it mounted."""
+    """Check the file system if needed, and grow ext here if the kernel does not let this process grow it mounted."""
     if record.connection.read_only:
         return found
     filesystems.check(device.path, found)
     growing = found.name in EXT and not is_read_only(record) and filesystems.needs_growth(device.path, found)
-    if not growing or kernel.has_capability(kernel.CAP_SYS_RESOURCE):  # the kernel wants it for ext that is mounted
+    if not growing or kernel.has_capability(kernel.CAP_SYS_RESOURCE):  # needed to grow a mounted ext
         return found
     records.growth.grow(record.volume_id, record.connection.attachment, device.path)
     return replace(found, size=devices.size(device.path))

@@ -1,7 +1,7 @@
-"""For which attachment a volume has had a file system on this node. It outlives the stage record (promise 1).
+"""Marks of the attachments under which a volume has had a file system on this node. They outlive the stage record (promise 1).
 
-The controller says "never formatted" as long as one attachment lasts, and within one a volume may be staged many times. So
-before mkfs runs a mark is written, and from then on the word of the controller is void for that attachment.
+The controller reports "never formatted" for the whole attachment, but a volume may be staged many times within one. A mark is
+therefore written before mkfs runs. It overrides the controller's report for that attachment.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from csi_cinderlib.host import kernel
 from csi_cinderlib.node import durable_files
 
 KEPT_SECONDS = 90 * 24 * 3600.0
-"""How long a mark is kept after its volume was last seen staged: no attachment lasts that long without being staged."""
+"""How long a mark is kept after its volume was last seen staged. No attachment stays unstaged that long."""
 
 
 class FormatMarks:
-    """The marks in a directory, one file per volume, with the attachment's name in it. Callers hold the volume's lock."""
+    """The marks in a directory: one file per volume, containing the attachment's name. Callers hold the volume's lock."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._guard = threading.Lock()
-        with kernel.named(f"preparing {directory}"):
+        with kernel.named(f"cannot prepare {directory}"):
             durable_files.prepare(directory)
 
     def set(self, volume_id: str, attachment: str) -> None:
-        """Raises HostError when it cannot be stored: then nothing may be formatted."""
-        with self._guard, kernel.named(f"noting that volume {volume_id} gets a file system"):
+        """Raises HostError if the mark cannot be stored; the volume must not be formatted then."""
+        with self._guard, kernel.named(f"cannot store the format mark of volume {volume_id}"):
             durable_files.store(self._path(volume_id), attachment.encode())
 
     def holds(self, volume_id: str, attachment: str) -> bool:
-        """Whether the volume has had a file system under that attachment. A mark of another one is of no use any more and goes.
+        """Whether the volume has had a file system under that attachment. A mark of another attachment is removed.
 
         Raises:
-            HostError: it cannot be read.
+            HostError: the mark cannot be read.
         """
         path = self._path(volume_id)
-        with kernel.named(f"reading {path}"):
+        with kernel.named(f"cannot read {path}"):
             try:
                 marked = kernel.read(str(path))
             except FileNotFoundError:
@@ -51,19 +51,19 @@ class FormatMarks:
         return False
 
     def clear(self, volume_id: str) -> None:
-        """Take the mark away, since all that mkfs left was removed. Raises HostError."""
-        with kernel.named(f"noting that volume {volume_id} has no file system"):
+        """Remove the mark after the remains of mkfs were removed. Raises HostError."""
+        with kernel.named(f"cannot remove the format mark of volume {volume_id}"):
             durable_files.remove(self._path(volume_id))
 
     def prune(self, now: float, *, in_use: Container[str]) -> None:
-        """Remove marks of volumes that went away for good. Calls may be served meanwhile.
+        """Remove marks of volumes that were not staged for `KEPT_SECONDS`. Calls may be served at the same time.
 
         Args:
             now: seconds since 1970.
-            in_use: names of files (`durable_files.name_of`) of volumes that are staged. Their time begins now: one that is unstaged
-                for a moment, when it is looked at next, keeps the mark that its attachment needs.
+            in_use: file names (`durable_files.name_of`) of staged volumes. Their marks are renewed, so that a volume keeps its
+                mark if it happens to be unstaged at the next call.
         """
-        with kernel.named(f"looking through {self.directory}"):
+        with kernel.named(f"cannot clean up {self.directory}"):
             for path in self.directory.iterdir():
                 with self._guard, suppress(FileNotFoundError):
                     if path.name in in_use:

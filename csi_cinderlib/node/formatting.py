@@ -1,4 +1,4 @@
-"""Whether a file system may be made on a device (promise 1). Pure."""
+"""The decision whether a device may be formatted (promise 1). Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MOUNTABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
 
 
 class Action(enum.Enum):
-    USE = "use what is there"
-    MAKE = "make a file system"
-    MAKE_AGAIN = "remove what an interrupted mkfs left, then make a file system"
+    USE = "use the existing file system"
+    MAKE = "create a file system"
+    MAKE_AGAIN = "remove the remains of an interrupted mkfs, then create a file system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +37,21 @@ def decide(
     interrupted: str = "",
     is_blank: Callable[[], bool],
 ) -> Decision:
-    """What to do with a device that is to be mounted.
+    """Decide how to prepare a device for mounting.
 
     Args:
-        found: what it carries, all of head and tail having been read.
-        wanted: the file system asked for, or "" for any.
+        found: the content of the device, from reading its whole head and tail.
+        wanted: the requested file system, or "" for any.
         rule: what the controller allows.
-        marked: this node has noted a file system for this very attachment.
-        interrupted: the file system that mkfs was making on this very device, for this very attachment, when the process
-            ended, or "". It never overrules a controller that forbids formatting.
-        is_blank: reads the device and says whether it is proven to hold nothing.
+        marked: this node has recorded a file system for this attachment.
+        interrupted: the file system that mkfs was creating on this device, for this attachment, when the process ended, or "".
+            It never overrides a controller that forbids formatting.
+        is_blank: reads the device and returns whether it is proven to be empty.
 
     Raises:
-        UnsafeToFormat: it may hold data.
-        PreconditionFailed: it carries another file system than the one asked for (names both).
-        Unsupported: it carries one that this node does not mount.
+        UnsafeToFormat: the device may hold data.
+        PreconditionFailed: the device has another file system than requested (names both).
+        Unsupported: the device has a file system that this node does not mount.
     """
     make = wanted or DEFAULT_FILE_SYSTEM
     interrupted = "" if rule is Formatting.FORBIDDEN else interrupted
@@ -63,32 +63,36 @@ def decide(
         return Decision(Action.MAKE_AGAIN, make)
     if found.kind is not Kind.FILE_SYSTEM:
         raise UnsafeToFormat(
-            f"the device carries {found.name} ({found.kind}) and no file system: nothing was changed; see {REFUSAL_PAGE}"
+            f"the device contains {found.name} ({found.kind}), not a file system; nothing was changed. See {REFUSAL_PAGE}"
         )
     if found.unfinished:
         raise UnsafeToFormat(
-            f"the device carries the beginning of {found.name}, whose mkfs did not finish: nothing was changed; see {REFUSAL_PAGE}"
+            f"the device contains an unfinished {found.name} file system, whose mkfs was interrupted; nothing was changed. See {REFUSAL_PAGE}"
         )
     if wanted and found.name != wanted:
-        raise PreconditionFailed(f"the device carries {found.name}, but {wanted} was requested: nothing was changed")
+        raise PreconditionFailed(
+            f"the device contains file system {found.name!r}, but {wanted!r} was requested; nothing was changed"
+        )
     if found.name not in MOUNTABLE:
-        raise Unsupported(f"the device carries {found.name}, which this node does not mount")
+        raise Unsupported(
+            f"unsupported file system {found.name!r} on the device; supported: {', '.join(sorted(MOUNTABLE))}"
+        )
     return Decision(Action.USE, found.name)
 
 
 def _may_format(rule: Formatting, marked: bool, is_blank: Callable[[], bool]) -> None:
     if rule is Formatting.FORBIDDEN:
         raise UnsafeToFormat(
-            "the volume must carry a file system already, and none is found on the device: it was made from a source, is attached "
-            f"read-only, or has been staged or attached as a raw device before. Nothing was changed; see {REFUSAL_PAGE}"
+            "no file system was found on the device, and the volume must not be formatted: it was created from a source, is "
+            f"attached read-only, or was staged or attached as a raw device before. Nothing was changed. See {REFUSAL_PAGE}"
         )
     if marked:
         raise UnsafeToFormat(
-            "no file system is found on the device, and it has had one since it was attached to this node: nothing was changed; "
-            f"see {REFUSAL_PAGE}"
+            "no file system was found on the device, but it has had one since it was attached to this node; nothing was "
+            f"changed. See {REFUSAL_PAGE}"
         )
     if rule is Formatting.UNKNOWN and not is_blank():
         raise UnsafeToFormat(
-            "no file system is found, but the device is not blank and another node had it before: nothing was changed; "
-            f"see {REFUSAL_PAGE}"
+            "no file system was found, but the device is not blank and was attached to another node before; nothing was "
+            f"changed. See {REFUSAL_PAGE}"
         )

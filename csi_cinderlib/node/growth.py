@@ -1,16 +1,15 @@
-"""Growth of an ext file system that is not mounted, undone when it is interrupted.
+"""Growth of an unmounted ext file system. An interrupted growth is undone.
 
-It is needed only where the kernel does not let this process grow ext while it is mounted, which is journalled. resize2fs
-overwrites in place, and `e2fsck -p` cannot mend what it leaves half done. So it first keeps what it overwrites in an undo
-file, from which e2undo restores the file system before anything else is done with it.
+It is used only if the kernel does not let this process grow a mounted ext, which would be journalled. resize2fs overwrites
+in place, and `e2fsck -p` cannot repair an interrupted run. resize2fs therefore first saves the old blocks in an undo file,
+from which e2undo restores the file system before any further use.
 
-An undo file counts for one attachment and one run of the kernel: after that the volume may have changed on another node, and
-a power cut may have left less of the undo file than of what it undoes.
+An undo file is valid for one attachment and one boot. After that the volume may have changed on another node, and a power
+loss may have left an incomplete undo file.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -18,11 +17,12 @@ from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import commands, devices, filesystems, kernel
 from csi_cinderlib.model.size import Bytes
 from csi_cinderlib.node import durable_files
+from csi_cinderlib.observe import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 _LEAST_ROOM = 1024**2
 _DEVICE_BYTES_PER_BYTE = 32 * 1024
-"""Growth from 1 GiB to 1 TiB, which makes all of its block groups, filled 12 MB: a byte for each 87,000 of the device."""
+"""Measured: growth from 1 GiB to 1 TiB, which creates all block groups, filled 12 MB, a byte per 87,000 of the device."""
 
 
 class Growth:
@@ -33,13 +33,13 @@ class Growth:
         self._boot_id = boot_id
 
     def grow(self, volume_id: str, attachment: str, device: str) -> None:
-        """Let an unmounted ext file system cover its device.
+        """Grow an unmounted ext file system to the size of its device.
 
         Raises:
-            HostError: it failed; the file system is as it was, or `undo` makes it so.
+            HostError: growing failed; the file system is unchanged, or `undo` will restore it.
         """
         path = self._path(volume_id, attachment)
-        with kernel.named(f"preparing {path}"):
+        with kernel.named(f"cannot prepare {path}"):
             durable_files.prepare(path.parent)
             path.touch(0o600)
         try:
@@ -51,7 +51,7 @@ class Growth:
         self.forget(volume_id)
 
     def is_interrupted(self, volume_id: str, attachment: str) -> bool:
-        """Whether there is something to undo. What counts no more is removed. Raises HostError."""
+        """Whether there is a growth to undo. Obsolete undo files are removed. Raises HostError."""
         path = self._path(volume_id, attachment)
         if path.exists():
             return True
@@ -59,25 +59,25 @@ class Growth:
         return False
 
     def undo(self, volume_id: str, attachment: str, device: str) -> None:
-        """Restore the file system of before an interrupted growth; nothing happens when there was none.
+        """Undo an interrupted growth, if there was one.
 
         Raises:
-            HostError: the device is in use, as by a resize2fs that still runs, or cannot be written; it is to be tried again.
+            HostError: the device is in use, for example by a running resize2fs, or cannot be written; the caller retries.
         """
         if not self.is_interrupted(volume_id, attachment):
             return
-        _log.warning("volume %s: undoing the growth of its file system, which was interrupted", volume_id)
-        with kernel.named(f"undoing the growth of {device}"), kernel.opened(device, os.O_RDONLY | os.O_EXCL):
+        _log.warning("interrupted file system growth found", volume=volume_id, device=device)
+        with kernel.named(f"cannot undo the growth of {device}"), kernel.opened(device, os.O_RDONLY | os.O_EXCL):
             pass
         filesystems.undo_growth(device, str(self._path(volume_id, attachment)))
         self.forget(volume_id)
 
     def forget(self, volume_id: str) -> bool:
-        """Remove the volume's undo files for good, before anything else is written to its device. Whether there were any."""
+        """Remove the volume's undo files before other data is written to its device. Returns whether there were any."""
         directory = self.directory / durable_files.name_of(volume_id)
         if not directory.exists():
             return False
-        with kernel.named(f"removing {directory}"):
+        with kernel.named(f"cannot remove {directory}"):
             for path in directory.iterdir():
                 durable_files.remove(path)
             directory.rmdir()
@@ -89,6 +89,6 @@ class Growth:
 
 
 def _keep_room(path: Path, size: Bytes) -> None:
-    """Once resize2fs has begun, its undo file must not lack room. Raises HostError when there is none."""
+    """Allocate the undo file, which must not run out of space during resize2fs. Raises HostError if the disk is full."""
     room = _LEAST_ROOM + size // _DEVICE_BYTES_PER_BYTE
     commands.run(["fallocate", "--keep-size", "--length", str(room), str(path)], timeout=60)

@@ -18,23 +18,23 @@ from csi_cinderlib.node.stage_records import StageRecords
 
 
 def key(volume_id: str) -> str:
-    """The volume's key in the node's locks, apart from the controller's when both share a process."""
+    """The volume's key in the node's locks. It differs from the controller's key, as both may share a process."""
     return f"node:{volume_id}"
 
 
 def path_key(path: str) -> str:
-    """The key of a resolved path in the node's locks: two volumes are never mounted or unmounted at one path at once."""
+    """The key of a resolved path in the node's locks: only one mount or unmount at a path at a time."""
     return f"node-path:{path}"
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one call sees of a volume on this node. It is read once, and again only after something was changed.
+    """A snapshot of a volume's mounts on this node. A call reads it once, and again only after a change.
 
     Attributes:
-        table: every mount.
-        is_here: the recorded path of the device leads to that very device.
-        own: the mounts of the volume's device, and of its read-only view, those below another mount too; none while it is not here.
+        table: all mounts.
+        is_here: the recorded device path still leads to the recorded device.
+        own: mounts of the device and of its read-only view, including covered ones; empty unless `is_here`.
         view: see `read_only_view`.
     """
 
@@ -49,15 +49,15 @@ class Observation:
         return mounts.uppermost(path, self.table)
 
     def visible(self) -> Mapping[str, Mount]:
-        """Those of `own` that are uppermost at their path, by path."""
+        """The mounts in `own` that are uppermost at their path, by path."""
         uppermost = {item.target: item for item in self.table}
         return {item.target: item for item in self.own if uppermost[item.target] == item}
 
     def places(self) -> tuple[Mount | None, Mapping[str, Mount]]:
-        """The mount at the staging path, if it shows the volume's own device, and by path where else the volume is visible.
+        """The mount at the staging path if it is of the volume's device, and the volume's other visible mounts by path.
 
         Raises:
-            HostError: another mount hides the former (see `require_reached`).
+            HostError: another mount hides the staging mount (see `require_reached`).
         """
         seen = self.visible()
         here = self.at(self.record.staging_path)
@@ -67,25 +67,25 @@ class Observation:
         return here, {path: item for path, item in seen.items() if item != here}
 
     def refuse_covered(self) -> None:
-        """A disk may go although it is mounted, and with it what its file system has not written yet.
+        """Refuse to disconnect a disk that is still mounted below another mount: unwritten data would be lost.
 
         Raises:
-            PreconditionFailed: the volume is mounted below something else, which this driver does not unmount.
+            PreconditionFailed: the volume is covered by a mount that this driver does not unmount.
         """
         for item in self.own:
             above = (other for other in self.table[self.table.index(item) + 1 :] if other.target == item.target)
             if other := next((other for other in above if other not in self.own), None):
                 raise PreconditionFailed(
-                    f"volume {self.record.volume_id} is still mounted at {item.target}, below {other.fs_type} from {other.source}: "
+                    f"volume {self.record.volume_id} is still mounted at {item.target}, below {other.fs_type} from {other.source}; "
                     "unmount that first"
                 )
 
 
 def observe(record: StageRecord, *, lost: str | None = None) -> Observation:
-    """Look at the volume once.
+    """Observe the volume.
 
     Args:
-        lost: what `health.lost` or `health.device_problem` said of its device a moment ago: "" says that it is here.
+        lost: a fresh result of `health.lost` or `health.device_problem` for its device; "" means that the device is here.
     """
     table = mounts.table()
     device = record.device
@@ -98,10 +98,10 @@ def observe(record: StageRecord, *, lost: str | None = None) -> Observation:
 
 
 def require_reached(here: Mount, table: Sequence[Mount]) -> None:
-    """See that the path of a mount leads to it: a bind, or a question about the path, would reach somebody else's files.
+    """Check that the path of a mount leads to it. Otherwise a bind mount or a measurement would reach other files.
 
     Raises:
-        HostError: a later mount above it hides it; the message names both.
+        HostError: a later mount hides it; the message names both.
     """
     if cover := mounts.cover_of(here, among=table):
         raise HostError(mounts.hidden(here, cover))
@@ -122,16 +122,16 @@ def read_only_view(record: StageRecord) -> str:
 
 
 def detach_read_only_view(record: StageRecord) -> None:
-    """Take away what `read_only_view` finds. Raises HostError: it is in use."""
+    """Detach the device that `read_only_view` finds. Raises HostError: it is in use."""
     if record.device and record.capability.is_block:
         devices.detach_from(record.device.path, read_only=True)
 
 
 def is_another_device(record: StageRecord, *, answers: bool = True) -> bool:
-    """Whether the path in the record is another device by now, or none: then its mounts are not ours.
+    """Whether the recorded path is now another device, or none. Its mounts then do not belong to the volume.
 
     Args:
-        answers: whether the volume's share does; else it is not asked (see `identities.shows`).
+        answers: whether the volume's share answers. If not, the share is not contacted (see `identities.shows`).
     """
     device = record.device
     if device is None or not devices.is_block_device(device.path):
@@ -145,10 +145,10 @@ def is_another_device(record: StageRecord, *, answers: bool = True) -> bool:
 
 
 def identity(here: Mount, record: StageRecord | None = None) -> str:
-    """What the block device behind a mount is (`devices.identity`); "" when there is none, or it does not tell.
+    """The identity of the block device behind a mount (`devices.identity`); "" if there is none or it has no identity.
 
     Args:
-        record: of a volume that it probably is, and whose share does not answer: then the share is not asked.
+        record: the likely volume, given if its share does not answer. The share is then not contacted.
     """
     with contextlib.suppress(HostError):
         device = mounts.device_path(here)
@@ -160,11 +160,11 @@ def identity(here: Mount, record: StageRecord | None = None) -> str:
 
 
 def is_own(records: StageRecords, record: StageRecord, here: Mount, *, name: str | None = None) -> bool:
-    """Whether a mount shows this volume: its device, under whatever path; or the device under the recorded path, although it
-    says by now that it is another one, unless that is another volume of this node.
+    """Whether a mount belongs to this volume: it has the volume's device, or the device at the recorded path. The latter
+    counts even if its identity has changed, unless it is now another volume of this node.
 
     Args:
-        name: what `identity` said of the mount a moment ago.
+        name: a fresh result of `identity` for the mount.
     """
     device = record.device
     if device is None:
@@ -182,15 +182,15 @@ def is_own(records: StageRecords, record: StageRecord, here: Mount, *, name: str
 def unmount_own(
     records: StageRecords, record: StageRecord, path: str, *, recorded: bool = True, seen: Observation | None = None
 ) -> Mount | None:
-    """Unmount the volume from a path, layer by layer. What else is mounted there stays, and is returned.
+    """Unmount the volume from a path, layer by layer. A foreign mount stays and is returned.
 
     Args:
-        recorded: the record says that the volume is, or was, mounted there. Only then a mount whose device is gone, so that
-            it can no longer be compared, counts as the volume's.
-        seen: what was observed since the last change.
+        recorded: the record names this path. A mount whose device is gone, so that it cannot be compared, then counts as the
+            volume's.
+        seen: an observation made since the last change.
 
     Raises:
-        HostError: in use, or it cannot be unmounted.
+        HostError: the mount is in use or cannot be unmounted.
     """
     own = seen.own if seen else ()
     table = seen.table if seen else mounts.table()
@@ -202,28 +202,30 @@ def unmount_own(
 
 
 def require_free(records: StageRecords, connection: Connection) -> None:
-    """See that no other volume works here at an address of this connection: to connect or to undo it would change what that one needs.
+    """Check that no other working volume uses an address of this connection. Connecting or disconnecting would affect it.
 
-    An address that the array gave away since is free: the device there answers as another one, or not at all.
+    An address is free if the array has reassigned it: the device there has another identity or does not answer.
 
     Raises:
-        HostError: one does; names it.
+        HostError: another volume uses the address; names it.
     """
     wanted = addresses_of(connection)
     for other in records.others(connection.volume_id):
         device = other.device
         if device is None or not device.wwid or wanted.isdisjoint(addresses_of(other.connection)):
-            continue  # one without a name would always seem to be what it was
+            continue  # without an identity it could not be compared
         if not (health.device_problem(device) or health.replaced(device)):
             raise taken(device, other.volume_id)
 
 
 def taken(device: Device, owner: str) -> HostError:
-    return HostError(f"{device.path} ({device.wwid}) is volume {owner}, which is staged here: not touched")
+    return HostError(
+        f"{device.path} ({device.wwid}) belongs to volume {owner}, which is staged here; it was not touched"
+    )
 
 
 def make_writable(record: StageRecord) -> None:
-    """Undo what a read-only stage did to a device that may stay when the volume is disconnected."""
+    """Make a device writable again after a read-only stage; the device may outlive the connection."""
     if record.connection.read_only and record.device and not is_another_device(record):
         with contextlib.suppress(HostError):
             devices.set_read_only(record.device.path, False)

@@ -1,7 +1,7 @@
-"""The keys of this node: made at its first start, kept on this host alone, the newest first.
+"""The keys of this node: created at its first start and stored on this host only, the newest first.
 
-The public half of the newest is registered. The older ones open what was encrypted to them before: a connection is encrypted once, when a
-volume is attached, and read each time the volume is staged, until it is detached.
+The public half of the newest key is registered. Older keys are kept to decrypt earlier connections: a connection is encrypted
+once, when a volume is attached, and decrypted each time the volume is staged, until it is detached.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class OwnKeys:
     """The key file below a state directory.
 
     Args:
-        node: this node's name. A file that names another node came with a copy of that one's disk, as machines that are made from one
-            image have it: those keys are that node's and are not used here.
+        node: this node's name. A file that names another node comes from a copied disk or machine image; its keys are not
+            used here.
     """
 
     def __init__(self, state_dir: Path, node: str) -> None:
@@ -38,30 +38,30 @@ class OwnKeys:
         self.node = node
 
     def ensure(self) -> NodeKey:
-        """The newest key, made now if there is none. Raises HostError, as `read`."""
+        """The newest key, created if there is none. Raises HostError, as `read`."""
         return next(iter(self.read())) if self._has_own() else self.add()
 
     def read(self) -> tuple[NodeKey, ...]:
-        """All keys, the newest first; none if this node has made none yet.
+        """All keys, the newest first; empty if this node has not created any yet.
 
         Raises:
-            HostError: the file cannot be read, others than root may read it, or it is damaged.
+            HostError: the file cannot be read, is accessible to other users, or is damaged.
         """
         return self._parsed()[1] if self._has_own() else ()
 
     def by_id(self) -> Mapping[str, NodeKey]:
-        """The same by their ids."""
+        """All keys by id."""
         return {key.id: key for key in self.read()}
 
     def add(self) -> NodeKey:
-        """Put a new key in front; the others stay. Raises HostError, as `read`."""
+        """Add a new key as the newest. Raises HostError, as `read`."""
         with self._changing():
             key = envelopes.new_node_key()
             self._write((key, *self.read()))
         return key
 
     def forget_old(self) -> int:
-        """Remove all keys but the newest; how many there were. What is encrypted to them cannot be opened any more."""
+        """Remove all keys except the newest and return their number. Data encrypted to them becomes unreadable."""
         with self._changing():
             newest, *old = self.read() or (None,)
             if newest is None or not old:
@@ -70,7 +70,7 @@ class OwnKeys:
         return len(old)
 
     def stamp(self) -> tuple[int, int]:
-        """Differs after each change of the file; (0, 0) when there is none."""
+        """A value that changes with the file; (0, 0) if there is no file."""
         try:
             status = self.path.stat()
         except OSError:
@@ -81,33 +81,33 @@ class OwnKeys:
         return self.path.exists() and self._parsed()[0] == self.node
 
     def _parsed(self) -> tuple[str, tuple[NodeKey, ...]]:
-        with kernel.named(f"reading {self.path}"), kernel.opened(str(self.path), _READING) as fd:
+        with kernel.named(f"cannot read {self.path}"), kernel.opened(str(self.path), _READING) as fd:
             status = os.fstat(fd)
             if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
                 raise HostError(
-                    f"{self.path} may be read by others than the user of this process, and so may be known to them: remove it, and a new "
-                    "key is made"
+                    f"{self.path} must belong to the user of this process and be readable by no other user; its keys may be "
+                    "known to others, so remove the file to have a new key created"
                 )
             text = os.read(fd, status.st_size + 1)
         try:
             return _decoded(text)
         except (ValueError, KeyError, TypeError, RecursionError):
             raise HostError(
-                f"{self.path} is damaged, or of another version: restore it, or remove it, and a new key is made. Volumes that are attached "
-                "to this node must be detached then before they can be staged again"
+                f"{self.path} is damaged or has an unsupported version; restore it, or remove it to have a new key created. "
+                "After a removal, volumes attached to this node must be detached before they can be staged again"
             ) from None
 
     def _write(self, keys: tuple[NodeKey, ...]) -> None:
         listed = [{"private": key.private, "public": key.public} for key in keys]
         content = json.dumps({"v": _VERSION, "node": self.node, "keys": listed}).encode()
-        with kernel.named(f"storing {self.path}"):
+        with kernel.named(f"cannot store {self.path}"):
             durable_files.store(self.path, content)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """One change at a time, also from several processes."""
+        """Serialise changes, also between processes."""
         with (
-            kernel.named(f"locking {self.path.parent}"),
+            kernel.named(f"cannot lock {self.path.parent}"),
             kernel.opened(str(self.path.parent), os.O_RDONLY | os.O_DIRECTORY) as fd,
         ):
             fcntl.flock(fd, fcntl.LOCK_EX)

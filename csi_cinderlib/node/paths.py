@@ -1,4 +1,4 @@
-"""Which place a path means that a call gives: decided here for staging, target and volume paths alike."""
+"""Resolution of the paths in calls: staging, target and volume paths."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from csi_cinderlib.errors import InvalidRequest, NotFound
 from csi_cinderlib.host import kernel, resolving
 
 _NOTE = "vol_data.json"
-"""The kubelet's own note about a CSI volume (pkg/volume/csi in Kubernetes), which it removes after NodeUnpublishVolume."""
+"""The kubelet's own file about a CSI volume (pkg/volume/csi in Kubernetes). It removes the file after NodeUnpublishVolume."""
 
 
 class Paths:
-    """Gives each place one name.
+    """Gives each location one canonical path.
 
     Args:
-        directory: all paths must lie below it, for example the kubelet's directory. It may lie under a symbolic link, which is
-            resolved once; "" allows every path.
+        directory: all paths must be below it, for example the kubelet's directory. Symbolic links in it are resolved once.
+            "" allows every path.
     """
 
     def __init__(self, directory: str = "") -> None:
@@ -26,35 +26,35 @@ class Paths:
         self._real = os.path.realpath(self._given)
 
     def resolve(self, path: str, field: str) -> str:
-        """The path without superfluous slashes, below the real name of the directory.
+        """The canonical path, below the resolved directory.
 
         Raises:
-            InvalidRequest: not absolute, not below the directory, or it leads through a symbolic link or upwards.
-            HostError: nobody can tell just now.
+            InvalidRequest: the path is not absolute, is not below the directory, or contains `..` or a symbolic link.
+            HostError: the path cannot be examined now.
         """
         if not path.startswith("/") or ".." in _parts(path) or not _parts(path):
-            raise InvalidRequest(field, f"{path!r} must be absolute and must not lead upwards")
+            raise InvalidRequest(field, f"must be an absolute path without '..' (got {path!r})")
         plain = "/" + "/".join(_parts(path))
         for base in (self._given, self._real):
             if below := _below(base, plain):
-                with kernel.named(f"looking for links in {plain}"):
+                with kernel.named(f"cannot look for symbolic links in {plain}"):
                     link = resolving.link_below(self._real, below)
                 if link:
                     raise InvalidRequest(
-                        field, f"{link} is a symbolic link; mounts are not made or removed through links"
+                        field, f"must not contain a symbolic link (got {plain!r}, with the link {link})"
                     )
                 return f"{self._real.rstrip('/')}/{below}"
-        raise InvalidRequest(field, f"{path!r} is not below {self._given}, which is the setting kubelet_directory")
+        raise InvalidRequest(field, f"must be below {self._given}, the setting kubelet_directory (got {path!r})")
 
     def known(self, path: str) -> str:
-        """The one name of a path that was noted; one that `resolve` refuses keeps the name that it has."""
+        """The canonical form of a recorded path; a path that `resolve` refuses is returned unchanged."""
         try:
             return self.resolve(path, "path")
         except InvalidRequest:
             return path
 
     def locate(self, path: str, kind: str) -> str:
-        """`resolve` for the path of something that should be there.
+        """`resolve` for a path that should exist.
 
         Raises:
             NotFound: not absolute.
@@ -75,12 +75,12 @@ def _below(base: str, path: str) -> str:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether one of two resolved paths is the other, or lies inside it."""
+    """Whether two resolved paths are equal, or one contains the other."""
     return one == other or bool(_below(one, other) or _below(other, one))
 
 
 def is_noted_by_kubelet(target: str, volume_id: str) -> bool:
-    """Whether the kubelet's note beside a resolved target path names this volume. It outlives the driver's own records."""
+    """Whether the kubelet's file for a resolved target path names this volume. It may outlive the driver's own record."""
     try:
         noted = json.loads(_note(Path(target)).read_bytes())
         return bool(noted["volumeHandle"] == volume_id)
@@ -89,7 +89,7 @@ def is_noted_by_kubelet(target: str, volume_id: str) -> bool:
 
 
 def _note(target: Path) -> Path:
-    """Beside `.../volumes/kubernetes.io~csi/NAME/mount`; of `.../volumeDevices/publish/NAME/POD` in a directory of its own."""
+    """Next to `.../volumes/kubernetes.io~csi/NAME/mount`; for `.../volumeDevices/publish/NAME/POD` in a `data` directory."""
     if target.parent.parent.name == "publish":
         return target.parent.parent.parent / target.parent.name / "data" / _NOTE
     return target.parent / _NOTE

@@ -1,4 +1,4 @@
-"""NodePublishVolume and NodeUnpublishVolume: show a staged volume at a target path, and take it away again."""
+"""NodePublishVolume and NodeUnpublishVolume: bind a staged volume to a target path, and remove it again."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class Publishing:
         self._calls = calls or Calls(records)
 
     def publish(self, request: NodePublishVolume) -> None:
-        """Show the staged volume at the target path, which is made: a directory, or a file for a block volume.
+        """Create the target path (a directory, or a file for a block volume) and bind the staged volume to it.
 
         Raises:
-            InvalidRequest: a path leads through a link, or is not below the kubelet's directory.
-            OperationPending: another call works on this volume, or at this target.
-            PreconditionFailed: not staged (never is an empty directory bound), staged as something else, published at another
-                target although its access mode allows one only, its file system has errors, or the target holds something.
-            AlreadyExists: published at that target differently, or something else is mounted there.
-            HostError: the device, or binding it, failed.
-            NoAnswer: its share does not answer; nothing was begun.
+            InvalidRequest: a path contains a symbolic link or is not below the kubelet's directory.
+            OperationPending: another call uses this volume or target.
+            PreconditionFailed: the volume is not staged, is staged differently, is published at another target although its
+                access mode allows only one, or its file system has errors; or the target is not empty.
+            AlreadyExists: the volume is published at that target differently, or another mount is there.
+            HostError: the device or the bind mount failed.
+            NoAnswer: the volume's share does not answer; nothing was started.
         """
         self._calls.carry_out(request.volume_id, lambda: self._publish(request))
 
@@ -66,9 +66,9 @@ class Publishing:
                 return
             _only_target(record, targets, wanted.capability)
             _healthy(record, staged)
-            # Mounts end with the kernel's run, so this need not outlive it.
+            # Mounts end with a reboot, so this need not survive one.
             record = self._records.save(_without_ended(targets, seen).published(wanted), this_boot=True)
-            # An earlier call meant to publish there: then an empty target, or a dead mount, is its own.
+            # If an earlier call started to publish there, an empty target or a dead mount belongs to it.
             is_known = seen.record.publication(request.target_path) is not None
             self._carry_out(record, wanted, seen, is_known=is_known)
 
@@ -76,7 +76,7 @@ class Publishing:
         target = self._paths.resolve(request.target_path, "target_path")
         staging = self._paths.resolve(request.staging_path, "staging_target_path")
         if overlap(target, staging):
-            raise InvalidRequest("target_path", f"{target} and the staging path {staging} lie inside each other")
+            raise InvalidRequest("target_path", f"must not overlap the staging path {staging} (got {target})")
         return replace(request, target_path=target, staging_path=staging)
 
     def _staged(self, request: NodePublishVolume) -> StageRecord:
@@ -99,7 +99,7 @@ class Publishing:
         with ExitStack() as undo:
             undo.callback(self._records.note, record.unpublished(target))
             if mounted.unmount_own(self._records, record, target, recorded=is_known, seen=seen):
-                raise AlreadyExists("target path", target, "something else is mounted there")
+                raise AlreadyExists("target path", target, "another mount is there")
             if _make_target(target, block=record.capability.is_block) or is_known:
                 undo.callback(_remove_target, target)
             reach("node-publish.target-made")
@@ -113,16 +113,15 @@ class Publishing:
             undo.pop_all()
 
     def unpublish(self, volume_id: str, target_path: str) -> None:
-        """Take the volume away from the target path and remove the path. Works without a record where the kubelet's note names the volume.
+        """Unmount the volume from the target path and remove the path. Without a record, the kubelet's own file must name the volume.
 
-        What another volume of this node shows there is left alone. A target that no publication of the volume is known for is
-        not removed.
+        Mounts of other volumes stay. A target without a known publication of this volume is not removed.
 
         Raises:
-            InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
-            OperationPending: another call works on this volume, or at this target.
-            PreconditionFailed: something is mounted there that is not known to be the volume; it is named, and stays.
-            HostError: in use, or the path holds something that is not ours to remove.
+            InvalidRequest: the path contains a symbolic link or is not below the kubelet's directory.
+            OperationPending: another call uses this volume or target.
+            PreconditionFailed: a mount at the target is not known to belong to the volume; it is named and stays.
+            HostError: the volume is in use, or the target is not empty.
         """
         self._calls.release(volume_id, lambda answers: self._unpublish(volume_id, target_path, answers=answers))
 
@@ -144,7 +143,7 @@ class Publishing:
             if is_target or is_removed:
                 _remove_target(target)
             if record and record.publication(target):
-                self._records.note(record.unpublished(target))  # what a crash brings back, the next publish forgets
+                self._records.note(record.unpublished(target))  # if a crash restores it, the next publish removes it
 
     def _unmount(
         self,
@@ -156,7 +155,7 @@ class Publishing:
         is_target: bool,
         answers: bool,
     ) -> bool:
-        """Unmount each layer that is proven to be the volume's; whether there was one, and nothing is left."""
+        """Unmount each layer that belongs to the volume. Returns whether there was one and no mount is left."""
         count = 0
         while here := mounts.uppermost(target, table):
             name = mounted.identity(here, None if answers else record)
@@ -164,20 +163,20 @@ class Publishing:
                 return False
             if not self._is_proven(record, here, name, is_target=is_target):
                 raise PreconditionFailed(
-                    f"{target} is not unmounted: {here.fs_type} from {here.source} is mounted there, which is not known to be "
-                    f"volume {volume_id}"
+                    f"volume {volume_id}: cannot unmount {target}: {here.fs_type} from {here.source} is mounted there and is "
+                    "not known to belong to the volume"
                 )
             table = mounts.unmount_uppermost(target, seen=here)
             count += 1
         return count > 0
 
     def _is_proven(self, record: StageRecord | None, here: Mount, name: str, *, is_target: bool) -> bool:
-        """Whether a mount at a target shows the volume.
+        """Whether a mount at a target belongs to the volume.
 
         Args:
             name: see `mounted.identity`.
-            is_target: the record, or the kubelet, says that the path is a target of the volume. That decides about a device that
-                is gone; and, where the record is lost, about any whole block device that no other record names.
+            is_target: the record or the kubelet names the path as a target of the volume. This decides for a device that is
+                gone. Without a record it also decides for any whole block device that no other record names.
         """
         if record and mounted.is_own(self._records, record, here, name=name):
             return True
@@ -201,7 +200,7 @@ def _flags(capability: Capability) -> tuple[str, ...]:
 
 
 def _mount_options(wanted: Publication) -> tuple[str, ...]:
-    """What the target's own mount gets on top of the staged one's options."""
+    """The options of the target's own mount, in addition to those of the staging mount."""
     flags = _flags(wanted.capability)
     return (*flags, "ro") if wanted.read_only else flags
 
@@ -209,14 +208,14 @@ def _mount_options(wanted: Publication) -> tuple[str, ...]:
 def _require_mounted(record: StageRecord, staged: Mount | None) -> None:
     if not record.capability.is_block and not staged:
         raise PreconditionFailed(
-            f"volume {record.volume_id} must be staged again: nothing of it is mounted at {record.staging_path}"
+            f"volume {record.volume_id} must be staged again: it is not mounted at {record.staging_path}"
         )
 
 
 def _healthy(record: StageRecord, staged: Mount | None) -> None:
-    """Refuse to hand a file system that failed to one more user.
+    """Refuse to publish a file system with errors.
 
-    One that is staged read-only may have errors: reading it may be the only way to its data.
+    A read-only stage is exempt: reading may be the only way to rescue the data.
     """
     if staged is None or record.device is None or record.capability.is_block:
         return
@@ -226,8 +225,8 @@ def _healthy(record: StageRecord, staged: Mount | None) -> None:
         problem = health.errors_noted(record.device.path)
     if problem:
         raise PreconditionFailed(
-            f"volume {record.volume_id} is not published: {problem}. Delete the pods on this node that use the volume: it is "
-            f"then unstaged, and checked when it is staged again; see {ERRORS_PAGE}"
+            f"cannot publish volume {record.volume_id}: {problem}. Delete the pods on this node that use the volume; it is "
+            f"then unstaged, and checked when it is staged again. See {ERRORS_PAGE}"
         )
 
 
@@ -245,18 +244,18 @@ def _compatible(record: StageRecord, capability: Capability) -> None:
     kind = capability.access_type
     if isinstance(kind, MountAccess) and kind.fs_type and record.fs_type and kind.fs_type != record.fs_type:
         raise PreconditionFailed(
-            f"volume {record.volume_id} carries {record.fs_type} but was requested as {kind.fs_type}"
+            f"volume {record.volume_id} has file system {record.fs_type!r}, but {kind.fs_type!r} was requested"
         )
     known = set(mounts.of_file_system(_flags(record.capability)))
     if unknown := [option for option in mounts.of_file_system(_flags(capability)) if option not in known]:
         raise PreconditionFailed(
-            f"volume {record.volume_id} is staged without {', '.join(unknown)}: these mount options concern the whole file system "
-            "and can only be set by staging it again"
+            f"volume {record.volume_id} is staged without mount options {', '.join(unknown)}; they apply to the whole file "
+            "system, so unstage the volume and stage it again with them"
         )
 
 
 def _same(record: StageRecord, here: Mount, wanted: Publication) -> None:
-    """Whether what is at the target is what is asked for (spec: NodePublishVolume, T1=T2)."""
+    """Raises AlreadyExists if the existing publication differs from the request (spec: NodePublishVolume, T1=T2)."""
     known = record.publication(wanted.target_path)
     read_only = known.read_only if known else here.read_only
     if read_only != wanted.read_only:
@@ -266,16 +265,16 @@ def _same(record: StageRecord, here: Mount, wanted: Publication) -> None:
 
 
 def _only_target(record: StageRecord, targets: Mapping[str, Mount], capability: Capability) -> None:
-    """Whether one more target is allowed (spec: NodePublishVolume, the table of T1 and T2)."""
+    """Raises PreconditionFailed if another target is not allowed (spec: NodePublishVolume, the table of T1 and T2)."""
     mode = capability.access_mode
     if targets and not mode.multi_node and mode is not AccessMode.SINGLE_NODE_MULTI_WRITER:
         raise PreconditionFailed(
-            f"volume {record.volume_id} is published at {', '.join(targets)}, and {mode} allows one target"
+            f"volume {record.volume_id} is already published at {', '.join(targets)}; access mode {mode} allows only one target"
         )
 
 
 def _without_ended(targets: Mapping[str, Mount], seen: mounted.Observation) -> StageRecord:
-    """Forget publications that a reboot ended."""
+    """The record without publications that a reboot ended."""
     record = seen.record
     for item in record.publications:
         if not _at(item.target_path, targets, seen):
@@ -284,14 +283,14 @@ def _without_ended(targets: Mapping[str, Mount], seen: mounted.Observation) -> S
 
 
 def _make_target(path: str, *, block: bool) -> bool:
-    """Make the target; whether it was made. One that is there already must be empty.
+    """Create the target and return whether it was missing. An existing target must be empty.
 
     Raises:
-        PreconditionFailed: the target holds something, or is of another kind: it could not be removed again.
-        HostError: it cannot be made.
+        PreconditionFailed: the target is not empty or has the wrong type, so it could not be removed later.
+        HostError: it cannot be created.
     """
     with (
-        kernel.named(f"making the target path {path}"),
+        kernel.named(f"cannot create the target path {path}"),
         resolving.directory_of(path, make=True) as (directory, name),
     ):
         try:
@@ -304,7 +303,7 @@ def _make_target(path: str, *, block: bool) -> bool:
             if not _is_empty(directory, name, block=block):
                 kind = "an empty file" if block else "an empty directory"
                 raise PreconditionFailed(
-                    f"the target path {path} exists and is not {kind}: move away what is there, and publish again"
+                    f"target path {path} exists and is not {kind}; move it away and publish the volume again"
                 ) from None
             return False
     return True
@@ -318,7 +317,7 @@ def _is_empty(directory: int, name: str, *, block: bool) -> bool:
         return False
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
-        return not os.listdir(fd)  # noqa: PTH208 - of an open directory
+        return not os.listdir(fd)  # noqa: PTH208 - an open directory
     finally:
         os.close(fd)
 
@@ -328,7 +327,7 @@ def _bind_device(record: StageRecord, wanted: Publication, undo: ExitStack) -> N
     assert device
     path = device.path
     if wanted.read_only and not devices.is_read_only(path):
-        # A read-only bind does not keep anybody from writing to a device node.
+        # A read-only bind mount does not prevent writes to a device node.
         path = devices.attach_file(path, read_only=True)
         undo.callback(_detach_unused_view, device.path)
     mounts.bind(path, wanted.target_path)
@@ -341,7 +340,7 @@ def _detach_unused_view(device: str) -> None:
 
 
 def _viewed(record: StageRecord | None, here: Mount | None, *, answers: bool) -> tuple[str, ...]:
-    """Devices whose read-only view may be of no use once the target is unmounted: by the record, or by the bound node."""
+    """Devices whose read-only view may be unused after the target is unmounted: from the record or the bound node."""
     found = {_shown_read_only(here.target) if here and mounts.bound_node(here) else ""}
     if (
         record
@@ -354,7 +353,7 @@ def _viewed(record: StageRecord | None, here: Mount | None, *, answers: bool) ->
 
 
 def _shown_read_only(node: str) -> str:
-    """The block device that a loop device shows whole and read-only; "" for all others."""
+    """The block device behind a read-only loop device; "" for any other device."""
     with contextlib.suppress(HostError, OSError):
         backing = os.fsdecode(kernel.read(f"{sysfs(node)}/loop/backing_file")).strip()
         if devices.is_read_only(node) and devices.is_block_device(backing):
@@ -363,7 +362,7 @@ def _shown_read_only(node: str) -> str:
 
 
 def _remove_target(path: str) -> None:
-    """Remove what `_make_target` made, and nothing else: an empty directory, or an empty file."""
+    """Remove only what `_make_target` creates: an empty directory or an empty file."""
     try:
         with resolving.directory_of(path) as (directory, name):
             state = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -372,8 +371,8 @@ def _remove_target(path: str) -> None:
             elif stat.S_ISREG(state.st_mode) and not state.st_size:
                 os.unlink(name, dir_fd=directory)
             else:
-                raise HostError(f"removing the target path {path}: it is neither an empty directory nor an empty file")
+                raise HostError(f"cannot remove the target path {path}: it is not an empty directory or empty file")
     except FileNotFoundError:
         return
     except OSError as error:
-        raise HostError(f"removing the target path {path}: {error.strerror}") from error
+        raise HostError(f"cannot remove the target path {path}: {error.strerror}") from error

@@ -1,9 +1,8 @@
-"""What a node does with its stage records when it starts: after a crash, a kill or a reboot."""
+"""Clean-up of the stage records at the start of a node: after a crash, a kill or a reboot."""
 
 from __future__ import annotations
 
 import enum
-import logging
 import os
 import time
 from dataclasses import dataclass
@@ -17,19 +16,20 @@ from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.node.staging import Staging
+from csi_cinderlib.observe import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What became of the records, by volume id.
+    """The results, by volume id.
 
     Attributes:
-        kept: staged and in use, or waiting for the retry that goes on where the crash was.
-        cleaned: nobody can ask for it any more: taken down and forgotten.
-        failed: could not be taken down now; a later start, or NodeUnstageVolume, tries again.
-        corrupt: cannot be read; those volumes alone fail until a person looks at the file.
+        kept: in use, or waiting for the retry that continues an interrupted call.
+        cleaned: orphaned; taken down, and the record removed.
+        failed: could not be taken down; a later start or NodeUnstageVolume retries.
+        corrupt: unreadable records; calls for these volumes fail until an operator repairs or removes the file.
     """
 
     kept: tuple[str, ...] = ()
@@ -53,12 +53,12 @@ def reconcile(
     *,
     wait: float = WAIT_SECONDS,
 ) -> Reconciled:
-    """Go through all records once. Never unmounts anything, and never gives up a device that is in use.
+    """Process all records once. Nothing is unmounted, and no device in use is disconnected.
 
-    Calls may be served meanwhile: each record is read again once its volume is locked.
+    Calls may be served at the same time: each record is read again under its volume's lock.
 
     Args:
-        wait: seconds for one volume. What takes longer goes on, and counts as failed.
+        wait: seconds for each volume. Work that takes longer continues and counts as failed.
     """
     calls = calls or Calls(records)
     every = records.all()
@@ -67,7 +67,7 @@ def reconcile(
         volumes[_settle(volume_id, records, staging, locks, calls, wait)].append(volume_id)
     records.forget_old_marks(time.time())
     for problem in every.corrupt:
-        _log.error("%s", problem)
+        _log.error("stage record unreadable", volume=problem.id, reason=str(problem))
     kept, cleaned, failed = (tuple(volumes[item]) for item in (_Outcome.KEPT, _Outcome.CLEANED, _Outcome.FAILED))
     return Reconciled(kept, cleaned, failed, tuple(error.id for error in every.corrupt))
 
@@ -75,7 +75,7 @@ def reconcile(
 def _settle(
     volume_id: str, records: StageRecords, staging: Staging, locks: KeyedLocks, calls: Calls, wait: float
 ) -> _Outcome:
-    """One volume. Whatever happens to it is no business of the others."""
+    """Process one volume. A failure does not affect the others."""
 
     def work() -> _Outcome:
         try:
@@ -88,21 +88,21 @@ def _settle(
                 staging.take_down(record)
         except OperationPending:
             return _Outcome.KEPT
-        _log.info("volume %s: taken down, nobody stages it any more (%s)", volume_id, record.state)
+        _log.info("orphaned volume taken down", volume=volume_id, state=str(record.state))
         return _Outcome.CLEANED
 
     try:
         return calls.carry_out(volume_id, work, wait=wait)
     except DriverError as error:
-        _log.warning("volume %s: cannot be taken down: %s", volume_id, error)
-    except Exception:  # a bug that meets one record must not keep the node from the others
-        _log.exception("volume %s: cannot be taken down", volume_id)
+        _log.warning("orphaned volume not taken down", volume=volume_id, reason=str(error))
+    except Exception as error:  # an unexpected error with one record must not affect the others
+        _log.exception("orphaned volume not taken down", error, volume=volume_id)
     return _Outcome.FAILED
 
 
 def is_orphan(record: StageRecord) -> bool:
-    """Whether nothing uses the volume and nobody will ask for it: its staging path, which the caller makes and removes, is
-    gone; or staging never came as far as the device's content. One that was being formatted is kept: its retry needs it.
+    """Whether the volume is unused and no call for it is expected: its staging path, which the caller owns, is gone, or
+    staging ended before the device's content was read. A volume in formatting is kept for the retry.
     """
     seen = mounted.observe(record)
     if seen.at(record.staging_path) or seen.visible():
@@ -113,8 +113,8 @@ def is_orphan(record: StageRecord) -> bool:
 
 
 def _exists(path: str) -> bool:
-    """Raises HostError: nobody can tell, since the file system there is dead, say."""
-    with kernel.named(f"looking for {path}"):
+    """Raises HostError if the path cannot be examined, for example on a dead file system."""
+    with kernel.named(f"cannot look for {path}"):
         try:
             os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""This node's own key, in its state directory: it seals what stage records keep of a connection's secrets."""
+"""This node's own key, in its state directory. It seals the connection secrets in stage records."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LONGEST = 128
 
 
 class RecordKey:
-    """A `Vault` by a key that never leaves this host. See `record_secrets`.
+    """A `Vault` with a key that never leaves this host. See `record_secrets`.
 
     Args:
-        state_dir: it lies there as `record-key`, for root alone. Without it, what was sealed is lost.
+        state_dir: contains the key as `record-key`, readable by root only. Without the key, sealed secrets are lost.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -32,20 +32,20 @@ class RecordKey:
         self._sealer: Sealer | None = None
 
     def prepare(self) -> None:
-        """Make the key where there is none. On a full disk that is left to the first `seal`: a node must start there.
+        """Create the key if there is none. On a full disk the first `seal` creates it, so that the node can start.
 
         Raises:
-            HostError: the file is not for this user alone, or holds no key; it is named, and nothing is changed.
+            HostError: the file is accessible to other users or does not contain a key; nothing is changed.
         """
         try:
             self._load() or self._make()
         except OSError as error:
             if not is_full(error):
-                raise HostError(f"making {self._path}: {error.strerror}") from None
+                raise HostError(f"cannot create {self._path}: {error.strerror}") from None
 
     def seal(self, secret: bytes) -> str:
         """Raises HostError: as `prepare`, or the key cannot be stored."""
-        with kernel.named(f"making {self._path}"):
+        with kernel.named(f"cannot create {self._path}"):
             return (self._load() or self._make()).seal(secret)
 
     def open(self, text: str) -> bytes:
@@ -60,7 +60,7 @@ class RecordKey:
             try:
                 self._sealer = Sealer([SealingKey(id=_ID, key=text.decode())])
             except (ConfigurationError, ValueError):
-                raise HostError(f"{self._path} holds no key: {_ADVICE}") from None
+                raise HostError(f"{self._path} does not contain a key; {_ADVICE}") from None
         return self._sealer
 
     def _read(self) -> bytes | None:
@@ -71,17 +71,17 @@ class RecordKey:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise HostError(f"reading {self._path}: {error.strerror}") from None
+            raise HostError(f"cannot read {self._path}: {error.strerror}") from None
 
     def _refuse_shared(self, state: os.stat_result) -> None:
-        """Raises HostError: somebody else knows the key, or chose it."""
+        """Raises HostError if another user may know or have chosen the key."""
         if not stat.S_ISREG(state.st_mode):
-            raise HostError(f"{self._path} is not a regular file: {_ADVICE}")
+            raise HostError(f"{self._path} is not a regular file; {_ADVICE}")
         if state.st_uid != os.geteuid():
-            raise HostError(f"{self._path} belongs to user {state.st_uid}, not to {os.geteuid()}: {_ADVICE}")
+            raise HostError(f"{self._path} must belong to user {os.geteuid()}, not {state.st_uid}; {_ADVICE}")
         if state.st_mode & 0o077:
             raise HostError(
-                f"{self._path} has mode {stat.S_IMODE(state.st_mode):04o}, which lets others use it: {_ADVICE}"
+                f"{self._path} has mode {stat.S_IMODE(state.st_mode):04o}, which gives other users access; {_ADVICE}"
             )
 
     def _make(self) -> Sealer:
@@ -93,6 +93,6 @@ class RecordKey:
 
 
 _ADVICE = (
-    "it must be a file of 32 bytes in url-safe base64 that its owner alone may read. Put back the right one, or remove it: then a new one is "
-    "made, and records that were sealed with the old one cannot be read any more"
+    "expected a file with 32 bytes in URL-safe base64 that only its owner can read. Restore the file, or remove it to have a "
+    "new key created; records sealed with the old key then become unreadable"
 )

@@ -1,4 +1,4 @@
-"""What a stage record keeps of the secrets in a connection: nothing that is not needed any more, and the rest sealed."""
+"""The secrets of a connection in a stage record: only those still needed are kept, sealed."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from csi_cinderlib.observe import redact
 
 
 class Vault(Protocol):
-    """Seals what this node alone opens again."""
+    """Seals secrets that only this node can open."""
 
     def seal(self, secret: bytes) -> str:
-        """Text that may be stored. Raises HostError when there is no key."""
+        """The sealed text, which may be stored. Raises HostError if there is no key."""
 
     def open(self, text: str) -> bytes:
-        """What was sealed. Raises InvalidRequest, without showing it, when it cannot be opened."""
+        """The sealed secret. Raises InvalidRequest, which does not show the text, if it cannot be opened."""
 
 
 Values = Mapping[str, Any]
 
 
 def divide(values: Values) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values that may be read by everybody, and the others: those whose names, or forms, say that they hold a secret, to any depth."""
+    """The public values, and the secret ones, recognised by name or form at any depth."""
     secret = {key: value for key, value in values.items() if redact.holds_secret(key, value)}
     return {key: value for key, value in values.items() if key not in secret}, secret
 
 
 def needed(secret: Values, protocol: str, *, connects_again: bool) -> dict[str, Any]:
-    """Those of a connection's secrets that are worth keeping.
+    """The secrets of a connection that must be kept.
 
-    A value under another name (options of a mount, say) may be needed whatever else it holds.
+    A secret inside a value of another name, such as mount options, is kept because the value itself may be needed.
 
     Args:
-        connects_again: the record may be all there is to attach the volume with.
+        connects_again: the volume may have to be connected again from the record alone.
     """
     if connects_again or credentials.are_asked_again(protocol):
         return dict(secret)

@@ -1,4 +1,4 @@
-"""How this node makes itself known: its id, and its connector properties where a store takes them."""
+"""The registration of this node: its id, and its connector properties if there is a store for them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _ATTEMPTS = 5
 
 
 def node_id(connector: Mapping[str, object], settings: Settings) -> str:
-    """The id that NodeGetInfo answers.
+    """The node id that NodeGetInfo returns.
 
-    In Kubernetes it is the node's name, and the connector properties are registered under it; elsewhere it carries them.
+    In Kubernetes it is the node's name, under which the connector properties are registered. Elsewhere it contains the
+    properties.
 
     Raises:
         Unsupported: the properties do not fit into CSI's 256 bytes.
@@ -28,10 +29,10 @@ def node_id(connector: Mapping[str, object], settings: Settings) -> str:
 
 
 def register(store: Store, node: Node) -> Node:
-    """Write this node's own record, new or changed; an equal one is left alone. The signers in it are the controller's to write.
+    """Store this node's record if it is new or changed. The controller owns its signers, which are kept.
 
     Raises:
-        StaleRecord: somebody else writes it all the time: two nodes of one name.
+        StaleRecord: another process keeps changing the record: two nodes have the same name.
     """
     for _ in range(_ATTEMPTS):
         try:

@@ -1,8 +1,8 @@
-"""What this node remembers of each volume that it has, or may have, attached: one JSON file per volume, on a host path.
+"""This node's record of each volume that is, or may be, attached: one JSON file per volume, on a host path.
 
-A record is written before the host is touched and removed after everything is undone, so that after a crash it says what
-may be there (promise 4). It holds the connection, because detaching needs it when the controller cannot be asked any more. Secrets are
-left out once they are of no use, and sealed as long as they are: see `record_secrets`.
+A record is written before the host is changed and removed after everything is undone, so that it names all possible
+remains after a crash (promise 4). It holds the connection, which a detach needs when the controller is not available. Secrets
+are sealed while they are needed and then left out: see `record_secrets`.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ VERSION = 1
 
 
 class State(enum.StrEnum):
-    """How far staging came. Whatever it says, the device may be attached."""
+    """Progress of staging. The device may be attached in any state."""
 
     INTENT = "intent"
     CONNECTED = "connected"
     FORMATTING = "formatting"
-    """mkfs was about to run. Nobody was given the volume since, so it may run again."""
+    """mkfs was about to run. The volume has not been in use since, so mkfs may run again."""
     FORMATTED = "formatted"
     STAGED = "staged"
 
     @property
     def beyond_formatting(self) -> bool:
-        """From here on no file system is ever made on the device."""
+        """Whether the device must not be formatted any more."""
         return self in (State.FORMATTED, State.STAGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """The volume is, or is about to be, published at a target path."""
+    """A target path at which the volume is, or is about to be, published."""
 
     target_path: str
     capability: Capability
@@ -52,9 +52,9 @@ class StageRecord:
     """One volume on this node.
 
     Attributes:
-        device: as it was when it was connected last; its `wwid` is compared before every mount and mkfs (promise 2).
-        fs_type: the file system that is on it, or that mkfs was making.
-        boot_id: the kernel's run in which the record was written last.
+        device: as last connected; its `wwid` is compared before every mount and mkfs (promise 2).
+        fs_type: the file system on the device, or the target of an interrupted mkfs.
+        boot_id: the boot in which the record was last written.
     """
 
     volume_id: str
@@ -68,9 +68,9 @@ class StageRecord:
     boot_id: str = ""
 
     def is_of(self, connection: Connection) -> bool:
-        """Whether the record is about that very attachment. Between two of them another node may have written to the volume.
+        """Whether the record is for the same attachment. Between two attachments another node may have written to the volume.
 
-        An attachment of before they had names is known by its connection alone, without the secrets, which a record need not have.
+        Attachments of earlier versions have no name. Their connections are compared, without the secrets.
         """
         known = self.connection
         if known.attachment or connection.attachment:
@@ -89,11 +89,11 @@ class StageRecord:
 
 
 def encode(record: StageRecord, vault: Vault) -> bytes:
-    """The file's content. Raises what the vault raises."""
+    """The content of the file. Raises the errors of the vault."""
     device = record.device
     connection = json.loads(record.connection.to_json())
     connection["data"], secret = record_secrets.divide(connection["data"])
-    # An unstage attaches the volume once more when a reboot came between mkfs and its end.
+    # After a reboot during mkfs, unstage connects the volume again.
     secret = record_secrets.needed(secret, record.connection.protocol, connects_again=record.state is State.FORMATTING)
     info, secret_info = record_secrets.divide(device.info if device else {})
     sealed = {"data": secret, "info": secret_info}
@@ -125,10 +125,10 @@ def encode(record: StageRecord, vault: Vault) -> bytes:
 
 
 def decode(text: bytes, vault: Vault) -> StageRecord:
-    """Raises ValueError, KeyError, TypeError, AttributeError, RecursionError or InvalidRequest for what `encode` does not write."""
+    """Raises ValueError, KeyError, TypeError, AttributeError, RecursionError or InvalidRequest for invalid content."""
     raw = json.loads(text)
     if raw["v"] != VERSION:
-        raise ValueError(f"it is of version {raw['v']}, this program knows version {VERSION}")
+        raise ValueError(f"unsupported version {raw['v']!r}; supported: {VERSION}")
     device = raw["device"]
     connection = Connection.from_json(json.dumps(raw["connection"]).encode())
     if sealed := raw.get("sealed"):
@@ -156,7 +156,7 @@ def decode(text: bytes, vault: Vault) -> StageRecord:
 
 
 def exposes_secrets(text: bytes) -> bool:
-    """Whether a file's content has a secret in plain, as earlier versions wrote it. Raises as `decode`."""
+    """Whether the content has a plain-text secret, as written by earlier versions. Raises as `decode`."""
     raw = json.loads(text)
     device = raw["device"]
     parts = (raw["connection"]["data"], device["info"] if device else {})
@@ -184,5 +184,5 @@ def _parsed_capability(raw: Mapping[str, Any]) -> Capability:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
+        raise TypeError(f"{value!r} must be text")
     return value

@@ -1,9 +1,8 @@
-"""NodeStageVolume and NodeUnstageVolume: connect, format if that is safe, mount; and back."""
+"""NodeStageVolume and NodeUnstageVolume: connect, format if that is safe, mount; and the reverse."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -23,12 +22,13 @@ from csi_cinderlib.node.contexts import Opener
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
+from csi_cinderlib.observe import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 class Staging:
-    """Makes volumes ready on this node, once each, for any number of publications."""
+    """Stages volumes on this node: each volume once, for any number of publications."""
 
     def __init__(
         self,
@@ -47,17 +47,17 @@ class Staging:
         self._calls = calls or Calls(records)
 
     def stage(self, request: StageVolume) -> None:
-        """Connect the volume and mount it at the staging path; a block volume is connected only.
+        """Connect the volume and mount it at the staging path. A block volume is only connected.
 
         Raises:
-            InvalidRequest: no connection in publish_context, or not a readable one; the path leads through a link, or is not
-                below the kubelet's directory.
-            OperationPending: another call works on this volume, or at this path.
-            AlreadyExists: staged with another path or capability, or the path is taken.
-            PreconditionFailed: what is on the device forbids it (UnsafeToFormat, another file system, another device), the
-                volume is still published here since an earlier attachment, or the context itself is of an earlier one.
+            InvalidRequest: publish_context has no readable connection, or the path contains a symbolic link or is not below
+                the kubelet's directory.
+            OperationPending: another call uses this volume or path.
+            AlreadyExists: the volume is staged with another path or capability, or the path is in use.
+            PreconditionFailed: the device has unexpected content (UnsafeToFormat, another file system) or another identity, the
+                volume is still published here under an earlier attachment, or the context belongs to an earlier attachment.
             HostError: the device, a tool or a mount failed.
-            NoAnswer: its share does not answer; nothing was begun.
+            NoAnswer: the volume's share does not answer; nothing was started.
         """
         connection = self._open(request)
         file = self._initiator.file_of(connection)
@@ -81,7 +81,7 @@ class Staging:
             self._carry_out(_intent(request, connection, previous), fresh=previous is None)
 
     def _refuse_occupied(self, request: StageVolume) -> None:
-        """A block volume is not mounted where it is staged, so the mount table does not show that its path is taken."""
+        """Check the records: the mount table does not show the staging path of a block volume, which is not mounted."""
         if owner := self._records.staged_at(request.staging_path, other_than=request.volume_id):
             other = self._records.find(owner)
             if other and other.capability.is_block and not mounted.is_another_device(other):
@@ -90,14 +90,14 @@ class Staging:
     def _open(self, request: StageVolume) -> Connection:
         text = request.publish_context.get("connection")
         if not text:
-            raise InvalidRequest("publish_context", "has no connection: is the volume published to this node?")
+            raise InvalidRequest("publish_context", "must contain a connection; publish the volume to this node first")
         connection = Connection.from_bytes(self._contexts.open(text))
         if connection.volume_id != request.volume_id:
-            raise InvalidRequest("publish_context", f"belongs to volume {connection.volume_id!r}")
+            raise InvalidRequest("publish_context", f"must be for this volume (got one for {connection.volume_id!r})")
         return connection
 
     def _is_settled(self, record: StageRecord, request: StageVolume, seen: mounted.Observation) -> bool:
-        """Whether the volume is staged and works, just as it is asked for."""
+        """Whether the volume is staged as requested and works."""
         here, _ = seen.places()
         block = record.capability.is_block
         if not record.device or not (record.state is State.STAGED if block else here):
@@ -108,7 +108,7 @@ class Staging:
             or (health.mount_problem(here, read_only=file_system.is_read_only(record)) if here else "")
         )
         if problem:
-            _log.warning("volume %s is staged but does not work, staging it again: %s", record.volume_id, problem)
+            _log.warning("staged volume not working", volume=record.volume_id, reason=problem)
             return False
         if (record.staging_path, record.capability) != (request.staging_path, request.capability):
             raise AlreadyExists("stage of volume", record.volume_id, _difference(record, request))
@@ -118,29 +118,32 @@ class Staging:
         return True
 
     def _leave(self, record: StageRecord) -> None:
-        """Give up an earlier attachment whose unstage never came. Another node may have had the volume since: what is seen
-        here is out of date, and what was not written must not be written now.
+        """Drop an earlier attachment that was never unstaged. Another node may have used the volume since: the data cached
+        here is stale and must not be written.
         """
         seen = mounted.observe(record)
         _, targets = seen.places()
         if targets:
             raise PreconditionFailed(
-                f"volume {record.volume_id} is still published at {', '.join(sorted(targets))} under an earlier attachment: "
+                f"volume {record.volume_id} is still published at {', '.join(sorted(targets))} under an earlier attachment; "
                 "unpublish it there first"
             )
-        _log.warning("volume %s was attached anew since it was staged: taking that stage down", record.volume_id)
+        _log.warning("stage of earlier attachment found", volume=record.volume_id)
         if record.device and seen.is_here:
             self._initiator.give_up(record.device)
-            scsi.take_offline(record.device.path)  # the other kinds of device cannot be told to fail
+            scsi.take_offline(record.device.path)  # other kinds of device cannot be forced to fail
         mounted.unmount_own(self._records, record, record.staging_path, seen=seen)
         self._disconnect(record, force=True)
 
     def _clear_away(self, record: StageRecord, seen: mounted.Observation) -> None:
-        """Take down what an earlier, unfinished or broken stage left; what still works and is published stays."""
+        """Remove an earlier, unfinished or broken stage. A volume that works and is published stays."""
         here, targets = seen.places()
         device = record.device
         if targets and device and not health.device_problem(device) and here:
-            raise HostError(f"volume {record.volume_id} does not work and is published at {', '.join(targets)}")
+            raise HostError(
+                f"volume {record.volume_id} does not work and is still published at {', '.join(targets)}; delete the pods on "
+                "this node that use it"
+            )
         dead = health.lost(device) if device else ""
         if not dead:
             seen.refuse_covered()
@@ -153,16 +156,16 @@ class Staging:
             self._disconnect(record, force=bool(dead))
 
     def _disconnect(self, record: StageRecord, *, force: bool) -> None:
-        """Disconnect the volume, unless its address is that of another volume which is staged here by now.
+        """Disconnect the volume, unless its address now belongs to another volume that is staged here.
 
         Args:
-            force: its device does not work. One that does was compared a moment ago.
+            force: the device does not work. The caller has already checked the identity of a working device.
         """
         device = record.device
         with contextlib.suppress(HostError):
             name = (devices.identity(device.path) if force else device.wwid) if device else ""
             if owner := self._records.owner_of(name, other_than=record.volume_id):
-                _log.warning("volume %s: its device is volume %s now and stays connected", record.volume_id, owner)
+                _log.warning("device kept connected", volume=record.volume_id, reason=f"in use by volume {owner}")
                 return
         mounted.make_writable(record)
         self._initiator.disconnect(record.connection, device, force=force)
@@ -175,7 +178,7 @@ class Staging:
             device = self._initiator.connect(record.connection)
             reach("stage.connected")
             if owner := self._records.owner_of(device.wwid, other_than=record.volume_id):
-                undo.pop_all()  # disconnecting it would take it from that volume
+                undo.pop_all()  # a disconnect would take the device from its owner
                 self._records.remove(record.volume_id)
                 raise mounted.taken(device, owner)
             record = self._accept(record, device)
@@ -189,14 +192,14 @@ class Staging:
 
     def _mount(self, record: StageRecord, device: Device, undo: ExitStack) -> StageRecord:
         self._grow_device(record, device)
-        with kernel.named(f"making the staging path {record.staging_path}"):
+        with kernel.named(f"cannot create the staging path {record.staging_path}"):
             resolving.make_directory(record.staging_path)
         table = mounts.table()
         mounted.require_none_below(record.staging_path, table)
         if here := mounts.uppermost(record.staging_path, table):
             mounted.require_reached(here, table)
             if here not in mounts.by_device(device.path, among=table):
-                raise AlreadyExists("staging path", record.staging_path, "something else is mounted there")
+                raise AlreadyExists("staging path", record.staging_path, "another mount is there")
             return replace(record, fs_type=here.fs_type)  # mounted before the record was lost
         record, found = file_system.ensure(self._records, record, device)
         undo.callback(mounted.unmount_own, self._records, record, record.staging_path)
@@ -209,34 +212,32 @@ class Staging:
         return record
 
     def _mount_read_only(self, record: StageRecord, device: Device, found: Signature) -> StageRecord:
-        """Mount a volume that is attached read-only. The kernel itself refuses writes meanwhile, so that it cannot replay a journal
-        under another node that has the volume mounted.
+        """Mount a volume that is attached read-only. The device is set read-only first, so that the kernel cannot replay a
+        journal while another node has the volume mounted.
         """
         devices.set_read_only(device.path, True)
         try:
             file_system.mount(record, device, found)
         except mounts.NeedsWriting as error:
             if not record.connection.alone:
-                raise file_system.unclean(record, "other nodes have the volume, so this one must not write") from error
+                raise file_system.unclean(record, "the volume is attached to other nodes") from error
             record = self._replay(record, device, found)
             assert record.device
             file_system.mount(record, record.device)
         return record
 
     def _replay(self, record: StageRecord, device: Device, found: Signature) -> StageRecord:
-        """Let the kernel replay the journal, with the device writable for that long."""
+        """Let the kernel replay the journal, with the device temporarily writable."""
         if device.file:  # attached read-only
             record = self._reattach(record, read_only=False)
         else:
             devices.set_read_only(device.path, False)
         assert record.device
-        _log.info(
-            "volume %s: replaying the journal on %s before it is mounted read-only", record.volume_id, device.path
-        )
+        _log.info("journal replay started", volume=record.volume_id, device=device.path)
         try:
             file_system.mount(record, record.device, found)
         except mounts.NeedsWriting as error:
-            raise file_system.unclean(record, f"{device.path} takes no writes") from error
+            raise file_system.unclean(record, f"{device.path} is read-only") from error
         mounted.unmount_own(self._records, record, record.staging_path)
         devices.flush(record.device.path)
         if device.file:
@@ -251,31 +252,32 @@ class Staging:
         return self._records.save(self._accept(record, found), this_boot=True)
 
     def _accept(self, record: StageRecord, device: Device) -> StageRecord:
-        """Note the device, unless it is not the one that this volume had (promise 2).
+        """Note the device, unless it differs from the volume's earlier one (promise 2).
 
-        It is stored with the next state, before it is mounted; until then the stored connection is enough to let it go.
+        It is stored with the next state, before the mount. Until then the stored connection is enough to disconnect it.
         """
         known = record.device
         if known and known.wwid and device.wwid != known.wwid:
-            if device.file:  # a device of its own, which no record names
+            if device.file:  # a separate loop device that no record names
                 with contextlib.suppress(HostError):
                     devices.detach_file(device.path, expected=device.wwid)
             raise PreconditionFailed(
-                f"{device.path} is {device.wwid or 'unknown'}, and volume {record.volume_id} was {known.wwid} before: not touched"
+                f"volume {record.volume_id}: {device.path} identifies as {device.wwid or 'unknown'}, expected {known.wwid}; "
+                "the device was not touched"
             )
         state = State.CONNECTED if record.state is State.INTENT else record.state
         return self._records.note(replace(record, device=device, state=state))
 
     def _grow_device(self, record: StageRecord, device: Device) -> None:
-        """A device that was found again may show the size of before the volume's growth (promise 13)."""
+        """Rescan a device that still shows the size before an expansion (promise 13)."""
         if devices.size(device.path) < record.connection.size:
             self._initiator.extend(record.connection, device)
 
     def _give_back(self, record: StageRecord, *, fresh: bool) -> None:
-        """Undo a failed stage. What cannot be undone now stays in the record, for the retry or NodeUnstageVolume."""
+        """Undo a failed stage. The record keeps what cannot be undone now, for the retry or NodeUnstageVolume."""
         with contextlib.suppress(DriverError):
             current = self._records.find(record.volume_id) or record
-            with contextlib.suppress(HostError):  # some of it was only noted
+            with contextlib.suppress(HostError):  # parts may only have been noted in memory
                 self._records.save(current, frees=True)
             if mounted.observe(current).own:
                 return
@@ -288,15 +290,15 @@ class Staging:
                 self._records.remove(record.volume_id)
 
     def unstage(self, volume_id: str, staging_path: str) -> None:
-        """Unmount, flush, disconnect and forget the volume; what is undone already is skipped.
+        """Unmount, flush and disconnect the volume, then remove its record. Steps already done are skipped.
 
         Raises:
-            InvalidRequest: the path leads through a link, or is not below the kubelet's directory.
-            OperationPending: another call works on this volume, or at this path.
-            PreconditionFailed: still published, mounted below something else, or mounted by somebody who left no record (promise 4).
-            CorruptRecord: its record cannot be read.
-            HostError: a flush failed (the data is not safe), or something holds the device.
-            NoAnswer: its share does not answer; nothing was begun.
+            InvalidRequest: the path contains a symbolic link or is not below the kubelet's directory.
+            OperationPending: another call uses this volume or path.
+            PreconditionFailed: the volume is still published, is covered by another mount, or has no record here (promise 4).
+            CorruptRecord: the record cannot be read.
+            HostError: a flush failed (the data is not safe), or the device is in use.
+            NoAnswer: the volume's share does not answer; nothing was started.
         """
         self._calls.take_down(volume_id, lambda: self._unstage(volume_id, staging_path), self._initiator.give_up)
 
@@ -307,16 +309,16 @@ class Staging:
             if record is None or not _same_place(record, staging_path):
                 if here := mounts.find(staging_path):
                     raise PreconditionFailed(
-                        f"{here.fs_type} from {here.source} is mounted at {staging_path}, and this node has no record of volume "
-                        f"{volume_id} there: not unmounted"
+                        f"volume {volume_id}: {here.fs_type} from {here.source} is mounted at {staging_path}, but this node has "
+                        "no stage record of the volume there; not unmounted"
                     )
                 return
             self.take_down(self._found_again(record))
 
     def _found_again(self, record: StageRecord) -> StageRecord:
-        """Connect a device that a reboot took away while mkfs ran: what mkfs left has to go before the volume does.
+        """Connect the device again after a reboot during mkfs, so that the remains of mkfs can be removed.
 
-        Where the back end gives it no more, or gives another one, the remains stay.
+        The remains stay if the device cannot be connected or has another identity.
         """
         known = record.device
         if record.state is not State.FORMATTING or not known or not mounted.is_another_device(record):
@@ -327,14 +329,14 @@ class Staging:
                 return self._records.save(replace(record, device=found), frees=True)
             if not self._records.owner_of(found.wwid, other_than=record.volume_id):
                 self._initiator.disconnect(record.connection, found)
-            problem = f"{found.path} is {found.wwid or 'unknown'} and not {known.wwid}"
+            problem = f"{found.path} identifies as {found.wwid or 'unknown'}, expected {known.wwid}"
         except DriverError as error:
             problem = str(error)
-        _log.warning("volume %s: what an interrupted mkfs left stays on it: %s", record.volume_id, problem)
+        _log.warning("remains of interrupted mkfs kept", volume=record.volume_id, reason=problem)
         return record
 
     def take_down(self, record: StageRecord) -> None:
-        """`unstage` for one who holds the volume's lock, without its look at records."""
+        """`unstage` for a caller that holds the volume's lock and has read its record."""
         device = record.device
         dead = health.lost(device) if device else ""
         seen = mounted.observe(record, lost=dead)
@@ -350,10 +352,10 @@ class Staging:
             file_system.thaw(record)
             file_system.write_out(record, here)
         if other := mounted.unmount_own(self._records, record, record.staging_path, seen=seen):
-            _log.warning("%s is not volume %s and stays mounted: %s", other.target, record.volume_id, other.source)
+            _log.warning("foreign mount kept", volume=record.volume_id, path=other.target, source=other.source)
         reach("unstage.unmounted")
         if dead:
-            _log.warning("volume %s: nothing can be flushed any more: %s", record.volume_id, dead)
+            _log.warning("device not flushed", volume=record.volume_id, reason=dead)
         elif device:
             file_system.undo_growth(self._records, record)
             file_system.clear_remains(self._records, record)
@@ -368,7 +370,7 @@ class Staging:
 
 
 def _intent(request: StageVolume, connection: Connection, previous: StageRecord | None) -> StageRecord:
-    """What is about to be done, and what an earlier attempt for the same attachment knows."""
+    """The record of this attempt, with the progress of an earlier attempt for the same attachment."""
     record = StageRecord(
         volume_id=request.volume_id,
         staging_path=request.staging_path,
@@ -379,7 +381,7 @@ def _intent(request: StageVolume, connection: Connection, previous: StageRecord 
         return record
     record = replace(record, publications=previous.publications, device=previous.device)
     if previous.state is State.FORMATTING and not connection.attachment:
-        return record  # nobody can tell whether it is the attachment for which mkfs was interrupted
+        return record  # without a name, this may not be the attachment whose mkfs was interrupted
     return replace(record, state=previous.state, fs_type=previous.fs_type)
 
 
@@ -390,7 +392,7 @@ def _difference(record: StageRecord, request: StageVolume) -> str:
 
 
 def _same_place(record: StageRecord, staging_path: str) -> bool:
-    """Whether the record is about that path, or about one that is of no use any more."""
+    """Whether the record is for that path, or for a path that is no longer in use."""
     if record.staging_path == staging_path:
         return True
     seen = mounted.observe(record)

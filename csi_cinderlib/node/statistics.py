@@ -1,4 +1,4 @@
-"""NodeGetVolumeStats: how full a volume is, and whether it works."""
+"""NodeGetVolumeStats: usage and condition of a volume."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FINE = Condition(abnormal=False, message="the device answers")
 
 
 class Statistics:
-    """Measures published volumes. Takes no lock: a volume that is being worked on can be measured."""
+    """Measures published volumes. Takes no lock, so other calls may use the volume at the same time."""
 
     def __init__(self, records: StageRecords, *, paths: Paths | None = None, calls: Calls | None = None) -> None:
         self._records = records
@@ -28,15 +28,15 @@ class Statistics:
         self._guard = threading.Lock()
 
     def stats(self, volume_id: str, volume_path: str, staging_path: str = "") -> NodeStats:
-        """Bytes and inodes of a mounted volume, the size of a block volume, and the condition of either.
+        """Bytes and inodes of a mounted volume, or the size of a block volume; and the volume's condition.
 
-        A volume that does not work, or does not answer, is an answer with an abnormal condition, not an error.
+        A volume that does not work or does not answer has an abnormal condition; that is not an error.
 
         Raises:
-            NotFound: no such volume here, or not at that path.
-            InvalidRequest: a path leads through a link, or is not below the kubelet's directory.
-            NoAnswer: the volume hangs, and whether it is at that path cannot be told.
-            OperationPending: many calls wait for what it lies on, and it was not measured before.
+            NotFound: the volume is not on this node, or not at that path.
+            InvalidRequest: a path contains a symbolic link or is not below the kubelet's directory.
+            NoAnswer: the volume hangs, and the records do not name the path.
+            OperationPending: many calls wait for the volume's source, and there is no earlier measurement.
         """
         record = self._records.find(volume_id)
         if record is None or record.device is None:
@@ -92,7 +92,7 @@ class Statistics:
 
 
 def is_shown_at(path: str, seen: mounted.Observation) -> bool:
-    """Whether the volume is staged or published at a resolved path. Raises HostError when another mount hides it there."""
+    """Whether the volume is staged or published at a resolved path. Raises HostError if another mount hides it."""
     record = seen.record
     if record.capability.is_block and path == record.staging_path:
         return True
@@ -100,7 +100,7 @@ def is_shown_at(path: str, seen: mounted.Observation) -> bool:
     if here is None:
         return False
     if not seen.is_here:
-        # The device is gone, so the mount table cannot be matched with it: what the record says must do.
+        # The device is gone, so the mount table cannot be matched with it; use the record.
         return path == record.staging_path or record.publication(path) is not None
     if seen.visible().get(here.target) != here:
         return False
@@ -113,7 +113,7 @@ def _is_recorded(path: str, record: StageRecord) -> bool:
 
 
 def _size(record: StageRecord) -> tuple[Usage, ...]:
-    """What is known without a question. The kubelet takes no notice of a condition that comes without any usage."""
+    """The recorded size. The kubelet ignores a condition without usage."""
     return (Usage(unit="bytes", total=record.connection.size),)
 
 

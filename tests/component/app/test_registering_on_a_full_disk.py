@@ -38,5 +38,5 @@ def test_the_room_that_an_earlier_version_kept_back_is_used(disk: Path) -> None:
 
 def test_without_any_room_the_disk_is_named(disk: Path) -> None:
     fill(disk)
-    with pytest.raises(HostError, match=r"storing .*node-keys.json: No space left"):
+    with pytest.raises(HostError, match=r"cannot store .*node-keys.json: No space left"):
         registering.own_key(disk, "n1")

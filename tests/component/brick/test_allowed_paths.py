@@ -144,7 +144,7 @@ def test_a_file_that_takes_the_place_of_another_one_meanwhile_is_not_used(
             return place
 
     initiator = Initiator(tmp_path, allowed=Raced(lambda: [str(pool)]))
-    with pytest.raises(HostError, match=r"was replaced meanwhile|attaching .*/pool/volume: "):
+    with pytest.raises(HostError, match=r"was replaced by another file|cannot attach .*/pool/volume: "):
         initiator.connect(replace(local(pool / "volume"), read_only=read_only))
     assert [path for path in loopctl.attached().values() if str(tmp_path) in path] == [str(tmp_path / "secret")]
     assert loopctl.backing_path(int(secret_device.removeprefix("/dev/loop"))) == str(tmp_path / "secret")

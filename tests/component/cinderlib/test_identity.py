@@ -74,7 +74,7 @@ def test_the_list_of_volumes_is_read_once_and_kept_up(backend: Backend) -> None:
     assert [one.id for one in backend.volumes] == [second.id]
 
 
-def test_whoever_walks_through_a_list_may_delete_on_his_way(backend: Backend) -> None:
+def test_objects_may_be_deleted_while_their_list_is_iterated(backend: Backend) -> None:
     """oVirt does so with connections."""
     for _ in range(3):
         volume = backend.create_volume(1)

@@ -122,7 +122,7 @@ def test_what_is_no_store_is_refused(storage: Any) -> None:
 
 
 def test_a_database_without_an_address_is_refused() -> None:
-    with pytest.raises(errors.ConfigurationError, match=r"persistence_config\.connection: is missing"):
+    with pytest.raises(errors.ConfigurationError, match=r"persistence_config\.connection: must be set"):
         opened({"storage": "db"})
     with pytest.raises(errors.ConfigurationError, match=r"persistence_config\.url: is missing"):
         opened({"storage": "sql"})

@@ -133,5 +133,5 @@ def test_root_has_it_below_var_lib_others_below_their_home(monkeypatch: pytest.M
 def test_a_directory_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv(state.VARIABLE, str(tmp_path / "file" / "below"))
-    with pytest.raises(ConfigurationError, match=r"state_dir.*file/below: Not a directory; name another"):
+    with pytest.raises(ConfigurationError, match=r"state_dir.*file/below: Not a directory; set another"):
         Library()

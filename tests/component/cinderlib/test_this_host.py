@@ -77,7 +77,7 @@ def test_cleanup_takes_off_what_this_object_attached_by_whatever_host_name(files
     assert devices.find_attached(first_file(files, volume.id)) is None
 
 
-def test_cleanup_goes_on_when_another_process_was_faster(on_disk: Library) -> None:
+def test_cleanup_ignores_a_connection_that_another_process_deleted(on_disk: Library) -> None:
     backend = on_disk.backend("fake", volume_driver=NOTHING)
     volume = backend.create_volume(1)
     for _ in range(2):

@@ -124,7 +124,7 @@ def test_written_zeros_are_blank(loop: Loop) -> None:
 def test_a_part_that_cannot_be_read_is_an_error_and_not_blank(loop: Loop, tmp_path: Path) -> None:
     device = loop(SIZE_MIB)
     os.truncate(tmp_path / "disk.img", 512 * MIB)
-    with pytest.raises(HostError, match=f"reading {device}: "):
+    with pytest.raises(HostError, match=f"cannot read {device}: "):
         blankness.is_blank(device)
 
 
@@ -207,5 +207,5 @@ def test_the_last_bytes_of_an_odd_size_are_erased(loop: Loop, tmp_path: Path) ->
 def test_a_device_that_is_in_use_is_not_erased(loop: Loop, target: str) -> None:
     device = formatted(loop, "ext4")
     mounts.mount(device, target, "ext4")
-    with pytest.raises(HostError, match=f"clearing {device}: Device or resource busy"):
+    with pytest.raises(HostError, match=f"cannot erase {device}: Device or resource busy"):
         blankness.erase(device)

@@ -37,13 +37,13 @@ def fake_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTool:
     return FakeTool(tmp_path / "bin")
 
 
-@pytest.mark.parametrize(("script", "said"), [("exit 0", "no file system"), ("exec mkfs.ext4 -q $3", "ext4")])
+@pytest.mark.parametrize(("script", "said"), [("exit 0", "nothing known"), ("exec mkfs.ext4 -q $3", "ext4")])
 def test_mkfs_is_not_believed_until_its_file_system_is_there(
     loop: Loop, fake_tool: FakeTool, script: str, said: str
 ) -> None:
     device = loop(64)
     fake_tool("mkfs.xfs", script.replace("$3", device))
-    with pytest.raises(HostError, match=f"mkfs.xfs succeeded, but {device} carries {said}"):
+    with pytest.raises(HostError, match=f"mkfs.xfs succeeded, but {device} contains {said}"):
         filesystems.make(device, "xfs")
 
 
@@ -56,9 +56,9 @@ def test_a_check_that_mended_everything_is_enough(fake_tool: FakeTool, code: int
 @pytest.mark.parametrize("code", [3, 4, 8, 32])
 def test_a_check_that_needs_a_decision_shows_the_end_of_what_was_said(fake_tool: FakeTool, code: int) -> None:
     fake_tool("e2fsck", f"printf '%02000d' 0; echo out; echo err >&2; exit {code}")
-    with pytest.raises(HostError, match=r"It reported: 0+out\nerr$") as caught:
+    with pytest.raises(HostError, match=r"e2fsck reported: 0+out\nerr$") as caught:
         filesystems.check("/dev/null", filesystems.Signature("ext2", dirty=True))
-    assert len(str(caught.value).partition("It reported: ")[2]) == 1000
+    assert len(str(caught.value).partition("e2fsck reported: ")[2]) == 1000
 
 
 @pytest.mark.parametrize(("name", "dirty"), [("xfs", True), ("ext4", False)])
@@ -94,7 +94,7 @@ def test_what_cannot_grow_is_named(loop: Loop) -> None:
     with Path(device).open("r+b") as file:
         file.write(b"LUKS\xba\xbe\x00\x02" + bytes(4096))
     devices.flush(device)
-    with pytest.raises(HostError, match=f"growing {device}: it carries luks2, which cannot grow"):
+    with pytest.raises(HostError, match=f"cannot grow {device}: it contains luks2; supported: ext2"):
         filesystems.grow(device, "/mnt")
 
 

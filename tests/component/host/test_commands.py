@@ -44,7 +44,7 @@ def test_a_command_that_takes_too_long_is_killed_with_its_children(tmp_path: Pat
     script.chmod(0o755)
     for seconds in (0.3, 3, 30):  # until it gets as far as to have a child
         pid.write_text("")
-        with pytest.raises(HostError, match=f"not finished after {seconds} seconds, killed$"):
+        with pytest.raises(HostError, match=f"killed after a timeout of {seconds} seconds$"):
             commands.run([str(script)], timeout=seconds)
         if pid.read_text():
             break
@@ -67,7 +67,7 @@ def test_tools_outside_of_path_are_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_command_ended_by_a_signal_says_which() -> None:
-    with pytest.raises(HostError, match="ended by SIGTERM"):
+    with pytest.raises(HostError, match="killed by SIGTERM"):
         commands.run(["sh", "-c", "kill $$"], timeout=60)
 
 
@@ -75,5 +75,5 @@ def test_a_file_that_is_no_program_is_an_error_in_words(tmp_path: Path) -> None:
     path = tmp_path / "tool"
     path.write_bytes(b"\0\1\2")
     path.chmod(0o755)
-    with pytest.raises(HostError, match="cannot be started: Exec format error"):
+    with pytest.raises(HostError, match=r"cannot start .*: Exec format error"):
         commands.run([str(path)], timeout=60)

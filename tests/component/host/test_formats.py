@@ -150,7 +150,7 @@ def assert_recognised_and_kept(example: Made | HandMade, device: str, image: Pat
     elif example.known_as in KNOWN_SUPERBLOCKS:
         assert told["TYPE"] == example.known_as
         assert found.kind is OF_ANOTHER_KIND.get(found.name, KINDS.get(told["USAGE"], found.kind))
-    with pytest.raises(UnsafeToFormat, match=f"carries {found.name} "):
+    with pytest.raises(UnsafeToFormat, match=f"contains {found.name} "):
         filesystems.make(device, "ext4")
     assert content(image) == before
 

@@ -62,12 +62,12 @@ def test_sysfs_names_become_multipaths(text: str, wwid: str) -> None:
 
 
 def test_a_missing_device_is_an_error() -> None:
-    with pytest.raises(HostError, match="identifying /dev/missing"):
+    with pytest.raises(HostError, match="cannot identify /dev/missing"):
         identities.identity("/dev/missing")
 
 
 def test_what_is_no_block_device_is_an_error() -> None:
-    with pytest.raises(HostError, match="identifying /dev/null"):
+    with pytest.raises(HostError, match="cannot identify /dev/null"):
         identities.identity("/dev/null")
 
 

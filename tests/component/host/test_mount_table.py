@@ -88,7 +88,7 @@ def test_the_table_is_in_the_kernels_order(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(mounttable, "MOUNTINFO", tmp_path / "mountinfo")
     assert [item.id for item in table()] == [36, 37, 38]
     monkeypatch.setattr(mounttable, "MOUNTINFO", tmp_path / "missing")
-    with pytest.raises(HostError, match="reading the mount table: No such file"):
+    with pytest.raises(HostError, match="cannot read the mount table: No such file"):
         table()
 
 

@@ -91,7 +91,7 @@ def test_the_log_of_the_work_names_the_request() -> None:
 
 
 def test_work_that_does_not_end_in_time_is_left(hanging: Hanging) -> None:
-    with pytest.raises(NoAnswer, match=r"thawing /x: not done after 0.01 s"):
+    with pytest.raises(NoAnswer, match=r"thawing /x: timed out after 0.01 s"):
         within(0.01, "thawing /x", hanging)
 
 
@@ -181,7 +181,7 @@ def test_a_look_that_leaves_room_is_an_answer_or_none_when_there_is_room(hanging
 
 def test_a_slow_call_goes_on_when_its_caller_has_waited_long_enough(hanging: Hanging) -> None:
     patience = impatient()
-    with pytest.raises(OperationPending, match=rf"^{SHARE}: this call is at work for \d+ s and goes on"):
+    with pytest.raises(OperationPending, match=rf"^{SHARE}: the call has been running for \d+ s and continues"):
         patience.carry_out(SHARE, hanging)
     hanging.wait_until_begun(1)
     assert not patience.is_hanging(SHARE), "slow is not hanging: only looks tell"
@@ -214,7 +214,7 @@ def test_slow_calls_of_a_source_leave_threads_to_the_others_and_no_more_are_begu
         hanging.wait_until_begun(5)
         eventually(lambda: sum(call.done() for call in calls) == 3)
         clock.now = 1.0  # however long it took, none was slow before all were begun
-        with pytest.raises(OperationPending, match=f"^{SHARE}: 5 calls are at work for more than 0.05 s"):
+        with pytest.raises(OperationPending, match=f"^{SHARE}: 5 calls have been running for more than 0.05 s"):
             patience.carry_out(SHARE, hanging)
         assert hanging.begun == 5
         assert patience.carry_out("/srv/other", lambda: 1) == 1

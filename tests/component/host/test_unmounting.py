@@ -34,7 +34,7 @@ def test_one_layer_is_unmounted_at_a_time(target: str) -> None:
     mounts.unmount_uppermost(target)
     assert sources(target) == ["first"]
     mounts.unmount_uppermost(target)
-    with pytest.raises(HostError, match="unmounting"):
+    with pytest.raises(HostError, match="cannot unmount"):
         mounts.unmount_uppermost(target)
 
 
@@ -51,7 +51,7 @@ def test_what_was_mounted_on_top_since_the_look_stays(target: str) -> None:
     mounts.mount("ours", target, "tmpfs")
     seen = look(target)
     mounts.mount("theirs", target, "tmpfs")
-    said = f"unmounting {target}: tmpfs from theirs is mounted there now, and not tmpfs from ours as a moment ago; try again"
+    said = f"cannot unmount {target}: tmpfs from theirs is now mounted there, expected tmpfs from ours; try again"
     with pytest.raises(HostError, match=f"^{said}$"):
         mounts.unmount_uppermost(target, seen=seen)
     assert sources(target) == ["ours", "theirs"]
@@ -63,7 +63,7 @@ def test_what_took_the_place_of_what_was_seen_stays_although_it_has_its_id(targe
     mounts.unmount(target)
     mounts.mount("theirs", target, "tmpfs")
     for item in (seen, replace(seen, id=look(target).id)):  # the kernel gives the lowest free id
-        with pytest.raises(HostError, match="tmpfs from theirs is mounted there now, and not tmpfs from ours"):
+        with pytest.raises(HostError, match="tmpfs from theirs is now mounted there, expected tmpfs from ours"):
             mounts.unmount_uppermost(target, seen=item)
     assert sources(target) == ["theirs"]
 
@@ -72,7 +72,7 @@ def test_what_is_no_longer_mounted_is_not_unmounted_again(target: str) -> None:
     mounts.mount("ours", target, "tmpfs")
     seen = look(target)
     mounts.unmount(target)
-    with pytest.raises(HostError, match="nothing is mounted there any more, and not tmpfs from ours"):
+    with pytest.raises(HostError, match="nothing is mounted there any more, expected tmpfs from ours"):
         mounts.unmount_uppermost(target, seen=seen)
 
 
@@ -91,7 +91,7 @@ def test_what_was_mounted_above_the_path_since_the_look_is_named_and_stays(targe
     mounts.mount("ours", str(inner), "tmpfs")
     seen = look(str(inner))
     mounts.mount("theirs", target, "tmpfs")
-    said = f"{inner} is out of reach: tmpfs from theirs was mounted over it at {target} and must be unmounted first"
+    said = f"{inner} is hidden: tmpfs from theirs is mounted over it at {target}; unmount that first"
     with pytest.raises(HostError, match=said):
         mounts.unmount_uppermost(str(inner), seen=seen)
     assert sources(target) == ["theirs"]
@@ -167,13 +167,13 @@ def no_more_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_without_file_descriptors_nobody_says_that_a_path_leads_to_what_was_seen(target: str) -> None:
+def test_a_mount_cannot_be_verified_without_file_descriptors(target: str) -> None:
     mounts.mount("ours", target, "tmpfs")
     seen = look(target)
     mounts.mount("theirs", target, "tmpfs")
     with (
         no_more_files(),
-        pytest.raises(HostError, match=f"looking for what is mounted at {target}: Too many open files"),
+        pytest.raises(HostError, match=f"cannot determine the mount at {target}: Too many open files"),
     ):
         mounts.cover_of(seen, among=(seen,))
 
@@ -181,7 +181,7 @@ def test_without_file_descriptors_nobody_says_that_a_path_leads_to_what_was_seen
 def test_without_file_descriptors_no_device_is_taken_for_gone(loop: Callable[..., str]) -> None:
     item = replace(parse_line(LINE), device=Path(loop()).stat().st_rdev)
     assert not mounts.is_dead(item)
-    with no_more_files(), pytest.raises(HostError, match="looking for the device of /mnt: Too many open files"):
+    with no_more_files(), pytest.raises(HostError, match="cannot look for the device of /mnt: Too many open files"):
         mounts.is_dead(item)
 
 

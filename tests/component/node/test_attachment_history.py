@@ -25,7 +25,7 @@ def test_the_present_attachment_may_come_again_and_an_earlier_one_may_not(histor
     for attachment in ("a", "a", "b", "b", "c"):
         history.enter("vol", attachment)
     for ended in ("a", "b"):
-        with pytest.raises(PreconditionFailed, match="of volume vol that ended"):
+        with pytest.raises(PreconditionFailed, match="volume vol: the publish_context is from an earlier attachment"):
             history.enter("vol", ended)
     history.enter("vol", "c")
     history.enter("other", "a")
@@ -72,7 +72,7 @@ def test_the_context_of_an_attachment_that_ended_is_not_staged_again(node: Node)
     second = node.volume(formatting=Formatting.UNKNOWN, attachment="vol-n1@2")
     node.stage(second)
     node.unstage(second)
-    with pytest.raises(PreconditionFailed, match="attached to this node anew since"):
+    with pytest.raises(PreconditionFailed, match="attached to this node again since"):
         node.stage(first)
     assert node.records.find("vol") is None
 
@@ -82,6 +82,6 @@ def test_nor_beside_the_one_that_followed(node: Node) -> None:
     first, second = (node.volume(attachment=f"vol-n1@{number}") for number in (1, 2))
     node.stage(first, BLOCK)
     node.stage(second, BLOCK)
-    with pytest.raises(PreconditionFailed, match="attached to this node anew since"):
+    with pytest.raises(PreconditionFailed, match="attached to this node again since"):
         node.stage(first, BLOCK)
     node.unstage(second)

@@ -160,7 +160,7 @@ def test_what_an_interrupted_mkfs_left_does_not_outlive_the_unstage(node: Node, 
 def test_what_an_interrupted_mkfs_left_is_told_from_a_file_system(node: Node) -> None:
     interrupt_mkfs(node, "xfs")
     reboot(node)
-    with pytest.raises(UnsafeToFormat, match="beginning of xfs, whose mkfs did not finish"):
+    with pytest.raises(UnsafeToFormat, match="unfinished xfs file system, whose mkfs was interrupted"):
         Node(node.base / "other").stage(elsewhere(node.volume()), capability("xfs"))
 
 

@@ -57,7 +57,7 @@ def test_a_published_block_volume_is_seen(node: Node, read_only: bool) -> None:
     assert set(mounted.observe(record).places()[1]) == {target}
     assert node.publish(volume, BLOCK, read_only=read_only) == target
     assert mounts.find_all(target) == (here,)
-    with pytest.raises(PreconditionFailed, match=r"is published at .* allows one target"):
+    with pytest.raises(PreconditionFailed, match=r"is already published at .* allows only one target"):
         node.publish(volume, BLOCK, node.target("pod2"))
     with pytest.raises(PreconditionFailed, match="still published at"):
         node.unstage(volume)

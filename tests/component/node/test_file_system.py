@@ -94,7 +94,7 @@ def test_a_read_only_attachment_is_mounted_unchanged(node: Node, fs_type: str) -
 
 def test_a_read_only_attachment_is_never_formatted(node: Node) -> None:
     volume = node.volume(read_only=True)
-    with pytest.raises(UnsafeToFormat, match="must carry a file system already"):
+    with pytest.raises(UnsafeToFormat, match="the volume must not be formatted"):
         node.stage(volume)
     assert not volume.file.read_bytes().strip(b"\0")
 
@@ -102,7 +102,7 @@ def test_a_read_only_attachment_is_never_formatted(node: Node) -> None:
 def test_a_mark_allows_nothing_that_the_controller_forbids(node: Node) -> None:
     volume = node.volume(formatting=Formatting.FORBIDDEN)
     node.records.formatted.set(volume.id, volume.attachment)
-    with pytest.raises(UnsafeToFormat, match="must carry a file system already"):
+    with pytest.raises(UnsafeToFormat, match="the volume must not be formatted"):
         node.stage(volume)
 
 
@@ -164,7 +164,7 @@ def test_a_file_system_with_a_count_of_errors_alone_is_checked(node: Node) -> No
 
 def test_a_new_file_system_that_cannot_be_mounted_is_not_made_again(node: Node) -> None:
     volume = node.volume()
-    with pytest.raises(InvalidRequest, match="ext4 does not know frobnicate"):
+    with pytest.raises(InvalidRequest, match="unsupported mount options for ext4: frobnicate"):
         node.stage(volume, mount_capability("ext4", "frobnicate"))
     assert record_of(node).state is State.FORMATTED
 
@@ -211,7 +211,7 @@ def test_an_mkfs_that_another_device_was_interrupted_on_changes_nothing_here(nod
     assert record.device
     (node.base / "other").write_bytes(volume.file.read_bytes())
     other = devices.attach_file(str(node.base / "other"))
-    with pytest.raises(HostError, match="may carry what an interrupted mkfs left"):
+    with pytest.raises(HostError, match="cannot remove the remains of an interrupted mkfs"):
         file_system.clear_remains(node.records, replace(record, device=replace(record.device, path=other)))
     devices.detach_from(str(node.base / "other"))
     assert (node.base / "other").read_bytes() == volume.file.read_bytes()

@@ -35,20 +35,20 @@ def test_another_attachment_replaces_a_mark(tmp_path: Path) -> None:
 def test_a_mark_that_cannot_be_kept_or_read_is_an_error_of_this_host(tmp_path: Path) -> None:
     marks = FormatMarks(tmp_path / "marks")
     (tmp_path / "file").touch()
-    with pytest.raises(HostError, match=r"^preparing .*/file/marks: Not a directory"):
+    with pytest.raises(HostError, match=r"^cannot prepare .*/file/marks: Not a directory"):
         FormatMarks(tmp_path / "file" / "marks")
     (marks.directory / "vol.new").mkdir()
-    with pytest.raises(HostError, match=r"^noting that volume vol gets a file system: Is a directory"):
+    with pytest.raises(HostError, match=r"^cannot store the format mark of volume vol: Is a directory"):
         marks.set("vol", "a@1")
     (marks.directory / "vol").mkdir()
-    with pytest.raises(HostError, match=r"^reading .*/marks/vol: Is a directory"):
+    with pytest.raises(HostError, match=r"^cannot read .*/marks/vol: Is a directory"):
         marks.holds("vol", "a@1")
 
 
 def test_marks_that_cannot_be_looked_through_are_an_error_of_this_host(tmp_path: Path) -> None:
     marks = FormatMarks(tmp_path / "marks")
     marks.directory.rmdir()
-    with pytest.raises(HostError, match=r"^looking through .*/marks: No such file"):
+    with pytest.raises(HostError, match=r"^cannot clean up .*/marks: No such file"):
         marks.prune(time.time(), in_use=())
 
 

@@ -31,15 +31,15 @@ def test_a_new_device_without_a_signature_gets_a_file_system(wanted: str) -> Non
     assert decision == Decision(Action.MAKE, wanted or "ext4")
 
 
-def test_a_device_that_somebody_had_gets_one_only_when_blank() -> None:
+def test_a_device_of_an_earlier_attachment_is_formatted_only_if_blank() -> None:
     assert decide(None, "xfs", Formatting.UNKNOWN, is_blank=lambda: True) == Decision(Action.MAKE, "xfs")
-    with pytest.raises(UnsafeToFormat, match=f"not blank .*; see {REFUSAL_PAGE}"):
+    with pytest.raises(UnsafeToFormat, match=f"not blank .*. See {REFUSAL_PAGE}"):
         decide(None, "xfs", Formatting.UNKNOWN, is_blank=lambda: False)
 
 
 @pytest.mark.parametrize("blank", [True, False])
 def test_a_device_with_a_source_never_gets_one(blank: bool) -> None:
-    with pytest.raises(UnsafeToFormat, match=f"must carry a file system already.*; see {REFUSAL_PAGE}"):
+    with pytest.raises(UnsafeToFormat, match=f"the volume must not be formatted.*. See {REFUSAL_PAGE}"):
         decide(None, "ext4", Formatting.FORBIDDEN, is_blank=lambda: blank)
 
 
@@ -51,7 +51,7 @@ def test_a_file_system_that_fits_is_used(found: Signature, wanted: str, rule: Fo
 
 @pytest.mark.parametrize("rule", ALL)
 def test_another_file_system_is_an_error_that_names_both(rule: Formatting) -> None:
-    with pytest.raises(PreconditionFailed, match="carries xfs, but ext4 was requested"):
+    with pytest.raises(PreconditionFailed, match="contains file system 'xfs', but 'ext4' was requested"):
         decide(XFS, "ext4", rule, is_blank=never_asked)
     with pytest.raises(Unsupported, match="ntfs"):
         decide(NTFS, "", rule, is_blank=never_asked)
@@ -60,7 +60,7 @@ def test_another_file_system_is_an_error_that_names_both(rule: Formatting) -> No
 @pytest.mark.parametrize("rule", ALL)
 @pytest.mark.parametrize("found", [LUKS, GPT])
 def test_any_other_signature_is_named_and_left_alone(found: Signature, rule: Formatting) -> None:
-    with pytest.raises(UnsafeToFormat, match=f"{found.name} .*; see {REFUSAL_PAGE}"):
+    with pytest.raises(UnsafeToFormat, match=f"{found.name} .*. See {REFUSAL_PAGE}"):
         decide(found, "ext4", rule, interrupted="ext4", is_blank=never_asked)
 
 
@@ -80,9 +80,9 @@ def test_the_beginning_of_a_file_system_is_neither_used_nor_removed_unless_it_is
 ) -> None:
     begun = replace(XFS, unfinished=True)
     for wanted in ("xfs", "ext4", ""):
-        with pytest.raises(UnsafeToFormat, match=f"the beginning of xfs.*; see {REFUSAL_PAGE}"):
+        with pytest.raises(UnsafeToFormat, match=f"an unfinished xfs.*. See {REFUSAL_PAGE}"):
             decide(begun, wanted, rule, is_blank=never_asked)
-    with pytest.raises(UnsafeToFormat, match="the beginning of xfs"):
+    with pytest.raises(UnsafeToFormat, match="an unfinished xfs"):
         decide(begun, "xfs", rule, interrupted="ext4", is_blank=never_asked)
 
 

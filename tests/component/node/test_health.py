@@ -51,15 +51,15 @@ def test_a_device_that_works_has_no_problem(device: Device) -> None:
 @pytest.mark.root
 def test_a_device_of_another_name_is_lost(device: Device) -> None:
     for name in ("other", ""):
-        assert f"is {device.wwid} and no longer {name or 'unknown'}" in health.lost(replace(device, wwid=name))
-        assert "no longer" in health.device_problem(replace(device, wwid=name))
+        assert f"identifies as {device.wwid}, expected {name or 'unknown'}" in health.lost(replace(device, wwid=name))
+        assert "identifies as" in health.device_problem(replace(device, wwid=name))
 
 
 @pytest.mark.root
 def test_a_device_without_a_size_is_lost(device: Device, tmp_path: Path) -> None:
     os.truncate(tmp_path / "volume", 0)
     devices.refresh_size(device.path)
-    assert health.lost(device) == f"the device {device.path} shows a size of 0"
+    assert health.lost(device) == f"the device {device.path} has a size of 0"
     os.truncate(tmp_path / "volume", 64 << 20)
     devices.refresh_size(device.path)
 
@@ -69,13 +69,13 @@ def test_a_device_whose_file_was_replaced_is_lost(device: Device, tmp_path: Path
     (tmp_path / "volume").rename(tmp_path / "moved")
     (tmp_path / "volume").touch()
     moved = replace(device, wwid=devices.identity(device.path))
-    assert health.lost(moved) == f"{device.file} is gone, or was replaced by another file"
+    assert health.lost(moved) == f"{device.file} was removed or replaced by another file"
 
 
 @pytest.mark.root
 def test_a_map_without_paths_is_lost(device: Device) -> None:
-    assert health.lost(replace(device, multipath=True)) == f"no path of {device.path} is left"
-    assert health.device_problem(replace(device, multipath=True)) == f"no path of {device.path} is left"
+    assert health.lost(replace(device, multipath=True)) == f"{device.path} has no paths left"
+    assert health.device_problem(replace(device, multipath=True)) == f"{device.path} has no paths left"
 
 
 @pytest.mark.root
@@ -83,7 +83,7 @@ def test_a_read_asks_the_device_and_not_the_cache(device: Device, tmp_path: Path
     with Path(device.path).open("rb", buffering=0) as cached:
         assert cached.read(8192) == bytes(8192)
         os.truncate(tmp_path / "volume", 0)
-        assert health.read_problem(device.path) == f"reading {device.path}: Input/output error"
+        assert health.read_problem(device.path) == f"cannot read {device.path}: Input/output error"
     os.truncate(tmp_path / "volume", 64 << 20)
 
 
@@ -122,7 +122,7 @@ def test_a_disk_that_the_kernel_waits_for_does_not_work_and_is_not_lost(
 ) -> None:
     write(sysfs, {"device/scsi_disk/x": "", "device/state": f"{state}\n", "device/wwid": device.wwid})
     device = replace(device, file="")  # a disk
-    problem = f"no path of {device.path} works: {sysfs.name} {state}"
+    problem = f"{device.path} has no working path: {sysfs.name} {state}"
     assert health.device_problem(device) == ("" if works else problem)
     assert health.lost(device) == (problem if lost else "")
 
@@ -136,7 +136,7 @@ def test_a_map_works_as_long_as_one_path_does(device: Device, sysfs: Path, secon
         (sysfs / "slaves").mkdir(exist_ok=True)
         (sysfs / "slaves" / name).symlink_to(sysfs.parent / name)
     device = replace(device, file="")  # a disk
-    problem = f"no path of {device.path} works: sda offline, sdb {second}"
+    problem = f"{device.path} has no working path: sda offline, sdb {second}"
     assert health.lost(replace(device, multipath=True)) == (problem if lost else "")
     assert health.device_problem(device) == ("" if second == "running" else problem)
 
@@ -149,7 +149,7 @@ def test_a_device_that_cannot_be_asked_is_a_problem() -> None:
 def test_a_device_that_the_kernel_does_not_know_is_lost(tmp_path: Path) -> None:
     node = str(tmp_path / "node")
     os.mknod(node, stat.S_IFBLK | 0o600, os.makedev(7, 987654))
-    assert health.lost(Device(path=node, wwid="")) == f"identifying {node}: No such file or directory"
+    assert health.lost(Device(path=node, wwid="")) == f"cannot identify {node}: No such file or directory"
 
 
 def test_what_is_no_block_device_is_gone(tmp_path: Path) -> None:
@@ -163,11 +163,11 @@ def test_what_is_no_block_device_is_gone(tmp_path: Path) -> None:
     [
         ("/", "rw", False, ""),
         ("/", "ro", True, ""),
-        ("/", "ro", False, "an error made the file system read-only"),
-        ("/", "rw,emergency_ro", False, "the file system is in the state emergency_ro: it stopped after an error"),
-        ("/", "rw,shutdown", True, "the file system is in the state shutdown: it stopped after an error"),
-        ("/missing", "rw", False, "the file system does not answer: No such file or directory"),
-        ("/proc/version", "rw", False, "the file system does not answer: Not a directory"),
+        ("/", "ro", False, "the file system became read-only after an error"),
+        ("/", "rw,emergency_ro", False, "the file system has stopped after an error (state: emergency_ro)"),
+        ("/", "rw,shutdown", True, "the file system has stopped after an error (state: shutdown)"),
+        ("/missing", "rw", False, "cannot read the file system: No such file or directory"),
+        ("/proc/version", "rw", False, "cannot read the file system: Not a directory"),
     ],
 )
 def test_a_mount_works_as_long_as_it_answers_as_it_was_made(

@@ -175,7 +175,7 @@ def test_a_call_that_meets_the_hang_on_its_way_is_not_done_twice(node: Node, sha
     staged = node.stage(volume)
     (Path(staged) / "file").write_bytes(bytes(MIB))
     hangs = threading.Event()
-    with pytest.raises(OperationPending, match=r"is at work .* and goes on"):
+    with pytest.raises(OperationPending, match=r"has been running .* and continues"):
         node.calls.carry_out("a", lambda: _work_while_it_hangs(share, node, volume, hangs), wait=LOOK_SECONDS)
     assert hangs.wait(TIMEOUT)
     with pytest.raises(OperationPending, match="another call is at work on node:a"):

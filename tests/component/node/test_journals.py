@@ -100,7 +100,7 @@ def test_a_node_that_is_not_alone_refuses_until_another_replayed_the_journal(nod
     shared = replace(alone, alone=False)
     before = shared.file.read_bytes()
     with pytest.raises(
-        PreconditionFailed, match=rf"was not unmounted cleanly, .* other nodes have the volume.*; see {JOURNAL_PAGE}"
+        PreconditionFailed, match=rf"was not unmounted cleanly, .* attached to other nodes.*; see {JOURNAL_PAGE}"
     ):
         node.stage(shared, reader(fs_type))
     assert shared.file.read_bytes() == before
@@ -138,7 +138,7 @@ def disk(node: Node) -> Iterator[Disk]:
 def test_a_disk_is_read_only_while_it_is_staged_and_writable_for_a_replay(node: Node, disk: Disk, fs_type: str) -> None:
     disk.file = restore_of_a_snapshot_in_use(node, fs_type).file
     disk.path = devices.attach_file(str(disk.file))
-    with pytest.raises(PreconditionFailed, match="other nodes have the volume"):
+    with pytest.raises(PreconditionFailed, match="attached to other nodes"):
         node.stage(disk, reader(fs_type))
     assert not devices.is_read_only(disk.path)
     disk.alone = True
@@ -156,7 +156,7 @@ def test_a_disk_that_takes_no_writes_is_refused_when_its_journal_must_be_replaye
     disk.file = restore_of_a_snapshot_in_use(node, fs_type).file
     disk.path = devices.attach_file(str(disk.file), read_only=True)
     disk.alone = True
-    with pytest.raises(PreconditionFailed, match=r"/dev/loop.* takes no writes"):
+    with pytest.raises(PreconditionFailed, match=r"/dev/loop.* is read-only"):
         node.stage(disk, reader(fs_type))
     assert mounted_below(node.base) == []
 

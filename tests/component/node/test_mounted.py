@@ -178,10 +178,10 @@ def test_what_came_on_top_of_a_volume_since_the_look_stays(node: Node) -> None:
     record = record_of(node)
     seen = mounted.observe(record)
     mounts.mount("theirs", staged, "tmpfs")
-    with pytest.raises(HostError, match=r"tmpfs from theirs is mounted there now, and not ext4 from .*; try again"):
+    with pytest.raises(HostError, match=r"tmpfs from theirs is now mounted there, expected ext4 from .*; try again"):
         mounted.unmount_own(node.records, record, staged, seen=seen)
     assert [item.fs_type for item in mounts.find_all(staged)] == ["ext4", "tmpfs"]
-    with pytest.raises(HostError, match="tmpfs from theirs was mounted over it"):
+    with pytest.raises(HostError, match="tmpfs from theirs is mounted over it"):
         seen.places()
     mounts.unmount_uppermost(staged)
     node.unstage(volume)
@@ -196,7 +196,7 @@ def test_what_took_the_place_of_a_volume_since_the_look_stays(node: Node) -> Non
     seen = mounted.observe(record)
     mounts.unmount(staged)
     mounts.mount("theirs", staged, "tmpfs")
-    with pytest.raises(HostError, match="tmpfs from theirs is mounted there now"):
+    with pytest.raises(HostError, match="tmpfs from theirs is now mounted there"):
         mounted.unmount_own(node.records, record, staged, seen=seen)
     node.unstage(volume)
     assert [item.source for item in mounts.find_all(staged)] == ["theirs"]

@@ -26,7 +26,7 @@ def test_a_target_that_shows_another_volume_is_refused_and_kept(node: Node, fs_t
         node.stage(volume, capability)
     target = node.publish(first, capability)
     before = mounts.find_all(target)
-    with pytest.raises(AlreadyExists, match="something else is mounted there"):
+    with pytest.raises(AlreadyExists, match="another mount is there"):
         node.publish(second, capability)
     node.unpublish(second)  # as the caller does after a failure
     assert mounts.find_all(target) == before
@@ -45,7 +45,7 @@ def test_a_target_where_anything_else_is_mounted_is_refused_and_kept(node: Node)
     target.mkdir()
     mounts.mount("tmpfs", str(target), "tmpfs")
     (target / "f").write_text("kept")
-    with pytest.raises(AlreadyExists, match="something else is mounted there"):
+    with pytest.raises(AlreadyExists, match="another mount is there"):
         node.publish(volume)
     assert (target / "f").read_text() == "kept"
 
@@ -78,7 +78,7 @@ def test_a_volume_is_not_staged_over_another_one(node: Node) -> None:
     path = node.stage(first)
     mounts.unmount(path)
     node.stage(second, path=path)
-    with pytest.raises(AlreadyExists, match="something else is mounted there"):
+    with pytest.raises(AlreadyExists, match="another mount is there"):
         node.stage(first)
     assert mounted_below(node.base) == [path]
     node.staging.unstage("b", path)

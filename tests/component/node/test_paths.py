@@ -39,7 +39,7 @@ def test_one_place_has_one_name(tmp_path: Path, spelling: str) -> None:
 
 @pytest.mark.parametrize("path", ["relative/path", "", "/", "//", "/a/../b"])
 def test_a_path_that_names_no_fixed_place_is_refused(path: str) -> None:
-    with pytest.raises(InvalidRequest, match="must be absolute and must not lead upwards"):
+    with pytest.raises(InvalidRequest, match="must be an absolute path without"):
         Paths().resolve(path, "field")
     with pytest.raises((InvalidRequest, NotFound)):
         Paths().locate(path, "volume_path")
@@ -53,15 +53,15 @@ def test_the_directory_may_lie_under_a_link_but_no_path_below_it(tmp_path: Path)
     known = Paths(f"{given}/")
     assert known.resolve(f"{given}/pods/x", "field") == known.resolve(f"{real}/pods/x", "field") == f"{real}/pods/x"
     for path in (f"{given}/link", f"{given}/link/x"):
-        with pytest.raises(InvalidRequest, match=r"field: .*/link is a symbolic link"):
+        with pytest.raises(InvalidRequest, match=r"field: must not contain a symbolic link .*/link\)"):
             known.resolve(path, "field")
-    with pytest.raises(InvalidRequest, match="/given is a symbolic link"):
+    with pytest.raises(InvalidRequest, match=r"with the link .*/given\)"):
         Paths().resolve(f"{given}/pods", "field")
 
 
 def test_a_path_beside_the_directory_is_refused(tmp_path: Path) -> None:
     for path in (f"{tmp_path}/kubelet-2/x", f"{tmp_path}/kubelet", "/elsewhere"):
-        with pytest.raises(InvalidRequest, match=r"is not below .*/kubelet, which is the setting kubelet_directory"):
+        with pytest.raises(InvalidRequest, match=r"must be below .*/kubelet, the setting kubelet_directory"):
             Paths(f"{tmp_path}/kubelet").resolve(path, "field")
 
 
@@ -111,7 +111,7 @@ def test_no_call_works_through_a_link(node: Node, call: str, inside: str) -> Non
     mounts.mount("tmpfs", f"{foreign}{inside}", "tmpfs")
     (node.base / "link").symlink_to(foreign)
     before = mounted_below(node.base)
-    with pytest.raises(InvalidRequest, match="/link is a symbolic link"):
+    with pytest.raises(InvalidRequest, match=r"with the link .*/link\)"):
         CALLS[call](node, f"{node.base}/link{inside}")
     assert mounted_below(node.base) == before
 
@@ -143,7 +143,7 @@ def test_a_path_that_another_call_works_at_is_busy(node: Node, call: str) -> Non
 def test_a_target_inside_the_staged_file_system_is_refused(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume)
-    with pytest.raises(InvalidRequest, match="lie inside each other"):
+    with pytest.raises(InvalidRequest, match="must not overlap the staging path"):
         node.publish(volume, target=f"{staged}/inside")
     assert not Path(staged, "inside").exists()
 
@@ -157,7 +157,7 @@ def test_unpublish_of_an_unknown_volume_keeps_a_foreign_mount(node: Node, noted:
         mounts.mount(source, str(target), "tmpfs")
     if noted:
         node.note(volume)
-    with pytest.raises(PreconditionFailed, match=r"not unmounted: tmpfs from third is mounted there, .* volume vol"):
+    with pytest.raises(PreconditionFailed, match=r"volume vol: cannot unmount .*: tmpfs from third is mounted there"):
         node.unpublish(volume)
     assert [item.source for item in mounts.find_all(str(target))] == ["first", "second", "third"]
 
@@ -166,7 +166,7 @@ def test_unpublish_of_an_unknown_volume_keeps_a_foreign_mount(node: Node, noted:
 def test_unpublish_of_an_unknown_volume_keeps_a_foreign_disk(node: Node) -> None:
     staged = node.stage(node.volume("other"))
     node.records.remove("other")
-    with pytest.raises(PreconditionFailed, match="not unmounted: ext4 from /dev/loop"):
+    with pytest.raises(PreconditionFailed, match=r"cannot unmount .*: ext4 from /dev/loop"):
         node.unpublish(node.volume(), staged)
     assert mounted_below(node.base) == [staged]
 
@@ -179,7 +179,7 @@ def test_unpublish_of_an_unknown_volume_keeps_a_directory_of_another_disk(node: 
         path.mkdir()
     mounts.bind(str(staged / "inside"), str(target))
     node.note(node.volume())
-    with pytest.raises(PreconditionFailed, match="not unmounted: ext4 from /dev/loop"):
+    with pytest.raises(PreconditionFailed, match=r"cannot unmount .*: ext4 from /dev/loop"):
         node.unpublish(node.volume())
     assert str(target) in mounted_below(node.base)
 
@@ -349,7 +349,7 @@ def test_a_volume_is_not_staged_where_something_else_is_mounted(node: Node) -> N
     volume = node.volume()
     path = node.staging_path(volume)
     mounts.mount("foreign", path, "tmpfs")
-    with pytest.raises(AlreadyExists, match="something else is mounted there"):
+    with pytest.raises(AlreadyExists, match="another mount is there"):
         node.stage(volume, path=path)
     with contextlib.suppress(PreconditionFailed):
         node.unstage(volume)
@@ -359,6 +359,6 @@ def test_a_volume_is_not_staged_where_something_else_is_mounted(node: Node) -> N
 @pytest.mark.root
 def test_unstage_of_an_unknown_volume_keeps_what_is_mounted_there(node: Node) -> None:
     path = node.stage(node.volume("other"))
-    with pytest.raises(PreconditionFailed, match="no record of volume vol there: not unmounted"):
+    with pytest.raises(PreconditionFailed, match=r"volume vol: .* no stage record of the volume there; not unmounted"):
         node.staging.unstage("vol", f"{path}/")
     assert mounted_below(node.base) == [path]

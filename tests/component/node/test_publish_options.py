@@ -49,7 +49,7 @@ def test_a_flag_of_the_whole_file_system_must_be_that_of_the_stage(node: Node) -
     node.stage(volume, mount_capability("ext4", "commit=7"))
     node.publish(volume, mount_capability("ext4", "commit=7"))
     node.unpublish(volume)
-    with pytest.raises(PreconditionFailed, match="volume vol is staged without commit=9: "):
+    with pytest.raises(PreconditionFailed, match="volume vol is staged without mount options commit=9; "):
         node.publish(volume, mount_capability("ext4", "commit=9"))
 
 
@@ -73,11 +73,11 @@ def test_a_file_system_that_noted_errors_is_not_published_again_until_it_was_che
     fail(node, volume)
     node.publish(volume, capability, first)  # what is published stays so
     with pytest.raises(
-        PreconditionFailed, match=rf"not published: .*error.* Delete the pods on this node.*; see {ERRORS_PAGE}"
+        PreconditionFailed, match=rf"cannot publish .*error.* Delete the pods on this node.*. See {ERRORS_PAGE}"
     ):
         node.publish(volume, capability, node.target("pod2"))
     node.unpublish(volume, first)
-    with pytest.raises(PreconditionFailed, match="not published"):
+    with pytest.raises(PreconditionFailed, match="cannot publish"):
         node.publish(volume, capability, first)
     node.unstage(volume)
     node.stage(volume, capability)
@@ -93,7 +93,7 @@ def test_a_file_system_that_an_error_stopped_is_not_published(node: Node, fs_typ
     staged = node.stage(volume, capability)
     with kernel.opened(staged, os.O_RDONLY) as fd:
         kernel.ioctl(fd, IOC_SHUTDOWN, bytearray(struct.pack("=I", 2)))
-    with pytest.raises(PreconditionFailed, match="not published: the file system"):
+    with pytest.raises(PreconditionFailed, match=r"cannot publish volume vol: .*file system"):
         node.publish(volume, capability)
     node.unstage(volume)
     node.stage(volume, capability)
@@ -121,7 +121,7 @@ def test_a_file_system_that_an_error_stopped_is_not_grown_and_grows_when_it_is_s
         kernel.ioctl(fd, IOC_SHUTDOWN, bytearray(struct.pack("=I", 2)))
     volume.resize(2 * SIZE)
     with pytest.raises(
-        PreconditionFailed, match=rf"vol is not grown: .*unstaged, and checked and grown .* {ERRORS_PAGE}"
+        PreconditionFailed, match=rf"cannot grow volume vol: .*unstaged, and checked and grown .* {ERRORS_PAGE}"
     ):
         node.expand(volume, target, required=2 * SIZE)
     node.unpublish(volume, target)

@@ -94,7 +94,7 @@ def test_a_volume_is_published_from_its_own_staging_path_only(node: Node) -> Non
     [
         (BLOCK, EXT4, "is staged as a block device but requested as a file system"),
         (EXT4, BLOCK, "is staged as a file system but requested as a block device"),
-        (EXT4, mount_capability("xfs"), "carries ext4 but was requested as xfs"),
+        (EXT4, mount_capability("xfs"), "has file system 'ext4', but 'xfs' was requested"),
     ],
 )
 def test_a_volume_is_published_as_it_was_staged(
@@ -132,7 +132,7 @@ def test_a_target_that_is_a_link_is_refused(node: Node, capability: Capability) 
     if capability is EXT4:
         destination.mkdir()
     target.symlink_to(destination)
-    with pytest.raises(InvalidRequest, match="is a symbolic link"):
+    with pytest.raises(InvalidRequest, match="contain a symbolic link"):
         node.publish(volume, capability)
     assert destination.exists() == (capability is EXT4)
     assert record_of(node).publications == ()
@@ -155,7 +155,7 @@ def test_a_target_of_the_wrong_kind_is_refused_and_kept(node: Node, capability: 
 def test_a_bind_that_fails_leaves_no_target(node: Node) -> None:
     volume = node.volume()
     staged = node.stage(volume)
-    with unbindable(staged), pytest.raises(HostError, match="binding"):
+    with unbindable(staged), pytest.raises(HostError, match="cannot bind-mount"):
         node.publish(volume)
     assert not Path(node.target()).exists()
     assert record_of(node).publications == ()
@@ -165,7 +165,7 @@ def test_a_bind_that_fails_leaves_no_target(node: Node) -> None:
 def test_a_bind_of_a_device_that_fails_leaves_neither_target_nor_view(node: Node) -> None:
     volume = node.volume()
     node.stage(volume, BLOCK)
-    with unbindable("/dev"), pytest.raises(HostError, match="binding"):
+    with unbindable("/dev"), pytest.raises(HostError, match="cannot bind-mount"):
         node.publish(volume, BLOCK, read_only=True)
     assert not Path(node.target()).exists()
     assert len(loops_of(node.base)) == 1
@@ -232,7 +232,7 @@ def test_a_foreign_bound_node_is_not_unmounted(node: Node) -> None:
     target.touch()
     mounts.bind("/dev/null", str(target))
     node.note(volume)
-    with pytest.raises(PreconditionFailed, match=r"not unmounted: devtmpfs from .* is mounted there"):
+    with pytest.raises(PreconditionFailed, match=r"cannot unmount .*: devtmpfs from .* is mounted there"):
         node.unpublish(volume)
     assert target.is_char_device()
 
@@ -293,6 +293,6 @@ def test_unpublish_keeps_what_no_publish_made(node: Node, kind: str) -> None:
     else:
         target.symlink_to(node.base)
     node.note(node.volume())
-    with pytest.raises(DriverError, match=r"neither an empty directory nor an empty file|is a symbolic link"):
+    with pytest.raises(DriverError, match=r"not an empty directory or empty file|contain a symbolic link"):
         node.unpublish(node.volume())
     assert target.is_symlink() or target.read_text() == "data"

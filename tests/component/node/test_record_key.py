@@ -50,16 +50,18 @@ def test_a_key_that_others_may_use_is_refused_and_left_alone(tmp_path: Path, mod
     file.chmod(mode)
     content = file.read_bytes()
     for act in (RecordKey(tmp_path).prepare, lambda: RecordKey(tmp_path).seal(b"x"), lambda: StageRecords(tmp_path)):
-        with pytest.raises(HostError, match=rf"record-key has mode {mode:04o}, which lets others use it: .* remove it"):
+        with pytest.raises(
+            HostError, match=rf"record-key has mode {mode:04o}, which gives other users access; .* remove it"
+        ):
             act()
     assert file.read_bytes() == content
 
 
 @pytest.mark.root
-def test_a_key_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_key_of_another_user_is_refused(tmp_path: Path) -> None:
     RecordKey(tmp_path).prepare()
     os.chown(tmp_path / "record-key", 65534, 0)
-    with pytest.raises(HostError, match="record-key belongs to user 65534, not to 0"):
+    with pytest.raises(HostError, match="record-key must belong to user 0, not 65534"):
         RecordKey(tmp_path).prepare()
 
 
@@ -83,7 +85,7 @@ def test_what_is_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "record-key"
     file.write_bytes(content)
     file.chmod(0o600)
-    with pytest.raises(HostError, match="record-key holds no key"):
+    with pytest.raises(HostError, match="record-key does not contain a key"):
         RecordKey(tmp_path).prepare()
     assert file.read_bytes() == content
 
@@ -98,7 +100,7 @@ def test_a_node_starts_on_a_full_disk_and_makes_its_key_later(tmp_path: Path) ->
                 file.write(b"x" * 4096)
         key = RecordKey(tmp_path)
         key.prepare()
-        with pytest.raises(HostError, match=r"making .*record-key: No space left"):
+        with pytest.raises(HostError, match=r"cannot create .*record-key: No space left"):
             key.seal(b"secret")
         filler.unlink()
         assert key.open(key.seal(b"secret")) == b"secret"

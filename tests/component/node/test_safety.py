@@ -49,7 +49,7 @@ def test_another_file_system_than_the_one_asked_for_is_left_alone(node: Node) ->
     volume = node.volume()
     node.stage(volume, mount_capability("xfs"))
     node.unstage(volume)
-    with pytest.raises(PreconditionFailed, match="carries xfs, but ext4 was requested"):
+    with pytest.raises(PreconditionFailed, match="contains file system 'xfs', but 'ext4' was requested"):
         node.stage(volume)
     node.stage(volume, mount_capability("xfs"))
 
@@ -69,7 +69,7 @@ def test_a_device_that_another_node_had_is_formatted_only_when_blank(node: Node,
 
 def test_a_volume_with_a_source_is_never_formatted(node: Node) -> None:
     volume = node.volume(formatting=Formatting.FORBIDDEN)
-    with pytest.raises(UnsafeToFormat, match="must carry a file system already"):
+    with pytest.raises(UnsafeToFormat, match="the volume must not be formatted"):
         node.stage(volume)
     assert volume.file.read_bytes()[: 2 * MIB] == bytes(2 * MIB)
     assert_nothing_left(node.base)
@@ -88,7 +88,7 @@ def test_a_device_that_cannot_be_read_is_an_error_and_not_blank(node: Node) -> N
     request = StageVolume(
         volume_id="vol", staging_path=node.staging_path(volume), capability=EXT4, publish_context=context
     )
-    with pytest.raises(HostError, match="reading"):
+    with pytest.raises(HostError, match="cannot read"):
         node.staging.stage(request)
     assert mounted_below(node.base) == []
     devices.detach_from(str(volume.file))
@@ -121,9 +121,7 @@ def test_another_device_behind_the_same_connection_is_refused(node: Node) -> Non
 
 
 @pytest.mark.parametrize("capability", [EXT4, BLOCK])
-def test_a_file_that_took_the_place_of_a_published_volume_gets_no_device_that_nobody_knows(
-    node: Node, capability: Capability
-) -> None:
+def test_a_file_that_replaced_a_published_volume_gets_no_unrecorded_device(node: Node, capability: Capability) -> None:
     volume = node.volume()
     node.stage(volume, capability)
     target = node.publish(volume, capability)
@@ -143,9 +141,9 @@ def test_a_file_that_was_deleted_and_made_anew_under_a_staged_volume_is_another_
     staged = node.stage(volume)
     (Path(staged) / "f").write_text("old")
     volume.file.unlink()
-    assert "gone, or was replaced by another file" in node.stats(volume, staged).condition.message
+    assert "was removed or replaced by another file" in node.stats(volume, staged).condition.message
     node.volume()  # a new file of the same name
-    with pytest.raises(PreconditionFailed, match="gone, or was replaced by another file"):
+    with pytest.raises(PreconditionFailed, match="was removed or replaced by another file"):
         node.publish(volume)
     assert node.stats(volume, staged).condition.abnormal
     with pytest.raises(PreconditionFailed, match="not touched"):
@@ -167,7 +165,7 @@ def test_a_device_that_is_another_volume_here_is_refused_and_that_volume_stays(
         second.file = node.base / "elsewhere" / first.file.name
         second.file.parent.mkdir()
         second.file.hardlink_to(first.file)
-    with pytest.raises(HostError, match="is volume vol, which is staged here"):
+    with pytest.raises(HostError, match="belongs to volume vol, which is staged here"):
         node.stage(second)
     assert node.records.find("second") is None
     assert node.stats(first, node.staging_path(first)).condition.abnormal is False
@@ -188,7 +186,7 @@ def test_the_address_of_another_volume_is_neither_connected_nor_undone(node: Nod
     node.stage(first, BLOCK)
     node.initiator = Failing(node.base / "state", allowed=ANYWHERE)
     node.staging = Staging(node.records, node.initiator, node.sealer, KeyedLocks())
-    with pytest.raises(HostError, match="is volume vol, which is staged here"):
+    with pytest.raises(HostError, match="belongs to volume vol, which is staged here"):
         node.stage(Volume(id="second", file=first.file), BLOCK)
     assert node.records.find("second") is None
     assert node.stats(first, node.staging_path(first)).condition.abnormal is False
@@ -238,7 +236,7 @@ def test_a_path_that_is_taken_by_something_else_is_refused(node: Node) -> None:
     volume = node.volume()
     staged = node.staging_path(volume)
     mounts.mount("tmpfs", staged, "tmpfs")
-    with pytest.raises(Exception, match="something else is mounted there"):
+    with pytest.raises(Exception, match="another mount is there"):
         node.stage(volume)
     assert [item.fs_type for item in mounts.find_all(staged)] == ["tmpfs"]
     assert loops_of(node.base) == []
@@ -291,7 +289,7 @@ def test_a_device_that_fails_reads_is_reported(node: Node) -> None:
     os.truncate(volume.file, 0)
     stats = node.stats(volume, target)
     assert stats.condition.abnormal
-    assert "reading" in stats.condition.message
+    assert "cannot read" in stats.condition.message
     os.truncate(volume.file, SIZE)
 
 

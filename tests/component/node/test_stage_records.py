@@ -161,9 +161,9 @@ def broken(**changes: object) -> str:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (broken(v=99), r"vol\.json: it is of version 99, this program knows version 1"),
+        (broken(v=99), r"vol\.json: unsupported version 99; supported: 1"),
         (broken(fs_type=None), r"vol\.json: KeyError 'fs_type'"),
-        (broken(fs_type=7), r"vol\.json: TypeError 7 is not text"),
+        (broken(fs_type=7), r"vol\.json: TypeError 7 must be text"),
         (broken(connection={"protocol": "x", "data": []}), r"vol\.json: publish_context: .*: it has no version"),
         (broken(connection={"protocol": "x", "data": {}}), r"vol\.json: publish_context: was not made by"),
     ],
@@ -178,7 +178,7 @@ def test_what_is_wrong_with_a_record_is_told(tmp_path: Path, text: str, problem:
 def test_a_record_that_cannot_be_read_from_the_disk_is_an_error_of_this_host(tmp_path: Path) -> None:
     records = StageRecords(tmp_path)
     (records.directory / "vol.json").mkdir()
-    with pytest.raises(HostError, match=r"reading .*vol\.json: Is a directory"):
+    with pytest.raises(HostError, match=r"cannot read .*vol\.json: Is a directory"):
         records.find("vol")
 
 
@@ -186,7 +186,7 @@ def test_a_record_under_another_volumes_name_is_corrupt(tmp_path: Path) -> None:
     records = StageRecords(tmp_path)
     records.save(RECORD)
     (records.directory / "vol.json").rename(records.directory / "other.json")
-    with pytest.raises(CorruptRecord, match="about volume 'vol'"):
+    with pytest.raises(CorruptRecord, match="belongs to volume 'vol'"):
         records.find("other")
 
 
@@ -203,7 +203,7 @@ def test_what_cannot_be_stored_is_an_error_and_the_old_record_stays(tmp_path: Pa
     records = StageRecords(tmp_path)
     saved = records.save(RECORD)
     (records.directory / "vol.json.new").mkdir()
-    with pytest.raises(HostError, match="storing the stage record of volume vol"):
+    with pytest.raises(HostError, match="cannot store the stage record of volume vol"):
         records.save(replace(RECORD, state=State.STAGED))
     (records.directory / "vol.json.new").rmdir()
     assert records.find("vol") == saved
@@ -241,7 +241,7 @@ def test_from_a_whole_file_system_on_nothing_is_formatted() -> None:
 def test_a_record_that_cannot_be_removed_is_an_error_of_this_host(tmp_path: Path) -> None:
     records = StageRecords(tmp_path)
     (records.directory / "vol.json").mkdir()
-    with pytest.raises(HostError, match="removing the stage record of volume vol: "):
+    with pytest.raises(HostError, match="cannot remove the stage record of volume vol: "):
         records.remove("vol")
 
 

@@ -48,7 +48,7 @@ def mount_at(path: str) -> mounts.Mount:
 
 def test_a_file_system_that_could_not_be_mounted_is_not_made_again_by_the_next_process(node: Node) -> None:
     volume = node.volume()
-    with pytest.raises(InvalidRequest, match="ext4 does not know bogus"):
+    with pytest.raises(InvalidRequest, match="unsupported mount options for ext4: bogus"):
         node.stage(volume, mount_capability("ext4", "bogus"))
     made = filesystems.probe(devices.attach_file(str(volume.file)))
     assert made
@@ -109,7 +109,7 @@ def test_stage_does_not_take_a_broken_mount_from_its_users(node: Node) -> None:
     target = node.publish(volume)
     set_read_only(staged)
     before = (mounts.table(), loops_of(node.base), record_of(node))
-    with pytest.raises(HostError, match=f"does not work and is published at {target}"):
+    with pytest.raises(HostError, match=f"does not work and is still published at {target}"):
         node.stage(volume)
     assert (mounts.table(), loops_of(node.base), record_of(node)) == before
 
@@ -195,7 +195,7 @@ def test_a_stage_that_fails_keeps_what_is_published(node: Node, watched: Watched
     target = node.publish(volume)
     mounts.unmount(staged)
     mounts.mount("tmpfs", staged, "tmpfs")
-    with pytest.raises(AlreadyExists, match="something else is mounted there"):
+    with pytest.raises(AlreadyExists, match="another mount is there"):
         node.stage(volume)
     assert set(mounted_below(node.base)) == {staged, target}
     assert record_of(node).publication(target)
@@ -212,7 +212,7 @@ def test_a_stage_that_fails_keeps_the_record_of_an_earlier_one(node: Node) -> No
     staged = node.stage(volume)
     reboot(node)
     mounts.mount("tmpfs", staged, "tmpfs")
-    with pytest.raises(AlreadyExists, match="something else is mounted there"):
+    with pytest.raises(AlreadyExists, match="another mount is there"):
         node.stage(volume)
     assert loops_of(node.base) == []
     assert record_of(node).state is State.STAGED
@@ -221,7 +221,7 @@ def test_a_stage_that_fails_keeps_the_record_of_an_earlier_one(node: Node) -> No
 def test_a_volume_that_cannot_be_connected_leaves_no_record(node: Node) -> None:
     volume = node.volume()
     volume.resize(0)
-    with pytest.raises(HostError, match="too few for a block device"):
+    with pytest.raises(HostError, match="too small for a block device"):
         node.stage(volume)
     assert_nothing_left(node.base)
 
@@ -283,7 +283,7 @@ def test_a_dead_device_is_given_up_before_it_is_replaced(node: Node, watched: Wa
     node.stage(volume, BLOCK)
     loop = device_of(node).path
     take_size(volume, loop)
-    with pytest.raises(HostError, match="too few for a block device"):
+    with pytest.raises(HostError, match="too small for a block device"):
         node.stage(volume, BLOCK)
     assert watched.calls[:2] == [f"give up {loop}", f"disconnect {loop} by force"]
 
@@ -314,7 +314,7 @@ def unstage(node: Node, volume: Volume) -> None:
 
 
 def stage_again(node: Node, volume: Volume) -> None:
-    with pytest.raises(HostError, match="is volume other, which is staged here: not touched"):
+    with pytest.raises(HostError, match="belongs to volume other, which is staged here; it was not touched"):
         node.stage(volume, BLOCK)
 
 
@@ -323,7 +323,7 @@ def stage_anew(node: Node, volume: Volume) -> None:
 
 
 @pytest.mark.parametrize("call", [unstage, stage_again, stage_anew])
-def test_a_device_that_is_another_volume_by_now_stays_connected(
+def test_a_device_that_now_belongs_to_another_volume_stays_connected(
     node: Node, watched: WatchedInitiator, call: Callable[[Node, Volume], None]
 ) -> None:
     """The back end gave the address to another volume, which is staged here, before this one was unstaged."""

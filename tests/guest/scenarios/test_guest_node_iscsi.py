@@ -169,7 +169,7 @@ def test_a_volume_is_not_staged_again_on_what_took_over_its_lun(node: Node, offe
     node.stage(old.connection(), block=True)
     old.unmap()
     new.map()
-    with pytest.raises(PreconditionFailed, match="before: not touched"):
+    with pytest.raises(PreconditionFailed, match="the device was not touched"):
         node.stage(old.connection(), block=True)
     assert not any(content(new.device))
 
