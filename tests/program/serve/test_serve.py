@@ -136,7 +136,7 @@ def test_a_socket_path_that_is_a_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("data")
     outcome = serve("--state-dir", str(tmp_path / "state"), "--endpoint", str(tmp_path / "precious"))
     assert outcome.returncode == 2
-    assert "precious exists and is no socket" in outcome.stderr
+    assert "precious exists and is not a socket" in outcome.stderr
     assert (tmp_path / "precious").read_text() == "data"
 
 
