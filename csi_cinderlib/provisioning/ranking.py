@@ -166,7 +166,7 @@ _RULES = (
         _by_source,
         lambda _places, wanted: InvalidRequest(
             "volume_content_source",
-            f"is in {'/'.join(wanted.source or ())}; a volume must be created where its source is",
+            f"is in {'/'.join(filter(None, wanted.source or ()))}; a volume must be created where its source is",
         ),
     ),
     _Rule(
