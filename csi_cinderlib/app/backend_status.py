@@ -116,7 +116,7 @@ class BackendStatus:
     def update(self) -> None:
         """Write changes to the objects."""
         seen = {look.name: _presentable(look) for look in self._observations.look()}
-        steps = [partial(self._obey, seen)]
+        steps = [partial(self._restart_annotated, seen)]
         steps += [partial(self._show, look) for look in seen.values() if not look.starting]
         steps += [partial(self._remove_gone, seen), partial(self._sweep, seen)]
         worked = [self._works(step) for step in steps]
@@ -134,7 +134,7 @@ class BackendStatus:
             return False
         return True
 
-    def _obey(self, seen: Mapping[str, Seen]) -> None:
+    def _restart_annotated(self, seen: Mapping[str, Seen]) -> None:
         """Restart back ends with the annotation. The restart is recorded first: if this process ends in between, the driver's process ends
         with it."""
         names = {object_name(name): name for name in seen}

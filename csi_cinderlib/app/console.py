@@ -43,10 +43,10 @@ class Console:
         self._on_reread: tuple[Callable[[], object], ...] = ()
         self._on_dump: tuple[Callable[[], object], ...] = (stacks.log,)
         self.status.add("log", self.log_level.tell)
-        self.routes.add("GET", "/status", self._tell_status, quick=True)
+        self.routes.add("GET", "/status", self._report_status, quick=True)
         self.routes.add("GET", "/loglevel", self.log_level.asked, quick=True)
         self.routes.add("PUT", "/loglevel", self.log_level.put, quick=True)
-        self.routes.add("GET", "/stacks", self._tell_stacks, quick=True)
+        self.routes.add("GET", "/stacks", self._report_stacks, quick=True)
 
     def listen(self) -> None:
         """Handle signals from now on. Call it in the main thread."""
@@ -83,10 +83,10 @@ class Console:
         for work in self._on_dump:
             work()
 
-    def _tell_status(self, _request: Request) -> dict[str, Any]:
+    def _report_status(self, _request: Request) -> dict[str, Any]:
         return self.status.tell()
 
-    def _tell_stacks(self, _request: Request) -> dict[str, Any]:
+    def _report_stacks(self, _request: Request) -> dict[str, Any]:
         return {"stacks": stacks.collect()}
 
 

@@ -108,10 +108,10 @@ class ControllerSide:
 
     def _administer(self, console: Console) -> None:
         console.routes.add("POST", "/backends/NAME/restart", self._restart)
-        console.routes.add("GET", "/backends/NAME/stacks", self._tell_stacks)
+        console.routes.add("GET", "/backends/NAME/stacks", self._report_stacks)
         RecordRoutes(self._served_store, self._orphans, self._settling).offer(console.routes)
-        console.status.add("leadership", self._tell_leadership)
-        console.status.add("backends", self._tell_backends)
+        console.status.add("leadership", self._report_leadership)
+        console.status.add("backends", self._report_backends)
         console.log_level.follow(lambda level: self._for_running(lambda running: running.log_from(level)))
         console.on_reread(lambda: self._for_running(RunningBackends.refresh))
         console.on_dump(lambda: self._for_running(RunningBackends.log_stacks))
@@ -132,15 +132,15 @@ class ControllerSide:
             raise NotReady(f"this process runs no back ends: {self._readiness.why_not}")
         return {"restarted": request.names["name"], "ended": self._running.restart(request.names["name"])}
 
-    def _tell_stacks(self, request: Request) -> dict[str, object]:
+    def _report_stacks(self, request: Request) -> dict[str, object]:
         """GET /backends/NAME/stacks. Raises NotFound, BackendUnavailable."""
         name = request.names["name"]
-        backend = next((each for each in self.backends.all() if each.name == name), None)
+        backend = next((known for known in self.backends.all() if known.name == name), None)
         if not isinstance(backend, RemoteBackend):
             raise NotFound("back end", name)
         return {"stacks": backend.stacks(STACKS_SECONDS)}
 
-    def _tell_leadership(self) -> dict[str, str]:
+    def _report_leadership(self) -> dict[str, str]:
         if self._leadership is None:
             return {"role": "starting" if self._running is None else "only", "identity": self._owner, "holder": ""}
         held = self._leadership.lease
@@ -150,7 +150,7 @@ class ControllerSide:
             "holder": held.holder,
         }
 
-    def _tell_backends(self) -> list[dict[str, object]]:
+    def _report_backends(self) -> list[dict[str, object]]:
         if self._running is None or self._seen is None:
             return []
         return [self._running.tell(seen) for seen in self._seen.look()]

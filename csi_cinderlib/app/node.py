@@ -170,5 +170,5 @@ def tell_what_is_missing(*, multipath: bool) -> None:
     lacking = tools.lacking(multipath=multipath)
     if not lacking:
         return
-    told = _log.warning if multipath and tools.missing(tools.MULTIPATH) else _log.info
-    told("node tools missing", **{protocol: f"needs {tools.advice(absent)}" for protocol, absent in lacking.items()})
+    write = _log.warning if multipath and tools.missing(tools.MULTIPATH) else _log.info
+    write("node tools missing", **{protocol: f"needs {tools.advice(absent)}" for protocol, absent in lacking.items()})

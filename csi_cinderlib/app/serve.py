@@ -177,7 +177,7 @@ class Loader:
                 side.wait()
             self._readiness.ready()
             self._register()
-            self._tell_how_ready()
+            self._log_readiness()
         except DriverError as error:
             self._stopping.failed(error)
         except Exception as error:  # a bug must end the process with a traceback, not leave it half started
@@ -187,14 +187,14 @@ class Loader:
             gc.enable()
             _give_back()
 
-    def _tell_how_ready(self) -> None:
+    def _log_readiness(self) -> None:
         if not (reason := self._readiness.restraint):
             _log.info("ready")
             return
         _log.warning("serving, but not ready", reason=reason)
-        threading.Thread(target=self._tell_once_ready, name="readiness", daemon=True).start()
+        threading.Thread(target=self._log_once_ready, name="readiness", daemon=True).start()
 
-    def _tell_once_ready(self) -> None:
+    def _log_once_ready(self) -> None:
         while self._readiness.restraint:
             if self._stopping.wait(LOOK_SECONDS):
                 return

@@ -48,7 +48,7 @@ class Status:
             "ready": readiness.is_ready and not readiness.reasons,
             "reasons": list(readiness.reasons),
         }
-        return told | {name: _asked(name, tell) for name, tell in self._parts.items()}
+        return told | {name: _value_of(name, tell) for name, tell in self._parts.items()}
 
     def _state(self) -> str:
         readiness = self._readiness
@@ -61,7 +61,7 @@ class Status:
         return "serving" if readiness.reasons else "ready"
 
 
-def _asked(name: str, tell: Callable[[], object]) -> object:
+def _value_of(name: str, tell: Callable[[], object]) -> object:
     try:
         return tell()
     except Exception as error:

@@ -40,7 +40,7 @@ STUCK_SECONDS = 300.0
 """A pool counts as stuck when all its threads are busy and no call ends for this time."""
 
 ENDING_SECONDS = 5.0
-"""Additional time for gRPC to cancel calls that did not finish. It needs a free thread for that."""
+"""Additional time for gRPC to cancel calls that did not finish. It needs its own thread for that."""
 
 MAX_CONNECTIONS = 500
 """Simultaneous connections. Each takes 14 KB and one of 1024 file descriptors. Further connections are closed at once, and the caller

@@ -126,8 +126,8 @@ def _check_mkfs_options(place: Place, request: CreateVolume, size: GiB) -> None:
     """Raises InvalidRequest if mkfs can never succeed with the options. Copies already have a file system, raw volumes need none."""
     if request.source is not None:
         return
-    told = place.reported.get(SECTOR_SIZE)
-    sector = told if isinstance(told, int) else SECTOR
+    reported = place.reported.get(SECTOR_SIZE)
+    sector = reported if isinstance(reported, int) else SECTOR
     for capability in request.capabilities:
         fs_type = access.file_system(capability, default=request.parameters.fs_type)
         options = request.parameters.mkfs_options if fs_type else ()

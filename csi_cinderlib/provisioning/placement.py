@@ -34,7 +34,11 @@ class Choice:
 
 
 class Placement:
-    """Args: types: the named volume types of the configuration."""
+    """Chooses places for volumes.
+
+    Args:
+        types: named volume types of the configuration.
+    """
 
     def __init__(self, backends: Backends, *, types: Mapping[str, VolumeType]) -> None:
         self._backends = backends
