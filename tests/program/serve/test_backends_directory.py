@@ -114,7 +114,7 @@ def test_a_back_end_is_added_changed_broken_mended_and_removed_beside_one_that_w
         assert directory.refusal("guest") == "", "the previous configuration stays in use"
 
         directory.remove("guest")
-        directory.until_refused("guest", "is unknown")
+        directory.until_refused("guest", "unknown back end")
         done = work.done
         until(lambda: work.done > done + 5, directory.driver)
     assert work.failures == []
@@ -128,7 +128,7 @@ def test_volumes_of_a_back_end_that_was_taken_away_are_there_when_it_comes_back(
     volume = directory.calls.create("v", backend="second")
     assert f"volume-{volume}" in directory.files("second")
     directory.remove("second")
-    directory.until_refused("second", "is unknown")
+    directory.until_refused("second", "unknown back end")
     listed = directory.calls.volumes()[volume]
     with pytest.raises(grpc.RpcError, match="it is not configured any more") as refused:
         directory.calls.delete(volume)

@@ -150,7 +150,7 @@ def test_a_stale_socket_is_replaced(start: Start, tmp_path: Path) -> None:
 def test_a_read_only_state_directory_is_named(tmp_path: Path) -> None:
     outcome = serve("--state-dir", "/proc/none")
     assert outcome.returncode == 2
-    assert "state_dir: /proc/none cannot be used" in outcome.stderr
+    assert "state_dir: cannot use the directory /proc/none" in outcome.stderr
 
 
 def test_a_node_loads_neither_cinder_nor_a_database(start: Start) -> None:
