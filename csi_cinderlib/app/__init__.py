@@ -1,1 +1,1 @@
-"""The composition root: settings become objects here, once, and nowhere else."""
+"""The composition root: the only place where objects are created from settings."""

@@ -1,7 +1,7 @@
-"""The administration socket of a running process: HTTP and JSON on `STATE_DIR/admin.sock`, for the commands of this host.
+"""The administration socket of a running process: HTTP and JSON on `STATE_DIR/admin.sock`, for commands on this host.
 
-It is served from the start of the process until its end, in threads of its own, so that it answers while the process is not ready,
-and while calls hang. Only the owner of the state directory's lock makes or replaces the socket: a second process never gets that far.
+It is served from the start of the process until its end, in its own threads, so that it answers while the process is not ready or calls
+hang. Only the process that holds the lock of the state directory creates or replaces the socket.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from csi_cinderlib.observe import logs
 FILE = "admin.sock"
 """In the state directory."""
 LONGEST = 107
-"""Bytes: the kernel's sun_path less the closing NUL."""
+"""Bytes: sun_path of the kernel without the final NUL."""
 MOST_CONNECTIONS = 32
-"""At one time. A further one is closed at once."""
+"""Simultaneous connections. Further ones are closed at once."""
 SLOWEST_CLIENT = 5.0
-"""Seconds that a client may take to send its request, or to read the answer."""
+"""Seconds for a client to send its request, and to read the response."""
 ACCEPT_SECONDS = 1.0
-"""Before connections are accepted again after an error: this process may have no free file descriptor."""
+"""Pause before the next accept after an error: the process may have no free file descriptor."""
 
 _log = logs.logger(__name__)
 
 
 @contextmanager
 def address(directory: Path) -> Iterator[str]:
-    """The socket's address in that directory, for `bind` or `connect`; also where its path is too long for one.
+    """The address of the socket for `bind` or `connect`, even if its path is too long.
 
     Raises:
         OSError: the directory cannot be opened.
@@ -51,7 +51,7 @@ def address(directory: Path) -> Iterator[str]:
 
 
 class Socket:
-    """Serves routes on the socket of a state directory whose lock this process holds."""
+    """Serves routes on the socket of a state directory. The process must hold the lock of the directory."""
 
     def __init__(self, directory: Path, routes: Routes) -> None:
         self._directory = directory
@@ -63,14 +63,13 @@ class Socket:
         self._is_closed = False
 
     def start(self) -> bool:
-        """Listen; False, with a line in the log, where that is not possible: a driver works without it."""
+        """Listen; logs a failure and returns False, because the driver works without the socket."""
         try:
             self._listen()
         except OSError as error:
             self._listener.close()
-            _log.warning(
-                "the administration socket cannot be served", path=str(self._path), reason=error.strerror or str(error)
-            )
+            reason = error.strerror or str(error)
+            _log.warning("administration socket not available", path=str(self._path), reason=reason)
             return False
         threading.Thread(target=self._accept, name="admin", daemon=True).start()
         return True
@@ -79,23 +78,23 @@ class Socket:
         with suppress(FileNotFoundError):
             if not stat.S_ISSOCK(self._path.lstat().st_mode):
                 raise FileExistsError(f"{self._path} is not a socket")
-            self._path.unlink()  # of a process that has ended: it had the lock that this one has
+            self._path.unlink()  # left by an ended process: this process has its lock now
         with address(self._directory) as where:
             self._listener.bind(where)
         found = self._path.lstat()
         self._inode = found.st_dev, found.st_ino
-        self._path.chmod(0o600)  # nobody can connect before `listen`
+        self._path.chmod(0o600)  # no client can connect before `listen`
         self._listener.listen(MOST_CONNECTIONS)
 
     def close(self) -> None:
-        """Remove the socket, and answer no further request."""
+        """Remove the socket and refuse further requests."""
         self._is_closed = True
         with suppress(OSError):
             found = self._path.lstat()
             if (found.st_dev, found.st_ino) == self._inode:
                 self._path.unlink()
         with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread
         self._listener.close()
 
     def _accept(self) -> None:
@@ -108,7 +107,7 @@ class Socket:
             self._begin(connection)
 
     def _begin(self, connection: socket.socket) -> None:
-        """Nothing here may wait for the client."""
+        """Must not wait for the client."""
         if not self._places.acquire(blocking=False):
             connection.close()
             return
@@ -120,13 +119,13 @@ class Socket:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            from csi_cinderlib.app.admin_http import serve  # 4 MB that a node carries only once somebody asks
+            from csi_cinderlib.app.admin_http import serve  # 4 MB that a node loads only at the first request
 
             with connection:
                 serve(connection, self._routes, SLOWEST_CLIENT)
-        except OSError:  # the client has gone away, or was too slow
+        except OSError:  # the client disconnected or was too slow
             return
         except Exception as error:
-            _log.exception("an administration request failed", error)
+            _log.exception("administration request failed", error)
         finally:
             self._places.release()

@@ -38,16 +38,16 @@ def serve(connection: socket.socket, routes: Routes, seconds: float) -> None:
     """Read one request and answer it.
 
     Args:
-        seconds: limit for the client to send its request, and to read the answer.
+        seconds: limit for the client to send the request and to read the response.
 
     Raises:
-        OSError: the client goes away or is too slow.
+        OSError: the client disconnects or is too slow.
     """
     _Handler(connection, routes, seconds)
 
 
 class _Request(io.RawIOBase):
-    """What the client sends before the time is over: a limit for each piece would let it take for ever."""
+    """Data of the client with a time limit for the whole request: a limit for each read would not bound the total time."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection = connection
@@ -81,8 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             raise
         except Exception as error:
-            _log.exception("an administration request failed", error, method=self.command, path=self.path)
-            message = f"unexpected {type(error).__name__}: the process's log has details"
+            _log.exception("administration request failed", error, method=self.command, path=self.path)
+            message = f"unexpected {type(error).__name__}; see the log of the process"
             status, answer = 500, {"error": type(error).__name__, "message": message}
         self._send(status, answer)
 
@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             parts = urlsplit(self.path)
         except ValueError:
-            raise InvalidRequest("path", "is not a path") from None
+            raise InvalidRequest("path", "must be a path") from None
         return Request(
             method=self.command,
             path=parts.path,
@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body = json.loads(data)
         except (ValueError, RecursionError):
-            raise InvalidRequest("body", "is not JSON") from None
+            raise InvalidRequest("body", "must be JSON") from None
         if not isinstance(body, dict):
             raise InvalidRequest("body", "must be a JSON object")
         return body
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not worth a line; what they change is logged where it is changed."""
+        """Requests are not logged; changes are logged where they are made."""
 
 
 def _told(error: DriverError) -> dict[str, object]:

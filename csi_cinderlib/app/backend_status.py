@@ -1,9 +1,9 @@
-"""Keeps the StorageBackend objects as the back ends are, tells by events when one becomes ready or breaks, and restarts those whose
-objects are annotated so.
+"""Updates the StorageBackend objects, sends events when a back end becomes ready or fails, and restarts back ends on request of an
+annotation.
 
-Several controllers may see the same back ends. Each writes what has changed for itself, at once; while nothing changes, the one that
-wrote last goes on saying that it is still so, and the others take that over only once it has fallen silent. So the last news is
-shown, with who found it, and two controllers that see different things do not write in turn.
+Several controllers may see the same back ends. Each one writes its own changes at once. While nothing changes, the last writer refreshes
+the object, and the others take over only after it has fallen silent. So the object shows the latest change and its observer, and two
+controllers with different views do not overwrite each other in turn.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from csi_cinderlib.persistence.kubernetes.resources import RESTARTED_AT
 from csi_cinderlib.persistence.kubernetes.statuses import Statuses, object_name
 
 FIRST_SECONDS = 1.0
-"""Before the first one, so that it does not hold up the start."""
+"""Delay of the first update, so that it does not slow down the start."""
 REFRESH_SECONDS = 120.0
-"""Between two writes while nothing happens: figures drift, and `observedAt` shows that somebody still looks."""
+"""Interval between two writes without changes: capacities drift, and `observedAt` shows that the observation is current."""
 SILENT_SECONDS = 2.5 * REFRESH_SECONDS
-"""After which what another controller wrote may be overwritten, or removed, for it would have been refreshed."""
+"""Without a refresh for this time, the data of another controller may be overwritten or removed."""
 COUNT_SECONDS = 600.0
-"""Between two counts of the volumes, which read all records."""
+"""Interval between two counts of the volumes, which read all records."""
 EVENT_SECONDS = 60.0
-"""Between two events on one back end; of several changes in that time the last one is told, if it made a difference."""
+"""Minimum interval between two events on a back end. Only the last of several changes in that time is sent, if it is a change."""
 LONGEST_REASON = 1000
 """Characters. A driver may answer with a web page."""
 
@@ -48,13 +48,13 @@ _log = logs.logger(__name__)
 
 @dataclass(slots=True)
 class _Sign:
-    """The `observedAt` of an object, and since when this process has known it: no two machines' clocks are compared."""
+    """The `observedAt` of an object, and the time at which this process first saw it. Clocks of different machines are never compared."""
 
     text: str = ""
     since: float = -math.inf
 
     def read(self, text: str, now: float) -> bool:
-        """Take in what the object says now; whether whoever wrote it has fallen silent."""
+        """Update from the object; returns whether its writer has fallen silent."""
         if text != self.text:
             self.text, self.since = text, now
         return now - self.since > SILENT_SECONDS
@@ -62,11 +62,11 @@ class _Sign:
 
 @dataclass(slots=True)
 class _Shown:
-    """What this process knows of one object.
+    """State of one object as known to this process.
 
     Attributes:
-        news: of the last look that was written, or found written.
-        told: of the last event, whoever sent it.
+        news: the last observation that was written or found in the object.
+        told: the observation of the last event of any controller.
     """
 
     news: Json = field(default_factory=dict)
@@ -77,12 +77,12 @@ class _Shown:
 
 
 class BackendStatus:
-    """Call `update` now and then, from one thread. That the API server refuses or is away is logged once, and harms nothing.
+    """Call `update` periodically, in one thread. An unavailable API server is logged once and has no other effect.
 
     Args:
         restart: restarts the driver's process of a back end. Raises NotFound.
-        check_lease: raises LeaseLost when this process must not act any more.
-        controller: this process, as people know it: the name of its pod.
+        check_lease: raises LeaseLost if this process must not act any more.
+        controller: name of the pod of this process.
     """
 
     def __init__(
@@ -114,14 +114,14 @@ class BackendStatus:
         self._mute = False
 
     def update(self) -> None:
-        """Show what is new."""
+        """Write changes to the objects."""
         seen = {look.name: _presentable(look) for look in self._observations.look()}
-        steps = [partial(self._obey, seen)]
+        steps = [partial(self._restart_annotated, seen)]
         steps += [partial(self._show, look) for look in seen.values() if not look.starting]
         steps += [partial(self._remove_gone, seen), partial(self._sweep, seen)]
         worked = [self._works(step) for step in steps]
         if all(worked) and self._failing:
-            _log.info("the state of the back ends is shown in Kubernetes again")
+            _log.info("back end status updates resumed")
             self._failing = False
 
     def _works(self, act: Callable[[], None]) -> bool:
@@ -129,14 +129,14 @@ class BackendStatus:
             act()
         except DriverError as error:
             if not self._failing:
-                _log.warning("the state of the back ends cannot be shown in Kubernetes", reason=str(error))
+                _log.warning("back end status update failed", reason=str(error))
             self._failing = True
             return False
         return True
 
-    def _obey(self, seen: Mapping[str, Seen]) -> None:
-        """Restart the back ends whose objects ask for it. That it is done is noted before: should this process end in between, the driver's
-        process ends with it."""
+    def _restart_annotated(self, seen: Mapping[str, Seen]) -> None:
+        """Restart back ends with the annotation. The restart is recorded first: if this process ends in between, the driver's process ends
+        with it."""
         names = {object_name(name): name for name in seen}
         for found in self._statuses.all():
             metadata, status = found["metadata"], found.get("status") or {}
@@ -146,9 +146,9 @@ class BackendStatus:
                 continue
             self._check_lease()
             self._statuses.write(found, {**status, "restartedAt": wanted})
-            with suppress(NotFound):  # a file that cannot be read is shown as well
+            with suppress(NotFound):  # an entry may stand for an unreadable file
                 self._restart(name)
-                self._send(found, "BackendRestarting", f"Back end {name} is restarted as requested")
+                self._send(found, "BackendRestarting", f"Restarting back end {name} as requested")
 
     def _show(self, seen: Seen) -> None:
         shown, now = self._shown.setdefault(seen.name, _Shown()), self._now()
@@ -157,12 +157,12 @@ class BackendStatus:
             self._write(seen, shown, news)
             shown.news, shown.looked_at = news, now
         if news != shown.told and now - shown.told_at >= EVENT_SECONDS:
-            shown.told_at = now  # also when it cannot be sent
+            shown.told_at = now  # also if it cannot be sent
             if self._tell(seen):
                 shown.told = news
 
     def _write(self, seen: Seen, shown: _Shown, news: Json) -> None:
-        """Write the status, unless another controller keeps it up, or had the same news first and so has told them."""
+        """Write the status, unless another controller maintains it or has already reported the same change."""
         found = self._statuses.ensure(seen.name, seen.driver)
         present: Json = found.get("status") or {}
         known = {key: present.get(key) for key in news}
@@ -186,12 +186,12 @@ class BackendStatus:
         )
 
     def _send(self, found: Json, reason: str, note: str, *, warning: bool = False) -> bool:
-        """An event; whether it could be sent."""
+        """Send an event; returns whether it was sent."""
         try:
             self._statuses.tell(found, reason=reason, note=note, warning=warning, now=self._clock())
         except DriverError as error:
             if not self._mute:
-                _log.warning("events on the back ends cannot be sent to Kubernetes", reason=str(error))
+                _log.warning("back end event not sent", reason=str(error))
             self._mute = True
             return False
         self._mute = False
@@ -221,7 +221,7 @@ class BackendStatus:
             del self._shown[name]
 
     def _sweep(self, seen: Collection[str]) -> None:
-        """Remove what nobody keeps: objects of back ends that went while no controller ran."""
+        """Remove stale objects of back ends that were removed while no controller was running."""
         if self._now() - self._swept_at < REFRESH_SECONDS:
             return
         ours = {object_name(name) for name in seen}
@@ -234,12 +234,12 @@ class BackendStatus:
 
 
 def news_of(seen: Seen) -> Json:
-    """What is worth a write at once, and an event; the rest waits for the next refresh."""
+    """Values that need an immediate write and an event. Other values wait for the next refresh."""
     return {"ready": seen.ready, "reason": seen.reason}
 
 
 def capacity(pools: Iterable[tuple[float | None, float | None]]) -> Json:
-    """Whole GiB of all pools, from total and free of each; what one of them does not limit or know is left out."""
+    """Sums of total and free space of all pools in whole GiB. A sum is left out if a pool does not limit or report its value."""
     columns = zip(("totalGiB", "freeGiB"), zip(*pools, strict=True), strict=False)
     return {
         name: math.floor(sum(values))

@@ -1,4 +1,4 @@
-"""The back ends of a controller: each starts in a thread of its own, and may come, change or go while the process runs."""
+"""The back ends of a controller. Each starts in its own thread; they can be added, changed or removed at runtime."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from csi_cinderlib.model import times
 from csi_cinderlib.observe import logs, redact
 
 SLOW_SECONDS = 5.0
-"""For back ends that are slow to start, once another one is ready."""
+"""Time to wait for slow back ends after another one is ready."""
 
 LASTING_SECONDS = 60.0
-"""A driver's process that lived so long is started again at once; others wait a little longer each time."""
+"""A driver's process that ran for this time is restarted at once. Otherwise the delay grows with each restart."""
 
 LONGEST_REASON = 300
-"""Characters of each back end's reason in the one of the whole process."""
+"""Maximum length of the reason of a back end within the reason of the process."""
 
 _log = logs.logger(__name__)
 
 
 def unmeasured(_name: str, _reason: str) -> None:
-    """No figure is wanted."""
+    """Used if metrics are disabled."""
 
 
 @dataclass(slots=True)
@@ -45,9 +45,9 @@ class _Kept:
     """A back end that a thread keeps running.
 
     Attributes:
-        hurry: the next attempt is to be made now.
-        has_worked: its configuration was right once.
-        is_over: it was replaced or removed, or all are.
+        hurry: start the next attempt now.
+        has_worked: its configuration was valid once.
+        is_over: it was replaced or removed, or the process stops.
     """
 
     backend: RemoteBackend
@@ -62,12 +62,12 @@ class _Kept:
 
 @dataclass(slots=True)
 class _History:
-    """What happened to the back end of a name since this process started.
+    """History of a back end name since the start of this process.
 
     Attributes:
-        restarts: starts of its driver's process after the first one.
-        last_error: without secrets.
-        last_error_at: as records keep times.
+        restarts: restarts of its driver's process.
+        last_error: last error, without secrets.
+        last_error_at: its time, in the format of records.
     """
 
     restarts: int = 0
@@ -79,11 +79,11 @@ class _History:
 
 
 class RunningBackends:
-    """Keeps the registry as the settings and the directory of back ends say. A broken back end holds up nobody.
+    """Keeps the registry in line with the settings and the directory of back ends. A failing back end does not delay the others.
 
     Args:
-        make: a back end, not started, of its settings.
-        restarted: told the name of each back end whose driver's process is started again, and why: one of `metrics.RESTARTS`.
+        make: creates a back end from its settings without starting it.
+        restarted: called at each restart of a driver's process, with the back end and one of `metrics.RESTARTS`.
     """
 
     def __init__(
@@ -118,14 +118,14 @@ class RunningBackends:
         self._untried = {backend.name for backend in configured.backends}
         for backend in configured.backends:
             self._begin(backend)
-        if not configured.backends:  # none yet: the directory may get some
+        if not configured.backends:  # none yet: the directory may be filled later
             self._first.set()
             self._all.set()
 
     def refresh(self) -> None:
-        """Take over what the directory holds now; what did not change goes on undisturbed."""
+        """Apply changes of the directory. Unchanged back ends are not affected."""
         if self._settings.backends_directory:
-            with self._refreshing:  # SIGHUP may come at any time
+            with self._refreshing:  # SIGHUP may arrive at any time
                 self._refresh()
 
     def _refresh(self) -> None:
@@ -139,24 +139,24 @@ class RunningBackends:
             elif known.name in wanted and wanted[known.name] == known.settings:
                 del wanted[known.name]
         for backend in wanted.values():
-            _log.info("back end is new or changed", backend=backend.name)
+            _log.info("back end added or changed", backend=backend.name)
             if backend.name in self._kept:
                 self._restarted(backend.name, "reconfigured")
             self._begin(backend)
 
     def restart(self, name: str) -> int:
-        """End the driver's process of a back end at once, whatever it does; the next one starts.
+        """Kill the driver's process of a back end at once and start a new one.
 
         Returns:
-            the process that was ended; 0 if there was none.
+            the id of the killed process; 0 if none was running.
 
         Raises:
-            NotFound: there is no back end of that name.
+            NotFound: no back end has that name.
         """
         if (kept := self._kept.get(name)) is None:
             hint = suggestion(name, self._kept)
             raise NotFound("back end", name, f"does not exist{'; ' if hint else ''}{hint}")
-        _log.warning("back end is restarted as requested", backend=name)
+        _log.warning("back end restart requested", backend=name)
         pid = kept.backend.pid
         kept.backend.kill(Cause.REQUESTED)
         kept.hurry.set()
@@ -167,17 +167,17 @@ class RunningBackends:
         self._measure_restart(name, reason)
 
     def log_from(self, level: str) -> None:
-        """Let the drivers' processes log from that level on."""
+        """Set the log level of the drivers' processes."""
         for kept in self._kept.copy().values():
             kept.backend.log_from(level)
 
     def log_stacks(self) -> None:
-        """Let the drivers' processes log what their threads do."""
+        """Make the drivers' processes log the stacks of their threads."""
         for kept in self._kept.copy().values():
             kept.backend.log_stacks()
 
     def tell(self, seen: Seen) -> dict[str, object]:
-        """One back end, for the administration socket."""
+        """The state of a back end for the administration socket."""
         kept, history = self._kept.get(seen.name), self._histories.get(seen.name, _History())
         return {
             "name": seen.name,
@@ -191,33 +191,33 @@ class RunningBackends:
         }
 
     def unusable(self) -> str:
-        """Why no back end can be used, until one could be used for the first time; "" from then on, and while none is configured."""
+        """Why no back end is usable, or "". It is "" once a back end was usable, and while none is configured."""
         if self._usable.is_set():
             return ""
         reasons = {backend.name: backend.failure or "is starting" for backend in self._registry.all()}
         reasons |= self.unreadable()
-        if not reasons:  # none yet: whoever installs the driver first waits for it to be ready
+        if not reasons:  # none yet: an installer waits for the driver to be ready before it adds back ends
             return ""
         return "no back end is usable: " + "; ".join(
             f"{name}: {redact.text(reason)[:LONGEST_REASON]}" for name, reason in reasons.items()
         )
 
     def unreadable(self) -> Mapping[str, str]:
-        """Why configuration cannot be read: by the names of the back ends that go on with what it said before, else by the file's."""
+        """Why configuration cannot be read, by the back ends that keep their previous configuration, otherwise by file name."""
         reasons: dict[str, str] = {}
         for path, error in self._unreadable.items():
             names = [name for name, file in self._files.items() if file == path]
-            instead = "; what it said before is used" if names else ""
+            instead = "; the previous configuration stays in use" if names else ""
             reasons |= dict.fromkeys(names or [path.stem], f"{redact.text(str(error))}{instead}")
         return reasons
 
     def wait(self) -> None:
-        """Until every back end is ready or has failed once; but one that is ready need not wait long for the slow ones."""
+        """Wait until every back end is ready or has failed once, but only briefly for slow ones after the first is ready."""
         self._first.wait()
         self._all.wait(SLOW_SECONDS)
 
     def close(self) -> None:
-        """End all of their processes; calls that still run are left."""
+        """End all drivers' processes; running calls are abandoned."""
         for kept in self._kept.values():
             kept.end()
             kept.backend.stop()
@@ -237,7 +237,7 @@ class RunningBackends:
         self._tried(kept.backend)
 
     def _keep(self, kept: _Kept) -> None:
-        """Keep it running, also when its process ends, until it is stopped."""
+        """Keep the back end running, and restart its process if it ends, until it is stopped."""
         backend, waits = kept.backend, iter((0.0, *RETRY_SECONDS))
         while self._retry(kept):
             began = time.monotonic()
@@ -246,28 +246,28 @@ class RunningBackends:
             if time.monotonic() - began > LASTING_SECONDS:
                 waits = iter((0.0, *RETRY_SECONDS))
             seconds = next(waits, RETRY_SECONDS[-1])
-            _log.error("back end is started again", backend=backend.name, reason=how, next_attempt_in_seconds=seconds)
+            _log.error("driver process ended", backend=backend.name, reason=how, next_attempt_in_seconds=seconds)
             self._histories[backend.name].failed(how)
             self._restarted(backend.name, backend.last_cause)
             if self._wait(kept, seconds):
                 return
 
     def _wait(self, kept: _Kept, seconds: float) -> bool:
-        """Wait for the next attempt; whether there is to be none."""
+        """Wait for the next attempt; returns whether to give up."""
         kept.hurry.wait(seconds)
         kept.hurry.clear()
         return kept.is_over or self._stopping.wait(0)
 
     def _retry(self, kept: _Kept) -> bool:
-        """Start it until that succeeds; False when it is not wanted any more."""
+        """Retry the start until it succeeds; False if the back end is no longer needed."""
         backend = kept.backend
-        event = f"back end {backend.name} is not ready"
         started = retry(
             lambda: self._attempt(kept),
             self._stopping,
-            event,
+            "back end not ready",
             failed=lambda _why: self._tried(backend),
             wait=lambda seconds: self._wait(kept, seconds),
+            backend=backend.name,
         )
         if not started or kept.is_over:
             return False
@@ -279,7 +279,7 @@ class RunningBackends:
         return True
 
     def _attempt(self, kept: _Kept) -> None:
-        """A configuration that is refused is tried again as well: a file or a library may be there later."""
+        """A rejected configuration is retried, too: a missing file or library may appear later."""
         if kept.is_over:
             return
         try:
@@ -294,7 +294,7 @@ class RunningBackends:
         self._is_not_wrong(kept)
 
     def _is_wrong(self, kept: _Kept, error: ConfigurationError) -> None:
-        """With nothing that ever worked, and nobody who could change it while this runs, the process had better end."""
+        """End the process if no back end ever worked and the configuration cannot change at runtime."""
         if kept.has_worked:
             return
         name = kept.backend.name
@@ -303,7 +303,7 @@ class RunningBackends:
             self._wrong[name] = error
             hopeless = len(self._wrong) == len(self._registry.all())
         if is_news:
-            _log.error("back end cannot work like this", backend=name, reason=str(error))
+            _log.error("back end configuration invalid", backend=name, reason=str(error))
         if hopeless and not self._settings.backends_directory:
             self._stopping.failed(error)
 
@@ -312,7 +312,7 @@ class RunningBackends:
             self._wrong.pop(kept.backend.name, None)
 
     def _tried(self, backend: RemoteBackend) -> None:
-        """It is ready, or has failed at least once."""
+        """Record that it is ready or has failed at least once."""
         with self._guard:
             self._untried.discard(backend.name)
             if not self._untried:
@@ -320,13 +320,13 @@ class RunningBackends:
                 self._first.set()
 
     def _read(self) -> live.Found:
-        """What is configured now. Each trouble is told once, not at every look."""
+        """The current configuration. Each problem is logged once, not at every scan."""
         found = live.backends(self._settings)
         before = set(map(str, self._unreadable.values()))
         for reason in sorted(set(map(str, found.broken)) - before):
-            _log.error("back ends cannot be read; those of before go on", reason=reason)
+            _log.error("back end configuration not readable", reason=reason)
         for path in set(found.ignored) - set(self._ignored):
-            _log.warning("ignored: files of back ends are named *.yaml, *.yml or *.json", path=str(path))
+            _log.warning("back end file ignored", path=str(path), reason="its name must end in .yaml, .yml or .json")
         self._ignored = found.ignored
         unread = {name: file for name, file in self._files.items() if {file, file.parent} & found.unreadable.keys()}
         self._files = {**unread, **found.files}
@@ -335,19 +335,19 @@ class RunningBackends:
 
 
 def _start(backend: RemoteBackend) -> None:
-    """What nobody foresaw is tried again as well: it may be a want of threads or memory that passes."""
+    """An unexpected error is retried, too: it may be a temporary lack of threads or memory."""
     try:
         backend.start()
     except DriverError:
         raise
     except Exception as error:
-        _log.exception("back end cannot start", error, backend=backend.name)
-        backend.failure = f"unexpected {type(error).__name__}: the controller's log tells more"
+        _log.exception("back end start failed", error, backend=backend.name)
+        backend.failure = f"unexpected {type(error).__name__}; see the log of the controller"
         raise BackendUnavailable(backend.name, backend.failure) from error
 
 
 def _pool(pool: Pool) -> dict[str, object]:
-    """GiB; None for what is not limited, or not known."""
+    """The sizes of a pool in GiB; None if unlimited or unknown."""
     figures = {"total_gib": pool.total, "free_gib": pool.free}
     known = {name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()}
     return {"name": pool.name, **known}

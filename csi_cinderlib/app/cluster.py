@@ -1,4 +1,4 @@
-"""What a controller asks of its Kubernetes cluster: which one it is, and which nodes it has."""
+"""Queries the Kubernetes cluster of a controller: its identity and its nodes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.persistence.kubernetes.rest import ApiError, Client
 
 NAMESPACE = "kube-system"
-"""Every cluster has it, and it is never made anew: its UID is what stands for the cluster by convention."""
+"""Every cluster has this namespace and never recreates it. By convention its UID identifies the cluster."""
 LOOK_SECONDS = 600.0
-"""Between two looks at the nodes. A registration goes at the second one that finds no Node of its name: a kubelet may make that anew."""
+"""Interval between two checks of the nodes. A registration is removed when two checks find no Node of its name, because a kubelet may
+recreate the Node."""
 _PAGE = 500
 
 _log = logs.logger(__name__)
 
 
 def cluster_id(client: Client) -> str:
-    """The cluster's UID, or "" where this process may not read it.
+    """The UID of the cluster, or "" without permission to read it.
 
     Raises:
         StoreUnavailable: the API server does not answer.
@@ -30,12 +31,12 @@ def cluster_id(client: Client) -> str:
     try:
         return str(client.get(f"/api/v1/namespaces/{NAMESPACE}")["metadata"]["uid"])
     except ApiError as error:
-        _log.warning("whether the store belongs to this cluster is not known", reason=str(error))
+        _log.warning("store ownership not verified", reason=str(error))
         return ""
 
 
 def has_left(client: Client, node: str) -> bool:
-    """Whether the cluster has no Node of that name; False where this process may not see it.
+    """Whether the cluster has no Node of that name; False without permission to read it.
 
     Raises:
         StoreUnavailable: the API server does not answer.
@@ -48,11 +49,11 @@ def has_left(client: Client, node: str) -> bool:
 
 
 class DepartedNodes:
-    """Removes what nodes registered about themselves once they have left the cluster for good.
+    """Removes the registrations of nodes that have left the cluster permanently.
 
     Args:
-        client: may list the cluster's Nodes.
-        registry: where nodes register.
+        client: has permission to list the Nodes of the cluster.
+        registry: registry of the nodes.
     """
 
     def __init__(self, client: Client, registry: Store) -> None:
@@ -67,13 +68,13 @@ class DepartedNodes:
         missing = [node for node in registered if node.id not in present]
         for node in missing:
             if node.id in self._missed:
-                with suppress(NotFound, StaleRecord):  # another controller's, or registered anew
+                with suppress(NotFound, StaleRecord):  # removed by another controller, or registered again
                     self._registry.remove(node)
-                    _log.info("a node's registration is removed: it has left the cluster", node=node.id)
+                    _log.info("node registration removed", node=node.id, reason="the node has left the cluster")
         self._missed = frozenset(node.id for node in missing)
 
     def _present(self) -> Iterator[str]:
-        """The names of the cluster's Nodes."""
+        """The names of the Nodes of the cluster."""
         going_on: dict[str, str] = {}
         while True:
             page = self._client.get("/api/v1/nodes", limit=str(_PAGE), **going_on)

@@ -1,4 +1,4 @@
-"""How administrators reach a running process: the routes of its administration socket, and signals."""
+"""Administration of a running process, by the routes of its administration socket and by signals."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _log = logs.logger(__name__)
 
 
 class Console:
-    """One a process. The halves of the process add their routes, their part of the status, and what they do when asked.
+    """One per process. The parts of the process add routes, status entries and actions.
 
     Args:
-        reread: the settings as they are now. Raises ConfigurationError. By default they never change.
+        reread: returns the current settings. Raises ConfigurationError. By default settings never change.
     """
 
     def __init__(
@@ -43,54 +43,54 @@ class Console:
         self._on_reread: tuple[Callable[[], object], ...] = ()
         self._on_dump: tuple[Callable[[], object], ...] = (stacks.log,)
         self.status.add("log", self.log_level.tell)
-        self.routes.add("GET", "/status", self._tell_status, quick=True)
+        self.routes.add("GET", "/status", self._report_status, quick=True)
         self.routes.add("GET", "/loglevel", self.log_level.asked, quick=True)
         self.routes.add("PUT", "/loglevel", self.log_level.put, quick=True)
-        self.routes.add("GET", "/stacks", self._tell_stacks, quick=True)
+        self.routes.add("GET", "/stacks", self._report_stacks, quick=True)
 
     def listen(self) -> None:
-        """Take signals from now on. Call it in the main thread."""
+        """Handle signals from now on. Call it in the main thread."""
         Signals({signal.SIGHUP: self.reread, signal.SIGUSR1: self._dump}).listen()
 
     def on_reread(self, work: Callable[[], object]) -> None:
-        """Have `work` done at each SIGHUP: it reads its own files again."""
+        """Call `work` at each SIGHUP, to reload its files."""
         self._on_reread = (*self._on_reread, work)
 
     def on_dump(self, work: Callable[[], object]) -> None:
-        """Have `work` done at each SIGUSR1: it has other processes log their threads' stacks."""
+        """Call `work` at each SIGUSR1, to log the stacks of other processes."""
         self._on_dump = (*self._on_dump, work)
 
     def reread(self) -> None:
-        """Take over what can change while the process runs, and name what else has changed."""
+        """Apply settings that can change at runtime, and log other changed settings."""
         is_read = self._take_over()
         for work in self._on_reread:
             work()
         if is_read:
-            _log.info("configuration was read again", signal="SIGHUP")
+            _log.info("configuration reloaded", signal="SIGHUP")
 
     def _take_over(self) -> bool:
         try:
             settings = self._reread()
         except ConfigurationError as error:
-            _log.error("configuration cannot be read; the previous one stays in effect", reason=str(error))
+            _log.error("configuration reload failed", reason=str(error))
             return False
         self.log_level.configure(settings.log.level)
         if changed := restart_needed(self._settings, settings):
-            _log.warning("settings changed that take effect after a restart", settings=changed)
+            _log.warning("restart needed for changed settings", settings=changed)
         return True
 
     def _dump(self) -> None:
         for work in self._on_dump:
             work()
 
-    def _tell_status(self, _request: Request) -> dict[str, Any]:
+    def _report_status(self, _request: Request) -> dict[str, Any]:
         return self.status.tell()
 
-    def _tell_stacks(self, _request: Request) -> dict[str, Any]:
+    def _report_stacks(self, _request: Request) -> dict[str, Any]:
         return {"stacks": stacks.collect()}
 
 
 def restart_needed(before: Settings, now: Settings) -> list[str]:
-    """The names of the settings that differ and are read at the start only."""
+    """Names of changed settings that are read only at the start."""
     now = replace(now, log=replace(now.log, level=before.log.level))
     return [item.name for item in fields(Settings) if getattr(before, item.name) != getattr(now, item.name)]

@@ -1,4 +1,4 @@
-"""The controller's half of a process: the store, the back ends, and who decides about volumes."""
+"""The controller part of a process: store, back ends and Controller services."""
 
 from __future__ import annotations
 
@@ -49,23 +49,23 @@ if TYPE_CHECKING:
     from csi_cinderlib.persistence.kubernetes.rest import Client
 
 SETTLE_SECONDS = 60.0
-"""Between two looks for what was left half done."""
+"""Interval between two searches for orphans."""
 FIRST_SETTLE_SECONDS = 5.0
-"""After a start, which may follow a kill."""
+"""Delay after a start, which may follow a kill."""
 
 SIGN_SECONDS = 5.0
-"""Between two looks at whether the others are to be told that this process lives, or that it seals with another key."""
+"""Interval between two checks whether a heartbeat is due or the sealing key has changed."""
 REFRESH_SECONDS = 5.0
-"""Between two looks at the directory of back ends; the kubelet itself takes up to a minute to bring a changed Secret."""
+"""Interval between two scans of the directory of back ends. The kubelet takes up to a minute to update a Secret."""
 
 SETTLED_SECONDS = 2.0
-"""For the work on what was left half done to end, once the drivers' processes have."""
+"""Time for the work on orphans to end after the drivers' processes have ended."""
 
 STACKS_SECONDS = 5.0
-"""For a driver's process to tell what its threads do."""
+"""Time for a driver's process to return the stacks of its threads."""
 
 FORKLESS_SECONDS = 30.0
-"""After which it is not taken for a passing want of memory or processes that no driver's process can be started."""
+"""After this time, a failure to start drivers' processes no longer counts as a temporary lack of memory or processes."""
 
 _log = logs.logger(__name__)
 
@@ -103,23 +103,23 @@ class ControllerSide:
         self._deadline = Deadline()
         self._seen: observations.Observations | None = None
         self._administer(console)
-        readiness.watch(self._trouble)  # from now on any thread may ask
+        readiness.watch(self._trouble)  # called from any thread from now on
         readiness.restrain(self._restraint)
 
     def _administer(self, console: Console) -> None:
         console.routes.add("POST", "/backends/NAME/restart", self._restart)
-        console.routes.add("GET", "/backends/NAME/stacks", self._tell_stacks)
+        console.routes.add("GET", "/backends/NAME/stacks", self._report_stacks)
         RecordRoutes(self._served_store, self._orphans, self._settling).offer(console.routes)
-        console.status.add("leadership", self._tell_leadership)
-        console.status.add("backends", self._tell_backends)
+        console.status.add("leadership", self._report_leadership)
+        console.status.add("backends", self._report_backends)
         console.log_level.follow(lambda level: self._for_running(lambda running: running.log_from(level)))
         console.on_reread(lambda: self._for_running(RunningBackends.refresh))
         console.on_dump(lambda: self._for_running(RunningBackends.log_stacks))
 
     def _served_store(self) -> Store:
-        """For administrators. Raises NotReady until this process is the active controller."""
+        """The store, for administrators. Raises NotReady until this process is the active controller."""
         if self._running is None:
-            raise NotReady(f"no records are served by this process: {self._readiness.why_not}")
+            raise NotReady(f"this process does not serve records: {self._readiness.why_not}")
         return self.store
 
     def _for_running(self, work: Callable[[RunningBackends], None]) -> None:
@@ -127,20 +127,20 @@ class ControllerSide:
             work(self._running)
 
     def _restart(self, request: Request) -> dict[str, object]:
-        """POST /backends/NAME/restart: once it is answered, the process has ended. Raises NotFound, NotReady."""
+        """POST /backends/NAME/restart: the process has ended when this returns. Raises NotFound, NotReady."""
         if self._running is None:
-            raise NotReady(f"no back end runs in this process: {self._readiness.why_not}")
+            raise NotReady(f"this process runs no back ends: {self._readiness.why_not}")
         return {"restarted": request.names["name"], "ended": self._running.restart(request.names["name"])}
 
-    def _tell_stacks(self, request: Request) -> dict[str, object]:
+    def _report_stacks(self, request: Request) -> dict[str, object]:
         """GET /backends/NAME/stacks. Raises NotFound, BackendUnavailable."""
         name = request.names["name"]
-        backend = next((each for each in self.backends.all() if each.name == name), None)
+        backend = next((known for known in self.backends.all() if known.name == name), None)
         if not isinstance(backend, RemoteBackend):
             raise NotFound("back end", name)
         return {"stacks": backend.stacks(STACKS_SECONDS)}
 
-    def _tell_leadership(self) -> dict[str, str]:
+    def _report_leadership(self) -> dict[str, str]:
         if self._leadership is None:
             return {"role": "starting" if self._running is None else "only", "identity": self._owner, "holder": ""}
         held = self._leadership.lease
@@ -150,19 +150,19 @@ class ControllerSide:
             "holder": held.holder,
         }
 
-    def _tell_backends(self) -> list[dict[str, object]]:
+    def _report_backends(self) -> list[dict[str, object]]:
         if self._running is None or self._seen is None:
             return []
         return [self._running.tell(seen) for seen in self._seen.look()]
 
     def open(self) -> None:
-        """Open the store, which may take a while to come up, become the active controller, and then let the back ends start.
+        """Open the store, become the active controller, and start the back ends.
 
         Raises:
             ConfigurationError, StoreUnavailable.
-            NotReady: the process is to end before it became the active controller.
+            NotReady: the process is stopping before it became the active controller.
         """
-        forking.warm_up()  # Cinder is imported there meanwhile
+        forking.warm_up()  # imports Cinder there in the background
         self.store = open_store(self._settings, self._keys.sealer)
         self._undo.callback(self.store.close)
         self._ids = installation.namespace(self.store)
@@ -189,20 +189,20 @@ class ControllerSide:
         )
 
     def _lead(self) -> None:
-        """Stand by, with Cinder loaded, until this process is the active controller."""
+        """Wait, with Cinder loaded, until this process is the active controller."""
         if self._leadership is None:
             self.owners.beat()
             self._undo.callback(self._leave)
-            self._every(SIGN_SECONDS, "sign of life", self.owners.refresh)
+            self._every(SIGN_SECONDS, "owner heartbeat", self.owners.refresh)
             self._leadership = leadership.leadership(self._settings, self.store, self._undo, self._deadline)
         if not self._leadership.wait(self._stopping, self._readiness):
-            raise NotReady("the process is to end")
+            raise NotReady("the process is stopping")
         self.store = LeasedStore(self.store, self._leadership.lease.check)
         if self._nodes is not None:
             self._nodes = LeasedStore(self._nodes, self._leadership.lease.check)
 
     def _believe_nodes(self) -> None:
-        """Take what nodes register for who they are, as far as it is to be believed."""
+        """Use the validated registrations of nodes as their identities."""
         from csi_cinderlib.app import cluster
 
         client, _ = self._api()
@@ -233,7 +233,7 @@ class ControllerSide:
         )
 
     def _claim_store(self) -> None:
-        """In Kubernetes, see that the store is this cluster's. Raises ConfigurationError, StoreUnavailable."""
+        """In Kubernetes, check that the store belongs to this cluster. Raises ConfigurationError, StoreUnavailable."""
         if not self._is_in_kubernetes:
             return
         from csi_cinderlib.app import cluster
@@ -247,7 +247,7 @@ class ControllerSide:
         return self._settings.kubernetes or self._settings.store.plugin == KUBERNETES
 
     def _api(self) -> tuple[Client, str]:
-        """A client of the cluster's API, and our namespace there."""
+        """A client of the Kubernetes API, and the namespace of this process."""
         from csi_cinderlib.persistence.kubernetes import access
         from csi_cinderlib.persistence.kubernetes.rest import Client
 
@@ -258,15 +258,15 @@ class ControllerSide:
         return client, reached.namespace
 
     def waiting(self) -> frozenset[int]:
-        """The threads whose calls wait for a back end now."""
+        """The threads whose calls currently wait for a back end."""
         return self._bulkhead.waiting()
 
     def _trouble(self) -> str:
-        """A restart would end the drivers' processes that run, so one that does is worth more."""
+        """A restart would end running drivers' processes, so a single ready back end prevents it."""
         back_ends, seconds = self.backends.all(), forking.failing_for()
         if seconds < FORKLESS_SECONDS or any(backend.ready for backend in back_ends) or not back_ends:
             return ""
-        return f"no driver's process could be started for {FORKLESS_SECONDS:.0f} s, and no back end has one"
+        return f"no driver process could be started for {FORKLESS_SECONDS:.0f} s, and no back end has one"
 
     def _restraint(self) -> str:
         return self._running.unusable() if self._running is not None else ""
@@ -305,24 +305,24 @@ class ControllerSide:
         self._every(SETTLE_SECONDS, "orphans", self._settle, first=FIRST_SETTLE_SECONDS)
         self._every(REFRESH_SECONDS, "back ends", running.refresh)
         sealing = resealing.Resealing(self.store, self._keys.sealer, lagging=self.owners.lagging)
-        self._every(resealing.LOOK_SECONDS, "sealing", sealing.look)
-        self._every(contexts.LOOK_SECONDS, "the nodes' knowledge of keys", self._contexts.tell_all)
+        self._every(resealing.LOOK_SECONDS, "resealing", sealing.look)
+        self._every(contexts.LOOK_SECONDS, "signing keys", self._contexts.tell_all)
         seen = self._seen = observations.Observations(self.backends, unreadable=running.unreadable)
-        self._every(observations.LOOK_SECONDS, "look at the back ends", seen.look)
+        self._every(observations.LOOK_SECONDS, "back end observations", seen.look)
         if self._metrics is not None:
             from csi_cinderlib.app import figures
 
             orphans = self._orphans()
             update = figures.Figures(self._metrics, self.store, seen, orphans).update
-            self._every(observations.LOOK_SECONDS, "figures", update, first=figures.FIRST_SECONDS)
+            self._every(observations.LOOK_SECONDS, "metrics", update, first=figures.FIRST_SECONDS)
         if self._registrations is not None:
             look = self._registrations.look
-            self._every(registrations.LOOK_SECONDS, "registrations", look, first=FIRST_SETTLE_SECONDS)
+            self._every(registrations.LOOK_SECONDS, "node registrations", look, first=FIRST_SETTLE_SECONDS)
         if self._is_in_kubernetes:
             self._show_backends(seen, running.restart)
 
     def _show_backends(self, seen: observations.Observations, restart: Callable[[str], object]) -> None:
-        """Where `kubectl` shows them, whichever store holds the records."""
+        """Publish the back ends for `kubectl`, with any kind of store."""
         from csi_cinderlib.app import backend_status, cluster
         from csi_cinderlib.persistence.kubernetes.statuses import Statuses
 
@@ -337,9 +337,11 @@ class ControllerSide:
             check_lease=self._leadership.lease.check if self._leadership is not None else lease.unshared,
             controller=host,
         ).update
-        self._every(observations.LOOK_SECONDS, "back ends' status", update, first=backend_status.FIRST_SECONDS)
+        self._every(observations.LOOK_SECONDS, "back end status", update, first=backend_status.FIRST_SECONDS)
         if settings.kubernetes:
-            self._every(cluster.LOOK_SECONDS, "nodes", cluster.DepartedNodes(client, self._nodes or self.store).look)
+            self._every(
+                cluster.LOOK_SECONDS, "departed nodes", cluster.DepartedNodes(client, self._nodes or self.store).look
+            )
 
     def _every(self, seconds: float, name: str, work: Callable[[], object], *, first: float | None = None) -> None:
         every(seconds, name, work, self._stopping, first=first)
@@ -347,7 +349,11 @@ class ControllerSide:
     def _settle(self) -> None:
         with self._settling:
             for settled in self._orphans().settle():
-                _log.info("orphan settled", kind=settled.orphan.kind, id=settled.orphan.id, error=settled.error)
+                orphan, reason = settled.orphan, settled.error
+                failure = {"reason": reason} if reason else {}
+                _log.info(
+                    "orphan not settled" if reason else "orphan settled", kind=orphan.kind, id=orphan.id, **failure
+                )
 
     def _orphans(self) -> Orphans:
         return Orphans(self.store, self.backends, self._locks, nodes=self._nodes)

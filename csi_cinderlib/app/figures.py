@@ -1,5 +1,4 @@
-"""Sets the gauges from what the controller knows. Done now and then, and never for a scrape: an array that hangs must not hide
-the figures of the others."""
+"""Sets the gauges of the controller. Runs periodically and not during a scrape: a hanging array must not hide the metrics of the others."""
 
 from __future__ import annotations
 
@@ -19,16 +18,16 @@ from csi_cinderlib.persistence.iteration import walk_with_unreadable
 from csi_cinderlib.provisioning.orphans import Orphans
 
 FIRST_SECONDS = 3.0
-"""Before the first one, so that it does not hold up the start."""
+"""Delay of the first update, so that it does not slow down the start."""
 WALK_SECONDS = (30.0, 300.0)
-"""The shortest and the longest time between two walks over all records: a hundred times what the last one took, which is a second for each
-50,000 records in a database."""
+"""Minimum and maximum interval between two scans of all records. The interval is a hundred times the duration of the last scan; in a
+database, a scan takes a second for each 50,000 records."""
 UNREADABLE = "unreadable"
-"""The status, and the back end, of volumes whose records cannot be read."""
+"""Status and back end of volumes with unreadable records."""
 
 
 class Figures:
-    """Remembers which label values it has set, so that what is gone shows as 0 and not as it was."""
+    """Updates the gauges. It remembers the label values, so that removed ones become 0."""
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class Figures:
             try:
                 self._count_orphans(names)
                 self._count_volumes()
-            finally:  # a store that breaks off a walk is not well
+            finally:  # a failed scan also delays the next one: the store has a problem
                 shortest, longest = WALK_SECONDS
                 ended = self._now()
                 self._walk_at = ended + min(max(shortest, 100 * (ended - began)), longest)
@@ -89,9 +88,9 @@ class Figures:
             self._metrics.volumes(backend, status, counts[backend, status])
 
     def _pools(self, seen: Seen) -> dict[str, dict[str, float]]:
-        """What is known of each pool in its last report; nothing while there is none, for an old figure is a wrong one.
+        """The values of each pool from its last report; empty without a report, because old values would be wrong.
 
-        What is allocated is counted here, for a driver that reports what is provisioned is not told of it.
+        The allocated size is counted here, because drivers that report the provisioned size are not told of it.
         """
         known = self._allocated
         return {

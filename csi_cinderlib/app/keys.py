@@ -1,4 +1,4 @@
-"""The keys of this process, read again when their files change, so that they are exchanged without a restart."""
+"""The keys of this process. They are reloaded when their files change, so that keys can be rotated without a restart."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _log = logs.logger(__name__)
 
 
 class Keys:
-    """One sealer for the whole process.
+    """The sealers of the process.
 
     Attributes:
-        sealer: seals with the first of all keys, and opens with each.
-        shared: seals with the first of the keys that nodes have, too.
+        sealer: seals with the first key and opens with all keys.
+        shared: seals with the first key that is shared with nodes.
 
     Raises:
-        ConfigurationError: a file cannot be read, or a key is none.
+        ConfigurationError: a file cannot be read, or a key is invalid.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -34,19 +34,19 @@ class Keys:
 
     @property
     def may_change(self) -> bool:
-        """Whether there is a file to be read again."""
+        """Whether keys come from a file."""
         return bool(self._settings.sealing_keys_file or self._settings.shared_keys_file)
 
     def signers(self) -> tuple[Signer, ...]:
-        """What follows from the keys that no node has: the first one signs, nodes are told of all."""
+        """Signers derived from the keys that nodes do not have. The first one signs; all are published to nodes."""
         if (signers := self._signers) is None:
-            shared = {envelopes.signer(key).public for key in self._known_shared}  # a key may be spelt in several ways
+            shared = {envelopes.signer(key).public for key in self._known_shared}  # a key may have several spellings
             every = (envelopes.signer(key) for key in self._known)
             signers = self._signers = tuple(signer for signer in every if signer.public not in shared)
         return signers
 
     def refresh(self) -> None:
-        """Take over what the files hold now; what cannot be used is logged, and the keys of before go on."""
+        """Reload the files. If they cannot be used, the error is logged and the previous keys stay in use."""
         try:
             keys, shared = self._read()
             is_changed = (keys, shared) != (self._known, self._known_shared)
@@ -55,14 +55,14 @@ class Keys:
                 self.shared.rotate(shared)
         except ConfigurationError as error:
             if str(error) != self._trouble:
-                _log.error("sealing keys cannot be read again; those of before go on", reason=str(error))
+                _log.error("sealing keys reload failed", reason=str(error))
             self._trouble = str(error)
             return
         self._trouble = ""
         if not is_changed:
             return
         self._known, self._known_shared, self._signers = keys, shared, None
-        _log.info("sealing keys changed", ids=[key.id for key in keys], writes=keys[0].id if keys else "")
+        _log.info("sealing keys reloaded", ids=[key.id for key in keys], writes=keys[0].id if keys else "")
 
     def _read(self) -> tuple[tuple[SealingKey, ...], tuple[SealingKey, ...]]:
         return live.sealing_keys(self._settings), live.shared_keys(self._settings)

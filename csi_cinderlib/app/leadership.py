@@ -1,4 +1,4 @@
-"""Waits for the lease of the active controller, keeps it, and ends the process when it is lost."""
+"""Acquires and renews the lease of the active controller, and ends the process when the lease is lost."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from csi_cinderlib.persistence import lease, plugins
 from csi_cinderlib.persistence.api import Store
 
 FILE = "lease"
-"""In the state directory: what the processes that use this directory call themselves, one after the other."""
+"""File in the state directory with the lease identity of its processes."""
 ANSWER_SECONDS = 3.0
-"""For the store to answer a renewal."""
+"""Timeout of the store for a renewal."""
 
 _log = logs.logger(__name__)
 
 
 def end_process(reason: str) -> None:
-    """At once: calls into drivers that still run must not send anything more. Their records tell the next holder what was going on."""
-    _log.error("this process is no longer the active controller and ends", reason=reason)
+    """End the process at once: running driver calls must not send anything more. Their records tell the next holder how to continue."""
+    _log.error("active controller role lost", reason=reason)
     forking.abandon()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
@@ -45,7 +45,7 @@ class Leadership:
     """One attempt of this process to be the active controller.
 
     Args:
-        end: called with the reason, from any thread, when the lease is lost.
+        end: called with the reason, in any thread, when the lease is lost.
     """
 
     def __init__(self, held: lease.Lease, *, end: Callable[[str], None] = end_process) -> None:
@@ -63,9 +63,9 @@ class Leadership:
         return self._threads[0].is_alive()
 
     def wait(self, stopping: Stopping, readiness: Readiness) -> bool:
-        """Stand by until this process holds the lease, and keep it from then on; False when the process is to end first.
+        """Wait for the lease and renew it from then on; False if the process stops first.
 
-        May be called again when what followed has failed.
+        May be called again if the following steps of the start have failed.
         """
         if self.is_held:
             return True
@@ -73,7 +73,7 @@ class Leadership:
             if stopping.wait(self.lease.next_look()):
                 return False
         readiness.starting()
-        _log.info("this process is the active controller", lease=self.lease.identity)
+        _log.info("active controller role acquired", lease=self.lease.identity)
         for thread in self._threads:
             thread.start()
         return True
@@ -85,13 +85,13 @@ class Leadership:
                 return True
             readiness.standby(f"standby: {self.lease.holder} holds the lease")
         except DriverError as error:
-            readiness.failed(f"the lease of the active controller cannot be had: {error}")
+            readiness.failed(f"cannot acquire the lease of the active controller: {error}")
         if readiness.why_not != was:
             _log.info("not the active controller", reason=readiness.why_not)
         return False
 
     def close(self, *, release: bool) -> None:
-        """Act no more. Without `release` the lease runs out, as it must while a driver may still be at work."""
+        """Stop renewing. Without `release` the lease expires, as it must while a driver may still be working."""
         self._done.set()
         if self._threads[0].is_alive():
             self._threads[0].join(ANSWER_SECONDS)
@@ -109,17 +109,17 @@ class Leadership:
                 self._end(str(error))
                 return
             except DriverError as error:
-                _log.warning("the lease could not be renewed", reason=str(error), remaining=round(self._left(), 1))
-            except Exception as error:  # a bug: the deadline ends the process if it persists
-                _log.exception("the lease could not be renewed", error)
+                _log.warning("lease renewal failed", reason=str(error), remaining=round(self._left(), 1))
+            except Exception as error:  # a bug: if it persists, the deadline ends the process
+                _log.exception("lease renewal failed", error)
             else:
                 pause = timing.renew
 
     def _watch(self) -> None:
-        """A renewal may hang; the deadline holds all the same."""
+        """Enforces the deadline even if a renewal hangs."""
         while not self._done.wait(max(0.0, self._left())):
             if self._left() <= 0:
-                self._end(f"the lease could not be renewed for {self.lease.timing.deadline:.0f} s")
+                self._end(f"the lease was not renewed for {self.lease.timing.deadline:.0f} s")
                 return
 
     def _left(self) -> float:
@@ -127,11 +127,11 @@ class Leadership:
 
 
 def leadership(settings: Settings, store: Store, undo: ExitStack, deadline: Deadline) -> Leadership:
-    """Of the store's lease: a Kubernetes Lease beside custom resources, else a row in the database.
+    """Leadership by the lease of the store: a Kubernetes Lease for custom resources, otherwise a row in the database.
 
     Args:
-        undo: takes what is to be closed after it.
-        deadline: for the drivers' processes, which act for this one.
+        undo: receives the objects to close afterwards.
+        deadline: for the drivers' processes, which act for this process.
 
     Raises:
         ConfigurationError, StoreUnavailable.
@@ -154,7 +154,7 @@ def leadership(settings: Settings, store: Store, undo: ExitStack, deadline: Dead
 
 
 def _open_plain(settings: Settings) -> Store:
-    """The store without a sealer and, in a database, with a connection of its own."""
+    """The store without a sealer; in a database, with its own connection."""
     options = dict(settings.store.options)
     if settings.store.plugin == "sql":
         options |= {"pool_size": 1, "statement_timeout": ANSWER_SECONDS, "connect_timeout": ANSWER_SECONDS}
@@ -163,18 +163,18 @@ def _open_plain(settings: Settings) -> Store:
 
 
 def identity(state_dir: Path, boot_id: Path = kernel.BOOT_ID) -> str:
-    """A name for the process that has locked the state directory.
+    """The lease identity of the process that has locked the state directory.
 
-    The next one that locks it on this machine has the same: its predecessor has ended, so it need not wait for that one's lease.
+    The next process that locks it on this machine has the same identity: its predecessor has ended, so it need not wait for the lease.
     """
     file, boot = state_dir / FILE, ""
     with suppress(OSError):
         boot = kernel.boot_id(boot_id)
     with suppress(OSError, UnicodeError):
         kept_boot, _, kept = file.read_text().strip().partition(" ")
-        if boot and kept_boot == boot and kept:  # a copy of the directory on another machine is not this one
+        if boot and kept_boot == boot and kept:  # a copy of the directory on another machine needs its own identity
             return kept
     name = f"{socket.gethostname()}_{secrets.token_hex(6)}"
-    with suppress(OSError):  # on a full disk the next process waits for the lease to run out
+    with suppress(OSError):  # on a full disk, the next process waits until the lease expires
         file.write_text(f"{boot} {name}\n")
     return name

@@ -1,4 +1,4 @@
-"""The log level of a running process, which an administrator may change for a while."""
+"""The log level of a running process, which an administrator can change temporarily."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from csi_cinderlib.model import times
 from csi_cinderlib.observe import logs
 
 CONFIGURED = "configured"
-"""Instead of a level: the one of the configuration."""
+"""Stands for the configured level."""
 LONGEST_SECONDS = 7 * 24 * 3600.0
 
 _log = logs.logger(__name__)
 
 
 class LogLevel:
-    """Thread-safe. `follow` lets drivers' processes log from the same level on."""
+    """The current log level. Thread-safe. `follow` passes it to the drivers' processes."""
 
     def __init__(self, configured: str) -> None:
         self._configured = configured
@@ -31,27 +31,27 @@ class LogLevel:
         self._followers: tuple[Callable[[str], None], ...] = ()
 
     def follow(self, tell: Callable[[str], None]) -> None:
-        """Have `tell` called with each new level."""
+        """Call `tell` with each new level."""
         self._followers = (*self._followers, tell)
 
     def tell(self) -> dict[str, object]:
-        """The level now, the configured one, and until when the one is not the other; "" is until it is changed again."""
+        """The current level, the configured level, and the end of a temporary level ("": until the next change)."""
         with self._guard:
             return {"level": logs.level(), "configured": self._configured, "until": self._until}
 
     def configure(self, level: str) -> None:
-        """Take over another level from the configuration, at once."""
+        """Apply a new level of the configuration at once."""
         with self._guard:
             self._configured = level
             self._change(level, 0.0)
 
     def set(self, level: str, seconds: float = 0.0) -> None:
-        """Log from that level on, for so many seconds; 0 is until it is changed again."""
+        """Set the level for a number of seconds; 0 means until the next change."""
         with self._guard:
             self._change(self._configured if level == CONFIGURED else level, seconds)
 
     def _change(self, level: str, seconds: float) -> None:
-        """With the guard held."""
+        """Change the level. The caller holds the guard."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._until = None, ""
@@ -61,7 +61,9 @@ class LogLevel:
             timer.daemon = True
             timer.start()
         if level != (before := logs.level()):
-            logs.set_level(min(level, before, key=logs.LEVELS.__getitem__))  # so that this line is mostly written
+            logs.set_level(
+                min(level, before, key=logs.LEVELS.__getitem__)
+            )  # so that the following event is logged at either level
             _log.warning("log level changed", was=before, to=level, until=self._until)
         logs.set_level(level)
         for tell in self._followers:
@@ -84,6 +86,6 @@ class LogLevel:
             raise InvalidRequest("level", f"unknown log level {level!r}; {suggestion(str(level), known)}")
         is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if not is_number or not 0 <= float(str(seconds)) <= LONGEST_SECONDS:
-            raise InvalidRequest("for_seconds", f"must be between 0 and {LONGEST_SECONDS:.0f}")
+            raise InvalidRequest("for_seconds", f"must be between 0 and {LONGEST_SECONDS:.0f} (got {seconds!r})")
         self.set(level, float(str(seconds)))
         return self.tell()

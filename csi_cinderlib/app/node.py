@@ -1,4 +1,4 @@
-"""The node's half of a process: this machine's devices and mounts. Imports neither Cinder nor a database."""
+"""The node part of a process: devices and mounts of this machine. Imports neither Cinder nor a database."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from csi_cinderlib.observe import logs
 
 _log = logs.logger(__name__)
 KEY_SECONDS = 5.0
-"""Between two looks at the file of this node's keys."""
+"""Interval between two checks of the file with the keys of this node."""
 SIGNERS_SECONDS = 3600.0
-"""After which the controller's keys are asked for again, so that one that was taken away is not accepted for ever."""
+"""Interval between two queries of the controller keys, so that a removed key is not accepted for ever."""
 PRUNE_SECONDS = 24 * 3600.0
-"""Between two looks for format marks that nobody needs any more."""
+"""Interval between two searches for obsolete format marks."""
 RECOVERY_SECONDS = 30.0
-"""For one volume that an earlier process left behind; then the next one has its turn."""
+"""Limit for the recovery of one volume before the next one is tried."""
 
 
 class NodeSide:
@@ -64,10 +64,10 @@ class NodeSide:
         self._staging: Staging
 
     def open(self) -> None:
-        """Raises ConfigurationError, HostError, Unsupported; StoreUnavailable, NotReady where the node registers itself."""
+        """Raises ConfigurationError, HostError, Unsupported; also StoreUnavailable, NotReady if the node registers itself."""
         settings = self._settings
         if not tools.missing(["nvme"]):
-            with suppress(OSError):  # an array that needs the name will say so
+            with suppress(OSError):  # an array that needs the name reports it later
                 ensure_nvme_identity()
         self._connector = connector_properties(host=settings.node_name, multipath=settings.multipath)
         self._node_id = registration.node_id(self._connector, settings)
@@ -83,7 +83,7 @@ class NodeSide:
         tell_what_is_missing(multipath=settings.multipath)
 
     def _open_registered(self) -> Opener:
-        """Register, and read from now on what is encrypted to this node."""
+        """Register, and accept data encrypted to this node from now on."""
         self._own = OwnKeys(self._settings.state_dir, self._node_id)
         registered = self._register()
         self._topology = registered.topology
@@ -97,13 +97,13 @@ class NodeSide:
         if self._own is not None and (stamp := self._own.stamp()) != self._registered_key:
             self._register()
             self._registered_key = stamp
-            _log.info("the key of this node has changed, and is registered", node=self._node_id)
+            _log.info("node key registered", node=self._node_id)
 
     def _register(self) -> registering.Registered:
-        """In Kubernetes always as a custom resource, the one thing that a node may write.
+        """Register as a custom resource, the only object in Kubernetes that a node may write.
 
-        Labels are read at the start alone, as the kubelet asks for the topology then: one that is taken away must not keep the node from
-        the controller's keys.
+        Labels are read only at the start, when the kubelet asks for the topology. A label that is removed later must not cut off the
+        node from the controller keys.
         """
         store = self._settings.store
         is_first = self._own_contexts is None
@@ -135,23 +135,23 @@ class NodeSide:
         return {"id": self._node_id, "registered": self._own is not None, "topology": dict(self._topology)}
 
     def wait(self) -> None:
-        """Begin to take down what an earlier process left behind. No volume waits for that, and a share may never answer."""
+        """Start the recovery of volumes of an earlier process, in a thread: a share may never answer, and no volume waits for it."""
         threading.Thread(target=self._recover, name="recovery", daemon=True).start()
         if (contexts := self._own_contexts) is not None:
-            every(KEY_SECONDS, "this node's key", self._register_new_key, self._stopping)
-            every(SIGNERS_SECONDS, "the controller's keys", contexts.learn, self._stopping)
+            every(KEY_SECONDS, "node key", self._register_new_key, self._stopping)
+            every(SIGNERS_SECONDS, "controller keys", contexts.learn, self._stopping)
         every(self._prune_seconds, "format marks", self._prune, self._stopping)
 
     def _recover(self) -> None:
-        """Take down what nobody can ask for any more."""
+        """Unstage volumes that no caller can unstage any more."""
         try:
             done = reconcile(self._records, self._staging, self._locks, self._calls, wait=RECOVERY_SECONDS)
-        except Exception as error:  # a bug here must not end a node whose volumes can be used
-            _log.exception("stage records cannot be looked through", error)
+        except Exception as error:  # a bug here must not end a node with usable volumes
+            _log.exception("stage record recovery failed", error)
             return
         if done != type(done)():
             _log.info(
-                "stage records looked through",
+                "stage records recovered",
                 kept=len(done.kept),
                 cleaned=len(done.cleaned),
                 failed=len(done.failed),
@@ -162,13 +162,13 @@ class NodeSide:
         self._records.forget_old_marks(time.time())
 
     def close(self) -> None:
-        """Nothing is held: what is staged stays staged."""
+        """Nothing to release: staged volumes stay staged."""
 
 
 def tell_what_is_missing(*, multipath: bool) -> None:
-    """Log which protocols cannot be attached here and what to install: only a volume shows which of them is wanted."""
+    """Log the protocols that this node cannot attach and what to install. Only a volume shows which protocol is needed."""
     lacking = tools.lacking(multipath=multipath)
     if not lacking:
         return
-    told = _log.warning if multipath and tools.missing(tools.MULTIPATH) else _log.info
-    told("tools are missing", **{protocol: f"needs {tools.advice(absent)}" for protocol, absent in lacking.items()})
+    write = _log.warning if multipath and tools.missing(tools.MULTIPATH) else _log.info
+    write("node tools missing", **{protocol: f"needs {tools.advice(absent)}" for protocol, absent in lacking.items()})

@@ -1,4 +1,4 @@
-"""How each back end is, as far as that is known without waiting for it: an array that hangs hides nothing of the others."""
+"""State of each back end, without waiting for it: a hanging array does not hide the state of the others."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.observe import logs, redact
 
 LOOK_SECONDS = 5.0
-"""Between two looks, which cost an array nothing."""
+"""Interval between two looks, which do not load an array."""
 ASK_SECONDS = 30.0
-"""Between two questions to an array, or its `stats_seconds` if they are longer and it is well."""
+"""Interval between two queries of an array; `stats_seconds` applies instead if it is longer and the array is healthy."""
 PATIENCE = 20.0
-"""Seconds after which a back end that was asked is said not to answer, if its answers do not take long. With the two before, what hangs is
-seen within a minute."""
+"""Seconds after which a query counts as unanswered if answers are usually fast. With the two intervals above, a hanging array is detected
+within a minute."""
 LONGEST_PATIENCE = 180.0
 START_SECONDS = 50.0
-"""After which a back end that is starting is said to be not ready."""
+"""After this time a starting back end is reported as not ready."""
 PROMPT = 0.2
-"""Seconds that a look waits for the answers to the questions that it asks: most arrays are that quick."""
+"""Seconds that a look waits for answers to its queries; most arrays answer within this time."""
 _UNKNOWN = 20.0
-"""What the answers of a back end are taken to need before its first one, in seconds."""
+"""Assumed response time of a back end before its first answer, in seconds."""
 
 _log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One back end.
+    """The observed state of a back end.
 
     Attributes:
-        ready: it is set up, and answered when it was last asked.
-        reason: why it is not, or what else is wrong with it; without secrets.
-        starting: for so short a time that nothing can be said about it.
-        stats: its last report, less what was created since, unless it is not ready.
+        ready: it is set up and answered the last query.
+        reason: why it is not ready, or another problem; without secrets.
+        starting: it started too recently for a statement about it.
+        stats: its last report minus the volumes created since; None if it is not ready.
     """
 
     name: str
@@ -58,10 +58,10 @@ def _nothing() -> Mapping[str, str]:
 
 
 class Observations:
-    """Thread-safe.
+    """Observes all back ends. Thread-safe.
 
     Args:
-        unreadable: reasons why the configuration of back ends cannot be read, by the name of the back end, or of the file.
+        unreadable: returns why configuration of back ends cannot be read, by the name of the back end or file.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Observations:
         self._guard = threading.Lock()
 
     def look(self) -> tuple[Seen, ...]:
-        """All back ends, also those whose configuration cannot be read."""
+        """All back ends, including those with unreadable configuration."""
         with self._guard:
             known = self._questions
             self._questions = {
@@ -98,7 +98,7 @@ class Observations:
 
 
 class _Question:
-    """To one back end, asked in a thread of its own and never a second time before the answer."""
+    """A query to one back end, in its own thread and never repeated before the answer."""
 
     def __init__(self, backend: Backend, monotonic: Callable[[], float]) -> None:
         self._backend = backend
@@ -112,13 +112,11 @@ class _Question:
         self._needed: deque[float] = deque(maxlen=5)
 
     def ask(self) -> threading.Thread | None:
-        """The thread that asks, if a question is due."""
+        """Send the query if it is due; returns its thread."""
         if not self._backend.ready:
-            self._failure, self._asked_at = "", -math.inf  # it is asked at once when it has started again
+            self._failure, self._asked_at = "", -math.inf  # query it at once after its next start
             return None
-        pause = (
-            ASK_SECONDS if self._failure else self._every
-        )  # a failure may have been that of a process that has ended
+        pause = ASK_SECONDS if self._failure else self._every  # the failure may come from a process that has ended
         if self._running() or self._now() - self._asked_at < pause:
             return None
         self._asked_at = self._now()
@@ -157,16 +155,16 @@ class _Question:
         return self._thread is not None and self._thread.is_alive()
 
     def _silence(self) -> str:
-        """Why it is not ready, if it was asked and does not answer. Some arrays need a minute for every answer, and are well."""
+        """Why it is not ready if a query is unanswered, or "". Some healthy arrays need a minute for every answer."""
         patience = min(max(PATIENCE, 3 * max(self._needed, default=_UNKNOWN)), LONGEST_PATIENCE)
         silent = self._running() and self._now() - self._asked_at > patience
         return f"has not answered for {patience:.0f} seconds" if silent else ""
 
     def _tell(self, reason: str) -> None:
-        """Log that it does not answer, or answers again, once each."""
+        """Log once that the back end does not answer, and once that it answers again."""
         if bool(reason) != bool(self._told):
             if reason:
-                _log.warning("back end does not answer", backend=self._backend.name, reason=reason)
+                _log.warning("back end not responding", backend=self._backend.name, reason=reason)
             else:
-                _log.info("back end answers again", backend=self._backend.name)
+                _log.info("back end responding again", backend=self._backend.name)
         self._told = reason

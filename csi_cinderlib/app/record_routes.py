@@ -1,4 +1,4 @@
-"""Records, and what is unfinished, on the administration socket: for stores that no other process can see, and for repairs."""
+"""Records and orphans on the administration socket, for repairs and for stores that other processes cannot read."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from csi_cinderlib.persistence.api import INDEXED, Store
 from csi_cinderlib.provisioning.orphans import Orphans
 
 KINDS = {codec.kind_name(kind): kind for kind in (Volume, Snapshot, Attachment, Group, GroupSnapshot, Node)}
-"""Those that are shown. The others hold what drivers keep, secrets among it."""
+"""Kinds that are shown. The others contain private data of drivers, including secrets."""
 MOST = 500
-"""Records of one answer."""
+"""Maximum number of records of a response."""
 
 Answer = dict[str, object]
 
 
 class RecordRoutes:
-    """
+    """Routes for records and orphans.
+
     Args:
-        store: the records. Raises NotReady until they can be read.
-        orphans: finds and repairs.
+        store: returns the store. Raises NotReady until it can be read.
+        orphans: lists and repairs orphans.
         working: held during a repair, so that the process does not end meanwhile.
     """
 
@@ -50,9 +51,9 @@ class RecordRoutes:
         query = dict(request.query)
         after, limit = query.pop("after", ""), query.pop("limit", str(MOST))
         if not limit.isdecimal() or not 0 < int(limit) <= MOST:
-            raise InvalidRequest("limit", f"must be between 1 and {MOST}")
+            raise InvalidRequest("limit", f"must be between 1 and {MOST} (got {limit!r})")
         if unknown := query.keys() - set(INDEXED[kind]):
-            raise InvalidRequest(min(unknown), "is not an indexed field")
+            raise InvalidRequest(min(unknown), f"unknown field; supported: {', '.join(INDEXED[kind])}")
         where = {name: tuple(value.split(",")) for name, value in query.items()}
         page = self._store().page(kind, after=after, limit=int(limit), where=where)
         return {"records": list(map(_shown, page.records)), "next": page.next, "corrupt": list(page.corrupt)}
@@ -78,7 +79,7 @@ class RecordRoutes:
 
 def _kind(request: Request) -> type[Record]:
     if (kind := KINDS.get(request.names["kind"])) is None:
-        raise NotFound("kind", request.names["kind"], f"is not shown; there are: {', '.join(KINDS)}")
+        raise NotFound("kind", request.names["kind"], f"is not available; kinds: {', '.join(KINDS)}")
     return kind
 
 

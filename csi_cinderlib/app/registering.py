@@ -1,6 +1,6 @@
-"""Makes a node known to its cluster, in a process of its own that ends when that is done.
+"""Registers a node with its cluster in a separate, short-lived process.
 
-TLS, HTTP and the making of a key take 15 MB that a node would carry for ever for the sake of one request at its start.
+TLS, HTTP and key generation need 15 MB, which the node process would otherwise keep for one request at its start.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is to be made known.
+    """The data of a registration.
 
     Attributes:
-        options: how to reach the API server (`persistence.kubernetes`).
-        labels: of the Node object, whose values are topology.
-        state_dir: where this node's keys are, or are made.
+        options: connection to the API server (`persistence.kubernetes`).
+        labels: labels of the Node object that are topology segments.
+        state_dir: directory of the keys of this node, which are created if missing.
     """
 
     options: Mapping[str, object]
@@ -48,11 +48,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """What a node learns when it registers.
+    """The result of a registration.
 
     Attributes:
-        topology: its own, that of the labels included.
-        signers: the controller's public keys, by their ids; none before a controller has seen the node.
+        topology: topology of the node, including that of the labels.
+        signers: public keys of the controller by id; empty until a controller has seen the node.
     """
 
     topology: Mapping[str, str]
@@ -60,10 +60,10 @@ class Registered:
 
 
 def in_child(request: Request) -> Registered:
-    """Register the node, with a key of its own.
+    """Register the node with its own key, in a child process.
 
     Raises:
-        ConfigurationError, StoreUnavailable, NotReady: what the child met.
+        ConfigurationError, StoreUnavailable, NotReady: the error of the child process.
         HostError: it ended without an answer.
     """
     try:
@@ -76,11 +76,13 @@ def in_child(request: Request) -> Registered:
             timeout=SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise errors.StoreUnavailable(f"the Kubernetes API let {SECONDS:.0f} s pass without an answer") from None
+        raise errors.StoreUnavailable(f"no answer from the Kubernetes API within {SECONDS:.0f} s") from None
     try:
         answer = json.loads(done.stdout)
     except ValueError:
-        raise HostError(f"the registration ended with code {done.returncode}: {done.stderr.strip()[-500:]}") from None
+        raise HostError(
+            f"cannot register the node: the process ended with code {done.returncode}: {done.stderr.strip()[-500:]}"
+        ) from None
     if "error" in answer:
         raise _error(answer)
     return Registered(**answer)
@@ -96,7 +98,7 @@ def _error(answer: Mapping[str, str]) -> DriverError:
 
 
 def register(request: Request) -> Registered:
-    """The same in this process."""
+    """Register the node in this process."""
     from csi_cinderlib.model.records import Node
     from csi_cinderlib.node import registration
     from csi_cinderlib.persistence.kubernetes import access, open_for_node
@@ -116,7 +118,7 @@ def register(request: Request) -> Registered:
 
 
 def own_key(directory: Path, node: str) -> NodeKey:
-    """A node that was upgraded on a full disk gets its key, too: it must start to take volumes down. Raises HostError."""
+    """The key of the node, also after an upgrade on a full disk: the node must start to detach volumes. Raises HostError."""
     from csi_cinderlib.app import state_dir
     from csi_cinderlib.host.reserve import is_full
     from csi_cinderlib.node.own_keys import OwnKeys
@@ -131,18 +133,18 @@ def topology_of(client: Client, node: str, labels: Sequence[str]) -> dict[str, s
     """The values of these labels of a Node object.
 
     Raises:
-        NotReady: one is missing; a cloud's controller sets them a while after a node has joined.
+        NotReady: a label is missing; the controller of a cloud sets it some time after a node has joined.
         ApiError, StoreUnavailable: the object cannot be read.
     """
     present = client.get(f"/api/v1/nodes/{node}")["metadata"].get("labels") or {}
     if missing := [label for label in labels if not present.get(label)]:
-        raise NotReady(f"node {node} has no label {', '.join(missing)} (topology_labels)")
+        raise NotReady(f"node {node!r} has no label {', '.join(missing)} (setting topology_labels)")
     return {label: present[label] for label in labels}
 
 
 def main() -> None:
     """The child: a Request as JSON on standard input, the answer on standard output."""
-    dumps.forbid()  # it holds the token of the service account
+    dumps.forbid()  # the process has the token of the service account
     try:
         registered = register(Request(**json.load(sys.stdin)))
         answer: dict[str, object] = {"topology": registered.topology, "signers": dict(registered.signers)}

@@ -1,4 +1,4 @@
-"""Repairs what is unfinished in this process, while no controller runs: with the controller's locks, lease and drivers."""
+"""Repairs orphans in this process while no controller runs, with the locks, lease and drivers of a controller."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from csi_cinderlib.provisioning.orphans import Orphans
 
 @contextmanager
 def repairing(settings: Settings, backends: Collection[str]) -> Iterator[Orphans]:
-    """What can fix orphans on these back ends, whose drivers are set up; one that cannot be is reported when it is needed.
+    """Sets up the drivers of these back ends to fix orphans on them. A driver that fails is reported when it is needed.
 
     Raises:
         ConfigurationError: another process uses the state directory, or a setting is wrong.
@@ -51,7 +51,7 @@ def repairing(settings: Settings, backends: Collection[str]) -> Iterator[Orphans
                 backend = _backend(settings, found, store, deadline)
                 registry.add(backend)
                 undo.callback(registry.remove, backend.name)
-                with suppress(DriverError):  # the reason is told for each orphan on it; the others are repaired
+                with suppress(DriverError):  # reported for each orphan on this back end; the others are repaired
                     backend.start()
         yield Orphans(store, registry, KeyedLocks(), nodes=nodes)
 
@@ -60,17 +60,17 @@ def _lead(settings: Settings, store: Store, undo: ExitStack, deadline: Deadline)
     lead = leadership.leadership(settings, store, undo, deadline)
     if not lead.lease.acquire():
         raise PreconditionFailed(
-            f"{lead.lease.holder} is the active controller: run this command there, with the same configuration"
+            f"{lead.lease.holder} is the active controller; run this command there with the same configuration"
         )
     lead.wait(Stopping(), Readiness())
     undo.callback(lambda: lead.close(release=True))
     return LeasedStore(store, lead.lease.check)
 
 
-def _backend(settings: Settings, one: BackendSettings, store: Store, deadline: Deadline) -> RemoteBackend:
+def _backend(settings: Settings, backend: BackendSettings, store: Store, deadline: Deadline) -> RemoteBackend:
     def assign(is_first: bool) -> Assignment:
         return Assignment(
-            settings=one,
+            settings=backend,
             state_dir=settings.state_dir,
             cinder_defaults=settings.cinder_defaults,
             traits=store.traits,

@@ -1,4 +1,4 @@
-"""Seals what lies in the store with the key that writes now, so that the keys of before can be taken away."""
+"""Reseals stored records with the current writing key, so that old keys can be removed."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from csi_cinderlib.persistence.iteration import walk_with_unreadable
 from csi_cinderlib.sealing import Sealer
 
 LOOK_SECONDS = 5.0
-"""Between two looks at which key writes, which cost nothing."""
+"""Interval between two checks of the writing key, which are cheap."""
 MARK = "sealed-with"
-"""The id of the record that tells with which key all others are sealed. It spares a restart the walk, and nothing else."""
+"""Id of the record that names the key of all other records. It only saves a scan after a restart."""
 
 _log = logs.logger(__name__)
 
 
-def _nobody(_writer: str) -> tuple[str, ...]:
+def _no_owners(_writer: str) -> tuple[str, ...]:
     return ()
 
 
 class Resealing:
-    """Safe beside calls that are being served: a record that changes meanwhile is sealed by that.
+    """Reseals records. Can run in parallel with calls: a record that changes meanwhile is sealed by that change.
 
-    A Secret reaches the machines one after the other, and a controller that still has the old one seals with the old key:
-    so each waits until all seal with the new one.
+    A Secret reaches the machines at different times, and a controller with the old Secret seals with the old key. So each controller
+    waits until all seal with the new key.
 
     Args:
-        sealer: the one that the store was opened with.
-        lagging: the other controllers that may seal with another key than this (`Owners.lagging`).
+        sealer: the sealer of the store.
+        lagging: returns the other controllers that may still seal with another key (`Owners.lagging`).
     """
 
-    def __init__(self, store: Store, sealer: Sealer, *, lagging: Callable[[str], tuple[str, ...]] = _nobody) -> None:
+    def __init__(self, store: Store, sealer: Sealer, *, lagging: Callable[[str], tuple[str, ...]] = _no_owners) -> None:
         self._store = store
         self._sealer = sealer
         self._lagging = lagging
@@ -47,10 +47,10 @@ class Resealing:
         self._awaited: tuple[str, ...] = ()
 
     def look(self) -> None:
-        """Write all records with secrets again, if another key writes than at the last look. Raises StoreUnavailable."""
+        """Rewrite all records with secrets if the writing key has changed since the last check. Raises StoreUnavailable."""
         was, self._writer = self._writer, self._sealer.writer
         if self._writer != was:
-            self._is_due = True  # whatever the mark says: this process has written with the other key
+            self._is_due = True  # regardless of the mark: this process has written with the other key
         elif self._is_due is None:
             self._is_due = bool(self._writer) and self._mark() != self._writer
         if self._is_due and not self._waits():
@@ -60,17 +60,18 @@ class Resealing:
     def _waits(self) -> bool:
         was, self._awaited = self._awaited, self._lagging(self._writer)
         if self._awaited and self._awaited != was:
-            _log.info("controllers seal with another key still", key=self._writer, controllers=list(self._awaited))
+            reason = "other controllers still seal with another key"
+            _log.info("resealing postponed", reason=reason, key=self._writer, controllers=list(self._awaited))
         return bool(self._awaited)
 
     def _seal_all(self) -> None:
         writer = self._writer
         written, unreadable = self._rewrite()
         if unreadable:
-            _log.error("records cannot be read, and so not be sealed with the key that writes now", ids=unreadable)
+            _log.error("resealing incomplete", reason="some records cannot be read", ids=unreadable)
         else:
             self._set_mark(writer)
-            _log.info("all records are sealed with the key that writes now", key=writer, written=written)
+            _log.info("records resealed", key=writer, written=written)
 
     def _rewrite(self) -> tuple[int, list[str]]:
         written, unreadable = 0, []
@@ -95,7 +96,7 @@ class Resealing:
             return self._store.get(KeyValue, MARK).value
         except NotFound:
             return ""
-        except DriverError:  # sealed with a key that is gone, for instance
+        except DriverError:  # for instance, sealed with a removed key
             return "?"
 
     def _set_mark(self, writer: str) -> None:

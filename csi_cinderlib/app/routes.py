@@ -1,4 +1,4 @@
-"""What the administration socket offers, whatever carries the requests."""
+"""Routes of the administration socket, independent of the transport."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from csi_cinderlib.errors import NotFound, OperationPending, Unsupported
 from csi_cinderlib.model.records import EMPTY
 
 MOST_SLOW = 8
-"""Requests at one time that may have to wait. The others are answered from memory, and always have a thread."""
+"""Simultaneous requests that may block. Other requests are answered from memory and always have a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a client asks for.
+    """A request of a client.
 
     Attributes:
-        path: quoted, as it came.
-        names: by the words in upper case of the route's pattern: `/records/KIND` gives `kind`.
-        query: of the URL; of several equal keys the last one.
-        body: a JSON object; empty when there is none.
+        path: quoted, as received.
+        names: values of the upper-case words of the pattern: `/records/KIND` gives `kind`.
+        query: query of the URL; the last of several equal keys.
+        body: a JSON object; empty without a body.
     """
 
     method: str
@@ -33,7 +33,7 @@ class Request:
 
 
 Handler = Callable[[Request], Mapping[str, object]]
-"""Answers with what JSON can hold. Secrets in it are hidden before it is sent. A DriverError becomes the answer's status."""
+"""Returns data for JSON. Secrets in it are hidden before it is sent. A DriverError determines the HTTP status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class _Route:
     is_quick: bool
 
     def names(self, parts: tuple[str, ...]) -> Mapping[str, str] | None:
-        """None when the path does not fit."""
+        """None if the path does not match."""
         if len(parts) != len(self.parts):
             return None
         pairs = list(zip(self.parts, parts, strict=True))
@@ -54,18 +54,18 @@ class _Route:
 
 
 class Routes:
-    """What the socket offers. Each part of the process adds its own, at any time, from any thread."""
+    """All routes of the socket. Parts of the process add routes at any time, in any thread."""
 
     def __init__(self) -> None:
         self._routes: tuple[_Route, ...] = ()
         self._slow = threading.BoundedSemaphore(MOST_SLOW)
 
     def add(self, method: str, pattern: str, handler: Handler, *, quick: bool = False) -> None:
-        """Offer a path.
+        """Add a route.
 
         Args:
-            pattern: a path; its words in upper case stand for any one word: `/backends/NAME/restart`.
-            quick: it never waits for a store, a back end, a device or a lock that is held meanwhile.
+            pattern: a path; an upper-case word matches any single word: `/backends/NAME/restart`.
+            quick: the handler never waits for a store, a back end, a device, or a lock that is held during such waits.
         """
         self._routes = (*self._routes, _Route(method, _split(pattern), handler, quick))
 
@@ -78,13 +78,15 @@ class Routes:
         for route, names in fitting:
             if route.method == request.method:
                 return self._call(route, replace(request, names=names))
-        raise Unsupported(f"{request.method} {request.path}: use {', '.join(route.method for route, _ in fitting)}")
+        raise Unsupported(
+            f"unsupported method {request.method} for {request.path}; supported: {', '.join(route.method for route, _ in fitting)}"
+        )
 
     def _call(self, route: _Route, request: Request) -> Mapping[str, object]:
         if route.is_quick:
             return route.handler(request)
         if not self._slow.acquire(blocking=False):
-            raise OperationPending(f"{MOST_SLOW} administration requests are under way; try again later")
+            raise OperationPending(f"{MOST_SLOW} administration requests are in progress; try again later")
         try:
             return route.handler(request)
         finally:

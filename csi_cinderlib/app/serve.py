@@ -1,4 +1,4 @@
-"""A serving process: it answers first, then loads, and ends in good order."""
+"""The serving process: it answers first, then loads its services, and shuts down gracefully."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from csi_cinderlib.observe.metrics import Metrics
 
 M_ARENA_MAX = -8
-"""malloc.h: mallopt's parameter."""
+"""Parameter of mallopt (malloc.h)."""
 STOP_SECONDS = 25.0
-"""For calls in flight when asked to stop: Kubernetes kills after 30."""
+"""Grace period for running calls at a stop. Kubernetes kills after 30 s."""
 
 LOOK_SECONDS = 0.5
-"""Between two looks at whether a process that serves has become ready."""
+"""Interval between two checks whether a serving process has become ready."""
 KEYS_SECONDS = 5.0
-"""Between two looks at the files of sealing keys."""
+"""Interval between two checks of the files of sealing keys."""
 
 _OF_CONTROLLER = ("Controller", "GroupController")
 _OF_NODE = ("Node",)
@@ -44,37 +44,37 @@ _log = logs.logger(__name__)
 
 
 class Side(Protocol):
-    """The controller's or the node's half of a process."""
+    """The controller part or node part of a process."""
 
     def open(self) -> None:
-        """Load what the services need. May be called again after a failure.
+        """Load the prerequisites of the services. May be called again after a failure.
 
         Raises:
-            ConfigurationError: it never will work like this.
-            DriverError: something cannot be reached; a later attempt may succeed.
+            ConfigurationError: a retry cannot help.
+            DriverError: a later attempt may succeed.
         """
 
     def services(self) -> tuple[Service, ...]:
-        """What it serves, once it is open."""
+        """The services, after `open`."""
 
     def wait(self) -> None:
-        """Return when the services can do their work."""
+        """Wait until the services are ready to work."""
 
     def close(self) -> None:
-        """Give everything back; also when it never opened."""
+        """Release everything, also if `open` never succeeded."""
 
 
 def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code.
 
     Args:
-        reread: the settings as they are now, for SIGHUP; without it they are taken for unchanged.
+        reread: returns the current settings, for SIGHUP. Without it, settings never change.
 
     Raises:
-        ConfigurationError: something in the settings cannot work.
+        ConfigurationError: a setting is invalid.
     """
     with suppress(AttributeError):  # not every C library has it
-        kernel.call("mallopt", M_ARENA_MAX, 2)  # else each of many threads has a heap of its own, mostly empty
+        kernel.call("mallopt", M_ARENA_MAX, 2)  # otherwise each of many threads has its own, mostly empty heap
     logs.configure(format=settings.log.format, level=settings.log.level)
     stopping = Stopping()
     stopping.listen()
@@ -116,7 +116,7 @@ def _answer_health(settings: Settings, server: Server, readiness: Readiness) -> 
 
 
 def _give_back() -> None:
-    """What the imports needed and the service does not: some megabytes. The rest is no garbage, and not to be looked at again."""
+    """Release some megabytes that only the imports needed, and exclude the remaining objects from garbage collection."""
     gc.collect()
     gc.freeze()
     with suppress(AttributeError):  # not every C library has it
@@ -124,13 +124,13 @@ def _give_back() -> None:
 
 
 def _nothing() -> None:
-    """To undo."""
+    """Stops nothing."""
 
 
 def _stop(server: Server, stopping: Stopping) -> None:
     stopping.is_busy = not server.stop(STOP_SECONDS)
     if stopping.is_busy:
-        _log.warning("some calls were still at work and were left; their retries will go on from their records")
+        _log.warning("calls abandoned at shutdown")
 
 
 def _identity(settings: Settings, readiness: Readiness) -> Identity:
@@ -138,14 +138,14 @@ def _identity(settings: Settings, readiness: Readiness) -> Identity:
         name=settings.driver_name,
         version=__version__,
         readiness=readiness,
-        services=_SERVICES[Mode.ALL],  # spec: the same from all instances, whichever RPCs they serve
+        services=_SERVICES[Mode.ALL],  # spec: identical for all instances, independent of their RPCs
         has_topology=bool(settings.topology or settings.topology_labels)
         or any(backend.topology for backend in live.backends(settings).backends),
     )
 
 
 class Loader:
-    """Loads the sides of this process in a thread of its own, while the server answers already."""
+    """Loads the parts of this process in its own thread while the server already answers."""
 
     def __init__(self, settings: Settings, server: Server, readiness: Readiness, console: Console) -> None:
         self._settings = settings
@@ -160,12 +160,12 @@ class Loader:
         self._thread.start()
 
     def close(self) -> None:
-        """Give back what was loaded, after the server has stopped."""
+        """Release everything after the server has stopped."""
         self._thread.join(STOP_SECONDS)
         self._undo.close()
 
     def _run(self) -> None:
-        gc.disable()  # imports make much and free little: a fifth of the time
+        gc.disable()  # imports allocate much and free little: saves a fifth of the time
         try:
             sides = self._sides(self._metrics())
             for side in sides:
@@ -177,31 +177,31 @@ class Loader:
                 side.wait()
             self._readiness.ready()
             self._register()
-            self._tell_how_ready()
+            self._log_readiness()
         except DriverError as error:
             self._stopping.failed(error)
-        except Exception as error:  # a bug must end the process with a trace, and not leave it half alive
-            _log.exception("cannot start", error)
+        except Exception as error:  # a bug must end the process with a traceback, not leave it half started
+            _log.exception("start failed", error)
             self._stopping.failed(DriverError(f"unexpected {type(error).__name__}: {error}"))
         finally:
             gc.enable()
             _give_back()
 
-    def _tell_how_ready(self) -> None:
+    def _log_readiness(self) -> None:
         if not (reason := self._readiness.restraint):
             _log.info("ready")
             return
         _log.warning("serving, but not ready", reason=reason)
-        threading.Thread(target=self._tell_once_ready, name="readiness", daemon=True).start()
+        threading.Thread(target=self._log_once_ready, name="readiness", daemon=True).start()
 
-    def _tell_once_ready(self) -> None:
+    def _log_once_ready(self) -> None:
         while self._readiness.restraint:
             if self._stopping.wait(LOOK_SECONDS):
                 return
         _log.info("ready")
 
     def _sides(self, metrics: Metrics | None) -> list[Side]:
-        """Each imported only where it runs: a node must not carry Cinder."""
+        """Imports only the parts that run: a node must not load Cinder."""
         sides: list[Side] = []
         keys = Keys(self._settings)
         threading.Thread(target=self._watch, args=(keys,), name="keys", daemon=True).start()
@@ -227,7 +227,7 @@ class Loader:
             keys.refresh()
 
     def _register(self) -> None:
-        """With the kubelet, which asks for NodeGetInfo next."""
+        """Register with the kubelet, which calls NodeGetInfo next."""
         if not self._settings.kubelet_registration:
             return
         from csi_cinderlib.csi.kubelet import registration_server
@@ -238,8 +238,8 @@ class Loader:
         self._undo.callback(registration.stop, 1.0)
 
     def _open(self, side: Side) -> bool:
-        """Try until it opens; False when the process is to end first."""
-        return retry(side.open, self._stopping, "cannot start yet", failed=self._readiness.failed)
+        """Retry until it opens; False if the process stops first."""
+        return retry(side.open, self._stopping, "start failed", failed=self._readiness.failed)
 
     def _metrics(self) -> Metrics | None:
         settings = self._settings

@@ -1,4 +1,4 @@
-"""Signals that ask a running process for something else than to end."""
+"""Signals to a running process that do not stop it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _log = logs.logger(__name__)
 
 
 def hold_back() -> None:
-    """Ignore them until `Signals` takes them: by default, each of them ends a process."""
+    """Ignore the signals until `Signals` handles them: by default, each of them ends a process."""
     for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)
 
 
 class Signals:
-    """Carries out what signals ask for in a thread of its own, also while the main thread waits; several equal ones at once, once.
+    """Runs the actions of signals in its own thread, also while the main thread waits. Equal pending signals run the action once.
 
     Args:
-        actions: by signal. One that has none is logged.
+        actions: actions by signal. A signal without an action is logged.
     """
 
     def __init__(self, actions: Mapping[signal.Signals, Callable[[], object]]) -> None:
@@ -39,10 +39,10 @@ class Signals:
         threading.Thread(target=self._run, name="signals", daemon=True).start()
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        """It may interrupt any line of the main thread, which may hold any lock."""
+        """May interrupt the main thread at any line, while it holds any lock."""
         try:
             os.write(self._ask, bytes((number,)))
-        except BlockingIOError:  # thousands are waiting already
+        except BlockingIOError:  # thousands are pending already
             return
 
     def _run(self) -> None:
@@ -58,4 +58,4 @@ class Signals:
         try:
             action()
         except Exception as error:
-            _log.exception("what a signal asked for failed", error, signal=number.name)
+            _log.exception("signal action failed", error, signal=number.name)

@@ -1,9 +1,9 @@
-"""The state directory belongs to one process at a time.
+"""Exclusive use of the state directory by one process.
 
-Its lock is on a file, and the kernel frees it when the process has ended: unless a thread of a killed process waits in the kernel for a
-share that hangs, which may be for ever. Then the next process proves that the holder runs no program code any more (`host.processes`),
-and puts a new file, which it has locked, in the place of the locked one. Whoever takes the lock holds another lock meanwhile, on a
-file that is never replaced: so two processes cannot both take it, and none looks at a file that is no longer in its place.
+The lock is on a file. The kernel releases it when the process has ended, unless a thread of a killed process waits in the kernel for a
+hanging share, possibly for ever. In that case the next process proves that the holder no longer runs program code (`host.processes`), and
+replaces the locked file with a new file that it has locked. A process holds a second lock, on a file that is never replaced, while it
+takes the first one. So two processes cannot both take it, and no process checks a replaced file.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from csi_cinderlib.observe import logs
 KEY = "state_dir"
 LOCK = "lock"
 GUARD = "lock-guard"
-"""Locked while somebody looks for the holder of the lock, or becomes it."""
+"""Locked while a process examines the holder of the lock or takes the lock."""
 ENDING_SECONDS = 10.0
-"""For a holder that has been killed, and for others that take the lock at the same moment."""
+"""Time to wait for a killed holder to end, and for other processes that take the lock at the same moment."""
 _LONGEST = 128
 _log = logs.logger(__name__)
 
@@ -40,24 +40,24 @@ class _Held(Exception):
 
 
 def reserve(path: Path) -> Reserve:
-    """The room that is kept back for a start on a full disk."""
+    """The reserved space for a start on a full disk."""
     return Reserve(path / "start-reserve")
 
 
 @contextmanager
 def hold(path: Path) -> Iterator[Reserve]:
-    """Make the directory and keep other processes out of it while this lasts. A killed process frees it.
+    """Create the directory and lock out other processes. A killed process releases it.
 
-    Yields the room that is kept back for a start on a full disk.
+    Yields the reserved space for a start on a full disk.
 
     Raises:
-        ConfigurationError: another process has it (named), or it cannot be written.
+        ConfigurationError: another process uses it, or it is not writable.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = _take(path)
     except OSError as error:
-        raise ConfigurationError(KEY, f"{path} cannot be used: {error.strerror}") from None
+        raise ConfigurationError(KEY, f"cannot use the directory {path}: {error.strerror}") from None
     try:
         kept = reserve(path)
         kept.fill()
@@ -67,7 +67,7 @@ def hold(path: Path) -> Iterator[Reserve]:
 
 
 def _take(path: Path) -> int:
-    """The locked file, open. Waits for a holder that is being ended. Raises OSError, ConfigurationError."""
+    """The descriptor of the locked file. Waits for a holder that is ending. Raises OSError, ConfigurationError."""
     deadline = time.monotonic() + ENDING_SECONDS
     while True:
         try:
@@ -88,7 +88,7 @@ def _guarded(path: Path, deadline: float) -> Iterator[None]:
     while not is_locked:
         os.close(fd)
         if time.monotonic() > deadline:
-            raise ConfigurationError(KEY, f"{path} is in use by another process, which is just starting")
+            raise ConfigurationError(KEY, f"{path} is in use by another process that is starting")
         time.sleep(0.01)
         fd, is_locked = _opened(path / GUARD)
     try:
@@ -98,7 +98,7 @@ def _guarded(path: Path, deadline: float) -> Iterator[None]:
 
 
 def _try(path: Path) -> int:
-    """With the guard held. Raises OSError; _Held."""
+    """Take the lock. The caller holds the guard. Raises OSError, _Held."""
     fd, is_locked = _opened(path / LOCK)
     if is_locked:
         _sign(fd)
@@ -108,14 +108,16 @@ def _try(path: Path) -> int:
     if holder is None or not holder.can_be_told or not processes.is_over(holder):
         raise _Held(holder)
     fd = _replaced(path)
-    _log.warning("took over from a process that was killed and hangs in the kernel", process=holder.pid)
+    _log.warning(
+        "state directory taken over", process=holder.pid, reason="the process was killed and hangs in the kernel"
+    )
     return fd
 
 
 def _replaced(path: Path) -> int:
-    """A new file in the place of the locked one."""
+    """Replace the locked file with a new one."""
     fd, is_locked = _opened(path / f"{LOCK}.new")
-    if not is_locked:  # by what is no process of ours: they hold the guard
+    if not is_locked:  # by a foreign process: processes of this driver hold the guard
         os.close(fd)
         raise _Held(None)
     _sign(fd)
@@ -124,7 +126,7 @@ def _replaced(path: Path) -> int:
 
 
 def _opened(path: Path) -> tuple[int, bool]:
-    """The open file, and whether it is locked now. Raises OSError."""
+    """The descriptor of the file, and whether it could be locked. Raises OSError."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,6 +139,6 @@ def _opened(path: Path) -> tuple[int, bool]:
 
 
 def _sign(fd: int) -> None:
-    """Always as long, so that an earlier text is overwritten where it is."""
-    with suppress(OSError):  # on a full disk the refusal of a second process names none
+    """Write the id of this process with a fixed length, so that it overwrites an earlier one in place."""
+    with suppress(OSError):  # on a full disk, the error of a second process does not name this one
         os.pwrite(fd, f"{processes.this()!s:<{_LONGEST - 1}}\n".encode(), 0)

@@ -1,4 +1,4 @@
-"""What a running process tells about itself: GET /status of the administration socket."""
+"""Status of a running process: GET /status of the administration socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logs.logger(__name__)
 
 
 class Status:
-    """Never waits for anything. Each half of the process adds what it knows."""
+    """Collects the status without blocking. The parts of the process add their entries."""
 
     def __init__(self, settings: Settings, readiness: Readiness, stopping: Stopping) -> None:
         self._settings = settings
@@ -28,7 +28,7 @@ class Status:
         self._parts: dict[str, Callable[[], object]] = {}
 
     def add(self, name: str, tell: Callable[[], object]) -> None:
-        """Have `tell` asked for the value of that key. What it raises is shown there, and hides nothing else."""
+        """Add a key whose value `tell` returns. An exception of `tell` is shown there and does not affect other keys."""
         self._parts = {**self._parts, name: tell}
 
     def tell(self) -> dict[str, object]:
@@ -48,7 +48,7 @@ class Status:
             "ready": readiness.is_ready and not readiness.reasons,
             "reasons": list(readiness.reasons),
         }
-        return told | {name: _asked(name, tell) for name, tell in self._parts.items()}
+        return told | {name: _value_of(name, tell) for name, tell in self._parts.items()}
 
     def _state(self) -> str:
         readiness = self._readiness
@@ -61,9 +61,9 @@ class Status:
         return "serving" if readiness.reasons else "ready"
 
 
-def _asked(name: str, tell: Callable[[], object]) -> object:
+def _value_of(name: str, tell: Callable[[], object]) -> object:
     try:
         return tell()
     except Exception as error:
-        _log.exception("a part of the status cannot be told", error, part=name)
+        _log.exception("status report incomplete", error, part=name)
         return {"error": f"{type(error).__name__}: {error}"}

@@ -1,4 +1,4 @@
-"""Work that goes on until it succeeds, or now and then, until the process is to end."""
+"""Retries and periodic tasks that run until the process stops."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from csi_cinderlib.errors import ConfigurationError, DriverError
 from csi_cinderlib.observe import logs
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Between attempts; the last one repeats."""
+"""Pauses between attempts; the last value repeats."""
 
 _log = logs.logger(__name__)
 
 
 class Stopping:
-    """That the process is to end, and why. One a process, made by its main thread."""
+    """The request to stop the process, with its reason. One per process, created by the main thread."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -27,13 +27,14 @@ class Stopping:
         self.reason = ""
         self.error: DriverError | None = None
         self.is_busy = False
-        """Whether calls were still at work when their time to finish was over."""
+        """Whether calls were still running after the grace period of the shutdown."""
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT as the request to end.
+        """Stop the process at SIGTERM and SIGINT.
 
-        The kernel may hand a signal to any thread, and Python's handlers run when the main thread wakes up: so it waits at a pipe
-        that the signal itself writes to. A handler that set the event could meet its lock held by the very thread it interrupts.
+        The kernel may deliver a signal to any thread, and handlers of Python run when the main thread wakes up. So the main thread
+        waits at a pipe to which the signal writes. A handler that set the event could deadlock: the interrupted thread may hold its
+        lock.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
@@ -43,23 +44,23 @@ class Stopping:
         self.reason = self.reason or signal.Signals(number).name
 
     def failed(self, error: DriverError) -> None:
-        """End with this error."""
+        """Stop the process with this error."""
         self.reason, self.error = "cannot start", error
         os.write(self._wake, b"!")
 
     def rest(self) -> None:
-        """Wait in the main thread until the process is to end."""
+        """Wait in the main thread for the request to stop."""
         while not self.reason:
             os.read(self._wakes, 1)
         self._event.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait in any other thread; whether the process is to end."""
+        """Wait in any other thread; returns whether the process is stopping."""
         return self._event.wait(seconds)
 
 
-def _nobody(_why: str) -> None:
-    """Told of a failure, does nothing."""
+def _ignore(_why: str) -> None:
+    """Default for `failed` of `retry`."""
 
 
 def retry(
@@ -67,18 +68,20 @@ def retry(
     stopping: Stopping,
     event: str,
     *,
-    failed: Callable[[str], None] = _nobody,
+    failed: Callable[[str], None] = _ignore,
     wait: Callable[[float], bool] | None = None,
+    **values: object,
 ) -> bool:
-    """Repeat an attempt until it succeeds (True) or the process is to end (False).
+    """Repeat an attempt until it succeeds (True) or the process stops (False).
 
     Args:
-        event: what the log calls a failure.
-        failed: told of each failure.
-        wait: waits between two attempts; whether there is to be no further one. The default: `stopping` tells.
+        event: log event of a failure.
+        failed: called with the reason of each failure.
+        wait: waits between two attempts; returns whether to give up. Default: `stopping.wait`.
+        values: further values of the log event.
 
     Raises:
-        ConfigurationError: no repetition mends that.
+        ConfigurationError: a retry cannot help.
     """
     waits = iter(RETRY_SECONDS)
     while True:
@@ -90,7 +93,7 @@ def retry(
             if stopping.wait(0):
                 return False
             seconds = next(waits, RETRY_SECONDS[-1])
-            _log.warning(event, reason=str(error), next_attempt_in_seconds=seconds)
+            _log.warning(event, **values, reason=str(error), next_attempt_in_seconds=seconds)
             failed(str(error))
         else:
             return True
@@ -101,7 +104,7 @@ def retry(
 def every(
     seconds: float, name: str, work: Callable[[], object], stopping: Stopping, *, first: float | None = None
 ) -> None:
-    """Do it in a thread until the process is to end; for the first time after `first` seconds."""
+    """Run a task periodically in a thread until the process stops, for the first time after `first` seconds."""
 
     def run() -> None:
         pause = seconds if first is None else first
@@ -110,8 +113,8 @@ def every(
             try:
                 work()
             except DriverError as error:
-                _log.warning(f"{name} failed", reason=str(error))
-            except Exception as error:  # a bug that meets one record must not end a chore for ever
-                _log.exception(f"{name} failed", error)
+                _log.warning("background task failed", task=name, reason=str(error))
+            except Exception as error:  # a bug with one record must not end the task permanently
+                _log.exception("background task failed", error, task=name)
 
     threading.Thread(target=run, name=name, daemon=True).start()

@@ -1,4 +1,4 @@
-"""The metadata store of the settings."""
+"""Opens the metadata store of the settings."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from csi_cinderlib.persistence.iteration import walk_with_unreadable
 from csi_cinderlib.sealing import Sealer
 
 KUBERNETES = "kubernetes"
-"""The plugin whose store nodes can reach, too."""
+"""The plugin with a store that nodes can reach."""
 IN_MEMORY = ("memory", "stateless")
-"""Plugins whose records no other process can see."""
+"""Plugins with records that other processes cannot read."""
 
 
 def open_store(settings: Settings, sealer: Sealer | None = None) -> Store:
-    """Without a sealer, one of the settings' own keys. Raises ConfigurationError or StoreUnavailable."""
+    """Open the store; the default sealer uses the keys of the settings. Raises ConfigurationError or StoreUnavailable."""
     sealer = sealer or Sealer(live.sealing_keys(settings))
     store = settings.store
     return plugins.open_store(
@@ -33,7 +33,7 @@ def open_store(settings: Settings, sealer: Sealer | None = None) -> Store:
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Store]:
-    """The store, closed afterwards."""
+    """Open the store and close it afterwards."""
     store = open_store(settings)
     try:
         yield store
@@ -43,7 +43,7 @@ def opened(settings: Settings) -> Iterator[Store]:
 
 @contextmanager
 def looked_at(settings: Settings) -> Iterator[tuple[str, Store | None]]:
-    """Where the store is, and the store for reading, or None if there is none yet. Raises what `open_store` raises."""
+    """The location of the store, and the store for reading, or None if it does not exist yet. Raises what `open_store` raises."""
     if settings.store.plugin != "sql":
         sealer = Sealer(live.sealing_keys(settings))
         with closing(_as_it_is(settings, sealer if sealer.active else None)) as store:
@@ -59,13 +59,13 @@ def looked_at(settings: Settings) -> Iterator[tuple[str, Store | None]]:
 
 @contextmanager
 def reading(settings: Settings, *, whole: bool = False) -> Iterator[Store]:
-    """The store for reading, by one thread, beside every process that uses it. Makes and changes nothing.
+    """The store for reading, in one thread and in parallel with other processes. Creates and changes nothing.
 
     Args:
-        whole: a record whose secrets cannot be opened cannot be read. Without it, and without sealing keys, it comes without them.
+        whole: a record with secrets that cannot be opened is unreadable. Otherwise, without sealing keys, records lack their secrets.
 
     Raises:
-        ConfigurationError: there is no store, it cannot be read, or its records are known to the driver's process alone.
+        ConfigurationError: the store does not exist or cannot be read, or only the driver's process has its records.
         StoreUnavailable: it does not answer.
     """
     sealer = Sealer(live.sealing_keys(settings))
@@ -79,7 +79,8 @@ def reading(settings: Settings, *, whole: bool = False) -> Iterator[Store]:
         return
     if name in IN_MEMORY:
         raise ConfigurationError(
-            "store.plugin", f"records of the plugin {name!r} are in the driver's process only, and none answers here"
+            "store.plugin",
+            f"the plugin {name!r} keeps records only in the driver's process, and no such process answers here",
         )
     if name == KUBERNETES:
         from csi_cinderlib.persistence import kubernetes
@@ -94,14 +95,14 @@ def reading(settings: Settings, *, whole: bool = False) -> Iterator[Store]:
 
 
 def _as_it_is(settings: Settings, sealer: codec.Sealer | None) -> Store:
-    """Without making the state directory."""
+    """The store without creating the state directory."""
     plugin = plugins.find(settings.store.plugin)
     return plugin(settings.store.options, state_dir=settings.state_dir, sealer=sealer)
 
 
 @contextmanager
 def existing(settings: Settings) -> Iterator[Store]:
-    """The store for changing it, if there is one already. Raises what `reading` and `open_store` raise."""
+    """The existing store for changes. Raises what `reading` and `open_store` raise."""
     with reading(settings):
         pass
     with opened(settings) as store:
@@ -110,10 +111,10 @@ def existing(settings: Settings) -> Iterator[Store]:
 
 @contextmanager
 def node_registry(settings: Settings) -> Iterator[Store | None]:
-    """Where nodes register, if that is not the store of the volumes: a node is given no database's password.
+    """The registry of the nodes, if it is not the store of the volumes: nodes have no password of a database.
 
     Raises:
-        ConfigurationError: this process runs in no pod.
+        ConfigurationError: this process does not run in a pod.
     """
     if not settings.kubernetes or settings.store.plugin == KUBERNETES:
         yield None
@@ -128,7 +129,7 @@ def node_registry(settings: Settings) -> Iterator[Store | None]:
 
 
 def everything(store: Store, kinds: Iterable[type[Record]] = KINDS) -> Iterator[tuple[str, Record | str]]:
-    """The records of several kinds, each with its kind's name, in an order in which they can be added again."""
+    """Records of several kinds with the name of the kind, in an order in which they can be added again."""
     kind: Any  # mypy cannot take a union of types for the type variable
     for kind in kinds:
         for record in walk_with_unreadable(store, kind):

@@ -1,1 +1,1 @@
-"""The gRPC edge: protos come in, dataclasses go down, errors become codes, once. Protos live here and nowhere below."""
+"""The gRPC layer. It converts protos to dataclasses and errors to gRPC codes; no other layer uses protos."""

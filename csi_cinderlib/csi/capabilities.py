@@ -1,4 +1,4 @@
-"""What this driver says it can do, and what a caller asks a volume to do."""
+"""Capabilities of this driver, and the volume capabilities of a request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NODE: Sequence[csi_pb2.NodeServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.NodeServiceCapability.RPC.VOLUME_CONDITION,
     csi_pb2.NodeServiceCapability.RPC.SINGLE_NODE_MULTI_WRITER,
 )
-"""VOLUME_MOUNT_GROUP is left out: the kubelet sets the ownership of files itself then, which is right for all our file systems."""
+"""Without VOLUME_MOUNT_GROUP the kubelet sets the ownership of files, which is correct for all supported file systems."""
 
 GROUP: Sequence[csi_pb2.GroupControllerServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.GroupControllerServiceCapability.RPC.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT,
@@ -45,27 +45,27 @@ PROPAGATION = frozenset(
     f"{recursive}{kind}" for recursive in ("", "r") for kind in ("shared", "slave", "private", "unbindable")
 )
 OTHER_DEVICES = frozenset({"device", "journal_dev", "journal_path", "logdev", "rtdev"})
-"""Options of btrfs, ext4 and XFS that take another device of the node into the file system."""
+"""Options of btrfs, ext4 and XFS that add another device of the node to the file system."""
 OLDER_STATES = frozenset({"noload", "norecovery", "nologreplay", "recovery", "rescue", "sb", "usebackuproot"})
-"""Options that mount an older state than the newest on stable storage: they skip a journal or a log, or use a spare superblock. Files
-are missing then, for good where the mount is writable: ext4 with `sb` empties the journal that it did not replay.
+"""Options that mount an older state than the latest one on stable storage: they skip a journal or log, or use a backup superblock. Files
+are missing then. On a writable mount the loss is permanent: ext4 with `sb` clears the journal without replaying it.
 """
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_FLAGS = 4096
 
 
 class CapabilityRefused(InvalidRequest):
-    """Well-formed, but nothing that this driver does. ValidateVolumeCapabilities answers it with a message instead."""
+    """The request is well-formed but unsupported. ValidateVolumeCapabilities answers with a message instead."""
 
 
 def capabilities(
     values: Iterable[csi_pb2.VolumeCapability], field: str = "volume_capabilities"
 ) -> tuple[Capability, ...]:
-    """All of them, at least one.
+    """All capabilities; at least one is required.
 
     Raises:
-        InvalidRequest: there is none, or one lacks its access type or mode.
-        CapabilityRefused: one is nothing that this driver does.
+        InvalidRequest: the list is empty, or an entry has no access type or mode.
+        CapabilityRefused: an entry is not supported.
     """
     found = tuple(capability(value, f"{field}[{index}]") for index, value in enumerate(values))
     if not found:
@@ -87,7 +87,8 @@ def capability(value: csi_pb2.VolumeCapability, field: str = "volume_capability"
     if isinstance(access_type, Mount) and mode.multi_node and not mode.read_only:
         raise CapabilityRefused(
             f"{field}.access_mode",
-            f"{mode}: no file system of {', '.join(FILE_SYSTEMS)} can be written from several nodes; use block",
+            f"unsupported access mode {mode} for a file system: {', '.join(FILE_SYSTEMS)} cannot be written from several nodes; "
+            "use a raw block volume (volumeMode: Block)",
         )
     return Capability(access_type, mode)
 
@@ -99,7 +100,9 @@ def _mode(value: csi_pb2.VolumeCapability, field: str) -> AccessMode:
     try:
         return AccessMode(csi_pb2.VolumeCapability.AccessMode.Mode.Name(value.access_mode.mode))
     except ValueError:
-        raise CapabilityRefused(path, f"{value.access_mode.mode} is no access mode of CSI 1.12") from None
+        raise CapabilityRefused(
+            path, f"unsupported access mode {value.access_mode.mode}; this driver supports CSI 1.12"
+        ) from None
 
 
 def _mount(value: csi_pb2.VolumeCapability.MountVolume, field: str) -> Mount:
@@ -107,30 +110,31 @@ def _mount(value: csi_pb2.VolumeCapability.MountVolume, field: str) -> Mount:
         raise CapabilityRefused(f"{field}.fs_type", why)
     if value.volume_mount_group:
         raise CapabilityRefused(
-            f"{field}.volume_mount_group", "this driver leaves ownership to the container orchestrator"
+            f"{field}.volume_mount_group", "not supported; the container orchestrator sets the ownership of files"
         )
     return Mount(fs_type=value.fs_type, flags=_flags(value.mount_flags, f"{field}.mount_flags"))
 
 
 def _flags(flags: Sequence[str], field: str) -> tuple[str, ...]:
-    """Flags go to the kernel as they are, but for those that would undo what this driver does. Only names are repeated in messages."""
+    """Flags are passed to the kernel unchanged, except those that interfere with the driver. Messages contain names only, no values."""
     if (size := sum(len(flag.encode()) for flag in flags)) > MAX_FLAGS:
-        raise InvalidRequest(field, f"holds {size} bytes in all, and {MAX_FLAGS} are allowed")
+        raise InvalidRequest(field, f"is {size} bytes in total; the limit is {MAX_FLAGS}")
     names: set[str] = set()
     for index, flag in enumerate(flags):
         if not flag.strip() or flag.startswith("-") or CONTROL.search(flag):
             raise InvalidRequest(
-                f"{field}[{index}]", "is no mount flag: empty, begins with '-' or holds control characters"
+                f"{field}[{index}]", "must be a mount flag: not empty, no leading '-', no control characters"
             )
         names.update(part.partition("=")[0].strip() for part in flag.split(","))
     if taken := sorted(names & (OWN_FLAGS | PROPAGATION)):
-        raise CapabilityRefused(field, f"{', '.join(taken)}: how a volume is mounted is for the driver to say")
+        raise CapabilityRefused(field, f"not allowed: {', '.join(taken)}; the driver controls how a volume is mounted")
     if others := sorted(names & OTHER_DEVICES):
-        raise CapabilityRefused(field, f"{', '.join(others)}: other devices of a node may not be named")
+        raise CapabilityRefused(field, f"not allowed: {', '.join(others)}; a volume cannot use other devices of a node")
     if older := sorted(names & OLDER_STATES):
         raise CapabilityRefused(
-            field, f"{', '.join(older)}: files that were on stable storage would be missing; see {JOURNAL_PAGE}"
+            field,
+            f"not allowed: {', '.join(older)}; files on stable storage would be missing; see {JOURNAL_PAGE}",
         )
     if {"ro", "rw"} <= names:
-        raise InvalidRequest(field, "has both ro and rw")
+        raise InvalidRequest(field, "must not contain both ro and rw")
     return tuple(flags)

@@ -1,4 +1,4 @@
-"""CSI's Controller service: parse, act, respond. Who decides is in `provisioning`."""
+"""CSI Controller service: parse, act, respond. The logic is in `provisioning`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Controller:
     """Volumes and snapshots on the back ends.
 
     Args:
-        topologies: by back end, from where it can be reached; one that is not named can be reached from everywhere.
+        topologies: segments from which a back end can be reached, by its name. A missing back end can be reached from everywhere.
     """
 
     SERVICE: ClassVar[str] = "Controller"
@@ -64,7 +64,7 @@ class Controller:
     def ValidateVolumeCapabilities(
         self, request: csi_pb2.ValidateVolumeCapabilitiesRequest
     ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
-        """What this driver never does is no error here, but only of a volume that exists."""
+        """An unsupported capability is not an error here, provided that the volume exists."""
         try:
             why_not = self._volumes.validate(requests.validate_capabilities(request))
         except CapabilityRefused as refused:
@@ -119,7 +119,7 @@ class Controller:
     def ControllerExpandVolume(
         self, request: csi_pb2.ControllerExpandVolumeRequest
     ) -> csi_pb2.ControllerExpandVolumeResponse:
-        """The size answered is the real one, not the one asked for."""
+        """Returns the actual size, not the requested one."""
         expanded = self._volumes.expand(requests.expand_volume(request))
         return csi_pb2.ControllerExpandVolumeResponse(
             capacity_bytes=expanded.size, node_expansion_required=expanded.node_expansion_required

@@ -1,4 +1,4 @@
-"""The unix socket: whose it may be, and that nobody else's is taken away."""
+"""The unix socket: created with mode 0600, without taking over the socket of a running process."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from csi_cinderlib.host import processes
 
 KEY = "endpoint"
 LONGEST = 107
-"""Bytes: the kernel's sun_path less the closing NUL."""
+"""Bytes: sun_path of the kernel without the final NUL."""
 ANSWER_SECONDS = 1.0
 _CREDENTIALS = struct.Struct("3i")
-"""struct ucred: the process, its user and its group."""
+"""struct ucred: process, user and group."""
 OWNER_ONLY = 0o177
-"""The umask that leaves 0600."""
+"""The umask for mode 0600."""
 
 
 def parse(endpoint: str) -> Path:
     """`unix:///PATH`, `unix:PATH` or a bare path.
 
     Raises:
-        ConfigurationError: another scheme, no path, or one too long for a socket.
+        ConfigurationError: the scheme is unsupported, or the path is missing or too long for a socket.
     """
     scheme, colon, rest = endpoint.partition(":")
     path = rest.removeprefix("//") if colon and scheme == "unix" else endpoint
     if "://" in path:
-        raise ConfigurationError(KEY, f"{endpoint!r}: only unix sockets are served, unix:///PATH")
+        raise ConfigurationError(KEY, f"unsupported endpoint {endpoint!r}; use unix:///PATH")
     if not path or path.endswith("/"):
-        raise ConfigurationError(KEY, f"{endpoint!r} has no socket's name")
+        raise ConfigurationError(KEY, f"{endpoint!r} must name a socket file: unix:///PATH")
     absolute = Path(path).absolute()
     if (size := len(os.fsencode(absolute))) > LONGEST:
-        raise ConfigurationError(KEY, f"{absolute} is {size} bytes long, and a socket's path may have {LONGEST}")
+        raise ConfigurationError(KEY, f"socket path {absolute} is {size} bytes long; the limit is {LONGEST}")
     return absolute
 
 
 _one_umask = threading.Lock()
-"""The umask is the process's: two threads that change it at once would leave the wrong one behind."""
+"""The umask belongs to the process: two threads that change it at once would leave the wrong value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A socket that this process made, known by its inode."""
+    """A socket that this process created, identified by its inode."""
 
     path: Path
     inode: tuple[int, int]
 
     def remove(self) -> None:
-        """Remove the socket, unless another program has put its own there meanwhile."""
+        """Remove the socket, unless another program has replaced it."""
         with suppress(FileNotFoundError):
             if _inode(self.path) == self.inode:
                 self.path.unlink()
@@ -66,16 +66,15 @@ class Bound:
 def taking(path: Path) -> Iterator[None]:
     """Make sure that `path` is free while the caller binds it, with mode 0600.
 
-    Two processes that start at once do this one after the other. The umask is the process's: this is for its start only.
+    A lock serializes processes that start at once. The umask applies to the whole process, so use this only at its start.
 
     Raises:
-        ConfigurationError: the directory is missing or cannot be written, something else than a socket is there, or somebody listens
-            on it.
+        ConfigurationError: the directory is missing or not writable, the path is not a socket, or a process is listening on it.
     """
     try:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise ConfigurationError(KEY, f"the directory {path.parent} cannot be used: {error.strerror}") from None
+        raise ConfigurationError(KEY, f"cannot open the directory {path.parent}: {error.strerror}") from None
     try:
         with _one_umask:
             fcntl.flock(directory, fcntl.LOCK_EX)
@@ -101,23 +100,23 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ConfigurationError(KEY, f"{path} exists and is no socket; it was left alone")
+        raise ConfigurationError(KEY, f"{path} exists and is not a socket; remove it or change the endpoint")
     if _answers(path):
-        raise ConfigurationError(KEY, f"{path} is in use: another process listens on it")
+        raise ConfigurationError(KEY, f"{path} is in use: another process is listening on it")
     try:
         path.unlink()
     except OSError as error:
-        raise ConfigurationError(KEY, f"the old socket {path} cannot be removed: {error.strerror}") from None
+        raise ConfigurationError(KEY, f"cannot remove the old socket {path}: {error.strerror}") from None
 
 
 def _try(path: Path) -> None:
-    """Bind it once: gRPC does not say why it could not, a full disk among the reasons."""
+    """Bind once as a test: gRPC does not report why it fails, on a full disk for instance."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.bind(os.fspath(path))
             path.unlink()
         except OSError as error:
-            raise ConfigurationError(KEY, f"{path} cannot be made: {error.strerror}") from None
+            raise ConfigurationError(KEY, f"cannot create the socket {path}: {error.strerror}") from None
 
 
 def _answers(path: Path) -> bool:
@@ -127,15 +126,15 @@ def _answers(path: Path) -> bool:
             probe.connect(os.fspath(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return False
-        except OSError:  # a full backlog, or not ours to touch: somebody is there
+        except OSError:  # a full backlog or missing permission: a process is listening
             return True
         return not processes.is_over(processes.Process(_listener(probe)))
 
 
 def _listener(client: socket.socket) -> int:
-    """The process that listens on the socket that this one is connected to; 0 for one that is not seen from here.
+    """The process that listens on the peer socket; 0 if it is not visible from here.
 
-    A killed process listens as long as a thread of it hangs in the kernel.
+    A killed process keeps listening while one of its threads hangs in the kernel.
     """
     pid, _, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     return int(pid)

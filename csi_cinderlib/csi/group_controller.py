@@ -1,4 +1,4 @@
-"""CSI's GroupController service: snapshots of several volumes at one moment."""
+"""CSI GroupController service: consistent snapshots of several volumes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from csi_cinderlib.model.answers import GroupSnapshotState
 
 
 class Groups(Protocol):
-    """Who decides: `provisioning.groups`."""
+    """Implemented by `provisioning.groups`."""
 
     def create(self, name: str, volume_ids: Sequence[str], parameters: Mapping[str, str]) -> GroupSnapshotState: ...
     def delete(self, group_snapshot_id: str, snapshot_ids: Sequence[str]) -> object: ...

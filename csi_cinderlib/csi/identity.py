@@ -1,4 +1,4 @@
-"""CSI's Identity service. It answers from the first moment, and never waits for anything."""
+"""CSI Identity service. It answers from the start and never blocks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _SERVICES = csi_pb2.PluginCapability.Service
 
 
 class Identity:
-    """Who this is.
+    """Name, version and capabilities of the driver.
 
     Args:
-        name: the driver's name; at most 63 characters (the settings have checked it).
-        version: of this program.
-        services: the CSI services of this process, by their names in the protocol.
-        has_topology: some back end is not reachable from everywhere.
+        name: name of the driver, at most 63 characters (checked by the settings).
+        version: version of this program.
+        services: names of the CSI services of this process.
+        has_topology: at least one back end is not reachable from everywhere.
     """
 
     SERVICE: ClassVar[str] = "Identity"
@@ -54,5 +54,5 @@ class Identity:
         return answer
 
     def Probe(self, _request: csi_pb2.ProbeRequest) -> csi_pb2.ProbeResponse:
-        """Never an error: FAILED_PRECONDITION would make the sidecars exit."""
+        """Never fails: the sidecars exit on FAILED_PRECONDITION."""
         return csi_pb2.ProbeResponse(ready=BoolValue(value=not self._readiness.reasons))

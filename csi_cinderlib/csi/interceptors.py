@@ -1,4 +1,4 @@
-"""What happens around every call: a request id, one log line, figures, and the one place where an error becomes a code."""
+"""Wraps every call: request id, one log line, metrics, and the conversion of errors to gRPC codes."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ CHATTER = frozenset(
     {"Probe", "GetPluginInfo", "GetPluginCapabilities", "ControllerGetCapabilities", "GroupControllerGetCapabilities",
      "NodeGetCapabilities", "NodeGetInfo", "NodeGetVolumeStats", "GetInfo"}
 )  # fmt: skip
-"""Asked every few seconds by somebody: worth a line at level debug only, unless it fails."""
+"""Polled every few seconds; logged at debug level unless the call fails."""
 
 IDENTIFYING = (
     "name", "volume_id", "snapshot_id", "group_snapshot_id", "node_id", "source_volume_id", "volume_path", "target_path",
     "staging_target_path",
 )  # fmt: skip
-"""Request fields that a log line shows."""
+"""Request fields that are logged."""
 
 _log = logs.logger(__name__)
 
 
 class RpcMetrics(Protocol):
-    """Where the figures go: `observe.metrics.Metrics`, or nowhere."""
+    """Receives the metrics: `observe.metrics.Metrics` or `Unmeasured`."""
 
     def rpc(self, method: str, code: str, seconds: float) -> None: ...
     def running(self) -> AbstractContextManager[None]: ...
 
 
 class Undecodable:
-    """In place of a request that is not the message it should be; gRPC itself would answer INTERNAL."""
+    """Stands for a request that cannot be decoded. gRPC itself would answer INTERNAL."""
 
 
 def reader(kind: type[Request]) -> Callable[[bytes], Request | Undecodable]:
-    """A deserializer that leaves the error to `Surroundings.call`."""
+    """A deserializer that leaves errors to `Surroundings.call`."""
 
     def read(data: bytes) -> Request | Undecodable:
         try:
@@ -59,7 +59,7 @@ def reader(kind: type[Request]) -> Callable[[bytes], Request | Undecodable]:
 
 
 class Surroundings:
-    """Carries calls out. `metrics` may be set later: what has to be imported for them must not delay the first answers."""
+    """Runs calls. `metrics` may be set later, so that their import does not delay the first answers."""
 
     def __init__(self, metrics: RpcMetrics | None = None) -> None:
         self.metrics: RpcMetrics = metrics or Unmeasured()
@@ -67,7 +67,7 @@ class Surroundings:
         self._ended_one = threading.Condition()
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until no thread is at work on a call, not even on one whose caller is gone; False when the time was over first."""
+        """Wait until no thread works on a call, including calls whose caller has gone; False after `seconds`."""
         with self._ended_one:
             return self._ended_one.wait_for(lambda: not self._working, seconds)
 
@@ -90,13 +90,13 @@ class Surroundings:
         request: Request | Undecodable,
         context: grpc.ServicerContext,
     ) -> Response:
-        """Run `act`, and tell about it. Errors end the call with their code and a message, never with details."""
+        """Run `act`, log it and measure it. An error ends the call with a code and a message, never with details."""
         id, began = random_hex(8), perf_counter()
         with logs.request(id), redact.hiding(_secrets(request)), self._counted():
             self._begun(method, request)
             try:
                 response = act(_decoded(request))
-            except Exception as error:  # whatever it is, the caller gets a code for it
+            except Exception as error:  # the caller gets a code for any error
                 code, said = status.code(error), status.message(error, id)
                 self._ended(method, code, began, request, context, error)
                 context.abort(code, said)
@@ -125,18 +125,18 @@ class Surroundings:
             **_about(request),
         }
         if not context.is_active():
-            values["abandoned"] = True  # the caller's deadline passed; it will ask again
+            values["abandoned"] = True  # the caller's deadline has passed; it will retry
         if error is None:
             (_log.debug if method in CHATTER else _log.info)("call", **values)
         elif not isinstance(error, DriverError):
             _log.exception("call", error, **values)
         else:
-            (_log.error if code is grpc.StatusCode.INTERNAL else _log.warning)("call", **values, message=str(error))
+            (_log.error if code is grpc.StatusCode.INTERNAL else _log.warning)("call", **values, reason=str(error))
 
 
 def _decoded(request: Request | Undecodable) -> Request:
     if isinstance(request, Undecodable):
-        raise InvalidRequest("request", "is not the message that this call takes: it cannot be decoded")
+        raise InvalidRequest("request", "cannot be decoded as the message of this call")
     return request
 
 

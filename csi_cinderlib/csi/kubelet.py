@@ -1,5 +1,4 @@
-"""What Kubernetes wants from a node's plugin besides CSI, so that it needs no sidecars: registration with the kubelet, and
-health over HTTP."""
+"""Registration with the kubelet and health checks over HTTP, so that a plugin needs no sidecars for them."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from csi_cinderlib.csi.v1 import pluginregistration_pb2 as registration_pb2
 from csi_cinderlib.observe import logs, redact, web
 
 CSI_VERSIONS = ("1.0.0",)
-"""What the kubelet asks for, of every CSI 1.x driver."""
+"""The kubelet expects this version from every CSI 1.x driver."""
 PROBE_SECONDS = 3.0
 TEXT = "text/plain; charset=utf-8"
 
@@ -28,7 +27,7 @@ class Registration:
 
     Args:
         name: the CSI driver's name.
-        socket: the CSI socket as the kubelet sees it: a path on the host.
+        socket: path of the CSI socket on the host, as the kubelet sees it.
     """
 
     SERVICE: ClassVar[str] = "Registration"
@@ -45,16 +44,16 @@ class Registration:
     def NotifyRegistrationStatus(
         self, request: registration_pb2.RegistrationStatus
     ) -> registration_pb2.RegistrationStatusResponse:
-        """The kubelet asks again by itself after a failure, as long as the socket is there."""
+        """After a failure the kubelet retries by itself, as long as the socket exists."""
         if request.plugin_registered:
             _log.info("registered with the kubelet", driver=self._name)
         else:
-            _log.error("the kubelet refused the registration", driver=self._name, reason=request.error)
+            _log.error("kubelet registration refused", driver=self._name, reason=request.error)
         return registration_pb2.RegistrationStatusResponse()
 
 
 def registration_server(directory: Path, *, name: str, socket: Path) -> Server:
-    """A server in the kubelet's plugins_registry directory; start it when NodeGetInfo can be answered, for the kubelet asks that next.
+    """A server in the kubelet's plugins_registry directory. Start it once NodeGetInfo works: the kubelet calls that next.
 
     Raises:
         ConfigurationError: the directory cannot hold a socket.
@@ -69,17 +68,17 @@ def registration_server(directory: Path, *, name: str, socket: Path) -> Server:
 
 
 def serve_health(address: str, socket: Path, readiness: Readiness) -> Callable[[], None]:
-    """Answer GET /healthz (a restart would not help) and /readyz (it can work) at `HOST:PORT`; call the result to stop.
+    """Serve GET /healthz (no restart needed) and /readyz (ready to work) at `HOST:PORT`; call the result to stop.
 
-    Both ask over the CSI socket, by a connection of their own, as the sidecar livenessprobe does: that a thread of this
-    process is alive says nothing of the others.
+    Both send Probe over the CSI socket on a connection of their own, as the sidecar livenessprobe does: one live thread does not
+    prove that the others work.
 
     Args:
-        readiness: a standby can do no more than wait, so its /readyz is good: a Deployment would otherwise never be complete, and
-            a disruption budget would never let the active one go.
+        readiness: a standby reports ready on /readyz. Otherwise a Deployment would never be complete, and a disruption budget would
+            never allow the eviction of the active controller.
 
     Raises:
-        ConfigurationError: that is no address, or it cannot be listened on.
+        ConfigurationError: the address is invalid or cannot be used.
     """
 
     def page(*, must_be_ready: bool) -> web.Answer:
@@ -96,10 +95,10 @@ def serve_health(address: str, socket: Path, readiness: Readiness) -> Callable[[
 
 
 def _probe(socket: Path) -> tuple[bool | None, str]:
-    """Whether it is ready, None without an answer; and what to say of that."""
-    # A pool of its own, or gRPC would share one connection among all channels to this socket.
+    """Whether the driver is ready (None: no answer), and a text that explains it."""
+    # Without its own pool, gRPC would share one connection between all channels to this socket.
     with grpc.insecure_channel(f"unix:{socket}", options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
-        # Not by the generated stubs: those of all services come with them.
+        # The generated stubs would load the stubs of all services.
         probe = channel.unary_unary(
             "/csi.v1.Identity/Probe",
             request_serializer=csi_pb2.ProbeRequest.SerializeToString,

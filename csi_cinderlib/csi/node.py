@@ -1,4 +1,4 @@
-"""CSI's Node service: parse, act, respond. Who acts is in `node`."""
+"""CSI Node service: parse, act, respond. The logic is in `node`."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class Staging(Protocol):
 
 
 class Publishing(Protocol):
-    """Makes a staged volume appear at a user's path."""
+    """Publishes a staged volume at a target path."""
 
     def publish(self, request: NodePublishVolume) -> object: ...
     def unpublish(self, volume_id: str, target_path: str) -> object: ...
 
 
 class Expansion(Protocol):
-    """Makes a volume's growth seen on this node; the real size."""
+    """Makes the new size of a volume visible on this node."""
 
     def expand(self, request: NodeExpandVolume) -> Bytes: ...
 
 
 class Statistics(Protocol):
-    """Says how full a volume is."""
+    """Reports the usage of a volume."""
 
     def stats(self, volume_id: str, volume_path: str, staging_path: str) -> NodeStats: ...
 
@@ -43,8 +43,8 @@ class Node:
     """Volumes on this machine.
 
     Args:
-        node_id: what the controller gets to hear of this node.
-        max_volumes: 0 leaves it to the container orchestrator.
+        node_id: id of this node for the controller.
+        max_volumes: limit of volumes; 0 leaves it to the container orchestrator.
         topology: this node's segments.
     """
 

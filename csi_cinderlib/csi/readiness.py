@@ -1,4 +1,4 @@
-"""Whether this process can work yet. It answers calls before it can: sidecars give up on what does not answer."""
+"""Readiness of this process. It answers calls before it is ready, because sidecars give up on a driver that does not answer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from csi_cinderlib.observe import logs
 
 STARTING = "this process is still starting"
 Check = Callable[[], str]
-"""Why this process can serve nothing any more, although a new one could; "" otherwise. It never waits."""
+"""Returns why this process cannot serve calls any more although a new one could, or "". Never blocks."""
 _log = logs.logger(__name__)
 
 
 class Readiness:
-    """Starting, then ready or failed. Thread-safe."""
+    """State of the process: starting, then ready or failed. Thread-safe."""
 
     def __init__(self) -> None:
         self._ready = threading.Event()
@@ -31,55 +31,55 @@ class Readiness:
 
     @property
     def why_not(self) -> str:
-        """What a caller is told meanwhile; "" when ready."""
+        """The reason that callers get; "" when ready."""
         return "" if self.is_ready else self._why
 
     def ready(self) -> None:
-        """All services are there, and calls are carried out."""
+        """All services are loaded, and calls are executed."""
         self._ready.set()
 
     @property
     def stands_by(self) -> bool:
-        """Whether it waits for another controller to end, and would go on at once."""
+        """Whether this process waits to take over from another controller."""
         return self._stands_by and not self.is_ready
 
     def standby(self, why: str) -> None:
-        """All is well, and another controller is the active one."""
+        """Wait healthily while another controller is active."""
         self._why, self._stands_by = why, True
 
     def starting(self) -> None:
-        """It is the active controller, and loads its back ends."""
+        """This is the active controller, and it loads its back ends."""
         self._why, self._stands_by = STARTING, False
 
     def failed(self, why: str) -> None:
-        """The start failed; the process goes on answering, so that `why` is seen where users look: in their claims' events."""
+        """The start failed. The process keeps answering, so that users see `why` in the events of their claims."""
         self._why, self._stands_by = why, False
         self._ready.clear()
 
     def restrain(self, check: Check) -> None:
-        """Do not call this process ready while `check` says why it is of no use yet, although it carries out calls."""
+        """Report this process as not ready while `check` returns a reason, although it executes calls."""
         self._restraints = (*self._restraints, check)
 
     @property
     def restraint(self) -> str:
-        """Why it is of no use yet, although it carries out calls; "" mostly."""
+        """Why this process is not usable although it executes calls, or ""."""
         return _first(self._restraints) if self.is_ready else ""
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why Probe answers that it is not ready; none when it is."""
+        """Why Probe reports not ready; empty when ready."""
         return tuple(filter(None, (self.why_not, self.restraint, self.trouble)))
 
     def watch(self, check: Check) -> None:
-        """Ask this, too, whenever somebody asks for `trouble`."""
+        """Add a check to those that `trouble` runs."""
         self._checks = (*self._checks, check)
 
     @property
     def trouble(self) -> str:
-        """Why only a restart of this process helps; "" mostly. What one back end does is never a reason."""
+        """Why this process needs a restart, or "". The state of a single back end is never a reason."""
         trouble = _first(self._checks)
         if trouble and trouble != self._logged:
-            _log.error("this process can serve nothing and has to be restarted", reason=trouble)
+            _log.error("process restart needed", reason=trouble)
         self._logged = trouble
         return trouble
 
@@ -89,16 +89,16 @@ class Readiness:
             raise NotReady(self._why)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is ready; whether it is."""
+        """Wait until the process is ready; returns whether it is."""
         return self._ready.wait(seconds)
 
 
 def _first(checks: tuple[Check, ...]) -> str:
-    """What the first of them says that says anything. A bug in one must not make Probe an error, of which the sidecars end."""
+    """The first reason that a check returns. A bug in a check must not fail Probe, because the sidecars would exit."""
     for check in checks:
         try:
             if said := check():
                 return said
         except Exception as error:
-            _log.exception("a check of the readiness failed", error)
+            _log.exception("readiness check failed", error)
     return ""

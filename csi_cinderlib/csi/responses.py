@@ -1,4 +1,4 @@
-"""From the model's dataclasses to protos."""
+"""Converts the dataclasses of `model` to protos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNITS = {"bytes": csi_pb2.VolumeUsage.BYTES, "inodes": csi_pb2.VolumeUsage.INOD
 
 
 def volume(record: Volume, topology: Mapping[str, str] = EMPTY) -> csi_pb2.Volume:
-    """A volume; `topology` is its back end's. The context is for people: nothing is decided by what comes back of it."""
+    """A volume; `topology` is that of its back end. The volume context is informative only: the driver does not use it."""
     shown = csi_pb2.Volume()
     _fill(shown, record, topology)
     return shown
@@ -43,7 +43,7 @@ def source(value: Source) -> csi_pb2.VolumeContentSource:
 
 
 MAX_PAGE = 3 << 20
-"""Bytes of a page's entries: a gRPC client takes 4 MiB, and one that gets more fails the call for ever."""
+"""Bytes of the entries of a page. gRPC clients accept 4 MiB; a larger page would fail at every retry."""
 
 
 def listed_volumes(
@@ -53,9 +53,13 @@ def listed_volumes(
     *,
     token_after: Callable[[str], str],
 ) -> csi_pb2.ListVolumesResponse:
-    """One page, or as much of it as fits; `topologies` by back end, `token_after` makes the token that goes on after a volume.
+    """One page, or as much of it as fits.
 
-    Each entry is filled where it is: making and copying it takes three times as long.
+    Entries are filled in place: to create and copy them takes three times as long.
+
+    Args:
+        topologies: by back end.
+        token_after: returns the token of the page that starts after a volume.
     """
     page = csi_pb2.ListVolumesResponse(next_token=next_token)
     length, last = 0, ""
@@ -123,7 +127,7 @@ def stats(value: NodeStats) -> csi_pb2.NodeGetVolumeStatsResponse:
 
 
 def timestamp(text: str) -> Timestamp:
-    """A record's time. Always set, since callers refuse a snapshot without: one that cannot be read is the beginning of time."""
+    """The time of a record. Callers reject a snapshot without a time, so an unreadable one becomes the epoch."""
     shown = Timestamp()
     try:
         shown.FromDatetime(times.parse(text))

@@ -1,4 +1,4 @@
-"""Which fields of a message are secret: those that the specification marks with `csi_secret`, and two that it should have marked."""
+"""Secret fields of a message: those that the specification marks with `csi_secret`, and two that it does not mark."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.observe import redact
 
 ALSO_SECRET = frozenset({"publish_context", "mount_flags"})
-"""Credentials of the back end travel in the one, credentials of users in the other."""
+"""publish_context carries credentials of the back end, mount_flags credentials of users."""
 
 
 def shown(message: Message) -> dict[str, object]:
-    """A message as a mapping, without its secret fields' values (their keys stay)."""
+    """A message as a mapping. Values of secret fields are hidden; their keys are kept."""
     fields: dict[str, object] = {}
     for field, value in message.ListFields():
         if field.name in _secret_fields(message.DESCRIPTOR):
@@ -28,7 +28,7 @@ def shown(message: Message) -> dict[str, object]:
 
 
 def secrets_of(message: Message) -> frozenset[str]:
-    """The values of a message's secret fields, its nested messages' included."""
+    """The values of the secret fields of a message and of its nested messages."""
     return frozenset(_secrets(message))
 
 
@@ -45,7 +45,7 @@ def _secrets(message: Message) -> Iterator[str]:
 def _values(name: str, value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         yield from (str(item) for item in value.values())
-    elif name == "mount_flags":  # "ro" is no secret, "password=canary" is
+    elif name == "mount_flags":  # "password=canary" is secret, "ro" is not
         for flag in value:
             yield from (part for part in (flag, flag.partition("=")[2]) if "=" in flag and part)
     else:
@@ -70,7 +70,7 @@ def _secret_fields(descriptor: Descriptor) -> frozenset[str]:
 
 @lru_cache(maxsize=256)
 def _nested_fields(descriptor: Descriptor) -> frozenset[str]:
-    """Those that hold other messages."""
+    """Fields that contain other messages."""
     return frozenset(field.name for field in descriptor.fields if field.message_type is not None and not _is_map(field))
 
 

@@ -1,4 +1,4 @@
-"""The gRPC server on a unix socket. It answers at once; what takes longer to load joins later."""
+"""The gRPC server on a unix socket. It answers at once; services that take longer to load are added later."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ from csi_cinderlib.errors import NotReady
 
 WORKERS = 128
 QUICK_WORKERS = 4
-"""Threads for the calls that only look at memory. They never wait behind storage work."""
+"""Threads for calls that only read memory. They never wait behind storage work."""
 
 QUICK = frozenset({"ControllerGetCapabilities", "GroupControllerGetCapabilities", "NodeGetCapabilities", "NodeGetInfo"})
-"""The quick calls, besides all of Identity."""
+"""Quick calls, in addition to all calls of Identity."""
 
 CREATING = frozenset({"CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapshot", "ControllerExpandVolume"})
-"""Calls that may take minutes and come in hundreds. They have threads of their own, so that others do not wait behind them."""
+"""Calls that may take minutes and arrive in hundreds. They have their own threads, so that other calls do not wait behind them."""
 
 MEASURING = frozenset({"NodeGetVolumeStats"})
-"""Calls that come for every volume again and again, and wait for a share or device that hangs. They have threads of their own."""
+"""Calls that are repeated for every volume and block on a hanging share or device. They have their own threads."""
 MEASURING_WORKERS = 32
 
 STUCK_SECONDS = 300.0
-"""After which calls that have all threads, and of which none ends, are not taken for work any more."""
+"""A pool counts as stuck when all its threads are busy and no call ends for this time."""
 
 ENDING_SECONDS = 5.0
-"""For gRPC to end what has not finished in time. Without its thread it never does."""
+"""Additional time for gRPC to cancel calls that did not finish. It needs its own thread for that."""
 
 MAX_CONNECTIONS = 500
-"""At one time; each takes 14 KB, and a descriptor of 1024. A further one is closed at once, and its caller tries again. The kubelet opens
-one for each call, and each sidecar keeps one for ever: it exits when an idle one is closed (csi-lib-utils, OnConnectionLoss), so none is.
+"""Simultaneous connections. Each takes 14 KB and one of 1024 file descriptors. Further connections are closed at once, and the caller
+retries. The kubelet opens a connection for each call. Each sidecar keeps one open and exits when it is closed (csi-lib-utils,
+OnConnectionLoss), so idle connections are never closed.
 """
 
 INTRODUCTION_MS = 20_000
-"""For a connection to begin as HTTP/2 does. What connects and says nothing is no client, and takes the place of one."""
+"""Time for the HTTP/2 handshake. A connection without a handshake would take the place of a client."""
 
 OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),
@@ -56,12 +57,12 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
     ("grpc.server_handshake_timeout_ms", INTRODUCTION_MS),
     ("grpc.http2.settings_timeout", INTRODUCTION_MS),
-    ("grpc.http2.max_ping_strikes", 0),  # sidecars ping idle connections; that is no attack on a local socket
+    ("grpc.http2.max_ping_strikes", 0),  # sidecars ping idle connections, which is harmless on a local socket
 )
 
 
 class Service(Protocol):
-    """A CSI service: a method for each of its RPCs that takes the request and returns the response, or raises."""
+    """A CSI service. It has a method for each RPC that takes the request and returns the response, or raises."""
 
     SERVICE: ClassVar[str]
     """Its name in the protocol."""
@@ -72,12 +73,12 @@ class Server:
 
     Args:
         endpoint: see `endpoint.parse`.
-        identity: answers from the start.
-        expected: names of the services that will be added; until then their calls get UNAVAILABLE with `readiness`' reason.
-        workers: threads for calls that create something, and as many for other storage calls.
+        identity: served from the start.
+        expected: names of services that are added later. Until then their calls fail with UNAVAILABLE and the reason of `readiness`.
+        workers: threads for calls that create objects, and the same number for other storage calls.
 
     Raises:
-        ConfigurationError: the endpoint is wrong.
+        ConfigurationError: the endpoint is invalid.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Server:
         """Listen and answer.
 
         Raises:
-            ConfigurationError: the socket cannot be had; says why.
+            ConfigurationError: the socket cannot be created.
         """
         for threads in (self._quick, self._creating, self._storage, self._measuring):
             threads.pool.start()
@@ -125,29 +126,29 @@ class Server:
             self._bound = sockets.bound(self.path)
 
     def add(self, *services: Service) -> None:
-        """Serve these from now on; also while running."""
+        """Add services, also while the server runs."""
         for service in services:
             self._router.add(service)
 
     def measure(self, metrics: RpcMetrics) -> None:
-        """Send figures there from now on."""
+        """Report metrics there from now on."""
         self._surroundings.metrics = metrics
 
     def stuck(self, waiting: Set[int]) -> str:
-        """Why no further call is carried out: calls have all threads of a pool, and none of them ends; "" otherwise.
+        """Why no further call is executed, or "": all threads of a pool are busy, and no call ends.
 
-        Calls that only measure do not count: the others are carried out all the same.
+        The pool for calls that only measure does not count, because it does not delay other calls.
 
         Args:
-            waiting: threads whose calls wait for back ends, which is no fault of this process.
+            waiting: threads whose calls wait for back ends; they do not count as stuck.
         """
         return self._creating.stuck(waiting) or self._storage.stuck(waiting)
 
     def stop(self, grace: float) -> bool:
-        """Take no new calls and let those that run finish within `grace` seconds, then remove the socket; whether they did.
+        """Refuse new calls, wait up to `grace` seconds for running calls, and remove the socket; returns whether all calls finished.
 
-        Also those whose callers have gone: gRPC does not count them, and what a back end is about to answer would be lost. A call that
-        did not finish loses its caller, not its thread: its record tells the next process what to do.
+        This includes calls whose callers have gone. gRPC does not count them, and the answer of a back end would be lost. A call that
+        does not finish loses its caller but not its thread; its record tells the next process how to continue.
         """
         deadline = time.monotonic() + grace
         self._server.stop(grace).wait(grace + ENDING_SECONDS)
@@ -159,18 +160,18 @@ class Server:
         return self._surroundings.wait_until_idle(max(0.0, deadline - time.monotonic()))
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the server has stopped; False when the time was over first."""
+        """Wait until the server has stopped; False after `seconds`."""
         return not self._server.wait_for_termination(seconds)
 
 
 class _Pool(futures.ThreadPoolExecutor):
-    """Leaves calls to the threads that it has when no further one can be started, as at the limit of a pod's processes.
+    """Continues with the existing threads when no further thread can be started, for instance at the pid limit of a pod.
 
-    An error would end gRPC's own thread, and with it the service for good (grpcio's _server.py, `_serve`).
+    An error would end the thread of gRPC, and with it the service (`_serve` in _server.py of grpcio).
     """
 
     def start(self) -> None:
-        """Have one thread in any case. Raises RuntimeError."""
+        """Start at least one thread. Raises RuntimeError."""
         self.submit(_nothing).result()
 
     def _adjust_thread_count(self) -> None:
@@ -182,7 +183,7 @@ class _Pool(futures.ThreadPoolExecutor):
 
 
 def _nothing() -> None:
-    """To do."""
+    """A task that only starts a thread."""
 
 
 class _Threads:
@@ -198,7 +199,7 @@ class _Threads:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """A call is at work in this thread of the pool."""
+        """Mark this thread of the pool as busy with a call."""
         thread = threading.get_ident()
         with self._guard:
             self._at_work.add(thread)
@@ -217,11 +218,11 @@ class _Threads:
             others = self._at_work - waiting
         if not is_taken or not others:
             return ""
-        return f"none of the calls in the {self._count} threads of the pool {self._name!r} has ended for {STUCK_SECONDS:.0f} s"
+        return f"all {self._count} threads of the pool {self._name!r} are busy, and no call has ended for {STUCK_SECONDS:.0f} s"
 
 
 class _Behavior:
-    """One RPC as gRPC calls it. gRPC runs it in `experimental_thread_pool` (grpcio's _server.py; a test watches that this holds)."""
+    """One RPC as gRPC calls it. gRPC runs it in `experimental_thread_pool` (_server.py of grpcio; a test verifies this)."""
 
     def __init__(self, run: Callable[[Any, grpc.ServicerContext], Message], threads: _Threads) -> None:
         self._run = run
@@ -233,8 +234,8 @@ class _Behavior:
             return self._run(request, context)
 
 
-class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
-    """Finds the handler of a call. Unlike gRPC's own, services may be expected first and added later."""
+class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic only in the stubs
+    """Finds the handler of a call. Unlike the router of gRPC, it can announce services first and add them later."""
 
     def __init__(
         self,
@@ -257,7 +258,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in i
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """None is gRPC's UNIMPLEMENTED."""
+        """None makes gRPC answer UNIMPLEMENTED."""
         return self._handlers.get(handler_call_details.method)
 
     def expect(self, name: str) -> None:

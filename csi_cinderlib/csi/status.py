@@ -1,4 +1,4 @@
-"""THE table of what an error is called on the wire, and how its message gets there."""
+"""Maps errors to gRPC codes, and prepares their messages for the wire."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ CODES: Mapping[type[errors.DriverError], grpc.StatusCode] = MappingProxyType(
         errors.InUse: grpc.StatusCode.FAILED_PRECONDITION,
         errors.UnsafeToFormat: grpc.StatusCode.FAILED_PRECONDITION,
         errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
-        errors.Unsupported: grpc.StatusCode.INVALID_ARGUMENT,  # UNIMPLEMENTED would deny the whole call, not this use of it
+        errors.Unsupported: grpc.StatusCode.INVALID_ARGUMENT,  # UNIMPLEMENTED would mean that the whole call is unsupported
         errors.NotReady: grpc.StatusCode.UNAVAILABLE,
         errors.LeaseLost: grpc.StatusCode.UNAVAILABLE,
         errors.CorruptRecord: grpc.StatusCode.INTERNAL,
-        errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,  # the provisioner takes this for "may still be going on"
+        errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,  # the provisioner treats this as "may still be in progress"
         errors.BackendError: grpc.StatusCode.INTERNAL,
         errors.BackendUnavailable: grpc.StatusCode.UNAVAILABLE,
         errors.HostError: grpc.StatusCode.INTERNAL,
-        errors.NoAnswer: grpc.StatusCode.UNAVAILABLE,  # the kubelet takes no call for finished that ends with this
+        errors.NoAnswer: grpc.StatusCode.UNAVAILABLE,  # the kubelet does not treat a call with this code as finished
     }
 )
 
 LONGEST_MESSAGE = 2000
-"""Characters. The message travels in an HTTP/2 header, for which many clients allow 8 KiB in all."""
+"""Characters. The message is sent in an HTTP/2 header; many clients limit all headers to 8 KiB."""
 
 
 def code(error: BaseException) -> grpc.StatusCode:
-    """The code of the nearest class in the table; INTERNAL for what nobody foresaw."""
+    """The code of the nearest class in the table; INTERNAL for an unexpected error."""
     for kind in type(error).__mro__:
         if found := CODES.get(kind):
             return found
@@ -52,17 +52,17 @@ def code(error: BaseException) -> grpc.StatusCode:
 
 
 def message(error: BaseException, request_id: str) -> str:
-    """What the caller reads: never empty, without secrets.
+    """The message for the caller: never empty, without secrets.
 
-    What nobody foresaw is named, and explained in the log alone; an operating system's error says what it was about as well.
+    An unexpected error is only named; its details are in the log. An OSError also names the file and the error.
     """
-    log = f"the log has more under request {request_id}"
+    log = f"see request {request_id} in the log"
     if isinstance(error, OSError) and error.errno:
         about = f"{error.filename}: " if error.filename else ""
         return _shorten(_printable(f"{about}{os.strerror(error.errno)}; {log}"))
     if not isinstance(error, errors.DriverError):
-        return f"unexpected {type(error).__name__}: {log}"
-    return _shorten(_printable(str(error))) or f"{type(error).__name__}, without a message: {log}"
+        return f"unexpected {type(error).__name__}; {log}"
+    return _shorten(_printable(str(error))) or f"{type(error).__name__} without a message; {log}"
 
 
 def _printable(said: str) -> str:

@@ -1,1 +1,1 @@
-"""Logs, metrics and what must never be in them. Cheap to import: a node process carries it."""
+"""Logs, metrics and redaction. Cheap to import, because node processes load it."""

@@ -1,4 +1,4 @@
-"""What a terminal acts on, as JSON escapes it: an array's answer must not control the terminal of whoever reads it."""
+"""Escapes terminal control characters as JSON does: the answer of an array must not control the terminal of a reader."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ CONTROLS: Mapping[int, str] = {
 
 
 def escape_controls(text: str) -> str:
-    """Text with what a terminal acts on, but for line ends and tabs, as JSON escapes it."""
+    """Escape terminal control characters, except line ends and tabs, as JSON does."""
     return text.translate(CONTROLS)

@@ -1,7 +1,9 @@
-"""Logs as events with values: `log.info("volume deleted", volume=id)`, as JSON lines or as text for people.
+"""Logs as events with values: `log.info("volume deleted", volume=id)`, written as JSON lines or as text.
 
-Built on the standard library's logging, for two reasons: what Cinder, os-brick and the drivers log passes the same
-redaction (most leaks are theirs), and a node process starts in half the time that a logging library would take.
+An event is a short, stable phrase in lower case; all variable data are values with keys. The cause of a failure has the key `reason`.
+
+Built on `logging` of the standard library: records of Cinder, os-brick and the drivers pass the same redaction (most leaks come from
+them), and a node process starts twice as fast as with a logging library.
 """
 
 from __future__ import annotations
@@ -37,17 +39,17 @@ NOISY = (
     "sqlalchemy",
     "grpc",
 )
-"""Libraries that tell of every step: only their warnings are of use."""
+"""Verbose libraries, of which only warnings are logged."""
 
 _START, _BREAK = "\x1e", "\x1f"
-"""ASCII's record and unit separators: around and in what one process writes for another one to relay."""
+"""Record and unit separators of ASCII. They mark log lines that another process relays."""
 LONGEST_LINE = 1 << 20
-"""Of what another process writes: one that never ends a line must not fill the memory of this one."""
+"""Limit for lines of another process: an endless line must not fill the memory of this process."""
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class Logger:
-    """Writes events. The event is a fixed phrase, all that varies is a value with a key."""
+    """Writes events. The event is a fixed phrase; variable data are values with keys."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
@@ -65,7 +67,7 @@ class Logger:
         self._write(logging.ERROR, event, values)
 
     def exception(self, event: str, error: BaseException, **values: object) -> None:
-        """An error that nobody foresaw, with its traceback."""
+        """An unexpected error, with its traceback."""
         self._write(logging.ERROR, event, values, error)
 
     def enabled(self, level: str) -> bool:
@@ -83,7 +85,7 @@ def logger(name: str) -> Logger:
 
 @contextmanager
 def request(id: str) -> Iterator[None]:
-    """While this lasts, every line of this thread carries that request's id."""
+    """Add the request id to every line that this thread logs in the block."""
     token = _request_id.set(id)
     try:
         yield
@@ -92,28 +94,28 @@ def request(id: str) -> Iterator[None]:
 
 
 def request_id() -> str:
-    """That of this thread's request; "" outside of one."""
+    """The id of the current request of this thread; "" outside a request."""
     return _request_id.get()
 
 
 def configure(
     *, format: str = "auto", level: str = "info", stream: IO[str] | None = None, relayed: bool = False
 ) -> None:
-    """Send all logs of this process to `stream` (standard error); the root logger's other handlers go.
+    """Send all logs of this process to `stream` (default: standard error), and remove other handlers of the root logger.
 
     Args:
         format: "json", "text", or "auto": text on a terminal, JSON elsewhere.
         level: "debug", "info", "warning" or "error".
-        relayed: the stream leads to another process of ours, which passes it to `relay` line by line.
+        relayed: another process of this driver reads the stream and passes each line to `relay`.
 
     Raises:
-        ConfigurationError: no such format or level.
+        ConfigurationError: the format or level is unsupported.
     """
     target = sys.stderr if stream is None else stream
     if level not in LEVELS:
-        raise ConfigurationError("log.level", f"{level!r} is none of {', '.join(LEVELS)}")
+        raise ConfigurationError("log.level", f"unsupported log level {level!r}; supported: {', '.join(LEVELS)}")
     if format not in ("auto", "json", "text"):
-        raise ConfigurationError("log.format", f"{format!r} is none of auto, json, text")
+        raise ConfigurationError("log.format", f"unsupported log format {format!r}; supported: auto, json, text")
     formatter = TextFormatter() if resolve(format, target) == "text" else JsonFormatter()
     handler = logging.StreamHandler(target)
     handler.setFormatter(_Relayed(formatter) if relayed else formatter)
@@ -123,14 +125,14 @@ def configure(
 
 
 def set_level(level: str) -> None:
-    """Log from that level on: one of LEVELS. It may change at any time."""
+    """Set the log level, one of LEVELS. It may change at any time."""
     logging.getLogger().setLevel(LEVELS[level])
     for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[level]))
 
 
 def level() -> str:
-    """The level from which this process logs now."""
+    """The current log level of this process."""
     number = logging.getLogger().level
     return next((name for name, value in LEVELS.items() if value >= number), "error")
 
@@ -141,22 +143,22 @@ def resolve(format: str, stream: IO[str]) -> str:
 
 
 def lines(stream: IO[str]) -> Iterator[str]:
-    """What another process writes, line by line. Of a line that is too long, nothing: half of it could end within a password."""
+    """Lines of another process. A line that is too long is omitted: a part of it could end within a password."""
     is_inside = False
     while part := stream.readline(LONGEST_LINE):
         is_long = len(part) == LONGEST_LINE and not part.endswith("\n")
         if is_long and not is_inside:
-            yield f"(a line of more than {LONGEST_LINE} characters is left out)"
+            yield f"(line omitted: longer than {LONGEST_LINE} characters)"
         if not is_long and not is_inside:
             yield part.rstrip("\n")
         is_inside = is_long
 
 
 def relay(line: str, source: Logger, **values: object) -> None:
-    """Write what another process of ours wrote to its output: a log line as it is, anything else as an event of its own.
+    """Log a line of output of another process of this driver: a log line unchanged, any other line as an event.
 
     Args:
-        source: writes whatever is no log line, as "output", with `values`.
+        source: logs other lines as the event "output" with `values`.
     """
     if not line.startswith(_START):
         if line.strip():
@@ -167,7 +169,7 @@ def relay(line: str, source: Logger, **values: object) -> None:
 
 
 class _Relayed(logging.Formatter):
-    """One line of output for each log line, also for one with a traceback, with a mark that other output does not have."""
+    """Writes each record as one marked line, including its traceback, so that `relay` can recognize it."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
         super().__init__()
@@ -178,7 +180,7 @@ class _Relayed(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         if relayed := getattr(record, "relayed", ""):
@@ -188,7 +190,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time, level, event, values."""
+    """A readable line: time, level, event, values."""
 
     def format(self, record: logging.LogRecord) -> str:
         if relayed := getattr(record, "relayed", ""):

@@ -1,6 +1,6 @@
-"""What a monitoring system wants to know, in Prometheus' words. Imported only where metrics are asked for.
+"""Prometheus metrics. Imported only if metrics are enabled.
 
-Label values are bounded: methods and codes are CSI's, back ends and pools are configured.
+The number of label values is bounded: methods and codes come from CSI, back ends and pools from the configuration.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from csi_cinderlib.observe.web import UNPROTECTED, Protection, serve
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-"""From a repeated call that finds everything done to the two minutes that the kubelet waits."""
+"""From a repeated call with nothing left to do up to the two minutes of the kubelet's timeout."""
 
 
 RESTARTS = ("crashed", "killed", "hung", "requested", "reconfigured")
-"""Why a driver's process is started again: `backend.line.Cause`, or its options were changed."""
+"""Why a driver's process was restarted: `backend.line.Cause`, or changed options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One of the figures; the reference page is made of these.
+    """One metric. The reference page is generated from these.
 
     Attributes:
-        name: as it is scraped; a histogram adds `_bucket`, `_count` and `_sum`.
-        kind: "gauge", "counter", "histogram", or "info": a gauge that is 1, with what it tells in its labels.
-        where: the modes that have it.
+        name: name of the metric; a histogram adds `_bucket`, `_count` and `_sum`.
+        kind: "gauge", "counter", "histogram", or "info": a gauge with value 1 and information in its labels.
+        where: the modes that provide it.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Figure:
 
 
 RPC_SECONDS = Figure("csi_cinderlib_rpc_seconds", "histogram", "CSI calls by method and gRPC code", ("method", "code"))
-RPCS_IN_FLIGHT = Figure("csi_cinderlib_rpcs_in_flight", "gauge", "CSI calls being worked on")
+RPCS_IN_FLIGHT = Figure("csi_cinderlib_rpcs_in_flight", "gauge", "CSI calls in progress")
 BACKEND_CALL_SECONDS = Figure(
     "csi_cinderlib_backend_call_seconds",
     "histogram",
@@ -52,14 +52,14 @@ BACKEND_CALL_SECONDS = Figure(
 BACKEND_READY = Figure(
     "csi_cinderlib_backend_ready",
     "gauge",
-    "1 when the back end is set up, and answered when it was last asked",
+    "1 if the back end is set up and answered the last query",
     ("backend",),
     "controller",
 )
 BACKEND_RESTARTS = Figure(
     "csi_cinderlib_backend_restarts_total",
     "counter",
-    f"Times that a ready driver's process ended and the next one was started; reason is {', '.join(RESTARTS[:-1])} or {RESTARTS[-1]}",
+    f"Restarts of a ready driver's process; reason is {', '.join(RESTARTS[:-1])} or {RESTARTS[-1]}",
     ("backend", "reason"),
     "controller",
 )
@@ -74,11 +74,16 @@ VOLUMES = Figure("csi_cinderlib_volumes", "gauge", "Volume records", ("backend",
 ORPHANS = Figure(
     "csi_cinderlib_orphans",
     "gauge",
-    "Unfinished records past their grace, to be cleaned up",
+    "Unfinished records past their grace period, due for clean-up",
     ("backend",),
     "controller",
 )
-BUILD = Figure("csi_cinderlib_build_info", "info", "What runs here", ("version", "mode", "driver_name"))
+BUILD = Figure(
+    "csi_cinderlib_build_info",
+    "info",
+    "Version, mode and driver name of this process",
+    ("version", "mode", "driver_name"),
+)
 
 FIGURES = (
     RPC_SECONDS,
@@ -94,7 +99,7 @@ FIGURES = (
 
 
 class Metrics:
-    """The figures of one process, in a registry of its own."""
+    """The metrics of a process, in their own registry."""
 
     def __init__(self, *, version: str, mode: str, driver_name: str) -> None:
         registry = self._registry = CollectorRegistry()
@@ -122,7 +127,7 @@ class Metrics:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count a CSI call while it is worked on."""
+        """Count a CSI call while it runs."""
         with self._running.track_inprogress():
             yield
 
@@ -137,20 +142,20 @@ class Metrics:
             self.backend_called(backend, operation, result, perf_counter() - began)
 
     def backend_called(self, backend: str, operation: str, result: str, seconds: float) -> None:
-        """One call into a Cinder driver has ended, in whatever process."""
+        """A call into a Cinder driver has ended, in any process."""
         self._calls.labels(backend, operation, result).observe(seconds)
 
     def backend_ready(self, backend: str, ready: bool) -> None:
         self._ready.labels(backend).set(ready)
-        for reason in RESTARTS:  # from 0 on, or the first one would be no increase
+        for reason in RESTARTS:  # initialized with 0, otherwise the first restart would not be an increase
             self._restarts.labels(backend, reason)
 
     def backend_restarted(self, backend: str, reason: str) -> None:
-        """A driver's process is started again, for one of RESTARTS."""
+        """A driver's process was restarted; `reason` is one of RESTARTS."""
         self._restarts.labels(backend, reason).inc()
 
     def pools(self, backend: str, bytes_by_kind: Mapping[str, Mapping[str, float]]) -> None:
-        """Set the figures of each pool: `total`, `free`, `allocated`, `provisioned`. What is not among them shows no more."""
+        """Set the capacity of each pool: `total`, `free`, `allocated`, `provisioned`. Missing values are removed."""
         known = {(pool, kind) for pool, kinds in bytes_by_kind.items() for kind in kinds}
         for pool, kind in self._pools.get(backend, set()) - known:
             self._capacity.remove(backend, pool, kind)
@@ -159,7 +164,7 @@ class Metrics:
         self._pools[backend] = known
 
     def forget_backend(self, backend: str) -> None:
-        """Of a back end that is not configured any more nothing is said about readiness, restarts and pools."""
+        """Remove readiness, restarts and pools of a back end that is no longer configured."""
         self._ready.remove(backend)
         for reason in RESTARTS:
             self._restarts.remove(backend, reason)
@@ -173,14 +178,14 @@ class Metrics:
         self._orphans.labels(backend).set(count)
 
     def exposition(self) -> bytes:
-        """All figures in Prometheus' text format."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
     def serve(self, address: str, protection: Protection = UNPROTECTED) -> Callable[[], None]:
-        """Answer GET /metrics at `HOST:PORT`, in a thread; call the result to stop.
+        """Serve GET /metrics at `HOST:PORT` in a thread; call the result to stop.
 
         Raises:
-            ConfigurationError: that is no address, or it cannot be listened on; or a file of the protection cannot be used.
+            ConfigurationError: the address is invalid or cannot be used, or a file of the protection cannot be used.
         """
         pages = {"/metrics": lambda: (200, CONTENT_TYPE_LATEST, self.exposition())}
         return serve("metrics_address", address, pages, protection)

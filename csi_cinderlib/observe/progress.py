@@ -1,4 +1,4 @@
-"""What a command does at the moment, on a terminal's standard error."""
+"""Progress of a command on the standard error of a terminal."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 AFTER, EACH = 1.0, 0.25
-"""Seconds: what ends before needs no progress; between two looks."""
+"""Seconds before progress is shown, and between two updates."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
 class Progress:
-    """Changed by the command, read by the thread that shows it."""
+    """Written by the command, read by the thread that shows it."""
 
     doing: str
     count: int = 0
 
     def over(self, doing: str, items: Iterable[Item]) -> Iterator[Item]:
-        """Count the items as they are taken."""
+        """Count the items as they are consumed."""
         self.doing, self.count = doing, 0
         for item in items:
             self.count += 1
@@ -34,7 +34,7 @@ class Progress:
 
 @contextmanager
 def shown(doing: str) -> Iterator[Progress]:
-    """Show it once it takes longer than a second, and remove it at the end. Without a terminal nothing is shown."""
+    """Show progress after one second and remove it at the end. Nothing is shown without a terminal."""
     progress = Progress(doing)
     if not sys.stderr.isatty():
         yield progress

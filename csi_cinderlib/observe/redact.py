@@ -1,7 +1,7 @@
-"""What must not be seen: credentials in messages, mappings and text, whatever library wrote them.
+"""Hides credentials in messages, mappings and text, including those of libraries.
 
-Two nets: keys whose names say that their values are secret, and the very values that the current call or a back end was given,
-wherever they turn up, in any of their `spellings`. Which fields of a CSI message are secret, `csi.secrets` knows.
+It hides values of keys with secret names, and the secret values of the current call and of back ends wherever they occur, in any of
+their `spellings`. `csi.secrets` determines the secret fields of CSI messages.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _SECRET_KEY = re.compile(
     r"|^synology_device_id$",  # with it, Synology asks for no one-time password
     re.IGNORECASE,
 )
-# Every repetition is bounded or gives nothing back: a driver's message of a megabyte must not cost more than its length.
+# Every repetition is bounded or possessive, so that the time is linear even for a message of a megabyte.
 _NAME = (
     r"(?:passw(?:or)?d|passphrase|secret|credential|token|jwt|(?:private|auth|access|api|session)_?key)[\w\-.]{0,40}"
 )
 _QUOTE = r"""\\{0,8}["']"""
 _VALUE = (
     r"""(?:u?"(?:[^"\\]|\\[\s\S])*+"|u?'(?:[^'\\]|\\[\s\S])*+'|\\{1,8}"[^"]{0,9999}"|\\{1,8}'[^']{0,9999}'"""
-    r"""|["']?[^\s,;&}\])'"]+)"""  # the quotation mark of a line that was cut has no other
+    r"""|["']?[^\s,;&}\])'"]+)"""  # a truncated line may lack the closing quotation mark
 )
 _ASSIGNED = re.compile(
     rf"""(?P<key>{_NAME}(?:
@@ -53,61 +53,63 @@ _FLAG = re.compile(  # --password x, also as a list of arguments
 )
 _ELEMENT = re.compile(rf"(?P<tag><[\w:.\-]{{0,40}}?{_NAME}(?:\s[^<>]{{0,200}})?>)[^<]{{1,9999}}(?=</)", re.IGNORECASE)
 _PARTS = ("pass", "secret", "cred", "token", "jwt", "key", "authorization")
-"""One of these is in all that these patterns find, once the case is folded."""
+"""Every match of these patterns contains one of these parts, after case folding."""
 _IN_URL = re.compile(
     r"(?P<scheme>\b[a-z][a-z0-9+.\-]{0,30}://[^\s/:@]{0,200}):(?P<password>[^\s/@]{1,500})@", re.IGNORECASE
 )
-_BY_PLACE = re.compile(  # the LVM driver's tool takes CHAP passwords so, and Cinder logs its command when it fails
+_BY_PLACE = re.compile(  # positional CHAP password of the LVM driver's tool; Cinder logs its command line when it fails
     r"(?P<before>\bcinder-rtstool\s(?:create\s\S{1,300}|add-initiator)\s\S{1,300}\s\S{1,300})\s\S{1,300}"
 )
 
 _KEY_IN_KEYRING = re.compile(r"\bkey\s*=\s*(\S+)")
-"""Ceph's keyrings are a section with a name and a key."""
+"""A keyring of Ceph is a section with a name and a key."""
 
 
 _SWITCHES = frozenset({"true", "false", "yes", "no", "on", "off", "none", "null"})
-"""No secrets, but ordinary words of messages."""
+"""Ordinary words of messages, not secrets."""
 _PATH = re.compile(r"(/[\w.\-]+)+")
 
 
 class _Values:
-    """What `hiding` hides. Its spellings, many times as large, are made for the first line of a log, and are forgotten with the values."""
+    """Values that `hiding` hides. Their spellings need much more memory, so they are computed at the first log line."""
 
     def __init__(self, values: Iterable[str]) -> None:
         self.values = tuple(values)
 
     @cached_property
     def spellings(self) -> tuple[Spelling, ...]:
-        return _united(_in_process.get(value) or spellings(value) for value in self.values)  # this may outlive those
+        return _united(
+            _in_process.get(value) or spellings(value) for value in self.values
+        )  # these values may outlive those of the process
 
 
 _hidden: ContextVar[tuple[_Values, ...]] = ContextVar("hidden", default=())
 _guard = threading.Lock()
 _hidden_in_process: list[tuple[str, ...]] = []
 _in_process: dict[str, tuple[Spelling, ...]] = {}
-"""By value: thousands, with many back ends."""
+"""By value. With many back ends there are thousands."""
 _index_in_process = Index()
-"""Of their spellings, since each line of a log is looked through for them."""
+"""Index of their spellings, because each log line is searched for them."""
 
 
 @lru_cache(maxsize=1024)
 def is_secret_key(key: str) -> bool:
-    """Whether a key's name says that its value is secret: auth_password, san_password, encryption_key ..."""
+    """Whether the name of a key implies a secret value: auth_password, san_password, encryption_key ..."""
     return bool(_SECRET_KEY.search(key))
 
 
 def mapping(values: Mapping[str, object]) -> dict[str, object]:
-    """A copy for people: secret values replaced, to any depth."""
+    """A copy with all secret values replaced, at any depth."""
     return {str(key): HIDDEN if value and is_secret_key(str(key)) else _any(value) for key, value in values.items()}
 
 
 def holds_secret(key: str, value: object) -> bool:
-    """Whether a value of plain data (as in JSON) is secret by its key, or has a secret in it, to any depth: what `mapping` would hide."""
+    """Whether `mapping` would hide something in a value of plain data (as in JSON), by its key or at any depth."""
     return mapping({key: value}) != {key: value}
 
 
 def secrets_in(options: Mapping[str, object]) -> Iterator[str]:
-    """The values, to any depth, whose keys say that they are secret, as they are configured and as a driver gets them."""
+    """Values of secret keys at any depth, both as configured and as the driver gets them."""
     for key, value in options.items():
         if is_secret_key(str(key)):
             leaves = (leaf for leaf in _leaves(value) if not _is_path_of_key(str(key), leaf))
@@ -117,7 +119,7 @@ def secrets_in(options: Mapping[str, object]) -> Iterator[str]:
 
 
 def _leaves(value: object) -> Iterator[object]:
-    """What a secret key holds, to any depth; a switch is none."""
+    """The values of a secret key at any depth, without switches."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
@@ -127,12 +129,12 @@ def _leaves(value: object) -> Iterator[object]:
 
 
 def _is_path_of_key(key: str, value: object) -> bool:
-    """The driver reads `san_private_key` and the like from a file, whose path messages should name."""
+    """Drivers read options like `san_private_key` from a file. Messages should show its path."""
     return key.endswith("private_key") and bool(_PATH.fullmatch(str(value)))
 
 
 def _mappings(value: object) -> Iterator[Mapping[str, object]]:
-    """Mappings in a value, to any depth, and what text holds of the kind: `key:value` pairs, a URL, references to other options."""
+    """Mappings in a value at any depth, also those in text: `key:value` pairs, a URL, references to other options."""
     if isinstance(value, Mapping):
         yield value
     elif isinstance(value, list | tuple):
@@ -150,7 +152,7 @@ def _mappings(value: object) -> Iterator[Mapping[str, object]]:
 
 
 def _as_understood(value: object) -> Iterator[str]:
-    """As configured, and without the quotes, blanks and escaped dollar signs that a cinder.conf may have around and in it."""
+    """The value as configured, and without quotes, blanks and escaped dollar signs of a cinder.conf."""
     for text in (str(value), value.resolved) if isinstance(value, Verbatim) else (str(value),):
         bare = text.strip()
         if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
@@ -160,42 +162,44 @@ def _as_understood(value: object) -> Iterator[str]:
 
 
 def _pairs(text: str) -> dict[str, object]:
-    """The `key:value` pairs of a dictionary option (`replication_device`) as a cinder.conf has it."""
+    """The `key:value` pairs of a dictionary option (`replication_device`) of a cinder.conf."""
     return {
         key.strip(): value for key, separator, value in (item.partition(":") for item in text.split(",")) if separator
     }
 
 
 def of_backend(error: Exception, options: Mapping[str, object]) -> str:
-    """What an error of a back end with these options says, fit to be shown: drivers quote what they were given."""
+    """The message of an error of a back end without secrets. Drivers quote their options in messages."""
     with hiding(secrets_in(options)):
         return text(error.message if isinstance(error, BackendError) else str(error))
 
 
 def known(value: str) -> str:
-    """Text without the very values that are hidden now."""
+    """Text without the currently hidden values."""
     found = _index_in_process.find(value)
     found += [spelling for own in _hidden.get() for spelling in own.spellings if spelling.anchor in value]
-    for spelling in sorted(found, key=_length, reverse=True):  # one that contains another is hidden whole
+    for spelling in sorted(
+        found, key=_length, reverse=True
+    ):  # a spelling that contains another one is hidden as a whole
         value = spelling.hide(value, HIDDEN)
     return value
 
 
 def without(value: str, secrets: Iterable[str]) -> str:
-    """Text without these very values."""
+    """Text without these values."""
     with hiding(secrets):
         return known(value)
 
 
 def hidden() -> tuple[str, ...]:
-    """What `hiding` hides in this thread."""
+    """The values that `hiding` hides in this thread."""
     return tuple(value for own in _hidden.get() for value in own.values)
 
 
 def text(value: str) -> str:
     """Text without the current call's secrets, `password=...` and `scheme://user:password@`."""
     value = known(value)
-    # Most of what is logged is ids and paths: a look for a word takes a fiftieth of the time that a pattern takes to find nothing.
+    # Most log lines contain only ids and paths. A substring search takes a fiftieth of the time of a failing pattern.
     if "cinder-rtstool" in value:
         value = _BY_PLACE.sub(rf"\g<before> {HIDDEN}", value)
     folded = value.casefold()
@@ -210,7 +214,7 @@ def text(value: str) -> str:
 
 @contextmanager
 def hiding(values: Iterable[str]) -> Iterator[None]:
-    """While this lasts, in this thread, `text` also hides these very values."""
+    """In the block, `text` also hides these values in this thread."""
     token = _hidden.set((_Values(values), *_hidden.get()))
     try:
         yield
@@ -219,10 +223,10 @@ def hiding(values: Iterable[str]) -> Iterator[None]:
 
 
 def hide_in_process(values: Iterable[str]) -> Callable[[], None]:
-    """Let `text` hide these very values in every thread, since drivers log from threads of their own.
+    """Hide these values in every thread, because drivers log from their own threads.
 
     Returns:
-        ends it.
+        a function that ends this.
     """
     hidden = tuple(values)
     _change_in_process(_hidden_in_process.append, hidden)
@@ -230,7 +234,7 @@ def hide_in_process(values: Iterable[str]) -> Callable[[], None]:
 
 
 def _change_in_process(change: Callable[[tuple[str, ...]], None], hidden: tuple[str, ...]) -> None:
-    global _in_process, _index_in_process  # noqa: PLW0603  # they follow from the list beside them
+    global _in_process, _index_in_process  # noqa: PLW0603  # derived from `_hidden_in_process`
     with _guard:
         change(hidden)
         values = set(itertools.chain.from_iterable(_hidden_in_process))
@@ -239,7 +243,7 @@ def _change_in_process(change: Callable[[tuple[str, ...]], None], hidden: tuple[
 
 
 def _united(several: Iterable[Iterable[Spelling]]) -> tuple[Spelling, ...]:
-    """Each once: the lines of a value, or the value without its quotes, may be another one."""
+    """Without duplicates: a line of a value, or the unquoted value, may be another value."""
     return tuple({spelling.secret: spelling for spelling in itertools.chain.from_iterable(several)}.values())
 
 

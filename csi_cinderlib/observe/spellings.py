@@ -1,4 +1,4 @@
-"""The spellings in which a secret may turn up in text: quoted, escaped, encoded, or one line at a time."""
+"""The forms in which a secret may occur in text: quoted, escaped, encoded, or line by line."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from itertools import chain
 from urllib.parse import quote, quote_plus
 
 SHORTEST = 4
-"""Shorter values are not looked for: hiding every "on" would hide the log and protect nothing."""
+"""Shorter values are not hidden: to hide every "on" would make logs unreadable and protect nothing."""
 SHORTEST_WITHIN_WORDS = 6
-"""Shorter values are hidden where they stand alone: the password "admin" does not hide a part of "administrator"."""
+"""Shorter values are hidden only as whole words: the password "admin" does not hide a part of "administrator"."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9]+")
-"""What an encoding leaves as it is; base64 aside."""
+"""Characters that every encoding except base64 leaves unchanged."""
 _PIECE = 4
-"""Characters of an anchor by which many spellings are looked up at once."""
+"""Number of characters of an anchor that are used as an index key."""
 _STRETCH = 16 * 1024
 """Characters."""
 _LOOK, _PIECES = 150, 600
-"""To look for one anchor costs as much as to read `_LOOK` characters, and as many more as the text has; to take the pieces of a text, as
-much as to read it `_PIECES` times."""
+"""Cost model: a search for one anchor costs `_LOOK` characters plus the length of the text; to extract the pieces of a text costs `_PIECES`
+times its length."""
 _ARMOUR = re.compile(r"-----.*-----")
 _URL_SAFE = str.maketrans("+/", "-_")
 _LINE_ENDS = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
@@ -37,7 +37,7 @@ _ENTITIES: tuple[dict[str, str], ...] = (
     _LINE_ENDS,
     {'"': "&quot;", **_LINE_ENDS},
 )
-"""Besides `&`, `<` and `>`, by what writes them: text, attributes, `html.escape`, XML's own names, Go's, saxutils' `quoteattr`."""
+"""Entities in addition to `&`, `<` and `>`, by writer: text, attributes, `html.escape`, the names of XML, Go, `quoteattr` of saxutils."""
 _UNSAFE_IN_HTML = str.maketrans({char: f"\\u{ord(char):04x}" for char in "&<>'="})
 
 
@@ -46,7 +46,7 @@ class Spelling:
 
     Attributes:
         secret: the clear text.
-        anchor: a part that is the same in each encoding. A line of a log without it needs no further look.
+        anchor: a part that is the same in each encoding. A log line without it cannot contain the secret.
     """
 
     def __init__(self, secret: str) -> None:
@@ -55,7 +55,7 @@ class Spelling:
         self.anchor = max(self._parts, key=len, default="")
 
     def hide(self, text: str, hidden: str) -> str:
-        """The text with `hidden` in place of the secret, however it is encoded."""
+        """Replace the secret by `hidden` in every encoding."""
         if not all(part in text for part in self._parts):
             return text
         for spelled in self._encoded:
@@ -64,7 +64,7 @@ class Spelling:
 
     @cached_property
     def _encoded(self) -> tuple[str | re.Pattern[str], ...]:
-        """Made when a line has the anchor, as few do. The longest first, so that one which contains another is hidden whole."""
+        """Computed when a line contains the anchor, which is rare. Longest first: an encoding may contain another one."""
         once = dict.fromkeys(_encodings(self.secret))
         twice = dict.fromkeys(chain(once, *map(_encodings, once)))
         ordered = sorted(twice, key=len, reverse=True)
@@ -74,10 +74,10 @@ class Spelling:
 
 
 class Index:
-    """Many spellings, of which few are in a line.
+    """Index of many spellings, few of which occur in a line.
 
     Attributes:
-        spellings: all of them.
+        spellings: all spellings.
     """
 
     def __init__(self, spellings: Iterable[Spelling] = ()) -> None:
@@ -89,7 +89,7 @@ class Index:
                 self._by_piece.setdefault(spelling.anchor[:_PIECE], []).append(spelling)
 
     def find(self, text: str) -> list[Spelling]:
-        """Those whose anchors are in the text."""
+        """The spellings whose anchors occur in the text."""
         if len(self.spellings) * (len(text) + _LOOK) < len(text) * _PIECES:
             likely: Iterable[Spelling] = self.spellings
         else:
@@ -97,7 +97,7 @@ class Index:
         return [spelling for spelling in likely if spelling.anchor in text]
 
     def _pieces(self, text: str) -> set[str]:
-        """Those that are in the text. Of a long one, all pieces take a hundred times its memory."""
+        """The index keys that occur in the text. All pieces of a long text would need a hundred times its memory."""
         known, found = self._by_piece.keys(), set[str]()
         for start in range(0, len(text), _STRETCH):
             part = text[start : start + _STRETCH + _PIECE - 1]
@@ -106,7 +106,7 @@ class Index:
 
 
 def spellings(secret: str) -> tuple[Spelling, ...]:
-    """The secret, its lines if it has several, and base64 of it; nothing for what is too short to be looked for."""
+    """The secret, each of its lines if there are several, and its base64; nothing if it is too short."""
     lines = secret.split("\n")
     parts = (secret, *(line for line in lines if not _ARMOUR.fullmatch(line.strip()))) if len(lines) > 1 else (secret,)
     stripped = dict.fromkeys(part.strip() for part in parts)
@@ -115,16 +115,16 @@ def spellings(secret: str) -> tuple[Spelling, ...]:
 
 
 def _standing_alone(spelled: str) -> str:
-    """A pattern for a short value that is no part of a word. An escape in front, `\\n` or `%20`, is none."""
+    """A pattern for a short value as a whole word. A preceding escape such as `\\n` or `%20` is not part of the word."""
     before = r"(?:(?<![^\W_])|(?<=\\[abfnrtv])|(?<=%[0-9A-Fa-f]{2}))" if spelled[0].isalnum() else ""
     after = r"(?![^\W_])" if spelled[-1].isalnum() else ""
     return f"{before}{re.escape(spelled)}{after}"
 
 
 def _in_base64(secret: str) -> Iterator[str]:
-    """What base64 makes of it within a longer text, `user:password` for example, wherever it begins there.
+    """The base64 of the secret within a longer text such as `user:password`, for each possible offset.
 
-    A character at either end that also depends on what stands beside it is left out.
+    Characters at the ends that depend on neighbouring text are left out.
     """
     octets = secret.encode(errors="surrogatepass")
     for before in range(3):
@@ -135,21 +135,21 @@ def _in_base64(secret: str) -> Iterator[str]:
 
 
 def _encodings(text: str) -> Iterator[str]:
-    """The text itself, and what each encoding makes of it."""
+    """The text itself and each of its encodings."""
     yield text
     for encoding in _ENCODINGS:
         yield from encoding(text)
 
 
 def _python(text: str) -> Iterator[str]:
-    """As in `repr` of a longer string, or of its bytes; whether quotes are escaped depends on that string."""
+    """As in `repr` of a longer string or its bytes. That string determines whether quotes are escaped."""
     octets = text.encode(errors="surrogatepass")
     for quoted in (repr("'\"" + text)[4:-1], repr(b"'\"" + octets)[5:-1], ascii("'\"" + text)[4:-1]):
         yield from (quoted, quoted.replace("\\'", "'"))
 
 
 def _json(text: str) -> Iterator[str]:
-    """As Python writes it; with the characters that other libraries also escape: `/`, and those of HTML; with capital digits."""
+    """JSON as written by Python and by other libraries, which also escape `/` and characters of HTML, or use upper-case digits."""
     for only_ascii in (False, True):
         quoted = json.dumps(text, ensure_ascii=only_ascii)[1:-1]
         yield from (quoted, quoted.replace("/", "\\/"), quoted.translate(_UNSAFE_IN_HTML))
@@ -166,7 +166,7 @@ def _xml(text: str) -> Iterator[str]:
 
 
 def _url(text: str) -> Iterator[str]:
-    """Libraries differ in what they leave as it is, and in the case of the digits."""
+    """Libraries differ in the characters that they leave unquoted and in the case of the digits."""
     for quoted in (
         quote(text, errors="surrogatepass"),
         quote(text, safe="", errors="surrogatepass"),
@@ -182,7 +182,7 @@ def _shell(text: str) -> Iterator[str]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """In one line, as messages are shown; and with the line ends of the network."""
+    """On one line, as in messages, and with network line ends."""
     yield from (" ".join(text.split()), text.replace("\r\n", "\n").replace("\n", "\r\n"))
 
 

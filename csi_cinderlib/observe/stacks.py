@@ -1,4 +1,4 @@
-"""What the threads of this process do right now, for a process that seems to hang."""
+"""Stacks of the threads of this process, to examine a process that seems to hang."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _log = logs.logger(__name__)
 
 
 def collect() -> list[dict[str, object]]:
-    """Each stack once, with the names of the threads that have it. Lines of code only, no values of variables."""
+    """Each stack once, with the names of its threads. Contains lines of code but no values of variables."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     threads: dict[str, list[str]] = {}
     for ident, frame in sys._current_frames().items():  # the only way to another thread's stack
@@ -22,8 +22,8 @@ def collect() -> list[dict[str, object]]:
 
 
 def log() -> None:
-    """Write them to the log, one event for each stack."""
+    """Log one event for each stack."""
     found = collect()
-    _log.warning("thread stacks follow", stacks=len(found))
+    _log.warning("thread stacks", stacks=len(found))
     for entry in found:
         _log.warning("thread stack", **entry)

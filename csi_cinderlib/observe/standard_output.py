@@ -1,4 +1,4 @@
-"""Standard output that is closed, and its errors, told from those of other files."""
+"""Handles a closed standard output, and distinguishes its errors from those of other files."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ NAME = "standard output"
 
 
 def reopen() -> None:
-    """Take the places of standard streams that are closed, before another file gets their numbers. What is printed then fails."""
+    """Open replacements for closed standard streams before other files get their descriptors. Printing then fails."""
     for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, flags), True)  # it gets the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, flags), True)  # the kernel assigns the lowest free number
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-    if isinstance(sys.stdout, TextIOWrapper):  # a locale may lack characters that names on arrays have
+    if isinstance(sys.stdout, TextIOWrapper):  # names on arrays may have characters that the locale lacks
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def discard() -> None:
-    """Write what is left, and all that comes, nowhere: at its end, the process would fail again, or wait for a reader."""
+    """Discard the remaining and all further output. Otherwise the process would fail again at its end, or wait for a reader."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def named() -> Iterator[None]:
-    """Give an error of what is written inside the file name that errors of other files have."""
+    """Add a file name to write errors in the block, as errors of other files have."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Where figures go when nobody asked for them, without the import that `metrics.Metrics` costs; and what asks for it."""
+"""Replacement for `metrics.Metrics` if metrics are disabled, without its expensive import."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Meter(Protocol):
 
 
 class Unmeasured:
-    """Takes every figure and keeps none."""
+    """Discards all metrics."""
 
     def rpc(self, method: str, code: str, seconds: float) -> None:
         """A CSI call has ended."""
@@ -24,5 +24,5 @@ class Unmeasured:
         yield
 
     @contextmanager
-    def backend_call(self, backend: str, operation: str) -> Iterator[None]:  # noqa: ARG002 - as Metrics has it
+    def backend_call(self, backend: str, operation: str) -> Iterator[None]:  # noqa: ARG002 - same signature as Metrics
         yield

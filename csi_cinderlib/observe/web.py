@@ -1,7 +1,7 @@
-"""A small HTTP server for figures and health: GET only, a few paths, and where asked for TLS and a bearer token.
+"""A small HTTP server for metrics and health checks: GET only, optionally with TLS and a bearer token.
 
-prometheus_client's own server has no token, keeps the certificate that it started with, and does the TLS handshake in the thread that
-accepts connections, so that one silent client stops all others (prometheus_client 0.26). Health has the same needs without figures.
+The server of prometheus_client 0.26 supports no token, never reloads its certificate, and does the TLS handshake in the accepting
+thread, so that one silent client blocks all others.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Answer = tuple[int, str, bytes]
 """HTTP status, content type, body."""
 
 SLOWEST_CLIENT = 5.0
-"""Seconds that a client may take to send its request: a silent one must not hold a thread for ever."""
+"""Seconds for a client to send its request, so that a silent client does not occupy a thread for ever."""
 MOST_CLIENTS = 64
-"""Connections at one time. One more ends the oldest, so that nobody who holds many keeps the kubelet's probe out."""
+"""Simultaneous connections. A further one closes the oldest, so that a client with many connections cannot block the kubelet's probe."""
 
 _FORBIDDEN: Answer = (401, "text/plain", b"the bearer token is missing or wrong\n")
 _log = logs.logger(__name__)
@@ -38,12 +38,12 @@ _log = logs.logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protection:
-    """What a client needs to be answered; all files are read again when they change.
+    """TLS and authentication of clients. All files are reloaded when they change.
 
     Attributes:
-        certificate_file: PEM, with the chain, for TLS; "" is plain HTTP.
-        key_file: the certificate's private key, PEM.
-        token_file: holds the bearer token; "" asks for none.
+        certificate_file: certificate with chain for TLS, PEM; "" means plain HTTP.
+        key_file: private key of the certificate, PEM.
+        token_file: contains the bearer token; "" means no token.
     """
 
     certificate_file: str = ""
@@ -55,10 +55,10 @@ UNPROTECTED = Protection()
 
 
 class _Certificate:
-    """The TLS side of connections, with what the files hold now.
+    """TLS with the current certificate of the files.
 
     Raises:
-        ConfigurationError: they cannot be used. Later on that is logged, and the certificate of before goes on.
+        ConfigurationError: the files cannot be used. After the start such an error is logged, and the previous certificate stays in use.
     """
 
     def __init__(self, protection: Protection) -> None:
@@ -68,7 +68,7 @@ class _Certificate:
         self._seen, self._context = self._stamps(), self._load()
 
     def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
-        """Raises OSError when the client does not come to an agreement."""
+        """Raises OSError if the handshake fails."""
         return self._current().wrap_socket(connection, server_side=True)
 
     def _current(self) -> ssl.SSLContext:
@@ -77,14 +77,16 @@ class _Certificate:
                 try:
                     self._context = self._load()
                     self._seen, self._trouble = stamps, ""
-                except ConfigurationError as error:  # the other file may follow at once: look again next time
+                except (
+                    ConfigurationError
+                ) as error:  # the other file may be replaced a moment later: retry at the next connection
                     if str(error) != self._trouble:
-                        _log.error("the certificate of before goes on", reason=str(error))
+                        _log.error("TLS certificate reload failed", reason=str(error))
                     self._trouble = str(error)
             return self._context
 
     def _stamps(self) -> tuple[object, ...]:
-        """By these a file that was written or exchanged differs."""
+        """Stamps that change when a file is written or replaced."""
         stamps: list[object] = []
         for file in self._files:
             with suppress(OSError):
@@ -93,7 +95,7 @@ class _Certificate:
         return tuple(stamps)
 
     def _load(self) -> ssl.SSLContext:
-        import ssl  # only who uses TLS pays for it
+        import ssl  # imported only if TLS is used
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -107,10 +109,10 @@ class _Certificate:
 
 
 class _Token:
-    """The bearer token, as its file holds it now.
+    """The current bearer token of a file.
 
     Raises:
-        ConfigurationError: it holds none. Later on that is logged, and nobody is admitted.
+        ConfigurationError: the file contains no token. After the start such an error is logged, and all clients are refused.
     """
 
     def __init__(self, file: str) -> None:
@@ -119,13 +121,13 @@ class _Token:
         self._read()
 
     def admits(self, authorization: str) -> bool:
-        """Whether that header has the token."""
+        """Whether the header contains the token."""
         scheme, _, word = authorization.strip().partition(" ")
         try:
             token = self._read()
         except ConfigurationError as error:
             if str(error) != self._trouble:
-                _log.error("nobody can be admitted", reason=str(error))
+                _log.error("bearer token not usable", reason=str(error))
             self._trouble = str(error)
             return False
         self._trouble = ""
@@ -137,7 +139,7 @@ class _Token:
         except OSError as error:
             raise ConfigurationError(self._file, f"cannot be read: {error.strerror}") from None
         if not token or not token.isascii() or len(token.split()) != 1:
-            raise ConfigurationError(self._file, "must hold a token: one word of ASCII characters")
+            raise ConfigurationError(self._file, "must contain a token: one word of ASCII characters")
         return token
 
 
@@ -157,11 +159,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def admits(self, authorization: str) -> bool:
-        """Whether who sends that header is to be answered."""
+        """Whether a client with that header is authorized."""
         return self._token is None or self._token.admits(authorization)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """In the thread that accepts: nothing here may wait for the client."""
+        """Runs in the accepting thread and must not wait for the client."""
         request.settimeout(SLOWEST_CLIENT)
         with self._lock:
             self._connections[request] = None
@@ -172,11 +174,13 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """In the connection's own thread."""
+        """Runs in the thread of the connection."""
         if self._certificate is None:
             super().finish_request(request, client_address)
             return
-        with self._certificate.wrap(request.dup()) as encrypted:  # `request` stays whole, to be shut down from outside
+        with self._certificate.wrap(
+            request.dup()
+        ) as encrypted:  # `request` stays usable for a shutdown from another thread
             super().finish_request(encrypted, client_address)
 
     def shutdown_request(self, request: Any) -> None:
@@ -185,10 +189,10 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # socketserver's signature
-        """A client that goes away or speaks no HTTP is not worth a line; a page that fails is."""
+        """Log a failing page, but not a client that disconnects or does not use HTTP."""
         error = sys.exception()
         if isinstance(error, Exception) and not isinstance(error, OSError):
-            _log.exception("a page failed", error)
+            _log.exception("HTTP page failed", error)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -210,29 +214,29 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Scrapes and probes are not worth a line."""
+        """Scrapes and probes are not logged."""
 
 
 def parse_address(key: str, address: str) -> tuple[str, int]:
     """`HOST:PORT`, `[V6]:PORT` or `:PORT` (all addresses) as host and port.
 
     Raises:
-        ConfigurationError: it is none of these; `key` is the setting's name.
+        ConfigurationError: the form is different; `key` is the name of the setting.
     """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ConfigurationError(key, f"{address!r} is not HOST:PORT")
-    everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - asked for by an empty host
+        raise ConfigurationError(key, f"must be HOST:PORT (got {address!r})")
+    everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - requested by an empty host
     return host.strip("[]") or everywhere, int(port)
 
 
 def serve(
     key: str, address: str, pages: Mapping[str, Callable[[], Answer]], protection: Protection = UNPROTECTED
 ) -> Callable[[], None]:
-    """Answer these paths in a thread; call the result to stop.
+    """Serve these paths in a thread; call the result to stop.
 
     Raises:
-        ConfigurationError: the address is wrong or taken, or a file of the protection cannot be used.
+        ConfigurationError: the address is invalid or in use, or a file of the protection cannot be used.
     """
     host, port = parse_address(key, address)
     try:

@@ -1,4 +1,4 @@
-"""ControllerPublishVolume and ControllerUnpublishVolume: what a node gets, and the fence around it."""
+"""ControllerPublishVolume and ControllerUnpublishVolume, with fencing."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ MAX_CONTEXT = 4096
 
 
 class Attachments:
-    """Decides who may have a volume, and seals what the node needs to reach it.
+    """Publishes volumes, and seals the connection data for the node.
 
     Args:
-        contexts: seal publish_context, since Kubernetes shows it in a VolumeAttachment's status.
-        max_per_node: volumes on one node; 0 is no limit.
-        registrations: what nodes registered, where they do; elsewhere their ids carry it.
+        contexts: seals publish_context, because Kubernetes shows it in the status of a VolumeAttachment.
+        max_per_node: limit of volumes on one node; 0 means no limit.
+        registrations: registered nodes, if nodes register. Otherwise node ids carry the connector properties.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Attachments:
         self._clock = clock
 
     def publish(self, request: PublishVolume) -> dict[str, str]:
-        """Make the volume reachable from the node and answer the publish_context.
+        """Make the volume reachable from the node; returns the publish_context.
 
         Raises:
-            NotFound: the volume or the node.
-            InvalidRequest: the node's id is not what nodes are called here.
-            AlreadyExists: it is published there in another way.
-            PreconditionFailed: another node has it, or has a name that this node registered; names that node.
-            ResourceExhausted: the node has as many volumes as it may.
+            NotFound: the volume or the node does not exist.
+            InvalidRequest: the node id has a wrong form.
+            AlreadyExists: it is published there with other options.
+            PreconditionFailed: another node has the volume, or owns a name that this node registered.
+            ResourceExhausted: the node has reached its limit of volumes.
         """
         id = request.volume_id
         with self._locks.hold(locking.attachments(id), shared=[locking.volume(id)]):
@@ -81,16 +81,16 @@ class Attachments:
             alone = attachment.read_only and self._is_alone(attachment)
             text = self._contexts.seal(node, connection(volume, attachment, request, alone=alone).to_bytes())
             if len(CONTEXT_KEY) + len(text) > MAX_CONTEXT:
-                if not is_answered:  # nobody can use it, and the attacher would not ask to take it away
+                if not is_answered:  # no node can use it, and the attacher would not unpublish it
                     self._detach(attachment)
                 raise _too_long(volume, len(CONTEXT_KEY) + len(text))
             reach("publish.sealed")
             return {CONTEXT_KEY: text}
 
     def unpublish(self, volume_id: str, node_id: str) -> None:
-        """Take the volume away from the node, or from all nodes when `node_id` is "".
+        """Detach the volume from the node, or from all nodes if `node_id` is "".
 
-        Fine if volume, node or attachment are gone. Needs nothing from the node: the back end's unmap is the fence.
+        Succeeds if the volume, node or attachment does not exist. Needs no action of the node: the unmap on the back end is the fence.
         """
         with self._locks.hold(locking.attachments(volume_id), shared=[locking.volume(volume_id)]):
             for attachment in self._attachments(volume_id):
@@ -98,12 +98,12 @@ class Attachments:
                     self._detach(attachment)
 
     def _attach(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> tuple[Attachment, bool]:
-        """The attachment, and whether it was answered before, so that the node may have it in use."""
+        """The attachment, and whether an earlier call returned it, so that the node may use it."""
         backend = self._backends.get(volume.backend)
         attachments = self._attachments(volume.id)
 
         def check(others: Sequence[Attachment]) -> None:
-            """Once more with this attachment's own record visible to all: of two calls at once one sees the other."""
+            """Check again once the record of this attachment is visible: of two parallel calls, one sees the other."""
             fencing.check_alone(volume, others, request)
             self._check_slots(request.node_id, own=1)
 
@@ -118,7 +118,7 @@ class Attachments:
         return backend.connect(volume, self._new(volume, connector, request), check=check), is_answered
 
     def _is_alone(self, attachment: Attachment) -> bool:
-        """Whether no other node has the volume. This attachment's record is visible already, so of two calls one sees the other."""
+        """Whether no other node has the volume. The record of this attachment is visible, so of two parallel calls one sees the other."""
         return {other.node_id for other in self._attachments(attachment.volume_id)} <= {attachment.node_id}
 
     def _detach(self, attachment: Attachment) -> None:
@@ -139,7 +139,7 @@ class Attachments:
         )
 
     def _node(self, node_id: str, volume: Volume) -> tuple[Node, dict[str, object]]:
-        """The node, and what a driver is told about it. Raises NotFound("node"), InvalidRequest, PreconditionFailed."""
+        """The node and its connector properties for drivers. Raises NotFound("node"), InvalidRequest, PreconditionFailed."""
         if self._registrations is not None:
             return self._registrations.find(node_id, self._backends.get(volume.backend).protocol)
         carried = nodes.decode(node_id)
@@ -151,23 +151,25 @@ class Attachments:
         return list(all_of(self._store, Attachment, {"volume_id": volume_id}))
 
     def _check_slots(self, node_id: str, *, own: int = 0) -> None:
-        """That the node has a slot left, `own` of those in use being this call's."""
+        """Check that the node has a free slot; `own` of the used slots belong to this call."""
         if not self._max_per_node:
             return
         page = self._store.page(Attachment, limit=self._max_per_node + own, where={"node_id": node_id})
         if len(page.records) + len(page.corrupt) >= self._max_per_node + own:
-            raise ResourceExhausted(f"node {node_id!r} has {self._max_per_node} volumes, the most it may have")
+            raise ResourceExhausted(
+                f"node {node_id!r} has {self._max_per_node} volumes, the maximum (setting max_volumes_per_node)"
+            )
 
 
 def _too_long(volume: Volume, length: int) -> Unsupported:
     return Unsupported(
-        f"the connection of volume {volume.id!r} takes {length} bytes as publish_context, but CSI allows {MAX_CONTEXT}: "
-        f"let back end {volume.backend!r} offer fewer portals or paths"
+        f"volume {volume.id!r}: its publish_context needs {length} bytes, but CSI allows {MAX_CONTEXT}; "
+        f"configure fewer portals or paths on back end {volume.backend!r}"
     )
 
 
 def _file_system(volume: Volume, capability: Capability) -> str:
-    """A copy keeps the file system of its source, whichever that is, unless one is asked for by name."""
+    """A copy keeps the file system of its source unless a file system is requested."""
     default = volume.parameters.get(FS_TYPE, "")
     if volume.source is not None:
         return access.asked_file_system([capability], default) if not capability.is_block else ""
@@ -175,7 +177,7 @@ def _file_system(volume: Volume, capability: Capability) -> str:
 
 
 def connection(volume: Volume, attachment: Attachment, request: PublishVolume, *, alone: bool = False) -> Connection:
-    """What the node is told. Pure."""
+    """The connection data for the node. Pure."""
     info = attachment.connection_info
     data = info.get("data")
     return Connection(

@@ -1,4 +1,4 @@
-"""Whether what exists is what was asked for. Pure."""
+"""Compares existing objects with requests. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from csi_cinderlib.provisioning.ranking import reachable
 
 
 def check_same(volume: Volume, request: CreateVolume, *, topology: Mapping[str, str]) -> None:
-    """That the volume is what `request` asks for (spec: CreateVolume, ALREADY_EXISTS).
+    """Check that the volume matches `request` (spec: CreateVolume, ALREADY_EXISTS).
 
-    Labels are never compared: the provisioner adds the claim's name, and one volume may be asked for by either way.
+    Labels are never compared: the provisioner adds the name of the claim, and a volume may be requested with or without it.
 
     Args:
-        topology: the segments from which the volume's back end can be reached; empty is everywhere.
+        topology: segments from which the back end of the volume can be reached; empty means everywhere.
 
     Raises:
-        AlreadyExists: names the first difference.
+        AlreadyExists: with the first difference.
     """
     if difference := next(filter(None, _differences(volume, request, topology)), ""):
         raise AlreadyExists("volume", request.name, difference)
@@ -32,23 +32,23 @@ def _differences(volume: Volume, request: CreateVolume, topology: Mapping[str, s
             f" (at most {request.size.limit})" if request.size.limit else ""
         )
     if volume.source != request.source:
-        yield f"it was made from {_source_text(volume.source)}, but {_source_text(request.source)} was requested"
+        yield f"it was created from {_source_text(volume.source)}, but {_source_text(request.source)} was requested"
     yield _capability_difference(volume, request)
     if keys := mapping_difference(volume.parameters, request.parameters.given):
         yield f"parameters differ in {keys}"
     if keys := mapping_difference(volume.mutable_parameters, request.mutable_parameters):
         yield f"mutable parameters differ in {keys}"
     if not reachable(topology, request.topology):
-        yield f"it can only be reached from {dict(topology)}"
+        yield f"it can be reached only from {dict(topology)}"
 
 
 def _capability_difference(volume: Volume, request: CreateVolume) -> str:
-    """Any volume serves each mode of a single node; what tells volumes apart is the file system and several nodes."""
+    """Every volume supports all single-node modes. Volumes differ only in the file system and in multi-node access."""
     have = {access.file_system(capability) for capability in volume.capabilities}
     for capability in request.capabilities:
         wanted = access.file_system(capability)
         if have and wanted not in have:
-            return f"it was made for {_use_text(have)}, but {_use_text({wanted})} was requested"
+            return f"it was created for {_use_text(have)}, but {_use_text({wanted})} was requested"
     return access.unsupported(volume, request.capabilities)
 
 
@@ -61,20 +61,20 @@ def _source_text(source: Source | None) -> str:
 
 
 def mapping_difference(have: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    """The keys that differ, sorted; no values, since parameters may hold what a user regards as private."""
+    """The keys that differ, sorted. Values are not shown, because parameters may be private."""
     return ", ".join(sorted(key for key in have.keys() | wanted.keys() if have.get(key) != wanted.get(key)))
 
 
 def check_same_snapshot(snapshot: Snapshot, request: CreateSnapshot) -> None:
-    """Raises AlreadyExists when the snapshot with that name is one of another volume."""
+    """Raises AlreadyExists if the snapshot of that name belongs to another volume."""
     if snapshot.volume_id != request.volume_id:
-        raise AlreadyExists("snapshot", request.name, f"it is one of volume {snapshot.volume_id}")
+        raise AlreadyExists("snapshot", request.name, f"it is a snapshot of volume {snapshot.volume_id}")
 
 
 def check_same_group_snapshot(found: GroupSnapshot, wanted: GroupSnapshot) -> None:
-    """Raises AlreadyExists when the group snapshot is one of other volumes, or has other parameters."""
+    """Raises AlreadyExists if the group snapshot has other volumes or parameters."""
     if set(found.volume_ids) != set(wanted.volume_ids):
         volumes = ", ".join(found.volume_ids)
-        raise AlreadyExists("group snapshot", wanted.name, f"it is a snapshot of the volumes {volumes}")
+        raise AlreadyExists("group snapshot", wanted.name, f"it is a snapshot of volumes {volumes}")
     if keys := mapping_difference(found.parameters, wanted.parameters):
         raise AlreadyExists("group snapshot", wanted.name, f"parameters differ in {keys}")

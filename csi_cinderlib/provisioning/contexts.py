@@ -1,7 +1,7 @@
-"""The publish_context: what a node is told of a volume, readable by that node alone.
+"""The publish_context: connection data of a volume that only its node can read.
 
-A node that has registered a key of its own gets it encrypted to that key and signed. One that has none, of an earlier version or outside
-Kubernetes, gets it sealed with a key that it shares with the controller.
+For a node with a registered key it is encrypted to that key and signed. For a node without one (an earlier version, or outside
+Kubernetes) it is sealed with a key that the node shares with the controller.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from csi_cinderlib.persistence.optimistic import change
 from csi_cinderlib.sealing import Sealer
 
 LOOK_SECONDS = 5.0
-"""Between two looks at whether the nodes are to be told of other keys, which cost nothing."""
+"""Interval between two checks for changed keys, which are cheap."""
 AGAIN_SECONDS = 60.0
-"""After which all nodes are looked at although the keys are the same: a registration that was deleted, and made anew by its node, has none."""
+"""Interval after which all nodes are checked although the keys are unchanged: a deleted and recreated registration has no keys."""
 
 _log = logs.logger(__name__)
 
 
 class Contexts:
-    """Seals what a node needs to reach a volume.
+    """Seals connection data for nodes.
 
     Args:
-        shared: seals for nodes without a key of their own.
-        signers: the controller's keys; the first one signs, and nodes are told of all. Nobody else may have them.
-        nodes: where nodes register.
-        registering: nodes register here, so that each should have a key of its own.
+        shared: sealer for nodes without their own key.
+        signers: private keys of the controller. The first one signs; all public keys are published to the nodes.
+        nodes: registry of the nodes.
+        registering: whether nodes register here, so that each should have its own key.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Contexts:
         self._told_at = float("-inf")
 
     def prepare(self, node: Node) -> Node:
-        """Let the node know of the keys that sign, before anything is sealed for it. Its registration as it is then.
+        """Publish the signing keys to the node before anything is sealed for it; returns the updated registration.
 
         Raises:
-            PreconditionFailed: nothing can be sealed for it: it has no key of its own, and there is none to share.
+            PreconditionFailed: the node has no key, and there is no shared key.
             NotFound, StaleRecord, StoreUnavailable.
         """
         signers = self._public()
@@ -69,11 +69,11 @@ class Contexts:
         return node
 
     def seal(self, node: Node, secret: bytes) -> str:
-        """The text for a node that was prepared.
+        """The sealed text for a prepared node.
 
         Raises:
-            InvalidRequest: what it registered is no key.
-            PreconditionFailed: the keys of then have been taken away since.
+            InvalidRequest: its registered key is invalid.
+            PreconditionFailed: the keys have been removed since it was prepared.
         """
         signers = self._signers()
         if node.public_key and signers:
@@ -82,24 +82,24 @@ class Contexts:
         return self._shared.seal(secret)
 
     def _require_shared(self, node: Node) -> None:
-        """Nothing goes to a node that registers in plain. Raises PreconditionFailed."""
+        """Never send plain text to a node that registers. Raises PreconditionFailed."""
         if self._registering and not self._shared.active:
             raise PreconditionFailed(
-                f"node {node.id!r} has registered no key of its own: its plugin is of an earlier version, or has not registered again yet"
+                f"node {node.id!r} has not registered a key of its own; upgrade its plugin or wait until it registers again"
                 if self._signers()
-                else "sealing_keys must hold a key that no node has: the controller signs with it what it tells nodes"
+                else "sealing_keys must contain a key that nodes do not have; the controller signs its messages to nodes with that key"
             )
 
     def tell_all(self) -> None:
-        """After an exchange of the controller's keys, and now and then: let all nodes know that can use it. Raises StoreUnavailable.
+        """Publish changed controller keys to all nodes that have their own key. Called periodically. Raises StoreUnavailable.
 
-        A node without a key of its own is left alone: a plugin of an earlier version would take the keys out of the object when it
-        registers again, which only the controller may.
+        Nodes without a key are skipped: a plugin of an earlier version would remove the keys when it registers again, which only the
+        controller is allowed to do.
         """
         signers, now = self._public(), self._clock()
         if not self._registering or (signers == self._told and now - self._told_at < AGAIN_SECONDS):
             return
-        is_everybody_told = True
+        are_all_told = True
         for node in walk(self._nodes, Node):
             if not node.public_key:
                 continue
@@ -108,9 +108,9 @@ class Contexts:
             except NotFound:
                 continue
             except DriverError as error:
-                is_everybody_told = False
-                _log.warning("a node cannot be told of the keys that sign", node=node.id, reason=str(error))
-        if is_everybody_told:
+                are_all_told = False
+                _log.warning("signing keys not sent to node", node=node.id, reason=str(error))
+        if are_all_told:
             self._told, self._told_at = signers, now
 
     def _public(self) -> dict[str, str]:

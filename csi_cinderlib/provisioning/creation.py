@@ -1,4 +1,4 @@
-"""CreateVolume: from what, where, and of which kind."""
+"""CreateVolume: source, place and type of a new volume."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from csi_cinderlib.provisioning.placement import Choice, Placement
 from csi_cinderlib.provisioning.ranking import Place
 
 SECTOR_SIZE = "logical_block_size"
-"""In the report of a pool: bytes of a sector as nodes will see it. Only our own drivers tell it."""
+"""In the report of a pool: sector size in bytes, as nodes see it. Only the drivers of this project report it."""
 
 
 class Creation:
-    """Creates the volume of a request, of which there is no record."""
+    """Creates the volume of a request that has no record yet."""
 
     def __init__(
         self, store: Store, backends: Backends, *, ids: Namespace, placement: Placement, clock: Callable[[], datetime]
@@ -47,7 +47,7 @@ class Creation:
         self._clock = clock
 
     def create(self, request: CreateVolume) -> Volume:
-        """At the best place that takes it. `provisioning.volumes` says what it raises."""
+        """Create it in the best place that accepts it. Raises what `Volumes.create` raises."""
         source = get_source(self._store, request.source) if request.source is not None else None
         near = self._store.get(Volume, source.volume_id) if isinstance(source, Snapshot) else source
         if near:
@@ -56,9 +56,9 @@ class Creation:
         return self._create_somewhere(self._placement.choose(request, size, near=near), request, size)
 
     def _create_somewhere(self, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
-        """At the best place that takes the volume. What was known of the places may have changed since.
+        """Try the places in order, because their state may have changed since the ranking.
 
-        A back end that refused has begun nothing if there is no record: the record comes first, and only one attempt can add it.
+        A back end that refused without leaving a record has not started: the record is written first, and only one attempt can add it.
         """
         refusals: list[DriverError] = []
         for place in choice.places:
@@ -69,7 +69,7 @@ class Creation:
                     raise
                 refusals.append(error)
         passing = (error for error in refusals if not isinstance(error, ResourceExhausted))
-        raise next(passing, refusals[-1])  # nothing final while a place may take it later
+        raise next(passing, refusals[-1])  # not final while a place may accept it later
 
     def _create_at(self, place: Place, choice: Choice, request: CreateVolume, size: GiB) -> Volume:
         _check_mkfs_options(place, request, size)
@@ -92,26 +92,26 @@ class Creation:
         return backend.create_volume(record)
 
     def _check_file_system(self, source: Volume, request: CreateVolume) -> None:
-        """Raises InvalidRequest when a file system is asked for by name and the source has another one.
+        """Raises InvalidRequest if a file system is requested and the source has another one.
 
-        A copy keeps its source's file system, so that the volume could never be mounted as it was asked for.
+        A copy keeps the file system of its source, so the volume could never be mounted as requested.
         """
         wanted = access.asked_file_system(request.capabilities, request.parameters.given.get(FS_TYPE, ""))
         have = self._file_system_of(source) if wanted else ""
         if have not in ("", wanted):
             raise InvalidRequest(
                 "volume_capabilities",
-                f"file system {wanted} was requested, but the source, volume {source.id!r}, was made for {have}: request {have}, "
-                "or none",
+                f"file system {wanted!r} does not match the source: volume {source.id!r} was created for {have!r}; "
+                f"request {have!r} or none",
             )
 
     def _file_system_of(self, volume: Volume) -> str:
-        """What the volume was made for; "" when that is not known."""
+        """The file system for which the volume was created; "" if unknown."""
         while True:
             asked = access.asked_file_system(volume.capabilities, volume.parameters.get(FS_TYPE, ""))
             if asked or not any(not item.is_block for item in volume.capabilities):
                 return asked
-            if volume.source is None or volume.source_blank:  # a copy of nothing is formatted as a new volume
+            if volume.source is None or volume.source_blank:  # a copy of a blank volume is formatted like a new volume
                 return DEFAULT_FILE_SYSTEM
             try:
                 origin = volume.source.id
@@ -123,11 +123,11 @@ class Creation:
 
 
 def _check_mkfs_options(place: Place, request: CreateVolume, size: GiB) -> None:
-    """Raises InvalidRequest when no file system could ever be made with them. Copies have one, and raw volumes need none."""
+    """Raises InvalidRequest if mkfs can never succeed with the options. Copies already have a file system, raw volumes need none."""
     if request.source is not None:
         return
-    told = place.reported.get(SECTOR_SIZE)
-    sector = told if isinstance(told, int) else SECTOR
+    reported = place.reported.get(SECTOR_SIZE)
+    sector = reported if isinstance(reported, int) else SECTOR
     for capability in request.capabilities:
         fs_type = access.file_system(capability, default=request.parameters.fs_type)
         options = request.parameters.mkfs_options if fs_type else ()
@@ -136,22 +136,24 @@ def _check_mkfs_options(place: Place, request: CreateVolume, size: GiB) -> None:
 
 
 def choose_size(asked: SizeRange, *, source: GiB | None) -> GiB:
-    """The size of a volume to be made, `source` being the size of what it is made from.
+    """The size of a new volume; `source` is the size of its source.
 
     Raises:
-        OutOfRange: no whole GiB lies in the range, or the source does not fit.
+        OutOfRange: the range contains no whole GiB, or the source does not fit.
     """
     if source is None:
         return asked.choose()
     if not asked.required:
         if asked.limit and to_bytes(source) > asked.limit:
             raise OutOfRange(
-                "capacity_range.limit_bytes", f"{asked.limit} bytes is less than its source, {to_bytes(source)}"
+                "capacity_range.limit_bytes",
+                f"must be at least the size of the source, {to_bytes(source)} bytes (got {asked.limit})",
             )
         return source
     size = asked.choose()
     if size < source:
         raise OutOfRange(
-            "capacity_range.required_bytes", f"{asked.required} bytes is less than its source, {to_bytes(source)}"
+            "capacity_range.required_bytes",
+            f"must be at least the size of the source, {to_bytes(source)} bytes (got {asked.required})",
         )
     return size

@@ -1,7 +1,7 @@
-"""Which pool an extra spec asks for, by the rules of Cinder's scheduler (its CapabilitiesFilter). Pure.
+"""Matches extra specs with pools by the rules of Cinder's scheduler (CapabilitiesFilter). Pure.
 
-A key without a scope, or in the scope "capabilities", is a requirement on what the pool reports; any other scope
-("netapp:thin_provisioned", say) is for the driver.
+A key without a scope, or with the scope "capabilities", is a requirement on the report of the pool. Keys with other scopes, such as
+"netapp:thin_provisioned", are for the driver.
 """
 
 from __future__ import annotations

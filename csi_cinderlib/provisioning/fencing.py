@@ -1,4 +1,4 @@
-"""Who may have a volume, given who has it already. Pure (spec: ControllerPublishVolume)."""
+"""Decides whether a node may have a volume that other nodes may have already. Pure (spec: ControllerPublishVolume)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from csi_cinderlib.provisioning import access
 
 
 def check_usable(volume: Volume, request: PublishVolume) -> None:
-    """That the volume exists in full and can be used as asked.
+    """Check that the volume is complete and supports the request.
 
     Raises:
-        PreconditionFailed: names what is in the way.
+        PreconditionFailed: it does not.
     """
     check_whole(volume)
     if why := access.find_obstacle(request.capability):
@@ -26,12 +26,12 @@ def check_usable(volume: Volume, request: PublishVolume) -> None:
 
 
 def attachment_on(attachments: Sequence[Attachment], node_id: str) -> Attachment | None:
-    """The attachment of that very node."""
+    """The attachment of that node, or None."""
     return next((attachment for attachment in attachments if attachment.node_id == node_id), None)
 
 
 def difference(attachment: Attachment, request: PublishVolume) -> str:
-    """In what an attachment of the same node is not what is asked for, or ""."""
+    """How an attachment of the same node differs from the request, or ""."""
     mode = request.capability.access_mode
     wanted = access.read_only(mode, asked=request.read_only)
     if attachment.access_mode is not mode:
@@ -44,12 +44,12 @@ def difference(attachment: Attachment, request: PublishVolume) -> str:
 
 
 def is_reusable(attachment: Attachment, request: PublishVolume) -> bool:
-    """Whether to answer or finish this attachment of the same node; if not, it is to be undone and made anew.
+    """Whether to return or finish this attachment of the same node. Otherwise it must be undone and created again.
 
-    One that was answered may be in use, so it is never undone here; one that was not, nobody can use.
+    An answered attachment may be in use and is never undone here. An unanswered one cannot be in use.
 
     Raises:
-        AlreadyExists: it was answered, and differs.
+        AlreadyExists: it was answered and differs from the request.
     """
     differs = difference(attachment, request)
     if attachment.status is not Status.AVAILABLE:
@@ -60,13 +60,12 @@ def is_reusable(attachment: Attachment, request: PublishVolume) -> bool:
 
 
 def check_alone(volume: Volume, attachments: Sequence[Attachment], request: PublishVolume) -> None:
-    """That no other node has the volume in a way that excludes this one.
+    """Check that no attachment of another node excludes this one.
 
-    An attachment counts from its intent to the removal of its record: until the back end confirmed the unmap, that
-    node may still write.
+    An attachment counts from its intent until its record is removed: the node may write until the back end confirms the unmap.
 
     Raises:
-        PreconditionFailed: names the node that has it.
+        PreconditionFailed: another node has the volume.
     """
     mode = request.capability.access_mode
     for other in attachments:
@@ -74,13 +73,15 @@ def check_alone(volume: Volume, attachments: Sequence[Attachment], request: Publ
             continue
         if not (mode.multi_node and other.access_mode.multi_node):
             raise _taken(
-                volume, other, f"access mode {mode if not mode.multi_node else other.access_mode} allows one node"
+                volume, other, f"access mode {mode if not mode.multi_node else other.access_mode} allows only one node"
             )
         if not volume.multiattach:
-            raise _taken(volume, other, "the volume was not made for several nodes")
+            raise _taken(volume, other, "the volume was not created for several nodes")
         if _second_writer(mode, other, request):
             raise _taken(
-                volume, other, f"it writes, and access mode {AccessMode.MULTI_NODE_SINGLE_WRITER} allows one writer"
+                volume,
+                other,
+                f"it writes, and access mode {AccessMode.MULTI_NODE_SINGLE_WRITER} allows only one writer",
             )
 
 
@@ -91,7 +92,7 @@ def _second_writer(mode: AccessMode, other: Attachment, request: PublishVolume) 
 
 
 def formatting(volume: Volume, attachment: Attachment, request: PublishVolume) -> Formatting:
-    """Whether that node may make a file system. Only a volume that began empty and was never written to raw may ever get one."""
+    """Whether the node may create a file system. The volume must have started empty and never been used as a raw device."""
     began_empty = volume.source is None or volume.source_blank
     if request.capability.is_block or attachment.read_only or volume.raw or not began_empty:
         return Formatting.FORBIDDEN
@@ -100,7 +101,7 @@ def formatting(volume: Volume, attachment: Attachment, request: PublishVolume) -
 
 
 def _taken(volume: Volume, other: Attachment, why: str) -> PreconditionFailed:
-    """Names the node's id, as the specification has it, and the name that people know it by where that is another."""
+    """Names the node id, as the specification requires, and the node name if it differs."""
     name = nodes.shown(other.node_id, other.connector)
     node = repr(name) if name == other.node_id else f"{name!r} (node_id {other.node_id!r})"
     return PreconditionFailed(f"volume {volume.id!r} is published on node {node}: {why}")

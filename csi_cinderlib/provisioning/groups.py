@@ -1,4 +1,4 @@
-"""The group controller's calls: snapshots of several volumes at one moment (spec: Group Controller Service)."""
+"""Calls of the group controller: consistent snapshots of several volumes (spec: Group Controller Service)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from csi_cinderlib.provisioning.idempotency import CreateCall, create_once
 
 
 class Groups:
-    """Every call is safe to repeat, from wherever an earlier one ended."""
+    """Every call can be repeated, wherever an earlier call ended."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class Groups:
         self._clock = clock
 
     def create(self, name: str, volume_ids: Sequence[str], parameters: Mapping[str, str]) -> GroupSnapshotState:
-        """The group snapshot of that name; taken, found, or an interrupted attempt carried through.
+        """Create the group snapshot of that name, find it, or finish an interrupted creation.
 
         Raises:
-            AlreadyExists: there is one of other volumes, or with other parameters.
-            NotFound: a volume.
-            InvalidRequest: the volumes lie on several back ends.
-            Unsupported: their back end cannot take snapshots at one moment.
+            AlreadyExists: a group snapshot of that name has other volumes or parameters.
+            NotFound: a volume does not exist.
+            InvalidRequest: the volumes are on different back ends.
+            Unsupported: the back end cannot take consistent group snapshots.
         """
         wanted = GroupSnapshot(
             id=self._ids.group_snapshot_id(name),
@@ -72,11 +72,11 @@ class Groups:
             return self._state(create_once(self._store, self._backends, call))
 
     def delete(self, group_snapshot_id: str, snapshot_ids: Sequence[str]) -> None:
-        """Delete it with all its members, or finish deleting it. Fine if it is gone.
+        """Delete it with all its members, or finish its deletion. Succeeds if it does not exist.
 
         Raises:
-            InvalidRequest: these are not its members.
-            InUse: volumes depend on one of them.
+            InvalidRequest: `snapshot_ids` are not its members.
+            InUse: volumes depend on a member.
         """
         with self._locks.hold(locking.group_snapshot(group_snapshot_id)):
             found = find(self._store, GroupSnapshot, group_snapshot_id)
@@ -86,7 +86,7 @@ class Groups:
             self._delete(self._backends.get(found.backend), found)
 
     def get(self, group_snapshot_id: str, snapshot_ids: Sequence[str]) -> GroupSnapshotState:
-        """Raises NotFound, or InvalidRequest when these are not its members."""
+        """Raises NotFound, or InvalidRequest if `snapshot_ids` are not its members."""
         found = self._store.get(GroupSnapshot, group_snapshot_id)
         check_members(found, snapshot_ids)
         return self._state(found)
@@ -100,7 +100,7 @@ class Groups:
             backend.delete_group_snapshot(found)
 
     def _hold_members(self, found: GroupSnapshot) -> AbstractContextManager[None]:
-        """Nothing is deleted while a volume is being made from a member, whose own record does not show the group's state."""
+        """Prevents a deletion while a volume is created from a member: the record of a member does not show the state of the group."""
         return self._locks.hold(*(locking.snapshot(id) for id in found.snapshot_ids))
 
     def _create(self, wanted: GroupSnapshot) -> GroupSnapshot:
@@ -119,7 +119,7 @@ class Groups:
 
 
 def member(id: str, record: GroupSnapshot, volume: Volume) -> Snapshot:
-    """The snapshot of one volume in it."""
+    """The record of the snapshot of one volume in the group."""
     return Snapshot(
         id=id,
         name=f"{record.name}/{volume.name}",
@@ -132,6 +132,6 @@ def member(id: str, record: GroupSnapshot, volume: Volume) -> Snapshot:
 
 
 def check_members(found: GroupSnapshot, snapshot_ids: Sequence[str]) -> None:
-    """Raises InvalidRequest when a list is given and does not name exactly the members."""
+    """Raises InvalidRequest if the list is not empty and does not match the members."""
     if snapshot_ids and set(snapshot_ids) != set(found.snapshot_ids):
-        raise InvalidRequest("snapshot_ids", f"are not the members of group snapshot {found.id!r}")
+        raise InvalidRequest("snapshot_ids", f"must be exactly the members of group snapshot {found.id!r}")

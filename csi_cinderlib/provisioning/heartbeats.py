@@ -1,7 +1,6 @@
-"""Which processes share a store, and with which key each of them seals.
+"""Processes that share a store, and the sealing key of each.
 
-Each changes a record of its own every minute. Whether it does is judged by the observer's clock alone, since the clocks of two
-machines differ.
+Each process updates its own record every minute. Only the clock of the observer is used, because the clocks of two machines differ.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from csi_cinderlib.model.records import KeyValue
 from csi_cinderlib.persistence.api import Store
 
 BEAT = 60.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 LEASE = 5 * BEAT
-"""Seconds after which an owner that did not beat is taken for dead."""
+"""Seconds without a heartbeat after which an owner counts as dead."""
 
 PREFIX = "owner."
-"""Of the ids of owners' own records (key-values)."""
+"""Prefix of the ids of the owners' records (key-values)."""
 
 _BEAT = re.compile(r"\d+\.\d+\..*")
-"""The value of such a record, told from the value of a user of the library under a key that begins so."""
+"""Value of such a record. Users of the library may have other values under keys with this prefix."""
 _MOST = 1000
-"""Records looked through for those of owners; controllers are a few."""
+"""Limit of the records that are searched for owners; there are only a few controllers."""
 
 
 def _no_key() -> str:
@@ -37,10 +36,10 @@ def _no_key() -> str:
 
 
 class Owners:
-    """This process as an owner, and the others as it sees them. Thread-safe.
+    """This process as an owner, and its view of the other owners. Thread-safe.
 
     Args:
-        writer: the id of the key that seals this process' records; each beat tells it to the others.
+        writer: id of the key that seals the records of this process; each heartbeat publishes it.
     """
 
     def __init__(
@@ -64,14 +63,13 @@ class Owners:
         self._due = -math.inf
 
     def refresh(self) -> None:
-        """Say that this process lives if the last time is a minute ago, or if it seals with another key than it said then. Of those that
-        live no more the records are removed."""
+        """Send a heartbeat if the last one is a minute old or the sealing key has changed, and remove records of dead owners."""
         if self._now() >= self._due or self._writer() != self._told:
             self.beat()
             self._prune()
 
     def beat(self) -> None:
-        """Say that this process lives."""
+        """Send a heartbeat."""
         writer = self._writer()
         self._write(f"{time.time_ns()}.{next(self._beats)}.{writer}")
         self._told, self._due = writer, self._now() + BEAT
@@ -81,27 +79,27 @@ class Owners:
         try:
             record = self._store.get(KeyValue, key)
             self._store.replace(KeyValue(id=key, value=value, revision=record.revision))
-        except NotFound:  # the first beat, or another process took this one for dead
+        except NotFound:  # the first heartbeat, or another process considered this one dead
             with suppress(AlreadyExists):
                 self._store.add(KeyValue(id=key, value=value))
 
     def leave(self) -> None:
-        """Say that this process ends, so that its successor need not wait for the lease."""
+        """Remove the record of this process, so that its successor need not wait for the lease."""
         with suppress(NotFound):
             self._store.remove(self._store.get(KeyValue, PREFIX + self.owner))
 
     def lagging(self, writer: str) -> tuple[str, ...]:
-        """The other owners that live and, as far as they have told, do not seal with this key yet."""
+        """The other live owners that have not published this sealing key yet."""
         owners = self._records().items()
         return tuple(
             owner for owner, record in owners if record.value.split(".", 2)[2:] != [writer] and self.alive(owner)
         )
 
     def _prune(self) -> None:
-        """Remove the records of owners that are dead, since a killed process cannot: nobody is to wait for a lease of theirs again."""
+        """Remove the records of dead owners: a killed process cannot remove its own, and others would wait for its lease."""
         for owner, record in self._records().items():
             if _BEAT.fullmatch(record.value) and owner not in {"", self.owner} and not self.alive(owner):
-                with suppress(NotFound, StaleRecord):  # another process was faster, or it beats again
+                with suppress(NotFound, StaleRecord):  # another process was faster, or the owner is alive again
                     self._store.remove(record)
 
     def _records(self) -> dict[str, KeyValue]:
@@ -109,9 +107,9 @@ class Owners:
         return {record.id.removeprefix(PREFIX): record for record in records if record.id.startswith(PREFIX)}
 
     def alive(self, owner: str) -> bool:
-        """Whether another process of that name may still be at work.
+        """Whether another process of that name may still be running.
 
-        A name without a record never beat, or left: where one process has the store for itself, nobody beats at all.
+        A name without a record never sent a heartbeat, or has left. A process that has the store for itself sends none.
         """
         if owner in {"", self.owner}:
             return False

@@ -1,4 +1,4 @@
-"""How a Create call is answered that may have been made before, and may have ended anywhere."""
+"""Idempotent Create calls: an earlier attempt of the same call may have ended anywhere."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ S = TypeVar("S", Volume, Snapshot, GroupSnapshot)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateCall(Generic[S]):
-    """A Create call, as far as it depends on the kind of what is created.
+    """The parts of a Create call that depend on the kind of object.
 
     Attributes:
-        id: follows from the name in the request.
-        check_same: raises AlreadyExists when an existing object is not what the request asks for.
-        create: creates it; there is no record of it.
-        resume: carries an unfinished creation through. Raises NotFound when there is nothing to resume, and no record any more.
+        id: derived from the name in the request.
+        check_same: raises AlreadyExists if an existing object differs from the request.
+        create: creates the object, which has no record yet.
+        resume: finishes an interrupted creation. Raises NotFound if nothing can be resumed and the record is gone.
         delete: finishes a deletion.
     """
 
@@ -48,13 +48,13 @@ class CreateCall(Generic[S]):
 
 
 def create_once(store: Store, backends: Backends, call: CreateCall[S]) -> S:
-    """What the call asks for: found or created. An earlier attempt that failed or died half-way is carried through.
+    """Find or create the object. An earlier attempt that failed or was interrupted is finished.
 
     The caller holds the lock of the id.
 
     Raises:
-        AlreadyExists: it differs, or the name belongs to a deleted volume whose snapshots still exist.
-        BackendUnavailable: the back end cannot finish an earlier attempt now, or an attempt failed and left something to clean up.
+        AlreadyExists: the object differs, or a deleted volume of that name still has snapshots.
+        BackendUnavailable: the back end cannot finish an earlier attempt now, or a failed attempt left something to clean up.
     """
     record = find(store, call.kind, call.id)
     if record is not None and record.status is Status.DELETING:
@@ -63,7 +63,7 @@ def create_once(store: Store, backends: Backends, call: CreateCall[S]) -> S:
     if record is None:
         return _create(store, call)
     if record.status is Status.DELETED:
-        reason = "a deleted volume had this name, and its snapshots still exist; delete them first"
+        reason = "a deleted volume of this name still has snapshots; delete them first"
         raise AlreadyExists("volume", record.name, reason)
     call.check_same(record)
     if record.status in (Status.AVAILABLE, Status.EXTENDING):
@@ -82,10 +82,10 @@ def _create(store: Store, call: CreateCall[S]) -> S:
 
 @contextmanager
 def retryable(store: Store, kind: type[Volume | Snapshot | GroupSnapshot], id: str) -> Iterator[None]:
-    """Make every error in the block one after which the caller retries, if it left the record behind.
+    """Convert errors in the block to retryable ones if the record still exists.
 
-    The sidecars give up for good on a final code, also when the claim is gone by then, and nobody would clean up. A name that is taken
-    leaves nothing to clean up: an administrator has to look, and a claim that still stands is tried again.
+    The sidecars stop retrying after a final code, and nothing would clean up. NameTaken leaves nothing to clean up: an administrator
+    must act, and the existing claim is retried.
     """
     try:
         yield
@@ -100,7 +100,7 @@ def retryable(store: Store, kind: type[Volume | Snapshot | GroupSnapshot], id: s
 
 
 def find_backend(store: Store, kind: type[Volume | Snapshot | GroupSnapshot], id: str) -> str | None:
-    """The name of the back end in the record with that id, "unknown" where it cannot be read; None where there is no record."""
+    """The back end of the record with that id; "unknown" if the record is unreadable, None if it does not exist."""
     try:
         return store.get(kind, id).backend  # type: ignore[type-var]  # one of the three
     except NotFound:

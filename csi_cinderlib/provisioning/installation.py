@@ -1,4 +1,4 @@
-"""What an installation keeps about itself in its store: the namespace of its ids, made once at its first start, and its cluster."""
+"""Data of an installation in its store: the namespace of its ids, created at the first start, and its cluster."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import pages
 
 KEY = f"{OWN_KEYS}installation"
-"""The id of the key-value that holds the namespace as a UUID."""
+"""Id of the key-value that contains the namespace as a UUID."""
 
 CLUSTER_KEY = f"{OWN_KEYS}cluster"
-"""The id of the key-value that names the cluster which uses the store."""
+"""Id of the key-value that names the cluster of the store."""
 
 _ADVICE = "; see docs/how-to/backup-and-restore.md#the-installations-record-is-lost-or-cannot-be-read"
 
 
 def namespace(store: Store) -> ids.Namespace:
-    """This installation's namespace. The first of several controllers that start at once decides for all of them.
+    """The namespace of this installation. If several controllers start at once, the first one decides.
 
     Raises:
-        ConfigurationError: the record is lost or cannot be read. Another namespace would make each retried call create a
-            second volume.
+        ConfigurationError: the record is lost or unreadable. With another namespace, each retried call would create a second
+            volume.
     """
     with suppress(NotFound):
         return _read(store)
@@ -37,7 +37,7 @@ def namespace(store: Store) -> ids.Namespace:
 
 
 def find(store: Store) -> ids.Namespace | None:
-    """What `namespace` would answer, without writing anything; None if it would make a new one. Raises what `namespace` raises."""
+    """The result of `namespace`, without any write; None if it would create one. Raises what `namespace` raises."""
     with suppress(NotFound):
         return _read(store)
     chosen = _choose(store)
@@ -45,16 +45,16 @@ def find(store: Store) -> ids.Namespace | None:
 
 
 def claim(store: Store, cluster: str, *, take_over_from: str = "") -> None:
-    """Make the store this cluster's, or see that it is.
+    """Claim the store for this cluster, or check that it belongs to it.
 
-    A second cluster with a copy of the records has the same ids, so that a deletion there would reach the first one's volumes.
+    A second cluster with a copy of the records has the same ids, so a deletion there would delete volumes of the first cluster.
 
     Args:
-        cluster: the UID of its namespace kube-system.
-        take_over_from: that of a cluster which is gone, and whose store this one goes on with.
+        cluster: UID of its namespace kube-system.
+        take_over_from: UID of a removed cluster whose store this cluster takes over.
 
     Raises:
-        ConfigurationError: it is another cluster's.
+        ConfigurationError: the store belongs to another cluster.
     """
     with suppress(AlreadyExists):
         store.add(KeyValue(id=CLUSTER_KEY, value=cluster))
@@ -65,13 +65,13 @@ def claim(store: Store, cluster: str, *, take_over_from: str = "") -> None:
     if found.value != take_over_from:
         raise ConfigurationError(
             "store",
-            f"it belongs to the cluster {found.value}, and this is the cluster {cluster} (the UID of the namespace kube-system). With the "
-            "same records, two clusters would delete each other's volumes; "
+            f"belongs to cluster {found.value}, but this is cluster {cluster} (UID of the namespace kube-system); "
+            "two clusters with the same records would delete each other's volumes; "
             "see docs/how-to/backup-and-restore.md#the-store-belongs-to-another-cluster",
         )
     try:
         store.replace(replace(found, value=cluster))
-    except StaleRecord:  # another controller does the same
+    except StaleRecord:  # another controller claims it at the same time
         claim(store, cluster)
 
 
@@ -91,19 +91,19 @@ def _read(store: Store) -> ids.Namespace:
 
 
 def _choose(store: Store) -> ids.Namespace:
-    """A new namespace, or the shared one if the volumes in the store have ids from it."""
+    """A new namespace, or the shared one if ids of volumes in the store come from it."""
     has_derived = False
     for id, name in _volumes(store):
         if ids.SHARED.volume_id(name) == id:
             return ids.SHARED
         has_derived = has_derived or ids.is_derived(id)
     if has_derived:
-        raise ConfigurationError("store", f"it has volumes but no key-value {KEY!r}{_ADVICE}")
+        raise ConfigurationError("store", f"has volumes but no key-value {KEY!r}{_ADVICE}")
     return ids.random_namespace()
 
 
 def _volumes(store: Store) -> Iterator[tuple[str, str]]:
-    """Ids and names; a record that cannot be read has no name."""
+    """Ids and names. The name of an unreadable record is empty."""
     for page in pages(store, Volume):
         yield from ((record.id, record.name) for record in page.records)
         yield from ((id, "") for id in page.corrupt)

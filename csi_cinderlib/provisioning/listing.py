@@ -1,4 +1,4 @@
-"""The list calls: tokens and sizes of pages, and how volumes are shown. Pure."""
+"""List calls: page tokens, page sizes and the state of volumes. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _HEALTHY = Condition(abnormal=False, message="the volume is available")
 def states(
     page: Page[Volume], attachments: Iterable[Attachment], *, failure: Mapping[str, str]
 ) -> tuple[VolumeState, ...]:
-    """The volumes of a page in id order.
+    """The volumes of a page, sorted by id.
 
-    A volume that is only being made is left out: nobody knows its id yet, and its size is not yet true. So is one that is kept
-    for its snapshots only.
+    Volumes in creation are left out: no caller knows their ids yet, and their sizes are not final. Deleted volumes that are kept
+    for their snapshots are left out, too.
     """
     attached: dict[str, list[Attachment]] = {}
     for attachment in attachments:
@@ -41,13 +41,14 @@ def state(record: Volume, attachments: Sequence[Attachment], *, failure: Mapping
 def published(attachments: Iterable[Attachment]) -> tuple[str, ...]:
     """The nodes that may reach the volume.
 
-    One being attached was never answered, so nobody relies on it. One being detached may still be reachable there.
+    An attachment in creation is not included: its call was never answered, so no caller relies on it. An attachment in deletion is
+    included: the node may still reach the volume.
     """
     return tuple(sorted({item.node_id for item in attachments if item.status is not Status.CREATING}))
 
 
 def condition(record: Volume, failure: Mapping[str, str]) -> Condition:
-    """Abnormal when somebody should look: an operation failed, or the back end is out of reach."""
+    """Abnormal if an operation failed or the back end is not ready."""
     if record.status is Status.ERROR or record.message:
         return _abnormal(record.message or f"the volume is {record.status}")
     if why := failure.get(record.backend):
@@ -58,7 +59,7 @@ def condition(record: Volume, failure: Mapping[str, str]) -> Condition:
 
 
 def _abnormal(message: str) -> Condition:
-    """Shortened: an array's error of several pages would be repeated for each volume of a list."""
+    """Shortens the message: a long error of an array would be repeated for each volume of a list."""
     return Condition(abnormal=True, message=textwrap.shorten(message, MAX_MESSAGE, placeholder=" ..."))
 
 
@@ -67,17 +68,17 @@ def _unreadable(id: str) -> Volume:
 
 
 def decode_token(token: str) -> str:
-    """The id after which a list goes on.
+    """The id after which the page starts.
 
     Raises:
-        OperationPending: the token is not one of ours (spec: ABORTED, "start over").
+        OperationPending: this driver did not issue the token (spec: ABORTED, "start over").
     """
     if not token:
         return ""
     after = token.removeprefix(_AFTER)
     if after == token or not after:
         raise OperationPending(
-            f"starting_token {token[:64]!r} was not issued by this driver: list again from the start"
+            f"starting_token {token[:64]!r} was not issued by this driver; list again from the start"
         )
     return after
 
@@ -87,5 +88,5 @@ def encode_token(next: str) -> str:
 
 
 def limit_page(limit: int, most: int) -> int:
-    """How many entries a page has: never more than `most`, since an answer must fit into a gRPC message."""
+    """The number of entries of a page, at most `most`: a response must fit into a gRPC message."""
     return min(limit, most) if limit else most

@@ -1,5 +1,8 @@
-"""The keys that calls hold. A volume's attachments have a key of their own, so that a slow clone or snapshot of a volume,
-which holds the volume shared, never delays its being published."""
+"""Lock keys of calls.
+
+The attachments of a volume have their own key, so that a slow clone or snapshot, which holds the volume shared, never delays its
+publication.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ def group_snapshot(id: str) -> str:
 
 
 def source(source: Source | None) -> list[str]:
-    """What a volume is made from: read by many at once, deleted by nobody meanwhile."""
+    """The source of a volume. Many calls may read it at once; no call may delete it meanwhile."""
     return [f"{source.kind} {source.id}"] if source else []
 
 
 def grouping(volume_id: str) -> str:
-    """A volume is in one group at a time, so of two group snapshots that share a volume one waits."""
+    """A volume is in one group at a time, so two group snapshots that share a volume cannot run at once."""
     return f"grouping of volume {volume_id}"

@@ -1,8 +1,8 @@
-"""Records stuck in an intent: a controller died, and the container orchestrator never asked again.
+"""Orphans: unfinished records after a controller died and the container orchestrator did not retry.
 
-The claim may be gone by the time the controller is back, so nobody calls CreateVolume or DeleteVolume any more, and what lies
-on the array would be paid for for ever. What was being deleted or extended is finished. What was being made is undone once it
-is older than a grace: nobody ever got an answer for it, and if somebody still asks, it is made anew.
+The claim may be deleted before the controller is back. Then no call of CreateVolume or DeleteVolume follows, and the object would
+occupy the array for ever. Unfinished deletions and extensions are finished. An unfinished creation is undone after a grace period: no
+caller got an answer for it, and a later retry creates the object again.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ _STUCK = tuple(str(status) for status in Status if status not in (Status.AVAILAB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """One line of the list.
+    """One entry of the list.
 
     Attributes:
         kind: "volume", "snapshot", "group snapshot" or "attachment".
-        claim: `namespace/name` of the claim or the VolumeSnapshot that it is for.
-        node: where an attachment is.
+        claim: `namespace/name` of its claim or VolumeSnapshot.
+        node: node of an attachment.
         volume_id: the volume of an attachment or a snapshot.
-        created_at: since when it is there.
-        due: whether `settle` deals with it now.
-        reason: what is wrong with it, as a clause.
-        fix: what `Orphans.fix` does about it, as an imperative; "" when the driver must not touch it.
-        instead: then what an operator does.
+        created_at: time of creation.
+        due: whether `settle` handles it now.
+        reason: the problem, as a clause.
+        fix: what `Orphans.fix` does, as an imperative; "" if the driver must not touch it.
+        instead: what the operator should do in that case.
     """
 
     kind: str
@@ -74,17 +74,17 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of an orphan; `error` is "" when it is gone or whole."""
+    """The result for an orphan; `error` is "" on success."""
 
     orphan: Orphan
     error: str = ""
 
 
 class Orphans:
-    """Lists them, and settles those that are due. Safe beside calls that are being served, and beside other controllers.
+    """Lists orphans and settles those that are due. Can run in parallel with calls and with other controllers.
 
     Args:
-        nodes: where nodes register, if not in `store`.
+        nodes: registry of the nodes, if it is not `store`.
     """
 
     def __init__(
@@ -105,45 +105,45 @@ class Orphans:
         self._clock = clock
 
     def find(self, *, nodes_too: bool = True) -> tuple[Orphan, ...]:
-        """All of them, also those that are not due: stuck, unreadable, or attached to a node that is gone.
+        """All orphans, due or not: unfinished, unreadable, or attached to a node that is gone.
 
         Args:
-            nodes_too: whether it can be seen which nodes are registered.
+            nodes_too: whether the registered nodes can be read.
         """
         stuck = (self._describe(record) for record in self._stuck())
         gone = self._nodes_gone() if nodes_too else ()
         return (*stuck, *self._unreadable(), *gone, *self._leftovers())
 
     def fix(self, id: str) -> Settled:
-        """Finish or undo one now, whether it is due or not. What this installation did not certainly create is not touched.
+        """Finish or undo an orphan now, due or not. An object is not touched unless this installation certainly created it.
 
         Raises:
-            NotFound: nothing unfinished has that id.
-            PreconditionFailed: the driver must not touch it; says what to do instead.
-            OperationPending: a call is at work on it.
+            NotFound: no orphan has that id.
+            PreconditionFailed: the driver must not touch it; the message says what to do instead.
+            OperationPending: another call works on it.
         """
         record = next((found for found in self._with_id(id) if str(found.status) in _STUCK), None)
         orphan = self._describe(record) if record is not None else self._other(id)
         if record is None or not orphan.fix:
-            raise PreconditionFailed(f"{orphan.kind} {id!r} is left alone: {orphan.reason}. {orphan.instead}")
+            raise PreconditionFailed(f"cannot fix {orphan.kind} {id!r}: {orphan.reason}. {orphan.instead}")
         settled = self._settle(record)
         if settled is None:
-            raise OperationPending(f"a call is at work on {orphan.kind} {id!r}, or has just ended: look again")
+            raise OperationPending(f"{orphan.kind} {id!r}: another call is in progress or has just ended; try again")
         return settled
 
     def _other(self, id: str) -> Orphan:
-        """What is listed under that id and has no unfinished record. Raises NotFound."""
+        """The entry with that id that has no unfinished record. Raises NotFound."""
         for orphan in self.find():
             if orphan.id == id:
                 return orphan
         raise NotFound("orphan", id, "is not in the list of `csi-cinderlib get orphans`")
 
     def forget(self, id: str) -> tuple[str, ...]:
-        """Forget, after an operator has looked at the array, what may be left there of the object with that id; what it was.
+        """Forget leftovers of the object with that id after an operator has checked the array; returns what was forgotten.
 
         Raises:
-            NotFound: nothing is noted under that id, and no record in ERROR has it.
-            PreconditionFailed: the record is in use or under way.
+            NotFound: no leftover and no record in ERROR has that id.
+            PreconditionFailed: the record is in use or an operation is in progress.
         """
         forgotten = [
             f"{found.kind} {found.name} on back end {found.backend!r}" for found in leftovers.forget(self._store, id)
@@ -154,15 +154,18 @@ class Orphans:
                 self._remove(record)
                 forgotten.append(f"the record of {noun(record)} {id!r} on back end {record.backend!r}")
             elif not forgotten:
-                raise PreconditionFailed(f"{noun(record)} {id!r} is {record.status}: only what failed can be forgotten")
+                raise PreconditionFailed(
+                    f"cannot forget {noun(record)} {id!r}: its status is {record.status}; it must be {Status.ERROR}"
+                )
         if not forgotten:
             raise NotFound("leftover", id)
         return tuple(forgotten)
 
     def leave_alone(self) -> tuple[str, ...]:
-        """Never touch on a back end what is half done here: for a store into which an older copy was restored.
+        """Mark unfinished records so that the driver never touches their objects; returns the marked ones.
 
-        Since the copy was taken it may have been finished and be in use, or be gone and its id be another object's. What was marked.
+        For a store that was restored from an older copy. Meanwhile an object may have been finished and be in use, or it may be gone
+        and its id belong to another object.
         """
         marked = []
         for record in self._stuck():
@@ -174,7 +177,7 @@ class Orphans:
         return tuple(marked)
 
     def _remove(self, record: Any) -> None:
-        """With what goes with it."""
+        """Remove the record with its dependent records."""
         if isinstance(record, GroupSnapshot):
             for member in walk_all(self._store, Snapshot, {"group_snapshot_id": record.id}):
                 self._store.remove(member)
@@ -198,7 +201,7 @@ class Orphans:
                 yield Orphan(
                     kind="leftover",
                     id=key.removeprefix(leftovers.PREFIX),
-                    reason="its note cannot be read",
+                    reason="the note about it cannot be read",
                     instead=remedies.RESTORE,
                 )
                 continue
@@ -214,7 +217,7 @@ class Orphans:
             )
 
     def _warning(self, found: leftovers.Leftover) -> str:
-        """Two objects of one name may be on the array by now."""
+        """The array may have two objects of the same name."""
         record: Volume | Snapshot
         try:
             if found.kind == "volume":
@@ -226,10 +229,10 @@ class Orphans:
         except CorruptRecord:
             return "; KEEP the one in use, whose record cannot be read"
         known = record.provider.id or record.provider.location
-        return f"; KEEP the one in use, {f'which the array calls {known}' if known else 'which has the same name'}"
+        return f"; KEEP the one in use, {f'known to the array as {known}' if known else 'which has the same name'}"
 
     def settle(self) -> tuple[Settled, ...]:
-        """Finish or undo what is due, each on its own: one that fails stays for the next time."""
+        """Finish or undo all due orphans, independently of each other. A failed one is retried the next time."""
         self._forget_deleted_volumes()
         now = self._clock()
         return tuple(
@@ -239,18 +242,18 @@ class Orphans:
         )
 
     def _forget_deleted_volumes(self) -> None:
-        """Remove records that were kept for snapshots which are gone: a kill came between the two removals."""
+        """Remove records that were kept for snapshots that are gone, after a kill between the two removals."""
         deleted = list(walk_all(self._store, Volume, {"status": str(Status.DELETED)}))
         if not deleted:
             return
         needed = {snapshot.volume_id for snapshot in walk_all(self._store, Snapshot)}
         for record in deleted:
             if record.id not in needed:
-                with suppress(InUse, NotFound, StaleRecord):  # a snapshot that cannot be read keeps its volume, too
+                with suppress(InUse, NotFound, StaleRecord):  # an unreadable snapshot also keeps its volume
                     self._store.remove(record)
 
     def _settle(self, found: Stuck) -> Settled | None:
-        """None when somebody is at work on it, or has dealt with it meanwhile."""
+        """None if another call works on it or has finished it meanwhile."""
         try:
             with self._locks.hold(*_keys(found)):
                 record = self._reread(found)
@@ -273,7 +276,7 @@ class Orphans:
         return self._store.get(Volume, found.id)
 
     def _stuck(self) -> Iterator[Stuck]:
-        """Attachments first and snapshots next, since volumes cannot go before them."""
+        """Attachments and snapshots first, because they must be removed before their volumes."""
         where = {"status": _STUCK}
         snapshots = (record for record in walk(self._store, Snapshot, where) if not record.group_snapshot_id)
         return itertools.chain(
@@ -291,8 +294,8 @@ class Orphans:
                 name = ", ".join([*(f"snapshot-{id}" for id in record.snapshot_ids), f"group {record.group_id}"])
             reason = f"look for {name} on the back end: {leftovers.why(record.name_taken)}"
             return _orphan(record, reason, instead=remedies.look(record.id))
-        idle = "and was not finished" if is_due else "and may still be in progress"
-        reason = record.message or f"it is {record.status} {idle}"
+        progress = "not finished" if is_due else "may still be in progress"
+        reason = record.message or f"status {record.status}; {progress}"
         if isinstance(record, Snapshot) and record.group_snapshot_id:
             return _orphan(record, reason, instead=remedies.of_group(record.group_snapshot_id))
         return _orphan(record, reason, due=is_due, fix=remedies.fix(record))
@@ -309,7 +312,7 @@ class Orphans:
                     yield Orphan(kind=kind, id=id, reason="its record cannot be read", instead=remedies.RESTORE)
 
     def _nodes_gone(self) -> Iterator[Orphan]:
-        """Only listed: whether the node is really off is for the orchestrator to say, which then unpublishes."""
+        """Only listed: the orchestrator decides whether the node is really off, and then unpublishes the volume."""
         known: dict[str, bool] = {}
         for record in walk(self._store, Attachment):
             if record.node_id not in known:
@@ -326,7 +329,7 @@ class Orphans:
 
 
 def due(record: Stuck, now: datetime, grace: timedelta) -> bool:
-    """Whether to deal with it now: at once what somebody asked to be rid of or to grow, after the grace what was being made."""
+    """Whether to handle it now: deletions and extensions at once, creations after the grace period."""
     if record.status in {Status.DELETING, Status.EXTENDING}:
         return True
     if record.status is Status.AVAILABLE or (not isinstance(record, Attachment) and record.name_taken):
@@ -338,7 +341,7 @@ def due(record: Stuck, now: datetime, grace: timedelta) -> bool:
 
 
 def finish(backend: Backend, record: Stuck) -> None:
-    """Finish what was being deleted or extended, undo what was being made."""
+    """Finish a deletion or extension, undo a creation."""
     if isinstance(record, Attachment):
         backend.disconnect(record)
     elif isinstance(record, Snapshot):

@@ -1,4 +1,4 @@
-"""The places that there are now, and which of them a request gets."""
+"""Finds the available pools and chooses a place for a request."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from csi_cinderlib.provisioning import access, ranking
 from csi_cinderlib.provisioning.ranking import Place, Wanted
 
 PROMPT_SECONDS = 1.0
-"""How long a call waits for the reports of all back ends together."""
+"""Seconds that a call waits for the reports of all back ends together."""
 SMALLEST = GiB(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Where a volume may go, best place first, and as what."""
+    """Possible places of a volume, best first, and its type."""
 
     places: tuple[Place, ...]
     type: VolumeType | None
@@ -34,18 +34,22 @@ class Choice:
 
 
 class Placement:
-    """Args: types: the named volume types of the configuration."""
+    """Chooses places for volumes.
+
+    Args:
+        types: named volume types of the configuration.
+    """
 
     def __init__(self, backends: Backends, *, types: Mapping[str, VolumeType]) -> None:
         self._backends = backends
         self._types = types
 
     def choose(self, request: CreateVolume, size: GiB, *, near: Volume | None) -> Choice:
-        """Where the volume may go; `near` is the volume that it is made from, or whose snapshot it is.
+        """The possible places; `near` is the source volume, or the volume of the source snapshot.
 
         Raises:
-            InvalidRequest, ResourceExhausted: why no back end can honour it.
-            BackendUnavailable: one might, but is not ready.
+            InvalidRequest, ResourceExhausted: no back end can satisfy the request.
+            BackendUnavailable: a back end that might fit is not ready.
         """
         type, multiattach = self._kind(
             request.parameters, request.mutable_parameters, access.many_nodes(request.capabilities)
@@ -67,11 +71,11 @@ class Placement:
             raise
 
     def capacity(self, request: GetCapacity) -> CapacityAnswer:
-        """What one volume can have at most: a volume lies in one pool, so the free space of several does not add up.
+        """The largest possible volume. A volume is in one pool, so the free space of several pools is not added.
 
         Raises:
-            InvalidRequest: the class names what does not exist.
-            BackendUnavailable: the back end that would count is not ready.
+            InvalidRequest: the class refers to something that does not exist.
+            BackendUnavailable: the required back end is not ready.
         """
         type, multiattach = self._kind(request.parameters, EMPTY, access.many_nodes(request.capabilities))
         wanted = Wanted(
@@ -98,9 +102,9 @@ class Placement:
         return type, many or is_multiattach(type)
 
     def _places(self, wanted: Wanted) -> tuple[list[Place], dict[str, str]]:
-        """All places, and why back ends that are ready do not tell theirs. An array that is away is no trouble of the others.
+        """All places, and the reasons of ready back ends that do not answer. A failing array does not affect the others.
 
-        Only those that are named are asked, if any: one that hangs must not hold up calls that do not concern it.
+        If the request names a back end, only that one is queried: a hanging back end must not delay unrelated calls.
         """
         ready = [backend for backend in self._backends.all() if backend.ready]
         named = {wanted.backend, wanted.source[0] if wanted.source else ""}
@@ -119,7 +123,7 @@ class Placement:
         return found, silent
 
     def _check_ready(self, wanted: Wanted, silent: dict[str, str], error: DriverError | None) -> None:
-        """A back end that is not ready may be the one that fits: then nothing is final yet."""
+        """A back end that is not ready might fit, so the error is not final."""
         everything = self._backends.all()
         if not everything:
             raise NotReady("no back end is configured") from error
@@ -132,13 +136,13 @@ class Placement:
 
 
 def _only(wanted: Wanted) -> str:
-    """The one back end that counts, or ""."""
+    """The required back end, or ""."""
     return wanted.source[0] if wanted.source else wanted.backend
 
 
 @contextmanager
 def _noted(backend: Backend, silent: dict[str, str]) -> Iterator[None]:
-    """Note why the back end does not answer."""
+    """Record why the back end does not answer."""
     try:
         yield
     except DriverError as error:
@@ -167,7 +171,7 @@ def places(backend: Backend, stats: BackendStats, ratings: Mapping[str, Rating])
 
 
 def to_capacity(free: float) -> CapacityAnswer:
-    """GiB as GetCapacity's answer. Pure."""
+    """Convert GiB to the result of GetCapacity. Pure."""
     if free * BYTES_PER_GIB >= MAX_SIZE:
         return CapacityAnswer(available=MAX_SIZE, minimum=to_bytes(SMALLEST))
     whole = to_bytes(GiB(int(free)))
@@ -181,10 +185,10 @@ def resolve_type(
     named: Mapping[str, VolumeType],
     multiattach: bool,
 ) -> VolumeType | None:
-    """The volume's own type: the named one, then extra specs and QoS of the class, then the mutable parameters on top.
+    """The type of the volume: the named type, overridden by extra specs and QoS of the class, then by mutable parameters.
 
     Raises:
-        InvalidRequest: an unknown type or mutable parameter, or something that would be silently ignored.
+        InvalidRequest: the type or a mutable parameter is unknown, or a setting would be silently ignored.
     """
     base = _find_type(parameters.type, named)
     extra_specs = {**base.extra_specs, **parameters.extra_specs}
@@ -198,7 +202,7 @@ def resolve_type(
 
 
 def is_multiattach(type: VolumeType | None) -> bool:
-    """Whether volumes of this type are made for several nodes."""
+    """Whether volumes of this type support several nodes."""
     return type is not None and type.extra_specs.get(MULTIATTACH) == YES
 
 
@@ -206,13 +210,13 @@ def _find_type(name: str, named: Mapping[str, VolumeType]) -> VolumeType:
     if not name:
         return VolumeType()
     if name not in named:
-        known = ", ".join(sorted(named)) or "none is configured"
-        raise InvalidRequest("parameters[type]", f"volume type {name!r} is unknown; known: {known}")
+        known = ", ".join(sorted(named)) or "none"
+        raise InvalidRequest("parameters[type]", f"unknown volume type {name!r}; configured: {known}")
     return named[name]
 
 
 def _check_consumer(base: VolumeType, name: str) -> None:
-    """Front-end QoS is for a hypervisor to enforce, and none is here: better no volume than one without its limits."""
+    """Only a hypervisor can enforce front-end QoS. Refuse it rather than create a volume without its limits."""
     if base.qos_specs and base.qos_consumer != "back-end":
         raise InvalidRequest(
             "parameters[type]",
@@ -222,12 +226,12 @@ def _check_consumer(base: VolumeType, name: str) -> None:
 
 
 def _mutable_qos(mutable: Mapping[str, str]) -> dict[str, str]:
-    """The QoS keys of mutable parameters; nothing else is mutable.
+    """The QoS keys of mutable parameters; no other parameter is mutable.
 
     Raises:
-        InvalidRequest: names the first key that is not one.
+        InvalidRequest: a key is not a QoS key.
     """
     for key in sorted(mutable):
         if not key.startswith(QOS) or key == QOS:
-            raise InvalidRequest(f"mutable_parameters[{key}]", f"is unknown; known: {QOS}KEY")
+            raise InvalidRequest(f"mutable_parameters[{key}]", f"unknown parameter; supported: {QOS}KEY")
     return {key.removeprefix(QOS): value for key, value in mutable.items()}

@@ -1,4 +1,4 @@
-"""Where a volume goes: every place that can honour it, best first. Pure."""
+"""Ranks the places that can hold a volume, best first. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Place:
     """A pool of a back end.
 
     Attributes:
-        topology: segments from which it can be reached; empty is everywhere.
-        free_thin: GiB that a thin volume may have at most; infinite when the back end does not say.
-        free_thick: the same for one that takes all its space at once.
-        reported: what the driver says of the pool, by Cinder's names.
-        obstacle: the filter function that keeps the wanted volume out, or "".
-        goodness: what the goodness function says of it, from 0 to 100.
+        topology: segments from which it can be reached; empty means everywhere.
+        free_thin: maximum size of a thin volume in GiB; infinite if the back end does not report it.
+        free_thick: maximum size of a thick volume in GiB.
+        reported: report of the driver about the pool, with Cinder's names.
+        obstacle: the filter function that excludes the volume, or "".
+        goodness: result of the goodness function, from 0 to 100.
     """
 
     backend: str
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a volume needs of its place; `source` is the place of what it is made from, which it cannot leave."""
+    """Requirements of a volume; `source` is the place of its source, which the volume must share."""
 
     size: GiB
     backend: str = ""
@@ -58,17 +58,17 @@ class Wanted:
 
 
 def free(place: Place, wanted: Wanted) -> float:
-    """GiB that a volume of that kind may have there at most."""
+    """Maximum size in GiB of such a volume in that place."""
     asked = wanted.extra_specs.get(_PROVISIONING, "")
     thin = asked == "thin" or (place.thin and asked != "thick")
     return place.free_thin if thin else place.free_thick
 
 
 def fitting(places: Sequence[Place], wanted: Wanted) -> list[Place]:
-    """The places that can honour everything but the size.
+    """The places that satisfy all requirements except the size.
 
     Raises:
-        InvalidRequest, ResourceExhausted: why there is none; names what was asked for.
+        InvalidRequest, ResourceExhausted: no place fits.
     """
     for rule in _RULES:
         kept = [place for place in places if rule.keep(place, wanted)]
@@ -79,10 +79,10 @@ def fitting(places: Sequence[Place], wanted: Wanted) -> list[Place]:
 
 
 def rank(places: Sequence[Place], wanted: Wanted) -> list[Place]:
-    """The places that can honour it: the preferred topology first, then the best goodness, then the most free space.
+    """The places that fit, sorted by preferred topology, then goodness, then free space.
 
     Raises:
-        InvalidRequest, ResourceExhausted: why there is none.
+        InvalidRequest, ResourceExhausted: no place fits.
     """
     able = fitting(places, wanted)
     roomy = [place for place in able if free(place, wanted) >= wanted.size]
@@ -102,7 +102,7 @@ def rank(places: Sequence[Place], wanted: Wanted) -> list[Place]:
 
 
 def reachable(topology: Mapping[str, str], requirement: Topology | None) -> bool:
-    """Whether a back end with this topology meets the requirement: it must fit one of the requisite sets of segments."""
+    """Whether a back end with this topology meets the requirement, that is, matches one of the requisite sets of segments."""
     if requirement is None or not topology:
         return True
     wanted = requirement.requisite or requirement.preferred
@@ -110,7 +110,7 @@ def reachable(topology: Mapping[str, str], requirement: Topology | None) -> bool
 
 
 def fits(topology: Mapping[str, str], segments: Mapping[str, str]) -> bool:
-    """Whether a node with these segments reaches a back end with this topology."""
+    """Whether a node with these segments can reach a back end with this topology."""
     return all(segments.get(key) == value for key, value in topology.items())
 
 
@@ -151,7 +151,7 @@ def _unmet(places: Sequence[Place], wanted: Wanted) -> DriverError:
     key = extra_specs.unmet(wanted.extra_specs, places[0].reported)
     return InvalidRequest(
         f"parameters[extraSpecs/{key}]",
-        f"{wanted.extra_specs[key]!r} is not offered by any of these: {_names(places)}",
+        f"{wanted.extra_specs[key]!r} is not offered by any pool; pools: {_names(places)}",
     )
 
 
@@ -159,37 +159,38 @@ _RULES = (
     _Rule(
         lambda place, wanted: wanted.backend in {"", place.backend},
         lambda places, wanted: InvalidRequest(
-            "parameters[backend]", f"back end {wanted.backend!r} is unknown; known: {_backends(places)}"
+            "parameters[backend]", f"unknown back end {wanted.backend!r}; known: {_backends(places)}"
         ),
     ),
     _Rule(
         _by_source,
         lambda _places, wanted: InvalidRequest(
-            "volume_content_source", f"lies in {'/'.join(wanted.source or ())}, and a volume stays where its source is"
+            "volume_content_source",
+            f"is in {'/'.join(filter(None, wanted.source or ()))}; a volume must be created where its source is",
         ),
     ),
     _Rule(
         lambda place, wanted: wanted.pool in {"", place.pool},
         lambda places, wanted: InvalidRequest(
-            "parameters[pool]", f"pool {wanted.pool!r} is not among these: {_names(places)}"
+            "parameters[pool]", f"unknown pool {wanted.pool!r}; pools: {_names(places)}"
         ),
     ),
     _Rule(
         lambda place, wanted: reachable(place.topology, wanted.topology),
         lambda places, _wanted: ResourceExhausted(
-            f"none of these can be reached from the requested topology: {_names(places)}"
+            f"no pool can be reached from the requested topology; pools: {_names(places)}"
         ),
     ),
     _Rule(
         lambda place, wanted: place.multiattach or not wanted.multiattach,
         lambda places, _wanted: InvalidRequest(
-            "volume_capabilities", f"a volume for several nodes: these attach to one node at a time: {_names(places)}"
+            "volume_capabilities", f"volumes for several nodes are not supported by: {_names(places)}"
         ),
     ),
     _Rule(
         lambda place, wanted: place.qos or not _qos(wanted),
         lambda places, wanted: InvalidRequest(
-            f"parameters[{QOS}{min(_qos(wanted))}]", f"these have no QoS: {_names(places)}"
+            f"parameters[{QOS}{min(_qos(wanted))}]", f"QoS is not supported by: {_names(places)}"
         ),
     ),
     _Rule(
@@ -199,7 +200,7 @@ _RULES = (
     _Rule(
         lambda place, _wanted: not place.obstacle,
         lambda places, _wanted: ResourceExhausted(
-            f"the filter function of each of these keeps the volume out: {_names(places)}; {places[0].obstacle}"
+            f"the filter function of every pool excludes the volume: {_names(places)}; {places[0].obstacle}"
         ),
     ),
 )

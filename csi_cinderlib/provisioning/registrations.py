@@ -1,22 +1,20 @@
-"""Who is who, where nodes register themselves: which connector properties a driver is given for a node.
+"""Validates self-registered nodes: determines the connector properties that a driver gets for a node.
 
-A node writes its own registration, so what stands there is a claim. The controller takes it if `host` is the node's name, and if no other
-node has any of the names in it: an array would otherwise give one node's volumes to another. Which node has which names is the
-controller's own record (a key-value for each node, which no node can write), so the order in which two nodes say the same decides, and
-not what one of them says later:
+A node writes its own registration, so its content is only a claim. The controller accepts it if `host` is the name of the node and no
+other node owns any of the names in it. Otherwise an array would export volumes of one node to another. The controller records which node
+owns which names (a key-value for each node, which nodes cannot write), so the first claim decides:
 
-- A name belongs to the node that was seen with it first. Where several nodes say a name that nobody has, none of them gets it.
-- It is free again when that node has left the cluster, or registers without it, and has no volume attached by it.
-- While a node has volumes attached by a name, it does not exchange that name for another. It may add ports beside those it has.
+- A name belongs to the node that was first seen with it. If several nodes claim a free name, no node gets it.
+- A name is free again when its node has left the cluster or registers without it, and has no volume attached with it.
+- While a node has volumes attached with a name, it cannot exchange that name for another. It may add ports.
 
-An address identifies nobody for long, so it is free as soon as its node registers with another.
+An address is not a lasting identity, so it is free as soon as its node registers with another one.
 
-Cost: a publish reads the node's own registration. All names are in memory, read once by the active controller, who alone writes them;
-only a name that is new costs more: a look at all registrations, which gives every node its names, and one write. Without that, a look
-takes in every registration within five minutes.
+Cost: a publish reads the registration of the node. All names are cached in memory; only the active controller writes them. A new name
+costs a scan of all registrations, which gives every node its names, and one write. Otherwise a scan runs every five minutes.
 
-What remains: a stolen token can claim a new node's names before that node has registered. Then volumes of the thief's node alone are
-exported to those names, and the new node gets none until an administrator removes the false registration.
+Remaining risk: a stolen token can claim the names of a new node before that node has registered. Then only volumes of the thief's node
+are exported to those names, and the new node gets none until an administrator removes the false registration.
 """
 
 from __future__ import annotations
@@ -36,13 +34,13 @@ from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of, walk
 
 PREFIX = f"{OWN_KEYS}host."
-"""Of the ids of key-values that hold the names of nodes."""
+"""Prefix of the ids of key-values that contain the names of nodes."""
 LOOK_SECONDS = 300.0
-"""Between two looks at all registrations."""
+"""Interval between two scans of all registrations."""
 
 UNMASKED = frozenset({"local", "file", "nfs", "ceph"})
-"""What drivers report as `storage_protocol`, in lower case, when they look at no name of a host but its `host`: there, nodes may share
-an address or a system UUID, as containers that stand for nodes do."""
+"""Values of `storage_protocol`, in lower case, of drivers that identify a host only by `host`. With these, nodes may share an address or a
+system UUID, as containers that act as nodes do."""
 
 Names = frozenset[HostName]
 _NONE: Names = frozenset()
@@ -51,26 +49,26 @@ _log = logs.logger(__name__)
 
 
 def check_host(node: Node) -> None:
-    """That a node registered under its own name, after which arrays name what they keep of it.
+    """Check that a node registered under its own name, which arrays use for its objects.
 
     Raises:
-        PreconditionFailed: names both.
+        PreconditionFailed: it registered under another name.
     """
     if (host := node.connector.get("host")) != node.id:
         raise PreconditionFailed(
-            f"node {node.id!r} is registered as host {host!r}, and must be as {node.id!r}: {NAMES_PAGE}"
+            f"node {node.id!r} is registered as host {host!r}, but must be registered as {node.id!r}; see {NAMES_PAGE}"
         )
 
 
 def check_change(node: str, registered: Mapping[str, object], attached: Iterable[Mapping[str, object]]) -> None:
-    """That a node has not exchanged names by which it has volumes attached. Pure.
+    """Check that a node has not exchanged names with which volumes are attached. Pure.
 
     Args:
-        registered: its connector properties now.
-        attached: those with which its volumes were attached.
+        registered: its current connector properties.
+        attached: the properties with which its volumes were attached.
 
     Raises:
-        PreconditionFailed: names the old and the new one.
+        PreconditionFailed: it has.
     """
     now = hostnames.by_property(registered)
     for connector in attached:
@@ -78,33 +76,33 @@ def check_change(node: str, registered: Mapping[str, object], attached: Iterable
             after = now.get(key, _NONE)
             if after and not after & before and not _are_addresses(before):
                 raise PreconditionFailed(
-                    f"node {node!r} is registered with {_list(after)}, and has volumes attached with {_list(before)}: "
-                    f"detach them first, see {NAMES_PAGE}"
+                    f"node {node!r} is registered with {_list(after)}, but has volumes attached with {_list(before)}; "
+                    f"detach them first; see {NAMES_PAGE}"
                 )
 
 
 def check_free(node: str, taken: Mapping[HostName, str]) -> None:
-    """Raises PreconditionFailed for the first of these names that another node has."""
+    """Raises PreconditionFailed for the first name that belongs to another node."""
     for name, holder in sorted(taken.items()):
         raise PreconditionFailed(
-            f"node {node!r} is registered with {name}, which node {holder!r} has: each node needs its own, see {NAMES_PAGE}"
+            f"node {node!r} is registered with {name}, which belongs to node {holder!r}; each node needs its own; see {NAMES_PAGE}"
         )
 
 
-def nobody(_node_id: str) -> bool:
+def never_left(_node_id: str) -> bool:
     return False
 
 
 class Registrations:
-    """What nodes register, and what of it is believed. Thread-safe; of the active controller.
+    """Registrations of nodes and their validation, for the active controller. Thread-safe.
 
     Args:
-        registry: where nodes register, if that is not the store of the volumes.
-        has_left: whether a node that is still registered is no member of the cluster any more.
+        registry: registry of the nodes, if it is not the store of the volumes.
+        has_left: whether a registered node has left the cluster.
     """
 
     def __init__(
-        self, store: Store, registry: Store | None = None, *, has_left: Callable[[str], bool] = nobody
+        self, store: Store, registry: Store | None = None, *, has_left: Callable[[str], bool] = never_left
     ) -> None:
         self._store = store
         self._registry = registry or store
@@ -118,15 +116,15 @@ class Registrations:
         self._refusals: dict[str, str] = {}
 
     def find(self, node_id: str, protocol: str) -> tuple[Node, dict[str, object]]:
-        """The node as it registered, and what drivers are told about it.
+        """The registered node and the connector properties for drivers.
 
         Args:
             protocol: `storage_protocol` of the back end, "" if unknown.
 
         Raises:
-            NotFound: no such node.
-            InvalidRequest: the id carries properties, as those of nodes that do not register do.
-            PreconditionFailed: its registration is not to be believed; says why.
+            NotFound: the node does not exist.
+            InvalidRequest: the id carries properties, like the ids of nodes that do not register.
+            PreconditionFailed: its registration is not accepted.
         """
         try:
             node = self._registry.get(Node, node_id)
@@ -134,7 +132,7 @@ class Registrations:
             if nodes.is_carrying(node_id):
                 raise InvalidRequest(
                     "node_id",
-                    "carries connector properties, which count only where nodes do not register (setting kubernetes)",
+                    "must not carry connector properties, since nodes register themselves (setting kubernetes)",
                 ) from None
             raise
         check_host(node)
@@ -144,15 +142,13 @@ class Registrations:
         return node, passed
 
     def look(self) -> None:
-        """Take in what nodes have registered, and forget those that are gone. Raises StoreUnavailable, LeaseLost."""
+        """Scan the registrations and forget nodes that are gone. Raises StoreUnavailable, LeaseLost."""
         with self._looking:
             registered, left = self._take_in()
         refusals = {node.id: self._why_not(node) for node in left}
         for node_id, why in refusals.items():
             if why and why != self._refusals.get(node_id):
-                _log.warning(
-                    "a registration is not believed by back ends that go by such names", node=node_id, reason=why
-                )
+                _log.warning("node registration not accepted", node=node_id, reason=why)
         self._refusals = refusals
         with self._guard:
             for node_id in sorted(self._claims.keys() - registered):
@@ -160,9 +156,9 @@ class Registrations:
                     self._forget(node_id)
 
     def _take_in(self) -> tuple[set[str], list[Node]]:
-        """See who says what now, and give each node the names that it alone says and nobody has.
+        """Scan all claims, and give each node the free names that only it claims.
 
-        Returns: the ids of all registered nodes, and those nodes that have not got all they say, or are not registered properly.
+        Returns: the ids of all registered nodes, and the nodes that did not get all their names or whose registration is invalid.
         """
         with self._guard:
             self._load()
@@ -185,12 +181,12 @@ class Registrations:
         return hostnames.names(node.connector) <= self._claims.get(node.id, _NONE)
 
     def _is_alone(self, node: Node) -> bool:
-        """Whether no other node has a name of it or says one."""
+        """Whether no other node owns or claims one of its names."""
         names = hostnames.names(node.connector)
         return not any(name in self._disputed or self._holders.get(name, node.id) != node.id for name in names)
 
     def _why_not(self, node: Node) -> str:
-        """Give it what it says, or tell why not."""
+        """Give the node its names; returns the reason for a refusal, or ""."""
         try:
             check_host(node)
             _checked(node)
@@ -202,12 +198,12 @@ class Registrations:
     def _admit_after_a_look(self, node: Node) -> None:
         if not self._has_all(node):
             with self._looking:
-                if not self._has_all(node):  # another call may have looked meanwhile
+                if not self._has_all(node):  # another call may have scanned meanwhile
                     self._take_in()
         self._admit(node)
 
     def _admit(self, node: Node) -> None:
-        """See that the node has all names that it registers, or give it those that are free. Raises PreconditionFailed."""
+        """Ensure that the node owns all names that it registers, and claim free ones. Raises PreconditionFailed."""
         names = hostnames.names(node.connector)
         if names <= self._claims.get(node.id, _NONE):
             return
@@ -226,17 +222,17 @@ class Registrations:
             self._claim(node.id, names | frozenset(self._free(attached, node.id)))
 
     def _check_undisputed(self, node_id: str, names: Names) -> None:
-        """Raises PreconditionFailed for a name that nobody has, and that another member of the cluster says, too."""
+        """Raises PreconditionFailed for a free name that another member of the cluster also claims."""
         for name in sorted(names & self._disputed.keys()):
             for other in sorted(self._disputed[name] - {node_id}):
                 if not self._has_left(other):
                     raise PreconditionFailed(
-                        f"node {node_id!r} is registered with {name}, and so is node {other!r}: "
-                        f"each node needs its own, see {NAMES_PAGE}"
+                        f"node {node_id!r} is registered with {name}, and so is node {other!r}; "
+                        f"each node needs its own; see {NAMES_PAGE}"
                     )
 
     def _free(self, attached: Iterable[Mapping[str, object]], node_id: str) -> Iterable[HostName]:
-        """The names by which volumes are attached, and which no other node has."""
+        """Names with which volumes are attached and that no other node owns."""
         for connector in attached:
             yield from (name for name in hostnames.names(connector) if self._holders.get(name, node_id) == node_id)
 
@@ -257,10 +253,10 @@ class Registrations:
     def _attached(self, node_id: str) -> list[Mapping[str, object]]:
         return [record.connector for record in all_of(self._store, Attachment, {"node_id": node_id})]
 
-    # --- the record of who has which name
+    # --- the record of the owners of names
 
     def _load(self) -> None:
-        """Raises StoreUnavailable; then the next call tries again."""
+        """Raises StoreUnavailable; the next call retries."""
         if self._is_loaded:
             return
         after, claims = PREFIX, {}
@@ -302,7 +298,7 @@ def _checked(node: Node) -> dict[str, object]:
     try:
         return hostnames.checked(node.connector)
     except PreconditionFailed as error:
-        raise PreconditionFailed(f"node {node.id!r} is not registered properly: {error}") from None
+        raise PreconditionFailed(f"registration of node {node.id!r} is invalid: {error}") from None
 
 
 def _is_proper(node: Node) -> bool:
@@ -315,7 +311,7 @@ def _is_proper(node: Node) -> bool:
 
 
 def _parse(value: str) -> Names:
-    """What `_claim` wrote; nothing of what cannot be read, so that it is claimed anew."""
+    """Parse the value that `_claim` wrote. An unreadable value is empty, so that the names are claimed again."""
     try:
         return frozenset(HostName(Kind(kind), str(name)) for kind, name in json.loads(value))
     except (ValueError, TypeError):

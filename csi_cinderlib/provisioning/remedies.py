@@ -1,4 +1,4 @@
-"""What can be done about each kind of orphan: by the driver, or else by an operator."""
+"""Remedies for each kind of orphan, by the driver or by an operator."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def fix(record: Volume | Snapshot | GroupSnapshot | Attachment) -> str:
 
 
 def look(id: str) -> str:
-    """For what may not be this installation's, or is out of its driver's reach."""
-    return f"Look for it on the back end, and then run `csi-cinderlib orphans forget {id}`."
+    """For an object that may not belong to this installation, or that its driver cannot reach."""
+    return f"Look for it on the back end, then run `csi-cinderlib orphans forget {id}`."
 
 
 def of_group(group_snapshot: str) -> str:
-    return f"It is part of group snapshot {group_snapshot!r}: fix that."
+    return f"It is part of group snapshot {group_snapshot!r}; fix the group snapshot."

@@ -1,4 +1,4 @@
-"""The controller's calls on snapshots (spec: Controller Service)."""
+"""Snapshot calls of the controller (spec: Controller Service)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGE_LIMIT = 1000
 
 
 class Snapshots:
-    """Every call is safe to repeat, from wherever an earlier one ended."""
+    """Every call can be repeated, wherever an earlier call ended."""
 
     def __init__(
         self,
@@ -43,13 +43,13 @@ class Snapshots:
         self._clock = clock
 
     def create(self, request: CreateSnapshot) -> Snapshot:
-        """The snapshot of that name; made, found, or an interrupted attempt carried through.
+        """Create the snapshot of that name, find it, or finish an interrupted creation.
 
         Raises:
-            AlreadyExists: there is one of another volume.
-            NotFound: the volume.
-            InUse: the volume is attached and its back end takes snapshots only of what is not.
-            OperationPending: an earlier call is at work on it.
+            AlreadyExists: the snapshot of that name belongs to another volume.
+            NotFound: the volume does not exist.
+            InUse: the volume is attached, and its back end takes snapshots only of detached volumes.
+            OperationPending: an earlier call still works on it.
         """
         id = self._ids.snapshot_id(request.name)
         call = CreateCall(
@@ -64,10 +64,10 @@ class Snapshots:
             return create_once(self._store, self._backends, call)
 
     def delete(self, snapshot_id: str) -> None:
-        """Delete the snapshot, or finish deleting it. Fine if it is gone.
+        """Delete the snapshot, or finish its deletion. Succeeds if it does not exist.
 
         Raises:
-            InvalidRequest: it is a member of a group snapshot, and goes with that only.
+            InvalidRequest: it is a member of a group snapshot and can be deleted only with the group.
             InUse: volumes depend on it.
         """
         with self._locks.hold(locking.snapshot(snapshot_id)):
@@ -76,7 +76,8 @@ class Snapshots:
                 return
             if record.group_snapshot_id:
                 raise InvalidRequest(
-                    "snapshot_id", f"is a member of group snapshot {record.group_snapshot_id!r}: delete that"
+                    "snapshot_id",
+                    f"is a member of group snapshot {record.group_snapshot_id!r}; delete the group snapshot",
                 )
             self._backends.get(record.backend).delete_snapshot(record)
 
@@ -85,12 +86,12 @@ class Snapshots:
         return self._store.get(Snapshot, snapshot_id)
 
     def list(self, request: ListSnapshots) -> Listing[Snapshot]:
-        """One page of the snapshots, by volume or id if asked; an unknown id gives an empty list.
+        """One page of the snapshots, optionally of one volume or id. An unknown id gives an empty list.
 
-        A snapshot whose record cannot be read is left out unless asked for by its id: nothing is decided from its absence.
+        A snapshot with an unreadable record is left out unless its id is requested; no decision depends on its absence.
 
         Raises:
-            OperationPending: the token is not one of ours.
+            OperationPending: this driver did not issue the token.
         """
         after = listing.decode_token(request.token)
         if request.snapshot_id:

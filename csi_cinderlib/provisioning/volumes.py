@@ -1,4 +1,4 @@
-"""The controller's calls on volumes (spec: Controller Service)."""
+"""Volume calls of the controller (spec: Controller Service)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PAGE_LIMIT = 1000
 
 
 class Volumes:
-    """Every call is safe to repeat, from wherever an earlier one ended. One call works on a volume at a time.
+    """Every call can be repeated, wherever an earlier call ended. One call at a time works on a volume.
 
     Args:
-        ids: this installation's.
-        volume_types: the named types of the configuration.
-        page_limit: the most entries of one list answer.
+        ids: id namespace of this installation.
+        volume_types: named types of the configuration.
+        page_limit: maximum number of entries of a list response.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Volumes:
         self._creation = Creation(store, backends, ids=ids, placement=self._placement, clock=clock)
 
     def create(self, request: CreateVolume) -> Volume:
-        """The volume of that name; made, found, or an interrupted attempt carried through.
+        """Create the volume of that name, find it, or finish an interrupted creation.
 
         Raises:
-            AlreadyExists: there is one that differs; says in what.
-            OperationPending: an earlier call is at work on it.
-            NotFound: the source.
-            OutOfRange: no size fits, or the source is larger than the size asked for.
-            InvalidRequest: something asked for can never be honoured; names it.
+            AlreadyExists: a volume of that name differs from the request.
+            OperationPending: an earlier call still works on it.
+            NotFound: the source does not exist.
+            OutOfRange: no size fits, or the source is larger than the requested size.
+            InvalidRequest: the request can never be satisfied.
             ResourceExhausted: no back end has the space.
         """
         access.check_possible(request.capabilities)
@@ -82,10 +82,10 @@ class Volumes:
             return create_once(self._store, self._backends, call)
 
     def delete(self, volume_id: str) -> None:
-        """Delete the volume, or finish deleting it. Fine if it is gone.
+        """Delete the volume, or finish its deletion. Succeeds if it does not exist.
 
         Raises:
-            InUse: it is attached, or has snapshots that would not outlive it; it is left untouched.
+            InUse: it is attached, or its snapshots depend on it. Nothing is changed.
         """
         with self._locks.hold(locking.volume(volume_id), locking.attachments(volume_id)):
             try:
@@ -95,12 +95,12 @@ class Volumes:
             self._backends.get(record.backend).delete_volume(record)
 
     def expand(self, request: ExpandVolume) -> Expanded:
-        """Make the volume at least as large as asked, and say how large it really is.
+        """Extend the volume to at least the requested size; returns the actual size.
 
         Raises:
-            NotFound: the volume.
+            NotFound: the volume does not exist.
             OutOfRange: no size fits.
-            InUse: it is attached and its back end extends only what is not.
+            InUse: it is attached, and its back end extends only detached volumes.
         """
         id = request.volume_id
         with self._locks.hold(locking.volume(id)):
@@ -120,12 +120,12 @@ class Volumes:
     def list(self, token: str = "", limit: int = 0) -> Listing[VolumeState]:
         """One page of the volumes, with the nodes on which they are published.
 
-        A volume whose own record cannot be read is listed by its id, with its nodes and an abnormal condition. An
-        attachment that cannot be read fails the call: its volume would look detached, and the attacher would act on that.
+        A volume with an unreadable record is listed by its id, with its nodes and an abnormal condition. An unreadable attachment
+        fails the call: its volume would look detached, and the attacher would act on that.
 
         Raises:
-            OperationPending: the token is not one of ours.
-            CorruptRecord: of an attachment.
+            OperationPending: this driver did not issue the token.
+            CorruptRecord: an attachment is unreadable.
         """
         page = self._store.page(
             Volume, after=listing.decode_token(token), limit=listing.limit_page(limit, self._page_limit)
@@ -137,14 +137,14 @@ class Volumes:
 
     @staticmethod
     def token_after(id: str) -> str:
-        """The token of a page that goes on after that volume."""
+        """The token of the page that starts after that volume."""
         return listing.encode_token(id)
 
     def validate(self, request: ValidateCapabilities) -> str:
-        """Why the volume cannot be used so, or "" if it can.
+        """Why the volume does not match the request, or "".
 
         Raises:
-            NotFound: the volume.
+            NotFound: the volume does not exist.
         """
         volume = get_volume(self._store, request.volume_id)
         if why := access.unsupported(volume, request.capabilities):
@@ -158,7 +158,7 @@ class Volumes:
         return ""
 
     def capacity(self, request: GetCapacity) -> CapacityAnswer:
-        """What the largest volume of that class at that place may have."""
+        """The largest possible volume of that class in that topology."""
         return self._placement.capacity(request)
 
     def _attached(self, volume_id: str) -> bool:
@@ -171,14 +171,14 @@ class Volumes:
         return all_of(self._store, Attachment, {"volume_id": volume_ids})
 
     def _failures(self, volumes: Iterable[Volume]) -> dict[str, str]:
-        """Why back ends of these do not work, by name."""
-        gone = {volume.backend: "it is not configured any more" for volume in volumes}
+        """Why the back ends of these volumes do not work, by name."""
+        gone = {volume.backend: "it is no longer configured" for volume in volumes}
         known = {backend.name: backend.problem for backend in self._backends.all()}
         return {**gone, **known}
 
 
 def node_expansion_required(volume: Volume, capability: Capability | None, *, attached: bool) -> bool:
-    """Whether the node has something to do: grow a file system, or show a raw block volume's new size where it is in use."""
+    """Whether the node must grow a file system, or update the size of a raw block volume in use."""
     if capability is not None:
         block = capability.is_block
     else:
@@ -187,18 +187,19 @@ def node_expansion_required(volume: Volume, capability: Capability | None, *, at
 
 
 def choose_extension(volume: Volume, asked: SizeRange) -> GiB | None:
-    """To what size a volume has to be extended, or None when it is large enough already.
+    """The size to which the volume must be extended, or None if it is large enough.
 
-    An extension that was begun is finished first: its driver may have grown the volume already, and none can shrink it.
+    An unfinished extension is finished first: the driver may have extended the volume already, and no driver can shrink it.
 
     Raises:
-        OutOfRange: the limit lies below what the volume has, or below the smallest whole GiB that is enough.
+        OutOfRange: the limit is below the current size, or below the smallest whole GiB that is enough.
     """
     begun = volume.target_size if volume.status is Status.EXTENDING else None
     least = max(volume.size, begun or volume.size)
     if asked.limit and to_bytes(least) > asked.limit:
         raise OutOfRange(
-            "capacity_range.limit_bytes", f"{asked.limit} bytes is less than the volume has, {to_bytes(least)}"
+            "capacity_range.limit_bytes",
+            f"must be at least the size of the volume, {to_bytes(least)} bytes (got {asked.limit})",
         )
     size = least if to_bytes(least) >= asked.required else asked.choose()
     return None if size == volume.size and begun is None else size

@@ -50,7 +50,7 @@ def test_a_wrong_word_is_exit_code_2(words: list[str], capsys: pytest.CaptureFix
         (["serve", "--config", "/no/such.yaml"], "/no/such.yaml: cannot be read: No such file or directory"),
         (
             ["serve", "--state-dir", "/tmp/never-made", "--endpoint", "tcp://0.0.0.0:1"],
-            "endpoint: 'tcp://0.0.0.0:1': only unix sockets are served",
+            "endpoint: unsupported endpoint 'tcp://0.0.0.0:1'",
         ),
         (["serve", "--log-level", "loud"], "log.level: unknown value 'loud'"),
         (["doctor", "--protocol", "iscs"], "--protocol: unknown protocol 'iscs'; did you mean 'iscsi'?"),

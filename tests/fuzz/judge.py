@@ -98,7 +98,7 @@ def _problem(code: grpc.StatusCode, details: str, *, is_hurried: bool) -> str:
             return code.name
         case grpc.StatusCode.DEADLINE_EXCEEDED | grpc.StatusCode.CANCELLED if not is_hurried:
             return code.name
-        case grpc.StatusCode.INTERNAL if "the log has more" in details or "Exception" in details:
+        case grpc.StatusCode.INTERNAL if "in the log" in details or "Exception" in details:
             return "an error that nobody foresaw"
     return ""
 

@@ -1,1 +1,1 @@
-"""From protos to the dataclasses of `model.requests`. Everything invalid dies here, before anything is looked up."""
+"""Converts protos to the dataclasses of `model.requests`, and rejects invalid requests before any look-up."""

@@ -1,4 +1,4 @@
-"""The controller's requests. Required fields first, then their form; whether things exist is for others to find out."""
+"""Requests of the Controller service. Checks required fields first, then their form, but not whether objects exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from csi_cinderlib.model.nodes import MAX_NODE_ID
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """ListVolumes: where to go on, and the caller's own limit (0: none)."""
+    """ListVolumes: the starting token and the limit of the caller (0: no limit)."""
 
     token: str
     limit: int

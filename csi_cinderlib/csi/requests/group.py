@@ -1,4 +1,4 @@
-"""The group controller's requests."""
+"""Requests of the GroupController service."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def create(request: csi_pb2.CreateVolumeGroupSnapshotRequest) -> CreateGroupSnap
 def members(
     request: csi_pb2.DeleteVolumeGroupSnapshotRequest | csi_pb2.GetVolumeGroupSnapshotRequest,
 ) -> tuple[str, tuple[str, ...]]:
-    """A group snapshot's id, and the snapshots that the caller takes for its members.
+    """The id of a group snapshot, and its members according to the caller.
 
-    The list is required by the specification but not by its conformance suite; empty, nothing is compared.
+    The specification requires the list, its conformance suite does not. An empty list is not compared.
     """
     group_snapshot_id = fields.required(request.group_snapshot_id, "group_snapshot_id")
     fields.mapping(request.secrets, "secrets")

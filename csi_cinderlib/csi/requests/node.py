@@ -1,4 +1,4 @@
-"""The node's requests."""
+"""Requests of the Node service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from csi_cinderlib.model.capability import Capability
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A volume and a path that it was put at; `staging_path` may be ""."""
+    """A volume and its path; `staging_path` may be ""."""
 
     volume_id: str
     path: str
@@ -40,17 +40,17 @@ def unstage(request: csi_pb2.NodeUnstageVolumeRequest) -> Where:
 
 
 def publish(request: csi_pb2.NodePublishVolumeRequest) -> requests.NodePublishVolume:
-    """Raises PreconditionFailed without a staging path (spec: NodePublishVolume Errors, "Exceeds capabilities")."""
+    """Raises PreconditionFailed if the staging path is missing (spec: NodePublishVolume Errors, "Exceeds capabilities")."""
     volume_id = fields.required(request.volume_id, "volume_id")
     target = fields.path(request.target_path, "target_path")
     wanted = _capability(request)
     if not request.staging_target_path:
         raise PreconditionFailed(
-            "staging_target_path: must not be empty: a volume of this driver is staged before it is published"
+            "staging_target_path: must not be empty; this driver requires NodeStageVolume before NodePublishVolume"
         )
     staging = fields.path(request.staging_target_path, "staging_target_path")
     if staging.rstrip("/") == target.rstrip("/"):
-        raise InvalidRequest("target_path", "is the staging_target_path")
+        raise InvalidRequest("target_path", "must differ from staging_target_path")
     return requests.NodePublishVolume(
         volume_id=volume_id,
         staging_path=staging,

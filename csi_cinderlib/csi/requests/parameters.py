@@ -1,6 +1,6 @@
-"""The parameters of StorageClass, VolumeAttributesClass and VolumeSnapshotClass: what exists, and how it is read.
+"""Parameters of StorageClass, VolumeAttributesClass and VolumeSnapshotClass, and their parser.
 
-`STORAGE_CLASS` is the reference as data; the documentation's table is made from it.
+The table in the documentation is generated from `STORAGE_CLASS`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM, FILE_SYSTEMS, Ca
 from csi_cinderlib.model.requests import EXTRA_SPECS, FS_TYPE, QOS, SIDECARS, ClassParameters
 
 FORCING = frozenset({"-F", "-FF", "-f", "-ff", "--force"})
-"""mkfs options that overwrite what is on a device. Whether a device may be formatted is never a parameter."""
+"""mkfs options that overwrite existing data. Parameters never decide whether a device may be formatted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Parameter:
     """One parameter of a class.
 
     Attributes:
-        key: its name; one that ends in "/" is a prefix for any names.
-        meaning: for the reference, one sentence.
-        example: a value.
+        key: name of the parameter. A key that ends in "/" is a prefix.
+        meaning: description for the reference page.
+        example: example of a value.
     """
 
     key: str
@@ -40,43 +40,43 @@ class Parameter:
 
 
 STORAGE_CLASS: Sequence[Parameter] = (
-    Parameter("backend", "The back end to use; left out, the one with the most free space that fits.", "array1"),
-    Parameter("pool", "A pool of the back end; left out, the one with the most free space that fits.", "ssd"),
-    Parameter("type", "A volume type of the configuration: its extra specs and QoS specs.", "gold"),
+    Parameter("backend", "Back end to use. Default: the fitting back end with the most free space.", "array1"),
+    Parameter("pool", "Pool of the back end. Default: the fitting pool with the most free space.", "ssd"),
+    Parameter("type", "Volume type of the configuration. Its extra specs and QoS specs apply to the volume.", "gold"),
     Parameter(
         EXTRA_SPECS,
-        "A Cinder extra spec for the driver, over those of `type`; the prefix is taken off.",
+        "Cinder extra spec for the driver, without the prefix. Overrides the one of `type`.",
         "netapp_thin_provisioned: 'true'",
     ),
-    Parameter(QOS, "A Cinder QoS spec, over those of `type`; the prefix is taken off.", "maxIOPS: '500'"),
+    Parameter(QOS, "Cinder QoS spec, without the prefix. Overrides the one of `type`.", "maxIOPS: '500'"),
     Parameter(
         "mkfsOptions",
-        "More arguments for mkfs, split as a shell splits words; those that mkfs cannot use are refused.",
+        "Additional arguments for mkfs, split into words as a shell does. Arguments that mkfs cannot use are refused.",
         "-i 65536",
     ),
     Parameter(
         FS_TYPE,
-        f"The file system: {', '.join(FILE_SYSTEMS)}; left out, {DEFAULT_FILE_SYSTEM}, and that of the source for a copy.",
+        f"File system: {', '.join(FILE_SYSTEMS)}. Default: {DEFAULT_FILE_SYSTEM}, or the file system of the source for a copy.",
         "xfs",
     ),
 )
 MODIFIABLE: Sequence[Parameter] = tuple(parameter for parameter in STORAGE_CLASS if parameter.key == QOS)
-"""What a VolumeAttributesClass may hold."""
+"""Parameters of a VolumeAttributesClass."""
 
 _OLD_FS_TYPE = ("fstype", "fsType")
-"""The provisioner's names of the parameter before Kubernetes 1.13; it warns of them, and takes them off as well."""
+"""Names of the parameter before Kubernetes 1.13. The provisioner warns about them and removes them."""
 
 
 def storage_class(
     values: Mapping[str, str], field: str = "parameters", *, capabilities: Sequence[Capability] = ()
 ) -> ClassParameters:
-    """A StorageClass's parameters. The sidecars' own keys are kept as labels, which no comparison looks at.
+    """The parameters of a StorageClass. Keys of the sidecars are kept as labels, which are never compared.
 
     Args:
-        capabilities: what the volume is to be used as: Kubernetes tells the file system there, and not among the parameters.
+        capabilities: capabilities of the volume. Kubernetes passes the file system there, not in the parameters.
 
     Raises:
-        InvalidRequest: a key is unknown (names it and those that it may have meant), or a value is wrong.
+        InvalidRequest: a key is unknown (with suggestions), or a value is invalid.
     """
     given, labels = _apart(mapping(values, field))
     fs_type = next((given.pop(key) for key in (FS_TYPE, *_OLD_FS_TYPE) if key in given), "")
@@ -99,21 +99,21 @@ def storage_class(
 
 
 def mutable(values: Mapping[str, str], field: str = "mutable_parameters") -> dict[str, str]:
-    """A VolumeAttributesClass's parameters."""
+    """The parameters of a VolumeAttributesClass."""
     given, _labels = _apart(mapping(values, field))
     _check_keys(given, MODIFIABLE, field)
     return given
 
 
 def snapshot_class(values: Mapping[str, str], field: str = "parameters") -> tuple[dict[str, str], dict[str, str]]:
-    """A VolumeSnapshotClass's or VolumeGroupSnapshotClass's parameters (there are none yet), and the sidecars' labels."""
+    """The parameters of a VolumeSnapshotClass or VolumeGroupSnapshotClass (none exist yet), and the labels of the sidecars."""
     given, labels = _apart(mapping(values, field))
     _check_keys(given, (), field)
     return given, labels
 
 
 def _apart(values: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The administrator's keys, and those of the sidecars (`.../pvc/name`, also `...-secret-name` in GetCapacity)."""
+    """Separate the keys of the administrator from those of the sidecars (`.../pvc/name`, also `...-secret-name` in GetCapacity)."""
     labels = {
         key.removeprefix(SIDECARS): value
         for key, value in values.items()
@@ -128,7 +128,7 @@ def _check_keys(values: Iterable[str], known: Sequence[Parameter], field: str) -
     prefixes = tuple(parameter.key for parameter in known if parameter.is_prefix)
     for key in values:
         if key in prefixes:
-            raise InvalidRequest(f"{field}[{key}]", "lacks a name after the prefix")
+            raise InvalidRequest(f"{field}[{key}]", "must have a name after the prefix")
         if key not in names and not key.startswith(prefixes):
             raise InvalidRequest(field, unknown("parameter", key, {*names, *(f"{prefix}..." for prefix in prefixes)}))
 
@@ -138,7 +138,7 @@ def _below(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _file_systems(capabilities: Sequence[Capability], fs_type: str) -> frozenset[str]:
-    """Those that mkfs may have to make; none when nothing is said about it."""
+    """The file systems that mkfs may have to create; empty if unknown."""
     kinds = [item.access_type for item in capabilities]
     asked = {kind.fs_type or fs_type or DEFAULT_FILE_SYSTEM for kind in kinds if isinstance(kind, Mount)}
     return frozenset(asked or {fs_type} - {""})
@@ -148,18 +148,22 @@ def _mkfs_options(value: str, field: str, file_systems: frozenset[str]) -> tuple
     if not value:
         return ()
     if "\0" in value:
-        raise InvalidRequest(field, "holds a NUL character")
+        raise InvalidRequest(field, "must not contain a NUL character")
     try:
         words = tuple(shlex.split(value))
     except ValueError as error:
         raise InvalidRequest(field, f"cannot be split into words: {str(error).lower()}") from None
     if forcing := sorted(FORCING.intersection(words)):
-        raise InvalidRequest(field, f"{', '.join(forcing)}: this driver never formats a device that may hold data")
+        raise InvalidRequest(
+            field, f"not allowed: {', '.join(forcing)}; this driver never formats a device that may hold data"
+        )
     if device := next((word for word in words if word.startswith("/dev/")), None):
-        raise InvalidRequest(field, f"{device!r}: the device is for the driver to say")
+        raise InvalidRequest(field, f"must not name a device (got {device!r}); the driver chooses it")
     problems = {name: problem for name in FILE_SYSTEMS if (problem := _mkfs_problem(name, words))}
     refused = file_systems.intersection(problems)
-    if refused or len(problems) == len(FILE_SYSTEMS):  # where no file system is named, one must take them
+    if refused or len(problems) == len(
+        FILE_SYSTEMS
+    ):  # without a named file system, at least one must accept the options
         raise InvalidRequest(field, problems[min(refused or problems)])
     return words
 

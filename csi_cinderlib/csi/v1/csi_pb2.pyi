@@ -105,7 +105,7 @@ class GetPluginInfoResponse(_message.Message):
     vendor_version: _builtins.str
     @_builtins.property
     def manifest(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """For people; nobody acts on it."""
+        """For information only."""
 
     def __init__(
         self,

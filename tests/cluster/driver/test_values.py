@@ -225,4 +225,4 @@ def sealed_again(installation: Installation) -> str:
     log = installation.cluster.kubectl(
         "-n", NAMESPACE, "logs", f"deployment/{RELEASE}-controller", "-c", "cinderlib", "--tail=-1"
     )
-    return "\n".join(line for line in log.splitlines() if "all records are sealed with the key" in line)
+    return "\n".join(line for line in log.splitlines() if "records resealed" in line)

@@ -102,7 +102,7 @@ def test_back_ends_come_break_mend_and_go_before_the_eyes_of_kubectl(site: Site,
 
     (site.directory / "a.yaml").write_text("well: {driver: [\n")
     site.until(lambda: "is used" in site.statuses()["well"]["reason"], driver)
-    assert site.ready()["well"], "what its file said before is used"
+    assert site.ready()["well"], "the previous configuration stays in use"
     (site.directory / "a.yaml").unlink()
     site.until(lambda: set(site.statuses()) == {"ill"}, driver)
 
@@ -131,7 +131,7 @@ def test_without_the_rights_and_the_definition_the_controller_serves_all_the_sam
     driver = site.start()
     ended.append(driver)
     driver.wait_until_ready()
-    line = "the state of the back ends cannot be shown in Kubernetes"
+    line = "back end status update failed"
     site.until(lambda: line in driver.log(), driver)
     time.sleep(7)  # another look
     assert driver.log().count(line) == 1
@@ -189,7 +189,7 @@ def test_an_annotation_restarts_a_driver_once_also_over_a_restart_of_the_control
     site.until(lambda: site.statuses()["well"].get("restartedAt") == "2026-01-01", ended[0])
     site.until(lambda: drivers(ended[0].pid).get("well", before["well"]) != before["well"], ended[0])
     assert drivers(ended[0].pid)["other"] == before["other"]
-    event = ("well", "BackendRestarting", "Back end well is restarted as requested")
+    event = ("well", "BackendRestarting", "Restarting back end well as requested")
     site.until(lambda: event in site.events(), ended[0])
     ended[0].stop()
     ended.append(site.start("c2"))

@@ -227,7 +227,7 @@ def test_what_was_sealed_before_nodes_had_keys_stays_readable_until_the_shared_k
     node.stage(volume, before)
     node.unstage(volume)
     site.shared.unlink()
-    until(lambda: "sealing keys changed" in node.driver.log(), node.driver)
+    until(lambda: "sealing keys reloaded" in node.driver.log(), node.driver)
     refused(
         lambda: node.stage(volume, before), grpc.StatusCode.INVALID_ARGUMENT, "not encrypted to the key of node 'a'"
     )

@@ -59,9 +59,9 @@ def test_another_clusters_store_is_refused_until_it_is_taken_over(
     namespace: Namespace, uid: str, tmp_path: Path
 ) -> None:
     namespace.store(None).add(KeyValue(id=CLUSTER_KEY, value=ANOTHER))
-    with pytest.raises(PreconditionFailed, match=f"it belongs to the cluster {ANOTHER}, and this is the cluster {uid}"):
+    with pytest.raises(PreconditionFailed, match=f"belongs to cluster {ANOTHER}, but this is cluster {uid}"):
         serve(namespace, tmp_path / "refused")
-    with pytest.raises(PreconditionFailed, match="belongs to the cluster"):
+    with pytest.raises(PreconditionFailed, match="belongs to cluster"):
         serve(namespace, tmp_path / "another word", take_over_from=ANOTHER[::-1])
     assert recorded(namespace) == ANOTHER
     serve(namespace, tmp_path / "taken", take_over_from=ANOTHER)
@@ -69,4 +69,4 @@ def test_another_clusters_store_is_refused_until_it_is_taken_over(
 
 
 def test_a_controller_that_may_not_ask_serves_and_says_so(namespace: Namespace, tmp_path: Path) -> None:
-    assert "whether the store belongs to this cluster is not known" in serve(namespace, tmp_path / "state")
+    assert "store ownership not verified" in serve(namespace, tmp_path / "state")

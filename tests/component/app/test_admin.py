@@ -97,7 +97,7 @@ def test_slow_requests_leave_quick_ones_alone(served: Settings, routes: Routes) 
         thread.start()
         assert begun.acquire(timeout=60)
     try:
-        with pytest.raises(running.Refused, match="8 administration requests are under way"):
+        with pytest.raises(running.Refused, match="8 administration requests are in progress"):
             running.request(served, "GET", "/slow")
         assert running.request(served, "GET", "/quick") == {"quick": True}
     finally:

@@ -240,7 +240,7 @@ def test_a_file_that_is_named_otherwise_is_told_once(
     running, _ = run(directory=str(directory))
     running.refresh()
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert messages == ["ignored: files of back ends are named *.yaml, *.yml or *.json"]
+    assert messages == ["back end file ignored"]
 
 
 def test_every_reason_has_a_figure() -> None:

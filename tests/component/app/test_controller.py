@@ -52,7 +52,7 @@ def test_without_a_process_for_any_driver_only_a_restart_helps(tmp_path: Path, m
         backend.start()
     assert readiness.trouble == ""  # it may pass
     monkeypatch.setattr(controller, "FORKLESS_SECONDS", 0.0001)
-    assert "no driver's process could be started" in readiness.trouble
+    assert "no driver process could be started" in readiness.trouble
     monkeypatch.undo()
     assert forking._warm._process
     forking._warm._process.wait(60)  # until it has ended, it is asked for the next process
@@ -71,7 +71,7 @@ def test_one_driver_that_runs_is_worth_more_than_a_restart(tmp_path: Path, monke
     assert readiness.trouble == ""
     backend.stop()
     backend.kill()
-    assert "no driver's process could be started" in readiness.trouble
+    assert "no driver process could be started" in readiness.trouble
 
 
 def test_a_driver_that_fails_is_no_reason_to_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_the_labels_that_are_asked_for_are_the_segments(client: Client) -> None:
 
 
 def test_a_missing_label_is_waited_for_and_named(client: Client) -> None:
-    with pytest.raises(NotReady, match=r"node n1 has no label topology\.kubernetes\.io/region"):
+    with pytest.raises(NotReady, match=r"node 'n1' has no label topology\.kubernetes\.io/region"):
         registering.topology_of(client, "n1", ["topology.kubernetes.io/region", "disk"])
 
 

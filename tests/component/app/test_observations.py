@@ -144,8 +144,8 @@ def test_one_that_answers_no_more_is_not_ready_until_it_answers_again(
     clock.now += ASK_SECONDS
     assert answered(observations, "seen-away").ready
     assert lines(caplog) == [
-        ("warning", "back end does not answer", "seen-away"),
-        ("info", "back end answers again", "seen-away"),
+        ("warning", "back end not responding", "seen-away"),
+        ("info", "back end responding again", "seen-away"),
     ]
 
 
@@ -175,11 +175,11 @@ def test_one_that_hangs_holds_up_no_other_and_is_asked_once(
     assert found["seen-hanging"].reason == "has not answered for 20 seconds"
     assert found["seen-well"].ready
     assert asked == [1]
-    assert lines(caplog) == [("warning", "back end does not answer", "seen-hanging")]
+    assert lines(caplog) == [("warning", "back end not responding", "seen-hanging")]
     over.set()
     assert has_answered.wait(60)
     wait_for(lambda: by_name(observations.look())["seen-hanging"].ready)
-    assert lines(caplog)[1:] == [("info", "back end answers again", "seen-hanging")]
+    assert lines(caplog)[1:] == [("info", "back end responding again", "seen-hanging")]
 
 
 def test_what_hangs_is_seen_within_a_minute() -> None:

@@ -145,7 +145,7 @@ def test_a_node_logs_at_start_what_to_install_on_the_host() -> None:
         "node.tell_what_is_missing(multipath=True)"
     )
     event = json.loads(in_pod(sys.executable, "-c", code).stderr)
-    assert (event["level"], event["event"]) == ("warning", "tools are missing")
+    assert (event["level"], event["event"]) == ("warning", "node tools missing")
     assert event["nvmeof"].startswith(
         "needs nvme (Debian package nvme-cli), which is not installed on this host; install it on the host"
     )

@@ -79,7 +79,7 @@ def test_a_lost_namespace_is_a_wrong_configuration(tmp_path: Path) -> None:
         store.remove(store.get(KeyValue, KEY))
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes"))
     assert outcome.returncode == 2
-    assert f"  store: it has volumes but no key-value {KEY!r}" in outcome.stdout
+    assert f"  store: has volumes but no key-value {KEY!r}" in outcome.stdout
 
 
 def test_a_wrong_option_is_exit_code_2_and_the_others_are_tried(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_forget_removes_a_failed_record(state: Path, capsys: pytest.CaptureFixtu
     assert run("orphans forget", state, "v2") == 0
     assert capsys.readouterr().out == "forgotten: the record of volume 'v2' on back end 'local'\n"
     assert run("orphans forget", state, "v1") == 1
-    assert "only what failed can be forgotten" in capsys.readouterr().err
+    assert "it must be error" in capsys.readouterr().err
     assert run("orphans forget", state, "v2") == 2
 
 

@@ -66,7 +66,7 @@ def test_calls_that_have_all_threads_for_long_are_a_reason_to_restart(serve: Ser
     clock.pass_time(STUCK_SECONDS)
     assert is_ready(running)
     clock.pass_time(1)
-    assert running.readiness.trouble == "none of the calls in the 2 threads of the pool 'storage' has ended for 300 s"
+    assert running.readiness.trouble == "all 2 threads of the pool 'storage' are busy, and no call has ended for 300 s"
     assert not is_ready(running)
     slow.go_on.set()
     for call in waiting:
@@ -98,7 +98,7 @@ def test_calls_that_all_wait_for_back_ends_are_none(serve: Serve, slow: Slow, cl
     other = running.client.controller.DeleteVolume.future(csi_pb2.DeleteVolumeRequest(volume_id="w"))
     assert slow.begun.acquire(timeout=60)
     clock.pass_time(STUCK_SECONDS + 1)
-    assert "none of the calls" in running.readiness.trouble
+    assert "no call has ended" in running.readiness.trouble
     assert not other.done()
 
 

@@ -216,7 +216,7 @@ class TestLogs:
         running = serve(Slow(errors.NotFound("snapshot", "s1")))
         failed(running.client.controller.CreateVolume, csi_pb2.CreateVolumeRequest(name="v1"))
         (line,) = [json.loads(line) for line in stream.getvalue().splitlines() if '"call"' in line]
-        assert (line["level"], line["code"], line["message"]) == (
+        assert (line["level"], line["code"], line["reason"]) == (
             "warning",
             "NOT_FOUND",
             "snapshot 's1' does not exist",

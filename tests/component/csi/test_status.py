@@ -50,7 +50,7 @@ def test_a_subclass_that_has_no_row_takes_that_of_its_nearest_ancestor() -> None
 @pytest.mark.parametrize("error", [KeyError("x"), OSError("x"), MemoryError(), RecursionError()])
 def test_what_nobody_foresaw_is_internal_and_its_text_stays_in_the_log(error: Exception) -> None:
     assert status.code(error) is grpc.StatusCode.INTERNAL
-    assert status.message(error, "r1") == f"unexpected {type(error).__name__}: the log has more under request r1"
+    assert status.message(error, "r1") == f"unexpected {type(error).__name__}; see request r1 in the log"
 
 
 @pytest.mark.parametrize(
@@ -63,15 +63,12 @@ def test_what_nobody_foresaw_is_internal_and_its_text_stays_in_the_log(error: Ex
 )
 def test_an_error_of_the_operating_system_says_which_and_about_what(error: OSError, said: str) -> None:
     assert status.code(error) is grpc.StatusCode.INTERNAL
-    assert status.message(error, "r1") == f"{said}; the log has more under request r1"
+    assert status.message(error, "r1") == f"{said}; see request r1 in the log"
 
 
 @pytest.mark.parametrize("said", ["", "  \n"])
 def test_a_message_is_never_empty(said: str) -> None:
-    assert (
-        status.message(errors.HostError(said), "r1")
-        == "HostError, without a message: the log has more under request r1"
-    )
+    assert status.message(errors.HostError(said), "r1") == "HostError without a message; see request r1 in the log"
 
 
 def test_a_message_is_short_enough_for_a_header_and_can_be_encoded() -> None:

@@ -105,7 +105,7 @@ def test_what_was_prepared_is_not_sent_in_plain_when_the_keys_are_taken_away_mea
     contexts = site.contexts()
     prepared = contexts.prepare(old)
     site.shared.rotate([])
-    with pytest.raises(PreconditionFailed, match="node 'old' has registered no key of its own"):
+    with pytest.raises(PreconditionFailed, match="node 'old' has not registered a key of its own"):
         contexts.seal(prepared, b"secret")
 
 
@@ -130,13 +130,13 @@ def test_a_node_of_an_earlier_version_gets_the_shared_key_while_there_is_one(sit
     contexts = site.contexts()
     assert Sealer([SHARED]).open(contexts.seal(contexts.prepare(old), b"x")) == b"x"
     site.shared = Sealer()
-    with pytest.raises(PreconditionFailed, match="node 'old' has registered no key of its own"):
+    with pytest.raises(PreconditionFailed, match="node 'old' has not registered a key of its own"):
         site.contexts().prepare(old)
 
 
 def test_without_a_key_of_its_own_the_controller_of_nodes_with_keys_seals_nothing(site: Site) -> None:
     site.signers = ()
-    with pytest.raises(PreconditionFailed, match="sealing_keys must hold a key that no node has"):
+    with pytest.raises(PreconditionFailed, match="sealing_keys must contain a key that nodes do not have"):
         site.contexts().prepare(site.node)
 
 

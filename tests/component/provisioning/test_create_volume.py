@@ -173,7 +173,7 @@ def test_a_copy_with_another_file_system_than_its_source_is_refused(
     copy = site.create("copy", source=Source(kind, id))  # none is asked for
     wanted = {"parameters": {FS_TYPE: "ext4"}} if asked_by == "the class" else {"capability": ext4()}
     for source in (Source(kind, id), Source(SourceKind.VOLUME, copy.id)):
-        with pytest.raises(InvalidRequest, match=r"ext4 was requested, but the source, .*, was made for xfs"):
+        with pytest.raises(InvalidRequest, match=r"'ext4' does not match the source: .* was created for 'xfs'"):
             site.create("other", source=source, **wanted)
     assert {volume.name for volume in site.store.page(Volume).records} == {"origin", "copy"}
 

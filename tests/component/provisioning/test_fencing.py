@@ -122,7 +122,7 @@ def test_several_nodes_share_a_volume_made_for_several() -> None:
 
 
 def test_a_volume_made_for_one_node_is_not_shared_even_by_readers() -> None:
-    with pytest.raises(PreconditionFailed, match="not made for several"):
+    with pytest.raises(PreconditionFailed, match="not created for several"):
         fencing.check_alone(VOLUME, [attached("n2", READERS, read_only=True)], publish(mode=READERS))
 
 

@@ -28,7 +28,7 @@ def test_a_volume_goes_where_the_filter_function_lets_it_in(empty_site: Site) ->
 
 def test_a_volume_that_no_filter_function_lets_in_is_refused_with_the_function(empty_site: Site) -> None:
     start(empty_site, "only", 1000, filter_function="volume.size >= 10")
-    with pytest.raises(ResourceExhausted, match=r"keeps the volume out: only/one; volume\.size >= 10$"):
+    with pytest.raises(ResourceExhausted, match=r"excludes the volume: only/one; volume\.size >= 10$"):
         empty_site.create(gib=1)
     assert empty_site.create(gib=10).backend == "only"
 

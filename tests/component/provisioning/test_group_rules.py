@@ -57,8 +57,8 @@ def test_the_same_in_another_order_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("wanted", "differs"),
     [
-        (replace(RECORD, volume_ids=("a",)), "it is a snapshot of the volumes a, b"),
-        (replace(RECORD, volume_ids=("a", "b", "c")), "it is a snapshot of the volumes a, b"),
+        (replace(RECORD, volume_ids=("a",)), "it is a snapshot of volumes a, b"),
+        (replace(RECORD, volume_ids=("a", "b", "c")), "it is a snapshot of volumes a, b"),
         (replace(RECORD, parameters={"tier": "2"}), "parameters differ in .*tier"),
     ],
 )
@@ -69,7 +69,7 @@ def test_what_differs_is_named(wanted: GroupSnapshot, differs: str) -> None:
 
 @pytest.mark.parametrize("given", [["s"], ["s", "t", "u"], ["s", "u"]])
 def test_other_members_are_refused(given: list[str]) -> None:
-    with pytest.raises(InvalidRequest, match="snapshot_ids: are not the members of group snapshot 'g'"):
+    with pytest.raises(InvalidRequest, match="snapshot_ids: must be exactly the members of group snapshot 'g'"):
         check_members(RECORD, given)
 
 

@@ -163,7 +163,9 @@ def test_a_call_goes_on_from_where_the_record_stands(status: Status | None, step
 def test_the_name_of_a_deleted_volume_that_has_snapshots_is_taken(status: Status) -> None:
     deleted = replace(VOLUME, name="pvc-1", status=Status.DELETED)
     calls = Calls(store_with(replace(deleted, status=status)), {"delete": deleted})
-    with pytest.raises(AlreadyExists, match="volume 'pvc-1' already exists: a deleted volume had this name"):
+    with pytest.raises(
+        AlreadyExists, match="volume 'pvc-1' already exists: a deleted volume of this name still has snapshots"
+    ):
         calls.run()
     assert "create" not in calls.made
 

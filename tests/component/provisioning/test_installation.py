@@ -166,12 +166,12 @@ def test_ids_of_the_library_are_told_from_derived_ones(id: str, derived: bool) -
 def test_a_store_is_one_clusters(store: Store) -> None:
     claim(store, "one")
     claim(store, "one")
-    with pytest.raises(ConfigurationError, match="it belongs to the cluster one, and this is the cluster two"):
+    with pytest.raises(ConfigurationError, match="belongs to cluster one, but this is cluster two"):
         claim(store, "two")
-    with pytest.raises(ConfigurationError, match="it belongs to the cluster one"):
+    with pytest.raises(ConfigurationError, match="belongs to cluster one"):
         claim(store, "two", take_over_from="three")
     claim(store, "two", take_over_from="one")
-    with pytest.raises(ConfigurationError, match="it belongs to the cluster two"):
+    with pytest.raises(ConfigurationError, match="belongs to cluster two"):
         claim(store, "one", take_over_from="three")
 
 

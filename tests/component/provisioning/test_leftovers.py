@@ -172,7 +172,7 @@ def test_the_retry_creates_again_and_says_which_one_to_keep(empty_site: Site, lo
     volume = empty_site.create(NAME)
     assert len(array.luns()) == 2
     known = (
-        f"which the array calls {volume.provider.location}" if volume.provider.location else "which has the same name"
+        f"known to the array as {volume.provider.location}" if volume.provider.location else "which has the same name"
     )
     assert f"KEEP the one in use, {known}" in orphan(empty_site).reason
 
@@ -270,7 +270,7 @@ def test_a_record_in_error_is_forgotten(taken: Site, array: Array) -> None:
 def test_what_did_not_fail_is_not_forgotten(empty_site: Site, add: Add, status: Status) -> None:
     add()
     volume = empty_site.store.replace(replace(empty_site.create(), status=status))
-    with pytest.raises(PreconditionFailed, match=f"is {status}: only what failed can be forgotten"):
+    with pytest.raises(PreconditionFailed, match=f"its status is {status}; it must be error"):
         empty_site.orphans.forget(volume.id)
     assert empty_site.store.get(Volume, volume.id) == volume
 

@@ -80,7 +80,10 @@ def test_what_fails_stays_with_the_reason(site: Site, driver: Any, configure: Co
 def test_one_that_is_being_worked_on_is_refused(site: Site, make: Callable[[Site], str]) -> None:
     id = make(site)
     (volume,) = site.store.page(Volume, where={}).records
-    with site.locks.hold(locking.attachments(volume.id)), pytest.raises(OperationPending, match="is at work on"):
+    with (
+        site.locks.hold(locking.attachments(volume.id)),
+        pytest.raises(OperationPending, match="another call is in progress"),
+    ):
         site.orphans.fix(id)
 
 
@@ -110,10 +113,10 @@ def a_member_of_a_group_snapshot(site: Site) -> str:
 @pytest.mark.parametrize(
     ("make", "instead"),
     [
-        (taken, "Look for it on the back end, and then run `csi-cinderlib orphans forget"),
-        (noted, "Look for it on the back end, and then run `csi-cinderlib orphans forget v-gone`"),
+        (taken, "Look for it on the back end, then run `csi-cinderlib orphans forget"),
+        (noted, "Look for it on the back end, then run `csi-cinderlib orphans forget v-gone`"),
         (on_a_node_that_is_gone, "delete its Node object"),
-        (a_member_of_a_group_snapshot, "It is part of group snapshot 'together': fix that."),
+        (a_member_of_a_group_snapshot, "It is part of group snapshot 'together'; fix the group snapshot."),
     ],
 )
 def test_what_is_not_certainly_the_drivers_to_remove_is_left_alone(
@@ -121,7 +124,7 @@ def test_what_is_not_certainly_the_drivers_to_remove_is_left_alone(
 ) -> None:
     id = make(site)
     before, there = contents(site), (dict(driver.volumes), dict(driver.snapshots), set(driver.mapped))
-    with pytest.raises(PreconditionFailed, match="is left alone") as refused:
+    with pytest.raises(PreconditionFailed, match="cannot fix ") as refused:
         site.orphans.fix(id)
     assert instead in str(refused.value)
     assert (contents(site), (driver.volumes, driver.snapshots, driver.mapped)) == (before, there)

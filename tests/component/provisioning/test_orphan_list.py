@@ -36,7 +36,7 @@ ATTACHMENT = Attachment(
     status=Status.DELETING,
     **COMMON,
 )
-DUE = "and was not finished"
+DUE = "not finished"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_each_kind_is_described(store: MemoryStore) -> None:
             volume_id="v",
             node="worker-1",
             status="deleting",
-            reason=f"it is deleting {DUE}",
+            reason=f"status deleting; {DUE}",
             **common,
         ),
         Orphan(
@@ -74,7 +74,7 @@ def test_each_kind_is_described(store: MemoryStore) -> None:
             claim="shop/daily",
             volume_id="v",
             status="error",
-            reason=f"it is error {DUE}",
+            reason=f"status error; {DUE}",
             **common,
         ),
         Orphan(
@@ -83,7 +83,7 @@ def test_each_kind_is_described(store: MemoryStore) -> None:
             id="g",
             name="together",
             status="deleting",
-            reason=f"it is deleting {DUE}",
+            reason=f"status deleting; {DUE}",
             **common,
         ),
         Orphan(
@@ -93,7 +93,7 @@ def test_each_kind_is_described(store: MemoryStore) -> None:
             name="pvc-1",
             claim="shop/data",
             status="creating",
-            reason=f"it is creating {DUE}",
+            reason=f"status creating; {DUE}",
             **common,
         ),
     ]
@@ -102,7 +102,7 @@ def test_each_kind_is_described(store: MemoryStore) -> None:
 def test_one_within_the_grace_may_be_at_work_still(store: MemoryStore) -> None:
     store.add(replace(VOLUME, created_at=RECENT))
     (orphan,) = listed(store)
-    assert (orphan.due, orphan.reason) == (False, "it is creating and may still be in progress")
+    assert (orphan.due, orphan.reason) == (False, "status creating; may still be in progress")
 
 
 def test_the_message_of_a_record_is_its_reason(store: MemoryStore) -> None:

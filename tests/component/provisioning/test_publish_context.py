@@ -103,7 +103,7 @@ def test_a_context_may_have_4096_bytes_with_its_key(site: Site, node: str) -> No
     site.sealer = SealsInto(4096 - len("connection"))
     assert site.attachments.publish(request) == {"connection": "x" * 4086}
     site.sealer = SealsInto(4096 - len("connection") + 1)
-    with pytest.raises(Unsupported, match=r"takes 4097 bytes as publish_context, but CSI allows 4096"):
+    with pytest.raises(Unsupported, match=r"publish_context needs 4097 bytes, but CSI allows 4096"):
         site.attachments.publish(request)
 
 

@@ -55,7 +55,7 @@ def test_goodness_wins_over_space_and_not_over_topology() -> None:
 def test_a_pool_whose_filter_function_keeps_the_volume_out_is_not_taken() -> None:
     full = replace(LARGE, obstacle="capabilities.utilization < 70")
     assert rank((full, SMALL), wanted()) == [SMALL]
-    with pytest.raises(ResourceExhausted, match=r"keeps the volume out: a/p2; capabilities\.utilization < 70"):
+    with pytest.raises(ResourceExhausted, match=r"excludes the volume: a/p2; capabilities\.utilization < 70"):
         rank((full,), wanted())
 
 

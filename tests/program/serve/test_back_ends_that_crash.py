@@ -79,9 +79,7 @@ def test_a_call_that_never_ends_delays_the_end_by_25_seconds(serve: Serve, array
     began = time.monotonic()
     driver.stop()
     assert time.monotonic() - began > STOP_SECONDS - 1
-    given_up = logged_at(
-        driver, "some calls were still at work and were left; their retries will go on from their records"
-    )
+    given_up = logged_at(driver, "calls abandoned at shutdown")
     assert (given_up - logged_at(driver, "stopping")).total_seconds() < 29
     with contextlib.closing(open_store("sql", {}, state_dir=driver.state_dir)) as store:
         (volume,) = store.page(Volume).records

@@ -95,7 +95,7 @@ def directory(start: Start, tmp_path: Path) -> Directory:
 def test_a_back_end_is_added_changed_broken_mended_and_removed_beside_one_that_works(directory: Directory) -> None:
     kept = directory.calls.create("kept", backend="steady")
     with Work(directory.calls, "steady") as work:
-        assert "back end 'guest' is unknown; known: steady" in directory.refusal("guest")
+        assert "unknown back end 'guest'; known: steady" in directory.refusal("guest")
         directory.write("guest", f"driver: {NOTHING}, options: {{nothing_capacity_gb: '5'}}")
         directory.until_made("guest")
 
@@ -110,11 +110,11 @@ def test_a_back_end_is_added_changed_broken_mended_and_removed_beside_one_that_w
         directory.write("guest", f"driver: {NOTHING}")
         directory.until_made("guest")
         (directory._path / "guest.yaml").write_text("guest: {driver: [\n")
-        until(lambda: "back ends cannot be read" in whole_log(directory.driver), directory.driver)
-        assert directory.refusal("guest") == "", "what the file said before is used"
+        until(lambda: "back end configuration not readable" in whole_log(directory.driver), directory.driver)
+        assert directory.refusal("guest") == "", "the previous configuration stays in use"
 
         directory.remove("guest")
-        directory.until_refused("guest", "is unknown")
+        directory.until_refused("guest", "unknown back end")
         done = work.done
         until(lambda: work.done > done + 5, directory.driver)
     assert work.failures == []
@@ -128,7 +128,7 @@ def test_volumes_of_a_back_end_that_was_taken_away_are_there_when_it_comes_back(
     volume = directory.calls.create("v", backend="second")
     assert f"volume-{volume}" in directory.files("second")
     directory.remove("second")
-    directory.until_refused("second", "is unknown")
+    directory.until_refused("second", "unknown back end")
     listed = directory.calls.volumes()[volume]
     with pytest.raises(grpc.RpcError, match="it is not configured any more") as refused:
         directory.calls.delete(volume)

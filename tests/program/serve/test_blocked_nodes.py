@@ -51,7 +51,7 @@ def test_health_is_bad_while_calls_have_all_threads_of_a_node_and_do_not_end(
     share.hang_data()
     call = site.begin_staging(node, share.path / "hung")
     until(lambda: health() != (200, "ok"), driver)
-    said = "none of the calls in the 1 threads of the pool 'storage' has ended for 1 s"
+    said = "all 1 threads of the pool 'storage' are busy, and no call has ended for 1 s"
     assert (health(), health("readyz"), is_ready(driver)) == ((503, said), (503, said), False)
     assert f'"reason": "{said}"' in whole_log(driver)
     assert not call.done()

@@ -66,7 +66,7 @@ def test_health_is_bad_when_no_process_for_any_driver_can_be_started_any_more(st
     os.kill(warm_process(driver), signal.SIGKILL)
     until(lambda: not drivers(driver.pid), driver)
     until(lambda: health() != (200, "ok"), driver, seconds=150)
-    said = "no driver's process could be started for 30 s, and no back end has one"
+    said = "no driver process could be started for 30 s, and no back end has one"
     assert (health(), health("readyz")) == ((503, said), (503, said))
     assert f'"reason": "{said}"' in whole_log(driver)
     customize.write_text("")
@@ -122,7 +122,7 @@ def test_a_controller_without_a_usable_back_end_serves_and_is_ready_with_the_fir
     assert health("readyz") == (200, "ok")
     until(lambda: '"event": "ready"' in whole_log(driver), driver)
     (directory / "away.yaml").write_text(f"{AWAY}\n")
-    until(lambda: "the array says no" in whole_log(driver).rpartition("new or changed")[2], driver)
+    until(lambda: "the array says no" in whole_log(driver).rpartition("added or changed")[2], driver)
     assert health("readyz") == (200, "ok")
 
 

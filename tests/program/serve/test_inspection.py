@@ -168,7 +168,7 @@ def test_what_failed_is_forgotten_through_the_running_driver(start: Start, tmp_p
     driver = start("--mode", "controller", config=config(QUICK))
     driver.wait_until_ready()
     refused = run(driver, "orphans", "fix", "half", code=1)
-    assert "left alone. Look for it on the back end, and then run `csi-cinderlib orphans forget half`." in refused
+    assert "left alone. Look for it on the back end, then run `csi-cinderlib orphans forget half`." in refused
     assert run(driver, "orphans", "forget", "half") == "forgotten: the record of volume 'half' on back end 'quick'\n"
     assert rows(driver, "get", "volumes") == []
 

@@ -74,7 +74,7 @@ class Site:
     def wait_for_keys(self, *ids: str) -> None:
         shown = '"ids": [' + ", ".join(f'"{id}"' for id in ids) + "]"
         for driver in (self.controller, self.node):
-            until(lambda driver=driver: self.saw("sealing keys changed", shown, driver=driver), driver)  # type: ignore[misc]  # mypy cannot infer a lambda's default
+            until(lambda driver=driver: self.saw("sealing keys reloaded", shown, driver=driver), driver)  # type: ignore[misc]  # mypy cannot infer a lambda's default
 
 
 def repeated(call: Callable[[], T]) -> T:
@@ -135,7 +135,7 @@ def test_a_key_is_exchanged_while_volumes_are_published_and_staged(site: Site) -
         traffic.more("new")
         site.wait_for_keys("new", "old")
         site.stage(lasting, sealed_by_old)  # the same again, as after a restart of the kubelet
-        resealed = ("all records are sealed", '"key": "new"')
+        resealed = ("records resealed", '"key": "new"')
         until(lambda: site.saw(*resealed, driver=site.controller), site.controller)
         site.use("new")
         site.wait_for_keys("new")
@@ -167,6 +167,6 @@ def test_a_node_with_keys_refuses_what_is_not_sealed_or_sealed_by_somebody_else(
 def test_a_file_of_keys_that_breaks_changes_nothing(site: Site) -> None:
     site.keys.write_text("- {id: new, key: too-short}\n")
     for driver in (site.controller, site.node):
-        until(lambda driver=driver: site.saw("sealing keys cannot be read again", driver=driver), driver)  # type: ignore[misc]  # as above
+        until(lambda driver=driver: site.saw("sealing keys reload failed", driver=driver), driver)  # type: ignore[misc]  # as above
     assert site.live("v") == "old"
     assert not site.saw("too-short", driver=site.node)

@@ -136,7 +136,7 @@ def test_a_socket_path_that_is_a_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("data")
     outcome = serve("--state-dir", str(tmp_path / "state"), "--endpoint", str(tmp_path / "precious"))
     assert outcome.returncode == 2
-    assert "precious exists and is no socket" in outcome.stderr
+    assert "precious exists and is not a socket" in outcome.stderr
     assert (tmp_path / "precious").read_text() == "data"
 
 
@@ -150,7 +150,7 @@ def test_a_stale_socket_is_replaced(start: Start, tmp_path: Path) -> None:
 def test_a_read_only_state_directory_is_named(tmp_path: Path) -> None:
     outcome = serve("--state-dir", "/proc/none")
     assert outcome.returncode == 2
-    assert "state_dir: /proc/none cannot be used" in outcome.stderr
+    assert "state_dir: cannot use the directory /proc/none" in outcome.stderr
 
 
 def test_a_node_loads_neither_cinder_nor_a_database(start: Start) -> None:

@@ -97,7 +97,7 @@ def identity(controller: DriverProcess) -> str:
 def test_a_standby_takes_over_at_once_when_the_active_controller_is_stopped(site: Site, database: PostgreSQL) -> None:
     leader, standby = site.pair()
     Calls(leader).create("v")
-    wait_for_log(leader, "all records are sealed")  # the lease's among them
+    wait_for_log(leader, "records resealed")  # the lease's among them
     leader.terminate()
     assert leader.wait(60) == 0
     ended = datetime.now(UTC)
@@ -105,7 +105,7 @@ def test_a_standby_takes_over_at_once_when_the_active_controller_is_stopped(site
     assert "holder" in left, "it is sealed, and so of before the end"
     assert identity(leader) not in left, "the standby would wait for it to run out"
     assert seconds_until_ready(standby, time.monotonic()) < FAIL_OVER
-    waited = logged_at(standby, "this process is the active controller") - ended
+    waited = logged_at(standby, "active controller role acquired") - ended
     assert waited.total_seconds() < TIMING.duration / 2
     assert len(Calls(standby).volumes()) == 1
 
@@ -173,7 +173,7 @@ def test_a_controller_that_cannot_reach_the_store_ends_at_the_renew_deadline(sit
     database.kill()
     away = datetime.now(UTC)
     assert leader.wait(60) == 1
-    told = logged_at(leader, "this process is no longer the active controller and ends")
+    told = logged_at(leader, "active controller role lost")
     assert (told - away).total_seconds() < TIMING.deadline + 5
     database.start()
     site.controller("leader").wait_until_ready()
@@ -223,7 +223,7 @@ def test_a_controller_that_was_stopped_past_its_lease_calls_no_driver_and_ends(s
             os.kill(leader.pid, signal.SIGCONT)
         assert leader.wait(60) == 1
         assert isinstance(publishing.exception(), grpc.RpcError)
-    assert "this process is no longer the active controller and ends" in leader.log()
+    assert "active controller role lost" in leader.log()
     assert [event for event in Array(file).events() if event.pid == driver] == before
     assert {lun.name for lun in Array(file).luns()} == {f"volume-{id}" for id in (volume, *created)}
     (attached,) = (lun for lun in Array(file).luns() if lun.name == f"volume-{volume}")

@@ -148,7 +148,7 @@ def test_the_name_of_a_deleted_volume_is_free_when_its_last_snapshot_is_gone(sit
     snapshots = [site.snapshots.create(snapshotting(volume, name)) for name in ("s1", "s2")]
     site.volumes.delete(volume.id)
     for snapshot in snapshots:
-        with pytest.raises(AlreadyExists, match="a deleted volume had this name, and its snapshots still exist"):
+        with pytest.raises(AlreadyExists, match="a deleted volume of this name still has snapshots"):
             site.create()
         site.snapshots.delete(snapshot.id)
     assert site.create().id == volume.id
