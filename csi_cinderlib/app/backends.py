@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from csi_cinderlib.app.observations import Seen
+from csi_cinderlib.app.reconfiguration import STILL_USED, Reconfiguration
 from csi_cinderlib.app.stopping import RETRY_SECONDS, Stopping, retry
 from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend.line import Cause
@@ -108,6 +109,7 @@ class RunningBackends:
         self._files: dict[str, Path] = {}
         self._unreadable: Mapping[Path, ConfigurationError] = {}
         self._ignored: Collection[Path] = ()
+        self._reconfiguration = Reconfiguration(make)
         self._guard = threading.Lock()
         self._refreshing = threading.Lock()
         self._first = threading.Event()
@@ -123,7 +125,7 @@ class RunningBackends:
             self._all.set()
 
     def refresh(self) -> None:
-        """Take over what the directory holds now; what did not change goes on undisturbed."""
+        """Apply the changes of the directory. Unchanged back ends are left alone, and so is one whose new options are rejected."""
         if self._settings.backends_directory:
             with self._refreshing:  # SIGHUP may come at any time
                 self._refresh()
@@ -138,7 +140,8 @@ class RunningBackends:
                 self._registry.remove(known.name)
             elif known.name in wanted and wanted[known.name] == known.settings:
                 del wanted[known.name]
-        for backend in wanted.values():
+        working = {name for name, kept in self._kept.items() if kept.has_worked}
+        for backend in self._reconfiguration.accepted(wanted.values(), working):
             _log.info("back end is new or changed", backend=backend.name)
             if backend.name in self._kept:
                 self._restarted(backend.name, "reconfigured")
@@ -203,12 +206,12 @@ class RunningBackends:
         )
 
     def unreadable(self) -> Mapping[str, str]:
-        """Why configuration cannot be read: by the names of the back ends that go on with what it said before, else by the file's."""
-        reasons: dict[str, str] = {}
+        """Why configuration cannot be used, by the names of the back ends that keep their previous one, otherwise by the file's name."""
+        reasons = dict(self._reconfiguration.rejected)
         for path, error in self._unreadable.items():
             names = [name for name, file in self._files.items() if file == path]
-            instead = "; what it said before is used" if names else ""
-            reasons |= dict.fromkeys(names or [path.stem], f"{redact.text(str(error))}{instead}")
+            kept = f"; {STILL_USED}" if names else ""
+            reasons |= dict.fromkeys(names or [path.stem], f"{redact.text(str(error))}{kept}")
         return reasons
 
     def wait(self) -> None:
@@ -324,7 +327,7 @@ class RunningBackends:
         found = live.backends(self._settings)
         before = set(map(str, self._unreadable.values()))
         for reason in sorted(set(map(str, found.broken)) - before):
-            _log.error("back ends cannot be read; those of before go on", reason=reason)
+            _log.error("back ends cannot be read; previous ones stay in use", reason=reason)
         for path in set(found.ignored) - set(self._ignored):
             _log.warning("ignored: files of back ends are named *.yaml, *.yml or *.json", path=str(path))
         self._ignored = found.ignored

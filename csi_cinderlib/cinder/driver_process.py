@@ -93,6 +93,7 @@ class _Service:
         self._turn = _Turn(assignment.state_dir, assignment.settings.name)
         handlers: dict[str, Any] = {
             "start": self._start,
+            "check_options": self._check_options,
             "report": self._report,
             "rate": self._rate,
             "leave": self._leave,
@@ -131,6 +132,10 @@ class _Service:
         started = self._driver.start()
         assert started is not None, "it is asked once"
         return replace(started, report=_plain(started.report))
+
+    def _check_options(self) -> None:
+        """Takes no turn: the process that serves the back end goes on."""
+        self._driver.check_options()
 
     def _leave(self) -> None:
         self._driver.leave_exports()

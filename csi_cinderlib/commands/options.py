@@ -14,7 +14,7 @@ import click
 
 from csi_cinderlib.config import load
 from csi_cinderlib.config.settings import Settings
-from csi_cinderlib.errors import DriverError, InvalidRequest
+from csi_cinderlib.errors import DriverError, InvalidRequest, Problem
 
 CONFIG_VARIABLE = "CINDERLIB_CONFIG"
 
@@ -107,14 +107,28 @@ def _override(name: str, metavar: str, help: str, *, default: str = "") -> Calla
 
 def quiet(given: Given) -> Settings:
     """The settings, with errors alone logged unless the command line or the environment names a level: the file's is that of `serve`."""
-    found = settings(given)
+    return _quiet(settings(given), given)
+
+
+def examined(given: Given) -> tuple[Settings, tuple[Problem, ...]]:
+    """As `quiet`, but returns what can be read and all problems. Raises ConfigurationError or InvalidRequest."""
+    found, problems = load.examine(_paths(given), overrides=given.overrides)
+    return _quiet(found, given), problems
+
+
+def _quiet(found: Settings, given: Given) -> Settings:
     level = given.overrides.log_level or os.environ.get(load.VARIABLES["log_level"])
     return found if level else replace(found, log=replace(found.log, level="error"))
 
 
 def settings(given: Given) -> Settings:
     """Raises ConfigurationError or InvalidRequest."""
+    return load.load(_paths(given), overrides=given.overrides)
+
+
+def _paths(given: Given) -> list[Path]:
+    """Raises InvalidRequest."""
     if "" in given.config:  # it would be the current directory
         raise InvalidRequest("--config", "must not be empty")
     paths = given.config or tuple(filter(None, [os.environ.get(CONFIG_VARIABLE)]))
-    return load.load([Path(path) for path in paths], overrides=given.overrides)
+    return [Path(path) for path in paths]

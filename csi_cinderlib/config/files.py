@@ -55,19 +55,19 @@ def read(path: Path) -> object:
     return tree
 
 
-def read_merged(paths: Sequence[Path]) -> dict[str, object]:
+def read_merged(paths: Sequence[Path], problems: Problems) -> dict[str, object]:
     """The settings of several files and of directories of files.
 
-    Raises:
-        ConfigurationError: one cannot be read, a back end stands in two files, or two files disagree on a value.
+    Args:
+        problems: gets files that cannot be read, back ends that two files configure, and values on which two files disagree.
     """
-    merged = _Merged()
-    for path in dict.fromkeys(_expanded(paths)):
-        with merged.problems:
-            merged.add(path, read(path))
-    merged.problems.raise_all()
-    if paths and merged.is_empty:
-        raise ConfigurationError(" ".join(map(str, paths)), "holds no settings; write {} for the defaults")
+    merged = _Merged(problems)
+    with problems:
+        for path in dict.fromkeys(_expanded(paths)):
+            with problems:
+                merged.add(path, read(path))
+    if paths and merged.is_empty and not problems.keys:
+        problems.add(" ".join(map(str, paths)), "holds no settings; write {} for the defaults")
     return merged.tree
 
 
@@ -87,9 +87,9 @@ def _expanded(paths: Iterable[Path]) -> Iterable[Path]:
 class _Merged:
     """One tree, and which file each value is from."""
 
-    def __init__(self) -> None:
+    def __init__(self, problems: Problems) -> None:
         self.tree: dict[str, object] = {}
-        self.problems = Problems()
+        self.problems = problems
         self.is_empty = True
         self._origins: dict[str, Path] = {}
 

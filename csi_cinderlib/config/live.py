@@ -25,13 +25,15 @@ class Found:
         backends: in the order of the files' names.
         files: the file of each back end that comes from one.
         unreadable: why files could not be read; with any, what is missing is to be left alone.
-        ignored: what lies beside them and is not named as a file of back ends.
+        ignored: other entries of the directory.
+        partial: back ends of files with problems, without the values that cannot be read; to be checked, not to be used.
     """
 
     backends: tuple[BackendSettings, ...]
     files: Mapping[str, Path]
     unreadable: Mapping[Path, ConfigurationError]
     ignored: tuple[Path, ...] = ()
+    partial: tuple[BackendSettings, ...] = ()
 
     @property
     def broken(self) -> tuple[ConfigurationError, ...]:
@@ -44,19 +46,20 @@ def backends(settings: Settings, environment: Mapping[str, str] = os.environ) ->
     origins: dict[str, Path] = {}
     unreadable: dict[Path, ConfigurationError] = {}
     listing = _listing(settings, unreadable)
+    partial: list[BackendSettings] = []
     for path in listing.files:
         try:
             _refuse_twin(path, listing)
             read = {
                 backend.name: replace(backend, topology=segments(settings, backend.topology))
-                for backend in _in_file(path, environment, taken=known)
+                for backend in _in_file(path, environment, taken=known, partial=partial)
             }
         except ConfigurationError as error:
             unreadable[path] = error
         else:
             known |= read
             origins |= dict.fromkeys(read, path)
-    return Found(tuple(known.values()), origins, unreadable, listing.ignored)
+    return Found(tuple(known.values()), origins, unreadable, listing.ignored, tuple(partial))
 
 
 def _listing(settings: Settings, unreadable: dict[Path, ConfigurationError]) -> files.Listing:
@@ -109,16 +112,24 @@ def _keys_in(path: Path, key: str, environment: Mapping[str, str]) -> tuple[Seal
     return keys
 
 
-def _in_file(path: Path, environment: Mapping[str, str], *, taken: Container[str]) -> tuple[BackendSettings, ...]:
+def _in_file(
+    path: Path, environment: Mapping[str, str], *, taken: Container[str], partial: list[BackendSettings]
+) -> tuple[BackendSettings, ...]:
+    """The back ends of a file. With a problem in the file, they are added to `partial`, and ConfigurationError is raised."""
     tree = files.read(path)
     if tree is None:
         raise ConfigurationError(str(path), "is empty; write {} for no back end")
     reader = Reader(environment)
-    read = reader.read(tuple[BackendSettings, ...], tree, f"{path}: backends")
-    assert isinstance(read, tuple)
+    read: tuple[BackendSettings, ...] = ()
+    with reader.problems:
+        value = reader.value(tuple[BackendSettings, ...], tree, f"{path}: backends")
+        assert isinstance(value, tuple)
+        read = value
     for backend in read:
         with reader.problems:
             _check(path, backend, taken)
+    if reader.problems.keys:
+        partial.extend(read)
     reader.problems.raise_all()
     return read
 

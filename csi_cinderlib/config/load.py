@@ -12,7 +12,7 @@ from csi_cinderlib.config import check, files, foreign, scalars
 from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.reader import Reader
 from csi_cinderlib.config.settings import TOPOLOGY_PREFIX, BackendSettings, FilePath, Mode, Settings
-from csi_cinderlib.errors import ConfigurationError, Problems
+from csi_cinderlib.errors import ConfigurationError, Problem, Problems
 
 DEFAULT_STATE_DIR = Path("/var/lib/csi-cinderlib")
 CINDER_CONF_KEY = "cinder_conf"
@@ -58,14 +58,39 @@ def load(
     Raises:
         ConfigurationError: all that is wrong, with key paths, and near matches where a name is unknown.
     """
+    problems = Problems()
     _refuse_ember(environment, is_configured=bool(paths))
-    raw = files.read_merged(paths)
+    raw = _merged(paths, environment, overrides, problems)
+    problems.raise_all()
+    return parse(raw, environment=environment)
+
+
+def examine(
+    paths: Sequence[Path], *, environment: Mapping[str, str] = os.environ, overrides: Overrides = Overrides()
+) -> tuple[Settings, tuple[Problem, ...]]:  # immutable
+    """As `load`, but returns what can be read and all problems. Fields with a problem have their defaults.
+
+    Raises:
+        ConfigurationError: the environment configures Ember-CSI, and no file is given.
+    """
+    _refuse_ember(environment, is_configured=bool(paths))
+    reader = Reader(environment)
+    raw = _merged(paths, environment, overrides, reader.problems)
+    settings = _parsed(raw, reader)
+    return settings, reader.problems.all
+
+
+def _merged(
+    paths: Sequence[Path], environment: Mapping[str, str], overrides: Overrides, problems: Problems
+) -> dict[str, object]:
+    """The tree of all files, with the environment and the command line on top."""
+    raw = files.read_merged(paths, problems)
     for item in fields(overrides):
         given = getattr(overrides, item.name)
         value = environment.get(VARIABLES[item.name]) if given is None else given
         if value is not None:
             _put(raw, item.name, value)
-    return parse(raw, environment=environment)
+    return raw
 
 
 def _refuse_ember(environment: Mapping[str, str], *, is_configured: bool) -> None:
@@ -82,9 +107,16 @@ def _refuse_ember(environment: Mapping[str, str], *, is_configured: bool) -> Non
 
 def parse(raw: Mapping[str, object], *, environment: Mapping[str, str], directory: Path = Path()) -> Settings:
     """Settings from a tree; relative paths in values that come from no file start at `directory`."""
+    reader = Reader(environment, directory)
+    settings = _parsed(raw, reader)
+    reader.problems.raise_all()
+    return settings
+
+
+def _parsed(raw: Mapping[str, object], reader: Reader) -> Settings:
+    """The settings as far as they can be read; what is wrong is added to the reader's problems."""
     values = {"state_dir": str(DEFAULT_STATE_DIR), **raw}
     cinder_conf = values.pop(CINDER_CONF_KEY, None)
-    reader = Reader(environment, directory)
     for key in _unknown_keys(values):
         reader.problems.add(key, _unknown_key(key))
         del values[key]
@@ -93,11 +125,11 @@ def parse(raw: Mapping[str, object], *, environment: Mapping[str, str], director
         with reader.problems:
             path = str(reader.value(FilePath, cinder_conf, CINDER_CONF_KEY))
             settings = _with_cinder_conf(settings, path)
-    if not settings.backends and not settings.backends_directory and settings.mode is not Mode.NODE:
+    is_unset = not settings.backends and not settings.backends_directory and not reader.problems.keys
+    if is_unset and settings.mode is not Mode.NODE:
         settings = replace(settings, backends=(local_backend(settings.state_dir),))
     with reader.problems:
         check.settings(settings)
-    reader.problems.raise_all()
     return settings
 
 
