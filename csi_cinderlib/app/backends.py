@@ -157,7 +157,7 @@ class RunningBackends:
             NotFound: there is no back end of that name.
         """
         if (kept := self._kept.get(name)) is None:
-            hint = suggestion(name, self._kept)
+            hint = suggestion(name, self._kept, label="known")
             raise NotFound("back end", name, f"does not exist{'; ' if hint else ''}{hint}")
         _log.warning("back end is restarted as requested", backend=name)
         pid = kept.backend.pid

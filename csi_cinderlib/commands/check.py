@@ -79,6 +79,9 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 def command(given: options.Given, format: output.Format, timeout: float, shown: Sequence[str]) -> int:
     """2 when a setting is wrong, 1 when something does not answer; each part is tried, whatever the others did."""
     settings, problems = options.examined(given)
+    found = live.backends(settings)
+    if problems and not found.backends and not found.partial:
+        raise ConfigurationError.of(problems)
     parts = [Outcome.wrong(CONFIGURATION, problems)] if problems else []
     if settings.mode is Mode.NODE:
         parts.append(Outcome((_OF_NODE,)))
@@ -86,7 +89,7 @@ def command(given: options.Given, format: output.Format, timeout: float, shown: 
         parts += [_try_store(settings), _try_cluster(settings)]
     else:
         parts.append(Outcome((_SKIPPED,)))
-    parts += _try_backends(settings, timeout, problems)
+    parts += _try_backends(settings, found, problems, timeout)
     print_findings([finding for part in parts for finding in part.findings], format, shown)
     return max((part.code for part in parts), default=0)
 
@@ -112,7 +115,7 @@ def _try_cluster(settings: Settings) -> Outcome:
         return Outcome.of(cluster.examine(settings))
 
 
-def _try_backends(settings: Settings, timeout: float, problems: Sequence[Problem]) -> list[Outcome]:
+def _try_backends(settings: Settings, found: live.Found, problems: Sequence[Problem], timeout: float) -> list[Outcome]:
     """All at once, each in a process of its own, as in a controller; reported in the order of the configuration.
 
     Of back ends with problems of their own, the options are checked; their storage is not contacted.
@@ -120,7 +123,6 @@ def _try_backends(settings: Settings, timeout: float, problems: Sequence[Problem
     from csi_cinderlib.observe import logs
 
     logs.configure(format=settings.log.format, level=settings.log.level)
-    found = live.backends(settings)
     whole = {backend.name: backend for backend in found.backends}
     partial = {backend.name: backend for backend in found.partial if backend.name not in whole}
     doubtful = {*partial, *(name for name in whole if _is_named(name, problems))}

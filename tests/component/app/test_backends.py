@@ -270,7 +270,8 @@ def test_a_rejected_change_leaves_the_working_back_end_in_use(
     assert reason in shown
     assert shown.endswith("; the previous configuration stays in use")
     (seen,) = Observations(running._registry, unreadable=running.unreadable).look()
-    assert (seen.ready, reason in seen.reason) == (True, True)
+    told = running.tell(seen)
+    assert (told["state"], reason in str(told["reason"])) == ("ready", True)
     logged = [record for record in caplog.records if record.getMessage().startswith("changed options rejected")]
     assert len(logged) == 1
 
