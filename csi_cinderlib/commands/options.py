@@ -113,12 +113,17 @@ def quiet(given: Given) -> Settings:
 def examined(given: Given) -> tuple[Settings, tuple[Problem, ...]]:
     """As `quiet`, but returns what can be read and all problems. Raises ConfigurationError or InvalidRequest."""
     found, problems = load.examine(_paths(given), overrides=given.overrides)
-    return _quiet(found, given), problems
+    has_wrong_log = any(problem.key.startswith("log") for problem in problems)
+    return _errors_only(found) if has_wrong_log else _quiet(found, given), problems
 
 
 def _quiet(found: Settings, given: Given) -> Settings:
     level = given.overrides.log_level or os.environ.get(load.VARIABLES["log_level"])
-    return found if level else replace(found, log=replace(found.log, level="error"))
+    return found if level else _errors_only(found)
+
+
+def _errors_only(found: Settings) -> Settings:
+    return replace(found, log=replace(found.log, level="error"))
 
 
 def settings(given: Given) -> Settings:

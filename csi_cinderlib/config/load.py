@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 from csi_cinderlib.config import check, files, foreign, scalars
@@ -77,7 +77,9 @@ def examine(
     reader = Reader(environment)
     raw = _merged(paths, environment, overrides, reader.problems)
     settings = _parsed(raw, reader)
-    return settings, reader.problems.all
+    wrong = {key.partition(".")[0] for key in reader.problems.keys} - {"backends"}
+    defaults = {item.name: item.default for item in fields(Settings) if item.default is not MISSING}
+    return replace(settings, **{name: defaults[name] for name in wrong & defaults.keys()}), reader.problems.all
 
 
 def _merged(

@@ -336,8 +336,8 @@ def test_kubernetes_lets_privileged_containers_alone_share_mounts_with_the_host(
 
 def test_a_missing_secret_with_back_ends_is_told(release: Release) -> None:
     told = release.upgrade("--set", f"backendSecrets={{{RELEASE}-backends,array1}}")
-    assert "There is no Secret array1 yet" in told
-    assert f"Secret {RELEASE}-backends yet" not in told
+    assert "The Secret array1 in backendSecrets does not exist yet" in told
+    assert f"Secret {RELEASE}-backends in backendSecrets" not in told
 
 
 def test_strategies_without_limits_are_accepted(release: Release) -> None:
@@ -347,7 +347,7 @@ def test_strategies_without_limits_are_accepted(release: Release) -> None:
 def test_a_directory_of_one_node_is_refused_in_a_cluster_of_several(release: Release) -> None:
     add_node(release.server, "n2")
     try:
-        with pytest.raises(RuntimeError, match=r"this cluster has 2: set localBackend\.node"):
+        with pytest.raises(RuntimeError, match=r"this cluster has 2 nodes; set localBackend\.node"):
             release.upgrade()
         with pytest.raises(RuntimeError, match='the cluster has no node "n3"'):
             release.upgrade("--set", "localBackend.node=n3")

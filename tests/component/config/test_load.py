@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.config.load import LOOPFILE_DRIVER, Overrides, load
+from csi_cinderlib.config.load import LOOPFILE_DRIVER, Overrides, examine, load
 from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.errors import ConfigurationError
 
@@ -192,3 +192,21 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"config\.yaml: must be a mapping, not a list"):
         read(tmp_path, "- a")
+
+
+def test_examination_returns_all_problems_and_defaults_for_wrong_values(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "workers: 0\nlog: {level: loud}\nnode_name: n1\nbackends: {a: {driver: x.Y, optoins: {}}, b: {driver: x.Y}}\n"
+    )
+    settings, problems = examine([tmp_path / "config.yaml"], environment={})
+    assert {problem.key for problem in problems} == {"workers", "log.level", "backends.a.optoins"}
+    assert (settings.workers, settings.log.level, settings.node_name) == (128, "info", "n1")
+    assert [backend.name for backend in settings.backends] == ["a", "b"]
+
+
+def test_examination_names_files_that_cannot_be_read_and_reads_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("workers: {")
+    (tmp_path / "b.yaml").write_text("backends: {b: {driver: x.Y}}")
+    settings, problems = examine([tmp_path], environment={})
+    assert [problem.key.startswith(f"{tmp_path}/a.yaml") for problem in problems] == [True]
+    assert [backend.name for backend in settings.backends] == ["b"]
