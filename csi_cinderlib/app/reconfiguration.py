@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, HostError
+from csi_cinderlib.errors import DriverError
 from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.observe import logs, redact
 
@@ -77,9 +77,7 @@ class Reconfiguration:
         backend = self._make(settings)
         try:
             backend.check_options(CHECK_SECONDS)
-        except BackendUnavailable:
-            return ""
-        except (ConfigurationError, HostError) as error:
+        except DriverError as error:  # also for a process that crashes or hangs
             return redact.of_backend(error, settings.options)
         except Exception as error:  # no process could be forked, for example
             _log.exception("changed options cannot be checked", error, backend=settings.name)

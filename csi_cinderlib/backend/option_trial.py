@@ -13,7 +13,7 @@ from csi_cinderlib.persistence.api import Store
 
 
 def run(assignment: Assignment, *, store: Store, deadline: Deadline, seconds: float) -> None:
-    """Load the driver and check its options. The storage is not contacted, unless the driver does so when it is loaded.
+    """Load the driver and check its options. Only drivers that contact the storage when they are loaded do so here.
 
     Raises:
         ConfigurationError, HostError: as the process found out.

@@ -134,8 +134,9 @@ class _Service:
         return replace(started, report=_plain(started.report))
 
     def _check_options(self) -> None:
-        """Takes no turn: the process that serves the back end goes on."""
-        self._driver.check_options()
+        """Takes no turn: the process that serves the back end goes on. Storage that does not answer is no fault of the options."""
+        with suppress(BackendUnavailable):
+            self._driver.check_options()
 
     def _leave(self) -> None:
         self._driver.leave_exports()

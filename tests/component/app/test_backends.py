@@ -249,8 +249,9 @@ def served(run: Run, file: Path) -> tuple[RunningBackends, RemoteBackend]:
         ("nothing_poools: [second]", NOTHING, "backends.well.options.nothing_poools: is not an option of this driver"),
         ("nothing_port: '99999999'", NOTHING, "backends.well.options.nothing_port: does not fit"),
         ("", "not_there.Driver", "there is no driver 'not_there.Driver'"),
+        ("", "tests.support.fakes.dying.DyingDriver", "its driver's process ended with exit code 3"),
     ],
-    ids=["option", "value", "driver"],
+    ids=["option", "value", "driver", "crash"],
 )
 def test_a_rejected_change_leaves_the_working_back_end_in_use(
     served: tuple[RunningBackends, RemoteBackend],
