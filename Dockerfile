@@ -1,10 +1,10 @@
 # Two images from one file: `controller` with Cinder and the stores, `node` with os-brick alone; both with the tools of the file systems.
 #   docker build --target controller -t csi-cinderlib-controller .
 #   docker build --target node -t csi-cinderlib-node .
-# Everything Python is locked by hash in requirements/; nothing that builds stays in the result.
-# What a back end's driver needs besides, from PyPI and from Debian, is added to the controller (docs/how-to/build-images.md):
+# Python packages are locked by hash in requirements/; build tools are not in the images.
+# Libraries and tools of a back end's driver, from PyPI and from Debian, are added to the controller (docs/how-to/build-images.md):
 #   --build-arg DRIVER_LIBRARIES="py-pure-client" --build-arg DRIVER_PACKAGES="lvm2 python3-rbd"
-# A tag can be moved to another image, a digest cannot: --build-arg BASE=docker.io/library/debian:bookworm-slim@sha256:...
+# Pin the base image by its digest, since a tag can move: --build-arg BASE=docker.io/library/debian:bookworm-slim@sha256:...
 ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS python
@@ -13,11 +13,11 @@ RUN apt-get update \
     && rm -rf /usr/lib/python3.*/pydoc_data /usr/lib/python3.*/lib2to3 \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
 
-# Both roles have the same mkfs: the controller tries a StorageClass's mkfsOptions with it, the node makes the file systems.
+# Both images have the same mkfs: the controller checks a StorageClass's mkfsOptions with it, and the node creates file systems.
 FROM python AS mkfs
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends e2fsprogs xfsprogs btrfs-progs \
-    # 36 MB of Unicode data that only xfs_scrub would use; tools of a file system's doctor, who is not called from here.
+    # 36 MB of Unicode data that only xfs_scrub uses, and repair tools that the driver does not use.
     && rm -f /usr/lib/*/libicu*.so.* /usr/sbin/xfs_scrub* \
        /usr/bin/btrfs-convert /usr/bin/btrfs-image /usr/bin/btrfs-find-root /usr/bin/btrfs-map-logical /usr/bin/btrfs-select-super \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
@@ -30,7 +30,7 @@ WORKDIR /src
 COPY scripts/image-venv scripts/
 COPY requirements/ requirements/
 
-# A venv of its own per role: first what is locked, which seldom changes, then our code.
+# A venv per role: locked packages first, since they seldom change, then our code.
 FROM builder AS builder-node
 RUN scripts/image-venv packages requirements/node.txt /opt/csi-cinderlib
 COPY pyproject.toml README.md LICENSE ./
@@ -47,7 +47,7 @@ RUN scripts/image-venv ours /opt/csi-cinderlib
 
 FROM mkfs AS controller
 LABEL org.opencontainers.image.title="csi-cinderlib controller" \
-      org.opencontainers.image.description="CSI controller for every storage back end that OpenStack Cinder can drive" \
+      org.opencontainers.image.description="CSI controller for every storage back end that OpenStack Cinder supports" \
       org.opencontainers.image.licenses="Apache-2.0"
 ARG DRIVER_PACKAGES=""
 # A driver's packages may need the libraries whose files the stage mkfs removed.
@@ -62,8 +62,8 @@ USER 65532:65532
 ENTRYPOINT ["csi-cinderlib"]
 CMD ["serve", "--mode", "controller"]
 
-# The node makes and grows file systems and mounts NFS with the image's tools, whose versions are known, and reaches iSCSI, multipath, NVMe
-# and Ceph with the host's, because their daemons and keys are the host's: deploy/host-tool enters the host's mount namespace for those.
+# The node uses the image's tools for file systems and NFS, since their versions are known. For iSCSI, multipath, NVMe and Ceph it uses
+# the host's tools with the host's daemons and keys: deploy/host-tool enters the host's mount namespace for them.
 FROM mkfs AS node
 LABEL org.opencontainers.image.title="csi-cinderlib node" \
       org.opencontainers.image.description="CSI node plugin of csi-cinderlib: os-brick, file systems, mounts" \

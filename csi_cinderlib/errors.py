@@ -134,6 +134,10 @@ class Problems:
     def keys(self) -> set[str]:
         return {key for key, _ in self._found}
 
+    @property
+    def all(self) -> tuple[Problem, ...]:
+        return tuple(self._found)
+
     def raise_all(self) -> None:
         """Raises ConfigurationError if there are any."""
         if self._found:

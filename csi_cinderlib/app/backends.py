@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from csi_cinderlib.app.observations import Seen
+from csi_cinderlib.app.reconfiguration import STILL_USED, Reconfiguration
 from csi_cinderlib.app.stopping import RETRY_SECONDS, Stopping, retry
 from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend.line import Cause
@@ -108,6 +109,7 @@ class RunningBackends:
         self._files: dict[str, Path] = {}
         self._unreadable: Mapping[Path, ConfigurationError] = {}
         self._ignored: Collection[Path] = ()
+        self._reconfiguration = Reconfiguration(make)
         self._guard = threading.Lock()
         self._refreshing = threading.Lock()
         self._first = threading.Event()
@@ -123,7 +125,7 @@ class RunningBackends:
             self._all.set()
 
     def refresh(self) -> None:
-        """Apply changes of the directory. Unchanged back ends are not affected."""
+        """Apply changes of the directory. Unchanged back ends, and those whose new options are rejected, are not affected."""
         if self._settings.backends_directory:
             with self._refreshing:  # SIGHUP may arrive at any time
                 self._refresh()
@@ -138,7 +140,8 @@ class RunningBackends:
                 self._registry.remove(known.name)
             elif known.name in wanted and wanted[known.name] == known.settings:
                 del wanted[known.name]
-        for backend in wanted.values():
+        working = {name for name, kept in self._kept.items() if kept.has_worked}
+        for backend in self._reconfiguration.accepted(wanted.values(), working):
             _log.info("back end added or changed", backend=backend.name)
             if backend.name in self._kept:
                 self._restarted(backend.name, "reconfigured")
@@ -154,7 +157,7 @@ class RunningBackends:
             NotFound: no back end has that name.
         """
         if (kept := self._kept.get(name)) is None:
-            hint = suggestion(name, self._kept)
+            hint = suggestion(name, self._kept, label="known")
             raise NotFound("back end", name, f"does not exist{'; ' if hint else ''}{hint}")
         _log.warning("back end restart requested", backend=name)
         pid = kept.backend.pid
@@ -203,12 +206,12 @@ class RunningBackends:
         )
 
     def unreadable(self) -> Mapping[str, str]:
-        """Why configuration cannot be read, by the back ends that keep their previous configuration, otherwise by file name."""
-        reasons: dict[str, str] = {}
+        """Why configuration cannot be used, by the back ends that keep their previous configuration, otherwise by file name."""
+        reasons = dict(self._reconfiguration.rejected)
         for path, error in self._unreadable.items():
             names = [name for name, file in self._files.items() if file == path]
-            instead = "; the previous configuration stays in use" if names else ""
-            reasons |= dict.fromkeys(names or [path.stem], f"{redact.text(str(error))}{instead}")
+            kept = f"; {STILL_USED}" if names else ""
+            reasons |= dict.fromkeys(names or [path.stem], f"{redact.text(str(error))}{kept}")
         return reasons
 
     def wait(self) -> None:

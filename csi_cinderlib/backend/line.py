@@ -83,15 +83,18 @@ class Line:
         threading.Thread(target=self._relay, name=f"output-{self.name}", daemon=True).start()
         self.peer.start()
 
-    def set_up(self, seconds: float) -> Any:
-        """Let the process set up its driver. Returns its answer.
+    def set_up(self, seconds: float, verb: str = "start") -> Any:
+        """Have the process set up its driver; returns its answer.
+
+        Args:
+            verb: "check_options" loads the driver and checks its options only.
 
         Raises:
             ConfigurationError, HostError: as the process found out.
             BackendUnavailable: the storage does not answer, the process ended, or the set-up took too long.
         """
         try:
-            return self._answer_within(seconds, self.peer.begin("start"))
+            return self._answer_within(seconds, self.peer.begin(verb))
         except TooLate as error:
             raise BackendUnavailable(self.name, f"set-up did not finish within {seconds:.0f} seconds") from error
         except Unexpected as error:

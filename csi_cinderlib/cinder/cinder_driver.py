@@ -116,16 +116,20 @@ class CinderDriver:
             self.failure = ""
             return started
 
+    def check_options(self) -> None:
+        """Load the driver and check its options without contacting the storage. For a process that ends after it.
+
+        Raises:
+            ConfigurationError: the driver, an option or a library is wrong or missing.
+            BackendUnavailable: the driver contacts its storage while it is loaded, and got no answer.
+        """
+        self._hide(self._engine.secrets)
+        with routed(self._engine.route):
+            self._construct()
+
     def _start(self) -> Started:
         engine = self._engine
-        engine.check_lease()
-        self._runtime.start()
-        self._files.refresh()
-        self._section = self._runtime.add_section(self.settings, self._files.options())
-        self._runtime.routes.add(engine.route)
-        engine.context = convert.admin_context()
-        is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
-        driver = loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
+        driver = self._construct()
         self._hide_also({*secret_values.of(self.settings), *conf.secrets_of(self._section)})
         own_limit = loading.calls_at_a_time(driver)
         calls = self.settings.max_concurrent_calls or own_limit
@@ -146,6 +150,18 @@ class CinderDriver:
         if self._exports is not None:
             self._exports.start()
         return Started(traits=loading.traits(driver, engine.host), report=report)
+
+    def _construct(self) -> Any:
+        """The driver with its options checked, before its set-up."""
+        engine = self._engine
+        engine.check_lease()
+        self._runtime.start()
+        self._files.refresh()
+        self._section = self._runtime.add_section(self.settings, self._files.options())
+        self._runtime.routes.add(engine.route)
+        engine.context = convert.admin_context()
+        is_empty = not self._store.page(Volume, limit=1, where={"backend": self.name}).records
+        return loading.construct(self.settings, self._runtime, self._section, is_empty=is_empty)
 
     def _hide(self, secrets: Iterable[str]) -> None:
         """Replace the secrets hidden in all threads, until the back end is stopped."""

@@ -93,6 +93,7 @@ class _Service:
         self._turn = _Turn(assignment.state_dir, assignment.settings.name)
         handlers: dict[str, Any] = {
             "start": self._start,
+            "check_options": self._check_options,
             "report": self._report,
             "rate": self._rate,
             "leave": self._leave,
@@ -131,6 +132,11 @@ class _Service:
         started = self._driver.start()
         assert started is not None, "start is called once"
         return replace(started, report=_plain(started.report))
+
+    def _check_options(self) -> None:
+        """Takes no turn: the process that serves the back end goes on. Storage that does not answer is no fault of the options."""
+        with suppress(BackendUnavailable):
+            self._driver.check_options()
 
     def _leave(self) -> None:
         self._driver.leave_exports()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from csi_cinderlib.commands.examination.findings import Finding, is_bad, levels,
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Mode, Settings
 from csi_cinderlib.drivers import looking
-from csi_cinderlib.errors import ConfigurationError, DriverError
+from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverError, Problem
 from csi_cinderlib.host import removal
 from csi_cinderlib.observe import progress, redact
 
@@ -45,6 +45,12 @@ class Outcome:
         advice = "correct the configuration" if isinstance(error, ConfigurationError) else ""
         found = tuple(problem(what, detail, advice, required=True) for detail in details)
         return cls(found, 2 if isinstance(error, ConfigurationError) else 1)
+
+    @classmethod
+    def wrong(cls, what: str, problems: Iterable[Problem]) -> Outcome:
+        """Problems of the configuration."""
+        error = ConfigurationError.of(problems)
+        return cls.failed(what, error, [redact.text(str(ConfigurationError(*found))) for found in error.problems])
 
     @classmethod
     def of(cls, findings: Iterable[Finding]) -> Outcome:
@@ -72,15 +78,25 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 @output.formatted
 def command(given: options.Given, format: output.Format, timeout: float, shown: Sequence[str]) -> int:
     """Return 2 if a setting is wrong, 1 if something does not answer. All parts are tried, even after a failure."""
-    settings = options.quiet(given)
-    controls = settings.mode is not Mode.NODE
-    parts = [_try_store(settings), _try_cluster(settings)] if controls else [Outcome((_OF_NODE,))]
-    parts += _try_backends(settings, timeout)
+    settings, problems = options.examined(given)
+    found = live.backends(settings)
+    if problems and not found.backends and not found.partial:
+        raise ConfigurationError.of(problems)
+    parts = [Outcome.wrong(CONFIGURATION, problems)] if problems else []
+    if settings.mode is Mode.NODE:
+        parts.append(Outcome((_OF_NODE,)))
+    elif all(problem.key.startswith("backends.") for problem in problems):
+        parts += [_try_store(settings), _try_cluster(settings)]
+    else:
+        parts.append(Outcome((_SKIPPED,)))
+    parts += _try_backends(settings, found, problems, timeout)
     print_findings([finding for part in parts for finding in part.findings], format, shown)
     return max((part.code for part in parts), default=0)
 
 
+CONFIGURATION = "configuration"
 _OF_NODE = unknown("controller", "not checked in mode node", "run `csi-cinderlib doctor` to check a node")
+_SKIPPED = unknown("controller", "store and cluster not checked: the configuration has errors")
 
 
 def _try_store(settings: Settings) -> Outcome:
@@ -99,22 +115,43 @@ def _try_cluster(settings: Settings) -> Outcome:
         return Outcome.of(cluster.examine(settings))
 
 
-def _try_backends(settings: Settings, timeout: float) -> list[Outcome]:
-    """Try all back ends in parallel, each in its own process, as a controller does. Outcomes are in the order of the configuration."""
+def _try_backends(settings: Settings, found: live.Found, problems: Sequence[Problem], timeout: float) -> list[Outcome]:
+    """Try all back ends in parallel, each in its own process, as a controller does. Outcomes are in the order of the configuration.
+
+    If a back end has problems of its own, only its options are checked; its storage is not contacted.
+    """
     from csi_cinderlib.observe import logs
 
     logs.configure(format=settings.log.format, level=settings.log.level)
-    found = live.backends(settings)
+    whole = {backend.name: backend for backend in found.backends}
+    partial = {backend.name: backend for backend in found.partial if backend.name not in whole}
+    doubtful = {*partial, *(name for name in whole if _is_named(name, problems))}
+    tried = [*whole.values(), *partial.values()]
+    told = [*problems, *(problem for error in found.broken for problem in error.problems)]
+    keys = {problem.key.rpartition(": ")[2] for problem in told}
     with removal.temporary_directory("csi-cinderlib-check-", patience=timeout) as directory:
         looking.mark(directory, settings.state_dir)
-        backends = [_make(backend, settings, directory, len(found.backends), timeout) for backend in found.backends]
+        backends = [_make(backend, settings, directory, len(tried), timeout) for backend in tried]
         with ThreadPoolExecutor(max(1, len(backends))) as pool, _ended(backends):
-            attempts = [pool.submit(_try, backend, timeout) for backend in backends]
-            outcomes = [_tell(backend, attempt, attempts) for backend, attempt in zip(backends, attempts, strict=True)]
-    unreadable = [
-        Outcome.failed("back ends", error, map(redact.text, map(str, error.problems))) for error in found.broken
-    ]
-    return [*outcomes, *unreadable]
+            attempts = [
+                pool.submit(_check_options if backend.name in doubtful else _try, backend, timeout)
+                for backend in backends
+            ]
+            outcomes = [
+                _tell(backend, attempt, attempts, keys) for backend, attempt in zip(backends, attempts, strict=True)
+            ]
+    return [*outcomes, *(Outcome.wrong("back ends", error.problems) for error in found.broken)]
+
+
+def _is_named(name: str, problems: Iterable[Problem]) -> bool:
+    """Whether one of the problems is in this back end."""
+    return any(f"{problem.key}.".startswith(f"backends.{name}.") for problem in problems)
+
+
+def _check_options(backend: RemoteBackend, timeout: float) -> None:
+    """Raises ConfigurationError. Without all of its options, a driver may fail in any other way."""
+    with suppress(BackendUnavailable):
+        backend.check_options(timeout)
 
 
 def _try(backend: RemoteBackend, timeout: float) -> BackendStats:
@@ -172,9 +209,12 @@ def _make(
 
 
 def _tell(
-    backend: RemoteBackend, attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]
+    backend: RemoteBackend,
+    attempt: Future[BackendStats | None],
+    all_of_them: Sequence[Future[BackendStats | None]],
+    told: Collection[str],
 ) -> Outcome:
-    """Wait for a back end and return its outcome."""
+    """Wait for a back end and return its outcome, without the problems of the keys in `told`."""
     from csi_cinderlib.commands.examination import reports
 
     _wait_for(attempt, all_of_them)
@@ -182,10 +222,12 @@ def _tell(
     notes = tuple(reports.notes(backend.settings))
     try:
         stats = attempt.result()  # first, because a failed back end has no capabilities
+        if stats is None:
+            return Outcome.of(notes)
         return Outcome.of((*notes, *reports.describe(name, driver, backend.capabilities, stats)))
     except DriverError as error:
         parts = (
-            [ConfigurationError(*found) for found in error.problems]
+            [ConfigurationError(*found) for found in error.problems if found.key not in told]
             if isinstance(error, ConfigurationError)
             else [error]
         )
@@ -194,7 +236,7 @@ def _tell(
         return replace(failed, findings=(*notes, *failed.findings))
 
 
-def _wait_for(attempt: Future[BackendStats], all_of_them: Sequence[Future[BackendStats]]) -> None:
+def _wait_for(attempt: Future[BackendStats | None], all_of_them: Sequence[Future[BackendStats | None]]) -> None:
     """On a terminal, show how many back ends have answered, until this one has.
 
     Python handles signals when its main thread wakes up. A signal that arrives just before the wait, or that the kernel delivers to

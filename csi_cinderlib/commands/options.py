@@ -14,7 +14,7 @@ import click
 
 from csi_cinderlib.config import load
 from csi_cinderlib.config.settings import Settings
-from csi_cinderlib.errors import DriverError, InvalidRequest
+from csi_cinderlib.errors import DriverError, InvalidRequest, Problem
 
 CONFIG_VARIABLE = "CINDERLIB_CONFIG"
 
@@ -107,14 +107,33 @@ def _override(name: str, metavar: str, help: str, *, default: str = "") -> Calla
 
 def quiet(given: Given) -> Settings:
     """The settings with log level error, unless the command line or the environment sets a level. The file's level is for `serve`."""
-    found = settings(given)
+    return _quiet(settings(given), given)
+
+
+def examined(given: Given) -> tuple[Settings, tuple[Problem, ...]]:
+    """As `quiet`, but returns what can be read and all problems. Raises ConfigurationError or InvalidRequest."""
+    found, problems = load.examine(_paths(given), overrides=given.overrides)
+    has_wrong_log = any(problem.key.startswith("log") for problem in problems)
+    return _errors_only(found) if has_wrong_log else _quiet(found, given), problems
+
+
+def _quiet(found: Settings, given: Given) -> Settings:
     level = given.overrides.log_level or os.environ.get(load.VARIABLES["log_level"])
-    return found if level else replace(found, log=replace(found.log, level="error"))
+    return found if level else _errors_only(found)
+
+
+def _errors_only(found: Settings) -> Settings:
+    return replace(found, log=replace(found.log, level="error"))
 
 
 def settings(given: Given) -> Settings:
     """Raises ConfigurationError or InvalidRequest."""
+    return load.load(_paths(given), overrides=given.overrides)
+
+
+def _paths(given: Given) -> list[Path]:
+    """Raises InvalidRequest."""
     if "" in given.config:  # it would be the current directory
         raise InvalidRequest("--config", "must not be empty")
     paths = given.config or tuple(filter(None, [os.environ.get(CONFIG_VARIABLE)]))
-    return load.load([Path(path) for path in paths], overrides=given.overrides)
+    return [Path(path) for path in paths]

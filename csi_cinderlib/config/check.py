@@ -1,4 +1,4 @@
-"""What a value must be beyond its type."""
+"""Checks of values beyond their types."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ _RESERVED = ("DEFAULT", "backend_defaults")
 
 
 def settings(it: Settings) -> None:
-    """Raises ConfigurationError with all values that cannot be used."""
+    """Raises ConfigurationError with all invalid values."""
     wrong = Problems()
     is_name = _DRIVER_NAME.fullmatch(it.driver_name)
     _require(
-        wrong, is_name, "driver_name", "must be at most 63 letters, digits, dots and dashes, as in csi.example.org"
+        wrong,
+        is_name,
+        "driver_name",
+        "must be at most 63 letters, digits, dots and dashes, for example csi.example.org",
     )
     _choice(wrong, "log.format", it.log.format, LOG_FORMATS)
     _choice(wrong, "log.level", it.log.level, LOG_LEVELS)
@@ -34,14 +37,14 @@ def settings(it: Settings) -> None:
     _require(wrong, 1 <= it.page_limit <= 10_000, "page_limit", "must be from 1 to 10000")
     _require(wrong, it.max_volumes_per_node >= 0, "max_volumes_per_node", "must not be negative")
     for key, address in (("metrics_address", it.metrics_address), ("health_address", it.health_address)):
-        _require(wrong, not address or _is_address(address), key, "must be HOST:PORT, as in 0.0.0.0:9090")
+        _require(wrong, not address or _is_address(address), key, "must be HOST:PORT, for example 0.0.0.0:9090")
     _metrics(wrong, it)
     is_absolute = not it.kubelet_directory or it.kubelet_directory.startswith("/")
     _require(wrong, is_absolute, "kubelet_directory", "must be absolute")
     for path in it.local_paths:
         is_absolute = path.startswith("/") and ".." not in path.split("/")
-        _require(wrong, is_absolute, "local_paths", f"{path!r} must be absolute")
-        _require(wrong, "*" not in path[:-1], "local_paths", f"{path!r} may have * at its end only")
+        _require(wrong, is_absolute, "local_paths", f"must hold absolute paths without '..' (got {path!r})")
+        _require(wrong, "*" not in path[:-1], "local_paths", f"must have * only at the end of a path (got {path!r})")
     for settings in it.backends:
         with wrong:
             backend(settings)
@@ -49,15 +52,20 @@ def settings(it: Settings) -> None:
 
 
 def backend(it: BackendSettings) -> None:
-    """Raises ConfigurationError with all values that cannot be used."""
+    """Raises ConfigurationError with all invalid values."""
     wrong, path = Problems(), f"backends.{it.name}"
     named = BACKEND_NAME.fullmatch(it.name) and it.name not in _RESERVED
     reserved = " or ".join(_RESERVED)
-    _require(wrong, named, path, f"the name must be letters, digits, dots, dashes and underscores, and not {reserved}")
+    _require(
+        wrong,
+        named,
+        path,
+        f"the name must be 1 to 63 letters, digits, dots, dashes and underscores, begin with a letter or digit, and not be {reserved}",
+    )
     is_path = _CLASS_PATH.fullmatch(it.driver)
     if not is_path:
         hint = former.or_likely(it.driver)
-        wrong.add(f"{path}.driver", f"must be the path of a class, package.module.Class, not {it.driver!r}{hint}")
+        wrong.add(f"{path}.driver", f"must be the path of a class, package.module.Class (got {it.driver!r}){hint}")
     _require(wrong, it.max_concurrent_calls >= 0, f"{path}.max_concurrent_calls", "must not be negative")
     _require(wrong, it.stats_seconds >= 0, f"{path}.stats_seconds", "must not be negative")
     wrong.raise_all()
@@ -66,19 +74,19 @@ def backend(it: BackendSettings) -> None:
 def _metrics(wrong: Problems, it: Settings) -> None:
     for key in ("metrics_certificate_file", "metrics_key_file", "metrics_token_file"):
         is_used = it.metrics_address or not getattr(it, key)
-        _require(wrong, is_used, key, "protects nothing without metrics_address")
+        _require(wrong, is_used, key, "has no effect without metrics_address; set metrics_address or remove it")
     both = bool(it.metrics_certificate_file) == bool(it.metrics_key_file)
-    _require(wrong, both, "metrics_key_file", "goes with metrics_certificate_file: set both or none")
+    _require(wrong, both, "metrics_key_file", "needs metrics_certificate_file; set both or none")
     _require(
         wrong,
         not it.metrics_token_file or it.metrics_certificate_file or _is_loopback(it.metrics_address),
         "metrics_token_file",
-        "without TLS the token would cross the network in plain text: set metrics_certificate_file, or listen at 127.0.0.1",
+        "without TLS the token is sent in plain text; set metrics_certificate_file, or listen at 127.0.0.1",
     )
 
 
 def _is_loopback(address: str) -> bool:
-    """Whether only this host's own programs reach that `HOST:PORT`; False when only a name server knows."""
+    """Whether only programs of this host reach that `HOST:PORT`. Host names other than localhost are not resolved."""
     host = address.rpartition(":")[0].strip("[]")
     try:
         return ip_address(host).is_loopback

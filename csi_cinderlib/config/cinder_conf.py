@@ -1,4 +1,4 @@
-"""Back ends from an existing cinder.conf, its sections as they are."""
+"""Reads the back ends of an existing cinder.conf."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from csi_cinderlib.model.verbatim import Inherited, Referenced, Verbatim
 _Options = Mapping[str, Sequence[str]]
 _Sections = Mapping[str, _Options]
 DEFAULTS_SECTION = "backend_defaults"
-"""Cinder takes what a back end's own section leaves out from here, and nothing from [DEFAULT]."""
+"""Options that a back end's own section does not set come from here, and never from [DEFAULT]."""
 
 _REFERENCE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<plain>[a-z_][a-z0-9_.]*)|\{(?P<braced>[a-z_][a-z0-9_.]*)\})", re.ASCII | re.IGNORECASE
 )
-"""As oslo.config's templates have it: `$name`, `${name}` or `${section.name}`; `$$` is a dollar sign."""
+"""As in oslo.config: `$name`, `${name}` or `${section.name}`; `$$` is a dollar sign."""
 
 
 _COMMENT = re.compile(r"\s#\s")
@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CinderConf:
-    """What is used of a cinder.conf.
+    """The settings from a cinder.conf.
 
     Attributes:
-        backends: those that `enabled_backends` names, in that order.
-        defaults: the other options of [DEFAULT], for all back ends of the process; the Runtime knows which of them mean something.
+        backends: the back ends of `enabled_backends`, in that order.
+        defaults: the other options of [DEFAULT], for all back ends of the process. The Runtime selects those that have an effect.
     """
 
     backends: tuple[BackendSettings, ...]
@@ -42,23 +42,23 @@ class CinderConf:
 
 
 def read(path: Path) -> CinderConf:
-    """The back ends of a cinder.conf, and what else concerns them.
+    """Read a cinder.conf.
 
     Raises:
-        ConfigurationError: the file cannot be read or parsed, or names back ends that have no section or no driver.
+        ConfigurationError: the file cannot be read or parsed, or an enabled back end has no section or no driver.
     """
     sections = _parse(path)
     enabled = _last(sections.get("DEFAULT", {}).get("enabled_backends", []))
     names = list(dict.fromkeys(name.strip() for name in enabled.split(",") if name.strip()))
     if not names:
-        raise ConfigurationError(f"{path}: [DEFAULT] enabled_backends", "names no back end")
+        raise ConfigurationError(f"{path}: [DEFAULT] enabled_backends", "must name at least one back end")
     inherited = sections.get(DEFAULTS_SECTION, {})
     backends, problems = [], Problems()
     for name in names:
         with problems:
             backends.append(_backend(path, name, sections, inherited))
     problems.raise_all()
-    used = [sections["DEFAULT"], inherited, *(sections[name] for name in names)]
+    used = [sections["DEFAULT"], inherited, *(sections[_key(name)] for name in names)]
     return CinderConf(tuple(backends), _defaults(sections["DEFAULT"], _references(used)))
 
 
@@ -72,26 +72,31 @@ def _defaults(section: _Options, referenced: Set[str]) -> Mapping[str, object]:
 
 
 def _references(sections: Iterable[_Options]) -> Set[str]:
-    """The names of the options that others refer to."""
+    """The names of options that values refer to."""
     texts = (value for section in sections for values in section.values() for value in values)
     return {name for text in texts for name in _names(text)}
 
 
 def _names(text: str) -> list[str]:
-    """What a value refers to."""
+    """The names that a value refers to."""
     return [name for found in _REFERENCE.finditer(text) if (name := found["plain"] or found["braced"])]
 
 
+def _key(section: str) -> str:
+    """oslo.config ignores case in the names of sections, except in DEFAULT's."""
+    return section if section == "DEFAULT" else section.lower()
+
+
 def _backend(path: Path, name: str, sections: _Sections, defaults: _Options) -> BackendSettings:
-    if name not in sections:
+    if _key(name) not in sections:
         known = sections.keys() - {"DEFAULT", DEFAULTS_SECTION}
-        raise ConfigurationError(f"{path}: [DEFAULT] enabled_backends", unknown("section", name, known))
+        raise ConfigurationError(f"{path}: [DEFAULT] enabled_backends", unknown("section", name, known, label="known"))
     inherited = {key: [Inherited(value) for value in values] for key, values in defaults.items()}
-    options: _Options = {**inherited, **sections[name]}
+    options: _Options = {**inherited, **sections[_key(name)]}
     driver = _last(options.get("volume_driver", []))
     if not driver:
         raise ConfigurationError(f"{path}: [{name}] volume_driver", "is missing")
-    places = {**sections, name: options}
+    places = {**sections, _key(name): options}
     values = {
         key: _one_or_all([_resolved(value, name, places) for value in given])
         for key, given in options.items()
@@ -101,7 +106,7 @@ def _backend(path: Path, name: str, sections: _Sections, defaults: _Options) -> 
 
 
 def _resolved(value: str, section: str, sections: _Sections) -> Verbatim:
-    """The value with what it refers to, so that secrets are known by their values wherever they stand."""
+    """The value with its references, so that secrets in them can be hidden everywhere."""
     kind = type(value) if isinstance(value, Verbatim) else Verbatim
     referred: dict[str, str] = {}
     return kind(value, _composed(value, section, sections, referred), referred)
@@ -110,10 +115,10 @@ def _resolved(value: str, section: str, sections: _Sections) -> Verbatim:
 def _composed(
     text: str, section: str, sections: _Sections, referred: dict[str, str], within: Set[str] = frozenset()
 ) -> str:
-    """A value with those of other options in place of their names; these are added to `referred`.
+    """A value with its references replaced by the values of the options, which are added to `referred`.
 
     Args:
-        within: the options whose values this is a part of; a circle is left as it is.
+        within: the options around this value; circular references stay as written.
     """
 
     def put(found: re.Match[str]) -> str:
@@ -130,9 +135,9 @@ def _composed(
 
 
 def _look_up(name: str, section: str, sections: _Sections) -> tuple[str, str | None]:
-    """Where the option stands that `$name` or `$section.name` means there, and its value; None if the file does not say it."""
+    """The section and the value of the option for `$name` or `$section.name`; None if the file does not set it."""
     named, _, option = name.rpartition(".")
-    for place in (named,) if named else (section, "DEFAULT"):
+    for place in map(_key, (named,) if named else (section, "DEFAULT")):
         for key, values in sections.get(place, {}).items():
             if key.replace("-", "_") == option:
                 return place, _last(values)
@@ -148,8 +153,8 @@ def _last(values: Sequence[str]) -> str:
 
 
 def _parse(path: Path) -> _Sections:
-    """Every section's assignments; a key that is given several times keeps all its values, as oslo.config's multi-options do."""
-    from oslo_config import iniparser  # only who has a cinder.conf pays for it
+    """The assignments of all sections. A repeated key keeps all its values, as oslo.config's multi-options do."""
+    from oslo_config import iniparser  # a slow import, needed for a cinder.conf only
 
     sections: dict[str, dict[str, list[str]]] = {}
 
@@ -157,15 +162,15 @@ def _parse(path: Path) -> _Sections:
         section = ""
 
         def new_section(self, section: str) -> None:
-            self.section = section
-            sections.setdefault(section, {})
+            self.section = _key(section)
+            sections.setdefault(self.section, {})
 
         def assignment(self, key: str, value: list[str]) -> None:
             if not self.section:
-                raise iniparser.ParseError("an assignment before the first [section]", self.lineno, key)
+                raise iniparser.ParseError("assignment before the first [section]", self.lineno, key)
             if any(_COMMENT.search(line) for line in value):
                 _log.warning(
-                    "%s: [%s] %s: what follows # is a part of the value, as in Cinder; a comment needs a line of its own",
+                    "text after # is part of the value, as in Cinder; put comments on lines of their own: %s: [%s] %s",
                     path,
                     self.section,
                     key,
@@ -180,7 +185,7 @@ def _parse(path: Path) -> _Sections:
 
 
 def _lines(path: Path) -> list[str]:
-    """As oslo.config divides a file: U+0085 and the like end no line. A byte order mark, which it does not understand, is left out."""
+    """Lines as in oslo.config, which does not split at U+0085 and similar characters, without a byte order mark, which it does not support."""
     try:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
@@ -189,6 +194,6 @@ def _lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(
-            str(path), f"line {line}: is not UTF-8: byte 0x{content[error.start]:02X}; save the file as UTF-8"
+            str(path), f"line {line} is not UTF-8: byte 0x{content[error.start]:02X}; save the file as UTF-8"
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")

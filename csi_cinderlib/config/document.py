@@ -1,7 +1,7 @@
-"""A file of settings as a tree: mappings, lists and the text of each scalar exactly as it is written.
+"""Reads a file of settings as a tree: mappings, lists and the text of each scalar exactly as written.
 
-YAML turns `012345` into 5349, `yes` into true and `12:30:45` into 45045. Here a scalar stays text; the Reader converts it where a
-setting's type asks for a number.
+YAML reads `012345` as 5349, `yes` as true and `12:30:45` as 45045. Here a scalar stays text; the Reader converts it by the type of the
+setting.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from csi_cinderlib.config.tree import Budget, Place, Scalar, Style, too_deep, wh
 from csi_cinderlib.errors import ConfigurationError
 
 LARGEST_FILE = 2**20
-"""Bytes. Kubernetes keeps no larger Secret."""
+"""Bytes; also the limit of a Secret in Kubernetes."""
 SUFFIXES = (".yaml", ".yml", ".json")
 
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -25,19 +25,19 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def read(path: Path) -> object:
-    """What a YAML or JSON file holds: dicts with Scalars as keys, lists, Scalars, and None where nothing is written.
+    """The content of a YAML or JSON file: dicts with Scalars as keys, lists, Scalars, and None for missing values.
 
     Raises:
-        ConfigurationError: with the line, or why it cannot be read.
+        ConfigurationError: with the line, or the reason why the file cannot be read.
     """
     return parse(path, read_text(path))
 
 
 def parse(path: Path, text: str) -> object:
-    """The tree of a text from that file: JSON by its name, else YAML."""
+    """The tree of a text from that file: JSON if its name says so, otherwise YAML."""
     if path.suffix == ".json":
         return _parse_json(path, text)
-    from csi_cinderlib.config import yaml_text  # only who has a YAML file pays for it
+    from csi_cinderlib.config import yaml_text  # a slow import, needed for YAML only
 
     return yaml_text.parse(path, text)
 
@@ -46,7 +46,7 @@ def read_text(path: Path) -> str:
     """A file's text, without a byte order mark. Raises ConfigurationError."""
     data = read_bytes(path)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise ConfigurationError(str(path), "is UTF-16; save it as UTF-8")
+        raise ConfigurationError(str(path), "is in UTF-16; save it as UTF-8")
     try:
         text = data.removeprefix(_BOM).decode()
     except UnicodeDecodeError as error:
@@ -61,10 +61,10 @@ def read_text(path: Path) -> str:
 
 def _refuse_character(path: Path, text: str, position: int) -> NoReturn:
     character, line = text[position], text.count("\n", 0, position) + 1
-    hint = "; YAML takes it for a line break" if character in _LINE_BREAKS else ""
+    hint = ", a line break in YAML" if character in _LINE_BREAKS else ""
     raise ConfigurationError(
         f"{path}:{line}",
-        f"holds the character U+{ord(character):04X}{hint}: remove it, or write \\u{ord(character):04x} in double quotes",
+        f"has the character U+{ord(character):04X}{hint}; remove it, or write \\u{ord(character):04x} in double quotes",
     )
 
 
@@ -74,10 +74,10 @@ def read_bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the path holds a NUL character"
+        reason = error.strerror if isinstance(error, OSError) else "the path has a NUL character"
         raise ConfigurationError(str(path), f"cannot be read: {reason}") from None
     if len(data) > LARGEST_FILE:
-        raise ConfigurationError(str(path), f"is larger than {LARGEST_FILE // 1024} KiB")
+        raise ConfigurationError(str(path), f"must not be larger than {LARGEST_FILE // 1024} KiB")
     return data
 
 
@@ -96,7 +96,7 @@ def _parse_json(path: Path, text: str) -> object:
         seen: dict[str, object] = {}
         for key, value in pairs:
             if key in seen:
-                raise ConfigurationError(str(path), f"the key {key!r} is given twice")
+                raise ConfigurationError(str(path), f"the key {key!r} occurs twice; remove one")
             seen[key] = value
         return seen
 
@@ -116,7 +116,7 @@ def _parse_json(path: Path, text: str) -> object:
 
 
 def _with_place(raw: object, place: Place, budget: Budget, depth: int) -> object:
-    """As `yaml_text` has it."""
+    """As in the trees of `yaml_text`."""
     budget.spend("", depth)
     if isinstance(raw, dict):
         return {_text(key, place): _with_place(item, place, budget, depth + 1) for key, item in raw.items()}
@@ -131,4 +131,4 @@ def _text(raw: str, place: Place) -> Scalar:
     try:
         return Scalar(whole(raw), place=place)
     except UnicodeDecodeError:
-        raise ConfigurationError(str(place), "holds half of a surrogate pair") from None
+        raise ConfigurationError(str(place), "has half of a surrogate pair") from None

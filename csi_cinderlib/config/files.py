@@ -1,4 +1,4 @@
-"""The files of settings: which they are, and several of them as one tree."""
+"""Finds the files of settings, and merges several files into one tree."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Listing:
     """A directory.
 
     Attributes:
-        files: of settings, in the order of their names.
-        ignored: the other entries, less hidden ones, such as those that Kubernetes makes beside mounted files.
+        files: files of settings, in the order of their names.
+        ignored: the other entries, without hidden ones, such as those of Kubernetes beside mounted files.
     """
 
     files: tuple[Path, ...] = ()
@@ -29,7 +29,7 @@ class Listing:
 
 
 def in_directory(directory: Path) -> Listing:
-    """Raises ConfigurationError: it cannot be read."""
+    """List a directory. Raises ConfigurationError if it cannot be read."""
     try:
         entries = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
@@ -39,15 +39,15 @@ def in_directory(directory: Path) -> Listing:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is a directory, or what never ends or blocks its reader: a pipe, a socket, a device."""
+    """Whether it is a directory, a pipe, a socket or a device: reading these may block or never end."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:
-        return False  # its reader says what is wrong
+        return False  # reading it reports the error
 
 
 def read(path: Path) -> object:
-    """The tree of one file, as `document.read` has it. Raises ConfigurationError, also for another program's settings."""
+    """The tree of one file, see `document.read`. Raises ConfigurationError, also for settings of another program."""
     text = document.read_text(path)
     foreign.refuse_text(path, text)
     tree = document.parse(path, text)
@@ -55,19 +55,19 @@ def read(path: Path) -> object:
     return tree
 
 
-def read_merged(paths: Sequence[Path]) -> dict[str, object]:
+def read_merged(paths: Sequence[Path], problems: Problems) -> dict[str, object]:
     """The settings of several files and of directories of files.
 
-    Raises:
-        ConfigurationError: one cannot be read, a back end stands in two files, or two files disagree on a value.
+    Args:
+        problems: gets files that cannot be read, back ends that two files configure, and values on which two files disagree.
     """
-    merged = _Merged()
-    for path in dict.fromkeys(_expanded(paths)):
-        with merged.problems:
-            merged.add(path, read(path))
-    merged.problems.raise_all()
-    if paths and merged.is_empty:
-        raise ConfigurationError(" ".join(map(str, paths)), "holds no settings; write {} for the defaults")
+    merged = _Merged(problems)
+    with problems:
+        for path in dict.fromkeys(_expanded(paths)):
+            with problems:
+                merged.add(path, read(path))
+    if paths and merged.is_empty and not problems.keys:
+        problems.add(" ".join(map(str, paths)), "has no settings; write {} for the defaults")
     return merged.tree
 
 
@@ -78,18 +78,18 @@ def _expanded(paths: Iterable[Path]) -> Iterable[Path]:
             continue
         listing = in_directory(path)
         if not listing.files:
-            raise ConfigurationError(str(path), "holds no file named *.yaml, *.yml or *.json")
+            raise ConfigurationError(str(path), "has no files named *.yaml, *.yml or *.json")
         for entry in listing.ignored:
-            _log.warning("%s is ignored: settings are in files named *.yaml, *.yml or *.json", entry)
+            _log.warning("file of settings ignored: its name must be *.yaml, *.yml or *.json: %s", entry)
         yield from listing.files
 
 
 class _Merged:
-    """One tree, and which file each value is from."""
+    """One tree, with the file of each value."""
 
-    def __init__(self) -> None:
+    def __init__(self, problems: Problems) -> None:
         self.tree: dict[str, object] = {}
-        self.problems = Problems()
+        self.problems = problems
         self.is_empty = True
         self._origins: dict[str, Path] = {}
 
@@ -110,8 +110,8 @@ class _Merged:
                 into[key] = value
                 self._remember(where, value, path)
             elif value is not None and (old != value or prefix == f"{_BACKENDS}."):
-                what = "configured" if prefix == f"{_BACKENDS}." else "given different values"
-                self.problems.add(where, f"is {what} in both {self._origin(where)} and {path}")
+                what = "is configured" if prefix == f"{_BACKENDS}." else "has different values"
+                self.problems.add(where, f"{what} in {self._origin(where)} and {path}; keep one")
 
     def _remember(self, where: str, value: object, path: Path) -> None:
         self._origins[where] = path

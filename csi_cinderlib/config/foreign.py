@@ -1,4 +1,4 @@
-"""Recognises the settings of the programs that people come from: Cinder, cinderlib and Ember-CSI."""
+"""Recognises the settings of Cinder, cinderlib and Ember-CSI."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EMBER_VARIABLES = (
     "X_CSI_ABORT_DUPLICATES",
     "X_CSI_DEBUG_MODE",
 )
-"""What configures Ember-CSI."""
+"""Environment variables of Ember-CSI."""
 _SECTION = re.compile(r"\[[^\[\]{},\"']+\]\s*([#;].*)?")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][\w.\-]*\s*=")
 _VARIABLE = re.compile(r"(export\s+)?X_CSI_[A-Z_]+=")
@@ -31,12 +31,12 @@ _OF_A_CINDERLIB_BACKEND = frozenset({"volume_driver", "volume_backend_name"})
 
 
 def refuse_text(path: Path, text: str) -> None:
-    """Raises ConfigurationError for a file that is neither YAML nor JSON, but known."""
+    """Raises ConfigurationError for a file of another program that is neither YAML nor JSON."""
     lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith(("#", ";"))]
     if any(map(_VARIABLE.match, lines)):
         raise _refusal(path, "Ember-CSI's environment")
     if lines and _SECTION.fullmatch(lines[0]) and all(map(_is_of_ini, lines[1:2])):
-        raise _refusal(path, "a cinder.conf", f"; or name it as cinder_conf: {path.absolute()} in a YAML file")
+        raise _refusal(path, "a cinder.conf", f", or set cinder_conf: {path.absolute()} in a YAML file")
 
 
 def _is_of_ini(line: str) -> bool:
@@ -44,7 +44,7 @@ def _is_of_ini(line: str) -> bool:
 
 
 def refuse_tree(path: Path, tree: object) -> None:
-    """Raises ConfigurationError for YAML or JSON of another program."""
+    """Raises ConfigurationError for YAML or JSON of another program, and for objects of Kubernetes."""
     for item in tree if isinstance(tree, list) else [tree]:
         if isinstance(item, Mapping) and (product := _product(item)):
             raise _refusal(path, product)
@@ -58,7 +58,7 @@ def refuse_tree(path: Path, tree: object) -> None:
 
 
 def _product(tree: Mapping[str, object]) -> str:
-    """The program whose settings these are, "" if it is not known."""
+    """The program of these settings; "" if unknown."""
     if any(key.startswith("X_CSI_") for key in tree) or tree.get("kind") == "EmberStorageBackend":
         return "Ember-CSI's configuration"
     if {"name", "driver"} <= tree.keys() and "options" not in tree:
@@ -71,7 +71,7 @@ def _product(tree: Mapping[str, object]) -> str:
 
 
 def _names_ember(tree: object) -> bool:
-    """Whether an object of Kubernetes sets variables of Ember-CSI: in `env`, or as keys of a ConfigMap or Secret."""
+    """Whether a Kubernetes object sets variables of Ember-CSI, in `env` or as keys of a ConfigMap or Secret."""
     if isinstance(tree, Mapping):
         return tree.get("name") in EMBER_VARIABLES or any(
             key in EMBER_VARIABLES or _names_ember(value) for key, value in tree.items()
@@ -86,5 +86,5 @@ def _refusal(path: Path, product: str, instead: str = "") -> ConfigurationError:
 
 
 def variables(environment: Mapping[str, str]) -> list[str]:
-    """Those of Ember-CSI that are set."""
+    """The variables of Ember-CSI that are set."""
     return [name for name in EMBER_VARIABLES if environment.get(name)]

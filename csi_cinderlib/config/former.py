@@ -1,6 +1,6 @@
 """Former names of Cinder's options and drivers, from a table of Cinder's history (`python -m scripts.former_names`).
 
-The table is read when a name is looked up.
+The table is loaded on the first look-up.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Former:
     """A name that Cinder no longer uses.
 
     Attributes:
-        name: the name today; "" if it was removed.
+        name: the current name; "" if it was removed.
         since: the release that renamed or removed it, "12.0 (Queens)" for example.
         last_release: the last release before that; "" if unknown.
-        note: for a removed name, what to do instead; may be empty.
+        note: the replacement of a removed name; may be empty.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Former:
 
 
 def option(name: str, driver: str | None = None) -> Former | None:
-    """What became of an option of a driver's section; None if this never was another option's former name.
+    """The history of an option of a driver's section; None if it is not a former name.
 
     Args:
-        driver: the class path of today's driver: only its vendor's former names count, and only Cinder's drivers have any.
+        driver: the driver's current class path: only former names of its vendor apply, and only to Cinder's drivers.
     """
     entry = _table()["options"].get(name.replace("-", "_"))
     if entry is None or (driver is not None and not driver.startswith(_CINDER)):
@@ -62,8 +62,13 @@ def option(name: str, driver: str | None = None) -> Former | None:
     return _former(since, new) if driver is None or not detail or vendor in detail.split() else None
 
 
+def option_names() -> Iterable[str]:
+    """All former names of options."""
+    return _table()["options"].keys()  # type: ignore[no-any-return]  # JSON
+
+
 def driver(path: str) -> Former | None:
-    """What became of a driver, by its class path; None if it has not moved or is unknown."""
+    """The history of a driver, by its class path; None if it has not moved or is unknown."""
     today = path.replace(_NOVA, _CINDER, 1) if path.startswith(_NOVA) else path
     entry = _table()["drivers"].get(today)
     return _former(*entry) if entry else None
@@ -79,8 +84,8 @@ def driver_named(name: str) -> tuple[str, Former] | None:
 
 
 def likely_drivers(name: str, *, limit: int = 3) -> list[str]:
-    """Class paths of today that a short name such as `lvm`, `Pure iSCSI` or `HPE3PARFCDriver` may mean, the likeliest first."""
-    import difflib  # only a mistake pays for it
+    """Current class paths for a short name such as `lvm`, `Pure iSCSI` or `HPE3PARFCDriver`, best match first."""
+    import difflib  # needed for mistakes only
 
     table = _table()
     moved = {path: entry[1] for path, entry in table["drivers"].items() if entry[1]}
@@ -97,7 +102,7 @@ def likely_drivers(name: str, *, limit: int = 3) -> list[str]:
 
 
 def why_no_driver(name: str) -> str:
-    """A clause for a driver that does not exist: what became of it, or what it may mean."""
+    """A clause for a driver that does not exist: its history, or similar names."""
     if became := driver(name):
         return f"{name} was {became}"
     return f"there is no driver {name!r}{or_likely(name)}"
@@ -110,7 +115,7 @@ def or_likely(name: str) -> str:
 
 
 def why_unknown(name: str, given: Iterable[str]) -> str:
-    """A clause for an option that a driver does not have, if it has a history; else "".
+    """A clause for an unknown option that has a history; otherwise "".
 
     Args:
         given: the names of all options of the back end.
@@ -119,22 +124,22 @@ def why_unknown(name: str, given: Iterable[str]) -> str:
     if became is None or not became.name:
         return f"was {became}" if became else ""
     both = became.name in {other.replace("-", "_") for other in given}
-    return f"was {became}, which " + ("is given too" if both else "this driver does not have")
+    return f"was {became}, which " + ("is also set; remove one" if both else "this driver does not support")
 
 
 def why_no_value(name: str, given: object) -> str:
-    """A clause for a value that an option does not allow, if it once did; else ""."""
+    """A clause for a value that an option no longer allows; otherwise ""."""
     entry = _table()["values"].get(name, {}).get(given.strip().lower()) if isinstance(given, str) else None
     return f"{str(given)!r} was {_former(*entry)}" if entry else ""
 
 
 def translate(settings: BackendSettings) -> tuple[BackendSettings, list[str]]:
-    """Replace the former names of a back end's driver and options by today's.
+    """Replace the former names of a back end's driver and options by their current names.
 
-    An option whose name of today is given as well is left for the check of options, and so are removed ones.
+    Removed options, and options whose current name is also set, are left for the check of options.
 
     Returns:
-        a message for each translated name, with its key path.
+        the settings, and a message for each translated name with its key path.
     """
     place = f"backends.{settings.name}"
     moved = driver(settings.driver)
@@ -153,7 +158,7 @@ def translate(settings: BackendSettings) -> tuple[BackendSettings, list[str]]:
 
 
 def _synonyms(options: Iterable[str], driver: str) -> Mapping[str, list[str]]:
-    """The given names by the option of today that they mean, today's name first."""
+    """The given names by their current option, the current name first."""
     groups: dict[str, list[str]] = {}
     for name in options:
         became = option(name, driver)
@@ -165,7 +170,7 @@ def _synonyms(options: Iterable[str], driver: str) -> Mapping[str, list[str]]:
 
 
 def _chosen(today: str, names: list[str], options: Mapping[str, object]) -> list[str]:
-    """Those that count where one is a former name: of those with a value, a back end's own go before [backend_defaults]."""
+    """The names that apply: of those with a value, the back end's own take precedence over [backend_defaults]."""
     if all(name.replace("-", "_") == today for name in names):
         return names
     given = [name for name in names if options[name] is not None]

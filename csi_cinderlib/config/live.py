@@ -1,6 +1,6 @@
-"""What is read again while a process runs: back ends and sealing keys that lie in files of their own.
+"""Reloads back ends and sealing keys from files of their own while a process runs.
 
-In Kubernetes these files are mounted Secrets, which the kubelet exchanges as a whole.
+In Kubernetes these files are mounted Secrets, which the kubelet replaces as a whole.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from csi_cinderlib.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the directory of back ends holds.
+    """The back ends of the settings and of the directory.
 
     Attributes:
         backends: in the order of the files' names.
         files: the file of each back end that comes from one.
-        unreadable: why files could not be read; with any, what is missing is to be left alone.
-        ignored: what lies beside them and is not named as a file of back ends.
+        unreadable: errors by file. If there are any, missing back ends must not be removed.
+        ignored: other entries of the directory.
+        partial: back ends of files with problems, without the values that cannot be read; to be checked, not to be used.
     """
 
     backends: tuple[BackendSettings, ...]
     files: Mapping[str, Path]
     unreadable: Mapping[Path, ConfigurationError]
     ignored: tuple[Path, ...] = ()
+    partial: tuple[BackendSettings, ...] = ()
 
     @property
     def broken(self) -> tuple[ConfigurationError, ...]:
@@ -39,24 +41,25 @@ class Found:
 
 
 def backends(settings: Settings, environment: Mapping[str, str] = os.environ) -> Found:
-    """The back ends of `settings` and of its directory. One broken file does not hide the others."""
+    """The back ends of `settings` and of its directory. A file with problems does not affect the others."""
     known = {backend.name: backend for backend in settings.backends}
     origins: dict[str, Path] = {}
     unreadable: dict[Path, ConfigurationError] = {}
     listing = _listing(settings, unreadable)
+    partial: list[BackendSettings] = []
     for path in listing.files:
         try:
             _refuse_twin(path, listing)
             read = {
                 backend.name: replace(backend, topology=segments(settings, backend.topology))
-                for backend in _in_file(path, environment, taken=known)
+                for backend in _in_file(path, environment, taken=known, partial=partial)
             }
         except ConfigurationError as error:
             unreadable[path] = error
         else:
             known |= read
             origins |= dict.fromkeys(read, path)
-    return Found(tuple(known.values()), origins, unreadable, listing.ignored)
+    return Found(tuple(known.values()), origins, unreadable, listing.ignored, tuple(partial))
 
 
 def _listing(settings: Settings, unreadable: dict[Path, ConfigurationError]) -> files.Listing:
@@ -64,7 +67,7 @@ def _listing(settings: Settings, unreadable: dict[Path, ConfigurationError]) -> 
     if not settings.backends_directory:
         return files.Listing()
     if not directory.is_dir():
-        unreadable[directory] = ConfigurationError("backends_directory", f"{directory} is not a directory")
+        unreadable[directory] = ConfigurationError("backends_directory", f"{directory} must be a directory")
         return files.Listing()
     try:
         return files.in_directory(directory)
@@ -74,29 +77,31 @@ def _listing(settings: Settings, unreadable: dict[Path, ConfigurationError]) -> 
 
 
 def _refuse_twin(path: Path, listing: files.Listing) -> None:
-    """Which of a.yaml and a.yml is the one that somebody edits?"""
+    """Refuse a.yaml beside a.yml: it is unclear which of them is up to date."""
     for other in listing.files:
         if other != path and other.stem == path.stem:
-            raise ConfigurationError(str(path), f"has the name of {other.name}; remove one of the two files")
+            raise ConfigurationError(str(path), f"has the same name as {other.name}; remove one of the files")
 
 
 def sealing_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> tuple[SealingKey, ...]:
-    """All keys that open something: those of the file, which go first, those of `settings`, and those that nodes have, too.
+    """All keys for decryption: those of the file first, then those of `settings`, then the shared ones.
 
     Raises:
-        ConfigurationError: a file cannot be read, or that of `sealing_keys_file` holds no key.
+        ConfigurationError: a file cannot be read, or `sealing_keys_file` has no keys.
     """
     keys = settings.sealing_keys
     if settings.sealing_keys_file:
         read = _keys_in(Path(settings.sealing_keys_file), "sealing_keys_file", environment)
         if not read:
-            raise ConfigurationError("sealing_keys_file", f"{settings.sealing_keys_file} holds no key")
+            raise ConfigurationError(
+                "sealing_keys_file", f"{settings.sealing_keys_file} has no keys; add one with `csi-cinderlib new-key`"
+            )
         keys = read + keys
     return keys + tuple(key for key in shared_keys(settings, environment) if key not in keys)
 
 
 def shared_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> tuple[SealingKey, ...]:
-    """The keys that nodes have, too. None without a file, for a new installation has none. Raises ConfigurationError."""
+    """The keys that nodes have as well. A new installation has no such file. Raises ConfigurationError."""
     path = Path(settings.shared_keys_file)
     if not settings.shared_keys_file or not path.exists():
         return ()
@@ -109,16 +114,24 @@ def _keys_in(path: Path, key: str, environment: Mapping[str, str]) -> tuple[Seal
     return keys
 
 
-def _in_file(path: Path, environment: Mapping[str, str], *, taken: Container[str]) -> tuple[BackendSettings, ...]:
+def _in_file(
+    path: Path, environment: Mapping[str, str], *, taken: Container[str], partial: list[BackendSettings]
+) -> tuple[BackendSettings, ...]:
+    """The back ends of a file. With a problem in the file, they are added to `partial`, and ConfigurationError is raised."""
     tree = files.read(path)
     if tree is None:
-        raise ConfigurationError(str(path), "is empty; write {} for no back end")
+        raise ConfigurationError(str(path), "must not be empty; write {} for no back ends")
     reader = Reader(environment)
-    read = reader.read(tuple[BackendSettings, ...], tree, f"{path}: backends")
-    assert isinstance(read, tuple)
+    read: tuple[BackendSettings, ...] = ()
+    with reader.problems:
+        value = reader.value(tuple[BackendSettings, ...], tree, f"{path}: backends")
+        assert isinstance(value, tuple)
+        read = value
     for backend in read:
         with reader.problems:
             _check(path, backend, taken)
+    if reader.problems.keys:
+        partial.extend(read)
     reader.problems.raise_all()
     return read
 
@@ -129,4 +142,4 @@ def _check(path: Path, backend: BackendSettings, taken: Container[str]) -> None:
     except ConfigurationError as error:
         raise error.within(f"{path}: ") from None
     if backend.name in taken:
-        raise ConfigurationError(f"{path}: {backend.name}", "is configured elsewhere already")
+        raise ConfigurationError(f"{path}: {backend.name}", "is already configured in another file; remove one")

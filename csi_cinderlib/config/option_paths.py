@@ -1,4 +1,4 @@
-"""Options that hold a path: a relative one starts at the directory of the file that configures the back end."""
+"""Options with paths: relative paths start at the directory of the back end's file."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PATHS = frozenset(
     " vzstorage_mount_point_base vzstorage_shares_config".split()
 )
 _OF_REPLICATION = PATHS | {"conf", "ssl_cert_path"}
-"""In the mappings of `replication_device`; `conf` is Ceph's."""
+"""Keys in the mappings of `replication_device`; `conf` belongs to Ceph."""
 _WORDS = ("/", "~", "$")
-"""What begins so is complete, or becomes so later."""
+"""Beginnings of paths that are absolute, or are expanded later."""
 _NO_FILE = "None"
-"""The LVM driver takes this word for no file."""
+"""The LVM driver's word for no file."""
 
 
 def completed(settings: BackendSettings, options: Mapping[str, object]) -> dict[str, object]:
     """The options with absolute paths.
 
     Raises:
-        ConfigurationError: with the relative paths whose directory is not known, as in a program that uses the library.
+        ConfigurationError: relative paths without a known directory, as in a program that uses the library.
     """
     problems = Problems()
     found = {}
@@ -59,18 +59,16 @@ def _completed(settings: BackendSettings, name: str, value: object) -> object:
 
 
 def is_relative(text: str) -> bool:
-    """Whether the value of such an option is a path that starts at a directory."""
+    """Whether the value is a relative path."""
     return bool(text) and not text.startswith(_WORDS) and text != _NO_FILE
 
 
 def located(settings: BackendSettings, name: str, text: str) -> str:
-    """Raises ConfigurationError: the path is relative, and its directory is not known."""
+    """The absolute path. Raises ConfigurationError if the path is relative and its directory is unknown."""
     if not is_relative(text):
         return text
     if not Path(settings.directory).is_absolute():
-        raise ConfigurationError(
-            f"backends.{settings.name}.options.{name}", "is a relative path; write an absolute one"
-        )
+        raise ConfigurationError(f"backends.{settings.name}.options.{name}", "must be an absolute path")
     if isinstance(text, Verbatim):
         directory = settings.directory.replace("$", "$$")
         return Verbatim(f"{directory}/{text}", f"{settings.directory}/{text.resolved}", text.referred)

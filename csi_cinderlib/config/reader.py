@@ -1,8 +1,9 @@
-"""From a tree of settings to the frozen dataclasses of `settings`: by their type hints, with the key path in every error."""
+"""Reads a tree into the dataclasses of `settings` by their type hints. Every error has the key path."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -14,14 +15,15 @@ from csi_cinderlib.config.tree import Scalar, Style
 from csi_cinderlib.errors import ConfigurationError, Problems
 
 T = TypeVar("T")
+_RELATIVE_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:?][^?]*(?:\?.*)?)")
 
 
 class Reader:
-    """Reads one tree of values, and collects what is wrong over all of it.
+    """Reads one tree of values and collects all problems.
 
     Args:
-        environment: where `{env: NAME}` is looked up.
-        directory: where relative paths start in values that come from no file.
+        environment: variables for `{env: NAME}`.
+        directory: base of relative paths in values that come from no file.
     """
 
     def __init__(self, environment: Mapping[str, str], directory: Path = Path()) -> None:
@@ -30,10 +32,10 @@ class Reader:
         self.problems = Problems()
 
     def read(self, hint: Any, raw: object, path: str) -> object:
-        """The value that a field with this type hint takes.
+        """The value for a field with this type hint.
 
         Raises:
-            ConfigurationError: has every unknown and missing key, and every value of the wrong type.
+            ConfigurationError: all unknown and missing keys, and all values of the wrong type.
         """
         value = None
         with self.problems:
@@ -42,12 +44,12 @@ class Reader:
         return value
 
     def record(self, kind: type[T], raw: object, path: str, **given: object) -> T:
-        """Make a `kind` of the mapping `raw`; `given` are fields that the mapping must not hold.
+        """Make a `kind` from the mapping `raw`; `given` are fields that the mapping must not have.
 
-        What is wrong is added to `problems`, and a field whose value is wrong has its default.
+        Problems are added to `problems`. A field with a wrong value gets its default.
 
         Raises:
-            ConfigurationError: there is no default.
+            ConfigurationError: a field without a default is missing or wrong.
         """
         values = dict(given)
         hints = get_type_hints(kind, include_extras=True)
@@ -68,18 +70,18 @@ class Reader:
         return kind(**values)
 
     def mapping(self, raw: object, path: str) -> dict[str, object]:
-        """An empty section counts as an empty mapping."""
+        """The mapping with checked keys. An empty section is an empty mapping."""
         if raw is None or scalars.is_null(raw):
             return {}
         if not isinstance(raw, dict):
             raise scalars.wrong(dict, raw, path)
         for key in raw:
             if not isinstance(key, str):
-                raise ConfigurationError(_join(path, str(key)), f"the key must be text; put quotes around {key!r}")
+                raise ConfigurationError(_join(path, str(key)), f"the key must be text; put {key!r} in quotes")
         return raw
 
     def value(self, hint: Any, raw: object, path: str) -> object:
-        """As `read`; but what is wrong inside is added to `problems`, and only the value as a whole may be refused at once."""
+        """As `read`, but problems inside the value are added to `problems`. Raises ConfigurationError only for the value as a whole."""
         origin, arguments = get_origin(hint), get_args(hint)
         if origin is tuple:
             return self._several(arguments[0], raw, path)
@@ -96,7 +98,7 @@ class Reader:
         return Path(self._located(str(value), raw)) if hint is Path else value
 
     def _located(self, path: str, raw: object) -> str:
-        """A relative path starts where the file is that holds it."""
+        """Resolve a relative path against the directory of its file."""
         is_complete = not path or path.startswith(("/", "unix:")) or "://" in path
         return path if is_complete else str(self._directory_of(raw) / path)
 
@@ -106,7 +108,7 @@ class Reader:
         return raw.place.file.absolute().parent if isinstance(raw, Scalar) and raw.place else self._directory
 
     def _several(self, kind: Any, raw: object, path: str) -> tuple[object, ...]:
-        """A mapping by name where the records have one, else a list."""
+        """Records with a name are written as a mapping by name, others as a list."""
         if dataclasses.is_dataclass(kind) and "name" in get_type_hints(kind):
             return tuple(self._named(kind, raw, path).values())
         if raw is None or scalars.is_null(raw):
@@ -131,7 +133,8 @@ class Reader:
 
     def _item(self, kind: Any, key: str, raw: object, path: str) -> object:
         if kind is object:
-            return self._guessed(raw, path)
+            value = self._guessed(raw, path)
+            return self._store_path(path, value, raw) if isinstance(value, str) else value
         if not dataclasses.is_dataclass(kind):
             return self.value(kind, raw, path)
         given: dict[str, object] = {"name": str(key)}
@@ -139,8 +142,16 @@ class Reader:
             given["directory"] = str(self._directory_of(key))
         return self.record(kind, raw, path, **given)  # type: ignore[arg-type]  # a class, never an instance
 
+    def _store_path(self, path: str, value: str, raw: object) -> str:
+        """A relative path in the options of the stores `kubernetes` and `sql` starts where other relative paths do."""
+        if path == "store.options.kubeconfig":
+            return self._located(value, raw)
+        if path == "store.options.url" and (found := _RELATIVE_SQLITE.fullmatch(value)):
+            return found[1] + self._located(found[2], raw)
+        return value
+
     def _guessed(self, raw: object, path: str) -> object:
-        """The options of a plugin."""
+        """Options of a plugin."""
         value = self._resolve(raw, path)
         if isinstance(value, list):
             return [self._guessed(item, f"{path}[{index}]") for index, item in enumerate(value)]
@@ -149,7 +160,7 @@ class Reader:
         return scalars.guessed(value)
 
     def _options(self, items: Mapping[str, object], path: str) -> dict[str, object]:
-        """Cinder's options, by names with underscores, as oslo.config knows them. One without a value keeps its default."""
+        """Cinder's options, by names with underscores as in oslo.config. An option without a value keeps its default."""
         read: dict[str, object] = {}
         spellings: dict[str, str] = {}
         for key, raw in items.items():
@@ -157,7 +168,7 @@ class Reader:
                 name = key.replace("-", "_")
                 if name in spellings:
                     raise ConfigurationError(
-                        _join(path, key), f"is also given as {spellings[name]!r}{scalars.place(key)}"
+                        _join(path, key), f"is also spelled {spellings[name]!r}; keep one{scalars.place(key)}"
                     )
                 spellings[name] = str(key)
                 value = self._resolve(raw, _join(path, key))
@@ -168,7 +179,7 @@ class Reader:
         return read
 
     def _written(self, raw: object, path: str) -> object:
-        """Lists and mappings of the texts as they are written."""
+        """Lists and mappings of texts as written."""
         value = self._resolve(raw, path)
         if isinstance(value, list):
             items: list[object] = []
@@ -185,11 +196,11 @@ class Reader:
         return scalars.text(value, path)
 
     def _resolve(self, raw: object, path: str) -> object:
-        """The value itself, or what `{file: PATH}` or `{env: NAME}` stands for."""
+        """The value, or the content of `{file: PATH}` or `{env: NAME}`."""
         if not isinstance(raw, dict) or not raw or not raw.keys() <= {"file", "env"}:
             return raw
         if len(raw) > 1:
-            raise ConfigurationError(path, f"has both file and env; keep one{scalars.place(next(iter(raw)))}")
+            raise ConfigurationError(path, f"has file and env; keep one{scalars.place(next(iter(raw)))}")
         ((kind, where),) = raw.items()
         name = scalars.text(where, _join(path, kind))
         text = self._variable(name, path) if kind == "env" else _read(Path(self._located(name, raw)), path)
@@ -205,15 +216,15 @@ class Reader:
 
 
 def _read(file: Path, path: str) -> str:
-    """The file's text as it is, less one newline at its end and a byte order mark."""
+    """The text of a file without a byte order mark and one newline at the end."""
     try:
         text = document.read_bytes(file).decode("utf-8-sig")
     except ConfigurationError as error:
         raise ConfigurationError(path, f"the file {error}") from None
     except UnicodeDecodeError:
-        raise ConfigurationError(path, f"the file {file}: is not text in UTF-8") from None
+        raise ConfigurationError(path, f"the file {file} is not UTF-8 text") from None
     if "\0" in text:
-        raise ConfigurationError(path, f"the file {file}: holds a NUL character")
+        raise ConfigurationError(path, f"the file {file} has a NUL character")
     return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 

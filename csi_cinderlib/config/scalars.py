@@ -1,4 +1,4 @@
-"""What one scalar of a file of settings means where a setting has a type; an option of Cinder has the text itself."""
+"""Converts scalars by the type of their setting. Options of Cinder keep the text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from csi_cinderlib.config.tree import Scalar, Style
 from csi_cinderlib.errors import ConfigurationError
 
 OPTION_TYPES = Path(__file__).with_name("option_types.json")
-"""The names of all options of Cinder's drivers that are numbers or true or false, by type. Made from the catalogue of drivers."""
+"""Names of all options of Cinder's drivers that are numbers or switches, by type. Generated from the catalogue of drivers."""
 _NAMES: Mapping[type, str] = MappingProxyType(
     {
         str: "text",
@@ -46,7 +46,7 @@ _NOT_TEXT = "must be text; put it in quotes"
 
 
 def convert(kind: type, raw: object, path: str) -> Any:
-    """What a setting of that type takes. Raises ConfigurationError, which never shows the value: it may be a password."""
+    """The value for a setting of that type. Raises ConfigurationError without the value, which may be a password."""
     if isinstance(raw, Scalar) and kind in (int, float, bool):
         return _parsed(kind, raw, path)
     if issubclass(kind, enum.Enum):
@@ -78,22 +78,22 @@ def _parsed(kind: type, raw: Scalar, path: str) -> bool | int | float:
 
 
 def text(raw: object, path: str) -> str:
-    """The text as it is written. Raises ConfigurationError where nothing is, or a number of JSON."""
+    """The text as written. Raises ConfigurationError for a missing value, and for a number of JSON."""
     if isinstance(raw, str) and not is_null(raw) and not (isinstance(raw, Scalar) and raw.style is Style.LITERAL):
         if "\0" in raw:
-            raise ConfigurationError(path, f"holds a NUL character{place(raw)}")
+            raise ConfigurationError(path, f"has a NUL character{place(raw)}")
         return str(raw)
     if raw is None:
-        raise ConfigurationError(path, 'has no value; an empty text is ""')
+        raise ConfigurationError(path, 'has no value; write "" for an empty text')
     raise wrong(str, raw, path)
 
 
 def option(name: str, raw: object, path: str) -> str:
-    """The text of an option of Cinder. A number of JSON is taken only for an option that is a number: another program may
-    have read `012345` as 5349 before.
+    """The text of an option of Cinder. Numbers of JSON are accepted only for numeric options: for others, another program may
+    have read `012345` as 5349.
 
     Raises:
-        ConfigurationError: the text is not known for certain.
+        ConfigurationError: the original text is uncertain.
     """
     if isinstance(raw, bool):
         raw = Scalar("true" if raw else "false", Style.LITERAL)
@@ -119,7 +119,7 @@ def _option_types() -> Mapping[str, str]:
 
 
 def guessed(raw: object) -> object:
-    """For trees whose types are not known here: what has one meaning only becomes a number or a bool."""
+    """For trees of unknown types: unambiguous scalars become numbers or bools."""
     if isinstance(raw, dict):
         return {str(key): guessed(value) for key, value in raw.items()}
     if isinstance(raw, list):
@@ -145,12 +145,12 @@ def is_null(raw: object) -> bool:
 
 
 def wrong(wanted: type, raw: object, path: str) -> ConfigurationError:
-    """Says the type only, never the value: it may be a password in the wrong place."""
+    """An error with the type, without the value, which may be a misplaced password."""
     given, hint = _NAMES.get(type(raw), type(raw).__name__), ""
     if raw is None:
         given = "nothing"
     elif is_null(raw):
-        given, hint = "null", "; leave the key out, or put the word in quotes"
+        given, hint = "null", "; remove the key, or put the word in quotes"
     elif wanted is str and isinstance(raw, int | float | bool | Scalar):
         given, hint = "a number, true or false" if isinstance(raw, Scalar) else given, "; put it in quotes"
     return ConfigurationError(
@@ -159,5 +159,5 @@ def wrong(wanted: type, raw: object, path: str) -> ConfigurationError:
 
 
 def place(raw: object) -> str:
-    """Where it is written, for the end of a message; "" if that is not known."""
+    """The file and line, for the end of a message; "" if unknown."""
     return f" ({raw.place})" if isinstance(raw, Scalar) and raw.place else ""

@@ -1,4 +1,4 @@
-"""Every setting of a process, with its unit, default and reason. Read by `config.load`, used through constructors only."""
+"""All settings of a process, with units and defaults. `config.load` reads them; components get them through their constructors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Annotated, TypeAlias
 from csi_cinderlib.model.records import EMPTY, NOTHING, VolumeType
 
 Written: TypeAlias = Annotated[object, "written"]
-"""The text of a scalar as it is written, or lists and mappings of such texts. None is not set."""
+"""The text of a scalar as written, or lists and mappings of such texts. None is not set."""
 FilePath: TypeAlias = Annotated[str, "file"]
-"""A relative one starts at the directory of the file that holds it."""
+"""The path of a file. A relative path starts at the directory of the file of settings."""
 NOT_A_KEY: Mapping[str, object] = {"is_key": False}
-"""Marks a field that the reader fills in."""
+"""Marks a field that the reader sets."""
 
 
 class Mode(enum.StrEnum):
@@ -37,12 +37,12 @@ class BackendSettings:
     """One back end.
 
     Attributes:
-        driver: the Cinder driver's class path (Cinder's `volume_driver`).
-        options: the driver's options by their Cinder names, as they are written. Holds passwords.
-        max_concurrent_calls: calls into the driver at one time; 0 is no limit (drivers on shares: one). Creations take half of them at most, and one call more runs if it detaches or deletes. Arrays with fragile management interfaces want 2 to 10.
-        stats_seconds: how long capacity figures are reused.
-        topology: segments from which this back end can be reached; empty is everywhere.
-        directory: of the file that configures it: relative paths in options start there; "" is not known.
+        driver: class path of the Cinder driver (Cinder's `volume_driver`).
+        options: the driver's options by their Cinder names, as written. Holds passwords.
+        max_concurrent_calls: limit of concurrent calls into the driver; 0 is no limit (one call for drivers on shares). Creations take at most half of it, and one additional call may detach or delete. Use 2 to 10 for arrays with slow management interfaces.
+        stats_seconds: how long capacity figures are cached.
+        topology: segments that can reach this back end; empty is everywhere.
+        directory: directory of the back end's file, at which relative paths in options start; "" is unknown.
     """
 
     name: str
@@ -59,9 +59,9 @@ class StoreSettings:
     """The metadata store.
 
     Attributes:
-        plugin: its name: `sql`, `kubernetes` or `memory`, or another of the entry point group `csi_cinderlib.persistence`.
-        options: the plugin's own; for `sql` a `url`, say.
-        take_over_from: in Kubernetes, the UID of the namespace kube-system of a cluster that is gone, and whose store this one goes on with.
+        plugin: `sql`, `kubernetes`, `memory`, or another plugin of the entry point group `csi_cinderlib.persistence`.
+        options: options of the plugin, for example `url` for `sql`.
+        take_over_from: in Kubernetes, the UID of the namespace kube-system of a removed cluster whose store this cluster takes over.
     """
 
     plugin: str = "sql"
@@ -71,11 +71,11 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealingKey:
-    """A key that seals secrets. The first of several writes, all of them read.
+    """A key that seals secrets. The first of several keys encrypts, all of them decrypt.
 
     Attributes:
-        id: any word; it stands in front of what the key has sealed.
-        key: Fernet's 32 bytes in url-safe base64; `csi-cinderlib new-key` makes one.
+        id: any word; prefix of everything that the key seals.
+        key: a Fernet key, 32 bytes in URL-safe base64; `csi-cinderlib new-key` generates one.
     """
 
     id: str
@@ -84,7 +84,7 @@ class SealingKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """What is logged.
+    """The log.
 
     Attributes:
         format: `json`, `text`, or `auto`: text on a terminal, JSON elsewhere.
@@ -97,38 +97,38 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All of it.
+    """All settings.
 
     Attributes:
         mode: `controller`, `node`, or `all`: the services of this process.
-        driver_name: by which the container orchestrator knows the driver; the same in all its processes, for ever.
+        driver_name: name of the driver for the container orchestrator. It must be the same in all processes, and must not change while volumes exist.
         endpoint: `unix://PATH` or a bare path; "" is STATE_DIR/csi.sock.
-        state_dir: everything durable of this process lies under it.
-        backends: by name; none is one back end `local` in STATE_DIR/volumes.
-        cinder_defaults: options of Cinder's own section [DEFAULT], `my_ip` say, for all back ends of this process; those of the `cinder_conf` are added.
-        backends_directory: a directory whose *.yaml, *.yml and *.json files hold more of them; a change is picked up while running.
-        volume_types: by name, which a StorageClass gives as `type`.
-        store: where the metadata lies.
-        sealing_keys: what seals credentials in the store and on their way to a node; none leaves them in plain, for one machine.
-        sealing_keys_file: a YAML file with more of them, a list of `{id, key}` in front of `sealing_keys`; read again when it changes.
-        shared_keys_file: such a file with the keys that nodes have, too, as all had before each had a key of its own. It may be missing. They open what was sealed with them, and seal for nodes that have no key of their own yet; nothing else.
-        log: what is logged and how; it goes to standard error.
-        workers: threads of the gRPC server for storage calls: the provisioner alone runs 100 at once, and slow arrays hold them.
-        max_volumes_per_node: 0 leaves it to the container orchestrator.
-        page_limit: the most entries of one list answer, also when the caller sets no limit (gRPC's 4 MiB message).
-        node_name: this node's name; "" is the host's name. Given, together with `kubernetes`, it is the node id.
-        kubernetes: this process runs in Kubernetes: nodes register their connector properties there.
-        multipath: nodes attach by all paths, and use the map on top.
-        topology: this node's segments; a key without a slash gets `topology.DRIVER_NAME/` in front.
-        topology_labels: labels of this node's Node object that are segments of it, too; in Kubernetes.
-        metrics_address: HOST:PORT for Prometheus, or ""; `:PORT` is every address of this host.
-        metrics_certificate_file: a PEM file with the certificate, and its chain, for /metrics by TLS; "" is plain HTTP. Read again when it changes.
-        metrics_key_file: a PEM file with the certificate's private key, without a password. Read again when it changes.
-        metrics_token_file: a file with the bearer token that /metrics asks for; "" asks for none. Without TLS at a loopback address only. Read for each request.
-        health_address: HOST:PORT where /healthz and /readyz answer, or "".
-        local_paths: absolute paths at which this node attaches volumes that a connection names by path (protocols `local` and `gpfs`): directories, and devices as `/dev/vg1` or `/dev/drbd*`. STATE_DIR/volumes and the directories of the driver loopfile in this configuration are allowed anyway; everything else is refused.
-        kubelet_directory: the kubelet's directory: a node refuses staging and target paths elsewhere. Links below it are refused; "" allows every path without links.
-        kubelet_registration: the kubelet's plugins_registry directory, in which a node registers itself, or "".
+        state_dir: directory of all durable state of this process.
+        backends: back ends by name. The default is one back end `local` in STATE_DIR/volumes.
+        cinder_defaults: options of Cinder's section [DEFAULT] for all back ends of this process, for example `my_ip`; those of `cinder_conf` are added.
+        backends_directory: directory with *.yaml, *.yml and *.json files of further back ends. Changes take effect without a restart.
+        volume_types: volume types by name, for the StorageClass parameter `type`.
+        store: the metadata store.
+        sealing_keys: keys that seal credentials in the store and on their way to a node. Without keys they are in plain text, which is acceptable on one machine only.
+        sealing_keys_file: YAML file with a list of `{id, key}`, which precede `sealing_keys`. Reloaded when it changes.
+        shared_keys_file: such a file with the former keys of all nodes. It may be missing. These keys decrypt what was sealed with them, and seal only for nodes that have no key of their own yet.
+        log: format and level of the log on standard error.
+        workers: threads of the gRPC server for storage calls. The provisioner alone makes 100 concurrent calls, which slow arrays hold up.
+        max_volumes_per_node: limit of volumes per node; 0 is no limit of the driver.
+        page_limit: maximum of entries in a list response, also if the caller sets no limit (gRPC's limit is 4 MiB per message).
+        node_name: name of this node; "" is the host's name. With `kubernetes`, a given name is the node id.
+        kubernetes: whether this process runs in Kubernetes, where nodes register their connector properties.
+        multipath: whether nodes attach volumes over all paths and use the multipath map.
+        topology: topology segments of this node; a key without a slash gets the prefix `topology.DRIVER_NAME/`.
+        topology_labels: in Kubernetes, labels of the Node object that are further segments of this node.
+        metrics_address: HOST:PORT of /metrics for Prometheus; "" disables it; `:PORT` is every address of this host.
+        metrics_certificate_file: PEM file with the certificate and its chain for /metrics over TLS; "" is plain HTTP. Reloaded when it changes.
+        metrics_key_file: PEM file with the private key of the certificate, without a password. Reloaded when it changes.
+        metrics_token_file: file with the bearer token for /metrics; "" is no token. Without TLS, allowed at a loopback address only. Read for each request.
+        health_address: HOST:PORT of /healthz and /readyz; "" disables them.
+        local_paths: absolute paths of directories, and of devices such as `/dev/vg1` or `/dev/drbd*`, that this node may attach for connections with a path (protocols `local` and `gpfs`). STATE_DIR/volumes and the directories of the driver loopfile in this configuration are always allowed; all other paths are refused.
+        kubelet_directory: directory of the kubelet. A node refuses staging and target paths outside it, and links below it; "" allows every path without links.
+        kubelet_registration: the kubelet's directory plugins_registry, in which a node registers itself; "" disables it.
     """
 
     mode: Mode = Mode.ALL

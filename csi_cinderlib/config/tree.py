@@ -1,4 +1,4 @@
-"""What a file of settings is read into: dicts with Scalars as keys, lists, Scalars, and None where nothing is written."""
+"""Trees of settings: dicts with Scalars as keys, lists, Scalars, and None for missing values."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from csi_cinderlib.errors import ConfigurationError
 
 LARGEST = 2**25
-"""Characters of a tree with all aliases expanded, with NODE for each of its nodes."""
+"""Limit of a tree in characters, with all aliases expanded and NODE characters per node."""
 NODE = 64
 _SURROGATE = re.compile("[\ud800-\udfff]")
 DEEPEST = 50
-"""Levels of lists and mappings."""
+"""Limit of nested lists and mappings."""
 
 
 class Style(enum.Enum):
-    """How a scalar is written."""
+    """The notation of a scalar."""
 
     PLAIN = "without quotes, in YAML"
     QUOTED = "in quotes or as a block"
@@ -28,7 +28,7 @@ class Style(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Attributes: line: 0 is not known."""
+    """A place in a file. `line` is 0 if unknown."""
 
     file: Path
     line: int = 0
@@ -38,7 +38,7 @@ class Place:
 
 
 class Scalar(str):
-    """The text of a scalar or of a key as it is written."""
+    """The text of a scalar or key as written."""
 
     __slots__ = ("place", "style")
     style: Style
@@ -51,7 +51,7 @@ class Scalar(str):
 
 
 class Budget:
-    """Bounds a tree: a few lines of aliases can stand for gigabytes."""
+    """Limits the size of a tree: a few lines of aliases can expand to gigabytes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,15 +61,15 @@ class Budget:
         """Account for one node. Raises ConfigurationError."""
         self._left -= NODE + len(text)
         if self._left < 0:
-            raise ConfigurationError(str(self._path), "is too large with its aliases expanded")
+            raise ConfigurationError(str(self._path), "is too large with its aliases expanded; use fewer aliases")
         if depth > DEEPEST:
             raise too_deep(self._path)
 
 
 def whole(text: str) -> str:
-    """The text with each surrogate pair as one character, for PyYAML leaves two of JSON's escapes. Raises UnicodeDecodeError: half of a pair."""
+    """The text with each surrogate pair as one character: PyYAML leaves JSON's escapes as pairs. Raises UnicodeDecodeError for half of a pair."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16") if _SURROGATE.search(text) else text
 
 
 def too_deep(path: Path) -> ConfigurationError:
-    return ConfigurationError(str(path), f"is nested more than {DEEPEST} levels deep")
+    return ConfigurationError(str(path), f"must not be nested more than {DEEPEST} levels deep")

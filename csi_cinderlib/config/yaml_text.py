@@ -1,4 +1,4 @@
-"""YAML whose scalars keep the text that is written. Anchors, aliases and merge keys work as usual."""
+"""YAML with scalars as text exactly as written. Anchors, aliases and merge keys work as usual."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _MERGE = "<<"
 
 _EXPLAINED: Mapping[str, str] = MappingProxyType(
     {
-        "found character '\\t' that cannot start any token": "found a tab: indent with spaces, and write a tab in text as "
+        "found character '\\t' that cannot start any token": "found a tab; indent with spaces, and write a tab in text as "
         '"\\t" in double quotes',
         "found character": "{problem}; put text that begins with it in quotes",
-        "mapping values are not allowed here": "{problem}; put text that holds a colon and a space in quotes",
-        "found undefined alias": "an alias has no anchor; put text that begins with * in quotes",
-        "found undefined tag handle": "a tag is not known; put text that begins with ! in quotes",
-        "found unknown escape character": "{problem}; in double quotes a backslash is written twice, in single quotes once",
-        "second occurrence": "an anchor is defined twice",
-        "but found another document": "a second document begins; only one is read",
+        "mapping values are not allowed here": "{problem}; put text with a colon and a space in quotes",
+        "found undefined alias": "alias without an anchor; put text that begins with * in quotes",
+        "found undefined tag handle": "unknown tag; put text that begins with ! in quotes",
+        "found unknown escape character": "{problem}; write a backslash twice in double quotes, or use single quotes",
+        "second occurrence": "anchor defined twice; rename one",
+        "but found another document": "second document found; a file of settings must be one document",
     }
 )
-"""What PyYAML says at the start of a problem, and what is said instead: with the next step, and without what may be a password."""
+"""Our messages by the beginnings of PyYAML's: with the next step, and without quoted text, which may be a password."""
 
 
 def parse(path: Path, text: str) -> object:
-    """The tree of a document, as `document.read` has it. Raises ConfigurationError with the line."""
+    """The tree of a document, see `document.read`. Raises ConfigurationError with the line."""
     try:
         loader = _Loader(text)
         try:
@@ -61,9 +61,9 @@ def _explain(problem: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes of which no plain scalar is taken for anything but text."""
+    """Composes nodes with all plain scalars as text."""
 
-    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  # as the base class has it
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  # like the base class
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -77,7 +77,7 @@ class _Loader(yaml.SafeLoader):
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         event = self._event()
         if event.style is None and event.tag == "!":
-            raise _Wrong("text that begins with ! must be in quotes", event.start_mark)
+            raise _Wrong("put text that begins with ! in quotes", event.start_mark)
         node = super().compose_scalar_node(anchor)
         if anchor is not None:
             self._anchored[anchor] = node
@@ -87,9 +87,9 @@ class _Loader(yaml.SafeLoader):
         return self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs
 
     def refuse_lost_text(self) -> None:
-        """An anchor that nothing refers to is most likely the beginning of a password."""
+        """Refuse unused anchors: they are most likely the beginning of a password."""
         for node in self._anchored.values():
-            raise _Wrong("text that begins with & must be in quotes, and an anchor must be used", node.start_mark)
+            raise _Wrong("unused anchor; put text that begins with & in quotes", node.start_mark)
 
 
 class _Wrong(yaml.MarkedYAMLError):
@@ -111,7 +111,7 @@ class _Tree:
             return self._scalar(node)
         self._budget.spend("", depth)
         if id(node) in self._within:
-            raise _Wrong("an alias stands for what holds it", node.start_mark)
+            raise _Wrong("an alias must not refer to a node around it", node.start_mark)
         self._within.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode):
@@ -129,7 +129,7 @@ class _Tree:
         for key_node, value_node in node.value:
             key = self._key(key_node)
             if key in seen:
-                raise _Wrong(f"the key {str(key)!r} is given twice", key_node.start_mark)
+                raise _Wrong(f"the key {str(key)!r} occurs twice; remove one", key_node.start_mark)
             seen.add(key)
             if key == _MERGE and key.style is Style.PLAIN:
                 merged = self._merged(value_node, depth)
@@ -139,12 +139,12 @@ class _Tree:
         return {**merged, **own}
 
     def _merged(self, node: Any, depth: int) -> dict[Scalar, object]:
-        """Of several mappings the first one that has a key counts."""
+        """Merge several mappings; for each key the first one counts."""
         found: dict[Scalar, object] = {}
         for item in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             built = self.build(item, depth + 1)
             if not isinstance(built, dict):
-                raise _Wrong("<< takes a mapping or a list of mappings", item.start_mark)
+                raise _Wrong("<< must be followed by a mapping or a list of mappings", item.start_mark)
             found = {**built, **found}
         return found
 
@@ -164,12 +164,12 @@ class _Tree:
         try:
             return Scalar(whole(node.value), Style.PLAIN if node.style is None else Style.QUOTED, place)
         except UnicodeDecodeError:
-            raise _Wrong("holds half of a surrogate pair", node.start_mark) from None
+            raise _Wrong("has half of a surrogate pair", node.start_mark) from None
 
 
 def _refuse_tag(node: Any, usual: str) -> None:
-    """Names a tag of YAML's own only: another one may be a password that begins with !."""
+    """The message names only standard tags: others may be passwords that begin with !."""
     if node.tag == usual:
         return
-    known = f"!!{node.tag.removeprefix(_TAG)}" if node.tag.startswith(_TAG) else "this one"
+    known = f"!!{node.tag.removeprefix(_TAG)}" if node.tag.startswith(_TAG) else "this"
     raise _Wrong(f"tags such as {known} are not supported; put text that begins with ! in quotes", node.start_mark)

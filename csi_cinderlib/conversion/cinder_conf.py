@@ -1,4 +1,4 @@
-"""A cinder.conf, which may consist of several files, as oslo.config and Cinder read it."""
+"""Reads a cinder.conf, which may consist of several files, as oslo.config and Cinder do."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LVM = "cinder.volume.drivers.lvm.LVMVolumeDriver"
 """Cinder's own default of `volume_driver`."""
 _DEFAULT = "DEFAULT"
 _SINGLE = "default"
-"""The name of a back end that is in [DEFAULT], if it has no `volume_backend_name`."""
+"""The name of a back end in [DEFAULT] without `volume_backend_name`."""
 
 _Sections = dict[str, dict[str, tuple[str, ...]]]
 
 
 def read(files: Iterable[File]) -> Source:
-    """The enabled back ends, and what else concerns them.
+    """Read the enabled back ends and the options that apply to them.
 
     Raises:
-        ConfigurationError: a file has a syntax error, or there is no back end.
+        ConfigurationError: a file has a syntax error, or no back end is enabled.
     """
     files = list(files)
     sections = _united([_parse(file) for file in files])
@@ -36,10 +36,10 @@ def read(files: Iterable[File]) -> Source:
         return _single(files[0].place, sections)
     missing = [name for name in enabled if _key(name) not in sections]
     if missing:
-        hint = suggestion(missing[0], sections.keys() - {_DEFAULT, SHARED})
+        hint = suggestion(missing[0], sections.keys() - {_DEFAULT, SHARED}, label="known")
         raise ConfigurationError(
             f"{files[0].place}: [DEFAULT] enabled_backends",
-            f"names {missing[0]!r}, but there is no section [{missing[0]}]{hint and '; ' + hint}",
+            f"section [{missing[0]}] does not exist{hint and '; ' + hint}",
         )
     names = list(dict.fromkeys(enabled))
     notes = [*_of_sections(sections, {_key(name) for name in names}), *_of_files(files)]
@@ -56,16 +56,18 @@ def read(files: Iterable[File]) -> Source:
 
 
 def _single(place: str, sections: _Sections) -> Source:
-    """The one back end of a cinder.conf from before `enabled_backends`: its options are in [DEFAULT]."""
+    """The only back end of an old cinder.conf without `enabled_backends`, with its options in [DEFAULT]."""
     default = sections.get(_DEFAULT, {})
     if "volume_driver" not in default:
         others = [name for name, options in sections.items() if "volume_driver" in options]
-        hint = f"add enabled_backends = {','.join(others)}" if others else "it configures no volume service"
+        hint = (
+            f"add enabled_backends = {','.join(others)}" if others else "the file does not configure a volume service"
+        )
         raise ConfigurationError(f"{place}: [DEFAULT] enabled_backends", f"is missing; {hint}")
     name = default.get("volume_backend_name", (_SINGLE,))[-1] or _SINGLE
     own = {key: value for key, value in default.items() if not cinder_options.belongs_to_default(key)}
     rest = {key: value for key, value in default.items() if key not in own}
-    note = translated("[DEFAULT] volume_driver", f"there is no enabled_backends: [DEFAULT] is the back end {name!r}")
+    note = translated("[DEFAULT] volume_driver", f"enabled_backends is missing, so [DEFAULT] is the back end {name!r}")
     backend = _backend(name, own, sections, place)
     return Source(
         product=PRODUCT,
@@ -87,7 +89,7 @@ def _backend(name: str, options: Table, sections: Mapping[str, Table], place: st
 
 
 def _named(options: Table, name: str, place: str, sections: Mapping[str, Table]) -> str:
-    """An option that says what is configured. Raises ConfigurationError: it refers to what is not set."""
+    """The value of an option with its references resolved. Raises ConfigurationError for a reference without a value."""
     value = options.get(name)
     scope = Scope(default=sections.get(_DEFAULT, {}), sections=sections, implied=cinder_options.IMPLIED)
     try:
@@ -109,12 +111,12 @@ def _of_sections(sections: _Sections, used: set[str]) -> list[Note]:
 
 
 def _of_files(files: list[File]) -> list[Note]:
-    """Which files were taken, where there are several."""
-    return [translated(file.place, "is read after the files before it") for file in files[1:]]
+    """Notes on additional files."""
+    return [translated(file.place, "read after the preceding files") for file in files[1:]]
 
 
 def _united(parsed: Iterable[_Sections]) -> _Sections:
-    """The sections of all files. A later file's assignments follow an earlier one's; the last one counts, but for options of several values."""
+    """The sections of all files. The last assignment counts, except for options with several values."""
     united: _Sections = {}
     for sections in parsed:
         for name, options in sections.items():
@@ -125,12 +127,12 @@ def _united(parsed: Iterable[_Sections]) -> _Sections:
 
 
 def _key(section: str) -> str:
-    """oslo.config ignores case in the names of sections, except DEFAULT's."""
+    """oslo.config ignores case in the names of sections, except in DEFAULT's."""
     return section if section == _DEFAULT else section.lower()
 
 
 def _parse(file: File) -> _Sections:
-    from oslo_config import iniparser  # only a cinder.conf needs it
+    from oslo_config import iniparser  # a slow import, needed for a cinder.conf only
 
     sections: _Sections = {}
 
@@ -143,7 +145,7 @@ def _parse(file: File) -> _Sections:
 
         def assignment(self, key: str, value: list[str]) -> None:
             if not self.section:
-                raise iniparser.ParseError("There is an assignment before the first [section]", self.lineno, "")
+                raise iniparser.ParseError("assignment before the first [section]", self.lineno, "")
             options = sections[self.section]
             options[key] = (*options.get(key, ()), "\n".join(value))
 

@@ -1,6 +1,6 @@
-"""Cinder's options that are no driver's own: which of them drivers read, and why the others have no effect here.
+"""Cinder's options beside those of drivers: which of them drivers read, and why the others have no effect here.
 
-A test compares the names with the Cinder installed.
+A test compares the names with the installed Cinder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from types import MappingProxyType
 from csi_cinderlib.cinder import naming
 
 READ_BY_DRIVERS = frozenset({"my_ip", "volume_name_template", "snapshot_name_template"})
-"""Options of [DEFAULT] that drivers read, and that this driver leaves to its user."""
+"""Options of [DEFAULT] that drivers read, and that users may set."""
 
 IMPLIED: Mapping[str, str | None] = MappingProxyType(
     {
@@ -24,9 +24,9 @@ IMPLIED: Mapping[str, str | None] = MappingProxyType(
         "host": None,
     }
 )
-"""The defaults of options of [DEFAULT] that others refer to. None depends on the host."""
+"""Defaults of options of [DEFAULT] that other options refer to. None depends on the host."""
 
-_IMAGES = "volumes are not copied from or to images here; set multipath for the nodes"
+_IMAGES = "this driver does not copy volumes from or to images; set multipath for the nodes"
 _MORE: Mapping[str, str] = MappingProxyType(
     {
         "backend_native_threads_pool_size": "set max_concurrent_calls to limit calls into the driver",
@@ -34,37 +34,37 @@ _MORE: Mapping[str, str] = MappingProxyType(
         "enforce_multipath_for_image_xfer": _IMAGES,
         "verbose": "set log.level for more detail",
         "debug": "set log.level for more detail",
-        "transport_url": "there is no message queue here",
-        "rpc_backend": "there is no message queue here",
+        "transport_url": "this driver uses no message queue",
+        "rpc_backend": "this driver uses no message queue",
     }
 )
 _SECTIONS: Mapping[str, str] = MappingProxyType(
     {
-        "database": "metadata is in this driver's own store: see `store`",
-        "fc-zone-manager": "zoning is done on the fabric, not here",
+        "database": "this driver has its own metadata store; see the setting `store`",
+        "fc-zone-manager": "this driver does not manage zones; zone the fabric yourself",
         "key_manager": "encryption keys come from Kubernetes Secrets",
         "barbican": "encryption keys come from Kubernetes Secrets",
-        "keystone_authtoken": "there is no Keystone here",
-        "service_user": "there is no Keystone here",
-        "nova": "there is no Nova here",
-        "coordination": "one controller at a time is active, without a coordination service",
-        "privsep_osbrick": "drivers' commands run with the rights of this process",
+        "keystone_authtoken": "this driver does not use Keystone",
+        "service_user": "this driver does not use Keystone",
+        "nova": "this driver does not use Nova",
+        "coordination": "only one controller is active, so no coordination service is needed",
+        "privsep_osbrick": "commands of drivers run with the privileges of this process",
     }
 )
 
 
 def why_idle(name: str) -> str:
-    """Why an option of Cinder's has no effect here; "" if it is not known as one."""
+    """The reason why an option of Cinder has no effect here; "" if it has one or is unknown."""
     return _MORE.get(name) or naming.why_idle(name)
 
 
 def why_no_section(name: str) -> str:
-    """Why a section that is no back end's is not read."""
-    return _SECTIONS.get(name, "is no back end: it belongs to Cinder's services, which do not run here")
+    """The reason why a section is not converted."""
+    return _SECTIONS.get(name, "is not a back end; it configures services of Cinder, which are not used")
 
 
 def belongs_to_default(name: str) -> bool:
-    """Whether it is not a back end's option even where [DEFAULT] is the back end."""
+    """Whether it is an option of [DEFAULT] even if [DEFAULT] is the back end."""
     if name == "volume_driver" or naming.is_of_any(name):
         return False
     return name in READ_BY_DRIVERS or bool(why_idle(name))

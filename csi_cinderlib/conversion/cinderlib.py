@@ -1,4 +1,4 @@
-"""Configurations of programs on cinderlib: the arguments of `Backend` and `setup`, in YAML or JSON, and oVirt's managed block storage."""
+"""Reads configurations of programs with cinderlib: arguments of `Backend` and `setup` in YAML or JSON, and oVirt's managed block storage."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OVIRT_WRAPPER = "managed_block_storage"
 
 _SETUP: Mapping[str, str] = MappingProxyType(
     {
-        "persistence_config": "metadata is in this driver's own store: see `store`",
+        "persistence_config": "this driver has its own metadata store; see the setting `store`",
         "file_locks_path": "locks are in the state directory",
-        "root_helper": "commands run with the rights of this process",
-        "host": "csi-cinderlib names the places of volumes itself",
-        "project_id": "volumes have no project here",
-        "user_id": "volumes have no user here",
+        "root_helper": "commands run with the privileges of this process",
+        "host": "csi-cinderlib sets the hosts of volumes itself",
+        "project_id": "volumes of this driver have no project",
+        "user_id": "volumes of this driver have no user",
         **dict.fromkeys(("disable_logs", "logs", "debug"), "set log.level for more detail"),
         **dict.fromkeys(
             (
@@ -37,23 +37,25 @@ _SETUP: Mapping[str, str] = MappingProxyType(
                 "sudo",
                 "setup",
             ),
-            "is an argument for cinderlib, not for its drivers",
+            "is an argument of cinderlib, not of its drivers",
         ),
     }
 )
-"""Reasons for arguments of `setup`, and keys of cinderlib's test files."""
-_IMPLIED: Mapping[str, str | None] = {**IMPLIED, "state_path": None}  # cinderlib's is the current directory
+"""Reasons why arguments of `setup` and keys of cinderlib's test files are dropped."""
+_IMPLIED: Mapping[str, str | None] = {**IMPLIED, "state_path": None}  # the current directory in cinderlib
 
 
 def read(files: Iterable[File]) -> Source:
-    """The back ends of all files. Raises ConfigurationError: there is none, or something else is wrong with a file."""
+    """Read the back ends of all files. Raises ConfigurationError for files without back ends or with other problems."""
     backends: list[GivenBackend] = []
     defaults: dict[str, object] = {}
     notes: list[Note] = []
     for file in files:
         found = [item for tree in parse(file.text, file.place) for item in _backends(tree, file.place)]
         if not found:
-            raise ConfigurationError(file.place, f"configures no back end: no mapping has {_DRIVER} or driver_options")
+            raise ConfigurationError(
+                file.place, f"has no back end; a back end is a mapping with {_DRIVER} or driver_options"
+            )
         backends += found
         for tree in parse(file.text, file.place):
             given, reasons = _of_setup(tree)
@@ -63,7 +65,7 @@ def read(files: Iterable[File]) -> Source:
 
 
 def holds(tree: Tree) -> bool:
-    """Whether this looks like one of these configurations."""
+    """Whether the tree looks like one of these configurations."""
     return bool(list(_backends(tree, "")))
 
 
@@ -100,7 +102,7 @@ def _of_ovirt(tree: dict[str, Tree], place: str) -> GivenBackend:
 
 
 def _pairs(given: Tree, place: str) -> dict[str, Tree]:
-    """A mapping, or a list of `{name, value}` or of mappings with one key."""
+    """The pairs of a mapping, or of a list of `{name, value}` or of mappings with one key."""
     if isinstance(given, dict):
         return dict(given)
     if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
@@ -116,12 +118,12 @@ def _backend(tree: Mapping[str, Tree], place: str) -> GivenBackend:
     own = dict(tree)
     name, driver = own.pop(_NAME, None), own.pop(_DRIVER, None) or LVM
     if not isinstance(name, str) or not isinstance(driver, str):
-        raise ConfigurationError(place, f"a back end needs a {_NAME} and a {_DRIVER} that are text")
+        raise ConfigurationError(place, f"each back end must have a {_NAME} and a {_DRIVER} as text")
     return GivenBackend(name=name, driver=driver, own=own)
 
 
 def _of_setup(tree: Tree) -> tuple[dict[str, object], list[Note]]:
-    """What stands beside the back ends: options of Cinder's [DEFAULT], and arguments of cinderlib."""
+    """Options of Cinder's [DEFAULT], and notes on the arguments of cinderlib."""
     if not isinstance(tree, dict) or _DRIVER in tree or _NAME in tree or "backends" not in tree:
         return {}, []
     options: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""What becomes of a source as a whole."""
+"""Converts a source as a whole."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RESERVED = frozenset({"DEFAULT", "backend_defaults"})
 
 
 def convert(source: Source) -> Conversion:
-    """Convert what can be converted; the notes name the rest."""
+    """Convert the source as far as possible; the notes name the rest."""
     known = catalogue.load()
     notes = list(source.notes)
     backends: list[ConvertedBackend] = []
@@ -55,20 +55,20 @@ def convert(source: Source) -> Conversion:
 
 
 def for_target(conversion: Conversion, target: str) -> Conversion:
-    """With notes on what the document of this kind has no place for."""
+    """Add notes on items that this kind of document cannot hold."""
     notes = list(conversion.notes)
     if target != "config":
         notes += [
-            failed(f"[DEFAULT] {name}", "the chart sets no options of [DEFAULT]; --to config does")
+            failed(f"[DEFAULT] {name}", "the chart cannot set options of [DEFAULT]; use --to config")
             for name in conversion.cinder_defaults
         ]
     if target in ("secret", "objects"):
-        notes += [failed(name, "set it in the chart's values, which --to chart writes") for name in conversion.settings]
+        notes += [failed(name, "set it in the chart's values; --to chart writes them") for name in conversion.settings]
     return replace(conversion, notes=tuple(notes))
 
 
 def _free_name(given: str, taken: set[str]) -> str:
-    """The back end's name, or one that is near it if this driver does not take it."""
+    """The back end's name, or a similar one if this driver does not accept it."""
     base = re.sub(r"[^A-Za-z0-9_.-]", "-", given)[:50].lstrip("_.-") or "backend"
     base = f"{base}-1" if base in _RESERVED else base
     wanted = given if BACKEND_NAME.fullmatch(given) and given not in _RESERVED else base
@@ -80,7 +80,7 @@ def _free_name(given: str, taken: set[str]) -> str:
 
 
 def _driver(backend: GivenBackend, known: Catalogue) -> Driver | str | Note:
-    """The driver in the catalogue, the path of another one, or why there is none."""
+    """The driver in the catalogue, the class path of another driver, or a note why there is none."""
     with suppress(InvalidRequest):
         return known.find(backend.driver)
     short = [driver for driver in known.drivers if driver.name.lower().removesuffix("driver") == backend.driver.lower()]
@@ -98,7 +98,7 @@ def _of_driver(given: GivenBackend, converted: ConvertedBackend) -> list[Note]:
     if given.driver == converted.driver:
         return []
     became = former.driver(given.driver)
-    reason = f"{given.driver} was {became}" if became else f"{given.driver} is {converted.driver}"
+    reason = f"{given.driver} was {became}" if became else f"{given.driver} means {converted.driver}"
     return [translated("driver", reason, converted.name)]
 
 
@@ -121,7 +121,7 @@ def _defaults(source: Source, known: Catalogue) -> tuple[dict[str, object], list
                 continue
             values[name] = resolved[-1] if isinstance(resolved, tuple) else resolved
         elif name in referred:
-            notes.append(translated(item, "its value is put where other options refer to it"))
+            notes.append(translated(item, "references to it are replaced by its value"))
         else:
             notes.append(dropped(item, _why_dropped(name, of_drivers)))
     return values, notes
@@ -132,7 +132,7 @@ def _why_dropped(name: str, of_drivers: set[str]) -> str:
     if reason:
         return reason
     if name in of_drivers:
-        return "has no effect in Cinder either: drivers read it in their own section or in [backend_defaults]"
+        return "has no effect in Cinder either; drivers read it only from their own section or from [backend_defaults]"
     return "no driver reads it"
 
 
@@ -146,7 +146,7 @@ def _referred(source: Source) -> Iterator[str]:
 
 
 def _of_shared(source: Source, known: Catalogue) -> Iterator[Note]:
-    """Options of [backend_defaults] that none of the back ends' drivers has, where the options of all are known."""
+    """Notes on options of [backend_defaults] that no driver of the back ends has, if the options of all drivers are known."""
     if any(isinstance(_driver(backend, known), str) for backend in source.backends):
         return
     common = {option.name for option in known.common}

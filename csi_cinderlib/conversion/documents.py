@@ -1,4 +1,4 @@
-"""The documents that are written."""
+"""Writes the converted documents."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from csi_cinderlib.conversion import secrecy
 from csi_cinderlib.conversion.model import Conversion, ConvertedBackend, Note, Verdict
 
 BACKENDS_KEY = "backends.yaml"
-"""In the Secret with whole back ends; the controller reads keys that end in .yaml."""
+"""Key in the Secret with whole back ends; the controller reads keys that end in .yaml."""
 SECRETS_DIRECTORY = "/etc/csi-cinderlib/converted"
-"""Where the controller's container finds the secrets of `chart`."""
+"""Mount point of the secrets of `chart` in the controller's container."""
 _PLAIN = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\u1fff]*")
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
@@ -32,7 +32,7 @@ class _Block(str):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Text stands in quotes, so that no reader takes it for a number or a switch."""
+    """Puts text in quotes, so that no reader takes it for a number or a switch."""
 
     def ignore_aliases(self, _data: object) -> bool:
         return True
@@ -56,12 +56,12 @@ _Dumper.add_representer(_Block, _block)
 
 
 def config(conversion: Conversion) -> str:
-    """Our configuration, secrets in it."""
+    """A configuration of csi-cinderlib, with secrets."""
     document: Json = {"backends": _backends(conversion.backends)}
     if conversion.cinder_defaults:
         document["cinder_defaults"] = _values(conversion.cinder_defaults)
     document |= conversion.settings
-    return _head(conversion, "Settings for csi-cinderlib. Holds passwords in plain text.") + _dump(document)
+    return _head(conversion, "Settings for csi-cinderlib, with passwords in plain text.") + _dump(document)
 
 
 def secret(conversion: Conversion, name: str) -> str:
@@ -70,7 +70,7 @@ def secret(conversion: Conversion, name: str) -> str:
 
 
 def objects(conversion: Conversion, name: str) -> str:
-    """The Secret, and the StorageBackend objects as the controller makes them."""
+    """The Secret, and the StorageBackend objects as the controller creates them."""
     head = _head(conversion, "The Secret configures the back ends; the StorageBackend objects show their state.")
     return head + "---\n".join(_dump(item) for item in (_secret_of_backends(conversion, name), *_shown(conversion)))
 
@@ -86,7 +86,7 @@ def _shown(conversion: Conversion) -> list[Json]:
 
 
 def chart(conversion: Conversion, name: str) -> tuple[str, str]:
-    """The chart's values, and a Secret with the secrets that they refer to by file; "" if there is none."""
+    """The chart's values, and a Secret with the secrets that the values refer to as files; "" if there are none."""
     secrets: dict[str, str] = {}
     backends = {
         backend.name: {
@@ -110,9 +110,7 @@ def chart(conversion: Conversion, name: str) -> tuple[str, str]:
     if not secrets:
         return head + _dump(values), ""
     quoted = {key: _Quoted(text) for key, text in secrets.items()}
-    return head + _dump(values), _head(conversion, "The secrets that the chart's values refer to.") + _dump(
-        _secret(name, quoted)
-    )
+    return head + _dump(values), _head(conversion, "A Secret for the chart's values.") + _dump(_secret(name, quoted))
 
 
 def _without_secrets(backend: ConvertedBackend, secrets: dict[str, str]) -> Json:
@@ -124,7 +122,7 @@ def _without_secrets(backend: ConvertedBackend, secrets: dict[str, str]) -> Json
 
 
 def _apart(value: object, path: str, known: frozenset[str], secrets: dict[str, str]) -> object:
-    """An option's value with `{file: PATH}` in place of what is secret, which is all of it if no part of a mapping is known to be."""
+    """An option's value with `{file: PATH}` in place of secrets: the known secret parts of a mapping, otherwise the whole value."""
     whole = not secrecy.has_secret_part(value, known)
 
     def walk(value: object, path: str, *, secret: bool) -> object:
@@ -138,14 +136,14 @@ def _apart(value: object, path: str, known: frozenset[str], secrets: dict[str, s
         if not secret:
             return _quote(value)
         text, key = str(value), _free_key(path, secrets)
-        secrets[key] = f"{text}\n" if text.endswith("\n") else text  # the reader takes one newline away
+        secrets[key] = f"{text}\n" if text.endswith("\n") else text  # the reader removes one newline
         return {"file": _Quoted(f"{SECRETS_DIRECTORY}/{key}")}
 
     return walk(value, path, secret=True)
 
 
 def _free_key(path: str, taken: Mapping[str, str]) -> str:
-    """A key of a Secret, which takes letters, digits, dots, dashes and underscores."""
+    """An unused key of a Secret, which may have letters, digits, dots, dashes and underscores."""
     base = re.sub(r"[^-._A-Za-z0-9]", "-", path)[:200]
     return next(
         key for number in itertools.count(1) if (key := base if number == 1 else f"{base}.{number}") not in taken
@@ -188,7 +186,7 @@ def _secret(name: str, data: Mapping[str, str]) -> Json:
 
 
 def _head(conversion: Conversion, title: str) -> str:
-    """Comments: what this is, and what could not be converted, so that it is not forgotten."""
+    """Comments with the title and the items that could not be converted."""
     lines = [f"{title} Converted from {conversion.product}'s configuration by csi-cinderlib convert."]
     lines += [
         f"NOT CONVERTED: {_where(note)}: {note.reason}" for note in conversion.notes if note.verdict is Verdict.FAILED
@@ -197,7 +195,7 @@ def _head(conversion: Conversion, title: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """A name that came from elsewhere must not break a comment."""
+    """Escape a name, so that it cannot end the comment."""
     return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
 
 

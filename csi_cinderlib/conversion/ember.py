@@ -1,4 +1,4 @@
-"""Ember-CSI's environment: from a file, from this process, from Kubernetes manifests, or from its operator's custom resource."""
+"""Reads Ember-CSI's environment from a file, this process, Kubernetes manifests, or its operator's custom resource."""
 
 from __future__ import annotations
 
@@ -20,65 +20,65 @@ PREFIX = "X_CSI_"
 _NAMES: Mapping[str, str] = MappingProxyType(
     {"driver": "volume_driver", "multipath": "use_multipath_for_image_xfer", "name": "volume_backend_name"}
 )
-"""Ember's own names of options."""
+"""Ember-CSI's own names of options."""
 _IMPLIED: Mapping[str, str | None] = {**IMPLIED, "state_path": "/var/lib/ember-csi"}
 _LOGS = "set log.format and log.level"
 
 _VARIABLES: Mapping[str, str] = MappingProxyType(
     {
-        "X_CSI_SPEC_VERSION": "CSI 1.x of the container orchestrator is served without a setting",
-        "X_CSI_ABORT_DUPLICATES": "a second call for a volume is always refused while the first one runs",
-        "X_CSI_DEBUG_MODE": "there is no remote debugger",
+        "X_CSI_SPEC_VERSION": "this driver serves CSI 1.x without a setting",
+        "X_CSI_ABORT_DUPLICATES": "this driver always refuses a second call for a volume while the first one runs",
+        "X_CSI_DEBUG_MODE": "this driver has no remote debugger",
         "X_CSI_DEFAULT_MOUNT_FS": "set csi.storage.k8s.io/fstype in the StorageClass",
-        "X_CSI_NODE_ID": "a node takes its name from Kubernetes; set node_name elsewhere",
+        "X_CSI_NODE_ID": "nodes get their names from Kubernetes; outside of it, set node_name",
         "X_CSI_STORAGE_NW_IP": "nodes report their own addresses",
-        PERSISTENCE: "metadata is in this driver's own store: see `store`",
-        "CSI_ENDPOINT": "the chart sets the socket; set endpoint elsewhere",
-        "CSI_MODE": "the chart sets the mode; set mode elsewhere",
-        "KUBE_NODE_NAME": "a node takes its name from Kubernetes",
-        "PYTHONUNBUFFERED": "has no effect here",
+        PERSISTENCE: "this driver has its own metadata store; see the setting `store`",
+        "CSI_ENDPOINT": "the chart sets the socket; without it, set endpoint",
+        "CSI_MODE": "the chart sets the mode; without it, set mode",
+        "KUBE_NODE_NAME": "nodes get their names from Kubernetes",
+        "PYTHONUNBUFFERED": "has no effect in this driver",
     }
 )
 _FAILED: Mapping[str, str] = MappingProxyType(
     {
-        "X_CSI_SYSTEM_FILES": "is an archive of files: mount them at the same paths by controller.volumes and controller.volumeMounts",
-        "X_CSI_TOPOLOGIES": "set topology of the back end, and node.topologyLabels or topology of the nodes, together",
-        "X_CSI_NODE_TOPOLOGY": "set node.topologyLabels or topology of the nodes, and topology of the back end, together",
+        "X_CSI_SYSTEM_FILES": "is an archive of files; mount them at the same paths with controller.volumes and controller.volumeMounts",
+        "X_CSI_TOPOLOGIES": "set topology of the back end together with node.topologyLabels or topology of the nodes",
+        "X_CSI_NODE_TOPOLOGY": "set node.topologyLabels or topology of the nodes together with topology of the back end",
     }
 )
 _EMBER: Mapping[str, str] = MappingProxyType(
     {
-        "plugin_name": "this driver has a name of its own: volumes of Ember-CSI stay with Ember-CSI",
-        "grpc_workers": "the default of workers fits this driver",
-        "project_id": "volumes have no project here",
-        "user_id": "volumes have no user here",
-        "root_helper": "commands run with the rights of this process",
+        "plugin_name": "this driver has its own name; volumes of Ember-CSI stay with Ember-CSI",
+        "grpc_workers": "this driver has its own setting `workers` with a suitable default",
+        "project_id": "volumes of this driver have no project",
+        "user_id": "volumes of this driver have no user",
+        "root_helper": "commands run with the privileges of this process",
         "file_locks_path": "locks are in the state directory",
-        "state_path": "what drivers keep lies in the state directory; set state_dir for another one",
-        "enable_probe": "Probe is always served",
-        "slow_operations": "slow calls need no setting",
+        "state_path": "files of drivers are in the state directory; set state_dir to change it",
+        "enable_probe": "this driver always serves Probe",
+        "slow_operations": "slow calls need no setting in this driver",
         "disable_logs": _LOGS,
         "default_log_levels": _LOGS,
         "logging_context_format_string": _LOGS,
-        "disabled": "each back end offers what its driver can do",
+        "disabled": "each back end offers the features of its driver",
     }
 )
 
 
 def is_ours(name: str) -> bool:
-    """Whether a variable is one of Ember-CSI's."""
+    """Whether a variable belongs to Ember-CSI."""
     return name.startswith(PREFIX) or name in _VARIABLES
 
 
 def read(files: Iterable[File]) -> Source:
-    """The back ends of all files. Raises ConfigurationError."""
+    """Read the back ends of all files. Raises ConfigurationError."""
     files = list(files)
     found = [item for file in files for item in _environments(file)]
     return _source(found, files[0].place)
 
 
 def from_environment(environment: Mapping[str, str]) -> Source:
-    """The back end of this process's own environment. Raises ConfigurationError."""
+    """Read the back end from the environment of this process. Raises ConfigurationError."""
     return _source([("", {name: text for name, text in environment.items() if is_ours(name)})], "the environment")
 
 
@@ -141,7 +141,7 @@ def _source(given: list[tuple[str, dict[str, str]]], place: str) -> Source:
         missing = {key: text for key, text in variables.items() if text.startswith(environments.MISSING)}
         if BACKEND in missing:
             held = missing[BACKEND].removeprefix(environments.MISSING)
-            raise ConfigurationError(place, f"{BACKEND} is in the {held}, which is not in these files; add it")
+            raise ConfigurationError(place, f"{BACKEND} refers to the {held}, which is not in these files; add it")
         options = _mapping(variables.get(EMBER, ""), f"{place}: {EMBER}")
         implied |= {"state_path": str(options["state_path"])} if options.get("state_path") else {}
         defaults |= {key: value for key, value in options.items() if key not in (*_EMBER, "debug", "request_multipath")}
@@ -152,7 +152,7 @@ def _source(given: list[tuple[str, dict[str, str]]], place: str) -> Source:
             backend = _backend(_mapping(text, f"{place}: {BACKEND}"), name)
             backends += [backend] if backend not in backends else []  # controller and nodes may have the same variables
     if not backends:
-        raise ConfigurationError(place, f"has no {BACKEND}, so there is no back end to convert")
+        raise ConfigurationError(place, f"has no {BACKEND}; add the variable with the back end")
     return Source(
         product=PRODUCT,
         backends=tuple(backends),
@@ -168,7 +168,7 @@ def _mapping(text: str, place: str) -> dict[str, Tree]:
     if not text.strip():
         return {}
     if "{{" in text and "}}" in text:
-        raise ConfigurationError(place, "has placeholders of a template: render it first")
+        raise ConfigurationError(place, "has placeholders of a template; render it first")
     tree = parse_json(text, place)
     if not isinstance(tree, dict):
         raise ConfigurationError(place, "must be a JSON object")
@@ -194,9 +194,11 @@ def _notes(variables: Mapping[str, str], options: Mapping[str, Tree]) -> Iterato
             yield failed(name, "is not a variable of Ember-CSI")
     for name in _mapping(variables.get(EMBER, ""), EMBER):
         if name == "request_multipath":
-            yield translated(f"{EMBER}.{name}", f"is called multipath; it is {options[name]}")
+            yield translated(f"{EMBER}.{name}", f"is the setting multipath, {options[name]}")
         elif name == "debug":
-            yield translated(f"{EMBER}.{name}", f"is log.level: {'debug' if options[name] == 'true' else 'info'}")
+            yield translated(
+                f"{EMBER}.{name}", f"is the setting log.level, {'debug' if options[name] == 'true' else 'info'}"
+            )
         elif name in _EMBER:
             yield dropped(f"{EMBER}.{name}", _EMBER[name])
 
@@ -208,12 +210,12 @@ def _backend(given: dict[str, Tree], fallback: str) -> GivenBackend:
             options.setdefault(theirs, options.pop(ours))
     name, driver = options.pop("volume_backend_name", None), options.pop("volume_driver", None)
     if not driver:
-        raise ConfigurationError(BACKEND, "has no driver")
+        raise ConfigurationError(BACKEND, "has no driver; add the key driver or volume_driver")
     return GivenBackend(name=str(name or fallback or "ember"), driver=str(driver), own=options)
 
 
 def _transformed(given: Mapping[str, Tree]) -> dict[str, Tree]:
-    """The operator's suffixes, which say how text of a form becomes a value."""
+    """Convert form values by the suffixes of the operator."""
     options: dict[str, Tree] = {}
     for key, value in given.items():
         name, mark, how = key.partition("__transform_")
@@ -232,7 +234,7 @@ def _transformed(given: Mapping[str, Tree]) -> dict[str, Tree]:
 
 
 def _selected(options: Mapping[str, Tree]) -> dict[str, Tree]:
-    """`driver__DRIVER__OPTION` is an option of that driver; those of other drivers are the form's."""
+    """Select the options of this driver from the form: `driver__DRIVER__OPTION` is an option of that driver."""
     chosen = f"driver__{options.get('driver')}__"
     return {
         key.removeprefix(chosen): value

@@ -1,4 +1,4 @@
-"""Environment files, and the environments of containers in Kubernetes manifests."""
+"""Reads environment files, and the environments of containers in Kubernetes manifests."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", 
 
 
 def parse(text: str, place: str) -> dict[str, str]:
-    """The variables of an environment file as a shell, systemd or a container runtime reads it.
+    """The variables of an environment file, as read by a shell, systemd or a container runtime.
 
     Raises:
-        ConfigurationError: names the line, and quotes nothing of it.
+        ConfigurationError: with the number of the line, without its text.
     """
     variables: dict[str, str] = {}
     lines = iter(enumerate(text.split("\n"), 1))
@@ -28,7 +28,7 @@ def parse(text: str, place: str) -> dict[str, str]:
             continue
         found = ASSIGNMENT.match(line)
         if found is None:
-            raise ConfigurationError(place, f"line {number} is no assignment NAME=VALUE")
+            raise ConfigurationError(place, f"line {number} must be an assignment NAME=VALUE")
         value = found["value"]
         while value[:1] in ("'", '"') and not _is_closed(value):
             more = next(lines, None)
@@ -50,7 +50,7 @@ def _is_closed(value: str) -> bool:
 
 
 def _unquoted(value: str) -> str:
-    """A container runtime keeps quotation marks inside a value, as of JSON; those around it are a shell's."""
+    """Remove a shell's quotation marks around a value. A container runtime keeps those inside, as in JSON."""
     if value[:1] not in ("'", '"'):
         return value.rstrip()
     words = shlex.split(value, comments=True)
@@ -58,10 +58,10 @@ def _unquoted(value: str) -> str:
 
 
 def of_manifests(documents: list[Tree], place: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The containers' environments with the names of their workloads, what Secrets and ConfigMaps hold in place.
+    """The environments of containers with the names of their workloads. References to Secrets and ConfigMaps are resolved.
 
     Raises:
-        ConfigurationError: a Secret is not in base64.
+        ConfigurationError: a Secret is not base64.
     """
     objects = list(_objects(documents))
     held = {
@@ -79,7 +79,7 @@ def of_manifests(documents: list[Tree], place: str) -> Iterator[tuple[str, dict[
 
 
 def of_kind(documents: list[Tree], kind: str) -> Iterator[tuple[str, dict[str, Tree]]]:
-    """Objects of a kind with their names."""
+    """The objects of a kind with their names."""
     for item in _objects(documents):
         if item.get("kind") == kind:
             yield _name(item), item
@@ -103,7 +103,7 @@ def _name(item: Mapping[str, Tree]) -> str:
 
 
 def _data(item: Mapping[str, Tree], place: str) -> dict[str, str]:
-    """What a Secret or ConfigMap holds, as text."""
+    """The content of a Secret or ConfigMap as text."""
     encoded, plain = item.get("data") or {}, item.get("stringData") or {}
     found: dict[str, str] = {}
     for key, value in encoded.items() if isinstance(encoded, dict) else ():
@@ -116,11 +116,11 @@ def _decoded(text: str, place: str) -> str:
     try:
         return base64.b64decode("".join(text.split()), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise ConfigurationError(place, "is not text in base64") from None
+        raise ConfigurationError(place, "is not base64 text") from None
 
 
 def _containers(workload: Mapping[str, Tree]) -> Iterator[dict[str, Tree]]:
-    """Of a pod, or of the template of one, to any depth."""
+    """The containers of a pod, or of a pod template at any depth."""
     spec = workload.get("spec")
     while isinstance(spec, dict):
         for key in ("initContainers", "containers"):
@@ -148,7 +148,7 @@ def _environment(container: Mapping[str, Tree], held: Mapping[tuple[str, str], d
 
 
 def _value(variable: Mapping[str, Tree], held: Mapping[tuple[str, str], dict[str, str]]) -> str | None:
-    """None if it comes from an object that is not here, or from the pod itself."""
+    """The value of a variable, with MISSING for an object that is not given; None for a field of the pod."""
     source = variable.get("valueFrom")
     if not isinstance(source, dict):
         return str(variable.get("value") or "")
@@ -161,7 +161,7 @@ def _value(variable: Mapping[str, Tree], held: Mapping[tuple[str, str], dict[str
 
 
 MISSING = "\0missing: "
-"""Begins a value that is in an object that was not given; the object follows."""
+"""Prefix of a value in an object that is not given; the object follows."""
 
 
 def _mappings(several: Tree) -> Iterator[dict[str, Tree]]:

@@ -1,4 +1,4 @@
-"""The files that a source consists of, as text."""
+"""Reads the files of a source as text."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class File:
 
 
 def read(paths: Iterable[Path], config_dirs: Iterable[Path] = ()) -> list[File]:
-    """The files in the order in which oslo.config reads them: a later one wins.
+    """The files in the order of oslo.config: later files take precedence.
 
     Args:
-        paths: files and directories; `-` is standard input. `cinder.conf.d/*.conf` belongs to a `cinder.conf` beside it.
+        paths: files and directories; `-` is standard input. `cinder.conf.d/*.conf` is read with the `cinder.conf` beside it.
         config_dirs: directories whose `*.conf` files are read after them.
 
     Raises:
-        InvalidRequest: there is no such file or directory, or it holds nothing to convert.
+        InvalidRequest: a file or directory does not exist, or has nothing to convert.
         ConfigurationError: a file cannot be read as text.
     """
     found = [file for path in paths for file in _of(path)]
@@ -58,12 +58,14 @@ def _of(path: Path) -> Iterator[File]:
 
 def _directory(path: Path, suffixes: tuple[str, ...], *, may_be_empty: bool = False) -> Iterator[File]:
     if not path.is_dir():
-        raise InvalidRequest(str(path), "is not a directory")
+        raise InvalidRequest(str(path), "must be a directory")
     files = sorted(
         item for item in path.iterdir() if item.suffix in suffixes and item.is_file() and item.name[0] != "."
     )
     if not files and not may_be_empty:
-        raise InvalidRequest(str(path), f"holds no file to convert: none ends in {', '.join(suffixes)}")
+        raise InvalidRequest(
+            str(path), f"has no files to convert; supported: {', '.join(f'*{suffix}' for suffix in suffixes)}"
+        )
     yield from map(_file, files)
 
 
@@ -78,16 +80,18 @@ def _file(path: Path) -> File:
 
 def _text(content: bytes, place: str) -> str:
     if len(content) > LARGEST_FILE:
-        raise ConfigurationError(place, f"is larger than {LARGEST_FILE // 1024} KiB, so it is no configuration")
+        raise ConfigurationError(place, f"must not be larger than {LARGEST_FILE // 1024} KiB")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise ConfigurationError(place, "is in UTF-16; save it in UTF-8")
+        raise ConfigurationError(place, "is in UTF-16; save it as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigurationError(
-            place, f"is not in UTF-8: byte 0x{content[error.start]:02X} in line {line}; convert it with iconv first"
+            place, f"line {line} is not UTF-8: byte 0x{content[error.start]:02X}; convert the file with iconv"
         ) from None
     if "\0" in text:
-        raise ConfigurationError(place, f"is not text: line {text[: text.index(chr(0))].count(chr(10)) + 1} has a NUL")
+        raise ConfigurationError(
+            place, f"line {text[: text.index(chr(0))].count(chr(10)) + 1} has a NUL character; the file must be text"
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")

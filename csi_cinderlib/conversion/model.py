@@ -1,4 +1,4 @@
-"""A configuration on its way from one product to another."""
+"""Data of a conversion."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from csi_cinderlib.model.records import NOTHING
 
 Table = Mapping[str, object]
-"""Options by name. A tuple holds the assignments of a cinder.conf, in oslo.config's notation; anything else is a value as YAML or JSON has it,
-its scalars as text."""
+"""Options by name. A tuple has the assignments of a cinder.conf in oslo.config's notation. Other values are those of YAML or JSON, with
+scalars as text."""
 
 
 class Verdict(enum.StrEnum):
-    """What became of an item."""
+    """The outcome for an item."""
 
     TRANSLATED = "translated"
     DROPPED = "dropped"
     FAILED = "failed"
-    """It has to be done by hand."""
+    """Must be converted by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What became of an item of the source, and why. Never holds a value: it may be a password."""
+    """The outcome for an item of the source, with the reason. Never has a value, which may be a password."""
 
     verdict: Verdict
     item: str
@@ -46,12 +46,12 @@ def failed(item: str, reason: str, backend: str = "") -> Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenBackend:
-    """A back end as its source has it.
+    """A back end of the source.
 
     Attributes:
-        own: its own options, without the driver.
-        shared: options that it inherits where its driver has them.
-        sections: other sections by their names in lower case, for references to them.
+        own: options of the back end, without the driver.
+        shared: inherited options; they apply if the driver has them.
+        sections: other sections by their names in lower case, for references.
     """
 
     name: str
@@ -63,15 +63,15 @@ class GivenBackend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What was read.
+    """The configuration of another product.
 
     Attributes:
-        product: whose configuration it is.
+        product: name of the product.
         defaults: options of all back ends: Cinder's [DEFAULT], or cinderlib's arguments of `setup`.
-        place: of these, as notes name it: "[DEFAULT] ".
-        implied: what options refer to by `$name` that is not set; None depends on the host.
-        settings: this driver's settings that follow from it.
-        notes: on what concerns no back end.
+        place: prefix of `defaults` in notes, such as "[DEFAULT] ".
+        implied: defaults for references `$name` to options that are not set; None depends on the host.
+        settings: resulting settings of this driver.
+        notes: notes on items beside the back ends.
     """
 
     product: str
@@ -85,18 +85,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedBackend:
-    """A back end as this driver takes it. Options are text, lists of text, mappings of text, or lists of such mappings."""
+    """A back end for this driver. Options are text, lists of text, mappings of text, or lists of such mappings."""
 
     name: str
     driver: str
     options: Mapping[str, object] = field(default=NOTHING, repr=False)
     secret: frozenset[str] = frozenset()
-    """Names of options that hold a secret."""
+    """Names of options with secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """The result.
+    """The result of a conversion.
 
     Attributes:
         cinder_defaults: options of Cinder's [DEFAULT] that drivers read.

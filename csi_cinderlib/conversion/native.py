@@ -1,4 +1,4 @@
-"""Values in oslo.config's notation as YAML has them: text, lists, mappings."""
+"""Converts values from oslo.config's notation to text, lists and mappings."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _NUMBERS = ("whole number", "number", "port")
 
 
 class Unfit(Exception):
-    """A value that the option does not take; says why, without the value."""
+    """A value does not fit its option; the message has the reason without the value."""
 
 
 def value(option: Option, given: object) -> object:
     """The option's value: text, a list of texts, a mapping of texts, or a list of these; None is "not set".
 
     Args:
-        given: all assignments as a tuple, or a value as YAML has it. References are resolved.
+        given: all assignments as a tuple, or a value of YAML. References are resolved.
 
     Raises:
-        Unfit: it is not of the option's type.
+        Unfit: the value does not have the option's type.
     """
     if option.multiple:
         several = given if isinstance(given, list | tuple) else () if given is None else (given,)
@@ -30,21 +30,21 @@ def value(option: Option, given: object) -> object:
 
 
 def refuse_characters(given: object) -> None:
-    """Raises Unfit for what no file of settings holds; JSON can name it."""
+    """Raises Unfit for characters that JSON can escape but files of settings cannot hold."""
     if isinstance(given, str) and ("\0" in given or any("\ud800" <= character <= "\udfff" for character in given)):
-        raise Unfit("holds a NUL or half a character")
+        raise Unfit("has a NUL character or half of a surrogate pair")
     for item in given if isinstance(given, list | tuple) else given.values() if isinstance(given, Mapping) else ():
         refuse_characters(item)
 
 
 def is_unset(option: Option, given: object) -> bool:
-    """Whether oslo.config takes a value for "not set": a number that is empty."""
+    """Whether oslo.config treats a value as not set: None, or an empty number."""
     text = given[-1] if isinstance(given, tuple) and given else given
     return text is None or (option.type in _NUMBERS and isinstance(text, str) and not text.strip())
 
 
 def shown(option: Option, text: str) -> str:
-    """How oslo.config shows the option's value where another one refers to it. Raises ValueError: it does not fit."""
+    """The option's value as oslo.config inserts it into other values. Raises ValueError if it does not fit."""
     typed = _parse(option, text)
     return "" if typed is None else str(typed)
 
@@ -56,11 +56,11 @@ def _one(option: Option, given: object) -> object:
         try:
             typed = _parse(option, given)
         except ValueError:
-            raise Unfit(f"does not fit: it must be {_described(option)}") from None
+            raise Unfit(f"must be {_described(option)}") from None
         return _texts(typed) if isinstance(typed, list | Mapping) else given
     wanted = list if option.type in _LISTS else Mapping if option.type == "mapping" else str
     if not isinstance(given, wanted) or not _is_flat(given):
-        raise Unfit(f"does not fit: it must be {_described(option)}")
+        raise Unfit(f"must be {_described(option)}")
     return given
 
 
@@ -76,13 +76,13 @@ def _texts(typed: object) -> object:
 
 
 def _parse(option: Option, text: str) -> object:
-    """By oslo.config's own types. Raises ValueError."""
+    """Parse with oslo.config's types. Raises ValueError."""
     kind = _types().get(option.type)
     return kind(text) if kind else text
 
 
 def _types() -> Mapping[str, Callable[[str], object]]:
-    from oslo_config import types  # not needed before there is a value
+    from oslo_config import types  # a slow import, needed for values only
 
     return {
         "list": types.List(),

@@ -1,4 +1,4 @@
-"""The options of one back end: what each becomes."""
+"""Converts the options of one back end."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from csi_cinderlib.conversion.model import (
 from csi_cinderlib.conversion.references import Scope, Unresolved
 
 _EXPLAINED = 50
-"""So many unknown options of a back end get similar names suggested, which takes milliseconds each."""
+"""Limit of unknown options with suggestions per back end; each suggestion takes milliseconds."""
 
 
 @dataclass(slots=True)
 class _Work:
-    """A back end under way."""
+    """The state of one conversion."""
 
     backend: GivenBackend
     known: Mapping[str, Option]
     former: Mapping[str, str]
-    """Names that Cinder 29 still takes, with those of today."""
+    """Former names that Cinder 29 still accepts, with the current names."""
     path: str
-    """The driver's."""
+    """Class path of the driver."""
     own_names: frozenset[str]
-    """Those of `known` that not every driver has."""
+    """Names in `known` that are not common to all drivers."""
     checked: bool
     """Whether the driver's options are known."""
     scopes: Mapping[bool, Scope] = field(repr=False)
-    """By whether the option is inherited."""
+    """Scopes of references; the key tells whether the option is inherited."""
     options: dict[str, object] = field(default_factory=dict, repr=False)
     settled: set[str] = field(default_factory=set)
-    """Options that have a value, or one that cannot be converted: what is inherited does not count."""
+    """Options with a value of their own, converted or not; inherited values do not apply to them."""
     notes: list[Note] = field(default_factory=list)
 
 
@@ -54,8 +54,8 @@ def convert(
     """Convert a back end.
 
     Args:
-        name: what it is called here.
-        driver: the path of a class that the catalogue does not have stands for itself; its options are taken as they are.
+        name: name of the converted back end.
+        driver: a driver of the catalogue, or the class path of another one, whose options are copied unchecked.
     """
     work = _begin(backend, source, name, driver, catalogue)
     for option, given in backend.own.items():
@@ -65,7 +65,7 @@ def convert(
         if known and known not in work.settled:
             _take(work, option, given, inherited=True)
         elif not known and not work.checked and option not in work.settled and not why_idle(option):
-            reason = "add it to the options of this back end if its driver has such an option"
+            reason = "if the driver has this option, add it to the options of the back end"
             work.notes.append(failed(f"[backend_defaults] {option}", reason))
     secret = secrecy.secret_options(work.options, work.known, unchecked=not work.checked)
     notes = [Note(note.verdict, note.item, note.reason, name) for note in work.notes]
@@ -90,23 +90,23 @@ def _begin(backend: GivenBackend, source: Source, name: str, driver: Driver | st
     }
     work = _Work(backend, known, synonyms, path, frozenset(own), not isinstance(driver, str), places)
     if isinstance(driver, str):
-        work.notes.append(translated("driver", f"{driver} is not one of Cinder's drivers: its options are not checked"))
+        work.notes.append(translated("driver", f"{driver} is not a driver of Cinder; its options are not checked"))
     if name != backend.name:
         work.notes.append(
-            translated("name", f"{backend.name!r} cannot be used or is taken; the back end is called {name!r}")
+            translated("name", f"{backend.name!r} is invalid or already used; the back end is named {name!r}")
         )
     return work
 
 
 def _own_options(driver: Driver, catalogue: Catalogue) -> dict[str, Option]:
-    """The driver's options and, since some drivers register theirs when they know their protocol, those of its vendor."""
+    """The options of the driver and of its vendor: some drivers register theirs only after the protocol is known."""
     vendor = f"{driver.module.partition('.')[0]}."
     related = [other for other in catalogue.drivers if f"{other.module}.".startswith(vendor)]
     return {option.name: option for other in (*related, driver) for option in other.options}
 
 
 def _known_name(work: _Work, option: str) -> str:
-    """The option's name in Cinder 29, or "" if the driver has none of that name."""
+    """The option's name in Cinder 29; "" if the driver does not have it."""
     if option in work.known or option in work.former:
         return work.former.get(option, option)
     became = former.option(option, work.path)
@@ -114,7 +114,7 @@ def _known_name(work: _Work, option: str) -> str:
 
 
 def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
-    """Convert one option, or note why not."""
+    """Convert one option, or note the reason why it cannot be converted."""
     name = _known_name(work, item)
     reason = why_idle(item)
     if reason and name not in work.own_names:
@@ -126,7 +126,7 @@ def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
         work.notes.append(failed(item, _why_unknown(work, item)))
         return
     if name != item and name in (work.backend.shared if inherited else work.backend.own):
-        work.notes.append(dropped(item, f"is the former name of {name}, which is set as well"))
+        work.notes.append(dropped(item, f"is the former name of {name}, which is also set"))
         return
     if name == "volume_backend_name" and _last(given) in ("", work.backend.name):
         return
@@ -139,7 +139,7 @@ def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
         _refuse(work, item, given, str(error), option)
         return
     if value is None or (option is not None and native.is_unset(option, value)):
-        work.notes.append(dropped(item, "has no value, so the driver's default applies"))
+        work.notes.append(dropped(item, "has no value; the driver's default applies"))
         return
     work.options[name] = value
     work.settled.add(name)
@@ -147,9 +147,11 @@ def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
 
 
 def _refuse_references(value: object) -> None:
-    """Raises native.Unfit: a part of the value would be taken for `{file: PATH}` or `{env: NAME}`."""
+    """Raises native.Unfit for a part of the value that would be read as `{file: PATH}` or `{env: NAME}`."""
     if isinstance(value, Mapping) and value and value.keys() <= {"file", "env"}:
-        raise native.Unfit("a mapping of `file` or `env` alone has a meaning here; write it as text, NAME:VALUE")
+        raise native.Unfit(
+            "a mapping with only `file` or `env` would be read as a reference; write it as text, NAME:VALUE"
+        )
     for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
         _refuse_references(part)
 
@@ -186,15 +188,15 @@ def _renamed(item: str, name: str, given: object) -> Iterator[Note]:
         yield translated(item, str(became) if became and became.name == name else f"renamed to {name}")
     names = sorted(references.names_in(given))
     if names:
-        yield translated(item, f"{', '.join(f'${found}' for found in names)} is replaced by its value")
+        yield translated(item, f"references replaced by their values: {', '.join(f'${found}' for found in names)}")
 
 
 def _why_unknown(work: _Work, item: str) -> str:
     folded = item.replace("-", "_").lower()
     if folded in work.known:
-        return f"is a spelling that Cinder ignores; the option is called {folded}"
+        return f"is ignored by Cinder; the option is named {folded}"
     if sum(note.verdict is Verdict.FAILED for note in work.notes) >= _EXPLAINED:
-        return "has no effect in Cinder: it is not an option of this driver"
+        return "is not an option of this driver and has no effect in Cinder"
     if history := former.why_unknown(item, work.backend.own):
         return history
-    return f"has no effect in Cinder: it {naming.unknown(item, work.known)}"
+    return f"has no effect in Cinder; it {naming.unknown(item, work.known)}"

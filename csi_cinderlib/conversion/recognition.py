@@ -1,4 +1,4 @@
-"""Whose configuration a file is, by its content."""
+"""Recognises the product of a configuration by its content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from csi_cinderlib.errors import ConfigurationError, InvalidRequest
 
 
 class Product(enum.StrEnum):
-    """Whose configuration it is."""
+    """Products whose configurations can be converted."""
 
     CINDER = "cinder"
     CINDERLIB = "cinderlib"
@@ -24,23 +24,23 @@ class Product(enum.StrEnum):
 _SECTION = re.compile(r"\[[^\[\]{}\"',]+\]\s*")
 _ASSIGNMENT = re.compile(r"\s*(export\s+)?[\w.-]+\s*=")
 _LOOKED_FOR = (
-    "looked for a cinder.conf ([section] and name = value), cinderlib's arguments (volume_driver and "
-    "volume_backend_name, or driver_options), and Ember-CSI's variables (X_CSI_BACKEND_CONFIG); say which it is by --from"
+    "supported: a cinder.conf ([section] and name = value), arguments of cinderlib (volume_driver and "
+    "volume_backend_name, or driver_options), variables of Ember-CSI (X_CSI_BACKEND_CONFIG); set --from to the product"
 )
 
 
 def read(files: Sequence[File], product: Product | None) -> Source:
-    """The source that these files are.
+    """Read the source from the files.
 
     Raises:
-        ConfigurationError: a file is none, or something is wrong with it.
-        InvalidRequest: they are of several products.
+        ConfigurationError: the product of a file is unknown, or the file has problems.
+        InvalidRequest: the files belong to several products.
     """
     if product is None:
         kinds = {_recognised(file) for file in files}
         if len(kinds) > 1:
             names = " and ".join(sorted(kinds))
-            raise InvalidRequest("FILE", f"these files are of different products: {names}; convert them one by one")
+            raise InvalidRequest("FILE", f"the files belong to different products: {names}; convert them separately")
         product = kinds.pop()
     reader = {Product.CINDER: cinder_conf.read, Product.CINDERLIB: cinderlib.read, Product.EMBER: ember.read}[product]
     return reader(files)
@@ -48,7 +48,7 @@ def read(files: Sequence[File], product: Product | None) -> Source:
 
 def _recognised(file: File) -> Product:
     if not file.text.strip():
-        raise ConfigurationError(file.place, "is empty")
+        raise ConfigurationError(file.place, "must not be empty")
     first = next((line for line in file.text.split("\n") if line.strip() and line.lstrip()[0] not in "#;"), "")
     if _SECTION.fullmatch(first):
         return Product.CINDER
@@ -69,7 +69,7 @@ def _of_assignments(file: File) -> Product:
         return Product.EMBER
     if any(_SECTION.fullmatch(line) for line in file.text.split("\n")):
         return Product.CINDER
-    raise ConfigurationError(file.place, f"cannot tell what this is; {_LOOKED_FOR}")
+    raise ConfigurationError(file.place, f"unknown kind of configuration; {_LOOKED_FOR}")
 
 
 def _of_documents(documents: list[Tree], file: File) -> Product:
@@ -82,13 +82,13 @@ def _of_documents(documents: list[Tree], file: File) -> Product:
     is_cinderlib = any(map(cinderlib.holds, documents))
     if is_ember and is_cinderlib:
         raise ConfigurationError(
-            file.place, "may be Ember-CSI's or cinderlib's; say which by --from ember or --from cinderlib"
+            file.place, "may belong to Ember-CSI or cinderlib; set --from ember or --from cinderlib"
         )
     if is_ember or is_cinderlib:
         return Product.EMBER if is_ember else Product.CINDERLIB
     if any(_is_own(document) for document in documents):
-        raise ConfigurationError(file.place, "is a configuration of csi-cinderlib already")
-    raise ConfigurationError(file.place, f"cannot tell what this is; {_LOOKED_FOR}")
+        raise ConfigurationError(file.place, "is already a configuration of csi-cinderlib")
+    raise ConfigurationError(file.place, f"unknown kind of configuration; {_LOOKED_FOR}")
 
 
 def _is_own(document: Tree) -> bool:

@@ -1,4 +1,4 @@
-"""`$name` in values, resolved as oslo.config does it."""
+"""Resolves references `$name` in values as oslo.config does."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from csi_cinderlib.conversion.model import Table
 from csi_cinderlib.model.records import NOTHING
 
 SHARED = "backend_defaults"
-"""The section that Cinder's back ends share; its options have their defaults."""
+"""The section with the shared options of Cinder's back ends. Options that are not set in it have their defaults."""
 LONGEST = 65_536
-"""Characters of a value. References can double one with each line of a file."""
+"""Limit of a value in characters. References can double a value with each line of a file."""
 _REFERENCE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<plain>[_a-z][._a-z0-9]*)|\{(?P<braced>[_a-z][._a-z0-9]*)\})", re.ASCII | re.IGNORECASE
 )
 
 
 class Unresolved(Exception):
-    """A reference without a value; says why, without values."""
+    """A reference cannot be resolved; the message has the reason without values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Where the names stand that the values of one section refer to.
+    """The options that the values of one section can refer to.
 
     Attributes:
-        section: the options of that section.
-        options: those that its driver has, by name.
-        with_defaults: an option that is not set has its default. Cinder's sections of back ends have none: there it is empty.
-        default: the options of [DEFAULT].
-        sections: all of them, by their names in lower case.
-        implied: what else has a value; None depends on the host.
+        section: options of the section.
+        options: options of its driver by name.
+        with_defaults: whether options that are not set have their defaults. In Cinder's sections of back ends they are empty.
+        default: options of [DEFAULT].
+        sections: all sections by their names in lower case.
+        implied: defaults of further options; None depends on the host.
     """
 
     section: Table = field(default=NOTHING, repr=False)
@@ -46,7 +46,7 @@ class Scope:
 
 
 def resolve(value: object, scope: Scope) -> object:
-    """The value with what it refers to, to any depth. Raises Unresolved."""
+    """The value with all references replaced. Raises Unresolved."""
     if isinstance(value, str):
         return _resolved(value, scope, frozenset())
     if isinstance(value, tuple):
@@ -86,17 +86,17 @@ def _resolved(text: str, scope: Scope, within: Set[str]) -> str:
         pieces += [text[position : found.start()], put(found)]
         size += len(pieces[-1]) + len(pieces[-2])
         if size > LONGEST:
-            raise Unresolved(f"its references make it longer than {LONGEST} characters")
+            raise Unresolved(f"its references expand to more than {LONGEST} characters")
         position = found.end()
     return "".join([*pieces, text[position:]])
 
 
 def _value_of(name: str, scope: Scope, within: Set[str]) -> str:
     if name in within:
-        raise Unresolved(f"refers to itself by ${name}")
+        raise Unresolved(f"refers to itself through ${name}")
     within = within | {name}
     if len(within) > 50:
-        raise Unresolved("refers to an option that refers to another one, more than 50 times")
+        raise Unresolved("has a chain of more than 50 references")
     section, _, option = name.rpartition(".")
     if section:
         return _of_section(section, option, scope, within)
@@ -110,13 +110,13 @@ def _value_of(name: str, scope: Scope, within: Set[str]) -> str:
     if name in scope.implied:
         implied = scope.implied[name]
         if implied is None:
-            raise Unresolved(f"refers to {name}, which is not set: Cinder takes it from its host")
+            raise Unresolved(f"refers to {name}, which is not set; Cinder takes its value from the host")
         return implied
     raise Unresolved(f"refers to {name}, which is not set")
 
 
 def _only_in_default(name: str, scope: Scope) -> bool:
-    """Whether an option of the driver has a value in [DEFAULT] alone, in a product that has no sections."""
+    """Whether an option of the driver has a value only in [DEFAULT], in a product without sections."""
     return scope.with_defaults and not scope.sections and name in scope.default
 
 
@@ -135,7 +135,7 @@ def _of_section(section: str, option: str, scope: Scope, within: Set[str]) -> st
 
 
 def _of_option(option: Option, scope: Scope, within: Set[str]) -> str:
-    """As oslo.config puts it there: with its type's own notation."""
+    """The value as oslo.config inserts it, in the notation of its type."""
     if option.name not in scope.section:
         if not scope.with_defaults or option.default is None:
             return ""
@@ -144,7 +144,7 @@ def _of_option(option: Option, scope: Scope, within: Set[str]) -> str:
     try:
         return native.shown(option, _resolved(_text(scope.section[option.name]), scope, within))
     except ValueError:
-        raise Unresolved(f"refers to {option.name}, whose value does not fit") from None
+        raise Unresolved(f"refers to {option.name}, which has an invalid value") from None
 
 
 def _text(value: object) -> str:

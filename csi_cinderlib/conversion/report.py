@@ -1,4 +1,4 @@
-"""What a conversion did, for people and for programs. No value of an option is in it."""
+"""Reports a conversion as text and as JSON, without values of options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TITLES = {Verdict.TRANSLATED: "translated", Verdict.DROPPED: "left out", Verdic
 
 
 def text(conversion: Conversion, steps: list[str]) -> str:
-    """Lines: each back end, what became of its options, what concerns all of them, and the next steps."""
+    """The report as text: each back end with its notes, general notes, and the next steps."""
     lines: list[str] = []
     for backend in conversion.backends:
         count = len(backend.options)
@@ -34,7 +34,7 @@ def _lines(conversion: Conversion, backend: str) -> Iterator[str]:
 
 
 def data(conversion: Conversion, steps: list[str]) -> dict[str, object]:
-    """The same as JSON."""
+    """The report as JSON."""
     names = dict.fromkeys(
         [*(backend.name for backend in conversion.backends), *(note.backend for note in conversion.notes)]
     )
@@ -68,17 +68,17 @@ def _item(note: Note) -> dict[str, str]:
 
 
 def is_incomplete(conversion: Conversion) -> bool:
-    """Whether something has to be done by hand."""
+    """Whether an item must be converted by hand."""
     return any(note.verdict is Verdict.FAILED for note in conversion.notes)
 
 
 def next_steps(conversion: Conversion, target: str, name: str, path: str, secret_path: str) -> list[str]:
-    """What to do with the documents.
+    """The next steps with the documents.
 
     Args:
-        name: the Secret's.
-        path: where the document was written, or "".
-        secret_path: where the chart's secrets were written, "" if there are none.
+        name: name of the Secret.
+        path: path of the document; "" if it was not written to a file.
+        secret_path: path of the chart's secrets; "" if there are none.
     """
     if not conversion.backends:
         return []
@@ -91,37 +91,35 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
         ],
         "objects": [
             f"kubectl apply --namespace NAMESPACE --filename {written}",
-            f"add {name} to the chart's backendSecrets: the Secret configures the back ends, the StorageBackend objects only show them",
+            f"add {name} to the chart's backendSecrets: the Secret configures the back ends; the StorageBackend objects only show their state",
         ],
         "chart": [
             *([f"kubectl apply --namespace NAMESPACE --filename {secret_path}"] if secret_path else []),
             f"helm upgrade --install RELEASE charts/csi-cinderlib --namespace NAMESPACE --values {written}",
-            "if helm names a back end that needs controller.privileged, decide whether its controller may have it",
+            "if helm refuses a back end without controller.privileged=true, decide whether the controller may be privileged",
         ],
     }[target]
     files = [f"{backend.name}.{option}" for backend in conversion.backends for option in _of_files(backend.options)]
     if files:
         where = "the controller's machine" if target == "config" else "the controller's container (controller.volumes)"
-        steps.append(f"provide on {where} the files and directories that these options name: {', '.join(files)}")
+        steps.append(f"provide the files and directories of these options on {where}: {', '.join(files)}")
     relative = [
         f"{backend.name}.{option}" for backend in conversion.backends for option in _are_relative(backend.options)
     ]
     if relative:
-        steps.append(
-            f"write absolute paths for these options, which name a file by a relative one: {', '.join(relative)}"
-        )
+        steps.append(f"write absolute paths for these options with relative paths: {', '.join(relative)}")
     return [*steps, _VOLUMES[conversion.product]]
 
 
 _VOLUMES = {
-    "OpenStack Cinder": "existing volumes stay Cinder's: docs/how-to/from-openstack-cinder.md#existing-volumes",
+    "OpenStack Cinder": "existing volumes stay with Cinder: docs/how-to/from-openstack-cinder.md#existing-volumes",
     "cinderlib": "existing volumes: docs/how-to/from-cinderlib.md#existing-volumes",
-    "Ember-CSI": "existing volumes stay Ember-CSI's: docs/how-to/from-ember-csi.md#existing-volumes",
+    "Ember-CSI": "existing volumes stay with Ember-CSI: docs/how-to/from-ember-csi.md#existing-volumes",
 }
 
 
 def _of_files(options: Mapping[str, object]) -> Iterator[str]:
-    """Options that name a file or directory by its absolute path."""
+    """Options with the absolute path of a file or directory."""
     for name, value in options.items():
         texts = value if isinstance(value, list) else [value]
         if not redact.is_secret_key(name) and any(isinstance(text, str) and text.startswith("/") for text in texts):
@@ -129,7 +127,7 @@ def _of_files(options: Mapping[str, object]) -> Iterator[str]:
 
 
 def _are_relative(options: Mapping[str, object]) -> Iterator[str]:
-    """Options that name a file or directory by a path that starts elsewhere than with the other product."""
+    """Options with a relative path, which starts at a different directory than in the other product."""
     for name, value in options.items():
         if name in option_paths.PATHS and isinstance(value, str) and option_paths.is_relative(value):
             yield name

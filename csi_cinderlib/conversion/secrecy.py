@@ -1,4 +1,4 @@
-"""Which options hold a secret: by their names, by what Cinder says of them, and by values that are secret elsewhere."""
+"""Finds options with secrets: by their names, by Cinder's declaration, and by values that are secret in other options."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from csi_cinderlib.backend.catalogue import Option
 from csi_cinderlib.observe import redact
 
 _SHORT = 4
-"""Characters. A shorter secret is looked for as a whole value only: "1" is in every other address."""
+"""Characters. Shorter secrets match whole values only: "1" occurs in every other address."""
 
 
 def secret_options(
     options: Mapping[str, object], known: Mapping[str, Option], *, unchecked: bool = False
 ) -> frozenset[str]:
-    """The names of the options that hold a secret.
+    """The names of the options with secrets.
 
     Args:
-        unchecked: an option that is not in `known` may hold one.
+        unchecked: whether options that are not in `known` count as secret.
     """
     named = {name for name, value in options.items() if _is_named(name, value, known, unchecked=unchecked)}
     values = {text for name in named for text in texts_of(name, options[name])}
@@ -25,12 +25,12 @@ def secret_options(
 
 
 def is_secret_part(key: str, value: object, secrets: frozenset[str]) -> bool:
-    """Whether an item of an option's mapping is secret. `secrets` are values that are secret elsewhere."""
+    """Whether an item of an option's mapping is secret. `secrets` are values that are secret in other options."""
     return redact.holds_secret(key, value) or _holds(value, secrets)
 
 
 def has_secret_part(value: object, secrets: frozenset[str]) -> bool:
-    """Whether an option's mappings have a secret item."""
+    """Whether a mapping of an option has a secret item."""
     if isinstance(value, list):
         return any(has_secret_part(item, secrets) for item in value)
     return isinstance(value, Mapping) and any(is_secret_part(str(key), item, secrets) for key, item in value.items())
@@ -44,7 +44,7 @@ def _is_named(name: str, value: object, known: Mapping[str, Option], *, unchecke
 
 
 def texts_of(name: str, value: object) -> Iterator[str]:
-    """What is secret in such an option: all of it, or the parts of a mapping that are."""
+    """The secret texts of such an option: the whole value, or the secret parts of a mapping."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):

@@ -1,4 +1,4 @@
-"""YAML and JSON as trees of text: scalars keep the characters they were written with."""
+"""Reads YAML and JSON as trees of text, with scalars exactly as written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NEXT_DOCUMENT = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 
 
 def parse(text: str, place: str) -> list[Tree]:
-    """All documents of a YAML or JSON text.
+    """The documents of a YAML or JSON text.
 
     Raises:
-        ConfigurationError: names the line, and quotes no value.
+        ConfigurationError: with the line, without values.
     """
     if text.lstrip()[:1] in ("{", "["):
         try:
@@ -31,7 +31,7 @@ def parse(text: str, place: str) -> list[Tree]:
     start = 0
     for end in [*(found.start() for found in _NEXT_DOCUMENT.finditer(text)), len(text)]:
         if text[start:end].strip():
-            before = "\n" * text[:start].count("\n")  # so that messages have the file's lines
+            before = "\n" * text[:start].count("\n")  # keeps the file's line numbers in messages
             trees.append(_tree(yaml_text.parse(Path(place), before + text[start:end]), place, 0))
         start = end
     return trees
@@ -43,7 +43,7 @@ def parse_json(text: str, place: str) -> Tree:
         return _tree(_loads(text, place), place, 0)
     except json.JSONDecodeError as error:
         raise ConfigurationError(
-            place, f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+            place, f"line {error.lineno}, column {error.colno} is not valid JSON: {error.msg}"
         ) from None
     except RecursionError:
         raise tree.too_deep(Path(place)) from None
@@ -52,14 +52,14 @@ def parse_json(text: str, place: str) -> Tree:
 def _loads(text: str, place: str) -> object:
     def mapping(pairs: list[tuple[str, object]]) -> dict[str, object]:
         if len({key for key, _ in pairs}) < len(pairs):
-            raise ConfigurationError(place, "has a key twice in one mapping")
+            raise ConfigurationError(place, "a key occurs twice in a mapping; remove one")
         return dict(pairs)
 
     return json.loads(text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=mapping)
 
 
 def _tree(value: object, place: str, depth: int) -> Tree:
-    """Plain text, with JSON's switches as text."""
+    """The tree as text, with JSON's true and false as text."""
     if depth > tree.DEEPEST:
         raise tree.too_deep(Path(place))
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Writes files that do not exist yet: whole or not at all, readable for their owner only."""
+"""Writes new files atomically, readable for their owner only."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from csi_cinderlib.errors import InvalidRequest
 
 
 def write(files: Mapping[Path, str]) -> None:
-    """Write all of them, or none.
+    """Write all files or none.
 
     Raises:
-        InvalidRequest: one exists already, or its directory does not.
-        OSError: with the file's name.
+        InvalidRequest: a file already exists, or its directory does not.
+        OSError: with the name of the file.
     """
     for path in files:
         if path.exists() or path.is_symlink():
-            raise InvalidRequest(str(path), "exists already; choose another name")
+            raise InvalidRequest(str(path), "already exists; choose another name")
         if not path.parent.is_dir():
-            raise InvalidRequest(str(path.parent), "is not a directory")
+            raise InvalidRequest(str(path.parent), "must be a directory")
     with ExitStack() as undo, ExitStack() as drafts:
         written = {}
         for path, text in files.items():
@@ -36,11 +36,11 @@ def write(files: Mapping[Path, str]) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Errors name the file that is wanted, not its draft."""
+    """Errors name the final file instead of its draft."""
     try:
         yield
     except FileExistsError:
-        raise InvalidRequest(str(path), "exists already; choose another name") from None
+        raise InvalidRequest(str(path), "already exists; choose another name") from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
 

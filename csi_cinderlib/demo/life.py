@@ -1,4 +1,4 @@
-"""A volume's whole life through the CSI socket, as an orchestrator and a kubelet would drive it."""
+"""The life of a volume through the CSI socket, driven as by an orchestrator and a kubelet."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Attached:
 
 
 class Life:
-    """One volume, its snapshot, its restore and its clone, used in one way.
+    """One volume with its snapshot, restore and clone.
 
     Args:
         kind: "block", or the file system.
-        grows_in_use: grow it while it is mounted; else between two mounts.
+        grows_in_use: whether to grow it while it is in use, or between two attachments.
     """
 
     def __init__(self, channel: grpc.Channel, root: Path, report: Report, *, kind: str, grows_in_use: bool) -> None:
@@ -55,12 +55,12 @@ class Life:
         self._node_id = self._node.NodeGetInfo(csi_pb2.NodeGetInfoRequest()).node_id
 
     def live(self) -> None:
-        """All of it. Raises PreconditionFailed when data or sizes are not what they must be."""
+        """Run all steps. Raises PreconditionFailed for wrong data or sizes."""
         volume = self._create("demo", 1)
         used = self._attach(volume, "demo")
         first = self._write(used, "write 16 MiB")
         snapshot = self._snapshot(volume, "demo-snapshot")
-        second = self._write(used, "write other data over it")
+        second = self._write(used, "overwrite it with other data")
         self._restored(csi_pb2.VolumeContentSource(snapshot=_from_snapshot(snapshot)), "restore", first, gib=2)
         self._restored(csi_pb2.VolumeContentSource(volume=_from_volume(volume)), "clone", second, gib=1)
         used = self._grow(used, 2)
@@ -91,7 +91,7 @@ class Life:
         return volume.volume_id
 
     def _attach(self, volume_id: str, name: str) -> Attached:
-        """What the attacher and then the kubelet do; the kubelet makes the staging directory and the target's parent."""
+        """Act as the attacher and the kubelet, which creates the staging directory and the target's parent."""
         used = Attached(volume_id, self._root / "staging" / name, self._root / "pods" / name / "volume")
         used.staging.mkdir(parents=True, exist_ok=True)
         used.target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class Life:
                     volume_capability=self._capability,
                 )
             )
-        with self._report.step("give the pod the device" if self._kind == "block" else "mount it for the pod"):
+        with self._report.step("publish the device to the pod" if self._kind == "block" else "mount it for the pod"):
             self._node.NodePublishVolume(
                 csi_pb2.NodePublishVolumeRequest(
                     volume_id=volume_id,
@@ -139,7 +139,7 @@ class Life:
             self._controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume_id))
 
     def _snapshot(self, volume_id: str, name: str) -> str:
-        with self._report.step("snapshot it while it is in use") as step:
+        with self._report.step("take a snapshot while it is in use") as step:
             request = csi_pb2.CreateSnapshotRequest(source_volume_id=volume_id, name=f"{name}-{self._kind}")
             snapshot = self._controller.CreateSnapshot(request).snapshot
             step.note = snapshot.snapshot_id
@@ -161,7 +161,7 @@ class Life:
         if not self._grows_in_use:
             return self._attach(used.volume_id, "demo")
         if answer.node_expansion_required:
-            with self._report.step("let the node see it"):
+            with self._report.step("expand it on the node"):
                 self._node.NodeExpandVolume(
                     csi_pb2.NodeExpandVolumeRequest(
                         volume_id=used.volume_id,
@@ -173,7 +173,7 @@ class Life:
         return used
 
     def _write(self, used: Attached, title: str) -> str:
-        """Write random bytes that reach the disk, and return their checksum."""
+        """Write random bytes to the disk; returns their checksum."""
         with self._report.step(title) as step:
             data = os.urandom(DATA)
             with self._file(used).open("r+b" if self._kind == "block" else "wb") as file:
@@ -185,14 +185,14 @@ class Life:
         return checksum
 
     def _check(self, used: Attached, checksum: str, gib: int) -> None:
-        with self._report.step("compare the data, look at the size") as step:
+        with self._report.step("verify the data and the size") as step:
             with self._file(used).open("rb") as file:
                 found = hashlib.sha256(file.read(DATA)).hexdigest()
                 size = file.seek(0, os.SEEK_END) if self._kind == "block" else _total(used.target)
             if found != checksum:
-                raise PreconditionFailed(f"the data differs: sha256 {found[:16]}, not {checksum[:16]}")
-            if not 0.9 * gib * BYTES_PER_GIB <= size <= gib * BYTES_PER_GIB:  # a file system keeps some for itself
-                raise PreconditionFailed(f"the size is {size / BYTES_PER_GIB:.2f} GiB, not {gib}")
+                raise PreconditionFailed(f"wrong data: sha256 {found[:16]}, expected {checksum[:16]}")
+            if not 0.9 * gib * BYTES_PER_GIB <= size <= gib * BYTES_PER_GIB:  # a file system uses some space itself
+                raise PreconditionFailed(f"wrong size: {size / BYTES_PER_GIB:.2f} GiB, expected {gib} GiB")
             step.note = f"sha256 {found[:16]}, {size / BYTES_PER_GIB:.2f} GiB"
 
     def _file(self, used: Attached) -> Path:

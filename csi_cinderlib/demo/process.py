@@ -1,4 +1,4 @@
-"""A driver in a process of its own, and a client's view of it."""
+"""Runs a driver in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class DriverProcess:
     """`csi-cinderlib serve` on a state directory.
 
     Args:
-        state_dir: its socket is `csi.sock` and its log `driver.log` in there.
-        arguments: further words of its command line.
-        environment: further variables; the caller's own for this program are not passed on.
+        state_dir: state directory, with the socket `csi.sock` and the log `driver.log`.
+        arguments: further arguments of its command line.
+        environment: further variables; the caller's variables for this program are not inherited.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class DriverProcess:
                 stdout=log,
                 stderr=log,
                 env={**inherited, **(environment or {})},
-                start_new_session=True,  # Ctrl-C is for the caller, who then ends this one in good order
+                start_new_session=True,  # Ctrl-C reaches only the caller, which then stops this process
             )
         self.channel = grpc.insecure_channel(f"unix:{self.socket}", _EAGER)
 
@@ -67,14 +67,14 @@ class DriverProcess:
         return self._process.pid
 
     def log(self) -> str:
-        """The end of what it wrote."""
+        """The end of its log."""
         return (self.state_dir / "driver.log").read_text(errors="replace")[-6000:]
 
     def wait_until_ready(self) -> tuple[float, float]:
-        """Seconds from its start until it answered at all, and until it was ready.
+        """Wait; returns the seconds from its start until its first answer, and until it was ready.
 
         Raises:
-            PreconditionFailed: it ended, or was not ready in time; with the end of its log.
+            PreconditionFailed: it ended, or was not ready in time. The message has the end of its log.
         """
         identity, answered = csi_pb2_grpc.IdentityStub(self.channel), 0.0
         ends = time.monotonic() + START_SECONDS
@@ -93,7 +93,7 @@ class DriverProcess:
         raise PreconditionFailed(f"the driver was not ready within {START_SECONDS:.0f} s:\n{self.log()}")
 
     def stop(self) -> int:
-        """Ask it to end, and return its exit code; kill it if it does not. May be called again."""
+        """Terminate it, or kill it after STOP_SECONDS; returns its exit code. Idempotent."""
         self.channel.close()
         self.terminate()
         try:
@@ -102,15 +102,15 @@ class DriverProcess:
             return self.kill()
 
     def terminate(self) -> None:
-        """Ask it to end (SIGTERM), if it has not ended yet."""
+        """Send SIGTERM if it is running."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self, seconds: float) -> int:
-        """Its exit code, once it has ended. Raises subprocess.TimeoutExpired."""
+        """Wait for its end; returns its exit code. Raises subprocess.TimeoutExpired."""
         return self._process.wait(seconds)
 
     def kill(self) -> int:
-        """End it without notice (SIGKILL)."""
+        """Send SIGKILL; returns its exit code."""
         self._process.kill()
         return self._process.wait()

@@ -1,4 +1,4 @@
-"""How the demo tells what it does: on a terminal, as plain lines, or as JSON, one step a line each."""
+"""Reports the steps of the demo on a terminal, as plain lines, or as JSON lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from csi_cinderlib.observe import progress, standard_output
 
 @dataclass(slots=True)
 class Step:
-    """One thing done. `note` may be set while it runs: what came of it."""
+    """One step. `note` is its result, set while it runs."""
 
     section: str
     title: str
@@ -25,16 +25,16 @@ class Step:
 
 
 class View(Protocol):
-    """Where the steps are shown."""
+    """Shows the steps."""
 
     def section(self, title: str) -> None:
-        """A new chapter begins."""
+        """Begin a section."""
 
     def step(self, step: Step) -> None:
-        """A step ended."""
+        """Show a step that has ended."""
 
     def end(self, steps: list[Step], message: str) -> None:
-        """All is done; `message` says how it went."""
+        """Show the summary with `message`."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Json:
     stream: TextIO
 
     def section(self, title: str) -> None:
-        """Each step names its section."""
+        """Nothing to write: each step has its section."""
 
     def step(self, step: Step) -> None:
         self._line(section=step.section, step=step.title, note=step.note, seconds=round(step.seconds, 6), ok=step.ok)
@@ -100,7 +100,7 @@ class Rich:
 
 
 def view(*, as_json: bool, stream: TextIO = sys.stdout) -> View:
-    """JSON on request; colours where there is a terminal and `rich`; plain lines elsewhere."""
+    """The view: JSON on request, colours on a terminal with `rich`, otherwise plain lines."""
     if as_json:
         return Json(stream)
     if not stream.isatty():
@@ -112,14 +112,14 @@ def view(*, as_json: bool, stream: TextIO = sys.stdout) -> View:
 
 
 def words(error: BaseException) -> str:
-    """A failed call's code and message; gRPC's own text spreads over ten lines."""
+    """The code and message of a failed call: gRPC's own text has ten lines."""
     code, details = getattr(error, "code", None), getattr(error, "details", None)
     return f"{code().name}: {details()}" if callable(code) and callable(details) else str(error)
 
 
 @dataclass(slots=True)
 class Report:
-    """Times the steps and hands them to the view."""
+    """Times the steps and shows them in the view."""
 
     view: View
     steps: list[Step] = field(default_factory=list)
@@ -132,7 +132,7 @@ class Report:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Time what is done inside; an exception marks the step as failed and goes on its way."""
+        """Time a step. An exception marks it as failed and is raised again."""
         step = Step(self._section, title)
         started = time.perf_counter()
         try:

@@ -1,4 +1,4 @@
-"""A place where the demo may do as it likes: an own mount namespace, a temporary directory, and a driver process in it."""
+"""The sandbox of the demo: a private mount namespace, a temporary directory, and a driver process in it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ MS_REC_PRIVATE = 0x4000 | 0x40000
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The directory, and the driver that runs in it."""
+    """The directory, and the driver in it."""
 
     root: Path
     driver: DriverProcess
 
     def leftovers(self) -> list[str]:
-        """Mounts and loop devices of this sandbox that still stand."""
+        """Remaining mounts and loop devices of this sandbox."""
         return [f"mount {path}" for path in _mounts(self.root)] + [f"/dev/loop{number}" for number in _loops(self.root)]
 
 
 @contextmanager
 def sandbox() -> Iterator[Sandbox]:
-    """Enter a private mount namespace, start the driver, and remove every trace afterwards.
+    """Enter a private mount namespace, start the driver, and remove everything afterwards.
 
     Raises:
-        HostError: not root, or in a container that may not mount.
+        HostError: the process is not root, or runs in a container that may not mount.
     """
     if os.geteuid() != 0:
-        raise HostError("the demo mounts file systems on loop devices: run it as root")
+        raise HostError("the demo mounts file systems on loop devices; run it as root")
     if not kernel.has_capability(kernel.CAP_SYS_ADMIN):
-        raise HostError("the demo needs the capability CAP_SYS_ADMIN to mount: run the container with --privileged")
+        raise HostError("the demo needs the capability CAP_SYS_ADMIN to mount; run the container with --privileged")
     private_mounts()
-    root = Path(tempfile.mkdtemp(prefix="csi-cinderlib-demo-")).resolve()  # a node takes no path through a link
+    root = Path(tempfile.mkdtemp(prefix="csi-cinderlib-demo-")).resolve()  # a node refuses paths with links
     driver = None
     try:
         driver = DriverProcess(root)
@@ -55,20 +55,20 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def private_mounts() -> None:
-    """Let nobody else see what is mounted from here on. Before any thread is started: it counts for the calling one."""
-    with kernel.named("an own mount namespace"):
+    """Hide further mounts from other processes. Call it before threads are started: it applies to the calling thread."""
+    with kernel.named("a private mount namespace"):
         kernel.call("unshare", CLONE_NEWNS)
         kernel.call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
 
 
 def _undisturbed() -> None:
-    """A second Ctrl-C must not interrupt the cleaning up."""
+    """Ignore further signals, so that a second Ctrl-C does not interrupt the clean-up."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def sweep(root: Path) -> None:
-    """Remove a directory with whatever a driver left there, from the top down: mounts, loop devices, files."""
+    """Remove a directory with everything that a driver left in it: mounts, loop devices, files."""
     removal.unmount_below(root)
     for number in _loops(root):
         with kernel.opened(loopctl.node(number), os.O_RDONLY) as fd:
@@ -77,7 +77,7 @@ def sweep(root: Path) -> None:
 
 
 def _mounts(root: Path) -> list[str]:
-    """The mount points below `root`, the last mounted first."""
+    """Mount points below `root`, latest first."""
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return [point for point in reversed(points) if point.startswith(f"{root}/")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from csi_cinderlib.backend import option_trial
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.line import Cause
@@ -43,6 +44,8 @@ class RemoteBackend(Backend):
         owner: str = "",
         volume_types: Mapping[str, VolumeType] = NO_TYPES,
     ) -> None:
+        self._assign = assign
+        self._deadline = deadline
         self._bulkhead = bulkhead
         assignment = assign(True)
         driver = RemoteDriver(assign, store=store, deadline=deadline, metrics=metrics, set_up_seconds=set_up_seconds)
@@ -59,6 +62,10 @@ class RemoteBackend(Backend):
     def _admitted(self, *, creates: bool = False, releases: bool = False) -> Iterator[None]:
         with self._bulkhead.entered(self.name, creates=creates, releases=releases), self.verbs.operation():
             yield
+
+    def check_options(self, seconds: float) -> None:
+        """Check the options in a process of its own, whether this back end was started or not. See `option_trial.run`."""
+        option_trial.run(self._assign(False), store=self._store, deadline=self._deadline, seconds=seconds)
 
     @property
     def remark(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from csi_cinderlib.backend.catalogue import Catalogue, Option
+from csi_cinderlib.config import former
 
 _KINDS = {"true or false": "boolean", "whole number": "integer", "number": "number"}
 _CALLED = {"port": "whole number"}
@@ -14,13 +15,17 @@ _ELSEWHERE = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 def names(catalogue: Catalogue) -> Mapping[str, list[str]]:
-    """By type, with former names. An option that is text for one driver is none of these."""
+    """By type, with former names. Without options that are text for any driver."""
     types: dict[str, set[str]] = {}
     for option in _all(catalogue):
         for name in (option.name, *option.former_names):
             types.setdefault(name.replace("-", "_"), set()).add(
                 "" if option.multiple else _CALLED.get(option.type, option.type)
             )
+    for name in former.option_names():
+        became = former.option(name)
+        if became and became.name in types:
+            types.setdefault(name, types[became.name])
     return {kind: sorted(name for name, found in types.items() if found == {kind}) for kind in _KINDS}
 
 

@@ -1,4 +1,4 @@
-{{- /* Everything wrong that a schema cannot say. Each names the values and what to do. */ -}}
+{{- /* Checks that a schema cannot express. Each message names the values and the next step. */ -}}
 {{- define "cinderlib.check" -}}
 {{- $values := .Values }}
 {{- $local := .Values.localBackend }}
@@ -6,48 +6,48 @@
 {{- include "cinderlib.checkPrivileges" . }}
 {{- include "cinderlib.checkKeys" . }}
 {{- if and $local.enabled (hasKey .Values.backends $local.name) }}
-{{- fail (printf "backends.%s has the name of the local back end: choose another one, or set localBackend.enabled=false" $local.name) }}
+{{- fail (printf "backends.%s: the local back end has the same name; choose another name, or set localBackend.enabled=false" $local.name) }}
 {{- end }}
 {{- if and .Values.sidecars.livenessProbe.enabled (gt $replicas 1) }}
-{{- fail "controller.replicaCount: the official livenessprobe would kill a controller that stands by: set sidecars.livenessProbe.enabled=false or controller.replicaCount=1" }}
+{{- fail "controller.replicaCount: the official livenessprobe would kill a standby controller; set sidecars.livenessProbe.enabled=false or controller.replicaCount=1" }}
 {{- end }}
 {{- if not (or $local.enabled .Values.backends .Values.backendSecrets) }}
-{{- fail "there is no back end: set backends, backendSecrets, or localBackend.enabled=true" }}
+{{- fail "no back end is configured; set backends, backendSecrets, or localBackend.enabled=true" }}
 {{- end }}
 {{- if $local.enabled }}
 {{- if and $local.node $local.shared }}
-{{- fail "localBackend.node and localBackend.shared exclude one another: a shared directory belongs to no node" }}
+{{- fail "localBackend.node and localBackend.shared exclude each other; keep node for a directory of one node, or shared for one of all nodes" }}
 {{- end }}
 {{- range $used := list .Values.kubeletPath "/var/lib/csi-cinderlib/state" (printf "/var/lib/csi-cinderlib/%s" .Values.driverName) "/etc/csi-cinderlib" "/csi" "/dev" "/proc" "/sys" }}
 {{- if hasPrefix (printf "%s/" (clean $used)) (printf "%s/" (clean $local.path)) }}
-{{- fail (printf "localBackend.path: %s is, or is in, %s, which the driver's pods use themselves: choose another directory" $local.path $used) }}
+{{- fail (printf "localBackend.path: %s is in %s, which the driver's pods use; choose another directory" $local.path $used) }}
 {{- end }}
 {{- end }}
 {{- if and .Values.controller.privileged $local.node (gt $replicas 1) }}
-{{- fail (printf "controller.replicaCount: privileged controllers use ports of their node, and localBackend.node keeps all %d on one: set controller.replicaCount=1" $replicas) }}
+{{- fail (printf "controller.replicaCount: privileged controllers use ports of their node, and localBackend.node runs all %d on one node; set controller.replicaCount=1" $replicas) }}
 {{- end }}
 {{- $nodes := (lookup "v1" "Node" "" "").items | default list }}
 {{- if and (gt (len $nodes) 1) (not (or $local.node $local.shared)) }}
-{{- fail (printf "localBackend keeps volumes in a directory of one node, and this cluster has %d: set localBackend.node to the one that shall hold them, or localBackend.shared=true if all have the same %s, or localBackend.enabled=false" (len $nodes) $local.path) }}
+{{- fail (printf "localBackend: volumes are in a directory of one node, and this cluster has %d nodes; set localBackend.node to the node for the volumes, localBackend.shared=true if all nodes share %s, or localBackend.enabled=false" (len $nodes) $local.path) }}
 {{- end }}
 {{- $names := list }}
 {{- range $nodes }}{{ $names = append $names .metadata.name }}{{ end }}
 {{- if and $names $local.node (not (has $local.node $names)) }}
-{{- fail (printf "localBackend.node: this cluster has no node %q" $local.node) }}
+{{- fail (printf "localBackend.node: the cluster has no node %q" $local.node) }}
 {{- end }}
 {{- end }}
 {{- if and .Values.metrics.tokenSecret (not .Values.metrics.tlsSecret) }}
-{{- fail "metrics.tokenSecret: without TLS the token would cross the network in plain text: set metrics.tlsSecret" }}
+{{- fail "metrics.tokenSecret: without TLS the token is sent in plain text; set metrics.tlsSecret" }}
 {{- end }}
 {{- $sealing := include "cinderlib.sealingSecret" . }}
 {{- $daemonSet := lookup "apps/v1" "DaemonSet" .Release.Namespace (printf "%s-node" (include "cinderlib.fullname" .)) }}
 {{- range dig "spec" "template" "spec" "volumes" list ($daemonSet | default dict) }}
 {{- if eq (dig "secret" "secretName" "" .) $sealing }}
-{{- fail (printf "sealing.existingSecret: all nodes have the Secret %s now, and the controller's must be its own: set sealing.sharedSecret=%s, and sealing.existingSecret to a new one" $sealing $sealing) }}
+{{- fail (printf "sealing.existingSecret: all nodes mount the Secret %s, and the controller needs a Secret of its own; set sealing.sharedSecret=%s, and sealing.existingSecret to a new Secret" $sealing $sealing) }}
 {{- end }}
 {{- end }}
 {{- if and .Values.multipath (not .Values.node.hostPID) }}
-{{- fail "multipath: multipathd is the host's, which is reached with node.hostPID=true only" }}
+{{- fail "multipath: the host's multipathd can be reached only with node.hostPID=true; set it, or multipath=false" }}
 {{- end }}
 {{- $ports := list .Values.node.healthPort .Values.node.metricsPort }}
 {{- if .Values.controller.privileged }}
@@ -56,21 +56,21 @@
 {{- fail "controller.healthPort and controller.metricsPort must differ" }}
 {{- end }}
 {{- if ne (len $ports) (len (uniq $ports)) }}
-{{- fail "node.healthPort, node.metricsPort, and those of a privileged controller, are ports of the host and must differ" }}
+{{- fail "node.healthPort, node.metricsPort, and the ports of a privileged controller, are ports of the host and must differ" }}
 {{- end }}
 {{- if gt (len (printf "%s/plugins/%s/csi.sock" .Values.kubeletPath .Values.driverName)) 107 }}
-{{- fail "kubeletPath and driverName together are too long for a socket's path (107 bytes)" }}
+{{- fail "kubeletPath and driverName must be shorter: together they exceed the length of a socket's path (107 bytes)" }}
 {{- end }}
 {{- range $index, $class := .Values.storageClasses }}
 {{- range $key, $_ := $class.parameters }}
 {{- if not (or (has $key (list "backend" "pool" "type" "mkfsOptions")) (hasPrefix "extraSpecs/" $key) (hasPrefix "qos/" $key) (hasPrefix "csi.storage.k8s.io/" $key)) }}
-{{- fail (printf "storageClasses[%d].parameters: unknown parameter %q; known are backend, pool, type, mkfsOptions, extraSpecs/..., qos/..., csi.storage.k8s.io/fstype" $index $key) }}
+{{- fail (printf "storageClasses[%d].parameters: unknown parameter %q; supported: backend, pool, type, mkfsOptions, extraSpecs/..., qos/..., csi.storage.k8s.io/fstype" $index $key) }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{- /* Drivers that manage devices, or mount shares, on the machine they run on. */ -}}
+{{- /* Drivers that manage devices or mount shares on their machine. */ -}}
 {{- define "cinderlib.checkPrivileges" -}}
 {{- $drivers := list
       "cinder.volume.drivers.lvm.LVMVolumeDriver"
@@ -92,20 +92,20 @@
 {{- $options := $backend.options | default dict }}
 {{- $why := "" }}
 {{- if has $backend.driver $drivers }}
-{{- $why = "uses devices or mounts of the machine that it runs on" }}
+{{- $why = "uses devices or mounts of its machine" }}
 {{- else if has ($options.target_helper | default "") $targets }}
-{{- $why = printf "exports volumes from the machine that it runs on (target_helper: %s)" $options.target_helper }}
+{{- $why = printf "exports volumes from its machine (target_helper: %s)" $options.target_helper }}
 {{- else if eq (lower (toString ($options.netapp_storage_protocol | default ""))) "nfs" }}
-{{- $why = "mounts NFS shares on the machine that it runs on" }}
+{{- $why = "mounts NFS shares on its machine" }}
 {{- end }}
 {{- if $why }}
-{{- fail (printf "backends.%s: %s %s, so it needs controller.privileged=true" $name $backend.driver $why) }}
+{{- fail (printf "backends.%s: %s %s and needs controller.privileged=true" $name $backend.driver $why) }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{- /* Keys that the chart sets itself, or that another value gives already: in one mapping they can be there once only. */ -}}
+{{- /* Keys that the chart or another value sets: a mapping can hold each key only once. */ -}}
 {{- define "cinderlib.checkKeys" -}}
 {{- $labels := dict }}
 {{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/component" "helm.sh/chart" }}
@@ -132,13 +132,13 @@
 {{- end }}
 {{- end }}
 
-{{- /* Takes a value's path, the value, and the keys that it may not have, each with who sets it. */ -}}
+{{- /* Takes the path of a value, the value, and the keys that it must not hold with the origin of each. */ -}}
 {{- define "cinderlib.refuseTaken" -}}
 {{- $path := index . 0 }}
 {{- $taken := index . 2 }}
 {{- range $key, $_ := index . 1 }}
 {{- if hasKey $taken $key }}
-{{- fail (printf "%s: %s is set by %s" $path $key (index $taken $key)) }}
+{{- fail (printf "%s: %s is set by %s; remove it" $path $key (index $taken $key)) }}
 {{- end }}
 {{- end }}
 {{- end }}

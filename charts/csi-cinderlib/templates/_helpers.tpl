@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* A Service's name has 63 characters and no dot; the longest that is made of this one is NAME-controller-metrics. */ -}}
+{{- /* A Service name has at most 63 characters and no dot; the longest derived name is NAME-controller-metrics. */ -}}
 {{- define "cinderlib.fullname" -}}
 {{- $name := .Values.fullnameOverride }}
 {{- if not $name }}
@@ -27,18 +27,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{- /* A value as text. Numbers of values are floating point, which prints from a million on as 1e+06; JSON has no such form. */ -}}
+{{- /* A value as text. Numbers are floating point in Helm and print as 1e+06 from a million on, except as JSON. */ -}}
 {{- define "cinderlib.text" -}}
 {{- kindIs "string" . | ternary . (toJson .) }}
 {{- end }}
 
-{{- /* Values are merged, so the defaults of a rolling update are there whatever the type is, and Kubernetes refuses them with another. */ -}}
+{{- /* Helm merges values, so the defaults of a rolling update remain with any type, and Kubernetes refuses them with other types. */ -}}
 {{- define "cinderlib.updateStrategy" -}}
 {{- toYaml (ne .type "RollingUpdate" | ternary (omit . "rollingUpdate") .) }}
 {{- end }}
 
-{{- /* A standby is of no use if it cannot reach the back ends from another node. Drivers such as LVM, which use disks of their node, are
-       privileged; what a Secret holds is not known here. The official livenessprobe would kill a standby. */ -}}
+{{- /* A standby is useless if it cannot reach the back ends from another node. Drivers such as LVM, which use disks of their node, are
+       privileged; the content of Secrets is unknown here. The official livenessprobe would kill a standby. */ -}}
 {{- define "cinderlib.replicas" -}}
 {{- $local := .Values.localBackend }}
 {{- $alone := or (and $local.enabled (not $local.shared)) .Values.controller.privileged .Values.sidecars.livenessProbe.enabled }}
@@ -48,22 +48,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- eq (toString .Values.controller.replicaCount) "auto" | ternary ($alone | ternary 1 2) (int .Values.controller.replicaCount) }}
 {{- end }}
 
-{{- /* By its digest where that is given: nobody can put another image under it. */ -}}
+{{- /* The digest, if given, guarantees the content of the image. */ -}}
 {{- define "cinderlib.image" -}}
 {{ .image.repository }}{{ if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .version }}{{ end }}
 {{- end }}
 
-{{- /* The controller's alone. */ -}}
+{{- /* Mounted by the controller only. */ -}}
 {{- define "cinderlib.sealingSecret" -}}
 {{- .Values.sealing.existingSecret | default (printf "%s-controller-sealing" (include "cinderlib.fullname" .)) }}
 {{- end }}
 
-{{- /* What nodes had, too, before each had a key of its own. There is none in a new installation. */ -}}
+{{- /* The former key of all nodes. A new installation has none. */ -}}
 {{- define "cinderlib.sharedSecret" -}}
 {{- .Values.sealing.sharedSecret | default (printf "%s-sealing" (include "cinderlib.fullname" .)) }}
 {{- end }}
 
-{{- /* What a sidecar may do: nothing but talk to a socket and to the API server. */ -}}
+{{- /* A sidecar only needs the driver's socket and the API server. */ -}}
 {{- define "cinderlib.sidecarSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -71,7 +71,7 @@ capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{- /* What a container finds as its service account's credentials if Kubernetes is not to give them to all containers of the pod. */ -}}
+{{- /* The service account's credentials for selected containers of a pod. */ -}}
 {{- define "cinderlib.tokenVolume" -}}
 - name: token
   projected:
@@ -82,8 +82,8 @@ seccompProfile: {type: RuntimeDefault}
       - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
 {{- end }}
 
-{{- /* startup, liveness and readiness of the driver's container, at its own health port or at the official sidecar's.
-       A pod in the host's network answers at 127.0.0.1 alone. */ -}}
+{{- /* Probes of the driver's container, at its own health port or at the official sidecar's. A pod in the host's
+       network answers at 127.0.0.1 only. */ -}}
 {{- define "cinderlib.probes" -}}
 {{- $host := .hostNetwork | ternary "host: 127.0.0.1, " "" -}}
 startupProbe:

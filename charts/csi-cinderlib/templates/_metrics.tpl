@@ -1,6 +1,6 @@
-{{- /* Where a pod answers /metrics, and to whom. Takes root, role and hostNetwork. */ -}}
+{{- /* Address and access control of /metrics. Takes root, role and hostNetwork. */ -}}
 
-{{- /* Whether it can be asked from outside of its host. */ -}}
+{{- /* Whether other hosts can reach it. */ -}}
 {{- define "cinderlib.metricsReachable" -}}
 {{- and .root.Values.metrics.enabled (or (not .hostNetwork) (eq .root.Values.metrics.hostAddress "node")) | ternary "true" "" }}
 {{- end }}
@@ -29,7 +29,7 @@ metrics_token_file: /etc/csi-cinderlib/metrics-token/token
 {{- define "cinderlib.metricsEnvironment" -}}
 {{- $metrics := .root.Values.metrics }}
 {{- if and $metrics.enabled .hostNetwork (eq $metrics.hostAddress "node") }}
-# The host's address, for the pod is in its network.
+# The host's address: the pod is in the host's network.
 - {name: CINDERLIB_POD_ADDRESS, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
 - {name: CINDERLIB_METRICS_ADDRESS, value: "$(CINDERLIB_POD_ADDRESS):{{ index .root.Values .role "metricsPort" }}"}
 {{- end }}
@@ -49,7 +49,7 @@ metrics_token_file: /etc/csi-cinderlib/metrics-token/token
 {{- define "cinderlib.metricsVolumes" -}}
 {{- if .Values.metrics.enabled }}
 {{- with .Values.metrics.tlsSecret }}
-{{- /* Not its ca.crt: nobody here needs it. */}}
+{{- /* Without ca.crt, which the driver does not use. */}}
 - {name: metrics-tls, secret: {secretName: {{ . }}, defaultMode: 0440, items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]}}
 {{- end }}
 {{- with .Values.metrics.tokenSecret }}

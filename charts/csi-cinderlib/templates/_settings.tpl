@@ -1,4 +1,4 @@
-{{- /* What csi-cinderlib serve --config reads on the controller. Back ends are in files of their own, which are read again. */ -}}
+{{- /* Settings of the controller. Back ends are in files of their own, which are reloaded. */ -}}
 {{- define "cinderlib.controllerSettings" -}}
 driver_name: {{ .Values.driverName }}
 kubernetes: true
@@ -54,7 +54,7 @@ volume_types:
 {{- $found }}
 {{- end }}
 
-{{- /* Where a node attaches volumes by their path: where the back ends of the values keep them in files, and node.localPaths. */ -}}
+{{- /* Paths that a node may attach: the directories of back ends with files in the values, and node.localPaths. */ -}}
 {{- define "cinderlib.localPaths" -}}
 {{- $paths := .Values.node.localPaths }}
 {{- range include "cinderlib.backends" . | fromYaml }}
@@ -71,7 +71,7 @@ volume_types:
 {{- $paths | uniq | toJson }}
 {{- end }}
 
-{{- /* What csi-cinderlib serve --config reads on a node. It holds no secret. */ -}}
+{{- /* Settings of a node, without secrets. */ -}}
 {{- define "cinderlib.nodeSettings" -}}
 driver_name: {{ .Values.driverName }}
 kubernetes: true
@@ -83,7 +83,7 @@ store: {plugin: kubernetes, options: {namespace: {{ .Release.Namespace | quote }
 {{- if and .Values.localBackend.enabled .Values.localBackend.node }}
 topology: {node: {env: CINDERLIB_NODE_NAME}}
 {{- else if and .Values.csiDriver.storageCapacity (not .Values.node.topologyLabels) }}
-{{- /* The provisioner keeps capacity by topology, and loses what it keeps for an empty one (external-provisioner 6.4): one segment for all. */}}
+{{- /* The provisioner keeps capacity by topology, and loses the capacity of an empty topology (external-provisioner 6.4): one segment for all nodes. */}}
 topology: {cluster: all}
 {{- end }}
 {{- with .Values.node.topologyLabels }}

@@ -14,6 +14,7 @@ import pytest
 
 from csi_cinderlib.app import backends, stopping
 from csi_cinderlib.app.backends import RunningBackends
+from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
@@ -215,6 +216,119 @@ def test_a_back_end_whose_options_change_is_counted_as_reconfigured(
     file.write_text(f"well: {{driver: {NOTHING}, options: {{nothing_pools: [another]}}}}\n")
     running.refresh()
     assert counted == [("well", "reconfigured")]
+    wait_for(lambda: registry.all()[0].ready)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file of one back end in the directory of back ends."""
+    path = tmp_path / "backends" / "well.yaml"
+    path.parent.mkdir()
+    return path
+
+
+def write(file: Path, options: str = "", driver: str = NOTHING) -> None:
+    file.write_text(f"well: {{driver: {driver}, options: {{{options}}}}}\n")
+
+
+@pytest.fixture
+def served(run: Run, file: Path) -> tuple[RunningBackends, RemoteBackend]:
+    """A back end of that file that works."""
+    write(file, "nothing_pools: [first]")
+    running, registry = run(directory=str(file.parent))
+    wait_for(lambda: registry.all()[0].ready)
+    backend = registry.all()[0]
+    assert isinstance(backend, RemoteBackend)
+    wait_for(lambda: running._kept["well"].has_worked)
+    return running, backend
+
+
+@pytest.mark.parametrize(
+    ("options", "driver", "reason"),
+    [
+        ("nothing_poools: [second]", NOTHING, "backends.well.options.nothing_poools: is not an option of this driver"),
+        ("nothing_port: '99999999'", NOTHING, "backends.well.options.nothing_port: does not fit"),
+        ("", "not_there.Driver", "there is no driver 'not_there.Driver'"),
+        ("", "tests.support.fakes.dying.DyingDriver", "its driver's process ended with exit code 3"),
+    ],
+    ids=["option", "value", "driver", "crash"],
+)
+def test_a_rejected_change_leaves_the_working_back_end_in_use(
+    served: tuple[RunningBackends, RemoteBackend],
+    file: Path,
+    caplog: pytest.LogCaptureFixture,
+    options: str,
+    driver: str,
+    reason: str,
+) -> None:
+    running, backend = served
+    pid = backend.pid
+    write(file, options, driver)
+    for _ in range(3):
+        running.refresh()
+    assert (running._registry.all(), backend.pid, backend.ready) == ((backend,), pid, True)
+    shown = running.unreadable()["well"]
+    assert reason in shown
+    assert shown.endswith("; the previous configuration stays in use")
+    (seen,) = Observations(running._registry, unreadable=running.unreadable).look()
+    told = running.tell(seen)
+    assert (told["state"], reason in str(told["reason"])) == ("ready", True)
+    logged = [record for record in caplog.records if record.getMessage().startswith("changed options rejected")]
+    assert len(logged) == 1
+
+
+def test_a_corrected_change_replaces_the_previous_options(
+    served: tuple[RunningBackends, RemoteBackend], file: Path
+) -> None:
+    running, backend = served
+    write(file, "nothing_poools: [second]")
+    running.refresh()
+    write(file, "nothing_pools: [second]")
+    running.refresh()
+    assert running.unreadable() == {}
+    wait_for(lambda: running._registry.all()[0] is not backend and running._registry.all()[0].ready)
+    assert [pool.name for pool in running._registry.all()[0].stats().pools] == ["second"]
+
+
+def test_a_rejected_change_that_is_reverted_leaves_no_trace(
+    served: tuple[RunningBackends, RemoteBackend], file: Path
+) -> None:
+    running, backend = served
+    write(file, "nothing_poools: [second]")
+    running.refresh()
+    write(file, "nothing_pools: [first]")
+    running.refresh()
+    assert running.unreadable() == {}
+    assert running._registry.all() == (backend,)
+
+
+def test_a_rejected_change_does_not_delay_a_removal(served: tuple[RunningBackends, RemoteBackend], file: Path) -> None:
+    running, _ = served
+    write(file, "nothing_poools: [second]")
+    running.refresh()
+    file.unlink()
+    running.refresh()
+    assert running._registry.all() == ()
+    assert running.unreadable() == {}
+
+
+def test_a_valid_change_that_fails_in_its_set_up_replaces_the_previous_options(
+    served: tuple[RunningBackends, RemoteBackend], file: Path
+) -> None:
+    running, _ = served
+    write(file, "nothing_fail: [do_setup]")
+    running.refresh()
+    wait_for(lambda: "the array says no" in running._registry.all()[0].failure)
+    assert running.unreadable() == {}
+
+
+def test_wrong_options_at_the_start_make_the_back_end_unusable_with_the_reason(run: Run, file: Path) -> None:
+    write(file, "nothing_poools: [first]")
+    running, registry = run(directory=str(file.parent))
+    wait_for(lambda: "is not an option of this driver" in registry.all()[0].failure)
+    assert not registry.all()[0].ready
+    write(file, "nothing_pools: [first]")
+    running.refresh()
     wait_for(lambda: registry.all()[0].ready)
 
 

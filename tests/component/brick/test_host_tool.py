@@ -62,7 +62,7 @@ def test_the_hosts_program_uses_the_hosts_semaphores() -> None:
 def test_a_program_that_the_host_lacks_is_named() -> None:
     done = in_pod("nvme", "list")
     assert (done.returncode, done.stdout) == (127, "")
-    assert done.stderr == "nvme: the host has no such tool; install its package there\n"
+    assert done.stderr == "nvme: the host does not have this tool; install its package on the host\n"
 
 
 def test_a_pod_without_the_hosts_processes_is_told_so() -> None:
@@ -70,7 +70,7 @@ def test_a_pod_without_the_hosts_processes_is_told_so() -> None:
     done = in_pod(*hidden)
     assert done.returncode == 127
     assert done.stderr == (
-        "iscsiadm: the host cannot be reached from this container: it must be privileged and have hostPID\n"
+        "iscsiadm: cannot reach the host from this container; it must be privileged and have hostPID\n"
     )
 
 

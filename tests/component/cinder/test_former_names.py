@@ -43,9 +43,9 @@ def test_a_back_end_with_only_former_names_gets_past_the_check_of_its_options(ma
 
 def test_an_option_is_refused_under_two_of_its_names(make: MakeBackend) -> None:
     said = refused(make, RBD, iscsi_helper="lioadm", target_helper="tgtadm")
-    assert "iscsi_helper: was renamed to target_helper in Cinder 12.0 (Queens), which is given too" in said
+    assert "iscsi_helper: was renamed to target_helper in Cinder 12.0 (Queens), which is also set; remove one" in said
     said = refused(make, POWERMAX, vmax_array="1", powermax_array="2")
-    assert "vmax_array: was renamed to powermax_array in Cinder 14.0 (Stein), which is given too" in said
+    assert "vmax_array: was renamed to powermax_array in Cinder 14.0 (Stein), which is also set; remove one" in said
 
 
 def test_a_removed_option_is_refused_with_its_history_and_no_guess(make: MakeBackend) -> None:
@@ -57,7 +57,7 @@ def test_a_removed_option_is_refused_with_its_history_and_no_guess(make: MakeBac
 
 def test_another_vendors_former_option_says_that_the_driver_lacks_it(make: MakeBackend) -> None:
     said = refused(make, RBD, san_rest_port="8443")
-    assert "was renamed to san_api_port in Cinder 15.0 (Train), which this driver does not have" in said
+    assert "was renamed to san_api_port in Cinder 15.0 (Train), which this driver does not support" in said
 
 
 def test_a_removed_value_is_refused_with_its_history(make: MakeBackend) -> None:

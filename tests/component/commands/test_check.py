@@ -250,6 +250,48 @@ def test_back_ends_of_the_directory_are_tried_and_files_that_cannot_be_read_are_
     assert "b.yaml: backends.b.optoins: unknown key 'optoins'; did you mean 'options'?" in outcome.stdout
 
 
+def test_problems_of_loading_and_of_drivers_are_shown_in_one_run(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    directory.mkdir()
+    lvm = "driver: cinder.volume.drivers.lvm.LVMVolumeDriver"
+    (directory / "broken.yaml").write_text("broken: {")
+    (directory / "c.yaml").write_text(f"c: {{{lvm}, optoins: {{}}, options: {{volume_grup: x, lvm_mirrors: few}}}}")
+    (directory / "d.yaml").write_text(f"d: {{{lvm}, options: {{volume_grup: x}}}}")
+    (tmp_path / "config.yaml").write_text(
+        f"workrs: 3\nbackends_directory: {directory}\nbackends:\n  {WRONG}\n  {GOOD % (tmp_path / 'volumes')}\n"
+        f"  both: {{{lvm}, max_concurent_calls: 1, options: {{volume_grup: x}}}}\n"
+        f"  short: {{driver: lvm}}\n"
+    )
+    words = ["check", "--config", str(tmp_path / "config.yaml"), "--state-dir", str(tmp_path / "state"), "-o", "json"]
+    outcome = subprocess.run(
+        [sys.executable, "-m", "csi_cinderlib", *words], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert outcome.returncode == 2
+    found = [(row["what"], row["detail"]) for row in rows(outcome)]
+    for what, text in (
+        ("configuration", "workrs: unknown key 'workrs'; did you mean 'workers'?"),
+        ("configuration", "backends.both.max_concurent_calls: unknown key 'max_concurent_calls'"),
+        ("configuration", "backends.short.driver: must be the path of a class"),
+        ("back end both", "backends.both.options.volume_grup: is not an option"),
+        ("back end wrong", "backends.wrong.options.volume_grup: is not an option"),
+        ("back end c", "backends.c.options.volume_grup: is not an option"),
+        ("back end c", "backends.c.options.lvm_mirrors: does not fit"),
+        ("back end d", "backends.d.options.volume_grup: is not an option"),
+        ("back ends", "c.yaml: backends.c.optoins: unknown key 'optoins'"),
+        ("back ends", "broken.yaml:1"),
+    ):
+        assert [1 for name, detail in found if name == what and text in detail], (what, text, found)
+    assert "pool good/one" in {what for what, _ in found}
+    assert "store" not in {what for what, _ in found}
+    assert len([what for what, detail in found if "backends.short.driver" in detail]) == 1
+
+
+def test_the_store_is_checked_beside_problems_of_back_ends(tmp_path: Path) -> None:
+    outcome = check(tmp_path, "a: {driver: x.Y, optoins: {}}", words=["-o", "json"])
+    assert outcome.returncode == 2
+    assert {"store", "configuration", "back end a"} <= {row["what"] for row in rows(outcome)}
+
+
 def test_a_password_that_a_driver_quotes_is_not_shown(tmp_path: Path) -> None:
     options = "nothing_fail: [do_setup], nothing_error: 'bad login admin/hunter2', nothing_password: hunter2"
     outcome = check(tmp_path, f"a: {{driver: tests.support.fakes.nothing.NothingDriver, options: {{{options}}}}}")

@@ -98,9 +98,9 @@ def test_two_files_that_disagree_are_both_named(tmp_path: Path) -> None:
     )  # fmt: skip
     error = refusal([one, two])
     assert [str(problem) for problem in error.problems] == [
-        f"workers: is given different values in both {one} and {two}",
-        f"log.level: is given different values in both {one} and {two}",
-        f"backends.a: is configured in both {one} and {two}",
+        f"workers: has different values in {one} and {two}; keep one",
+        f"log.level: has different values in {one} and {two}; keep one",
+        f"backends.a: is configured in {one} and {two}; keep one",
     ]
 
 
@@ -108,7 +108,7 @@ def test_a_directory_without_settings_is_refused_and_others_in_it_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path / "d", {"README": "", "cinder.conf": "[DEFAULT]\n"})
-    assert "holds no file named *.yaml, *.yml or *.json" in str(refusal([tmp_path / "d"]))
+    assert "has no files named *.yaml, *.yml or *.json" in str(refusal([tmp_path / "d"]))
     write(tmp_path / "d", {"a.yaml": "workers: 7"})
     with caplog.at_level(logging.WARNING):
         assert load([tmp_path / "d"], environment={}).workers == 7
@@ -136,6 +136,28 @@ def test_relative_paths_start_at_the_file_that_holds_them(tmp_path: Path, monkey
     assert load([two], environment={"CINDERLIB_STATE_DIR": "here"}).state_dir == tmp_path / "here"
 
 
+def test_relative_paths_in_options_of_the_store_start_at_their_file(tmp_path: Path) -> None:
+    def options(text: str) -> object:
+        (file,) = write(tmp_path, {"1/a.yaml": f"store: {text}"})
+        return load([file], environment={"URL": "sqlite:///other.db"}).store.options
+
+    directory = tmp_path / "1"
+    assert options("{plugin: kubernetes, options: {kubeconfig: k/config, namespace: k}}") == {
+        "kubeconfig": str(directory / "k/config"),
+        "namespace": "k",
+    }
+    assert options("{plugin: kubernetes, options: {kubeconfig: /k}}") == {"kubeconfig": "/k"}
+    for url, expected in {
+        "sqlite:///m.db": f"sqlite:///{directory}/m.db",
+        "sqlite+pysqlite:///d/m.db?timeout=5": f"sqlite+pysqlite:///{directory}/d/m.db?timeout=5",
+        "sqlite:////m.db": "sqlite:////m.db",
+        "sqlite:///:memory:": "sqlite:///:memory:",
+        "postgresql://u@h/d": "postgresql://u@h/d",
+    }.items():
+        assert options(f"{{options: {{url: '{url}'}}}}") == {"url": expected}
+    assert options("{options: {url: {env: URL}}}") == {"url": f"sqlite:///{directory}/other.db"}
+
+
 ODD: tuple[tuple[str, bytes, str], ...] = (
     ("bom.yaml", b"\xef\xbb\xbfworkers: 7\r\n", ""),
     ("bom.json", b'\xef\xbb\xbf{"workers": 7}', ""),
@@ -143,35 +165,35 @@ ODD: tuple[tuple[str, bytes, str], ...] = (
     ("literal-block.yaml", b"node_name: |-\n  a\n  b\nworkers: 7", ""),
     ("merge.yaml", b"log: &a {level: info}\nvolume_types: {a: {extra_specs: {<<: *a}}}\nworkers: 7", ""),
     ("braces.yaml", b"{}", ""),
-    ("empty.yaml", b"", "holds no settings"),
-    ("comments.yaml", b"# workers: 7\n---\n", "holds no settings"),
-    ("empty.json", b" \n", "holds no settings"),
+    ("empty.yaml", b"", "has no settings"),
+    ("comments.yaml", b"# workers: 7\n---\n", "has no settings"),
+    ("empty.json", b" \n", "has no settings"),
     ("latin.yaml", b"a: b\n\nc: caf\xe9", "is not UTF-8: byte 0xE9 at line 3"),
     ("latin-with-bom.yaml", b"\xef\xbb\xbfa: b\nc: caf\xe9", "is not UTF-8: byte 0xE9 at line 2"),
-    ("utf16.yaml", "workers: 7".encode("utf-16"), "is UTF-16"),
-    ("nel.yaml", "a: b\nnode_name: a\x85b".encode(), r"nel.yaml:2: holds the character U+0085; YAML takes it for a line break"),
-    ("ls.yaml", "node_name: 'a\u2028b'".encode(), "holds the character U+2028"),
-    ("nul.yaml", b"node_name: a\0b", "nul.yaml:1: holds the character U+0000"),
+    ("utf16.yaml", "workers: 7".encode("utf-16"), "is in UTF-16"),
+    ("nel.yaml", "a: b\nnode_name: a\x85b".encode(), r"nel.yaml:2: has the character U+0085, a line break in YAML"),
+    ("ls.yaml", "node_name: 'a\u2028b'".encode(), "has the character U+2028"),
+    ("nul.yaml", b"node_name: a\0b", "nul.yaml:1: has the character U+0000"),
     ("binary.yaml", bytes(range(128, 256)), "is not UTF-8"),
     ("tab.yaml", b"log:\n\tlevel: info", "tab.yaml:2:1: found a tab"),
-    ("two.yaml", b"workers: 7\n---\nworkers: 8\n", "two.yaml:2:1: a second document begins"),
+    ("two.yaml", b"workers: 7\n---\nworkers: 8\n", "two.yaml:2:1: second document found"),
     ("list.yaml", b"- workers: 7", "list.yaml: must be a mapping, not a list"),
     ("text.yaml", b"workers", "text.yaml: must be a mapping, not text"),
-    ("twice.yaml", b"workers: 7\n'workers': 8", "twice.yaml:2:1: the key 'workers' is given twice"),
-    ("twice.json", b'{"workers": 7, "workers": 8}', "the key 'workers' is given twice"),
+    ("twice.yaml", b"workers: 7\n'workers': 8", "twice.yaml:2:1: the key 'workers' occurs twice"),
+    ("twice.json", b'{"workers": 7, "workers": 8}', "the key 'workers' occurs twice"),
     ("bad.json", b'{"workers": 7,\n}', "is not JSON: "),
     ("nan.json", b'{"workers": NaN}', "NaN is not a number"),
     ("deep.yaml", b"a: " + b"[" * 60 + b"]" * 60, "nested more than 50 levels deep"),
     ("deeper.yaml", b"[" * 20000, "nested more than 50 levels deep"),
     ("deep.json", b"[" * 60 + b"]" * 60, "nested more than 50 levels deep"),
     ("deeper.json", b"[" * 200000, "nested more than 50 levels deep"),
-    ("circle.yaml", b"a: &a [*a]", "an alias stands for what holds it"),
+    ("circle.yaml", b"a: &a [*a]", "an alias must not refer to a node around it"),
     ("chain.yaml", b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [*a%d]\n" % (n, n, n - 1) for n in range(1, 99)), "nested more"),
-    ("anchors.yaml", b"a: &a x\nb: &a y\nc: *a", "an anchor is defined twice"),
+    ("anchors.yaml", b"a: &a x\nb: &a y\nc: *a", "anchor defined twice"),
     ("surrogate.json", b'{"node_name": "a\\ud83d"}', "half of a surrogate pair"),
     ("key.yaml", b"[a]: b", "a key must be text"),
-    ("merged.yaml", b"<<: 7", "<< takes a mapping"),
-    ("large.yaml", b"#" * 2**20 + b"\n", "is larger than 1024 KiB"),
+    ("merged.yaml", b"<<: 7", "<< must be followed by a mapping"),
+    ("large.yaml", b"#" * 2**20 + b"\n", "must not be larger than 1024 KiB"),
 )  # fmt: skip
 
 
@@ -229,7 +251,7 @@ def test_embers_environment_stops_a_process_without_settings_and_is_told_to_othe
     assert "`csi-cinderlib convert --from-environment`" in error.problem
     with caplog.at_level(logging.WARNING):
         load(write(tmp_path, {"a.yaml": "{}"}), environment=environment)
-    assert "X_CSI_BACKEND_CONFIG, X_CSI_PERSISTENCE_CONFIG: configures Ember-CSI" in caplog.text
+    assert "variables of Ember-CSI have no effect here" in caplog.text
 
 
 def back_ends(directory: Path) -> live.Found:
@@ -260,15 +282,15 @@ def test_two_files_of_one_name_are_both_refused(tmp_path: Path) -> None:
     found = back_ends(tmp_path)
     assert [backend.name for backend in found.backends] == ["own"]
     assert [error.problem for error in found.broken] == [
-        "has the name of a.yml; remove one of the two files",
-        "has the name of a.yaml; remove one of the two files",
+        "has the same name as a.yml; remove one of the files",
+        "has the same name as a.yaml; remove one of the files",
     ]
 
 
 def test_an_empty_file_of_back_ends_takes_none_away(tmp_path: Path) -> None:
     write(tmp_path, {"a.yaml": "", "b.yaml": "{}"})
     (error,) = back_ends(tmp_path).broken
-    assert "a.yaml: is empty" in str(error)
+    assert "a.yaml: must not be empty" in str(error)
 
 
 def test_all_problems_of_a_file_of_back_ends_are_told(tmp_path: Path) -> None:

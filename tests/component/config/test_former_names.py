@@ -338,10 +338,10 @@ def test_a_removed_value_says_since_when_and_what_instead() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("lvm", "package.module.Class, not 'lvm'; did you mean cinder.volume.drivers.lvm.LVMVolumeDriver?"),
+        ("lvm", "package.module.Class (got 'lvm'); did you mean cinder.volume.drivers.lvm.LVMVolumeDriver?"),
         ("Pure iSCSI", "did you mean cinder.volume.drivers.pure.PureISCSIDriver?"),
         (f"{DRIVERS}pure.PureISCSIDriver.", "did you mean cinder.volume.drivers.pure.PureISCSIDriver?"),
-        ("zzz", "package.module.Class, not 'zzz'"),
+        ("zzz", "package.module.Class (got 'zzz')"),
     ],
 )
 def test_a_driver_that_is_no_class_path_is_refused_with_what_it_may_mean(name: str, words: str) -> None:

@@ -53,7 +53,7 @@ def test_a_name_that_is_used_twice_is_refused_and_the_first_one_goes_on(tmp_path
     (directory / "b.yaml").write_text(f"one: {{driver: {DRIVER}, options: {{size: 2}}}}\n")
     found = live.backends(settings(tmp_path))
     assert [back_end.options for back_end in found.backends] == [{"size": "1"}]
-    assert "configured elsewhere" in str(found.broken[0])
+    assert "already configured in another file" in str(found.broken[0])
 
 
 def test_keys_of_the_file_write_and_those_of_the_settings_still_read(tmp_path: Path) -> None:

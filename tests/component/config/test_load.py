@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.config.load import LOOPFILE_DRIVER, Overrides, load
+from csi_cinderlib.config.load import LOOPFILE_DRIVER, Overrides, examine, load
 from csi_cinderlib.config.settings import Mode, Settings
 from csi_cinderlib.errors import ConfigurationError
 
@@ -100,7 +100,7 @@ def test_empty_sections_are_as_good_as_none(tmp_path: Path) -> None:
         ("workers: 1_0", "workers", "in decimal digits"),
         ("workers: 1:30", "workers", "in decimal digits"),
         ("workers: 5.0", "workers", "in decimal digits"),
-        ("workers: ~", "workers", "not null; leave the key out"),
+        ("workers: ~", "workers", "not null; remove the key"),
         ("multipath: 1", "multipath", "must be true or false, not text"),
         ("backends: {a: {driver: x.Y, stats_seconds: .inf}}", "backends.a.stats_seconds", "must be a number"),
         ("backends: {a: {driver: x.Y, stats_seconds: 1e999}}", "backends.a.stats_seconds", "must be a number"),
@@ -110,7 +110,7 @@ def test_empty_sections_are_as_good_as_none(tmp_path: Path) -> None:
         (
             "backends: {a: {driver: x.Y, options: {san-ip: b, san_ip: c}}}",
             "backends.a.options.san_ip",
-            "also given as 'san-ip'",
+            "also spelled 'san-ip'",
         ),
         ("workers: 0", "workers", "must be from 1 to 1024"),
         ("page_limit: 1000000", "page_limit", "must be from 1"),
@@ -122,21 +122,25 @@ def test_empty_sections_are_as_good_as_none(tmp_path: Path) -> None:
         ("topology: {rack: ~}", "topology.rack", "put the word in quotes"),
         ("driver_name: -x-", "driver_name", "at most 63 letters"),
         ("metrics_address: '9090'", "metrics_address", "must be HOST:PORT"),
-        ("metrics_token_file: /t", "metrics_token_file", "protects nothing without metrics_address"),
-        ("{metrics_address: ':1', metrics_key_file: /k}", "metrics_key_file", "goes with metrics_certificate_file"),
+        ("metrics_token_file: /t", "metrics_token_file", "has no effect without metrics_address"),
+        ("{metrics_address: ':1', metrics_key_file: /k}", "metrics_key_file", "needs metrics_certificate_file"),
         ("{metrics_address: ':1', metrics_certificate_file: /c}", "metrics_key_file", "set both or none"),
         (
             "{metrics_address: ':1', metrics_token_file: /t}",
             "metrics_token_file",
-            "would cross the network in plain text",
+            "is sent in plain text",
         ),
         ("{metrics_address: 'host:1', metrics_token_file: /t}", "metrics_token_file", "in plain text"),
         ("backends: {a: {}}", "backends.a.driver", "is missing"),
         ("backends: [a]", "backends", "must be a mapping, not a list"),
         ("backends: {a: {driver: lvm}}", "backends.a.driver", "package.module.Class"),
         ("backends: {'a#b': {driver: x.Y}}", "backends.a#b", "the name must be"),
-        ("backends: {DEFAULT: {driver: x.Y}}", "backends.DEFAULT", "not DEFAULT"),
-        ("backends: {backend_defaults: {driver: x.Y}}", "backends.backend_defaults", "not DEFAULT or backend_defaults"),
+        ("backends: {DEFAULT: {driver: x.Y}}", "backends.DEFAULT", "not be DEFAULT"),
+        (
+            "backends: {backend_defaults: {driver: x.Y}}",
+            "backends.backend_defaults",
+            "not be DEFAULT or backend_defaults",
+        ),
         ("backends: {a: {driver: x.Y, option: {}}}", "backends.a.option", "did you mean 'options'"),
         ("backends: {a: {driver: x.Y, options: {p: {env: NOT_SET}}}}", "backends.a.options.p", "NOT_SET is not set"),
         ("backends: {a: {driver: x.Y, options: {p: {file: /no/x}}}}", "backends.a.options.p", "No such file"),
@@ -169,7 +173,7 @@ def test_a_password_in_the_wrong_place_is_not_shown(tmp_path: Path) -> None:
     ("text", "line", "problem"),
     [
         ("mode: all\nlog: {level: info", 2, "expected ',' or '}'"),
-        ("mode: all\nmode: node", 2, "given twice"),
+        ("mode: all\nmode: node", 2, "occurs twice"),
         ("a: !!python/object:os.system x", 1, "tags such as !!python/object:os.system are not supported"),
     ],
 )
@@ -188,3 +192,21 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"config\.yaml: must be a mapping, not a list"):
         read(tmp_path, "- a")
+
+
+def test_examination_returns_all_problems_and_defaults_for_wrong_values(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "workers: 0\nlog: {level: loud}\nnode_name: n1\nbackends: {a: {driver: x.Y, optoins: {}}, b: {driver: x.Y}}\n"
+    )
+    settings, problems = examine([tmp_path / "config.yaml"], environment={})
+    assert {problem.key for problem in problems} == {"workers", "log.level", "backends.a.optoins"}
+    assert (settings.workers, settings.log.level, settings.node_name) == (128, "info", "n1")
+    assert [backend.name for backend in settings.backends] == ["a", "b"]
+
+
+def test_examination_names_files_that_cannot_be_read_and_reads_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("workers: {")
+    (tmp_path / "b.yaml").write_text("backends: {b: {driver: x.Y}}")
+    settings, problems = examine([tmp_path], environment={})
+    assert [problem.key.startswith(f"{tmp_path}/a.yaml") for problem in problems] == [True]
+    assert [backend.name for backend in settings.backends] == ["b"]

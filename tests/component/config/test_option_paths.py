@@ -61,8 +61,8 @@ def test_relative_paths_are_refused_where_no_directory_is_known(directory: str) 
     with pytest.raises(ConfigurationError) as caught:
         completed(directory, nfs_shares_config="shares", san_private_key="key", volumes_dir="/v")
     assert str(caught.value).splitlines() == [
-        "backends.a.options.nfs_shares_config: is a relative path; write an absolute one",
-        "backends.a.options.san_private_key: is a relative path; write an absolute one",
+        "backends.a.options.nfs_shares_config: must be an absolute path",
+        "backends.a.options.san_private_key: must be an absolute path",
     ]
 
 

@@ -57,7 +57,7 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path: Path) -> None:
             (tmp_path / "b").write_text("theirs")
             return b"ours"
 
-    with pytest.raises(InvalidRequest, match="exists already"):
+    with pytest.raises(InvalidRequest, match="already exists"):
         writing.write({tmp_path / "a": "ours", tmp_path / "b": Late("ours")})
     assert (names(tmp_path), (tmp_path / "b").read_text()) == (["b"], "theirs")
 
@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(run: Run, capsys: pyte
 
 def test_a_directory_that_is_missing_is_named(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("cinder.conf", "-o", "missing/new.yaml") == 2
-    assert "missing: is not a directory" in capsys.readouterr().err
+    assert "missing: must be a directory" in capsys.readouterr().err
 
 
 def test_secrets_of_chart_values_need_a_file(run: Run) -> None:
@@ -93,14 +93,14 @@ def test_directories_are_read_in_oslo_s_order(tmp_path: Path) -> None:
     found = files.read([tmp_path], [tmp_path / "more"])
     assert [Path(file.place).name for file in found] == ["cinder.conf", "10.conf", "20.conf", "a.conf"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidRequest, match="holds no file"):
+    with pytest.raises(InvalidRequest, match="has no files to convert"):
         files.read([], [tmp_path / "empty"])
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"[DEFAULT]\n\xe9=1\n", "not in UTF-8: byte 0xE9 in line 2"),
+        (b"[DEFAULT]\n\xe9=1\n", "line 2 is not UTF-8: byte 0xE9"),
         ("[DEFAULT]\n".encode("utf-16"), "UTF-16"),
         (b"[DEFAULT]\na=\0b\n", "line 2 has a NUL"),
         (b"#" * (2**20 + 1), "larger than 1024 KiB"),

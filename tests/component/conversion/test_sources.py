@@ -59,30 +59,30 @@ def test_every_form_of_a_back_end_becomes_the_same(text: str) -> None:
 
 
 BAD = {
-    "empty": ("\n \n", "is empty"),
-    "prose": ("Dear Sir,\n", "cannot tell what this is"),
-    "assignments of nobody": ("A=1\n", "cannot tell what this is"),
-    "our own": ("backends: {a: {driver: x.Y}}\n", "is a configuration of csi-cinderlib already"),
-    "no YAML": ("a: [b\n", "looked for a cinder.conf"),
-    "an alias of itself": ("a: &a [*a]\n", "looked for"),
-    "nested deeply": ("[" * 100_000, "looked for"),
+    "empty": ("\n \n", "must not be empty"),
+    "prose": ("Dear Sir,\n", "unknown kind of configuration"),
+    "assignments of nobody": ("A=1\n", "unknown kind of configuration"),
+    "our own": ("backends: {a: {driver: x.Y}}\n", "is already a configuration of csi-cinderlib"),
+    "no YAML": ("a: [b\n", "supported: a cinder.conf"),
+    "an alias of itself": ("a: &a [*a]\n", "supported: a cinder.conf"),
+    "nested deeply": ("[" * 100_000, "supported: a cinder.conf"),
     "nested deeply in YAML": ("a: " + "[" * 500 + "]" * 500, "nested"),
-    "two in one": (json.dumps({**EMBER, **BACKEND}), "may be Ember-CSI's or cinderlib's"),
+    "two in one": (json.dumps({**EMBER, **BACKEND}), "may belong to Ember-CSI or cinderlib"),
     "no enabled back end": ("[DEFAULT]\ndebug = true\n[a]\nvolume_driver = x\n", "add enabled_backends = a"),
-    "no volume service": ("[DEFAULT]\ndebug = true\n", "configures no volume service"),
+    "no volume service": ("[DEFAULT]\ndebug = true\n", "does not configure a volume service"),
     "a section that is missing": ("[DEFAULT]\nenabled_backends = lvm1\n[lvm]\nvolume_driver=x\n", "did you mean 'lvm'?"),
     "an assignment without a section": ("a = 1\n[DEFAULT]\nenabled_backends = a\n", "line 2: .* before the first"),
-    "a key twice": ('{"driver": "a", "driver": "b"}', "looked for"),
+    "a key twice": ('{"driver": "a", "driver": "b"}', "supported: a cinder.conf"),
     "a template": (f"{ember.BACKEND}={{{{ config }}}}\n", "placeholders of a template"),
-    "no JSON": (f"{ember.BACKEND}={{x}}\n", "is not valid JSON: line 1"),
+    "no JSON": (f"{ember.BACKEND}={{x}}\n", "line 1, column 2 is not valid JSON"),
     "no object": (f"{ember.BACKEND}=[1]\n", "must be a JSON object"),
     "no driver": (f'{ember.BACKEND}={{"name": "a"}}\n', "has no driver"),
     "no back end": ("X_CSI_EMBER_CONFIG={}\n", "has no X_CSI_BACKEND_CONFIG"),
     "an open quotation mark": (f"{ember.BACKEND}='x\n", "line 1: the value .* has no closing quotation mark"),
-    "no assignment": ("CSI_MODE=all\nhello\n", "line 2 is no assignment"),
-    "no name": (json.dumps([{"volume_driver": LVM}]), "needs a volume_backend_name"),
-    "a Secret that is elsewhere": (json.dumps({"kind": "Pod", "spec": {"containers": [{"env": [{"name": ember.BACKEND, "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}]}}), "is in the Secret s, which is not in these files"),
-    "no base64": (json.dumps({"kind": "Secret", "metadata": {"name": "s"}, "data": {ember.BACKEND: "!"}}), "is not text in base64"),
+    "no assignment": ("CSI_MODE=all\nhello\n", "line 2 must be an assignment"),
+    "no name": (json.dumps([{"volume_driver": LVM}]), "must have a volume_backend_name"),
+    "a Secret that is elsewhere": (json.dumps({"kind": "Pod", "spec": {"containers": [{"env": [{"name": ember.BACKEND, "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}]}}), "refers to the Secret s, which is not in these files"),
+    "no base64": (json.dumps({"kind": "Secret", "metadata": {"name": "s"}, "data": {ember.BACKEND: "!"}}), "is not base64 text"),
 }  # fmt: skip
 
 
@@ -184,7 +184,7 @@ def test_a_dropped_default_is_told_apart_from_a_mistake() -> None:
     converted = convert(CONF.replace("[a]", "transport_url = x\nvolume_group = y\nnobody = z\n[a]"))
     reasons = {note.item: note.reason for note in converted.notes}
     assert "message queue" in reasons["[DEFAULT] transport_url"]
-    assert "in their own section" in reasons["[DEFAULT] volume_group"]
+    assert "from their own section" in reasons["[DEFAULT] volume_group"]
     assert reasons["[DEFAULT] nobody"] == "no driver reads it"
 
 
@@ -258,8 +258,8 @@ def test_a_new_name_of_a_back_end_is_told() -> None:
     assert [backend.name for backend in done.backends] == ["a-b", "a", "a-2"]
     told = [(note.backend, note.reason) for note in done.notes if note.item == "name"]
     assert told == [
-        ("a-b", "'a b' cannot be used or is taken; the back end is called 'a-b'"),
-        ("a-2", "'a' cannot be used or is taken; the back end is called 'a-2'"),
+        ("a-b", "'a b' is invalid or already used; the back end is named 'a-b'"),
+        ("a-2", "'a' is invalid or already used; the back end is named 'a-2'"),
     ]
 
 

@@ -144,7 +144,7 @@ def sizes(call: str) -> Iterator[Case]:
 def class_parameters(call: str) -> Iterator[Case]:
     for wrong, named in [
         ({"bakend": "x"}, "'bakend'; did you mean 'backend'?"),
-        ({"colour": "red"}, "known are backend"),
+        ({"colour": "red"}, "supported: backend"),
         ({"extraSpecs/": "x"}, "parameters[extraSpecs/]"),
         ({"qos/": "x"}, "parameters[qos/]"),
         ({"mkfsOptions": "-L 'open"}, "parameters[mkfsOptions]"),

@@ -72,11 +72,13 @@ def test_without_a_terminal_it_prints_plain_lines(environment: dict[str, str]) -
     outcome = subprocess.run(DEMO, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert outcome.returncode == 0, outcome.stderr
     assert "\x1b" not in outcome.stdout
-    assert outcome.stdout.rstrip().endswith("every checksum agrees, nothing is left behind")
+    assert outcome.stdout.rstrip().endswith("all checksums are correct, everything was removed")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["start it", "stage it: attach the device, ext4", "snapshot it while it is in use"])
+@pytest.mark.parametrize(
+    "moment", ["start it", "stage it: attach the device, ext4", "take a snapshot while it is in use"]
+)
 def test_stopped_in_the_middle_it_leaves_nothing_behind(environment: dict[str, str], number: int, moment: str) -> None:
     with subprocess.Popen(
         [*DEMO, "--json"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -90,7 +92,7 @@ def test_stopped_in_the_middle_it_leaves_nothing_behind(environment: dict[str, s
                 break
         output, errors = demo.communicate(timeout=240)
     assert demo.returncode == 130, errors
-    assert json.loads(output.splitlines()[-1])["result"] == "stopped; nothing is left behind"
+    assert json.loads(output.splitlines()[-1])["result"] == "interrupted; everything was removed"
 
 
 @pytest.mark.parametrize(

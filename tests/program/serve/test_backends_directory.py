@@ -104,8 +104,11 @@ def test_a_back_end_is_added_changed_broken_mended_and_removed_beside_one_that_w
         )
         directory.until_refused("guest", "the array burns")
 
+        directory.write("guest", f"driver: {NOTHING}")
+        directory.until_made("guest")
         directory.write("guest", f"driver: {NOTHING}, options: {{nothing_capacity_bg: '5'}}")
-        directory.until_refused("guest", "did you mean nothing_capacity_gb")
+        until(lambda: "did you mean nothing_capacity_gb" in whole_log(directory.driver), directory.driver)
+        assert directory.refusal("guest") == "", "the previous options stay in use"
 
         directory.write("guest", f"driver: {NOTHING}")
         directory.until_made("guest")
