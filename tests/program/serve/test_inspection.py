@@ -142,7 +142,7 @@ def test_an_orphan_is_repaired_while_no_driver_runs(tmp_path: Path) -> None:
 
 def test_an_orphan_whose_back_end_is_away_stays_with_the_reason(tmp_path: Path) -> None:
     half_made(tmp_path / "state")
-    assert "volume half: back end 'quick': it is not configured any more" in run(
+    assert "volume half: back end 'quick': it is no longer configured" in run(
         tmp_path / "state", "orphans", "fix", "half", code=1
     )
     assert [row["id"] for row in rows(tmp_path / "state", "get", "orphans")] == ["half"]
