@@ -172,7 +172,7 @@ class Volumes:
 
     def _failures(self, volumes: Iterable[Volume]) -> dict[str, str]:
         """Why back ends of these do not work, by name."""
-        gone = {volume.backend: "it is not configured any more" for volume in volumes}
+        gone = {volume.backend: "it is no longer configured" for volume in volumes}
         known = {backend.name: backend.problem for backend in self._backends.all()}
         return {**gone, **known}
 

@@ -82,7 +82,7 @@ def test_a_back_end_out_of_reach_is_a_condition_and_not_an_error(site: Site) -> 
     site.backends.remove("array")
     conditions += [site.volumes.get(volume.id).condition, site.volumes.list().records[0].condition]
     reasons = [condition.message.partition("is not ready: ")[2] for condition in conditions]
-    assert reasons == ["stopped"] * 2 + ["it is not configured any more"] * 2
+    assert reasons == ["stopped"] * 2 + ["it is no longer configured"] * 2
     assert all(condition.abnormal for condition in conditions)
 
 
