@@ -177,10 +177,10 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     def _label(self, volume_ids: Sequence[str], group_id: str) -> None:
         """Set `group_id` on the volumes."""
         for id in volume_ids:
-            with suppress(NotFound):  # deleted meanwhile
+            with suppress(NotFound):  # the volume was deleted
                 change(self.store, self.store.get(Volume, id), lambda current: replace(current, group_id=group_id))
 
-    # --- out of the group
+    # --- removal from the group
 
     def _empty(self, group: Group, volumes: Sequence[Volume]) -> Group:
         """Remove all volumes that may be in the group from the group on the array."""
@@ -195,7 +195,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
             for volume in volumes:
                 self._take_out(group, volumes, volume)
         for volume in volumes:
-            with suppress(NotFound):  # deleted meanwhile
+            with suppress(NotFound):  # the volume was deleted
                 current = self.store.get(Volume, volume.id)
                 change(
                     self.store,

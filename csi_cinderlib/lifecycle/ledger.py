@@ -263,7 +263,7 @@ class Ledger:
         if not independent:
             page = self.store.page(Snapshot, limit=1, where={"volume_id": volume_id})
             if page.records or page.corrupt:
-                raise InUse(f"volume {volume_id!r} has snapshots")
+                raise InUse(f"volume {volume_id!r} has snapshots; delete them first")
             return
         for snapshot in all_of(self.store, Snapshot, {"volume_id": volume_id}):
             if snapshot.status in UNFINISHED or self._is_unfinished_group(snapshot.group_snapshot_id):

@@ -213,7 +213,7 @@ class Life(ABC, Generic[S, L, A]):
         if self.ledger.is_of_another(current):
             return
         if answer is not None:
-            record = replace(self.apply_answer(current, answer), name_taken="")  # this call certainly made it
+            record = replace(self.apply_answer(current, answer), name_taken="")  # this call certainly created it
         elif record.name_taken:
             self.ledger.leave(record, str(error))
             return

@@ -167,7 +167,7 @@ class Reports:
             self._taken[pool] += size
             if self._allocated is not None:
                 self._allocated[pool] += size
-            if size < 0 and self._last is not None and any(math.isfinite(one.largest) for one in self._last.pools):
+            if size < 0 and self._last is not None and any(math.isfinite(pool.largest) for pool in self._last.pools):
                 self._asked_at = -math.inf  # our own driver reports the change at once, and cheaply
 
     @property

@@ -33,11 +33,12 @@ def revert(ledger: Ledger, driver: Driver, room: Room, record: Volume, snapshot:
     """
     if record.status is not Status.AVAILABLE or snapshot.status is not Status.AVAILABLE:
         raise PreconditionFailed(
-            f"volume {record.id!r} is {record.status}, snapshot {snapshot.id!r} is {snapshot.status}"
+            f"cannot revert volume {record.id!r} ({record.status}) to snapshot {snapshot.id!r} ({snapshot.status}): "
+            "both must be available"
         )
     if snapshot.volume_id != record.id or snapshot.size != record.size:
         raise PreconditionFailed(
-            f"snapshot {snapshot.id!r} does not belong to volume {record.id!r} at its current size"
+            f"cannot revert volume {record.id!r} to snapshot {snapshot.id!r}: the snapshot is of another volume or size"
         )
     room.check()
     ledger.check_free(record)
@@ -69,7 +70,7 @@ def _alone(ledger: Ledger, record: Volume) -> Iterator[None]:
     key = (ledger.owner, record.id)
     with _guard:
         if key in _running:
-            raise OperationPending(f"volume {record.id!r} is being reverted")
+            raise OperationPending(f"volume {record.id!r} is already being reverted")
         _running.add(key)
     try:
         yield
@@ -80,5 +81,5 @@ def _alone(ledger: Ledger, record: Volume) -> Iterator[None]:
 def _begun(ledger: Ledger, current: Volume, snapshot: Snapshot) -> Volume:
     ledger.check_free(current)
     if current.status is not Status.AVAILABLE:
-        raise PreconditionFailed(f"volume {current.id!r} is {current.status}")
+        raise PreconditionFailed(f"cannot revert volume {current.id!r}: it is {current.status}")
     return replace(current, owner=ledger.owner, message=f"being reverted to {snapshot.id}")

@@ -36,7 +36,7 @@ class VolumeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityAnswer:
-    """The size in bytes of the largest volume that can be created now. None means unknown."""
+    """The answer to GetCapacity in bytes: `available` is the size of the largest possible next volume. None: not reported."""
 
     available: Bytes
     maximum: Bytes | None = None

@@ -181,8 +181,8 @@ def _object_schema(kind: type[Record], resource: Resource) -> Json:
 def _unfailing(kind: type[Record]) -> list[str]:
     """Fields that are in the spec of each record of any version, so the API server can require them.
 
-    Excludes fields with a default, which older records may lack, since such records could not be changed any more. Excludes fields that
-    are not indexed, since they may be stored in `exact`.
+    Excludes fields with a default, which older records may lack, because such records could no longer be changed. Excludes fields that
+    are not indexed, because they may be stored in `exact`.
     """
     return [name for name in ("id", *INDEXED[kind]) if name in FORMS[kind].mandatory]
 

@@ -114,17 +114,17 @@ class TestConflicts:
             current = store.replace(replace(kept, message="current"))
             for what, outcome, call in (
                 ("add", Volume, lambda life=life: store.add(volume(f"new-{life}"))),
-                ("add what exists", AlreadyExists, lambda kept=kept: store.add(volume(kept.id))),
+                ("add an existing id", AlreadyExists, lambda kept=kept: store.add(volume(kept.id))),
                 ("add to a volume", Snapshot, lambda life=life, to=current.id: store.add(snapshot(f"s-{life}", of=to))),
-                ("add to no volume", NotFound, lambda life=life: store.add(snapshot(f"t-{life}", of="absent"))),
+                ("add to a missing volume", NotFound, lambda life=life: store.add(snapshot(f"t-{life}", of="absent"))),
                 ("change", Volume, lambda it=changed: store.replace(replace(it, message="changed"))),
                 ("rename", Volume, lambda it=renamed: store.replace(replace(it, name="renamed", message="changed"))),
-                ("change what is stale", StaleRecord, lambda it=kept: store.replace(replace(it, message="stale"))),
-                ("change what is gone", NotFound, lambda it=gone: store.replace(replace(it, message="back"))),
+                ("change a stale record", StaleRecord, lambda it=kept: store.replace(replace(it, message="stale"))),
+                ("change a removed record", NotFound, lambda it=gone: store.replace(replace(it, message="back"))),
                 ("remove", type(None), lambda it=removed: store.remove(it)),
-                ("remove what is stale", StaleRecord, lambda it=kept: store.remove(it)),
-                ("remove what is gone", NotFound, lambda it=gone: store.remove(it)),
-                ("remove what has snapshots", InUse, lambda it=parent: store.remove(it)),
+                ("remove a stale record", StaleRecord, lambda it=kept: store.remove(it)),
+                ("remove a removed record", NotFound, lambda it=gone: store.remove(it)),
+                ("remove a volume with snapshots", InUse, lambda it=parent: store.remove(it)),
             ):
                 calls[f"{what} ({life})"] = call
                 outcomes[f"{what} ({life})"] = outcome
