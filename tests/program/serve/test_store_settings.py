@@ -175,7 +175,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_option_is_named(tmp_path: Path) -> None:
-    refused(tmp_path, {"pasword": WRONG}, "store.options.pasword", "is not an option")
+    refused(tmp_path, {"pasword": WRONG}, "store.options.pasword", "unknown option")
 
 
 def test_check_looks_at_a_file_that_a_serving_process_has_open(tmp_path: Path) -> None:
