@@ -134,7 +134,7 @@ def poor(server: Server, *grants: str) -> str:
 
 def test_a_user_who_may_create_no_tables_is_told(server: Server, tmp_path: Path) -> None:
     grant = "CONNECT ON DATABASE csi" if isinstance(server, PostgreSQL) else "SELECT ON csi.*"
-    refused(tmp_path, {"url": poor(server, grant)}, "rights", commands=("serve", "migrate"))
+    refused(tmp_path, {"url": poor(server, grant)}, "privileges", commands=("serve", "migrate"))
 
 
 def test_a_user_who_may_only_read_is_told_at_start(server: Server, tmp_path: Path) -> None:
